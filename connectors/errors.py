@@ -1,0 +1,28 @@
+"""What can go wrong with an outside system.
+
+    ConnectorError              one clear line for the operator
+    ├── UnavailableError        the system did not answer; trying again later may help
+    ├── RejectedError           the system answered no: credentials, rights, a missing topic or bucket
+    ├── PositionError           an offset that the topics involved contradict; never guessed around
+    └── LocalStackError         an embedded server did not start, stop, or find its files
+"""
+
+
+class ConnectorError(Exception):
+    """An outside system failed; the message is one line that names it and what to do."""
+
+
+class UnavailableError(ConnectorError):
+    """The system did not answer in time. The same call may succeed later."""
+
+
+class RejectedError(ConnectorError):
+    """The system answered and refused. The same call will be refused again."""
+
+
+class PositionError(ConnectorError):
+    """Two sources of truth about an offset contradict each other."""
+
+
+class LocalStackError(ConnectorError):
+    """An embedded server could not be started or stopped."""
