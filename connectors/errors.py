@@ -1,10 +1,10 @@
 """What can go wrong with an outside system.
 
-    ConnectorError              one clear line for the operator
-    ├── UnavailableError        the system did not answer; trying again later may help
-    ├── RejectedError           the system answered no: credentials, rights, a missing topic or bucket
-    ├── PositionError           an offset that the topics involved contradict; never guessed around
-    └── LocalStackError         an embedded server did not start, stop, or find its files
+ConnectorError              one clear line for the operator
+├── UnavailableError        the system did not answer; trying again later may help
+├── RejectedError           the system answered no: credentials, rights, a missing topic or bucket
+├── PositionError           an offset that the topics involved contradict; never guessed around
+└── LocalStackError         an embedded server did not start, stop, or find its files
 """
 
 

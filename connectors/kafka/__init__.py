@@ -1,0 +1,1 @@
+"""Kafka through confluent-kafka: configuration, confirmed production, positioned consumption, batches for Faust."""

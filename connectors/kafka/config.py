@@ -1,0 +1,61 @@
+"""How to reach Kafka: one description, translated for librdkafka and for Faust's own transport."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class KafkaConfig:
+    """Addresses and credentials of a Kafka cluster. Secrets are kept out of the repr.
+
+    Attributes:
+        bootstrap: `host:port` pairs separated by commas.
+        security_protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
+        timeout_s: how long a request made at start-up may take, in seconds.
+        session_timeout_ms: a consumer silent for this long loses its partitions.
+    """
+
+    bootstrap: str
+    security_protocol: str = "PLAINTEXT"
+    sasl_mechanism: str | None = None
+    sasl_username: str | None = None
+    sasl_password: str | None = field(default=None, repr=False)
+    ssl_ca_location: Path | None = None
+    ssl_certificate_location: Path | None = None
+    ssl_key_location: Path | None = None
+    ssl_key_password: str | None = field(default=None, repr=False)
+    timeout_s: float = 10.0
+    session_timeout_ms: int = 10_000
+
+    def librdkafka(self, **extra: str | int | float | bool) -> dict[str, Any]:
+        """The configuration of a confluent-kafka client, with `extra` (dots written as underscores) added."""
+        options = {
+            "bootstrap.servers": self.bootstrap,
+            "security.protocol": self.security_protocol,
+            "sasl.mechanism": self.sasl_mechanism,
+            "sasl.username": self.sasl_username,
+            "sasl.password": self.sasl_password,
+            "ssl.ca.location": self.ssl_ca_location and str(self.ssl_ca_location),
+            "ssl.certificate.location": self.ssl_certificate_location and str(self.ssl_certificate_location),
+            "ssl.key.location": self.ssl_key_location and str(self.ssl_key_location),
+            "ssl.key.password": self.ssl_key_password,
+            # Without this librdkafka logs every broken connection to stderr, on its own and unformatted.
+            "log_level": 2,
+        }
+        given = {name: value for name, value in options.items() if value is not None}
+        return {**given, **{name.replace("_", "."): value for name, value in extra.items()}}
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """The TLS context for Faust's transport; None where the protocol has no TLS."""
+        if not self.security_protocol.endswith("SSL"):
+            return None
+        context = ssl.create_default_context(cafile=self.ssl_ca_location and str(self.ssl_ca_location))
+        if self.ssl_certificate_location is not None:
+            context.load_cert_chain(
+                self.ssl_certificate_location, self.ssl_key_location, password=self.ssl_key_password
+            )
+        return context

@@ -1,0 +1,43 @@
+"""Maps confluent-kafka's errors to ours."""
+
+from __future__ import annotations
+
+from confluent_kafka import KafkaError, KafkaException
+
+from connectors.errors import ConnectorError, RejectedError, UnavailableError
+
+_UNAVAILABLE = {
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TRANSPORT,
+    KafkaError._RESOLVE,
+    KafkaError._TIMED_OUT,
+    KafkaError._MSG_TIMED_OUT,
+    KafkaError._TIMED_OUT_QUEUE,
+    KafkaError._WAIT_COORD,
+    KafkaError._PURGE_QUEUE,
+    KafkaError._PURGE_INFLIGHT,
+    KafkaError.BROKER_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NETWORK_EXCEPTION,
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.NOT_ENOUGH_REPLICAS,
+    KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.REQUEST_TIMED_OUT,
+}
+
+
+def kafka_error_of(exc: KafkaException) -> KafkaError:
+    """The KafkaError inside an exception."""
+    error: KafkaError = exc.args[0]
+    return error
+
+
+def to_connector_error(error: KafkaError, doing: str) -> ConnectorError:
+    """Our error for one of Kafka's: `doing` says what was attempted, e.g. `writing to posts.dead`."""
+    detail = error.str() or error.name()
+    if not error.fatal() and (error.retriable() or error.code() in _UNAVAILABLE):
+        return UnavailableError(f"Kafka did not answer while {doing}: {detail}")
+    return RejectedError(f"Kafka refused while {doing}: {detail} ({error.name()})")

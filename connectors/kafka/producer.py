@@ -1,0 +1,137 @@
+"""Production that is only done when the broker has confirmed every record.
+
+The producer is idempotent with acks=all, never times a record out and treats any failed record as fatal
+(`enable.gapless.guarantee`): the records of a partition therefore reach the log in the order they were given and
+without a gap, which is what lets a stage resume from the last record of its own output. While the broker is away
+deliveries wait; the backlog grows in Kafka and nowhere else, because callers wait for their delivery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from connectors.errors import ConnectorError
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.errors import kafka_error_of, to_connector_error
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+"""Largest record we write: a dead letter holds up to 1 MiB of raw bytes in base64 (4/3), plus its other fields."""
+
+PARTITION_BY_KEY = -1  # RD_KAFKA_PARTITION_UA
+
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record to write. `partition` None leaves the choice to the producer's partitioner (by key)."""
+
+    topic: str
+    value: bytes
+    key: bytes | None = None
+    partition: int | None = None
+
+
+class _Delivery:
+    """Counts the confirmations of one call of `submit`."""
+
+    def __init__(self, expected: int) -> None:
+        self.future: Future[None] = Future()
+        self._missing = expected
+
+    def confirm(self, error: KafkaError | None, message: Message) -> None:
+        self._missing -= 1
+        if self.future.done():
+            return
+        if error is not None:
+            self.future.set_exception(to_connector_error(error, f"writing to {message.topic()}"))
+        elif self._missing == 0:
+            self.future.set_result(None)
+
+
+class ConfirmedProducer:
+    """An idempotent producer whose `deliver` returns once all its records are in the log.
+
+    Thread-safe. Owns one thread, which serves delivery reports, until `close`.
+    """
+
+    def __init__(self, config: KafkaConfig, *, client_id: str) -> None:
+        self._producer = Producer(
+            config.librdkafka(
+                client_id=client_id,
+                acks="all",
+                enable_idempotence=True,
+                enable_gapless_guarantee=True,
+                message_timeout_ms=0,
+                message_max_bytes=MAX_MESSAGE_BYTES,
+                linger_ms=5,
+                compression_type="lz4",
+            )
+        )
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name=f"{client_id}-deliveries", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while not self._stopping.is_set():
+            self._producer.poll(_POLL_S)
+
+    def submit(self, records: Sequence[Outgoing]) -> Future[None]:
+        """Queue the records, in order; the future is done when all are confirmed, or one has failed.
+
+        Blocks only while librdkafka's queue is full.
+
+        Raises:
+            ConnectorError: if a record is refused at once (too large, or the producer has failed for good).
+        """
+        delivery = _Delivery(len(records))
+        if not records:
+            delivery.future.set_result(None)
+        for record in records:
+            self._enqueue(record, delivery)
+        return delivery.future
+
+    def _enqueue(self, record: Outgoing, delivery: _Delivery) -> None:
+        partition = PARTITION_BY_KEY if record.partition is None else record.partition
+        while not self._stopping.is_set():
+            try:
+                self._producer.produce(
+                    record.topic, record.value, record.key, partition=partition, on_delivery=delivery.confirm
+                )
+            except BufferError:
+                self._stopping.wait(_POLL_S)  # the queue is full; the thread is emptying it
+            except KafkaException as exc:
+                raise to_connector_error(kafka_error_of(exc), f"writing to {record.topic}") from exc
+            else:
+                return
+        raise ConnectorError("the producer is closed")
+
+    async def deliver(self, records: Sequence[Outgoing]) -> None:
+        """Write the records, in order, and wait until the broker has confirmed every one.
+
+        Raises:
+            ConnectorError: if a record was refused. Nothing after it may be assumed written.
+        """
+        if records:
+            future = await asyncio.to_thread(self.submit, records)
+            await asyncio.wrap_future(future)
+
+    def close(self, timeout_s: float = 5.0) -> int:
+        """Wait up to `timeout_s` for what is queued, then give up on it.
+
+        Returns:
+            The number of records that were not confirmed.
+        """
+        left: int = self._producer.flush(timeout_s)
+        self._stopping.set()
+        self._thread.join()
+        if left:
+            self._producer.purge()
+            self._producer.flush(1.0)
+        return left

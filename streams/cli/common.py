@@ -1,0 +1,45 @@
+"""What the commands share: loading settings, consoles, logging."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+from rich.console import Console
+
+from streams.redact import RedactingFilter, remember_secrets
+from streams.settings import Settings, load_settings
+
+LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+def read_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - settings by field name
+    """The settings from the environment and `.env`, with their secrets registered for masking.
+
+    Args:
+        overrides: settings by field name that win over the environment; None means not given.
+
+    Raises:
+        SettingsError: if any setting is wrong.
+    """
+    settings = load_settings(**{key: value for key, value in overrides.items() if value is not None})
+    remember_secrets(settings.secrets())
+    return settings
+
+
+def console() -> Console:
+    """For results, on stdout."""
+    return Console(highlight=False)
+
+
+def progress_console() -> Console:
+    """For progress and summaries, on stderr, so that stdout can be piped."""
+    return Console(stderr=True, highlight=False)
+
+
+def log_to_stderr(level: str) -> None:
+    """Send log records to stderr, one line each, secrets masked."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(RedactingFilter())
+    logging.basicConfig(level=level, format=LOG_FORMAT, handlers=[handler], force=True)

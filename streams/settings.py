@@ -1,0 +1,285 @@
+"""The configuration: one class, read from the environment and `.env`, refused as a whole if any part is wrong.
+
+Every setting is an environment variable with the prefix `EMOSTREAM_`; the environment wins over `.env`. A name with
+the prefix that is not listed here is an error, so that a misspelt setting cannot be silently ignored.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from dotenv import dotenv_values
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from streams.errors import SettingsError
+
+PREFIX = "EMOSTREAM_"
+TEST_PREFIX = "EMOSTREAM_TEST_"  # read by the test fixtures only
+
+_TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/,@\[\]]+):(\d{1,5})")
+
+
+def _topic(value: str) -> str:
+    if not _TOPIC_NAME.fullmatch(value) or value in {".", ".."}:
+        raise ValueError("a topic name has 1 to 249 letters, digits, '.', '_' or '-'")
+    return value
+
+
+Topic = Annotated[str, AfterValidator(_topic)]
+
+
+class Settings(BaseSettings):
+    """All settings of every role. Immutable; secrets are masked in its repr."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
+    )
+
+    # Kafka
+    kafka_bootstrap: str = Field("127.0.0.1:9092", description="Brokers, `host:port`, separated by commas.")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How to talk to the brokers."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="SASL mechanism; required with SASL_PLAINTEXT and SASL_SSL."
+    )
+    kafka_sasl_username: str | None = Field(None, description="SASL user.")
+    kafka_sasl_password: SecretStr | None = Field(None, description="SASL password.")
+    kafka_ssl_ca_location: Path | None = Field(None, description="PEM file of the certificate authority.")
+    kafka_ssl_certificate_location: Path | None = Field(None, description="PEM file of the client certificate.")
+    kafka_ssl_key_location: Path | None = Field(None, description="PEM file of the client's private key.")
+    kafka_ssl_key_password: SecretStr | None = Field(None, description="Passphrase of the private key.")
+    kafka_session_timeout_ms: int = Field(
+        10_000, ge=1_000, le=300_000, description="A consumer silent for this long loses its partitions."
+    )
+    kafka_timeout_s: float = Field(
+        10.0, gt=0, le=300, description="How long a start-up request to the brokers may take."
+    )
+
+    # Topics
+    topic_raw: Topic = Field("posts.raw", description="Raw posts, written by producers.")
+    topic_classified: Topic = Field("posts.classified", description="Classified posts.")
+    topic_dead: Topic = Field("posts.dead", description="Dead letters: what could not be classified, and why.")
+    topic_late: Topic = Field("posts.late", description="Posts too late for their window.")
+    topic_windows: Topic = Field("emotions.windows", description="Emotion windows (compacted).")
+    topic_control: Topic = Field("emostream.control", description="Commands to the workers.")
+    partitions: int = Field(
+        4, ge=1, le=10_000, description="Partitions of the raw and the classified topic, and of the windows."
+    )
+    replication_factor: int = Field(1, ge=1, le=9, description="Copies of each partition; 3 in production.")
+    retention_hours: float = Field(
+        168, gt=0, le=87_600, description="How long raw, classified, dead and late posts stay in Kafka."
+    )
+    group_prefix: Topic = Field("emostream", description="Prefix of the consumer groups and transactional ids.")
+
+    # Redis
+    redis_url: SecretStr = Field(
+        SecretStr("redis://127.0.0.1:6379/0"), description="`redis://` or `rediss://` address of the tables."
+    )
+    redis_prefix: str = Field(
+        "emo",
+        min_length=1,
+        max_length=64,
+        pattern=r"^[A-Za-z0-9_.-]+$",
+        description="Prefix of every Redis key.",
+    )
+    shards: int = Field(4, ge=1, le=1024, description="Redis hash tags that the windows are spread over.")
+
+    # Postgres
+    postgres_dsn: SecretStr = Field(
+        SecretStr("postgresql://emostream@127.0.0.1:5432/emostream"),
+        description="`postgresql://` address of the history.",
+    )
+    keep_text: bool = Field(True, description="Carry the post's text on to the classified topic and Postgres.")
+
+    # S3 and the model
+    s3_endpoint: str | None = Field(None, description="S3-compatible endpoint; empty for AWS.")
+    s3_region: str = Field("us-east-1", min_length=1, description="S3 region.")
+    s3_access_key_id: str | None = Field(None, description="S3 key id; empty for the default credential chain.")
+    s3_secret_access_key: SecretStr | None = Field(None, description="S3 secret key.")
+    model_uri: str = Field(
+        "s3://emostream-models/emotion", description="Model package: `s3://bucket/prefix` or a folder."
+    )
+    model_cache: Path = Field(Path("~/.cache/emostream/models"), description="Folder for downloaded model packages.")
+    model_threads: int = Field(
+        0, ge=0, le=256, description="Threads of the inference session; 0 takes the physical cores."
+    )
+
+    # Posts, batches and windows
+    batch_max: int = Field(512, ge=1, le=100_000, description="Posts in a micro-batch at most.")
+    batch_wait_ms: int = Field(50, ge=1, le=60_000, description="How long a micro-batch waits to fill.")
+    text_max_chars: int = Field(5_000, ge=1, le=200_000, description="A longer text is dead-lettered.")
+    max_future_s: float = Field(300, ge=0, le=86_400, description="A timestamp further in the future is dead-lettered.")
+    window_sizes: Annotated[tuple[int, ...], NoDecode] = Field(
+        (60,), description="Tumbling window sizes in seconds, separated by commas."
+    )
+    allowed_lateness_s: float = Field(
+        10, ge=0, le=86_400, description="How far the watermark stays behind the latest event time."
+    )
+    idle_partition_s: float = Field(
+        30, gt=0, le=86_400, description="A partition silent for this long stops holding the watermark back."
+    )
+    window_retention_h: float = Field(
+        48, gt=0, le=87_600, description="How long a window takes corrections and stays in Redis."
+    )
+    emit_interval_ms: int = Field(1_000, ge=50, le=600_000, description="Pace of updates to the windows topic.")
+
+    # Sink and operation
+    sink_batch: int = Field(5_000, ge=1, le=1_000_000, description="Records in one Postgres transaction at most.")
+    web_port: int = Field(
+        6066, ge=0, le=65_535, description="Port of the worker's web server (/metrics); 0 turns it off."
+    )
+    web_bind: str = Field("127.0.0.1", min_length=1, description="Address the web server binds to.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Log level.")
+
+    @field_validator("window_sizes", mode="before")
+    @classmethod
+    def _split_sizes(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller gives
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("window_sizes")
+    @classmethod
+    def _check_sizes(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        if not sizes or any(not 1 <= size <= 31 * 86_400 for size in sizes):
+            raise ValueError("window sizes are whole seconds from 1 to 2678400 (31 days)")
+        if len(set(sizes)) != len(sizes):
+            raise ValueError("each window size may be given once")
+        return tuple(sorted(sizes))
+
+    @field_validator("kafka_bootstrap")
+    @classmethod
+    def _check_bootstrap(cls, value: str) -> str:
+        servers = [server.strip() for server in value.split(",")]
+        for server in servers:
+            match = _HOST_PORT.fullmatch(server)
+            if match is None or not 1 <= int(match[2]) <= 65_535:
+                raise ValueError("give host:port pairs separated by commas, e.g. broker1:9092,broker2:9092")
+        return ",".join(servers)
+
+    @field_validator("redis_url")
+    @classmethod
+    def _check_redis(cls, value: SecretStr) -> SecretStr:
+        _check_url(value.get_secret_value(), ("redis", "rediss"))
+        return value
+
+    @field_validator("postgres_dsn")
+    @classmethod
+    def _check_postgres(cls, value: SecretStr) -> SecretStr:
+        _check_url(value.get_secret_value(), ("postgresql", "postgres"))
+        return value
+
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _check_s3(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = _check_url(value, ("http", "https"))
+            if parts.username or parts.password:
+                raise ValueError("credentials belong in S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY")
+        return value
+
+    @field_validator("model_uri")
+    @classmethod
+    def _check_model_uri(cls, value: str) -> str:
+        if "://" in value:
+            parts = _check_url(value, ("s3",))
+            if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", parts.netloc):
+                raise ValueError("give s3://bucket/prefix with a valid bucket name, or a folder")
+        return value
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Settings:
+        if self.kafka_security_protocol.startswith("SASL"):
+            if self.kafka_sasl_mechanism is None:
+                raise ValueError("KAFKA_SECURITY_PROTOCOL with SASL needs KAFKA_SASL_MECHANISM")
+            if self.kafka_sasl_username is None or self.kafka_sasl_password is None:
+                raise ValueError("SASL needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD")
+        elif self.kafka_sasl_mechanism is not None:
+            raise ValueError("KAFKA_SASL_MECHANISM needs KAFKA_SECURITY_PROTOCOL SASL_PLAINTEXT or SASL_SSL")
+        for name in ("kafka_ssl_ca_location", "kafka_ssl_certificate_location", "kafka_ssl_key_location"):
+            path: Path | None = getattr(self, name)
+            if path is not None and not path.is_file():
+                raise ValueError(f"{name.upper()}: no such file: {path}")
+        if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
+            raise ValueError("give both S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY, or neither")
+        topics = [value for name, value in self if name.startswith("topic_")]
+        if len(set(topics)) != len(topics):
+            raise ValueError("each topic needs a name of its own")
+        if self.window_retention_h * 3_600 < max(self.window_sizes):
+            raise ValueError("WINDOW_RETENTION_H must be at least the largest of WINDOW_SIZES")
+        return self
+
+    def secrets(self) -> list[str]:
+        """Every string that must not be printed: the secret values and the passwords inside addresses."""
+        found = []
+        for _, value in self:
+            if isinstance(value, SecretStr):
+                text = value.get_secret_value()
+                found += _passwords_of(text) if "://" in text else [text]
+        return [secret for secret in found if secret]
+
+
+def _check_url(value: str, schemes: tuple[str, ...]) -> Any:  # noqa: ANN401 - urllib's SplitResult
+    wanted = " or ".join(f"{scheme}://" for scheme in schemes)
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # raises ValueError where it is no port
+    except ValueError as exc:
+        raise ValueError(f"not a valid address; give {wanted}host[:port]/…") from exc
+    if parts.scheme not in schemes or not parts.netloc or not parts.hostname:
+        raise ValueError(f"not a valid address; give {wanted}host[:port]/…")
+    return parts
+
+
+def _passwords_of(url: str) -> list[str]:
+    """The passwords inside an address, as written and decoded: drivers print either."""
+    parts = urlsplit(url)
+    named = [value for key, value in parse_qsl(parts.query) if key in {"password", "sslpassword"}]
+    written = [parts.password] if parts.password else []
+    return [*named, *written, *(unquote(password) for password in written)]
+
+
+def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:  # noqa: ANN401
+    """Read the settings from the environment and `env_file`; `overrides` win over both.
+
+    Args:
+        env_file: a dotenv file; one that does not exist is passed over. Names without the prefix are ignored,
+            because `docker compose` reads the same file.
+        overrides: settings by field name.
+
+    Raises:
+        SettingsError: with one line for every unknown, malformed or impossible setting; no line holds a value
+            of a secret.
+    """
+    file_values = dotenv_values(env_file) if env_file is not None and env_file.is_file() else {}
+    values = {key: value for key, value in {**file_values, **os.environ}.items() if value is not None}
+    mine = {
+        key: value
+        for key, value in values.items()
+        if key.upper().startswith(PREFIX) and not key.upper().startswith(TEST_PREFIX)
+    }
+    known = {PREFIX + name.upper(): name for name in Settings.model_fields}
+    problems = [_unknown(key, known) for key in mine if key.upper() not in known]
+    given = {known[key.upper()]: value for key, value in mine.items() if key.upper() in known and value != ""}
+    try:
+        settings = Settings(**{**given, **overrides})
+    except ValidationError as exc:
+        for error in exc.errors(include_input=False, include_url=False):
+            name = PREFIX + str(error["loc"][0]).upper() if error["loc"] else ""
+            message = error["msg"].removeprefix("Value error, ")
+            problems.append(f"{name}: {message}" if name else message)
+        raise SettingsError(problems) from None
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _unknown(key: str, known: dict[str, str]) -> str:
+    near = difflib.get_close_matches(key.upper(), known, n=1)
+    return f"{key}: unknown setting" + (f"; did you mean {near[0]}?" if near else "")
