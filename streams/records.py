@@ -243,6 +243,12 @@ class ControlCommand(StrEnum):
     REPUBLISH_WINDOWS = "republish_windows"
 
 
+class ControlRecord(Record):
+    """A command to the workers (the control topic). One of them carries it out."""
+
+    command: ControlCommand
+
+
 def explain(error: ValidationError) -> str:
     """One line for what is wrong with a record, without quoting the record."""
     problems = error.errors(include_input=False, include_url=False, include_context=False)

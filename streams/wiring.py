@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import SecretStr
 
 from connectors.kafka.config import KafkaConfig
+from connectors.s3 import S3Config
 from streams.settings import Settings
 
 
@@ -19,7 +20,7 @@ def kafka_config(settings: Settings) -> KafkaConfig:
         ssl_ca_location=settings.kafka_ssl_ca_location,
         ssl_certificate_location=settings.kafka_ssl_certificate_location,
         ssl_key_location=settings.kafka_ssl_key_location,
-        ssl_key_password=settings.kafka_ssl_key_password and settings.kafka_ssl_key_password.get_secret_value(),
+        ssl_key_password=_reveal(settings.kafka_ssl_key_password),
         timeout_s=settings.kafka_timeout_s,
         session_timeout_ms=settings.kafka_session_timeout_ms,
     )
@@ -27,3 +28,13 @@ def kafka_config(settings: Settings) -> KafkaConfig:
 
 def _reveal(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret is not None else None
+
+
+def s3_config(settings: Settings) -> S3Config:
+    """How to reach S3."""
+    return S3Config(
+        endpoint=settings.s3_endpoint,
+        region=settings.s3_region,
+        access_key_id=settings.s3_access_key_id,
+        secret_access_key=_reveal(settings.s3_secret_access_key),
+    )

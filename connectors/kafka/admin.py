@@ -1,0 +1,98 @@
+"""Topics: what exists, and making what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exported without saying so
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from connectors.errors import UnavailableError
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.errors import kafka_error_of, to_connector_error
+
+
+@dataclass(frozen=True)
+class TopicSpec:
+    """A topic as it should be. `config` holds Kafka's topic settings."""
+
+    name: str
+    partitions: int
+    replication_factor: int = 1
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+class KafkaAdmin:
+    """Administrative requests. Blocking."""
+
+    def __init__(self, config: KafkaConfig) -> None:
+        self._config = config
+        self._client = AdminClient(config.librdkafka(client_id="emostream-admin"))
+
+    def partition_counts(self) -> dict[str, int]:
+        """Every topic of the cluster with its number of partitions.
+
+        Raises:
+            ConnectorError: Kafka did not answer in `timeout_s`, or refused.
+        """
+        try:
+            metadata = self._client.list_topics(timeout=self._config.timeout_s)
+        except KafkaException as exc:
+            error = kafka_error_of(exc)
+            if error.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._RESOLVE):
+                raise UnavailableError(
+                    f"no Kafka broker answers at {self._config.bootstrap} "
+                    f"({self._config.security_protocol}, waited {self._config.timeout_s:g} s)"
+                ) from exc
+            raise to_connector_error(error, f"connecting to {self._config.bootstrap}") from exc
+        return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
+
+    def create(self, specs: Sequence[TopicSpec]) -> list[str]:
+        """Create the topics that do not exist; returns the names of those that were made by this call.
+
+        Safe to call from two places at once: a topic that appears meanwhile counts as existing.
+
+        Raises:
+            ConnectorError: Kafka did not answer, or refused.
+        """
+        wanted = [
+            NewTopic(
+                spec.name,
+                num_partitions=spec.partitions,
+                replication_factor=spec.replication_factor,
+                config=dict(spec.config),
+            )
+            for spec in specs
+        ]
+        created = []
+        futures = self._client.create_topics(wanted, operation_timeout=self._config.timeout_s) if wanted else {}
+        for name, future in futures.items():
+            try:
+                future.result()
+            except KafkaException as exc:
+                error = kafka_error_of(exc)
+                if error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise to_connector_error(error, f"creating topic {name}") from exc
+            else:
+                created.append(name)
+        return created
+
+    def topic_config(self, name: str) -> dict[str, str]:
+        """The effective settings of a topic.
+
+        Raises:
+            ConnectorError: Kafka did not answer, or refused.
+        """
+        resource = ConfigResource(ResourceType.TOPIC, name)
+        future = self._client.describe_configs([resource])[resource]
+        try:
+            entries = future.result(timeout=self._config.timeout_s)
+        except KafkaException as exc:
+            raise to_connector_error(kafka_error_of(exc), f"reading the settings of topic {name}") from exc
+        return {key: str(entry.value) for key, entry in entries.items()}

@@ -1,0 +1,296 @@
+"""A member of a consumer group that starts where its own output proves it should, not where a commit says.
+
+Life of an assignment (eager protocol), all in the thread that calls `poll`:
+
+1. assign: the epoch rises, the start offsets are looked up, fetching begins there. If the lookup's source does not
+   answer, nothing is fetched and the lookup is tried again; membership is kept by going on polling.
+2. poll: batches carry the epoch in which they were fetched, and where each partition continues.
+3. rewind (any thread): the epoch rises at once, so that batches fetched before are stale; step 1 is repeated.
+4. revoke: the epoch rises, `on_revoke` waits for the batch in flight, what is done is committed for lag monitoring.
+5. lost: another member may own the partitions already; the epoch rises, and that is all.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from connectors.errors import UnavailableError
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.errors import kafka_error_of, to_connector_error
+
+logger = logging.getLogger(__name__)
+
+COMMIT_INTERVAL_S = 1.0
+"""Pace of the commits that only lag monitoring reads."""
+
+LOOKUP_BACKOFF_S = (0.5, 1.0, 2.0, 5.0)
+"""Waits between tries of a failed position lookup; the last one repeats. A second or two costs less than the
+session timeout, and a Redis that restarts is back within the first few tries."""
+
+MAX_POLL_INTERVAL_MS = 300_000
+"""A batch in flight may hold up polling for this long, in the worst case a lookup during a slow fail-over."""
+
+Positions = Callable[[Sequence[int]], Mapping[int, int]]
+"""Start offsets by partition. Raises UnavailableError to be called again, anything else to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages fetched in one poll, from any of the assigned partitions.
+
+    Attributes:
+        epoch: the assignment epoch in which they were fetched.
+        messages: in offset order within each partition; none of them is an error.
+        starts: for each partition in `messages`, the offset at which the batch before it ended.
+    """
+
+    epoch: int
+    messages: list[Message]
+    starts: Mapping[int, int]
+
+    def by_partition(self) -> dict[int, list[Message]]:
+        """The messages of each partition, in offset order."""
+        parts: dict[int, list[Message]] = defaultdict(list)
+        for message in self.messages:
+            parts[partition_of(message)].append(message)
+        return dict(parts)
+
+    def ends(self) -> dict[int, int]:
+        """For each partition, the offset after its last message."""
+        return {partition_of(message): offset_of(message) + 1 for message in self.messages}
+
+
+def partition_of(message: Message) -> int:
+    """The partition of a consumed message (the client's type allows None, for produced ones)."""
+    partition = message.partition()
+    if partition is None:
+        raise ValueError("a consumed message has a partition")
+    return partition
+
+
+def offset_of(message: Message) -> int:
+    """The offset of a consumed message."""
+    offset = message.offset()
+    if offset is None:
+        raise ValueError("a consumed message has an offset")
+    return offset
+
+
+class PositionedConsumer:
+    """A consumer of one topic. `poll` and `close` belong to one thread; the other methods are thread-safe."""
+
+    def __init__(
+        self,
+        config: KafkaConfig,
+        *,
+        group: str,
+        topic: str,
+        positions: Positions,
+        on_assign: Callable[[frozenset[int]], None] | None = None,
+        on_revoke: Callable[[], None] | None = None,
+    ) -> None:
+        """Prepare a member of `group`; it joins with the first `poll`.
+
+        Args:
+            config: how to reach Kafka.
+            group: the consumer group.
+            topic: the topic to consume.
+            positions: looks start offsets up; called in the polling thread.
+            on_assign: told the partitions owned from now on, after every change (empty when revoked or lost).
+            on_revoke: waits for the batch in flight; called while the partitions are still ours.
+        """
+        self.topic = topic
+        self._positions = positions
+        self._on_assign = on_assign or (lambda partitions: None)
+        self._on_revoke = on_revoke or (lambda: None)
+        self._lock = threading.Lock()
+        self._epoch = 0
+        self._positioned_epoch = 0  # the epoch of the last positioning: that of every batch fetched since
+        self._assigned: frozenset[int] = frozenset()
+        self._next: dict[int, int] = {}
+        self._lookup_due: float | None = None
+        self._lookup_failures = 0
+        self._done: dict[int, int] = {}
+        self._commit_due = 0.0
+        self._failure: Exception | None = None
+        self._consumer = Consumer(
+            config.librdkafka(
+                group_id=group,
+                client_id=group,
+                enable_auto_commit=False,
+                auto_offset_reset="error",
+                allow_auto_create_topics=False,
+                session_timeout_ms=config.session_timeout_ms,
+                max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
+                partition_assignment_strategy="range,roundrobin",
+                # Bounds the memory of what is fetched ahead, per partition.
+                queued_max_messages_kbytes=16_384,
+                fetch_wait_max_ms=100,
+            ),
+        )
+        self._consumer.subscribe([topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lost)
+
+    @property
+    def epoch(self) -> int:
+        """Rises whenever batches fetched so far must no longer be processed."""
+        return self._epoch
+
+    def poll(self, max_messages: int, timeout_s: float) -> Batch | None:
+        """Fetch up to `max_messages`, waiting up to `timeout_s` for them; None if there are none.
+
+        Raises:
+            ConnectorError: if Kafka or the source of the positions refuses for good.
+        """
+        if self._lookup_due is not None and time.monotonic() >= self._lookup_due:
+            self._position()
+        if time.monotonic() >= self._commit_due:
+            self._commit(asynchronous=True)
+        try:
+            fetched = self._consumer.consume(max_messages, timeout_s)
+        except KafkaException as exc:
+            raise to_connector_error(kafka_error_of(exc), f"consuming {self.topic}") from exc
+        if self._failure is not None:
+            raise self._failure
+        return self._to_batch(fetched)
+
+    def _to_batch(self, fetched: list[Message]) -> Batch | None:
+        messages: list[Message] = []
+        starts: dict[int, int] = {}
+        for message in fetched:
+            error = message.error()
+            if error is not None:
+                self._on_message_error(error)
+                continue
+            partition, offset = partition_of(message), offset_of(message)
+            continues_at = self._next.get(partition)
+            if continues_at is None or offset < continues_at:
+                continue  # fetched before the last (re)positioning
+            starts.setdefault(partition, continues_at)
+            self._next[partition] = offset + 1
+            messages.append(message)
+        # A rewind asked for since the fetch makes the batch stale: it carries the epoch of its positions.
+        return Batch(self._positioned_epoch, messages, starts) if messages else None
+
+    def _on_message_error(self, error: KafkaError) -> None:
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            # Retention passed our position between the lookup and the fetch: look again.
+            self.rewind(f"{self.topic} no longer holds the offset: {error.str()}")
+        elif error.retriable() or error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
+            logger.warning("consuming %s: %s", self.topic, error.str())
+        else:
+            raise to_connector_error(error, f"consuming {self.topic}")
+
+    def rewind(self, reason: str) -> None:
+        """Make every batch fetched so far stale, and go back to the looked-up positions at the next poll."""
+        with self._lock:
+            self._epoch += 1
+            self._lookup_due = time.monotonic()
+        logger.info("rewinding %s: %s", self.topic, reason)
+
+    def is_current(self, batch: Batch) -> bool:
+        """Whether the batch was fetched in the present epoch."""
+        return batch.epoch == self._epoch
+
+    def done(self, batch: Batch) -> None:
+        """Note that a batch's output is confirmed, so that its end is committed for lag monitoring."""
+        ends = batch.ends()
+        with self._lock:
+            if batch.epoch == self._positioned_epoch:
+                self._done.update(ends)
+
+    def pause(self) -> None:
+        """Stop fetching while going on as a member of the group; `resume` ends it."""
+        self._consumer.pause(self._consumer.assignment())
+
+    def resume(self) -> None:
+        """Fetch again after `pause`."""
+        self._consumer.resume(self._consumer.assignment())
+
+    def close(self) -> None:
+        """Leave the group. Revokes first, with all that step 4 does."""
+        self._consumer.close()
+
+    # The group's callbacks. An exception inside one would be lost in the client, so it is kept for `poll`.
+
+    def _assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        self._assigned = frozenset(partition.partition for partition in partitions)
+        self._lookup_failures = 0
+        try:
+            self._position()
+            self._on_assign(self._assigned)
+        except Exception as exc:  # noqa: BLE001 - raised by poll
+            self._failure = exc
+
+    def _revoke(self, _: Consumer, __: list[TopicPartition]) -> None:
+        with self._lock:
+            self._epoch += 1
+        try:
+            self._on_revoke()
+        except Exception as exc:  # noqa: BLE001 - raised by poll
+            self._failure = exc
+        self._commit(asynchronous=False)
+        self._drop_assignment()
+        self._consumer.unassign()
+
+    def _lost(self, _: Consumer, __: list[TopicPartition]) -> None:
+        self._drop_assignment()
+        self._consumer.unassign()
+
+    def _drop_assignment(self) -> None:
+        with self._lock:
+            self._epoch += 1
+            self._positioned_epoch = self._epoch
+            self._done.clear()
+            self._lookup_due = None
+        self._assigned = frozenset()
+        self._next = {}
+        try:
+            self._on_assign(self._assigned)
+        except Exception as exc:  # noqa: BLE001 - raised by poll
+            self._failure = exc
+
+    def _position(self) -> None:
+        with self._lock:
+            self._epoch += 1
+            self._positioned_epoch = self._epoch
+            self._lookup_due = None
+            self._done.clear()
+        self._next = {}
+        if not self._assigned:
+            return
+        try:
+            starts = self._positions(sorted(self._assigned))
+        except UnavailableError as exc:
+            wait = LOOKUP_BACKOFF_S[min(self._lookup_failures, len(LOOKUP_BACKOFF_S) - 1)]
+            self._lookup_failures += 1
+            self._lookup_due = time.monotonic() + wait
+            logger.warning("cannot look up the positions of %s, trying again in %.1f s: %s", self.topic, wait, exc)
+            self._consumer.assign([])
+            return
+        self._lookup_failures = 0
+        self._next = dict(starts)
+        logger.info("consuming %s from %s", self.topic, dict(sorted(starts.items())))
+        self._consumer.assign([TopicPartition(self.topic, number, at) for number, at in starts.items()])
+
+    def _commit(self, *, asynchronous: bool) -> None:
+        self._commit_due = time.monotonic() + COMMIT_INTERVAL_S
+        with self._lock:
+            done, self._done = self._done, {}
+        if not done:
+            return
+        offsets = [TopicPartition(self.topic, partition, offset) for partition, offset in done.items()]
+        try:
+            if asynchronous:
+                self._consumer.commit(offsets=offsets, asynchronous=True)
+            else:
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as exc:
+            # Positions come from the output; a commit that fails only shows as lag until the next one.
+            logger.info("lag commit for %s failed: %s", self.topic, kafka_error_of(exc).str())

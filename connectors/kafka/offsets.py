@@ -1,0 +1,107 @@
+"""Reads offsets and last records of partitions, outside any consumer group's assignment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from connectors.errors import UnavailableError
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.errors import kafka_error_of, to_connector_error
+
+
+class OffsetReader:
+    """Watermark offsets, committed offsets and last records. Not thread-safe; never joins a group."""
+
+    def __init__(self, config: KafkaConfig, *, group: str) -> None:
+        """`group` names the group whose committed offsets `committed` returns."""
+        self._timeout_s = config.timeout_s
+        self._consumer = Consumer(
+            config.librdkafka(
+                group_id=group,
+                enable_auto_commit=False,
+                enable_partition_eof=True,
+                auto_offset_reset="error",
+                allow_auto_create_topics=False,
+            )
+        )
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """The first offset a partition still holds, and the next one it will write.
+
+        Raises:
+            ConnectorError: if Kafka does not answer, or refuses.
+        """
+        try:
+            answer = self._consumer.get_watermark_offsets(
+                TopicPartition(topic, partition), timeout=self._timeout_s, cached=False
+            )
+        except KafkaException as exc:
+            raise to_connector_error(kafka_error_of(exc), f"reading the offsets of {topic}[{partition}]") from exc
+        if answer is None:
+            raise UnavailableError(f"Kafka did not answer while reading the offsets of {topic}[{partition}]")
+        low, high = answer
+        return low, high
+
+    def committed(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+        """The group's committed offsets; a partition without one is left out.
+
+        Raises:
+            ConnectorError: if Kafka does not answer, or refuses.
+        """
+        wanted = [TopicPartition(topic, partition) for partition in partitions]
+        try:
+            answers = self._consumer.committed(wanted, timeout=self._timeout_s)
+        except KafkaException as exc:
+            raise to_connector_error(kafka_error_of(exc), f"reading committed offsets of {topic}") from exc
+        for answer in answers:
+            if answer.error is not None:
+                raise to_connector_error(answer.error, f"reading committed offsets of {topic}")
+        return {answer.partition: answer.offset for answer in answers if answer.offset > OFFSET_INVALID}
+
+    def last_message(self, topic: str, partition: int) -> Message | None:
+        """The last record of a partition; None if it holds none.
+
+        Transaction markers and compacted records take offsets too, so the record before the end may be far back:
+        the look-back doubles until it finds one.
+
+        Raises:
+            ConnectorError: if Kafka does not answer, or refuses.
+        """
+        low, high = self.bounds(topic, partition)
+        back = 1
+        while high > low:
+            start = max(low, high - back)
+            found = self._last_from(topic, partition, start, high)
+            if found is not None or start == low:
+                return found
+            back *= 2
+        return None
+
+    def _last_from(self, topic: str, partition: int, start: int, high: int) -> Message | None:
+        deadline = time.monotonic() + self._timeout_s
+        last: Message | None = None
+        self._consumer.assign([TopicPartition(topic, partition, start)])
+        try:
+            while (remaining := deadline - time.monotonic()) > 0:
+                message = self._consumer.poll(remaining)
+                if message is None:
+                    continue
+                error = message.error()
+                if error is None:
+                    last = message
+                    if (message.offset() or 0) >= high - 1:
+                        return last
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    return last
+                elif not error.retriable():
+                    raise to_connector_error(error, f"reading {topic}[{partition}]")
+        finally:
+            self._consumer.unassign()
+        raise UnavailableError(f"Kafka did not answer while reading the last record of {topic}[{partition}]")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()

@@ -1,0 +1,211 @@
+"""Feeds a Faust agent with whole batches: a thread polls Kafka and puts each batch on a channel.
+
+The element of the stream is a batch, so Faust's cost per event is paid once in hundreds of posts, and nothing is
+acknowledged event by event. The agent's side is one rule:
+
+    async for batch in source.channel:
+        with source.in_flight(batch) as current:
+            if current:
+                ...deliver everything...
+                source.done(batch)
+
+A batch that fails must end in `source.rewind` (it is fetched again) or in `source.halt` and a stop of the worker; going
+on with the next one would leave a hole that nothing finds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from typing import Any
+
+import faust
+from mode import Service
+from mode.utils.queues import FlowControlEvent, ThrowableQueue
+
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.consumer import Batch, PositionedConsumer, Positions
+
+logger = logging.getLogger(__name__)
+
+REVOKE_DEADLINE_S = 8.0
+"""How long a rebalance or a shutdown waits for the batch in flight. Under the default session timeout of 10 s, after
+which the group goes on without us; what is then delivered late is recognised by its origin and counted once."""
+
+PAUSE_AFTER_S = 1.0
+"""How long a full channel may hold up polling before fetching is paused. Pausing throws away what was fetched ahead, so
+it is not done for the length of a normal batch; not polling stalls rebalances, so it is done well before that hurts."""
+
+_IDLE_POLL_S = 0.1
+
+
+class BatchChannel(faust.Channel):  # type: ignore[misc] # faust ships no types
+    """A Faust channel with one queue for all its clones, outside Faust's flow control.
+
+    Faust empties the queues under its flow control whenever its own consumer rebalances. That is right for events it
+    will fetch again, but would silently drop our batches, which it did not fetch.
+    """
+
+    _queue: ThrowableQueue | None
+
+    @property
+    def queue(self) -> ThrowableQueue:
+        """The one queue, bounded by `maxsize` batches."""
+        if self._queue is None:
+            always_open = FlowControlEvent(initially_suspended=False)
+            self._queue = ThrowableQueue(maxsize=self.maxsize, flow_control=always_open)
+        return self._queue
+
+    def _clone_args(self) -> dict[str, Any]:
+        return {**super()._clone_args(), "queue": self.queue}
+
+    async def put(self, value: Batch) -> None:
+        """Wait for room, then queue a batch."""
+        await self.queue.put(value)
+
+
+class BatchSource(Service):  # type: ignore[misc]
+    """Consumes a topic in a thread of its own and feeds `channel`; stops the app if consuming fails for good."""
+
+    def __init__(
+        self,
+        app: faust.App,
+        config: KafkaConfig,
+        *,
+        group: str,
+        topic: str,
+        positions: Positions,
+        batch_max: int,
+        batch_wait_s: float,
+        on_assign: Callable[[frozenset[int]], None] | None = None,
+        prefetch: int = 2,
+        **kwargs: Any,  # noqa: ANN401 - mode's
+    ) -> None:
+        """Prepare the source; it joins `group` when the service starts.
+
+        Args:
+            app: the application, crashed if consuming fails for good.
+            config: how to reach Kafka.
+            group: consumer group; must differ from the app's own.
+            topic: topic to consume.
+            positions: start offsets, called in the polling thread (see `PositionedConsumer`).
+            batch_max: messages in a batch at most.
+            batch_wait_s: how long a batch waits to fill, in seconds.
+            on_assign: told the partitions owned from now on; called in the polling thread.
+            prefetch: batches waiting in the channel at most.
+            kwargs: for `mode.Service`.
+        """
+        super().__init__(**kwargs)
+        self.app = app
+        self.topic = topic
+        self.channel = BatchChannel(app, maxsize=prefetch)
+        self._batch_max = batch_max
+        self._batch_wait_s = batch_wait_s
+        self._make_consumer: Callable[[], PositionedConsumer] = lambda: PositionedConsumer(
+            config, group=group, topic=topic, positions=positions, on_assign=on_assign, on_revoke=self._await_idle
+        )
+        self._consumer: PositionedConsumer | None = None
+        self._begin_lock = threading.Lock()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._halted = False
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def in_flight(self, batch: Batch) -> Iterator[bool]:
+        """Hold up revocation while a batch is processed; yields False if the batch is stale and must be skipped."""
+        consumer = self._consumer
+        with self._begin_lock:
+            current = consumer is not None and consumer.is_current(batch) and not self._halted
+            if current:
+                self._idle.clear()
+        try:
+            yield current
+        finally:
+            if current:
+                self._idle.set()
+
+    def done(self, batch: Batch) -> None:
+        """Every output of the batch is confirmed."""
+        if self._consumer is not None:
+            self._consumer.done(batch)
+
+    def rewind(self, reason: str) -> None:
+        """Fetch again from the looked-up positions; batches fetched before are stale from now on."""
+        if self._consumer is not None:
+            self._consumer.rewind(reason)
+
+    def halt(self) -> None:
+        """Let no further batch begin: one has failed for good, and the next must not leave a hole behind it."""
+        self._halted = True
+
+    def _await_idle(self) -> None:
+        with self._begin_lock:
+            pass  # an agent that was about to begin has either begun, or will see the new epoch
+        if not self._idle.wait(REVOKE_DEADLINE_S):
+            logger.warning("%s: the batch in flight did not finish in %.0f s", self.topic, REVOKE_DEADLINE_S)
+
+    async def on_start(self) -> None:
+        """Start polling."""
+        loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, args=(loop,), name=f"source-{self.topic}", daemon=True)
+        self._thread.start()
+
+    async def on_stop(self) -> None:
+        """Stop polling, wait for the batch in flight, and leave the group."""
+        self._stopping.set()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            consumer = self._consumer = self._make_consumer()
+            try:
+                self._feed(consumer, loop)
+            finally:
+                consumer.close()
+        except Exception as exc:  # noqa: BLE001 - crosses from the thread to the app, which stops with it
+            if self._stopping.is_set():
+                logger.info("%s: while stopping: %s", self.topic, exc)
+            else:
+                asyncio.run_coroutine_threadsafe(self.app.crash(exc), loop)
+
+    def _feed(self, consumer: PositionedConsumer, loop: asyncio.AbstractEventLoop) -> None:
+        """Poll and hand over, one batch at a time, so that batches cannot overtake each other."""
+        waiting: deque[Batch] = deque()
+        handed: Future[None] | None = None
+        handed_at = 0.0
+        paused_epoch: int | None = None
+        while not self._stopping.is_set():
+            if handed is not None and handed.done():
+                handed.result()
+                handed = None
+            if handed is None and waiting:
+                handed = asyncio.run_coroutine_threadsafe(self.channel.put(waiting.popleft()), loop)
+                handed_at = time.monotonic()
+            if handed is None:
+                if paused_epoch is not None:
+                    if paused_epoch == consumer.epoch:
+                        consumer.resume()
+                    paused_epoch = None
+                batch = consumer.poll(self._batch_max, self._batch_wait_s)
+            elif time.monotonic() - handed_at < PAUSE_AFTER_S:
+                wait([handed], timeout=_IDLE_POLL_S)
+                continue
+            else:
+                # A new assignment starts unpaused, so the pause belongs to an epoch.
+                if paused_epoch != consumer.epoch:
+                    consumer.pause()
+                    paused_epoch = consumer.epoch
+                batch = consumer.poll(self._batch_max, _IDLE_POLL_S)
+            if batch is not None:
+                waiting.append(batch)
+        if handed is not None:
+            handed.cancel()

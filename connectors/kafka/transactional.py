@@ -1,0 +1,97 @@
+"""A transactional producer: what is published is published whole, and only by the latest holder of its id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from connectors.errors import RejectedError, UnavailableError
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.errors import kafka_error_of, to_connector_error
+from connectors.kafka.producer import MAX_MESSAGE_BYTES, Outgoing
+
+TRANSACTION_TIMEOUT_MS = 30_000
+"""After which the broker aborts an open transaction; a crashed holder blocks readers for this long at most."""
+
+
+class FencedError(RejectedError):
+    """Another producer has taken over the transactional id; this one may not write any more."""
+
+
+class TransactionalProducer:
+    """Publishes batches of records atomically under a `transactional.id`. Blocking; use from one thread at a time.
+
+    The newest producer of an id fences all older ones (KIP-98), so a paused process that wakes up cannot write.
+    """
+
+    def __init__(self, config: KafkaConfig, transactional_id: str) -> None:
+        """Take the id over, finishing or aborting what its former holder left open.
+
+        Raises:
+            ConnectorError: Kafka did not answer, or refused.
+        """
+        self._timeout_s = config.timeout_s
+        self.transactional_id = transactional_id
+        self._producer = Producer(
+            config.librdkafka(
+                client_id=transactional_id,
+                transactional_id=transactional_id,
+                transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+                message_timeout_ms=TRANSACTION_TIMEOUT_MS,
+                message_max_bytes=MAX_MESSAGE_BYTES,
+                compression_type="lz4",
+                linger_ms=5,
+            )
+        )
+        try:
+            self._producer.init_transactions(self._timeout_s)
+        except KafkaException as exc:
+            raise self._translate(exc, "taking over") from exc
+
+    def publish(self, records: Sequence[Outgoing]) -> None:
+        """Write the records in one transaction and return when it is committed.
+
+        Raises:
+            FencedError: a newer producer holds the id; drop this one.
+            UnavailableError: nothing was published; the same call may succeed later.
+            RejectedError: Kafka refused for good; drop this producer.
+        """
+        try:
+            self._producer.begin_transaction()
+            for record in records:
+                self._produce(record)
+            self._producer.commit_transaction()
+        except KafkaException as exc:
+            self._abort_after(exc)
+
+    def _produce(self, record: Outgoing) -> None:
+        while True:
+            try:
+                self._producer.produce(record.topic, record.value, record.key)
+            except BufferError:
+                self._producer.poll(0.1)
+            else:
+                self._producer.poll(0)
+                return
+
+    def _abort_after(self, exc: KafkaException) -> None:
+        error = kafka_error_of(exc)
+        if error.fatal():
+            raise self._translate(exc, "publishing") from exc
+        try:
+            self._producer.abort_transaction(self._timeout_s)
+        except KafkaException as abort_exc:
+            raise self._translate(abort_exc, "aborting") from exc
+        raise UnavailableError(f"a transaction of {self.transactional_id} was aborted: {error.str()}") from exc
+
+    def _translate(self, exc: KafkaException, doing: str) -> Exception:
+        error = kafka_error_of(exc)
+        if error.code() in (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH):
+            return FencedError(f"{self.transactional_id} was taken over by another producer")
+        return to_connector_error(error, f"{doing} as {self.transactional_id}")
+
+    def close(self) -> None:
+        """Drop what is queued and close the connections. An open transaction is left to its successor."""
+        self._producer.purge()
+        self._producer.flush(1.0)

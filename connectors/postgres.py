@@ -1,0 +1,125 @@
+"""PostgreSQL: connections with time limits, errors mapped to ours, and migrations under an advisory lock."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg import sql
+
+from connectors.errors import RejectedError, UnavailableError
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+CONNECT_TIMEOUT_S = 10
+MIGRATION_LOCK = 0x656D6F73  # "emos": the advisory lock that serialises migrations of one database
+
+_MIGRATION_NAME = re.compile(r"(\d{3})_[a-z0-9_]+\.sql")
+
+
+def connect(dsn: str, *, application_name: str) -> Connection:
+    """Open a connection.
+
+    Raises:
+        UnavailableError: nothing answers there.
+        RejectedError: wrong credentials or database.
+    """
+    with postgres_errors(f"connecting to {address_of(dsn)}"):
+        return psycopg.connect(
+            dsn,
+            connect_timeout=CONNECT_TIMEOUT_S,
+            application_name=application_name,
+            # A peer that vanished is noticed within half a minute.
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+        )
+
+
+def address_of(dsn: str) -> str:
+    """`host:port/database` of an address, without its credentials."""
+    parts = urlsplit(dsn)
+    return f"{parts.hostname}:{parts.port or 5432}{parts.path}"
+
+
+@contextmanager
+def postgres_errors(doing: str) -> Iterator[None]:
+    """Raise our errors for psycopg's; `doing` says what was attempted.
+
+    Raises:
+        UnavailableError: the server does not answer, is starting or stopping, or a transaction lost a race.
+        RejectedError: everything else that the server refuses.
+    """
+    try:
+        yield
+    except (psycopg.errors.InvalidAuthorizationSpecification, psycopg.errors.InvalidCatalogName) as exc:
+        raise RejectedError(f"PostgreSQL refused while {doing}: {_first_line(exc)}") from exc
+    except psycopg.OperationalError as exc:
+        # Refused passwords arrive while connecting, where psycopg knows no SQLSTATE: only the server's text tells.
+        refused = exc.sqlstate is None and ("password" in str(exc) or "does not exist" in str(exc))
+        kind = RejectedError if refused else UnavailableError
+        raise kind(f"PostgreSQL did not answer while {doing}: {_first_line(exc)}") from exc
+    except psycopg.InterfaceError as exc:
+        raise UnavailableError(f"PostgreSQL's connection broke while {doing}: {_first_line(exc)}") from exc
+    except psycopg.Error as exc:
+        raise RejectedError(f"PostgreSQL refused while {doing}: {_first_line(exc)}") from exc
+
+
+def _first_line(exc: Exception) -> str:
+    return next(iter(str(exc).strip().splitlines()), type(exc).__name__)
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A numbered SQL file. It records itself in `schema_migrations`."""
+
+    version: int
+    path: Path
+
+
+def find_migrations(folder: Path) -> list[Migration]:
+    """The migrations of a folder, in order.
+
+    Raises:
+        RejectedError: a file is misnamed, or numbers are missing or used twice.
+    """
+    found = []
+    for path in sorted(folder.glob("*.sql")):
+        match = _MIGRATION_NAME.fullmatch(path.name)
+        if match is None:
+            raise RejectedError(f"{path.name}: migrations are named 001_what_it_does.sql")
+        found.append(Migration(int(match[1]), path))
+    if not found or [migration.version for migration in found] != list(range(1, len(found) + 1)):
+        raise RejectedError(f"{folder}: migrations must be numbered 001, 002, … without a gap")
+    return found
+
+
+def migrate(connection: Connection, migrations: Sequence[Migration]) -> list[int]:
+    """Apply what is missing, each migration in a transaction of its own; returns the versions applied.
+
+    An advisory lock lets one caller at a time through; the others then find nothing to do.
+
+    Raises:
+        ConnectorError: the database did not answer, or refused a statement.
+    """
+    applied = []
+    for migration in migrations:
+        with postgres_errors(f"applying {migration.path.name}"), connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
+            if migration.version not in _applied(connection):
+                connection.execute(sql.SQL(migration.path.read_text("utf-8")))
+                applied.append(migration.version)
+    return applied
+
+
+def _applied(connection: Connection) -> set[int]:
+    exists = connection.execute("SELECT to_regclass('schema_migrations') IS NOT NULL").fetchone()
+    if exists is None or not exists[0]:
+        return set()
+    rows = connection.execute("SELECT version FROM schema_migrations").fetchall()
+    return {int(str(row[0])) for row in rows}

@@ -1,0 +1,70 @@
+"""The Redis (Valkey) client, with retries left to the library, and its errors mapped to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+
+from connectors.errors import RejectedError, UnavailableError
+
+TIMEOUT_S = 5.0
+"""For one command, connecting included: far above a slow command, well under a session timeout."""
+
+RETRIES = 3
+"""Within the client, 0.1 s to 1 s apart: hides a dropped connection, not an outage."""
+
+_PASSING = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.BusyLoadingError,
+    exceptions.ReadOnlyError,
+    exceptions.ClusterDownError,
+    exceptions.TryAgainError,
+    exceptions.OutOfMemoryError,
+)
+
+
+def connect(url: str) -> Redis:
+    """A client for `redis://` or `rediss://` addresses; connects with its first command.
+
+    A command that fails in passing is retried. That is safe for the windows because an apply is a compare-and-set.
+    """
+    client: Redis = Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+        health_check_interval=15,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.1, cap=1.0), RETRIES),
+    )
+    return client
+
+
+def address_of(url: str) -> str:
+    """`host:port` of an address, without its credentials."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or 6379}"
+
+
+@contextmanager
+def redis_errors(doing: str) -> Iterator[None]:
+    """Raise our errors for Redis's; `doing` says what was attempted.
+
+    Raises:
+        UnavailableError: Redis did not answer, is loading, failing over, or out of memory.
+        RejectedError: wrong credentials, missing rights, or a command it does not know.
+    """
+    try:
+        yield
+    except exceptions.AuthenticationError as exc:
+        raise RejectedError(f"Redis refused while {doing}: {exc}") from exc
+    except _PASSING as exc:
+        raise UnavailableError(f"Redis did not answer while {doing}: {exc}") from exc
+    except exceptions.RedisError as exc:
+        raise RejectedError(f"Redis refused while {doing}: {exc}") from exc

@@ -1,0 +1,155 @@
+"""The aggregate stage: classified posts in, window deltas applied to Redis.
+
+For each partition of a batch: 1. decode; 2. read where the shards stand, once per assignment; 3. reduce to deltas per
+shard; 4. note what is too late and wait; 5. apply to every shard, each a compare-and-set on its position. A shard that
+stands elsewhere than expected (a zombie came back, Redis was rolled back or emptied) changes nothing and ends in one
+rewind: the source seeks to what is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+
+from confluent_kafka import Message
+from pydantic import ValidationError
+
+from connectors.kafka.consumer import Batch, offset_of, partition_of
+from connectors.kafka.producer import Outgoing
+from streams.agents.classify import Deliverer
+from streams.metrics import Metrics
+from streams.records import ClassifiedPost, DeadPost, DeadReason, LatePost, Origin, explain, from_ms
+from streams.settings import Settings
+from streams.windows.deltas import Entry, Position, Reduction, reduce_entries
+from streams.windows.store import WindowStore
+
+logger = logging.getLogger(__name__)
+
+
+class PositionMismatch(Exception):  # noqa: N818 - not an error: the cure is a rewind
+    """The tables do not stand where this batch continues."""
+
+
+class AggregateStage:
+    """Applies batches to the windows. One batch at a time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: WindowStore,
+        producer: Deliverer,
+        metrics: Metrics,
+        gaps: Mapping[int, int],
+    ) -> None:
+        """`gaps` tells where a partition legitimately starts beyond its position (`AggregatePositions.gaps`)."""
+        self._settings = settings
+        self._store = store
+        self._producer = producer
+        self._metrics = metrics
+        self._gaps = gaps
+        self._retention_ms = int(settings.window_retention_h * 3_600_000)
+        self._epoch = -1
+        self._positions: dict[int, list[Position]] = {}
+
+    async def process(self, batch: Batch) -> None:
+        """Apply a batch and return when every shard has it.
+
+        Raises:
+            PositionMismatch: a shard stands elsewhere; rewind.
+            ConnectorError: Redis or Kafka did not answer, or refused.
+        """
+        if batch.epoch != self._epoch:
+            self._epoch, self._positions = batch.epoch, {}
+        self._metrics.batch_posts.labels("aggregate").observe(len(batch.messages))
+        ends = batch.ends()
+        for partition, messages in batch.by_partition().items():
+            with self._metrics.batch_seconds.labels("aggregate").time():
+                await self._process_partition(partition, messages, batch.starts[partition], ends[partition])
+
+    async def _process_partition(self, partition: int, messages: Sequence[Message], start: int, end: int) -> None:
+        positions = await self._stand(partition, start)
+        entries, dead, reductions = await asyncio.to_thread(self._reduce, messages, positions, end)
+        await self._producer.deliver(dead)
+        await self._note_late(reductions)
+        pending = [shard for shard, position in enumerate(positions) if position.offset < end]
+        answers = await asyncio.gather(
+            *(self._store.apply(shard, partition, positions[shard], reductions[shard]) for shard in pending)
+        )
+        for shard, stored in zip(pending, answers, strict=True):
+            if stored is not None:
+                raise PositionMismatch(
+                    f"shard {shard} stands at {stored} of partition {partition}, not at {positions[shard].offset}"
+                )
+        for shard in pending:
+            positions[shard] = reductions[shard].position
+        self._count(reductions, len(entries))
+
+    async def _stand(self, partition: int, start: int) -> list[Position]:
+        """Where each shard stands in a partition; read from Redis once per assignment."""
+        known = self._positions.get(partition)
+        if known is None:
+            shards = await asyncio.gather(
+                *(self._store.positions(shard, [partition]) for shard in range(self._store.shards))
+            )
+            known = self._positions[partition] = [shard[partition] for shard in shards]
+            lowest = min(position.offset for position in known)
+            if 0 <= lowest < start and self._gaps.get(partition) != start:
+                raise PositionMismatch(f"partition {partition} is read from {start}, a shard stands at {lowest}")
+        return known
+
+    def _reduce(
+        self, messages: Sequence[Message], positions: Sequence[Position], end: int
+    ) -> tuple[list[Entry], list[Outgoing], list[Reduction]]:
+        entries: list[Entry] = []
+        dead: list[Outgoing] = []
+        for message in messages:
+            try:
+                post = ClassifiedPost.model_validate_json(message.value() or b"")
+            except ValidationError as exc:
+                dead.append(self._dead_letter(message, explain(exc)))
+            else:
+                entries.append(Entry(offset_of(message), post))
+        reductions = [
+            reduce_entries(
+                entries,
+                position=position,
+                end=end,
+                shard=shard,
+                shards=len(positions),
+                sizes=self._settings.window_sizes,
+                retention_ms=self._retention_ms,
+            )
+            for shard, position in enumerate(positions)
+        ]
+        return entries, dead, reductions
+
+    def _dead_letter(self, message: Message, error: str) -> Outgoing:
+        origin = Origin(topic=message.topic() or "", partition=partition_of(message), offset=offset_of(message))
+        letter = DeadPost.of(message.value(), message.key(), origin, DeadReason.INVALID_RECORD, error)
+        self._metrics.dead.labels(letter.reason.value).inc()
+        return Outgoing(self._settings.topic_dead, letter.model_dump_json().encode(), message.key())
+
+    async def _note_late(self, reductions: Sequence[Reduction]) -> None:
+        notes = []
+        for reduction in reductions:
+            for late in reduction.too_late:
+                self._metrics.too_late.labels(str(late.window.size)).inc()
+                note = LatePost(
+                    id=late.post.id,
+                    created_at=late.post.created_at,
+                    size=late.window.size,
+                    start=from_ms(late.window.start),
+                    watermark=from_ms(late.partition_time),
+                    origin=late.post.origin,
+                )
+                notes.append(
+                    Outgoing(self._settings.topic_late, note.model_dump_json().encode(), late.post.id.encode())
+                )
+        await self._producer.deliver(notes)
+
+    def _count(self, reductions: Sequence[Reduction], entries: int) -> None:
+        # The shards agree but after a partial apply; the largest is what this batch really brought.
+        counted = max(reduction.counted for reduction in reductions)
+        self._metrics.counted.inc(counted)
+        self._metrics.repeated.inc(max(reduction.repeated for reduction in reductions) if entries else 0)

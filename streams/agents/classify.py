@@ -1,0 +1,164 @@
+"""The classify stage: raw messages in; classified posts and dead letters out, delivery confirmed.
+
+For each batch: 1. decode; 2. classify; 3. write the dead letters and wait; 4. write the classified posts and wait.
+Step 3 comes before step 4 because the last classified origin is the stage's position: a dead letter that is not in the
+log by then would be passed over after a crash. Steps 1 and 2 run in a thread; the event loop stays free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import numpy as np
+from confluent_kafka import Message
+from numpy.typing import NDArray
+
+from connectors.kafka.consumer import Batch, offset_of, partition_of
+from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from models.classifier import Classifier
+from streams.decode import decode_post
+from streams.metrics import Metrics
+from streams.records import ClassifiedPost, DeadPost, DeadReason, ModelRef, Origin, Post
+from streams.settings import Settings
+from streams.verdict import verdicts
+
+logger = logging.getLogger(__name__)
+
+EMOTION_HEAD = "emotion"
+_CONTROL_TEXT = "what a lovely day"
+
+
+class Deliverer(Protocol):
+    """What the stage needs of a producer."""
+
+    async def deliver(self, records: Sequence[Outgoing]) -> None:
+        """Write records and wait for their confirmation."""
+
+
+class ClassifyStage:
+    """Classifies batches. One batch at a time."""
+
+    def __init__(
+        self, settings: Settings, classifier: Classifier, producer: ConfirmedProducer | Deliverer, metrics: Metrics
+    ) -> None:
+        self._settings = settings
+        self._classifier = classifier
+        self._producer = producer
+        self._metrics = metrics
+        self._labels = next(head.labels for head in classifier.manifest.heads if head.name == EMOTION_HEAD)
+        self._model = ModelRef(name=classifier.manifest.name, version=classifier.manifest.version)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
+
+    async def process(self, batch: Batch) -> None:
+        """Classify a batch and return when every result is in the log.
+
+        Raises:
+            ConnectorError: a result was refused.
+        """
+        metrics = self._metrics
+        metrics.batch_posts.labels("classify").observe(len(batch.messages))
+        loop = asyncio.get_running_loop()
+        with metrics.batch_seconds.labels("classify").time():
+            dead, classified = await loop.run_in_executor(self._thread, self.classify, batch.messages)
+        with metrics.batch_seconds.labels("deliver").time():
+            await self._producer.deliver([self._dead_letter(letter) for letter in dead])
+            await self._producer.deliver([self._result(post) for post in classified])
+        metrics.classified.inc(len(classified))
+        for letter in dead:
+            metrics.dead.labels(letter.reason.value).inc()
+
+    def classify(self, messages: Sequence[Message]) -> tuple[list[DeadPost], list[ClassifiedPost]]:
+        """Decode and classify messages; every one ends up in exactly one of the two lists, in order."""
+        now = datetime.now(UTC)
+        max_future = timedelta(seconds=self._settings.max_future_s)
+        dead: list[DeadPost] = []
+        posts: list[Post] = []
+        origins: list[Origin] = []
+        raw: list[Message] = []
+        for message in messages:
+            origin = _origin(message)
+            decoded = decode_post(
+                message.value(),
+                message.key(),
+                origin,
+                text_max_chars=self._settings.text_max_chars,
+                max_future=max_future,
+                now=now,
+            )
+            if isinstance(decoded, DeadPost):
+                dead.append(decoded)
+            else:
+                posts.append(decoded)
+                origins.append(origin)
+                raw.append(message)
+        probabilities, failed = self._probabilities([post.text for post in posts])
+        answers = verdicts(probabilities, self._labels)
+        classified = []
+        classified_at = datetime.now(UTC)
+        for i, (post, origin) in enumerate(zip(posts, origins, strict=True)):
+            if i in failed:
+                letter = DeadPost.of(raw[i].value(), raw[i].key(), origin, DeadReason.CLASSIFICATION_FAILED, failed[i])
+                dead.append(letter)
+                continue
+            answer = answers[i]
+            classified.append(
+                ClassifiedPost(
+                    id=post.id,
+                    source=post.source,
+                    keywords=post.keywords,
+                    created_at=post.created_at,
+                    text=post.text if self._settings.keep_text else None,
+                    lang=post.lang,
+                    author=post.author,
+                    url=post.url,
+                    label=answer.label,
+                    confidence=answer.confidence,
+                    scores=answer.scores,
+                    model=self._model,
+                    origin=origin,
+                    classified_at=classified_at,
+                )
+            )
+        return dead, classified
+
+    def _probabilities(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], dict[int, str]]:
+        """Probabilities float32[n, labels], and the texts that the model cannot take, by index.
+
+        A batch that fails is tried text by text, so that one bad text costs only itself. If the model fails on a
+        plain sentence too, it is the model that is broken, and its error is raised.
+        """
+        try:
+            return self._classifier.classify(texts)[EMOTION_HEAD], {}
+        except Exception:
+            logger.exception("classifying a batch of %d failed; trying its texts one by one", len(texts))
+        self._classifier.classify([_CONTROL_TEXT])
+        probabilities = np.zeros((len(texts), len(self._labels)), dtype=np.float32)
+        failed: dict[int, str] = {}
+        for i, text in enumerate(texts):
+            try:
+                probabilities[i] = self._classifier.classify([text])[EMOTION_HEAD][0]
+            except Exception as exc:  # noqa: BLE001 - dead-lettered with its reason
+                failed[i] = f"{type(exc).__name__}: {exc}"[:1_000]
+        return probabilities, failed
+
+    def _dead_letter(self, letter: DeadPost) -> Outgoing:
+        key = letter.key.encode() if letter.key is not None else None
+        return Outgoing(self._settings.topic_dead, letter.model_dump_json().encode(), key)
+
+    def _result(self, post: ClassifiedPost) -> Outgoing:
+        # The same partition number as the raw post, whatever partitioner its producer used.
+        value = post.model_dump_json().encode()
+        return Outgoing(self._settings.topic_classified, value, post.id.encode(), post.origin.partition)
+
+    def close(self) -> None:
+        """Stop the inference thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _origin(message: Message) -> Origin:
+    return Origin(topic=message.topic() or "", partition=partition_of(message), offset=offset_of(message))

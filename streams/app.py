@@ -1,0 +1,218 @@
+"""The Faust application: two agents over batch channels, one over the control topic, and the services around them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faust
+from faust.web import Request, Response, View
+from pydantic import TypeAdapter, ValidationError
+
+from connectors.errors import UnavailableError
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.consumer import Batch
+from connectors.kafka.offsets import OffsetReader
+from connectors.kafka.producer import ConfirmedProducer
+from connectors.kafka.source import BatchSource
+from models.classifier import Classifier
+from streams.agents.aggregate import AggregateStage, PositionMismatch
+from streams.agents.classify import ClassifyStage
+from streams.emitter import Emitter
+from streams.metrics import Metrics
+from streams.positions import AggregatePositions, ClassifyPositions
+from streams.records import ControlCommand, ControlRecord
+from streams.settings import Settings
+from streams.windows.store import WindowStore
+
+logger = logging.getLogger(__name__)
+
+RETRY_PAUSE_S = 1.0
+"""Before a batch that met an absent Redis is fetched again; the lookup of positions then backs off on its own."""
+
+_CONTROL: TypeAdapter[ControlRecord] = TypeAdapter(ControlRecord)
+
+
+@dataclass
+class Pipeline:
+    """A worker's parts: the Faust app and what must be closed after it has stopped."""
+
+    app: faust.App
+    producer: ConfirmedProducer
+    readers: list[OffsetReader]
+    store: WindowStore
+    classify: ClassifyStage
+
+    async def close(self) -> None:
+        """Release what the app does not own."""
+        self.classify.close()
+        left = await asyncio.to_thread(self.producer.close)
+        if left:
+            logger.warning("%d results were not confirmed; they will be made again from their raw posts", left)
+        for reader in self.readers:
+            await asyncio.to_thread(reader.close)
+        await self.store.close()
+
+
+def create_pipeline(
+    settings: Settings,
+    kafka: KafkaConfig,
+    classifier: Classifier,
+    store: WindowStore,
+    metrics: Metrics,
+    *,
+    data_dir: Path,
+) -> Pipeline:
+    """Build the Faust app and its parts. Call inside the event loop that will run it.
+
+    Args:
+        settings: all settings.
+        kafka: how to reach Kafka.
+        classifier: a loaded model.
+        store: the window tables.
+        metrics: where everything is counted; served at `/metrics`.
+        data_dir: Faust wants a folder; nothing durable is kept there.
+    """
+    app = _faust_app(settings, kafka, data_dir)
+    prefix = settings.group_prefix
+    producer = ConfirmedProducer(kafka, client_id=f"{prefix}-worker")
+    classify_reader = OffsetReader(kafka, group=f"{prefix}-classify")
+    aggregate_reader = OffsetReader(kafka, group=f"{prefix}-aggregate")
+    aggregate_positions = AggregatePositions(
+        aggregate_reader, settings.topic_classified, store, asyncio.get_running_loop(), metrics
+    )
+    classify = ClassifyStage(settings, classifier, producer, metrics)
+    aggregate = AggregateStage(settings, store, producer, metrics, aggregate_positions.gaps)
+    emitter = Emitter(app, settings, kafka, store, metrics)
+    raw_source = BatchSource(
+        app,
+        kafka,
+        group=f"{prefix}-classify",
+        topic=settings.topic_raw,
+        positions=ClassifyPositions(classify_reader, settings.topic_raw, settings.topic_classified, metrics),
+        batch_max=settings.batch_max,
+        batch_wait_s=settings.batch_wait_ms / 1_000,
+    )
+    classified_source = BatchSource(
+        app,
+        kafka,
+        group=f"{prefix}-aggregate",
+        topic=settings.topic_classified,
+        positions=aggregate_positions,
+        batch_max=settings.batch_max
+        * 4,  # reducing costs a fraction of classifying, and larger batches apply less often
+        batch_wait_s=settings.batch_wait_ms / 1_000,
+        on_assign=emitter.own,
+    )
+
+    @app.agent(raw_source.channel, name="classify")  # type: ignore[untyped-decorator]
+    async def classify_agent(batches: AsyncIterator[Batch]) -> None:
+        async for batch in batches:
+            await run_batch(app, raw_source, batch, classify.process, stage="classify", metrics=metrics)
+
+    @app.agent(classified_source.channel, name="aggregate")  # type: ignore[untyped-decorator]
+    async def aggregate_agent(batches: AsyncIterator[Batch]) -> None:
+        async for batch in batches:
+            await run_batch(app, classified_source, batch, aggregate.process, stage="aggregate", metrics=metrics)
+
+    control = app.topic(settings.topic_control, value_type=bytes, value_serializer="raw")
+
+    @app.agent(control, name="control")  # type: ignore[untyped-decorator]
+    async def control_agent(commands: AsyncIterator[bytes]) -> None:
+        async for command in commands:
+            await _obey(command, store)
+
+    _serve_metrics(app, metrics)
+    # Stopped in reverse: the sources first, each finishing its batch in flight.
+    for service in (emitter, classified_source, raw_source):
+        app.service(service)
+    return Pipeline(app, producer, [classify_reader, aggregate_reader], store, classify)
+
+
+async def run_batch(
+    app: faust.App,
+    source: BatchSource,
+    batch: Batch,
+    process: Callable[[Batch], Awaitable[None]],
+    *,
+    stage: str,
+    metrics: Metrics,
+) -> None:
+    """Process one batch of a stage. It ends delivered, rewound to be fetched again, or in a stop of the app.
+
+    Raises:
+        Exception: whatever cannot be retried, after the app was told to stop and the source halted.
+    """
+    with source.in_flight(batch) as current:
+        if not current:
+            return
+        try:
+            await process(batch)
+        except PositionMismatch as exc:
+            metrics.rewinds.labels(stage, "position").inc()
+            source.rewind(str(exc))
+        except UnavailableError as exc:
+            metrics.rewinds.labels(stage, "unavailable").inc()
+            logger.warning("%s: %s; trying again", stage, exc)
+            source.rewind(str(exc))
+            await asyncio.sleep(RETRY_PAUSE_S)
+        except Exception as exc:
+            # Faust would restart the agent and go on with the next batch: a hole in the output.
+            source.halt()
+            await app.crash(exc)
+            raise
+        else:
+            source.done(batch)
+
+
+async def _obey(command: bytes, store: WindowStore) -> None:
+    try:
+        record = _CONTROL.validate_json(command)
+    except ValidationError:
+        logger.exception("ignoring a control record that is not valid")
+        return
+    if record.command is ControlCommand.REPUBLISH_WINDOWS:
+        marked = sum([await store.mark_all_dirty(shard) for shard in range(store.shards)])
+        logger.info("republishing %d windows", marked)
+
+
+def _faust_app(settings: Settings, kafka: KafkaConfig, data_dir: Path) -> faust.App:
+    return faust.App(
+        # Its consumer group; must not be that of a batch source.
+        f"{settings.group_prefix}-control",
+        broker=[f"kafka://{server}" for server in kafka.bootstrap.split(",")],
+        broker_credentials=_credentials(kafka),
+        broker_session_timeout=kafka.session_timeout_ms / 1_000,
+        broker_heartbeat_interval=kafka.session_timeout_ms / 1_000 / 3,
+        datadir=str(data_dir),
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        consumer_auto_offset_reset="latest",
+        stream_wait_empty=False,
+        web_enabled=settings.web_port != 0,
+        web_bind=settings.web_bind,
+        web_port=settings.web_port or 6066,
+        worker_redirect_stdouts=False,
+    )
+
+
+def _credentials(kafka: KafkaConfig) -> Any:  # noqa: ANN401 - faust's credential classes
+    context = kafka.ssl_context()
+    if kafka.security_protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            mechanism=kafka.sasl_mechanism,
+            username=kafka.sasl_username,
+            password=kafka.sasl_password,
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context) if context is not None else None
+
+
+def _serve_metrics(app: faust.App, metrics: Metrics) -> None:
+    @app.page("/metrics")  # type: ignore[untyped-decorator]
+    async def serve(view: View, request: Request) -> Response:
+        return view.bytes(metrics.render(), content_type="text/plain; version=0.0.4")

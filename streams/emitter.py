@@ -1,0 +1,160 @@
+"""Publishes changed windows to the windows topic; each shard by one worker, the owner of a partition.
+
+Shard s belongs to whoever holds partition `s % partitions` of the classified topic, so Kafka's consumer group decides
+and nothing else does. For each of its shards, at a set pace: 1. finalize what the watermark has passed; 2. read the
+dirty windows; 3. publish them in a transaction; 4. clear the marks of those that have not changed since 2. A crash
+between 3 and 4 publishes the same revision again. Taking the transactional id over comes before step 2, so no older
+owner can write after we have read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+from faust import App
+from mode import Service
+
+from connectors.errors import ConnectorError, UnavailableError
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.producer import Outgoing
+from connectors.kafka.transactional import FencedError, TransactionalProducer
+from streams.metrics import Metrics
+from streams.settings import Settings
+from streams.windows.store import WindowStore
+from streams.windows.tumbling import watermark
+
+logger = logging.getLogger(__name__)
+
+PUBLISH_LIMIT = 1_000
+"""Windows in one transaction: about 1 MB, and a second's work at most."""
+
+ROUNDS_PER_TICK = 50
+"""Transactions per shard before the next shard has its turn."""
+
+
+@dataclass(frozen=True)
+class _Ownership:
+    """The shards of one assignment. `fenced` collects those that turned out to belong to a newer owner."""
+
+    shards: frozenset[int] = frozenset()
+    fenced: set[int] = field(default_factory=set)
+    producers: dict[int, TransactionalProducer] = field(default_factory=dict)
+
+
+class Emitter(Service):  # type: ignore[misc] # mode ships no types
+    """The emission loop of one worker."""
+
+    def __init__(
+        self,
+        app: App,
+        settings: Settings,
+        config: KafkaConfig,
+        store: WindowStore,
+        metrics: Metrics,
+        **kwargs: Any,  # noqa: ANN401 - mode's
+    ) -> None:
+        super().__init__(**kwargs)
+        self._app = app
+        self._settings = settings
+        self._config = config
+        self._store = store
+        self._metrics = metrics
+        self._lateness_ms = int(settings.allowed_lateness_s * 1_000)
+        self._retention_ms = int(settings.window_retention_h * 3_600_000)
+        self._ownership = _Ownership()
+        self._serving = self._ownership
+
+    def own(self, partitions: frozenset[int]) -> None:
+        """Take over the shards that belong to these partitions and let go of all others. Thread-safe."""
+        in_all = self._settings.partitions
+        # Always a new object: a producer of an earlier assignment may have been fenced since.
+        self._ownership = _Ownership(
+            frozenset(shard for shard in range(self._store.shards) if shard % in_all in partitions)
+        )
+        self._metrics.shards_owned.set(len(self._ownership.shards))
+
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _run(self) -> None:
+        while not self.should_stop:
+            await self.sleep(self._settings.emit_interval_ms / 1_000)
+            await self._tick()
+
+    async def _tick(self) -> None:
+        if self._serving is not self._ownership:
+            await self._let_go(self._serving)
+            self._serving = self._ownership
+        serving = self._serving
+        for shard in sorted(serving.shards - serving.fenced):
+            try:
+                await self._emit(shard, serving)
+            except FencedError as exc:
+                # Another worker owns the shard by now; ours comes back with the next assignment, if at all.
+                self._metrics.emit_failures.labels("fenced").inc()
+                serving.fenced.add(shard)
+                logger.warning("no longer publishing shard %d: %s", shard, exc)
+                await self._drop(shard, serving)
+            except UnavailableError as exc:
+                self._metrics.emit_failures.labels("unavailable").inc()
+                logger.warning("publishing shard %d failed, trying again: %s", shard, exc)
+                await self._drop(shard, serving)
+            except ConnectorError as exc:
+                self._metrics.emit_failures.labels("refused").inc()
+                await self._app.crash(exc)
+                raise
+
+    async def _emit(self, shard: int, serving: _Ownership) -> None:
+        if shard not in serving.producers:
+            serving.producers[shard] = await asyncio.to_thread(
+                TransactionalProducer, self._config, f"{self._settings.group_prefix}-windows-{shard}"
+            )
+        await self._advance(shard)
+        for _ in range(ROUNDS_PER_TICK):
+            if serving is not self._ownership:
+                return
+            windows = await self._store.dirty(shard, PUBLISH_LIMIT)
+            if not windows:
+                return
+            records = [
+                Outgoing(self._settings.topic_windows, window.model_dump_json().encode(), window.key.encode())
+                for _, window in windows
+                if window is not None
+            ]
+            if records:
+                await asyncio.to_thread(serving.producers[shard].publish, records)
+            await self._store.published(shard, windows)
+            self._metrics.published.inc(len(records))
+            if len(windows) < PUBLISH_LIMIT:
+                return
+
+    async def _advance(self, shard: int) -> None:
+        """Finalize windows that the watermark has passed; expire those beyond the retention."""
+        times = await self._store.times(shard)
+        live = [p for p, idle_s in times.idle_s.items() if idle_s < self._settings.idle_partition_s]
+        now = watermark(times.events, live, self._lateness_ms)
+        if now is None:
+            return
+        if times.watermark is not None:
+            now = max(now, times.watermark)
+        self._metrics.watermark.labels(str(shard)).set(now / 1_000)
+        while await self._store.finalize(shard, now):
+            pass
+        # By the slowest partition, idle or not: a post it still brings may not find its window gone.
+        while await self._store.expire(shard, min(times.events.values()) - self._retention_ms):
+            pass
+
+    async def _drop(self, shard: int, ownership: _Ownership) -> None:
+        producer = ownership.producers.pop(shard, None)
+        if producer is not None:
+            await asyncio.to_thread(producer.close)
+
+    async def _let_go(self, ownership: _Ownership) -> None:
+        for shard in list(ownership.producers):
+            await self._drop(shard, ownership)
+
+    async def on_stop(self) -> None:
+        """Let go of every shard. What is dirty stays marked for the next owner."""
+        self._ownership = _Ownership()
+        await self._let_go(self._serving)

@@ -1,0 +1,75 @@
+"""Prepares the outside systems: topics, schema, model. Every step may be repeated, and run from two places at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from connectors import postgres
+from connectors import s3 as s3_connector
+from connectors.kafka.admin import KafkaAdmin
+from models.package import bundled_package_path, load_package
+from models.registry import publish_if_empty
+from streams.errors import EmostreamError
+from streams.settings import Settings
+from streams.topology import check_topics, topic_specs
+from streams.wiring import kafka_config, s3_config
+
+Report = Callable[[str], None]
+
+
+def migrations_folder() -> Path:
+    """`init_db/` of the checkout, or its copy inside an installed package."""
+    package = Path(__file__).parent
+    for folder in (package / "_init_db", package.parent / "init_db"):
+        if folder.is_dir():
+            return folder
+    raise EmostreamError("the folder init_db/ with the SQL migrations is missing from this installation")
+
+
+def init_topics(settings: Settings, report: Report) -> None:
+    """Create missing topics, then check that all of them agree."""
+    admin = KafkaAdmin(kafka_config(settings))
+    existing = admin.partition_counts()
+    missing = [spec for spec in topic_specs(settings) if spec.name not in existing]
+    for name in admin.create(missing):
+        report(f"topic {name} created")
+    counts = {**admin.partition_counts(), **existing}
+    # Fresh metadata may lag behind the creation it follows.
+    counts.update({spec.name: spec.partitions for spec in missing if spec.name not in counts})
+    check_topics(settings, counts)
+
+
+def init_postgres(settings: Settings, report: Report) -> None:
+    """Apply missing migrations."""
+    migrations = postgres.find_migrations(migrations_folder())
+    dsn = settings.postgres_dsn.get_secret_value()
+    with postgres.connect(dsn, application_name="emostream-init") as connection:
+        for version in postgres.migrate(connection, migrations):
+            report(f"migration {version:03d} applied")
+
+
+def init_model(settings: Settings, report: Report) -> None:
+    """Upload the bundled model package where the model's place on S3 is empty."""
+    if not settings.model_uri.startswith("s3://"):
+        load_package(settings.model_uri)
+        return
+    package = load_package(bundled_package_path())
+    s3 = s3_connector.connect(s3_config(settings))
+    bucket = urlsplit(settings.model_uri).netloc
+    if s3.ensure_bucket(bucket):
+        report(f"bucket {bucket} created")
+    if publish_if_empty(package, settings.model_uri, s3):
+        report(f"model {package.manifest.name} {package.manifest.version} uploaded to {settings.model_uri}")
+
+
+def init_all(settings: Settings, report: Report) -> None:
+    """All three steps.
+
+    Raises:
+        EmostreamError, ConnectorError, ModelError: the user can act on it.
+    """
+    init_topics(settings, report)
+    init_postgres(settings, report)
+    init_model(settings, report)

@@ -1,0 +1,62 @@
+"""Counters and histograms, in Prometheus form. One instance per process, served at `/metrics` by the worker."""
+
+from __future__ import annotations
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    platform_collector,
+    process_collector,
+)
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_POSTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+
+
+class Metrics:
+    """Everything that is counted. Every failure path has a counter here."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        process_collector.ProcessCollector(registry=registry)
+        platform_collector.PlatformCollector(registry=registry)
+        self.classified = Counter(
+            "emostream_posts_classified", "Posts whose classification the broker confirmed.", registry=registry
+        )
+        self.dead = Counter("emostream_dead_letters", "Dead letters written.", ["reason"], registry=registry)
+        self.batch_posts = Histogram(
+            "emostream_batch_posts", "Posts in a micro-batch.", ["stage"], buckets=_POSTS, registry=registry
+        )
+        self.batch_seconds = Histogram(
+            "emostream_batch_seconds", "Time per batch by step.", ["step"], buckets=_SECONDS, registry=registry
+        )
+        self.rewinds = Counter(
+            "emostream_rewinds", "Returns to the looked-up positions.", ["stage", "cause"], registry=registry
+        )
+        self.gap_offsets = Counter(
+            "emostream_gap_offsets", "Offsets that retention took before they were read.", ["topic"], registry=registry
+        )
+        self.counted = Counter("emostream_posts_counted", "Posts counted into windows.", registry=registry)
+        self.repeated = Counter(
+            "emostream_posts_repeated", "Deliveries of a post that was counted before.", registry=registry
+        )
+        self.too_late = Counter("emostream_posts_too_late", "Posts too late for a window.", ["size"], registry=registry)
+        self.published = Counter(
+            "emostream_windows_published", "Window records written to the windows topic.", registry=registry
+        )
+        self.emit_failures = Counter(
+            "emostream_emit_failures", "Publications that failed and were tried again.", ["cause"], registry=registry
+        )
+        self.shards_owned = Gauge(
+            "emostream_shards_owned", "Shards whose windows this worker publishes.", registry=registry
+        )
+        self.watermark = Gauge(
+            "emostream_watermark_seconds", "Watermark of a shard, seconds since 1970.", ["shard"], registry=registry
+        )
+
+    def render(self) -> bytes:
+        """The metrics in Prometheus text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,148 @@
+"""Where each stage resumes: from what its own output proves (DESIGN: the output is the position)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+
+from pydantic import ValidationError
+
+from connectors.errors import PositionError, UnavailableError
+from connectors.kafka.consumer import offset_of
+from connectors.kafka.offsets import OffsetReader
+from streams.metrics import Metrics
+from streams.records import Origin, Record
+from streams.windows.store import WindowStore
+
+logger = logging.getLogger(__name__)
+
+LOOKUP_TIMEOUT_S = 30.0
+"""For reading positions from Redis across threads: above the client's own retries, below the poll interval."""
+
+
+class _WithOrigin(Record):
+    origin: Origin
+
+
+def start_offset(topic: str, partition: int, proven: int | None, bounds: tuple[int, int], hint: int | None) -> int:
+    """Where to start consuming a partition. Pure.
+
+    Args:
+        topic: the topic, for messages.
+        partition: the partition, for messages.
+        proven: the offset after the last one that the output holds; None where the output is empty.
+        bounds: the first offset the partition still holds, and the next it will write.
+        hint: the committed offset, used where the output is empty; None for none.
+
+    Raises:
+        PositionError: the output is ahead of its input.
+    """
+    low, high = bounds
+    if proven is None:
+        return min(max(hint, low), high) if hint is not None else low
+    if proven > high:
+        raise PositionError(
+            f"{topic}[{partition}] ends at offset {high}, but its output was made from offsets up to {proven}: "
+            "the topic was deleted and made again, or the output belongs to another cluster"
+        )
+    return max(proven, low)
+
+
+class ClassifyPositions:
+    """Positions in the raw topic, from the last origin in each partition of the classified topic."""
+
+    def __init__(self, reader: OffsetReader, raw: str, classified: str, metrics: Metrics) -> None:
+        self._reader = reader
+        self._raw = raw
+        self._classified = classified
+        self._metrics = metrics
+
+    def __call__(self, partitions: Sequence[int]) -> Mapping[int, int]:
+        """Look the positions up; see `connectors.kafka.consumer.Positions`."""
+        hints = self._reader.committed(self._raw, partitions)
+        starts = {}
+        for partition in partitions:
+            proven = self._proven(partition)
+            bounds = self._reader.bounds(self._raw, partition)
+            start = starts[partition] = start_offset(self._raw, partition, proven, bounds, hints.get(partition))
+            if proven is not None and start > proven:
+                _report_gap(self._metrics, self._raw, partition, proven, start)
+        return starts
+
+    def _proven(self, partition: int) -> int | None:
+        last = self._reader.last_message(self._classified, partition)
+        if last is None:
+            return None
+        where = f"{self._classified}[{partition}]@{offset_of(last)}"
+        try:
+            origin = _WithOrigin.model_validate_json(last.value() or b"").origin
+        except ValidationError as exc:
+            raise PositionError(f"{where} is not a classified post; only the workers may write there") from exc
+        if (origin.topic, origin.partition) != (self._raw, partition):
+            raise PositionError(
+                f"{where} was made from {origin.topic}[{origin.partition}], not from {self._raw}[{partition}]"
+            )
+        return origin.offset + 1
+
+
+class AggregatePositions:
+    """Positions in the classified topic, from Redis: the lowest of the shards.
+
+    Attributes:
+        gaps: where a partition starts beyond its position because Kafka no longer holds what lies between.
+    """
+
+    def __init__(
+        self,
+        reader: OffsetReader,
+        classified: str,
+        store: WindowStore,
+        loop: asyncio.AbstractEventLoop,
+        metrics: Metrics,
+    ) -> None:
+        """`loop` is the event loop that the store belongs to; calls come from other threads."""
+        self._reader = reader
+        self._classified = classified
+        self._store = store
+        self._loop = loop
+        self._metrics = metrics
+        self.gaps: dict[int, int] = {}
+
+    def __call__(self, partitions: Sequence[int]) -> Mapping[int, int]:
+        """Look the positions up; see `connectors.kafka.consumer.Positions`."""
+        stored = asyncio.run_coroutine_threadsafe(self._lowest(partitions), self._loop)
+        try:
+            lowest = stored.result(LOOKUP_TIMEOUT_S)
+        except FutureTimeoutError as exc:
+            stored.cancel()
+            raise UnavailableError("Redis did not answer while reading positions") from exc
+        starts = {}
+        for partition in partitions:
+            proven = lowest[partition] if lowest[partition] >= 0 else None
+            bounds = self._reader.bounds(self._classified, partition)
+            start = starts[partition] = start_offset(self._classified, partition, proven, bounds, None)
+            self.gaps.pop(partition, None)
+            if proven is not None and start > proven:
+                self.gaps[partition] = start
+                _report_gap(self._metrics, self._classified, partition, proven, start)
+        return starts
+
+    async def _lowest(self, partitions: Sequence[int]) -> dict[int, int]:
+        shards = await asyncio.gather(
+            *(self._store.positions(shard, partitions) for shard in range(self._store.shards))
+        )
+        return {partition: min(shard[partition].offset for shard in shards) for partition in partitions}
+
+
+def _report_gap(metrics: Metrics, topic: str, partition: int, start: int, end: int) -> None:
+    metrics.gap_offsets.labels(topic).inc(end - start)
+    logger.error(
+        "%s[%d]: offsets %d to %d left Kafka's retention before they were read; going on from %d",
+        topic,
+        partition,
+        start,
+        end - 1,
+        end,
+    )

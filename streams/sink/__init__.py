@@ -1,0 +1,1 @@
+"""The sink: classified posts and windows to Postgres, offsets in the transaction that writes the rows."""

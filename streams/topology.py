@@ -1,0 +1,60 @@
+"""The topics as they should be, and the check that they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from connectors.kafka.admin import TopicSpec
+from connectors.kafka.producer import MAX_MESSAGE_BYTES
+from streams.errors import TopologyError
+from streams.settings import Settings
+
+RAW_MAX_BYTES = 1_048_588
+"""Kafka's default; a dead letter of such a message still fits `MAX_MESSAGE_BYTES`."""
+
+
+def topic_specs(settings: Settings) -> list[TopicSpec]:
+    """Every topic the application uses, with partition counts, retention and compaction."""
+    copies = settings.replication_factor
+    kept = {"retention.ms": str(int(settings.retention_hours * 3_600_000)), "cleanup.policy": "delete"}
+    large = {**kept, "max.message.bytes": str(MAX_MESSAGE_BYTES)}
+    return [
+        TopicSpec(settings.topic_raw, settings.partitions, copies, {**kept, "max.message.bytes": str(RAW_MAX_BYTES)}),
+        TopicSpec(settings.topic_classified, settings.partitions, copies, large),
+        TopicSpec(settings.topic_dead, 1, copies, large),
+        TopicSpec(settings.topic_late, 1, copies, kept),
+        TopicSpec(
+            settings.topic_windows,
+            settings.partitions,
+            copies,
+            # Only closed segments are compacted; an hour's keeps the topic near one record per window.
+            {"cleanup.policy": "compact", "min.compaction.lag.ms": "0", "segment.ms": "3600000"},
+        ),
+        TopicSpec(settings.topic_control, 1, copies, {"retention.ms": "86400000", "cleanup.policy": "delete"}),
+    ]
+
+
+def check_topics(settings: Settings, counts: Mapping[str, int]) -> None:
+    """Refuse topics that are missing, or whose partition counts cannot work.
+
+    Args:
+        settings: what is wanted.
+        counts: partitions of each topic that exists.
+
+    Raises:
+        TopologyError: naming every topic that is wrong, and what to do.
+    """
+    missing = [spec.name for spec in topic_specs(settings) if spec.name not in counts]
+    if missing:
+        raise TopologyError(f"missing topics: {', '.join(missing)}; run `emostream init`")
+    raw, classified = counts[settings.topic_raw], counts[settings.topic_classified]
+    if raw != classified:
+        raise TopologyError(
+            f"{settings.topic_raw} has {raw} partitions and {settings.topic_classified} has {classified}; "
+            "they must have the same number, because a classified post keeps its raw post's partition"
+        )
+    if raw != settings.partitions:
+        raise TopologyError(
+            f"{settings.topic_raw} has {raw} partitions, the settings say {settings.partitions}; "
+            f"set EMOSTREAM_PARTITIONS={raw}"
+        )

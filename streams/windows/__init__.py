@@ -1,0 +1,1 @@
+"""Event-time tumbling windows: arithmetic and deltas (pure), the Redis tables, and their emission."""

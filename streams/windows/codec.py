@@ -1,0 +1,50 @@
+"""Turns a window's Redis hash into its record. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from streams.records import EmotionWindow, LabelStats, SentimentStats, from_ms
+from streams.windows.deltas import MICRO
+from streams.windows.tumbling import WindowKey
+
+
+def to_window(key: WindowKey, row: Mapping[str, str]) -> EmotionWindow:
+    """The record of a window; `row` has the fields that `deltas.WindowDelta` and `lua/apply.lua` write.
+
+    Percentages and means are rounded to four decimals; labels are in alphabetical order.
+    """
+    count = int(row["n"])
+    by_kind: dict[str, dict[str, int]] = {kind: {} for kind in "lcmst"}
+    for name, value in sorted(row.items()):
+        kind, separator, label = name.partition(":")
+        if separator and kind in by_kind:
+            by_kind[kind][label] = int(value)
+    labels = {
+        label: LabelStats(
+            count=posts,
+            pct=round(100 * posts / count, 4),
+            avg_score=round(by_kind["c"].get(label, 0) / MICRO / posts, 4),
+        )
+        for label, posts in by_kind["l"].items()
+    }
+    sentiment = None
+    if by_kind["t"]:
+        scored = sum(by_kind["t"].values())
+        sentiment = SentimentStats(labels=by_kind["t"], avg_score=round(int(row.get("ts", 0)) / MICRO / scored, 4))
+    return EmotionWindow(
+        keyword=key.keyword,
+        size=key.size,
+        start=from_ms(key.start),
+        end=from_ms(key.end),
+        count=count,
+        labels=labels,
+        sentiment=sentiment,
+        models=by_kind["m"],
+        sources=by_kind["s"],
+        first_event=from_ms(int(row["first"])),
+        last_event=from_ms(int(row["last"])),
+        revision=int(row["rev"]),
+        final=row.get("final") == "1",
+        late=int(row.get("late", 0)),
+    )

@@ -1,0 +1,49 @@
+-- Adds a batch to one shard's windows: a compare-and-set on the partition's position.
+--
+-- KEYS: state, index, open, dirty, then one hash per window.
+-- ARGV: partition, expected offset ('' for none), new offset, new fence, new time, too-late counts by size (JSON),
+--       then three per window: member, its end in ms, {fields = {name: increment}, first = ms, last = ms} (JSON).
+-- Returns {1, ''} when applied; {0, stored offset or ''} when the position is another one, and nothing was changed.
+--
+-- A revision is the server's time in ms, or one above the window's last if that is later: it rises even after the
+-- server was rolled back to an older snapshot, so consumers and Postgres always take the newest state.
+
+local state, index, open, dirty = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local p = ARGV[1]
+
+local stored = redis.call('HGET', state, 'p:' .. p) or ''
+if stored ~= ARGV[2] then
+  return {0, stored}
+end
+
+local now = redis.call('TIME')
+local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local function int(number) return string.format('%.0f', number) end
+
+for i = 5, #KEYS do
+  local window = KEYS[i]
+  local at = 7 + (i - 5) * 3
+  local member, end_ms, delta = ARGV[at], ARGV[at + 1], cjson.decode(ARGV[at + 2])
+  local known = redis.call('HMGET', window, 'first', 'last', 'final', 'rev')
+  for name, amount in pairs(delta.fields) do
+    redis.call('HINCRBY', window, name, int(amount))
+  end
+  local first, last = delta.first, delta.last
+  if known[1] then first = math.min(first, tonumber(known[1])) end
+  if known[2] then last = math.max(last, tonumber(known[2])) end
+  local revision = math.max(now_ms, (tonumber(known[4]) or 0) + 1)
+  redis.call('HSET', window, 'first', int(first), 'last', int(last), 'rev', int(revision))
+  if known[3] then
+    redis.call('HINCRBY', window, 'late', int(delta.fields.n))
+  else
+    redis.call('ZADD', open, end_ms, member)
+  end
+  redis.call('ZADD', index, end_ms, member)
+  redis.call('SADD', dirty, member)
+end
+
+for size, count in pairs(cjson.decode(ARGV[6])) do
+  redis.call('HINCRBY', state, 'late:' .. size, int(count))
+end
+redis.call('HSET', state, 'p:' .. p, ARGV[3], 'f:' .. p, ARGV[4], 't:' .. p, ARGV[5], 'a:' .. p, int(now_ms))
+return {1, ''}

@@ -1,0 +1,127 @@
+"""Runs a worker: checks everything it needs, loads the model, runs the Faust app until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import tempfile
+from pathlib import Path
+
+import psutil
+
+from connectors import redis as redis_connector
+from connectors import s3 as s3_connector
+from connectors.errors import RejectedError, UnavailableError
+from connectors.kafka.admin import KafkaAdmin
+from models.classifier import OnnxClassifier
+from models.registry import resolve
+from streams.app import Pipeline, create_pipeline
+from streams.metrics import Metrics
+from streams.settings import Settings
+from streams.topology import check_topics
+from streams.windows.store import WindowStore
+from streams.wiring import kafka_config, s3_config
+
+logger = logging.getLogger(__name__)
+
+STOP_DEADLINE_S = 20.0
+"""For a clean stop; beyond it the process ends as if killed, which loses nothing."""
+
+
+def load_classifier(settings: Settings) -> OnnxClassifier:
+    """Fetch the model package into the cache, check it, load it and warm it up.
+
+    Raises:
+        ConnectorError: S3 did not answer, or refused.
+        ModelError: there is no such package, or its files do not match its manifest.
+    """
+    s3 = s3_connector.connect(s3_config(settings)) if settings.model_uri.startswith("s3://") else None
+    package = resolve(settings.model_uri, s3, settings.model_cache.expanduser())
+    classifier = OnnxClassifier.load(package, threads=settings.model_threads or available_cores())
+    classifier.warm_up()
+    logger.info("model %s %s is ready", classifier.manifest.name, classifier.manifest.version)
+    return classifier
+
+
+def available_cores() -> int:
+    """Physical cores that this process may use: hyper-threads do not help matrix products, and affinity limits."""
+    allowed = len(psutil.Process().cpu_affinity() or [0])
+    return max(1, min(psutil.cpu_count(logical=False) or allowed, allowed))
+
+
+async def run_worker(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT, or until something fails for good.
+
+    Raises:
+        EmostreamError, ConnectorError, ModelError: the user can act on it.
+    """
+    kafka = kafka_config(settings)
+    if settings.web_port:
+        check_port_free(settings.web_bind, settings.web_port)
+    check_topics(settings, await asyncio.to_thread(KafkaAdmin(kafka).partition_counts))
+    url = settings.redis_url.get_secret_value()
+    store = WindowStore(redis_connector.connect(url), prefix=settings.redis_prefix, shards=settings.shards)
+    try:
+        await store.check_topology(settings.partitions)
+        classifier = await asyncio.to_thread(load_classifier, settings)
+    except BaseException:
+        await store.close()
+        raise
+    with tempfile.TemporaryDirectory(prefix="emostream-faust-") as data_dir:
+        pipeline = create_pipeline(settings, kafka, classifier, store, Metrics(), data_dir=Path(data_dir))
+        try:
+            await _run_until_stopped(pipeline)
+        finally:
+            await pipeline.close()
+
+
+async def _run_until_stopped(pipeline: Pipeline) -> None:
+    app = pipeline.app
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    starting = asyncio.ensure_future(app.start())
+    stopping = asyncio.ensure_future(stop.wait())
+    crashed = asyncio.ensure_future(app.wait_until_stopped())
+    try:
+        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            logger.info("worker is running")
+        await asyncio.wait([stopping, crashed], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        logger.info("worker is stopping")
+        starting.cancel()
+        stopping.cancel()
+        try:
+            async with asyncio.timeout(STOP_DEADLINE_S):
+                await app.stop()
+        except TimeoutError:
+            logger.warning("not stopped after %.0f s; giving up on the rest", STOP_DEADLINE_S)
+        crashed.cancel()
+    if app.crash_reason is not None:
+        raise app.crash_reason
+
+
+def check_port_free(host: str, port: int) -> None:
+    """Raise if the web server's port is taken.
+
+    Raises:
+        RejectedError: with what to do about it.
+        UnavailableError: the address is not one of this machine.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except PermissionError as exc:
+            raise RejectedError(f"the web server may not listen on {host}:{port}: {exc.strerror}") from exc
+        except OSError as exc:
+            if exc.errno == 98:  # EADDRINUSE
+                raise RejectedError(
+                    f"port {port} is in use; choose another with EMOSTREAM_WEB_PORT, or 0 for no web server"
+                ) from exc
+            raise UnavailableError(f"the web server cannot listen on {host}:{port}: {exc.strerror}") from exc
