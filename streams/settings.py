@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streams.errors import SettingsError
 
@@ -38,9 +39,19 @@ Topic = Annotated[str, AfterValidator(_topic)]
 class Settings(BaseSettings):
     """All settings of every role. Immutable; secrets are masked in its repr."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what `load_settings` gives and nothing else: it also knows which names are unknown."""
+        return (init_settings,)
 
     # Kafka
     kafka_bootstrap: str = Field("127.0.0.1:9092", description="Brokers, `host:port`, separated by commas.")
@@ -245,12 +256,17 @@ def _passwords_of(url: str) -> list[str]:
     return [*named, *written, *(unquote(password) for password in written)]
 
 
-def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Settings:  # noqa: ANN401
+def load_settings(
+    env_file: Path | None = Path(".env"),
+    environ: Mapping[str, str] | None = None,
+    **overrides: Any,  # noqa: ANN401 - each setting has its own type
+) -> Settings:
     """Read the settings from the environment and `env_file`; `overrides` win over both.
 
     Args:
         env_file: a dotenv file; one that does not exist is passed over. Names without the prefix are ignored,
             because `docker compose` reads the same file.
+        environ: the environment; None for this process's.
         overrides: settings by field name.
 
     Raises:
@@ -258,7 +274,11 @@ def load_settings(env_file: Path | None = Path(".env"), **overrides: Any) -> Set
             of a secret.
     """
     file_values = dotenv_values(env_file) if env_file is not None and env_file.is_file() else {}
-    values = {key: value for key, value in {**file_values, **os.environ}.items() if value is not None}
+    values = {
+        key: value
+        for key, value in {**file_values, **(os.environ if environ is None else environ)}.items()
+        if value is not None
+    }
     mine = {
         key: value
         for key, value in values.items()

@@ -4,7 +4,8 @@ Keys of shard s (`{s}` is the hash tag, so that a shard lies whole on one node o
 
     emo:meta                  hash    shards, partitions: what the tables were built for
     emo:{s}:state             hash    p:N offset, f:N fence, t:N event time, a:N time of the last apply; of partition N
-                                      watermark; late:SIZE posts too late for a window of that size
+                                      watermark; late:SIZE posts too late for a window of that size;
+                                      expired:SIZE posts in expired windows of all posts
     emo:{s}:w:SIZE|START|KEY  hash    one window
     emo:{s}:index             zset    all windows, by end
     emo:{s}:open              zset    windows that are not final, by end
@@ -24,7 +25,7 @@ from redis.asyncio import Redis
 
 from connectors.redis import redis_errors
 from streams.errors import TopologyError
-from streams.records import EmotionWindow
+from streams.records import ALL_KEYWORDS, EmotionWindow
 from streams.windows.codec import to_window
 from streams.windows.deltas import Position, Reduction
 from streams.windows.tumbling import WindowKey, shard_of
@@ -162,8 +163,13 @@ class WindowStore:
                 return 0
             unpublished = await self._redis.smismember(dirty, members)
             gone = [member for member, waits in zip(members, unpublished, strict=True) if not waits]
+            # What windows of all posts held goes on the books, so that the audit still balances.
+            booked = [key for key in map(WindowKey.parse, gone) if key.keyword == ALL_KEYWORDS]
+            counts = [await self._redis.hget(self._window_key(shard, key.member()), "n") for key in booked]
             if gone:
                 async with self._redis.pipeline(transaction=True) as pipe:
+                    for key, count in zip(booked, counts, strict=True):
+                        pipe.hincrby(self._key(shard, "state"), f"expired:{key.size}", int(count or 0))
                     pipe.delete(*(self._window_key(shard, member) for member in gone))
                     pipe.zrem(index, *gone)
                     pipe.zrem(self._key(shard, "open"), *gone)
@@ -200,17 +206,19 @@ class WindowStore:
             count: int = await self._redis.scard(self._key(shard, "dirty"))
         return count
 
-    async def too_late(self) -> dict[int, int]:
-        """Posts too late for their window, by window size, over all shards."""
-        totals: dict[int, int] = {}
+    async def uncounted(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Posts that no window of all posts holds, by window size: too late for theirs, and in expired windows."""
+        late: dict[int, int] = {}
+        expired: dict[int, int] = {}
         for shard in range(self.shards):
             with redis_errors("reading late counts"):
                 state: dict[str, str] = await self._redis.hgetall(self._key(shard, "state"))
             for name, value in state.items():
-                if name.startswith("late:"):
-                    size = int(name.removeprefix("late:"))
-                    totals[size] = totals.get(size, 0) + int(value)
-        return totals
+                kind, _, size = name.partition(":")
+                totals = {"late": late, "expired": expired}.get(kind)
+                if totals is not None:
+                    totals[int(size)] = totals.get(int(size), 0) + int(value)
+        return late, expired
 
     async def read(
         self,

@@ -1,0 +1,90 @@
+"""Reads a topic once from its beginning to its present end, without a consumer group."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from connectors.errors import RejectedError, UnavailableError
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.consumer import partition_of
+from connectors.kafka.errors import kafka_error_of, to_connector_error
+
+Bounds = Mapping[int, tuple[int, int]]
+"""For each partition, the first offset it holds and the next it will write."""
+
+
+class TopicScan:
+    """One pass over a topic. `bounds` is fixed when it is made; records written later are not part of it."""
+
+    def __init__(self, config: KafkaConfig, topic: str) -> None:
+        """Find the topic's partitions and their bounds.
+
+        Raises:
+            ConnectorError: there is no such topic, or Kafka did not answer.
+        """
+        self.topic = topic
+        self._timeout_s = config.timeout_s
+        self._consumer = Consumer(
+            config.librdkafka(
+                group_id="emostream-scan",  # required by the client; nothing is ever committed
+                enable_auto_commit=False,
+                enable_partition_eof=True,
+                auto_offset_reset="earliest",
+                allow_auto_create_topics=False,
+            )
+        )
+        try:
+            metadata = self._consumer.list_topics(topic, timeout=config.timeout_s).topics[topic]
+            if metadata.error is not None:
+                raise RejectedError(f"topic {topic} does not exist; run `emostream init`")
+            self.bounds: Bounds = {partition: self._bounds(partition) for partition in metadata.partitions}
+        except KafkaException as exc:
+            raise to_connector_error(kafka_error_of(exc), f"reading {topic}") from exc
+
+    def _bounds(self, partition: int) -> tuple[int, int]:
+        answer = self._consumer.get_watermark_offsets(
+            TopicPartition(self.topic, partition), timeout=self._timeout_s, cached=False
+        )
+        if answer is None:
+            raise UnavailableError(f"Kafka did not answer while reading {self.topic}[{partition}]")
+        low, high = answer
+        return low, high
+
+    def total(self) -> int:
+        """The number of offsets in the pass; transaction markers and compacted records make it an upper bound."""
+        return sum(high - low for low, high in self.bounds.values())
+
+    def messages(self) -> Iterator[Message]:
+        """Every record within the bounds, in offset order within each partition.
+
+        Raises:
+            ConnectorError: Kafka did not answer for `timeout_s`, or refused.
+        """
+        waiting = {partition for partition, (low, high) in self.bounds.items() if high > low}
+        self._consumer.assign([TopicPartition(self.topic, p, self.bounds[p][0]) for p in sorted(waiting)])
+        heard = time.monotonic()
+        while waiting:
+            for message in self._consumer.consume(1_000, 0.5):
+                heard = time.monotonic()
+                partition = partition_of(message)
+                error = message.error()
+                if error is not None:
+                    if error.code() == KafkaError._PARTITION_EOF:
+                        waiting.discard(partition)
+                    elif not error.retriable():
+                        raise to_connector_error(error, f"reading {self.topic}")
+                    continue
+                offset, high = message.offset() or 0, self.bounds[partition][1]
+                if offset >= high - 1:
+                    waiting.discard(partition)
+                if offset < high:
+                    yield message
+            if waiting and time.monotonic() - heard > self._timeout_s:
+                raise UnavailableError(f"Kafka did not answer while reading {self.topic}")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()

@@ -1,0 +1,83 @@
+"""`emostream audit`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+
+from streams.cli.common import console, progress_console, read_settings
+from streams.errors import AuditError
+
+if TYPE_CHECKING:
+    from streams.audit import Check
+
+RETRY_S = 1.0
+
+
+@click.command()
+@click.option("--wait", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Retry until it balances.")
+@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
+def audit(*, wait: float, as_json: bool) -> None:
+    """Prove that nothing is lost or counted twice.
+
+    Reads the topics from their beginning and compares them with Redis and Postgres. Exit code 1 if any line does not
+    balance; while posts are still on their way that is to be expected, so give --wait to retry for some time.
+    """
+    checks = asyncio.run(_run(wait))
+    if as_json:
+        click.echo(json.dumps([asdict(check) for check in checks], indent=2))
+    else:
+        console().print(audit_table(checks))
+    require_balance(checks)
+
+
+async def _run(wait: float) -> list[Check]:
+    from connectors import redis as redis_connector  # noqa: PLC0415 - loads the client libraries
+    from streams.audit import audit as run_audit  # noqa: PLC0415
+    from streams.windows.store import WindowStore  # noqa: PLC0415
+
+    settings = read_settings()
+    client = redis_connector.connect(settings.redis_url.get_secret_value())
+    store = WindowStore(client, prefix=settings.redis_prefix, shards=settings.shards)
+    deadline = time.monotonic() + wait
+    try:
+        with progress_console().status("reading") as status:
+
+            def progress(topic: str, done: int, total: int) -> None:
+                status.update(f"reading {topic}: {done} of {total}")
+
+            while True:
+                checks = await run_audit(settings, store, progress)
+                if all(check.ok for check in checks) or time.monotonic() >= deadline:
+                    return checks
+                await asyncio.sleep(RETRY_S)
+    finally:
+        await store.close()
+
+
+def audit_table(checks: list[Check]) -> Table:
+    """The audit as a table for the terminal."""
+    table = Table("", "check", "expected", "found", "note", title="audit", title_justify="left")
+    for column in (2, 3):
+        table.columns[column].justify = "right"
+    for check in checks:
+        mark = "[green]ok[/]" if check.ok else "[red]FAILED[/]"
+        table.add_row(mark, check.name, f"{check.expected:,}", f"{check.found:,}", check.note)
+    return table
+
+
+def require_balance(checks: list[Check]) -> None:
+    """Raise if any line of the audit failed.
+
+    Raises:
+        AuditError: naming the lines.
+    """
+    failed = [check.name for check in checks if not check.ok]
+    if failed:
+        raise AuditError(f"the audit failed: {'; '.join(failed)}")

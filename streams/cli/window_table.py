@@ -1,0 +1,56 @@
+"""Emotion windows for the terminal: tables with a coloured bar of the labels' shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from streams.cli.output import printable
+from streams.palette import colour_of, label_order
+from streams.records import EmotionWindow
+
+BAR_CELLS = 30
+
+
+def share_bar(counts: dict[str, int], labels: Sequence[str], cells: int = BAR_CELLS) -> Text:
+    """A bar of `cells` characters divided by the labels' shares (largest remainder, so that it is always full)."""
+    total = sum(counts.values())
+    bar = Text()
+    if not total:
+        return bar
+    exact = {label: cells * counts.get(label, 0) / total for label in labels}
+    widths = {label: int(width) for label, width in exact.items()}
+    by_remainder = sorted(labels, key=lambda label: exact[label] - widths[label], reverse=True)
+    for label in by_remainder[: cells - sum(widths.values())]:
+        widths[label] += 1
+    for label in labels:
+        bar.append("█" * widths[label], style=colour_of(label, labels))
+    return bar
+
+
+def windows_table(windows: Sequence[EmotionWindow], *, title: str | None = None) -> Table:
+    """One row per window; times in UTC. A dot marks a window that is still open."""
+    labels = label_order(label for window in windows for label in window.labels)
+    sizes = {window.size for window in windows}
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    table.add_column("window (UTC)", no_wrap=True)
+    if len(sizes) > 1:
+        table.add_column("size", justify="right")
+    table.add_column("keyword", overflow="ellipsis", max_width=20, no_wrap=True)
+    table.add_column("posts", justify="right")
+    table.add_column("share", no_wrap=True)
+    for label in labels:
+        table.add_column(label, justify="right", header_style=colour_of(label, labels))
+    for window in windows:
+        counts = {label: stats.count for label, stats in window.labels.items()}
+        cells: list[str | Text] = [f"{window.start:%Y-%m-%d %H:%M:%S}{' ' if window.final else ' ·'}"]
+        if len(sizes) > 1:
+            cells.append(f"{window.size} s")
+        name = escape(printable(window.keyword))
+        cells += [name, f"{window.count:,}", share_bar(counts, labels)]
+        cells += [f"{window.labels[label].pct:.0f} %" if label in window.labels else "" for label in labels]
+        table.add_row(*cells)
+    return table

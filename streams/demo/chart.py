@@ -1,0 +1,97 @@
+"""The stacked bar of emotions by keyword, as a PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from connectors.postgres import connect, postgres_errors
+from streams.palette import colour_of, label_order
+from streams.records import ALL_KEYWORDS
+
+INK = "#22262b"
+MUTED = "#6b7178"
+LABELLED_FROM = 7.0
+"""Narrower segments, in percent, carry no number: it would not fit."""
+
+MAX_KEYWORDS = 20
+
+
+@dataclass(frozen=True)
+class KeywordShare:
+    """Posts of one keyword, by label."""
+
+    keyword: str
+    counts: dict[str, int]
+
+    @property
+    def posts(self) -> int:
+        """All posts of the keyword."""
+        return sum(self.counts.values())
+
+
+def read_shares(dsn: str, size: int) -> list[KeywordShare]:
+    """Posts by keyword and label over all windows of one size, from Postgres; most posts first.
+
+    Raises:
+        ConnectorError: Postgres did not answer, or refused.
+    """
+    with connect(dsn, application_name="emostream-chart") as connection, postgres_errors("reading the windows"):
+        rows = connection.execute(
+            "SELECT keyword, label, sum(posts)::bigint FROM emotion_window_labels WHERE size_s = %s GROUP BY 1, 2",
+            (size,),
+        ).fetchall()
+    counts: dict[str, dict[str, int]] = {}
+    for keyword, label, posts in rows:
+        counts.setdefault(str(keyword), {})[str(label)] = int(str(posts))
+    shares = [KeywordShare(keyword, by_label) for keyword, by_label in counts.items()]
+    return sorted(shares, key=lambda share: (share.keyword != ALL_KEYWORDS, -share.posts, share.keyword))
+
+
+def draw_shares(shares: Sequence[KeywordShare], path: Path, *, subtitle: str) -> None:
+    """Draw one horizontal bar per keyword, each divided into its labels' shares, and write it to `path`.
+
+    The bar of all posts comes first; of the keywords the `MAX_KEYWORDS` with most posts are drawn.
+    """
+    shown = shares[: MAX_KEYWORDS + 1]
+    labels = label_order(label for share in shown for label in share.counts)
+    figure = Figure(figsize=(10, 1.9 + 0.42 * len(shown)), dpi=150)
+    axes = figure.add_subplot()
+    names = ["all posts" if share.keyword == ALL_KEYWORDS else share.keyword for share in shown]
+    # The bar of all posts stands a little apart.
+    rows = [-index - (0.35 if index and shown[0].keyword == ALL_KEYWORDS else 0) for index in range(len(shown))]
+    left = [0.0] * len(shown)
+    for label in labels:
+        widths = [100 * share.counts.get(label, 0) / share.posts for share in shown]
+        bars = axes.barh(rows, widths, left=left, height=0.74, color=colour_of(label, labels), label=label)
+        texts = [f"{width:.0f}" if width >= LABELLED_FROM else "" for width in widths]
+        axes.bar_label(bars, texts, label_type="center", color="white", fontsize=8)
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    for row, share in zip(rows, shown, strict=True):
+        axes.text(101, row, f"{share.posts:,}", va="center", color=MUTED, fontsize=9)
+    axes.text(101, 0.75, "posts", color=MUTED, fontsize=9)
+    axes.set_yticks(rows, names, fontsize=10, color=INK)
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("share of the keyword's posts, percent", color=MUTED, fontsize=9)
+    axes.tick_params(length=0, colors=INK)
+    axes.tick_params(axis="x", colors=MUTED, labelsize=8)
+    axes.spines[:].set_visible(False)
+    figure.suptitle("Emotions by keyword", x=0.02, y=0.985, ha="left", fontsize=15, color=INK, weight="bold")
+    figure.text(0.02, 1 - 0.62 / figure.get_figheight(), subtitle, ha="left", fontsize=9, color=MUTED)
+    figure.legend(
+        *axes.get_legend_handles_labels(),
+        loc="upper right",
+        ncols=len(labels),
+        frameon=False,
+        fontsize=9,
+        handlelength=1,
+        handleheight=1,
+        columnspacing=1.2,
+        bbox_to_anchor=(0.99, 1.0),
+    )
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.62 / figure.get_figheight()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)

@@ -1,0 +1,81 @@
+"""The roles that the demonstration runs: each in a process of its own, as in production."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from streams.errors import EmostreamError
+
+STOP_TIMEOUT_S = 30.0
+"""For a clean stop of a role; a worker needs two or three seconds."""
+
+
+class Role:
+    """A child process of `emostream`, its log in a file. A context manager: it is stopped at the end."""
+
+    def __init__(self, name: str, arguments: list[str], *, env: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as stream:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "streams", *arguments],
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                # Ctrl-C in the terminal is for us; we stop the roles in order.
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def check(self) -> None:
+        """Raise if the process has ended.
+
+        Raises:
+            EmostreamError: with the last line of its log.
+        """
+        code = self._process.poll()
+        if code is not None:
+            lines = self.log.read_text("utf-8", "replace").strip().splitlines()
+            last = lines[-1] if lines else "it printed nothing"
+            raise EmostreamError(f"the {self.name} ended with exit code {code}: {last} (log: {self.log})")
+
+    def stop(self) -> int:
+        """Stop the process cleanly, or kill it where that takes too long; returns its exit code."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        return self._process.wait()
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would have it."""
+        self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with `settings` as the only ones of the application's."""
+    others = {name: value for name, value in os.environ.items() if not name.upper().startswith("EMOSTREAM_")}
+    return {**others, **settings}

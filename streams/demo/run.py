@@ -1,0 +1,222 @@
+"""Runs the demonstration: stack, init, worker and sink, posts, live windows, audit, chart."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from connectors import redis as redis_connector
+from connectors.kafka.offsets import OffsetReader
+from connectors.local import Endpoints, LocalStack
+from streams.audit import Check, audit
+from streams.demo.processes import Role, clean_environment
+from streams.demo.progress import Counts, Observer
+from streams.errors import InputError
+from streams.init import init_all
+from streams.inputs import InputSpec, PostMaker, Refusal, Tally, guess_format, open_lines, read_rows
+from streams.produce import send_posts
+from streams.records import EmotionWindow, Post
+from streams.redact import remember_secrets
+from streams.settings import Settings, load_settings
+from streams.windows.store import WindowStore
+from streams.wiring import kafka_config
+
+SPREAD = timedelta(minutes=5)
+"""Posts without a time of their own are spread evenly over this long before now, so that several windows fill."""
+
+FEED_S = 8.0
+"""How long feeding the posts takes, so that the windows can be seen filling; large files go as fast as they can."""
+
+SLOWEST_RATE = 40.0
+FASTEST_RATE = 400.0
+"""Posts a second. Above the fastest the model on a small machine would be the brake, not the pace."""
+
+STALL_S = 60.0
+"""Without any progress for this long the demonstration gives up waiting and lets the audit speak."""
+
+LOOK_S = 0.5
+AUDIT_PATIENCE_S = 15.0
+"""For the last windows to reach Postgres: they are published once a second."""
+
+
+@dataclass
+class Progress:
+    """What the display shows.
+
+    Attributes:
+        produced: posts handed to Kafka so far.
+        total: posts in the input.
+        counts: what has arrived where.
+        windows: the windows in Redis, latest first.
+    """
+
+    produced: int = 0
+    total: int = 0
+    counts: Counts = field(default_factory=Counts)
+    windows: list[EmotionWindow] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it."""
+
+    checks: list[Check]
+    chart: Path
+    refused: list[str]
+    seconds: float
+
+
+def read_posts(path: Path, settings: Settings) -> tuple[list[Post], Tally]:
+    """The posts of a file, those without a time spread over the last minutes; and what was refused.
+
+    Raises:
+        InputError: the file cannot be read, or holds no post.
+    """
+    spec = InputSpec(guess_format(str(path)), text_max_chars=settings.text_max_chars)
+    maker, tally = PostMaker(source=path.name), Tally()
+    made: list[tuple[Post, bool]] = []
+    with open_lines(str(path)) as lines:
+        for row in read_rows(lines, spec):
+            post = row if isinstance(row, Refusal) else maker.make(row)
+            if isinstance(post, Refusal):
+                tally.add(post)
+            else:
+                made.append((post, "created_at" in row.values if not isinstance(row, Refusal) else False))
+    if not made:
+        raise InputError(f"{path} holds no post that can be used")
+    now = datetime.now(UTC)
+    step = SPREAD / len(made)
+    posts = [
+        post if has_time else post.model_copy(update={"created_at": now - SPREAD + step * i})
+        for i, (post, has_time) in enumerate(made)
+    ]
+    return posts, tally
+
+
+@contextlib.contextmanager
+def fresh_stack(data_dir: Path, on_line: Callable[[str], None], *, keep: bool) -> Iterator[Endpoints]:
+    """An embedded stack with nothing in it; stopped at the end unless it is to be kept."""
+    stack = LocalStack(data_dir, on_progress=on_line)
+    stack.down()
+    shutil.rmtree(data_dir, ignore_errors=True)
+    try:
+        yield stack.up()
+    finally:
+        if not keep:
+            stack.down()
+
+
+async def run_demo(
+    posts_file: Path,
+    data_dir: Path,
+    *,
+    keep: bool,
+    on_line: Callable[[str], None],
+    on_progress: Callable[[Progress], None],
+) -> Outcome:
+    """Run everything on the posts of a file.
+
+    Args:
+        posts_file: JSON lines, CSV, TSV or text, by its suffix.
+        data_dir: the demonstration's own folder; emptied first.
+        keep: leave the stack and its data running.
+        on_line: told what happens, a line at a time.
+        on_progress: told twice a second how far the posts have come.
+
+    Raises:
+        EmostreamError, ConnectorError, ModelError: a part does not work; the message says which.
+    """
+    began = time.monotonic()
+    # Only to know the limits that a post must keep to; the addresses come with the stack.
+    posts, tally = read_posts(posts_file, Settings.model_construct())
+    with fresh_stack(data_dir, on_line, keep=keep) as endpoints:
+        cache = str(data_dir / "models")
+        env = {**endpoints.as_env(), "EMOSTREAM_WEB_PORT": "0", "EMOSTREAM_MODEL_CACHE": cache}
+        settings = load_settings(env_file=None, environ=env)
+        remember_secrets(settings.secrets())
+        init_all(settings, on_line)
+        environment = clean_environment(env)
+        logs = data_dir / "logs"
+        with (
+            Role("worker", ["worker"], env=environment, log=logs / "worker.log") as worker,
+            Role("sink", ["sink"], env=environment, log=logs / "sink.log") as sink,
+        ):
+            on_line(f"worker (pid {worker.pid}) and sink (pid {sink.pid}) started; logs in {logs}")
+            await _feed(settings, posts, [worker, sink], on_progress)
+            checks = await _audit(settings)
+        chart = data_dir / "emotions_by_keyword.png"
+        _draw(settings, chart, posts_file)
+    return Outcome(checks, chart, tally.describe(), time.monotonic() - began)
+
+
+async def _feed(
+    settings: Settings, posts: list[Post], roles: list[Role], on_progress: Callable[[Progress], None]
+) -> None:
+    """Send the posts, and look on until all have arrived everywhere or nothing moves any more."""
+    rate = max(SLOWEST_RATE, len(posts) / FEED_S)
+    progress = Progress(total=len(posts))
+    client = redis_connector.connect(settings.redis_url.get_secret_value())
+    store = WindowStore(client, prefix=settings.redis_prefix, shards=settings.shards)
+    reader = OffsetReader(kafka_config(settings), group="emostream-demo")
+    observer = Observer(settings, store, reader)
+
+    def sent(count: int) -> None:
+        progress.produced += count
+
+    feeding = asyncio.ensure_future(
+        asyncio.to_thread(send_posts, settings, posts, rate=rate if rate <= FASTEST_RATE else None, on_sent=sent)
+    )
+    moved = time.monotonic()
+    try:
+        while not (feeding.done() and _arrived(progress)):
+            await asyncio.sleep(LOOK_S)
+            for role in roles:
+                role.check()
+            windows = await observer.windows()
+            counts = await asyncio.to_thread(observer.counts, windows)
+            if counts != progress.counts or not feeding.done():
+                moved = time.monotonic()
+            progress.counts, progress.windows = counts, windows
+            on_progress(progress)
+            if time.monotonic() - moved > STALL_S:
+                break
+        await feeding
+    finally:
+        feeding.cancel()
+        reader.close()
+        await store.close()
+
+
+def _arrived(progress: Progress) -> bool:
+    counts = progress.counts
+    done = counts.classified + counts.dead >= progress.total
+    return done and counts.in_windows >= counts.classified and counts.in_postgres >= counts.classified
+
+
+async def _audit(settings: Settings) -> list[Check]:
+    """The audit, repeated for a while until it balances: the last windows may still be on their way to Postgres."""
+    client = redis_connector.connect(settings.redis_url.get_secret_value())
+    store = WindowStore(client, prefix=settings.redis_prefix, shards=settings.shards)
+    deadline = time.monotonic() + AUDIT_PATIENCE_S
+    try:
+        while True:
+            checks = await audit(settings, store, lambda *_: None)
+            if all(check.ok for check in checks) or time.monotonic() > deadline:
+                return checks
+            await asyncio.sleep(LOOK_S)
+    finally:
+        await store.close()
+
+
+def _draw(settings: Settings, chart: Path, posts_file: Path) -> None:
+    from streams.demo.chart import draw_shares, read_shares  # noqa: PLC0415 - loads matplotlib
+
+    size = settings.window_sizes[0]
+    shares = read_shares(settings.postgres_dsn.get_secret_value(), size)
+    draw_shares(shares, chart, subtitle=f"{posts_file.name}, {size} s windows, from Postgres")
