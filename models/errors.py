@@ -1,8 +1,8 @@
 """What can go wrong with a model.
 
-    ModelError                  one clear line for the operator
-    ├── ModelPackageError       a package is incomplete, malformed, or fails its checksums
-    └── ModelNotFoundError      no such package, version or bucket
+ModelError                  one clear line for the operator
+├── ModelPackageError       a package is incomplete, malformed, or fails its checksums
+└── ModelNotFoundError      no such package, version or bucket
 """
 
 

@@ -1,0 +1,193 @@
+"""The package format: what is written is what is read, and nothing that differs from its manifest is loaded."""
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from models.errors import ModelNotFoundError, ModelPackageError
+from models.package import (
+    MAX_MANIFEST_BYTES,
+    DataSource,
+    Head,
+    Manifest,
+    ModelPackage,
+    bundled_package_path,
+    load_package,
+    parse_manifest,
+    write_package,
+)
+
+
+def small_package(folder: Path, **changes: object) -> ModelPackage:
+    """A sealed package whose files are not what they are called; the format does not look inside."""
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(b"network " * 100)
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "MODEL_CARD.md").write_text("# card\n")
+    (folder / "licences").mkdir()
+    (folder / "licences" / "LICENSE").write_text("do as you please\n")
+    fields: dict[str, object] = {
+        "name": "tiny",
+        "version": "1.0.0",
+        "created_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        "base_model": "none",
+        "licence": "Apache-2.0",
+        "training_data": [DataSource(name="made up", licence="CC0-1.0", rows=3)],
+        "normalization": "v1",
+        "max_tokens": 16,
+        "heads": [Head(name="emotion", labels=("joy", "anger"), output="emotion")],
+        "metrics": {"emotion.accuracy": 0.5},
+        "files": ["model.onnx", "tokenizer.json", "MODEL_CARD.md", "licences/LICENSE"],
+    }
+    return write_package(folder, **(fields | changes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> ModelPackage:
+    return small_package(tmp_path / "package")
+
+
+def edit(package: ModelPackage, **fields: object) -> None:
+    file = package.path / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+def test_what_is_written_is_read_back(package):
+    again = load_package(str(package.path))
+    assert again == package
+    assert again.manifest.files["licences/LICENSE"].bytes == 17
+    assert again.manifest.head("emotion").temperature == 1.0
+    assert again.model_file.read_bytes().startswith(b"network")
+
+
+def test_a_file_that_is_not_listed_is_left_alone(package):
+    (package.path / "notes.txt").write_text("mine")
+    assert load_package(package.path) == package
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json", "MODEL_CARD.md", "licences/LICENSE"])
+def test_one_changed_byte_is_found(package, name):
+    file = package.path / name
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    expected = package.manifest.files[name].sha256[:12]
+    with pytest.raises(
+        ModelPackageError, match=f"{name} is damaged: expected sha256 {expected}….*found [0-9a-f]{{12}}…"
+    ) as info:
+        load_package(package.path)
+    assert "\n" not in str(info.value)
+
+
+def test_a_truncated_file_is_found(package):
+    file = package.model_file
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(ModelPackageError, match=r"model\.onnx is damaged: .*\(800 bytes\).*\(799 bytes\)"):
+        load_package(package.path)
+
+
+def test_a_missing_file_is_found(package):
+    package.tokenizer_file.unlink()
+    with pytest.raises(ModelPackageError, match=r"tokenizer\.json is missing"):
+        load_package(package.path)
+
+
+def test_a_folder_in_the_place_of_a_file_is_an_error(package):
+    package.tokenizer_file.unlink()
+    package.tokenizer_file.mkdir()
+    with pytest.raises(ModelPackageError, match=r"tokenizer\.json"):
+        load_package(package.path)
+
+
+@pytest.mark.parametrize("where", ["nowhere", "."])
+def test_no_package(tmp_path, where):
+    with pytest.raises(ModelNotFoundError, match=r"no model package at .*there is no manifest\.json"):
+        load_package(tmp_path / where)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"format_version": 2}, "format_version"),
+        ({"surprise": 1}, "surprise: Extra inputs"),
+        ({"version": "1.0"}, "version"),
+        ({"version": "01.0.0"}, "version"),
+        ({"name": "../up"}, "name"),
+        ({"name": "Emotion"}, "name"),
+        ({"heads": []}, "heads"),
+        ({"heads": [{"name": "emotion", "labels": ["joy"], "output": "x"}]}, "labels"),
+        ({"heads": [{"name": "emotion", "labels": ["joy", "joy"], "output": "x"}]}, "not distinct"),
+        ({"heads": [{"name": "a", "labels": ["x", "y"], "output": "x", "temperature": 0}]}, "temperature"),
+        ({"heads": [{"name": "a", "labels": ["x", "y"], "output": "x", "kind": "magic"}]}, "kind"),
+        ({"heads": [{"name": "a", "labels": ["x", "y"], "output": "x"}] * 2}, "the same name"),
+        ({"created_at": "2026-01-01T00:00:00"}, "created_at"),
+        ({"max_tokens": 1}, "max_tokens"),
+        ({"files": {}}, "files lists no MODEL_CARD.md, model.onnx, tokenizer.json"),
+    ],
+)
+def test_a_malformed_manifest_is_refused_in_one_line(package, fields, message):
+    edit(package, **fields)
+    with pytest.raises(ModelPackageError, match=re.escape(message)) as info:
+        load_package(package.path)
+    assert "manifest.json is malformed" in str(info.value)
+    assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/etc/passwd", "a\\b", "a//b", "./a", "a/..", "", "manifest.json"]
+)
+def test_a_file_name_that_leads_elsewhere_is_refused(package, name):
+    files = json.loads((package.path / "manifest.json").read_text())["files"]
+    edit(package, files=files | {name: {"sha256": "0" * 64, "bytes": 0}})
+    with pytest.raises(ModelPackageError, match="files"):
+        load_package(package.path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b" " * (MAX_MANIFEST_BYTES + 1)])
+def test_what_is_no_manifest_is_refused(content):
+    with pytest.raises(ModelPackageError, match=r"^the manifest"):
+        parse_manifest(content, "the manifest")
+
+
+def test_a_package_cannot_be_sealed_without_its_files(package):
+    (package.path / "model.onnx").unlink()
+    manifest = package.manifest
+    with pytest.raises(ModelPackageError, match=r"model\.onnx cannot be read"):
+        write_package(
+            package.path,
+            **{
+                name: getattr(manifest, name)
+                for name in Manifest.model_fields
+                if name not in ("format_version", "files")
+            },
+            files=list(manifest.files),
+        )
+
+
+def test_a_manifest_cannot_be_changed(package):
+    with pytest.raises(ValidationError, match="frozen"):
+        package.manifest.name = "other"
+
+
+def test_an_unknown_head_is_a_key_error(package):
+    with pytest.raises(KeyError, match="sentiment"):
+        package.manifest.head("sentiment")
+
+
+def test_a_manifest_has_room_for_more_heads(package):
+    sentiment = Head(name="sentiment", labels=("negative", "neutral", "positive"), output="sentiment")
+    both = package.manifest.model_copy(update={"heads": (*package.manifest.heads, sentiment)})
+    assert Manifest.model_validate_json(both.model_dump_json()) == both
+
+
+def test_the_bundled_package_is_whole():
+    package = load_package(bundled_package_path())
+    assert package.manifest.name == bundled_package_path().name
+    assert package.manifest.head("emotion").labels == ("joy", "sadness", "anger", "fear", "love", "surprise")
+    assert package.manifest.metrics["emotion.accuracy"] >= 0.92
+    listed = {str(Path(name)) for name in package.manifest.files} | {"manifest.json"}
+    assert {str(f.relative_to(package.path)) for f in package.path.rglob("*") if f.is_file()} == listed
