@@ -6,17 +6,17 @@ that Kafka may leave a post unconfirmed. The caller's thread is the only one tha
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Protocol
 
 from connectors.errors import UnavailableError
 from connectors.kafka.admin import KafkaAdmin
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
-from streams.errors import TopologyError
+from streams.errors import EmostreamError, TopologyError
 from streams.records import Post
 from streams.settings import Settings
 from streams.wiring import kafka_config
@@ -34,24 +34,26 @@ class Submitter(Protocol):
     """What is needed of a producer; `ConfirmedProducer` has it."""
 
     def submit(self, records: Sequence[Outgoing], /) -> Future[None]:
-        """Queue records; the future is done when they are confirmed, or has failed."""
+        """Queue records; the future is done when all are confirmed, or one has failed."""
         ...
 
 
-class Pacer:
-    """Says how long to wait before the next post, so that `rate` posts a second are sent."""
-
-    def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._interval = 1.0 / rate
-        self._clock = clock
-        self._due = clock()
-
-    def delay(self) -> float:
-        """Seconds until the next post is due; counts it as sent then."""
-        now = self._clock()
-        due = max(self._due, now - _BURST_S)
-        self._due = due + self._interval
-        return max(0.0, due - now)
+def paced(
+    posts: Iterable[Post],
+    rate: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Post]:
+    """The same posts, `rate` a second at most."""
+    due = clock()
+    for post in posts:
+        now = clock()
+        due = max(due, now - _BURST_S)
+        if due > now:
+            sleep(due - now)
+        due += 1.0 / rate
+        yield post
 
 
 class PostSender:
@@ -140,13 +142,38 @@ class PostSender:
         )
 
 
+@contextmanager
+def post_sender(settings: Settings, *, on_sent: Callable[[int], None] = lambda _count: None) -> Iterator[PostSender]:
+    """A sender to the raw topic, closed at the end. The body calls `finish`.
+
+    If the body fails for a reason that is not Kafka's, what was handed over is still delivered.
+
+    Raises:
+        TopologyError: if the topic does not exist.
+        ConnectorError: if Kafka does not answer in `kafka_timeout_s`.
+    """
+    config = kafka_config(settings)
+    partitions_of(KafkaAdmin(config), settings.topic_raw)
+    patience_s = max(PATIENCE_S, settings.kafka_timeout_s)
+    # The sender gives up first, and says how much is unconfirmed; the producer's own limit is the safety net.
+    producer = ConfirmedProducer(config, client_id="emostream-produce", give_up_after_s=patience_s + 5.0)
+    sender = PostSender(producer, settings.topic_raw, on_sent=on_sent, patience_s=patience_s)
+    try:
+        yield sender
+    except EmostreamError:
+        sender.finish()
+        raise
+    finally:
+        # After `finish` nothing is left, and after an error of Kafka's there is no more to wait for.
+        producer.close(timeout_s=0.1)
+
+
 def send_posts(
     settings: Settings,
     posts: Iterable[Post],
     *,
     rate: float | None = None,
     on_sent: Callable[[int], None] = lambda _count: None,
-    stop: threading.Event | None = None,
 ) -> int:
     """Send posts to the raw topic and wait until every one is confirmed.
 
@@ -155,7 +182,6 @@ def send_posts(
         posts: consumed lazily, in order; their key is their id.
         rate: posts a second at most; None for as fast as it goes.
         on_sent: called with the number of further confirmed posts, in this thread.
-        stop: when set, no further post is taken; what was handed over is still waited for.
 
     Returns:
         The number of posts sent.
@@ -164,39 +190,21 @@ def send_posts(
         TopologyError: if the topic does not exist.
         ConnectorError: if Kafka does not answer, or refuses. Every post that `on_sent` counted is in the log.
     """
-    config = kafka_config(settings)
-    partitions_of(KafkaAdmin(config), settings.topic_raw)
-    stopping = stop or threading.Event()
-    patience_s = max(PATIENCE_S, settings.kafka_timeout_s)
-    producer = ConfirmedProducer(config, client_id="emostream-produce")
-    try:
-        sender = PostSender(producer, settings.topic_raw, on_sent=on_sent, patience_s=patience_s)
-        feed(sender, posts, Pacer(rate) if rate is not None else None, stopping)
+    with post_sender(settings, on_sent=on_sent) as sender:
+        for post in posts if rate is None else paced(posts, rate):
+            sender.send(post)
         sender.finish()
         return sender.sent
-    finally:
-        # After `finish` nothing is left; after an error there is no more to wait for.
-        producer.close(timeout_s=0.1)
 
 
-def feed(sender: PostSender, posts: Iterable[Post], pacer: Pacer | None, stop: threading.Event) -> None:
-    """Hand posts over at the pacer's pace until they end, or until `stop` is set."""
-    for post in posts:
-        if pacer is not None and (delay := pacer.delay()) > 0:
-            stop.wait(delay)
-        if stop.is_set():
-            return
-        sender.send(post)
-
-
-def partitions_of(admin: KafkaAdmin, topic: str) -> int:
+def partitions_of(admin: KafkaAdmin, topic: str, hint: str = "run `emostream init`") -> int:
     """The number of a topic's partitions.
 
     Raises:
-        TopologyError: if there is no such topic.
+        TopologyError: if there is no such topic; `hint` says what to do.
         ConnectorError: if Kafka does not answer.
     """
     count = admin.partition_counts().get(topic)
     if count is None:
-        raise TopologyError(f"topic {topic} does not exist; run `emostream init`")
+        raise TopologyError(f"topic {topic} does not exist; {hint}")
     return count

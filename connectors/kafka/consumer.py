@@ -206,11 +206,11 @@ class PositionedConsumer:
                 self._done.update(ends)
 
     def pause(self) -> None:
-        """Stop fetching while going on as a member of the group; `resume` ends it."""
+        """Stop fetching while going on as a member of the group; `resume`, a rewind or an assignment ends it."""
         self._consumer.pause(self._consumer.assignment())
 
     def resume(self) -> None:
-        """Fetch again after `pause`."""
+        """Fetch again after `pause`; harmless where nothing is paused."""
         self._consumer.resume(self._consumer.assignment())
 
     def close(self) -> None:
@@ -277,7 +277,10 @@ class PositionedConsumer:
         self._lookup_failures = 0
         self._next = dict(starts)
         logger.info("consuming %s from %s", self.topic, dict(sorted(starts.items())))
-        self._consumer.assign([TopicPartition(self.topic, number, at) for number, at in starts.items()])
+        partitions = [TopicPartition(self.topic, number, at) for number, at in starts.items()]
+        self._consumer.assign(partitions)
+        # Assigning a partition again keeps its pause, and whoever paused it did so in an earlier epoch.
+        self._consumer.resume(partitions)
 
     def _commit(self, *, asynchronous: bool) -> None:
         self._commit_due = time.monotonic() + COMMIT_INTERVAL_S

@@ -1,24 +1,28 @@
 """Production that is only done when the broker has confirmed every record.
 
-The producer is idempotent with acks=all, never times a record out and treats any failed record as fatal
-(`enable.gapless.guarantee`): the records of a partition therefore reach the log in the order they were given and
-without a gap, which is what lets a stage resume from the last record of its own output. While the broker is away
-deliveries wait; the backlog grows in Kafka and nowhere else, because callers wait for their delivery.
+The producer is idempotent with acks=all. Unless told to give up after a time, it never times a record out and treats
+any failed record as fatal (`enable.gapless.guarantee`): the records of a partition then reach the log in the order they
+were given and without a gap, which is what lets a stage resume from the last record of its own output. While the broker
+is away deliveries wait; the backlog grows in Kafka and nowhere else, because callers wait for their delivery.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from connectors.errors import ConnectorError
+from connectors.errors import ConnectorError, UnavailableError
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import kafka_error_of, to_connector_error
+
+logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """Largest record we write: a dead letter holds up to 1 MiB of raw bytes in base64 (4/3), plus its other fields."""
@@ -61,19 +65,28 @@ class ConfirmedProducer:
     Thread-safe. Owns one thread, which serves delivery reports, until `close`.
     """
 
-    def __init__(self, config: KafkaConfig, *, client_id: str) -> None:
-        self._producer = Producer(
-            config.librdkafka(
-                client_id=client_id,
-                acks="all",
-                enable_idempotence=True,
-                enable_gapless_guarantee=True,
-                message_timeout_ms=0,
-                message_max_bytes=MAX_MESSAGE_BYTES,
-                linger_ms=5,
-                compression_type="lz4",
-            )
+    def __init__(self, config: KafkaConfig, *, client_id: str, give_up_after_s: float | None = None) -> None:
+        """Connect with the first record.
+
+        Args:
+            config: how to reach Kafka.
+            client_id: shown in the broker's logs and metrics.
+            give_up_after_s: a record that is not confirmed by then fails, and those after it may still arrive: for
+                people who wait, and records that stand for themselves. None never gives up and leaves no gap.
+        """
+        self._give_up_after_s = give_up_after_s
+        options = config.librdkafka(
+            client_id=client_id,
+            acks="all",
+            enable_idempotence=True,
+            enable_gapless_guarantee=give_up_after_s is None,
+            message_timeout_ms=0 if give_up_after_s is None else int(give_up_after_s * 1_000),
+            message_max_bytes=MAX_MESSAGE_BYTES,
+            linger_ms=5,
+            compression_type="lz4",
         )
+        # Without `error_cb` the client raises what concerns no record (a broker that is away) out of poll and flush.
+        self._producer = Producer({**options, "error_cb": _log}, logger=logger)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve, name=f"{client_id}-deliveries", daemon=True)
         self._thread.start()
@@ -88,7 +101,8 @@ class ConfirmedProducer:
         Blocks only while librdkafka's queue is full.
 
         Raises:
-            ConnectorError: if a record is refused at once (too large, or the producer has failed for good).
+            ConnectorError: if a record is refused at once (too large, or the producer has failed for good), or the
+                queue stays full for `give_up_after_s`.
         """
         delivery = _Delivery(len(records))
         if not records:
@@ -99,13 +113,16 @@ class ConfirmedProducer:
 
     def _enqueue(self, record: Outgoing, delivery: _Delivery) -> None:
         partition = PARTITION_BY_KEY if record.partition is None else record.partition
+        deadline = None if self._give_up_after_s is None else time.monotonic() + self._give_up_after_s
         while not self._stopping.is_set():
             try:
                 self._producer.produce(
                     record.topic, record.value, record.key, partition=partition, on_delivery=delivery.confirm
                 )
-            except BufferError:
-                self._stopping.wait(_POLL_S)  # the queue is full; the thread is emptying it
+            except BufferError as exc:
+                if deadline is not None and time.monotonic() > deadline:
+                    raise UnavailableError(f"Kafka did not answer while writing to {record.topic}") from exc
+                self._stopping.wait(_POLL_S)  # the thread is emptying the queue
             except KafkaException as exc:
                 raise to_connector_error(kafka_error_of(exc), f"writing to {record.topic}") from exc
             else:
@@ -135,3 +152,7 @@ class ConfirmedProducer:
             self._producer.purge()
             self._producer.flush(1.0)
         return left
+
+
+def _log(error: KafkaError) -> None:
+    logger.info("producer: %s", error.str())

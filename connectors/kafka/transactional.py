@@ -54,8 +54,9 @@ class TransactionalProducer:
 
         Raises:
             FencedError: a newer producer holds the id; drop this one.
-            UnavailableError: nothing was published; the same call may succeed later.
-            RejectedError: Kafka refused for good; drop this producer.
+            UnavailableError: nothing was published. Drop this producer: after a record that failed, the client may
+                refuse the next transaction too. A new one may succeed.
+            RejectedError: Kafka refused for good.
         """
         try:
             self._producer.begin_transaction()

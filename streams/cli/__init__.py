@@ -64,7 +64,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="emostream")
 def cli() -> None:
-    r"""Live emotion statistics from a Kafka stream of social posts.
+    """Live emotion statistics from a Kafka stream of social posts.
 
     Settings come from the environment and a .env file, with the prefix EMOSTREAM_ (see `emostream settings`).
 
@@ -75,7 +75,7 @@ def cli() -> None:
                                       emostream worker & emostream sink &
                                       emostream produce posts.jsonl
                                       emostream windows --follow
-    """
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
 
 
 def report(error: Exception) -> None:

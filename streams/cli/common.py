@@ -38,8 +38,15 @@ def progress_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+CHATTY = ("faust", "mode", "aiokafka", "botocore", "boto3", "urllib3", "aiohttp.access")
+"""Libraries that tell at INFO of every step; at DEBUG they may."""
+
+
 def log_to_stderr(level: str) -> None:
     """Send log records to stderr, one line each, secrets masked."""
+    if level != "DEBUG":
+        for name in CHATTY:
+            logging.getLogger(name).setLevel(logging.WARNING)
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(RedactingFilter())
     logging.basicConfig(level=level, format=LOG_FORMAT, handlers=[handler], force=True)

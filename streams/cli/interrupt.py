@@ -1,0 +1,55 @@
+"""Ctrl-C that ends the input and not the work: what was begun is finished and reported."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Iterator
+from types import FrameType, TracebackType
+from typing import Self, TypeVar
+
+T = TypeVar("T")
+
+
+class GracefulInterrupt:
+    """While entered, the first Ctrl-C only ends what `until_stopped` yields; a second one interrupts as usual.
+
+    An iterable that may wait, for input or for its pace, is interrupted while it waits and nowhere else, so that its
+    consumer is never cut in half. Main thread only.
+
+    Attributes:
+        stopped: whether Ctrl-C was pressed.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._interruptible = False
+
+    def __enter__(self) -> Self:
+        self._previous = signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.signal(signal.SIGINT, self._previous)
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.stopped = True
+        if self._interruptible:
+            raise KeyboardInterrupt
+
+    def until_stopped(self, items: Iterable[T]) -> Iterator[T]:
+        """The items, up to the first Ctrl-C."""
+        iterator = iter(items)
+        while True:
+            try:
+                self._interruptible = True
+                if self.stopped:
+                    return
+                item = next(iterator)
+            except (StopIteration, KeyboardInterrupt):
+                return
+            finally:
+                self._interruptible = False
+            yield item

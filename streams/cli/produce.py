@@ -1,0 +1,238 @@
+"""`emostream produce`: send posts from a file or standard input to the raw topic."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import count, islice
+from pathlib import PurePath
+from typing import Any
+
+import click
+from rich.console import Console
+
+from streams.cli.common import progress_console, read_settings
+from streams.cli.inputs import describe_refusals, input_options, input_spec, progress_bar
+from streams.cli.interrupt import GracefulInterrupt
+from streams.errors import InputError
+from streams.inputs import (
+    STDIN,
+    InputFormat,
+    InputSpec,
+    LineReader,
+    PostMaker,
+    Refusal,
+    Tally,
+    open_lines,
+    read_rows,
+    size_of,
+)
+from streams.produce import PostSender, paced, post_sender
+from streams.records import Post
+from streams.settings import Settings
+
+INTERRUPTED = 130
+_MAX_SOURCE_CHARS = 200
+
+
+@dataclass
+class Reader:
+    """Reads the posts of an input, once or round after round, and counts what is refused."""
+
+    file: str
+    spec: InputSpec
+    maker: PostMaker
+    rounds: int | None = 1
+    tally: Tally = field(default_factory=Tally)
+    _lines: LineReader | None = None
+
+    @property
+    def position(self) -> int | None:
+        """Bytes read, where the input is read once only."""
+        return self._lines.position if self._lines is not None and self.rounds == 1 else None
+
+    def posts(self) -> Iterator[Post]:
+        """All posts.
+
+        Raises:
+            InputError: if the input cannot be read, or holds no post.
+        """
+        for number in count(1):
+            if self.rounds is not None and number > self.rounds:
+                return
+            found = False
+            for item in self._round(number):
+                if isinstance(item, Post):
+                    found = True
+                    yield item
+                elif number == 1:  # later rounds refuse the same lines again
+                    self.tally.add(item)
+            if not found:
+                raise InputError(self._nothing())
+
+    def _round(self, number: int) -> Iterator[Post | Refusal]:
+        with open_lines(self.file) as self._lines:
+            for row in read_rows(self._lines, self.spec):
+                yield row if isinstance(row, Refusal) else self.maker.make(row, number)
+
+    def _nothing(self) -> str:
+        name = "stdin" if self.file == STDIN else self.file
+        if self.tally.total:
+            return f"{name} holds no post that can be sent: all {self.tally.total} rows were refused"
+        return f"{name} holds no posts"
+
+
+@dataclass
+class Summary:
+    """What came of it."""
+
+    topic: str
+    sender: PostSender | None = None
+    seconds: float = 0.0
+    interrupted: bool = False
+
+    @property
+    def sent(self) -> int:
+        """Posts that Kafka has confirmed."""
+        return self.sender.sent if self.sender is not None else 0
+
+    @property
+    def unconfirmed(self) -> int:
+        """Posts handed over of which it is not known whether they arrived."""
+        return self.sender.unconfirmed if self.sender is not None else 0
+
+    def show(self, console: Console, tally: Tally) -> None:
+        """For people."""
+        rate = f", {self.sent / self.seconds:,.0f}/s" if self.seconds >= 1 and self.sent >= 10 else ""
+        console.print(
+            f"sent {self.sent:,} {'post' if self.sent == 1 else 'posts'} to {self.topic} in {self.seconds:.1f} s{rate}"
+        )
+        if self.unconfirmed:
+            console.print(f"not confirmed: {self.unconfirmed:,} posts", style="red")
+        describe_refusals(console, tally)
+
+    def as_json(self, tally: Tally) -> dict[str, Any]:
+        """For machines."""
+        return {
+            "topic": self.topic,
+            "sent": self.sent,
+            "unconfirmed": self.unconfirmed,
+            "refused": tally.total,
+            "refusals": tally.as_json(),
+            "seconds": round(self.seconds, 3),
+            "interrupted": self.interrupted,
+        }
+
+
+@click.command(
+    short_help="Send posts from a file to Kafka.",
+    epilog="Exit code: 0 if all that could be read was sent; 1 on an error, or a refused row with --strict; 130 after "
+    "Ctrl-C.",
+)
+@input_options(InputFormat.JSONL)
+@click.option("--source", metavar="NAME", help="Source of posts that name none. Default: the file's name, or stdin.")
+@click.option("--keyword", "keywords", metavar="K", multiple=True, help="Add this keyword to every post; repeatable.")
+@click.option("--now", "restamp", is_flag=True, help="Set created_at to the present, whatever the input says.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Posts a second at most.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N posts.")
+@click.option("--loop", is_flag=True, help="Send the file again and again, with new ids, until Ctrl-C.")
+@click.option("--count", "rounds", type=click.IntRange(min=1), metavar="N", help="With --loop: how many rounds.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if any row was refused; the others are sent all the same.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
+def produce(
+    *,
+    file: str,
+    input_format: str | None,
+    columns: dict[str, str],
+    header: bool | None,
+    source: str | None,
+    keywords: tuple[str, ...],
+    restamp: bool,
+    rate: float | None,
+    limit: int | None,
+    loop: bool,
+    rounds: int | None,
+    strict: bool,
+    as_json: bool,
+) -> int:
+    """Send the posts in FILE, or from standard input (-), to the raw topic; every delivery is confirmed.
+
+    What a post lacks is filled in: an id (new in every run), created_at (now), source (the file's name). A row that
+    cannot be a post is refused with its line number and the reason, and the rest is sent.
+
+    \b
+      emostream produce posts.jsonl
+      emostream produce tweets.csv --column text=tweet --keyword coffee
+      some-source | emostream produce - --format text --source mine
+      emostream produce posts.jsonl --loop --rate 500
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    if rounds is not None and not loop:
+        raise click.UsageError("--count needs --loop")
+    if loop and file == STDIN:
+        raise click.UsageError("--loop needs a file: standard input can be read once only")
+    settings = read_settings()
+    spec = input_spec(
+        file,
+        input_format,
+        columns,
+        header,
+        stdin_format=InputFormat.JSONL,
+        text_max_chars=settings.text_max_chars,
+    )
+    maker = PostMaker(source=source or _source_of(file), keywords=keywords, restamp=restamp)
+    reader = Reader(file, spec, maker, rounds=rounds if loop else 1)
+    summary = Summary(settings.topic_raw)
+    console = progress_console()
+    try:
+        _run(settings, reader, summary, console, rate=rate, limit=limit)
+    except BaseException:
+        # The error is the command line's to report; what was done before it is told here.
+        if summary.sent or summary.unconfirmed:
+            summary.show(console, reader.tally)
+        else:
+            describe_refusals(console, reader.tally)
+        raise
+    if as_json:
+        click.echo(json.dumps(summary.as_json(reader.tally)))
+    else:
+        summary.show(console, reader.tally)
+    if summary.interrupted:
+        return INTERRUPTED
+    return 1 if strict and reader.tally.total else 0
+
+
+def _source_of(file: str) -> str:
+    # A file name may hold bytes that are no UTF-8; Python carries them as surrogates.
+    name = "stdin" if file == STDIN else PurePath(file).name.encode("utf-8", "replace").decode("utf-8")
+    return name[:_MAX_SOURCE_CHARS]
+
+
+def _run(
+    settings: Settings, reader: Reader, summary: Summary, console: Console, *, rate: float | None, limit: int | None
+) -> None:
+    """Send the posts, with a progress bar; fills in the summary, also where it fails."""
+    size = size_of(reader.file)  # before anything else: a file that is not there needs no broker
+    started = time.monotonic()
+    total = limit or (size if reader.rounds == 1 else None)
+
+    def on_sent(_confirmed: int) -> None:
+        bar.set(summary.sent if limit else reader.position, summary.sent)
+
+    posts: Iterable[Post] = islice(reader.posts(), limit)
+    if rate is not None:
+        posts = paced(posts, rate)
+    with (
+        GracefulInterrupt() as interrupt,
+        progress_bar(console, "sent", total, show=True) as bar,
+        post_sender(settings, on_sent=on_sent) as sender,
+    ):
+        summary.sender = sender
+        try:
+            for post in interrupt.until_stopped(posts):
+                sender.send(post)
+            sender.finish()
+        finally:
+            summary.seconds = time.monotonic() - started
+            summary.interrupted = interrupt.stopped

@@ -1,0 +1,130 @@
+"""Reads a topic's end, and on from there, without a consumer group."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from connectors.errors import UnavailableError
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.errors import kafka_error_of, to_connector_error
+from streams.cli.render import KafkaRecord
+
+_POLL_S = 0.2  # also how long Ctrl-C may take
+
+
+class Tail:
+    """The records of one topic. Assigns partitions by hand: it joins no group and commits nothing."""
+
+    def __init__(
+        self, config: KafkaConfig, topic: str, partitions: int, *, group: str, on_silence: Callable[[], None]
+    ) -> None:
+        """`group` is a name that librdkafka asks for and never uses; `on_silence` says that no broker answers."""
+        self._topic = topic
+        self._partitions = range(partitions)
+        self._timeout_s = config.timeout_s
+        self._on_silence = on_silence
+        self._silent = False
+        options: dict[str, Any] = config.librdkafka(
+            group_id=group,
+            enable_auto_commit=False,
+            enable_auto_offset_store=False,
+            enable_partition_eof=True,
+            auto_offset_reset="earliest",
+            allow_auto_create_topics=False,
+        )
+        self._consumer = Consumer({**options, "error_cb": self._on_error})
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._consumer.close()
+
+    def records(self, *, last: int | None, follow: bool) -> Iterator[KafkaRecord]:
+        """Records that are there, then records as they come.
+
+        Args:
+            last: how many of the last records to begin with, by the brokers' or producers' timestamps; None for all
+                that the topic holds, each partition in its order.
+            follow: whether to wait for more once the end is reached.
+
+        Raises:
+            ConnectorError: if Kafka refuses, or does not answer before the end is first reached.
+        """
+        ends = {}
+        starts = []
+        for partition in self._partitions:
+            low, high = self._bounds(partition)
+            start = low if last is None else max(low, high - last)
+            starts.append(TopicPartition(self._topic, partition, start))
+            if start < high:
+                ends[partition] = high
+        self._consumer.assign(starts)
+        there = self._until(ends)
+        if last is None:
+            yield from map(_record, there)
+        else:
+            newest = sorted(there, key=lambda message: message.timestamp()[1])
+            yield from map(_record, newest[max(0, len(newest) - last) :])
+        while follow:
+            message = self._poll()
+            if message is not None:
+                yield _record(message)
+
+    def _bounds(self, partition: int) -> tuple[int, int]:
+        where = f"reading the offsets of {self._topic}[{partition}]"
+        try:
+            answer = self._consumer.get_watermark_offsets(
+                TopicPartition(self._topic, partition), timeout=self._timeout_s, cached=False
+            )
+        except KafkaException as exc:
+            raise to_connector_error(kafka_error_of(exc), where) from exc
+        if answer is None:
+            raise UnavailableError(f"Kafka did not answer while {where}")
+        low, high = answer
+        return low, high
+
+    def _until(self, ends: dict[int, int]) -> Iterator[Message]:
+        """Every message up to the ends, and whatever else comes meanwhile; empties `ends`.
+
+        The last offsets may be transaction markers, which are no messages: then the end shows as such.
+        """
+        deadline = time.monotonic() + self._timeout_s
+        while ends:
+            message = self._poll(ends)
+            if message is not None:
+                partition, offset = message.partition(), message.offset()
+                if partition is not None and offset is not None and offset >= ends.get(partition, offset + 1) - 1:
+                    del ends[partition]
+                deadline = time.monotonic() + self._timeout_s
+                yield message
+            elif time.monotonic() > deadline:
+                raise UnavailableError(f"Kafka did not answer while reading {self._topic}")
+
+    def _poll(self, ends: dict[int, int] | None = None) -> Message | None:
+        message = self._consumer.poll(_POLL_S)
+        if message is None:
+            return None
+        self._silent = False
+        error = message.error()
+        if error is None:
+            return message
+        if error.code() == KafkaError._PARTITION_EOF:
+            partition = message.partition()
+            if ends is not None and partition is not None:
+                ends.pop(partition, None)
+        elif not error.retriable():
+            raise to_connector_error(error, f"reading {self._topic}")
+        return None
+
+    def _on_error(self, error: KafkaError) -> None:
+        # librdkafka reports this for every attempt; once is enough until a record comes again.
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and not self._silent:
+            self._silent = True
+            self._on_silence()
+
+
+def _record(message: Message) -> KafkaRecord:
+    return KafkaRecord(message.partition() or 0, message.offset() or 0, message.key(), message.value())

@@ -1,0 +1,143 @@
+"""Reads an input in any of the formats, row by row.
+
+What cannot be a row is refused with its line and the reason, and the rest goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from pydantic_core import from_json
+
+from streams.errors import InputError
+from streams.inputs.lines import LineReader
+from streams.inputs.rows import FIELDS, InputFormat, Refusal, RefusalReason, Row, make_row
+from streams.inputs.tables import NOT_UTF8, TOO_LONG, Layout, csv_records, layout, tsv_records
+
+_SUFFIXES = {
+    ".jsonl": InputFormat.JSONL,
+    ".ndjson": InputFormat.JSONL,
+    ".csv": InputFormat.CSV,
+    ".tsv": InputFormat.TSV,
+    ".tab": InputFormat.TSV,
+    ".txt": InputFormat.TEXT,
+}
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How to read an input.
+
+    Attributes:
+        format: how it is written.
+        text_max_chars: longest text, in characters.
+        columns: for a field of `FIELDS`, its column by name or number (CSV, TSV), or its key (JSON lines).
+        header: whether CSV or TSV begins with a header; None to find out.
+    """
+
+    format: InputFormat
+    text_max_chars: int
+    columns: Mapping[str, str] = field(default_factory=dict)
+    header: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts the format.
+
+        Raises:
+            InputError: with one line.
+        """
+        is_table = self.format in {InputFormat.CSV, InputFormat.TSV}
+        if unknown := sorted(set(self.columns) - set(FIELDS)):
+            raise InputError(f"a post has no field {unknown[0]!r}; its fields are {', '.join(FIELDS)}")
+        if self.header is not None and not is_table:
+            raise InputError(f"only csv and tsv have a header; the format is {self.format}")
+        if self.columns and self.format is InputFormat.TEXT:
+            raise InputError("the format text has no columns: every line is a post")
+
+
+def guess_format(source: str) -> InputFormat:
+    """The format that the name of a file tells.
+
+    Raises:
+        InputError: if it tells none.
+    """
+    try:
+        return _SUFFIXES[PurePath(source).suffix.lower()]
+    except KeyError:
+        known = ", ".join(InputFormat)
+        raise InputError(f"{source}: its name does not tell the format; give --format with one of {known}") from None
+
+
+def read_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
+    """Read an input, lazily and in order. Blank lines are passed over.
+
+    Raises:
+        InputError: if the input cannot be read, or lacks a column that was asked for.
+    """
+    match spec.format:
+        case InputFormat.TEXT:
+            return _text_rows(lines, spec)
+        case InputFormat.JSONL:
+            return _json_rows(lines, spec)
+        case InputFormat.CSV | InputFormat.TSV:
+            return _table_rows(lines, spec)
+
+
+def _text_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
+    for number, data in lines:
+        if data is None:
+            yield Refusal(number, RefusalReason.LINE_TOO_LONG, TOO_LONG)
+            continue
+        try:
+            text = data.decode("utf-8").removesuffix("\r")
+        except UnicodeDecodeError:
+            yield Refusal(number, RefusalReason.INVALID_UTF8, NOT_UTF8)
+            continue
+        if text.strip():
+            yield make_row(number, {"text": text}, text_max_chars=spec.text_max_chars)
+
+
+def _json_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
+    keys = {name: spec.columns.get(name, name) for name in FIELDS}
+    for number, data in lines:
+        if data is None:
+            yield Refusal(number, RefusalReason.LINE_TOO_LONG, TOO_LONG)
+        elif data.strip():
+            yield _json_row(number, data, keys, spec.text_max_chars)
+
+
+def _json_row(number: int, data: bytes, keys: Mapping[str, str], text_max_chars: int) -> Row | Refusal:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return Refusal(number, RefusalReason.INVALID_UTF8, NOT_UTF8)
+    try:
+        content = from_json(data, allow_inf_nan=False)
+    except ValueError as exc:
+        # The parser counts lines from the beginning of this one.
+        return Refusal(number, RefusalReason.INVALID_JSON, str(exc).replace(" at line 1 column ", " at column "))
+    if not isinstance(content, dict):
+        return Refusal(number, RefusalReason.INVALID_JSON, "the line is not a JSON object")
+    values = {name: content[key] for name, key in keys.items() if key in content}
+    return make_row(number, values, text_max_chars=text_max_chars)
+
+
+def _table_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
+    records = csv_records(lines) if spec.format is InputFormat.CSV else tsv_records(lines)
+    table: Layout | None = None
+    for record in records:
+        if isinstance(record, Refusal):
+            yield record
+            continue
+        number, cells = record
+        if table is None:
+            table = layout(cells, spec.columns, spec.header, lines.name)
+            if table.header:
+                continue
+        if len(cells) > table.width:
+            detail = f"{len(cells)} columns where the first row has {table.width}"
+            yield Refusal(number, RefusalReason.WRONG_COLUMNS, detail)
+        else:
+            yield make_row(number, table.values(cells), text_max_chars=spec.text_max_chars)

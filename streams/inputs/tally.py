@@ -1,0 +1,55 @@
+"""Counts what was refused, and says so: how many for each reason, the first lines, and one explanation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from streams.inputs.rows import Refusal, RefusalReason
+
+FIRST_LINES = 5
+
+
+@dataclass
+class _Entry:
+    detail: str
+    count: int = 0
+    lines: list[int] = field(default_factory=list)
+
+
+class Tally:
+    """The refusals of one run. Its size does not grow with the input's."""
+
+    def __init__(self) -> None:
+        self._entries: dict[RefusalReason, _Entry] = {}
+
+    def add(self, refusal: Refusal) -> None:
+        """Count one."""
+        entry = self._entries.setdefault(refusal.reason, _Entry(refusal.detail))
+        entry.count += 1
+        if len(entry.lines) < FIRST_LINES:
+            entry.lines.append(refusal.line)
+
+    @property
+    def total(self) -> int:
+        """How many rows were refused."""
+        return sum(entry.count for entry in self._entries.values())
+
+    def describe(self) -> list[str]:
+        """A line for each reason, the most frequent first."""
+        return [
+            f"{reason}: {entry.count} ({_lines(entry)}; {entry.detail})"
+            for reason, entry in sorted(self._entries.items(), key=lambda item: -item[1].count)
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines: `{reason: {count, lines, detail}}`; `lines` are the first, `detail` explains the first."""
+        return {
+            str(reason): {"count": entry.count, "lines": entry.lines, "detail": entry.detail}
+            for reason, entry in self._entries.items()
+        }
+
+
+def _lines(entry: _Entry) -> str:
+    shown = ", ".join(str(line) for line in entry.lines)
+    return f"line{'s' if entry.count > 1 else ''} {shown}{', …' if entry.count > len(entry.lines) else ''}"

@@ -1,0 +1,89 @@
+"""What is written in a format is read back as it was, whatever the texts hold and wherever the chunks end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.inputs import InputFormat, InputSpec, LineReader, Refusal, Row, read_rows
+
+# Neither NUL (refused on purpose) nor lone surrogates (which no UTF-8 file holds).
+CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+TEXT = st.text(CHARACTERS, min_size=1, max_size=40).filter(lambda text: bool(text.strip()))
+ONE_LINE = TEXT.filter(lambda text: "\n" not in text and not text.endswith("\r") and not text.startswith("\ufeff"))
+CELL = ONE_LINE.filter(lambda text: "\t" not in text)
+
+
+class Dribble(io.BytesIO):
+    """A stream that gives a few bytes at a time."""
+
+    def __init__(self, content: bytes, size: int) -> None:
+        super().__init__(content)
+        self._few = size
+
+    def read1(self, size: int | None = -1, /) -> bytes:
+        return super().read1(self._few)
+
+
+def read(content: bytes, input_format: InputFormat, chunk: int, header: bool | None = None) -> list[Row | Refusal]:
+    reader = LineReader(Dribble(content, chunk), name="input")
+    items = list(read_rows(reader, InputSpec(input_format, 1000, header=header)))
+    assert reader.position == len(content)
+    return items
+
+
+CHUNKS = st.integers(1, 64)
+
+
+@given(st.lists(TEXT), CHUNKS, st.booleans())
+def test_json_lines(texts: list[str], chunk: int, ascii_only: bool) -> None:
+    content = "".join(
+        json.dumps({"text": text, "id": str(i)}, ensure_ascii=ascii_only) + "\n" for i, text in enumerate(texts)
+    )
+    rows = read(content.encode(), InputFormat.JSONL, chunk)
+    assert rows == [Row(i + 1, text, {"id": str(i)}) for i, text in enumerate(texts)]
+
+
+@given(st.lists(st.tuples(TEXT, TEXT)), CHUNKS, st.sampled_from(["\n", "\r\n"]))
+def test_csv(rows: list[tuple[str, str]], chunk: int, ending: str) -> None:
+    out = io.StringIO()
+    # Before Python 3.13 the writer leaves a lone CR unquoted where the line ends in LF alone.
+    quoting = csv.QUOTE_ALL if ending == "\n" else csv.QUOTE_MINIMAL
+    writer = csv.writer(out, lineterminator=ending, quoting=quoting)
+    writer.writerow(["id", "text"])
+    writer.writerows(rows)
+    read_back = read(out.getvalue().encode(), InputFormat.CSV, chunk)
+    assert [(row.values["id"], row.text) for row in read_back if isinstance(row, Row)] == rows
+    assert len(read_back) == len(rows)
+
+
+@given(st.lists(st.tuples(CELL, CELL)), CHUNKS)
+def test_tsv(rows: list[tuple[str, str]], chunk: int) -> None:
+    content = "".join(f"{text}\t{label}\n" for text, label in rows).encode()
+    read_back = read(content, InputFormat.TSV, chunk, header=False)
+    assert [(row.line, row.text) for row in read_back if isinstance(row, Row)] == [
+        (i, text) for i, (text, _) in enumerate(rows, start=1)
+    ]
+
+
+@given(st.lists(ONE_LINE), CHUNKS)
+def test_text(texts: list[str], chunk: int) -> None:
+    content = "\n".join(texts).encode()
+    assert read(content, InputFormat.TEXT, chunk) == [Row(i, text) for i, text in enumerate(texts, start=1)]
+
+
+@given(st.binary(max_size=200), CHUNKS, st.sampled_from(list(InputFormat)))
+def test_any_bytes_end_as_rows_or_refusals_in_order(content: bytes, chunk: int, input_format: InputFormat) -> None:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return
+    is_table = input_format in {InputFormat.CSV, InputFormat.TSV}
+    items = read(content, input_format, chunk, header=False if is_table else None)
+    lines = [item.line for item in items]
+    assert lines == sorted(lines)
+    assert set(lines) <= set(range(1, content.count(b"\n") + 2))
+    if input_format is InputFormat.TEXT:
+        assert len(set(lines)) == len(lines)

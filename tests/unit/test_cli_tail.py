@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.cli.output import printable, printable_json
+from streams.cli.render import KafkaRecord, renderer
+from streams.cli.tail import first, json_line, topic_of
+from streams.records import (
+    ClassifiedPost,
+    DeadPost,
+    DeadReason,
+    EmotionWindow,
+    LabelStats,
+    LatePost,
+    ModelRef,
+    Origin,
+    Post,
+    Record,
+)
+from streams.settings import Settings
+
+NOW = datetime(2026, 3, 1, 12, 0, 5, tzinfo=UTC)
+ORIGIN = Origin(topic="posts.raw", partition=2, offset=17)
+MODEL = ModelRef(name="m", version="1")
+SETTINGS = Settings()
+POST = Post(id="1", text="good\nmorning \x1b[31m", created_at=NOW, source="forum", keywords=("coffee", "rain"))
+RECORDS: list[tuple[str, Record, str]] = [
+    ("raw", POST, r"03-01 12:00:05Z forum [coffee, rain] good morning \x1b[31m"),
+    (
+        "classified",
+        ClassifiedPost(
+            **POST.model_dump(exclude={"created_at"}),
+            created_at=NOW,
+            label="joy",
+            confidence=0.9,
+            scores={"joy": 0.9, "fear": 0.1},
+            model=MODEL,
+            origin=ORIGIN,
+            classified_at=NOW,
+        ),
+        r"03-01 12:00:05Z joy      0.90 [coffee, rain] good morning \x1b[31m",
+    ),
+    (
+        "dead",
+        DeadPost(reason=DeadReason.EMPTY_TEXT, error="text: is empty", raw="", key=None, origin=ORIGIN, failed_at=NOW),
+        "03-01 12:00:05Z empty_text posts.raw[2]@17 text: is empty",
+    ),
+    (
+        "late",
+        LatePost(id="1", created_at=NOW, size=60, start=NOW, watermark=NOW, origin=ORIGIN),
+        "03-01 12:00:05Z late 1 missed window 2026-03-01T12:00:05.000Z of 60 s; watermark 2026-03-01T12:00:05.000Z",
+    ),
+    (
+        "windows",
+        EmotionWindow(
+            keyword="coffee",
+            size=60,
+            start=NOW,
+            end=NOW,
+            count=3,
+            labels={
+                "fear": LabelStats(count=1, pct=33.3, avg_score=0.5),
+                "joy": LabelStats(count=2, pct=66.7, avg_score=0.5),
+            },
+            models={"1": 3},
+            sources={"forum": 3},
+            first_event=NOW,
+            last_event=NOW,
+            revision=4,
+            final=True,
+            late=1,
+        ),
+        "03-01 12:00:05Z 60s coffee            3 joy 67% fear 33% final rev 4, 1 late",
+    ),
+]
+
+
+def shown(topic: str, value: bytes | None, key: bytes | None = b"k") -> str:
+    return renderer(SETTINGS, topic)(KafkaRecord(0, 7, key, value)).plain
+
+
+@pytest.mark.parametrize(("role", "record", "expected"), RECORDS, ids=[role for role, _, _ in RECORDS])
+def test_each_kind_of_record_is_one_line(role: str, record: Record, expected: str) -> None:
+    assert shown(topic_of(SETTINGS, role), record.model_dump_json().encode()) == expected
+
+
+@pytest.mark.parametrize("topic", ["posts.raw", "another"])
+def test_anything_else_is_shown_as_key_and_value(topic: str) -> None:
+    assert shown(topic, b"\xff not a record\x07") == r"[0]@7 k � not a record\x07"
+    assert shown(topic, None, None) == "[0]@7 (null) (null)"
+
+
+def test_roles_are_topics_and_other_names_are_themselves() -> None:
+    assert topic_of(SETTINGS, "dead") == "posts.dead"
+    assert topic_of(SETTINGS, "control") == "control"
+
+
+def test_first_does_not_wait_for_one_more() -> None:
+    items = iter([1, 2, 3])
+    assert list(first(items, 2)) == [1, 2]
+    assert next(items) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, "null"),
+        (b'{\n\t"a": 1.50\r\n}', '{  "a": 1.50  }'),
+        ('{"a": "\x9b2J\u202e"}'.encode(), r'{"a": "\u009b2J\u202e"}'),
+        (b"no json\x1b", r'"no json\u001b"'),
+        (b"\xff", '"�"'),
+        (b"NaN", '"NaN"'),
+    ],
+)
+def test_json_lines(value: bytes | None, expected: str) -> None:
+    assert json_line(value) == expected
+
+
+UNSAFE = set(map(chr, [*range(0x20), *range(0x7F, 0xA0), 0x202E, 0x200B, 0x2028, 0xE0067]))
+
+
+@given(st.text())
+def test_printable_is_one_safe_line(text: str) -> None:
+    line = printable(text + "\x1b\u202e\U000e0067")
+    assert not set(line) & UNSAFE
+    assert line.isprintable() or not line.isascii()
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda children: st.lists(children) | st.dictionaries(st.text(), children),
+    )
+)
+def test_printable_json_is_the_same_document(document: object) -> None:
+    for text in (json.dumps(document, ensure_ascii=False), json.dumps(document, ensure_ascii=False, indent="\t")):
+        line = printable_json(text)
+        assert json.loads(line) == document
+        assert not set(line) & UNSAFE

@@ -1,0 +1,333 @@
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from streams.errors import InputError
+from streams.inputs import (
+    InputFormat,
+    InputSpec,
+    LineReader,
+    PostMaker,
+    Refusal,
+    RefusalReason,
+    Row,
+    Tally,
+    guess_format,
+    open_lines,
+    read_rows,
+    size_of,
+)
+from streams.inputs.lines import MAX_LINE_BYTES
+from streams.records import Post
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def read(
+    content: bytes,
+    input_format: str,
+    columns: Mapping[str, str] | None = None,
+    header: bool | None = None,
+    text_max_chars: int = 100,
+) -> list[Row | Refusal]:
+    spec = InputSpec(InputFormat(input_format), text_max_chars, columns or {}, header)
+    return list(read_rows(LineReader(io.BytesIO(content), name="input"), spec))
+
+
+def texts(items: list[Row | Refusal]) -> list[str]:
+    assert all(isinstance(item, Row) for item in items), items
+    return [item.text for item in items if isinstance(item, Row)]
+
+
+def refusals(items: list[Row | Refusal]) -> list[tuple[int, str]]:
+    return [(item.line, str(item.reason)) for item in items if isinstance(item, Refusal)]
+
+
+def test_text_is_a_post_a_line_and_blank_lines_are_passed_over() -> None:
+    items = read("\ufeffone\r\n\n  \n two \nthrée".encode(), "text")
+    assert [(item.line, item.text) for item in items if isinstance(item, Row)] == [
+        (1, "one"),
+        (4, " two "),
+        (5, "thrée"),
+    ]
+
+
+@pytest.mark.parametrize("input_format", ["text", "tsv", "csv"])
+def test_invalid_utf8_costs_its_own_line_only(input_format: str) -> None:
+    items = read(b"good\nbad \xff\ngood again\n", input_format, header=None if input_format == "text" else False)
+    assert [item.text for item in items if isinstance(item, Row)] == ["good", "good again"]
+    assert refusals(items) == [(2, "invalid_utf8")]
+
+
+@pytest.mark.parametrize("input_format", ["text", "tsv", "csv", "jsonl"])
+def test_a_line_over_the_limit_is_refused_and_not_kept(input_format: str) -> None:
+    good = b'{"text": "good"}' if input_format == "jsonl" else b"good"
+    content = b"\n".join([good, b"x" * (3 * MAX_LINE_BYTES), good, b""])
+    header = None if input_format in {"text", "jsonl"} else False
+    reader = LineReader(io.BytesIO(content), name="input")
+    items = list(read_rows(reader, InputSpec(InputFormat(input_format), 100, header=header)))
+    assert refusals(items) == [(2, "line_too_long")]
+    assert [item.line for item in items if isinstance(item, Row)] == [1, 3]
+    assert reader.position == len(content)
+
+
+def test_utf16_is_named() -> None:
+    with pytest.raises(InputError, match="UTF-16"):
+        read("hello".encode("utf-16"), "text")
+
+
+def test_json_lines_and_their_faults() -> None:
+    content = b"\n".join(
+        [
+            b'{"text": "one", "id": 7, "unknown": {}}',
+            b'{"text": "broken"',
+            b'["a list"]',
+            b"",
+            b'{"id": "no text"}',
+            b'{"text": null}',
+            b'{"text": 5}',
+            b'{"text": "  "}',
+            b'{"text": "' + b"x" * 101 + b'"}',
+            b'{"text": "\xff"}',
+            b'{"text": "\\ud800"}',
+            b"[" * 100_000,
+            b'{"text": "nul \\u0000"}',
+            b'{"text": "last"}',
+        ]
+    )
+    items = read(content, "jsonl")
+    assert [item.line for item in items if isinstance(item, Row)] == [1, 14]
+    assert refusals(items) == [
+        (2, "invalid_json"),
+        (3, "invalid_json"),
+        (5, "missing_text"),
+        (6, "missing_text"),
+        (7, "missing_text"),
+        (8, "empty_text"),
+        (9, "text_too_long"),
+        (10, "invalid_utf8"),
+        (11, "invalid_json"),
+        (12, "invalid_json"),
+        (13, "invalid_field"),
+    ]
+
+
+def test_json_keys_can_be_mapped() -> None:
+    items = read(b'{"tweet": "one", "text": "not this"}\n{"text": "no"}', "jsonl", {"text": "tweet"})
+    assert [item.text for item in items if isinstance(item, Row)] == ["one"]
+    assert refusals(items) == [(2, "missing_text")]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        pytest.param(b"text,id\none,1\n", ["one"], id="a cell `text`"),
+        pytest.param(b"\xef\xbb\xbf Text ,label\none,joy\n", ["one"], id="case, space and BOM"),
+        pytest.param(b"one,joy\ntwo,fear\n", ["one", "two"], id="none: the first column"),
+        pytest.param(b"tweet,label\none,joy\n", ["tweet", "one"], id="no known name: a row like any other"),
+    ],
+)
+def test_header_is_recognised(content: bytes, expected: list[str]) -> None:
+    assert texts(read(content, "csv")) == expected
+
+
+def test_header_can_be_said() -> None:
+    assert texts(read(b"text\none\n", "csv", header=False)) == ["text", "one"]
+    assert texts(read(b"tweet,x\none,1\n", "csv", {"text": "1"}, header=True)) == ["one"]
+
+
+def test_columns_by_name_and_number() -> None:
+    content = b"id\ttweet\tdate\n7\tone\t2026-03-01T12:00:00Z\n"
+    (row,) = read(content, "tsv", {"text": "TWEET", "created_at": "3"})
+    assert row == Row(2, "one", {"id": "7", "created_at": "2026-03-01T12:00:00Z"})
+    (row,) = read(b"7\tone\n", "tsv", {"text": "2", "id": "1"})
+    assert row == Row(1, "one", {"id": "7"})
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "header", "message"),
+    [
+        (b"a,b\n", {"text": "tweet"}, None, "no column 'tweet'; its first row is 'a', 'b'"),
+        (b"a,b\n", {"text": "3"}, None, "no column 3: its first row has 2"),
+        (b"a,b\n", {"text": "0"}, None, "no column 0"),
+        (b"a,b\n", {"id": "1"}, None, "which column is the text"),
+        (b"a,b\n", {}, True, "which column is the text"),
+        (b"a,b\n", {"text": "a"}, False, "give their numbers"),
+        (b"text,Text\n", {}, None, "2 columns 'text'"),
+    ],
+)
+def test_impossible_columns(content: bytes, columns: dict[str, str], header: bool | None, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        read(content, "csv", columns, header)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("input_format", "columns", "header"),
+    [("text", {"text": "1"}, None), ("jsonl", {}, True), ("csv", {"size": "1"}, None)],
+)
+def test_contradictory_specs(input_format: str, columns: dict[str, str], header: bool | None) -> None:
+    with pytest.raises(InputError):
+        InputSpec(InputFormat(input_format), 100, columns, header)
+
+
+def test_tsv_has_no_quoting() -> None:
+    content = b'"an open quote\tjoy\nsaid "so" he\tfear\r\n""\tlove\n'
+    assert texts(read(content, "tsv")) == ['"an open quote', 'said "so" he', '""']
+
+
+def test_csv_is_rfc_4180() -> None:
+    content = b'text,id\r\n"one, ""two""\r\nthree",1\r\nplain,2\r\n'
+    items = read(content, "csv")
+    assert [(item.line, item.text) for item in items if isinstance(item, Row)] == [
+        (2, 'one, "two"\r\nthree'),
+        (4, "plain"),
+    ]
+
+
+def test_a_stray_quote_costs_its_own_line_only() -> None:
+    content = b'text,id\none,1\n"never closed,2\nthree,3\n"four" x,4\nfive,5\n'
+    items = read(content, "csv")
+    assert [item.text for item in items if isinstance(item, Row)] == ["one", "three", "five"]
+    assert refusals(items) == [(3, "invalid_csv"), (5, "invalid_csv")]
+
+
+def test_more_cells_than_the_first_row_are_refused_not_cut() -> None:
+    items = read(b"text,label\nhello, world,joy\nshort\n", "csv")
+    assert refusals(items) == [(2, "wrong_columns")]
+    assert [item.text for item in items if isinstance(item, Row)] == ["short"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("a.jsonl", "jsonl"), ("a.CSV", "csv"), ("b.tsv", "tsv"), ("c.txt", "text")]
+)
+def test_format_by_suffix(name: str, expected: str) -> None:
+    assert guess_format(name) == expected
+
+
+def test_unknown_suffix() -> None:
+    with pytest.raises(InputError, match="--format"):
+        guess_format("posts.parquet")
+
+
+def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"), open_lines(str(tmp_path / "absent")):
+        pass
+    with pytest.raises(InputError, match="is a folder"), open_lines(str(tmp_path)):
+        pass
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"one\n")
+    assert size_of(str(file)) == 4
+    with pytest.raises(InputError, match="cannot be opened"):
+        size_of(str(file / "below"))
+
+
+def test_an_open_pipe_is_waited_for_only_when_it_is_empty() -> None:
+    read_end, write_end = os.pipe()
+    with open(read_end, "rb") as stream, open(write_end, "wb", buffering=0) as pipe:  # noqa: PTH123 - descriptors
+        reader = LineReader(stream, name="pipe")
+        lines = iter(reader)
+        assert reader.would_wait()
+        pipe.write(b"one\ntwo\nthr")
+        assert next(lines) == (1, b"one")
+        assert not reader.would_wait()
+        assert next(lines) == (2, b"two")
+        assert reader.would_wait()
+        pipe.write(b"ee\n")
+        assert not reader.would_wait()
+        assert next(lines) == (3, b"three")
+
+
+def make(values: Mapping[str, object], *, round_number: int = 1, **options: object) -> Post | Refusal:
+    maker = PostMaker("file.csv", now=lambda: NOW, run="run", **options)  # type: ignore[arg-type]
+    return maker.make(Row(3, "hello", values), round_number)
+
+
+def test_what_a_row_lacks_is_filled_in() -> None:
+    expected = Post(id="run-3", text="hello", created_at=NOW, source="file.csv")
+    assert make({}) == expected
+
+
+def test_ids_differ_between_runs_and_rounds() -> None:
+    row = Row(1, "hello")
+    first, second = PostMaker("s"), PostMaker("s")
+    posts = [first.make(row), second.make(row), first.make(row, 2), first.make(Row(1, "x", {"id": "a"}), 2)]
+    posts.append(second.make(Row(1, "x", {"id": "a"}), 2))
+    assert len({post.id for post in posts if isinstance(post, Post)}) == 5
+
+
+def test_given_values_are_kept() -> None:
+    post = make(
+        {"id": 7, "created_at": "2026-01-01T01:00:00+01:00", "source": "s", "keywords": "coffee, rain,,", "lang": "en"},
+        keywords=("extra",),
+    )
+    assert isinstance(post, Post)
+    assert post.id == "7"
+    assert post.created_at == datetime(2026, 1, 1, tzinfo=UTC)
+    assert post.source == "s"
+    assert post.keywords == ("coffee", "rain", "extra")
+    assert post.lang == "en"
+
+
+@pytest.mark.parametrize("moment", [1_772_366_400, 1_772_366_400_000, "1772366400"])
+def test_unix_times(moment: object) -> None:
+    post = make({"created_at": moment})
+    assert isinstance(post, Post)
+    assert post.created_at == NOW
+
+
+def test_restamp_takes_the_present() -> None:
+    post = make({"created_at": "nonsense"}, restamp=True)
+    assert isinstance(post, Post)
+    assert post.created_at == NOW
+
+
+@pytest.mark.parametrize(
+    ("values", "detail"),
+    [
+        ({"created_at": "2026-03-01 12:00:00"}, "created_at: has no time zone"),
+        ({"created_at": "yesterday"}, "created_at: is neither"),
+        ({"created_at": "1969-01-01T00:00:00Z"}, "before 1970"),
+        ({"id": True}, "id: is not a string"),
+        ({"id": "x" * 513}, "id"),
+        ({"author": 5}, "author: is not a string"),
+        ({"keywords": {"a": 1}}, "keywords: is neither"),
+        ({"keywords": [1]}, "keywords: is not a string"),
+        ({"keywords": ["*"]}, "keywords"),
+    ],
+)
+def test_what_cannot_be_a_post_is_refused(values: Mapping[str, object], detail: str) -> None:
+    refusal = make(values)
+    assert isinstance(refusal, Refusal)
+    assert refusal.line == 3
+    assert refusal.reason is RefusalReason.INVALID_FIELD
+    assert detail in refusal.detail
+
+
+def test_tally_keeps_the_first_lines() -> None:
+    tally = Tally()
+    for line in range(1, 9):
+        tally.add(Refusal(line, RefusalReason.EMPTY_TEXT, "the text is empty"))
+    tally.add(Refusal(9, RefusalReason.INVALID_JSON, "no"))
+    assert tally.total == 9
+    assert tally.describe() == [
+        "empty_text: 8 (lines 1, 2, 3, 4, 5, …; the text is empty)",
+        "invalid_json: 1 (line 9; no)",
+    ]
+    assert tally.as_json()["empty_text"]["lines"] == [1, 2, 3, 4, 5]
+
+
+def test_the_demo_posts_are_all_usable() -> None:
+    file = Path(__file__).parents[2] / "scripts" / "demo_posts.jsonl"
+    maker = PostMaker("demo")
+    with open_lines(str(file)) as lines:
+        rows = list(read_rows(lines, InputSpec(InputFormat.JSONL, 5_000)))
+    posts = [maker.make(row) for row in rows if isinstance(row, Row)]
+    assert len({post.text for post in posts if isinstance(post, Post)}) == len(rows) == 360
+    assert len({keyword for post in posts if isinstance(post, Post) for keyword in post.keywords}) == 12
