@@ -20,7 +20,8 @@ For use with emostream.
 ## Figures
 
 Measured on the INT8 package as it is served, on the data set's validation split ({rows} texts), which took no part in
-training, in the choice of the epoch or in the calibration. Texts that stand in both splits were dropped from training.
+training, in the choice of the epoch or in the calibration; variants of the quantisation were compared on it. Texts that
+stand in both splits were dropped from training.
 
 - accuracy **{accuracy:.4f}** (the FP32 network before quantisation: {accuracy_fp32:.4f})
 - macro-F1 **{macro_f1:.4f}**
