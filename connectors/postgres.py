@@ -17,7 +17,29 @@ from connectors.errors import RejectedError, UnavailableError
 Connection = psycopg.Connection[tuple[object, ...]]
 
 CONNECT_TIMEOUT_S = 10
+
+IDLE_IN_TRANSACTION_MS = 10_000
+"""A process that is stopped in the middle of a transaction loses it, and its locks, after this long; we pause between
+two statements for milliseconds only."""
+
+LOCK_TIMEOUT_MS = 30_000
+"""Longer than a stopped process can hold a lock, so that its successor waits for it just once."""
+
 MIGRATION_LOCK = 0x656D6F73  # "emos": the advisory lock that serialises migrations of one database
+
+# Operational errors for psycopg, but no retry will change the answer.
+_REFUSED = (
+    psycopg.errors.InvalidAuthorizationSpecification,
+    psycopg.errors.InvalidPassword,
+    psycopg.errors.InvalidCatalogName,
+)
+
+_BROKEN = (
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    psycopg.errors.TransactionTimeout,
+    psycopg.errors.InFailedSqlTransaction,
+)
 
 _MIGRATION_NAME = re.compile(r"(\d{3})_[a-z0-9_]+\.sql")
 
@@ -34,10 +56,12 @@ def connect(dsn: str, *, application_name: str) -> Connection:
             dsn,
             connect_timeout=CONNECT_TIMEOUT_S,
             application_name=application_name,
-            # A peer that vanished is noticed within half a minute.
+            # A server that vanished is noticed within half a minute.
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
+            options=f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} "
+            f"-c lock_timeout={LOCK_TIMEOUT_MS}",
         )
 
 
@@ -52,19 +76,20 @@ def postgres_errors(doing: str) -> Iterator[None]:
     """Raise our errors for psycopg's; `doing` says what was attempted.
 
     Raises:
-        UnavailableError: the server does not answer, is starting or stopping, or a transaction lost a race.
+        UnavailableError: the server does not answer, is starting or stopping, ended the connection, or a transaction
+            lost a race.
         RejectedError: everything else that the server refuses.
     """
     try:
         yield
-    except (psycopg.errors.InvalidAuthorizationSpecification, psycopg.errors.InvalidCatalogName) as exc:
+    except _REFUSED as exc:
         raise RejectedError(f"PostgreSQL refused while {doing}: {_first_line(exc)}") from exc
     except psycopg.OperationalError as exc:
         # Refused passwords arrive while connecting, where psycopg knows no SQLSTATE: only the server's text tells.
-        refused = exc.sqlstate is None and ("password" in str(exc) or "does not exist" in str(exc))
-        kind = RejectedError if refused else UnavailableError
-        raise kind(f"PostgreSQL did not answer while {doing}: {_first_line(exc)}") from exc
-    except psycopg.InterfaceError as exc:
+        if exc.sqlstate is None and ("authentication failed" in str(exc) or "does not exist" in str(exc)):
+            raise RejectedError(f"PostgreSQL refused while {doing}: {_first_line(exc)}") from exc
+        raise UnavailableError(f"PostgreSQL did not answer while {doing}: {_first_line(exc)}") from exc
+    except _BROKEN as exc:
         raise UnavailableError(f"PostgreSQL's connection broke while {doing}: {_first_line(exc)}") from exc
     except psycopg.Error as exc:
         raise RejectedError(f"PostgreSQL refused while {doing}: {_first_line(exc)}") from exc

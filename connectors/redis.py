@@ -13,10 +13,10 @@ from redis.backoff import ExponentialWithJitterBackoff
 
 from connectors.errors import RejectedError, UnavailableError
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 3.0
 """For one command, connecting included: far above a slow command, well under a session timeout."""
 
-RETRIES = 3
+RETRIES = 2
 """Within the client, 0.1 s to 1 s apart: hides a dropped connection, not an outage."""
 
 _PASSING = (
@@ -62,7 +62,7 @@ def redis_errors(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except exceptions.AuthenticationError as exc:
+    except (exceptions.AuthenticationError, exceptions.AuthorizationError) as exc:
         raise RejectedError(f"Redis refused while {doing}: {exc}") from exc
     except _PASSING as exc:
         raise UnavailableError(f"Redis did not answer while {doing}: {exc}") from exc

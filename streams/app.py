@@ -46,6 +46,11 @@ class Pipeline:
     readers: list[OffsetReader]
     store: WindowStore
     classify: ClassifyStage
+    sources: list[BatchSource]
+
+    async def stop_sources(self) -> None:
+        """Finish the batches in flight, each within `REVOKE_DEADLINE_S`, and leave the consumer groups."""
+        await asyncio.gather(*(source.stop() for source in self.sources))
 
     async def close(self) -> None:
         """Release what the app does not own."""
@@ -127,10 +132,10 @@ def create_pipeline(
             await _obey(command, store)
 
     _serve_metrics(app, metrics)
-    # Stopped in reverse: the sources first, each finishing its batch in flight.
     for service in (emitter, classified_source, raw_source):
         app.service(service)
-    return Pipeline(app, producer, [classify_reader, aggregate_reader], store, classify)
+    readers = [classify_reader, aggregate_reader]
+    return Pipeline(app, producer, readers, store, classify, [raw_source, classified_source])
 
 
 async def run_batch(
@@ -176,8 +181,13 @@ async def _obey(command: bytes, store: WindowStore) -> None:
         logger.exception("ignoring a control record that is not valid")
         return
     if record.command is ControlCommand.REPUBLISH_WINDOWS:
-        marked = sum([await store.mark_all_dirty(shard) for shard in range(store.shards)])
-        logger.info("republishing %d windows", marked)
+        try:
+            marked = sum([await store.mark_all_dirty(shard) for shard in range(store.shards)])
+        except UnavailableError as exc:
+            # Nothing is lost by it: the operator who asked sees this line, and asks again.
+            logger.error("republishing failed, ask again: %s", exc)
+        else:
+            logger.info("republishing %d windows", marked)
 
 
 def _faust_app(settings: Settings, kafka: KafkaConfig, data_dir: Path) -> faust.App:

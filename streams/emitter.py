@@ -106,6 +106,8 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
                 raise
 
     async def _emit(self, shard: int, serving: _Ownership) -> None:
+        if serving is not self._ownership:
+            return  # taking the id over now would fence the new owner
         if shard not in serving.producers:
             serving.producers[shard] = await asyncio.to_thread(
                 TransactionalProducer, self._config, f"{self._settings.group_prefix}-windows-{shard}"

@@ -91,7 +91,8 @@ class AggregatePositions:
     """Positions in the classified topic, from Redis: the lowest of the shards.
 
     Attributes:
-        gaps: where a partition starts beyond its position because Kafka no longer holds what lies between.
+        gaps: where a partition starts beyond its position (or, without one, beyond 0) because Kafka no longer holds
+            what lies between.
     """
 
     def __init__(
@@ -124,9 +125,10 @@ class AggregatePositions:
             bounds = self._reader.bounds(self._classified, partition)
             start = starts[partition] = start_offset(self._classified, partition, proven, bounds, None)
             self.gaps.pop(partition, None)
-            if proven is not None and start > proven:
+            if start > (proven or 0):
                 self.gaps[partition] = start
-                _report_gap(self._metrics, self._classified, partition, proven, start)
+                if proven is not None:
+                    _report_gap(self._metrics, self._classified, partition, proven, start)
         return starts
 
     async def _lowest(self, partitions: Sequence[int]) -> dict[int, int]:

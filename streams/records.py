@@ -6,6 +6,7 @@ Pure: no client library. `docs/schemas/` holds the JSON Schema of each, generate
 from __future__ import annotations
 
 import base64
+import re
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
@@ -14,6 +15,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -28,6 +30,8 @@ EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_KEYWORDS = 64
 MAX_KEYWORD_CHARS = 200
 MAX_ID_CHARS = 512
+
+_DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]")
 
 
 def rfc3339(moment: datetime) -> str:
@@ -52,8 +56,27 @@ def _no_nul(text: str) -> str:
     return text
 
 
+def _date_and_time(value: object) -> object:
+    # Numbers, also those in quotes, would be taken for seconds or milliseconds by their magnitude.
+    if isinstance(value, datetime) or (isinstance(value, str) and _DATE_AND_TIME.match(value)):
+        return value
+    raise ValueError("give a date and time with its offset, such as 2026-03-01T12:00:00Z")
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as exc:
+        raise ValueError("is not within the years 1 to 9999 in UTC") from exc
+
+
 Text = Annotated[str, AfterValidator(_no_nul)]
-Moment = Annotated[AwareDatetime, Field(strict=True), PlainSerializer(rfc3339, return_type=str)]
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_date_and_time),
+    AfterValidator(_in_utc),
+    PlainSerializer(rfc3339, return_type=str),
+]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -80,7 +103,7 @@ class Post(Record):
     def _not_before_1970(cls, value: datetime) -> datetime:
         if value < EARLIEST:
             raise ValueError("is before 1970")
-        return value.astimezone(UTC)
+        return value
 
     @field_validator("keywords", mode="before")
     @classmethod

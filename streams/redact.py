@@ -22,13 +22,26 @@ def redact(text: str) -> str:
 
 
 class RedactingFilter(logging.Filter):
-    """A filter for log handlers: masks secrets in the message, its arguments and its stack trace."""
+    """A filter for log handlers: masks secrets in the message, its arguments and its stack traces."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite the record in place; it always passes."""
         if _secrets:
-            record.msg = redact(record.getMessage())
+            record.msg = redact(_message_of(record))
             record.args = None
             if record.exc_info and not record.exc_text:
-                record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
+                record.exc_text = logging.Formatter().formatException(record.exc_info)
+            # Also where another handler, without this filter, has formatted the trace before.
+            if record.exc_text:
+                record.exc_text = redact(record.exc_text)
+            if record.stack_info:
+                record.stack_info = redact(record.stack_info)
         return True
+
+
+def _message_of(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError, KeyError):
+        # A malformed call, somewhere in a library: logging itself would report it and go on.
+        return f"{record.msg} {record.args}"

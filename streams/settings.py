@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
@@ -24,6 +24,7 @@ PREFIX = "EMOSTREAM_"
 TEST_PREFIX = "EMOSTREAM_TEST_"  # read by the test fixtures only
 
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_ADDRESSES = {"redis_url", "postgres_dsn"}  # secret only where they hold a password
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/,@\[\]]+):(\d{1,5})")
 
 
@@ -229,10 +230,10 @@ class Settings(BaseSettings):
     def secrets(self) -> list[str]:
         """Every string that must not be printed: the secret values and the passwords inside addresses."""
         found = []
-        for _, value in self:
+        for name, value in self:
             if isinstance(value, SecretStr):
                 text = value.get_secret_value()
-                found += _passwords_of(text) if "://" in text else [text]
+                found += _passwords_of(text) if name in _ADDRESSES else [text]
         return [secret for secret in found if secret]
 
 
@@ -251,9 +252,11 @@ def _check_url(value: str, schemes: tuple[str, ...]) -> Any:  # noqa: ANN401 - u
 def _passwords_of(url: str) -> list[str]:
     """The passwords inside an address, as written and decoded: drivers print either."""
     parts = urlsplit(url)
-    named = [value for key, value in parse_qsl(parts.query) if key in {"password", "sslpassword"}]
-    written = [parts.password] if parts.password else []
-    return [*named, *written, *(unquote(password) for password in written)]
+    pairs = (pair.partition("=") for pair in parts.query.split("&"))
+    written = [value for key, _, value in pairs if unquote(key) in {"password", "sslpassword"}]
+    written += [parts.password] if parts.password else []
+    # In a query redis-py takes "+" for a space, libpq does not.
+    return [form for password in written for form in (password, unquote(password), unquote_plus(password))]
 
 
 def load_settings(

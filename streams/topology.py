@@ -28,7 +28,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
             settings.partitions,
             copies,
             # Only closed segments are compacted; an hour's keeps the topic near one record per window.
-            {"cleanup.policy": "compact", "min.compaction.lag.ms": "0", "segment.ms": "3600000"},
+            {"cleanup.policy": "compact", "segment.ms": "3600000", "max.message.bytes": str(MAX_MESSAGE_BYTES)},
         ),
         TopicSpec(settings.topic_control, 1, copies, {"retention.ms": "86400000", "cleanup.policy": "delete"}),
     ]

@@ -23,7 +23,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from connectors.errors import UnavailableError
 from connectors.kafka.config import KafkaConfig
-from connectors.kafka.errors import kafka_error_of, to_connector_error
+from connectors.kafka.errors import kafka_error_of, log_client_error, to_connector_error
 
 logger = logging.getLogger(__name__)
 
@@ -120,21 +120,20 @@ class PositionedConsumer:
         self._done: dict[int, int] = {}
         self._commit_due = 0.0
         self._failure: Exception | None = None
-        self._consumer = Consumer(
-            config.librdkafka(
-                group_id=group,
-                client_id=group,
-                enable_auto_commit=False,
-                auto_offset_reset="error",
-                allow_auto_create_topics=False,
-                session_timeout_ms=config.session_timeout_ms,
-                max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
-                partition_assignment_strategy="range,roundrobin",
-                # Bounds the memory of what is fetched ahead, per partition.
-                queued_max_messages_kbytes=16_384,
-                fetch_wait_max_ms=100,
-            ),
+        options = config.librdkafka(
+            group_id=group,
+            client_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="error",
+            allow_auto_create_topics=False,
+            session_timeout_ms=config.session_timeout_ms,
+            max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
+            partition_assignment_strategy="range,roundrobin",
+            # Bounds the memory of what is fetched ahead, per partition.
+            queued_max_messages_kbytes=16_384,
+            fetch_wait_max_ms=100,
         )
+        self._consumer = Consumer({**options, "error_cb": log_client_error}, logger=logger)
         self._consumer.subscribe([topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lost)
 
     @property

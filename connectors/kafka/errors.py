@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 from confluent_kafka import KafkaError, KafkaException
 
 from connectors.errors import ConnectorError, RejectedError, UnavailableError
+
+logger = logging.getLogger(__name__)
 
 _UNAVAILABLE = {
     KafkaError._ALL_BROKERS_DOWN,
@@ -41,3 +45,12 @@ def to_connector_error(error: KafkaError, doing: str) -> ConnectorError:
     if not error.fatal() and (error.retriable() or error.code() in _UNAVAILABLE):
         return UnavailableError(f"Kafka did not answer while {doing}: {detail}")
     return RejectedError(f"Kafka refused while {doing}: {detail} ({error.name()})")
+
+
+def log_client_error(error: KafkaError) -> None:
+    """The `error_cb` of our clients: tells once that no broker is left, and leaves single connections to DEBUG.
+
+    Without such a callback confluent-kafka raises these errors, which concern no record, out of poll and flush.
+    """
+    level = logging.WARNING if error.code() == KafkaError._ALL_BROKERS_DOWN else logging.DEBUG
+    logger.log(level, "Kafka: %s", error.str())

@@ -20,7 +20,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connectors.errors import ConnectorError, UnavailableError
 from connectors.kafka.config import KafkaConfig
-from connectors.kafka.errors import kafka_error_of, to_connector_error
+from connectors.kafka.errors import kafka_error_of, log_client_error, to_connector_error
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +85,7 @@ class ConfirmedProducer:
             linger_ms=5,
             compression_type="lz4",
         )
-        # Without `error_cb` the client raises what concerns no record (a broker that is away) out of poll and flush.
-        self._producer = Producer({**options, "error_cb": _log}, logger=logger)
+        self._producer = Producer({**options, "error_cb": log_client_error}, logger=logger)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._serve, name=f"{client_id}-deliveries", daemon=True)
         self._thread.start()
@@ -152,7 +151,3 @@ class ConfirmedProducer:
             self._producer.purge()
             self._producer.flush(1.0)
         return left
-
-
-def _log(error: KafkaError) -> None:
-    logger.info("producer: %s", error.str())

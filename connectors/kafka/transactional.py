@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from connectors.errors import RejectedError, UnavailableError
 from connectors.kafka.config import KafkaConfig
-from connectors.kafka.errors import kafka_error_of, to_connector_error
+from connectors.kafka.errors import kafka_error_of, log_client_error, to_connector_error
 from connectors.kafka.producer import MAX_MESSAGE_BYTES, Outgoing
+
+logger = logging.getLogger(__name__)
 
 TRANSACTION_TIMEOUT_MS = 30_000
 """After which the broker aborts an open transaction; a crashed holder blocks readers for this long at most."""
@@ -33,17 +36,16 @@ class TransactionalProducer:
         """
         self._timeout_s = config.timeout_s
         self.transactional_id = transactional_id
-        self._producer = Producer(
-            config.librdkafka(
-                client_id=transactional_id,
-                transactional_id=transactional_id,
-                transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-                message_timeout_ms=TRANSACTION_TIMEOUT_MS,
-                message_max_bytes=MAX_MESSAGE_BYTES,
-                compression_type="lz4",
-                linger_ms=5,
-            )
+        options = config.librdkafka(
+            client_id=transactional_id,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            message_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            message_max_bytes=MAX_MESSAGE_BYTES,
+            compression_type="lz4",
+            linger_ms=5,
         )
+        self._producer = Producer({**options, "error_cb": log_client_error}, logger=logger)
         try:
             self._producer.init_transactions(self._timeout_s)
         except KafkaException as exc:

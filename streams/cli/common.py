@@ -38,15 +38,21 @@ def progress_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-CHATTY = ("faust", "mode", "aiokafka", "botocore", "boto3", "urllib3", "aiohttp.access")
-"""Libraries that tell at INFO of every step; at DEBUG they may."""
+QUIETED = {
+    # They tell at INFO of every step.
+    **dict.fromkeys(("faust", "mode", "botocore", "boto3", "urllib3", "aiohttp.access"), logging.WARNING),
+    # Faust's transport, for the control topic alone. While the broker is away it writes 40 errors a second; that the
+    # broker is away our own clients say once.
+    "aiokafka": logging.CRITICAL,
+}
+"""Levels of libraries, unless ours is DEBUG."""
 
 
 def log_to_stderr(level: str) -> None:
     """Send log records to stderr, one line each, secrets masked."""
     if level != "DEBUG":
-        for name in CHATTY:
-            logging.getLogger(name).setLevel(logging.WARNING)
+        for name, quiet in QUIETED.items():
+            logging.getLogger(name).setLevel(quiet)
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(RedactingFilter())
     logging.basicConfig(level=level, format=LOG_FORMAT, handlers=[handler], force=True)

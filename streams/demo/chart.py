@@ -18,6 +18,10 @@ LABELLED_FROM = 7.0
 """Narrower segments, in percent, carry no number: it would not fit."""
 
 MAX_KEYWORDS = 20
+MAX_NAME_CHARS = 18
+
+HEADER_IN, FOOTER_IN, ROW_IN = 1.1, 0.65, 0.42
+"""Inches above, below, and for each bar."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,10 @@ def draw_shares(shares: Sequence[KeywordShare], path: Path, *, subtitle: str) ->
     """
     shown = shares[: MAX_KEYWORDS + 1]
     labels = label_order(label for share in shown for label in share.counts)
-    figure = Figure(figsize=(10, 1.9 + 0.42 * len(shown)), dpi=150)
+    height = HEADER_IN + FOOTER_IN + ROW_IN * (len(shown) + 0.35)
+    figure = Figure(figsize=(10, height), dpi=150)
     axes = figure.add_subplot()
-    names = ["all posts" if share.keyword == ALL_KEYWORDS else share.keyword for share in shown]
+    names = ["all posts" if share.keyword == ALL_KEYWORDS else _short(share.keyword) for share in shown]
     # The bar of all posts stands a little apart.
     rows = [-index - (0.35 if index and shown[0].keyword == ALL_KEYWORDS else 0) for index in range(len(shown))]
     left = [0.0] * len(shown)
@@ -72,26 +77,33 @@ def draw_shares(shares: Sequence[KeywordShare], path: Path, *, subtitle: str) ->
         left = [start + width for start, width in zip(left, widths, strict=True)]
     for row, share in zip(rows, shown, strict=True):
         axes.text(101, row, f"{share.posts:,}", va="center", color=MUTED, fontsize=9)
-    axes.text(101, 0.75, "posts", color=MUTED, fontsize=9)
+    axes.text(101, 0.62, "posts", va="bottom", color=MUTED, fontsize=9)
     axes.set_yticks(rows, names, fontsize=10, color=INK)
     axes.set_xlim(0, 100)
     axes.set_xlabel("share of the keyword's posts, percent", color=MUTED, fontsize=9)
     axes.tick_params(length=0, colors=INK)
     axes.tick_params(axis="x", colors=MUTED, labelsize=8)
     axes.spines[:].set_visible(False)
-    figure.suptitle("Emotions by keyword", x=0.02, y=0.985, ha="left", fontsize=15, color=INK, weight="bold")
-    figure.text(0.02, 1 - 0.62 / figure.get_figheight(), subtitle, ha="left", fontsize=9, color=MUTED)
+    axes.set_ylim(min(rows) - 0.6, 0.6)
+    figure.text(0.02, 1 - 0.3 / height, "Emotions by keyword", fontsize=15, color=INK, weight="bold", va="center")
+    figure.text(0.02, 1 - 0.58 / height, subtitle, fontsize=9, color=MUTED, va="center")
     figure.legend(
         *axes.get_legend_handles_labels(),
-        loc="upper right",
+        loc="center right",
         ncols=len(labels),
         frameon=False,
         fontsize=9,
         handlelength=1,
         handleheight=1,
         columnspacing=1.2,
-        bbox_to_anchor=(0.99, 1.0),
+        bbox_to_anchor=(0.99, 1 - 0.3 / height),
     )
-    figure.tight_layout(rect=(0, 0, 1, 1 - 0.62 / figure.get_figheight()))
+    figure.subplots_adjust(left=0.17, right=0.93, top=1 - HEADER_IN / height, bottom=FOOTER_IN / height)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
+
+
+def _short(keyword: str) -> str:
+    # A dollar sign would begin a formula.
+    name = keyword if len(keyword) <= MAX_NAME_CHARS else keyword[: MAX_NAME_CHARS - 1] + "…"
+    return name.replace("$", r"\$")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -65,6 +66,14 @@ class Role:
         """SIGKILL, as a crash would have it."""
         self._process.kill()
         self._process.wait()
+
+    def pause(self) -> None:
+        """SIGSTOP: the process keeps its connections and says nothing."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT, harmless where the process runs or has ended."""
+        self._process.send_signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
         return self

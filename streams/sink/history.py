@@ -1,8 +1,15 @@
-"""Writes to Postgres. Each write is one transaction: offsets compared, rows in, offsets and ledger set."""
+"""Writes to Postgres. Each write is one transaction.
+
+1. COPY the rows into a staging table of the session. 2. Lock the offsets and compare them with where the batch begins.
+3. Move the rows into their tables. 4. Set the offsets, and note the range in the ledger. The lock comes after the COPY:
+from then on the server has everything, so that a process stopped in between is idle in its transaction, which the
+server ends (`connectors.postgres.IDLE_IN_TRANSACTION_MS`); a COPY that waits for its client it would not.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import LiteralString
 
 from connectors.errors import RejectedError
 from connectors.postgres import Connection, address_of, connect, postgres_errors
@@ -72,9 +79,8 @@ class History:
         Raises:
             ConnectorError: Postgres did not answer, refused, or has no schema yet.
         """
-        with postgres_errors("looking for the schema"):
-            found = self._open().execute("SELECT to_regclass('sink_offsets') IS NOT NULL").fetchone()
-            self._open().rollback()
+        with connect(self._dsn, application_name=self._name) as connection, postgres_errors("looking for the schema"):
+            found = connection.execute("SELECT to_regclass('sink_offsets') IS NOT NULL").fetchone()
         if found is None or not found[0]:
             raise RejectedError(f"the database {address_of(self._dsn)} has no schema yet; run `emostream init`")
 
@@ -131,17 +137,16 @@ class History:
             ConnectorError: Postgres did not answer, or refused.
         """
 
-        def rows(connection: Connection) -> None:
+        def stage(connection: Connection) -> None:
             self._stage(connection, "stage_posts", "posts", POST_COLUMNS, map(post_row, distinct_posts(posts)))
-            connection.execute(_POSTS)
 
-        self._write(topic, spans, rows)
+        self._write(topic, spans, stage, [_POSTS])
 
     def write_windows(self, topic: str, windows: Sequence[EmotionWindow], spans: Sequence[Span]) -> None:
         """Write windows whose revision is news, with their labels; offsets and errors as in `write_posts`."""
         latest = latest_windows(windows)
 
-        def rows(connection: Connection) -> None:
+        def stage(connection: Connection) -> None:
             labels = [row for window in latest for row in label_rows(window)]
             self._stage(connection, "stage_windows", "emotion_windows", WINDOW_COLUMNS, map(window_row, latest))
             self._stage(connection, "stage_labels", "emotion_window_labels", LABEL_COLUMNS, labels)
@@ -149,19 +154,20 @@ class History:
                 "CREATE TEMP TABLE IF NOT EXISTS changed_windows "
                 "(keyword text, size_s integer, start_at timestamptz) ON COMMIT DELETE ROWS"
             )
-            connection.execute(_WINDOWS)
-            connection.execute(_STALE_LABELS)
-            connection.execute(_LABELS)
 
-        self._write(topic, spans, rows)
+        self._write(topic, spans, stage, [_WINDOWS, _STALE_LABELS, _LABELS])
 
-    def _write(self, topic: str, spans: Sequence[Span], rows: Callable[[Connection], None]) -> None:
+    def _write(
+        self, topic: str, spans: Sequence[Span], stage: Callable[[Connection], None], moves: Sequence[LiteralString]
+    ) -> None:
         with postgres_errors(f"writing {topic}"):
             connection = self._open()
             with connection.transaction():
+                stage(connection)
                 partitions = [span.partition for span in spans]
                 check_stands(topic, self._lock_offsets(connection, topic, partitions), spans)
-                rows(connection)
+                for move in moves:
+                    connection.execute(move)
                 for span in spans:
                     self._set_offset(connection, topic, span.partition, span.end)
                     connection.execute(

@@ -115,8 +115,11 @@ def latest_windows(windows: Iterable[EmotionWindow]) -> list[EmotionWindow]:
 
 
 def distinct_posts(posts: Iterable[ClassifiedPost]) -> list[ClassifiedPost]:
-    """Each origin once: classify delivers some posts twice."""
-    return list({(post.origin.partition, post.origin.offset): post for post in posts}.values())
+    """Each origin once: classify delivers some posts twice, and the first delivery is the one the windows count."""
+    first: dict[tuple[int, int], ClassifiedPost] = {}
+    for post in posts:
+        first.setdefault((post.origin.partition, post.origin.offset), post)
+    return list(first.values())
 
 
 class OffsetMoved(ConnectorError):  # noqa: N818 - the cure is a rewind

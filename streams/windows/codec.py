@@ -8,6 +8,19 @@ from streams.records import EmotionWindow, LabelStats, SentimentStats, from_ms
 from streams.windows.deltas import MICRO
 from streams.windows.tumbling import WindowKey
 
+MAX_SOURCES = 100
+OTHER_SOURCES = "(other)"
+"""A record names the sources with most posts; the rest is one entry. Sources are whatever producers write, and a record
+must stay far below Kafka's limit."""
+
+
+def top_sources(sources: Mapping[str, int]) -> dict[str, int]:
+    """The `MAX_SOURCES` sources with most posts, and the sum of the others under `OTHER_SOURCES`."""
+    if len(sources) <= MAX_SOURCES:
+        return dict(sources)
+    ranked = sorted(sources.items(), key=lambda item: (-item[1], item[0]))
+    return {**dict(ranked[:MAX_SOURCES]), OTHER_SOURCES: sum(count for _, count in ranked[MAX_SOURCES:])}
+
 
 def to_window(key: WindowKey, row: Mapping[str, str]) -> EmotionWindow:
     """The record of a window; `row` has the fields that `deltas.WindowDelta` and `lua/apply.lua` write.
@@ -41,7 +54,7 @@ def to_window(key: WindowKey, row: Mapping[str, str]) -> EmotionWindow:
         labels=labels,
         sentiment=sentiment,
         models=by_kind["m"],
-        sources=by_kind["s"],
+        sources=top_sources(by_kind["s"]),
         first_event=from_ms(int(row["first"])),
         last_event=from_ms(int(row["last"])),
         revision=int(row["rev"]),

@@ -1,0 +1,108 @@
+"""The real servers, started once for all integration tests; each test has topics, tables and a database of its own.
+
+By default they are the embedded servers. `EMOSTREAM_TEST_STACK=containers` takes testcontainers instead. A server that
+does not start fails the tests; nothing is skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import pytest
+
+from connectors import redis as redis_connector
+from connectors.local import Endpoints, LocalStack
+from streams.demo.processes import Role, clean_environment
+from streams.init import init_all
+from streams.settings import Settings, load_settings
+from streams.windows.store import WindowStore
+
+STACK = os.environ.get("EMOSTREAM_TEST_STACK", "embedded")
+
+
+@pytest.fixture(scope="session")
+def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
+    if STACK == "containers":
+        from tests.integration.containers import running_containers
+
+        with running_containers() as found:
+            yield found
+        return
+    if STACK != "embedded":
+        pytest.fail(f"EMOSTREAM_TEST_STACK={STACK}: give embedded or containers")
+    stack = LocalStack(tmp_path_factory.mktemp("stack"))
+    try:
+        yield stack.up()
+    finally:
+        stack.down()
+
+
+@pytest.fixture
+def env(endpoints: Endpoints, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Settings, as environment variables, under which a test meets no other test's data."""
+    name = f"t{secrets.token_hex(4)}"
+    dsn = _create_database(endpoints.postgres_dsn, name)
+    topics = ("raw", "classified", "dead", "late", "windows", "control")
+    yield {
+        **endpoints.as_env(),
+        **{f"EMOSTREAM_TOPIC_{topic.upper()}": f"{name}.{topic}" for topic in topics},
+        "EMOSTREAM_GROUP_PREFIX": name,
+        "EMOSTREAM_REDIS_PREFIX": name,
+        "EMOSTREAM_POSTGRES_DSN": dsn,
+        "EMOSTREAM_MODEL_URI": "s3://emostream-models/emotion",
+        "EMOSTREAM_MODEL_CACHE": str(tmp_path_factory.getbasetemp() / "model-cache"),
+        "EMOSTREAM_KAFKA_SESSION_TIMEOUT_MS": "6000",
+        "EMOSTREAM_EMIT_INTERVAL_MS": "200",
+        "EMOSTREAM_WEB_PORT": "0",
+    }
+    _drop_database(endpoints.postgres_dsn, name)
+
+
+def _create_database(dsn: str, name: str) -> str:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
+
+
+def _drop_database(dsn: str, name: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def settings(env: dict[str, str]) -> Settings:
+    """The same settings, with topics, schema and model in place."""
+    found = load_settings(env_file=None, environ=env)
+    init_all(found, lambda line: None)
+    return found
+
+
+@pytest.fixture
+async def store(settings: Settings) -> AsyncIterator[WindowStore]:
+    client = redis_connector.connect(settings.redis_url.get_secret_value())
+    opened = WindowStore(client, prefix=settings.redis_prefix, shards=settings.shards)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def start(env: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Role]]:
+    """Starts a role (`worker`, `sink`, …) as a process; all are stopped at the end of the test."""
+    roles: list[Role] = []
+
+    def start_role(*arguments: str, **more: str) -> Role:
+        name = f"{arguments[0]}-{len(roles)}"
+        environment = clean_environment({**env, **more})
+        role = Role(name, list(arguments), env=environment, log=tmp_path / f"{name}.log")
+        roles.append(role)
+        return role
+
+    yield start_role
+    for role in roles:
+        role.resume()
+        role.stop()

@@ -1,0 +1,54 @@
+"""`emostream demo`, as a new user runs it."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from streams.demo.processes import clean_environment
+
+
+def run_demo(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "streams", "demo", "--data-dir", str(tmp_path / "demo"), *arguments],
+        env=clean_environment({"EMOSTREAM_KAFKA_BOOTSTRAP": "elsewhere:1", "COLUMNS": "120"}),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+def test_the_demo_balances_and_draws(tmp_path: Path) -> None:
+    """It has its own servers, whatever the environment says, and leaves none behind."""
+    posts = tmp_path / "posts.csv"
+    rows = [f'"i feel so happy about my {word}, really",{word}' for word in ("coffee", "train", "rain") * 10]
+    posts.write_text("\n".join(["text,keywords", *rows, '"",empty']) + "\n")
+
+    result = run_demo(tmp_path, "--posts", str(posts))
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "FAILED" not in result.stdout
+    assert "produced = classified + dead-lettered" in result.stdout
+    assert "refused: empty_text: 1 (line 32" in result.stdout
+    chart = tmp_path / "demo" / "emotions_by_keyword.png"
+    assert str(chart) in result.stdout
+    header = chart.read_bytes()[:24]
+    assert header.startswith(b"\x89PNG")
+    width, height = struct.unpack(">II", header[16:24])
+    assert width >= 1_000
+    assert height >= 400
+    mine = [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or [])]
+    assert mine == []
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    result = run_demo(tmp_path, "--posts", str(tmp_path / "absent.tsv"))
+    assert result.returncode == 1
+    assert result.stderr.strip().count("\n") == 0
+    assert "absent.tsv" in result.stderr
+    assert not (tmp_path / "demo").exists(), "nothing was started"

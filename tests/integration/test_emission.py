@@ -1,0 +1,50 @@
+"""The windows topic has one writer per shard, and what it says last is what Redis says."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from connectors.errors import UnavailableError
+from connectors.kafka.producer import Outgoing
+from connectors.kafka.scan import TopicScan
+from connectors.kafka.transactional import FencedError, TransactionalProducer
+from streams.settings import Settings
+from streams.wiring import kafka_config
+
+
+def values(settings: Settings) -> list[bytes]:
+    scan = TopicScan(kafka_config(settings), settings.topic_windows)
+    try:
+        return [message.value() or b"" for message in scan.messages()]
+    finally:
+        scan.close()
+
+
+def test_a_newer_producer_fences_the_older(settings: Settings) -> None:
+    name = f"{settings.group_prefix}-windows-0"
+    old = TransactionalProducer(kafka_config(settings), name)
+    old.publish([Outgoing(settings.topic_windows, b"1", b"k"), Outgoing(settings.topic_windows, b"2", b"k")])
+    new = TransactionalProducer(kafka_config(settings), name)
+    new.publish([Outgoing(settings.topic_windows, b"3", b"k")])
+
+    with pytest.raises(FencedError, match="was taken over by another producer"):
+        old.publish([Outgoing(settings.topic_windows, b"zombie", b"k")])
+
+    new.publish([Outgoing(settings.topic_windows, b"4", b"k")])
+    old.close()
+    new.close()
+    assert values(settings) == [b"1", b"2", b"3", b"4"]
+
+
+def test_a_transaction_that_fails_publishes_nothing(settings: Settings) -> None:
+    producer = TransactionalProducer(kafka_config(settings), f"{settings.group_prefix}-windows-1")
+    too_large = os.urandom(3 * 1024 * 1024)  # within the client's limit, beyond that of the raw topic
+    with pytest.raises(UnavailableError, match="aborted"):
+        producer.publish([Outgoing(settings.topic_windows, b"a", b"k"), Outgoing(settings.topic_raw, too_large, b"k")])
+    producer.close()
+    successor = TransactionalProducer(kafka_config(settings), f"{settings.group_prefix}-windows-1")
+    successor.publish([Outgoing(settings.topic_windows, b"b", b"k")])
+    successor.close()
+    assert values(settings) == [b"b"]

@@ -1,0 +1,122 @@
+"""What a user sees when something is missing or wrong: one clear line, exit code 1, no stack trace, no secret."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from models.package import bundled_package_path
+from streams.demo.processes import clean_environment
+from streams.settings import Settings
+
+SECRET = "hunter2-secret"
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port on which nothing listens, held so that nothing will."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+def run(env: dict[str, str], *arguments: str, **more: str) -> str:
+    """Run a command that must fail; its one line."""
+    result = subprocess.run(
+        [sys.executable, "-m", "streams", *arguments],
+        env=clean_environment({**env, "EMOSTREAM_KAFKA_TIMEOUT_S": "2", "EMOSTREAM_LOG_LEVEL": "ERROR", **more}),
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert result.returncode == 1, result
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("emostream: error: ")
+    assert SECRET not in result.stdout + result.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize("command", ["init", "worker", "sink", "audit"])
+def test_no_broker(env: dict[str, str], closed_port: int, command: str) -> None:
+    line = run(env, command, EMOSTREAM_KAFKA_BOOTSTRAP=f"127.0.0.1:{closed_port}")
+    assert f"no Kafka broker answers at 127.0.0.1:{closed_port}" in line
+
+
+@pytest.mark.parametrize("command", ["worker", "windows"])
+def test_no_redis(env: dict[str, str], settings: Settings, closed_port: int, command: str) -> None:
+    line = run(env, command, EMOSTREAM_REDIS_URL=f"redis://:{SECRET}@127.0.0.1:{closed_port}/0")
+    assert "Redis did not answer" in line
+
+
+def test_wrong_redis_password(env: dict[str, str], settings: Settings) -> None:
+    host = settings.redis_url.get_secret_value().rsplit("@", 1)[-1]
+    assert "Redis refused" in run(env, "worker", EMOSTREAM_REDIS_URL=f"redis://:{SECRET}@{host}")
+
+
+@pytest.mark.parametrize("command", ["init", "sink"])
+def test_no_database(env: dict[str, str], settings: Settings, closed_port: int, command: str) -> None:
+    line = run(env, command, EMOSTREAM_POSTGRES_DSN=f"postgresql://me:{SECRET}@127.0.0.1:{closed_port}/x")
+    assert f"PostgreSQL did not answer while connecting to 127.0.0.1:{closed_port}/x" in line
+
+
+def test_wrong_database_password(env: dict[str, str], settings: Settings) -> None:
+    host = env["EMOSTREAM_POSTGRES_DSN"].rsplit("@", 1)[-1]
+    line = run(env, "sink", EMOSTREAM_POSTGRES_DSN=f"postgresql://emostream:{SECRET}@{host}")
+    assert "PostgreSQL refused" in line
+    assert "password authentication failed" in line
+
+
+def test_no_s3(env: dict[str, str], settings: Settings, closed_port: int, tmp_path: Path) -> None:
+    line = run(
+        env,
+        "worker",
+        EMOSTREAM_S3_ENDPOINT=f"http://127.0.0.1:{closed_port}",
+        EMOSTREAM_S3_SECRET_ACCESS_KEY=SECRET,
+        EMOSTREAM_MODEL_CACHE=str(tmp_path),
+    )
+    assert f"127.0.0.1:{closed_port}" in line
+
+
+def test_no_bucket(env: dict[str, str], settings: Settings) -> None:
+    line = run(env, "worker", EMOSTREAM_MODEL_URI="s3://no-such-bucket-here/emotion")
+    assert "no bucket no-such-bucket-here" in line
+
+
+def test_a_model_file_with_a_wrong_checksum(env: dict[str, str], settings: Settings, tmp_path: Path) -> None:
+    broken = tmp_path / "model"
+    shutil.copytree(bundled_package_path(), broken)
+    model = bytearray((broken / "model.onnx").read_bytes())
+    model[len(model) // 2] ^= 1
+    (broken / "model.onnx").write_bytes(model)
+    line = run(env, "worker", EMOSTREAM_MODEL_URI=str(broken))
+    assert "model.onnx" in line
+    assert "sha256" in line
+
+
+def test_a_port_in_use(env: dict[str, str], settings: Settings) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        line = run(env, "worker", "--web-port", str(port))
+    assert f"port {port} is in use" in line
+
+
+@pytest.mark.parametrize("command", ["worker", "sink", "audit"])
+def test_no_topics(env: dict[str, str], command: str) -> None:
+    line = run(env, command)
+    assert "missing topics: " in line
+    assert "run `emostream init`" in line
+
+
+def test_a_secret_in_a_wrong_setting_is_not_shown(env: dict[str, str]) -> None:
+    line = run(env, "worker", EMOSTREAM_REDIS_URL=f"http://:{SECRET}@127.0.0.1")
+    assert "EMOSTREAM_REDIS_URL: not a valid address" in line

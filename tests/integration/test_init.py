@@ -1,0 +1,69 @@
+"""`emostream init`: twice, from several places at once, and against topics that cannot work."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import psycopg
+import pytest
+
+from connectors.kafka.admin import KafkaAdmin, TopicSpec
+from streams.demo.processes import clean_environment
+from streams.errors import TopologyError
+from streams.init import init_all
+from streams.settings import Settings, load_settings
+from streams.topology import topic_specs
+from streams.wiring import kafka_config
+
+
+def test_topics_have_their_settings(settings: Settings) -> None:
+    admin = KafkaAdmin(kafka_config(settings))
+    counts = admin.partition_counts()
+    for spec in topic_specs(settings):
+        assert counts[spec.name] == spec.partitions
+        found = admin.topic_config(spec.name)
+        assert {key: found[key] for key in spec.config} == dict(spec.config)
+    assert admin.topic_config(settings.topic_windows)["cleanup.policy"] == "compact"
+
+
+def test_a_second_run_finds_nothing_to_do(settings: Settings) -> None:
+    lines: list[str] = []
+    init_all(settings, lines.append)
+    assert lines == []
+
+
+def test_five_at_once(env: dict[str, str]) -> None:
+    env = {**env, "EMOSTREAM_MODEL_URI": f"s3://{env['EMOSTREAM_GROUP_PREFIX']}-models/emotion"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "streams", "init"],
+            env=clean_environment(env),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(5)
+    ]
+    results = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 5, results
+    output = "".join(out for out, _ in results)
+    assert output.count("migration 001 applied") == 1
+    assert output.count("uploaded to") == 1
+    for topic in ("raw", "classified", "windows"):
+        assert output.count(f"topic {env['EMOSTREAM_TOPIC_' + topic.upper()]} created") == 1
+    with psycopg.connect(env["EMOSTREAM_POSTGRES_DSN"]) as connection:
+        assert connection.execute("SELECT version FROM schema_migrations").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("raw", "classified", "message"),
+    [(4, 2, "they must have the same number"), (2, 2, "set EMOSTREAM_PARTITIONS=2")],
+)
+def test_topics_that_cannot_work_are_refused(env: dict[str, str], raw: int, classified: int, message: str) -> None:
+    settings = load_settings(env_file=None, environ=env)
+    KafkaAdmin(kafka_config(settings)).create(
+        [TopicSpec(settings.topic_raw, raw), TopicSpec(settings.topic_classified, classified)]
+    )
+    with pytest.raises(TopologyError, match=message):
+        init_all(settings, lambda line: None)

@@ -1,0 +1,132 @@
+"""A server goes away while a worker runs: nothing is lost, memory holds, and each failure has its counter."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from connectors.local import Endpoints, LocalStack
+from streams.demo.processes import Role, clean_environment
+from streams.settings import Settings
+from streams.windows.store import WindowStore
+from tests.integration.support import balanced, failures, wait_for
+from tests.integration.test_pipeline import good_posts, offsets, produce
+
+Start = Callable[..., Role]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def counter(port: int, name: str) -> float:
+    """A counter of the worker's, summed over its labels; 0 where it has not been touched yet."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        return 0.0
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+
+async def test_redis_is_away_for_a_while(settings: Settings, store: WindowStore, start: Start) -> None:
+    """Classification goes on; the windows catch up."""
+    port = free_port()
+    worker, sink = start("worker", EMOSTREAM_WEB_PORT=str(port)), start("sink")
+    produce(settings, good_posts(100))
+    assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
+
+    client = Redis.from_url(settings.redis_url.get_secret_value())
+    # Every command of every client is held, as by a server that hangs; this connection is exempt while it pauses.
+    client.client_pause(12_000, all=True)
+    client.close()
+    produce(settings, good_posts(1_000))
+    wait_for(lambda: offsets(settings, settings.topic_classified) >= 1_100, seconds=60, what="classification stalls")
+
+    assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
+    assert counter(port, 'emostream_rewinds_total{cause="unavailable",stage="aggregate"}') > 0
+
+
+async def test_windows_are_published_again_on_request(
+    env: dict[str, str], settings: Settings, store: WindowStore, start: Start
+) -> None:
+    port = free_port()
+    worker, sink = start("worker", EMOSTREAM_WEB_PORT=str(port)), start("sink")
+    produce(settings, good_posts(100))
+    assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
+    windows = len(await store.read())
+    wait_for(lambda: counter(port, "emostream_windows_published_total") > 0, seconds=20, what="nothing is published")
+    before = offsets(settings, settings.topic_windows)
+
+    await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "streams", "windows", "republish"],
+        env=clean_environment(env),
+        check=True,
+    )
+    wait_for(
+        lambda: offsets(settings, settings.topic_windows) >= before + windows, seconds=20, what="nobody republishes"
+    )
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Iterator[LocalStack]:
+    """Servers of the test's own, to be stopped under its processes."""
+    stack = LocalStack(tmp_path / "stack")
+    stack.up()
+    yield stack
+    stack.down()
+
+
+@pytest.fixture
+def endpoints(own_stack: LocalStack) -> Endpoints:
+    found = own_stack.endpoints()
+    assert found is not None
+    return found
+
+
+async def test_kafka_and_postgres_restart(
+    own_stack: LocalStack, settings: Settings, store: WindowStore, start: Start
+) -> None:
+    worker, sink = start("worker"), start("sink")
+    produce(settings, good_posts(200))
+    assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
+
+    produce(settings, good_posts(1_500))
+    await asyncio.to_thread(own_stack.stop, "postgres")
+    await asyncio.to_thread(own_stack.stop, "kafka")
+    await asyncio.sleep(3)
+    worker.check()
+    sink.check()
+    await asyncio.to_thread(own_stack.start, "kafka")
+    await asyncio.to_thread(own_stack.start, "postgres")
+
+    assert failures(await balanced(settings, store, [worker, sink], seconds=90)) == []
+
+
+async def test_stopping_while_kafka_is_away_is_clean(
+    own_stack: LocalStack, settings: Settings, store: WindowStore, start: Start
+) -> None:
+    worker, sink = start("worker"), start("sink")
+    produce(settings, good_posts(3_000))
+    wait_for(lambda: offsets(settings, settings.topic_classified) > 500, seconds=60, what="the worker is idle")
+    await asyncio.to_thread(own_stack.stop, "kafka")
+
+    codes = await asyncio.gather(asyncio.to_thread(worker.stop), asyncio.to_thread(sink.stop))
+
+    logs = [await asyncio.to_thread(role.log.read_text) for role in (worker, sink)]
+    assert codes == [0, 0], logs
+    assert "Traceback" not in "".join(logs)
+    await asyncio.to_thread(own_stack.start, "kafka")
+    again = [start("worker"), start("sink")]
+    assert failures(await balanced(settings, store, again, seconds=90)) == []

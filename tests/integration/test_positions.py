@@ -1,0 +1,166 @@
+"""Stages resume from their output, and refuse or report what contradicts it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from connectors.errors import PositionError
+from connectors.kafka.consumer import PositionedConsumer
+from connectors.kafka.offsets import OffsetReader
+from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from streams.metrics import Metrics
+from streams.positions import AggregatePositions, ClassifyPositions
+from streams.settings import Settings
+from streams.windows.deltas import Position, Reduction
+from streams.windows.store import WindowStore
+from streams.wiring import kafka_config
+from tests.integration.support import post, produce, wait_for
+
+
+@pytest.fixture
+def reader(settings: Settings) -> Iterator[OffsetReader]:
+    opened = OffsetReader(kafka_config(settings), group=f"{settings.group_prefix}-classify")
+    yield opened
+    opened.close()
+
+
+def write(settings: Settings, *records: Outgoing) -> None:
+    producer = ConfirmedProducer(kafka_config(settings), client_id="test")
+    producer.submit(records).result(30)
+    assert producer.close() == 0
+
+
+def classified(settings: Settings, partition: int, offset: int, topic: str | None = None) -> Outgoing:
+    """Enough of a classified post for its origin to be read."""
+    value = f'{{"origin": {{"topic": "{topic or settings.topic_raw}", "partition": {partition}, "offset": {offset}}}}}'
+    return Outgoing(settings.topic_classified, value.encode(), partition=partition)
+
+
+def delete_before(settings: Settings, topic: str, partition: int, offset: int) -> None:
+    """What retention does."""
+    client = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    found = client.delete_records([TopicPartition(topic, partition, offset)])
+    for future in found.values():
+        future.result(30)
+
+
+def lookup(settings: Settings, reader: OffsetReader, metrics: Metrics | None = None) -> ClassifyPositions:
+    return ClassifyPositions(reader, settings.topic_raw, settings.topic_classified, metrics or Metrics())
+
+
+def test_classify_resumes_after_the_last_origin_of_each_partition(settings: Settings, reader: OffsetReader) -> None:
+    for partition in range(2):
+        produce(settings, [post("hello")] * 10, partition=partition)
+    write(settings, classified(settings, 0, 3), classified(settings, 0, 6))
+
+    assert lookup(settings, reader)([0, 1]) == {0: 7, 1: 0}
+
+
+def test_with_an_empty_output_the_committed_offset_is_the_hint(settings: Settings, reader: OffsetReader) -> None:
+    produce(settings, [post("hello")] * 10, partition=0)
+    member = Consumer({"bootstrap.servers": settings.kafka_bootstrap, "group.id": f"{settings.group_prefix}-classify"})
+    member.commit(offsets=[TopicPartition(settings.topic_raw, 0, 4)], asynchronous=False)
+    member.close()
+
+    assert lookup(settings, reader)([0]) == {0: 4}
+    write(settings, classified(settings, 0, 1))
+    assert lookup(settings, reader)([0]) == {0: 2}, "the output is the position, not the commit"
+
+
+def test_an_output_ahead_of_its_input_is_refused(settings: Settings, reader: OffsetReader) -> None:
+    """As after posts.raw was deleted and made again."""
+    produce(settings, [post("hello")] * 3, partition=0)
+    write(settings, classified(settings, 0, 40))
+
+    with pytest.raises(PositionError, match=r"ends at offset 3, but its output was made from offsets up to 41"):
+        lookup(settings, reader)([0])
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (b"not ours", "is not a classified post"),
+        (b'{"origin": {"topic": "other", "partition": 0, "offset": 1}}', r"was made from other\[0\]"),
+    ],
+)
+def test_a_foreign_record_in_the_output_is_refused(
+    settings: Settings, reader: OffsetReader, value: bytes, message: str
+) -> None:
+    write(settings, Outgoing(settings.topic_classified, value, partition=0))
+    with pytest.raises(PositionError, match=message):
+        lookup(settings, reader)([0])
+
+
+def test_what_retention_took_is_counted_and_passed_over(
+    settings: Settings, reader: OffsetReader, caplog: pytest.LogCaptureFixture
+) -> None:
+    produce(settings, [post("hello")] * 10, partition=0)
+    write(settings, classified(settings, 0, 1))
+    delete_before(settings, settings.topic_raw, 0, 6)
+    metrics = Metrics()
+
+    assert lookup(settings, reader, metrics)([0]) == {0: 6}
+
+    assert metrics.gap_offsets.labels(settings.topic_raw)._value.get() == 4
+    assert "offsets 2 to 5 left Kafka's retention" in caplog.text
+
+
+async def test_the_windows_resume_from_the_lowest_shard(
+    settings: Settings, reader: OffsetReader, store: WindowStore
+) -> None:
+    write(settings, *(classified(settings, 0, offset) for offset in range(10)))
+    metrics = Metrics()
+    positions = AggregatePositions(reader, settings.topic_classified, store, asyncio.get_running_loop(), metrics)
+    assert await asyncio.to_thread(positions, [0]) == {0: 0}, "nothing stored: from the beginning of what Kafka holds"
+
+    for shard in range(store.shards):
+        to = Position(7 if shard == 2 else 9, 6, 0)
+        assert await store.apply(shard, 0, Position(), Reduction(to)) is None
+    assert await asyncio.to_thread(positions, [0]) == {0: 7}
+
+    delete_before(settings, settings.topic_classified, 0, 8)
+    assert await asyncio.to_thread(positions, [0]) == {0: 8}
+    assert positions.gaps == {0: 8}
+    assert metrics.gap_offsets.labels(settings.topic_classified)._value.get() == 1
+
+
+def test_a_rewind_fetches_again_and_makes_earlier_batches_stale(settings: Settings) -> None:
+    produce(settings, [post("hello")] * 100, partition=0)
+    starts = {0: 0, 1: 0, 2: 0, 3: 0}
+    consumer = PositionedConsumer(
+        kafka_config(settings),
+        group=f"{settings.group_prefix}-test",
+        topic=settings.topic_raw,
+        positions=lambda partitions: {partition: starts[partition] for partition in partitions},
+    )
+    seen: list[int] = []
+
+    def poll() -> bool:
+        batch = consumer.poll(7, 0.2)
+        if batch is None:
+            return False
+        assert consumer.is_current(batch)
+        assert batch.starts[0] == (seen[-1] + 1 if seen else 0)
+        seen.extend(message.offset() or 0 for message in batch.messages)
+        return len(seen) > 20
+
+    try:
+        wait_for(poll, seconds=20, what="nothing arrives")
+        assert seen == list(range(len(seen)))
+        stale = consumer.poll(7, 5)
+        assert stale is not None
+
+        starts[0] = 5
+        consumer.pause()
+        consumer.rewind("test")
+        assert not consumer.is_current(stale)
+        seen[:] = [4]
+        wait_for(lambda: poll() and len(seen) > 90, seconds=20, what="nothing arrives after the rewind, paused before")
+        assert seen[1:] == list(range(5, 5 + len(seen) - 1)), "from the new position, without a hole"
+    finally:
+        consumer.close()

@@ -1,0 +1,240 @@
+"""Postgres holds every record exactly once, however often the sink is killed, restored or doubled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from connectors.errors import RejectedError
+from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from connectors.kafka.scan import TopicScan
+from streams.demo.processes import Role
+from streams.records import (
+    ClassifiedPost,
+    DeadPost,
+    EmotionWindow,
+    LabelStats,
+    ModelRef,
+    Origin,
+    Sentiment,
+    SentimentStats,
+    from_ms,
+)
+from streams.settings import Settings
+from streams.sink.history import History
+from streams.sink.rows import OffsetMoved, Span
+from streams.wiring import kafka_config
+from tests.integration.support import wait_for
+
+START = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp() * 1_000)
+
+
+def classified(offset: int, partition: int = 0, **fields: object) -> ClassifiedPost:
+    values = {
+        "id": f"{partition}-{offset}",
+        "source": "test",
+        "keywords": ("coffee", "rain, wind", 'quoted "one"'),
+        "created_at": from_ms(START + offset),
+        "text": "tab\there, newline\nhere, backslash \\N, emoji ☕",
+        "label": "joy",
+        "confidence": 0.75,
+        "scores": {"joy": 0.75, "fear": 0.25},
+        "sentiment": Sentiment(label="positive", score=0.5),
+        "model": ModelRef(name="m", version="1.0.0"),
+        "origin": Origin(topic="raw", partition=partition, offset=offset),
+        "classified_at": from_ms(START),
+        **fields,
+    }
+    return ClassifiedPost.model_validate(values)
+
+
+def window(revision: int, labels: dict[str, int], keyword: str = "coffee") -> EmotionWindow:
+    total = sum(labels.values())
+    return EmotionWindow(
+        keyword=keyword,
+        size=60,
+        start=from_ms(START),
+        end=from_ms(START) + timedelta(minutes=1),
+        count=total,
+        labels={
+            label: LabelStats(count=count, pct=100 * count / total, avg_score=0.5) for label, count in labels.items()
+        },
+        sentiment=SentimentStats(labels={"positive": total}, avg_score=0.25),
+        models={"1.0.0": total},
+        sources={"test": total},
+        first_event=from_ms(START),
+        last_event=from_ms(START),
+        revision=revision,
+        final=False,
+        late=0,
+    )
+
+
+def query(settings: Settings, statement: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(settings.postgres_dsn.get_secret_value(), autocommit=True) as connection:
+        cursor = connection.execute(statement)  # type: ignore[call-overload]
+        return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture
+def history(settings: Settings) -> Iterator[History]:
+    opened = History(settings.postgres_dsn.get_secret_value(), application_name="test")
+    yield opened
+    opened.close()
+
+
+def test_rows_offsets_and_ledger_are_one_transaction(settings: Settings, history: History) -> None:
+    assert history.stand("t", {0: (0, 9), 1: (5, 9)}) == ({0: 0, 1: 5}, [])
+    post = classified(0)
+
+    history.write_posts("t", [post, classified(1), post], [Span(0, 0, 3, 3)])
+
+    rows = query(settings, "SELECT id, keywords, text, scores, sentiment_score, created_at FROM posts ORDER BY 1")
+    assert rows[0] == ("0-0", list(post.keywords), post.text, {"joy": 0.75, "fear": 0.25}, 0.5, post.created_at)
+    assert len(rows) == 2, "an origin that was delivered twice is one row"
+    assert query(settings, "SELECT partition, next_offset FROM sink_offsets ORDER BY 1") == [(0, 3), (1, 5)]
+    assert query(settings, "SELECT first_offset, next_offset, records FROM sink_ledger") == [(0, 3, 3)]
+
+
+def test_a_write_from_another_offset_changes_nothing(settings: Settings, history: History) -> None:
+    """A second sink took over, or the database was restored from a backup: compare-and-set in Postgres too."""
+    history.stand("t", {0: (0, 9)})
+    history.write_posts("t", [classified(0)], [Span(0, 0, 1, 1)])
+
+    for span in (Span(0, 0, 1, 1), Span(0, 4, 5, 1), Span(3, 0, 1, 1)):
+        with pytest.raises(OffsetMoved):
+            history.write_posts("t", [classified(7)], [span])
+
+    assert query(settings, "SELECT count(*) FROM posts") == [(1,)]
+    history.write_posts("t", [classified(1)], [Span(0, 1, 2, 1)])
+    assert query(settings, "SELECT count(*) FROM posts") == [(2,)]
+
+
+def test_a_range_that_kafka_lost_is_noted(settings: Settings, history: History) -> None:
+    history.stand("t", {0: (0, 9)})
+    history.write_posts("t", [classified(0)], [Span(0, 0, 3, 1)])
+
+    assert history.stand("t", {0: (7, 9)}) == ({0: 7}, [Span(0, 3, 7, 0)])
+
+    assert query(settings, "SELECT topic, partition, first_offset, next_offset FROM sink_gaps") == [("t", 0, 3, 7)]
+    assert history.stand("t", {0: (7, 9)}) == ({0: 7}, [])
+
+
+def test_the_highest_revision_of_a_window_wins_with_its_labels(settings: Settings, history: History) -> None:
+    history.stand("w", {0: (0, 9)})
+    history.write_windows(
+        "w", [window(5, {"joy": 1}), window(7, {"joy": 2, "fear": 1}), window(6, {"joy": 9})], [Span(0, 0, 3, 3)]
+    )
+    labels = "SELECT label, posts, round(percent::numeric, 2)::text FROM emotion_window_labels ORDER BY 1"
+    assert query(settings, labels) == [("fear", 1, "33.33"), ("joy", 2, "66.67")]
+
+    history.write_windows("w", [window(6, {"anger": 9}), window(1, {"joy": 1}, "rain")], [Span(0, 3, 5, 2)])
+    assert query(settings, "SELECT keyword, posts, revision FROM emotion_windows ORDER BY 1") == [
+        ("coffee", 3, 7),
+        ("rain", 1, 1),
+    ]
+    assert query(settings, "SELECT count(*) FROM emotion_window_labels WHERE keyword = 'coffee'") == [(2,)]
+
+    # Rebuilt tables may have fewer labels than before.
+    history.write_windows("w", [window(8, {"joy": 2})], [Span(0, 5, 6, 1)])
+    assert query(settings, "SELECT label, posts FROM emotion_window_labels WHERE keyword = 'coffee'") == [("joy", 2)]
+
+
+def test_a_database_without_the_schema_is_one_clear_line(env: dict[str, str]) -> None:
+    with pytest.raises(RejectedError, match="has no schema yet; run `emostream init`"):
+        History(env["EMOSTREAM_POSTGRES_DSN"], application_name="test").check()
+
+
+@pytest.fixture
+def producer(settings: Settings) -> Iterator[ConfirmedProducer]:
+    opened = ConfirmedProducer(kafka_config(settings), client_id="test")
+    yield opened
+    opened.close()
+
+
+def feed(producer: ConfirmedProducer, settings: Settings, first: int, count: int) -> None:
+    """Classified posts over all partitions, a tenth of them delivered twice."""
+    posts = [classified(first + i // 4, i % 4) for i in range(count)]
+    posts += posts[: count // 10]
+    producer.submit(
+        [Outgoing(settings.topic_classified, p.model_dump_json().encode(), partition=p.origin.partition) for p in posts]
+    ).result(30)
+
+
+def rows(settings: Settings) -> int:
+    return int(str(query(settings, "SELECT count(*) FROM posts")[0][0]))
+
+
+def test_the_sink_is_killed_again_and_again(
+    settings: Settings, producer: ConfirmedProducer, start: Callable[..., Role]
+) -> None:
+    for round_number in range(2):
+        feed(producer, settings, round_number * 1_000, 4_000)
+        sink = start("sink", EMOSTREAM_SINK_BATCH="250")
+        seen = rows(settings)
+        wait_for(lambda seen=seen: rows(settings) > seen, seconds=30, what="the sink writes nothing")
+        sink.kill()
+    sink = start("sink", EMOSTREAM_SINK_BATCH="250")
+
+    ledger = f"SELECT coalesce(sum(records), 0) FROM sink_ledger WHERE topic = '{settings.topic_classified}'"
+    wait_for(lambda: query(settings, ledger) == [(8_800,)], seconds=60, what="the sink does not finish")
+
+    assert query(settings, "SELECT count(*), count(DISTINCT (origin_partition, origin_offset)) FROM posts") == [
+        (8_000, 8_000)
+    ]
+    # The ledger's ranges follow each other: every offset is in exactly one.
+    holes = f"""
+        SELECT count(*) FROM (
+            SELECT first_offset,
+                lag(next_offset, 1, 0::bigint) OVER (PARTITION BY partition ORDER BY first_offset) AS previous_end
+            FROM sink_ledger WHERE topic = '{settings.topic_classified}'
+        ) AS ranges WHERE first_offset <> previous_end
+    """
+    assert query(settings, holes) == [(0,)]
+
+
+def test_two_sinks_share_the_work_and_one_takes_over(
+    settings: Settings, producer: ConfirmedProducer, start: Callable[..., Role]
+) -> None:
+    """The first is stopped beyond its session timeout and wakes as a zombie, with a batch it has not written."""
+    first, _second = start("sink", EMOSTREAM_SINK_BATCH="100"), start("sink", EMOSTREAM_SINK_BATCH="100")
+    feed(producer, settings, 0, 4_000)
+    wait_for(lambda: rows(settings) > 200, seconds=30, what="the sinks write nothing")
+    first.pause()
+    feed(producer, settings, 1_000, 4_000)
+    wait_for(lambda: rows(settings) == 8_000, seconds=60, what="the second sink does not take over")
+    first.resume()
+    feed(producer, settings, 2_000, 4_000)
+    wait_for(lambda: rows(settings) == 12_000, seconds=60, what="the sinks do not finish")
+    first.check()
+
+
+def test_a_restored_backup_is_filled_again(
+    settings: Settings, producer: ConfirmedProducer, start: Callable[..., Role]
+) -> None:
+    sink = start("sink")
+    feed(producer, settings, 0, 400)
+    wait_for(lambda: rows(settings) == 400, seconds=30, what="the sink writes nothing")
+    query(settings, "TRUNCATE posts; UPDATE sink_offsets SET next_offset = 0; TRUNCATE sink_ledger")
+    feed(producer, settings, 100, 4)
+    wait_for(lambda: rows(settings) == 404, seconds=30, what="the sink does not go back")
+    sink.check()
+
+
+def test_what_is_no_record_is_dead_lettered_and_the_rest_goes_in(
+    settings: Settings, producer: ConfirmedProducer, start: Callable[..., Role]
+) -> None:
+    start("sink")
+    producer.submit([Outgoing(settings.topic_windows, b"{broken", b"key")]).result(30)
+    good = window(1, {"joy": 1})
+    producer.submit([Outgoing(settings.topic_windows, good.model_dump_json().encode(), good.key.encode())]).result(30)
+    wait_for(
+        lambda: query(settings, "SELECT count(*) FROM emotion_windows") == [(1,)], seconds=30, what="nothing goes in"
+    )
+    scan = TopicScan(kafka_config(settings), settings.topic_dead)
+    letters = [DeadPost.model_validate_json(message.value() or b"") for message in scan.messages()]
+    scan.close()
+    assert [(letter.reason, letter.origin.topic) for letter in letters] == [("invalid_record", settings.topic_windows)]

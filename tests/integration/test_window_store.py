@@ -1,0 +1,174 @@
+"""The Lua scripts on a real Valkey: each change is one step, all of it or nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from redis import Redis
+
+from streams.errors import TopologyError
+from streams.records import ClassifiedPost, ModelRef, Origin, from_ms
+from streams.settings import Settings
+from streams.windows.deltas import Entry, Position, Reduction, reduce_entries
+from streams.windows.store import WindowStore
+from streams.windows.tumbling import WindowKey, shard_of
+
+START = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp() * 1_000)
+KEYWORD = "coffee|{1} ☕"
+RETENTION_MS = 3_600_000
+
+
+def entry(offset: int, seconds: float, label: str = "joy", confidence: float = 0.75) -> Entry:
+    moment = from_ms(START + int(seconds * 1_000))
+    post = ClassifiedPost(
+        id=str(offset),
+        source="test",
+        keywords=(KEYWORD,),
+        created_at=moment,
+        label=label,
+        confidence=confidence,
+        scores={label: confidence},
+        model=ModelRef(name="m", version="1.0.0"),
+        origin=Origin(topic="raw", partition=0, offset=offset),
+        classified_at=moment,
+    )
+    return Entry(offset, post)
+
+
+def reduced(store: WindowStore, shard: int, entries: list[Entry], at: Position, end: int) -> Reduction:
+    return reduce_entries(
+        entries, position=at, end=end, shard=shard, shards=store.shards, sizes=[60], retention_ms=RETENTION_MS
+    )
+
+
+async def apply_all(store: WindowStore, entries: list[Entry], end: int, partition: int = 0) -> None:
+    for shard in range(store.shards):
+        at = (await store.positions(shard, [partition]))[partition]
+        assert await store.apply(shard, partition, at, reduced(store, shard, entries, at, end)) is None
+
+
+async def test_what_is_applied_can_be_read(store: WindowStore) -> None:
+    await apply_all(store, [entry(0, 1), entry(1, 59.999, "anger", 0.5), entry(2, 60)], end=3)
+
+    windows = await store.read(keyword=KEYWORD)
+
+    assert [(w.start, w.count) for w in windows] == [(from_ms(START + 60_000), 1), (from_ms(START), 2)]
+    first = windows[1]
+    assert {label: (s.count, s.pct, s.avg_score) for label, s in first.labels.items()} == {
+        "anger": (1, 50.0, 0.5),
+        "joy": (1, 50.0, 0.75),
+    }
+    assert (first.first_event, first.last_event) == (from_ms(START + 1_000), from_ms(START + 59_999))
+    assert (first.models, first.sources, first.final, first.late) == ({"1.0.0": 2}, {"test": 2}, False, 0)
+    assert {w.keyword for w in await store.read()} == {"*", KEYWORD}
+
+
+async def test_an_apply_from_another_position_changes_nothing(store: WindowStore) -> None:
+    shard = shard_of(KEYWORD, store.shards)
+    batch = [entry(0, 1), entry(1, 2)]
+    await apply_all(store, batch, end=2)
+    before = await store.read()
+
+    # A zombie applies its batch again; a successor comes from further on; Redis lost the position it expected.
+    for expected in (Position(), Position(1, 0, START), Position(7, 6, START)):
+        again = reduced(store, shard, batch, Position(), 2)
+        assert await store.apply(shard, 0, expected, again) == 2
+
+    assert await store.read() == before
+    assert (await store.positions(shard, [0, 1])) == {0: Position(2, 1, START + 2_000), 1: Position()}
+
+
+async def test_a_lost_position_is_told_apart_from_offset_zero(store: WindowStore) -> None:
+    assert await store.apply(0, 0, Position(0), Reduction(Position(5, 4, START))) == -1
+    assert await store.apply(0, 0, Position(), Reduction(Position(5, 4, START))) is None
+
+
+async def test_revisions_rise_with_every_change_and_survive_a_rollback(settings: Settings, store: WindowStore) -> None:
+    shard = shard_of(KEYWORD, store.shards)
+    client = Redis.from_url(settings.redis_url.get_secret_value())
+    revisions = []
+    for step in range(3):
+        await apply_all(store, [entry(step, step)], end=step + 1)
+        revisions.append((await store.read(keyword=KEYWORD))[0].revision)
+        if step == 0:
+            member = WindowKey(KEYWORD, 60, START).member()
+            snapshot = client.dump(f"{settings.redis_prefix}:{{{shard}}}:w:{member}")
+    assert revisions == sorted(set(revisions))
+
+    # The window goes back to its first state, as after a fail-over to a replica that lagged, and is changed again.
+    client.restore(f"{settings.redis_prefix}:{{{shard}}}:w:{member}", 0, snapshot, replace=True)
+    client.close()
+    await apply_all(store, [entry(3, 3)], end=4)
+    assert (await store.read(keyword=KEYWORD))[0].revision > revisions[-1]
+
+
+async def test_final_windows_and_late_posts(store: WindowStore) -> None:
+    shard = shard_of(KEYWORD, store.shards)
+    await apply_all(store, [entry(0, 1), entry(1, 61)], end=2)
+
+    assert await store.finalize(shard, START + 59_999) == 0, "the watermark is inside the first window"
+    assert await store.finalize(shard, START + 60_000) >= 1
+    assert await store.finalize(shard, START + 60_000) == 0, "once only"
+    newest, oldest = await store.read(keyword=KEYWORD)
+    assert (newest.final, oldest.final) == (False, True)
+
+    await apply_all(store, [entry(2, 30)], end=3)
+    corrected = (await store.read(keyword=KEYWORD))[1]
+    assert (corrected.count, corrected.late, corrected.final) == (2, 1, True)
+    assert corrected.revision > oldest.revision
+    assert (await store.times(shard)).watermark == START + 60_000
+    await store.finalize(shard, START)
+    assert (await store.times(shard)).watermark == START + 60_000, "never backwards"
+
+
+async def test_a_window_changed_since_it_was_published_stays_dirty(store: WindowStore) -> None:
+    shard = shard_of(KEYWORD, store.shards)
+    await apply_all(store, [entry(0, 1), entry(1, 61)], end=2)
+    read = [(key, window) for key, window in await store.dirty(shard, 100) if key.keyword == KEYWORD]
+    assert len(read) == 2
+    await apply_all(store, [entry(2, 2)], end=3)
+
+    await store.published(shard, read)
+
+    left = [key for key, _ in await store.dirty(shard, 100) if key.keyword == KEYWORD]
+    assert left == [WindowKey(KEYWORD, 60, START)]
+
+
+async def test_expired_windows_are_removed_once_published_and_stay_on_the_books(store: WindowStore) -> None:
+    await apply_all(store, [entry(0, 1), entry(1, 2), entry(2, 61)], end=3)
+    for shard in range(store.shards):
+        assert await store.expire(shard, START + 60_000) == 0, "not before it is published"
+        await store.published(shard, await store.dirty(shard, 100))
+        await store.expire(shard, START + 60_000)
+
+    assert {window.start for window in await store.read()} == {from_ms(START + 60_000)}
+    assert await store.uncounted() == ({}, {60: 2})
+
+
+async def test_too_late_posts_are_counted_once(store: WindowStore) -> None:
+    late = entry(1, 0)
+    await apply_all(store, [entry(0, 7_200), late, entry(2, 7_201)], end=3)
+
+    assert await store.uncounted() == ({60: 1}, {})
+    assert sum(window.count for window in await store.read(keyword="*")) == 2
+
+
+async def test_every_window_can_be_published_again(store: WindowStore) -> None:
+    await apply_all(store, [entry(0, 1), entry(1, 61)], end=2)
+    for shard in range(store.shards):
+        await store.published(shard, await store.dirty(shard, 100))
+        assert await store.dirty_count(shard) == 0
+    marked = [await store.mark_all_dirty(shard) for shard in range(store.shards)]
+    assert sum(marked) == 4
+    assert [await store.dirty_count(shard) for shard in range(store.shards)] == marked
+
+
+async def test_tables_of_another_shape_are_refused(settings: Settings, store: WindowStore) -> None:
+    await store.check_topology(settings.partitions)
+    await store.check_topology(settings.partitions)
+    with pytest.raises(TopologyError, match="were built for 4 partitions, the settings say 8"):
+        await store.check_topology(8)
+    other = WindowStore(store._redis, prefix=settings.redis_prefix, shards=16)
+    with pytest.raises(TopologyError, match="EMOSTREAM_SHARDS=4"):
+        await other.check_topology(settings.partitions)
