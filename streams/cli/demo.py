@@ -93,7 +93,8 @@ class Display:
     def update(self, progress: Progress) -> None:
         """Show how far the posts have come."""
         if self._live is not None:
-            self._live.update(Group(_bars(progress), "", windows_table(progress.windows[:SHOWN_WINDOWS])), refresh=True)
+            windows = progress.windows[:SHOWN_WINDOWS]
+            self._live.update(Group(_bars(progress), "", windows_table(windows) if windows else ""), refresh=True)
             return
         counts = progress.counts
         text = (

@@ -25,7 +25,7 @@ from redis.asyncio import Redis
 
 from connectors.redis import redis_errors
 from streams.errors import TopologyError
-from streams.records import ALL_KEYWORDS, EmotionWindow
+from streams.records import ALL_KEYWORDS, EmotionWindow, to_ms
 from streams.windows.codec import to_window
 from streams.windows.deltas import Position, Reduction
 from streams.windows.tumbling import WindowKey, shard_of
@@ -228,7 +228,7 @@ class WindowStore:
         since_ms: int | None = None,
         page: int = 1_000,
     ) -> list[EmotionWindow]:
-        """Windows in the tables, latest end first.
+        """Windows in the tables: latest end first, all posts before single keywords, then by number of posts.
 
         Args:
             keyword: only this keyword's; None for all, `*` among them.
@@ -251,7 +251,7 @@ class WindowStore:
                 for start in range(0, len(wanted), page):
                     rows = await self._read(shard, wanted[start : start + page])
                     found += [window for _, window in rows if window is not None]
-        return sorted(found, key=lambda window: (window.end, window.size, window.keyword), reverse=True)
+        return sorted(found, key=lambda w: (-to_ms(w.end), w.size, w.keyword != ALL_KEYWORDS, -w.count, w.keyword))
 
     async def _read(self, shard: int, members: Sequence[str]) -> list[tuple[WindowKey, EmotionWindow | None]]:
         async with self._redis.pipeline(transaction=False) as pipe:
