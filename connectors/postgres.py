@@ -86,7 +86,9 @@ def postgres_errors(doing: str) -> Iterator[None]:
         raise RejectedError(f"PostgreSQL refused while {doing}: {_first_line(exc)}") from exc
     except psycopg.OperationalError as exc:
         # Refused passwords arrive while connecting, where psycopg knows no SQLSTATE: only the server's text tells.
-        if exc.sqlstate is None and ("authentication failed" in str(exc) or "does not exist" in str(exc)):
+        if exc.sqlstate is None and any(
+            hint in str(exc) for hint in ("authentication failed", "password", "does not exist")
+        ):
             raise RejectedError(f"PostgreSQL refused while {doing}: {_first_line(exc)}") from exc
         raise UnavailableError(f"PostgreSQL did not answer while {doing}: {_first_line(exc)}") from exc
     except _BROKEN as exc:

@@ -46,16 +46,17 @@ class Pipeline:
     readers: list[OffsetReader]
     store: WindowStore
     classify: ClassifyStage
-    sources: list[BatchSource]
+    services: list[BatchSource | Emitter]
 
-    async def stop_sources(self) -> None:
-        """Finish the batches in flight, each within `REVOKE_DEADLINE_S`, and leave the consumer groups."""
-        await asyncio.gather(*(source.stop() for source in self.sources))
+    async def stop_services(self) -> None:
+        """Finish what is in flight, the batches within `KafkaConfig.revoke_deadline_s`, and leave the groups."""
+        await asyncio.gather(*(service.stop() for service in self.services))
 
     async def close(self) -> None:
         """Release what the app does not own."""
         self.classify.close()
-        left = await asyncio.to_thread(self.producer.close)
+        # Whoever waited for a delivery has given up by now.
+        left = await asyncio.to_thread(self.producer.close, 1.0)
         if left:
             logger.warning("%d results were not confirmed; they will be made again from their raw posts", left)
         for reader in self.readers:
@@ -132,10 +133,10 @@ def create_pipeline(
             await _obey(command, store)
 
     _serve_metrics(app, metrics)
-    for service in (emitter, classified_source, raw_source):
+    services: list[BatchSource | Emitter] = [emitter, classified_source, raw_source]
+    for service in services:
         app.service(service)
-    readers = [classify_reader, aggregate_reader]
-    return Pipeline(app, producer, readers, store, classify, [raw_source, classified_source])
+    return Pipeline(app, producer, [classify_reader, aggregate_reader], store, classify, services)
 
 
 async def run_batch(

@@ -97,7 +97,7 @@ async def _run_until_stopped(pipeline: Pipeline) -> None:
         logger.info("worker is stopping")
         starting.cancel()
         stopping.cancel()
-        await pipeline.stop_sources()
+        await pipeline.stop_services()
         _expect_leftovers()
         try:
             async with asyncio.timeout(FAUST_STOP_S):

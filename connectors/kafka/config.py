@@ -31,6 +31,15 @@ class KafkaConfig:
     timeout_s: float = 10.0
     session_timeout_ms: int = 10_000
 
+    @property
+    def revoke_deadline_s(self) -> float:
+        """How long a rebalance or a shutdown may wait for a batch in flight, in seconds.
+
+        Under the session timeout, after which the group goes on without us. What is delivered later than that is
+        recognised by its origin and counted once.
+        """
+        return 0.8 * self.session_timeout_ms / 1_000
+
     def librdkafka(self, **extra: str | int | float | bool) -> dict[str, Any]:
         """The configuration of a confluent-kafka client, with `extra` (dots written as underscores) added."""
         options = {

@@ -34,10 +34,6 @@ from connectors.kafka.consumer import Batch, PositionedConsumer, Positions
 
 logger = logging.getLogger(__name__)
 
-REVOKE_DEADLINE_S = 8.0
-"""How long a rebalance or a shutdown waits for the batch in flight. Under the default session timeout of 10 s, after
-which the group goes on without us; what is then delivered late is recognised by its origin and counted once."""
-
 PAUSE_AFTER_S = 1.0
 """How long a full channel may hold up polling before fetching is paused. Pausing throws away what was fetched ahead, so
 it is not done for the length of a normal batch; not polling stalls rebalances, so it is done well before that hurts."""
@@ -105,6 +101,7 @@ class BatchSource(Service):  # type: ignore[misc]
         self.app = app
         self.topic = topic
         self.channel = BatchChannel(app, maxsize=prefetch)
+        self._revoke_deadline_s = config.revoke_deadline_s
         self._batch_max = batch_max
         self._batch_wait_s = batch_wait_s
         self._make_consumer: Callable[[], PositionedConsumer] = lambda: PositionedConsumer(
@@ -149,8 +146,8 @@ class BatchSource(Service):  # type: ignore[misc]
     def _await_idle(self) -> None:
         with self._begin_lock:
             pass  # an agent that was about to begin has either begun, or will see the new epoch
-        if not self._idle.wait(REVOKE_DEADLINE_S):
-            logger.warning("%s: the batch in flight did not finish in %.0f s", self.topic, REVOKE_DEADLINE_S)
+        if not self._idle.wait(self._revoke_deadline_s):
+            logger.warning("%s: the batch in flight did not finish in %.1f s", self.topic, self._revoke_deadline_s)
 
     async def on_start(self) -> None:
         """Start polling."""

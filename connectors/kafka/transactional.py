@@ -18,6 +18,10 @@ TRANSACTION_TIMEOUT_MS = 30_000
 """After which the broker aborts an open transaction; a crashed holder blocks readers for this long at most."""
 
 
+COMMIT_TIMEOUT_S = 5.0
+"""For a commit, and for an abort. Longer than the election of a new leader takes; a stop waits for it."""
+
+
 class FencedError(RejectedError):
     """Another producer has taken over the transactional id; this one may not write any more."""
 
@@ -56,15 +60,15 @@ class TransactionalProducer:
 
         Raises:
             FencedError: a newer producer holds the id; drop this one.
-            UnavailableError: nothing was published. Drop this producer: after a record that failed, the client may
-                refuse the next transaction too. A new one may succeed.
+            UnavailableError: it is not known that they were published. Drop this producer: after a record that failed,
+                the client may refuse the next transaction too. A new one may succeed.
             RejectedError: Kafka refused for good.
         """
         try:
             self._producer.begin_transaction()
             for record in records:
                 self._produce(record)
-            self._producer.commit_transaction()
+            self._producer.commit_transaction(COMMIT_TIMEOUT_S)
         except KafkaException as exc:
             self._abort_after(exc)
 
@@ -83,9 +87,13 @@ class TransactionalProducer:
         if error.fatal():
             raise self._translate(exc, "publishing") from exc
         try:
-            self._producer.abort_transaction(self._timeout_s)
+            self._producer.abort_transaction(COMMIT_TIMEOUT_S)
         except KafkaException as abort_exc:
-            raise self._translate(abort_exc, "aborting") from exc
+            translated = self._translate(abort_exc, "aborting")
+            if isinstance(translated, FencedError):
+                raise translated from exc
+            # Also where the commit went through and only its answer was lost. The next holder of the id settles it.
+            raise UnavailableError(f"a transaction of {self.transactional_id} was left open: {translated}") from exc
         raise UnavailableError(f"a transaction of {self.transactional_id} was aborted: {error.str()}") from exc
 
     def _translate(self, exc: KafkaException, doing: str) -> Exception:

@@ -94,7 +94,8 @@ class AggregateStage:
             )
             known = self._positions[partition] = [shard[partition] for shard in shards]
             lowest = min(position.offset for position in known)
-            if 0 <= lowest < start and self._gaps.get(partition) != start:
+            # Also where there is no position any more: the tables were emptied after the start was looked up.
+            if max(lowest, 0) < start and self._gaps.get(partition) != start:
                 raise PositionMismatch(f"partition {partition} is read from {start}, a shard stands at {lowest}")
         return known
 

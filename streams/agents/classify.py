@@ -14,9 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-import numpy as np
 from confluent_kafka import Message
-from numpy.typing import NDArray
 
 from connectors.kafka.consumer import Batch, offset_of, partition_of
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
@@ -25,7 +23,7 @@ from streams.decode import decode_post
 from streams.metrics import Metrics
 from streams.records import ClassifiedPost, DeadPost, DeadReason, ModelRef, Origin, Post
 from streams.settings import Settings
-from streams.verdict import verdicts
+from streams.verdict import Verdict, verdicts
 
 logger = logging.getLogger(__name__)
 
@@ -96,16 +94,15 @@ class ClassifyStage:
                 posts.append(decoded)
                 origins.append(origin)
                 raw.append(message)
-        probabilities, failed = self._probabilities([post.text for post in posts])
-        answers = verdicts(probabilities, self._labels)
+        answers, failed = self._verdicts([post.text for post in posts])
         classified = []
         classified_at = datetime.now(UTC)
         for i, (post, origin) in enumerate(zip(posts, origins, strict=True)):
-            if i in failed:
+            answer = answers[i]
+            if answer is None:
                 letter = DeadPost.of(raw[i].value(), raw[i].key(), origin, DeadReason.CLASSIFICATION_FAILED, failed[i])
                 dead.append(letter)
                 continue
-            answer = answers[i]
             classified.append(
                 ClassifiedPost(
                     id=post.id,
@@ -126,25 +123,32 @@ class ClassifyStage:
             )
         return dead, classified
 
-    def _probabilities(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], dict[int, str]]:
-        """Probabilities float32[n, labels], and the texts that the model cannot take, by index.
+    def _verdicts(self, texts: Sequence[str]) -> tuple[Sequence[Verdict | None], dict[int, str]]:
+        """One verdict per text; None, and by its index the reason, for a text that the model cannot take.
 
         A batch that fails is tried text by text, so that one bad text costs only itself. If the model fails on a
         plain sentence too, it is the model that is broken, and its error is raised.
         """
         try:
-            return self._classifier.classify(texts)[EMOTION_HEAD], {}
+            return self._ask(texts), {}
         except Exception:
             logger.exception("classifying a batch of %d failed; trying its texts one by one", len(texts))
-        self._classifier.classify([_CONTROL_TEXT])
-        probabilities = np.zeros((len(texts), len(self._labels)), dtype=np.float32)
+        self._ask([_CONTROL_TEXT])
+        answers: list[Verdict | None] = []
         failed: dict[int, str] = {}
         for i, text in enumerate(texts):
             try:
-                probabilities[i] = self._classifier.classify([text])[EMOTION_HEAD][0]
+                answers += self._ask([text])
             except Exception as exc:  # noqa: BLE001 - dead-lettered with its reason
+                answers.append(None)
                 failed[i] = f"{type(exc).__name__}: {exc}"[:1_000]
-        return probabilities, failed
+        return answers, failed
+
+    def _ask(self, texts: Sequence[str]) -> list[Verdict]:
+        answers = verdicts(self._classifier.classify(texts)[EMOTION_HEAD], self._labels)
+        if len(answers) != len(texts):
+            raise ValueError(f"the model gave {len(answers)} answers to {len(texts)} texts")
+        return answers
 
     def _dead_letter(self, letter: DeadPost) -> Outgoing:
         key = letter.key.encode() if letter.key is not None else None

@@ -7,17 +7,30 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 
+from connectors.errors import UnavailableError
+from connectors.kafka.scan import TopicScan
 from streams.audit import Check, audit
 from streams.demo.processes import Role
 from streams.records import rfc3339
 from streams.settings import Settings
 from streams.windows.store import WindowStore
+from streams.wiring import kafka_config
+
+KEYWORDS = ("coffee", "rain", "train", "exam")
+TEXTS = (
+    "i feel so happy and thankful today",
+    "i am so sad and lonely tonight",
+    "i am furious about this awful service",
+    "i feel scared and anxious about tomorrow",
+    "i love you all so much my dear friends",
+    "wow i am amazed and surprised by this",
+)
 
 
 def produce(settings: Settings, values: Sequence[bytes | None], *, partition: int = -1) -> None:
@@ -62,9 +75,14 @@ async def balanced(settings: Settings, store: WindowStore, roles: Sequence[Role]
     while True:
         for role in roles:
             role.check()
-        checks = await audit(settings, store, lambda *_: None)
-        if all(check.ok for check in checks) or time.monotonic() > deadline:
-            return checks
+        try:
+            checks = await audit(settings, store, lambda *_: None)
+        except UnavailableError:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            if all(check.ok for check in checks) or time.monotonic() > deadline:
+                return checks
         await asyncio.sleep(0.5)
 
 
@@ -72,4 +90,35 @@ def failures(checks: Sequence[Check]) -> list[str]:
     """The lines that do not balance, readably."""
     return [
         f"{check.name}: expected {check.expected}, found {check.found} {check.note}" for check in checks if not check.ok
+    ]
+
+
+def records(settings: Settings, topic: str) -> list[tuple[int, bytes | None, bytes]]:
+    """Partition, key and value of every record of a topic."""
+    scan = TopicScan(kafka_config(settings), topic)
+    try:
+        return [(m.partition() or 0, m.key(), m.value() or b"") for m in scan.messages()]
+    finally:
+        scan.close()
+
+
+def offsets(settings: Settings, topic: str) -> int:
+    scan = TopicScan(kafka_config(settings), topic)
+    try:
+        return scan.total()
+    finally:
+        scan.close()
+
+
+def good_posts(count: int, **fields: object) -> list[bytes]:
+    """Posts spread over keywords, and over the last five minutes."""
+    now = datetime.now(UTC)
+    return [
+        post(
+            TEXTS[i % len(TEXTS)],
+            keywords=[KEYWORDS[i % len(KEYWORDS)]],
+            created_at=rfc3339(now - timedelta(seconds=300 * (1 - i / count))),
+            **fields,
+        )
+        for i in range(count)
     ]

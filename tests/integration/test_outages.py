@@ -1,4 +1,4 @@
-"""A server goes away while a worker runs: nothing is lost, memory holds, and each failure has its counter."""
+"""Redis goes away while a worker runs; the windows are asked for again."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
-import pytest
 from redis import Redis
 
-from connectors.local import Endpoints, LocalStack
 from streams.demo.processes import Role, clean_environment
 from streams.settings import Settings
 from streams.windows.store import WindowStore
-from tests.integration.support import balanced, failures, wait_for
-from tests.integration.test_pipeline import good_posts, offsets, produce
+from tests.integration.support import balanced, failures, good_posts, offsets, produce, wait_for
 
 Start = Callable[..., Role]
 
@@ -77,56 +73,3 @@ async def test_windows_are_published_again_on_request(
     wait_for(
         lambda: offsets(settings, settings.topic_windows) >= before + windows, seconds=20, what="nobody republishes"
     )
-
-
-@pytest.fixture
-def own_stack(tmp_path: Path) -> Iterator[LocalStack]:
-    """Servers of the test's own, to be stopped under its processes."""
-    stack = LocalStack(tmp_path / "stack")
-    stack.up()
-    yield stack
-    stack.down()
-
-
-@pytest.fixture
-def endpoints(own_stack: LocalStack) -> Endpoints:
-    found = own_stack.endpoints()
-    assert found is not None
-    return found
-
-
-async def test_kafka_and_postgres_restart(
-    own_stack: LocalStack, settings: Settings, store: WindowStore, start: Start
-) -> None:
-    worker, sink = start("worker"), start("sink")
-    produce(settings, good_posts(200))
-    assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
-
-    produce(settings, good_posts(1_500))
-    await asyncio.to_thread(own_stack.stop, "postgres")
-    await asyncio.to_thread(own_stack.stop, "kafka")
-    await asyncio.sleep(3)
-    worker.check()
-    sink.check()
-    await asyncio.to_thread(own_stack.start, "kafka")
-    await asyncio.to_thread(own_stack.start, "postgres")
-
-    assert failures(await balanced(settings, store, [worker, sink], seconds=90)) == []
-
-
-async def test_stopping_while_kafka_is_away_is_clean(
-    own_stack: LocalStack, settings: Settings, store: WindowStore, start: Start
-) -> None:
-    worker, sink = start("worker"), start("sink")
-    produce(settings, good_posts(3_000))
-    wait_for(lambda: offsets(settings, settings.topic_classified) > 500, seconds=60, what="the worker is idle")
-    await asyncio.to_thread(own_stack.stop, "kafka")
-
-    codes = await asyncio.gather(asyncio.to_thread(worker.stop), asyncio.to_thread(sink.stop))
-
-    logs = [await asyncio.to_thread(role.log.read_text) for role in (worker, sink)]
-    assert codes == [0, 0], logs
-    assert "Traceback" not in "".join(logs)
-    await asyncio.to_thread(own_stack.start, "kafka")
-    again = [start("worker"), start("sink")]
-    assert failures(await balanced(settings, store, again, seconds=90)) == []

@@ -12,56 +12,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from redis import Redis
 
-from connectors.kafka.scan import TopicScan
 from streams.demo.processes import Role
 from streams.records import ClassifiedPost, DeadPost, EmotionWindow, rfc3339
 from streams.settings import Settings
 from streams.windows.store import WindowStore
-from streams.wiring import kafka_config
-from tests.integration.support import balanced, failures, post, produce, wait_for
+from tests.integration.support import TEXTS, balanced, failures, good_posts, offsets, post, produce, records, wait_for
 
 Start = Callable[..., Role]
-
-KEYWORDS = ("coffee", "rain", "train", "exam")
-TEXTS = (
-    "i feel so happy and thankful today",
-    "i am so sad and lonely tonight",
-    "i am furious about this awful service",
-    "i feel scared and anxious about tomorrow",
-    "i love you all so much my dear friends",
-    "wow i am amazed and surprised by this",
-)
-
-
-def records(settings: Settings, topic: str) -> list[tuple[int, bytes | None, bytes]]:
-    """Partition, key and value of every record of a topic."""
-    scan = TopicScan(kafka_config(settings), topic)
-    try:
-        return [(m.partition() or 0, m.key(), m.value() or b"") for m in scan.messages()]
-    finally:
-        scan.close()
-
-
-def offsets(settings: Settings, topic: str) -> int:
-    scan = TopicScan(kafka_config(settings), topic)
-    try:
-        return scan.total()
-    finally:
-        scan.close()
-
-
-def good_posts(count: int, **fields: object) -> list[bytes]:
-    """Posts spread over keywords, and over the last five minutes."""
-    now = datetime.now(UTC)
-    return [
-        post(
-            TEXTS[i % len(TEXTS)],
-            keywords=[KEYWORDS[i % len(KEYWORDS)]],
-            created_at=rfc3339(now - timedelta(seconds=300 * (1 - i / count))),
-            **fields,
-        )
-        for i in range(count)
-    ]
 
 
 async def test_bad_input_becomes_dead_letters_and_the_rest_goes_on(

@@ -1,0 +1,133 @@
+# emostream: `make` lists the targets. Everything runs out of .venv, which `make setup` makes from the lock file.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PY := .venv/bin/python
+STAMP := .venv/.installed
+TRAIN_STAMP := .venv-train/.installed
+LOCK := requirements/runtime.txt requirements/build.txt requirements/dev.txt requirements/train.txt
+
+# The command line and the environment may hold any characters: recipes read these as shell variables.
+export POSTS PYTEST_ARGS DEMO_ARGS PYTHON CURDIR
+
+# A checkout that was moved, or an interpreter that was removed, needs a new environment.
+ifneq ($(shell $(PY) -c 'print(open("$(STAMP)").read().strip())' 2>/dev/null),$(CURDIR))
+.PHONY: $(STAMP)
+endif
+
+.PHONY: help
+help: ## Show this list
+	@echo "emostream: live emotion statistics from a Kafka stream of social posts"
+	@echo
+	@echo "Start here:   make demo            everything on this machine, in about a minute; no Docker"
+	@echo "              make test            all tests, against real servers"
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r target text; do \
+		printf '  make %-14s %s\n' "$$target" "$$text"; done
+	@echo
+	@echo "Options:      make demo POSTS=my_posts.csv         your own posts: .jsonl, .csv, .tsv or .txt"
+	@echo "              make demo DEMO_ARGS=--keep           leave the servers running"
+	@echo "              make test PYTEST_ARGS='-k windows'   some of the tests"
+	@echo "              make setup PYTHON=python3.12         with this Python (3.11, 3.12 or 3.13)"
+
+.PHONY: setup
+setup: $(STAMP) ## Make .venv from the lock file; does nothing when it is up to date
+
+.PHONY: demo
+demo: $(STAMP) ## Run the whole application on a few hundred posts, audit it, draw a chart
+	@.venv/bin/emostream demo $${POSTS:+--posts "$$POSTS"} $$DEMO_ARGS
+
+.PHONY: test
+test: $(STAMP) ## Run all tests, the integration tests against real servers included
+	@eval "set -- $$PYTEST_ARGS"; $(PY) -m pytest "$$@"
+
+.PHONY: lint
+lint: $(STAMP) ## Check style, formatting and types: ruff, mypy --strict
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+.PHONY: format
+format: $(STAMP) ## Format the code, and fix what ruff can fix
+	@.venv/bin/ruff check --fix-only .
+	@.venv/bin/ruff format .
+
+.PHONY: bench
+bench: $(STAMP) ## Run the benchmarks in benchmarks/
+	@shopt -s nullglob; set -- benchmarks/bench_*.py; \
+	if [ $$# -eq 0 ]; then echo "there are no benchmarks yet: benchmarks/ holds no bench_*.py"; fi; \
+	for file; do echo "$$file"; $(PY) "$$file" || exit 1; done
+
+.PHONY: schemas
+schemas: $(STAMP) ## Write what is generated from the code: docs/schemas/, docs/settings.md, .env.example
+	@$(PY) -m streams.schemas
+
+.PHONY: setup-train
+setup-train: $(TRAIN_STAMP) ## Make .venv-train with PyTorch, for models/training (5 GB)
+
+# UPGRADE=1 moves every package to its newest version; without it only what pyproject.toml asks for changes.
+# The files name no index: whoever installs decides where from, and the hashes decide what.
+UV = env -u PIP_FIND_LINKS -u UV_FIND_LINKS .venv/bin/uv pip compile --no-config --quiet --universal \
+	--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+.PHONY: lock
+lock: | .venv/bin/uv ## Write requirements/*.txt anew from pyproject.toml; UPGRADE=1 for the newest versions
+	@$(UV) pyproject.toml requirements/build.in --extra dev --extra bench -o requirements/dev.txt
+	@$(UV) pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
+	@$(UV) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
+	@$(UV) pyproject.toml requirements/build.in --extra train -c requirements/dev.txt -o requirements/train.txt
+	@for file in $(LOCK); do echo "$$file: $$(grep -c '==' "$$file") packages"; done
+
+.venv/bin/uv:
+	@$(MAKE) --no-print-directory setup
+
+.PHONY: clean
+clean: ## Remove .venv, caches and build outputs; data in .emostream/ stays
+	@rm -rf .venv .venv-train .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# find_python: sets $python to the first interpreter that will do, or fails with one line.
+define find_python
+for python in $${PYTHON:-python3.13 python3.12 python3.11 python3}; do \
+	if "$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+		>/dev/null 2>&1; then break; fi; \
+	python=; \
+done; \
+if [ -z "$$python" ]; then \
+	echo "error: no Python 3.11, 3.12 or 3.13 with its venv module was found" \
+		"(looked for: $${PYTHON:-python3.13 python3.12 python3.11 python3}); install one, or name it:" \
+		"make setup PYTHON=/path/to/python3" >&2; exit 1; \
+fi
+endef
+
+# $(call install,VENV,LOCK FILE): a new environment with what the lock file holds, and the project itself. pip's own
+# output goes to VENV/pip.log; every 25th package is told.
+define install
+@$(find_python); \
+rm -rf $(1); \
+total=$$(grep -c '==' $(2)); \
+echo "installing $$total packages of $(2) into $(1) with $$("$$python" --version) ..."; \
+"$$python" -m venv $(1) || exit 1; \
+$(1)/bin/python -u -m pip install --disable-pip-version-check --no-input --progress-bar off --no-deps \
+	--require-hashes -r $(2) 2>&1 | { n=0; while IFS= read -r line; do \
+		echo "$$line" >> $(1)/pip.log; \
+		case "$$line" in \
+			Collecting*) n=$$((n + 1)); if [ $$((n % 25)) = 0 ]; then echo "  $$n of $$total fetched"; fi;; \
+			Installing\ collected*) echo "  unpacking";; \
+		esac; done; }; \
+if [ "$${PIPESTATUS[0]}" != 0 ]; then \
+	tail -n 15 $(1)/pip.log >&2; echo "error: pip failed; all of its output is in $(1)/pip.log" >&2; exit 1; \
+fi; \
+$(1)/bin/python -m pip install --disable-pip-version-check --no-input --quiet --no-deps \
+	--no-build-isolation -e . || exit 1; \
+printf '%s\n' "$$CURDIR" > $(1)/.installed; \
+echo "ready"
+endef
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	$(call install,.venv,requirements/dev.txt)
+
+$(TRAIN_STAMP): requirements/train.txt pyproject.toml
+	$(call install,.venv-train,requirements/train.txt)

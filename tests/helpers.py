@@ -1,0 +1,106 @@
+"""What several unit and property tests share: settings, records and messages, made with no server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from confluent_kafka import KafkaError, Message
+
+from connectors.errors import ConnectorError
+from connectors.kafka.producer import Outgoing
+from streams.records import ClassifiedPost, ModelRef, Origin, Sentiment, from_ms
+from streams.settings import Settings, load_settings
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+NOON_MS = 1_772_366_400_000
+
+
+def make_settings(**overrides: Any) -> Settings:
+    """Settings that depend on nothing outside the test."""
+    return load_settings(env_file=None, environ={}, **overrides)
+
+
+class FakeMessage:
+    """A consumed message, as far as the application looks at one."""
+
+    def __init__(
+        self,
+        value: bytes | None,
+        *,
+        offset: int = 0,
+        partition: int = 0,
+        topic: str = "posts.raw",
+        key: bytes | None = None,
+        error: KafkaError | None = None,
+    ) -> None:
+        self._fields = (topic, partition, offset, key, value, error)
+
+    def topic(self) -> str:
+        return self._fields[0]
+
+    def partition(self) -> int:
+        return self._fields[1]
+
+    def offset(self) -> int:
+        return self._fields[2]
+
+    def key(self) -> bytes | None:
+        return self._fields[3]
+
+    def value(self) -> bytes | None:
+        return self._fields[4]
+
+    def error(self) -> KafkaError | None:
+        return self._fields[5]
+
+
+def message(value: bytes | None, **fields: Any) -> Message:
+    return cast(Message, FakeMessage(value, **fields))
+
+
+def classified(
+    origin: int,
+    *,
+    at: int = NOON_MS,
+    partition: int = 0,
+    keywords: Iterable[str] = (),
+    label: str = "joy",
+    confidence: float = 0.5,
+    sentiment: Sentiment | None = None,
+    source: str = "test",
+    version: str = "1.0.0",
+) -> ClassifiedPost:
+    """A classified post; `origin` is its raw offset, `at` its event time in milliseconds."""
+    return ClassifiedPost(
+        id=f"{partition}-{origin}",
+        source=source,
+        keywords=tuple(keywords),
+        created_at=from_ms(at),
+        label=label,
+        confidence=confidence,
+        scores={label: confidence},
+        sentiment=sentiment,
+        model=ModelRef(name="tiny", version=version),
+        origin=Origin(topic="posts.raw", partition=partition, offset=origin),
+        classified_at=NOON,
+    )
+
+
+class RecordingDeliverer:
+    """Keeps what it is given, call by call; raises instead where it was told to."""
+
+    def __init__(self, fails_on: str | None = None, error: Exception | None = None) -> None:
+        self.calls: list[list[Outgoing]] = []
+        self._fails_on = fails_on
+        self._error = error or ConnectorError("refused")
+
+    async def deliver(self, records: Sequence[Outgoing]) -> None:
+        if self._fails_on is not None and any(record.topic == self._fails_on for record in records):
+            raise self._error
+        self.calls.append(list(records))
+
+    def to(self, topic: str) -> list[Outgoing]:
+        """Everything that was written to a topic, in order."""
+        return [record for call in self.calls for record in call if record.topic == topic]

@@ -1,0 +1,120 @@
+"""Every record reads back from its JSON as it was, and times survive as milliseconds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.records import (
+    EARLIEST,
+    ClassifiedPost,
+    ControlCommand,
+    ControlRecord,
+    DeadPost,
+    DeadReason,
+    EmotionWindow,
+    LabelStats,
+    LatePost,
+    ModelRef,
+    Origin,
+    Post,
+    Record,
+    Sentiment,
+    SentimentStats,
+    from_ms,
+    rfc3339,
+    to_ms,
+)
+
+YEAR_9999_MS = 253_402_300_799_999
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+NAME = TEXT.filter(bool)
+MOMENT = st.integers(0, YEAR_9999_MS).map(from_ms)
+COUNT = st.integers(0, 2**53)
+SHARE = st.floats(0, 1)
+ORIGIN = st.builds(Origin, topic=TEXT, partition=COUNT, offset=COUNT)
+KEYWORD = NAME.map(str.strip).filter(lambda word: word not in {"", "*"})
+
+RECORDS: st.SearchStrategy[Record] = st.one_of(
+    st.builds(
+        Post,
+        id=NAME,
+        text=TEXT,
+        created_at=MOMENT,
+        source=NAME,
+        keywords=st.lists(KEYWORD, unique=True, max_size=4).map(tuple),
+        lang=st.none() | TEXT,
+        author=st.none() | TEXT,
+        url=st.none() | TEXT,
+    ),
+    st.builds(
+        ClassifiedPost,
+        id=NAME,
+        source=NAME,
+        keywords=st.lists(KEYWORD, max_size=4).map(tuple),
+        created_at=MOMENT,
+        text=st.none() | TEXT,
+        label=TEXT,
+        confidence=SHARE,
+        scores=st.dictionaries(TEXT, SHARE, max_size=4),
+        sentiment=st.none() | st.builds(Sentiment, label=TEXT, score=st.floats(-1, 1)),
+        model=st.builds(ModelRef, name=TEXT, version=TEXT, tier=TEXT),
+        origin=ORIGIN,
+        classified_at=MOMENT,
+    ),
+    st.builds(
+        EmotionWindow,
+        keyword=TEXT,
+        size=st.integers(1, 2_678_400),
+        start=MOMENT,
+        end=MOMENT,
+        count=COUNT,
+        labels=st.dictionaries(TEXT, st.builds(LabelStats, count=COUNT, pct=st.floats(0, 100), avg_score=SHARE)),
+        sentiment=st.none() | st.builds(SentimentStats, labels=st.dictionaries(TEXT, COUNT), avg_score=SHARE),
+        models=st.dictionaries(TEXT, COUNT),
+        sources=st.dictionaries(TEXT, COUNT),
+        first_event=MOMENT,
+        last_event=MOMENT,
+        revision=COUNT,
+        final=st.booleans(),
+        late=COUNT,
+    ),
+    st.builds(
+        DeadPost,
+        reason=st.sampled_from(DeadReason),
+        error=TEXT,
+        raw=TEXT,
+        key=st.none() | TEXT,
+        origin=ORIGIN,
+        failed_at=MOMENT,
+    ),
+    st.builds(LatePost, id=NAME, created_at=MOMENT, size=COUNT, start=MOMENT, watermark=MOMENT, origin=ORIGIN),
+    st.builds(ControlRecord, command=st.sampled_from(ControlCommand)),
+)
+
+
+@given(RECORDS)
+def test_a_record_reads_back_as_it_was(record: Record) -> None:
+    assert type(record).model_validate_json(record.model_dump_json()) == record
+
+
+@given(st.integers(-62_135_596_800_000, YEAR_9999_MS))
+def test_milliseconds_are_the_inverse_of_moments(milliseconds: int) -> None:
+    assert to_ms(from_ms(milliseconds)) == milliseconds
+
+
+@given(
+    st.integers(2 * 86_400_000_000, YEAR_9999_MS * 1_000 - 2 * 86_400_000_000),
+    st.integers(-1_439, 1_439).map(lambda minutes: timezone(timedelta(minutes=minutes))),
+)
+def test_a_moment_is_written_in_utc_to_the_millisecond(microseconds: int, zone: timezone) -> None:
+    moment = (EARLIEST + timedelta(microseconds=microseconds)).astimezone(zone)
+    text = rfc3339(moment)
+    assert text.endswith("Z")
+    assert len(text) == len("2026-03-01T12:00:00.000Z")
+    read = datetime.fromisoformat(text)
+    assert read.tzinfo == UTC
+    assert timedelta(0) <= moment - read < timedelta(milliseconds=1)
+    assert to_ms(read) == to_ms(moment)

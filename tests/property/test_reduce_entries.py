@@ -1,0 +1,211 @@
+"""The reduction against a plain count of distinct posts, whatever was delivered twice and however it is cut."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.records import ClassifiedPost, Sentiment, to_ms
+from streams.windows.deltas import Entry, Position, Reduction, reduce_entries
+from streams.windows.tumbling import WindowKey
+from tests.helpers import NOON_MS, classified
+
+SIZES = (60, 300)
+RETENTION_MS = 400_000
+Tables = dict[WindowKey, tuple[Counter[str], int, int]]
+
+
+@dataclass
+class Log:
+    """One partition of the classified topic: offsets with holes, posts with repetitions."""
+
+    entries: list[Entry]
+    end: int
+
+
+@st.composite
+def logs(draw: st.DrawFn, max_posts: int = 25) -> Log:
+    """Origins that first appear in rising order (some went to the dead letters), and old ones again at any point.
+
+    A repetition of an old one may differ: a newer model may have classified it.
+    """
+    times = draw(st.lists(st.integers(0, 1_200_000), max_size=max_posts))
+    words = st.lists(st.sampled_from(["coffee", "tea", "a|b", "{0}"]), unique=True, max_size=3)
+    fresh, origin = [], 0
+    for time in times:
+        origin += draw(st.integers(1, 3))
+        fresh.append(
+            classified(
+                origin,
+                at=NOON_MS + time,
+                keywords=draw(words),
+                label=draw(st.sampled_from(["joy", "anger"])),
+                confidence=draw(st.floats(0, 1)),
+                sentiment=draw(st.none() | st.builds(Sentiment, label=st.just("positive"), score=st.floats(-1, 1))),
+            )
+        )
+    posts: list[ClassifiedPost] = []
+    for number, post in enumerate(fresh):
+        posts.append(post)
+        # A zombie, or a stage that began again: a run of what has been delivered before.
+        if draw(st.integers(0, 3)) == 0:
+            start = draw(st.integers(0, number))
+            again = fresh[start : draw(st.integers(start, number)) + 1]
+            posts += [old.model_copy(update={"label": "fear"}) for old in again]
+    offset, entries = draw(st.integers(0, 5)), []
+    for post in posts:
+        entries.append(Entry(offset, post))
+        offset += draw(st.sampled_from([1, 1, 1, 2, 5]))
+    return Log(entries, offset)
+
+
+def count_distinct(log: Log) -> tuple[Tables, Counter[int]]:
+    """The oracle: every distinct origin once, in each of its windows that the partition has not left behind."""
+    seen: set[int] = set()
+    tables: Tables = {}
+    late: Counter[int] = Counter()
+    time = -1
+    for _, post in log.entries:
+        if post.origin.offset in seen:
+            continue
+        seen.add(post.origin.offset)
+        at = to_ms(post.created_at)
+        for size in SIZES:
+            start = at // (size * 1_000) * size * 1_000
+            if time - (start + size * 1_000) >= RETENTION_MS:
+                late[size] += 1
+                continue
+            for word in {"*", *post.keywords}:
+                fields, first, last = tables.get(WindowKey(word, size, start), (Counter(), at, at))
+                fields.update({"n": 1, f"l:{post.label}": 1, f"s:{post.source}": 1, f"m:{post.model.version}": 1})
+                fields[f"c:{post.label}"] += round(post.confidence * 1e6)
+                if post.sentiment is not None:
+                    fields["t:positive"] += 1
+                    fields["ts"] += round(post.sentiment.score * 1e6)
+                tables[WindowKey(word, size, start)] = fields, min(first, at), max(last, at)
+        time = max(time, at)
+    return tables, late
+
+
+def reduce_one(log: Log, position: Position, end: int, shard: int, shards: int, *, start: int = 0) -> Reduction:
+    entries = [entry for entry in log.entries if start <= entry.offset < end]
+    return reduce_entries(
+        entries, position=position, end=end, shard=shard, shards=shards, sizes=SIZES, retention_ms=RETENTION_MS
+    )
+
+
+def add(tables: Tables, reduction: Reduction) -> None:
+    """Adds up as `apply.lua` does."""
+    for key, delta in reduction.windows.items():
+        fields, first, last = tables.get(key, (Counter(), delta.first, delta.last))
+        fields.update(delta.fields)
+        tables[key] = fields, min(first, delta.first), max(last, delta.last)
+
+
+def plain(tables: Tables) -> dict[WindowKey, tuple[dict[str, int], int, int]]:
+    # A Counter takes an absent field for 0; Redis does not.
+    return {key: (dict(fields), first, last) for key, (fields, first, last) in tables.items()}
+
+
+@given(logs(), st.integers(1, 5))
+def test_the_shards_together_count_every_distinct_post_once(log: Log, shards: int) -> None:
+    expected, late = count_distinct(log)
+    reductions = [reduce_one(log, Position(), log.end, shard, shards) for shard in range(shards)]
+    names = [key for reduction in reductions for key in reduction.windows]
+    assert len(names) == len(set(names)), "two shards hold the same window"
+    found: Tables = {}
+    for reduction in reductions:
+        add(found, reduction)
+    assert plain(found) == plain(expected)
+    assert Counter(note.window.size for reduction in reductions for note in reduction.too_late) == late
+    distinct = {entry.post.origin.offset for entry in log.entries}
+    for reduction in reductions:
+        assert reduction.counted == len(distinct)
+        assert reduction.repeated == len(log.entries) - len(distinct)
+        assert reduction.position.offset == log.end
+        assert reduction.position.fence == max(distinct, default=-1)
+        assert reduction.position.time == max((to_ms(post.created_at) for _, post in log.entries), default=-1)
+
+
+@given(logs(), st.integers(1, 3), st.data())
+def test_batches_of_any_size_add_up_to_one(log: Log, shards: int, data: st.DataObject) -> None:
+    bounds = sorted({0, log.end, *data.draw(st.lists(st.integers(0, log.end), max_size=6))})
+    found: Tables = {}
+    late: Counter[int] = Counter()
+    positions = [Position()] * shards
+    counted = repeated = 0
+    for start, end in pairwise(bounds):
+        # A batch may begin below a shard's position: what is in already is passed over.
+        overlap = data.draw(st.integers(0, start))
+        for shard in range(shards):
+            reduction = reduce_one(log, positions[shard], end, shard, shards, start=start - overlap)
+            add(found, reduction)
+            late.update(note.window.size for note in reduction.too_late)
+            positions[shard] = reduction.position
+            counted += reduction.counted
+            repeated += reduction.repeated
+    distinct = len({entry.post.origin.offset for entry in log.entries})
+    assert (counted, repeated) == (distinct * shards, (len(log.entries) - distinct) * shards)
+    expected, expected_late = count_distinct(log)
+    assert plain(found) == plain(expected)
+    assert late == expected_late
+
+
+@given(logs(), st.integers(2, 4), st.data())
+def test_shards_that_stand_apart_after_a_crash_come_out_the_same(log: Log, shards: int, data: st.DataObject) -> None:
+    stands = [data.draw(st.integers(0, log.end)) for _ in range(shards)]
+    found: Tables = {}
+    positions = []
+    for shard, stand in enumerate(stands):
+        first = reduce_one(log, Position(), stand, shard, shards)
+        add(found, first)
+        positions.append(first.position)
+    lowest = min(position.offset for position in positions)
+    for shard in range(shards):
+        add(found, reduce_one(log, positions[shard], log.end, shard, shards, start=lowest))
+    assert plain(found) == plain(count_distinct(log)[0])
+
+
+@given(st.lists(logs(max_posts=8), min_size=2, max_size=4), st.randoms(use_true_random=False))
+@settings(max_examples=60)
+def test_partitions_may_contribute_in_any_order(parts: list[Log], random: object) -> None:
+    reductions = [reduce_one(log, Position(), log.end, 0, 1) for log in parts]
+    forwards: Tables = {}
+    for reduction in reductions:
+        add(forwards, reduction)
+    random.shuffle(reductions)  # type: ignore[attr-defined]
+    shuffled: Tables = {}
+    for reduction in reductions:
+        add(shuffled, reduction)
+    assert plain(forwards) == plain(shuffled)
+    assert all(isinstance(amount, int) for fields, _, _ in forwards.values() for amount in fields.values())
+
+
+def test_a_post_too_late_for_one_size_still_counts_in_the_other() -> None:
+    # retention 400 s
+    # size 60     [0, 60) ends 400 s before the latest event: gone
+    # size 300    [0, 300) is still there
+    log = Log([Entry(0, classified(0, at=460_000)), Entry(1, classified(1, at=59_999, keywords=["tea"]))], 2)
+    reduction = reduce_one(log, Position(), 2, 0, 1)
+    assert [(note.post.origin.offset, note.window, note.partition_time) for note in reduction.too_late] == [
+        (1, WindowKey("*", 60, 0), 460_000)
+    ]
+    assert WindowKey("tea", 60, 0) not in reduction.windows
+    assert reduction.windows[WindowKey("tea", 300, 0)].fields["n"] == 1
+    assert reduction.counted == 2
+
+
+def test_one_millisecond_less_is_in_time() -> None:
+    log = Log([Entry(0, classified(0, at=459_999)), Entry(1, classified(1, at=59_999))], 2)
+    assert reduce_one(log, Position(), 2, 0, 1).too_late == []
+
+
+def test_a_post_of_several_keywords_is_one_of_all_posts() -> None:
+    log = Log([Entry(0, classified(0, at=0, keywords=["a", "b"]))], 1)
+    reduction = reduce_one(log, Position(), 1, 0, 1)
+    counts = {key.keyword: delta.fields["n"] for key, delta in reduction.windows.items() if key.size == 60}
+    assert counts == {"*": 1, "a": 1, "b": 1}

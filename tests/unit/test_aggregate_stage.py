@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from connectors.errors import ConnectorError
+from connectors.kafka.consumer import Batch
+from streams.agents.aggregate import AggregateStage, PositionMismatch
+from streams.metrics import Metrics
+from streams.records import ClassifiedPost, DeadPost, DeadReason, LatePost, from_ms
+from streams.windows.deltas import Position, Reduction
+from streams.windows.tumbling import WindowKey, shard_of
+from tests.helpers import NOON_MS, RecordingDeliverer, classified, make_settings, message
+
+
+class FakeStore:
+    """Positions, and the compare-and-set over them; keeps every reduction that was applied."""
+
+    def __init__(self, shards: int = 2) -> None:
+        self.shards = shards
+        self.stands: dict[tuple[int, int], Position] = {}
+        self.applied: list[tuple[int, int, Reduction]] = []
+        self.reads = 0
+
+    async def positions(self, shard: int, partitions: Sequence[int]) -> dict[int, Position]:
+        self.reads += 1
+        return {partition: self.stands.get((shard, partition), Position()) for partition in partitions}
+
+    async def apply(self, shard: int, partition: int, expected: Position, reduction: Reduction) -> int | None:
+        await asyncio.sleep(0)
+        stored = self.stands.get((shard, partition), Position())
+        if stored.offset != expected.offset:
+            return stored.offset
+        self.stands[shard, partition] = reduction.position
+        self.applied.append((shard, partition, reduction))
+        return None
+
+
+class Bench:
+    def __init__(self, store: FakeStore | None = None, out: RecordingDeliverer | None = None, **overrides: Any) -> None:
+        self.store = store or FakeStore()
+        self.out = out or RecordingDeliverer()
+        self.metrics = Metrics()
+        self.gaps: dict[int, int] = {}
+        settings = make_settings(shards=self.store.shards, **overrides)
+        self.stage = AggregateStage(settings, self.store, self.out, self.metrics, self.gaps)  # type: ignore[arg-type]
+
+    def counted(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(name, labels) or 0
+
+
+def batch(*posts: ClassifiedPost | bytes, start: int = 0, partition: int = 0, epoch: int = 1) -> Batch:
+    """Posts at consecutive offsets of the classified topic."""
+    values = [post if isinstance(post, bytes) else post.model_dump_json().encode() for post in posts]
+    messages = [
+        message(value, offset=offset, partition=partition, topic="posts.classified", key=b"key")
+        for offset, value in enumerate(values, start)
+    ]
+    return Batch(epoch, messages, {partition: start})
+
+
+async def test_a_batch_reaches_every_shard() -> None:
+    # "tea" and "*" lie in different shards of two.
+    assert (shard_of("tea", 2), shard_of("*", 2)) == (0, 1)
+    bench = Bench()
+    await bench.stage.process(batch(classified(4, keywords=["tea"]), classified(6)))
+    assert bench.store.stands == {(0, 0): Position(2, 6, NOON_MS), (1, 0): Position(2, 6, NOON_MS)}
+    counts = {
+        key.keyword: delta.fields["n"]
+        for _, _, reduction in bench.store.applied
+        for key, delta in reduction.windows.items()
+    }
+    assert counts == {"tea": 1, "*": 2}
+    assert bench.counted("emostream_posts_counted_total") == 2
+
+
+async def test_batches_follow_each_other_without_reading_positions_again() -> None:
+    bench = Bench()
+    await bench.stage.process(batch(classified(0)))
+    await bench.stage.process(batch(classified(1), start=1))
+    assert bench.store.stands[0, 0].offset == 2
+    assert bench.store.reads == 2  # once for each shard
+
+
+async def test_a_new_epoch_reads_the_positions_again() -> None:
+    bench = Bench()
+    await bench.stage.process(batch(classified(0), classified(1)))
+    bench.store.stands = dict.fromkeys(bench.store.stands, Position(1, 0, NOON_MS))
+    await bench.stage.process(batch(classified(1), start=1, epoch=2))
+    assert bench.store.stands[0, 0] == Position(2, 1, NOON_MS)
+
+
+async def test_a_shard_that_is_ahead_is_left_alone() -> None:
+    bench = Bench()
+    bench.store.stands = {(0, 0): Position(2, 1, NOON_MS), (1, 0): Position(1, 0, NOON_MS)}
+    await bench.stage.process(batch(classified(1), start=1))
+    assert [shard for shard, _, _ in bench.store.applied] == [1]
+    assert bench.counted("emostream_posts_counted_total") == 1
+    await bench.stage.process(batch(classified(2), start=2))
+    assert [bench.store.stands[shard, 0].offset for shard in (0, 1)] == [3, 3]
+
+
+async def test_a_shard_that_moved_asks_for_a_rewind_and_keeps_what_it_has() -> None:
+    bench = Bench()
+    await bench.stage.process(batch(classified(0)))
+    bench.store.stands[1, 0] = Position(5, 4, NOON_MS)
+    with pytest.raises(PositionMismatch, match="shard 1 stands at 5 of partition 0, not at 1"):
+        await bench.stage.process(batch(classified(1), start=1))
+    assert bench.store.stands[1, 0].offset == 5
+    assert bench.counted("emostream_posts_counted_total") == 1
+
+
+@pytest.mark.parametrize("stand", [Position(), Position(3, 2, NOON_MS)])
+async def test_tables_that_stand_before_the_start_ask_for_a_rewind(stand: Position) -> None:
+    # They were rolled back, or emptied, after the start was looked up. Counting on would leave a hole.
+    bench = Bench()
+    bench.store.stands = {(shard, 0): stand for shard in range(2) if stand.offset >= 0}
+    with pytest.raises(PositionMismatch, match="is read from 5"):
+        await bench.stage.process(batch(classified(9), start=5))
+    assert bench.store.applied == []
+
+
+@pytest.mark.parametrize("stand", [Position(), Position(3, 2, NOON_MS)])
+async def test_a_gap_that_is_known_is_gone_over(stand: Position) -> None:
+    bench = Bench()
+    bench.store.stands = {(shard, 0): stand for shard in range(2) if stand.offset >= 0}
+    bench.gaps[0] = 5
+    await bench.stage.process(batch(classified(9), start=5))
+    assert bench.store.stands[0, 0] == Position(6, 9, NOON_MS)
+
+
+async def test_partitions_stand_apart() -> None:
+    bench = Bench()
+    first, second = batch(classified(0)), batch(classified(0, partition=1), classified(1, partition=1), partition=1)
+    await bench.stage.process(Batch(1, first.messages + second.messages, {0: 0, 1: 0}))
+    assert {key: position.offset for key, position in bench.store.stands.items()} == {
+        (0, 0): 1,
+        (1, 0): 1,
+        (0, 1): 2,
+        (1, 1): 2,
+    }
+
+
+async def test_what_is_not_a_classified_post_is_dead_lettered_and_passed() -> None:
+    bench = Bench()
+    await bench.stage.process(batch(classified(0), b"{}", classified(1)))
+    (letter,) = [DeadPost.model_validate_json(record.value) for record in bench.out.to("posts.dead")]
+    assert letter.reason is DeadReason.INVALID_RECORD
+    assert (letter.origin.topic, letter.origin.offset, letter.key) == ("posts.classified", 1, "key")
+    assert bench.store.stands[0, 0].offset == 3
+    assert bench.counted("emostream_posts_counted_total") == 2
+
+
+async def test_repeated_posts_are_counted_as_such() -> None:
+    bench = Bench()
+    await bench.stage.process(batch(classified(0), classified(1), classified(0), classified(1), classified(2)))
+    assert bench.counted("emostream_posts_counted_total") == 3
+    assert bench.counted("emostream_posts_repeated_total") == 2
+
+
+async def test_a_post_too_late_is_noted_once_per_size_before_the_tables_move() -> None:
+    bench = Bench(window_sizes="60,300", window_retention_h=0.1)  # 360 s
+    await bench.stage.process(batch(classified(0, at=NOON_MS), classified(1, at=NOON_MS - 700_000, keywords=["tea"])))
+    notes = [LatePost.model_validate_json(record.value) for record in bench.out.to("posts.late")]
+    assert [(note.id, note.size, note.origin.offset) for note in notes] == [("0-1", 60, 1), ("0-1", 300, 1)]
+    assert notes[0].start == from_ms(NOON_MS - 720_000)
+    assert notes[0].watermark == from_ms(NOON_MS)
+    assert [record.key for record in bench.out.to("posts.late")] == [b"0-1"] * 2
+    assert not any(key.keyword == "tea" for _, _, reduction in bench.store.applied for key in reduction.windows)
+    assert bench.counted("emostream_posts_too_late_total", size="60") == 1
+
+
+@pytest.mark.parametrize("topic", ["posts.dead", "posts.late"])
+async def test_the_tables_do_not_move_past_a_note_that_was_not_confirmed(topic: str) -> None:
+    bench = Bench(out=RecordingDeliverer(fails_on=topic), window_retention_h=0.1)
+    with pytest.raises(ConnectorError):
+        await bench.stage.process(batch(classified(0), classified(1, at=NOON_MS - 700_000), b"{}"))
+    assert bench.store.applied == []
+
+
+async def test_windows_of_all_sizes() -> None:
+    bench = Bench(FakeStore(shards=1), window_sizes="60,3600")
+    await bench.stage.process(batch(classified(0, at=NOON_MS + 90_000)))
+    ((_, _, reduction),) = bench.store.applied
+    assert set(reduction.windows) == {WindowKey("*", 60, NOON_MS + 60_000), WindowKey("*", 3_600, NOON_MS)}

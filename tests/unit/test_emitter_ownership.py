@@ -1,0 +1,319 @@
+"""Who publishes which shard, and what happens when publishing fails; the tests with real brokers show the fencing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.errors import RejectedError, UnavailableError
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.producer import Outgoing
+from connectors.kafka.transactional import FencedError
+from streams import emitter as module
+from streams.emitter import Emitter
+from streams.metrics import Metrics
+from streams.records import EmotionWindow
+from streams.windows.codec import to_window
+from streams.windows.store import ShardTimes
+from streams.windows.tumbling import WindowKey
+from tests.helpers import NOON_MS, make_settings
+
+METRICS = Metrics()
+
+
+class FakeApp:
+    def __init__(self) -> None:
+        self.crashes: list[BaseException] = []
+
+    async def crash(self, exc: BaseException) -> None:
+        self.crashes.append(exc)
+
+
+class FakeStore:
+    """Shards with dirty windows. Every call is logged, as `log`; a time may be set per shard."""
+
+    def __init__(self, shards: int, log: list[tuple[Any, ...]]) -> None:
+        self.shards = shards
+        self.log = log
+        self.waiting: dict[int, dict[WindowKey, EmotionWindow | None]] = {shard: {} for shard in range(shards)}
+        self.time = ShardTimes({}, {}, None)
+        self.open = 0
+        self.old = 0
+        self.cleared = asyncio.Event()
+
+    def change(self, shard: int, count: int = 1, *, gone: bool = False) -> None:
+        row = {"n": "1", "first": str(NOON_MS), "last": str(NOON_MS), "rev": "7"}
+        for number in range(count):
+            key = WindowKey(f"word-{number}", 60, NOON_MS)
+            self.waiting[shard][key] = None if gone else to_window(key, row)
+
+    async def times(self, shard: int) -> ShardTimes:
+        return self.time
+
+    async def finalize(self, shard: int, watermark_ms: int) -> int:
+        self.log.append(("finalize", shard, watermark_ms))
+        self.open, done = max(0, self.open - 500), min(500, self.open)
+        return done
+
+    async def expire(self, shard: int, before_ms: int) -> int:
+        self.log.append(("expire", shard, before_ms))
+        self.old, done = max(0, self.old - 500), min(500, self.old)
+        return done
+
+    async def dirty(self, shard: int, limit: int) -> list[tuple[WindowKey, EmotionWindow | None]]:
+        return list(self.waiting[shard].items())[:limit]
+
+    async def published(self, shard: int, windows: Sequence[tuple[WindowKey, EmotionWindow | None]]) -> None:
+        self.log.append(("clear", shard, len(windows)))
+        for key, _ in windows:
+            del self.waiting[shard][key]
+        self.cleared.set()
+
+
+class Bench:
+    """An emitter over fakes. `fails` holds, by transactional id, what the next publications (or take-overs) raise."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, shards: int = 4, partitions: int = 2, **more: Any) -> None:
+        self.log: list[tuple[Any, ...]] = []
+        self.fails: dict[str, list[Exception]] = {}
+        self.fails_to_open: dict[str, list[Exception]] = {}
+        self.while_publishing: Any = None
+        bench = self
+
+        class FakeProducer:
+            def __init__(self, config: KafkaConfig, transactional_id: str) -> None:
+                self.id = transactional_id
+                if bench.fails_to_open.get(self.id):
+                    raise bench.fails_to_open[self.id].pop(0)
+                bench.log.append(("open", self.id))
+
+            def publish(self, records: Sequence[Outgoing]) -> None:
+                if bench.while_publishing is not None:
+                    bench.while_publishing()
+                if bench.fails.get(self.id):
+                    raise bench.fails[self.id].pop(0)
+                bench.log.append(("publish", self.id, len(records)))
+
+            def close(self) -> None:
+                bench.log.append(("close", self.id))
+
+        monkeypatch.setattr(module, "TransactionalProducer", FakeProducer)
+        self.app: Any = FakeApp()
+        self.store: Any = FakeStore(shards, self.log)
+        self.metrics = Metrics()
+        settings = make_settings(shards=shards, partitions=partitions, group_prefix="e", **more)
+        self.emitter = Emitter(self.app, settings, KafkaConfig("127.0.0.1:1"), self.store, self.metrics)
+
+    async def tick(self) -> list[tuple[Any, ...]]:
+        """One round; what it did."""
+        before = len(self.log)
+        await self.emitter._tick()
+        return self.log[before:]
+
+    def failures(self, cause: str) -> float:
+        return self.metrics.registry.get_sample_value("emostream_emit_failures_total", {"cause": cause}) or 0
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return Bench(monkeypatch)
+
+
+@given(st.integers(1, 12), st.integers(1, 40), st.data())
+def test_every_shard_has_exactly_one_owner(partitions: int, shards: int, data: st.DataObject) -> None:
+    settings = make_settings(partitions=partitions, shards=shards)
+    # However the group divides the partitions among up to four workers, some of them idle.
+    holders = [data.draw(st.integers(0, 3)) for _ in range(partitions)]
+    owned: list[int] = []
+    for worker in range(4):
+        emitter = Emitter(
+            FakeApp(),  # type: ignore[arg-type]
+            settings,
+            KafkaConfig("127.0.0.1:1"),
+            FakeStore(shards, []),  # type: ignore[arg-type]
+            METRICS,
+        )
+        emitter.own(frozenset(p for p, holder in enumerate(holders) if holder == worker))
+        owned += emitter._ownership.shards
+    assert sorted(owned) == list(range(shards))
+
+
+async def test_nothing_is_published_without_partitions(bench: Bench) -> None:
+    bench.store.change(0)
+    assert await bench.tick() == []
+
+
+async def test_windows_are_published_under_their_shards_id_then_cleared(bench: Bench) -> None:
+    bench.emitter.own(frozenset({1}))
+    bench.store.change(1, 3)
+    bench.store.change(0)
+    assert await bench.tick() == [
+        ("open", "e-windows-1"),
+        ("publish", "e-windows-1", 3),
+        ("clear", 1, 3),
+        ("open", "e-windows-3"),
+    ]
+    assert bench.store.waiting[1] == {}
+    assert len(bench.store.waiting[0]) == 1
+
+
+async def test_a_producer_is_kept_for_the_next_round(bench: Bench) -> None:
+    bench.emitter.own(frozenset({0}))
+    await bench.tick()
+    bench.store.change(0)
+    assert await bench.tick() == [("publish", "e-windows-0", 1), ("clear", 0, 1)]
+
+
+async def test_windows_that_are_gone_are_cleared_and_not_published(bench: Bench) -> None:
+    bench.emitter.own(frozenset({0}))
+    bench.store.change(0, 2, gone=True)
+    assert await bench.tick() == [("open", "e-windows-0"), ("clear", 0, 2), ("open", "e-windows-2")]
+
+
+async def test_more_than_one_transaction_in_a_round(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PUBLISH_LIMIT", 2)
+    bench.emitter.own(frozenset({0}))
+    bench.store.change(0, 5)
+    published = [entry[2] for entry in await bench.tick() if entry[0] == "publish"]
+    assert published == [2, 2, 1]
+
+
+async def test_a_shard_that_does_not_stop_changing_leaves_room_for_the_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PUBLISH_LIMIT", 1)
+    monkeypatch.setattr(module, "ROUNDS_PER_TICK", 3)
+    bench.emitter.own(frozenset({0}))
+    bench.store.change(0, 10)
+    bench.store.change(2, 1)
+    published = [entry[1] for entry in await bench.tick() if entry[0] == "publish"]
+    assert published == ["e-windows-0"] * 3 + ["e-windows-2"]
+
+
+async def test_marks_stay_until_the_windows_are_published(bench: Bench) -> None:
+    bench.emitter.own(frozenset({0}))
+    bench.store.change(0)
+    bench.fails["e-windows-0"] = [UnavailableError("aborted")]
+    done = await bench.tick()
+    assert ("close", "e-windows-0") in done
+    assert not any(entry[0] in {"publish", "clear"} for entry in done)
+    assert len(bench.store.waiting[0]) == 1
+    assert bench.failures("unavailable") == 1
+    assert await bench.tick() == [("open", "e-windows-0"), ("publish", "e-windows-0", 1), ("clear", 0, 1)]
+
+
+async def test_an_absent_broker_at_the_take_over_is_tried_again(bench: Bench) -> None:
+    bench.emitter.own(frozenset({0}))
+    bench.fails_to_open["e-windows-0"] = [UnavailableError("no broker")]
+    assert await bench.tick() == [("open", "e-windows-2")]
+    assert await bench.tick() == [("open", "e-windows-0")]
+
+
+@pytest.mark.parametrize("when", ["publishing", "opening"])
+async def test_a_fenced_shard_is_left_to_its_owner_until_the_next_assignment(bench: Bench, when: str) -> None:
+    bench.emitter.own(frozenset({0}))
+    bench.store.change(0)
+    (bench.fails if when == "publishing" else bench.fails_to_open)["e-windows-0"] = [FencedError("taken over")]
+    await bench.tick()
+    assert bench.failures("fenced") == 1
+    assert await bench.tick() == []
+    assert len(bench.store.waiting[0]) == 1
+    bench.emitter.own(frozenset({0}))  # the same partitions, assigned anew
+    assert ("publish", "e-windows-0", 1) in await bench.tick()
+    assert bench.app.crashes == []
+
+
+async def test_a_new_assignment_lets_go_of_every_producer_first(bench: Bench) -> None:
+    bench.emitter.own(frozenset({0}))
+    await bench.tick()
+    bench.emitter.own(frozenset({1}))
+    assert await bench.tick() == [
+        ("close", "e-windows-0"),
+        ("close", "e-windows-2"),
+        ("open", "e-windows-1"),
+        ("open", "e-windows-3"),
+    ]
+
+
+async def test_ids_are_not_taken_over_after_the_assignment_has_gone(bench: Bench) -> None:
+    # Shard 0 is being published when the partitions move to another worker. Opening shard 2 now would fence that one,
+    # which has no reason to try again.
+    bench.emitter.own(frozenset({0}))
+    bench.store.change(0)
+    bench.while_publishing = lambda: bench.emitter.own(frozenset())
+    assert ("open", "e-windows-2") not in await bench.tick()
+    assert await bench.tick() == [("close", "e-windows-0")]
+
+
+async def test_a_refusal_for_good_stops_the_worker(bench: Bench) -> None:
+    bench.emitter.own(frozenset({0}))
+    bench.store.change(0)
+    refused = RejectedError("not authorized")
+    bench.fails["e-windows-0"] = [refused]
+    with pytest.raises(RejectedError):
+        await bench.tick()
+    assert bench.app.crashes == [refused]
+    assert bench.failures("refused") == 1
+
+
+async def test_stopping_lets_go_and_leaves_the_marks(bench: Bench) -> None:
+    bench.emitter.own(frozenset({0}))
+    await bench.tick()
+    bench.store.change(0)
+    await bench.emitter.on_stop()
+    assert bench.log[-2:] == [("close", "e-windows-0"), ("close", "e-windows-2")]
+    assert len(bench.store.waiting[0]) == 1
+
+
+async def test_the_loop_runs_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, shards=1, partitions=1, emit_interval_ms=50)
+    bench.emitter.own(frozenset({0}))
+    bench.store.change(0)
+    await bench.emitter.start()
+    async with asyncio.timeout(10):
+        await bench.store.cleared.wait()
+        await bench.emitter.stop()
+    assert bench.log[-1] == ("close", "e-windows-0")
+
+
+# The watermark: lateness 10 s, idle after 30 s, retention 48 h.
+
+RETENTION_MS = 48 * 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("times", "finalized_to", "expired_to"),
+    [
+        (ShardTimes({0: NOON_MS, 1: NOON_MS + 5_000}, {0: 1.0, 1: 29.9}, None), NOON_MS - 10_000, NOON_MS),
+        # Partition 0 is idle: it holds the watermark back no more, but its windows are kept for what it may bring.
+        (ShardTimes({0: NOON_MS, 1: NOON_MS + 5_000}, {0: 30.0, 1: 0.0}, None), NOON_MS - 5_000, NOON_MS),
+        # It comes back: the watermark stays where it was.
+        (ShardTimes({0: NOON_MS, 1: NOON_MS + 5_000}, {0: 0.0, 1: 0.0}, NOON_MS - 5_000), NOON_MS - 5_000, NOON_MS),
+        (ShardTimes({0: NOON_MS, 1: NOON_MS + 5_000}, {0: 99.0, 1: 99.0}, 0), NOON_MS - 5_000, NOON_MS),
+    ],
+)
+async def test_windows_are_finalized_by_the_watermark_and_expired_by_the_slowest(
+    monkeypatch: pytest.MonkeyPatch, times: ShardTimes, finalized_to: int, expired_to: int
+) -> None:
+    bench = Bench(monkeypatch, shards=1, partitions=1)
+    bench.emitter.own(frozenset({0}))
+    bench.store.time = times
+    assert await bench.tick() == [
+        ("open", "e-windows-0"),
+        ("finalize", 0, finalized_to),
+        ("expire", 0, expired_to - RETENTION_MS),
+    ]
+
+
+async def test_all_that_is_due_is_finalized_and_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch, shards=1, partitions=1)
+    bench.emitter.own(frozenset({0}))
+    bench.store.time = ShardTimes({0: NOON_MS}, {0: 0.0}, None)
+    bench.store.open, bench.store.old = 1_200, 501
+    await bench.tick()
+    assert (bench.store.open, bench.store.old) == (0, 0)

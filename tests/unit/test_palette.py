@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import re
+
+from streams.palette import COLOURS, OTHER, colour_of, label_order
+
+
+def test_known_labels_come_first_in_their_order_and_others_by_name() -> None:
+    assert label_order(["zeal", "fear", "awe", "joy", "fear"]) == ["joy", "fear", "awe", "zeal"]
+
+
+def test_a_known_label_has_its_colour_whatever_is_beside_it() -> None:
+    assert colour_of("joy", ["awe", "joy"]) == colour_of("joy", ["joy"]) == COLOURS["joy"]
+
+
+def test_other_labels_differ_until_there_are_no_more_colours() -> None:
+    labels = ["awe", "joy", "zeal", "calm", "pride", "hope"]
+    others = [colour_of(label, labels) for label in labels if label != "joy"]
+    assert others == [*OTHER, OTHER[0]]
+
+
+def test_colours_are_colours_and_differ() -> None:
+    colours = [*COLOURS.values(), *OTHER]
+    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in colours)
+    assert len(set(colours)) == len(colours)

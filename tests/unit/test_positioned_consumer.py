@@ -1,0 +1,334 @@
+"""The life of an assignment, driven through the client's own callbacks; the client is a fake, the group is in the tests
+with real brokers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+
+from connectors.errors import PositionError, RejectedError, UnavailableError
+from connectors.kafka import consumer as module
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.consumer import Batch, PositionedConsumer, offset_of, partition_of
+from tests.helpers import message
+
+
+class FakeClient:
+    """What the consumer uses of confluent-kafka's."""
+
+    def __init__(self, options: dict[str, Any], **_: Any) -> None:
+        self.options = options
+        self.queue: list[Any] = []
+        self.assigned: dict[int, int] = {}
+        self.commits: list[dict[int, int]] = []
+        self.calls: list[str] = []
+        self.commit_error: KafkaException | None = None
+
+    def subscribe(self, topics: list[str], *, on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
+        self.topics, self.on_assign, self.on_revoke, self.on_lost = topics, on_assign, on_revoke, on_lost
+
+    def consume(self, count: int, timeout: float) -> list[Message]:
+        if not self.queue:
+            return []
+        turn = self.queue.pop(0)
+        if isinstance(turn, KafkaException):
+            raise turn
+        if callable(turn):
+            turn()
+            return []
+        return list(turn)
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        self.assigned = {partition.partition: partition.offset for partition in partitions}
+
+    def unassign(self) -> None:
+        self.assigned = {}
+        self.calls.append("unassign")
+
+    def assignment(self) -> list[TopicPartition]:
+        return [TopicPartition("t", partition) for partition in self.assigned]
+
+    def pause(self, partitions: list[TopicPartition]) -> None:
+        self.calls.append("pause")
+
+    def resume(self, partitions: list[TopicPartition]) -> None:
+        self.calls.append("resume")
+
+    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:
+        if self.commit_error is not None:
+            raise self.commit_error
+        self.commits.append({partition.partition: partition.offset for partition in offsets})
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+class Bench:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "Consumer", FakeClient)
+        monkeypatch.setattr(module, "LOOKUP_BACKOFF_S", (0.0,))
+        monkeypatch.setattr(module, "COMMIT_INTERVAL_S", 0.0)
+        self.starts: dict[int, int] = {0: 10, 1: 20}
+        self.lookups: list[list[int]] = []
+        self.fails: list[Exception] = []
+        self.owned: list[set[int]] = []
+        self.revocations = 0
+        self.consumer = PositionedConsumer(
+            KafkaConfig("127.0.0.1:1"),
+            group="g",
+            topic="t",
+            positions=self.positions,
+            on_assign=lambda partitions: self.owned.append(set(partitions)),
+            on_revoke=self.revoked,
+        )
+        self.client: Any = self.consumer._consumer
+
+    def positions(self, partitions: Sequence[int]) -> Mapping[int, int]:
+        self.lookups.append(list(partitions))
+        if self.fails:
+            raise self.fails.pop(0)
+        return {partition: self.starts[partition] for partition in partitions}
+
+    def revoked(self) -> None:
+        self.revocations += 1
+
+    def assign(self, *partitions: int) -> None:
+        self.client.on_assign(self.client, [TopicPartition("t", partition) for partition in partitions])
+
+    def revoke(self) -> None:
+        self.client.on_revoke(self.client, self.client.assignment())
+
+    def poll(self, *offsets: tuple[int, int]) -> Batch | None:
+        """One poll that fetches messages at these (partition, offset)."""
+        return self.poll_messages(*(message(b"x", partition=p, offset=o) for p, o in offsets))
+
+    def poll_messages(self, *messages: Message) -> Batch | None:
+        self.client.queue.append(messages)
+        return self.consumer.poll(100, 0)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return Bench(monkeypatch)
+
+
+def test_nothing_is_committed_or_guessed_by_the_client(bench: Bench) -> None:
+    options = bench.client.options
+    assert options["enable.auto.commit"] is False
+    assert options["auto.offset.reset"] == "error"
+    assert (options["group.id"], bench.client.topics) == ("g", ["t"])
+
+
+def test_an_assignment_begins_where_the_output_says(bench: Bench) -> None:
+    bench.assign(1, 0)
+    assert bench.client.assigned == {0: 10, 1: 20}
+    assert bench.lookups == [[0, 1]]
+    assert bench.owned == [{0, 1}]
+
+
+def test_batches_continue_each_other_over_holes(bench: Bench) -> None:
+    bench.assign(0, 1)
+    first = bench.poll((0, 10), (1, 23), (0, 12))  # transaction markers and compacted records take offsets too
+    second = bench.poll((0, 17), (0, 18))
+    assert first is not None
+    assert second is not None
+    assert (first.starts, first.ends()) == ({0: 10, 1: 20}, {0: 13, 1: 24})
+    assert (second.starts, second.ends()) == ({0: 13}, {0: 19})
+    assert {p: [offset_of(m) for m in ms] for p, ms in first.by_partition().items()} == {0: [10, 12], 1: [23]}
+    assert bench.consumer.is_current(first)
+    assert bench.consumer.is_current(second)
+
+
+def test_an_empty_poll_is_no_batch(bench: Bench) -> None:
+    bench.assign(0)
+    assert bench.poll() is None
+    assert bench.poll((0, 9), (1, 20)) is None  # from before the positioning; of a partition that is not ours
+
+
+def test_a_rewind_makes_what_was_fetched_stale_at_once(bench: Bench) -> None:
+    bench.assign(0)
+    before = bench.poll((0, 10))
+    assert before is not None
+    bench.starts[0] = 5
+    bench.consumer.rewind("test")
+    assert not bench.consumer.is_current(before)
+    after = bench.poll((0, 11), (0, 5))
+    assert bench.client.assigned == {0: 5}
+    assert after is not None
+    assert (after.starts, [offset_of(m) for m in after.messages]) == ({0: 5}, [11])
+
+
+def test_a_rewind_during_a_fetch_makes_its_batch_stale(bench: Bench) -> None:
+    bench.assign(0)
+    fetched = [message(b"x", partition=0, offset=10)]
+    original = bench.client.consume
+    bench.client.consume = lambda *_: (bench.consumer.rewind("from another thread"), fetched)[1]
+    batch = bench.consumer.poll(1, 0)
+    bench.client.consume = original
+    assert batch is not None
+    assert not bench.consumer.is_current(batch)
+    bench.poll()
+    assert len(bench.lookups) == 2
+
+
+def test_a_lookup_that_gets_no_answer_is_tried_again_and_fetches_nothing(bench: Bench) -> None:
+    bench.fails = [UnavailableError("away"), UnavailableError("still away")]
+    bench.assign(0)
+    assert bench.client.assigned == {}
+    assert bench.owned == [{0}]
+    bench.poll()
+    assert bench.client.assigned == {}
+    bench.poll()
+    assert bench.client.assigned == {0: 10}
+    assert len(bench.lookups) == 3
+
+
+def test_waits_between_lookups_grow_and_start_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(module, "LOOKUP_BACKOFF_S", (1.0, 4.0))
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    bench.fails = [UnavailableError("away")] * 4
+    bench.assign(0)
+    for waited, lookups in [(0.9, 1), (0.1, 2), (3.9, 2), (0.1, 3), (3.9, 3), (0.1, 4), (4.0, 5)]:
+        clock[0] += waited
+        bench.poll()
+        assert len(bench.lookups) == lookups
+    assert bench.client.assigned == {0: 10}
+
+
+@pytest.mark.parametrize("moment", ["assign", "rewind"])
+def test_a_contradiction_of_positions_ends_the_polling(bench: Bench, moment: str) -> None:
+    if moment == "rewind":
+        bench.assign(0)
+        bench.consumer.rewind("test")
+    bench.fails = [PositionError("ahead")]
+    if moment == "assign":
+        bench.client.queue.append(lambda: bench.assign(0))
+    with pytest.raises(PositionError):
+        bench.consumer.poll(1, 0)
+
+
+def test_what_fails_in_a_callback_is_raised_by_poll(bench: Bench) -> None:
+    def fail() -> None:
+        raise ValueError("a defect")
+
+    bench.consumer._on_revoke = fail
+    bench.assign(0)
+    bench.client.queue.append(bench.revoke)
+    with pytest.raises(ValueError, match="a defect"):
+        bench.consumer.poll(1, 0)
+
+
+def test_a_revocation_waits_commits_what_is_done_and_forgets(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "COMMIT_INTERVAL_S", 1_000.0)
+    bench.assign(0, 1)
+    bench.poll()
+    batch = bench.poll((0, 10), (1, 20))
+    assert batch is not None
+    # The batch in flight finishes while the revocation waits for it.
+    bench.consumer._on_revoke = lambda: bench.consumer.done(batch)
+    bench.revoke()
+    assert bench.client.commits == [{0: 11, 1: 21}]
+    assert not bench.consumer.is_current(batch)
+    assert bench.owned == [{0, 1}, set()]
+    assert bench.client.calls[-1] == "unassign"
+    assert bench.poll((0, 11)) is None
+
+
+def test_lost_partitions_are_neither_waited_for_nor_committed(bench: Bench) -> None:
+    bench.assign(0)
+    batch = bench.poll((0, 10))
+    assert batch is not None
+    bench.consumer.done(batch)
+    bench.client.on_lost(bench.client, [])
+    bench.poll()
+    assert (bench.revocations, bench.client.commits) == (0, [])
+    assert not bench.consumer.is_current(batch)
+    assert bench.owned == [{0}, set()]
+
+
+def test_a_rewind_asked_for_by_a_zombie_does_nothing_without_partitions(bench: Bench) -> None:
+    bench.assign(0)
+    bench.client.on_lost(bench.client, [])
+    bench.consumer.rewind("late")
+    bench.poll()
+    assert len(bench.lookups) == 1
+    assert bench.client.assigned == {}
+
+
+def test_what_is_done_is_committed(bench: Bench) -> None:
+    bench.assign(0)
+    for offset in (10, 11):
+        batch = bench.poll((0, offset))
+        assert batch is not None
+        bench.consumer.done(batch)
+    bench.poll()
+    assert bench.client.commits == [{0: 11}, {0: 12}]
+
+
+def test_a_stale_batch_that_is_done_is_not_committed(bench: Bench) -> None:
+    bench.assign(0)
+    batch = bench.poll((0, 10))
+    assert batch is not None
+    bench.consumer.rewind("test")
+    bench.poll()
+    bench.consumer.done(batch)
+    bench.poll()
+    assert bench.client.commits == []
+
+
+def test_a_commit_that_fails_does_no_harm(bench: Bench) -> None:
+    bench.assign(0)
+    batch = bench.poll((0, 10))
+    assert batch is not None
+    bench.consumer.done(batch)
+    bench.client.commit_error = KafkaException(KafkaError(KafkaError.REBALANCE_IN_PROGRESS))
+    assert bench.poll((0, 11)) is not None
+
+
+@pytest.mark.parametrize("code", [KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE])
+def test_a_position_that_retention_passed_is_looked_up_again(bench: Bench, code: int) -> None:
+    bench.assign(0)
+    bench.starts[0] = 15
+    bench.poll_messages(message(None, error=KafkaError(code)))
+    bench.poll()
+    assert bench.client.assigned == {0: 15}
+
+
+@pytest.mark.parametrize("code", [KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT])
+def test_a_broker_that_is_away_is_waited_for(bench: Bench, code: int) -> None:
+    bench.assign(0)
+    batch = bench.poll_messages(message(None, error=KafkaError(code)), message(b"x", offset=10))
+    assert batch is not None
+    assert len(bench.lookups) == 1
+
+
+@pytest.mark.parametrize("code", [KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART])
+def test_a_refusal_ends_the_polling(bench: Bench, code: int) -> None:
+    bench.assign(0)
+    with pytest.raises(RejectedError, match="consuming t"):
+        bench.poll_messages(message(None, error=KafkaError(code)))
+
+
+def test_an_error_of_the_client_is_ours(bench: Bench) -> None:
+    bench.client.queue.append(KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN)))
+    with pytest.raises(UnavailableError, match="consuming t"):
+        bench.consumer.poll(1, 0)
+
+
+def test_pause_and_resume_take_what_is_assigned(bench: Bench) -> None:
+    bench.assign(0)
+    bench.client.calls.clear()
+    bench.consumer.pause()
+    bench.consumer.resume()
+    bench.consumer.close()
+    assert bench.client.calls == ["pause", "resume", "close"]
+
+
+def test_a_message_that_was_not_consumed_has_no_place() -> None:
+    for look, missing in ((partition_of, "partition"), (offset_of, "offset")):
+        with pytest.raises(ValueError, match=missing):
+            look(message(b"x", **{missing: None}))

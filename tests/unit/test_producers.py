@@ -1,0 +1,281 @@
+"""What a producer makes of the broker's answers. The brokers themselves are in the integration tests."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from connectors.errors import ConnectorError, RejectedError, UnavailableError
+from connectors.kafka import producer as confirmed_module
+from connectors.kafka import transactional as transactional_module
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.producer import ConfirmedProducer, Outgoing, _Delivery
+from connectors.kafka.transactional import FencedError, TransactionalProducer
+from tests.helpers import message
+
+CONFIG = KafkaConfig("127.0.0.1:1")
+
+
+def error(code: int, *, fatal: bool = False, retriable: bool = False, abort: bool = False) -> KafkaError:
+    return KafkaError(code, f"code {code}", fatal, retriable, abort)
+
+
+# Accounting
+
+
+def test_a_delivery_is_done_with_its_last_confirmation() -> None:
+    delivery = _Delivery(2)
+    delivery.confirm(None, message(b""))
+    assert not delivery.future.done()
+    delivery.confirm(None, message(b""))
+    assert delivery.future.result(0) is None
+
+
+def test_one_refusal_fails_the_delivery_at_once_and_for_good() -> None:
+    delivery = _Delivery(3)
+    delivery.confirm(None, message(b""))
+    delivery.confirm(error(KafkaError.TOPIC_AUTHORIZATION_FAILED), message(b"", topic="posts.dead"))
+    failure = delivery.future.exception(0)
+    assert isinstance(failure, RejectedError)
+    assert "writing to posts.dead" in str(failure)
+    delivery.confirm(None, message(b""))
+    assert delivery.future.exception(0) is failure
+
+
+def test_a_delivery_that_nobody_waits_for_any_more_takes_no_harm() -> None:
+    delivery = _Delivery(1)
+    delivery.future.cancel()
+    delivery.confirm(None, message(b""))
+    assert delivery.future.cancelled()
+
+
+# The confirmed producer
+
+
+class FakeProducer:
+    """A client whose queue may be full, and whose records wait to be confirmed by the test."""
+
+    def __init__(self, options: dict[str, Any], **_: Any) -> None:
+        self.options = options
+        self.sent: list[tuple[Any, ...]] = []
+        self.callbacks: list[Any] = []
+        self.refusals: list[Exception] = []
+        self.left = 0
+        self.purged = False
+        self.polled = threading.Event()
+        self.produced = threading.Semaphore(0)
+
+    def poll(self, timeout: float) -> int:
+        self.polled.set()
+        threading.Event().wait(0.001)
+        return 0
+
+    def produce(self, topic: str, value: bytes, key: bytes | None, *, partition: int, on_delivery: Any) -> None:
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.sent.append((topic, value, key, partition))
+        self.callbacks.append(on_delivery)
+        self.produced.release()
+
+    async def wait_produced(self) -> None:
+        assert await asyncio.to_thread(self.produced.acquire, timeout=5)
+
+    def flush(self, timeout: float) -> int:
+        return self.left
+
+    def purge(self) -> None:
+        self.purged = True
+
+
+@pytest.fixture
+def producer(monkeypatch: pytest.MonkeyPatch) -> Iterator[ConfirmedProducer]:
+    monkeypatch.setattr(confirmed_module, "Producer", FakeProducer)
+    monkeypatch.setattr(confirmed_module, "_POLL_S", 0.001)
+    producer = ConfirmedProducer(CONFIG, client_id="test")
+    yield producer
+    producer.close()
+
+
+def fake(producer: ConfirmedProducer) -> FakeProducer:
+    return producer._producer  # type: ignore[return-value]
+
+
+def test_the_client_neither_gives_up_nor_reorders(producer: ConfirmedProducer) -> None:
+    options = fake(producer).options
+    assert (options["acks"], options["message.timeout.ms"]) == ("all", 0)
+    assert options["enable.idempotence"] is True
+    assert options["enable.gapless.guarantee"] is True
+
+
+def test_records_go_in_order_to_the_partition_they_name(producer: ConfirmedProducer) -> None:
+    producer.submit([Outgoing("a", b"1", b"k", 3), Outgoing("b", b"2"), Outgoing("a", b"3", None, 0)])
+    assert fake(producer).sent == [("a", b"1", b"k", 3), ("b", b"2", None, -1), ("a", b"3", None, 0)]
+
+
+def test_a_full_queue_is_waited_for(producer: ConfirmedProducer) -> None:
+    fake(producer).refusals = [BufferError(), BufferError()]
+    producer.submit([Outgoing("a", b"1")])
+    assert len(fake(producer).sent) == 1
+
+
+def test_a_record_that_is_refused_at_once(producer: ConfirmedProducer) -> None:
+    fake(producer).refusals = [KafkaException(error(KafkaError.MSG_SIZE_TOO_LARGE))]
+    with pytest.raises(RejectedError, match="writing to a"):
+        producer.submit([Outgoing("a", b"1")])
+
+
+async def test_deliver_returns_when_all_is_confirmed(producer: ConfirmedProducer) -> None:
+    task = asyncio.ensure_future(producer.deliver([Outgoing("a", b"1"), Outgoing("a", b"2")]))
+    await fake(producer).wait_produced()
+    await fake(producer).wait_produced()
+    fake(producer).callbacks[1](None, message(b""))
+    await asyncio.sleep(0.01)
+    assert not task.done()
+    fake(producer).callbacks[0](None, message(b""))
+    async with asyncio.timeout(5):
+        await task
+
+
+async def test_deliver_raises_what_the_broker_refused(producer: ConfirmedProducer) -> None:
+    task = asyncio.ensure_future(producer.deliver([Outgoing("a", b"1")]))
+    await fake(producer).wait_produced()
+    fake(producer).callbacks[0](error(KafkaError._PURGE_INFLIGHT), message(b"", topic="a"))
+    with pytest.raises(UnavailableError):
+        async with asyncio.timeout(5):
+            await task
+
+
+async def test_nothing_to_deliver_is_delivered(producer: ConfirmedProducer) -> None:
+    await producer.deliver([])
+    assert producer.submit([]).done()
+
+
+def test_deliveries_are_served_by_a_thread_of_its_own_until_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confirmed_module, "Producer", FakeProducer)
+    producer = ConfirmedProducer(CONFIG, client_id="test-serving")
+    assert fake(producer).polled.wait(5)
+    fake(producer).left = 2
+    assert producer.close(0) == 2
+    assert fake(producer).purged
+    assert not any(thread.name.startswith("test-serving") for thread in threading.enumerate())
+    with pytest.raises(ConnectorError, match="closed"):
+        producer.submit([Outgoing("a", b"1")])
+
+
+# The transactional producer
+
+
+class FakeTransactions:
+    """Notes every call; raises what is planned for it."""
+
+    plan: dict[str, list[Exception]]
+    calls: list[str]
+
+    def __init__(self, options: dict[str, Any], **_: Any) -> None:
+        type(self).options = options
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if self.plan.get(name):
+            raise self.plan[name].pop(0)
+
+    def init_transactions(self, timeout: float) -> None:
+        self._call("init")
+
+    def begin_transaction(self) -> None:
+        self._call("begin")
+
+    def produce(self, topic: str, value: bytes, key: bytes | None) -> None:
+        self._call("produce")
+
+    def commit_transaction(self, timeout: float) -> None:
+        self._call("commit")
+
+    def abort_transaction(self, timeout: float) -> None:
+        self._call("abort")
+
+    def poll(self, timeout: float) -> int:
+        return 0
+
+    def purge(self) -> None:
+        self._call("purge")
+
+    def flush(self, timeout: float) -> int:
+        return 0
+
+
+@pytest.fixture
+def transactions(monkeypatch: pytest.MonkeyPatch) -> type[FakeTransactions]:
+    FakeTransactions.plan, FakeTransactions.calls = {}, []
+    monkeypatch.setattr(transactional_module, "Producer", FakeTransactions)
+    return FakeTransactions
+
+
+RECORDS = [Outgoing("emotions.windows", b"1", b"k"), Outgoing("emotions.windows", b"2", b"k")]
+
+
+def test_records_are_published_in_one_transaction(transactions: type[FakeTransactions]) -> None:
+    producer = TransactionalProducer(CONFIG, "e-windows-0")
+    producer.publish(RECORDS)
+    producer.close()
+    assert transactions.calls == ["init", "begin", "produce", "produce", "commit", "purge"]
+    assert transactions.options["transactional.id"] == "e-windows-0"
+
+
+def test_a_full_queue_is_emptied_within_the_transaction(transactions: type[FakeTransactions]) -> None:
+    transactions.plan = {"produce": [BufferError()]}
+    TransactionalProducer(CONFIG, "x").publish(RECORDS)
+    assert transactions.calls == ["init", "begin", "produce", "produce", "produce", "commit"]
+
+
+@pytest.mark.parametrize("code", [KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH])
+@pytest.mark.parametrize("step", ["init", "commit", "abort"])
+def test_a_newer_holder_of_the_id_fences(transactions: type[FakeTransactions], step: str, code: int) -> None:
+    fenced = KafkaException(error(code, fatal=True))
+    transactions.plan = {step: [fenced]}
+    if step == "abort":
+        transactions.plan["commit"] = [KafkaException(error(KafkaError._TIMED_OUT, abort=True))]
+    with pytest.raises(FencedError, match="x was taken over"):
+        TransactionalProducer(CONFIG, "x").publish(RECORDS)
+
+
+@pytest.mark.parametrize("step", ["produce", "commit"])
+def test_a_transaction_that_fails_is_aborted_and_may_be_tried_again(
+    transactions: type[FakeTransactions], step: str
+) -> None:
+    transactions.plan = {step: [KafkaException(error(KafkaError._TIMED_OUT, retriable=True, abort=True))]}
+    producer = TransactionalProducer(CONFIG, "x")
+    with pytest.raises(UnavailableError, match="aborted"):
+        producer.publish(RECORDS)
+    assert transactions.calls[-1] == "abort"
+    producer.publish(RECORDS)
+    assert transactions.calls[-1] == "commit"
+
+
+def test_what_is_fatal_is_not_aborted(transactions: type[FakeTransactions]) -> None:
+    transactions.plan = {"commit": [KafkaException(error(KafkaError.CLUSTER_AUTHORIZATION_FAILED, fatal=True))]}
+    with pytest.raises(RejectedError):
+        TransactionalProducer(CONFIG, "x").publish(RECORDS)
+    assert "abort" not in transactions.calls
+
+
+def test_no_broker_at_the_take_over(transactions: type[FakeTransactions]) -> None:
+    transactions.plan = {"init": [KafkaException(error(KafkaError._TIMED_OUT, retriable=True))]}
+    with pytest.raises(UnavailableError, match="taking over as x"):
+        TransactionalProducer(CONFIG, "x")
+
+
+def test_a_commit_whose_answer_was_lost_is_left_to_the_next_holder(transactions: type[FakeTransactions]) -> None:
+    """It may have gone through, and then there is nothing to abort: neither a fence nor the end of the worker."""
+    transactions.plan = {
+        "commit": [KafkaException(error(KafkaError._TIMED_OUT, retriable=True))],
+        "abort": [KafkaException(error(KafkaError._STATE))],
+    }
+    producer = TransactionalProducer(KafkaConfig("h:1"), "e-windows-0")
+    with pytest.raises(UnavailableError, match="left open"):
+        producer.publish([Outgoing("w", b"1", b"k")])

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from streams.records import (
+    EARLIEST,
+    ClassifiedPost,
+    DeadPost,
+    DeadReason,
+    LatePost,
+    Origin,
+    Post,
+    explain,
+    from_ms,
+    rfc3339,
+    to_ms,
+)
+from tests.helpers import NOON, NOON_MS, classified
+
+POST: dict[str, Any] = {"id": "1", "text": "hello", "created_at": "2026-03-01T12:00:00Z", "source": "web"}
+INDIA = timezone(timedelta(hours=5, minutes=30))
+
+
+def read(**fields: Any) -> Post:
+    return Post.model_validate_json(json.dumps({**POST, **fields}))
+
+
+def refusal(**fields: Any) -> str:
+    with pytest.raises(ValidationError) as caught:
+        read(**fields)
+    line = explain(caught.value)
+    assert "\n" not in line
+    return line
+
+
+# Times
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (NOON, "2026-03-01T12:00:00.000Z"),
+        (NOON.astimezone(INDIA), "2026-03-01T12:00:00.000Z"),
+        (NOON + timedelta(microseconds=1_999), "2026-03-01T12:00:00.001Z"),
+        (EARLIEST, "1970-01-01T00:00:00.000Z"),
+    ],
+)
+def test_times_are_written_in_utc_with_milliseconds(moment: datetime, text: str) -> None:
+    assert rfc3339(moment) == text
+
+
+def test_milliseconds_are_exact() -> None:
+    assert to_ms(NOON) == NOON_MS
+    assert to_ms(NOON.astimezone(INDIA)) == NOON_MS
+    assert to_ms(EARLIEST) == 0
+    assert to_ms(EARLIEST + timedelta(microseconds=999)) == 0
+    assert to_ms(EARLIEST - timedelta(microseconds=1)) == -1
+    assert from_ms(253_402_300_799_999) == datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("written", "read_as"),
+    [
+        ("2026-03-01T12:00:00Z", NOON),
+        ("2026-03-01t12:00:00z", NOON),
+        ("2026-03-01 12:00:00+00:00", NOON),
+        ("2026-03-01T17:30:00+05:30", NOON),
+        ("2026-02-28T12:00:00.250-24:00", None),
+        ("2026-03-01T12:00:00.250000Z", NOON + timedelta(milliseconds=250)),
+        ("1970-01-01T00:00:00Z", EARLIEST),
+        ("1970-01-01T01:00:00+01:00", EARLIEST),
+    ],
+)
+def test_times_that_are_read(written: str, read_as: datetime | None) -> None:
+    if read_as is None:
+        assert refusal(created_at=written).startswith("created_at: ")
+        return
+    created_at = read(created_at=written).created_at
+    assert created_at == read_as
+    assert created_at.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        1_772_366_400,
+        1_772_366_400_000,
+        1.5,
+        "1772366400",
+        "1772366400000",
+        "1772366400.5",
+        "-1",
+        True,
+        None,
+        [],
+        "",
+        "now",
+        "2026-03-01",
+        "2026-03-01T12:00:00",
+        "2026-13-01T12:00:00Z",
+        "2026-02-29T12:00:00Z",
+        "2026-03-01T24:00:00Z",
+        "2026-03-01T12:00:00 UTC",
+        "1969-12-31T23:59:59.999Z",
+        "1970-01-01T00:30:00+01:00",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-01:00",
+        "٢٠٢٦-03-01T12:00:00Z",
+    ],
+)
+def test_times_that_are_refused(written: object) -> None:
+    assert refusal(created_at=written).startswith("created_at: ")
+
+
+@pytest.mark.parametrize("name", ["created_at", "classified_at"])
+@pytest.mark.parametrize("written", ["9999-12-31T23:59:59-01:00", "1772366400", "2026-03-01T12:00:00"])
+def test_the_times_of_a_classified_post_are_read_as_strictly(name: str, written: str) -> None:
+    value = {**classified(0).model_dump(mode="json"), name: written}
+    with pytest.raises(ValidationError):
+        ClassifiedPost.model_validate_json(json.dumps(value))
+
+
+def test_every_time_is_written_in_utc() -> None:
+    local = NOON.astimezone(INDIA)
+    late = LatePost(
+        id="1",
+        created_at=local,
+        size=60,
+        start=local,
+        watermark=local,
+        origin=Origin(topic="t", partition=0, offset=0),
+    )
+    written = late.model_dump(mode="json")
+    assert {written[name] for name in ("created_at", "start", "watermark")} == {"2026-03-01T12:00:00.000Z"}
+
+
+# Posts
+
+
+def test_the_smallest_post() -> None:
+    post = read()
+    assert (post.keywords, post.lang, post.author, post.url) == ((), None, None, None)
+
+
+def test_unknown_fields_are_ignored() -> None:
+    assert read(likes=3, nested={"a": [1]}) == read()
+
+
+@pytest.mark.parametrize("name", POST)
+def test_a_field_that_is_missing_is_named(name: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Post.model_validate_json(json.dumps({key: value for key, value in POST.items() if key != name}))
+    assert explain(caught.value).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize("name", ["id", "text", "source", "lang", "author", "url"])
+@pytest.mark.parametrize("value", [7, True, ["x"], "a\0b"])
+def test_texts_are_texts_without_nul(name: str, value: object) -> None:
+    assert refusal(**{name: value}).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "longest"), [("id", 512), ("source", 200), ("lang", 35), ("author", 512), ("url", 4_096)]
+)
+def test_longest_values(name: str, longest: int) -> None:
+    assert getattr(read(**{name: "é" * longest}), name) == "é" * longest
+    assert refusal(**{name: "é" * (longest + 1)}).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize("name", ["id", "source"])
+def test_id_and_source_are_not_empty(name: str) -> None:
+    assert refusal(**{name: ""}).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (None, ()),
+        ([], ()),
+        ([" tea ", "tea", "", "  ", "Tea"], ("tea", "Tea")),
+        (["b", "a", "b"], ("b", "a")),
+        (["a|b", "{x}", "a\nb"], ("a|b", "{x}", "a\nb")),
+        ([str(number) for number in range(64)] * 2, tuple(str(number) for number in range(64))),
+        (["x" * 200], ("x" * 200,)),
+    ],
+)
+def test_keywords_are_cleaned(given: object, kept: tuple[str, ...]) -> None:
+    assert read(keywords=given).keywords == kept
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "tea",
+        {"tea": 1},
+        [None],
+        [7],
+        ["*"],
+        ["tea", " * "],
+        ["a\0"],
+        ["x" * 201],
+        [str(number) for number in range(65)],
+    ],
+)
+def test_keywords_that_are_refused(given: object) -> None:
+    assert refusal(keywords=given).startswith("keywords")
+
+
+def test_a_refusal_does_not_quote_the_post() -> None:
+    assert "hunter" not in refusal(id=["hunter"], created_at="hunter", source="hunter" * 50, keywords="hunter")
+
+
+def test_a_record_does_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        read().text = "x"  # type: ignore[misc]
+
+
+# Dead letters
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x00\xff", "text".encode("utf-16")])
+def test_a_dead_letter_holds_the_raw_bytes(raw: bytes) -> None:
+    import base64
+
+    letter = DeadPost.of(raw, b"\xffkey", Origin(topic="t", partition=1, offset=2), DeadReason.INVALID_JSON, "why")
+    assert base64.b64decode(letter.raw) == raw
+    assert letter.key == "\N{REPLACEMENT CHARACTER}key"
+    assert DeadPost.model_validate_json(letter.model_dump_json()).raw == letter.raw
+
+
+def test_a_tombstone_without_a_key_has_neither() -> None:
+    letter = DeadPost.of(None, None, Origin(topic="t", partition=1, offset=2), DeadReason.EMPTY_MESSAGE, "why")
+    assert (letter.raw, letter.key) == ("", None)

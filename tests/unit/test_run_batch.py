@@ -1,0 +1,211 @@
+"""What becomes of a batch: delivered, fetched again, or the end of the worker. Also `BatchSource`'s side of it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import faust
+import pytest
+
+from connectors.errors import ConnectorError, PositionError, RejectedError, UnavailableError
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.consumer import Batch
+from connectors.kafka.source import BatchSource
+from streams import app as app_module
+from streams.agents.aggregate import PositionMismatch
+from streams.app import run_batch
+from streams.metrics import Metrics
+from tests.helpers import message
+
+
+class FakeApp:
+    def __init__(self) -> None:
+        self.crashes: list[BaseException] = []
+
+    async def crash(self, exc: BaseException) -> None:
+        self.crashes.append(exc)
+
+
+class FakeConsumer:
+    """An assignment of epoch 1."""
+
+    def __init__(self) -> None:
+        self.epoch = 1
+        self.calls: list[tuple[str, Any]] = []
+
+    def is_current(self, batch: Batch) -> bool:
+        return batch.epoch == self.epoch
+
+    def done(self, batch: Batch) -> None:
+        self.calls.append(("done", batch))
+
+    def rewind(self, reason: str) -> None:
+        self.epoch += 1
+        self.calls.append(("rewind", reason))
+
+
+class Bench:
+    def __init__(self, session_timeout_ms: int = 60_000) -> None:
+        self.app: Any = FakeApp()
+        self.metrics = Metrics()
+        self.consumer: Any = FakeConsumer()
+        self.source = BatchSource(
+            faust.App("test-run-batch"),
+            KafkaConfig("127.0.0.1:1", session_timeout_ms=session_timeout_ms),
+            group="g",
+            topic="posts.raw",
+            positions=lambda partitions: {},
+            batch_max=1,
+            batch_wait_s=0.1,
+        )
+        self.source._consumer = self.consumer
+        self.processed: list[Batch] = []
+
+    async def run(self, batch: Batch, fails: Exception | None = None) -> None:
+        async def process(batch: Batch) -> None:
+            self.processed.append(batch)
+            if fails is not None:
+                raise fails
+
+        await run_batch(self.app, self.source, batch, process, stage="classify", metrics=self.metrics)
+
+    def rewinds(self, cause: str) -> float:
+        labels = {"stage": "classify", "cause": cause}
+        return self.metrics.registry.get_sample_value("emostream_rewinds_total", labels) or 0
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(app_module, "RETRY_PAUSE_S", 0)
+    return Bench()
+
+
+def batch(epoch: int = 1) -> Batch:
+    return Batch(epoch, [message(b"{}", offset=4)], {0: 4})
+
+
+async def test_a_batch_that_went_well_is_done(bench: Bench) -> None:
+    wanted = batch()
+    await bench.run(wanted)
+    assert bench.consumer.calls == [("done", wanted)]
+    assert bench.app.crashes == []
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+async def test_a_batch_of_another_epoch_is_skipped(bench: Bench, epoch: int) -> None:
+    await bench.run(batch(epoch))
+    assert bench.processed == []
+    assert bench.consumer.calls == []
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [(UnavailableError("Redis is away"), "unavailable"), (PositionMismatch("elsewhere"), "position")],
+)
+async def test_what_may_pass_is_fetched_again(bench: Bench, error: Exception, cause: str) -> None:
+    await bench.run(batch(), error)
+    assert bench.consumer.calls == [("rewind", str(error))]
+    assert bench.rewinds(cause) == 1
+    assert bench.app.crashes == []
+    # The next batch was fetched before the rewind: it must not overtake this one.
+    await bench.run(batch())
+    assert len(bench.processed) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RejectedError("no"), PositionError("ahead"), ConnectorError("?"), ValueError("a defect"), RuntimeError("broken")],
+)
+async def test_what_will_not_pass_stops_the_worker_before_the_next_batch(bench: Bench, error: Exception) -> None:
+    with pytest.raises(type(error)):
+        await bench.run(batch(), error)
+    assert bench.app.crashes == [error]
+    assert bench.consumer.calls == []
+    await bench.run(batch())  # Faust restarts a failed agent, which goes on with what is on the channel
+    assert len(bench.processed) == 1
+
+
+async def test_a_cancelled_batch_is_neither_done_nor_a_crash(bench: Bench) -> None:
+    async def process(_: Batch) -> None:
+        await asyncio.sleep(60)
+
+    task = asyncio.ensure_future(
+        run_batch(bench.app, bench.source, batch(), process, stage="classify", metrics=bench.metrics)
+    )
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (bench.consumer.calls, bench.app.crashes) == ([], [])
+    assert bench.source._idle.is_set()
+
+
+# The source
+
+
+def in_thread(target: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=target)
+    thread.start()
+    return thread
+
+
+async def test_a_revocation_waits_for_the_batch_in_flight(bench: Bench) -> None:
+    with bench.source.in_flight(batch()) as current:
+        assert current
+        revoking = in_thread(bench.source._await_idle)
+        revoking.join(0.05)
+        assert revoking.is_alive()
+    revoking.join(5)
+    assert not revoking.is_alive()
+
+
+async def test_a_revocation_does_not_outlast_the_session() -> None:
+    bench = Bench(session_timeout_ms=50)
+    began = time.monotonic()
+    with bench.source.in_flight(batch()):
+        revoking = in_thread(bench.source._await_idle)
+        revoking.join(5)
+        assert not revoking.is_alive()
+    assert time.monotonic() - began >= 0.02  # it did wait
+    assert KafkaConfig("h:1", session_timeout_ms=50).revoke_deadline_s < 0.05
+
+
+async def test_a_stale_batch_holds_nothing_up(bench: Bench) -> None:
+    with bench.source.in_flight(batch(0)) as current:
+        assert not current
+        bench.source._await_idle()
+
+
+async def test_a_source_that_has_not_started_has_no_current_batch(bench: Bench) -> None:
+    bench.source._consumer = None
+    with bench.source.in_flight(batch()) as current:
+        assert not current
+
+
+async def test_the_channel_gives_batches_in_order_to_one_reader_or_another(bench: Bench) -> None:
+    channel = bench.source.channel
+    batches = [batch(), batch()]
+    for one in batches:
+        await channel.put(one)
+    # Full: polling must stop here, not memory grow.
+    third = asyncio.ensure_future(channel.put(batch()))
+    await asyncio.sleep(0.01)
+    assert not third.done()
+    # Faust clones a channel for every agent that reads it: there is one queue all the same.
+    clone = channel.clone()
+    assert [await clone.queue.get(), await channel.queue.get()] == batches
+    await third
+
+
+async def test_a_rebalance_of_fausts_own_consumer_empties_no_batches(bench: Bench) -> None:
+    channel = bench.source.channel
+    waiting = batch()
+    await channel.put(waiting)
+    bench.source.app.flow_control.suspend()
+    bench.source.app.flow_control.clear()
+    async with asyncio.timeout(5):
+        assert await channel.queue.get() is waiting

@@ -1,0 +1,372 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from streams.errors import SettingsError
+from streams.settings import Settings, load_settings
+from streams.wiring import kafka_config, s3_config
+
+SECRET = "hunter-two"
+
+
+def load(file: Path | None = None, /, **environ: str) -> Settings:
+    return load_settings(env_file=file, environ={f"EMOSTREAM_{key}": value for key, value in environ.items()})
+
+
+def problems(**environ: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load(**environ)
+    assert str(caught.value) == "; ".join(caught.value.problems)
+    assert not any("\n" in problem for problem in caught.value.problems)
+    return caught.value.problems
+
+
+def env_file(folder: Path, *lines: str) -> Path:
+    path = folder / "settings.env"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_no_settings_at_all_are_valid() -> None:
+    settings = load()
+    assert (settings.kafka_bootstrap, settings.window_sizes, settings.keep_text) == ("127.0.0.1:9092", (60,), True)
+
+
+# Names
+
+
+def test_a_misspelt_name_is_refused_and_the_right_one_suggested() -> None:
+    assert problems(REDIS_URI="redis://h") == [
+        "EMOSTREAM_REDIS_URI: unknown setting; did you mean EMOSTREAM_REDIS_URL?"
+    ]
+
+
+def test_an_unknown_name_that_resembles_nothing_has_no_suggestion() -> None:
+    assert problems(ZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZ="1") == [
+        "EMOSTREAM_ZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZ: unknown setting"
+    ]
+
+
+def test_an_unknown_name_is_refused_even_when_its_value_is_empty() -> None:
+    assert len(problems(PARTITION="")) == 1
+
+
+def test_an_unknown_name_does_not_print_its_value() -> None:
+    assert SECRET not in str(problems(KAFKA_SASL_PASSWORT=SECRET))
+
+
+def test_names_are_read_in_any_case() -> None:
+    assert load_settings(env_file=None, environ={"emostream_partitions": "7"}).partitions == 7
+
+
+@pytest.mark.parametrize("name", ["EMOSTREAM_TEST_STACK", "emostream_test_stack", "PATH", "REDIS_URL", "EMOSTREAMX"])
+def test_names_that_are_not_ours_are_left_alone(name: str) -> None:
+    assert load_settings(env_file=None, environ={name: "containers"}) == load()
+
+
+# Sources
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    file = env_file(tmp_path, "EMOSTREAM_PARTITIONS=3", "EMOSTREAM_SHARDS=3")
+    settings = load(file, PARTITIONS="8")
+    assert (settings.partitions, settings.shards) == (8, 3)
+
+
+def test_the_environment_wins_over_the_file_whatever_the_case(tmp_path: Path) -> None:
+    file = env_file(tmp_path, "emostream_partitions=3")
+    assert load(file, PARTITIONS="8").partitions == 8
+
+
+def test_overrides_win_over_both(tmp_path: Path) -> None:
+    file = env_file(tmp_path, "EMOSTREAM_PARTITIONS=3")
+    assert load_settings(file, {"EMOSTREAM_PARTITIONS": "8"}, partitions=5).partitions == 5
+
+
+def test_this_processs_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMOSTREAM_PARTITIONS", "9")
+    assert load_settings(env_file=None).partitions == 9
+
+
+def test_a_file_that_does_not_exist_is_passed_over(tmp_path: Path) -> None:
+    assert load(tmp_path / "none.env") == load()
+
+
+def test_the_file_may_hold_what_others_read(tmp_path: Path) -> None:
+    file = env_file(
+        tmp_path, "# for compose", "POSTGRES_PASSWORD=x", "PARTITIONS=99", "BARE", "EMOSTREAM_PARTITIONS='3'"
+    )
+    assert load(file).partitions == 3
+
+
+def test_a_misspelt_name_in_the_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="EMOSTREAM_PARTITION: unknown setting; did you mean EMOSTREAM_PARTITIONS"):
+        load(env_file(tmp_path, "EMOSTREAM_PARTITION=3"))
+
+
+def test_an_empty_value_is_as_good_as_none(tmp_path: Path) -> None:
+    file = env_file(tmp_path, "EMOSTREAM_KAFKA_SASL_MECHANISM=", "EMOSTREAM_SHARDS=")
+    settings = load(
+        file, S3_ENDPOINT="", S3_SECRET_ACCESS_KEY="", PARTITIONS="", REDIS_URL="", KAFKA_SSL_CA_LOCATION=""
+    )
+    assert settings == load()
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    ("value", "sizes"),
+    [("60", (60,)), ("300, 60", (60, 300)), (" 1 ,2678400", (1, 2_678_400))],
+)
+def test_window_sizes_are_a_sorted_list(value: str, sizes: tuple[int, ...]) -> None:
+    assert load(WINDOW_SIZES=value, WINDOW_RETENTION_H="744").window_sizes == sizes
+
+
+@pytest.mark.parametrize(
+    "value", ["0", "-60", "60,", ",", "60;300", "60,60", "60, 060", "1.5", "1m", "2678401", "[60]"]
+)
+def test_impossible_window_sizes(value: str) -> None:
+    assert all(line.startswith("EMOSTREAM_WINDOW_SIZES: ") for line in problems(WINDOW_SIZES=value))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PARTITIONS", "0"),
+        ("PARTITIONS", "many"),
+        ("PARTITIONS", "2.5"),
+        ("SHARDS", "-1"),
+        ("SHARDS", "1025"),
+        ("KAFKA_TIMEOUT_S", "nan"),
+        ("KAFKA_TIMEOUT_S", "0"),
+        ("ALLOWED_LATENESS_S", "inf"),
+        ("ALLOWED_LATENESS_S", "nan"),
+        ("WINDOW_RETENTION_H", "nan"),
+        ("MAX_FUTURE_S", "-1"),
+        ("WEB_PORT", "65536"),
+        ("KEEP_TEXT", "perhaps"),
+        ("LOG_LEVEL", "info"),
+        ("REDIS_PREFIX", "a{b}"),
+        ("TOPIC_RAW", "posts raw"),
+        ("TOPIC_RAW", ".."),
+        ("TOPIC_RAW", "x" * 250),
+        ("TOPIC_RAW", "posts\n"),
+        ("GROUP_PREFIX", "a/b"),
+        ("KAFKA_SECURITY_PROTOCOL", "TLS"),
+        ("KAFKA_BOOTSTRAP", "broker"),
+        ("KAFKA_BOOTSTRAP", "broker:"),
+        ("KAFKA_BOOTSTRAP", "broker:0"),
+        ("KAFKA_BOOTSTRAP", "broker:65536"),
+        ("KAFKA_BOOTSTRAP", "a:1,,b:2"),
+        ("KAFKA_BOOTSTRAP", "kafka://broker:9092"),
+        ("KAFKA_BOOTSTRAP", "::1:9092"),
+        ("REDIS_URL", "127.0.0.1:6379"),
+        ("REDIS_URL", "http://h:6379"),
+        ("REDIS_URL", "redis://"),
+        ("REDIS_URL", "redis://:6379"),
+        ("REDIS_URL", "redis://h:port"),
+        ("REDIS_URL", "redis://h:99999"),
+        ("REDIS_URL", "redis://[::1"),
+        ("POSTGRES_DSN", "host=h dbname=d"),
+        ("POSTGRES_DSN", "mysql://h/d"),
+        ("POSTGRES_DSN", "postgresql:///d"),
+        ("S3_ENDPOINT", "127.0.0.1:9000"),
+        ("S3_ENDPOINT", "ftp://h"),
+        ("MODEL_URI", "s3://"),
+        ("MODEL_URI", "s3://Bucket/x"),
+        ("MODEL_URI", "gs://bucket/x"),
+    ],
+)
+def test_an_impossible_value_is_one_line_that_names_the_setting(name: str, value: str) -> None:
+    (line,) = problems(**{name: value})
+    assert line.startswith(f"EMOSTREAM_{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KAFKA_BOOTSTRAP", "broker-1:9092, [2001:db8::1]:65535"),
+        ("REDIS_URL", "rediss://user:p%40ss@[::1]:6380/3"),
+        ("POSTGRES_DSN", "postgres://u:p@h/d?sslmode=require"),
+        ("S3_ENDPOINT", "https://minio.example"),
+        ("MODEL_URI", "models/emotion"),
+        ("TOPIC_RAW", "x" * 249),
+        ("WEB_PORT", "0"),
+        ("MAX_FUTURE_S", "0"),
+    ],
+)
+def test_values_at_the_edge_of_what_is_possible(name: str, value: str) -> None:
+    load(**{name: value})
+
+
+def test_several_problems_are_told_at_once_one_line_each() -> None:
+    lines = problems(PARTITIONS="0", REDIS_URL="nowhere", LOG_LEVEL="LOUD", SHARD="1", WINDOW_SIZES="x,60,y")
+    assert sorted(line.partition(":")[0] for line in lines) == [
+        "EMOSTREAM_LOG_LEVEL",
+        "EMOSTREAM_PARTITIONS",
+        "EMOSTREAM_REDIS_URL",
+        "EMOSTREAM_SHARD",
+        "EMOSTREAM_WINDOW_SIZES",
+        "EMOSTREAM_WINDOW_SIZES",
+    ]
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load().partitions = 5  # type: ignore[misc]
+
+
+# Settings that depend on each other
+
+SASL = {
+    "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+    "KAFKA_SASL_MECHANISM": "PLAIN",
+    "KAFKA_SASL_USERNAME": "me",
+    "KAFKA_SASL_PASSWORD": SECRET,
+}
+
+
+def test_sasl_reaches_the_client() -> None:
+    options = kafka_config(load(**SASL)).librdkafka()
+    assert [options[f"sasl.{name}"] for name in ("mechanism", "username", "password")] == ["PLAIN", "me", SECRET]
+
+
+@pytest.mark.parametrize("missing", ["KAFKA_SASL_MECHANISM", "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"])
+def test_sasl_needs_all_its_parts(missing: str) -> None:
+    (line,) = problems(**{**SASL, missing: ""})
+    assert missing in line
+
+
+def test_a_mechanism_without_sasl_is_refused() -> None:
+    (line,) = problems(KAFKA_SASL_MECHANISM="PLAIN")
+    assert "KAFKA_SECURITY_PROTOCOL" in line
+
+
+@pytest.mark.parametrize("name", ["KAFKA_SSL_CA_LOCATION", "KAFKA_SSL_CERTIFICATE_LOCATION", "KAFKA_SSL_KEY_LOCATION"])
+def test_a_certificate_must_be_a_file(name: str, tmp_path: Path) -> None:
+    (line,) = problems(**{name: str(tmp_path)})
+    assert name in line
+    pem = tmp_path / "a.pem"
+    pem.touch()
+    load(**{name: str(pem)})
+
+
+@pytest.mark.parametrize("given", ["S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"])
+def test_one_half_of_the_s3_keys_is_refused(given: str) -> None:
+    (line,) = problems(**{given: SECRET})
+    assert "S3_ACCESS_KEY_ID" in line
+    assert SECRET not in line
+
+
+def test_both_s3_keys_reach_the_client() -> None:
+    config = s3_config(load(S3_ACCESS_KEY_ID="id", S3_SECRET_ACCESS_KEY=SECRET))
+    assert (config.access_key_id, config.secret_access_key) == ("id", SECRET)
+
+
+def test_two_topics_may_not_share_a_name() -> None:
+    (line,) = problems(TOPIC_LATE="posts.dead")
+    assert "topic" in line
+
+
+def test_windows_are_kept_for_their_own_length_at_least() -> None:
+    assert load(WINDOW_SIZES="60,7200", WINDOW_RETENTION_H="2").window_retention_h == 2
+    (line,) = problems(WINDOW_SIZES="60,7201", WINDOW_RETENTION_H="2")
+    assert "WINDOW_RETENTION_H" in line
+
+
+# Secrets
+
+WITH_SECRETS = {
+    **SASL,
+    "KAFKA_SASL_PASSWORD": "sasl-hunter",
+    "KAFKA_SSL_KEY_PASSWORD": "key-hunter",
+    "S3_ACCESS_KEY_ID": "id",
+    "S3_SECRET_ACCESS_KEY": "s3-hunter",
+    "REDIS_URL": "rediss://user:redis%40hunter@h:6380/0",
+    "POSTGRES_DSN": "postgresql://u:dsn-hunter@h/d?password=query-hunter&sslpassword=ssl-hunter",
+}
+
+
+def test_no_secret_is_in_the_text_of_the_settings() -> None:
+    settings = load(**WITH_SECRETS)
+    for text in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()):
+        assert "hunter" not in text
+    assert "hunter" not in repr(kafka_config(settings))
+    assert "hunter" not in repr(s3_config(settings))
+
+
+def test_every_secret_is_known_for_masking() -> None:
+    assert {
+        "sasl-hunter",
+        "key-hunter",
+        "s3-hunter",
+        "redis@hunter",
+        "redis%40hunter",
+        "dsn-hunter",
+        "query-hunter",
+        "ssl-hunter",
+    } <= set(load(**WITH_SECRETS).secrets())
+
+
+def test_no_setting_but_the_secret_ones_is_masked() -> None:
+    assert load().secrets() == []
+    assert set(load(REDIS_URL="redis://user@h", POSTGRES_DSN="postgresql://u@h/d?sslmode=require").secrets()) == set()
+
+
+@pytest.mark.parametrize("name", ["KAFKA_SASL_PASSWORD", "KAFKA_SSL_KEY_PASSWORD"])
+def test_a_password_that_looks_like_an_address_is_a_secret_too(name: str) -> None:
+    assert "hunter://two" in load(**{**SASL, name: "hunter://two"}).secrets()
+
+
+@pytest.mark.parametrize("written", ["hunter%2Ftwo", "hunter+two", "hunter%20two", "h%75nter"])
+def test_a_password_in_a_query_is_masked_as_written_and_decoded(written: str) -> None:
+    decoded = {"hunter%2Ftwo": "hunter/two", "hunter+two": "hunter+two", "hunter%20two": "hunter two"}
+    secrets = load(POSTGRES_DSN=f"postgresql://u@h/d?sslmode=require&password={written}").secrets()
+    assert {written, decoded.get(written, "hunter")} <= set(secrets)
+
+
+def test_a_redis_password_in_a_query_is_a_secret() -> None:
+    assert "hunter" in load(REDIS_URL="redis://h:6379/0?password=hunter").secrets()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"REDIS_URL": f"redis://u:{SECRET}@h:port"},
+        {"REDIS_URL": f"http://u:{SECRET}@h"},
+        {"REDIS_URL": f"redis://u:{SECRET}/x@h:1"},
+        {"REDIS_URL": f"redis://u:{SECRET}@[h"},
+        {"POSTGRES_DSN": f"host=h password={SECRET}"},
+        {"POSTGRES_DSN": f"postgresql://u:{SECRET}@/d"},
+        {"S3_ENDPOINT": f"https://u:{SECRET}@h"},
+        {"MODEL_URI": f"s3://id:{SECRET}@bucket/x"},
+        {"KAFKA_BOOTSTRAP": f"u:{SECRET}@h:9092"},
+        {"KAFKA_SASL_PASSWORD": SECRET, "KAFKA_SECURITY_PROTOCOL": "SASL_SSL"},
+        {"KAFKA_SASL_PASSWORD": SECRET, "PARTITIONS": "0"},
+        {"KAFKA_SSL_KEY_PASSWORD": SECRET, "SHARD": "0"},
+    ],
+)
+def test_no_error_shows_a_secret(broken: dict[str, str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(**broken)
+    exc: BaseException | None = caught.value
+    assert SECRET not in str(caught.value.problems)
+    # What a stack trace would print: the causes that are not suppressed.
+    while exc is not None:
+        assert SECRET not in str(exc)
+        exc = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
+
+
+def test_settings_made_without_the_loader_do_not_show_what_they_refuse() -> None:
+    with pytest.raises(ValueError, match="redis_url") as caught:
+        Settings(redis_url=f"http://u:{SECRET}@h")  # type: ignore[arg-type]
+    assert SECRET not in str(caught.value)
+
+
+def test_settings_travel_to_another_process_with_their_secrets() -> None:
+    settings = load(**WITH_SECRETS)
+    assert pickle.loads(pickle.dumps(settings)) == settings

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from confluent_kafka import Message
+
+from connectors.errors import PositionError, UnavailableError
+from streams import positions as module
+from streams.metrics import Metrics
+from streams.positions import AggregatePositions, ClassifyPositions, start_offset
+from streams.windows.deltas import Position
+from tests.helpers import classified, message
+
+
+@pytest.mark.parametrize(
+    ("proven", "bounds", "hint", "expected"),
+    [
+        # The output is the position: a commit does not matter.
+        (7, (0, 10), None, 7),
+        (7, (0, 10), 3, 7),
+        (7, (0, 10), 9, 7),
+        (0, (0, 0), 9, 0),
+        (10, (0, 10), None, 10),
+        (7, (8, 10), None, 8),
+        # No output: the commit is a hint, within what there is.
+        (None, (2, 10), None, 2),
+        (None, (2, 10), 5, 5),
+        (None, (2, 10), 1, 2),
+        (None, (2, 10), 11, 10),
+        (None, (0, 0), None, 0),
+    ],
+)
+def test_start_offset(proven: int | None, bounds: tuple[int, int], hint: int | None, expected: int) -> None:
+    assert start_offset("t", 0, proven, bounds, hint) == expected
+
+
+def test_an_output_ahead_of_its_input_is_never_guessed_around() -> None:
+    with pytest.raises(PositionError, match=r"posts\.raw\[3\] ends at offset 10, .* up to 11"):
+        start_offset("posts.raw", 3, 11, (0, 10), None)
+
+
+class FakeReader:
+    def __init__(self) -> None:
+        self.ranges: dict[int, tuple[int, int]] = {}
+        self.commits: dict[int, int] = {}
+        self.last: dict[int, Message] = {}
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        return self.ranges.get(partition, (0, 100))
+
+    def committed(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+        return {partition: offset for partition, offset in self.commits.items() if partition in partitions}
+
+    def last_message(self, topic: str, partition: int) -> Message | None:
+        return self.last.get(partition)
+
+
+def gap(metrics: Metrics, topic: str) -> float:
+    return metrics.registry.get_sample_value("emostream_gap_offsets_total", {"topic": topic}) or 0
+
+
+# Classify
+
+
+class ClassifyBench:
+    def __init__(self) -> None:
+        self.reader: Any = FakeReader()
+        self.metrics = Metrics()
+        self.positions = ClassifyPositions(self.reader, "posts.raw", "posts.classified", self.metrics)
+
+    def last(self, origin: int, *, partition: int = 0, origin_partition: int | None = None) -> None:
+        post = classified(origin, partition=partition if origin_partition is None else origin_partition)
+        self.reader.last[partition] = message(post.model_dump_json().encode(), partition=partition, offset=55)
+
+
+def test_classify_goes_on_after_the_last_origin_of_each_partition() -> None:
+    bench = ClassifyBench()
+    bench.last(41)
+    bench.last(7, partition=2)
+    bench.reader.commits = {0: 90, 1: 5}
+    assert bench.positions([0, 1, 2, 3]) == {0: 42, 1: 5, 2: 8, 3: 0}
+    assert gap(bench.metrics, "posts.raw") == 0
+
+
+def test_raw_posts_that_retention_took_are_reported() -> None:
+    bench = ClassifyBench()
+    bench.last(41)
+    bench.reader.ranges[0] = (50, 100)
+    assert bench.positions([0]) == {0: 50}
+    assert gap(bench.metrics, "posts.raw") == 8
+
+
+def test_an_output_of_another_partition_is_refused() -> None:
+    bench = ClassifyBench()
+    bench.last(41, partition=1, origin_partition=0)
+    with pytest.raises(PositionError, match=r"posts\.classified\[1\]@55 was made from posts\.raw\[0\]"):
+        bench.positions([1])
+
+
+@pytest.mark.parametrize("value", [None, b"", b"{}", b"not json", b'{"origin": {"topic": "posts.raw"}}'])
+def test_an_output_that_is_not_ours_is_refused(value: bytes | None) -> None:
+    bench = ClassifyBench()
+    bench.reader.last[0] = message(value, offset=55)
+    with pytest.raises(PositionError, match=r"posts\.classified\[0\]@55 is not a classified post"):
+        bench.positions([0])
+
+
+# Aggregate
+
+
+class FakeStore:
+    def __init__(self, *shards: dict[int, int]) -> None:
+        self.stands = shards
+        self.shards = len(shards)
+        self.hangs = False
+
+    async def positions(self, shard: int, partitions: Sequence[int]) -> dict[int, Position]:
+        if self.hangs:
+            await asyncio.sleep(60)
+        return {partition: Position(self.stands[shard].get(partition, -1)) for partition in partitions}
+
+
+async def look_up(
+    reader: FakeReader, store: FakeStore, partitions: Sequence[int]
+) -> tuple[Any, AggregatePositions, Metrics]:
+    metrics = Metrics()
+    positions: Any = AggregatePositions(
+        reader,  # type: ignore[arg-type]
+        "posts.classified",
+        store,  # type: ignore[arg-type]
+        asyncio.get_running_loop(),
+        metrics,
+    )
+    return await asyncio.to_thread(positions, partitions), positions, metrics
+
+
+async def test_the_windows_go_on_from_the_lowest_shard() -> None:
+    starts, positions, _ = await look_up(FakeReader(), FakeStore({0: 40, 1: 9}, {0: 30, 1: 9}, {0: 50, 1: 9}), [0, 1])
+    assert starts == {0: 30, 1: 9}
+    assert positions.gaps == {}
+
+
+async def test_one_shard_without_a_position_begins_again() -> None:
+    starts, positions, metrics = await look_up(FakeReader(), FakeStore({0: 40}, {}), [0])
+    assert starts == {0: 0}
+    assert positions.gaps == {}
+    assert gap(metrics, "posts.classified") == 0
+
+
+async def test_what_retention_took_is_a_gap_that_is_known() -> None:
+    reader = FakeReader()
+    reader.ranges = {0: (50, 100), 1: (20, 100)}
+    starts, positions, metrics = await look_up(reader, FakeStore({0: 40, 1: 20}), [0, 1])
+    assert starts == {0: 50, 1: 20}
+    assert positions.gaps == {0: 50}
+    assert gap(metrics, "posts.classified") == 10
+
+
+async def test_empty_tables_begin_with_what_kafka_holds() -> None:
+    reader = FakeReader()
+    reader.ranges = {0: (50, 100)}
+    starts, positions, _ = await look_up(reader, FakeStore({}), [0])
+    assert starts == {0: 50}
+    assert positions.gaps == {0: 50}
+
+
+async def test_tables_ahead_of_kafka_are_refused() -> None:
+    with pytest.raises(PositionError):
+        await look_up(FakeReader(), FakeStore({0: 101}), [0])
+
+
+async def test_a_redis_that_hangs_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOKUP_TIMEOUT_S", 0.05)
+    store = FakeStore({})
+    store.hangs = True
+    with pytest.raises(UnavailableError, match="Redis did not answer"):
+        await look_up(FakeReader(), store, [0])

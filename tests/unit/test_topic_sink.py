@@ -1,0 +1,163 @@
+"""What the sink makes of a batch, and of what befalls its write. The tables are in the integration tests."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from confluent_kafka import Message
+
+from connectors.errors import RejectedError, UnavailableError
+from connectors.kafka.consumer import Batch
+from connectors.kafka.producer import Outgoing
+from streams.records import ClassifiedPost, DeadPost, DeadReason
+from streams.sink import runner as module
+from streams.sink.gate import OpenGate
+from streams.sink.rows import OffsetMoved, Span
+from streams.sink.runner import TopicSink
+from tests.helpers import classified, make_settings, message
+
+
+class FakeConsumer:
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Any]] = []
+
+    def done(self, batch: Batch) -> None:
+        self.calls.append(("done", batch))
+
+    def rewind(self, reason: str) -> None:
+        self.calls.append(("rewind", reason))
+
+
+class FakeProducer:
+    def __init__(self) -> None:
+        self.sent: list[Outgoing] = []
+        self.error: Exception | None = None
+
+    def submit(self, records: Sequence[Outgoing]) -> Future[None]:
+        self.sent += records
+        future: Future[None] = Future()
+        if self.error is not None:
+            future.set_exception(self.error)
+        else:
+            future.set_result(None)
+        return future
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.written: list[tuple[str, list[int], list[Span]]] = []
+        self.fails: list[Exception] = []
+        self.consumer: Any = FakeConsumer()
+        self.producer: Any = FakeProducer()
+        history: Any = None
+        self.sink = TopicSink(
+            make_settings(),
+            "posts.classified",
+            ClassifiedPost,
+            history,
+            self.write,
+            producer=self.producer,
+            gate=OpenGate(),
+        )
+
+    def write(self, topic: str, posts: Sequence[ClassifiedPost], spans: Sequence[Span]) -> None:
+        if self.fails:
+            raise self.fails.pop(0)
+        self.written.append((topic, [post.origin.offset for post in posts], list(spans)))
+
+    def flush(self, batch: Batch) -> None:
+        stop = threading.Event()
+        stop.set()  # no waiting between tries
+        self.sink._flush(self.consumer, batch, stop)
+
+
+def post(offset: int, partition: int = 0) -> Message:
+    value = classified(offset * 10, partition=partition).model_dump_json().encode()
+    return message(value, offset=offset, partition=partition, topic="posts.classified", key=b"key")
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_a_batch_is_written_with_the_ranges_it_covers(bench: Bench) -> None:
+    batch = Batch(1, [post(12, 1), post(5), post(7), post(13, 1)], {0: 3, 1: 12})
+    bench.flush(batch)
+    # Holes in the offsets belong to the range of the batch that follows them.
+    assert bench.written == [("posts.classified", [120, 50, 70, 130], [Span(0, 3, 8, 2), Span(1, 12, 14, 2)])]
+    assert bench.consumer.calls == [("done", batch)]
+
+
+@pytest.mark.parametrize("error", [OffsetMoved("elsewhere"), UnavailableError("PostgreSQL is away")])
+def test_what_may_pass_is_fetched_again(bench: Bench, error: Exception) -> None:
+    bench.fails = [error]
+    bench.flush(Batch(1, [post(0)], {0: 0}))
+    assert bench.consumer.calls == [("rewind", str(error))]
+    assert bench.written == []
+
+
+def test_what_will_not_pass_stops_the_sink(bench: Bench) -> None:
+    bench.fails = [RejectedError("no")]
+    with pytest.raises(RejectedError):
+        bench.flush(Batch(1, [post(0)], {0: 0}))
+    assert bench.consumer.calls == []
+
+
+def test_waits_grow_while_postgres_is_away_and_start_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    stop: Any = type("Stop", (), {"wait": lambda self, seconds: waits.append(seconds)})()
+    monkeypatch.setattr(module, "RETRY_S", (1.0, 2.0))
+    bench.fails = [UnavailableError("away")] * 3
+    for _ in range(4):
+        bench.sink._flush(bench.consumer, Batch(1, [post(0)], {0: 0}), stop)
+    bench.fails = [UnavailableError("away")]
+    bench.sink._flush(bench.consumer, Batch(1, [post(1)], {0: 1}), stop)
+    assert waits == [1.0, 2.0, 2.0, 1.0]
+
+
+def test_a_tombstone_is_passed_over_and_counted_in_the_range(bench: Bench) -> None:
+    bench.flush(Batch(1, [message(None, offset=0), post(1)], {0: 0}))
+    assert bench.written == [("posts.classified", [10], [Span(0, 0, 2, 2)])]
+
+
+@pytest.mark.parametrize("value", [b"", b"not json", b"{}"])
+def test_what_cannot_be_read_is_dead_lettered_and_passed(bench: Bench, value: bytes) -> None:
+    bench.flush(Batch(1, [message(value, offset=4, partition=1, topic="posts.classified"), post(5, 1)], {1: 4}))
+    (record,) = bench.producer.sent
+    letter = DeadPost.model_validate_json(record.value)
+    assert record.topic == "posts.dead"
+    assert letter.reason is DeadReason.INVALID_RECORD
+    assert (letter.origin.topic, letter.origin.partition, letter.origin.offset) == ("posts.classified", 1, 4)
+    assert bench.written == [("posts.classified", [50], [Span(1, 4, 6, 2)])]
+
+
+def test_nothing_is_written_past_a_dead_letter_that_was_not_confirmed(bench: Bench) -> None:
+    bench.producer.error = RejectedError("no")
+    with pytest.raises(RejectedError):
+        bench.flush(Batch(1, [message(b"{}", offset=0), post(1)], {0: 0}))
+    assert (bench.written, bench.consumer.calls) == ([], [])
+
+
+def test_the_first_thread_that_fails_stops_the_others_and_is_raised() -> None:
+    stop = threading.Event()
+
+    def fail(_: threading.Event) -> None:
+        raise RejectedError("no")
+
+    def wait(stopped: threading.Event) -> None:
+        assert stopped.wait(10)
+
+    with pytest.raises(RejectedError):
+        module._run_threads([wait, fail], stop)
+    assert stop.is_set()
+
+
+def test_threads_end_in_peace_when_they_are_stopped() -> None:
+    stop = threading.Event()
+    stop.set()
+    module._run_threads([lambda stopped: None, lambda stopped: None], stop)

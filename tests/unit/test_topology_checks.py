@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from connectors.kafka.producer import MAX_MESSAGE_BYTES
+from streams.errors import TopologyError
+from streams.topology import RAW_MAX_BYTES, check_topics, topic_specs
+from tests.helpers import make_settings
+
+SETTINGS = make_settings(partitions=6, replication_factor=3, retention_hours=1.5, topic_late="late")
+GOOD = {spec.name: spec.partitions for spec in topic_specs(SETTINGS)}
+
+
+def refusal(counts: dict[str, int]) -> str:
+    with pytest.raises(TopologyError) as caught:
+        check_topics(SETTINGS, counts)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_every_topic_of_the_settings_is_made() -> None:
+    assert set(GOOD) == {value for name, value in SETTINGS if name.startswith("topic_")}
+    assert {spec.replication_factor for spec in topic_specs(SETTINGS)} == {3}
+
+
+def test_raw_and_classified_are_partitioned_alike() -> None:
+    assert (GOOD["posts.raw"], GOOD["posts.classified"]) == (6, 6)
+
+
+def test_posts_are_kept_for_the_retention_and_windows_for_ever() -> None:
+    config = {spec.name: spec.config for spec in topic_specs(SETTINGS)}
+    for topic in ("posts.raw", "posts.classified", "posts.dead", "late"):
+        assert (config[topic]["retention.ms"], config[topic]["cleanup.policy"]) == ("5400000", "delete")
+    assert config["emotions.windows"]["cleanup.policy"] == "compact"
+
+
+def test_a_dead_letter_of_the_largest_raw_message_fits() -> None:
+    config = {spec.name: spec.config for spec in topic_specs(SETTINGS)}
+    in_base64 = (RAW_MAX_BYTES + 2) // 3 * 4
+    for topic in ("posts.dead", "posts.classified"):
+        assert in_base64 + 100_000 < int(config[topic]["max.message.bytes"]) <= MAX_MESSAGE_BYTES
+
+
+def test_topics_as_they_should_be_pass_and_others_do_not_matter() -> None:
+    check_topics(SETTINGS, {**GOOD, "__consumer_offsets": 50})
+
+
+def test_every_missing_topic_is_named_with_the_cure() -> None:
+    message = refusal({name: count for name, count in GOOD.items() if name not in {"late", "posts.raw"}})
+    assert "posts.raw" in message
+    assert "late" in message
+    assert "posts.dead" not in message
+    assert "emostream init" in message
+
+
+@pytest.mark.parametrize("classified", [5, 7])
+def test_raw_and_classified_must_agree(classified: int) -> None:
+    message = refusal({**GOOD, "posts.classified": classified})
+    assert f"posts.raw has 6 partitions and posts.classified has {classified}" in message
+
+
+def test_the_settings_must_say_what_there_is() -> None:
+    assert "EMOSTREAM_PARTITIONS=12" in refusal({**GOOD, "posts.raw": 12, "posts.classified": 12})

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+
+from streams.records import LabelStats, SentimentStats, from_ms
+from streams.windows.codec import to_window
+from streams.windows.tumbling import WindowKey
+from tests.helpers import NOON, NOON_MS
+
+KEY = WindowKey("coffee", 60, NOON_MS)
+
+# A window of three posts, as `apply.lua` leaves it.
+ROW = {
+    "n": "3",
+    "l:sadness": "1",
+    "c:sadness": "499999",
+    "l:joy": "2",
+    "c:joy": "1833333",
+    "m:1.0.0": "3",
+    "s:web": "1",
+    "s:app": "2",
+    "t:positive": "2",
+    "t:negative": "1",
+    "ts": "-1000000",
+    "first": str(NOON_MS + 1),
+    "last": str(NOON_MS + 59_999),
+    "rev": str(NOON_MS + 70_000),
+}
+
+
+def test_every_field() -> None:
+    window = to_window(KEY, ROW)
+    assert (window.keyword, window.size, window.start, window.end) == ("coffee", 60, NOON, from_ms(NOON_MS + 60_000))
+    assert window.count == 3
+    assert window.labels == {
+        "joy": LabelStats(count=2, pct=66.6667, avg_score=0.9167),
+        "sadness": LabelStats(count=1, pct=33.3333, avg_score=0.5),
+    }
+    assert window.sentiment == SentimentStats(labels={"negative": 1, "positive": 2}, avg_score=-0.3333)
+    assert (window.models, window.sources) == ({"1.0.0": 3}, {"app": 2, "web": 1})
+    assert (window.first_event, window.last_event) == (from_ms(NOON_MS + 1), from_ms(NOON_MS + 59_999))
+    assert (window.revision, window.final, window.late) == (NOON_MS + 70_000, False, 0)
+    assert window.key == "coffee|60|2026-03-01T12:00:00.000Z"
+
+
+def test_labels_are_in_alphabetical_order() -> None:
+    window = to_window(KEY, ROW)
+    assert [list(part) for part in (window.labels, window.sources)] == [["joy", "sadness"], ["app", "web"]]
+
+
+def test_a_window_that_is_final_with_late_posts() -> None:
+    window = to_window(KEY, {**ROW, "final": "1", "late": "2"})
+    assert (window.final, window.late) == (True, 2)
+
+
+def test_no_sentiment_where_the_model_has_none() -> None:
+    row = {name: value for name, value in ROW.items() if not name.startswith("t")}
+    assert to_window(KEY, row).sentiment is None
+
+
+def test_sentiment_of_some_posts_only_is_averaged_over_those() -> None:
+    row = {**ROW, "t:positive": "1", "t:negative": "0", "ts": "800000"}
+    sentiment = to_window(KEY, row).sentiment
+    assert sentiment is not None
+    assert sentiment.avg_score == 0.8
+
+
+@pytest.mark.parametrize("label", ["ts", "a:b", ":", "n", "日本", "l:joy"])
+def test_labels_may_look_like_fields(label: str) -> None:
+    window = to_window(KEY, {**ROW, f"l:{label}": "1", f"c:{label}": "250000", f"s:{label}": "7"})
+    assert window.labels[label] == LabelStats(count=1, pct=33.3333, avg_score=0.25)
+    assert window.sources[label] == 7
+    assert window.count == 3
+
+
+def test_a_label_without_confidences_has_a_mean_of_zero() -> None:
+    assert to_window(KEY, {**ROW, "l:fear": "1"}).labels["fear"].avg_score == 0
+
+
+def test_large_counts_stay_exact() -> None:
+    billions = 9_007_199_254_740_993  # above 2**53: no float may come in between
+    window = to_window(KEY, {**ROW, "n": str(billions), "l:joy": str(billions)})
+    assert window.count == billions
+    assert window.labels["joy"].count == billions
