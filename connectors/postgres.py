@@ -39,6 +39,7 @@ _BROKEN = (
     psycopg.errors.IdleInTransactionSessionTimeout,
     psycopg.errors.TransactionTimeout,
     psycopg.errors.InFailedSqlTransaction,
+    psycopg.errors.ReadOnlySqlTransaction,  # connected to a standby, as during a fail-over
 )
 
 _MIGRATION_NAME = re.compile(r"(\d{3})_[a-z0-9_]+\.sql")
@@ -87,7 +88,7 @@ def postgres_errors(doing: str) -> Iterator[None]:
     except psycopg.OperationalError as exc:
         # Refused passwords arrive while connecting, where psycopg knows no SQLSTATE: only the server's text tells.
         if exc.sqlstate is None and any(
-            hint in str(exc) for hint in ("authentication failed", "password", "does not exist")
+            hint in str(exc) for hint in ("authentication failed", "no password supplied", "does not exist")
         ):
             raise RejectedError(f"PostgreSQL refused while {doing}: {_first_line(exc)}") from exc
         raise UnavailableError(f"PostgreSQL did not answer while {doing}: {_first_line(exc)}") from exc

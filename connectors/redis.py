@@ -29,6 +29,10 @@ _PASSING = (
     exceptions.OutOfMemoryError,
 )
 
+_PASSING_CODES = ("BUSY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "UNKILLABLE")
+"""Error codes (the first word of an error reply) without a class in redis-py: a script runs too long, a snapshot or
+the replicas fail for now."""
+
 
 def connect(url: str) -> Redis:
     """A client for `redis://` or `rediss://` addresses; connects with its first command.
@@ -67,4 +71,6 @@ def redis_errors(doing: str) -> Iterator[None]:
     except _PASSING as exc:
         raise UnavailableError(f"Redis did not answer while {doing}: {exc}") from exc
     except exceptions.RedisError as exc:
+        if str(exc).split(" ", 1)[0] in _PASSING_CODES:
+            raise UnavailableError(f"Redis cannot serve now, while {doing}: {exc}") from exc
         raise RejectedError(f"Redis refused while {doing}: {exc}") from exc

@@ -162,14 +162,14 @@ async def audit(settings: Settings, store: WindowStore, progress: Progress) -> l
         counted = sum(window.count for window in windows) + too_late.get(size, 0) + expired.get(size, 0)
         parts = [f"{too_late[size]} too late" if too_late.get(size) else ""]
         parts.append(f"{expired[size]} in expired windows" if expired.get(size) else "")
-        name = f"posts in {size} s windows in Redis = classified"
+        name = f"{size} s windows in Redis = classified"
         note = ", ".join(filter(None, parts))
         checks.append(check_count(name, classified, counted, complete=ledger.complete, note=note))
     rows, in_windows = _postgres_counts(settings)
     checks.append(check_count("rows in Postgres = classified", classified, rows, complete=ledger.complete))
     for size in settings.window_sizes:
         late = too_late.get(size, 0)
-        name = f"posts in {size} s windows in Postgres = classified"
+        name = f"{size} s windows in Postgres = classified"
         note = f"{late} too late" if late else ""
         checks.append(
             check_count(name, classified, in_windows.get(size, 0) + late, complete=ledger.complete, note=note)

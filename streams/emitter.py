@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,16 +33,20 @@ logger = logging.getLogger(__name__)
 PUBLISH_LIMIT = 1_000
 """Windows in one transaction: about 1 MB, and a second's work at most."""
 
+FENCED_RETRY_S = 30.0
+"""Before a fenced shard is taken over again within one assignment: several session timeouts, so that whoever only
+believes to own it has learnt better by then."""
+
 ROUNDS_PER_TICK = 50
 """Transactions per shard before the next shard has its turn."""
 
 
 @dataclass(frozen=True)
 class _Ownership:
-    """The shards of one assignment. `fenced` collects those that turned out to belong to a newer owner."""
+    """The shards of one assignment. `fenced` tells when one turned out to be held by somebody else."""
 
     shards: frozenset[int] = frozenset()
-    fenced: set[int] = field(default_factory=set)
+    fenced: dict[int, float] = field(default_factory=dict)
     producers: dict[int, TransactionalProducer] = field(default_factory=dict)
 
 
@@ -87,13 +93,16 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             await self._let_go(self._serving)
             self._serving = self._ownership
         serving = self._serving
-        for shard in sorted(serving.shards - serving.fenced):
+        for shard in sorted(serving.shards):
+            if time.monotonic() < serving.fenced.get(shard, -math.inf) + FENCED_RETRY_S:
+                continue
             try:
                 await self._emit(shard, serving)
             except FencedError as exc:
-                # Another worker owns the shard by now; ours comes back with the next assignment, if at all.
+                # Another worker owns the shard by now, and the next assignment will say so; or a former owner's
+                # take-over, begun before the assignment, overtook ours. Then it is ours to take again, in a while.
                 self._metrics.emit_failures.labels("fenced").inc()
-                serving.fenced.add(shard)
+                serving.fenced[shard] = time.monotonic()
                 logger.warning("no longer publishing shard %d: %s", shard, exc)
                 await self._drop(shard, serving)
             except UnavailableError as exc:

@@ -276,7 +276,7 @@ def load_settings(
         SettingsError: with one line for every unknown, malformed or impossible setting; no line holds a value
             of a secret.
     """
-    file_values = dotenv_values(env_file) if env_file is not None and env_file.is_file() else {}
+    file_values = _read_env_file(env_file) if env_file is not None and env_file.is_file() else {}
     values = {
         key: value
         for key, value in {**file_values, **(os.environ if environ is None else environ)}.items()
@@ -301,6 +301,14 @@ def load_settings(
     if problems:
         raise SettingsError(problems)
     return settings
+
+
+def _read_env_file(env_file: Path) -> dict[str, str | None]:
+    try:
+        return dotenv_values(env_file)
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
+        raise SettingsError([f"{env_file}: cannot be read: {reason}"]) from None
 
 
 def _unknown(key: str, known: dict[str, str]) -> str:

@@ -10,13 +10,12 @@ import tempfile
 import threading
 from pathlib import Path
 
-import psutil
-
 from connectors import redis as redis_connector
 from connectors import s3 as s3_connector
 from connectors.errors import RejectedError, UnavailableError
 from connectors.kafka.admin import KafkaAdmin
 from models.classifier import OnnxClassifier
+from models.cores import available_cores
 from models.registry import resolve
 from streams.app import Pipeline, create_pipeline
 from streams.metrics import Metrics
@@ -44,12 +43,6 @@ def load_classifier(settings: Settings) -> OnnxClassifier:
     classifier.warm_up()
     logger.info("model %s %s is ready", classifier.manifest.name, classifier.manifest.version)
     return classifier
-
-
-def available_cores() -> int:
-    """Physical cores that this process may use: hyper-threads do not help matrix products, and affinity limits."""
-    allowed = len(psutil.Process().cpu_affinity() or [0])
-    return max(1, min(psutil.cpu_count(logical=False) or allowed, allowed))
 
 
 async def run_worker(settings: Settings) -> None:

@@ -37,6 +37,12 @@ session timeout, and a Redis that restarts is back within the first few tries.""
 MAX_POLL_INTERVAL_MS = 300_000
 """A batch in flight may hold up polling for this long, in the worst case a lookup during a slow fail-over."""
 
+_PASSING = (
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TRANSPORT,
+    KafkaError._MAX_POLL_EXCEEDED,  # the process slept; the partitions are lost, and polling joins the group again
+)
+
 Positions = Callable[[Sequence[int]], Mapping[int, int]]
 """Start offsets by partition. Raises UnavailableError to be called again, anything else to stop."""
 
@@ -181,7 +187,7 @@ class PositionedConsumer:
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             # Retention passed our position between the lookup and the fetch: look again.
             self.rewind(f"{self.topic} no longer holds the offset: {error.str()}")
-        elif error.retriable() or error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
+        elif error.retriable() or error.code() in _PASSING:
             logger.warning("consuming %s: %s", self.topic, error.str())
         else:
             raise to_connector_error(error, f"consuming {self.topic}")

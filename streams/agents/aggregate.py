@@ -21,7 +21,7 @@ from streams.agents.classify import Deliverer
 from streams.metrics import Metrics
 from streams.records import ClassifiedPost, DeadPost, DeadReason, LatePost, Origin, explain, from_ms
 from streams.settings import Settings
-from streams.windows.deltas import Entry, Position, Reduction, reduce_entries
+from streams.windows.deltas import Entry, Position, Reduction, TooLate, reduce_entries
 from streams.windows.store import WindowStore
 
 logger = logging.getLogger(__name__)
@@ -71,6 +71,7 @@ class AggregateStage:
         positions = await self._stand(partition, start)
         entries, dead, reductions = await asyncio.to_thread(self._reduce, messages, positions, end)
         await self._producer.deliver(dead)
+        self._metrics.dead.labels(DeadReason.INVALID_RECORD.value).inc(len(dead))
         await self._note_late(reductions)
         pending = [shard for shard, position in enumerate(positions) if position.offset < end]
         answers = await asyncio.gather(
@@ -128,26 +129,24 @@ class AggregateStage:
     def _dead_letter(self, message: Message, error: str) -> Outgoing:
         origin = Origin(topic=message.topic() or "", partition=partition_of(message), offset=offset_of(message))
         letter = DeadPost.of(message.value(), message.key(), origin, DeadReason.INVALID_RECORD, error)
-        self._metrics.dead.labels(letter.reason.value).inc()
         return Outgoing(self._settings.topic_dead, letter.model_dump_json().encode(), message.key())
 
     async def _note_late(self, reductions: Sequence[Reduction]) -> None:
-        notes = []
-        for reduction in reductions:
-            for late in reduction.too_late:
-                self._metrics.too_late.labels(str(late.window.size)).inc()
-                note = LatePost(
-                    id=late.post.id,
-                    created_at=late.post.created_at,
-                    size=late.window.size,
-                    start=from_ms(late.window.start),
-                    watermark=from_ms(late.partition_time),
-                    origin=late.post.origin,
-                )
-                notes.append(
-                    Outgoing(self._settings.topic_late, note.model_dump_json().encode(), late.post.id.encode())
-                )
-        await self._producer.deliver(notes)
+        late = [note for reduction in reductions for note in reduction.too_late]
+        await self._producer.deliver([self._late_note(note) for note in late])
+        for note in late:
+            self._metrics.too_late.labels(str(note.window.size)).inc()
+
+    def _late_note(self, late: TooLate) -> Outgoing:
+        note = LatePost(
+            id=late.post.id,
+            created_at=late.post.created_at,
+            size=late.window.size,
+            start=from_ms(late.window.start),
+            watermark=from_ms(late.partition_time),
+            origin=late.post.origin,
+        )
+        return Outgoing(self._settings.topic_late, note.model_dump_json().encode(), late.post.id.encode())
 
     def _count(self, reductions: Sequence[Reduction], entries: int) -> None:
         # The shards agree but after a partial apply; the largest is what this batch really brought.

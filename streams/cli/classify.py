@@ -9,10 +9,10 @@ from itertools import islice
 from typing import Any
 
 import click
-import psutil
 
 from connectors import s3
 from models.classifier import Classifier, OnnxClassifier
+from models.cores import available_cores
 from models.errors import ModelPackageError
 from models.package import ModelPackage, bundled_package_path, load_package
 from models.registry import parse_uri, resolve
@@ -138,7 +138,7 @@ def load_classifier(settings: Settings, model: str | None) -> OnnxClassifier:
         ModelError: if there is none, or it is damaged.
         ConnectorError: if S3 does not answer, or refuses.
     """
-    threads = settings.model_threads or psutil.cpu_count(logical=False) or 1
+    threads = settings.model_threads or available_cores()
     return OnnxClassifier.load(_package(settings, model), threads=threads)
 
 

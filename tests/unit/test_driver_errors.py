@@ -240,3 +240,13 @@ def test_a_database_is_shown_without_its_credentials() -> None:
     from connectors.postgres import address_of
 
     assert address_of("postgresql://u:hunter@h/d?password=x") == "h:5432/d"
+
+
+@pytest.mark.parametrize("code", ["BUSY", "MISCONF", "NOREPLICAS", "MASTERDOWN"])
+def test_a_redis_that_cannot_serve_now_is_tried_again(code: str) -> None:
+    with pytest.raises(UnavailableError), redis_errors("testing"):
+        raise redis_exceptions.ResponseError(f"{code} some text")
+
+
+def test_a_standby_is_tried_again() -> None:
+    assert type(from_postgres(psycopg.errors.ReadOnlySqlTransaction("read-only"))) is UnavailableError

@@ -317,3 +317,13 @@ async def test_all_that_is_due_is_finalized_and_expired(monkeypatch: pytest.Monk
     bench.store.open, bench.store.old = 1_200, 501
     await bench.tick()
     assert (bench.store.open, bench.store.old) == (0, 0)
+
+
+async def test_a_fenced_shard_is_taken_again_in_a_while(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A former owner's take-over, begun before our assignment, may finish after ours."""
+    bench.emitter.own(frozenset({0}))
+    bench.store.change(0)
+    bench.fails["e-windows-0"] = [FencedError("taken over")]
+    await bench.tick()
+    monkeypatch.setattr("streams.emitter.FENCED_RETRY_S", 0.0)
+    assert ("publish", "e-windows-0", 1) in await bench.tick()

@@ -370,3 +370,10 @@ def test_settings_made_without_the_loader_do_not_show_what_they_refuse() -> None
 def test_settings_travel_to_another_process_with_their_secrets() -> None:
     settings = load(**WITH_SECRETS)
     assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_an_env_file_that_is_not_utf_8_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(b"EMOSTREAM_S3_REGION=\xff\n")
+    with pytest.raises(SettingsError, match="cannot be read: it is not UTF-8"):
+        load_settings(env_file=file, environ={})
