@@ -156,7 +156,7 @@ class PositionedConsumer:
         if self._lookup_due is not None and time.monotonic() >= self._lookup_due:
             self._position()
         if time.monotonic() >= self._commit_due:
-            self._commit(asynchronous=True)
+            self._commit()
         try:
             fetched = self._consumer.consume(max_messages, timeout_s)
         except KafkaException as exc:
@@ -219,7 +219,10 @@ class PositionedConsumer:
         self._consumer.resume(self._consumer.assignment())
 
     def close(self) -> None:
-        """Leave the group. Revokes first, with all that step 4 does."""
+        """Leave the group. Revokes first, with all that step 4 does.
+
+        While the broker is away this may take a minute: the client waits for the answer to its last commit.
+        """
         self._consumer.close()
 
     # The group's callbacks. An exception inside one would be lost in the client, so it is kept for `poll`.
@@ -240,7 +243,7 @@ class PositionedConsumer:
             self._on_revoke()
         except Exception as exc:  # noqa: BLE001 - raised by poll
             self._failure = exc
-        self._commit(asynchronous=False)
+        self._commit()
         self._drop_assignment()
         self._consumer.unassign()
 
@@ -287,7 +290,8 @@ class PositionedConsumer:
         # Assigning a partition again keeps its pause, and whoever paused it did so in an earlier epoch.
         self._consumer.resume(partitions)
 
-    def _commit(self, *, asynchronous: bool) -> None:
+    def _commit(self) -> None:
+        # Never waits: positions come from the output, so a commit that is lost only shows as lag until the next one.
         self._commit_due = time.monotonic() + COMMIT_INTERVAL_S
         with self._lock:
             done, self._done = self._done, {}
@@ -295,10 +299,6 @@ class PositionedConsumer:
             return
         offsets = [TopicPartition(self.topic, partition, offset) for partition, offset in done.items()]
         try:
-            if asynchronous:
-                self._consumer.commit(offsets=offsets, asynchronous=True)
-            else:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
+            self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as exc:
-            # Positions come from the output; a commit that fails only shows as lag until the next one.
             logger.info("lag commit for %s failed: %s", self.topic, kafka_error_of(exc).str())

@@ -20,6 +20,9 @@ _UNAVAILABLE = {
     KafkaError._WAIT_COORD,
     KafkaError._PURGE_QUEUE,
     KafkaError._PURGE_INFLIGHT,
+    # The client's view of the cluster, which is behind for a moment after a broker started.
+    KafkaError._UNKNOWN_PARTITION,
+    KafkaError._UNKNOWN_TOPIC,
     KafkaError.BROKER_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from connectors.errors import UnavailableError
+from connectors.errors import ConnectorError, UnavailableError
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import kafka_error_of, to_connector_error
 
@@ -39,7 +39,7 @@ class OffsetReader:
                 TopicPartition(topic, partition), timeout=self._timeout_s, cached=False
             )
         except KafkaException as exc:
-            raise to_connector_error(kafka_error_of(exc), f"reading the offsets of {topic}[{partition}]") from exc
+            raise _lookup_error(kafka_error_of(exc), f"reading the offsets of {topic}[{partition}]") from exc
         if answer is None:
             raise UnavailableError(f"Kafka did not answer while reading the offsets of {topic}[{partition}]")
         low, high = answer
@@ -55,10 +55,10 @@ class OffsetReader:
         try:
             answers = self._consumer.committed(wanted, timeout=self._timeout_s)
         except KafkaException as exc:
-            raise to_connector_error(kafka_error_of(exc), f"reading committed offsets of {topic}") from exc
+            raise _lookup_error(kafka_error_of(exc), f"reading committed offsets of {topic}") from exc
         for answer in answers:
             if answer.error is not None:
-                raise to_connector_error(answer.error, f"reading committed offsets of {topic}")
+                raise _lookup_error(answer.error, f"reading committed offsets of {topic}")
         return {answer.partition: answer.offset for answer in answers if answer.offset > OFFSET_INVALID}
 
     def last_message(self, topic: str, partition: int) -> Message | None:
@@ -97,7 +97,7 @@ class OffsetReader:
                 elif error.code() == KafkaError._PARTITION_EOF:
                     return last
                 elif not error.retriable():
-                    raise to_connector_error(error, f"reading {topic}[{partition}]")
+                    raise _lookup_error(error, f"reading {topic}[{partition}]")
         finally:
             self._consumer.unassign()
         raise UnavailableError(f"Kafka did not answer while reading the last record of {topic}[{partition}]")
@@ -105,3 +105,10 @@ class OffsetReader:
     def close(self) -> None:
         """Close the connection."""
         self._consumer.close()
+
+
+def _lookup_error(error: KafkaError, doing: str) -> ConnectorError:
+    # The topics were there when the process started; a broker that has just started may not know them yet.
+    if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        return UnavailableError(f"Kafka did not answer while {doing}: {error.str()}")
+    return to_connector_error(error, doing)

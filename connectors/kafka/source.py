@@ -38,6 +38,9 @@ PAUSE_AFTER_S = 1.0
 """How long a full channel may hold up polling before fetching is paused. Pausing throws away what was fetched ahead, so
 it is not done for the length of a normal batch; not polling stalls rebalances, so it is done well before that hurts."""
 
+LEAVE_S = 2.0
+"""For leaving the group, after the batch in flight. Whoever does not make it is missed after the session timeout."""
+
 _IDLE_POLL_S = 0.1
 
 
@@ -159,7 +162,9 @@ class BatchSource(Service):  # type: ignore[misc]
         """Stop polling, wait for the batch in flight, and leave the group."""
         self._stopping.set()
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._thread.join, self._revoke_deadline_s + LEAVE_S)
+            if self._thread.is_alive():
+                logger.warning("%s: could not leave the group; is the broker away?", self.topic)
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         try:

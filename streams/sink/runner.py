@@ -36,6 +36,9 @@ CLOSED_POLL_S = 0.5
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Waits while Postgres is away; the last one repeats."""
 
+STOP_S = 15.0
+"""For the transaction in hand, and for leaving the group, when the sink is told to stop."""
+
 REPORT_S = 30.0
 """Pace of the line that says how much was written."""
 
@@ -226,10 +229,18 @@ def _run_threads(targets: Sequence[Callable[[threading.Event], None]], stop: thr
             failures.append(exc)
             stop.set()
 
-    threads = [threading.Thread(target=guarded, args=(target,), name=f"sink-{i}") for i, target in enumerate(targets)]
+    threads = [
+        threading.Thread(target=guarded, args=(target,), name=f"sink-{i}", daemon=True)
+        for i, target in enumerate(targets)
+    ]
     for thread in threads:
         thread.start()
+    stop.wait()
+    deadline = time.monotonic() + STOP_S
     for thread in threads:
-        thread.join()
+        thread.join(max(0.0, deadline - time.monotonic()))
+        if thread.is_alive():
+            # What it was writing is one transaction, which is rolled back.
+            logger.warning("%s did not stop in %.0f s; is a server away?", thread.name, STOP_S)
     if failures:
         raise failures[0]
