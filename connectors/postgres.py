@@ -61,6 +61,7 @@ def connect(dsn: str, *, application_name: str) -> Connection:
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
+            tcp_user_timeout=30_000,  # keepalives do not run while sent data waits for its acknowledgement
             options=f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} "
             f"-c lock_timeout={LOCK_TIMEOUT_MS}",
         )

@@ -93,7 +93,13 @@ def create_pipeline(
     )
     classify = ClassifyStage(settings, classifier, producer, metrics)
     aggregate = AggregateStage(settings, store, producer, metrics, aggregate_positions.gaps)
-    emitter = Emitter(app, settings, kafka, store, metrics)
+
+    def on_rollback(shard: int) -> None:
+        metrics.rewinds.labels("aggregate", "rollback").inc()
+        aggregate.forget()
+        classified_source.rewind(f"Redis lost what was applied to shard {shard}")
+
+    emitter = Emitter(app, settings, kafka, store, metrics, applied=aggregate.applied, on_rollback=on_rollback)
     raw_source = BatchSource(
         app,
         kafka,

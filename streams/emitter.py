@@ -13,6 +13,7 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +26,7 @@ from connectors.kafka.producer import Outgoing
 from connectors.kafka.transactional import FencedError, TransactionalProducer
 from streams.metrics import Metrics
 from streams.settings import Settings
-from streams.windows.store import WindowStore
+from streams.windows.store import ShardTimes, WindowStore
 from streams.windows.tumbling import watermark
 
 logger = logging.getLogger(__name__)
@@ -60,10 +61,28 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         config: KafkaConfig,
         store: WindowStore,
         metrics: Metrics,
+        *,
+        applied: Callable[[int], Mapping[int, int]] = lambda shard: {},
+        on_rollback: Callable[[int], None] = lambda shard: None,
         **kwargs: Any,  # noqa: ANN401 - mode's
     ) -> None:
+        """Prepare the loop.
+
+        Args:
+            app: the application, crashed where Kafka refuses for good.
+            settings: all settings.
+            config: how to reach Kafka.
+            store: the window tables.
+            metrics: where everything is counted.
+            applied: the offsets by partition that a shard is known to have.
+            on_rollback: told a shard that has less than that: Redis was rolled back or emptied. A batch would notice,
+                but a partition that gets no more posts has none.
+            kwargs: for `mode.Service`.
+        """
         super().__init__(**kwargs)
         self._app = app
+        self._applied = applied
+        self._on_rollback = on_rollback
         self._settings = settings
         self._config = config
         self._store = store
@@ -72,6 +91,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         self._retention_ms = int(settings.window_retention_h * 3_600_000)
         self._ownership = _Ownership()
         self._serving = self._ownership
+        self._ticking = asyncio.Lock()
 
     def own(self, partitions: frozenset[int]) -> None:
         """Take over the shards that belong to these partitions and let go of all others. Thread-safe."""
@@ -89,6 +109,11 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             await self._tick()
 
     async def _tick(self) -> None:
+        # mode calls on_stop while this task still runs.
+        async with self._ticking:
+            await self._serve_shards()
+
+    async def _serve_shards(self) -> None:
         if self._serving is not self._ownership:
             await self._let_go(self._serving)
             self._serving = self._ownership
@@ -121,7 +146,13 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             serving.producers[shard] = await asyncio.to_thread(
                 TransactionalProducer, self._config, f"{self._settings.group_prefix}-windows-{shard}"
             )
-        await self._advance(shard)
+        producer = serving.producers[shard]
+        applied = dict(self._applied(shard))  # before Redis is read: it may only get ahead meanwhile
+        times = await self._store.times(shard)
+        if any(times.offsets.get(partition, -1) < offset for partition, offset in applied.items()):
+            self._on_rollback(shard)
+            return
+        await self._advance(shard, times)
         for _ in range(ROUNDS_PER_TICK):
             if serving is not self._ownership:
                 return
@@ -134,15 +165,14 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
                 if window is not None
             ]
             if records:
-                await asyncio.to_thread(serving.producers[shard].publish, records)
+                await asyncio.to_thread(producer.publish, records)
             await self._store.published(shard, windows)
             self._metrics.published.inc(len(records))
             if len(windows) < PUBLISH_LIMIT:
                 return
 
-    async def _advance(self, shard: int) -> None:
+    async def _advance(self, shard: int, times: ShardTimes) -> None:
         """Finalize windows that the watermark has passed; expire those beyond the retention."""
-        times = await self._store.times(shard)
         live = [p for p, idle_s in times.idle_s.items() if idle_s < self._settings.idle_partition_s]
         now = watermark(times.events, live, self._lateness_ms)
         if now is None:
@@ -166,6 +196,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             await self._drop(shard, ownership)
 
     async def on_stop(self) -> None:
-        """Let go of every shard. What is dirty stays marked for the next owner."""
+        """Let go of every shard, after the publication in hand. What is dirty stays marked for the next owner."""
         self._ownership = _Ownership()
-        await self._let_go(self._serving)
+        async with self._ticking:
+            await self._let_go(self._serving)

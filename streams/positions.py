@@ -41,7 +41,8 @@ def start_offset(topic: str, partition: int, proven: int | None, bounds: tuple[i
     """
     low, high = bounds
     if proven is None:
-        return min(max(hint, low), high) if hint is not None else low
+        # A hint beyond the end belongs to an earlier topic of this name.
+        return max(hint, low) if hint is not None and hint <= high else low
     if proven > high:
         raise PositionError(
             f"{topic}[{partition}] ends at offset {high}, but its output was made from offsets up to {proven}: "
@@ -127,8 +128,7 @@ class AggregatePositions:
             self.gaps.pop(partition, None)
             if start > (proven or 0):
                 self.gaps[partition] = start
-                if proven is not None:
-                    _report_gap(self._metrics, self._classified, partition, proven, start)
+                _report_gap(self._metrics, self._classified, partition, proven or 0, start)
         return starts
 
     async def _lowest(self, partitions: Sequence[int]) -> dict[int, int]:

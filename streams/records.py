@@ -180,12 +180,21 @@ class DeadReason(StrEnum):
     CLASSIFICATION_FAILED = "classification_failed"
 
 
+MAX_RAW_BYTES = 1_048_576
+MAX_KEY_BYTES = 4_096
+
+
 class DeadPost(Record):
-    """A dead letter (`posts.dead`): the raw bytes (base64), why it failed, and where it was."""
+    """A dead letter (`posts.dead`): the raw bytes (base64), why it failed, and where it was.
+
+    `raw` holds the first `MAX_RAW_BYTES` of the message, which is all of it unless it was compressed on its way:
+    Kafka's limit is on what it stores. `raw_bytes` is the message's whole length.
+    """
 
     reason: DeadReason
     error: str
     raw: str
+    raw_bytes: int
     key: str | None
     origin: Origin
     failed_at: Moment
@@ -196,8 +205,9 @@ class DeadPost(Record):
         return cls(
             reason=reason,
             error=error,
-            raw=base64.b64encode(raw or b"").decode("ascii"),
-            key=key.decode("utf-8", "replace") if key is not None else None,
+            raw=base64.b64encode((raw or b"")[:MAX_RAW_BYTES]).decode("ascii"),
+            raw_bytes=len(raw or b""),
+            key=key[:MAX_KEY_BYTES].decode("utf-8", "replace") if key is not None else None,
             origin=origin,
             failed_at=datetime.now(UTC),
         )

@@ -19,7 +19,13 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     kept = {"retention.ms": str(int(settings.retention_hours * 3_600_000)), "cleanup.policy": "delete"}
     large = {**kept, "max.message.bytes": str(MAX_MESSAGE_BYTES)}
     return [
-        TopicSpec(settings.topic_raw, settings.partitions, copies, {**kept, "max.message.bytes": str(RAW_MAX_BYTES)}),
+        TopicSpec(
+            settings.topic_raw,
+            settings.partitions,
+            copies,
+            # The broker's own clock says whether a post is from the future, also when it is read again later.
+            {**kept, "max.message.bytes": str(RAW_MAX_BYTES), "message.timestamp.type": "LogAppendTime"},
+        ),
         TopicSpec(settings.topic_classified, settings.partitions, copies, large),
         TopicSpec(settings.topic_dead, 1, copies, large),
         TopicSpec(settings.topic_late, 1, copies, kept),

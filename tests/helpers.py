@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message
 
 from connectors.errors import ConnectorError
 from connectors.kafka.producer import Outgoing
@@ -34,8 +34,13 @@ class FakeMessage:
         topic: str = "posts.raw",
         key: bytes | None = None,
         error: KafkaError | None = None,
+        appended: int | None = None,
     ) -> None:
         self._fields = (topic, partition, offset, key, value, error)
+        self._timestamp = (TIMESTAMP_CREATE_TIME, 0) if appended is None else (TIMESTAMP_LOG_APPEND_TIME, appended)
+
+    def timestamp(self) -> tuple[int, int]:
+        return self._timestamp
 
     def topic(self) -> str:
         return self._fields[0]

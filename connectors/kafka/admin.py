@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exported without saying so
@@ -13,9 +14,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exported 
     ResourceType,
 )
 
-from connectors.errors import UnavailableError
+from connectors.errors import RejectedError, UnavailableError
 from connectors.kafka.config import KafkaConfig
-from connectors.kafka.errors import kafka_error_of, to_connector_error
+from connectors.kafka.errors import kafka_error_of, log_client_error, to_connector_error
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,21 @@ class KafkaAdmin:
     """Administrative requests. Blocking."""
 
     def __init__(self, config: KafkaConfig) -> None:
+        """Check the client's configuration; connects with the first request.
+
+        Raises:
+            RejectedError: the client does not accept it, e.g. a certificate that is none.
+        """
         self._config = config
-        self._client = AdminClient(config.librdkafka(client_id="emostream-admin"))
+        try:
+            options: dict[str, Any] = {
+                **config.librdkafka(client_id="emostream-admin"),
+                "error_cb": log_client_error,
+            }
+            self._client = AdminClient(options)
+        except KafkaException as exc:
+            error = kafka_error_of(exc)
+            raise RejectedError(f"the Kafka settings cannot be used: {error.str()}") from exc
 
     def partition_counts(self) -> dict[str, int]:
         """Every topic of the cluster with its number of partitions.

@@ -23,7 +23,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from connectors.errors import UnavailableError
 from connectors.kafka.config import KafkaConfig
-from connectors.kafka.errors import kafka_error_of, log_client_error, to_connector_error
+from connectors.kafka.errors import is_passing, kafka_error_of, log_client_error, to_connector_error
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +36,6 @@ session timeout, and a Redis that restarts is back within the first few tries.""
 
 MAX_POLL_INTERVAL_MS = 300_000
 """A batch in flight may hold up polling for this long, in the worst case a lookup during a slow fail-over."""
-
-_PASSING = (
-    KafkaError._ALL_BROKERS_DOWN,
-    KafkaError._TRANSPORT,
-    KafkaError._MAX_POLL_EXCEEDED,  # the process slept; the partitions are lost, and polling joins the group again
-)
 
 Positions = Callable[[Sequence[int]], Mapping[int, int]]
 """Start offsets by partition. Raises UnavailableError to be called again, anything else to stop."""
@@ -176,7 +170,7 @@ class PositionedConsumer:
             partition, offset = partition_of(message), offset_of(message)
             continues_at = self._next.get(partition)
             if continues_at is None or offset < continues_at:
-                continue  # fetched before the last (re)positioning
+                continue  # of no partition of ours, or below its position; the client drops what an assign made stale
             starts.setdefault(partition, continues_at)
             self._next[partition] = offset + 1
             messages.append(message)
@@ -187,7 +181,7 @@ class PositionedConsumer:
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             # Retention passed our position between the lookup and the fetch: look again.
             self.rewind(f"{self.topic} no longer holds the offset: {error.str()}")
-        elif error.retriable() or error.code() in _PASSING:
+        elif is_passing(error):
             logger.warning("consuming %s: %s", self.topic, error.str())
         else:
             raise to_connector_error(error, f"consuming {self.topic}")

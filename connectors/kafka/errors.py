@@ -17,6 +17,7 @@ _UNAVAILABLE = {
     KafkaError._TIMED_OUT,
     KafkaError._MSG_TIMED_OUT,
     KafkaError._TIMED_OUT_QUEUE,
+    KafkaError._MAX_POLL_EXCEEDED,  # the process slept; the partitions are lost, and polling joins the group again
     KafkaError._WAIT_COORD,
     KafkaError._PURGE_QUEUE,
     KafkaError._PURGE_INFLIGHT,
@@ -36,24 +37,38 @@ _UNAVAILABLE = {
 }
 
 
+_TELL = {
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._AUTHENTICATION,
+    KafkaError._SSL,
+    KafkaError._RESOLVE,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+}
+
+
 def kafka_error_of(exc: KafkaException) -> KafkaError:
     """The KafkaError inside an exception."""
     error: KafkaError = exc.args[0]
     return error
 
 
+def is_passing(error: KafkaError) -> bool:
+    """Whether the same request may succeed later without anyone doing anything."""
+    return not error.fatal() and (error.retriable() or error.code() in _UNAVAILABLE)
+
+
 def to_connector_error(error: KafkaError, doing: str) -> ConnectorError:
     """Our error for one of Kafka's: `doing` says what was attempted, e.g. `writing to posts.dead`."""
     detail = error.str() or error.name()
-    if not error.fatal() and (error.retriable() or error.code() in _UNAVAILABLE):
+    if is_passing(error):
         return UnavailableError(f"Kafka did not answer while {doing}: {detail}")
     return RejectedError(f"Kafka refused while {doing}: {detail} ({error.name()})")
 
 
 def log_client_error(error: KafkaError) -> None:
-    """The `error_cb` of our clients: tells once that no broker is left, and leaves single connections to DEBUG.
+    """The `error_cb` of our clients: what an operator must know is a warning, single connections are left to DEBUG.
 
     Without such a callback confluent-kafka raises these errors, which concern no record, out of poll and flush.
     """
-    level = logging.WARNING if error.code() == KafkaError._ALL_BROKERS_DOWN else logging.DEBUG
+    level = logging.WARNING if error.fatal() or error.code() in _TELL else logging.DEBUG
     logger.log(level, "Kafka: %s", error.str())

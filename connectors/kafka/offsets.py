@@ -9,7 +9,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 
 from connectors.errors import ConnectorError, UnavailableError
 from connectors.kafka.config import KafkaConfig
-from connectors.kafka.errors import kafka_error_of, to_connector_error
+from connectors.kafka.errors import is_passing, kafka_error_of, to_connector_error
 
 
 class OffsetReader:
@@ -96,7 +96,7 @@ class OffsetReader:
                         return last
                 elif error.code() == KafkaError._PARTITION_EOF:
                     return last
-                elif not error.retriable():
+                elif not is_passing(error):
                     raise _lookup_error(error, f"reading {topic}[{partition}]")
         finally:
             self._consumer.unassign()

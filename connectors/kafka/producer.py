@@ -47,6 +47,8 @@ class _Delivery:
 
     def __init__(self, expected: int) -> None:
         self.future: Future[None] = Future()
+        # A running future cannot be cancelled, so whoever stops waiting cannot make `confirm` fail.
+        self.future.set_running_or_notify_cancel()
         self._missing = expected
 
     def confirm(self, error: KafkaError | None, message: Message) -> None:

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from connectors.errors import RejectedError, UnavailableError
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.consumer import partition_of
-from connectors.kafka.errors import kafka_error_of, to_connector_error
+from connectors.kafka.errors import is_passing, kafka_error_of, to_connector_error
 
 Bounds = Mapping[int, tuple[int, int]]
 """For each partition, the first offset it holds and the next it will write."""
@@ -74,7 +74,7 @@ class TopicScan:
                 if error is not None:
                     if error.code() == KafkaError._PARTITION_EOF:
                         waiting.discard(partition)
-                    elif not error.retriable():
+                    elif not is_passing(error):
                         raise to_connector_error(error, f"reading {self.topic}")
                     continue
                 offset, high = message.offset() or 0, self.bounds[partition][1]

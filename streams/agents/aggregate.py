@@ -67,6 +67,14 @@ class AggregateStage:
             with self._metrics.batch_seconds.labels("aggregate").time():
                 await self._process_partition(partition, messages, batch.starts[partition], ends[partition])
 
+    def applied(self, shard: int) -> dict[int, int]:
+        """The offsets up to which this stage knows a shard to have each partition."""
+        return {partition: positions[shard].offset for partition, positions in self._positions.items()}
+
+    def forget(self) -> None:
+        """Read anew where the shards stand, with the next batch."""
+        self._positions = {}
+
     async def _process_partition(self, partition: int, messages: Sequence[Message], start: int, end: int) -> None:
         positions = await self._stand(partition, start)
         entries, dead, reductions = await asyncio.to_thread(self._reduce, messages, positions, end)

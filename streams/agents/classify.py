@@ -14,14 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from confluent_kafka import Message
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
 from connectors.kafka.consumer import Batch, offset_of, partition_of
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from models.classifier import Classifier
+from models.errors import ModelPackageError
 from streams.decode import decode_post
 from streams.metrics import Metrics
-from streams.records import ClassifiedPost, DeadPost, DeadReason, ModelRef, Origin, Post
+from streams.records import ClassifiedPost, DeadPost, DeadReason, ModelRef, Origin, Post, from_ms
 from streams.settings import Settings
 from streams.verdict import Verdict, verdicts
 
@@ -48,7 +49,7 @@ class ClassifyStage:
         self._classifier = classifier
         self._producer = producer
         self._metrics = metrics
-        self._labels = next(head.labels for head in classifier.manifest.heads if head.name == EMOTION_HEAD)
+        self._labels = _emotion_labels(classifier)
         self._model = ModelRef(name=classifier.manifest.name, version=classifier.manifest.version)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
@@ -86,7 +87,7 @@ class ClassifyStage:
                 origin,
                 text_max_chars=self._settings.text_max_chars,
                 max_future=max_future,
-                now=now,
+                now=_arrival(message) or now,
             )
             if isinstance(decoded, DeadPost):
                 dead.append(decoded)
@@ -162,6 +163,23 @@ class ClassifyStage:
     def close(self) -> None:
         """Stop the inference thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _emotion_labels(classifier: Classifier) -> tuple[str, ...]:
+    for head in classifier.manifest.heads:
+        if head.name == EMOTION_HEAD:
+            return tuple(head.labels)
+    heads = ", ".join(head.name for head in classifier.manifest.heads)
+    raise ModelPackageError(f"the model {classifier.manifest.name} has no head {EMOTION_HEAD!r}; it has: {heads}")
+
+
+def _arrival(message: Message) -> datetime | None:
+    """When the broker appended the message; None where the topic has its producers' timestamps.
+
+    The decision about a timestamp in the future must not change when the post is read again.
+    """
+    kind, milliseconds = message.timestamp()
+    return from_ms(milliseconds) if kind == TIMESTAMP_LOG_APPEND_TIME else None
 
 
 def _origin(message: Message) -> Origin:

@@ -27,6 +27,9 @@ from streams.settings import Settings, load_settings
 from streams.windows.store import WindowStore
 from streams.wiring import kafka_config
 
+MARK = ".emostream-demo"
+"""A folder with this file in it is the demonstration's, and may be emptied."""
+
 SPREAD = timedelta(minutes=5)
 """Posts without a time of their own are spread evenly over this long before now, so that several windows fill."""
 
@@ -101,10 +104,19 @@ def read_posts(path: Path, settings: Settings) -> tuple[list[Post], Tally]:
 
 @contextlib.contextmanager
 def fresh_stack(data_dir: Path, on_line: Callable[[str], None], *, keep: bool) -> Iterator[Endpoints]:
-    """An embedded stack with nothing in it; stopped at the end unless it is to be kept."""
+    """An embedded stack with nothing in it; stopped at the end unless it is to be kept.
+
+    Raises:
+        InputError: the folder holds what is not the demonstration's.
+    """
+    if data_dir.is_dir() and any(data_dir.iterdir()) and not (data_dir / MARK).is_file():
+        raise InputError(f"{data_dir} holds something else; the demo empties its folder, so give it one of its own")
     stack = LocalStack(data_dir, on_progress=on_line)
     stack.down()
-    shutil.rmtree(data_dir, ignore_errors=True)
+    if data_dir.exists():
+        shutil.rmtree(data_dir)
+    data_dir.mkdir(parents=True)
+    (data_dir / MARK).write_text("The demo's own folder: emptied at its start.\n")
     try:
         yield stack.up()
     finally:

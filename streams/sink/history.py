@@ -172,7 +172,8 @@ class History:
                     self._set_offset(connection, topic, span.partition, span.end)
                     connection.execute(
                         "INSERT INTO sink_ledger (topic, partition, first_offset, next_offset, records) "
-                        "VALUES (%s, %s, %s, %s, %s)",
+                        "VALUES (%s, %s, %s, %s, %s) ON CONFLICT (topic, partition, first_offset) DO UPDATE SET "
+                        "next_offset = excluded.next_offset, records = excluded.records, written_at = now()",
                         (topic, span.partition, span.start, span.end, span.records),
                     )
 

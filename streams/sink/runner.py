@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Generic, TypeVar
 
 from confluent_kafka import Message
@@ -43,7 +44,7 @@ REPORT_S = 30.0
 """Pace of the line that says how much was written."""
 
 DELIVERY_TIMEOUT_S = 30.0
-"""For a dead letter; beyond it the sink stops, and the record is read again."""
+"""For a dead letter; beyond it the batch is read again."""
 
 R = TypeVar("R", bound=Record)
 Write = Callable[[str, Sequence[R], Sequence[Span]], None]
@@ -131,7 +132,6 @@ class TopicSink(Generic[R]):
         }
 
     def _flush(self, consumer: PositionedConsumer, batch: Batch, stop: threading.Event) -> None:
-        records = self._decode(batch.messages)
         counts: dict[int, int] = {}
         for message in batch.messages:
             counts[partition_of(message)] = counts.get(partition_of(message), 0) + 1
@@ -140,6 +140,7 @@ class TopicSink(Generic[R]):
             for partition, end in sorted(batch.ends().items())
         ]
         try:
+            records = self._decode(batch.messages)
             self._write(self._topic, records, spans)
         except OffsetMoved as exc:
             consumer.rewind(str(exc))
@@ -169,7 +170,10 @@ class TopicSink(Generic[R]):
                 logger.warning("%s[%d]@%d is not valid: %s", *origin.model_dump().values(), letter.error)
                 dead.append(Outgoing(self._settings.topic_dead, letter.model_dump_json().encode(), message.key()))
         if dead:
-            self._producer.submit(dead).result(DELIVERY_TIMEOUT_S)
+            try:
+                self._producer.submit(dead).result(DELIVERY_TIMEOUT_S)
+            except FutureTimeoutError as exc:
+                raise UnavailableError("Kafka did not confirm a dead letter") from exc
         return records
 
     def _report(self) -> None:

@@ -4,8 +4,9 @@ Keys of shard s (`{s}` is the hash tag, so that a shard lies whole on one node o
 
     emo:meta                  hash    shards, partitions: what the tables were built for
     emo:{s}:state             hash    p:N offset, f:N fence, t:N event time, a:N time of the last apply; of partition N
-                                      watermark; late:SIZE posts too late for a window of that size;
-                                      expired:SIZE posts in expired windows of all posts
+                                      watermark; expired_to, before which windows were removed
+                                      late:SIZE posts too late for a window of that size; expired:SIZE posts in
+                                      removed windows of all posts
     emo:{s}:w:SIZE|START|KEY  hash    one window
     emo:{s}:index             zset    all windows, by end
     emo:{s}:open              zset    windows that are not final, by end
@@ -36,11 +37,13 @@ class ShardTimes:
     """What a shard knows of time.
 
     Attributes:
+        offsets: where the shard stands in each partition.
         events: latest event time of each partition, in milliseconds.
         idle_s: seconds since each partition last brought anything, on the Redis server's clock.
         watermark: the highest watermark so far, in milliseconds; None before the first.
     """
 
+    offsets: Mapping[int, int]
     events: Mapping[int, int]
     idle_s: Mapping[int, float]
     watermark: int | None
@@ -58,6 +61,7 @@ class WindowStore:
         self._prefix = prefix
         self.shards = shards
         self._apply = client.register_script(_script("apply"))
+        self._expire = client.register_script(_script("expire"))
         self._finalize = client.register_script(_script("finalize"))
         self._published = client.register_script(_script("published"))
 
@@ -117,11 +121,8 @@ class WindowStore:
             json.dumps(late),
         ]
         for member, key, delta in members:
-            args += [
-                member,
-                key.end,
-                json.dumps({"fields": delta.fields, "first": delta.first, "last": delta.last}),
-            ]
+            content = {"fields": delta.fields, "first": delta.first, "last": delta.last}
+            args += [member, key.end, key.size if key.keyword == ALL_KEYWORDS else "", json.dumps(content)]
         with redis_errors("applying a batch to the windows"):
             applied, stored = await self._apply(keys=keys, args=args)
         if applied:
@@ -134,12 +135,13 @@ class WindowStore:
             state: dict[str, str] = await self._redis.hgetall(self._key(shard, "state"))
             seconds, micros = await self._redis.time()
         now = seconds + micros / 1e6
-        by_kind: dict[str, dict[int, int]] = {"t": {}, "a": {}}
+        by_kind: dict[str, dict[int, int]] = {"p": {}, "t": {}, "a": {}}
         for name, value in state.items():
             kind, _, partition = name.partition(":")
             if kind in by_kind and int(value) >= 0:
                 by_kind[kind][int(partition)] = int(value)
         return ShardTimes(
+            offsets=by_kind["p"],
             events=by_kind["t"],
             idle_s={partition: now - at / 1_000 for partition, at in by_kind["a"].items()},
             watermark=int(state["watermark"]) if "watermark" in state else None,
@@ -156,25 +158,20 @@ class WindowStore:
 
     async def expire(self, shard: int, before_ms: int, limit: int = 500) -> int:
         """Remove up to `limit` windows that ended at or before a time and are published; returns how many."""
-        index, dirty = self._key(shard, "index"), self._key(shard, "dirty")
+        names = [self._key(shard, name) for name in ("state", "index", "open", "dirty")]
         with redis_errors("expiring windows"):
-            members = await self._redis.zrange(index, "-inf", before_ms, byscore=True, offset=0, num=limit)
+            members: list[str] = await self._redis.zrange(
+                names[1], "-inf", before_ms, byscore=True, offset=0, num=limit
+            )
             if not members:
                 return 0
-            unpublished = await self._redis.smismember(dirty, members)
-            gone = [member for member, waits in zip(members, unpublished, strict=True) if not waits]
-            # What windows of all posts held goes on the books, so that the audit still balances.
-            booked = [key for key in map(WindowKey.parse, gone) if key.keyword == ALL_KEYWORDS]
-            counts = [await self._redis.hget(self._window_key(shard, key.member()), "n") for key in booked]
-            if gone:
-                async with self._redis.pipeline(transaction=True) as pipe:
-                    for key, count in zip(booked, counts, strict=True):
-                        pipe.hincrby(self._key(shard, "state"), f"expired:{key.size}", int(count or 0))
-                    pipe.delete(*(self._window_key(shard, member) for member in gone))
-                    pipe.zrem(index, *gone)
-                    pipe.zrem(self._key(shard, "open"), *gone)
-                    await pipe.execute()
-        return len(gone)
+            args: list[str | int] = [before_ms]
+            for member in members:
+                key = WindowKey.parse(member)
+                args += [member, key.size if key.keyword == ALL_KEYWORDS else ""]
+            keys = names + [self._window_key(shard, member) for member in members]
+            removed: int = await self._expire(keys=keys, args=args)
+        return removed
 
     async def dirty(self, shard: int, limit: int) -> list[tuple[WindowKey, EmotionWindow | None]]:
         """Up to `limit` windows that await publication; None in place of one that no longer exists."""

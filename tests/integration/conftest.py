@@ -18,7 +18,7 @@ import pytest
 from connectors import redis as redis_connector
 from connectors.local import Endpoints, LocalStack
 from streams.demo.processes import Role, clean_environment
-from streams.init import init_all
+from streams.init import init_model, init_postgres, init_topics
 from streams.settings import Settings, load_settings
 from streams.windows.store import WindowStore
 
@@ -42,8 +42,16 @@ def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
         stack.down()
 
 
+@pytest.fixture(scope="module")
+def model_uri(endpoints: Endpoints) -> str:
+    """The bundled model on S3, uploaded once."""
+    settings = load_settings(env_file=None, environ=endpoints.as_env())
+    init_model(settings, lambda line: None)
+    return settings.model_uri
+
+
 @pytest.fixture
-def env(endpoints: Endpoints, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def env(endpoints: Endpoints, model_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Settings, as environment variables, under which a test meets no other test's data."""
     name = f"t{secrets.token_hex(4)}"
     dsn = _create_database(endpoints.postgres_dsn, name)
@@ -54,7 +62,7 @@ def env(endpoints: Endpoints, tmp_path_factory: pytest.TempPathFactory) -> Itera
         "EMOSTREAM_GROUP_PREFIX": name,
         "EMOSTREAM_REDIS_PREFIX": name,
         "EMOSTREAM_POSTGRES_DSN": dsn,
-        "EMOSTREAM_MODEL_URI": "s3://emostream-models/emotion",
+        "EMOSTREAM_MODEL_URI": model_uri,
         "EMOSTREAM_MODEL_CACHE": str(tmp_path_factory.getbasetemp() / "model-cache"),
         "EMOSTREAM_KAFKA_SESSION_TIMEOUT_MS": "6000",
         "EMOSTREAM_EMIT_INTERVAL_MS": "200",
@@ -78,7 +86,8 @@ def _drop_database(dsn: str, name: str) -> None:
 def settings(env: dict[str, str]) -> Settings:
     """The same settings, with topics, schema and model in place."""
     found = load_settings(env_file=None, environ=env)
-    init_all(found, lambda line: None)
+    init_topics(found, lambda line: None)
+    init_postgres(found, lambda line: None)
     return found
 
 

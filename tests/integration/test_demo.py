@@ -52,3 +52,13 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert result.stderr.strip().count("\n") == 0
     assert "absent.tsv" in result.stderr
     assert not (tmp_path / "demo").exists(), "nothing was started"
+
+
+def test_a_folder_that_is_not_the_demos_is_left_alone(tmp_path: Path) -> None:
+    precious = tmp_path / "demo" / "thesis.txt"
+    precious.parent.mkdir()
+    precious.write_text("years of work")
+    result = run_demo(tmp_path)
+    assert result.returncode == 1
+    assert "holds something else" in result.stderr
+    assert precious.read_text() == "years of work"

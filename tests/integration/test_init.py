@@ -29,6 +29,7 @@ def test_topics_have_their_settings(settings: Settings) -> None:
 
 def test_a_second_run_finds_nothing_to_do(settings: Settings) -> None:
     lines: list[str] = []
+    init_all(settings, lambda line: None)
     init_all(settings, lines.append)
     assert lines == []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,16 +16,16 @@ from tests.integration.support import balanced, failures, good_posts, offsets, p
 Start = Callable[..., Role]
 
 
-@pytest.fixture
-def own_stack(tmp_path: Path) -> Iterator[LocalStack]:
+@pytest.fixture(scope="module")
+def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """Servers of the test's own, to be stopped under its processes."""
-    stack = LocalStack(tmp_path / "stack")
+    stack = LocalStack(tmp_path_factory.mktemp("stack"))
     stack.up()
     yield stack
     stack.down()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def endpoints(own_stack: LocalStack) -> Endpoints:
     found = own_stack.endpoints()
     assert found is not None

@@ -172,3 +172,16 @@ async def test_tables_of_another_shape_are_refused(settings: Settings, store: Wi
     other = WindowStore(store._redis, prefix=settings.redis_prefix, shards=16)
     with pytest.raises(TopologyError, match="EMOSTREAM_SHARDS=4"):
         await other.check_topology(settings.partitions)
+
+
+async def test_a_straggler_does_not_make_a_removed_window_again(store: WindowStore) -> None:
+    """It would replace the full window in the topic and in Postgres. It comes from a partition that had no post yet."""
+    await apply_all(store, [entry(0, 1), entry(1, 2), entry(2, 61)], end=3)
+    for shard in range(store.shards):
+        await store.published(shard, await store.dirty(shard, 100))
+        await store.expire(shard, START + 60_000)
+
+    await apply_all(store, [entry(0, 30), entry(1, 62)], end=2, partition=1)
+
+    assert [window.count for window in await store.read(keyword="*")] == [2]
+    assert await store.uncounted() == ({60: 1}, {60: 2})

@@ -86,6 +86,7 @@ RECORDS: st.SearchStrategy[Record] = st.one_of(
         reason=st.sampled_from(DeadReason),
         error=TEXT,
         raw=TEXT,
+        raw_bytes=st.integers(0, 2**40),
         key=st.none() | TEXT,
         origin=ORIGIN,
         failed_at=MOMENT,

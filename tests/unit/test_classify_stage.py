@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from connectors.errors import ConnectorError
 from connectors.kafka.consumer import Batch
+from models.errors import ModelPackageError
 from streams.agents.classify import ClassifyStage
 from streams.metrics import Metrics
 from streams.records import ClassifiedPost, DeadPost, DeadReason, rfc3339
@@ -184,3 +185,22 @@ async def test_nothing_is_counted_that_was_not_confirmed(topic: str) -> None:
     assert bench.results == []
     assert bench.counted("emostream_posts_classified_total") == 0
     assert bench.counted("emostream_dead_letters_total", reason="empty_message") == 0
+
+
+async def test_the_future_is_judged_by_the_brokers_clock_also_on_a_replay(bench: Bench) -> None:
+    """Read again an hour later, a post that was from the future is still a dead letter, and no second result."""
+    value = json.dumps({"id": "1", "text": "hello :)", "created_at": rfc3339(NOON), "source": "web"}).encode()
+    noon_ms = int(NOON.timestamp() * 1_000)
+    too_early = noon_ms - 300_001
+    await bench.process(
+        message(value, offset=0, appended=too_early), message(value, offset=1, appended=noon_ms - 300_000)
+    )
+    assert [(letter.reason, letter.origin.offset) for letter in bench.letters] == [("future_timestamp", 0)]
+    assert [result.origin.offset for result in bench.results] == [1]
+
+
+def test_a_model_without_an_emotion_head_is_one_line() -> None:
+    classifier = FakeClassifier()
+    classifier.manifest.heads = classifier.manifest.heads[:1]
+    with pytest.raises(ModelPackageError, match="the model tiny has no head 'emotion'; it has: topic"):
+        ClassifyStage(make_settings(), classifier, RecordingDeliverer(), Metrics())

@@ -47,7 +47,15 @@ RECORDS: list[tuple[str, Record, str]] = [
     ),
     (
         "dead",
-        DeadPost(reason=DeadReason.EMPTY_TEXT, error="text: is empty", raw="", key=None, origin=ORIGIN, failed_at=NOW),
+        DeadPost(
+            reason=DeadReason.EMPTY_TEXT,
+            error="text: is empty",
+            raw="",
+            raw_bytes=0,
+            key=None,
+            origin=ORIGIN,
+            failed_at=NOW,
+        ),
         "03-01 12:00:05Z empty_text posts.raw[2]@17 text: is empty",
     ),
     (

@@ -41,7 +41,7 @@ class FakeStore:
         self.shards = shards
         self.log = log
         self.waiting: dict[int, dict[WindowKey, EmotionWindow | None]] = {shard: {} for shard in range(shards)}
-        self.time = ShardTimes({}, {}, None)
+        self.time = ShardTimes({}, {}, {}, None)
         self.open = 0
         self.old = 0
         self.cleared = asyncio.Event()
@@ -289,12 +289,12 @@ RETENTION_MS = 48 * 3_600_000
 @pytest.mark.parametrize(
     ("times", "finalized_to", "expired_to"),
     [
-        (ShardTimes({0: NOON_MS, 1: NOON_MS + 5_000}, {0: 1.0, 1: 29.9}, None), NOON_MS - 10_000, NOON_MS),
+        (ShardTimes({}, {0: NOON_MS, 1: NOON_MS + 5_000}, {0: 1.0, 1: 29.9}, None), NOON_MS - 10_000, NOON_MS),
         # Partition 0 is idle: it holds the watermark back no more, but its windows are kept for what it may bring.
-        (ShardTimes({0: NOON_MS, 1: NOON_MS + 5_000}, {0: 30.0, 1: 0.0}, None), NOON_MS - 5_000, NOON_MS),
+        (ShardTimes({}, {0: NOON_MS, 1: NOON_MS + 5_000}, {0: 30.0, 1: 0.0}, None), NOON_MS - 5_000, NOON_MS),
         # It comes back: the watermark stays where it was.
-        (ShardTimes({0: NOON_MS, 1: NOON_MS + 5_000}, {0: 0.0, 1: 0.0}, NOON_MS - 5_000), NOON_MS - 5_000, NOON_MS),
-        (ShardTimes({0: NOON_MS, 1: NOON_MS + 5_000}, {0: 99.0, 1: 99.0}, 0), NOON_MS - 5_000, NOON_MS),
+        (ShardTimes({}, {0: NOON_MS, 1: NOON_MS + 5_000}, {0: 0.0, 1: 0.0}, NOON_MS - 5_000), NOON_MS - 5_000, NOON_MS),
+        (ShardTimes({}, {0: NOON_MS, 1: NOON_MS + 5_000}, {0: 99.0, 1: 99.0}, 0), NOON_MS - 5_000, NOON_MS),
     ],
 )
 async def test_windows_are_finalized_by_the_watermark_and_expired_by_the_slowest(
@@ -313,7 +313,7 @@ async def test_windows_are_finalized_by_the_watermark_and_expired_by_the_slowest
 async def test_all_that_is_due_is_finalized_and_expired(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(monkeypatch, shards=1, partitions=1)
     bench.emitter.own(frozenset({0}))
-    bench.store.time = ShardTimes({0: NOON_MS}, {0: 0.0}, None)
+    bench.store.time = ShardTimes({}, {0: NOON_MS}, {0: 0.0}, None)
     bench.store.open, bench.store.old = 1_200, 501
     await bench.tick()
     assert (bench.store.open, bench.store.old) == (0, 0)
@@ -327,3 +327,17 @@ async def test_a_fenced_shard_is_taken_again_in_a_while(bench: Bench, monkeypatc
     await bench.tick()
     monkeypatch.setattr("streams.emitter.FENCED_RETRY_S", 0.0)
     assert ("publish", "e-windows-0", 1) in await bench.tick()
+
+
+async def test_a_shard_that_lost_what_was_applied_is_told_and_not_published(bench: Bench) -> None:
+    """Redis was rolled back, and no partition brings a batch that would notice."""
+    rolled_back: list[int] = []
+    bench.emitter._applied = lambda shard: {0: 7, 1: 3} if shard == 0 else {}
+    bench.emitter._on_rollback = rolled_back.append
+    bench.emitter.own(frozenset({0}))
+    bench.store.change(0)
+    for offsets, expected in (({0: 7, 1: 2}, [0]), ({0: 7}, [0, 0]), ({0: 7, 1: 3}, [0, 0]), ({0: 9, 1: 3}, [0, 0])):
+        bench.store.time = ShardTimes(offsets, {}, {}, None)
+        published = [entry for entry in await bench.tick() if entry[0] == "publish"]
+        assert rolled_back == expected
+        assert published == ([("publish", "e-windows-0", 1)] if offsets == {0: 7, 1: 3} else [])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 
 from streams.records import (
     EARLIEST,
+    MAX_RAW_BYTES,
     ClassifiedPost,
     DeadPost,
     DeadReason,
@@ -236,3 +238,14 @@ def test_a_dead_letter_holds_the_raw_bytes(raw: bytes) -> None:
 def test_a_tombstone_without_a_key_has_neither() -> None:
     letter = DeadPost.of(None, None, Origin(topic="t", partition=1, offset=2), DeadReason.EMPTY_MESSAGE, "why")
     assert (letter.raw, letter.key) == ("", None)
+
+
+def test_a_dead_letter_of_a_huge_message_still_fits() -> None:
+    """Kafka's limit is on compressed bytes, so a message may be larger than any record we could write of it."""
+    raw = b"x" * (3 * MAX_RAW_BYTES)
+    letter = DeadPost.of(
+        raw, b"\xff" * 1_000_000, Origin(topic="t", partition=1, offset=2), DeadReason.TEXT_TOO_LONG, "why"
+    )
+    assert base64.b64decode(letter.raw) == raw[:MAX_RAW_BYTES]
+    assert letter.raw_bytes == len(raw)
+    assert len(letter.model_dump_json()) < 4 * 1024 * 1024

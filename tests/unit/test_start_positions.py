@@ -29,7 +29,9 @@ from tests.helpers import classified, message
         (None, (2, 10), None, 2),
         (None, (2, 10), 5, 5),
         (None, (2, 10), 1, 2),
-        (None, (2, 10), 11, 10),
+        # A commit beyond the end is of an earlier topic of the same name.
+        (None, (2, 10), 10, 10),
+        (None, (2, 10), 11, 2),
         (None, (0, 0), None, 0),
     ],
 )

@@ -2,7 +2,9 @@
 --
 -- KEYS: state, index, open, dirty, then one hash per window.
 -- ARGV: partition, expected offset ('' for none), new offset, new fence, new time, too-late counts by size (JSON),
---       then three per window: member, its end in ms, {fields = {name: increment}, first = ms, last = ms} (JSON).
+--       then four per window: member, its end in ms, SIZE for a window of all posts, else '',
+--       {fields = {name: increment}, first = ms, last = ms} (JSON).
+-- A window that was removed (expire.lua) is not made again of a straggler: it would replace the full one downstream.
 -- Returns {1, ''} when applied; {0, stored offset or ''} when the position is another one, and nothing was changed.
 --
 -- A revision is the server's time in ms, or one above the window's last if that is later: it rises even after the
@@ -16,30 +18,37 @@ if stored ~= ARGV[2] then
   return {0, stored}
 end
 
+local expired_to = tonumber(redis.call('HGET', state, 'expired_to') or '-1')
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local function int(number) return string.format('%.0f', number) end
 
 for i = 5, #KEYS do
   local window = KEYS[i]
-  local at = 7 + (i - 5) * 3
-  local member, end_ms, delta = ARGV[at], ARGV[at + 1], cjson.decode(ARGV[at + 2])
+  local at = 7 + (i - 5) * 4
+  local member, end_ms, size, delta = ARGV[at], ARGV[at + 1], ARGV[at + 2], cjson.decode(ARGV[at + 3])
   local known = redis.call('HMGET', window, 'first', 'last', 'final', 'rev')
-  for name, amount in pairs(delta.fields) do
-    redis.call('HINCRBY', window, name, int(amount))
-  end
-  local first, last = delta.first, delta.last
-  if known[1] then first = math.min(first, tonumber(known[1])) end
-  if known[2] then last = math.max(last, tonumber(known[2])) end
-  local revision = math.max(now_ms, (tonumber(known[4]) or 0) + 1)
-  redis.call('HSET', window, 'first', int(first), 'last', int(last), 'rev', int(revision))
-  if known[3] then
-    redis.call('HINCRBY', window, 'late', int(delta.fields.n))
+  if not known[1] and tonumber(end_ms) <= expired_to then
+    if size ~= '' then
+      redis.call('HINCRBY', state, 'late:' .. size, int(delta.fields.n))
+    end
   else
-    redis.call('ZADD', open, end_ms, member)
+    for name, amount in pairs(delta.fields) do
+      redis.call('HINCRBY', window, name, int(amount))
+    end
+    local first, last = delta.first, delta.last
+    if known[1] then first = math.min(first, tonumber(known[1])) end
+    if known[2] then last = math.max(last, tonumber(known[2])) end
+    local revision = math.max(now_ms, (tonumber(known[4]) or 0) + 1)
+    redis.call('HSET', window, 'first', int(first), 'last', int(last), 'rev', int(revision))
+    if known[3] then
+      redis.call('HINCRBY', window, 'late', int(delta.fields.n))
+    else
+      redis.call('ZADD', open, end_ms, member)
+    end
+    redis.call('ZADD', index, end_ms, member)
+    redis.call('SADD', dirty, member)
   end
-  redis.call('ZADD', index, end_ms, member)
-  redis.call('SADD', dirty, member)
 end
 
 for size, count in pairs(cjson.decode(ARGV[6])) do
