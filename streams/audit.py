@@ -17,7 +17,7 @@ from connectors.kafka.config import KafkaConfig
 from connectors.kafka.consumer import offset_of, partition_of
 from connectors.kafka.scan import Bounds, TopicScan
 from connectors.postgres import connect, postgres_errors
-from streams.records import ALL_KEYWORDS, Origin, Record
+from streams.records import ALL_KEYWORDS, HasOrigin
 from streams.settings import Settings
 from streams.topology import check_topics
 from streams.windows.store import WindowStore
@@ -25,10 +25,6 @@ from streams.wiring import kafka_config
 
 Progress = Callable[[str, int, int], None]
 """Told the topic, records read so far, and records in all."""
-
-
-class _WithOrigin(Record):
-    origin: Origin
 
 
 @dataclass(frozen=True)
@@ -122,7 +118,7 @@ def read_ledger(settings: Settings, kafka: KafkaConfig, progress: Progress) -> t
                 ledger.complete = all(low == 0 for low, _ in scan.bounds.values())
             for message in _counted(scan, progress):
                 try:
-                    origin = _WithOrigin.model_validate_json(message.value() or b"").origin
+                    origin = HasOrigin.model_validate_json(message.value() or b"").origin
                 except ValidationError:
                     continue  # not ours; the aggregate stage dead-letters it
                 high = raw.bounds.get(origin.partition, (0, 0))[1]

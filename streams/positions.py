@@ -13,17 +13,13 @@ from connectors.errors import PositionError, UnavailableError
 from connectors.kafka.consumer import offset_of
 from connectors.kafka.offsets import OffsetReader
 from streams.metrics import Metrics
-from streams.records import Origin, Record
+from streams.records import HasOrigin
 from streams.windows.store import WindowStore
 
 logger = logging.getLogger(__name__)
 
 LOOKUP_TIMEOUT_S = 30.0
 """For reading positions from Redis across threads: above the client's own retries, below the poll interval."""
-
-
-class _WithOrigin(Record):
-    origin: Origin
 
 
 def start_offset(topic: str, partition: int, proven: int | None, bounds: tuple[int, int], hint: int | None) -> int:
@@ -78,7 +74,7 @@ class ClassifyPositions:
             return None
         where = f"{self._classified}[{partition}]@{offset_of(last)}"
         try:
-            origin = _WithOrigin.model_validate_json(last.value() or b"").origin
+            origin = HasOrigin.model_validate_json(last.value() or b"").origin
         except ValidationError as exc:
             raise PositionError(f"{where} is not a classified post; only the workers may write there") from exc
         if (origin.topic, origin.partition) != (self._raw, partition):

@@ -129,6 +129,12 @@ class Origin(Record):
     offset: Annotated[int, Field(ge=0)]
 
 
+class HasOrigin(Record):
+    """What every record made from a raw post has; for reading no more of it than that."""
+
+    origin: Origin
+
+
 class ModelRef(Record):
     """The model that answered; `tier` tells which stage of a cascade did."""
 

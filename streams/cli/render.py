@@ -10,17 +10,10 @@ from pydantic import ValidationError
 from rich.text import Text
 
 from streams.cli.output import printable
+from streams.palette import COLOURS
 from streams.records import ClassifiedPost, DeadPost, EmotionWindow, LatePost, Post, rfc3339
 from streams.settings import Settings
 
-LABEL_STYLES = {
-    "joy": "yellow",
-    "sadness": "blue",
-    "anger": "red",
-    "fear": "magenta",
-    "love": "bright_magenta",
-    "surprise": "cyan",
-}
 _SHOWN_LABELS = 4
 
 
@@ -75,7 +68,7 @@ def _classified(value: bytes) -> Text:
     label = printable(post.label)
     return Text.assemble(
         _clock(post.created_at),
-        (f"{label:<8} {post.confidence:4.2f} ", LABEL_STYLES.get(label, "white")),
+        (f"{label:<8} {post.confidence:4.2f} ", COLOURS.get(label, "white")),
         _keywords(post.keywords),
         printable(post.text) if post.text is not None else (printable(post.id), "dim"),
     )
@@ -97,7 +90,7 @@ def _window(value: bytes) -> Text:
     window = EmotionWindow.model_validate_json(value)
     labels = sorted(window.labels.items(), key=lambda item: -item[1].count)
     shares = [
-        (f"{printable(label)} {stats.pct:.0f}% ", LABEL_STYLES.get(label, "white"))
+        (f"{printable(label)} {stats.pct:.0f}% ", COLOURS.get(label, "white"))
         for label, stats in labels[:_SHOWN_LABELS]
         if stats.count
     ]
