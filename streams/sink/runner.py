@@ -37,7 +37,7 @@ CLOSED_POLL_S = 0.5
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Waits while Postgres is away; the last one repeats."""
 
-STOP_S = 15.0
+STOP_S = 10.0
 """For the transaction in hand, and for leaving the group, when the sink is told to stop."""
 
 REPORT_S = 30.0

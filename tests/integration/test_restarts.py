@@ -36,17 +36,17 @@ async def test_kafka_and_postgres_go_away_and_come_back(
     own_stack: LocalStack, settings: Settings, store: WindowStore, start: Start
 ) -> None:
     worker, sink = start("worker"), start("sink")
-    produce(settings, good_posts(1_500))
+    produce(settings, good_posts(800))
     wait_for(lambda: offsets(settings, settings.topic_classified) > 0, seconds=60, what="the worker is idle")
 
     # Both processes live through it.
     await asyncio.gather(*(asyncio.to_thread(own_stack.stop, name) for name in ("postgres", "kafka")))
-    await asyncio.sleep(2)
+    await asyncio.sleep(1)
     await asyncio.gather(*(asyncio.to_thread(own_stack.start, name) for name in ("postgres", "kafka")))
     assert failures(await balanced(settings, store, [worker, sink], seconds=90)) == []
 
     # Told to stop while the broker is away, they do, and their successors go on.
-    produce(settings, good_posts(1_500))
+    produce(settings, good_posts(800))
     await asyncio.to_thread(own_stack.stop, "kafka")
     codes = await asyncio.gather(asyncio.to_thread(worker.stop), asyncio.to_thread(sink.stop))
     logs = [await asyncio.to_thread(role.log.read_text) for role in (worker, sink)]

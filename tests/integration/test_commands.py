@@ -1,0 +1,47 @@
+"""`produce` and `tail` against a real broker, as processes with pipes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from streams.demo.processes import clean_environment
+from streams.settings import Settings
+
+
+def run(env: dict[str, str], *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "streams", *arguments],
+        env=clean_environment(env),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_what_is_produced_can_be_tailed(env: dict[str, str], settings: Settings) -> None:
+    rows = ["text,keywords", *(f'"post, number {i} \x1b[31m",coffee' for i in range(50)), '"",empty']
+
+    sent = run(env, "produce", "-", "--format", "csv", "--source", "test", "--json", stdin="\n".join(rows) + "\n")
+
+    assert sent.returncode == 0, sent.stderr
+    summary = json.loads(sent.stdout)
+    assert (summary["sent"], summary["refused"], summary["unconfirmed"]) == (50, 1, 0)
+    assert list(summary["refusals"]) == ["empty_text"]
+    tail = run(env, "tail", settings.topic_raw, "--from-beginning", "--limit", "50", "--json", "--no-follow")
+    assert tail.returncode == 0, tail.stderr
+    assert "\x1b" not in tail.stdout, "what a stranger wrote does not steer the terminal"
+    posts = [json.loads(line) for line in tail.stdout.splitlines()]
+    found = {json.dumps(post).count("post, number") for post in posts}
+    assert (len(posts), found) == (50, {1})
+
+
+def test_a_topic_that_does_not_exist_is_one_line(env: dict[str, str]) -> None:
+    for arguments in (("tail", "nowhere"), ("produce", "-")):
+        result = run(env, *arguments, stdin='{"text": "x"}\n')
+        assert result.returncode == 1
+        assert "does not exist" in result.stderr
+        assert "Traceback" not in result.stderr
