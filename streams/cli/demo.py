@@ -94,7 +94,10 @@ class Display:
         """Show how far the posts have come."""
         if self._live is not None:
             windows = progress.windows[:SHOWN_WINDOWS]
-            self._live.update(Group(_bars(progress), "", windows_table(windows) if windows else ""), refresh=True)
+            self._live.update(
+                Group(_bars(progress), "", windows_table(windows, width=self._out.width) if windows else ""),
+                refresh=True,
+            )
             return
         counts = progress.counts
         text = (

@@ -13,6 +13,10 @@ from streams.palette import colour_of, label_order
 from streams.records import EmotionWindow
 
 BAR_CELLS = 30
+NARROW_BAR_CELLS = 14
+
+WIDE = 84
+"""Characters that a row takes besides its labels: time, keyword, posts and the bar."""
 
 
 def share_bar(counts: dict[str, int], labels: Sequence[str], cells: int = BAR_CELLS) -> Text:
@@ -31,26 +35,38 @@ def share_bar(counts: dict[str, int], labels: Sequence[str], cells: int = BAR_CE
     return bar
 
 
-def windows_table(windows: Sequence[EmotionWindow], *, title: str | None = None) -> Table:
-    """One row per window; times in UTC. A dot marks a window that is still open."""
+def windows_table(windows: Sequence[EmotionWindow], *, width: int) -> Table:
+    """One row per window; times in UTC. A dot marks a window that is still open.
+
+    Where `width`, in characters, does not hold a column for each label, the label with most posts stands for them.
+    """
     labels = label_order(label for window in windows for label in window.labels)
-    sizes = {window.size for window in windows}
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="dim")
+    several_sizes = len({window.size for window in windows}) > 1
+    is_wide = width >= WIDE + sum(max(len(label), 5) + 2 for label in labels)
+    table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("window (UTC)", no_wrap=True)
-    if len(sizes) > 1:
-        table.add_column("size", justify="right")
-    table.add_column("keyword", overflow="ellipsis", max_width=20, no_wrap=True)
-    table.add_column("posts", justify="right")
+    if several_sizes:
+        table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("keyword", overflow="ellipsis", max_width=16, no_wrap=True)
+    table.add_column("posts", justify="right", no_wrap=True)
     table.add_column("share", no_wrap=True)
-    for label in labels:
-        table.add_column(label, justify="right", header_style=colour_of(label, labels))
+    if is_wide:
+        for label in labels:
+            table.add_column(label, justify="right", header_style=colour_of(label, labels), no_wrap=True, min_width=5)
+    else:
+        table.add_column("most", no_wrap=True)
     for window in windows:
         counts = {label: stats.count for label, stats in window.labels.items()}
         cells: list[str | Text] = [f"{window.start:%Y-%m-%d %H:%M:%S}{' ' if window.final else ' ·'}"]
-        if len(sizes) > 1:
+        if several_sizes:
             cells.append(f"{window.size} s")
-        name = escape(printable(window.keyword))
-        cells += [name, f"{window.count:,}", share_bar(counts, labels)]
-        cells += [f"{window.labels[label].pct:.0f} %" if label in window.labels else "" for label in labels]
+        cells += [escape(printable(window.keyword)), f"{window.count:,}"]
+        if is_wide:
+            cells.append(share_bar(counts, labels))
+            cells += [f"{window.labels[label].pct:.0f} %" if label in window.labels else "" for label in labels]
+        else:
+            top = max(labels, key=lambda label: counts.get(label, 0))
+            share = Text(f"{printable(top)} {window.labels[top].pct:.0f} %", style=colour_of(top, labels))
+            cells += [share_bar(counts, labels, NARROW_BAR_CELLS), share]
         table.add_row(*cells)
     return table

@@ -96,4 +96,4 @@ async def _follow(store: WindowStore, keyword: str | None, size: int | None, lim
 def _table(found: list[EmotionWindow]) -> Table:
     from streams.cli.window_table import windows_table  # noqa: PLC0415
 
-    return windows_table(found)
+    return windows_table(found, width=console().width)
