@@ -44,7 +44,6 @@ class Pipeline:
     app: faust.App
     producer: ConfirmedProducer
     readers: list[OffsetReader]
-    store: WindowStore
     classify: ClassifyStage
     services: list[BatchSource | Emitter]
 
@@ -61,7 +60,6 @@ class Pipeline:
             logger.warning("%d results were not confirmed; they will be made again from their raw posts", left)
         for reader in self.readers:
             await asyncio.to_thread(reader.close)
-        await self.store.close()
 
 
 def create_pipeline(
@@ -142,7 +140,7 @@ def create_pipeline(
     services: list[BatchSource | Emitter] = [emitter, classified_source, raw_source]
     for service in services:
         app.service(service)
-    return Pipeline(app, producer, [classify_reader, aggregate_reader], store, classify, services)
+    return Pipeline(app, producer, [classify_reader, aggregate_reader], classify, services)
 
 
 async def run_batch(

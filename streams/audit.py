@@ -6,6 +6,8 @@ any counter of the workers.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -22,6 +24,9 @@ from streams.settings import Settings
 from streams.topology import check_topics
 from streams.windows.store import WindowStore
 from streams.wiring import kafka_config
+
+RETRY_S = 0.5
+"""Between two audits while posts are on their way."""
 
 Progress = Callable[[str, int, int], None]
 """Told the topic, records read so far, and records in all."""
@@ -46,14 +51,12 @@ class Ledger:
         produced: offsets of the raw topic.
         classified: origins in the classified topic.
         dead: origins in the dead-letter topic.
-        repeated: classified records beyond the first of their origin.
         complete: whether Kafka still holds the classified topic from its beginning.
     """
 
     produced: dict[int, set[int]] = field(default_factory=dict)
     classified: dict[int, set[int]] = field(default_factory=dict)
     dead: dict[int, set[int]] = field(default_factory=dict)
-    repeated: int = 0
     complete: bool = True
 
 
@@ -124,10 +127,7 @@ def read_ledger(settings: Settings, kafka: KafkaConfig, progress: Progress) -> t
                 high = raw.bounds.get(origin.partition, (0, 0))[1]
                 if origin.topic != settings.topic_raw or origin.offset >= high:
                     continue
-                seen = into.setdefault(origin.partition, set())
-                if topic == settings.topic_classified and origin.offset in seen:
-                    ledger.repeated += 1
-                seen.add(origin.offset)
+                into.setdefault(origin.partition, set()).add(origin.offset)
         finally:
             scan.close()
     return ledger, raw.bounds
@@ -139,6 +139,22 @@ def _counted(scan: TopicScan, progress: Progress) -> Iterator[Message]:
         if done % 1_000 == 0 or done == total:
             progress(scan.topic, done, total)
         yield message
+
+
+async def audit_until_balanced(
+    settings: Settings, store: WindowStore, progress: Progress, *, patience_s: float
+) -> list[Check]:
+    """The audit, repeated until it balances or `patience_s` is over: posts may still be on their way.
+
+    Raises:
+        ConnectorError: a system did not answer.
+    """
+    deadline = time.monotonic() + patience_s
+    while True:
+        checks = await audit(settings, store, progress)
+        if all(check.ok for check in checks) or time.monotonic() >= deadline:
+            return checks
+        await asyncio.sleep(RETRY_S)
 
 
 async def audit(settings: Settings, store: WindowStore, progress: Progress) -> list[Check]:

@@ -10,7 +10,6 @@ import tempfile
 import threading
 from pathlib import Path
 
-from connectors import redis as redis_connector
 from connectors import s3 as s3_connector
 from connectors.errors import RejectedError, UnavailableError
 from connectors.kafka.admin import KafkaAdmin
@@ -21,7 +20,7 @@ from streams.app import Pipeline, create_pipeline
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.topology import check_topics
-from streams.windows.store import WindowStore
+from streams.windows.opening import open_store
 from streams.wiring import kafka_config, s3_config
 
 logger = logging.getLogger(__name__)
@@ -55,20 +54,15 @@ async def run_worker(settings: Settings) -> None:
     if settings.web_port:
         check_port_free(settings.web_bind, settings.web_port)
     check_topics(settings, await asyncio.to_thread(KafkaAdmin(kafka).partition_counts))
-    url = settings.redis_url.get_secret_value()
-    store = WindowStore(redis_connector.connect(url), prefix=settings.redis_prefix, shards=settings.shards)
-    try:
+    async with open_store(settings) as store:
         await store.check_topology(settings.partitions)
         classifier = await asyncio.to_thread(load_classifier, settings)
-    except BaseException:
-        await store.close()
-        raise
-    with tempfile.TemporaryDirectory(prefix="emostream-faust-") as data_dir:
-        pipeline = create_pipeline(settings, kafka, classifier, store, Metrics(), data_dir=Path(data_dir))
-        try:
-            await _run_until_stopped(pipeline)
-        finally:
-            await pipeline.close()
+        with tempfile.TemporaryDirectory(prefix="emostream-faust-") as data_dir:
+            pipeline = create_pipeline(settings, kafka, classifier, store, Metrics(), data_dir=Path(data_dir))
+            try:
+                await _run_until_stopped(pipeline)
+            finally:
+                await pipeline.close()
 
 
 async def _run_until_stopped(pipeline: Pipeline) -> None:

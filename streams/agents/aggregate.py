@@ -15,11 +15,12 @@ from collections.abc import Mapping, Sequence
 from confluent_kafka import Message
 from pydantic import ValidationError
 
-from connectors.kafka.consumer import Batch, offset_of, partition_of
+from connectors.kafka.consumer import Batch, offset_of
 from connectors.kafka.producer import Outgoing
 from streams.agents.classify import Deliverer
+from streams.dead_letters import dead_letter, outgoing
 from streams.metrics import Metrics
-from streams.records import ClassifiedPost, DeadPost, DeadReason, LatePost, Origin, explain, from_ms
+from streams.records import ClassifiedPost, DeadReason, LatePost, explain, from_ms
 from streams.settings import Settings
 from streams.windows.deltas import Entry, Position, Reduction, TooLate, reduce_entries
 from streams.windows.store import WindowStore
@@ -77,7 +78,7 @@ class AggregateStage:
 
     async def _process_partition(self, partition: int, messages: Sequence[Message], start: int, end: int) -> None:
         positions = await self._stand(partition, start)
-        entries, dead, reductions = await asyncio.to_thread(self._reduce, messages, positions, end)
+        dead, reductions = await asyncio.to_thread(self._reduce, messages, positions, end)
         await self._producer.deliver(dead)
         self._metrics.dead.labels(DeadReason.INVALID_RECORD.value).inc(len(dead))
         await self._note_late(reductions)
@@ -92,7 +93,7 @@ class AggregateStage:
                 )
         for shard in pending:
             positions[shard] = reductions[shard].position
-        self._count(reductions, len(entries))
+        self._count(reductions)
 
     async def _stand(self, partition: int, start: int) -> list[Position]:
         """Where each shard stands in a partition; read from Redis once per assignment."""
@@ -110,14 +111,15 @@ class AggregateStage:
 
     def _reduce(
         self, messages: Sequence[Message], positions: Sequence[Position], end: int
-    ) -> tuple[list[Entry], list[Outgoing], list[Reduction]]:
+    ) -> tuple[list[Outgoing], list[Reduction]]:
         entries: list[Entry] = []
         dead: list[Outgoing] = []
         for message in messages:
             try:
                 post = ClassifiedPost.model_validate_json(message.value() or b"")
             except ValidationError as exc:
-                dead.append(self._dead_letter(message, explain(exc)))
+                letter = dead_letter(message, DeadReason.INVALID_RECORD, explain(exc))
+                dead.append(outgoing(letter, self._settings.topic_dead))
             else:
                 entries.append(Entry(offset_of(message), post))
         reductions = [
@@ -132,12 +134,7 @@ class AggregateStage:
             )
             for shard, position in enumerate(positions)
         ]
-        return entries, dead, reductions
-
-    def _dead_letter(self, message: Message, error: str) -> Outgoing:
-        origin = Origin(topic=message.topic() or "", partition=partition_of(message), offset=offset_of(message))
-        letter = DeadPost.of(message.value(), message.key(), origin, DeadReason.INVALID_RECORD, error)
-        return Outgoing(self._settings.topic_dead, letter.model_dump_json().encode(), message.key())
+        return dead, reductions
 
     async def _note_late(self, reductions: Sequence[Reduction]) -> None:
         late = [note for reduction in reductions for note in reduction.too_late]
@@ -156,8 +153,7 @@ class AggregateStage:
         )
         return Outgoing(self._settings.topic_late, note.model_dump_json().encode(), late.post.id.encode())
 
-    def _count(self, reductions: Sequence[Reduction], entries: int) -> None:
+    def _count(self, reductions: Sequence[Reduction]) -> None:
         # The shards agree but after a partial apply; the largest is what this batch really brought.
-        counted = max(reduction.counted for reduction in reductions)
-        self._metrics.counted.inc(counted)
-        self._metrics.repeated.inc(max(reduction.repeated for reduction in reductions) if entries else 0)
+        self._metrics.counted.inc(max(reduction.counted for reduction in reductions))
+        self._metrics.repeated.inc(max(reduction.repeated for reduction in reductions))

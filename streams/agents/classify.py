@@ -16,10 +16,11 @@ from typing import Protocol
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
-from connectors.kafka.consumer import Batch, offset_of, partition_of
+from connectors.kafka.consumer import Batch
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from models.classifier import Classifier
 from models.errors import ModelPackageError
+from streams.dead_letters import dead_letter, origin_of, outgoing
 from streams.decode import decode_post
 from streams.metrics import Metrics
 from streams.records import ClassifiedPost, DeadPost, DeadReason, ModelRef, Origin, Post, from_ms
@@ -65,7 +66,7 @@ class ClassifyStage:
         with metrics.batch_seconds.labels("classify").time():
             dead, classified = await loop.run_in_executor(self._thread, self.classify, batch.messages)
         with metrics.batch_seconds.labels("deliver").time():
-            await self._producer.deliver([self._dead_letter(letter) for letter in dead])
+            await self._producer.deliver([outgoing(letter, self._settings.topic_dead) for letter in dead])
             await self._producer.deliver([self._result(post) for post in classified])
         metrics.classified.inc(len(classified))
         for letter in dead:
@@ -80,7 +81,7 @@ class ClassifyStage:
         origins: list[Origin] = []
         raw: list[Message] = []
         for message in messages:
-            origin = _origin(message)
+            origin = origin_of(message)
             decoded = decode_post(
                 message.value(),
                 message.key(),
@@ -101,7 +102,7 @@ class ClassifyStage:
         for i, (post, origin) in enumerate(zip(posts, origins, strict=True)):
             answer = answers[i]
             if answer is None:
-                letter = DeadPost.of(raw[i].value(), raw[i].key(), origin, DeadReason.CLASSIFICATION_FAILED, failed[i])
+                letter = dead_letter(raw[i], DeadReason.CLASSIFICATION_FAILED, failed[i])
                 dead.append(letter)
                 continue
             classified.append(
@@ -151,10 +152,6 @@ class ClassifyStage:
             raise ValueError(f"the model gave {len(answers)} answers to {len(texts)} texts")
         return answers
 
-    def _dead_letter(self, letter: DeadPost) -> Outgoing:
-        key = letter.key.encode() if letter.key is not None else None
-        return Outgoing(self._settings.topic_dead, letter.model_dump_json().encode(), key)
-
     def _result(self, post: ClassifiedPost) -> Outgoing:
         # The same partition number as the raw post, whatever partitioner its producer used.
         value = post.model_dump_json().encode()
@@ -180,7 +177,3 @@ def _arrival(message: Message) -> datetime | None:
     """
     kind, milliseconds = message.timestamp()
     return from_ms(milliseconds) if kind == TIMESTAMP_LOG_APPEND_TIME else None
-
-
-def _origin(message: Message) -> Origin:
-    return Origin(topic=message.topic() or "", partition=partition_of(message), offset=offset_of(message))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,6 @@ from streams.errors import AuditError
 
 if TYPE_CHECKING:
     from streams.audit import Check
-
-RETRY_S = 1.0
 
 
 @click.command()
@@ -38,27 +35,17 @@ def audit(*, wait: float, as_json: bool) -> None:
 
 
 async def _run(wait: float) -> list[Check]:
-    from connectors import redis as redis_connector  # noqa: PLC0415 - loads the client libraries
-    from streams.audit import audit as run_audit  # noqa: PLC0415
-    from streams.windows.store import WindowStore  # noqa: PLC0415
+    from streams.audit import audit_until_balanced  # noqa: PLC0415 - loads the client libraries
+    from streams.windows.opening import open_store  # noqa: PLC0415
 
     settings = read_settings()
-    client = redis_connector.connect(settings.redis_url.get_secret_value())
-    store = WindowStore(client, prefix=settings.redis_prefix, shards=settings.shards)
-    deadline = time.monotonic() + wait
-    try:
+    async with open_store(settings) as store:
         with progress_console().status("reading") as status:
 
             def progress(topic: str, done: int, total: int) -> None:
                 status.update(f"reading {topic}: {done} of {total}")
 
-            while True:
-                checks = await run_audit(settings, store, progress)
-                if all(check.ok for check in checks) or time.monotonic() >= deadline:
-                    return checks
-                await asyncio.sleep(RETRY_S)
-    finally:
-        await store.close()
+            return await audit_until_balanced(settings, store, progress, patience_s=wait)
 
 
 def audit_table(checks: list[Check]) -> Table:

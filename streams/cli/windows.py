@@ -55,26 +55,20 @@ def republish() -> None:
 
 
 async def _show(keyword: str | None, size: int | None, limit: int, *, follow: bool, as_json: bool) -> None:
-    from connectors import redis as redis_connector  # noqa: PLC0415 - loads the client library
-    from streams.windows.store import WindowStore  # noqa: PLC0415
+    from streams.windows.opening import open_store  # noqa: PLC0415 - loads the client library
 
-    settings = read_settings()
-    client = redis_connector.connect(settings.redis_url.get_secret_value())
-    store = WindowStore(client, prefix=settings.redis_prefix, shards=settings.shards)
-    try:
+    async with open_store(read_settings()) as store:
         if follow:
             await _follow(store, keyword, size, limit, as_json=as_json)
             return
         found = (await store.read(keyword=keyword, size=size))[:limit]
-        if as_json:
-            for window in found:
-                click.echo(window.model_dump_json())
-        elif found:
-            console().print(_table(found))
-        else:
-            progress_console().print("no windows yet")
-    finally:
-        await store.close()
+    if as_json:
+        for window in found:
+            click.echo(window.model_dump_json())
+    elif found:
+        console().print(_table(found))
+    else:
+        progress_console().print("no windows yet")
 
 
 async def _follow(store: WindowStore, keyword: str | None, size: int | None, limit: int, *, as_json: bool) -> None:

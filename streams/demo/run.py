@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from connectors import redis as redis_connector
 from connectors.kafka.offsets import OffsetReader
 from connectors.local import Endpoints, LocalStack
-from streams.audit import Check, audit
+from streams.audit import Check, audit_until_balanced
 from streams.demo.processes import Role, clean_environment
 from streams.demo.progress import Counts, Observer
 from streams.errors import InputError
@@ -24,6 +23,7 @@ from streams.produce import send_posts
 from streams.records import EmotionWindow, Post
 from streams.redact import remember_secrets
 from streams.settings import Settings, load_settings
+from streams.windows.opening import open_store
 from streams.windows.store import WindowStore
 from streams.wiring import kafka_config
 
@@ -86,11 +86,14 @@ def read_posts(path: Path, settings: Settings) -> tuple[list[Post], Tally]:
     made: list[tuple[Post, bool]] = []
     with open_lines(str(path)) as lines:
         for row in read_rows(lines, spec):
-            post = row if isinstance(row, Refusal) else maker.make(row)
+            if isinstance(row, Refusal):
+                tally.add(row)
+                continue
+            post = maker.make(row)
             if isinstance(post, Refusal):
                 tally.add(post)
             else:
-                made.append((post, "created_at" in row.values if not isinstance(row, Refusal) else False))
+                made.append((post, "created_at" in row.values))
     if not made:
         raise InputError(f"{path} holds no post that can be used")
     now = datetime.now(UTC)
@@ -160,21 +163,24 @@ async def run_demo(
             Role("sink", ["sink"], env=environment, log=logs / "sink.log") as sink,
         ):
             on_line(f"worker (pid {worker.pid}) and sink (pid {sink.pid}) started; logs in {logs}")
-            await _feed(settings, posts, [worker, sink], on_progress)
-            checks = await _audit(settings)
+            async with open_store(settings) as store:
+                await _feed(settings, store, posts, [worker, sink], on_progress)
+                checks = await audit_until_balanced(settings, store, lambda *_: None, patience_s=AUDIT_PATIENCE_S)
         chart = data_dir / "emotions_by_keyword.png"
         _draw(settings, chart, posts_file)
     return Outcome(checks, chart, tally.describe(), time.monotonic() - began)
 
 
 async def _feed(
-    settings: Settings, posts: list[Post], roles: list[Role], on_progress: Callable[[Progress], None]
+    settings: Settings,
+    store: WindowStore,
+    posts: list[Post],
+    roles: list[Role],
+    on_progress: Callable[[Progress], None],
 ) -> None:
     """Send the posts, and look on until all have arrived everywhere or nothing moves any more."""
     rate = max(SLOWEST_RATE, len(posts) / FEED_S)
     progress = Progress(total=len(posts))
-    client = redis_connector.connect(settings.redis_url.get_secret_value())
-    store = WindowStore(client, prefix=settings.redis_prefix, shards=settings.shards)
     reader = OffsetReader(kafka_config(settings), group="emostream-demo")
     observer = Observer(settings, store, reader)
 
@@ -202,28 +208,12 @@ async def _feed(
     finally:
         feeding.cancel()
         reader.close()
-        await store.close()
 
 
 def _arrived(progress: Progress) -> bool:
     counts = progress.counts
     done = counts.classified + counts.dead >= progress.total
     return done and counts.in_windows >= counts.classified and counts.in_postgres >= counts.classified
-
-
-async def _audit(settings: Settings) -> list[Check]:
-    """The audit, repeated for a while until it balances: the last windows may still be on their way to Postgres."""
-    client = redis_connector.connect(settings.redis_url.get_secret_value())
-    store = WindowStore(client, prefix=settings.redis_prefix, shards=settings.shards)
-    deadline = time.monotonic() + AUDIT_PATIENCE_S
-    try:
-        while True:
-            checks = await audit(settings, store, lambda *_: None)
-            if all(check.ok for check in checks) or time.monotonic() > deadline:
-                return checks
-            await asyncio.sleep(LOOK_S)
-    finally:
-        await store.close()
 
 
 def _draw(settings: Settings, chart: Path, posts_file: Path) -> None:

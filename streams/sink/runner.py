@@ -14,11 +14,12 @@ from pydantic import ValidationError
 
 from connectors.errors import UnavailableError
 from connectors.kafka.admin import KafkaAdmin
-from connectors.kafka.consumer import Batch, PositionedConsumer, offset_of, partition_of
+from connectors.kafka.consumer import Batch, PositionedConsumer, offset_of
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from streams.dead_letters import dead_letter, outgoing
 from streams.positions import start_offset
-from streams.records import ClassifiedPost, DeadPost, DeadReason, EmotionWindow, Origin, Record, explain
+from streams.records import ClassifiedPost, DeadReason, EmotionWindow, Record, explain
 from streams.settings import Settings
 from streams.sink.gate import Gate, OpenGate
 from streams.sink.history import History
@@ -132,12 +133,9 @@ class TopicSink(Generic[R]):
         }
 
     def _flush(self, consumer: PositionedConsumer, batch: Batch, stop: threading.Event) -> None:
-        counts: dict[int, int] = {}
-        for message in batch.messages:
-            counts[partition_of(message)] = counts.get(partition_of(message), 0) + 1
         spans = [
-            Span(partition, batch.starts[partition], end, counts[partition])
-            for partition, end in sorted(batch.ends().items())
+            Span(partition, batch.starts[partition], offset_of(messages[-1]) + 1, len(messages))
+            for partition, messages in sorted(batch.by_partition().items())
         ]
         try:
             records = self._decode(batch.messages)
@@ -165,10 +163,9 @@ class TopicSink(Generic[R]):
             try:
                 records.append(self._record.model_validate_json(value))
             except ValidationError as exc:
-                origin = Origin(topic=self._topic, partition=partition_of(message), offset=offset_of(message))
-                letter = DeadPost.of(value, message.key(), origin, DeadReason.INVALID_RECORD, explain(exc))
-                logger.warning("%s[%d]@%d is not valid: %s", *origin.model_dump().values(), letter.error)
-                dead.append(Outgoing(self._settings.topic_dead, letter.model_dump_json().encode(), message.key()))
+                letter = dead_letter(message, DeadReason.INVALID_RECORD, explain(exc))
+                logger.warning("%s[%d]@%d is not valid: %s", *letter.origin.model_dump().values(), letter.error)
+                dead.append(outgoing(letter, self._settings.topic_dead))
         if dead:
             try:
                 self._producer.submit(dead).result(DELIVERY_TIMEOUT_S)

@@ -16,7 +16,6 @@ Keys of shard s (`{s}` is the hash tag, so that a shard lies whole on one node o
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -257,13 +256,6 @@ class WindowStore:
             rows: list[dict[str, str]] = await pipe.execute() if members else []
         keys = [WindowKey.parse(member) for member in members]
         return [(key, to_window(key, row) if row else None) for key, row in zip(keys, rows, strict=True)]
-
-    async def ping(self) -> float:
-        """Seconds that a round trip takes; raises where Redis does not answer."""
-        began = time.perf_counter()
-        with redis_errors("connecting"):
-            await self._redis.ping()
-        return time.perf_counter() - began
 
     async def close(self) -> None:
         """Close the connections."""
