@@ -1,35 +1,28 @@
 """S3 and whatever speaks its protocol: buckets, objects, and files to and from them.
 
-A thin layer over boto3. It adds timeouts, one way of naming what failed, and the mapping of botocore's errors to ours:
+A thin layer over boto3. It adds timeouts, conditional writes, one way of naming what failed, and the mapping of
+botocore's errors to ours:
 
     no answer, time-out, 5xx, throttled      UnavailableError, after boto3's own retries
     anything that the server refuses         RejectedError
     an object that is not there              no error: None or False
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 import boto3
-import boto3.exceptions
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    WaiterError,
-)
-from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.exceptions import BotoCoreError
 
 from connectors.errors import RejectedError, UnavailableError
+from connectors.s3_errors import NOT_IMPLEMENTED, is_missing, mapped, status
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -46,9 +39,9 @@ _CONFLICT_ATTEMPTS: Final = 5
 _BUCKET_DELAY: Final = 1
 _BUCKET_LOOKS: Final = 15
 
-_MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
-_BUSY = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "RequestLimitExceeded"})
 _TRANSFER = TransferConfig(use_threads=False)
+# An entity tag that no server gives: theirs are digests.
+_NO_ETAG: Final = '"no-object-has-this-tag"'
 
 
 @dataclass(frozen=True)
@@ -66,6 +59,18 @@ class S3Config:
     region: str = "us-east-1"
     access_key_id: str | None = None
     secret_access_key: str | None = field(default=None, repr=False)
+
+
+OnBytes = Callable[[int], object]
+"""Told how many bytes of a transfer have gone since the last call. What it raises ends the transfer."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object's content, and the tag that tells this content from any other."""
+
+    body: bytes
+    etag: str
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ class S3:
             with self._mapped(bucket):
                 self._client.head_bucket(Bucket=bucket)
         except RejectedError as exc:
-            if _is_missing(exc.__cause__):
+            if is_missing(exc.__cause__):
                 return False
             raise
         return True
@@ -137,7 +142,7 @@ class S3:
         except RejectedError as exc:
             # 409: another process got there first, or is just creating it. Where the bucket is someone else's the
             # look that follows is refused.
-            if _status(exc.__cause__) != 409:
+            if status(exc.__cause__) != 409:
                 raise
             with self._mapped(bucket):
                 self._client.get_waiter("bucket_exists").wait(
@@ -146,6 +151,11 @@ class S3:
             return False
         return True
 
+    @property
+    def where(self) -> str:
+        """The server, as errors name it; without credentials."""
+        return self._where
+
     def get(self, bucket: str, key: str) -> bytes | None:
         """Read a small object whole; None where there is none.
 
@@ -153,60 +163,110 @@ class S3:
             UnavailableError: The server did not answer.
             RejectedError: It refused, or there is no such bucket.
         """
+        stored = self.read(bucket, key)
+        return None if stored is None else stored.body
+
+    def read(self, bucket: str, key: str) -> Stored | None:
+        """Read a small object whole, with its ETag; None where there is none.
+
+        Raises:
+            UnavailableError: The server did not answer.
+            RejectedError: It refused, or there is no such bucket.
+        """
         try:
             with self._mapped(bucket, key):
-                return self._client.get_object(Bucket=bucket, Key=key)["Body"].read()
+                answer = self._client.get_object(Bucket=bucket, Key=key)
+                with closing(answer["Body"]) as body:
+                    return Stored(body.read(), answer["ETag"])
         except RejectedError as exc:
-            if _is_missing(exc.__cause__):
+            if is_missing(exc.__cause__):
                 return None
             raise
 
-    def put(self, bucket: str, key: str, body: bytes, *, if_absent: bool = False) -> bool:
-        """Write a small object.
+    def put(self, bucket: str, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> bool:
+        """Write a small object, in one step: a reader sees the old one or the new one.
+
+        A conditional write (RFC 9110, 13.1) is decided by the server: of several writers exactly one succeeds.
 
         Args:
             bucket: The bucket.
             key: The key.
             body: The content.
-            if_absent: Write only where there is no such object yet; of several writers exactly one succeeds.
+            if_absent: Write only where there is no such object yet (`If-None-Match: *`).
+            if_match: Write only where the object still has this ETag (`If-Match`).
 
         Returns:
-            Whether it was written; False only with `if_absent`.
+            Whether it was written; False only where the condition did not hold. A write that was sent twice because
+            its answer got lost may be reported as False although it was made: look at what is there.
 
         Raises:
             UnavailableError: The server did not answer, or writers kept colliding.
-            RejectedError: It refused.
+            RejectedError: It refused, or does not implement conditional writes.
         """
-        if not if_absent:
-            with self._mapped(bucket, key):
-                self._client.put_object(Bucket=bucket, Key=key, Body=body)
-            return True
+        condition: dict[str, Any] = {}
+        if if_absent:
+            condition["IfNoneMatch"] = "*"
+        if if_match is not None:
+            condition["IfMatch"] = if_match
         for _ in range(_CONFLICT_ATTEMPTS):
             try:
                 with self._mapped(bucket, key):
-                    self._client.put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
+                    self._client.put_object(Bucket=bucket, Key=key, Body=body, **condition)
             except RejectedError as exc:
-                status = _status(exc.__cause__)
-                if status == 412:  # precondition failed: it is there
+                answer = status(exc.__cause__)
+                if not condition:
+                    raise
+                if answer == NOT_IMPLEMENTED:
+                    raise RejectedError(f"{_no_conditions(self._where)} ({bucket}/{key}, HTTP 501)") from exc
+                # 412: the condition does not hold. With If-Match, an object that is gone is a 404.
+                if answer == 412 or (if_match is not None and is_missing(exc.__cause__)):
                     return False
-                if status != 409:  # conflict: it is being written
+                if answer != 409:  # conflict: it is being written
                     raise
             else:
                 return True
         raise UnavailableError(f"S3 at {self._where}: {bucket}/{key} is being written by others; try again")
 
-    def upload(self, bucket: str, key: str, file: Path) -> None:
+    def require_conditional_writes(self, bucket: str, key: str) -> None:
+        """Fail if the server would take a conditional write and ignore its condition, as older ones do.
+
+        One write that must not succeed: on condition of an ETag that no object has.
+
+        Args:
+            bucket: The bucket.
+            key: A key that is used for nothing else. On a server that ignores the condition an empty object is left.
+
+        Raises:
+            UnavailableError: The server did not answer.
+            RejectedError: It does not do conditional writes, or refused.
+        """
+        if self.put(bucket, key, b"", if_match=_NO_ETAG):
+            raise RejectedError(f"{_no_conditions(self._where)} (it ignored the condition on {bucket}/{key})")
+
+    def upload(self, bucket: str, key: str, file: Path, on_bytes: OnBytes | None = None) -> None:
         """Upload a file of any size.
+
+        Args:
+            bucket: The bucket.
+            key: The key.
+            file: What to upload.
+            on_bytes: Told of progress.
 
         Raises:
             UnavailableError: The server did not answer.
             RejectedError: It refused.
         """
         with self._mapped(bucket, key):
-            self._client.upload_file(str(file), bucket, key, Config=_TRANSFER)
+            self._client.upload_file(str(file), bucket, key, Callback=on_bytes, Config=_TRANSFER)
 
-    def download(self, bucket: str, key: str, file: Path) -> bool:
+    def download(self, bucket: str, key: str, file: Path, on_bytes: OnBytes | None = None) -> bool:
         """Download an object into a file, which appears whole or not at all.
+
+        Args:
+            bucket: The bucket.
+            key: The key.
+            file: Where it goes.
+            on_bytes: Told of progress.
 
         Returns:
             Whether there was such an object.
@@ -217,9 +277,9 @@ class S3:
         """
         try:
             with self._mapped(bucket, key):
-                self._client.download_file(bucket, key, str(file), Config=_TRANSFER)
+                self._client.download_file(bucket, key, str(file), Callback=on_bytes, Config=_TRANSFER)
         except RejectedError as exc:
-            if _is_missing(exc.__cause__):
+            if is_missing(exc.__cause__):
                 return False
             raise
         return True
@@ -236,38 +296,8 @@ class S3:
                 for entry in page.get("Contents", []):
                     yield ObjectInfo(entry["Key"], entry["Size"])
 
-    @contextmanager
-    def _mapped(self, bucket: str, key: str | None = None) -> Iterator[None]:
-        """Map botocore's errors to ours.
-
-        The messages are made of the error's code alone. The texts of botocore and of servers may repeat what they
-        were sent.
-        """
-        target = bucket if key is None else f"{bucket}/{key}"
-        place = f"S3 at {self._where}, {target}"
-        try:
-            yield
-        except ClientError as exc:
-            code = exc.response.get("Error", {}).get("Code", "?")
-            status = _status(exc) or 0
-            if status >= 500 or status == 429 or code in _BUSY:
-                raise UnavailableError(f"{place}: the server cannot answer now ({code}, HTTP {status})") from exc
-            raise RejectedError(f"{place}: refused ({code}, HTTP {status})") from exc
-        except (BotoConnectionError, HTTPClientError) as exc:
-            raise UnavailableError(f"{place}: no answer ({type(exc).__name__}); is it running?") from exc
-        except WaiterError as exc:
-            raise UnavailableError(f"{place}: gave up waiting for the bucket") from exc
-        except (NoCredentialsError, PartialCredentialsError) as exc:
-            raise RejectedError(f"{place}: no complete credentials are configured") from exc
-        except BotoCoreError as exc:
-            raise RejectedError(f"{place}: the request is not valid ({type(exc).__name__})") from exc
-        except boto3.exceptions.Boto3Error as exc:
-            # A transfer's own errors hide the botocore error that says more.
-            cause = exc.__cause__ or exc.__context__
-            if isinstance(cause, ClientError | BotoCoreError):
-                with self._mapped(bucket, key):
-                    raise cause from exc
-            raise UnavailableError(f"{place}: the transfer failed ({type(exc).__name__})") from exc
+    def _mapped(self, bucket: str, key: str | None = None) -> AbstractContextManager[None]:
+        return mapped(f"S3 at {self._where}, {bucket if key is None else f'{bucket}/{key}'}")
 
 
 def connect(config: S3Config) -> S3:
@@ -305,6 +335,10 @@ def connect(config: S3Config) -> S3:
     return S3(client, config)
 
 
+def _no_conditions(where: str) -> str:
+    return f"S3 at {where} does not do conditional writes (If-Match), and without them two writers undo each other"
+
+
 def _display(config: S3Config) -> str:
     """The endpoint without a user name or a password that it may carry."""
     if config.endpoint is None:
@@ -315,14 +349,3 @@ def _display(config: S3Config) -> str:
     except ValueError:
         return "an endpoint that is no URL"
     return f"{parts.scheme}://{parts.hostname}{port}" if parts.hostname else "an endpoint that is no URL"
-
-
-def _status(exc: BaseException | None) -> int | None:
-    if isinstance(exc, ClientError):
-        return exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    return None
-
-
-def _is_missing(exc: BaseException | None) -> bool:
-    """Whether the object, or the bucket that a HEAD request asked for, is not there; NoSuchBucket is not among them."""
-    return isinstance(exc, ClientError) and exc.response.get("Error", {}).get("Code") in _MISSING

@@ -1,8 +1,11 @@
 """What can go wrong with a model.
 
 ModelError                  one clear line for the operator
-├── ModelPackageError       a package is incomplete, malformed, or fails its checksums
-└── ModelNotFoundError      no such package, version or bucket
+├── ModelPackageError       a package is incomplete, malformed, or contradicts itself
+│   └── ModelDamagedError   a file is not the one that the manifest lists: size or SHA-256 differ
+├── ModelNotFoundError      no such package, version, channel or bucket
+├── ChannelMovedError       someone else moved a channel between our look and our move
+└── ModelCacheError         the folder for downloaded packages cannot be used
 """
 
 
@@ -14,5 +17,17 @@ class ModelPackageError(ModelError):
     """The package's files and its manifest disagree, or the manifest is malformed."""
 
 
+class ModelDamagedError(ModelPackageError):
+    """A file of the package is not the one that its manifest lists."""
+
+
 class ModelNotFoundError(ModelError):
     """There is no package at that place."""
+
+
+class ChannelMovedError(ModelError):
+    """A channel was moved meanwhile by someone else; nothing was changed."""
+
+
+class ModelCacheError(ModelError):
+    """The folder for downloaded packages cannot be read or written, or is locked."""

@@ -1,16 +1,21 @@
-"""The one text normalisation, applied alike to training text and to served posts.
+"""The text normalisations: one function each, applied alike to training text and to served posts.
 
-A model only ever sees text that went through `normalize`, so a change here changes what every trained model is given:
-it is versioned. `NORMALIZATION_ID` names the behaviour that a package's manifest records, and a package that names
-another id is refused at load. Change the behaviour only together with the id, and retrain.
+A model only ever sees text that went through the function its manifest names, so a change of behaviour would change
+what every trained model is given: functions are versioned by id and pinned by a golden file. Change the behaviour only
+together with the id, and retrain.
 """
 
 import html
 import re
 import unicodedata
-from typing import Final
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
-NORMALIZATION_ID: Final = "v1"
+import emoji
+
+NORMALIZATION_ID: Final = "v2"
+"""What models are trained with today."""
 
 # Control characters but for white space (which collapses below), soft hyphens, zero-width spaces, bidirectional
 # marks, byte order marks, interlinear anchors and lone surrogates; the last cannot be encoded as UTF-8 at all.
@@ -18,20 +23,29 @@ NORMALIZATION_ID: Final = "v1"
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _LINK = re.compile(r"(?:\bhttps?://|\bwww\.|\bpic\.twitter\.com/|\bt\.co/)\S+", re.IGNORECASE)
 # @name, @name.host (Bluesky) and @name@host.tld (Mastodon), but not the middle of an e-mail address.
 _HANDLE = re.compile(r"(?<![\w@/])@\w[\w-]*(?:\.\w[\w-]*)*(?:@\w[\w-]*(?:\.\w[\w-]*)+)?")
 # Three or more of one letter, in any mix of case; digits stay, so that 1000 is not 100.
 _ELONGATED = re.compile(r"([^\W\d_])\1{2,}", re.IGNORECASE)
+# Typographic punctuation as keyboards give it: a model must not see don't and don’t as two words.
+_PLAIN = str.maketrans({"‘": "'", "’": "'", "ʼ": "'", "′": "'", "“": '"', "”": '"', "„": '"', "″": '"', "…": "..."})
+# Where emoji begin; looking for one is far cheaper than asking the library about every character. Older symbols that
+# only may be drawn as emoji (©, ™, ↔, digits) are left as they are.
+_PICTURE = re.compile("[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
+_SKIN_TONE = re.compile("[\U0001f3fb-\U0001f3ff]")
+_REPEATED_PICTURE = re.compile("([\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff])(?:\ufe0f?\\1)+")
 
 
 def normalize(text: str) -> str:
-    """Bring one post into the form that models are trained on and served with.
+    """Bring one post into the form that models are trained on and served with (``v2``).
 
     In this order: HTML entities are unescaped (once), invisible characters and lone surrogates are removed, Unicode
-    is composed (NFC), links become ``http``, handles become ``@user``, three or more of the same letter become
-    two, and runs of white space become one space, with none at either end. Case, punctuation and emoji are kept; case
-    is the tokenizer's business.
+    is composed (NFC), typographic quotes and dots become plain ones, links become ``http``, handles become ``@user``,
+    emoji become their English names (CLDR's, without skin tones; several of the same at once count as one), three or
+    more of the same letter become two, and runs of white space become one space, with none at either end. Case and
+    punctuation are kept; case is the tokenizer's business.
 
     Args:
         text: Any string, including an empty one and one with lone surrogates.
@@ -41,7 +55,30 @@ def normalize(text: str) -> str:
     """
     # Invisible characters go before composing: one between a letter and its accent would keep them apart.
     text = unicodedata.normalize("NFC", _INVISIBLE.sub("", html.unescape(text)))
+    if not text.isascii():
+        text = text.translate(_PLAIN)
     text = _LINK.sub("http", text)
     text = _HANDLE.sub("@user", text)
+    if _PICTURE.search(text):
+        text = _REPEATED_PICTURE.sub(r"\1", _SKIN_TONE.sub("", text))
+        text = emoji.replace_emoji(text, _name)
     text = _ELONGATED.sub(r"\1\1", text)
     return " ".join(text.split())
+
+
+def encodable(text: str) -> str:
+    """Only what must be (``none``): lone surrogates, which no tokenizer takes, become question marks."""
+    return _LONE_SURROGATE.sub("?", text)
+
+
+NORMALIZERS: Final[Mapping[str, Callable[[str], str]]] = MappingProxyType(
+    {NORMALIZATION_ID: normalize, "v1": normalize, "none": encodable}
+)
+"""The normalisations that a manifest may name."""
+
+
+def _name(picture: str, data: dict[str, Any]) -> str:
+    """`` face with tears of joy `` for one emoji; what is not one by our rule stays."""
+    if not _PICTURE.match(picture):
+        return picture
+    return f" {data['en'].strip(':').replace('_', ' ')} "

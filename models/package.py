@@ -1,10 +1,11 @@
 """The model package: one folder that says what it is and proves that it is whole.
 
     manifest.json     what the model is, what it answers, and the SHA-256 and size of every other file
-    model.onnx        the network; `input_ids` and `attention_mask` in, one output of logits per head
+    model.onnx        a network; `input_ids` and `attention_mask` in, one output of logits per head out. A cascade has
+                      one per tier, by the names that the manifest gives
     tokenizer.json    the tokenizer, in the format of the `tokenizers` library
     MODEL_CARD.md     data, terms, figures and limits, for people
-    …                 licences, and whatever else the manifest lists
+    …                 golden posts, licences, and whatever else the manifest lists
 
 A package is immutable: a change of any byte is another version. `docs/model-package.md` describes the format.
 """
@@ -13,138 +14,61 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Final, Literal, Self
+from pathlib import Path
+from typing import Final
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
+from pydantic import ValidationError
+
+from models.errors import ModelDamagedError, ModelNotFoundError, ModelPackageError
+from models.manifest import (
+    CARD,
+    DEFAULT_TIERS,
+    FORMAT_VERSION,
+    GOLDEN,
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    MODEL,
+    SENTIMENT,
+    TOKENIZER,
+    DataSource,
+    FileEntry,
+    Head,
+    Manifest,
+    PackageName,
+    PackageVersion,
+    Tier,
+    first_problem,
+    parse_manifest,
 )
 
-from models.errors import ModelNotFoundError, ModelPackageError
+__all__ = [
+    "CARD",
+    "DEFAULT_TIERS",
+    "FORMAT_VERSION",
+    "GOLDEN",
+    "MANIFEST",
+    "MAX_MANIFEST_BYTES",
+    "MODEL",
+    "SENTIMENT",
+    "TOKENIZER",
+    "DataSource",
+    "FileEntry",
+    "Head",
+    "Manifest",
+    "ModelPackage",
+    "PackageName",
+    "PackageVersion",
+    "Tier",
+    "bundled_package_path",
+    "load_package",
+    "parse_manifest",
+    "read_manifest",
+    "verify_file",
+    "write_package",
+]
 
-FORMAT_VERSION: Final = 1
-MANIFEST: Final = "manifest.json"
-MODEL: Final = "model.onnx"
-TOKENIZER: Final = "tokenizer.json"
-CARD: Final = "MODEL_CARD.md"
-REQUIRED_FILES: Final = frozenset({MODEL, TOKENIZER, CARD})
-
-# Small enough to read at once, large enough for many heads; a larger one is not a manifest.
-MAX_MANIFEST_BYTES: Final = 1 << 20
 _CHUNK_BYTES: Final = 1 << 20
 _DIGEST_PREFIX: Final = 12
-
-# semver.org's own expression, without the named groups.
-_SEMVER = (
-    r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
-    r"(-((0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
-    r"(\+([0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*))?$"
-)
-# Names become folders and object keys, so they hold nothing that either could misread.
-_NAME = r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$"
-
-PackageName = Annotated[str, StringConstraints(pattern=_NAME, max_length=100)]
-PackageVersion = Annotated[str, StringConstraints(pattern=_SEMVER, max_length=100)]
-Label = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-
-
-def _safe_relative(name: str) -> str:
-    """Refuse a name that could lead out of the package's folder, or that the manifest cannot list."""
-    path = PurePosixPath(name)
-    if not name or "\\" in name or "\0" in name or path.is_absolute() or ".." in path.parts or str(path) != name:
-        raise ValueError("is not a plain relative path with forward slashes")
-    if name == MANIFEST:
-        raise ValueError("the manifest cannot list itself")
-    return name
-
-
-FileName = Annotated[str, StringConstraints(max_length=255), AfterValidator(_safe_relative)]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Head(_Frozen):
-    """One question that the model answers: which of these labels."""
-
-    name: PackageName
-    labels: Annotated[tuple[Label, ...], Field(min_length=2)]
-    output: Annotated[str, StringConstraints(min_length=1)] = Field(
-        description="The ONNX output with this head's logits, float32[batch, labels]."
-    )
-    kind: Literal["softmax"] = "softmax"
-    temperature: float = Field(
-        default=1.0, gt=0, allow_inf_nan=False, description="Logits are divided by this before the softmax."
-    )
-
-    @model_validator(mode="after")
-    def _labels_differ(self) -> Self:
-        if len(set(self.labels)) != len(self.labels):
-            raise ValueError("the labels are not distinct")
-        return self
-
-
-class FileEntry(_Frozen):
-    """What a file must be."""
-
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    bytes: int = Field(ge=0)
-
-
-class DataSource(_Frozen):
-    """A data set the model was trained on, and its terms."""
-
-    name: Annotated[str, StringConstraints(min_length=1)]
-    licence: Annotated[str, StringConstraints(min_length=1)]
-    url: str | None = None
-    rows: int | None = Field(default=None, ge=0)
-
-
-class Manifest(_Frozen):
-    """`manifest.json`. Unknown fields are refused: a package of a later format must not be half understood."""
-
-    format_version: Literal[1] = FORMAT_VERSION
-    name: PackageName
-    version: PackageVersion
-    created_at: AwareDatetime
-    base_model: Annotated[str, StringConstraints(min_length=1)]
-    licence: Annotated[str, StringConstraints(min_length=1)] = Field(description="Licence of the weights.")
-    training_data: tuple[DataSource, ...]
-    normalization: Annotated[str, StringConstraints(min_length=1)] = Field(
-        description="Which text normalisation the model was trained with; see `models.normalize`."
-    )
-    max_tokens: int = Field(ge=2, le=100_000, description="Longer texts are cut here; special tokens included.")
-    heads: Annotated[tuple[Head, ...], Field(min_length=1)]
-    metrics: dict[str, float] = Field(description="Figures by dotted name, such as `emotion.accuracy`.")
-    files: dict[FileName, FileEntry]
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        names = [head.name for head in self.heads]
-        if len(set(names)) != len(names):
-            raise ValueError("two heads have the same name")
-        if missing := sorted(REQUIRED_FILES - self.files.keys()):
-            raise ValueError(f"files lists no {', '.join(missing)}")
-        return self
-
-    def head(self, name: str) -> Head:
-        """The head of this name.
-
-        Raises:
-            KeyError: There is none.
-        """
-        for head in self.heads:
-            if head.name == name:
-                return head
-        raise KeyError(name)
 
 
 @dataclass(frozen=True)
@@ -155,9 +79,19 @@ class ModelPackage:
     manifest: Manifest
 
     @property
+    def tier_files(self) -> tuple[Path, ...]:
+        """The network of each tier, cheapest first."""
+        return tuple(self.path / tier.file for tier in self.manifest.tiers)
+
+    @property
     def model_file(self) -> Path:
-        """The ONNX network."""
-        return self.path / MODEL
+        """The network that answers what no other does: that of the last tier."""
+        return self.tier_files[-1]
+
+    @property
+    def golden_file(self) -> Path | None:
+        """The golden posts, if it has any."""
+        return self.path / self.manifest.golden if self.manifest.golden else None
 
     @property
     def tokenizer_file(self) -> Path:
@@ -206,27 +140,6 @@ def read_manifest(folder: Path) -> Manifest:
     return parse_manifest(content, str(file))
 
 
-def parse_manifest(content: bytes, where: str) -> Manifest:
-    """Validate the bytes of a manifest.
-
-    Args:
-        content: The JSON, as UTF-8.
-        where: What to call it in an error.
-
-    Raises:
-        ModelPackageError: One line with the first thing that is wrong, and how many there are.
-    """
-    if len(content) > MAX_MANIFEST_BYTES:
-        raise ModelPackageError(f"{where} is larger than {MAX_MANIFEST_BYTES} bytes: not a manifest")
-    try:
-        return Manifest.model_validate_json(content)
-    except ValidationError as exc:
-        errors = exc.errors(include_url=False, include_context=False, include_input=False)
-        field = ".".join(str(part) for part in errors[0]["loc"]) or "manifest"
-        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-        raise ModelPackageError(f"{where} is malformed: {field}: {errors[0]['msg']}{more}") from exc
-
-
 def verify_file(file: Path, entry: FileEntry, called: str | None = None) -> None:
     """Compare a file's size and SHA-256 with what the manifest says.
 
@@ -236,7 +149,8 @@ def verify_file(file: Path, entry: FileEntry, called: str | None = None) -> None
         called: What to call it in an error, where its path says less than the place it came from.
 
     Raises:
-        ModelPackageError: It is missing, unreadable or different.
+        ModelDamagedError: Its size or content is different.
+        ModelPackageError: It is missing or unreadable.
     """
     shown = called or str(file)
     try:
@@ -247,7 +161,7 @@ def verify_file(file: Path, entry: FileEntry, called: str | None = None) -> None
     except OSError as exc:
         raise ModelPackageError(f"{shown} cannot be read: {exc.strerror}") from exc
     if (size, actual) != (entry.bytes, entry.sha256):
-        raise ModelPackageError(
+        raise ModelDamagedError(
             f"{shown} is damaged: expected sha256 {entry.sha256[:_DIGEST_PREFIX]}… ({entry.bytes} bytes), "
             f"found {actual[:_DIGEST_PREFIX]}… ({size} bytes)"
         )
@@ -267,6 +181,8 @@ def write_package(
     heads: Sequence[Head],
     metrics: Mapping[str, float],
     files: Sequence[str],
+    tiers: Sequence[Tier] = DEFAULT_TIERS,
+    golden: str | None = None,
 ) -> ModelPackage:
     """Seal a folder that already holds its files: measure them, write the manifest last, and verify.
 
@@ -283,6 +199,8 @@ def write_package(
         heads: What it answers.
         metrics: Figures by dotted name.
         files: The package's files relative to `folder`, without the manifest.
+        tiers: The networks, cheapest first; by default one, ``model.onnx``.
+        golden: Which of the files holds golden posts (see `models.golden`), if any.
 
     Returns:
         The package, loaded back from the folder.
@@ -301,13 +219,13 @@ def write_package(
             normalization=normalization,
             max_tokens=max_tokens,
             heads=tuple(heads),
+            tiers=tuple(tiers),
+            golden=golden,
             metrics=dict(metrics),
             files={file: _measure(folder / file) for file in sorted(files)},
         )
     except ValidationError as exc:
-        first = exc.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "manifest"
-        raise ModelPackageError(f"{folder} cannot be sealed: {field}: {first['msg']}") from exc
+        raise ModelPackageError(f"{folder} cannot be sealed: {first_problem(exc)}") from exc
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return load_package(folder)
 

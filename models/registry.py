@@ -1,150 +1,96 @@
-"""Where models are kept: a local folder, or an S3 prefix with immutable versions and a pointer to the current one.
+"""The registry in S3: immutable versions, and channels that point to them.
 
-    s3://bucket/prefix/latest                              {"name": …, "version": …}
+    s3://bucket/prefix/stable                              a channel; see `models.channels`
     s3://bucket/prefix/<name>/<version>/manifest.json      written after the files it lists, so a version that has a
     s3://bucket/prefix/<name>/<version>/model.onnx …       manifest is complete
 
-A pointer is one small object beside the packages, so that further pointers need no other layout.
+What is written once is never changed: a version is its manifest's digest, whatever points to it.
 """
 
 import hashlib
-import re
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
-from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from connectors.errors import RejectedError
-from connectors.s3 import S3
-from models.errors import ModelError, ModelNotFoundError, ModelPackageError
-from models.package import (
-    MANIFEST,
-    Manifest,
-    ModelPackage,
-    PackageName,
-    PackageVersion,
-    load_package,
-    parse_manifest,
-    verify_file,
+from connectors.s3 import S3, OnBytes
+from models.channels import (
+    LATEST,
+    STABLE,
+    Channel,
+    Pointer,
+    Release,
+    check_channel_name,
+    create,
+    is_channel_name,
+    move,
+    read_channel,
+    require_channel,
 )
-
-POINTER: Final = "latest"
-
-# Seconds to wait for another process that downloads the same package: a large model over a slow line.
-LOCK_TIMEOUT: Final = 600
-
-_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
-_BUCKET = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+from models.errors import ModelError, ModelNotFoundError, ModelPackageError
+from models.location import S3Location, read_object, registry_at
+from models.package import MANIFEST, Manifest, ModelPackage, parse_manifest
 
 
 @dataclass(frozen=True)
-class S3Location:
-    """A registry in S3."""
+class Version:
+    """One version in the registry: its manifest, as read and as bytes."""
 
-    bucket: str
-    prefix: str
+    location: S3Location
+    manifest: Manifest
+    content: bytes
 
-    def key(self, *parts: str) -> str:
-        """The key of something below the prefix."""
-        return "/".join(part for part in (self.prefix, *parts) if part)
+    @property
+    def release(self) -> Release:
+        """Its name and version."""
+        return Release(self.manifest.name, self.manifest.version)
 
-    def __str__(self) -> str:
-        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest, in hex: it stands for every byte of the package."""
+        return hashlib.sha256(self.content).hexdigest()
 
+    @property
+    def size(self) -> int:
+        """Bytes of the whole package."""
+        return len(self.content) + sum(entry.bytes for entry in self.manifest.files.values())
 
-class Pointer(BaseModel):
-    """The content of a pointer object. Fields of later versions are ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    name: PackageName
-    version: PackageVersion
-
-
-def parse_uri(uri: str) -> S3Location | Path:
-    """Read a model URI: ``s3://bucket/prefix``, or the path of a folder.
-
-    Raises:
-        ModelError: It is neither.
-    """
-    if not uri.strip():
-        raise ModelError("the model URI is empty: give s3://bucket/prefix or a folder")
-    if not _SCHEME.match(uri):
-        return Path(uri).expanduser()
-    scheme, rest = uri.split("://", 1)
-    if scheme.lower() != "s3":
-        raise ModelError(f"model URI {scheme}://…: only s3://bucket/prefix or a folder will do")
-    bucket, _, prefix = rest.partition("/")
-    if not _BUCKET.match(bucket):
-        raise ModelError(f"model URI {uri!r}: {bucket!r} is not a bucket name")
-    prefix = prefix.strip("/")
-    if any(part in ("", ".", "..") for part in prefix.split("/")) and prefix:
-        raise ModelError(f"model URI {uri!r}: the prefix has an empty or a dotted part")
-    return S3Location(bucket, prefix)
+    def key(self, file: str) -> str:
+        """The key of one of its files."""
+        return self.location.key(*self.release, file)
 
 
-def resolve(uri: str, s3: S3 | None, cache_dir: str | Path) -> ModelPackage:
-    """Get the package that a URI stands for, verified, as local files.
+@dataclass(frozen=True)
+class Published:
+    """What `publish` did. `pointer` is that of the channel, if one was asked for."""
 
-    From S3, one process downloads while others on the same cache wait for it; a copy is renamed into place only once
-    it is verified. A valid cached copy costs two small reads from S3, a damaged one is downloaded again.
+    release: Release
+    uploaded: bool
+    moved: bool
+    pointer: Pointer | None
 
-    Args:
-        uri: ``s3://bucket/prefix`` or a folder.
-        s3: The connection; may be None for a folder.
-        cache_dir: Where downloaded packages are kept. May be shared by processes and by registries: a copy is found
-            by its manifest's digest.
+
+def read_version(location: S3Location, s3: S3, release: Release) -> Version:
+    """Read the manifest of a version.
 
     Raises:
-        ModelNotFoundError: There is no such folder, bucket, pointer or version.
-        ModelPackageError: The package in the folder or in S3 is damaged.
-        ModelError: The URI is neither form, or the cache cannot be used.
+        ModelNotFoundError: There is no such version.
+        ModelPackageError: Its manifest is malformed, or that of another version.
         UnavailableError: S3 did not answer.
         RejectedError: S3 refused.
     """
-    location = parse_uri(uri)
-    if isinstance(location, Path):
-        return load_package(location)
-    s3 = _required(s3, location)
-    pointer = read_pointer(location, s3)
-    if pointer is None:
-        raise ModelNotFoundError(f"{location} holds no model: there is no {location.key(POINTER)}")
-    content = _get(s3, location, location.key(pointer.name, pointer.version, MANIFEST))
-    if content is None:
-        raise ModelNotFoundError(f"{location} has no {pointer.name} {pointer.version}, though it points to it")
-    where = f"{location}/{pointer.name}/{pointer.version}/{MANIFEST}"
-    manifest = parse_manifest(content, where)
-    if (manifest.name, manifest.version) != (pointer.name, pointer.version):
-        raise ModelPackageError(f"{where} is that of {manifest.name} {manifest.version}")
-    try:
-        return _cached(location, s3, manifest, content, Path(cache_dir).expanduser())
-    except OSError as exc:
-        raise ModelError(f"the model cache {cache_dir} cannot be used: {exc.strerror or exc}") from exc
+    stored = read_object(location, s3, location.key(*release, MANIFEST))
+    if stored is None:
+        raise ModelNotFoundError(f"{location} has no {release}: there is no {location.key(*release, MANIFEST)}")
+    where = f"{location}/{'/'.join(release)}/{MANIFEST}"
+    manifest = parse_manifest(stored.body, where)
+    version = Version(location, manifest, stored.body)
+    if version.release != release:
+        raise ModelPackageError(f"{where} is that of {version.release}")
+    return version
 
 
-def read_pointer(location: S3Location, s3: S3) -> Pointer | None:
-    """Read which version is current; None where nothing has been published.
-
-    Raises:
-        ModelNotFoundError: There is no such bucket.
-        ModelPackageError: The pointer is malformed.
-        UnavailableError: S3 did not answer.
-        RejectedError: S3 refused.
-    """
-    content = _get(s3, location, location.key(POINTER))
-    if content is None:
-        return None
-    try:
-        return Pointer.model_validate_json(content)
-    except ValidationError as exc:
-        raise ModelPackageError(f"{location}/{POINTER} is malformed: it names no model and version") from exc
-
-
-def publish(package: ModelPackage, uri: str, s3: S3) -> None:
-    """Upload a package and make it the current one.
+def publish(
+    package: ModelPackage, uri: str, s3: S3, *, channel: str | None = LATEST, on_bytes: OnBytes | None = None
+) -> Published:
+    """Upload a package, and move a channel to it.
 
     The files go first, the manifest after them, the pointer last, so that no reader ever meets half a version. A
     version that is there with the same content is not uploaded again.
@@ -152,116 +98,124 @@ def publish(package: ModelPackage, uri: str, s3: S3) -> None:
     Raises:
         ModelNotFoundError: There is no such bucket.
         ModelPackageError: This version is there with other content; versions never change.
-        ModelError: The URI is not one of S3.
+        ChannelMovedError: The channel was moved during the upload, and not by this call. The version is there.
+        ModelError: The URI is not one of S3, or a channel and a model would have the same name.
         UnavailableError: S3 did not answer.
         RejectedError: S3 refused.
     """
-    location = _in_s3(uri)
-    _upload(package, location, s3)
-    s3.put(location.bucket, location.key(POINTER), _pointer_to(package))
+    location = registry_at(uri)
+    if channel is not None:
+        check_channel_name(channel)
+    seen = None if channel is None else read_channel(location, s3, channel)
+    uploaded = _upload(package, location, s3, on_bytes)
+    release = Release(package.manifest.name, package.manifest.version)
+    if channel is None:
+        return Published(release, uploaded, moved=False, pointer=None)
+    pointer = move(location, s3, channel, release, seen=seen)
+    return Published(release, uploaded, moved=seen is None or seen.pointer != pointer, pointer=pointer)
 
 
-def publish_if_empty(package: ModelPackage, uri: str, s3: S3) -> bool:
-    """Publish into a registry that points to nothing yet; leave any other alone.
+def publish_if_empty(package: ModelPackage, uri: str, s3: S3) -> tuple[str, ...]:
+    """Give a new registry its first version, and the channels `latest` and `stable`.
 
-    Safe to run twice and from several places at once: one of them writes the pointer.
+    `latest` is made, with the package, where nothing has been published; `stable` is made, where there is none, as
+    `latest` is then. Neither is ever moved. Safe to run twice and from several places at once.
 
     Returns:
-        Whether this call wrote the pointer.
+        The channels that this call made.
 
     Raises:
         ModelError: As `publish`.
         UnavailableError: S3 did not answer.
         RejectedError: S3 refused.
     """
-    location = _in_s3(uri)
-    if read_pointer(location, s3) is not None:
-        return False
-    _upload(package, location, s3)
-    return s3.put(location.bucket, location.key(POINTER), _pointer_to(package), if_absent=True)
+    location = registry_at(uri)
+    made: list[str] = []
+    if read_channel(location, s3, LATEST) is None:
+        _upload(package, location, s3)
+        if create(location, s3, LATEST, Release(package.manifest.name, package.manifest.version)):
+            made.append(LATEST)
+    if read_channel(location, s3, STABLE) is None:
+        latest = require_channel(location, s3, LATEST)
+        if create(location, s3, STABLE, latest.pointer.release):
+            made.append(STABLE)
+    return tuple(made)
 
 
-def _upload(package: ModelPackage, location: S3Location, s3: S3) -> None:
+def promote(location: S3Location, s3: S3, release: Release, channel: str) -> tuple[Channel | None, Pointer]:
+    """Move a channel to a version that is there, with all its files in their full size.
+
+    Returns:
+        The channel as it was before, None where it is new, and what it says now.
+
+    Raises:
+        ModelNotFoundError: There is no such version.
+        ModelPackageError: A file of it is missing or of another size.
+        ChannelMovedError: Someone else moved the channel meanwhile.
+        ModelError, UnavailableError, RejectedError: As `models.channels.move`.
+    """
+    seen = read_channel(location, s3, channel)
+    _check_complete(location, s3, release)
+    return seen, move(location, s3, channel, release, seen=seen)
+
+
+def rollback(location: S3Location, s3: S3, channel: str, version: str | None = None) -> tuple[Channel, Pointer]:
+    """Move a channel back to where it was before, or to an earlier version of its history.
+
+    Versions that were rolled back before are passed over, so that several rollbacks go further and further back.
+
+    Returns:
+        The channel as it was before, and what it says now.
+
+    Raises:
+        ModelNotFoundError: There is no such channel, or its history has no such version.
+        ModelPackageError: A file of that version is missing or of another size.
+        ChannelMovedError: Someone else moved the channel meanwhile.
+        ModelError, UnavailableError, RejectedError: As `models.channels.move`.
+    """
+    seen = require_channel(location, s3, channel)
+    if version is None:
+        back = seen.pointer.back()
+        if back is None:
+            raise ModelNotFoundError(f"the channel {channel} has no earlier version than {seen.pointer.release}")
+    else:
+        earlier = [p.release for p in seen.pointer.history]
+        back = next((release for release in earlier if version in (release.version, "@".join(release))), None)
+        if back is None:
+            known = ", ".join(dict.fromkeys(map(str, earlier))) or "nothing else"
+            raise ModelNotFoundError(f"the channel {channel} has not pointed to {version}; it has to: {known}")
+    _check_complete(location, s3, back)
+    return seen, move(location, s3, channel, back, seen=seen, withdraw=True)
+
+
+def _upload(package: ModelPackage, location: S3Location, s3: S3, on_bytes: OnBytes | None = None) -> bool:
+    """Upload what is not there; whether anything was."""
     manifest = package.manifest
     content = (package.path / MANIFEST).read_bytes()
     manifest_key = location.key(manifest.name, manifest.version, MANIFEST)
-    present = _get(s3, location, manifest_key)
+    present = read_object(location, s3, manifest_key)
     if present is None:
+        if is_channel_name(manifest.name) and read_object(location, s3, location.key(manifest.name)) is not None:
+            raise ModelError(f"{location}: {manifest.name} is the name of a channel, and so cannot be that of a model")
         for name in manifest.files:
-            s3.upload(location.bucket, location.key(manifest.name, manifest.version, name), package.path / name)
+            key = location.key(manifest.name, manifest.version, name)
+            s3.upload(location.bucket, key, package.path / name, on_bytes)
         if s3.put(location.bucket, manifest_key, content, if_absent=True):
-            return
-        present = _get(s3, location, manifest_key)
-    if present != content:
+            return True
+        present = read_object(location, s3, manifest_key)
+    if present is None or present.body != content:
         raise ModelPackageError(
             f"{location} already has {manifest.name} {manifest.version} with other content; publish under a new version"
         )
+    return False
 
 
-def _cached(location: S3Location, s3: S3, manifest: Manifest, content: bytes, cache_dir: Path) -> ModelPackage:
-    """The verified local copy of a package, downloaded unless there is a valid one."""
-    digest = hashlib.sha256(content).hexdigest()[:12]
-    parent = cache_dir / manifest.name
-    folder = parent / f"{manifest.version}-{digest}"
-    parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(parent / f".{folder.name}.lock", timeout=LOCK_TIMEOUT):
-            try:
-                cached = load_package(folder)
-                if cached.manifest == manifest:
-                    return cached
-            except ModelError:
-                pass  # absent or damaged: downloaded below
-            # Only the holder of the lock uses this name, so what is found there is what a killed process left.
-            partial = parent / f".{folder.name}.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            try:
-                _download(location, s3, manifest, partial)
-                (partial / MANIFEST).write_bytes(content)
-                if folder.exists():
-                    shutil.rmtree(folder)
-                partial.rename(folder)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
-            return ModelPackage(folder, manifest)
-    except Timeout as exc:
-        raise ModelError(f"the model cache {folder} has been locked by another process for {LOCK_TIMEOUT} s") from exc
-
-
-def _download(location: S3Location, s3: S3, manifest: Manifest, folder: Path) -> None:
-    for name, entry in manifest.files.items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        source = f"{location}/{manifest.name}/{manifest.version}/{name}"
-        if not s3.download(location.bucket, location.key(manifest.name, manifest.version, name), file):
-            raise ModelPackageError(f"{source} is missing, though the manifest lists it")
-        verify_file(file, entry, source)
-
-
-def _get(s3: S3, location: S3Location, key: str) -> bytes | None:
-    try:
-        return s3.get(location.bucket, key)
-    except RejectedError as exc:
-        # Told apart only once something failed, to save a request each time.
-        if not s3.bucket_exists(location.bucket):
-            raise ModelNotFoundError(f"{location}: there is no bucket {location.bucket}") from exc
-        raise
-
-
-def _in_s3(uri: str) -> S3Location:
-    location = parse_uri(uri)
-    if isinstance(location, Path):
-        raise ModelError(f"models are published to s3://bucket/prefix, not to the folder {location}")
-    return location
-
-
-def _required(s3: S3 | None, location: S3Location) -> S3:
-    if s3 is None:
-        raise ModelError(f"{location} needs a connection to S3, and none is configured")
-    return s3
-
-
-def _pointer_to(package: ModelPackage) -> bytes:
-    pointer = Pointer(name=package.manifest.name, version=package.manifest.version)
-    return (pointer.model_dump_json() + "\n").encode()
+def _check_complete(location: S3Location, s3: S3, release: Release) -> None:
+    version = read_version(location, s3, release)
+    base = version.key("")
+    sizes = {info.key.removeprefix(f"{base}/"): info.size for info in s3.list(location.bucket, f"{base}/")}
+    for name, entry in version.manifest.files.items():
+        if sizes.get(name) != entry.bytes:
+            found = f"has {sizes[name]}" if name in sizes else "is missing"
+            where = f"{location}/{'/'.join(release)}/{name}"
+            raise ModelPackageError(f"{where} {found}, and should have {entry.bytes} bytes")

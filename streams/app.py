@@ -19,11 +19,11 @@ from connectors.kafka.consumer import Batch
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer
 from connectors.kafka.source import BatchSource
-from models.classifier import Classifier
 from streams.agents.aggregate import AggregateStage, PositionMismatch
 from streams.agents.classify import ClassifyStage
 from streams.emitter import Emitter
 from streams.metrics import Metrics
+from streams.model_watch import ModelWatch, ServedModel
 from streams.positions import AggregatePositions, ClassifyPositions
 from streams.records import ControlCommand, ControlRecord
 from streams.settings import Settings
@@ -45,7 +45,7 @@ class Pipeline:
     producer: ConfirmedProducer
     readers: list[OffsetReader]
     classify: ClassifyStage
-    services: list[BatchSource | Emitter]
+    services: list[BatchSource | Emitter | ModelWatch]
 
     async def stop_services(self) -> None:
         """Finish what is in flight, the batches within `KafkaConfig.revoke_deadline_s`, and leave the groups."""
@@ -65,7 +65,7 @@ class Pipeline:
 def create_pipeline(
     settings: Settings,
     kafka: KafkaConfig,
-    classifier: Classifier,
+    model: ServedModel,
     store: WindowStore,
     metrics: Metrics,
     *,
@@ -76,7 +76,7 @@ def create_pipeline(
     Args:
         settings: all settings.
         kafka: how to reach Kafka.
-        classifier: a loaded model.
+        model: started; its channel is watched from now on, if that is wanted.
         store: the window tables.
         metrics: where everything is counted; served at `/metrics`.
         data_dir: Faust wants a folder; nothing durable is kept there.
@@ -89,7 +89,7 @@ def create_pipeline(
     aggregate_positions = AggregatePositions(
         aggregate_reader, settings.topic_classified, store, asyncio.get_running_loop(), metrics
     )
-    classify = ClassifyStage(settings, classifier, producer, metrics)
+    classify = ClassifyStage(settings, model.current, producer, metrics)
     aggregate = AggregateStage(settings, store, producer, metrics, aggregate_positions.gaps)
 
     def on_rollback(shard: int) -> None:
@@ -137,7 +137,9 @@ def create_pipeline(
             await _obey(command, store)
 
     _serve_metrics(app, metrics)
-    services: list[BatchSource | Emitter] = [emitter, classified_source, raw_source]
+    services: list[BatchSource | Emitter | ModelWatch] = [emitter, classified_source, raw_source]
+    if model.watched:
+        services.append(ModelWatch(app, model, settings.model_poll_s))
     for service in services:
         app.service(service)
     return Pipeline(app, producer, [classify_reader, aggregate_reader], classify, services)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from connectors import postgres
 from connectors import s3 as s3_connector
 from connectors.kafka.admin import KafkaAdmin
+from models.channels import LATEST
 from models.package import bundled_package_path, load_package
 from models.registry import publish_if_empty
 from streams.errors import EmostreamError
@@ -51,7 +52,7 @@ def init_postgres(settings: Settings, report: Report) -> None:
 
 
 def init_model(settings: Settings, report: Report) -> None:
-    """Upload the bundled model package where the model's place on S3 is empty."""
+    """Upload the bundled model where the registry is empty, and make the channels `latest` and `stable`."""
     if not settings.model_uri.startswith("s3://"):
         load_package(settings.model_uri)
         return
@@ -60,8 +61,11 @@ def init_model(settings: Settings, report: Report) -> None:
     bucket = urlsplit(settings.model_uri).netloc
     if s3.ensure_bucket(bucket):
         report(f"bucket {bucket} created")
-    if publish_if_empty(package, settings.model_uri, s3):
+    made = publish_if_empty(package, settings.model_uri, s3)
+    if LATEST in made:
         report(f"model {package.manifest.name} {package.manifest.version} uploaded to {settings.model_uri}")
+    for channel in made:
+        report(f"model channel {channel} created")
 
 
 def init_all(settings: Settings, report: Report) -> None:

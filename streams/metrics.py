@@ -26,6 +26,9 @@ class Metrics:
         self.classified = Counter(
             "emostream_posts_classified", "Posts whose classification the broker confirmed.", registry=registry
         )
+        self.answered = Counter(
+            "emostream_tier_answers", "Classified posts, by the tier that answered.", ["tier"], registry=registry
+        )
         self.dead = Counter("emostream_dead_letters", "Dead letters written.", ["reason"], registry=registry)
         self.batch_posts = Histogram(
             "emostream_batch_posts", "Posts in a micro-batch.", ["stage"], buckets=_POSTS, registry=registry
@@ -55,6 +58,28 @@ class Metrics:
         )
         self.watermark = Gauge(
             "emostream_watermark_seconds", "Watermark of a shard, seconds since 1970.", ["shard"], registry=registry
+        )
+        self.model_info = Gauge(
+            "emostream_model_info", "1 for the model that serves.", ["name", "version", "channel"], registry=registry
+        )
+        self.model_swaps = Counter(
+            "emostream_model_swaps", "Models that took over while the worker ran.", registry=registry
+        )
+        self.model_refusals = Counter(
+            "emostream_model_refusals", "Models that were refused, by the failed step.", ["reason"], registry=registry
+        )
+        self.model_watch_failures = Counter(
+            "emostream_model_watch_failures", "Looks at the channel that failed.", ["cause"], registry=registry
+        )
+        self.model_last_look = Gauge(
+            "emostream_model_last_look_seconds",
+            "When the channel was last read, seconds since 1970.",
+            registry=registry,
+        )
+        self.model_from_cache = Gauge(
+            "emostream_model_from_cache",
+            "1 while the last good model serves because the channel's could not be had at the start.",
+            registry=registry,
         )
 
     def render(self) -> bytes:

@@ -1,4 +1,4 @@
-"""One colour per label, the same in the terminal and in charts. Pure."""
+"""One colour per label, the same in the terminal and in charts; labels of any model have one. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,19 @@ COLOURS = {
 }
 """The labels of the models we ship. Labels that are not here take a colour of `OTHER`."""
 
-OTHER = ("#8d6e63", "#4e8098", "#b08968", "#7f9c96")
+OTHER = (
+    "#8d6e63",
+    "#4e8098",
+    "#c77d2e",
+    "#5f9e6e",
+    "#a6538f",
+    "#7a6fc0",
+    "#b5a642",
+    "#3f7f7a",
+    "#b0596a",
+    "#7f8c5a",
+)
+"""For labels of other models, one after the other; more labels than these share."""
 
 
 def label_order(labels: Iterable[str]) -> list[str]:
@@ -31,3 +43,17 @@ def colour_of(label: str, labels: Sequence[str]) -> str:
         return COLOURS[label]
     others = [other for other in labels if other not in COLOURS]
     return OTHER[others.index(label) % len(OTHER)]
+
+
+class Colours:
+    """Colours for labels that become known one at a time, as in a stream: a label keeps the one it got first."""
+
+    def __init__(self, labels: Iterable[str] = ()) -> None:
+        """Begin with these labels, in the order of `label_order`."""
+        self._labels = label_order(labels)
+
+    def of(self, label: str) -> str:
+        """The colour of a label."""
+        if label not in self._labels:
+            self._labels.append(label)
+        return colour_of(label, self._labels)

@@ -136,7 +136,7 @@ class HasOrigin(Record):
 
 
 class ModelRef(Record):
-    """The model that answered; `tier` tells which stage of a cascade did."""
+    """The model that answered; `tier` tells which tier of its cascade did, `full` where there is only one."""
 
     name: str
     version: str
@@ -144,7 +144,10 @@ class ModelRef(Record):
 
 
 class Sentiment(Record):
-    """Sentiment of one post: `score` is p(positive) - p(negative), in -1..1."""
+    """Sentiment of one post: `score` is the mean of the labels' values under their probabilities, in -1..1.
+
+    For negative, neutral and positive, worth -1, 0 and 1, that is p(positive) - p(negative).
+    """
 
     label: str
     score: Annotated[float, Field(ge=-1.0, le=1.0)]
@@ -242,7 +245,7 @@ class LabelStats(Record):
 
 
 class SentimentStats(Record):
-    """Sentiment within a window: posts per label and the mean score."""
+    """Sentiment within a window, of the posts that have one: posts per label and the mean score, in -1..1."""
 
     labels: dict[str, int]
     avg_score: float

@@ -117,7 +117,19 @@ class Settings(BaseSettings):
     s3_access_key_id: str | None = Field(None, description="S3 key id; empty for the default credential chain.")
     s3_secret_access_key: SecretStr | None = Field(None, description="S3 secret key.")
     model_uri: str = Field(
-        "s3://emostream-models/emotion", description="Model package: `s3://bucket/prefix` or a folder."
+        "s3://emostream-models/emotion",
+        description="Model registry, `s3://bucket/prefix`, or the folder of one model package.",
+    )
+    model_channel: str = Field(
+        "latest",
+        pattern=r"^[a-z][a-z0-9-]{0,49}$",
+        description="Channel of the registry that workers serve: `latest`, `stable`, `candidate`, …",
+    )
+    model_poll_s: float = Field(
+        10.0,
+        ge=0,
+        le=86_400,
+        description="How often a worker looks whether its channel has moved; 0 looks at the start only.",
     )
     model_cache: Path = Field(Path("~/.cache/emostream/models"), description="Folder for downloaded model packages.")
     model_threads: int = Field(

@@ -8,40 +8,23 @@ import signal
 import socket
 import tempfile
 import threading
+from contextlib import closing
 from pathlib import Path
 
-from connectors import s3 as s3_connector
 from connectors.errors import RejectedError, UnavailableError
 from connectors.kafka.admin import KafkaAdmin
-from models.classifier import OnnxClassifier
-from models.cores import available_cores
-from models.registry import resolve
 from streams.app import Pipeline, create_pipeline
 from streams.metrics import Metrics
+from streams.model_watch import ServedModel
 from streams.settings import Settings
 from streams.topology import check_topics
 from streams.windows.opening import open_store
-from streams.wiring import kafka_config, s3_config
+from streams.wiring import kafka_config
 
 logger = logging.getLogger(__name__)
 
 FAUST_STOP_S = 5.0
 """For Faust's own consumer to stop. While the broker is away it may wait for ever; it has nothing to lose."""
-
-
-def load_classifier(settings: Settings) -> OnnxClassifier:
-    """Fetch the model package into the cache, check it, load it and warm it up.
-
-    Raises:
-        ConnectorError: S3 did not answer, or refused.
-        ModelError: there is no such package, or its files do not match its manifest.
-    """
-    s3 = s3_connector.connect(s3_config(settings)) if settings.model_uri.startswith("s3://") else None
-    package = resolve(settings.model_uri, s3, settings.model_cache.expanduser())
-    classifier = OnnxClassifier.load(package, threads=settings.model_threads or available_cores())
-    classifier.warm_up()
-    logger.info("model %s %s is ready", classifier.manifest.name, classifier.manifest.version)
-    return classifier
 
 
 async def run_worker(settings: Settings) -> None:
@@ -56,9 +39,13 @@ async def run_worker(settings: Settings) -> None:
     check_topics(settings, await asyncio.to_thread(KafkaAdmin(kafka).partition_counts))
     async with open_store(settings) as store:
         await store.check_topology(settings.partitions)
-        classifier = await asyncio.to_thread(load_classifier, settings)
-        with tempfile.TemporaryDirectory(prefix="emostream-faust-") as data_dir:
-            pipeline = create_pipeline(settings, kafka, classifier, store, Metrics(), data_dir=Path(data_dir))
+        metrics = Metrics()
+        with (
+            closing(ServedModel(settings, metrics)) as model,
+            tempfile.TemporaryDirectory(prefix="emostream-faust-") as data_dir,
+        ):
+            await asyncio.to_thread(model.start)
+            pipeline = create_pipeline(settings, kafka, model, store, metrics, data_dir=Path(data_dir))
             try:
                 await _run_until_stopped(pipeline)
             finally:

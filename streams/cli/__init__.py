@@ -6,62 +6,47 @@ own message and exit code 2; Ctrl-C is exit code 130. Any other exception is a d
 
 from __future__ import annotations
 
-import importlib
 import sys
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from streams import __version__
+from streams.cli.lazy import LazyCommand, LazyGroup
 from streams.errors import USER_ERRORS, SettingsError
 from streams.redact import redact
 
-# name: (module, attribute, one line of help). The help is here so that `emostream --help` imports nothing.
-_COMMANDS: dict[str, tuple[str, str, str]] = {
-    "demo": (
-        "streams.cli.demo",
-        "demo",
-        "Run everything on this machine on a few hundred posts, and audit it.",
+_COMMANDS: Final = {
+    "demo": LazyCommand(
+        "streams.cli.demo", "demo", "Run everything on this machine on a few hundred posts, and audit it."
     ),
-    "local": (
-        "streams.cli.local",
-        "local",
-        "The embedded stack: Kafka, Valkey, PostgreSQL and S3 on loopback.",
+    "local": LazyCommand(
+        "streams.cli.local", "local", "The embedded stack: Kafka, Valkey, PostgreSQL and S3 on loopback."
     ),
-    "init": ("streams.cli.init", "init", "Create topics, apply SQL migrations, upload the bundled model."),
-    "worker": ("streams.cli.worker", "worker", "Classify posts and keep the windows (Faust)."),
-    "sink": ("streams.cli.sink", "sink", "Write classified posts and windows to Postgres."),
-    "produce": ("streams.cli.produce", "produce", "Send posts from a file to Kafka."),
-    "classify": ("streams.cli.classify", "classify", "Classify a file offline, to JSON lines."),
-    "tail": ("streams.cli.tail", "tail", "Follow a topic, readably."),
-    "windows": ("streams.cli.windows", "windows", "Show the emotion windows from Redis."),
-    "audit": ("streams.cli.audit", "audit", "Prove that nothing is lost or counted twice."),
-    "settings": ("streams.cli.settings", "settings", "List every setting with its value; secrets masked."),
+    "init": LazyCommand("streams.cli.init", "init", "Create topics, apply SQL migrations, upload the bundled model."),
+    "worker": LazyCommand("streams.cli.worker", "worker", "Classify posts and keep the windows (Faust)."),
+    "sink": LazyCommand("streams.cli.sink", "sink", "Write classified posts and windows to Postgres."),
+    "model": LazyCommand("streams.cli.model", "model", "The model registry: list, publish, promote, roll back, pull."),
+    "train": LazyCommand("streams.cli.train", "train", "Train a model and write it as a package."),
+    "produce": LazyCommand("streams.cli.produce", "produce", "Send posts from a file to Kafka."),
+    "classify": LazyCommand("streams.cli.classify", "classify", "Classify a file offline, to JSON lines."),
+    "evaluate": LazyCommand(
+        "streams.cli.evaluate",
+        "evaluate_command",
+        "Measure a model package on the public data sets, or your own texts.",
+    ),
+    "tail": LazyCommand("streams.cli.tail", "tail", "Follow a topic, readably."),
+    "windows": LazyCommand("streams.cli.windows", "windows", "Show the emotion windows from Redis."),
+    "audit": LazyCommand("streams.cli.audit", "audit", "Prove that nothing is lost or counted twice."),
+    "settings": LazyCommand("streams.cli.settings", "settings", "List every setting with its value; secrets masked."),
 }
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order in which a new user meets them."""
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return a command, or None where there is no such command."""
-        if cmd_name not in _COMMANDS:
-            return None
-        module, attribute, _ = _COMMANDS[cmd_name]
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, _, text) in _COMMANDS.items()])
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup,
+    lazy=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="emostream")
 def cli() -> None:
     """Live emotion statistics from a Kafka stream of social posts.

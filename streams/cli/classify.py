@@ -1,31 +1,33 @@
-"""`emostream classify`: classify a file or standard input offline, to JSON lines."""
+"""`emostream classify`: classify a file or standard input offline, to JSON lines or readable ones."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
 import click
 
 from connectors import s3
+from models.cache import resolve
 from models.classifier import Classifier, OnnxClassifier
 from models.cores import available_cores
-from models.errors import ModelPackageError
+from models.location import parse_uri
 from models.package import ModelPackage, bundled_package_path, load_package
-from models.registry import parse_uri, resolve
-from streams.cli.common import progress_console, read_settings
+from streams.cli.common import console, progress_console, read_settings
 from streams.cli.inputs import describe_refusals, input_options, input_spec, progress_bar, stdout_is_terminal
-from streams.cli.output import printable_json, quiet_pipe
+from streams.cli.output import printable, printable_json, quiet_pipe
+from streams.cli.render import answer
 from streams.errors import InputError
 from streams.inputs import InputFormat, LineReader, Refusal, Row, Tally, open_lines, read_rows, size_of
+from streams.palette import Colours
 from streams.settings import Settings
-from streams.verdict import verdicts
+from streams.verdict import Verdict, verdicts
 from streams.wiring import s3_config
 
-EMOTION_HEAD = "emotion"
+Answered = tuple[Row, Verdict]
 
 
 @click.command(
@@ -38,6 +40,7 @@ EMOTION_HEAD = "emotion"
     "--model", metavar="URI|FOLDER", help="Model package: s3://bucket/prefix or a folder. Default: the bundled one."
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N rows.")
+@click.option("--json/--text", "as_json", default=True, show_default=True, help="JSON lines, or lines for reading.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if any row was refused.")
 def classify(
     *,
@@ -47,15 +50,18 @@ def classify(
     header: bool | None,
     model: str | None,
     limit: int | None,
+    as_json: bool,
     strict: bool,
 ) -> int:
     """Classify the posts in FILE, or from standard input (-), without Kafka; JSON lines on stdout, in input order.
 
-    Each line has line (of the input), id (if the row has one), text, label, confidence, scores and model. Refused rows
-    have no line; they are summed up on stderr.
+    Each line has line (of the input), id (if the row has one), text, label, confidence, scores, sentiment (if the model
+    has it) and model, with the tier that answered. With --text a line is: label, confidence, sentiment from -1 to 1,
+    tier, text. Refused rows have no line; they are summed up on stderr.
 
     \b
       echo "what a lovely day" | emostream classify -
+      emostream classify posts.jsonl --text | less -R
       emostream classify posts.jsonl > emotions.jsonl
       emostream classify tweets.tsv --no-header --column text=2 --column id=1
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
@@ -65,28 +71,44 @@ def classify(
     )
     size = size_of(file)
     classifier = load_classifier(settings, model)
-    console = progress_console()
+    write = _write_json if as_json else _text_writer(classifier)
+    notes = progress_console()
     tally = Tally()
     done = 0
     with (
         open_lines(file) as lines,
-        progress_bar(console, "classified", limit or size, show=not stdout_is_terminal()) as bar,
+        progress_bar(notes, "classified", limit or size, show=not stdout_is_terminal()) as bar,
     ):
         rows = islice(accepted(read_rows(lines, spec), tally), limit)
         for batch in batches(rows, lines, settings.batch_max):
-            _write(classified(classifier, batch))
+            with quiet_pipe():
+                write(answered(classifier, batch))
             done += len(batch)
             bar.set(done if limit else lines.position, done)
-    describe_refusals(console, tally)
+    describe_refusals(notes, tally)
     if not done:
         raise InputError(f"{lines.name} holds no text that can be classified")
     return 1 if strict and tally.total else 0
 
 
-def _write(answers: Iterable[dict[str, Any]]) -> None:
-    with quiet_pipe():
-        for answer in answers:
-            sys.stdout.write(printable_json(json.dumps(answer, ensure_ascii=False)) + "\n")
+def _write_json(rows: Iterable[Answered]) -> None:
+    for row, verdict in rows:
+        sys.stdout.write(printable_json(json.dumps(json_line(row, verdict), ensure_ascii=False)) + "\n")
+
+
+def _text_writer(classifier: Classifier) -> Callable[[Iterable[Answered]], None]:
+    out = console()
+    colours = Colours(classifier.manifest.heads[0].labels)
+    has_tiers = len(classifier.manifest.tiers) > 1
+
+    def write(rows: Iterable[Answered]) -> None:
+        for row, verdict in rows:
+            line = answer(verdict.label, verdict.confidence, verdict.sentiment, colours)
+            if has_tiers:
+                line.append(f"{verdict.model.tier} ", style="dim")
+            out.print(line.append(printable(row.text)), soft_wrap=True)
+
+    return write
 
 
 def accepted(items: Iterator[Row | Refusal], tally: Tally) -> Iterator[Row]:
@@ -110,25 +132,23 @@ def batches(rows: Iterator[Row], lines: LineReader, size: int) -> Iterator[list[
         yield batch
 
 
-def classified(classifier: Classifier, rows: list[Row]) -> Iterator[dict[str, Any]]:
-    """What is printed for each row."""
-    manifest = classifier.manifest
-    head = next((head for head in manifest.heads if head.name == EMOTION_HEAD), None)
-    if head is None:
-        raise ModelPackageError(f"model {manifest.name} {manifest.version} has no head {EMOTION_HEAD!r}")
-    model = {"name": manifest.name, "version": manifest.version}
-    probabilities = classifier.classify([row.text for row in rows])[head.name]
-    for row, verdict in zip(rows, verdicts(probabilities, head.labels), strict=True):
-        identity = {"id": row.values["id"]} if "id" in row.values else {}
-        yield {
-            "line": row.line,
-            **identity,
-            "text": row.text,
-            "label": verdict.label,
-            "confidence": verdict.confidence,
-            "scores": verdict.scores,
-            "model": model,
-        }
+def answered(classifier: Classifier, rows: Sequence[Row]) -> Iterator[Answered]:
+    """Each row with what the model says about it."""
+    return zip(rows, verdicts(classifier.manifest, classifier.classify([row.text for row in rows])), strict=True)
+
+
+def json_line(row: Row, verdict: Verdict) -> dict[str, Any]:
+    """What is printed for a row."""
+    return {
+        "line": row.line,
+        **({"id": row.values["id"]} if "id" in row.values else {}),
+        "text": row.text,
+        "label": verdict.label,
+        "confidence": verdict.confidence,
+        "scores": verdict.scores,
+        **({"sentiment": verdict.sentiment.model_dump()} if verdict.sentiment is not None else {}),
+        "model": verdict.model.model_dump(),
+    }
 
 
 def load_classifier(settings: Settings, model: str | None) -> OnnxClassifier:
@@ -149,4 +169,4 @@ def _package(settings: Settings, model: str | None) -> ModelPackage:
         return resolve(model, None, settings.model_cache)
     parse_uri(model)
     with s3.connect(s3_config(settings)) as connection:
-        return resolve(model, connection, settings.model_cache.expanduser())
+        return resolve(model, connection, settings.model_cache, settings.model_channel)

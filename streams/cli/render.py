@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import ValidationError
+from rich.cells import cell_len
 from rich.text import Text
 
 from streams.cli.output import printable
-from streams.palette import COLOURS
-from streams.records import ClassifiedPost, DeadPost, EmotionWindow, LatePost, Post, rfc3339
+from streams.palette import Colours
+from streams.records import ClassifiedPost, DeadPost, EmotionWindow, LatePost, Post, Sentiment, rfc3339
 from streams.settings import Settings
 
 _SHOWN_LABELS = 4
+_LABEL_CELLS = 8
+"""Labels are filled up to this width, so that those of the models we ship stand in a column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,13 @@ class KafkaRecord:
 
 def renderer(settings: Settings, topic: str) -> Callable[[KafkaRecord], Text]:
     """How to show a topic's records; what is not a record of the topic's kind is shown as key and value."""
+    colours = Colours()
     known: dict[str, Callable[[bytes], Text]] = {
         settings.topic_raw: _post,
-        settings.topic_classified: _classified,
+        settings.topic_classified: lambda value: _classified(value, colours),
         settings.topic_dead: _dead,
         settings.topic_late: _late,
-        settings.topic_windows: _window,
+        settings.topic_windows: lambda value: _window(value, colours),
     }
     show = known.get(topic)
 
@@ -63,12 +67,25 @@ def _post(value: bytes) -> Text:
     return Text.assemble(_clock(post.created_at), source, _keywords(post.keywords), printable(post.text))
 
 
-def _classified(value: bytes) -> Text:
+def answer(label: str, confidence: float, sentiment: Sentiment | None, colours: Colours) -> Text:
+    """What a model says about a post: label, confidence, and sentiment from -1 to 1 if it has one."""
+    shown = printable(label)
+    score = "" if sentiment is None else f"{signed(sentiment.score)} "
+    return Text.assemble(
+        (f"{shown}{' ' * (_LABEL_CELLS - cell_len(shown))} {confidence:4.2f} ", colours.of(label)), (score, "dim")
+    )
+
+
+def signed(score: float) -> str:
+    """A sentiment score in five characters: `+0.83`."""
+    return f"{round(score, 2) + 0.0:+.2f}"  # plus zero, because -0.0 would print its sign
+
+
+def _classified(value: bytes, colours: Colours) -> Text:
     post = ClassifiedPost.model_validate_json(value)
-    label = printable(post.label)
     return Text.assemble(
         _clock(post.created_at),
-        (f"{label:<8} {post.confidence:4.2f} ", COLOURS.get(label, "white")),
+        answer(post.label, post.confidence, post.sentiment, colours),
         _keywords(post.keywords),
         printable(post.text) if post.text is not None else (printable(post.id), "dim"),
     )
@@ -86,11 +103,11 @@ def _late(value: bytes) -> Text:
     return Text.assemble(_clock(post.created_at), ("late ", "yellow"), f"{printable(post.id)} ", (missed, "dim"))
 
 
-def _window(value: bytes) -> Text:
+def _window(value: bytes, colours: Colours) -> Text:
     window = EmotionWindow.model_validate_json(value)
     labels = sorted(window.labels.items(), key=lambda item: -item[1].count)
     shares = [
-        (f"{printable(label)} {stats.pct:.0f}% ", COLOURS.get(label, "white"))
+        (f"{printable(label)} {stats.pct:.0f}% ", colours.of(label))
         for label, stats in labels[:_SHOWN_LABELS]
         if stats.count
     ]
@@ -101,6 +118,7 @@ def _window(value: bytes) -> Text:
         (f"{window.size}s ", "dim"),
         (f"{printable(window.keyword):<12} ", "green"),
         f"{window.count:>6} ",
+        ("" if window.sentiment is None else f"{signed(window.sentiment.avg_score)} ", "dim"),
         *shares,
         (state + late, "dim"),
     )

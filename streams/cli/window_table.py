@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from streams.cli.output import printable
+from streams.cli.render import signed
 from streams.palette import colour_of, label_order
 from streams.records import EmotionWindow
 
 BAR_CELLS = 30
 NARROW_BAR_CELLS = 14
+NARROWEST_BAR_CELLS = 8
+"""Beside the sentiment, so that both fit 80 characters."""
 
 WIDE = 84
 """Characters that a row takes besides its labels: time, keyword, posts and the bar."""
+
+MOOD_CELLS = 7
+"""Characters that the sentiment takes."""
 
 
 def share_bar(counts: dict[str, int], labels: Sequence[str], cells: int = BAR_CELLS) -> Text:
@@ -38,21 +45,27 @@ def share_bar(counts: dict[str, int], labels: Sequence[str], cells: int = BAR_CE
 def windows_table(windows: Sequence[EmotionWindow], *, width: int) -> Table:
     """One row per window; times in UTC. A dot marks a window that is still open.
 
-    Where `width`, in characters, does not hold a column for each label, the label with most posts stands for them.
+    Where `width`, in characters, does not hold a column for each label, the label with most posts stands for them. The
+    column `mood` is the posts' mean sentiment, -1 to 1; it is there if the model has sentiment.
     """
     labels = label_order(label for window in windows for label in window.labels)
     several_sizes = len({window.size for window in windows}) > 1
-    is_wide = width >= WIDE + sum(max(len(label), 5) + 2 for label in labels)
+    has_mood = any(window.sentiment is not None for window in windows)
+    names = {label: printable(label) for label in labels}
+    is_wide = width >= WIDE + has_mood * MOOD_CELLS + sum(max(cell_len(name), 5) + 2 for name in names.values())
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("window (UTC)", no_wrap=True)
     if several_sizes:
         table.add_column("size", justify="right", no_wrap=True)
     table.add_column("keyword", overflow="ellipsis", max_width=16, no_wrap=True)
     table.add_column("posts", justify="right", no_wrap=True)
+    if has_mood:
+        table.add_column("mood", justify="right", no_wrap=True)
     table.add_column("share", no_wrap=True)
     if is_wide:
         for label in labels:
-            table.add_column(label, justify="right", header_style=colour_of(label, labels), no_wrap=True, min_width=5)
+            style = colour_of(label, labels)
+            table.add_column(escape(names[label]), justify="right", header_style=style, no_wrap=True, min_width=5)
     else:
         table.add_column("most", no_wrap=True)
     for window in windows:
@@ -61,12 +74,14 @@ def windows_table(windows: Sequence[EmotionWindow], *, width: int) -> Table:
         if several_sizes:
             cells.append(f"{window.size} s")
         cells += [escape(printable(window.keyword)), f"{window.count:,}"]
+        if has_mood:
+            cells.append(signed(window.sentiment.avg_score) if window.sentiment is not None else "")
         if is_wide:
             cells.append(share_bar(counts, labels))
             cells += [f"{window.labels[label].pct:.0f} %" if label in window.labels else "" for label in labels]
         else:
             top = max(labels, key=lambda label: counts.get(label, 0))
-            share = Text(f"{printable(top)} {window.labels[top].pct:.0f} %", style=colour_of(top, labels))
-            cells += [share_bar(counts, labels, NARROW_BAR_CELLS), share]
+            share = Text(f"{names[top]} {window.labels[top].pct:.0f} %", style=colour_of(top, labels))
+            cells += [share_bar(counts, labels, NARROWEST_BAR_CELLS if has_mood else NARROW_BAR_CELLS), share]
         table.add_row(*cells)
     return table

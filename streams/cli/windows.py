@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 def windows(
     ctx: click.Context, *, keyword: str | None, size: int | None, limit: int, follow: bool, as_json: bool
 ) -> None:
-    """Show the emotion windows from Redis, latest first."""
+    """Show the emotion windows from Redis, latest first.
+
+    A dot marks a window that is still open. If the model has sentiment, `mood` is the mean of its posts, -1 to 1.
+    """
     if ctx.invoked_subcommand is None:
         asyncio.run(_show(keyword, size, limit, follow=follow, as_json=as_json))
 

@@ -17,6 +17,7 @@ from streams.records import ClassifiedPost, EmotionWindow
 from streams.sink.rows import (
     LABEL_COLUMNS,
     POST_COLUMNS,
+    SENTIMENT_COLUMNS,
     WINDOW_COLUMNS,
     Row,
     Span,
@@ -25,6 +26,7 @@ from streams.sink.rows import (
     label_rows,
     latest_windows,
     post_row,
+    sentiment_rows,
     window_row,
 )
 
@@ -47,17 +49,26 @@ _WINDOWS = f"""
     INSERT INTO changed_windows SELECT keyword, size_s, start_at FROM changed
 """
 
-_STALE_LABELS = """
-    DELETE FROM emotion_window_labels AS label
-    USING changed_windows AS changed
-    WHERE (label.keyword, label.size_s, label.start_at) = (changed.keyword, changed.size_s, changed.start_at)
-"""
 
-_LABELS = f"""
-    INSERT INTO emotion_window_labels ({", ".join(LABEL_COLUMNS)})
-    SELECT {", ".join(f"stage.{column}" for column in LABEL_COLUMNS)}
-    FROM stage_labels AS stage JOIN changed_windows USING (keyword, size_s, start_at)
-"""
+def _replace(
+    table: LiteralString, stage: LiteralString, columns: Sequence[LiteralString]
+) -> tuple[LiteralString, LiteralString]:
+    """Statements that give the changed windows the rows of a stage in place of their old ones."""
+    stale = f"""
+        DELETE FROM {table} AS old
+        USING changed_windows AS changed
+        WHERE (old.keyword, old.size_s, old.start_at) = (changed.keyword, changed.size_s, changed.start_at)
+    """
+    fresh = f"""
+        INSERT INTO {table} ({", ".join(columns)})
+        SELECT {", ".join(f"stage.{column}" for column in columns)}
+        FROM {stage} AS stage JOIN changed_windows USING (keyword, size_s, start_at)
+    """
+    return stale, fresh
+
+
+_LABELS = _replace("emotion_window_labels", "stage_labels", LABEL_COLUMNS)
+_SENTIMENTS = _replace("emotion_window_sentiments", "stage_sentiments", SENTIMENT_COLUMNS)
 
 
 class History:
@@ -143,19 +154,21 @@ class History:
         self._write(topic, spans, stage, [_POSTS])
 
     def write_windows(self, topic: str, windows: Sequence[EmotionWindow], spans: Sequence[Span]) -> None:
-        """Write windows whose revision is news, with their labels; offsets and errors as in `write_posts`."""
+        """Write windows whose revision is news, with their labels and sentiment; the rest as in `write_posts`."""
         latest = latest_windows(windows)
 
         def stage(connection: Connection) -> None:
             labels = [row for window in latest for row in label_rows(window)]
+            sentiments = [row for window in latest for row in sentiment_rows(window)]
             self._stage(connection, "stage_windows", "emotion_windows", WINDOW_COLUMNS, map(window_row, latest))
             self._stage(connection, "stage_labels", "emotion_window_labels", LABEL_COLUMNS, labels)
+            self._stage(connection, "stage_sentiments", "emotion_window_sentiments", SENTIMENT_COLUMNS, sentiments)
             connection.execute(
                 "CREATE TEMP TABLE IF NOT EXISTS changed_windows "
                 "(keyword text, size_s integer, start_at timestamptz) ON COMMIT DELETE ROWS"
             )
 
-        self._write(topic, spans, stage, [_WINDOWS, _STALE_LABELS, _LABELS])
+        self._write(topic, spans, stage, [_WINDOWS, *_LABELS, *_SENTIMENTS])
 
     def _write(
         self, topic: str, spans: Sequence[Span], stage: Callable[[Connection], None], moves: Sequence[LiteralString]

@@ -49,6 +49,7 @@ WINDOW_COLUMNS = (
     "revision",
 )
 LABEL_COLUMNS = ("keyword", "size_s", "start_at", "label", "posts", "percent", "avg_score")
+SENTIMENT_COLUMNS = ("keyword", "size_s", "start_at", "label", "posts", "percent")
 
 
 def post_row(post: ClassifiedPost) -> Row:
@@ -101,6 +102,16 @@ def label_rows(window: EmotionWindow) -> list[Row]:
     return [
         (window.keyword, window.size, window.start, label, stats.count, stats.pct, stats.avg_score)
         for label, stats in window.labels.items()
+    ]
+
+
+def sentiment_rows(window: EmotionWindow) -> list[Row]:
+    """A window's rows of `emotion_window_sentiments`, in the order of `SENTIMENT_COLUMNS`; none without sentiment."""
+    counts = {} if window.sentiment is None else window.sentiment.labels
+    scored = sum(counts.values())
+    return [
+        (window.keyword, window.size, window.start, label, count, round(100 * count / scored, 4))
+        for label, count in counts.items()
     ]
 
 

@@ -44,7 +44,8 @@ def to_window(key: WindowKey, row: Mapping[str, str]) -> EmotionWindow:
     sentiment = None
     if by_kind["t"]:
         scored = sum(by_kind["t"].values())
-        sentiment = SentimentStats(labels=by_kind["t"], avg_score=round(int(row.get("ts", 0)) / MICRO / scored, 4))
+        mean = round(int(row.get("ts", 0)) / MICRO / scored, 4)
+        sentiment = SentimentStats(labels=by_kind["t"], avg_score=mean or 0.0)  # not -0.0
     return EmotionWindow(
         keyword=key.keyword,
         size=key.size,

@@ -16,11 +16,14 @@ import psycopg
 import pytest
 
 from connectors import redis as redis_connector
+from connectors import s3 as s3_connector
 from connectors.local import Endpoints, LocalStack
+from connectors.s3 import S3, S3Config
 from streams.demo.processes import Role, clean_environment
 from streams.init import init_model, init_postgres, init_topics
 from streams.settings import Settings, load_settings
 from streams.windows.store import WindowStore
+from tests.integration.registry_support import BUCKET, S3Server
 
 STACK = os.environ.get("EMOSTREAM_TEST_STACK", "embedded")
 
@@ -115,3 +118,31 @@ def start(env: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Role]]:
     for role in roles:
         role.resume()
         role.stop()
+
+
+@pytest.fixture
+def own_s3() -> Iterator[S3Server]:
+    """An S3 server of its own for each test, so that no state is shared."""
+    server = S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3_server(own_s3: S3Server) -> S3Config:
+    """How to reach it."""
+    return own_s3.config
+
+
+@pytest.fixture
+def no_buckets(s3_server: S3Config) -> Iterator[S3]:
+    """A connection to a server without buckets."""
+    with s3_connector.connect(s3_server) as s3:
+        yield s3
+
+
+@pytest.fixture
+def s3(no_buckets: S3) -> S3:
+    """A connection to a server with an empty bucket."""
+    assert no_buckets.ensure_bucket(BUCKET)
+    return no_buckets

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import socket
 import time
+import urllib.request
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -122,3 +124,24 @@ def good_posts(count: int, **fields: object) -> list[bytes]:
         )
         for i in range(count)
     ]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def metric_lines(port: int, name: str) -> list[str]:
+    """The worker's metrics whose lines begin like this; none where it does not answer yet."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        return []
+    return [line for line in lines if line.startswith(name)]
+
+
+def counter(port: int, name: str) -> float:
+    """A counter of the worker's, summed over its labels; 0 where it has not been touched yet."""
+    return sum(float(line.rsplit(" ", 1)[1]) for line in metric_lines(port, name))

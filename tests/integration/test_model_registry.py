@@ -1,96 +1,21 @@
-"""The S3 connector and the model registry against a real HTTP server that speaks S3."""
+"""The model registry and the cache against a real HTTP server that speaks S3."""
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from connectors.errors import RejectedError, UnavailableError
-from connectors.s3 import S3, ObjectInfo, S3Config, connect
+from connectors.errors import UnavailableError
+from models.cache import resolve
+from models.channels import read_channel
 from models.errors import ModelError, ModelNotFoundError, ModelPackageError
-from models.package import DataSource, Head, ModelPackage, load_package, write_package
-from models.registry import (
-    S3Location,
-    parse_uri,
-    publish,
-    publish_if_empty,
-    read_pointer,
-    resolve,
-)
-
-SECRET = "s3cr3t-that-must-not-be-seen"
-BUCKET = "models-bucket"
-URI = f"s3://{BUCKET}/emotion"
-RACERS = 6
-
-
-@pytest.fixture
-def config():
-    """A server of its own for each test, so that no state is shared."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        # moto keeps its state in the process, beyond the server.
-        endpoint = f"http://{host}:{port}"
-        _reset(endpoint)
-        yield S3Config(endpoint=endpoint, access_key_id="key", secret_access_key=SECRET)
-    finally:
-        server.stop()
-
-
-@pytest.fixture
-def empty(config):
-    """A connection to a server without buckets."""
-    with connect(config) as s3:
-        yield s3
-
-
-@pytest.fixture
-def s3(empty: S3) -> S3:
-    """A connection to a server with an empty bucket."""
-    assert empty.ensure_bucket(BUCKET)
-    return empty
-
-
-@pytest.fixture
-def nobody():
-    """A connection to a port on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with connect(S3Config(f"http://127.0.0.1:{port}", "us-east-1", "key", SECRET)) as s3:
-        yield s3
-
-
-def make_package(folder: Path, version: str = "1.0.0", content: bytes = b"network") -> ModelPackage:
-    (folder / "licences").mkdir(parents=True)
-    files = {"model.onnx": content * 1000, "tokenizer.json": b"{}", "MODEL_CARD.md": b"# card", "licences/A": b"yes"}
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    return write_package(
-        folder,
-        name="tiny",
-        version=version,
-        created_at=datetime(2026, 1, 1, tzinfo=UTC),
-        base_model="none",
-        licence="Apache-2.0",
-        training_data=[DataSource(name="made up", licence="CC0-1.0")],
-        normalization="v1",
-        max_tokens=16,
-        heads=[Head(name="emotion", labels=("joy", "anger"), output="emotion")],
-        metrics={},
-        files=list(files),
-    )
+from models.location import S3Location, parse_uri
+from models.package import ModelPackage, load_package
+from models.registry import publish, publish_if_empty
+from tests.integration.registry_support import BUCKET, URI, CountingS3, make_package, one_line, race
 
 
 @pytest.fixture
@@ -98,196 +23,12 @@ def package(tmp_path: Path) -> ModelPackage:
     return make_package(tmp_path / "package")
 
 
-def _reset(endpoint: str) -> None:
-    import urllib.request
-
-    request = urllib.request.Request(f"{endpoint}/moto-api/reset", method="POST")
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        assert answer.status == 200
-
-
-def race(function):
-    """Run `function` in several threads that start together; their results."""
-    gate = threading.Barrier(RACERS)
-
-    def start(number: int):
-        gate.wait()
-        return function(number)
-
-    with ThreadPoolExecutor(RACERS) as pool:
-        return list(pool.map(start, range(RACERS)))
-
-
-def one_line(info: pytest.ExceptionInfo[BaseException], *parts: str) -> None:
-    """The error is one line that holds these parts and no secret."""
-    message = str(info.value)
-    assert "\n" not in message
-    assert SECRET not in message
-    for part in parts:
-        assert part in message
-
-
-class CountingS3(S3):
-    """Counts what is asked of the server."""
-
-    def __init__(self, other: S3) -> None:
-        self.__dict__.update(other.__dict__)
-        self.downloads = 0
-        self.uploads = 0
-
-    def download(self, bucket, key, file):
-        self.downloads += 1
-        return super().download(bucket, key, file)
-
-    def upload(self, bucket, key, file):
-        self.uploads += 1
-        return super().upload(bucket, key, file)
-
-
-# --- the connector ----------------------------------------------------------------------------------------------
-
-
-def test_objects_and_files(s3, tmp_path):
-    assert s3.get(BUCKET, "a") is None
-    assert s3.put(BUCKET, "a", b"1")
-    assert s3.put(BUCKET, "a", b"2")
-    assert s3.get(BUCKET, "a") == b"2"
-    source, target = tmp_path / "source", tmp_path / "target"
-    source.write_bytes(bytes(range(256)) * 40_000)  # beyond the size at which uploads have several parts
-    s3.upload(BUCKET, "deep/er/file", source)
-    assert s3.download(BUCKET, "deep/er/file", target)
-    assert target.read_bytes() == source.read_bytes()
-    assert list(s3.list(BUCKET)) == [ObjectInfo("a", 1), ObjectInfo("deep/er/file", source.stat().st_size)]
-    assert [info.key for info in s3.list(BUCKET, "deep/")] == ["deep/er/file"]
-
-
-def test_a_missing_object_leaves_no_file(s3, tmp_path):
-    assert not s3.download(BUCKET, "nothing", tmp_path / "file")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_listing_goes_beyond_one_page(s3):
-    keys = [f"{n:04}" for n in range(1003)]
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda key: s3.put(BUCKET, key, b""), keys))
-    assert [info.key for info in s3.list(BUCKET)] == keys
-
-
-def test_a_conditional_write_happens_once(s3):
-    assert race(lambda n: s3.put(BUCKET, "once", b"%d" % n, if_absent=True)).count(True) == 1
-    assert not s3.put(BUCKET, "once", b"late", if_absent=True)
-    assert s3.get(BUCKET, "once") != b"late"
-
-
-@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
-def test_a_bucket_is_created_once_however_many_try(config, region):
-    from dataclasses import replace
-
-    with connect(replace(config, region=region)) as s3:
-        race(lambda _: s3.ensure_bucket("shared"))
-        assert s3.bucket_exists("shared")
-        assert not s3.ensure_bucket("shared")
-
-
-def test_no_bucket(empty, tmp_path):
-    assert not empty.bucket_exists("absent")
-    for call in (
-        lambda: empty.get("absent", "key"),
-        lambda: empty.put("absent", "key", b""),
-        lambda: empty.upload("absent", "key", Path(__file__)),
-        lambda: list(empty.list("absent")),
-    ):
-        with pytest.raises(RejectedError) as info:
-            call()
-        one_line(info, "127.0.0.1", "absent", "NoSuchBucket")
-
-
-def test_no_server(nobody, tmp_path):
-    for call in (
-        lambda: nobody.get("bucket", "key"),
-        lambda: nobody.bucket_exists("bucket"),
-        lambda: nobody.download("bucket", "key", tmp_path / "file"),
-        lambda: nobody.upload("bucket", "key", Path(__file__)),
-        lambda: resolve("s3://bucket/emotion", nobody, tmp_path),
-    ):
-        with pytest.raises(UnavailableError) as info:
-            call()
-        one_line(info, "http://127.0.0.1:", "bucket", "no answer", "is it running?")
-
-
-@pytest.mark.parametrize("status", [500, 503, 403])
-def test_a_server_that_answers_badly(status):
-    from http.server import BaseHTTPRequestHandler, HTTPServer
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        expected = RejectedError if status == 403 else UnavailableError
-        with (
-            connect(S3Config(f"http://127.0.0.1:{server.server_port}", "us-east-1", "key", SECRET)) as s3,
-            pytest.raises(expected) as info,
-        ):
-            s3.get("bucket", "key")
-        one_line(info, "bucket/key", str(status))
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def test_secrets_are_not_shown():
-    config = S3Config("http://user:pa55word@127.0.0.1:1", access_key_id="key", secret_access_key=SECRET)
-    assert SECRET not in repr(config)
-    with connect(config) as s3, pytest.raises(UnavailableError) as info:
-        s3.get("bucket", "key")
-    one_line(info, "http://127.0.0.1:1")
-    assert "pa55word" not in str(info.value)
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        (S3Config("not a url", "us-east-1", "key", SECRET), "not valid"),
-        (S3Config("http://127.0.0.1:1", "us-east-1", "key", None), "both halves"),
-        (S3Config("http://127.0.0.1:1", "us-east-1", None, SECRET), "both halves"),
-    ],
-)
-def test_a_bad_configuration_is_refused(config, message):
-    with pytest.raises(RejectedError) as info:
-        connect(config)
-    one_line(info, message)
-
-
-def test_no_credentials_anywhere(monkeypatch):
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
-        monkeypatch.setenv(name, "/nonexistent")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with connect(S3Config("http://127.0.0.1:1")) as s3, pytest.raises(RejectedError) as info:
-        s3.get("bucket", "key")
-    one_line(info, "no complete credentials are configured")
-
-
-# --- the registry -----------------------------------------------------------------------------------------------
-
-
 def test_published_is_resolved(s3, package, tmp_path):
     publish(package, URI, s3)
     got = resolve(URI, s3, tmp_path / "cache")
     assert got.manifest == package.manifest
     assert load_package(got.path) == got
-    assert read_pointer(S3Location(BUCKET, "emotion"), s3).version == "1.0.0"
+    assert read_channel(S3Location(BUCKET, "emotion"), s3, "latest").pointer.version == "1.0.0"
     assert {info.key for info in s3.list(BUCKET)} == {
         "emotion/latest",
         *(f"emotion/tiny/1.0.0/{name}" for name in (*package.manifest.files, "manifest.json")),
@@ -335,16 +76,17 @@ def test_publish_if_empty_leaves_what_is_there(s3, package, tmp_path):
 
 
 def test_publish_if_empty_from_several_places_at_once(s3, package, tmp_path):
-    assert race(lambda _: publish_if_empty(package, URI, s3)).count(True) == 1
+    made = [channel for channels in race(lambda _: publish_if_empty(package, URI, s3)) for channel in channels]
+    assert sorted(made) == ["latest", "stable"]
     assert resolve(URI, s3, tmp_path / "cache").manifest == package.manifest
 
 
 def test_an_interrupted_publication_is_invisible_and_can_be_finished(s3, package, tmp_path):
     class Dies(CountingS3):
-        def upload(self, bucket, key, file):
+        def upload(self, bucket, key, file, on_bytes=None):
             if self.uploads == 2:
                 raise UnavailableError("cut off")
-            super().upload(bucket, key, file)
+            super().upload(bucket, key, file, on_bytes)
 
     with pytest.raises(UnavailableError, match="cut off"):
         publish_if_empty(package, URI, Dies(s3))
@@ -398,16 +140,16 @@ def test_threads_share_one_download(s3, package, tmp_path):
     assert counting.downloads == len(package.manifest.files)
 
 
-def test_processes_share_one_cache(s3, config, package, tmp_path):
+def test_processes_share_one_cold_cache(s3, s3_server, package, tmp_path):
     publish(package, URI, s3)
     program = (
-        "import sys; from connectors.s3 import *; from models.registry import resolve\n"
+        "import sys; from connectors.s3 import *; from models.cache import resolve\n"
         "s3 = connect(S3Config(sys.argv[1], access_key_id='key', secret_access_key='x'))\n"
         "print(resolve(sys.argv[2], s3, sys.argv[3]).path)"
     )
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", program, config.endpoint, URI, str(tmp_path / "cache")],
+            [sys.executable, "-c", program, s3_server.endpoint, URI, str(tmp_path / "cache")],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -470,11 +212,11 @@ def test_a_pointer_to_nothing_is_reported(s3, tmp_path):
         resolve(URI, s3, tmp_path / "cache")
 
 
-def test_no_bucket_is_no_model(empty, package, tmp_path):
+def test_no_bucket_is_no_model(no_buckets, package, tmp_path):
     for call in (
-        lambda: resolve(URI, empty, tmp_path),
-        lambda: publish(package, URI, empty),
-        lambda: publish_if_empty(package, URI, empty),
+        lambda: resolve(URI, no_buckets, tmp_path),
+        lambda: publish(package, URI, no_buckets),
+        lambda: publish_if_empty(package, URI, no_buckets),
     ):
         with pytest.raises(ModelNotFoundError) as info:
             call()
@@ -494,7 +236,7 @@ def test_a_cache_that_cannot_be_used(s3, package, tmp_path):
 
 
 def test_only_s3_can_be_published_to(s3, package, tmp_path):
-    with pytest.raises(ModelError, match="not to the folder"):
+    with pytest.raises(ModelError, match="not in the folder"):
         publish(package, str(tmp_path), s3)
 
 

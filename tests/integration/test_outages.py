@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable
 
 from redis import Redis
@@ -14,25 +12,9 @@ from redis import Redis
 from streams.demo.processes import Role, clean_environment
 from streams.settings import Settings
 from streams.windows.store import WindowStore
-from tests.integration.support import balanced, failures, good_posts, offsets, produce, wait_for
+from tests.integration.support import balanced, counter, failures, free_port, good_posts, offsets, produce, wait_for
 
 Start = Callable[..., Role]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def counter(port: int, name: str) -> float:
-    """A counter of the worker's, summed over its labels; 0 where it has not been touched yet."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
-    except OSError:
-        return 0.0
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
 
 
 async def test_redis_is_away_for_a_while(settings: Settings, store: WindowStore, start: Start) -> None:

@@ -137,10 +137,15 @@ def test_the_highest_revision_of_a_window_wins_with_its_labels(settings: Setting
         ("rain", 1, 1),
     ]
     assert query(settings, "SELECT count(*) FROM emotion_window_labels WHERE keyword = 'coffee'") == [(2,)]
+    sentiments = "SELECT keyword, label, posts, percent FROM emotion_window_sentiments ORDER BY 1, 2"
+    assert query(settings, sentiments) == [("coffee", "positive", 3, 100.0), ("rain", "positive", 1, 100.0)]
 
     # Rebuilt tables may have fewer labels than before.
     history.write_windows("w", [window(8, {"joy": 2})], [Span(0, 5, 6, 1)])
     assert query(settings, "SELECT label, posts FROM emotion_window_labels WHERE keyword = 'coffee'") == [("joy", 2)]
+    plain = window(9, {"joy": 3}).model_copy(update={"sentiment": None})
+    history.write_windows("w", [plain], [Span(0, 6, 7, 1)])
+    assert query(settings, sentiments) == [("rain", "positive", 1, 100.0)], "nor sentiment at all"
 
 
 def test_a_database_without_the_schema_is_one_clear_line(env: dict[str, str]) -> None:

@@ -4,49 +4,64 @@ import base64
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from confluent_kafka import Message
-from numpy.typing import NDArray
 
 from connectors.errors import ConnectorError
 from connectors.kafka.consumer import Batch
-from models.errors import ModelPackageError
+from models.classifier import Classification
+from models.package import Head, Tier
 from streams.agents.classify import ClassifyStage
 from streams.metrics import Metrics
 from streams.records import ClassifiedPost, DeadPost, DeadReason, rfc3339
 from tests.helpers import NOON, RecordingDeliverer, make_settings, message
+from tests.tiny_model import SENTIMENT, tiny_manifest
 
 LABELS = ("anger", "joy")
 
 
-class FakeClassifier:
-    """Joy for texts with a smile, anger for others. A text with "bad" fails; so does everything once `broken`."""
+MOOD = Head(name="mood", labels=LABELS, output="mood")
+OTHER = Head(name="other", labels=("a", "b", "c"), output="other")
+TIERS = (Tier(name="quick", file="quick.onnx", thresholds={"mood": 0.8}), Tier(name="full", file="model.onnx"))
 
-    def __init__(self) -> None:
-        head = SimpleNamespace(name="emotion", labels=LABELS)
-        other = SimpleNamespace(name="topic", labels=("a", "b", "c"))
-        self.manifest: Any = SimpleNamespace(name="tiny", version="1.2.3", heads=(other, head))
+
+class FakeClassifier:
+    """Joy for texts with a smile, anger for others. A text with "bad" fails; so does everything once `broken`.
+
+    Its last tier answers texts that say "hard". Sentiment, if it has that head, is as the labels are.
+    """
+
+    def __init__(self, *more: Head, version: str = "1.2.3") -> None:
+        self.manifest = tiny_manifest([MOOD, OTHER, *more], tiers=TIERS, version=version)
         self.broken = False
         self.calls: list[list[str]] = []
 
-    def classify(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    def classify(self, texts: Sequence[str]) -> Classification:
         self.calls.append(list(texts))
         if self.broken or any("bad" in text for text in texts):
             raise RuntimeError("the network fell over")
         rows = [[np.nan] * 2 if "nan" in text else [0.25, 0.75] if ":)" in text else [0.9, 0.1] for text in texts]
-        return {"emotion": np.array(rows, dtype=np.float32).reshape(-1, 2), "topic": np.zeros((len(texts), 3))}
+        mood = np.array(rows, dtype=np.float32).reshape(-1, 2)
+        feelings = np.stack([mood[:, 0], np.zeros(len(texts), np.float32), mood[:, 1]], axis=1)
+        other = np.zeros((len(texts), 3), np.float32)
+        tiers = np.array(["hard" in text for text in texts], np.intp)
+        return Classification({"mood": mood, "other": other, "sentiment": feelings}, tiers)
 
 
 class Bench:
-    def __init__(self, deliverer: RecordingDeliverer | None = None, **overrides: Any) -> None:
-        self.classifier = FakeClassifier()
+    def __init__(
+        self,
+        deliverer: RecordingDeliverer | None = None,
+        classifier: FakeClassifier | None = None,
+        **overrides: Any,
+    ) -> None:
+        self.classifier = classifier or FakeClassifier()
         self.out = deliverer or RecordingDeliverer()
         self.metrics = Metrics()
-        self.stage = ClassifyStage(make_settings(**overrides), self.classifier, self.out, self.metrics)
+        self.stage = ClassifyStage(make_settings(**overrides), lambda: self.classifier, self.out, self.metrics)
 
     async def process(self, *messages: Message) -> None:
         await self.stage.process(Batch(1, list(messages), {m.partition() or 0: m.offset() or 0 for m in messages}))
@@ -83,7 +98,8 @@ async def test_a_result_says_all_it_knows(bench: Bench) -> None:
     assert (post.id, post.text, post.keywords, post.created_at) == ("id-7", "hello :)", ("tea",), NOON)
     assert (post.source, post.lang, post.author, post.url) == ("web", "en", "me", "https://example.org")
     assert (post.label, post.confidence, post.scores) == ("joy", 0.75, {"anger": 0.25, "joy": 0.75})
-    assert (post.model.name, post.model.version, post.model.tier) == ("tiny", "1.2.3", "full")
+    assert (post.model.name, post.model.version, post.model.tier) == ("tiny", "1.2.3", "quick")
+    assert post.sentiment is None
     assert (post.origin.topic, post.origin.partition, post.origin.offset) == ("posts.raw", 3, 7)
     assert timedelta(0) <= datetime.now(UTC) - post.classified_at < timedelta(minutes=1)
 
@@ -129,6 +145,7 @@ async def test_every_message_ends_in_exactly_one_place(bench: Bench) -> None:
     assert base64.b64decode(bench.letters[1].raw) == b"\xff"
     assert [record.key for record in bench.out.to("posts.dead")][:2] == [b"gone", None]
     assert bench.counted("emostream_posts_classified_total") == 2
+    assert bench.counted("emostream_tier_answers_total", tier="quick") == 2
     assert bench.counted("emostream_dead_letters_total", reason="empty_text") == 1
 
 
@@ -165,7 +182,8 @@ async def test_a_broken_model_is_not_the_posts_fault(bench: Bench) -> None:
 
 
 async def test_a_model_that_answers_too_little_is_broken(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench.classifier, "classify", lambda texts: {"emotion": np.zeros((0, 2), dtype=np.float32)})
+    nothing = Classification({"mood": np.zeros((0, 2), np.float32)}, np.zeros(0, np.intp))
+    monkeypatch.setattr(bench.classifier, "classify", lambda texts: nothing)
     with pytest.raises(ValueError, match="0 answers"):
         await bench.process(raw(0))
 
@@ -199,8 +217,63 @@ async def test_the_future_is_judged_by_the_brokers_clock_also_on_a_replay(bench:
     assert [result.origin.offset for result in bench.results] == [1]
 
 
-def test_a_model_without_an_emotion_head_is_one_line() -> None:
-    classifier = FakeClassifier()
-    classifier.manifest.heads = classifier.manifest.heads[:1]
-    with pytest.raises(ModelPackageError, match="the model tiny has no head 'emotion'; it has: topic"):
-        ClassifyStage(make_settings(), classifier, RecordingDeliverer(), Metrics())
+async def test_every_record_names_the_tier_that_answered_it(bench: Bench) -> None:
+    await bench.process(raw(0), raw(1, text="hard :)"), raw(2, text="hard"))
+    assert [post.model.tier for post in bench.results] == ["quick", "full", "full"]
+    assert bench.counted("emostream_tier_answers_total", tier="quick") == 1
+    assert bench.counted("emostream_tier_answers_total", tier="full") == 2
+
+
+async def test_sentiment_is_the_mean_of_the_labels_values() -> None:
+    half = SENTIMENT.model_copy(update={"values": (-0.5, 0.0, 1.0)})
+    bench = Bench(classifier=FakeClassifier(half))
+    await bench.process(raw(0), raw(1, text="grr"))
+    bench.stage.close()
+    found = [post.sentiment for post in bench.results]
+    assert [(each.label, each.score) for each in found if each] == [("positive", 0.625), ("negative", -0.35)]
+
+
+@pytest.mark.parametrize("head", [SENTIMENT.model_copy(update={"values": None}), Head(**{**dict(OTHER), "name": "x"})])
+async def test_without_values_or_without_the_head_there_is_no_sentiment(head: Head) -> None:
+    fake = FakeClassifier(head)
+    bench = Bench(classifier=fake)
+    await bench.process(raw(0))
+    bench.stage.close()
+    assert b'"sentiment":null' in bench.out.to("posts.classified")[0].value
+
+
+async def test_a_text_without_sentiment_numbers_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeClassifier(SENTIMENT)
+    real = fake.classify
+
+    def classify(texts: Sequence[str]) -> Classification:
+        found = real(texts)
+        found.probabilities["sentiment"][["odd" in text for text in texts]] = np.nan
+        return found
+
+    monkeypatch.setattr(fake, "classify", classify)
+    bench = Bench(classifier=fake)
+    await bench.process(raw(0), raw(1, text="odd"))
+    bench.stage.close()
+    assert [post.origin.offset for post in bench.results] == [0]
+    assert [letter.reason for letter in bench.letters] == [DeadReason.CLASSIFICATION_FAILED]
+
+
+async def test_a_batch_has_one_model_though_it_is_replaced_meanwhile() -> None:
+    """The old model fails on a batch and is replaced before its texts are tried alone: it still answers them all."""
+    old, new = FakeClassifier(), FakeClassifier(version="2.0.0")
+    asked = []
+
+    def current() -> FakeClassifier:
+        asked.append(old if not asked else new)
+        return asked[-1]
+
+    out = RecordingDeliverer()
+    stage = ClassifyStage(make_settings(), current, out, Metrics())
+    await stage.process(Batch(1, [raw(0), raw(1, text="bad"), raw(2)], {0: 0}))
+    await stage.process(Batch(1, [raw(3)], {0: 3}))
+    stage.close()
+    posts = [ClassifiedPost.model_validate_json(record.value) for record in out.to("posts.classified")]
+    assert [post.model.version for post in posts] == ["1.2.3", "1.2.3", "2.0.0"]
+    assert asked == [old, new], "asked once per batch"
+    assert [len(call) for call in new.calls] == [1]

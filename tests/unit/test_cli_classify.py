@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,29 +12,37 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from models.errors import ModelNotFoundError, ModelPackageError
+from models.classifier import Classification
+from models.errors import ModelNotFoundError
+from models.package import DEFAULT_TIERS, Head, Tier
 from streams.cli import classify as command
 from streams.errors import InputError
 from streams.inputs import Row
 from streams.inputs.lines import LineReader
 from streams.verdict import verdicts
+from tests.tiny_model import SENTIMENT, tiny_manifest
 
 LABELS = ("joy", "fear")
 
 
+EMOTION = Head(name="emotion", labels=LABELS, output="emotion")
+QUICK = Tier(name="quick", file="quick.onnx", thresholds={"emotion": 0.8})
+
+
 class FakeClassifier:
-    """Sure of joy where the text has "good", of fear elsewhere."""
+    """Sure of joy where the text has "good", of fear elsewhere; all of it good where it has sentiment."""
 
-    def __init__(self, heads: Sequence[str] = ("emotion",)) -> None:
+    def __init__(self, *heads: Head, tiers: Sequence[Tier] = DEFAULT_TIERS) -> None:
         self.batches: list[list[str]] = []
-        self.manifest = SimpleNamespace(
-            name="fake", version="1.2.3", heads=[SimpleNamespace(name=name, labels=LABELS) for name in heads]
-        )
+        self.manifest = tiny_manifest(heads or [EMOTION], tiers=tiers, name="fake", version="1.2.3")
 
-    def classify(self, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    def classify(self, texts: Sequence[str]) -> Classification:
         self.batches.append(list(texts))
-        rows = [[0.9, 0.1] if "good" in text else [0.25, 0.75] for text in texts]
-        return {"emotion": np.array(rows, np.float32)}
+        good = np.array(["good" in text for text in texts])
+        rows = np.where(good[:, None], [0.9, 0.1], [0.25, 0.75]).astype(np.float32)
+        positive = np.tile(np.array([0.0, 0.125, 0.875], np.float32), (len(texts), 1))
+        tiers = np.zeros(len(texts), np.intp) if len(self.manifest.tiers) == 1 else 1 - good.astype(np.intp)
+        return Classification({"emotion": rows, "sentiment": positive}, tiers)
 
 
 @pytest.fixture
@@ -63,7 +70,7 @@ def test_one_line_for_each_row_in_order() -> None:
             "label": "joy",
             "confidence": 0.9,
             "scores": {"joy": 0.9, "fear": 0.1},
-            "model": {"name": "fake", "version": "1.2.3"},
+            "model": {"name": "fake", "version": "1.2.3", "tier": "full"},
         },
         {
             "line": 4,
@@ -71,7 +78,7 @@ def test_one_line_for_each_row_in_order() -> None:
             "label": "fear",
             "confidence": 0.75,
             "scores": {"joy": 0.25, "fear": 0.75},
-            "model": {"name": "fake", "version": "1.2.3"},
+            "model": {"name": "fake", "version": "1.2.3", "tier": "full"},
         },
     ]
     assert "invalid_utf8: 1 (line 3;" in stderr
@@ -116,9 +123,42 @@ def test_nothing_to_classify_is_an_error() -> None:
         invoke("-", stdin=b"\n\n")
 
 
-def test_a_model_without_the_head_is_named() -> None:
-    with pytest.raises(ModelPackageError, match=r"fake 1\.2\.3 has no head 'emotion'"):
-        list(command.classified(FakeClassifier(["sentiment"]), [Row(1, "x")]))  # type: ignore[arg-type]
+@pytest.fixture
+def rich_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeClassifier(EMOTION, SENTIMENT, tiers=[QUICK, *DEFAULT_TIERS])
+    monkeypatch.setattr(command, "load_classifier", lambda _settings, _model: fake)
+
+
+@pytest.mark.usefixtures("rich_model")
+def test_sentiment_and_tier_are_told() -> None:
+    _, lines, _ = invoke("-", stdin=b"good day\noh no\n")
+    assert [line["sentiment"] for line in lines] == [{"label": "positive", "score": 0.875}] * 2
+    assert [line["model"]["tier"] for line in lines] == ["quick", "full"]
+
+
+@pytest.mark.usefixtures("rich_model")
+def test_text_for_reading() -> None:
+    result = CliRunner().invoke(command.classify, ["-", "--text"], input=b"good [red]day\noh \x1b[31mno\n")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "joy      0.90 +0.88 quick good [red]day",
+        r"fear     0.75 +0.88 full oh \x1b[31mno",
+    ]
+
+
+@pytest.mark.usefixtures("classifier")
+def test_text_without_sentiment_and_with_one_tier() -> None:
+    result = CliRunner().invoke(command.classify, ["-", "--text"], input=b"good day\n")
+    assert result.stdout == "joy      0.90 good day\n"
+
+
+def test_labels_of_any_model_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = Head(name="emotion", labels=("größer als 🙂", "[bold]"), output="emotion")
+    monkeypatch.setattr(command, "load_classifier", lambda _settings, _model: FakeClassifier(head))
+    _, lines, _ = invoke("-", stdin=b"good\nno\n")
+    assert [line["label"] for line in lines] == ["größer als 🙂", "[bold]"]
+    result = CliRunner().invoke(command.classify, ["-", "--text"], input=b"good\nno\n")
+    assert result.stdout.splitlines() == ["größer als 🙂 0.90 good", "[bold]   0.75 no"]
 
 
 def test_an_absent_model_is_named() -> None:
@@ -140,20 +180,33 @@ def test_a_reader_that_goes_away_ends_it_quietly() -> None:
     assert (process.returncode, stderr) == (141, b"")
 
 
+def classification(rows: NDArray[np.float32]) -> Classification:
+    return Classification({"emotion": rows.astype(np.float32)}, np.zeros(len(rows), np.intp))
+
+
 def test_verdicts() -> None:
+    manifest = tiny_manifest([EMOTION])
     probabilities = np.array([[0.12344, 0.87656], [0.50001, 0.49999], [0.5, 0.5]], np.float32)
-    first, second, third = verdicts(probabilities, LABELS)
+    first, second, third = verdicts(manifest, classification(probabilities))
     assert first.label == "fear"
     assert first.scores == {"joy": 0.1234, "fear": 0.8766}
     assert first.confidence == 0.8766
     assert (second.label, second.confidence) == ("joy", 0.5)  # decided before rounding
     assert third.label == "joy"
-    assert verdicts(np.empty((0, 2), np.float32), LABELS) == []
+    assert verdicts(manifest, classification(np.empty((0, 2), np.float32))) == []
+
+
+def test_a_sentiment_score_stays_within_its_range_and_has_no_negative_zero() -> None:
+    manifest = tiny_manifest([SENTIMENT])
+    rows = np.array([[1e-7, 0, 1.0000001], [1.0000001, 0, 1e-7], [0.50001, 0, 0.49999], [0, 1, 0]], np.float32)
+    found = verdicts(manifest, Classification({"sentiment": rows.clip(0, 1.00004)}, np.zeros(4, np.intp)))
+    assert [str(verdict.sentiment.score) for verdict in found if verdict.sentiment] == ["1.0", "-1.0", "0.0", "0.0"]
+    assert [verdict.label for verdict in found] == ["positive", "negative", "negative", "neutral"]
 
 
 @pytest.mark.parametrize(
-    "probabilities", [np.zeros((1, 3)), np.zeros(2), np.array([[np.nan, 1.0]]), np.array([[1.5, -0.5]])]
+    "probabilities", [np.zeros((1, 3)), np.zeros(1), np.array([[np.nan, 1.0]]), np.array([[1.5, -0.5]])]
 )
-def test_what_is_no_probability_is_refused(probabilities: NDArray[np.float64]) -> None:
+def test_what_is_no_probability_is_refused(probabilities: NDArray[np.float32]) -> None:
     with pytest.raises(ValueError, match="probabilities"):
-        verdicts(probabilities.astype(np.float32), LABELS)
+        verdicts(tiny_manifest([EMOTION]), classification(probabilities))

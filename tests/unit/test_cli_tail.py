@@ -21,6 +21,8 @@ from streams.records import (
     Origin,
     Post,
     Record,
+    Sentiment,
+    SentimentStats,
 )
 from streams.settings import Settings
 
@@ -44,6 +46,21 @@ RECORDS: list[tuple[str, Record, str]] = [
             classified_at=NOW,
         ),
         r"03-01 12:00:05Z joy      0.90 [coffee, rain] good morning \x1b[31m",
+    ),
+    (
+        "classified",
+        ClassifiedPost(
+            **POST.model_dump(exclude={"created_at"}),
+            created_at=NOW,
+            label="größer als 🙂",
+            confidence=0.9,
+            scores={"größer als 🙂": 0.9},
+            sentiment=Sentiment(label="negative", score=-0.256),
+            model=MODEL,
+            origin=ORIGIN,
+            classified_at=NOW,
+        ),
+        r"03-01 12:00:05Z größer als 🙂 0.90 -0.26 [coffee, rain] good morning \x1b[31m",
     ),
     (
         "dead",
@@ -95,6 +112,13 @@ def shown(topic: str, value: bytes | None, key: bytes | None = b"k") -> str:
 @pytest.mark.parametrize(("role", "record", "expected"), RECORDS, ids=[role for role, _, _ in RECORDS])
 def test_each_kind_of_record_is_one_line(role: str, record: Record, expected: str) -> None:
     assert shown(topic_of(SETTINGS, role), record.model_dump_json().encode()) == expected
+
+
+def test_a_window_shows_its_mean_sentiment() -> None:
+    role, record, expected = RECORDS[-1]
+    scored = record.model_copy(update={"sentiment": SentimentStats(labels={"positive": 3}, avg_score=0.125)})
+    line = shown(topic_of(SETTINGS, role), scored.model_dump_json().encode())
+    assert line == expected.replace("     3 joy", "     3 +0.12 joy")
 
 
 @pytest.mark.parametrize("topic", ["posts.raw", "another"])

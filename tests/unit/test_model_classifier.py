@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from models import classifier as module
-from models.classifier import CHARS_PER_TOKEN, CHUNK, PADDING, Classifier, OnnxClassifier, micro_batches, softmax
+from models import tokenize
+from models.classifier import Classifier, OnnxClassifier, softmax
 from models.errors import ModelNotFoundError, ModelPackageError
-from models.package import DataSource, Head, bundled_package_path, load_package, write_package
+from models.normalize import NORMALIZERS
+from models.package import DataSource, Head, Tier, bundled_package_path, load_package, write_package
+from models.tokenize import CHARS_PER_TOKEN
+from tests.tiny_model import tiny_package
 
 OBVIOUS = [
     ("i feel so happy and delighted today", "joy"),
@@ -58,6 +60,10 @@ def bundled() -> OnnxClassifier:
     return OnnxClassifier.load(bundled_package_path())
 
 
+def emotions(classifier: OnnxClassifier, texts: list[str]) -> NDArray[np.float32]:
+    return classifier.classify(texts).probabilities["emotion"]
+
+
 def texts(count: int) -> list[str]:
     """Texts of many lengths, none sorted."""
     sentence = "i feel quite happy but also sad and rather afraid of the angry people that i love"
@@ -67,12 +73,12 @@ def texts(count: int) -> list[str]:
 
 def test_obvious_sentences(bundled):
     labels = bundled.manifest.head("emotion").labels
-    rows = bundled.classify([text for text, _ in OBVIOUS])["emotion"]
+    rows = emotions(bundled, [text for text, _ in OBVIOUS])
     assert [labels[i] for i in rows.argmax(1)] == [label for _, label in OBVIOUS]
 
 
 def test_probabilities(bundled):
-    rows = bundled.classify(texts(50))["emotion"]
+    rows = emotions(bundled, texts(50))
     assert rows.shape == (50, 6)
     assert rows.dtype == np.float32
     assert np.isfinite(rows).all()
@@ -86,36 +92,37 @@ def test_it_is_a_classifier(bundled):
 
 
 def test_nothing_in_nothing_out(bundled):
-    rows = bundled.classify([])["emotion"]
+    rows = emotions(bundled, [])
     assert rows.shape == (0, 6)
     assert rows.dtype == np.float32
 
 
 def test_a_batch_equals_its_texts_alone(bundled):
     many = texts(60) + [text for text, _ in OBVIOUS] + ODD
-    together = bundled.classify(many)["emotion"]
-    alone = np.concatenate([bundled.classify([text])["emotion"] for text in many])
+    together = emotions(bundled, many)
+    alone = np.concatenate([emotions(bundled, [text]) for text in many])
     np.testing.assert_allclose(together, alone, atol=TOLERANCE)
 
 
 def test_the_order_of_the_input_is_kept(bundled):
     many = texts(60)
     order = np.random.default_rng(3).permutation(len(many))
-    shuffled = bundled.classify([many[i] for i in order])["emotion"]
-    np.testing.assert_allclose(shuffled, bundled.classify(many)["emotion"][order], atol=TOLERANCE)
+    shuffled = emotions(bundled, [many[i] for i in order])
+    np.testing.assert_allclose(shuffled, emotions(bundled, many)[order], atol=TOLERANCE)
 
 
-def test_more_texts_than_are_tokenised_at_once(bundled, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 7)
+@pytest.mark.parametrize(("name", "value"), [("CHUNK", 7), ("CHUNK_CHARS", 500)])
+def test_more_texts_than_are_tokenised_at_once(bundled, monkeypatch, name, value):
     many = texts(31)
-    chunked = bundled.classify(many)["emotion"]
-    monkeypatch.setattr(module, "CHUNK", CHUNK)
-    np.testing.assert_allclose(chunked, bundled.classify(many)["emotion"], atol=TOLERANCE)
+    whole = emotions(bundled, many)
+    monkeypatch.setattr(tokenize, name, value)
+    assert len(list(bundled._encoder.encode(many))) > 3
+    np.testing.assert_allclose(emotions(bundled, many), whole, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("text", ODD, ids=ascii)
 def test_any_text_has_an_answer(bundled, text):
-    rows = bundled.classify([text])["emotion"]
+    rows = emotions(bundled, [text])
     assert rows.shape == (1, 6)
     assert abs(rows.sum() - 1) < 1e-5
 
@@ -123,77 +130,76 @@ def test_any_text_has_an_answer(bundled, text):
 def test_a_long_text_is_cut(bundled):
     start = "i feel so happy " * 40
     limit = bundled.manifest.max_tokens
-    assert len(bundled._encode([start])[0].ids) == limit
-    np.testing.assert_array_equal(
-        bundled.classify([start])["emotion"], bundled.classify([start + "i am sad " * 10])["emotion"]
-    )
+    ((_, [ids]),) = bundled._encoder.encode([start])
+    assert len(ids) == limit
+    np.testing.assert_array_equal(emotions(bundled, [start]), emotions(bundled, [start + "i am sad " * 10]))
 
 
 @pytest.mark.timeout(30)
 def test_a_huge_text_costs_no_more_than_a_long_one(bundled, monkeypatch):
     seen = []
-    real = module.normalize
-    monkeypatch.setattr(module, "normalize", lambda text: seen.append(len(text)) or real(text))
-    rows = bundled.classify(["word " * 10_000_000, "x" * 50_000_000])["emotion"]
+    real = bundled._encoder._normalize
+    monkeypatch.setattr(bundled._encoder, "_normalize", lambda text: seen.append(len(text)) or real(text))
+    rows = emotions(bundled, ["word " * 10_000_000, "x" * 50_000_000])
     assert rows.shape == (2, 6)
     assert max(seen) <= bundled.manifest.max_tokens * CHARS_PER_TOKEN
 
 
 def test_threads_may_share_it(bundled):
     many = texts(24)
-    expected = bundled.classify(many)["emotion"]
+    expected = emotions(bundled, many)
     with ThreadPoolExecutor(6) as pool:
-        for rows in pool.map(lambda _: bundled.classify(many)["emotion"], range(18)):
+        for rows in pool.map(lambda _: emotions(bundled, many), range(18)):
             np.testing.assert_array_equal(rows, expected)
 
 
-def test_the_network_never_sees_more_than_the_budget():
-    shapes = []
+def watched(classifier: OnnxClassifier, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The shapes, (texts, padded tokens of each), of every run from now on."""
+    shapes: list[tuple[int, int]] = []
+    for network in set(classifier._networks):
+        real = network.feed
+
+        def watch(ids, real=real):
+            feed = real(ids)
+            shapes.append(feed["input_ids"].shape)
+            return feed
+
+        monkeypatch.setattr(network, "feed", watch)
+    return shapes
+
+
+def test_the_network_never_sees_more_than_the_budget(monkeypatch):
     budgeted = OnnxClassifier.load(bundled_package_path(), token_budget=200, max_batch=8)
-    real = budgeted._feed
-
-    def watch(encodings):
-        feed = real(encodings)
-        shapes.append(feed["input_ids"].shape)
-        return feed
-
-    budgeted._feed = watch
+    shapes = watched(budgeted, monkeypatch)
     budgeted.classify(texts(40))
     assert sum(count for count, _ in shapes) == 40
     assert all(count <= 8 and (count * longest <= 200 or count == 1) for count, longest in shapes)
     assert any(count > 1 for count, _ in shapes)
 
 
-def test_padding_is_masked(bundled):
-    feed = bundled._feed(bundled._encode(["one", "one two three four"]))
-    assert feed["input_ids"].dtype == np.int64
-    assert feed["attention_mask"].tolist() == [[1, 1, 1, 0, 0, 0], [1] * 6]
-    assert feed["input_ids"][0, 3:].tolist() == [0, 0, 0]
+@pytest.mark.timeout(60)
+def test_memory_is_bounded_whatever_comes(tmp_path, monkeypatch):
+    """Thousands of long texts, odd ones among them: no run exceeds the budget, no chunk its characters."""
+    classifier = OnnxClassifier.load(tiny_package(tmp_path / "package", max_tokens=300))
+    shapes = watched(classifier, monkeypatch)
+    long = [f"hello {word} " * 2_000 for word in ("good", "bad", "groß")] * 400
+    many = [*long, "x " * 50_000, "x" * 100_000, "😂", "", "\ud800" * 100, *long]
+    answers = classifier.classify(many)
+    assert len(answers) == sum(count for count, _ in shapes) == len(many)
+    assert max(count * longest for count, longest in shapes) <= 1024
+    assert max(count for count, _ in shapes) <= 128
+    assert all(np.isfinite(rows).all() for rows in answers.probabilities.values())
+    # 9,600 characters of each text are looked at, and a chunk holds 2**19: 54 texts.
+    sizes = [part.stop - part.start for part, _ in classifier._encoder.encode(long)]
+    assert max(sizes) == tokenize.CHUNK_CHARS // (300 * CHARS_PER_TOKEN)
+    np.testing.assert_array_equal(answers.probabilities["topic"][0], answers.probabilities["topic"][-3])
 
 
 def test_two_threads_answer_as_one(bundled):
     two = OnnxClassifier.load(load_package(bundled_package_path()), threads=2)
     two.warm_up()
     many = texts(20)
-    np.testing.assert_allclose(two.classify(many)["emotion"], bundled.classify(many)["emotion"], atol=TOLERANCE)
-
-
-@given(st.lists(st.integers(1, 300), max_size=60), st.integers(1, 600), st.integers(1, 20))
-def test_micro_batches(lengths, budget, most):
-    batches = list(micro_batches(lengths, budget, most))
-    assert sorted(itertools.chain.from_iterable(batches)) == list(range(len(lengths)))
-    for batch in batches:
-        assert 1 <= len(batch) <= most
-        padded = max(lengths[i] for i in batch) * len(batch)
-        assert len(batch) == 1 or padded <= budget
-        assert padded - sum(lengths[i] for i in batch) <= PADDING
-    longest = [max(lengths[i] for i in batch) for batch in batches]
-    assert longest == sorted(longest)
-
-
-def test_texts_of_one_length_share_a_batch():
-    assert list(micro_batches([5, 3, 5, 3, 5], 1000, 100)) == [[1, 3, 0, 2, 4]]
-    assert list(micro_batches([3] * 10 + [30], 1000, 100)) == [list(range(10)), [10]]
+    np.testing.assert_allclose(emotions(two, many), emotions(bundled, many), atol=TOLERANCE)
 
 
 def test_softmax_is_stable_and_tempered():
@@ -245,7 +251,7 @@ LABELS = ("joy", "sadness", "anger", "fear", "love", "surprise")
     [
         ({"replace": {"model.onnx": b"not a network"}}, r"model\.onnx cannot be loaded"),
         ({"replace": {"tokenizer.json": b"{}"}}, r"tokenizer\.json is not a tokenizer"),
-        ({"normalization": "v2"}, "text normalisation 'v2'; this version serves 'v1'"),
+        ({"normalization": "v9"}, f"text normalisation 'v9'; this version serves {', '.join(map(repr, NORMALIZERS))}"),
         ({"heads": [Head(name="emotion", labels=LABELS, output="other")]}, "no output 'other' for head 'emotion'"),
         (
             {"heads": [Head(name="emotion", labels=LABELS[:5], output="emotion")]},
@@ -261,11 +267,12 @@ def test_parts_that_do_not_fit_are_refused_in_one_line(tmp_path, changes, messag
 
 
 def test_two_heads_are_both_answered(tmp_path):
-    hot = Head(name="again", labels=LABELS, output="emotion", temperature=10.0)
-    heads = (*load_package(bundled_package_path()).manifest.heads, hot)
-    answers = OnnxClassifier.load(changed(tmp_path / "package", heads=heads)).classify(["i feel happy"])
-    assert answers.keys() == {"emotion", "again"}
-    assert answers["again"].max() < answers["emotion"].max()
+    again = Head(name="again", labels=LABELS, output="emotion")
+    heads = (*load_package(bundled_package_path()).manifest.heads, again)
+    tiers = [Tier(name="full", file="model.onnx", temperatures={"again": 10.0})]
+    found = OnnxClassifier.load(changed(tmp_path / "package", heads=heads, tiers=tiers)).classify(["i feel happy"])
+    assert found.probabilities.keys() == {"emotion", "again"}
+    assert found.probabilities["again"].max() < found.probabilities["emotion"].max()
 
 
 def test_no_package(tmp_path):

@@ -15,6 +15,7 @@ from models.package import (
     Head,
     Manifest,
     ModelPackage,
+    Tier,
     bundled_package_path,
     load_package,
     parse_manifest,
@@ -51,6 +52,10 @@ def package(tmp_path: Path) -> ModelPackage:
     return small_package(tmp_path / "package")
 
 
+def tier(**fields: object) -> dict[str, object]:
+    return {"name": "full", "file": "model.onnx", **fields}
+
+
 def edit(package: ModelPackage, **fields: object) -> None:
     file = package.path / "manifest.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | fields))
@@ -60,7 +65,9 @@ def test_what_is_written_is_read_back(package):
     again = load_package(str(package.path))
     assert again == package
     assert again.manifest.files["licences/LICENSE"].bytes == 17
-    assert again.manifest.head("emotion").temperature == 1.0
+    assert again.manifest.tiers == (Tier(name="full", file="model.onnx"),)
+    assert again.manifest.tiers[0].temperature("emotion") == 1.0
+    assert again.golden_file is None
     assert again.model_file.read_bytes().startswith(b"network")
 
 
@@ -120,13 +127,49 @@ def test_no_package(tmp_path, where):
         ({"name": "Emotion"}, "name"),
         ({"heads": []}, "heads"),
         ({"heads": [{"name": "emotion", "labels": ["joy"], "output": "x"}]}, "labels"),
-        ({"heads": [{"name": "emotion", "labels": ["joy", "joy"], "output": "x"}]}, "not distinct"),
-        ({"heads": [{"name": "a", "labels": ["x", "y"], "output": "x", "temperature": 0}]}, "temperature"),
+        (
+            {"heads": [{"name": "emotion", "labels": ["joy", "fear", "joy"], "output": "x"}]},
+            "the labels of head 'emotion' are not distinct: joy stands twice",
+        ),
+        (
+            {"heads": [{"name": "a", "labels": ["x", " y"], "output": "x"}]},
+            "the label ' y' is blank, or begins or ends",
+        ),
+        ({"heads": [{"name": "a", "labels": ["x", "  "], "output": "x"}]}, "is blank"),
+        ({"heads": [{"name": "a", "labels": ["x", "a\0b"], "output": "x"}]}, "holds a control character"),
+        ({"heads": [{"name": "a", "labels": ["x", "a\nb"], "output": "x"}]}, "holds a control character"),
+        (
+            {"heads": [{"name": "mood", "labels": ["x", "y"], "output": "x", "values": [-1, 0, 1]}]},
+            "head 'mood' has 3 values for 2 labels; give one number for each label",
+        ),
+        ({"heads": [{"name": "a", "labels": ["x", "y"], "output": "x", "values": [-2, 1]}]}, "heads.0.values.0"),
+        (
+            {"heads": [{"name": "a", "labels": ["x", "y"], "output": "x", "temperature": 2}]},
+            "temperature: Extra inputs",
+        ),
         ({"heads": [{"name": "a", "labels": ["x", "y"], "output": "x", "kind": "magic"}]}, "kind"),
-        ({"heads": [{"name": "a", "labels": ["x", "y"], "output": "x"}] * 2}, "the same name"),
+        ({"heads": [{"name": "a", "labels": ["x", "y"], "output": "x"}] * 2}, "two heads have the same name: a"),
+        ({"tiers": []}, "tiers"),
+        ({"tiers": [tier(thresholds={"emotion": 0.5}), tier()]}, "two tiers have the same name: full"),
+        ({"tiers": [tier(file="other.onnx")]}, "files lists no other.onnx"),
+        ({"tiers": [tier(file="../up")]}, "not a plain relative path"),
+        (
+            {"tiers": [tier(temperatures={"mood": 1})]},
+            "tier 'full': temperatures names the head mood, and the heads are: emotion",
+        ),
+        ({"tiers": [tier(temperatures={"emotion": 0})]}, "tiers.0.temperatures.emotion"),
+        (
+            {"tiers": [tier(name="a", thresholds={"mood": 0.5}), tier()]},
+            "tier 'a': thresholds names the head mood, and the heads are: emotion",
+        ),
+        ({"tiers": [tier(name="a", thresholds={"emotion": -0.1}), tier()]}, "tiers.0.thresholds.emotion"),
+        ({"tiers": [tier(name="a"), tier()]}, "tier 'a' has no thresholds, so the tiers after it would never be asked"),
+        ({"tiers": [tier(thresholds={"emotion": 0.5})]}, "tier 'full' is the last and answers whatever is left"),
+        ({"golden": "golden.jsonl"}, "files lists no golden.jsonl"),
         ({"created_at": "2026-01-01T00:00:00"}, "created_at"),
         ({"max_tokens": 1}, "max_tokens"),
         ({"files": {}}, "files lists no MODEL_CARD.md, model.onnx, tokenizer.json"),
+        ({"max_tokens": 1, "heads": []}, "(and 1 more)"),
     ],
 )
 def test_a_malformed_manifest_is_refused_in_one_line(package, fields, message):
@@ -178,16 +221,41 @@ def test_an_unknown_head_is_a_key_error(package):
         package.manifest.head("sentiment")
 
 
-def test_a_manifest_has_room_for_more_heads(package):
-    sentiment = Head(name="sentiment", labels=("negative", "neutral", "positive"), output="sentiment")
-    both = package.manifest.model_copy(update={"heads": (*package.manifest.heads, sentiment)})
-    assert Manifest.model_validate_json(both.model_dump_json()) == both
+def test_a_manifest_with_everything_comes_back_as_it_was(tmp_path):
+    sentiment = Head(name="sentiment", labels=("negative", "größer als 🙂"), output="sentiment", values=(-1, 0.5))
+    emotion = Head(name="emotion", labels=("joy", "anger"), output="emotion")
+    first = Tier(name="quick", file="model.onnx", thresholds={"emotion": 0.9}, temperatures={"emotion": 1.5})
+    package = small_package(
+        tmp_path / "full",
+        heads=[emotion, sentiment],
+        tiers=[first, Tier(name="full", file="licences/LICENSE")],
+        golden="licences/LICENSE",
+    )
+    assert Manifest.model_validate_json(package.manifest.model_dump_json()) == package.manifest
+    assert load_package(package.path).manifest.tiers[0] == first
+    assert [file.name for file in package.tier_files] == ["model.onnx", "LICENSE"]
+    assert package.golden_file == package.path / "licences/LICENSE"
+    assert package.manifest.head("sentiment").values == (-1.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"golden": "posts.jsonl"}, r"cannot be sealed: files lists no posts\.jsonl"),
+        ({"tiers": [Tier(name="a", file="model.onnx")] * 2}, "cannot be sealed: two tiers have the same name"),
+        ({"tiers": [Tier(name="a", file="quick.onnx")]}, r"cannot be sealed: files lists no quick\.onnx"),
+    ],
+)
+def test_what_contradicts_itself_is_not_sealed(tmp_path, changes, message):
+    with pytest.raises(ModelPackageError, match=message):
+        small_package(tmp_path / "package", **changes)
+    assert not (tmp_path / "package" / "manifest.json").exists()
 
 
 def test_the_bundled_package_is_whole():
     package = load_package(bundled_package_path())
     assert package.manifest.name == bundled_package_path().name
-    assert package.manifest.head("emotion").labels == ("joy", "sadness", "anger", "fear", "love", "surprise")
+    assert {"joy", "sadness", "anger", "fear", "love", "surprise"} <= set(package.manifest.head("emotion").labels)
     assert package.manifest.metrics["emotion.accuracy"] >= 0.92
     listed = {str(Path(name)) for name in package.manifest.files} | {"manifest.json"}
     assert {str(f.relative_to(package.path)) for f in package.path.rglob("*") if f.is_file()} == listed

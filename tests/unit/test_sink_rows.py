@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from streams.records import EmotionWindow, Sentiment, from_ms
+from streams.records import EmotionWindow, Sentiment, SentimentStats, from_ms
 from streams.sink.rows import (
     LABEL_COLUMNS,
     POST_COLUMNS,
+    SENTIMENT_COLUMNS,
     WINDOW_COLUMNS,
     OffsetMoved,
     Span,
@@ -18,6 +19,7 @@ from streams.sink.rows import (
     label_rows,
     latest_windows,
     post_row,
+    sentiment_rows,
     window_row,
 )
 from streams.windows.codec import to_window
@@ -73,9 +75,27 @@ def test_a_windows_labels() -> None:
     }
 
 
+def test_a_windows_sentiment() -> None:
+    some = window().model_copy(
+        update={"sentiment": SentimentStats(labels={"negative": 1, "positive": 2}, avg_score=0.25)}
+    )
+    rows = [dict(zip(SENTIMENT_COLUMNS, row, strict=True)) for row in sentiment_rows(some)]
+    assert [(row["label"], row["posts"], row["percent"]) for row in rows] == [
+        ("negative", 1, 33.3333),
+        ("positive", 2, 66.6667),
+    ]
+    assert {(row["keyword"], row["size_s"], row["start_at"]) for row in rows} == {("tea", 60, NOON)}
+    assert sentiment_rows(some.model_copy(update={"sentiment": None})) == []
+
+
 @pytest.mark.parametrize(
     ("table", "columns"),
-    [("posts", POST_COLUMNS), ("emotion_windows", WINDOW_COLUMNS), ("emotion_window_labels", LABEL_COLUMNS)],
+    [
+        ("posts", POST_COLUMNS),
+        ("emotion_windows", WINDOW_COLUMNS),
+        ("emotion_window_labels", LABEL_COLUMNS),
+        ("emotion_window_sentiments", SENTIMENT_COLUMNS),
+    ],
 )
 def test_the_tables_have_every_column(table: str, columns: tuple[str, ...]) -> None:
     ddl = "\n".join(path.read_text("utf-8") for path in sorted(INIT_DB.glob("*.sql")))

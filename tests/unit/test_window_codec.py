@@ -53,6 +53,28 @@ def test_a_window_that_is_final_with_late_posts() -> None:
     assert (window.final, window.late) == (True, 2)
 
 
+def test_a_mean_sentiment_next_to_zero_has_no_sign() -> None:
+    sentiment = to_window(KEY, {**ROW, "ts": "-9"}).sentiment
+    assert sentiment is not None
+    assert str(sentiment.avg_score) == "0.0"
+
+
+def test_a_window_may_hold_posts_of_models_with_other_labels() -> None:
+    """Labels may look like anything, also like the fields of the hash."""
+    row = {**ROW, "n": "6", "l:größer als 🙂": "1", "c:größer als 🙂": "900000", "l:l:joy": "1", "c:l:joy": "500000"}
+    row |= {"l:n": "1", "c:n": "250000", "m:2.0.0": "3"}
+    window = to_window(KEY, row)
+    assert {label: (stats.count, stats.avg_score) for label, stats in window.labels.items()} == {
+        "joy": (2, 0.9167),
+        "sadness": (1, 0.5),
+        "größer als 🙂": (1, 0.9),
+        "l:joy": (1, 0.5),
+        "n": (1, 0.25),
+    }
+    assert sum(stats.pct for stats in window.labels.values()) == pytest.approx(100, abs=0.001)
+    assert window.models == {"1.0.0": 3, "2.0.0": 3}
+
+
 def test_no_sentiment_where_the_model_has_none() -> None:
     row = {name: value for name, value in ROW.items() if not name.startswith("t")}
     assert to_window(KEY, row).sentiment is None

@@ -4,23 +4,25 @@ import io
 from datetime import timedelta
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from streams.cli.window_table import share_bar, windows_table
-from streams.records import EmotionWindow, LabelStats
+from streams.records import EmotionWindow, LabelStats, SentimentStats
 from tests.helpers import NOON
 
 COUNTS = {"joy": 620, "sadness": 1, "anger": 379}
 
 
-def window() -> EmotionWindow:
+def window(counts: dict[str, int] = COUNTS, sentiment: float | None = None, size: int = 60) -> EmotionWindow:
     return EmotionWindow(
         keyword="[red]\x1b[31mcoffee",
-        size=60,
+        size=size,
         start=NOON,
         end=NOON + timedelta(minutes=1),
         count=1_000,
-        labels={name: LabelStats(count=count, pct=count / 10, avg_score=0.5) for name, count in COUNTS.items()},
+        labels={name: LabelStats(count=count, pct=count / 10, avg_score=0.5) for name, count in counts.items()},
+        sentiment=None if sentiment is None else SentimentStats(labels={"positive": 1_000}, avg_score=sentiment),
         models={},
         sources={},
         first_event=NOON,
@@ -43,6 +45,47 @@ def test_a_row_fits_the_terminal_and_nothing_is_cut(width: int, shown: list[str]
     assert "1,000" in lines[1]
     assert [text for text in shown if text in lines[1]] == shown
     assert "\x1b" not in lines[1], "a keyword does not steer the terminal"
+
+
+def lines(windows: list[EmotionWindow], width: int) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=width).print(windows_table(windows, width=width))
+    return out.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_mean_sentiment_fits_as_well(width: int) -> None:
+    header, row, other = lines([window(sentiment=-0.418), window()], width)
+    assert "mood" in header
+    assert "1,000  -0.42  █" in row
+    assert "joy 62 %" in row if width == 80 else " 62 %" in row
+    assert "1,000         █" in other, "a window of a model without sentiment has none"
+    assert (header + row).count("…") == 1, "only the keyword, which is longer than any column, is cut"
+
+
+def test_without_sentiment_there_is_no_column_for_it() -> None:
+    assert "mood" not in lines([window()], 80)[0]
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_labels_of_any_model_stand_in_one_table(width: int) -> None:
+    """Two models with other labels; what a label says does not steer the terminal and is no markup."""
+    strange = {"größer als 🙂": 10, "[bold]": 5, "a\x1b[31mb": 1}
+    text = "\n".join(lines([window(), window(strange)], width))
+    assert "\x1b" not in text
+    assert "größer als 🙂" in text
+    assert all(cell_len(line) <= width for line in text.splitlines())
+    if width == 200:
+        assert "[bold]" in text
+        assert text.count(r"a\x1b[31mb") == 1
+
+
+def test_a_narrow_table_of_several_sizes_says_which_label_leads() -> None:
+    rows = lines([window(sentiment=0.5), window(sentiment=0.5, size=3600)], 80)
+    assert all(cell_len(row) <= 80 for row in rows)
+    assert "3600 s" in rows[2]
+    assert "+0.50" in rows[2]
+    assert "joy" in rows[2]
 
 
 def test_the_bar_is_always_full() -> None:

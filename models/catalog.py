@@ -1,0 +1,108 @@
+"""What a registry holds, and which version a user means by a name."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from connectors.errors import RejectedError
+from connectors.s3 import S3
+from models.channels import Channel, Release, is_channel_name, read_channel
+from models.errors import ModelError, ModelNotFoundError
+from models.location import S3Location
+from models.package import MANIFEST, PackageName, PackageVersion
+from models.registry import read_version
+
+_NAME: Final[TypeAdapter[str]] = TypeAdapter(PackageName)
+_VERSION: Final[TypeAdapter[str]] = TypeAdapter(PackageVersion)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a registry holds: the channels by name, and the size of every object of each complete version."""
+
+    channels: dict[str, Channel]
+    releases: dict[Release, dict[str, int]]
+
+
+def contents(location: S3Location, s3: S3) -> Contents:
+    """List the registry. Versions without a manifest are unfinished uploads, and are left out.
+
+    Raises:
+        ModelNotFoundError: There is no such bucket.
+        ModelPackageError: A pointer is malformed.
+        UnavailableError: S3 did not answer.
+        RejectedError: S3 refused.
+    """
+    base = f"{location.prefix}/" if location.prefix else ""
+    names: list[str] = []
+    found: dict[Release, dict[str, int]] = {}
+    try:
+        for info in s3.list(location.bucket, base):
+            name, _, rest = info.key.removeprefix(base).partition("/")
+            version, _, file = rest.partition("/")
+            if not rest and is_channel_name(name):
+                names.append(name)
+            elif file:
+                found.setdefault(Release(name, version), {})[file] = info.size
+    except RejectedError as exc:
+        if not s3.bucket_exists(location.bucket):
+            raise ModelNotFoundError(f"{location}: there is no bucket {location.bucket}") from exc
+        raise
+    channels = {name: channel for name in names if (channel := read_channel(location, s3, name)) is not None}
+    complete = (release for release in found if MANIFEST in found[release] and _is_release(release))
+    return Contents(channels, {release: found[release] for release in sorted(complete, key=precedence)})
+
+
+def find(location: S3Location, s3: S3, reference: str) -> Release:
+    """The version that a user means: ``NAME@VERSION``, a channel, the newest of ``NAME``, or a ``VERSION`` alone.
+
+    Raises:
+        ModelNotFoundError: It names nothing here.
+        ModelError: Several models have that version.
+        UnavailableError: S3 did not answer.
+        RejectedError: S3 refused.
+    """
+    name, at, version = reference.partition("@")
+    if at:
+        release = Release(name, version)
+        if not _is_release(release):
+            raise ModelNotFoundError(f"{reference!r} is not NAME@VERSION, such as emotion@1.2.0")
+        return read_version(location, s3, release).release
+    if is_channel_name(reference):
+        channel = read_channel(location, s3, reference)
+        if channel is not None:
+            return channel.pointer.release
+    held = contents(location, s3)
+    if same_name := [release for release in held.releases if release.name == reference]:
+        return same_name[-1]
+    same_version = [release for release in held.releases if release.version == reference]
+    if len(same_version) > 1:
+        raise ModelError(f"{reference} is a version of {_listed(r.name for r in same_version)}: give NAME@VERSION")
+    if same_version:
+        return same_version[0]
+    raise ModelNotFoundError(
+        f"{location} has no channel, model or version {reference!r}; channels: {_listed(held.channels)}; "
+        f"models: {_listed({release.name for release in held.releases})}"
+    )
+
+
+def precedence(release: Release) -> tuple[object, ...]:
+    """A key that sorts by name, then by the precedence of semantic versions (semver.org, 11), oldest first."""
+    core, _, pre = release.version.partition("+")[0].partition("-")
+    identifiers = tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in pre.split("."))
+    return release.name, tuple(map(int, core.split("."))), not pre, identifiers, release.version
+
+
+def _is_release(release: Release) -> bool:
+    try:
+        _NAME.validate_python(release.name)
+        _VERSION.validate_python(release.version)
+    except ValidationError:
+        return False
+    return True
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

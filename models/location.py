@@ -1,0 +1,78 @@
+"""Where models are: a model URI is a folder, or a registry below an S3 prefix."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from connectors.errors import RejectedError
+from connectors.s3 import S3, Stored
+from models.errors import ModelError, ModelNotFoundError
+
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
+_BUCKET = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+
+
+@dataclass(frozen=True)
+class S3Location:
+    """A registry in S3."""
+
+    bucket: str
+    prefix: str
+
+    def key(self, *parts: str) -> str:
+        """The key of something below the prefix."""
+        return "/".join(part for part in (self.prefix, *parts) if part)
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+
+def parse_uri(uri: str) -> S3Location | Path:
+    """Read a model URI: ``s3://bucket/prefix``, or the path of a folder.
+
+    Raises:
+        ModelError: It is neither.
+    """
+    if not uri.strip():
+        raise ModelError("the model URI is empty: give s3://bucket/prefix or a folder")
+    if not _SCHEME.match(uri):
+        return Path(uri).expanduser()
+    scheme, rest = uri.split("://", 1)
+    if scheme.lower() != "s3":
+        raise ModelError(f"model URI {scheme}://…: only s3://bucket/prefix or a folder will do")
+    bucket, _, prefix = rest.partition("/")
+    if not _BUCKET.match(bucket):
+        raise ModelError(f"model URI {uri!r}: {bucket!r} is not a bucket name")
+    prefix = prefix.strip("/")
+    if any(part in ("", ".", "..") for part in prefix.split("/")) and prefix:
+        raise ModelError(f"model URI {uri!r}: the prefix has an empty or a dotted part")
+    return S3Location(bucket, prefix)
+
+
+def registry_at(uri: str) -> S3Location:
+    """The registry that a URI names.
+
+    Raises:
+        ModelError: It names none: it is a folder, or no URI of ours.
+    """
+    location = parse_uri(uri)
+    if isinstance(location, Path):
+        raise ModelError(f"a model registry is at s3://bucket/prefix, not in the folder {location}")
+    return location
+
+
+def read_object(location: S3Location, s3: S3, key: str) -> Stored | None:
+    """Read a small object of a registry; None where there is none.
+
+    Raises:
+        ModelNotFoundError: There is no such bucket.
+        UnavailableError: S3 did not answer.
+        RejectedError: S3 refused.
+    """
+    try:
+        return s3.read(location.bucket, key)
+    except RejectedError as exc:
+        # Told apart only once something failed, to save a request each time.
+        if not s3.bucket_exists(location.bucket):
+            raise ModelNotFoundError(f"{location}: there is no bucket {location.bucket}") from exc
+        raise

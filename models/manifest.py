@@ -1,0 +1,255 @@
+"""`manifest.json`: what a model package is, what it answers, how its tiers share the work, and what its files must be.
+
+Pure: what the fields mean and what contradicts itself. `models.package` reads and writes the folder;
+`docs/model-package.md` describes the format.
+"""
+
+import re
+import unicodedata
+from pathlib import PurePosixPath
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from models.errors import ModelPackageError
+
+FORMAT_VERSION: Final = 1
+MANIFEST: Final = "manifest.json"
+MODEL: Final = "model.onnx"
+TOKENIZER: Final = "tokenizer.json"
+CARD: Final = "MODEL_CARD.md"
+GOLDEN: Final = "golden.jsonl"
+SENTIMENT: Final = "sentiment"
+"""The head by this name gives a post's sentiment, if its labels have values."""
+REQUIRED_FILES: Final = frozenset({TOKENIZER, CARD})
+"""What every package has, besides the networks of its tiers."""
+
+# Small enough to read at once, large enough for many heads; a larger one is not a manifest.
+MAX_MANIFEST_BYTES: Final = 1 << 20
+
+# semver.org's own expression, without the named groups.
+_SEMVER = re.compile(
+    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
+    r"(-((0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
+    r"(\+([0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*))?",
+    re.ASCII,
+)
+# Names become folders and object keys, so they hold nothing that either could misread.
+_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
+
+
+def _plain_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!a} will not do: names are lower-case letters, digits, '.', '_' and '-', such as emotion-small"
+        )
+    return name
+
+
+def _semantic_version(version: str) -> str:
+    if not _SEMVER.fullmatch(version):
+        raise ValueError(f"{version!a} is not a semantic version, such as 1.0.0")
+    return version
+
+
+def _clean_label(label: str) -> str:
+    """Refuse what Postgres, JSON or a terminal could not hold; any script, blanks inside and emoji are fine."""
+    if label != label.strip():
+        raise ValueError(f"the label {label!a} is blank, or begins or ends with white space")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in label):
+        raise ValueError(f"the label {label!a} holds a control character or a lone surrogate")
+    return label
+
+
+def _safe_relative(name: str) -> str:
+    """Refuse a name that could lead out of the package's folder, or that the manifest cannot list."""
+    path = PurePosixPath(name)
+    if not name or "\\" in name or "\0" in name or path.is_absolute() or ".." in path.parts or str(path) != name:
+        raise ValueError("is not a plain relative path with forward slashes")
+    if name == MANIFEST:
+        raise ValueError("the manifest cannot list itself")
+    return name
+
+
+PackageName = Annotated[str, StringConstraints(max_length=100), AfterValidator(_plain_name)]
+PackageVersion = Annotated[str, StringConstraints(max_length=100), AfterValidator(_semantic_version)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_clean_label)]
+FileName = Annotated[str, StringConstraints(max_length=255), AfterValidator(_safe_relative)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Head(_Frozen):
+    """One question that the model answers: which of these labels."""
+
+    name: PackageName
+    labels: Annotated[tuple[Label, ...], Field(min_length=2)]
+    output: Annotated[str, StringConstraints(min_length=1)] = Field(
+        description="The ONNX output with this head's logits, float32[batch, labels]."
+    )
+    kind: Literal["softmax"] = "softmax"
+    values: tuple[Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)], ...] | None = Field(
+        default=None,
+        description="What each label is worth, -1 to 1: -1, 0, 1 for negative, neutral, positive. A text's score is "
+        "the mean of the values under its probabilities.",
+    )
+
+    @model_validator(mode="after")
+    def _labels_and_values(self) -> Self:
+        if twice := sorted({label for label in self.labels if self.labels.count(label) > 1}):
+            raise ValueError(f"the labels of head {self.name!r} are not distinct: {', '.join(twice)} stands twice")
+        if self.values is not None and len(self.values) != len(self.labels):
+            raise ValueError(
+                f"head {self.name!r} has {len(self.values)} values for {len(self.labels)} labels; give one number for "
+                "each label, in their order"
+            )
+        return self
+
+
+class Tier(_Frozen):
+    """One network of a cascade, and when its answer is good enough.
+
+    A text's confidence in a head is the largest probability of the softmax at the tier's temperature. It is answered
+    by the first tier whose confidence reaches the threshold in every head that the tier's `thresholds` name.
+    """
+
+    name: PackageName
+    file: FileName = Field(description="The network. All tiers take the same token ids and give the same outputs.")
+    temperatures: dict[PackageName, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default={}, description="By head: logits are divided by it before the softmax; 1 where none is given."
+    )
+    thresholds: dict[PackageName, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        default={},
+        description="By head: the least confidence for an answer; none for the last tier, which answers all.",
+    )
+
+    def temperature(self, head: str) -> float:
+        """What the logits of a head are divided by."""
+        return self.temperatures.get(head, 1.0)
+
+
+DEFAULT_TIERS: Final = (Tier(name="full", file=MODEL),)
+
+
+class FileEntry(_Frozen):
+    """What a file must be."""
+
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    bytes: int = Field(ge=0)
+
+
+class DataSource(_Frozen):
+    """A data set the model was trained on, and its terms."""
+
+    name: Annotated[str, StringConstraints(min_length=1)]
+    licence: Annotated[str, StringConstraints(min_length=1)]
+    url: str | None = None
+    rows: int | None = Field(default=None, ge=0)
+
+
+class Manifest(_Frozen):
+    """`manifest.json`. Unknown fields are refused: a package of a later format must not be half understood."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    name: PackageName
+    version: PackageVersion
+    created_at: AwareDatetime
+    base_model: Annotated[str, StringConstraints(min_length=1)]
+    licence: Annotated[str, StringConstraints(min_length=1)] = Field(description="Licence of the weights.")
+    training_data: tuple[DataSource, ...]
+    normalization: Annotated[str, StringConstraints(min_length=1)] = Field(
+        description="Which text normalisation the model was trained with; see `models.normalize`."
+    )
+    max_tokens: int = Field(ge=2, le=100_000, description="Longer texts are cut here; special tokens included.")
+    heads: Annotated[tuple[Head, ...], Field(min_length=1)] = Field(description="The first gives a post its label.")
+    tiers: Annotated[tuple[Tier, ...], Field(min_length=1)] = Field(
+        default=DEFAULT_TIERS, description="The networks, cheapest first."
+    )
+    golden: FileName | None = Field(
+        default=None, description="JSON lines of posts with the answers that the model gave when it was sealed."
+    )
+    metrics: dict[str, float] = Field(description="Figures by dotted name, such as `emotion.accuracy`.")
+    files: dict[FileName, FileEntry]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _distinct("heads", [head.name for head in self.heads])
+        _distinct("tiers", [tier.name for tier in self.tiers])
+        self._check_tiers()
+        wanted = REQUIRED_FILES | {tier.file for tier in self.tiers} | ({self.golden} if self.golden else set())
+        if missing := sorted(wanted - self.files.keys()):
+            raise ValueError(f"files lists no {', '.join(missing)}")
+        return self
+
+    def _check_tiers(self) -> None:
+        heads = [head.name for head in self.heads]
+        for tier in self.tiers:
+            for field, named in (("temperatures", tier.temperatures), ("thresholds", tier.thresholds)):
+                if unknown := sorted(named.keys() - set(heads)):
+                    raise ValueError(
+                        f"tier {tier.name!r}: {field} names the head {', '.join(unknown)}, and the heads are: "
+                        f"{', '.join(heads)}"
+                    )
+        *earlier, last = self.tiers
+        for tier in earlier:
+            if not tier.thresholds:
+                raise ValueError(
+                    f"tier {tier.name!r} has no thresholds, so the tiers after it would never be asked; every tier but "
+                    "the last names at least one"
+                )
+        if last.thresholds:
+            raise ValueError(f"tier {last.name!r} is the last and answers whatever is left; it takes no thresholds")
+
+    def head(self, name: str) -> Head:
+        """The head of this name.
+
+        Raises:
+            KeyError: There is none.
+        """
+        for head in self.heads:
+            if head.name == name:
+                return head
+        raise KeyError(name)
+
+
+def _distinct(what: str, names: list[str]) -> None:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"two {what} have the same name: {', '.join(twice)}")
+
+
+def parse_manifest(content: bytes, where: str) -> Manifest:
+    """Validate the bytes of a manifest.
+
+    Args:
+        content: The JSON, as UTF-8.
+        where: What to call it in an error.
+
+    Raises:
+        ModelPackageError: One line with the first thing that is wrong, and how many there are.
+    """
+    if len(content) > MAX_MANIFEST_BYTES:
+        raise ModelPackageError(f"{where} is larger than {MAX_MANIFEST_BYTES} bytes: not a manifest")
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as exc:
+        raise ModelPackageError(f"{where} is malformed: {first_problem(exc)}") from exc
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing that is wrong, with the field's path, and how many more there are."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    field = ".".join(str(part) for part in problems[0]["loc"])
+    message = problems[0]["msg"].removeprefix("Value error, ")
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{field}: {message}{more}" if field else f"{message}{more}"

@@ -1,0 +1,68 @@
+"""What the commands of `emostream model` share: the registry, how versions are named, and a bar for transfers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from connectors import s3 as s3_connector
+from connectors.s3 import S3, OnBytes
+from models.channels import Position
+from models.location import S3Location, registry_at
+from streams.cli.common import progress_console
+from streams.records import rfc3339
+from streams.settings import Settings
+from streams.wiring import s3_config
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def json_option(command: F) -> F:
+    """The option `--json`, as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)
+
+
+@contextmanager
+def open_registry(settings: Settings) -> Iterator[tuple[S3Location, S3]]:
+    """The registry of `EMOSTREAM_MODEL_URI`, and a connection to it.
+
+    Raises:
+        ModelError: The setting names a folder.
+        RejectedError: The S3 endpoint is not valid.
+    """
+    location = registry_at(settings.model_uri)
+    with s3_connector.connect(s3_config(settings)) as s3:
+        yield location, s3
+
+
+@contextmanager
+def transfer_bar(verb: str, total: int) -> Iterator[OnBytes]:
+    """A progress bar in bytes on stderr, if that is a terminal; yields what is told of progress."""
+    console = progress_console()
+    if not console.is_terminal:
+        yield lambda count: None
+        return
+    columns = [TextColumn(verb), BarColumn(), DownloadColumn(), TransferSpeedColumn()]
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+def position_json(position: Position) -> dict[str, Any]:
+    """A position of a channel as it is printed for programs."""
+    return {
+        "name": position.name,
+        "version": position.version,
+        "moved_at": rfc3339(position.moved_at) if position.moved_at else None,
+        "moved_by": position.moved_by,
+        "withdrawn": position.withdrawn,
+    }
+
+
+def megabytes(count: int) -> str:
+    """A size for people."""
+    return f"{count / 1e6:,.1f} MB"

@@ -1,0 +1,190 @@
+"""`emostream model list` and `emostream model show`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from connectors.s3 import S3
+from models.catalog import Contents, contents, find
+from models.channels import Channel, Release, is_channel_name, read_channel
+from models.errors import ModelPackageError
+from models.location import S3Location
+from models.package import Head, Manifest
+from models.registry import Version, read_version
+from streams.cli.common import console, progress_console, read_settings
+from streams.cli.model_common import json_option, megabytes, open_registry, position_json
+from streams.cli.output import printable
+from streams.records import rfc3339
+
+_FIGURES: Final = ("accuracy", "macro_f1", "macro_recall")
+"""The figures of a head that a list has room for, by the ends of their names."""
+
+_PIPED_WIDTH: Final = 160
+
+
+@click.command(name="list")
+@json_option
+def list_models(*, as_json: bool) -> None:
+    """List the versions in the registry, oldest first: size, date, figures, and the channels that point to them.
+
+    --json prints an array of {name, version, bytes, created_at, metrics, channels, problem}; problem says what is wrong
+    with a version whose manifest cannot be read.
+    """
+    with open_registry(read_settings()) as (location, s3):
+        held = contents(location, s3)
+        rows = [_row(location, s3, held, release) for release in held.releases]
+    dangling = [channel for channel in held.channels.values() if channel.pointer.release not in held.releases]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    elif rows:
+        out = console()
+        if not out.is_terminal:
+            out.width = _PIPED_WIDTH
+        out.print(_table(rows))
+    else:
+        progress_console().print(f"{location} holds no model yet")
+    for channel in dangling:
+        progress_console().print(f"channel {channel.name} points to {channel.pointer.release}, which is not there")
+
+
+@click.command()
+@click.argument("which", metavar="[NAME[@VERSION]|CHANNEL]", required=False)
+@json_option
+def show(*, which: str | None, as_json: bool) -> None:
+    """Show a version in full, and where a channel has pointed. Without an argument: the channel of the settings.
+
+    \b
+    emostream model show stable
+    emostream model show emotion-minilm-l6            # its newest version
+    emostream model show emotion-minilm-l6@1.0.0
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    settings = read_settings()
+    reference = which or settings.model_channel
+    with open_registry(settings) as (location, s3):
+        channel = read_channel(location, s3, reference) if is_channel_name(reference) else None
+        version = read_version(location, s3, channel.pointer.release if channel else find(location, s3, reference))
+        pointing = _pointing(contents(location, s3), version.release)
+    if as_json:
+        click.echo(json.dumps(_full(version, pointing, channel), indent=2))
+    else:
+        console().print(_sheet(version, pointing))
+        if channel is not None:
+            console().print(_history(channel))
+
+
+def _row(location: S3Location, s3: S3, held: Contents, release: Release) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": release.name,
+        "version": release.version,
+        "bytes": sum(held.releases[release].values()),
+        "created_at": None,
+        "metrics": {},
+        "channels": _pointing(held, release),
+        "problem": None,
+    }
+    try:
+        manifest = read_version(location, s3, release).manifest
+    except ModelPackageError as exc:
+        return {**row, "problem": str(exc)}
+    return {**row, "created_at": rfc3339(manifest.created_at), "metrics": manifest.metrics}
+
+
+def _pointing(held: Contents, release: Release) -> list[str]:
+    return sorted(name for name, channel in held.channels.items() if channel.pointer.release == release)
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("model", "version", "made"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("channels")
+    table.add_column("figures")
+    for row in rows:
+        figures = [f"{name} {value:.3f}" for name, value in row["metrics"].items() if name.endswith(_FIGURES)]
+        table.add_row(
+            row["name"],
+            row["version"],
+            (row["created_at"] or "-")[:10],
+            megabytes(row["bytes"]),
+            ", ".join(row["channels"]) or "-",
+            Text(printable(row["problem"]), style="red") if row["problem"] else Text(printable(", ".join(figures))),
+        )
+    return table
+
+
+def _full(version: Version, pointing: list[str], channel: Channel | None) -> dict[str, Any]:
+    return {
+        "name": version.release.name,
+        "version": version.release.version,
+        "uri": str(version.location),
+        "manifest_sha256": version.digest,
+        "bytes": version.size,
+        "channels": pointing,
+        "channel": None
+        if channel is None
+        else {
+            "channel": channel.name,
+            **position_json(channel.pointer),
+            "history": [position_json(position) for position in channel.pointer.history],
+        },
+        "manifest": version.manifest.model_dump(mode="json"),
+    }
+
+
+def _sheet(version: Version, pointing: list[str]) -> Table:
+    manifest = version.manifest
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    lines: list[tuple[str, str]] = [
+        ("model", str(version.release)),
+        ("registry", str(version.location)),
+        ("channels", ", ".join(pointing) or "none"),
+        ("made", rfc3339(manifest.created_at)),
+        ("base model", manifest.base_model),
+        ("licence", manifest.licence),
+        ("size", megabytes(version.size)),
+        ("manifest", f"sha256 {version.digest}"),
+        *((f"head {head.name}", _head(head)) for head in manifest.heads),
+        *((f"tier {tier.name}", _tier(manifest, index)) for index, tier in enumerate(manifest.tiers)),
+        *(("trained on", f"{data.name} ({data.licence})") for data in manifest.training_data),
+        *((name, f"{value:g}") for name, value in manifest.metrics.items()),
+    ]
+    for name, value in lines:
+        table.add_row(Text(printable(name)), Text(printable(value)))
+    return table
+
+
+def _head(head: Head) -> str:
+    if head.values is None:
+        return ", ".join(head.labels)
+    return ", ".join(f"{label} ({value:g})" for label, value in zip(head.labels, head.values, strict=True))
+
+
+def _tier(manifest: Manifest, index: int) -> str:
+    tier = manifest.tiers[index]
+    if not tier.thresholds:
+        return f"{tier.file}; answers every text that reaches it"
+    sure = ", ".join(f"{head} at least {value:g}" for head, value in tier.thresholds.items())
+    return f"{tier.file}; answers where it is sure: {sure}"
+
+
+def _history(channel: Channel) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left", title_style="")
+    table.title = f"\nchannel {channel.name}"
+    for name in ("pointed to", "since", "moved by", ""):
+        table.add_column(name, no_wrap=True)
+    for index, position in enumerate((channel.pointer, *channel.pointer.history)):
+        table.add_row(
+            str(position.release),
+            rfc3339(position.moved_at) if position.moved_at else "-",
+            Text(printable(position.moved_by or "-")),
+            "now" if index == 0 else "rolled back" if position.withdrawn else "",
+        )
+    return table

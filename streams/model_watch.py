@@ -1,0 +1,288 @@
+"""The model that a worker serves, and the watch over its channel.
+
+A new version takes over in six steps: 1. read the channel; 2. read the manifest; 3. download into the cache, with every
+file's SHA-256 checked; 4. load and warm up; 5. try it on the golden posts; 6. replace the served model, in one
+assignment. The classify stage asks for the model once per batch, so the change falls between two batches. A version
+that fails a step is refused, counted and reported, and the old one stays. Steps 1 to 5 run in a thread of their own:
+batches go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from typing import Any, Final, NamedTuple
+
+import faust
+from mode import Service
+
+from connectors import s3 as s3_connector
+from connectors.errors import RejectedError, UnavailableError
+from connectors.s3 import S3
+from models.cache import fetch, last_good, manifest_digest, remember_good
+from models.channels import Channel, require_channel
+from models.classifier import OnnxClassifier
+from models.cores import available_cores
+from models.errors import ModelCacheError, ModelError
+from models.location import S3Location, parse_uri
+from models.package import ModelPackage, load_package
+from models.registry import read_version
+from streams.metrics import Metrics
+from streams.model_steps import ModelRefusedError, ready, step
+from streams.settings import Settings
+from streams.wiring import s3_config
+
+logger = logging.getLogger(__name__)
+
+MAX_BACKOFF_S: Final = 60.0
+"""Between two looks while S3 does not answer; each look that fails doubles the pause up to this."""
+
+_JOIN_S: Final = 2.0
+
+
+class _StoppedError(Exception):
+    """The worker stops; a download in progress ends with this."""
+
+
+class _Seen(NamedTuple):
+    """What was found at a look: the pointer by its ETag, the version by its manifest; None for what was not there."""
+
+    etag: str | None = None
+    digest: str | None = None
+
+
+class ServedModel:
+    """The classifier in service: that of a folder, or that to which a channel of a registry points.
+
+    `current` and `cancel` may be called from any thread, `start` and `look` by one at a time.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        """Prepare; nothing is read or sent yet.
+
+        Raises:
+            ModelError: The model URI is neither a registry nor a folder.
+            RejectedError: The S3 endpoint is not valid.
+        """
+        self._uri = settings.model_uri
+        self._channel = settings.model_channel
+        self._cache = settings.model_cache.expanduser()
+        self._threads = settings.model_threads or available_cores()
+        self._metrics = metrics
+        self._location = parse_uri(settings.model_uri)
+        in_s3 = isinstance(self._location, S3Location)
+        self._s3: S3 | None = s3_connector.connect(s3_config(settings)) if in_s3 else None
+        self.watched: bool = in_s3 and settings.model_poll_s > 0
+        self._classifier: OnnxClassifier | None = None
+        self._serving = _Seen()
+        self._refused: _Seen | None = None
+        self._seen = _Seen()
+        self._failing = False
+        self._cancelled = threading.Event()
+
+    def current(self) -> OnnxClassifier:
+        """The model to classify the next batch with."""
+        if self._classifier is None:
+            raise RuntimeError("no model has been loaded: call start first")
+        return self._classifier
+
+    def start(self) -> None:
+        """Load the model. Where the channel's cannot be had or is refused, the last good one in the cache serves.
+
+        Raises:
+            ModelError: There is no such model, or it was refused, and the cache has no good one of this channel.
+            UnavailableError: S3 did not answer, and the cache has no good one.
+            RejectedError: S3 refused.
+        """
+        if not isinstance(self._location, S3Location):
+            self._serve(ready(load_package(self._location), threads=self._threads), "")
+            logger.info("%s is ready (folder %s, not watched)", self._name(), self._location)
+            return
+        try:
+            self._follow()
+        except ModelRefusedError as exc:
+            self._refused = self._seen
+            self._metrics.model_refusals.labels(exc.reason).inc()
+            if not self._serve_last_good(exc):
+                raise
+        except UnavailableError as exc:
+            self._failing = True
+            self._metrics.model_watch_failures.labels("unavailable").inc()
+            if not self._serve_last_good(exc):
+                raise
+        else:
+            self._metrics.model_last_look.set_to_current_time()
+
+    def look(self) -> bool:
+        """See whether the channel points to another version, and if so have it take over or refuse it.
+
+        Returns:
+            Whether S3 could be asked. If not, the model in service stays, and the same look may succeed later.
+        """
+        try:
+            self._follow()
+        except ModelRefusedError as exc:
+            self._note_refusal(exc)
+        except UnavailableError as exc:
+            return self._note_failure("unavailable", exc)
+        except RejectedError as exc:
+            return self._note_failure("rejected", exc)
+        except ModelCacheError as exc:
+            return self._note_failure("cache", exc)
+        if self._failing:
+            self._failing = False
+            logger.info("the channel %s can be read again", self._channel)
+        self._metrics.model_last_look.set_to_current_time()
+        return True
+
+    def cancel(self) -> None:
+        """End a download in progress: the worker stops."""
+        self._cancelled.set()
+
+    def close(self) -> None:
+        """Close the connection to S3."""
+        if self._s3 is not None:
+            self._s3.close()
+
+    def _follow(self) -> None:
+        """Steps 1 to 6, as far as there is anything to do."""
+        assert self._s3 is not None  # noqa: S101 - for the type checker: registries only
+        assert isinstance(self._location, S3Location)  # noqa: S101
+        self._seen = _Seen()
+        with step("channel"):
+            channel = require_channel(self._location, self._s3, self._channel)
+        if self._refused is None and channel.etag == self._serving.etag:
+            return
+        self._seen = _Seen(channel.etag)
+        with step("manifest"):
+            version = read_version(self._location, self._s3, channel.pointer.release)
+        self._seen = _Seen(channel.etag, version.digest)
+        if version.digest == self._serving.digest:
+            self._settle()
+            return
+        if self._seen == self._refused:
+            return
+        begin = time.monotonic()
+        with step("download"):
+            package = fetch(version, self._s3, self._cache, self._on_bytes)
+        classifier = ready(package, threads=self._threads)
+        self._serve(classifier, self._channel)
+        self._settle()
+        logger.info("%s is ready after %.1f s (channel %s)", version.release, time.monotonic() - begin, channel.name)
+        self._remember(package, channel)
+
+    def _serve(self, classifier: OnnxClassifier, channel: str) -> None:
+        """Step 6."""
+        old, self._classifier = self._classifier, classifier
+        labels = (classifier.manifest.name, classifier.manifest.version, channel)
+        self._metrics.model_info.labels(*labels).set(1)
+        if old is None:
+            return
+        self._metrics.model_swaps.inc()
+        before = (old.manifest.name, old.manifest.version, channel)
+        if before != labels:
+            self._metrics.model_info.remove(*before)
+        logger.info("model %s %s takes over from %s %s", *labels[:2], *before[:2])
+
+    def _settle(self) -> None:
+        """What was seen is what serves."""
+        self._serving, self._refused = self._seen, None
+        self._metrics.model_from_cache.set(0)
+
+    def _remember(self, package: ModelPackage, channel: Channel) -> None:
+        assert self._s3 is not None  # noqa: S101 - for the type checker
+        try:
+            remember_good(package, self._uri, channel.name, self._s3.where, self._cache)
+        except ModelCacheError as exc:
+            # Only a later start without S3 would miss it.
+            self._note_failure("cache", exc)
+
+    def _serve_last_good(self, why: Exception) -> bool:
+        """Serve the last good version in the cache; False if there is none."""
+        assert self._s3 is not None  # noqa: S101 - for the type checker
+        try:
+            package = last_good(self._uri, self._channel, self._s3.where, self._cache)
+            if package is None:
+                return False
+            classifier = ready(package, threads=self._threads)
+        except ModelError as exc:
+            logger.warning("the last good model in the cache cannot serve either: %s", exc)
+            return False
+        self._serve(classifier, self._channel)
+        self._serving = _Seen(None, manifest_digest(package))
+        self._metrics.model_from_cache.set(1)
+        logger.warning("%s; the last good model in the cache serves: %s", why, self._name())
+        return True
+
+    def _note_refusal(self, exc: ModelRefusedError) -> None:
+        if self._seen == self._refused:
+            return
+        self._refused = self._seen
+        self._metrics.model_refusals.labels(exc.reason).inc()
+        logger.error(
+            "the model on channel %s is refused (%s), %s serves on: %s", self._channel, exc.reason, self._name(), exc
+        )
+
+    def _note_failure(self, cause: str, exc: Exception) -> bool:
+        self._metrics.model_watch_failures.labels(cause).inc()
+        if not self._failing:
+            self._failing = True
+            logger.warning("the channel %s cannot be followed, %s serves on: %s", self._channel, self._name(), exc)
+        return False
+
+    def _name(self) -> str:
+        manifest = self.current().manifest
+        return f"{manifest.name} {manifest.version}"
+
+    def _on_bytes(self, _count: int) -> None:
+        if self._cancelled.is_set():
+            raise _StoppedError
+
+
+class ModelWatch(Service):  # type: ignore[misc] # mode ships no types
+    """Looks at the channel at a set pace, in a thread of its own."""
+
+    def __init__(self, app: faust.App, model: ServedModel, poll_s: float, **kwargs: Any) -> None:  # noqa: ANN401
+        """Prepare the watch.
+
+        Args:
+            app: the application, crashed where a look fails in a way that nobody foresaw.
+            model: started.
+            poll_s: seconds between two looks.
+            kwargs: for `mode.Service`.
+        """
+        super().__init__(**kwargs)
+        self._app = app
+        self._model = model
+        self._poll_s = poll_s
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    async def on_start(self) -> None:
+        """Start looking."""
+        loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, args=(loop,), name="model-watch", daemon=True)
+        self._thread.start()
+
+    async def on_stop(self) -> None:
+        """Stop looking. A thread that waits for S3 is left alone; it holds nothing that anyone waits for."""
+        self._stopping.set()
+        self._model.cancel()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join, _JOIN_S)
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        pause = self._poll_s
+        while not self._stopping.wait(pause):
+            try:
+                answered = self._model.look()
+            except _StoppedError:
+                return
+            except Exception as exc:  # noqa: BLE001 - crosses from the thread to the app, which stops with it
+                if self._stopping.is_set():  # the connection was closed under it
+                    return
+                asyncio.run_coroutine_threadsafe(self._app.crash(exc), loop)
+                return
+            pause = self._poll_s if answered else max(self._poll_s, min(pause * 2, MAX_BACKOFF_S))

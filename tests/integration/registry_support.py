@@ -1,0 +1,104 @@
+"""What the tests of S3 and of the model registry share: packages, races, and a connection that counts."""
+
+import threading
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from connectors.s3 import S3, S3Config
+from models.package import DataSource, Head, ModelPackage, write_package
+
+SECRET = "s3cr3t-that-must-not-be-seen"
+BUCKET = "models-bucket"
+URI = f"s3://{BUCKET}/emotion"
+RACERS = 6
+
+
+class S3Server:
+    """moto's S3 server on a port of its own. It keeps its state while it is stopped."""
+
+    def __init__(self) -> None:
+        self._server = self._start(0)
+        self._port = self._server.get_host_and_port()[1]
+        self.config = S3Config(f"http://127.0.0.1:{self._port}", access_key_id="key", secret_access_key=SECRET)
+        # Its state is that of this process, and other tests have left theirs.
+        request = urllib.request.Request(f"{self.config.endpoint}/moto-api/reset", method="POST")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 200
+
+    def _start(self, port: int) -> ThreadedMotoServer:
+        server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+        server.start()
+        return server
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def start(self) -> None:
+        self._server = self._start(self._port)
+
+
+def make_package(
+    folder: Path, version: str = "1.0.0", content: bytes = b"network", *, name: str = "tiny"
+) -> ModelPackage:
+    """A sealed package whose network is not one: the registry does not look inside."""
+    (folder / "licences").mkdir(parents=True)
+    files = {"model.onnx": content * 1000, "tokenizer.json": b"{}", "MODEL_CARD.md": b"# card", "licences/A": b"yes"}
+    for file, data in files.items():
+        (folder / file).write_bytes(data)
+    return write_package(
+        folder,
+        name=name,
+        version=version,
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        base_model="none",
+        licence="Apache-2.0",
+        training_data=[DataSource(name="made up", licence="CC0-1.0")],
+        normalization="v1",
+        max_tokens=16,
+        heads=[Head(name="emotion", labels=("joy", "anger"), output="emotion")],
+        metrics={},
+        files=list(files),
+    )
+
+
+def race(function):
+    """Run `function` in several threads that start together; their results."""
+    gate = threading.Barrier(RACERS)
+
+    def start(number: int):
+        gate.wait()
+        return function(number)
+
+    with ThreadPoolExecutor(RACERS) as pool:
+        return list(pool.map(start, range(RACERS)))
+
+
+def one_line(info: pytest.ExceptionInfo[BaseException], *parts: str) -> None:
+    """The error is one line that holds these parts and no secret."""
+    message = str(info.value)
+    assert "\n" not in message
+    assert SECRET not in message
+    for part in parts:
+        assert part in message
+
+
+class CountingS3(S3):
+    """Counts what is asked of the server."""
+
+    def __init__(self, other: S3) -> None:
+        self.__dict__.update(other.__dict__)
+        self.downloads = 0
+        self.uploads = 0
+
+    def download(self, bucket, key, file, on_bytes=None):
+        self.downloads += 1
+        return super().download(bucket, key, file, on_bytes)
+
+    def upload(self, bucket, key, file, on_bytes=None):
+        self.uploads += 1
+        return super().upload(bucket, key, file, on_bytes)

@@ -1,0 +1,147 @@
+"""Models replaced under load: 50,000 posts flow, three versions are published, and one of them is damaged."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from confluent_kafka import Producer
+
+from connectors import s3 as s3_connector
+from models.channels import Release
+from models.location import registry_at
+from models.registry import promote, publish
+from streams.demo.processes import Role
+from streams.records import ClassifiedPost
+from streams.settings import Settings
+from streams.windows.store import WindowStore
+from streams.wiring import s3_config
+from tests.integration.support import (
+    KEYWORDS,
+    balanced,
+    counter,
+    failures,
+    free_port,
+    metric_lines,
+    offsets,
+    post,
+    records,
+    wait_for,
+)
+from tests.tiny_model import TOPIC, network, tiny_package
+
+POSTS = 50_000
+RATE = 2_500
+"""Posts a second: a third of what the worker takes on two idle cores, so that there is always something to classify."""
+
+STRENGTHS = {"1.0.0": 1.0, "1.1.0": 2.0, "1.2.0": 3.0, "1.3.0": 4.0}
+"""By version, how sure its network is of the word `hello`, so that a record tells which network answered."""
+
+Start = Callable[..., Role]
+
+
+def confidence(strength: float) -> float:
+    """The softmax of one logit of this strength among zeros."""
+    return math.exp(strength) / (math.exp(strength) + len(TOPIC.labels) - 1)
+
+
+@contextmanager
+def flowing(settings: Settings) -> Iterator[threading.Thread]:
+    """A producer in a thread: `POSTS` posts at `RATE` a second, their ids their numbers."""
+    values = [
+        post("hello filler", id=str(i), keywords=[KEYWORDS[i % len(KEYWORDS)]], source="flow") for i in range(POSTS)
+    ]
+    stop = threading.Event()
+
+    def produce() -> None:
+        producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "linger.ms": 5})
+        begin = time.monotonic()
+        for number, value in enumerate(values):
+            if number % 50 == 0 and stop.wait(max(0.0, begin + number / RATE - time.monotonic())):
+                break
+            producer.produce(settings.topic_raw, value, str(number).encode())
+            producer.poll(0)
+        assert producer.flush(60) == 0
+
+    thread = threading.Thread(target=produce)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stop.set()
+        thread.join()
+
+
+async def test_models_are_replaced_while_50000_posts_flow(
+    env: dict[str, str], settings: Settings, store: WindowStore, start: Start, tmp_path: Path
+) -> None:
+    uri, port = f"{settings.model_uri}-{settings.group_prefix}", free_port()
+    more = {
+        "EMOSTREAM_MODEL_URI": uri,
+        "EMOSTREAM_MODEL_POLL_S": "0.2",
+        "EMOSTREAM_MODEL_CACHE": str(tmp_path / "cache"),
+        "EMOSTREAM_WEB_PORT": str(port),
+    }
+    packages = {
+        version: tiny_package(tmp_path / version, version=version, networks={"model.onnx": network(strength=strength)})
+        for version, strength in STRENGTHS.items()
+    }
+
+    def classified() -> int:
+        return offsets(settings, settings.topic_classified)
+
+    with s3_connector.connect(s3_config(settings)) as s3:
+        publish(packages["1.0.0"], uri, s3)
+        worker, sink = start("worker", **more), start("sink")
+        wait_for(lambda: counter(port, "emostream_model_info") == 1, seconds=60, what="the worker does not start")
+        with flowing(settings) as producer:
+            wait_for(lambda: classified() > POSTS * 0.1, seconds=60, what="nothing is classified")
+            publish(packages["1.1.0"], uri, s3)
+            wait_for(lambda: counter(port, "emostream_model_swaps_total") == 1, seconds=30, what="1.1.0 is not taken")
+
+            wait_for(lambda: classified() > POSTS * 0.3, seconds=60, what="nothing is classified after the first swap")
+            publish(packages["1.2.0"], uri, s3, channel=None)
+            damaged = bytearray((packages["1.2.0"].path / "model.onnx").read_bytes())
+            damaged[len(damaged) // 2] ^= 1
+            here = registry_at(uri)
+            s3.put(here.bucket, here.key("tiny", "1.2.0", "model.onnx"), bytes(damaged))
+            promote(here, s3, Release("tiny", "1.2.0"), "latest")
+            refused = 'emostream_model_refusals_total{reason="checksum"}'
+            wait_for(lambda: counter(port, refused) == 1, seconds=30, what="the damaged version is not refused")
+
+            wait_for(lambda: classified() > POSTS * 0.5, seconds=60, what="nothing is classified after the refusal")
+            publish(packages["1.3.0"], uri, s3)
+            wait_for(lambda: counter(port, "emostream_model_swaps_total") == 2, seconds=30, what="1.3.0 is not taken")
+            assert producer.is_alive(), "all of it happened while posts were flowing"
+            await asyncio.to_thread(producer.join)
+
+    assert failures(await balanced(settings, store, [worker, sink], seconds=120)) == []
+    posts = [
+        (partition, ClassifiedPost.model_validate_json(value))
+        for partition, _, value in records(settings, settings.topic_classified)
+    ]
+    check_records(posts)
+    assert counter(port, refused) == 1
+    assert counter(port, "emostream_model_swaps_total") == 2
+    assert metric_lines(port, "emostream_model_info{") == [
+        'emostream_model_info{channel="latest",name="tiny",version="1.3.0"} 1.0'
+    ]
+
+
+def check_records(posts: Sequence[tuple[int, ClassifiedPost]]) -> None:
+    """Nothing is lost; a record names the version whose network answered it; versions do not alternate."""
+    assert sorted(int(item.id) for _, item in posts) == list(range(POSTS))
+    for _, item in posts:
+        assert abs(item.confidence - confidence(STRENGTHS[item.model.version])) < 0.001
+    for partition in {partition for partition, _ in posts}:
+        versions = [item.model.version for at, item in posts if at == partition]
+        assert [version for version, _ in itertools.groupby(versions)] == ["1.0.0", "1.1.0", "1.3.0"]
+    times = sorted({item.classified_at for _, item in posts})
+    longest = max((after - before).total_seconds() for before, after in itertools.pairwise(times))
+    assert longest < 1.0, f"nothing was classified for {longest:.2f} s"

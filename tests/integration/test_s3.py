@@ -1,0 +1,235 @@
+"""The S3 connector against a real HTTP server that speaks S3."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from connectors.errors import RejectedError, UnavailableError
+from connectors.s3 import ObjectInfo, S3Config, connect
+from tests.integration.registry_support import BUCKET, SECRET, one_line, race
+
+
+@pytest.fixture
+def nobody():
+    """A connection to a port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with connect(S3Config(f"http://127.0.0.1:{port}", "us-east-1", "key", SECRET)) as s3:
+        yield s3
+
+
+@contextmanager
+def answering(status: int, *, length: int = 0, body: bytes = b"") -> Iterator[str]:
+    """A server that gives every request the same answer, and hangs up; yields its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(status)
+            self.send_header("Content-Length", str(length))
+            self.send_header("ETag", '"an-etag"')
+            self.send_header("Connection", "close")
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        do_GET = do_PUT = do_HEAD = answer  # noqa: N815 - the names that the base class looks for
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_objects_and_files(s3, tmp_path):
+    assert s3.get(BUCKET, "a") is None
+    assert s3.put(BUCKET, "a", b"1")
+    assert s3.put(BUCKET, "a", b"2")
+    assert s3.get(BUCKET, "a") == b"2"
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(bytes(range(256)) * 40_000)  # beyond the size at which uploads have several parts
+    s3.upload(BUCKET, "deep/er/file", source)
+    assert s3.download(BUCKET, "deep/er/file", target)
+    assert target.read_bytes() == source.read_bytes()
+    assert list(s3.list(BUCKET)) == [ObjectInfo("a", 1), ObjectInfo("deep/er/file", source.stat().st_size)]
+    assert [info.key for info in s3.list(BUCKET, "deep/")] == ["deep/er/file"]
+
+
+def test_a_missing_object_leaves_no_file(s3, tmp_path):
+    assert not s3.download(BUCKET, "nothing", tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_listing_goes_beyond_one_page(s3):
+    keys = [f"{n:04}" for n in range(1003)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: s3.put(BUCKET, key, b""), keys))
+    assert [info.key for info in s3.list(BUCKET)] == keys
+
+
+def test_a_conditional_write_happens_once(s3):
+    assert race(lambda n: s3.put(BUCKET, "once", b"%d" % n, if_absent=True)).count(True) == 1
+    assert not s3.put(BUCKET, "once", b"late", if_absent=True)
+    assert s3.get(BUCKET, "once") != b"late"
+
+
+def test_a_write_on_condition_of_an_etag_happens_once(s3):
+    """Each round, several writers replace the same content: the server must let exactly one of them."""
+    s3.put(BUCKET, "pointer", b"start")
+    for round_ in range(10):
+        seen = s3.read(BUCKET, "pointer")
+        wrote = race(lambda n, seen=seen, r=round_: s3.put(BUCKET, "pointer", b"%d %d" % (r, n), if_match=seen.etag))
+        assert wrote.count(True) == 1
+        assert s3.get(BUCKET, "pointer") == b"%d %d" % (round_, wrote.index(True))
+    assert not s3.put(BUCKET, "pointer", b"late", if_match=seen.etag)
+    assert not s3.put(BUCKET, "nothing here", b"late", if_match=seen.etag)
+
+
+def test_the_server_does_conditional_writes(s3):
+    s3.require_conditional_writes(BUCKET, "probe")
+    assert s3.get(BUCKET, "probe") is None
+
+
+@pytest.mark.parametrize("status", [200, 501])
+def test_a_server_without_conditional_writes_is_found_out(status):
+    """One that ignores the condition and one that refuses it; either would let two writers undo each other."""
+    with (
+        answering(status) as endpoint,
+        connect(S3Config(endpoint, "us-east-1", "key", SECRET)) as s3,
+        pytest.raises(RejectedError) as info,
+    ):
+        s3.require_conditional_writes(BUCKET, "probe")
+    one_line(info, "does not do conditional writes", f"{BUCKET}/probe")
+
+
+def test_progress_is_told_and_can_end_a_transfer(s3, tmp_path):
+    class EnoughError(Exception):
+        pass
+
+    def stop(_count: int) -> None:
+        raise EnoughError
+
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(bytes(9_000_000))
+    counts: list[int] = []
+    s3.upload(BUCKET, "file", source, counts.append)
+    assert sum(counts) == 9_000_000
+    counts.clear()
+    assert s3.download(BUCKET, "file", target, counts.append)
+    assert sum(counts) == 9_000_000
+    target.unlink()
+    with pytest.raises(EnoughError):
+        s3.download(BUCKET, "file", target, stop)
+    assert [file.name for file in tmp_path.iterdir()] == ["source"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # botocore leaves its socket to the GC
+def test_a_truncated_answer_is_no_answer(tmp_path):
+    """The connection ends before the promised length: nothing of it is taken for the object."""
+    with (
+        answering(200, length=1_000, body=b"x" * 10) as endpoint,
+        connect(S3Config(endpoint, "us-east-1", "key", SECRET)) as s3,
+    ):
+        with pytest.raises(UnavailableError) as info:
+            s3.get("bucket", "key")
+        one_line(info, "bucket/key")
+        with pytest.raises(UnavailableError) as info:
+            s3.download("bucket", "key", tmp_path / "file")
+        one_line(info, "bucket/key")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
+def test_a_bucket_is_created_once_however_many_try(s3_server, region):
+    from dataclasses import replace
+
+    with connect(replace(s3_server, region=region)) as s3:
+        race(lambda _: s3.ensure_bucket("shared"))
+        assert s3.bucket_exists("shared")
+        assert not s3.ensure_bucket("shared")
+
+
+def test_no_bucket(no_buckets):
+    assert not no_buckets.bucket_exists("absent")
+    for call in (
+        lambda: no_buckets.get("absent", "key"),
+        lambda: no_buckets.put("absent", "key", b""),
+        lambda: no_buckets.upload("absent", "key", Path(__file__)),
+        lambda: list(no_buckets.list("absent")),
+    ):
+        with pytest.raises(RejectedError) as info:
+            call()
+        one_line(info, "127.0.0.1", "absent", "NoSuchBucket")
+
+
+def test_no_server(nobody, tmp_path):
+    for call in (
+        lambda: nobody.get("bucket", "key"),
+        lambda: nobody.bucket_exists("bucket"),
+        lambda: nobody.download("bucket", "key", tmp_path / "file"),
+        lambda: nobody.upload("bucket", "key", Path(__file__)),
+    ):
+        with pytest.raises(UnavailableError) as info:
+            call()
+        one_line(info, "http://127.0.0.1:", "bucket", "no answer", "is it running?")
+
+
+@pytest.mark.parametrize("status", [500, 503, 403])
+def test_a_server_that_answers_badly(status):
+    expected = RejectedError if status == 403 else UnavailableError
+    with (
+        answering(status) as endpoint,
+        connect(S3Config(endpoint, "us-east-1", "key", SECRET)) as s3,
+        pytest.raises(expected) as info,
+    ):
+        s3.get("bucket", "key")
+    one_line(info, "bucket/key", str(status))
+
+
+def test_secrets_are_not_shown():
+    config = S3Config("http://user:pa55word@127.0.0.1:1", access_key_id="key", secret_access_key=SECRET)
+    assert SECRET not in repr(config)
+    with connect(config) as s3, pytest.raises(UnavailableError) as info:
+        s3.get("bucket", "key")
+    one_line(info, "http://127.0.0.1:1")
+    assert "pa55word" not in str(info.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (S3Config("not a url", "us-east-1", "key", SECRET), "not valid"),
+        (S3Config("http://127.0.0.1:1", "us-east-1", "key", None), "both halves"),
+        (S3Config("http://127.0.0.1:1", "us-east-1", None, SECRET), "both halves"),
+    ],
+)
+def test_a_bad_configuration_is_refused(config, message):
+    with pytest.raises(RejectedError) as info:
+        connect(config)
+    one_line(info, message)
+
+
+def test_no_credentials_anywhere(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, "/nonexistent")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with connect(S3Config("http://127.0.0.1:1")) as s3, pytest.raises(RejectedError) as info:
+        s3.get("bucket", "key")
+    one_line(info, "no complete credentials are configured")

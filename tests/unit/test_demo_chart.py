@@ -1,0 +1,38 @@
+"""The chart takes whatever labels a model has; warnings are errors here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streams.demo.chart import MAX_LABELS, OTHER_LABELS, KeywordShare, draw_shares, fewer_labels
+
+MANY = [f"label number {number}" for number in range(MAX_LABELS + 9)]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["joy", "sadness", "anger", "fear", "love", "surprise"],
+        MANY,
+        ["_hidden", "a $formula$", "größer als 🙂", "很高兴", "x" * 100],
+    ],
+    ids=["ours", "many", "odd"],
+)
+def test_any_labels_are_drawn(tmp_path: Path, labels: list[str]) -> None:
+    shares = [KeywordShare("*", dict.fromkeys(labels, 5)), KeywordShare("tea", {labels[0]: 3})]
+    draw_shares(shares, tmp_path / "chart.png", subtitle="a test")
+    assert (tmp_path / "chart.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_labels_with_fewest_posts_become_one_and_no_post_is_lost() -> None:
+    counts = {label: len(MANY) - number for number, label in enumerate(MANY)}
+    (whole,) = fewer_labels([KeywordShare("*", counts)])
+    assert list(whole.counts) == [*MANY[: MAX_LABELS - 1], OTHER_LABELS]
+    assert whole.posts == sum(counts.values())
+
+
+def test_few_labels_stay_as_they_are() -> None:
+    shares = [KeywordShare("*", {"spam": 1, "ham": 2})]
+    assert fewer_labels(shares) == shares

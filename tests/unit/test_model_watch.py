@@ -1,0 +1,113 @@
+"""The watch over the channel: its pace, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from streams import model_watch
+from streams.metrics import Metrics
+from streams.model_watch import ModelWatch, ServedModel
+from tests.helpers import make_settings
+
+
+class FakeModel:
+    """A served model whose looks do what the test says; notes when they came."""
+
+    def __init__(self, look: Callable[[int], bool]) -> None:
+        self._look = look
+        self.looks: list[float] = []
+        self.cancelled = threading.Event()
+
+    def look(self) -> bool:
+        self.looks.append(time.monotonic())
+        return self._look(len(self.looks))
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+
+
+class FakeApp:
+    def __init__(self) -> None:
+        self.crashed: asyncio.Queue[BaseException] = asyncio.Queue()
+
+    async def crash(self, reason: BaseException) -> None:
+        await self.crashed.put(reason)
+
+
+def watch(model: FakeModel, *, poll_s: float) -> tuple[ModelWatch, FakeApp]:
+    app = FakeApp()
+    return ModelWatch(cast(Any, app), cast(ServedModel, model), poll_s), app
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - it comes true in another thread
+            await asyncio.sleep(0.005)
+
+
+def pauses(model: FakeModel) -> list[float]:
+    return [after - before for before, after in zip(model.looks, model.looks[1:], strict=False)]
+
+
+async def test_it_looks_at_the_pace_that_was_set() -> None:
+    model = FakeModel(lambda _: True)
+    service, _ = watch(model, poll_s=0.05)
+    await service.start()
+    await until(lambda: len(model.looks) >= 4)
+    await service.stop()
+    assert min(pauses(model)) >= 0.05
+    count = len(model.looks)
+    await asyncio.sleep(0.15)
+    assert len(model.looks) == count, "it has stopped"
+
+
+async def test_looks_that_fail_come_at_longer_and_longer_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Doubled up to the limit, and back at the pace after one that succeeds (the fifth)."""
+    monkeypatch.setattr(model_watch, "MAX_BACKOFF_S", 0.4)
+    model = FakeModel(lambda number: number == 5)
+    service, _ = watch(model, poll_s=0.05)
+    await service.start()
+    await until(lambda: len(model.looks) >= 6)
+    await service.stop()
+    least = [0.1, 0.2, 0.4, 0.4, 0.05]
+    assert all(pause >= bound for pause, bound in zip(pauses(model), least, strict=False))
+    assert pauses(model)[4] < 0.4
+
+
+async def test_a_defect_stops_the_app() -> None:
+    """Going on without a watch would be silent."""
+    defect = ZeroDivisionError()
+
+    def look(_: int) -> bool:
+        raise defect
+
+    service, app = watch(FakeModel(look), poll_s=0.01)
+    await service.start()
+    async with asyncio.timeout(10):
+        assert await app.crashed.get() is defect
+    await service.stop()
+
+
+async def test_a_look_that_hangs_does_not_hold_up_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_watch, "_JOIN_S", 0.1)
+    released = threading.Event()
+    model = FakeModel(lambda _: released.wait(20))
+    service, _ = watch(model, poll_s=0.01)
+    await service.start()
+    await until(lambda: len(model.looks) == 1)
+    begin = time.monotonic()
+    await service.stop()
+    assert time.monotonic() - begin < 5
+    assert model.cancelled.is_set(), "a download in progress is told"
+    released.set()
+
+
+def test_no_model_is_served_before_the_start() -> None:
+    with pytest.raises(RuntimeError, match="no model has been loaded"):
+        ServedModel(make_settings(model_uri="somewhere"), Metrics()).current()
