@@ -1,134 +1,284 @@
-"""The model card: what a package was made from, how good it is, and where it must not be trusted."""
+"""The model card: what a package was made from, how good it is, and where it must not be trusted.
 
-from models.training.evaluate import Evaluation
-from models.training.loop import Recipe
-from models.training.network import BASE_LICENCE, BASE_MODEL
+Everything it says comes from the manifest, from an evaluation, and from what training noted down.
+"""
 
-_TEMPLATE = """\
-# {name} {version}
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
-Which of six emotions an English social post expresses: {labels}.
-For use with emostream.
+from models.manifest import Manifest
+from models.training.labels import EMOTIONS, GO_EMOTIONS, SARAVIA, TWEET_EVAL, sentiment_of
+from models.training.report import TITLES, Report, Score
+from models.training.speed import Speed
 
-| | |
-|---|---|
-| network | MiniLM-L6 (6 layers, 384 wide, 22.7 million parameters), mean pooling, one linear head |
-| form | ONNX, weights INT8 per channel (7 bits used), activations UINT8 at fixed scales; {megabytes:.1f} MB |
-| input | text normalised by `models.normalize` ({normalization}), WordPiece, lower-cased, cut at {max_tokens} tokens |
-| output | `{head}`: logits; probabilities are their softmax at temperature {temperature} |
 
-## Figures
+@dataclass(frozen=True)
+class Stage:
+    """One network that was trained.
 
-Measured on the INT8 package as it is served, on the data set's validation split ({rows} texts), which took no part in
-training, in the choice of the epoch or in the calibration; variants of the quantisation were compared on it. Texts that
-stand in both splits were dropped from training.
+    Attributes:
+        name: what it is called.
+        base: the pretrained encoder it started from, with its licence, or what else it started from.
+        epochs: that were trained.
+        minutes: that took.
+        seed: of the run.
+        learns: what it learnt from, in words, such as the data sets or the teachers.
+        figures: its headline figures in FP32, by question.
+    """
 
-- accuracy **{accuracy:.4f}** (the FP32 network before quantisation: {accuracy_fp32:.4f})
-- macro-F1 **{macro_f1:.4f}**
-- expected calibration error {calibration_error:.3f} (15 bins)
+    name: str
+    base: str
+    epochs: int
+    minutes: float
+    seed: int
+    learns: str
+    figures: Mapping[str, float] = field(default_factory=dict)
 
-| label | precision | recall | F1 | texts |
-|---|---|---|---|---|
-{per_label}
 
-The test split was not looked at.
+@dataclass(frozen=True)
+class Provenance:
+    """How a package came to be.
 
-## Data and terms
+    Attributes:
+        teachers: the networks whose answers were distilled; none if labels alone were learnt.
+        student: the network that is shipped.
+        first_tier: the cheap network before it, if there is one.
+        rows: texts trained on, by data set.
+        calibration_rows: texts held out for activation scales, temperatures and thresholds, by data set.
+        base_licences: of the pretrained weights, by name.
+        machine: what it was trained on, in words.
+        notes: anything else that a reader should know of the training; a sentence each.
+    """
 
-- **dair-ai/emotion** (Saravia et al. 2018, *CARER: Contextualized Affect Representations for Emotion Recognition*):
-  English Twitter posts, lower-cased, labelled by their hashtags; {train_rows} texts trained on, {calibration_rows} for
-  activation scales and temperature. Its authors give it **for education and research**. Whoever uses the weights
-  otherwise must judge for themselves whether those terms reach that far.
-- Pretrained encoder: **{base_model}**, {base_licence}. The text of the licence is in `LICENSE`.
-- The weights themselves: {licence}.
+    teachers: tuple[Stage, ...]
+    student: Stage
+    first_tier: Stage | None
+    rows: Mapping[str, int]
+    calibration_rows: Mapping[str, int]
+    base_licences: Mapping[str, str]
+    machine: str
+    notes: tuple[str, ...] = ()
 
-## How it was trained
 
-- {epochs} epochs over length-bucketed batches of {batch_size}{bf16}; {minutes:.1f} minutes on {threads} CPU cores
-- seed {seed}, AdamW, learning rate {learning_rate:g} (head {head_learning_rate:g}), linear warm-up and decay
-- weight decay {weight_decay:g}, label smoothing {label_smoothing:g}
-- activation scales and temperature fitted on rows of the training split that were not trained on
-
+_LIMITS: Final = """\
 ## Limits
 
-- **A forced choice.** Every text gets one of the six labels. There is no "neutral" and no "several": a weather report
-  is given some emotion too. Look at the probability before believing the label.
-- **English, and the language of its data**: lower-cased tweets of about twenty words, most of which say "I feel …".
-  On other posts it is weaker, and by how much is not measured here.
-- Labels came from hashtags, so they are noisy; *joy* and *love* are taken for each other most, and *surprise* for
-  *fear*.
-- Sarcasm, quotation and the feelings of third persons are often read as the writer's own. Emoji are mostly unknown to
-  the vocabulary.
-- It describes streams of posts. It is not fit to judge a person, their health or their intentions.
-"""
+- **A forced choice.** Every post gets one label of each head, also where the writer felt nothing or several things.
+  Look at the confidence before believing the label.
+- **English** only. Other languages get a label too, and it means nothing.
+- **Twitter and Reddit of the 2010s.** Other places, other years and other topics are answered worse, and by how much is
+  not measured here.
+- Labels are noisy: some data came with hashtags for labels, some with the votes of a few readers, who often disagree.
+- **Sarcasm, quotation and the feelings of third persons** are often read as the writer's own.
+- It learnt what its data hold, their prejudices included: a dialect or the name of a group may move an answer.
+- It describes streams of posts. It is **not fit to judge a person**, their health, character or intentions."""
 
 
 def model_card(
+    manifest: Manifest,
+    report: Report,
+    provenance: Provenance | None = None,
     *,
-    name: str,
-    version: str,
-    licence: str,
-    head: str,
-    labels: tuple[str, ...],
-    normalization: str,
-    temperature: float,
-    megabytes: float,
-    train_rows: int,
-    calibration_rows: int,
-    evaluation: Evaluation,
-    accuracy_fp32: float,
-    recipe: Recipe,
-    seconds: float,
+    speed: Speed | None = None,
+    threads: int = 1,
 ) -> str:
-    """Write `MODEL_CARD.md`.
+    """Write the card.
 
     Args:
-        name: The package's name.
-        version: Its version.
-        licence: The licence of the weights.
-        head: The head's name.
-        labels: Its labels.
-        normalization: The id of the text normalisation.
-        temperature: The head's temperature.
-        megabytes: Size of the network, in millions of bytes.
-        train_rows: Texts trained on.
-        calibration_rows: Texts that activation scales and temperature were fitted on.
-        evaluation: The figures of the quantised package.
-        accuracy_fp32: Accuracy before quantisation.
-        recipe: How it was trained.
-        seconds: How long that took.
+        manifest: Of the package. Its files may still be drafts: of those only the networks' sizes are told.
+        report: The package evaluated as it is served.
+        provenance: How it came to be; None where only the package is at hand.
+        speed: How fast it is, if that was measured.
+        threads: ONNX Runtime's, for `speed`.
+
+    Returns:
+        Markdown.
     """
-    return _TEMPLATE.format(
-        name=name,
-        version=version,
-        licence=licence,
-        head=head,
-        labels=", ".join(labels),
-        normalization=normalization,
-        temperature=temperature,
-        megabytes=megabytes,
-        max_tokens=recipe.max_tokens,
-        rows=evaluation.rows,
-        accuracy=evaluation.accuracy,
-        accuracy_fp32=accuracy_fp32,
-        macro_f1=evaluation.macro_f1,
-        calibration_error=evaluation.calibration_error,
-        per_label="\n".join(
-            f"| {s.label} | {s.precision:.3f} | {s.recall:.3f} | {s.f1:.3f} | {s.support} |"
-            for s in evaluation.per_label
+    parts = [
+        _head(manifest, speed, threads),
+        _tiers(manifest),
+        _figures(report),
+        _mapping(report),
+        _data(manifest, provenance),
+    ]
+    if provenance is not None:
+        parts.append(_training(provenance))
+    return "\n\n".join(part for part in [*parts, _LIMITS] if part) + "\n"
+
+
+def _head(manifest: Manifest, speed: Speed | None, threads: int) -> str:
+    rows = [
+        ("answers", "; ".join(f"`{head.name}`: {', '.join(head.labels)}" for head in manifest.heads)),
+        ("based on", manifest.base_model),
+        ("size", f"{sum(file.bytes for file in manifest.files.values()) / 1e6:.1f} MB"),
+        (
+            "input",
+            f"text normalised by `models.normalize` ({manifest.normalization}), cut at {manifest.max_tokens} tokens",
         ),
-        train_rows=train_rows,
-        calibration_rows=calibration_rows,
-        base_model=BASE_MODEL,
-        base_licence=BASE_LICENCE,
-        epochs=recipe.epochs,
-        batch_size=recipe.batch_size,
-        learning_rate=recipe.learning_rate,
-        head_learning_rate=recipe.head_learning_rate,
-        weight_decay=recipe.weight_decay,
-        label_smoothing=recipe.label_smoothing,
-        seed=recipe.seed,
-        bf16=", matrix products in bfloat16" if recipe.bf16 else "",
-        minutes=seconds / 60,
-        threads=recipe.threads,
-    )
+        ("licence of the weights", manifest.licence),
+    ]
+    for head in manifest.heads:
+        if head.values is not None:
+            worth = ", ".join(f"{label} {value:g}" for label, value in zip(head.labels, head.values, strict=True))
+            rows.append((f"score of `{head.name}`", f"the mean of {worth} under the probabilities"))
+    if speed is not None:
+        rows.append(
+            ("speed", f"{speed.per_second:,.0f} posts/s on {threads} thread{'s' if threads > 1 else ''}, all included")
+        )
+    first, *_ = manifest.heads
+    return f"""\
+# {manifest.name} {manifest.version}
+
+Which {first.name} an English social post expresses. For use with emostream.
+
+{_table(("", ""), rows)}"""
+
+
+def _tiers(manifest: Manifest) -> str:
+    if len(manifest.tiers) == 1:
+        (tier,) = manifest.tiers
+        temperatures = _by_head(tier.temperatures) or "1"
+        return f"## The network\n\nOne network, `{tier.file}`. Temperature of the softmax: {temperatures}."
+    rows = [
+        (
+            f"{tier.name} (`{tier.file}`, {manifest.files[tier.file].bytes / 1e6:.1f} MB)",
+            _by_head(tier.temperatures) or "1",
+            _by_head(tier.thresholds) or "answers the rest",
+        )
+        for tier in manifest.tiers
+    ]
+    return f"""\
+## The networks
+
+A post is answered by the first network that is sure enough: whose confidence, the largest probability of the softmax
+at its temperature, reaches the threshold in every head named.
+
+{_table(("tier", "temperature", "threshold"), rows)}"""
+
+
+def _figures(report: Report) -> str:
+    rows = []
+    for score in report.scores:
+        figures = (f"{getattr(score, name):.4f}" for name in TITLES)
+        bold = (
+            f"**{shown}**" if name == score.headline[0] else shown for name, shown in zip(TITLES, figures, strict=True)
+        )
+        rows.append((score.name, f"{score.rows:,}", *bold, f"{score.calibration_error:.3f}"))
+    parts = [
+        f"""\
+## Figures
+
+Measured on the package as it is served, on the {report.split} split. In bold what the data set is usually judged by;
+ECE is the expected calibration error over 15 bins.
+
+{_table(("data set", "posts", *TITLES.values(), "ECE"), rows)}"""
+    ]
+    if any(len(score.tiers) > 1 for score in report.scores):
+        parts.append(f"Who answered, and how often rightly:\n\n{_answered(report.scores)}")
+    parts += [_labels(score) for score in report.scores]
+    return "\n\n".join(parts)
+
+
+def _answered(scores: Sequence[Score]) -> str:
+    names = [tier.name for tier in scores[0].tiers]
+    rows = []
+    for score in scores:
+        shown = (
+            f"{100 * tier.share:.1f} %" + ("" if tier.accuracy is None else f", accuracy {tier.accuracy:.4f}")
+            for tier in score.tiers
+        )
+        rows.append((score.name, *shown))
+    return _table(("data set", *names), rows)
+
+
+def _labels(score: Score) -> str:
+    left_out = f"; {score.left_out:,} with none or several of these labels are left out" if score.left_out else ""
+    rows = [
+        (label.label, f"{label.precision:.3f}", f"{label.recall:.3f}", f"{label.f1:.3f}", f"{label.support:,}")
+        for label in score.per_label
+    ]
+    return f"""\
+### {score.name}
+
+Head `{score.head}`, {score.rows:,} posts{left_out}.
+
+{_table(("label", "precision", "recall", "F1", "posts"), rows)}"""
+
+
+def _mapping(report: Report) -> str:
+    """Whose labels became which; of the data sets that were evaluated."""
+    sets = {score.data_set for score in report.scores}
+    lines = []
+    if "emotion" in sets:
+        lines.append(f"- **dair-ai/emotion** tells apart {', '.join(SARAVIA)}; probabilities are compared among those.")
+    if "goemotions" in sets:
+        lines.append("- **GoEmotions**, by its authors' grouping, but for love with its kin:")
+        lines += [
+            f"    - {emotion}: {', '.join(sorted(fine for fine, to in GO_EMOTIONS.items() if to == emotion))}"
+            for emotion in EMOTIONS
+        ]
+        ambiguous = ", ".join(sorted(fine for fine in GO_EMOTIONS if sentiment_of(fine) is None))
+        lines.append(f"    - no sentiment: {ambiguous}; otherwise joy and love are positive, neutral is neutral")
+    if "tweets-emotion" in sets:
+        pairs = ", ".join(theirs if theirs == ours else f"{theirs} as {ours}" for theirs, ours in TWEET_EVAL.items())
+        lines.append(f"- **TweetEval emotion**: {pairs}.")
+    return "## Labels of the data sets\n\n" + "\n".join(lines) if lines else ""
+
+
+def _data(manifest: Manifest, provenance: Provenance | None) -> str:
+    rows = [
+        (source.name, source.licence, "" if source.rows is None else f"{source.rows:,}", source.url or "")
+        for source in manifest.training_data
+    ]
+    text = f"""\
+## Data and terms
+
+{_table(("trained on", "terms", "posts", "from"), rows)}
+
+Some of the data were released for education and research. Whoever uses the weights otherwise must judge for themselves
+whether those terms reach that far."""
+    if provenance is not None and provenance.base_licences:
+        bases = [f"- {name}: {licence}" for name, licence in provenance.base_licences.items()]
+        text += "\n\nPretrained weights:\n\n" + "\n".join(bases)
+    return text
+
+
+def _training(provenance: Provenance) -> str:
+    stages = [*(("teacher", stage) for stage in provenance.teachers), ("student", provenance.student)]
+    if provenance.first_tier is not None:
+        stages.append(("first tier", provenance.first_tier))
+    rows = [
+        (f"{role}: {stage.name}", stage.base, stage.learns, str(stage.epochs), f"{stage.minutes:.0f}", str(stage.seed))
+        for role, stage in stages
+    ]
+    text = f"""\
+## How it was trained
+
+{_table(("network", "from", "on", "epochs", "minutes", "seed"), rows)}
+
+{sum(stage.minutes for _, stage in stages):.0f} minutes in all, on {provenance.machine}. Trained on \
+{_counts(provenance.rows)}; activation scales, temperatures and thresholds fitted on
+{_counts(provenance.calibration_rows)} that were not trained on. No text of one part stands in another."""
+    measured = [(f"{role}: {stage.name}", stage.figures) for role, stage in stages if stage.figures]
+    if measured:
+        names = list(dict.fromkeys(name for _, figures in measured for name in figures))
+        shown = [
+            (title, *(f"{figures[name]:.4f}" if name in figures else "-" for name in names))
+            for title, figures in measured
+        ]
+        text += f"\n\nIn FP32, before export and quantisation:\n\n{_table(('network', *names), shown)}"
+    return "\n\n".join([text, *provenance.notes])
+
+
+def _counts(rows: Mapping[str, int]) -> str:
+    return f"{sum(rows.values()):,} posts ({', '.join(f'{name} {count:,}' for name, count in rows.items())})"
+
+
+def _by_head(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{head} {value:g}" for head, value in values.items())
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)

@@ -1,68 +1,240 @@
-"""Training data: labelled texts read from TSV files, split with a seed, and cut into length-bucketed batches."""
+"""Training data: the public data sets read into one table of targets, split with a seed, cut into batches.
+
+A data set teaches the labels it knows. Each text has a target distribution over the emotions, and a mask of the
+emotions its data set tells apart: the softmax of its loss runs over those alone. A text of a set that knows nothing of
+emotion, or of sentiment, has no target there.
+"""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from models.normalize import normalize
+from models.training.labels import EMOTIONS, GO_EMOTIONS, SARAVIA, SENTIMENTS, TWEET_EVAL, sentiment_of
 
-EMOTIONS: tuple[str, ...] = ("joy", "sadness", "anger", "fear", "love", "surprise")
+Logits = dict[str, NDArray[np.float32]]
+"""What a network says of some rows: for each head by name, float32[rows, labels]."""
+
+NO_TARGET: Final = -1
+"""The sentiment of a text whose data set does not tell."""
 
 # Batches are cut from pools of this many batches sorted by length: little padding, and still well shuffled.
-_POOL_BATCHES = 50
+_POOL_BATCHES: Final = 50
 
 
 @dataclass(frozen=True)
-class LabelledTexts:
-    """Normalised texts and, at the same positions, the index of each one's label in `labels`."""
+class Examples:
+    """Normalised texts and their targets, row by row.
+
+    Attributes:
+        texts: The texts.
+        emotion: float32[rows, 8], a distribution over `EMOTIONS`, or zeros where there is no target.
+        emotion_mask: bool[rows, 8], the emotions that the text's data set tells apart.
+        sentiment: int64[rows], an index into `SENTIMENTS` or `NO_TARGET`.
+        source: int64[rows], an index into `SETS`.
+    """
 
     texts: tuple[str, ...]
-    targets: tuple[int, ...]
-    labels: tuple[str, ...]
+    emotion: NDArray[np.float32]
+    emotion_mask: NDArray[np.bool_]
+    sentiment: NDArray[np.int64]
+    source: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.texts)
 
-    def take(self, indices: Sequence[int]) -> "LabelledTexts":
+    def take(self, rows: Sequence[int] | NDArray[np.int64]) -> "Examples":
         """The rows at these positions, in this order."""
-        return LabelledTexts(
-            tuple(self.texts[i] for i in indices), tuple(self.targets[i] for i in indices), self.labels
+        at = np.asarray(rows, np.int64)
+        return Examples(
+            tuple(self.texts[i] for i in at.tolist()),
+            self.emotion[at],
+            self.emotion_mask[at],
+            self.sentiment[at],
+            self.source[at],
         )
 
+    def of(self, data_set: str) -> "Examples":
+        """The rows of one data set, by its name in `SETS`."""
+        return self.take(np.flatnonzero(self.source == SET_NAMES.index(data_set)))
 
-def read_tsv(path: Path, labels: Sequence[str]) -> LabelledTexts:
-    r"""Read ``text<TAB>label`` lines and normalise the texts.
+
+@dataclass(frozen=True)
+class DataSet:
+    """One public data set: its files below the data folder, its columns, what its labels mean, its terms."""
+
+    name: str
+    train: str
+    validation: str
+    title: str
+    licence: str
+    url: str
+    text_column: int
+    emotions: Mapping[str, str] | None
+    sentiment: Callable[[str], str | None] | None
+
+    def read(self, file: Path, prepare: Callable[[str], str] = normalize) -> Examples:
+        r"""Read a file of this set's form: tab-separated columns, the labels in the last, separated by commas.
+
+        Several labels that map onto several emotions make a uniform distribution over those. Where the labels name
+        several sentiments, the text has none.
+
+        Args:
+            file: The file.
+            prepare: What is done to each text; `str` leaves it as it is, for a package that normalises by itself.
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: A line has too few columns or an unknown label; the message names the file and the line.
+        """
+        texts, emotion, sentiment = [], [], []
+        # Split on "\n" alone: a text may hold other characters that str.splitlines takes for the end of a line.
+        for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
+            if not line:
+                continue
+            columns = line.split("\t")
+            labels = columns[-1].split(",")
+            try:
+                if len(columns) <= self.text_column + 1:
+                    raise KeyError
+                emotion.append(self._emotion(labels))
+                sentiment.append(self._sentiment(labels))
+            except KeyError:
+                raise ValueError(
+                    f"{file}, line {number}: not a line of the data set {self.name}: {line[:80]!r}"
+                ) from None
+            texts.append(prepare("\t".join(columns[self.text_column : -1])))
+        known = set((self.emotions or {}).values())
+        mask = np.array([label in known for label in EMOTIONS])
+        return Examples(
+            tuple(texts),
+            np.array(emotion, np.float32).reshape(len(texts), len(EMOTIONS)),
+            np.tile(mask, (len(texts), 1)),
+            np.array(sentiment, np.int64),
+            np.full(len(texts), SET_NAMES.index(self.name), np.int64),
+        )
+
+    def _emotion(self, labels: Sequence[str]) -> list[float]:
+        if self.emotions is None:
+            return [0.0] * len(EMOTIONS)
+        found = {self.emotions[label] for label in labels}
+        return [(label in found) / len(found) for label in EMOTIONS]
+
+    def _sentiment(self, labels: Sequence[str]) -> int:
+        if self.sentiment is None:
+            return NO_TARGET
+        found = {self.sentiment(label) for label in labels}
+        (only,) = found if len(found) == 1 else (None,)
+        return NO_TARGET if only is None else SENTIMENTS.index(only)
+
+
+def _itself(label: str) -> str:
+    if label not in SENTIMENTS:
+        raise KeyError(label)
+    return label
+
+
+SETS: Final = (
+    DataSet(
+        name="emotion",
+        train="emotion/train.tsv",
+        validation="emotion/validation.tsv",
+        title="dair-ai/emotion (Saravia et al. 2018)",
+        licence="for education and research",
+        url="https://huggingface.co/datasets/dair-ai/emotion",
+        text_column=0,
+        emotions=SARAVIA,
+        sentiment=None,
+    ),
+    DataSet(
+        name="goemotions",
+        train="goemotions/train.tsv",
+        validation="goemotions/validation.tsv",
+        title="GoEmotions (Demszky et al. 2020)",
+        licence="CC BY 4.0",
+        url="https://github.com/google-research/google-research/tree/master/goemotions",
+        text_column=1,
+        emotions=GO_EMOTIONS,
+        sentiment=sentiment_of,
+    ),
+    DataSet(
+        name="tweets-emotion",
+        train="tweets/emotion_train.tsv",
+        validation="tweets/emotion_validation.tsv",
+        title="TweetEval emotion (SemEval-2018 task 1)",
+        licence="for research",
+        url="https://huggingface.co/datasets/cardiffnlp/tweet_eval",
+        text_column=0,
+        emotions=TWEET_EVAL,
+        sentiment=None,
+    ),
+    DataSet(
+        name="tweets-sentiment",
+        train="tweets/sentiment_train.tsv",
+        validation="tweets/sentiment_validation.tsv",
+        title="SemEval-2017 task 4A, training sets of 2013 to 2016",
+        licence="for research",
+        url="https://huggingface.co/datasets/cardiffnlp/tweet_eval",
+        text_column=0,
+        emotions=None,
+        sentiment=_itself,
+    ),
+)
+SET_NAMES: Final = tuple(data_set.name for data_set in SETS)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What is trained on; what temperatures, thresholds and activation ranges are fitted on; what is measured on."""
+
+    train: Examples
+    calibration: Examples
+    validation: Examples
+
+
+def read_splits(folder: Path, calibration_rows: Mapping[str, int], seed: int) -> Splits:
+    """Read every data set below `folder`. No text of one split stands in another.
+
+    Args:
+        folder: The data folder.
+        calibration_rows: For each data set by name, how many rows of its training file to hold out of training.
+        seed: Decides which.
 
     Raises:
-        ValueError: A line has no tab or a label outside `labels`; the message names the file and the line.
+        OSError: A file cannot be read.
+        ValueError: A line is malformed.
     """
-    index = {label: i for i, label in enumerate(labels)}
-    texts: list[str] = []
-    targets: list[int] = []
-    # Split on "\n" alone: a text may hold other characters that str.splitlines takes for the end of a line.
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line:
-            continue
-        text, tab, label = line.rpartition("\t")
-        if not tab or label not in index:
-            raise ValueError(f"{path}, line {number}: not text<TAB>label with a label of {', '.join(labels)}")
-        texts.append(normalize(text))
-        targets.append(index[label])
-    return LabelledTexts(tuple(texts), tuple(targets), tuple(labels))
+    validation = concatenate([s.read(folder / s.validation) for s in SETS])
+    train = without(concatenate([s.read(folder / s.train) for s in SETS]), validation)
+    rng = random.Random(seed)  # noqa: S311 - a reproducible shuffle, not a secret
+    held_out: list[int] = []
+    for index, name in enumerate(SET_NAMES):
+        rows = np.flatnonzero(train.source == index).tolist()
+        held_out += rng.sample(rows, min(len(rows), calibration_rows.get(name, 0)))
+    calibration = train.take(sorted(held_out))
+    return Splits(without(train, calibration), calibration, validation)
 
 
-def without(data: LabelledTexts, held_out: LabelledTexts) -> LabelledTexts:
+def concatenate(parts: Sequence[Examples]) -> Examples:
+    """The rows of all parts, one part after the other."""
+    return Examples(
+        tuple(text for part in parts for text in part.texts),
+        np.concatenate([part.emotion for part in parts]),
+        np.concatenate([part.emotion_mask for part in parts]),
+        np.concatenate([part.sentiment for part in parts]),
+        np.concatenate([part.source for part in parts]),
+    )
+
+
+def without(data: Examples, held_out: Examples) -> Examples:
     """Drop the rows whose text also stands in `held_out`, so that no figure is measured on a text trained on."""
     seen = set(held_out.texts)
     return data.take([i for i, text in enumerate(data.texts) if text not in seen])
-
-
-def split_off(data: LabelledTexts, size: int, seed: int) -> tuple[LabelledTexts, LabelledTexts]:
-    """Split into (the rest, a random `size` rows), the same way for the same seed."""
-    order = list(range(len(data)))
-    random.Random(seed).shuffle(order)  # noqa: S311 - a reproducible shuffle, not a secret
-    return data.take(order[size:]), data.take(order[:size])
 
 
 def bucketed_batches(lengths: Sequence[int], batch_size: int, rng: random.Random) -> Iterator[list[int]]:

@@ -1,162 +1,160 @@
-"""Measure a finished package the way it will be served: through `OnnxClassifier`, on a validation split.
+"""Measure a package the way it is served: whole texts in, through all its tiers, what comes out against the truth."""
 
-python -m models.training.evaluate --package models/bundled/emotion-minilm-l6 --data DATA
-"""
+from collections.abc import Callable, Sequence
 
-from dataclasses import dataclass
-from pathlib import Path
-
-import click
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
-from sklearn.metrics import precision_recall_fscore_support
 
-from models.classifier import Classifier, OnnxClassifier
-from models.errors import ModelError
-from models.training.data import LabelledTexts, read_tsv
-
-_CALIBRATION_BINS = 15
-
-
-@dataclass(frozen=True)
-class LabelScore:
-    """Precision, recall and F1 of one label, and how many texts have it."""
-
-    label: str
-    precision: float
-    recall: float
-    f1: float
-    support: int
+from models.classifier import Classification, Classifier
+from models.errors import ModelPackageError
+from models.manifest import Manifest
+from models.training import scores
+from models.training.data import Examples
+from models.training.questions import Question, questions
+from models.training.report import Report, Score, TierScore
+from models.training.speed import batches
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """Figures of one head on one data set."""
-
-    rows: int
-    accuracy: float
-    macro_f1: float
-    calibration_error: float
-    per_label: tuple[LabelScore, ...]
-
-    def metrics(self, head: str) -> dict[str, float]:
-        """The figures by dotted name, as a manifest holds them, to four decimals."""
-        figures = {
-            f"{head}.accuracy": self.accuracy,
-            f"{head}.macro_f1": self.macro_f1,
-            f"{head}.calibration_error": self.calibration_error,
-            f"{head}.validation_rows": float(self.rows),
-        }
-        for score in self.per_label:
-            figures[f"{head}.precision.{score.label}"] = score.precision
-            figures[f"{head}.recall.{score.label}"] = score.recall
-            figures[f"{head}.f1.{score.label}"] = score.f1
-        return {name: round(value, 4) for name, value in figures.items()}
-
-
-def evaluate(classifier: Classifier, head: str, data: LabelledTexts) -> Evaluation:
-    """Classify `data` and compare one head's most likely label with the true one.
-
-    Raises:
-        ValueError: The head's labels are not those of the data, in the same order.
-    """
-    if classifier.manifest.head(head).labels != data.labels:
-        raise ValueError(f"head {head!r} answers other labels than those of the data")
-    return scores(classifier.classify(data.texts)[head], np.asarray(data.targets), data.labels)
-
-
-def scores(probabilities: NDArray[np.float32], targets: NDArray[np.int64], labels: tuple[str, ...]) -> Evaluation:
-    """Score probabilities against the truth.
+def evaluate(
+    classifier: Classifier,
+    examples: Examples,
+    *,
+    split: str = "validation",
+    skip: bool = False,
+    on_posts: Callable[[int], None] = lambda _: None,
+) -> Report:
+    """Ask a package about the rows of the public data sets.
 
     Args:
-        probabilities: float32[rows, labels].
-        targets: int64[rows], the index of each row's label.
-        labels: The labels' names.
-    """
-    guessed = probabilities.argmax(1)
-    precision, recall, f1, support = precision_recall_fscore_support(
-        targets, guessed, labels=range(len(labels)), zero_division=0.0
-    )
-    return Evaluation(
-        rows=len(targets),
-        accuracy=float((guessed == targets).mean()),
-        macro_f1=float(f1.mean()),
-        calibration_error=calibration_error(probabilities, targets),
-        per_label=tuple(
-            LabelScore(label, float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
-            for i, label in enumerate(labels)
-        ),
-    )
-
-
-def calibration_error(probabilities: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
-    """Expected calibration error (Guo et al. 2017): how far confidence is from accuracy, over 15 equal bins.
-
-    Args:
-        probabilities: float32[rows, labels].
-        targets: int64[rows].
-    """
-    confidence = probabilities.max(1)
-    right = probabilities.argmax(1) == targets
-    bins = np.minimum((confidence * _CALIBRATION_BINS).astype(int), _CALIBRATION_BINS - 1)
-    gaps = (abs((confidence[bins == b] - right[bins == b]).sum()) for b in range(_CALIBRATION_BINS))
-    return float(sum(gaps) / len(targets))
-
-
-def fit_temperature(probabilities: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
-    """The temperature that makes the true labels most likely; changes no answer, only how sure it is.
-
-    Args:
-        probabilities: float32[rows, labels] at temperature 1, of texts that were not trained on.
-        targets: int64[rows].
+        classifier: The package; its heads may have labels in any order, and others than ours.
+        examples: The rows; their texts may be normalised or not.
+        split: What to call the rows in the report.
+        skip: Whether to leave out, with the reason in the report, what the package has no label for.
+        on_posts: Told after each batch how many texts are done.
 
     Returns:
-        A temperature between 0.25 and 4, to two decimals.
+        Figures of every question that the data sets ask.
+
+    Raises:
+        ModelPackageError: The package lacks a head or a label that a data set asks for, or with `skip` all of them.
+        ValueError: There is nothing to ask.
     """
-    # The logarithm of a softmax is its logits but for a constant, which the next softmax does not see.
-    logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-12))
-    rows = np.arange(len(targets))
+    asked, skipped = [], {}
+    for question in questions(examples):
+        problem = lacking(classifier.manifest, question)
+        if problem is None:
+            asked.append(question)
+        elif skip:
+            skipped[question.name] = problem
+        else:
+            raise ModelPackageError(problem)
+    if skipped and not asked:
+        raise ModelPackageError("; ".join(skipped.values()))
+    return ask(classifier, examples.texts, asked, split=split, skipped=skipped, on_posts=on_posts)
 
-    def loss(temperature: float) -> float:
-        scaled = logits / temperature
-        scaled -= scaled.max(1, keepdims=True)
-        return float((np.log(np.exp(scaled).sum(1)) - scaled[rows, targets]).mean())
 
-    # One dimension and a smooth loss: looking everywhere is simpler than being clever.
-    return min((t / 100 for t in range(25, 401)), key=loss)
+def ask(
+    classifier: Classifier,
+    texts: Sequence[str],
+    asked: Sequence[Question],
+    *,
+    split: str,
+    skipped: dict[str, str] | None = None,
+    on_posts: Callable[[int], None] = lambda _: None,
+) -> Report:
+    """Ask a package some questions about texts; see `evaluate` for what the arguments mean.
 
-
-def table(evaluation: Evaluation, title: str) -> Table:
-    """The figures, for a terminal."""
-    shown = Table("label", "precision", "recall", "F1", "texts", title=title)
-    for score in evaluation.per_label:
-        shown.add_row(
-            score.label, f"{score.precision:.3f}", f"{score.recall:.3f}", f"{score.f1:.3f}", str(score.support)
-        )
-    shown.caption = (
-        f"accuracy {evaluation.accuracy:.4f}, macro-F1 {evaluation.macro_f1:.4f}, "
-        f"calibration error {evaluation.calibration_error:.3f}, {evaluation.rows} texts"
+    Raises:
+        ModelPackageError: The package lacks a head or a label that is asked for.
+        ValueError: There is nothing to ask.
+    """
+    if not asked:
+        raise ValueError("there are no posts to evaluate")
+    manifest = classifier.manifest
+    for question in asked:
+        if problem := lacking(manifest, question):
+            raise ModelPackageError(problem)
+    wanted = np.unique(np.concatenate([question.rows for question in asked]))
+    found = _classify(classifier, [texts[row] for row in wanted.tolist()], on_posts)
+    return Report(
+        manifest.name,
+        manifest.version,
+        split,
+        tuple(_score(manifest, question, found, np.searchsorted(wanted, question.rows)) for question in asked),
+        skipped or {},
     )
-    return shown
 
 
-@click.command()
-@click.option("--package", type=click.Path(path_type=Path), required=True, help="Folder of the model package.")
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the data sets.")
-@click.option("--head", default="emotion", show_default=True)
-@click.option("--threads", default=1, show_default=True, help="ONNX Runtime's intra-op threads.")
-def main(package: Path, data: Path, head: str, threads: int) -> None:
-    """Print the figures of a package on the validation split."""
+def lacking(manifest: Manifest, question: Question) -> str | None:
+    """Why a model cannot answer a question, in one line; None if it can."""
+    model = f"model {manifest.name} {manifest.version}"
     try:
-        classifier = OnnxClassifier.load(package, threads=threads)
-        labels = classifier.manifest.head(head).labels
-        evaluation = evaluate(classifier, head, read_tsv(data / head / "validation.tsv", labels))
-    except (ModelError, ValueError, OSError) as exc:
-        raise click.ClickException(str(exc)) from exc
-    Console().print(table(evaluation, f"{classifier.manifest.name} {classifier.manifest.version}: {head}"))
+        head = manifest.head(question.head)
+    except KeyError:
+        heads = ", ".join(head.name for head in manifest.heads)
+        return f"{question.data_set}: {model} has no head {question.head!r}; its heads are: {heads}"
+    missing = [label for label in question.labels if label not in head.labels]
+    if missing:
+        return f"{question.data_set}: head {head.name!r} of {model} has no label {', '.join(missing)}"
+    return None
 
 
-if __name__ == "__main__":
-    main()
+def restricted(probabilities: NDArray[np.float32], columns: Sequence[int]) -> NDArray[np.float32]:
+    """The probabilities of some labels, given that it is one of those.
+
+    Args:
+        probabilities: float32[rows, labels].
+        columns: Which labels, in the order that is wanted.
+
+    Returns:
+        float32[rows, len(columns)], each row summing to one; alike where the model excludes all of them.
+    """
+    some = probabilities[:, list(columns)]
+    total = some.sum(1, keepdims=True)
+    alike = np.full_like(some, 1 / len(columns))
+    np.divide(some, total, out=alike, where=total > 0)
+    return alike
+
+
+def _classify(classifier: Classifier, texts: Sequence[str], on_posts: Callable[[int], None]) -> Classification:
+    parts, done = [], 0
+    for batch in batches(texts):
+        parts.append(classifier.classify(batch))
+        done += len(batch)
+        on_posts(done)
+    return Classification(
+        {head: np.concatenate([part.probabilities[head] for part in parts]) for head in parts[0].probabilities},
+        np.concatenate([part.tiers for part in parts]),
+    )
+
+
+def _score(manifest: Manifest, question: Question, found: Classification, rows: NDArray[np.int64]) -> Score:
+    head = manifest.head(question.head)
+    columns = [head.labels.index(label) for label in question.labels]
+    probabilities = restricted(found.probabilities[head.name][rows], columns)
+    answers = probabilities.argmax(1)
+    confusion = scores.confusion_matrix(question.truth, answers, len(question.labels))
+    right = answers == question.truth
+    return Score(
+        name=question.name,
+        data_set=question.data_set,
+        head=head.name,
+        labels=question.labels,
+        rows=len(rows),
+        left_out=question.left_out,
+        accuracy=scores.accuracy(confusion),
+        macro_f1=scores.macro_f1(confusion),
+        macro_recall=scores.macro_recall(confusion),
+        calibration_error=scores.calibration_error(probabilities, question.truth),
+        per_label=scores.label_scores(confusion, question.labels),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
+        tiers=_tier_scores(manifest, found.tiers[rows], right),
+    )
+
+
+def _tier_scores(manifest: Manifest, answered_by: NDArray[np.intp], right: NDArray[np.bool_]) -> tuple[TierScore, ...]:
+    found = []
+    for index, tier in enumerate(manifest.tiers):
+        mine = answered_by == index
+        found.append(TierScore(tier.name, float(mine.mean()), float(right[mine].mean()) if mine.any() else None))
+    return tuple(found)

@@ -1,4 +1,4 @@
-"""From a trained network to `model.onnx`: export, fuse, quantise to INT8.
+"""From a trained network to an ONNX file: export, fuse, quantise to INT8.
 
 Weights are quantised per channel to seven bits (`reduce_range`): on processors without VNNI the eight-bit
 multiply-add saturates its sixteen-bit sums, which silently costs accuracy on exactly the machines nobody measured.
@@ -17,24 +17,26 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers import optimizer
 from onnxruntime.transformers.fusion_options import FusionOptions
+from torch import nn
+from transformers import BertConfig
 
-from models.training.network import EmotionNet
+from models.training.network import HEADS
 
 OPSET: Final = 17
 PER_CHANNEL: Final = True
 REDUCE_RANGE: Final = True
 
 
-def export(net: EmotionNet, output: str, file: Path) -> None:
-    """Write the FP32 network as ONNX.
+def export(net: nn.Module, file: Path) -> None:
+    """Write an FP32 network as ONNX.
 
     This is torch's TorchScript exporter: the graphs of its successor are correct, but ONNX Runtime's optimizer finds
     no attention in them to fuse (onnxruntime 1.31, torch 2.15).
 
     Args:
-        net: The network, in evaluation mode.
-        output: The name of the output with the logits, float32[batch, labels].
-        file: Where to write. Inputs are `input_ids` and `attention_mask`, int64[batch, tokens], both axes dynamic.
+        net: The network, in evaluation mode: ids and mask in, the logits of each of `HEADS` out.
+        file: Where to write. Inputs are `input_ids` and `attention_mask`, int64[batch, tokens], both axes dynamic;
+            outputs bear the names of the heads, float32[batch, labels].
     """
     ids = torch.tensor([[101, 7592, 2088, 102], [101, 7592, 102, 0]])
     axes = {0: "batch", 1: "tokens"}
@@ -46,12 +48,12 @@ def export(net: EmotionNet, output: str, file: Path) -> None:
             dynamo=False,
             opset_version=OPSET,
             input_names=["input_ids", "attention_mask"],
-            output_names=[output],
-            dynamic_axes={"input_ids": axes, "attention_mask": axes, output: {0: "batch"}},
+            output_names=list(HEADS),
+            dynamic_axes={"input_ids": axes, "attention_mask": axes} | {head: {0: "batch"} for head in HEADS},
         )
 
 
-def fuse(source: Path, target: Path, net: EmotionNet) -> dict[str, int]:
+def fuse(source: Path, target: Path, encoder: BertConfig) -> dict[str, int]:
     """Replace what ONNX Runtime has one kernel for: attention, GELU, layer normalisation with its skip connection.
 
     Returns:
@@ -60,20 +62,19 @@ def fuse(source: Path, target: Path, net: EmotionNet) -> dict[str, int]:
     Raises:
         RuntimeError: Not every layer's attention was fused; the model would be a third slower and still right.
     """
-    config = net.encoder.config
     with _quiet():
         model = optimizer.optimize_model(
             str(source),
             model_type="bert",
-            num_heads=config.num_attention_heads,
-            hidden_size=config.hidden_size,
+            num_heads=encoder.num_attention_heads,
+            hidden_size=encoder.hidden_size,
             optimization_options=FusionOptions("bert"),
             opt_level=0,
         )
     model.save_model_to_file(str(target))
     fused = {name: count for name, count in model.get_fused_operator_statistics().items() if count}
-    if fused.get("Attention") != config.num_hidden_layers:
-        raise RuntimeError(f"expected {config.num_hidden_layers} fused attentions, found {fused}")
+    if fused.get("Attention") != encoder.num_hidden_layers:
+        raise RuntimeError(f"expected {encoder.num_hidden_layers} fused attentions, found {fused}")
     return fused
 
 

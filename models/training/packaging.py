@@ -1,0 +1,188 @@
+"""From trained networks to a package: export, fuse, quantise, calibrate, choose the gate, measure, seal."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from tokenizers import Tokenizer
+
+from models.classifier import OnnxClassifier
+from models.golden import write_golden
+from models.normalize import NORMALIZATION_ID
+from models.package import CARD, MODEL, TOKENIZER, DataSource, Head, ModelPackage, Tier, write_package
+from models.training import encoders, export
+from models.training.activations import fix_scales
+from models.training.calibrate import Gate, choose_gate, fit_temperatures
+from models.training.config import Cascade, TrainingConfig
+from models.training.data import SETS, Examples, Logits, Splits
+from models.training.first_tier import FirstTier
+from models.training.labels import EMOTIONS, SENTIMENT_VALUES, SENTIMENTS
+from models.training.network import EmotionNet
+
+FIRST_TIER: Final = "convolution"
+LAST_TIER: Final = "transformer"
+FIRST_MODEL: Final = "first_tier.onnx"
+GOLDEN: Final = "golden.jsonl"
+LICENCE_FILE: Final = "LICENSE"
+
+HEADS: Final = (
+    Head(name="emotion", labels=EMOTIONS, output="emotion"),
+    Head(name="sentiment", labels=SENTIMENTS, output="sentiment", values=SENTIMENT_VALUES),
+)
+
+# Texts that the scales of the activations are measured on; all tensors of all of them are held in memory at once.
+_SCALE_ROWS: Final = 256
+_GOLDEN_TEXTS: Final = Path(__file__).parent / "golden_texts.txt"
+_LICENCES: Final = Path(__file__).parent / "licences"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is packed: the networks, their tokenizer, and what they are calibrated and described with."""
+
+    config: TrainingConfig
+    splits: Splits
+    tokenizer: Tokenizer
+    student: EmotionNet
+    first_tier: FirstTier | None
+
+
+class Packer:
+    """Builds one package in an empty folder. Sealed more than once: to calibrate it, to measure it, and for good."""
+
+    def __init__(self, parts: Parts, folder: Path, *, threads: int, console: Console) -> None:
+        """Prepare.
+
+        Args:
+            parts: What is packed.
+            folder: Empty; becomes the package.
+            threads: ONNX Runtime's threads while measuring.
+            console: Where progress is shown.
+        """
+        self._parts = parts
+        self._folder = folder
+        self._threads = threads
+        self._console = console
+
+    def networks(self) -> None:
+        """Write the quantised networks and the tokenizer."""
+        parts = self._parts
+        feeds = [feed(parts.tokenizer, text) for text in _spread(parts.splits.calibration.texts)]
+        with tempfile.TemporaryDirectory() as scratch:
+            plain, fused = Path(scratch, "plain.onnx"), Path(scratch, "fused.onnx")
+            export.export(parts.student, plain)
+            self._console.print("fused:", export.fuse(plain, fused, parts.student.encoder.config))
+            self._quantise(fused, self._folder / MODEL, feeds)
+            if parts.first_tier is not None:
+                export.export(parts.first_tier, plain)
+                self._quantise(plain, self._folder / FIRST_MODEL, feeds)
+        parts.tokenizer.save(str(self._folder / TOKENIZER))
+        shutil.copyfile(_LICENCES / "Apache-2.0.txt", self._folder / LICENCE_FILE)
+        (self._folder / CARD).write_text("draft\n", encoding="utf-8")
+
+    def _quantise(self, source: Path, target: Path, feeds: Sequence[Mapping[str, NDArray[np.int64]]]) -> None:
+        export.quantize(source, target)
+        fix_scales(source, target, feeds, self._threads)
+
+    def calibrated(self) -> tuple[tuple[Tier, ...], Gate | None]:
+        """The tiers with their temperatures and thresholds, fitted on the quantised networks' own answers."""
+        parts = self._parts
+        last = Tier(name=LAST_TIER, file=MODEL)
+        calibration = parts.splits.calibration
+        if parts.first_tier is None:
+            logits = self._logits((last,), calibration)[0]
+            return (_with(last, fit_temperatures(logits, calibration)),), None
+        # Never passed: a threshold above one. Both are asked everything here anyway.
+        first = Tier(name=FIRST_TIER, file=FIRST_MODEL, thresholds={"emotion": 2.0})
+        of_first, of_last = self._logits((first, last), calibration)
+        first = _with(first, fit_temperatures(of_first, calibration))
+        last = _with(last, fit_temperatures(of_last, calibration))
+        gate = self._gate(first, last, of_first, of_last, parts.config.cascade)
+        if gate is None:
+            self._console.print("the first tier does not pay; it is left out")
+            (self._folder / FIRST_MODEL).unlink()
+            return (last,), None
+        return (first.model_copy(update={"thresholds": gate.thresholds}), last), gate
+
+    def _gate(self, first: Tier, last: Tier, of_first: Logits, of_last: Logits, bounds: Cascade) -> Gate | None:
+        gate = choose_gate(
+            {head: values / first.temperature(head) for head, values in of_first.items()},
+            {head: values / last.temperature(head) for head, values in of_last.items()},
+            self._parts.splits.calibration,
+            max_loss=bounds.max_loss,
+            max_disagreement=bounds.max_disagreement,
+        )
+        self._console.print("gate on the calibration rows:", gate)
+        return gate
+
+    def _logits(self, tiers: tuple[Tier, ...], data: Examples) -> list[Logits]:
+        """What each tier says at temperature one, as logarithms of probabilities: logits but for a constant."""
+        draft = OnnxClassifier.load(self.seal(tiers, golden=False), threads=self._threads)
+        return [
+            {
+                head: np.log(np.maximum(probabilities, 1e-12))
+                for head, probabilities in draft.classify_with(index, data.texts).items()
+            }
+            for index in range(len(tiers))
+        ]
+
+    def golden(self, tiers: tuple[Tier, ...]) -> ModelPackage:
+        """Write the golden posts of the calibrated package."""
+        classifier = OnnxClassifier.load(self.seal(tiers, golden=False), threads=self._threads)
+        texts = _GOLDEN_TEXTS.read_text(encoding="utf-8").splitlines()
+        write_golden(classifier, texts, self._folder / GOLDEN)
+        return self.seal(tiers)
+
+    def seal(
+        self,
+        tiers: tuple[Tier, ...],
+        *,
+        golden: bool = True,
+        card: str | None = None,
+        metrics: Mapping[str, float] = {},
+    ) -> ModelPackage:
+        """Write the manifest, and the card if there is one by now."""
+        config, train = self._parts.config, self._parts.splits.train
+        if card is not None:
+            (self._folder / CARD).write_text(card, encoding="utf-8")
+        files = [TOKENIZER, CARD, LICENCE_FILE, *(tier.file for tier in tiers), *([GOLDEN] if golden else [])]
+        return write_package(
+            self._folder,
+            name=config.package.name,
+            version=config.package.version,
+            created_at=datetime.now(UTC).replace(microsecond=0),
+            base_model=str(encoders.BASES[config.student.encoder]),
+            licence=config.package.licence,
+            training_data=[
+                DataSource(name=s.title, licence=s.licence, url=s.url, rows=len(train.of(s.name))) for s in SETS
+            ],
+            normalization=NORMALIZATION_ID,
+            max_tokens=config.max_tokens,
+            heads=HEADS,
+            tiers=tiers,
+            golden=GOLDEN if golden else None,
+            metrics=metrics or {},
+            files=files,
+        )
+
+
+def feed(tokenizer: Tokenizer, text: str) -> dict[str, NDArray[np.int64]]:
+    """The networks' inputs for one normalised text, each int64[1, tokens]."""
+    ids = np.asarray([tokenizer.encode(text).ids], np.int64)
+    return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+
+
+def _spread(texts: Sequence[str]) -> list[str]:
+    """Some of the texts, evenly spread, so that every data set has its share."""
+    return [texts[i] for i in np.linspace(0, len(texts) - 1, min(_SCALE_ROWS, len(texts))).astype(int)]
+
+
+def _with(tier: Tier, temperatures: dict[str, float]) -> Tier:
+    return tier.model_copy(update={"temperatures": temperatures})

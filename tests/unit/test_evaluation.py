@@ -1,0 +1,226 @@
+"""Evaluation: right figures of right and wrong answers, among the labels that a data set knows, tier by tier."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.classifier import OnnxClassifier
+from models.errors import ModelPackageError
+from models.manifest import Head, Tier
+from models.training import scores
+from models.training.data import SETS, Examples
+from models.training.evaluate import ask, evaluate, restricted
+from models.training.labels import EMOTIONS, GO_EMOTIONS, sentiment_of
+from models.training.questions import questions, read_labelled, read_sets, split_file
+from tests.tiny_model import SENTIMENT, network, tiny_package
+
+# Another order than ours, and a label that no data set knows.
+EMOTION = Head(name="emotion", labels=("boredom", *reversed(EMOTIONS)), output="emotion")
+WORDS = {
+    "buy": {"emotion": "anger", "sentiment": "negative"},
+    "hello": {"emotion": "joy", "sentiment": "positive"},
+    "groß": {"emotion": "neutral", "sentiment": "neutral"},
+    "bad": {"emotion": "sadness", "sentiment": "negative"},
+    "good": {"emotion": "love", "sentiment": "positive"},
+    "filler": {},
+}
+LINES = {
+    "emotion": ["hello\tjoy", "good\tlove", "bad\tsadness", "bad\tfear"],
+    "goemotions": [
+        "a\tgroß\tneutral",
+        "b\tgood\tcaring,love",
+        "c\thello good\tjoy,love",
+        "d\tbad\tcuriosity",
+        "e\thello\tjoy,anger",
+    ],
+    "tweets-emotion": ["hello\toptimism", "groß buy\tanger", "hello\tsadness"],
+    "tweets-sentiment": ["good\tpositive", "bad\tnegative", "good\tneutral", "groß\tneutral"],
+}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    for data_set in SETS:
+        file = split_file(folder, data_set, "validation")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join(LINES[data_set.name]) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def examples(data: Path) -> Examples:
+    return read_sets(data, "validation")
+
+
+@pytest.fixture
+def classifier(tmp_path: Path) -> OnnxClassifier:
+    heads = (EMOTION, SENTIMENT)
+    return OnnxClassifier.load(
+        tiny_package(tmp_path / "tiny", heads=heads, networks={"model.onnx": network(heads, WORDS)})
+    )
+
+
+def test_figures_of_a_confusion_matrix() -> None:
+    truth, answers = np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 1, 1, 0, 0])
+    confusion = scores.confusion_matrix(truth, answers, 4)
+    assert confusion.tolist() == [[2, 1, 0, 0], [1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+    assert scores.accuracy(confusion) == 0.5
+    # The fourth label occurs nowhere, so it counts in no mean; the third is never answered, so its F1 is 0.
+    assert scores.macro_f1(confusion) == pytest.approx((2 / 3.5 + 0.5 + 0) / 3)
+    assert scores.macro_recall(confusion) == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+    first, *_, last = scores.label_scores(confusion, "abcd")
+    assert first == scores.LabelScore("a", 0.5, pytest.approx(2 / 3), pytest.approx(4 / 7), 3)
+    assert last == scores.LabelScore("d", 0, 0, 0, 0)
+
+
+def test_figures_of_nothing_are_zero() -> None:
+    nothing = np.zeros((3, 3), np.int64)
+    assert (scores.accuracy(nothing), scores.macro_f1(nothing), scores.macro_recall(nothing)) == (0, 0, 0)
+    assert scores.calibration_error(np.zeros((0, 3), np.float32), np.array([], np.int64)) == 0
+
+
+def test_calibration_error() -> None:
+    # Two bins: nine of ten right where 0.9 was said, none of ten where 0.6 was said.
+    probabilities = np.array([[0.9, 0.1]] * 10 + [[0.6, 0.4]] * 10, np.float32)
+    truth = np.array([0] * 9 + [1] * 11)
+    assert scores.calibration_error(probabilities, truth) == pytest.approx(0.3, abs=1e-6)
+    certain = np.array([[1.0, 0.0]], np.float32)
+    assert scores.calibration_error(certain, np.array([0])) == 0
+    assert scores.calibration_error(certain, np.array([1])) == 1
+
+
+def test_only_the_labels_that_are_known_compete() -> None:
+    found = restricted(np.array([[0.6, 0.3, 0.1], [1, 0, 0]], np.float32), [2, 1])
+    np.testing.assert_allclose(found, [[0.25, 0.75], [0.5, 0.5]])
+
+
+def test_what_the_data_sets_ask(examples: Examples) -> None:
+    asked = {question.name: question for question in questions(examples)}
+    assert list(asked) == ["emotion", "goemotions", "goemotions-sentiment", "tweets-emotion", "tweets-sentiment"]
+    assert asked["emotion"].labels == EMOTIONS[:6]
+    assert set(asked["tweets-emotion"].labels) == {"joy", "anger", "sadness"}
+    # Of GoEmotions' five, joy with love and joy with anger are two emotions; curiosity has no sentiment, and joy with
+    # anger has two.
+    assert (len(asked["goemotions"].rows), asked["goemotions"].left_out) == (3, 2)
+    assert (len(asked["goemotions-sentiment"].rows), asked["goemotions-sentiment"].left_out) == (3, 2)
+    truth = [asked["goemotions"].labels[i] for i in asked["goemotions"].truth]
+    assert truth == ["neutral", "love", "surprise"]
+
+
+def test_texts_come_as_they_are(data: Path) -> None:
+    file = data / "emotion" / "validation.tsv"
+    file.write_text("sooooo good &amp; bad\tjoy\n", encoding="utf-8")
+    assert read_sets(data, "validation", ["emotion"]).texts == ("sooooo good &amp; bad",)
+
+
+def test_a_package_is_measured_by_the_names_of_its_labels(classifier: OnnxClassifier, examples: Examples) -> None:
+    told: list[int] = []
+    report = evaluate(classifier, examples, on_posts=told.append)
+    assert (report.model, report.version, report.split) == ("tiny", "1.0.0", "validation")
+    emotion = report.score("emotion")
+    assert emotion is not None
+    assert (emotion.rows, emotion.left_out, emotion.accuracy) == (4, 0, 0.75)
+    assert emotion.confusion[emotion.labels.index("fear")][emotion.labels.index("sadness")] == 1
+    assert emotion.macro_f1 == pytest.approx((1 + 1 + 2 / 3 + 0) / 4)
+    # "groß buy" is as much neutral as anger; the tweets know no neutral.
+    tweets = report.score("tweets-emotion")
+    assert tweets is not None
+    assert tweets.accuracy == pytest.approx(2 / 3)
+    assert report.headline() == {
+        "emotion": 0.75,
+        "goemotions": pytest.approx((1 + 1 + 0 + 0) / 4),
+        "goemotions-sentiment": 1.0,
+        "tweets-emotion": pytest.approx(2 / 3),
+        "tweets-sentiment": pytest.approx((1 + 1 + 0.5) / 3),
+    }
+    assert report.metrics()["tweets-sentiment.macro_recall"] == 0.8333
+    # Every text that is asked about is classified once: one of GoEmotions' is asked about nothing.
+    assert told == [len(examples) - 1]
+
+
+def test_tiers_are_told_apart(tmp_path: Path, examples: Examples) -> None:
+    heads = (EMOTION, SENTIMENT)
+    tiers = (Tier(name="sure", file="first.onnx", thresholds={"sentiment": 0.9}), Tier(name="rest", file="model.onnx"))
+    # The first tier is sure of "good" and nothing else, and always answers joy.
+    easy = {word: {"sentiment": "positive", "emotion": "joy"} if word == "good" else {} for word in WORDS}
+    networks = {"first.onnx": network(heads, easy, strength=6.0), "model.onnx": network(heads, WORDS)}
+    package = tiny_package(tmp_path / "tiny", heads=heads, tiers=tiers, networks=networks)
+    report = evaluate(OnnxClassifier.load(package), examples)
+    emotion = report.score("emotion")
+    assert emotion is not None
+    sure, rest = emotion.tiers
+    assert (sure.name, sure.share, sure.accuracy) == ("sure", 0.25, 0.0)
+    assert (rest.name, rest.share, rest.accuracy) == ("rest", 0.75, pytest.approx(2 / 3))
+    assert report.metrics()["emotion.share.sure"] == 0.25
+    tweets = report.score("tweets-emotion")
+    assert tweets is not None
+    assert [(tier.share, tier.accuracy) for tier in tweets.tiers] == [(0, None), (1, pytest.approx(2 / 3))]
+
+
+def test_a_label_that_is_lacking_is_named(tmp_path: Path, examples: Examples) -> None:
+    six = Head(name="emotion", labels=EMOTIONS[:6], output="emotion")
+    words = {word: {} for word in WORDS}
+    package = tiny_package(tmp_path / "tiny", heads=[six], networks={"model.onnx": network([six], words)})
+    classifier = OnnxClassifier.load(package)
+    with pytest.raises(
+        ModelPackageError, match=r"goemotions: head 'emotion' of model tiny 1\.0\.0 has no label disgust, neu"
+    ):
+        evaluate(classifier, examples)
+    report = evaluate(classifier, examples, skip=True)
+    assert [score.name for score in report.scores] == ["emotion", "tweets-emotion"]
+    assert list(report.skipped) == ["goemotions", "goemotions-sentiment", "tweets-sentiment"]
+    assert "has no head 'sentiment'; its heads are: emotion" in report.skipped["tweets-sentiment"]
+    with pytest.raises(ModelPackageError, match="no head 'sentiment'"):
+        evaluate(classifier, examples.of("tweets-sentiment"), skip=True)
+
+
+def test_no_rows_are_no_evaluation(classifier: OnnxClassifier, examples: Examples) -> None:
+    with pytest.raises(ValueError, match="no posts"):
+        evaluate(classifier, examples.take([]))
+
+
+def test_texts_of_ones_own(tmp_path: Path, classifier: OnnxClassifier) -> None:
+    file = tmp_path / "mine.tsv"
+    file.write_bytes("\ufeffgood\tpositive\r\n\ngroß\tgroß\tnegative\n".encode())
+    texts, question = read_labelled(file, SENTIMENT)
+    assert texts == ["good", "groß\tgroß"]
+    report = ask(classifier, texts, [question], split="mine.tsv")
+    (score,) = report.scores
+    assert (score.name, score.head, score.labels, score.accuracy) == ("mine", "sentiment", SENTIMENT.labels, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"good\tpositive\nno tab\n", r"mine\.tsv, line 2: not text<TAB>label: 'no tab'"),
+        (b"good\tgreat\n", "line 1: 'great' is no label of head 'sentiment', which has negative, neutral, positive"),
+        (b"\n\n", "holds no texts"),
+        (b"\xff\tpositive\n", "is not UTF-8"),
+    ],
+)
+def test_a_file_that_is_wrong_is_named(tmp_path: Path, content: bytes, problem: str) -> None:
+    file = tmp_path / "mine.tsv"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=problem):
+        read_labelled(file, SENTIMENT)
+
+
+def test_evaluation_runs_where_training_cannot() -> None:
+    code = (
+        "import sys; import models.training.card, models.training.metrics, streams.cli.evaluate;"
+        "sys.exit(', '.join({'torch', 'sklearn', 'onnx', 'matplotlib', 'transformers'} & sys.modules.keys()) or 0)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_the_documentation_has_the_mapping() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\w+) \| ([a-z, ]+) \| (\w+|-) \|$", text, re.MULTILINE)
+    told = {fine: (emotion, tone) for emotion, labels, tone in rows for fine in labels.split(", ")}
+    assert told == {fine: (emotion, sentiment_of(fine) or "-") for fine, emotion in GO_EMOTIONS.items()}

@@ -1,0 +1,134 @@
+"""Temperatures and the cascade's thresholds, the average of teachers, and the configuration that says how."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.training.calibrate import choose_gate, fit_temperatures, mixed
+from models.training.config import DEFAULT_CONFIG, read_config
+from models.training.data import NO_TARGET, SET_NAMES, Examples
+from models.training.ensemble import average, softmax
+from models.training.labels import EMOTIONS, SENTIMENTS
+from models.training.metrics import headline
+
+
+def examples(rows: int, seed: int = 0) -> Examples:
+    """Rows of all four sets in turn, with random labels among those that each set knows."""
+    rng = np.random.default_rng(seed)
+    source = np.arange(rows) % len(SET_NAMES)
+    known = np.array([[True] * 6 + [False] * 2, [True] * 8, [True] * 3 + [False] * 5, [False] * 8])[source]
+    emotion = np.zeros((rows, len(EMOTIONS)), np.float32)
+    for row in range(rows):
+        if known[row].any():
+            emotion[row, rng.integers(known[row].sum())] = 1
+    sentiment = np.where(source == 3, rng.integers(0, 3, rows), NO_TARGET)
+    return Examples(tuple(map(str, range(rows))), emotion, known, sentiment, source)
+
+
+def answers(data: Examples, right: float, seed: int, sharpness: float = 6.0) -> dict[str, np.ndarray]:
+    """Logits of a model that is right about the given share of rows, and surer where it is right."""
+    rng = np.random.default_rng(seed)
+    truth = {"emotion": data.emotion.argmax(1), "sentiment": np.maximum(data.sentiment, 0)}
+    found = {}
+    for head, width in (("emotion", len(EMOTIONS)), ("sentiment", len(SENTIMENTS))):
+        logits = rng.normal(0, 0.3, (len(data), width)).astype(np.float32)
+        correct = rng.random(len(data)) < right
+        label = np.where(correct, truth[head], rng.integers(0, 3, len(data)))
+        logits[np.arange(len(data)), label] += np.where(correct, sharpness, 1.5) * rng.random(len(data))
+        found[head] = logits
+    return found
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_the_temperature_that_spoilt_the_logits_is_found(temperature):
+    rng = np.random.default_rng(3)
+    data = examples(8_000)
+    honest = {"emotion": rng.normal(0, 2, (8_000, 8)), "sentiment": rng.normal(0, 2, (8_000, 3))}
+    # Labels drawn from the model's own probabilities: at temperature one it is calibrated by construction.
+    masked = np.where(data.emotion_mask, honest["emotion"], -1e9)
+    drawn = (masked + rng.gumbel(size=masked.shape)).argmax(1)
+    data.emotion[:] = np.eye(8, dtype=np.float32)[drawn] * data.emotion_mask
+    data.sentiment[data.source == 3] = (honest["sentiment"] + rng.gumbel(size=(8_000, 3))).argmax(1)[data.source == 3]
+    found = fit_temperatures({head: (v * temperature).astype(np.float32) for head, v in honest.items()}, data)
+    assert found["emotion"] == pytest.approx(temperature, rel=0.1)
+    assert found["sentiment"] == pytest.approx(temperature, rel=0.1)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(0.3, 1), st.floats(0.3, 1), st.floats(0, 0.1), st.floats(0, 0.2), st.integers(0, 100))
+def test_a_gate_keeps_its_bounds(first_right, last_right, max_loss, max_disagreement, seed):
+    data = examples(400, seed)
+    first, last = answers(data, first_right, seed), answers(data, last_right, seed + 1)
+    gate = choose_gate(first, last, data, max_loss=max_loss, max_disagreement=max_disagreement)
+    if gate is None:
+        return
+    passed = np.ones(len(data), bool)
+    for head, threshold in gate.thresholds.items():
+        passed &= softmax(first[head]).max(1) >= threshold
+    assert passed.any()
+    for head in first:
+        differs = first[head][passed].argmax(1) != last[head][passed].argmax(1)
+        assert differs.mean() <= max_disagreement
+    served, alone = headline(mixed(first, last, passed), data), headline(last, data)
+    assert all(served[name] >= alone[name] - max_loss for name in alone)
+
+
+def test_a_first_tier_that_says_the_same_answers_everything():
+    data = examples(200)
+    logits = answers(data, 0.9, 1)
+    gate = choose_gate(logits, logits, data, max_loss=0, max_disagreement=0)
+    assert gate is not None
+    assert gate.answered == 1
+
+
+def test_a_first_tier_that_knows_nothing_is_left_out():
+    data = examples(400)
+    last = answers(data, 1.0, 1)
+    first = {head: -values for head, values in last.items()}
+    assert choose_gate(first, last, data, max_loss=0, max_disagreement=0) is None
+
+
+def test_teachers_are_averaged_as_probabilities():
+    data = examples(40)
+    a, b = answers(data, 0.5, 1), answers(data, 0.5, 2)
+    both = average([a, b])
+    for head in both:
+        assert softmax(both[head]) == pytest.approx((softmax(a[head]) + softmax(b[head])) / 2, abs=1e-5)
+        assert both[head].dtype == np.float32
+
+
+def test_one_teacher_is_its_own_average():
+    logits = answers(examples(40), 0.5, 1)
+    for head, values in average([logits]).items():
+        assert softmax(values) == pytest.approx(softmax(logits[head]), abs=1e-5)
+
+
+def test_the_configuration_that_comes_with_the_project_is_valid():
+    config = read_config(DEFAULT_CONFIG)
+    assert config.first_tier is not None
+    assert config.student.recipe.distillation > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("[package]", "[pakage]"), "package: Field required"),
+        (("seed = 17", "seed = 17\ncolour = 1"), "colour: Extra inputs are not permitted"),
+        (('name = "emotion-minilm-l6"', 'name = "Emotion Mini"'), "will not do: names are lower-case letters"),
+        (("goemotions = 1500", "reddit = 1500"), "there is no data set 'reddit'; there are emotion, goemotions"),
+        (("repeats = { emotion = 3 }", "repeats = { reddit = 3 }"), "there is no data set 'reddit'"),
+        (("epochs = 2", "epochs = 0"), "teachers.0.recipe.epochs: Input should be greater than or equal to 1"),
+        (("[student]", '[[teachers]]\nname = "bge-small"\nencoder = "e5-small"\n\n[student]'), "the same name"),
+        (("seed = 17", "seed = "), "is not TOML"),
+    ],
+)
+def test_a_mistake_in_the_configuration_is_one_line_that_names_it(tmp_path, change, message):
+    file = tmp_path / "model.toml"
+    text = DEFAULT_CONFIG.read_text(encoding="utf-8")
+    assert change[0] in text
+    file.write_text(text.replace(*change, 1), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"model\.toml") as error:
+        read_config(file)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
