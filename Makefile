@@ -66,6 +66,10 @@ schemas: $(STAMP) ## Write what is generated from the code: docs/schemas/, docs/
 .PHONY: setup-train
 setup-train: $(TRAIN_STAMP) ## Make .venv-train with PyTorch, for models/training (5 GB)
 
+.PHONY: test-train
+test-train: $(TRAIN_STAMP) ## Run the tests of training itself, which need PyTorch
+	@eval "set -- $$PYTEST_ARGS"; .venv-train/bin/python -m pytest tests/training "$$@"
+
 # UPGRADE=1 moves every package to its newest version; without it only what pyproject.toml asks for changes.
 # The files name no index: whoever installs decides where from, and the hashes decide what.
 UV = env -u PIP_FIND_LINKS -u UV_FIND_LINKS .venv/bin/uv pip compile --no-config --quiet --universal \
@@ -77,7 +81,7 @@ lock: | .venv/bin/uv ## Write requirements/*.txt anew from pyproject.toml; UPGRA
 	@$(UV) pyproject.toml requirements/build.in --extra dev --extra bench -o requirements/dev.txt
 	@$(UV) pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
 	@$(UV) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
-	@$(UV) pyproject.toml requirements/build.in --extra train -c requirements/dev.txt -o requirements/train.txt
+	@$(UV) pyproject.toml requirements/build.in --extra train --extra dev -c requirements/dev.txt -o requirements/train.txt
 	@for file in $(LOCK); do echo "$$file: $$(grep -c '==' "$$file") packages"; done
 
 .venv/bin/uv:

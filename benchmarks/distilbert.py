@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from models.manifest import Head
-from models.network import Network
+from models.network import Network, TokenIds
 from models.training.speed import batches
 
 LABELS: Final = ("joy", "sadness", "anger", "fear", "love", "surprise")
@@ -43,8 +43,9 @@ class DistilBert:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
         pad = self._tokenizer.token_to_id("[PAD]") or 0
+        tokens = TokenIds(pad, max(self._tokenizer.get_vocab().values()), max_tokens)
         self._network = Network(
-            file, [Head(name="emotion", labels=LABELS, output="logits")], threads=threads, pad_id=pad
+            file, [Head(name="emotion", labels=LABELS, output="logits")], threads=threads, tokens=tokens
         )
         self._by_length = by_length
 

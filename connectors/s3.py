@@ -166,8 +166,13 @@ class S3:
         stored = self.read(bucket, key)
         return None if stored is None else stored.body
 
-    def read(self, bucket: str, key: str) -> Stored | None:
+    def read(self, bucket: str, key: str, *, limit: int | None = None) -> Stored | None:
         """Read a small object whole, with its ETag; None where there is none.
+
+        Args:
+            bucket: The bucket.
+            key: The key.
+            limit: Bytes to read at most; the rest of a larger object is not transferred.
 
         Raises:
             UnavailableError: The server did not answer.
@@ -177,7 +182,7 @@ class S3:
             with self._mapped(bucket, key):
                 answer = self._client.get_object(Bucket=bucket, Key=key)
                 with closing(answer["Body"]) as body:
-                    return Stored(body.read(), answer["ETag"])
+                    return Stored(body.read(limit), answer["ETag"])
         except RejectedError as exc:
             if is_missing(exc.__cause__):
                 return None

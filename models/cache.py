@@ -1,49 +1,35 @@
-"""Packages from the registry as verified local files, and which of them was the last good one.
+"""Packages from the registry as verified local files.
 
     <cache>/<name>/<version>-<digest of the manifest>/     a verified copy; several registries can share a cache
-    <cache>/.last-good/<digest of registry and channel>.json
+    <cache>/<name>/.lock                                   held while copies of this model are written or removed
 
 May be shared by any number of processes: one downloads a package under a file lock while the others wait for it, and a
-copy is renamed into place only once it is verified. Nothing is ever removed but what is damaged; the folder may be
-emptied whenever no process is starting.
+copy is renamed into place only once it is verified. What is removed and when is in `models.cache_keep`.
 """
 
 import hashlib
 import os
 import shutil
-import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from connectors.s3 import S3, OnBytes
 from models.channels import LATEST, Release, require_channel
-from models.errors import ModelCacheError, ModelError, ModelPackageError
+from models.errors import ModelCacheError, ModelDamagedError, ModelError, ModelPackageError
 from models.location import parse_uri
-from models.package import MANIFEST, ModelPackage, PackageName, PackageVersion, load_package, verify_file
-from models.registry import Version, read_version
+from models.package import MANIFEST, ModelPackage, load_package
+from models.version import Version, check_sizes, download_file, read_version
 
 LOCK_TIMEOUT: Final = 600
-"""Seconds to wait for another process that downloads the same package: a large model over a slow line."""
+"""Seconds to wait for another process that downloads the same model: a large one over a slow line."""
 
-# No model can have this name.
-_LAST_GOOD: Final = ".last-good"
-
-
-class LastGood(BaseModel):
-    """Which version of a channel was last loaded and found good on this cache."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    uri: str
-    channel: str
-    name: PackageName
-    version: PackageVersion
-    manifest_sha256: str
+# How often a wait for the lock looks whether it was cancelled, seconds.
+_LOCK_LOOK_S: Final = 0.5
 
 
 def resolve(uri: str, s3: S3 | None, cache_dir: str | Path, channel: str = LATEST) -> ModelPackage:
@@ -76,6 +62,12 @@ def resolve(uri: str, s3: S3 | None, cache_dir: str | Path, channel: str = LATES
 def fetch(version: Version, s3: S3, cache_dir: str | Path, on_bytes: OnBytes | None = None) -> ModelPackage:
     """The verified local copy of a version, downloaded unless there is a valid one.
 
+    Args:
+        version: The version.
+        s3: The connection.
+        cache_dir: The cache.
+        on_bytes: Told of progress; told of 0 bytes twice a second while another process has the lock.
+
     Raises:
         ModelDamagedError: A file in S3 is not what the manifest says.
         ModelPackageError: A file is missing from S3.
@@ -84,29 +76,23 @@ def fetch(version: Version, s3: S3, cache_dir: str | Path, on_bytes: OnBytes | N
         RejectedError: S3 refused.
     """
     cache = Path(cache_dir).expanduser()
-    folder = cache / _folder(version.release, version.digest)
-    with _usable(cache):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(folder.with_name(f".{folder.name}.lock"), timeout=LOCK_TIMEOUT):
-                try:
-                    return _valid_copy(folder, version.digest)
-                except ModelError:
-                    pass  # absent or damaged
-                # Only the holder of the lock uses this name, so what is found there is what a killed process left.
-                partial = folder.with_name(f".{folder.name}.partial")
-                shutil.rmtree(partial, ignore_errors=True)
-                download(version, s3, partial, on_bytes)
-                if folder.exists():
-                    shutil.rmtree(folder)
-                partial.rename(folder)
-        except Timeout as exc:
-            raise ModelCacheError(f"the model cache {folder} has been locked for {LOCK_TIMEOUT} s") from exc
-    return ModelPackage(folder, version.manifest)
+    folder = copy_folder(cache, version.release, version.digest)
+    with usable(cache):
+        copy = _valid_copy(folder, version.digest)
+        if copy is None:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with _locked(folder.parent, on_bytes):
+                copy = _valid_copy(folder, version.digest) or _replace(folder, version, s3, on_bytes)
+        with suppress(OSError):  # the cache of another user
+            os.utime(folder)  # the time of its last use, by which copies are kept
+    return copy
 
 
 def download(version: Version, s3: S3, folder: Path, on_bytes: OnBytes | None = None) -> None:
     """Download a version into a new folder, and verify it; on failure the folder is removed.
+
+    Nothing is downloaded where a file in S3 has another size than the manifest says. A file that arrives damaged is
+    downloaded once more: networks and servers have bad moments.
 
     Raises:
         ModelDamagedError: A file in S3 is not what the manifest says.
@@ -115,74 +101,37 @@ def download(version: Version, s3: S3, folder: Path, on_bytes: OnBytes | None = 
         RejectedError: S3 refused.
         OSError: The folder is there, or cannot be written.
     """
+    check_sizes(version, s3)
     folder.mkdir(parents=True)
     try:
-        for name, entry in version.manifest.files.items():
+        for name in version.manifest.files:
             file = folder / name
             file.parent.mkdir(parents=True, exist_ok=True)
-            source = f"{version.location}/{'/'.join(version.release)}/{name}"
-            if not s3.download(version.location.bucket, version.key(name), file, on_bytes):
-                raise ModelPackageError(f"{source} is missing, though the manifest lists it")
-            verify_file(file, entry, source)
+            try:
+                download_file(version, s3, name, file, on_bytes)
+            except ModelDamagedError:
+                download_file(version, s3, name, file, on_bytes)
         (folder / MANIFEST).write_bytes(version.content)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def remember_good(package: ModelPackage, uri: str, channel: str, where: str, cache_dir: str | Path) -> None:
-    """Note that a package was loaded and found good, for a start without S3.
+def copy_folder(cache: Path, release: Release, digest: str) -> Path:
+    """Where the copy of a version is; `digest` is that of its manifest."""
+    return cache / release.name / f"{release.version}-{digest[:12]}"
 
-    Args:
-        package: The cached copy.
-        uri: The registry.
-        channel: The channel that pointed to it.
-        where: The server, as `S3.where`: another one's registry of the same URI is another registry.
-        cache_dir: The cache.
+
+def load_copy(folder: Path, digest: str) -> ModelPackage:
+    """Verify a copy.
 
     Raises:
-        ModelCacheError: The cache cannot be written.
+        ModelError: It is not there, damaged, or cannot be read.
     """
-    cache = Path(cache_dir).expanduser()
-    record = LastGood(
-        uri=uri,
-        channel=channel,
-        name=package.manifest.name,
-        version=package.manifest.version,
-        manifest_sha256=manifest_digest(package),
-    )
-    file = _record_file(cache, uri, channel, where)
-    with _usable(cache):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed into place: other workers write and read the same record.
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.", delete=False) as stream:
-            try:
-                stream.write(record.model_dump_json() + "\n")
-                stream.close()
-                os.replace(stream.name, file)  # noqa: PTH105 - the temporary file's name is a string
-            except BaseException:
-                Path(stream.name).unlink(missing_ok=True)
-                raise
-
-
-def last_good(uri: str, channel: str, where: str, cache_dir: str | Path) -> ModelPackage | None:
-    """The copy that `remember_good` noted last, verified again; None if nothing was noted.
-
-    Raises:
-        ModelPackageError: The record, or the copy, is damaged or gone.
-        ModelCacheError: The cache cannot be read.
-    """
-    cache = Path(cache_dir).expanduser()
-    file = _record_file(cache, uri, channel, where)
-    with _usable(cache):
-        try:
-            record = LastGood.model_validate_json(file.read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except ValidationError as exc:
-            raise ModelPackageError(f"{file} is malformed") from exc
-    release = Release(record.name, record.version)
-    return _valid_copy(cache / _folder(release, record.manifest_sha256), record.manifest_sha256)
+    package = load_package(folder)
+    if manifest_digest(package) != digest:
+        raise ModelPackageError(f"{folder / MANIFEST} is damaged")
+    return package
 
 
 def manifest_digest(package: ModelPackage) -> str:
@@ -190,25 +139,66 @@ def manifest_digest(package: ModelPackage) -> str:
     return hashlib.sha256((package.path / MANIFEST).read_bytes()).hexdigest()
 
 
-def _valid_copy(folder: Path, digest: str) -> ModelPackage:
-    package = load_package(folder)
-    if manifest_digest(package) != digest:
-        raise ModelPackageError(f"{folder / MANIFEST} is damaged")
-    return package
-
-
-def _folder(release: Release, digest: str) -> Path:
-    return Path(release.name) / f"{release.version}-{digest[:12]}"
-
-
-def _record_file(cache: Path, uri: str, channel: str, where: str) -> Path:
-    key = "\n".join((where, uri.rstrip("/"), channel))
-    return cache / _LAST_GOOD / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
-
-
 @contextmanager
-def _usable(cache: Path) -> Iterator[None]:
+def usable(cache: Path) -> Iterator[None]:
+    """Raise `ModelCacheError` where the file system fails."""
     try:
         yield
     except OSError as exc:
         raise ModelCacheError(f"the model cache {cache} cannot be used: {exc.strerror or exc}") from exc
+
+
+def model_lock(folder: Path) -> FileLock:
+    """The lock of a model's folder; one for all versions, so that no lock file is ever left over."""
+    return FileLock(folder / ".lock")
+
+
+def remove_copy(folder: Path) -> None:
+    """Remove a copy at once: nobody sees it half removed. The caller holds the lock."""
+    aside = folder.with_name(f".{folder.name}.removed")
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _valid_copy(folder: Path, digest: str) -> ModelPackage | None:
+    """The copy; None where it is absent or damaged. What only cannot be read now is neither.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    try:
+        return load_copy(folder, digest)
+    except ModelError as exc:
+        fault = exc.__cause__
+        if isinstance(fault, OSError) and not isinstance(fault, FileNotFoundError | NotADirectoryError):
+            raise fault from None
+        return None
+
+
+def _replace(folder: Path, version: Version, s3: S3, on_bytes: OnBytes | None) -> ModelPackage:
+    # Only the holder of the lock uses this name, so what is found there is what a killed process left.
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    download(version, s3, partial, on_bytes)
+    if folder.exists():
+        remove_copy(folder)
+    partial.rename(folder)
+    return ModelPackage(folder, version.manifest)
+
+
+@contextmanager
+def _locked(folder: Path, on_bytes: OnBytes | None) -> Iterator[None]:
+    lock = model_lock(folder)
+    deadline = time.monotonic() + LOCK_TIMEOUT
+    while True:
+        try:
+            held = lock.acquire(timeout=_LOCK_LOOK_S)
+            break
+        except Timeout as exc:
+            if time.monotonic() >= deadline:
+                raise ModelCacheError(f"the model cache {folder} has been locked for {LOCK_TIMEOUT} s") from exc
+            if on_bytes is not None:
+                on_bytes(0)
+    with held:
+        yield

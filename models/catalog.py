@@ -12,7 +12,7 @@ from models.channels import Channel, Release, is_channel_name, read_channel
 from models.errors import ModelError, ModelNotFoundError
 from models.location import S3Location
 from models.package import MANIFEST, PackageName, PackageVersion
-from models.registry import read_version
+from models.version import read_version
 
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(PackageName)
 _VERSION: Final[TypeAdapter[str]] = TypeAdapter(PackageVersion)

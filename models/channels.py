@@ -28,7 +28,7 @@ HISTORY_LIMIT: Final = 20
 """Earlier positions kept in a pointer: enough to go back, and a poll stays one packet or two."""
 
 # What the conditional writes are tried on; no channel can have this name.
-_PROBE: Final = ".conditional-writes"
+PROBE: Final = ".conditional-writes"
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]*")
 _MAX_NAME: Final = 50
@@ -131,7 +131,7 @@ def require_channel(location: S3Location, s3: S3, name: str) -> Channel:
     """
     channel = read_channel(location, s3, name)
     if channel is None:
-        raise ModelNotFoundError(f"{location} holds no model: there is no {location.key(name)}")
+        raise ModelNotFoundError(f"{location} has no channel {name}: there is no {location.key(name)}")
     return channel
 
 
@@ -146,7 +146,7 @@ def move(
         name: The channel.
         release: Where to; whether that version is there is the caller's business.
         seen: The channel as it was read before; None where there was none. It must still be like that.
-        withdraw: Mark the position that is left as one that no rollback returns to.
+        withdraw: It is a rollback: mark what came after `release` as positions that no rollback returns to.
 
     Returns:
         What the channel says now; unchanged if it pointed there already.
@@ -162,7 +162,7 @@ def move(
         return seen.pointer
     if seen is None and next(s3.list(location.bucket, f"{location.key(name)}/"), None) is not None:
         raise ModelError(f"{location}: {name} is the name of a model, and so cannot be that of a channel")
-    s3.require_conditional_writes(location.bucket, location.key(_PROBE))
+    s3.require_conditional_writes(location.bucket, location.key(PROBE))
     pointer = _next_pointer(release, seen, withdraw=withdraw)
     key, body = location.key(name), _encode(pointer)
     written = s3.put(location.bucket, key, body, if_absent=seen is None, if_match=None if seen is None else seen.etag)
@@ -191,8 +191,12 @@ def create(location: S3Location, s3: S3, name: str, release: Release) -> bool:
 def _next_pointer(release: Release, seen: Channel | None, *, withdraw: bool) -> Pointer:
     history: tuple[Position, ...] = ()
     if seen is not None:
-        left = Position.model_validate({**seen.pointer.model_dump(exclude={"history"}), "withdrawn": withdraw})
-        history = (left, *seen.pointer.history)[:HISTORY_LIMIT]
+        history = (Position.model_validate(seen.pointer.model_dump(exclude={"history"})), *seen.pointer.history)
+        if withdraw:
+            after = next((i for i, position in enumerate(history) if position.release == release), len(history))
+            withdrawn = (position.model_copy(update={"withdrawn": True}) for position in history[:after])
+            history = (*withdrawn, *history[after:])
+        history = history[:HISTORY_LIMIT]
     return Pointer(
         name=release.name, version=release.version, moved_at=datetime.now(UTC), moved_by=_me(), history=history
     )

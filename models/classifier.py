@@ -80,7 +80,7 @@ class OnnxClassifier:
         by_file: dict[Path, Network] = {}
         for file in package.tier_files:
             if file not in by_file:
-                by_file[file] = Network(file, self.manifest.heads, threads=threads, pad_id=self._encoder.pad_id)
+                by_file[file] = Network(file, self.manifest.heads, threads=threads, tokens=self._encoder.tokens)
         self._networks = [by_file[file] for file in package.tier_files]
 
     @classmethod

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from connectors.errors import RejectedError
 from connectors.s3 import S3, Stored
-from models.errors import ModelError, ModelNotFoundError
+from models.errors import ModelError, ModelNotFoundError, ModelPackageError
+from models.manifest import MAX_MANIFEST_BYTES
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _BUCKET = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
@@ -62,17 +63,21 @@ def registry_at(uri: str) -> S3Location:
 
 
 def read_object(location: S3Location, s3: S3, key: str) -> Stored | None:
-    """Read a small object of a registry; None where there is none.
+    """Read a manifest, a pointer or a claim of a registry; None where there is none.
 
     Raises:
         ModelNotFoundError: There is no such bucket.
+        ModelPackageError: It is larger than any of these can be.
         UnavailableError: S3 did not answer.
         RejectedError: S3 refused.
     """
     try:
-        return s3.read(location.bucket, key)
+        stored = s3.read(location.bucket, key, limit=MAX_MANIFEST_BYTES + 1)
     except RejectedError as exc:
         # Told apart only once something failed, to save a request each time.
         if not s3.bucket_exists(location.bucket):
             raise ModelNotFoundError(f"{location}: there is no bucket {location.bucket}") from exc
         raise
+    if stored is not None and len(stored.body) > MAX_MANIFEST_BYTES:
+        raise ModelPackageError(f"s3://{location.bucket}/{key} is larger than {MAX_MANIFEST_BYTES} bytes")
+    return stored

@@ -36,6 +36,9 @@ REQUIRED_FILES: Final = frozenset({TOKENIZER, CARD})
 # Small enough to read at once, large enough for many heads; a larger one is not a manifest.
 MAX_MANIFEST_BYTES: Final = 1 << 20
 
+_MAX_FILE_NAME: Final = 255
+"""Bytes in UTF-8 of a path in the package: what file systems take for one part of it."""
+
 # semver.org's own expression, without the named groups.
 _SEMVER = re.compile(
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
@@ -75,6 +78,8 @@ def _safe_relative(name: str) -> str:
     path = PurePosixPath(name)
     if not name or "\\" in name or "\0" in name or path.is_absolute() or ".." in path.parts or str(path) != name:
         raise ValueError("is not a plain relative path with forward slashes")
+    if len(name.encode(errors="replace")) > _MAX_FILE_NAME:
+        raise ValueError(f"is longer than {_MAX_FILE_NAME} bytes in UTF-8")
     if name == MANIFEST:
         raise ValueError("the manifest cannot list itself")
     return name
@@ -83,7 +88,7 @@ def _safe_relative(name: str) -> str:
 PackageName = Annotated[str, StringConstraints(max_length=100), AfterValidator(_plain_name)]
 PackageVersion = Annotated[str, StringConstraints(max_length=100), AfterValidator(_semantic_version)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_clean_label)]
-FileName = Annotated[str, StringConstraints(max_length=255), AfterValidator(_safe_relative)]
+FileName = Annotated[str, AfterValidator(_safe_relative)]
 
 
 class _Frozen(BaseModel):
@@ -190,6 +195,10 @@ class Manifest(_Frozen):
         wanted = REQUIRED_FILES | {tier.file for tier in self.tiers} | ({self.golden} if self.golden else set())
         if missing := sorted(wanted - self.files.keys()):
             raise ValueError(f"files lists no {', '.join(missing)}")
+        names = {MANIFEST, *self.files}
+        for name in self.files:
+            if clash := names.intersection(map(str, PurePosixPath(name).parents)):
+                raise ValueError(f"files lists {name!a}, and {clash.pop()!a} cannot be a file and a folder")
         return self
 
     def _check_tiers(self) -> None:

@@ -1,6 +1,7 @@
 """One ONNX network on ONNX Runtime's CPU provider: checked when it is loaded, so that no post finds a fault first."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,24 +20,41 @@ _FLOATS: Final = frozenset({"tensor(float)", "tensor(float16)", "tensor(double)"
 _PROBE: Final = (2, 5)
 
 
+@dataclass(frozen=True)
+class TokenIds:
+    """What token ids a network must take.
+
+    Attributes:
+        pad: what shorter texts of a batch are filled up with; it is masked.
+        highest: the largest id that the tokenizer gives.
+        most: tokens of the longest text.
+    """
+
+    pad: int
+    highest: int
+    most: int
+
+
 class Network:
     """Token ids in, one array of logits per head out. Safe to share between threads: nothing changes after the load."""
 
-    def __init__(self, file: Path, heads: Sequence[Head], *, threads: int, pad_id: int) -> None:
-        """Load a network, hold it against the heads, and run it once.
+    def __init__(self, file: Path, heads: Sequence[Head], *, threads: int, tokens: TokenIds) -> None:
+        """Load a network, hold it against the heads, and run it on what it will have to take.
 
         Args:
             file: The ONNX file.
             heads: What it must answer.
             threads: ONNX Runtime's intra-op threads.
-            pad_id: What shorter texts of a batch are filled up with; it is masked.
+            tokens: What it will be given.
 
         Raises:
-            ModelPackageError: It cannot be loaded, wants other inputs, lacks an output, or gives what are not logits.
+            ModelPackageError: It cannot be loaded, wants other inputs, lacks an output, gives what are not logits, or
+                has no room for the tokenizer's highest id or for the longest text.
+            MemoryError: This machine has too little for it, now or ever.
         """
         self._file = file
         self._heads = tuple(heads)
-        self._pad_id = pad_id
+        self._tokens = tokens
         self._session = _session(file, threads)
         self._inputs = self._checked_inputs()
         self._check_outputs()
@@ -58,7 +76,7 @@ class Network:
         """The inputs of a batch by name, each of the network's integer type, [len(ids), longest]."""
         lengths = np.array([len(text) for text in ids])
         mask = np.arange(lengths.max()) < lengths[:, None]
-        padded = np.full(mask.shape, self._pad_id, np.int64)
+        padded = np.full(mask.shape, self._tokens.pad, np.int64)
         padded[mask] = np.concatenate(ids)
         by_name = {"input_ids": padded, "attention_mask": mask, "token_type_ids": np.zeros_like(padded)}
         return {name: by_name[name].astype(kind) for name, kind in self._inputs.items()}
@@ -94,14 +112,31 @@ class Network:
                 )
 
     def _try_out(self) -> None:
-        """What shapes and numbers come out is sure only after a run: a graph may leave its dimensions open."""
-        ids = [np.full(length, self._pad_id, np.int64) for length in _PROBE]
+        """What shapes and numbers come out is sure only after a run: a graph may leave its dimensions open.
+
+        The same holds for what it has room for: the rows of its embedding, and its positions.
+        """
+        pad, highest, most = self._tokens.pad, self._tokens.highest, self._tokens.most
+        self._check_logits(self._tried(_PROBE, pad, "a batch of two texts"))
+        self._check_logits(self._tried(_PROBE, highest, f"token id {highest}, the tokenizer's highest"))
+        # Not of padding: some networks give that no position.
+        word = highest if highest != pad else max(pad - 1, 0)
+        hint = "; if it has fewer positions, texts must be cut earlier"
+        self._tried((most,), word, f"a text of {most} tokens, its max_tokens", hint)
+
+    def _tried(self, lengths: Sequence[int], token: int, what: str, hint: str = "") -> list[NDArray[np.float32]]:
+        """Logits of texts of these lengths that say nothing but `token`."""
         try:
-            outputs = self.run(ids)
+            return self.run([np.full(length, token, np.int64) for length in lengths])
+        except MemoryError:  # not the network's fault
+            raise
         except Exception as exc:  # ONNX Runtime's exceptions share no public base class
-            raise ModelPackageError(f"{self._file} fails on a batch of two texts: {one_line(exc)}") from exc
+            raise ModelPackageError(f"{self._file} fails on {what}: {one_line(exc)}{hint}") from exc
+
+    def _check_logits(self, outputs: Sequence[NDArray[np.float32]]) -> None:
+        """Whether these are logits for the texts of `_PROBE`."""
         for head, logits in zip(self._heads, outputs, strict=True):
-            if logits.ndim != 2 or len(logits) != len(ids):
+            if logits.ndim != 2 or len(logits) != len(_PROBE):
                 raise ModelPackageError(
                     f"{self._file} gives shape {list(logits.shape)} for head {head.name!r} and two texts, not "
                     "[batch, labels]"
@@ -147,5 +182,7 @@ def _session(file: Path, threads: int) -> ort.InferenceSession:
     options.log_severity_level = 4
     try:
         return ort.InferenceSession(str(file), sess_options=options, providers=["CPUExecutionProvider"])
+    except MemoryError:  # not the network's fault
+        raise
     except Exception as exc:  # ONNX Runtime's exceptions share no public base class
         raise ModelPackageError(f"{file} cannot be loaded: {one_line(exc)}") from exc

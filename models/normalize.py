@@ -6,6 +6,7 @@ together with the id, and retrain.
 """
 
 import html
+import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -23,6 +24,8 @@ NORMALIZATION_ID: Final = "v2"
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
+# What a JSON encoder made of a character, and nobody undid: tweets of some collections say don\u2019t in full.
+_ESCAPED = re.compile(r"(?:\\u[0-9A-Fa-f]{4})+")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _LINK = re.compile(r"(?:\bhttps?://|\bwww\.|\bpic\.twitter\.com/|\bt\.co/)\S+", re.IGNORECASE)
 # @name, @name.host (Bluesky) and @name@host.tld (Mastodon), but not the middle of an e-mail address.
@@ -35,17 +38,18 @@ _PLAIN = str.maketrans({"‘": "'", "’": "'", "ʼ": "'", "′": "'", "“": '"
 # only may be drawn as emoji (©, ™, ↔, digits) are left as they are.
 _PICTURE = re.compile("[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
 _SKIN_TONE = re.compile("[\U0001f3fb-\U0001f3ff]")
-_REPEATED_PICTURE = re.compile("([\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff])(?:\ufe0f?\\1)+")
+# A name between NULs, of which a text has none left by then; the same one several times at once.
+_REPEATED_NAME = re.compile("(\0[^\0]+)\0(?:\\1\0)+")
 
 
 def normalize(text: str) -> str:
     """Bring one post into the form that models are trained on and served with (``v2``).
 
-    In this order: HTML entities are unescaped (once), invisible characters and lone surrogates are removed, Unicode
-    is composed (NFC), typographic quotes and dots become plain ones, links become ``http``, handles become ``@user``,
-    emoji become their English names (CLDR's, without skin tones; several of the same at once count as one), three or
-    more of the same letter become two, and runs of white space become one space, with none at either end. Case and
-    punctuation are kept; case is the tokenizer's business.
+    In this order: JSON's escapes and HTML entities are unescaped (once), invisible characters and lone surrogates are
+    removed, Unicode is composed (NFC), typographic quotes and dots become plain ones, links become ``http``, handles
+    become ``@user``, emoji become their English names (CLDR's, without skin tones; several of the same at once count as
+    one), three or more of the same letter become two, and runs of white space become one space, with none at either
+    end. Case and punctuation are kept; case is the tokenizer's business.
 
     Args:
         text: Any string, including an empty one and one with lone surrogates.
@@ -53,17 +57,30 @@ def normalize(text: str) -> str:
     Returns:
         The normalised text; always encodable as UTF-8.
     """
-    # Invisible characters go before composing: one between a letter and its accent would keep them apart.
-    text = unicodedata.normalize("NFC", _INVISIBLE.sub("", html.unescape(text)))
+    if "\\u" in text:
+        text = _ESCAPED.sub(lambda escapes: str(json.loads(f'"{escapes[0]}"')), text)
+    text = _unescaped(text)
     if not text.isascii():
         text = text.translate(_PLAIN)
-    text = _LINK.sub("http", text)
-    text = _HANDLE.sub("@user", text)
+    text = _HANDLE.sub("@user", _LINK.sub("http", text))
     if _PICTURE.search(text):
-        text = _REPEATED_PICTURE.sub(r"\1", _SKIN_TONE.sub("", text))
-        text = emoji.replace_emoji(text, _name)
-    text = _ELONGATED.sub(r"\1\1", text)
-    return " ".join(text.split())
+        named = emoji.replace_emoji(_SKIN_TONE.sub("", text), _name)
+        text = _REPEATED_NAME.sub("\\1\0", named).replace("\0", " ")
+    return _squeezed(text)
+
+
+def normalize_v1(text: str) -> str:
+    """As `normalize`, but emoji and typographic punctuation stay (``v1``)."""
+    return _squeezed(_HANDLE.sub("@user", _LINK.sub("http", _unescaped(text))))
+
+
+def _unescaped(text: str) -> str:
+    # Invisible characters go before composing: one between a letter and its accent would keep them apart.
+    return unicodedata.normalize("NFC", _INVISIBLE.sub("", html.unescape(text)))
+
+
+def _squeezed(text: str) -> str:
+    return " ".join(_ELONGATED.sub(r"\1\1", text).split())
 
 
 def encodable(text: str) -> str:
@@ -72,13 +89,13 @@ def encodable(text: str) -> str:
 
 
 NORMALIZERS: Final[Mapping[str, Callable[[str], str]]] = MappingProxyType(
-    {NORMALIZATION_ID: normalize, "v1": normalize, "none": encodable}
+    {NORMALIZATION_ID: normalize, "v1": normalize_v1, "none": encodable}
 )
 """The normalisations that a manifest may name."""
 
 
 def _name(picture: str, data: dict[str, Any]) -> str:
-    """`` face with tears of joy `` for one emoji; what is not one by our rule stays."""
+    """The English name of one emoji between NULs; what is not one by our rule stays."""
     if not _PICTURE.match(picture):
         return picture
-    return f" {data['en'].strip(':').replace('_', ' ')} "
+    return f"\0{data['en'].strip(':').replace('_', ' ')}\0"

@@ -169,7 +169,6 @@ def _seal_and_try(
 
     try:
         classifier = OnnxClassifier.load(seal(None), threads=threads)
-        _try_longest(classifier, given)
         if not given.golden_texts:
             return 0
         count = write_golden(classifier, given.golden_texts, folder / GOLDEN)
@@ -180,17 +179,6 @@ def _seal_and_try(
         message = message.replace(str(folder), "the package")
         raise ModelPackageError(message) from exc
     return count
-
-
-def _try_longest(classifier: OnnxClassifier, given: Ingredients) -> None:
-    """A text of as many tokens as are allowed: networks have room for so many positions and no more."""
-    try:
-        classifier.classify(["a " * given.max_tokens])
-    except Exception as exc:  # ONNX Runtime's exceptions share no public base class
-        raise ModelPackageError(
-            f"{given.onnx} fails on a text of {given.max_tokens} tokens; if it has fewer positions, give less with "
-            "--max-tokens"
-        ) from exc
 
 
 def _card(given: Ingredients, heads: Sequence[Head]) -> str:

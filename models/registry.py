@@ -3,16 +3,19 @@
     s3://bucket/prefix/stable                              a channel; see `models.channels`
     s3://bucket/prefix/<name>/<version>/manifest.json      written after the files it lists, so a version that has a
     s3://bucket/prefix/<name>/<version>/model.onnx …       manifest is complete
+    s3://bucket/prefix/<name>/<version>.claim              written first: the digest of the one manifest that this
+                                                           version can have
 
-What is written once is never changed: a version is its manifest's digest, whatever points to it.
+What is written once is never changed: a version is its manifest's digest, whatever points to it. The claim is made by a
+conditional write, so that of two different packages under one version only one ever uploads a file.
 """
 
-import hashlib
 from dataclasses import dataclass
 
 from connectors.s3 import S3, OnBytes
 from models.channels import (
     LATEST,
+    PROBE,
     STABLE,
     Channel,
     Pointer,
@@ -26,35 +29,8 @@ from models.channels import (
 )
 from models.errors import ModelError, ModelNotFoundError, ModelPackageError
 from models.location import S3Location, read_object, registry_at
-from models.package import MANIFEST, Manifest, ModelPackage, parse_manifest
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version in the registry: its manifest, as read and as bytes."""
-
-    location: S3Location
-    manifest: Manifest
-    content: bytes
-
-    @property
-    def release(self) -> Release:
-        """Its name and version."""
-        return Release(self.manifest.name, self.manifest.version)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the manifest, in hex: it stands for every byte of the package."""
-        return hashlib.sha256(self.content).hexdigest()
-
-    @property
-    def size(self) -> int:
-        """Bytes of the whole package."""
-        return len(self.content) + sum(entry.bytes for entry in self.manifest.files.values())
-
-    def key(self, file: str) -> str:
-        """The key of one of its files."""
-        return self.location.key(*self.release, file)
+from models.package import MANIFEST, ModelPackage
+from models.version import Version, check_sizes, damaged, read_version
 
 
 @dataclass(frozen=True)
@@ -67,37 +43,18 @@ class Published:
     pointer: Pointer | None
 
 
-def read_version(location: S3Location, s3: S3, release: Release) -> Version:
-    """Read the manifest of a version.
-
-    Raises:
-        ModelNotFoundError: There is no such version.
-        ModelPackageError: Its manifest is malformed, or that of another version.
-        UnavailableError: S3 did not answer.
-        RejectedError: S3 refused.
-    """
-    stored = read_object(location, s3, location.key(*release, MANIFEST))
-    if stored is None:
-        raise ModelNotFoundError(f"{location} has no {release}: there is no {location.key(*release, MANIFEST)}")
-    where = f"{location}/{'/'.join(release)}/{MANIFEST}"
-    manifest = parse_manifest(stored.body, where)
-    version = Version(location, manifest, stored.body)
-    if version.release != release:
-        raise ModelPackageError(f"{where} is that of {version.release}")
-    return version
-
-
 def publish(
     package: ModelPackage, uri: str, s3: S3, *, channel: str | None = LATEST, on_bytes: OnBytes | None = None
 ) -> Published:
     """Upload a package, and move a channel to it.
 
-    The files go first, the manifest after them, the pointer last, so that no reader ever meets half a version. A
-    version that is there with the same content is not uploaded again.
+    The files go first, the manifest after them, the pointer last, so that no reader ever meets half a version. Of a
+    version that is there with the same content, every file is read and compared, and uploaded again only if it is
+    missing or damaged.
 
     Raises:
         ModelNotFoundError: There is no such bucket.
-        ModelPackageError: This version is there with other content; versions never change.
+        ModelPackageError: This version is there, or has been claimed, with other content; versions never change.
         ChannelMovedError: The channel was moved during the upload, and not by this call. The version is there.
         ModelError: The URI is not one of S3, or a channel and a model would have the same name.
         UnavailableError: S3 did not answer.
@@ -143,26 +100,29 @@ def publish_if_empty(package: ModelPackage, uri: str, s3: S3) -> tuple[str, ...]
 
 
 def promote(location: S3Location, s3: S3, release: Release, channel: str) -> tuple[Channel | None, Pointer]:
-    """Move a channel to a version that is there, with all its files in their full size.
+    """Move a channel to a version that is there; every file of it is read and compared with the manifest.
 
     Returns:
         The channel as it was before, None where it is new, and what it says now.
 
     Raises:
         ModelNotFoundError: There is no such version.
-        ModelPackageError: A file of it is missing or of another size.
+        ModelPackageError: A file of it is missing or damaged.
         ChannelMovedError: Someone else moved the channel meanwhile.
         ModelError, UnavailableError, RejectedError: As `models.channels.move`.
     """
     seen = read_channel(location, s3, channel)
-    _check_complete(location, s3, release)
+    version = read_version(location, s3, release)
+    if faults := damaged(version, s3):
+        raise faults[min(faults)]
     return seen, move(location, s3, channel, release, seen=seen)
 
 
 def rollback(location: S3Location, s3: S3, channel: str, version: str | None = None) -> tuple[Channel, Pointer]:
     """Move a channel back to where it was before, or to an earlier version of its history.
 
-    Versions that were rolled back before are passed over, so that several rollbacks go further and further back.
+    Versions that were rolled back before are passed over, so that several rollbacks go further and further back. Of the
+    files only the sizes are compared: this must be quick, that version has served, and workers verify what they load.
 
     Returns:
         The channel as it was before, and what it says now.
@@ -184,38 +144,62 @@ def rollback(location: S3Location, s3: S3, channel: str, version: str | None = N
         if back is None:
             known = ", ".join(dict.fromkeys(map(str, earlier))) or "nothing else"
             raise ModelNotFoundError(f"the channel {channel} has not pointed to {version}; it has to: {known}")
-    _check_complete(location, s3, back)
+    check_sizes(read_version(location, s3, back), s3)
     return seen, move(location, s3, channel, back, seen=seen, withdraw=True)
 
 
 def _upload(package: ModelPackage, location: S3Location, s3: S3, on_bytes: OnBytes | None = None) -> bool:
-    """Upload what is not there; whether anything was."""
-    manifest = package.manifest
-    content = (package.path / MANIFEST).read_bytes()
-    manifest_key = location.key(manifest.name, manifest.version, MANIFEST)
-    present = read_object(location, s3, manifest_key)
+    """Upload what is not there, or damaged there; whether anything was."""
+    version = Version(location, package.manifest, (package.path / MANIFEST).read_bytes())
+    name, key = version.release.name, version.key(MANIFEST)
+    present = read_object(location, s3, key)
     if present is None:
-        if is_channel_name(manifest.name) and read_object(location, s3, location.key(manifest.name)) is not None:
-            raise ModelError(f"{location}: {manifest.name} is the name of a channel, and so cannot be that of a model")
-        for name in manifest.files:
-            key = location.key(manifest.name, manifest.version, name)
-            s3.upload(location.bucket, key, package.path / name, on_bytes)
-        if s3.put(location.bucket, manifest_key, content, if_absent=True):
-            return True
-        present = read_object(location, s3, manifest_key)
-    if present is None or present.body != content:
+        if is_channel_name(name) and read_object(location, s3, location.key(name)) is not None:
+            raise ModelError(f"{location}: {name} is the name of a channel, and so cannot be that of a model")
+        _claim(version, s3)
+    elif present.body != version.content and not _is_claimed(version, s3):
+        raise _other_content(version)
+    # Only one package has the claim, so whoever gets here may overwrite: the bytes are those of its manifest.
+    wrong = version.manifest.files if present is None else damaged(version, s3)
+    for file in wrong:
+        s3.upload(location.bucket, version.key(file), package.path / file, on_bytes)
+    if present is not None and present.body == version.content:
+        return bool(wrong)
+    etag = present.etag if present is not None else None
+    if s3.put(location.bucket, key, version.content, if_absent=etag is None, if_match=etag):
+        return True
+    written = read_object(location, s3, key)
+    if written is None or written.body != version.content:
+        raise _other_content(version)
+    return False  # another publication of the same package was faster
+
+
+def _claim(version: Version, s3: S3) -> None:
+    """Let one package have the version, before any file of it is written."""
+    location = version.location
+    s3.require_conditional_writes(location.bucket, location.key(PROBE))
+    key = _claim_key(version)
+    if s3.put(location.bucket, key, version.digest.encode(), if_absent=True):
+        return
+    if not _is_claimed(version, s3):
         raise ModelPackageError(
-            f"{location} already has {manifest.name} {manifest.version} with other content; publish under a new version"
+            f"{location}: {version.release} is being published with other content, or was and is unfinished; publish "
+            f"under a new version (the claim is {key})"
         )
-    return False
 
 
-def _check_complete(location: S3Location, s3: S3, release: Release) -> None:
-    version = read_version(location, s3, release)
-    base = version.key("")
-    sizes = {info.key.removeprefix(f"{base}/"): info.size for info in s3.list(location.bucket, f"{base}/")}
-    for name, entry in version.manifest.files.items():
-        if sizes.get(name) != entry.bytes:
-            found = f"has {sizes[name]}" if name in sizes else "is missing"
-            where = f"{location}/{'/'.join(release)}/{name}"
-            raise ModelPackageError(f"{where} {found}, and should have {entry.bytes} bytes")
+def _is_claimed(version: Version, s3: S3) -> bool:
+    """Whether the claim is that of this very package."""
+    claim = read_object(version.location, s3, _claim_key(version))
+    return claim is not None and claim.body == version.digest.encode()
+
+
+def _claim_key(version: Version) -> str:
+    # Beside the folder, where neither a file of the package nor another version can be.
+    return version.location.key(version.release.name, f"{version.release.version}.claim")
+
+
+def _other_content(version: Version) -> ModelPackageError:
+    return ModelPackageError(
+        f"{version.location} already has {version.release} with other content; publish under a new version"
+    )

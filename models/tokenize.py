@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from tokenizers import Tokenizer
 
 from models.batching import chunks
 from models.errors import ModelPackageError
-from models.network import one_line
+from models.network import TokenIds, one_line
 from models.normalize import NORMALIZERS
 from models.package import ModelPackage
 
@@ -26,15 +27,20 @@ CHUNK_CHARS = 1 << 19
 # token, so this reaches far beyond the cut; without it a post of a megabyte would cost a second of tokenising.
 CHARS_PER_TOKEN = 32
 
+# No vocabulary knows these: a private-use character, and a word.
+_UNKNOWN: Final = "\U0010fffd xqzkvjwqx"
+
 
 class TextEncoder:
     """Normalises, tokenises and cuts texts. Safe to share between threads; holds no lock of ours."""
 
     def __init__(self, package: ModelPackage) -> None:
-        """Load the tokenizer.
+        """Load the tokenizer, and try it.
 
         Raises:
-            ModelPackageError: It is none, or the manifest names an unknown normalisation.
+            ModelPackageError: It is none, fails on unknown words, or adds so many special tokens that nothing of a text
+                is left; or the manifest names an unknown normalisation.
+            MemoryError: This machine has too little for it, now or ever.
         """
         manifest = package.manifest
         normalize = NORMALIZERS.get(manifest.normalization)
@@ -47,20 +53,42 @@ class TextEncoder:
         self._max_chars = manifest.max_tokens * CHARS_PER_TOKEN
         try:
             self._tokenizer = Tokenizer.from_file(str(package.tokenizer_file))
+        except MemoryError:  # not the tokenizer's fault
+            raise
         except Exception as exc:  # the binding raises nothing narrower
             raise ModelPackageError(f"{package.tokenizer_file} is not a tokenizer: {one_line(exc)}") from exc
+        special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        # With as many nothing of a text would be left, and with more the library cuts nothing.
+        if manifest.max_tokens <= special:
+            raise ModelPackageError(
+                f"{package.tokenizer_file} adds {special} special tokens to each text, and max_tokens is "
+                f"{manifest.max_tokens}; it must be more"
+            )
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(manifest.max_tokens)
-        self._blank = np.array([self.pad_id], np.int64)
+        self.tokens: Final = TokenIds(self._pad_id(), self._highest_id(package), manifest.max_tokens)
+        self._blank = np.array([self.tokens.pad], np.int64)
 
-    @property
-    def pad_id(self) -> int:
+    def _pad_id(self) -> int:
         """The id to pad with. Padding is masked, so any id serves where the vocabulary names none."""
         for token in ("[PAD]", "<pad>"):
             found = self._tokenizer.token_to_id(token)
             if found is not None:
                 return int(found)
         return 0
+
+    def _highest_id(self, package: ModelPackage) -> int:
+        try:
+            tried = self._tokenizer.encode_batch_fast(["", _UNKNOWN])
+        except MemoryError:  # not the tokenizer's fault
+            raise
+        except Exception as exc:  # the binding raises nothing narrower
+            raise ModelPackageError(
+                f"{package.tokenizer_file} fails on a text of unknown words: {one_line(exc)}"
+            ) from exc
+        # Special tokens have their ids from the post-processor, which need not agree with the vocabulary.
+        ids = [*self._tokenizer.get_vocab().values(), *(number for encoding in tried for number in encoding.ids)]
+        return max(ids, default=0)
 
     def encode(self, texts: Sequence[str]) -> Iterator[tuple[slice, list[NDArray[np.int64]]]]:
         """Encode texts a chunk at a time.

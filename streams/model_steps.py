@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Final, Literal
 
+from connectors.errors import RejectedError, UnavailableError
 from models.classifier import OnnxClassifier
 from models.errors import ModelCacheError, ModelDamagedError, ModelError, ModelPackageError
 from models.golden import check_golden
 from models.network import one_line
-from models.package import ModelPackage
+from models.package import ModelPackage, load_package
 
 Step = Literal["channel", "manifest", "download", "checksum", "load", "golden"]
 
@@ -23,21 +24,39 @@ class ModelRefusedError(ModelError):
         self.reason = reason
 
 
+class LocalFaultError(ModelError):
+    """This machine failed, and not the version: memory, open files, a copy that was removed. It may pass."""
+
+
+PASSING_FAULTS: Final = (UnavailableError, RejectedError, ModelCacheError, LocalFaultError)
+"""What says nothing about a version: the same step may succeed later."""
+
+_CAUSES: Final = ("unavailable", "rejected", "cache", "local")
+
+
+def cause_of(fault: Exception) -> str:
+    """What one of `PASSING_FAULTS` is called in the metrics."""
+    return next(cause for kind, cause in zip(PASSING_FAULTS, _CAUSES, strict=True) if isinstance(fault, kind))
+
+
 @contextmanager
 def step(reason: Step) -> Iterator[None]:
     """Turn what is wrong with a version into a refusal; what is wrong with S3 or with the cache passes as it is.
 
     Raises:
         ModelRefusedError: with `reason`, or `checksum` where a file is not the one that its manifest lists.
+        LocalFaultError: Memory or the operating system failed.
     """
     try:
         yield
-    except ModelCacheError:
+    except (ModelCacheError, LocalFaultError):
         raise
     except ModelDamagedError as exc:
         raise ModelRefusedError("checksum", str(exc)) from exc
     except ModelError as exc:
-        raise ModelRefusedError(reason, str(exc)) from exc
+        raise (LocalFaultError(str(exc)) if _is_local(exc) else ModelRefusedError(reason, str(exc))) from exc
+    except (OSError, MemoryError) as exc:
+        raise LocalFaultError(f"{type(exc).__name__}: {one_line(exc)}") from exc
 
 
 def ready(package: ModelPackage, *, threads: int) -> OnnxClassifier:
@@ -49,13 +68,30 @@ def ready(package: ModelPackage, *, threads: int) -> OnnxClassifier:
 
     Raises:
         ModelRefusedError: with the reason `load` or `golden`.
+        LocalFaultError: Memory or the operating system failed, or the package is no longer what was verified.
     """
-    with step("load"), _any_error(package):
-        classifier = OnnxClassifier.load(package, threads=threads)
-        classifier.warm_up()
-    with step("golden"), _any_error(package):
-        check_golden(classifier, package)
+    try:
+        with step("load"), _any_error(package):
+            classifier = OnnxClassifier.load(package, threads=threads)
+            classifier.warm_up()
+        with step("golden"), _any_error(package):
+            check_golden(classifier, package)
+    except ModelRefusedError as exc:
+        try:
+            load_package(package.path)
+        except ModelError as now:
+            raise LocalFaultError(f"{now} (it was whole before)") from exc
+        raise
     return classifier
+
+
+def _is_local(exc: BaseException | None) -> bool:
+    """Whether a fault of this machine is at the bottom of it."""
+    while exc is not None:
+        if isinstance(exc, OSError | MemoryError):
+            return True
+        exc = exc.__cause__
+    return False
 
 
 @contextmanager
@@ -65,5 +101,8 @@ def _any_error(package: ModelPackage) -> Iterator[None]:
         yield
     except ModelError:
         raise
-    except Exception as exc:
+    except BaseException as exc:
+        # A panic in the tokenizers, which are written in Rust, is no Exception; its class cannot be imported.
+        if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
+            raise
         raise ModelPackageError(f"the networks in {package.path} cannot be run: {one_line(exc)}") from exc

@@ -19,18 +19,18 @@ import faust
 from mode import Service
 
 from connectors import s3 as s3_connector
-from connectors.errors import RejectedError, UnavailableError
 from connectors.s3 import S3
-from models.cache import fetch, last_good, manifest_digest, remember_good
-from models.channels import Channel, require_channel
+from models.cache import fetch, manifest_digest
+from models.cache_keep import last_good, remember_good, remove_old
+from models.channels import require_channel
 from models.classifier import OnnxClassifier
 from models.cores import available_cores
 from models.errors import ModelCacheError, ModelError
 from models.location import S3Location, parse_uri
 from models.package import ModelPackage, load_package
-from models.registry import read_version
+from models.version import read_version
 from streams.metrics import Metrics
-from streams.model_steps import ModelRefusedError, ready, step
+from streams.model_steps import PASSING_FAULTS, ModelRefusedError, cause_of, ready, step
 from streams.settings import Settings
 from streams.wiring import s3_config
 
@@ -39,10 +39,15 @@ logger = logging.getLogger(__name__)
 MAX_BACKOFF_S: Final = 60.0
 """Between two looks while S3 does not answer; each look that fails doubles the pause up to this."""
 
+REFUSAL_RETRY_S: Final = 300.0
+"""Until a refused version is tried again: what looked like a fault of its own may have passed, or been mended."""
+
 _JOIN_S: Final = 2.0
 
+_now = time.monotonic
 
-class _StoppedError(Exception):
+
+class StoppedError(Exception):
     """The worker stops; a download in progress ends with this."""
 
 
@@ -78,8 +83,11 @@ class ServedModel:
         self._classifier: OnnxClassifier | None = None
         self._serving = _Seen()
         self._refused: _Seen | None = None
+        self._retry_refused_at = 0.0
         self._seen = _Seen()
         self._failing = False
+        self._to_remember: ModelPackage | None = None
+        self._remember_fails = False
         self._cancelled = threading.Event()
 
     def current(self) -> OnnxClassifier:
@@ -92,9 +100,11 @@ class ServedModel:
         """Load the model. Where the channel's cannot be had or is refused, the last good one in the cache serves.
 
         Raises:
-            ModelError: There is no such model, or it was refused, and the cache has no good one of this channel.
+            ModelError: There is no such model, or it was refused, or cannot be loaded now, and the cache has no good
+                one of this channel.
             UnavailableError: S3 did not answer, and the cache has no good one.
-            RejectedError: S3 refused.
+            RejectedError: S3 refused, and the cache has no good one.
+            StoppedError: `cancel` was called.
         """
         if not isinstance(self._location, S3Location):
             self._serve(ready(load_package(self._location), threads=self._threads), "")
@@ -103,13 +113,12 @@ class ServedModel:
         try:
             self._follow()
         except ModelRefusedError as exc:
-            self._refused = self._seen
-            self._metrics.model_refusals.labels(exc.reason).inc()
+            self._refuse(exc)
             if not self._serve_last_good(exc):
                 raise
-        except UnavailableError as exc:
+        except PASSING_FAULTS as exc:
             self._failing = True
-            self._metrics.model_watch_failures.labels("unavailable").inc()
+            self._metrics.model_watch_failures.labels(cause_of(exc)).inc()
             if not self._serve_last_good(exc):
                 raise
         else:
@@ -119,26 +128,37 @@ class ServedModel:
         """See whether the channel points to another version, and if so have it take over or refuse it.
 
         Returns:
-            Whether S3 could be asked. If not, the model in service stays, and the same look may succeed later.
+            Whether there is a verdict. If not, the model in service stays, and the same look may succeed later.
+
+        Raises:
+            StoppedError: `cancel` was called.
         """
+        self._remember()
         try:
             self._follow()
         except ModelRefusedError as exc:
-            self._note_refusal(exc)
-        except UnavailableError as exc:
-            return self._note_failure("unavailable", exc)
-        except RejectedError as exc:
-            return self._note_failure("rejected", exc)
-        except ModelCacheError as exc:
-            return self._note_failure("cache", exc)
+            if self._refuse(exc):
+                logger.error(
+                    "the model on channel %s is refused (%s), %s serves on: %s",
+                    self._channel,
+                    exc.reason,
+                    self._name(),
+                    exc,
+                )
+        except PASSING_FAULTS as exc:
+            self._metrics.model_watch_failures.labels(cause_of(exc)).inc()
+            if not self._failing:
+                self._failing = True
+                logger.warning("the channel %s cannot be followed, %s serves on: %s", self._channel, self._name(), exc)
+            return False
         if self._failing:
             self._failing = False
-            logger.info("the channel %s can be read again", self._channel)
+            logger.info("the channel %s can be followed again", self._channel)
         self._metrics.model_last_look.set_to_current_time()
         return True
 
     def cancel(self) -> None:
-        """End a download in progress: the worker stops."""
+        """End a download, or a wait for one, in progress: the worker stops."""
         self._cancelled.set()
 
     def close(self) -> None:
@@ -162,7 +182,7 @@ class ServedModel:
         if version.digest == self._serving.digest:
             self._settle()
             return
-        if self._seen == self._refused:
+        if self._seen == self._refused and _now() < self._retry_refused_at:
             return
         begin = time.monotonic()
         with step("download"):
@@ -171,7 +191,8 @@ class ServedModel:
         self._serve(classifier, self._channel)
         self._settle()
         logger.info("%s is ready after %.1f s (channel %s)", version.release, time.monotonic() - begin, channel.name)
-        self._remember(package, channel)
+        self._to_remember = package
+        self._remember()
 
     def _serve(self, classifier: OnnxClassifier, channel: str) -> None:
         """Step 6."""
@@ -191,13 +212,22 @@ class ServedModel:
         self._serving, self._refused = self._seen, None
         self._metrics.model_from_cache.set(0)
 
-    def _remember(self, package: ModelPackage, channel: Channel) -> None:
+    def _remember(self) -> None:
+        """Note what took over as the last good one, and remove old copies; again at each look until it succeeds."""
+        package = self._to_remember
+        if package is None:
+            return
         assert self._s3 is not None  # noqa: S101 - for the type checker
         try:
-            remember_good(package, self._uri, channel.name, self._s3.where, self._cache)
+            remember_good(package, self._uri, self._channel, self._s3.where, self._cache)
+            remove_old(package.manifest.name, self._cache)
         except ModelCacheError as exc:
-            # Only a later start without S3 would miss it.
-            self._note_failure("cache", exc)
+            self._metrics.model_watch_failures.labels("cache").inc()
+            if not self._remember_fails:
+                self._remember_fails = True
+                logger.warning("%s serves, but a start without S3 would not find it: %s", self._name(), exc)
+        else:
+            self._to_remember, self._remember_fails = None, False
 
     def _serve_last_good(self, why: Exception) -> bool:
         """Serve the last good version in the cache; False if there is none."""
@@ -216,21 +246,14 @@ class ServedModel:
         logger.warning("%s; the last good model in the cache serves: %s", why, self._name())
         return True
 
-    def _note_refusal(self, exc: ModelRefusedError) -> None:
+    def _refuse(self, exc: ModelRefusedError) -> bool:
+        """Note a refusal; False if it is one that was noted before."""
+        self._retry_refused_at = _now() + REFUSAL_RETRY_S
         if self._seen == self._refused:
-            return
+            return False
         self._refused = self._seen
         self._metrics.model_refusals.labels(exc.reason).inc()
-        logger.error(
-            "the model on channel %s is refused (%s), %s serves on: %s", self._channel, exc.reason, self._name(), exc
-        )
-
-    def _note_failure(self, cause: str, exc: Exception) -> bool:
-        self._metrics.model_watch_failures.labels(cause).inc()
-        if not self._failing:
-            self._failing = True
-            logger.warning("the channel %s cannot be followed, %s serves on: %s", self._channel, self._name(), exc)
-        return False
+        return True
 
     def _name(self) -> str:
         manifest = self.current().manifest
@@ -238,7 +261,7 @@ class ServedModel:
 
     def _on_bytes(self, _count: int) -> None:
         if self._cancelled.is_set():
-            raise _StoppedError
+            raise StoppedError
 
 
 class ModelWatch(Service):  # type: ignore[misc] # mode ships no types
@@ -278,9 +301,10 @@ class ModelWatch(Service):  # type: ignore[misc] # mode ships no types
         while not self._stopping.wait(pause):
             try:
                 answered = self._model.look()
-            except _StoppedError:
+            except StoppedError:
                 return
-            except Exception as exc:  # noqa: BLE001 - crosses from the thread to the app, which stops with it
+            # Also what is no Exception, such as a panic in a library of Rust: the thread must not end unnoticed.
+            except BaseException as exc:  # noqa: BLE001 - crosses from the thread to the app, which stops with it
                 if self._stopping.is_set():  # the connection was closed under it
                     return
                 asyncio.run_coroutine_threadsafe(self._app.crash(exc), loop)

@@ -121,9 +121,9 @@ class Settings(BaseSettings):
         description="Model registry, `s3://bucket/prefix`, or the folder of one model package.",
     )
     model_channel: str = Field(
-        "latest",
+        "stable",
         pattern=r"^[a-z][a-z0-9-]{0,49}$",
-        description="Channel of the registry that workers serve: `latest`, `stable`, `candidate`, …",
+        description="Channel of the registry that workers serve: `stable`, `candidate`, `latest`, …",
     )
     model_poll_s: float = Field(
         10.0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import signal
 import socket
@@ -10,6 +11,7 @@ import tempfile
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from connectors.errors import RejectedError, UnavailableError
 from connectors.kafka.admin import KafkaAdmin
@@ -25,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 FAUST_STOP_S = 5.0
 """For Faust's own consumer to stop. While the broker is away it may wait for ever; it has nothing to lose."""
+
+LOAD_STOP_S = 2.0
+"""For a download to end and to remove what it has written. A read from a silent S3 server takes longer; it is left."""
 
 
 async def run_worker(settings: Settings) -> None:
@@ -44,20 +49,55 @@ async def run_worker(settings: Settings) -> None:
             closing(ServedModel(settings, metrics)) as model,
             tempfile.TemporaryDirectory(prefix="emostream-faust-") as data_dir,
         ):
-            await asyncio.to_thread(model.start)
-            pipeline = create_pipeline(settings, kafka, model, store, metrics, data_dir=Path(data_dir))
+            # From here on a signal is a wish: the first download may take minutes, and must end cleanly.
+            stop = asyncio.Event()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
             try:
-                await _run_until_stopped(pipeline)
+                if not await _load(model, stop):
+                    logger.info("stopped before the model was loaded")
+                    return
+                pipeline = create_pipeline(settings, kafka, model, store, metrics, data_dir=Path(data_dir))
+                try:
+                    await _run_until_stopped(pipeline, stop)
+                finally:
+                    await pipeline.close()
             finally:
-                await pipeline.close()
+                model.cancel()
 
 
-async def _run_until_stopped(pipeline: Pipeline) -> None:
+async def _load(model: ServedModel, stop: asyncio.Event) -> bool:
+    """Load the model, in a thread that nothing waits for at the end; False if told to stop first."""
+    outcome: concurrent.futures.Future[None] = concurrent.futures.Future()
+    outcome.set_running_or_notify_cancel()
+
+    def load() -> None:
+        try:
+            model.start()
+        except BaseException as exc:  # noqa: BLE001 - crosses to the main thread
+            outcome.set_exception(exc)
+        else:
+            outcome.set_result(None)
+
+    threading.Thread(target=load, name="model-load", daemon=True).start()
+    loading = asyncio.wrap_future(outcome)
+    stopping: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait([loading, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            await loading
+            return True
+        model.cancel()
+        await asyncio.wait([loading], timeout=LOAD_STOP_S)
+        return False
+    finally:
+        stopping.cancel()
+        if not loading.cancel():
+            loading.exception()  # or asyncio complains that nobody asked
+
+
+async def _run_until_stopped(pipeline: Pipeline, stop: asyncio.Event) -> None:
     app = pipeline.app
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     starting = asyncio.ensure_future(app.start())
     stopping = asyncio.ensure_future(stop.wait())
     crashed = asyncio.ensure_future(app.wait_until_stopped())

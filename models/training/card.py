@@ -174,10 +174,28 @@ ECE is the expected calibration error over 15 bins.
 
 {_table(("data set", "posts", *TITLES.values(), "ECE"), rows)}"""
     ]
+    if some := [score for score in report.scores if score.unknown_labels]:
+        parts.append(_served(some))
     if any(len(score.tiers) > 1 for score in report.scores):
         parts.append(f"Who answered, and how often rightly:\n\n{_answered(report.scores)}")
     parts += [_labels(score) for score in report.scores]
     return "\n\n".join(parts)
+
+
+def _served(scores: Sequence[Score]) -> str:
+    rows = [
+        (
+            score.name,
+            f"{score.served_calibration_error:.3f}",
+            f"{100 * score.unknown_share:.1f} %",
+            ", ".join(score.unknown_labels),
+        )
+        for score in scores
+    ]
+    return f"""\
+Some data sets do not know all labels; the figures above compare those that they know. As served, where all compete:
+
+{_table(("data set", "ECE", "another label", "which the set does not know"), rows)}"""
 
 
 def _answered(scores: Sequence[Score]) -> str:

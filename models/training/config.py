@@ -31,8 +31,9 @@ class Recipe(_Section):
     warmup: Share = Field(0.06, description="Share of the steps over which the learning rate rises.")
     label_smoothing: Share = 0.05
     repeats: dict[str, int] = Field({}, description="How often a data set is seen in an epoch, where not once.")
-    balance: Share = Field(
-        0.25, description="Weight of a label's loss: its share^-balance; 0 treats posts alike and 1 labels alike."
+    balance: dict[str, Share] = Field(
+        {},
+        description="By data set: a label weighs its share^-balance. 0, the default, treats posts alike; 1 labels.",
     )
     distillation: Share = Field(0.0, description="Weight of the teacher's distribution against the label's.")
     distillation_temperature: Positive = 1.0
@@ -44,7 +45,13 @@ class Teacher(_Section):
 
     name: PackageName
     encoder: str
+    sets: tuple[str, ...] = Field(SET_NAMES, description="Data sets it learns, and is asked about.")
     recipe: Recipe = Recipe()
+
+    @property
+    def general(self) -> bool:
+        """Whether it learns every data set."""
+        return set(self.sets) == set(SET_NAMES)
 
 
 class Student(_Section):
@@ -87,7 +94,7 @@ class TrainingConfig(_Section):
 
     package: Package
     seed: int = Field(17, description="Decides which rows are held out.")
-    max_tokens: int = Field(64, ge=8, le=512, description="Longer texts are cut here, in training and served.")
+    max_tokens: int = Field(128, ge=8, le=512, description="Longer texts are cut here, in training and served.")
     calibration_rows: dict[str, int] = Field(
         description="Rows of each training file held out of training, for activation ranges, temperatures, thresholds."
     )
@@ -101,11 +108,14 @@ class TrainingConfig(_Section):
         recipes = [teacher.recipe for teacher in self.teachers] + [self.student.recipe]
         if self.first_tier:
             recipes.append(self.first_tier.recipe)
-        asked = {*self.calibration_rows, *(name for recipe in recipes for name in recipe.repeats)}
+        asked = {name for recipe in recipes for name in (*recipe.repeats, *recipe.balance)}
+        asked |= {*self.calibration_rows, *(name for teacher in self.teachers for name in teacher.sets)}
         if unknown := sorted(asked - {*SET_NAMES}):
             raise ValueError(f"there is no data set {unknown[0]!r}; there are {', '.join(SET_NAMES)}")
         if len({t.name for t in self.teachers}) != len(self.teachers):
             raise ValueError("two teachers have the same name")
+        if not any(teacher.general for teacher in self.teachers):
+            raise ValueError("no teacher learns every data set")
         return self
 
 

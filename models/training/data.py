@@ -6,6 +6,7 @@ emotion, or of sentiment, has no target there.
 """
 
 import random
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,10 @@ Logits = dict[str, NDArray[np.float32]]
 
 NO_TARGET: Final = -1
 """The sentiment of a text whose data set does not tell."""
+
+_LINK_OR_HANDLE: Final = re.compile(r"\bhttp\b|@user\b")
+_WORD: Final = re.compile(r"\w+")
+_SHARED_WORDS: Final = 8
 
 # Batches are cut from pools of this many batches sorted by length: little padding, and still well shuffled.
 _POOL_BATCHES: Final = 50
@@ -190,15 +195,19 @@ SET_NAMES: Final = tuple(data_set.name for data_set in SETS)
 
 @dataclass(frozen=True)
 class Splits:
-    """What is trained on; what temperatures, thresholds and activation ranges are fitted on; what is measured on."""
+    """What is trained on; what temperatures, thresholds and activation ranges are fitted on; what is measured on.
+
+    `dropped` is the number of training rows that were left out because the same post stands in a validation split.
+    """
 
     train: Examples
     calibration: Examples
     validation: Examples
+    dropped: int
 
 
 def read_splits(folder: Path, calibration_rows: Mapping[str, int], seed: int) -> Splits:
-    """Read every data set below `folder`. No text of one split stands in another.
+    """Read every data set below `folder`. No post of one split stands in another (see `without`).
 
     Args:
         folder: The data folder.
@@ -210,14 +219,15 @@ def read_splits(folder: Path, calibration_rows: Mapping[str, int], seed: int) ->
         ValueError: A line is malformed.
     """
     validation = concatenate([s.read(folder / s.validation) for s in SETS])
-    train = without(concatenate([s.read(folder / s.train) for s in SETS]), validation)
+    everything = concatenate([s.read(folder / s.train) for s in SETS])
+    train = without(everything, validation)
     rng = random.Random(seed)  # noqa: S311 - a reproducible shuffle, not a secret
     held_out: list[int] = []
     for index, name in enumerate(SET_NAMES):
         rows = np.flatnonzero(train.source == index).tolist()
         held_out += rng.sample(rows, min(len(rows), calibration_rows.get(name, 0)))
     calibration = train.take(sorted(held_out))
-    return Splits(without(train, calibration), calibration, validation)
+    return Splits(without(train, calibration), calibration, validation, len(everything) - len(train))
 
 
 def concatenate(parts: Sequence[Examples]) -> Examples:
@@ -232,9 +242,19 @@ def concatenate(parts: Sequence[Examples]) -> Examples:
 
 
 def without(data: Examples, held_out: Examples) -> Examples:
-    """Drop the rows whose text also stands in `held_out`, so that no figure is measured on a text trained on."""
-    seen = set(held_out.texts)
-    return data.take([i for i, text in enumerate(data.texts) if text not in seen])
+    """Drop the posts that also stand in `held_out`, so that no figure is measured on a post trained on.
+
+    Posts are the same if their words are, but for case, links and handles, or if they share eight words in a row: a
+    third of one validation split stands in its training file too, with a link more or cut elsewhere.
+    """
+    seen = set().union(*(_fingerprints(text) for text in held_out.texts))
+    return data.take([i for i, text in enumerate(data.texts) if seen.isdisjoint(_fingerprints(text))])
+
+
+def _fingerprints(text: str) -> set[tuple[str, ...]]:
+    """All its words, and every eight in a row; the text itself where it has no words."""
+    words = tuple(_WORD.findall(_LINK_OR_HANDLE.sub(" ", text.casefold())))
+    return {words or (text,), *(words[i : i + _SHARED_WORDS] for i in range(len(words) - _SHARED_WORDS + 1))}
 
 
 def bucketed_batches(lengths: Sequence[int], batch_size: int, rng: random.Random) -> Iterator[list[int]]:

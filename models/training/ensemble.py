@@ -1,24 +1,60 @@
-"""Several teachers as one: the mean of their probabilities."""
+"""Several teachers as one: the mean of their probabilities, each asked only about posts of the data sets it learnt."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.data import Logits
+from models.training.data import SET_NAMES, Examples, Logits
 
 # Below this a probability is rounding; its logarithm would only be a large number.
 _SMALLEST = 1e-6
 
 
-def average(opinions: Sequence[Logits]) -> Logits:
-    """Logarithms of the mean probabilities of at least one teacher, for each head float32[rows, labels]."""
-    return {
-        head: np.log(np.maximum(np.mean([softmax(logits[head]) for logits in opinions], axis=0), _SMALLEST)).astype(
-            np.float32
-        )
-        for head in opinions[0]
-    }
+@dataclass(frozen=True)
+class Opinion:
+    """What one teacher says of all rows, and of which data sets' posts it is to be heard."""
+
+    logits: Logits
+    sets: tuple[str, ...]
+
+    @property
+    def general(self) -> bool:
+        """Whether it learnt every data set."""
+        return set(self.sets) == set(SET_NAMES)
+
+
+def combine(opinions: Sequence[Opinion], data: Examples) -> Logits:
+    """Average teachers.
+
+    A specialist, which learnt some of the data sets only, is heard about the emotions of their posts, and only about
+    how those that they tell apart compare: the general teachers' share of all those together stays as it is.
+
+    Args:
+        opinions: At least one of all data sets.
+        data: The rows that the opinions are about.
+
+    Returns:
+        Logarithms of the mean probabilities: for each head, float32[rows, labels].
+
+    Raises:
+        ValueError: No teacher learnt every data set.
+    """
+    general = [opinion for opinion in opinions if opinion.general]
+    if not general:
+        raise ValueError("no teacher learns every data set")
+    mean = {head: np.mean([softmax(o.logits[head]) for o in general], axis=0) for head in general[0].logits}
+    for index, name in enumerate(SET_NAMES):
+        special = [o for o in opinions if not o.general and name in o.sets]
+        rows = np.flatnonzero((data.source == index) & data.emotion_mask.any(1))
+        if not special or not len(rows):
+            continue
+        at = np.ix_(rows, np.flatnonzero(data.emotion_mask[rows[0]]))
+        share = mean["emotion"][at].sum(1, keepdims=True)
+        views = [mean["emotion"][at] / share] * len(general) + [softmax(o.logits["emotion"][at]) for o in special]
+        mean["emotion"][at] = np.mean(views, axis=0) * share
+    return {head: np.log(np.maximum(p, _SMALLEST)).astype(np.float32) for head, p in mean.items()}
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

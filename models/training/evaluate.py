@@ -131,7 +131,8 @@ def _classify(classifier: Classifier, texts: Sequence[str], on_posts: Callable[[
 def _score(manifest: Manifest, question: Question, found: Classification, rows: NDArray[np.int64]) -> Score:
     head = manifest.head(question.head)
     columns = [head.labels.index(label) for label in question.labels]
-    probabilities = restricted(found.probabilities[head.name][rows], columns)
+    served = found.probabilities[head.name][rows]
+    probabilities = restricted(served, columns)
     answers = probabilities.argmax(1)
     confusion = scores.confusion_matrix(question.truth, answers, len(question.labels))
     right = answers == question.truth
@@ -146,6 +147,9 @@ def _score(manifest: Manifest, question: Question, found: Classification, rows: 
         macro_f1=scores.macro_f1(confusion),
         macro_recall=scores.macro_recall(confusion),
         calibration_error=scores.calibration_error(probabilities, question.truth),
+        served_calibration_error=scores.calibration_error(served, np.array(columns)[question.truth]),
+        unknown_labels=tuple(label for label in head.labels if label not in question.labels),
+        unknown_share=float((~np.isin(served.argmax(1), columns)).mean()),
         per_label=scores.label_scores(confusion, question.labels),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         tiers=_tier_scores(manifest, found.tiers[rows], right),

@@ -1,17 +1,9 @@
-"""The training loop: every head at once, on hard labels, on a teacher's logits, or on both; resumable.
-
-AdamW, linear warm-up and decay, length-bucketed batches, all from one seed. The loss of a text is the sum over heads of
-
-    (1 - distillation) * cross-entropy with the label, over the labels that its data set tells apart, times their weight
-    + distillation * Kullback-Leibler divergence from the teacher's distribution (Hinton et al. 2015)
-
-where a text without a label has only the second term.
-"""
+"""The training loop: resumable; AdamW, linear warm-up and decay, length-bucketed batches, all from one seed."""
 
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
@@ -22,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tokenizers import Tokenizer
 from torch import nn
-from torch.nn import functional
 
 from models.training.config import Recipe
-from models.training.data import NO_TARGET, SET_NAMES, Examples, Logits, bucketed_batches
+from models.training.data import SET_NAMES, Examples, Logits, bucketed_batches
+from models.training.losses import Loss
 from models.training.network import HEADS
 
 logger = logging.getLogger(__name__)
@@ -70,6 +62,7 @@ class Trainer:
         recipe: Recipe,
         machine: Machine,
         folder: Path,
+        fingerprint: str,
         score: Callable[[Logits, Examples], float],
         teacher: Logits | None = None,
         console: Console | None = None,
@@ -84,6 +77,7 @@ class Trainer:
             recipe: How.
             machine: With what.
             folder: Where checkpoints are kept.
+            fingerprint: Of all that the result depends on; a checkpoint with another one is refused.
             score: How good logits for `held_out` are; the more the better.
             teacher: Its logits for `data`, row by row, if `recipe.distillation` is above 0.
             console: Where progress is shown.
@@ -95,12 +89,12 @@ class Trainer:
         self._recipe = recipe
         self._machine = machine
         self._folder = folder
+        self._fingerprint = fingerprint
         self._score = score
-        self._teacher = {k: torch.tensor(v) for k, v in (teacher or {}).items()}
         self._console = console or Console()
         self._ids = [encoding.ids for encoding in tokenizer.encode_batch(list(data.texts))]
         self._rows = [r for r, s in enumerate(data.source) for _ in range(recipe.repeats.get(SET_NAMES[s], 1))]
-        self._targets = _Targets(data, recipe.balance)
+        self._loss_of = Loss(data, recipe, teacher)
         self._run = TrainingRun()
         self._epoch = 0
         self._done = 0  # batches of this epoch
@@ -151,27 +145,13 @@ class Trainer:
     def _step(self, forward: nn.Module, batch: Sequence[int], optimizer: torch.optim.Optimizer) -> float:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._machine.bf16):
             logits = forward(*padded([self._ids[i] for i in batch]))
-        loss = self._loss_of(dict(zip(HEADS, (part.float() for part in logits), strict=True)), batch)
+        by_head = dict(zip(HEADS, (part.float() for part in logits), strict=True))
+        loss = self._loss_of(by_head, torch.tensor(batch))
         loss.backward()
         nn.utils.clip_grad_norm_(self._net.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         return float(loss.item())
-
-    def _loss_of(self, logits: Mapping[str, torch.Tensor], batch: Sequence[int]) -> torch.Tensor:
-        recipe = self._recipe
-        rows = torch.tensor(batch)
-        hard = self._targets.loss(logits, rows, recipe.label_smoothing)
-        if not self._teacher:
-            return hard
-        t = recipe.distillation_temperature
-        soft = torch.zeros(())
-        for head, values in logits.items():
-            target = functional.log_softmax(self._teacher[head][rows] / t, 1)
-            given = functional.log_softmax(values / t, 1)
-            # Times t², so that the gradients of the two terms stay in proportion (Hinton et al. 2015).
-            soft = soft + t * t * functional.kl_div(given, target, reduction="batchmean", log_target=True)
-        return (1 - recipe.distillation) * hard + recipe.distillation * soft
 
     def _end_of_epoch(self) -> None:
         run = self._run
@@ -198,7 +178,7 @@ class Trainer:
             "random": torch.get_rng_state(),
             "progress": {"epoch": self._epoch, "done": self._done, "loss": self._loss},
             "run": asdict(self._run),
-            "recipe": self._recipe.model_dump_json(),
+            "fingerprint": self._fingerprint,
         }
         # Renamed into place: a run that is killed while writing leaves the last checkpoint.
         partial = self._folder / f"{STATE}.partial"
@@ -211,8 +191,8 @@ class Trainer:
         if not file.exists():
             return
         state = torch.load(file, weights_only=True, map_location="cpu")
-        if state["recipe"] != self._recipe.model_dump_json():
-            raise ValueError(f"{file} is of a run with another recipe; remove it, or choose another folder")
+        if state["fingerprint"] != self._fingerprint:
+            raise ValueError(f"{file} is of another configuration or other data; remove it, or choose another folder")
         self._net.load_state_dict(state["net"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
@@ -221,44 +201,6 @@ class Trainer:
         self._epoch, self._done, self._loss = progress["epoch"], progress["done"], progress["loss"]
         self._run = TrainingRun(**state["run"])
         self._console.print(f"resumed in epoch {self._epoch + 1} after {self._run.seconds / 60:.0f} min")
-
-
-class _Targets:
-    """The labels as tensors, and their loss."""
-
-    def __init__(self, data: Examples, balance: float) -> None:
-        self._emotion = torch.tensor(data.emotion)
-        self._mask = torch.tensor(data.emotion_mask)
-        self._sentiment = torch.tensor(data.sentiment)
-        self._emotion_weight = _weights(self._emotion.sum(0), balance)
-        known = self._sentiment[self._sentiment != NO_TARGET]
-        self._sentiment_weight = _weights(torch.bincount(known, minlength=HEADS["sentiment"]).float(), 2 * balance)
-
-    def loss(self, logits: Mapping[str, torch.Tensor], rows: torch.Tensor, smoothing: float) -> torch.Tensor:
-        """The mean over a batch of both heads' cross-entropies; a text without a label counts as none."""
-        target, mask = self._emotion[rows], self._mask[rows]
-        known = mask.sum(1, keepdim=True).clamp(min=1)
-        smooth = (1 - smoothing) * target + smoothing * mask / known * (target.sum(1, keepdim=True) > 0)
-        # A large negative number, not infinity: 0 times infinity is not a number.
-        masked = logits["emotion"].masked_fill(~mask, -1e4)
-        emotion = -(smooth * self._emotion_weight * functional.log_softmax(masked, 1)).sum() / len(rows)
-        labelled = (self._sentiment[rows] != NO_TARGET).sum()
-        sentiment = functional.cross_entropy(
-            logits["sentiment"],
-            self._sentiment[rows],
-            weight=self._sentiment_weight,
-            ignore_index=NO_TARGET,
-            label_smoothing=smoothing,
-            reduction="sum",
-        ) / len(rows)
-        return emotion + (sentiment if labelled else 0.0)
-
-
-def _weights(counts: torch.Tensor, power: float) -> torch.Tensor:
-    """share^-power for each label, scaled so that the mean over texts is one."""
-    share = (counts / counts.sum()).clamp(min=1e-6)
-    weights = share**-power
-    return weights / (weights * share).sum()
 
 
 def logits_of(net: nn.Module, texts: Sequence[str], tokenizer: Tokenizer, bf16: bool = False) -> Logits:

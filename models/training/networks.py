@@ -5,12 +5,16 @@ Everything lies in a work folder: a run that was stopped goes on where it was, a
     teachers/NAME/     weights.pt, config.json, done.json, and while training state.pt
     targets.npz        what the teachers say, on average, of every training text
     student/  first-tier/
+
+Each of these bears a fingerprint of all that it depends on: its part of the configuration, the data, and what was
+trained before it. What was made by another configuration, or of other data, is refused and never mixed in.
 """
 
+import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -20,14 +24,15 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from models.training import encoders, network, vocabulary
-from models.training.config import FirstTierConfig, Recipe, Teacher, TrainingConfig
-from models.training.data import Examples, Logits, Splits
-from models.training.ensemble import average
+from models.training.config import FirstTierConfig, Recipe, Student, Teacher, TrainingConfig
+from models.training.data import SET_NAMES, Examples, Logits, Splits
+from models.training.ensemble import Opinion, combine
 from models.training.first_tier import FirstTier
 from models.training.loop import BEST, STATE, Machine, Trainer, TrainingRun, logits_of
 from models.training.metrics import headline, mean_headline
 
-DONE = "done.json"
+DONE: Final = "done.json"
+TARGETS: Final = "targets.npz"
 
 
 class Networks:
@@ -45,85 +50,110 @@ class Networks:
             machine: How to compute.
             console: Where progress is shown.
         """
-        self._config = config
+        self.config = config
         self._splits = splits
         self._work = work
         self._machine = machine
         self._console = console
-        full = encoders.tokenizer(config.max_tokens)
-        self._full = full
+        parts = (splits.train, splits.calibration)
+        labels = [part.emotion.tobytes().hex() + part.sentiment.tobytes().hex() for part in parts]
+        self._data = _digest([part.texts for part in parts], labels, config.max_tokens)
+        self.full_tokenizer: Tokenizer = encoders.tokenizer(config.max_tokens)
+        """That of the teachers."""
         self.kept: NDArray[np.int64] = vocabulary.kept_ids(
-            full,
+            self.full_tokenizer,
             splits.train.texts,
             first=config.student.vocabulary_first,
             min_count=config.student.vocabulary_min_count,
         )
-        self.tokenizer: Tokenizer = vocabulary.pruned_tokenizer(full, self.kept)
+        self.tokenizer: Tokenizer = vocabulary.pruned_tokenizer(self.full_tokenizer, self.kept)
         """The tokenizer of the student and of the first tier."""
 
     def teacher(self, teacher: Teacher) -> network.EmotionNet:
-        """Train one teacher, or take it as it was trained."""
+        """Train one teacher, or take it as it was trained.
+
+        Raises:
+            ValueError: The work folder holds another one under its name.
+        """
         folder = self._work / "teachers" / teacher.name
-        if not (folder / DONE).exists():
+        fingerprint = self._of_teacher(teacher)
+        if not _is_done(folder, fingerprint):
             torch.manual_seed(teacher.recipe.seed)
             net = network.EmotionNet(encoders.pretrained(teacher.encoder))
-            run = self._train(f"teacher {teacher.name}", net, folder, self._full, teacher.recipe)
+            run = self._train(net, folder, self.full_tokenizer, teacher.recipe, fingerprint, sets=teacher.sets)
             network.save(net, folder)
-            self._finish(folder, net, self._full, run)
+            self._finish(folder, net, self.full_tokenizer, run, fingerprint=fingerprint, sets=teacher.sets)
         return network.load(folder)
 
     def teachers_say(self, data: Examples) -> Logits:
-        """The teachers' average on some rows."""
-        return average(
-            [
-                logits_of(self.teacher(teacher), data.texts, self._full, self._machine.bf16)
-                for teacher in self._config.teachers
-            ]
-        )
+        """The teachers' average on some rows, each asked about the data sets it learnt."""
+        opinions = []
+        for teacher in self.config.teachers:
+            rows = _rows_of(data, teacher.sets)
+            said = logits_of(self.teacher(teacher), data.take(rows).texts, self.full_tokenizer, self._machine.bf16)
+            everywhere = {head: np.zeros((len(data), values.shape[1]), np.float32) for head, values in said.items()}
+            for head, values in said.items():
+                everywhere[head][rows] = values
+            opinions.append(Opinion(everywhere, teacher.sets))
+        return combine(opinions, data)
 
     def targets(self) -> Logits:
-        """What the student learns: the teachers' average on the training rows."""
-        file = self._work / "targets.npz"
+        """What the student learns: the teachers' average on the training rows.
+
+        Raises:
+            ValueError: The work folder holds those of other teachers or data.
+        """
+        file = self._work / TARGETS
+        fingerprint = self._of_targets()
         if not file.exists():
             self._console.print("asking the teachers about every training text")
             said = self.teachers_say(self._splits.train)
             partial = file.with_suffix(".partial.npz")
-            np.savez(partial, allow_pickle=False, **said)
+            np.savez(partial, allow_pickle=False, fingerprint=np.array(fingerprint), **said)
             partial.rename(file)
         with np.load(file) as saved:
-            found = {head: saved[head] for head in saved.files}
-        if any(len(values) != len(self._splits.train) for values in found.values()):
-            raise ValueError(f"{file} is about other data; remove it")
-        return found
+            if str(saved["fingerprint"]) != fingerprint:
+                raise ValueError(_refusal(file))
+            return {head: saved[head] for head in saved.files if head != "fingerprint"}
 
     def student(self) -> network.EmotionNet:
-        """Distil the encoder that is shipped, on the pruned vocabulary."""
+        """Distil the encoder that is shipped, on the pruned vocabulary, or take it as it was.
+
+        Raises:
+            ValueError: The work folder holds another one.
+        """
         folder = self._work / "student"
-        if not (folder / DONE).exists():
-            student = self._config.student
+        student = self.config.student
+        fingerprint = self._of_distilled(student)
+        if not _is_done(folder, fingerprint):
             torch.manual_seed(student.recipe.seed)
             encoder = encoders.pretrained(student.encoder)
             if student.layers is not None:
                 encoder = network.with_layers(encoder, student.layers)
             net = network.EmotionNet(encoder)
             vocabulary.prune(net, self.kept)
-            run = self._train("student", net, folder, self.tokenizer, student.recipe, teacher=self.targets())
+            run = self._train(net, folder, self.tokenizer, student.recipe, fingerprint, teacher=self.targets())
             network.save(net, folder)
-            self._finish(folder, net, self.tokenizer, run)
+            self._finish(folder, net, self.tokenizer, run, fingerprint=fingerprint)
         return network.load(folder)
 
     def first_tier(self, config: FirstTierConfig) -> FirstTier:
-        """Distil the first tier, which starts from the first teacher's word vectors."""
+        """Distil the first tier, which starts from the word vectors of a teacher of everything, or take it as it was.
+
+        Raises:
+            ValueError: The work folder holds another one.
+        """
         folder = self._work / "first-tier"
+        fingerprint = self._of_distilled(config)
+        torch.manual_seed(config.recipe.seed)
         net = FirstTier(len(self.kept), width=config.width, filters=config.filters)
-        if not (folder / DONE).exists():
-            torch.manual_seed(config.recipe.seed)
-            net = FirstTier(len(self.kept), width=config.width, filters=config.filters)
-            vectors = self.teacher(self._config.teachers[0]).encoder.embeddings.word_embeddings.weight.detach()
+        if not _is_done(folder, fingerprint):
+            general = next(teacher for teacher in self.config.teachers if teacher.general)
+            vectors = self.teacher(general).encoder.embeddings.word_embeddings.weight.detach()
             net.start_from(vectors[torch.tensor(self.kept)])
-            run = self._train("first tier", net, folder, self.tokenizer, config.recipe, teacher=self.targets())
+            run = self._train(net, folder, self.tokenizer, config.recipe, fingerprint, teacher=self.targets())
             torch.save(net.state_dict(), folder / network.WEIGHTS)
-            self._finish(folder, net, self.tokenizer, run)
+            self._finish(folder, net, self.tokenizer, run, fingerprint=fingerprint)
         net.load_state_dict(torch.load(folder / network.WEIGHTS, weights_only=True))
         net.eval()
         return net
@@ -133,46 +163,90 @@ class Networks:
         noted = json.loads((self._work / folder / DONE).read_text(encoding="utf-8"))
         return TrainingRun(**noted["run"]), noted["validation"]
 
+    def _of_teacher(self, teacher: Teacher) -> str:
+        return _digest(self._data, teacher.model_dump())
+
+    def _of_targets(self) -> str:
+        return _digest([self._of_teacher(teacher) for teacher in self.config.teachers])
+
+    def _of_distilled(self, config: Student | FirstTierConfig) -> str:
+        return _digest(self._of_targets(), self._data, self.kept.tolist(), config.model_dump())
+
     def _train(
         self,
-        title: str,
         net: nn.Module,
         folder: Path,
         tokenizer: Tokenizer,
         recipe: Recipe,
+        fingerprint: str,
         *,
+        sets: tuple[str, ...] = SET_NAMES,
         teacher: Logits | None = None,
     ) -> TrainingRun:
-        self._console.rule(title)
+        self._console.rule(folder.name)
         trainer = Trainer(
             net,
-            self._splits.train,
-            self._splits.calibration,
+            _of_sets(self._splits.train, sets),
+            _of_sets(self._splits.calibration, sets),
             tokenizer=tokenizer,
             recipe=recipe,
             machine=self._machine,
             folder=folder,
-            score=self._shown(),
+            fingerprint=fingerprint,
+            score=self._score,
             teacher=teacher,
             console=self._console,
         )
         return trainer.train()
 
-    def _finish(self, folder: Path, net: nn.Module, tokenizer: Tokenizer, run: TrainingRun) -> None:
+    def _finish(
+        self,
+        folder: Path,
+        net: nn.Module,
+        tokenizer: Tokenizer,
+        run: TrainingRun,
+        *,
+        fingerprint: str,
+        sets: tuple[str, ...] = SET_NAMES,
+    ) -> None:
         """Measure a trained network whose weights are saved, and mark its stage as done, which is the last step."""
-        validation = self._splits.validation
+        validation = _of_sets(self._splits.validation, sets)
         figures = headline(logits_of(net, validation.texts, tokenizer), validation)
         self._console.print(f"{folder.name}, FP32, validation: {_line(figures)}; {run.seconds / 60:.0f} min")
-        (folder / DONE).write_text(json.dumps({"run": asdict(run), "validation": figures}, indent=1), encoding="utf-8")
+        noted = {"fingerprint": fingerprint, "run": asdict(run), "validation": figures}
+        (folder / DONE).write_text(json.dumps(noted, indent=1), encoding="utf-8")
         for scratch in (STATE, BEST):
             (folder / scratch).unlink(missing_ok=True)
 
-    def _shown(self) -> Callable[[Logits, Examples], float]:
-        def score(logits: Logits, data: Examples) -> float:
-            self._console.print(f"held out: {_line(headline(logits, data))}")
-            return mean_headline(logits, data)
+    def _score(self, logits: Logits, data: Examples) -> float:
+        self._console.print(f"held out: {_line(headline(logits, data))}")
+        return mean_headline(logits, data)
 
-        return score
+
+def _is_done(folder: Path, fingerprint: str) -> bool:
+    try:
+        noted = json.loads((folder / DONE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    if noted.get("fingerprint") != fingerprint:
+        raise ValueError(_refusal(folder))
+    return True
+
+
+def _refusal(path: Path) -> str:
+    return f"{path} is of another configuration or other data; remove it, or choose another work folder"
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _rows_of(data: Examples, sets: tuple[str, ...]) -> NDArray[np.int64]:
+    return np.flatnonzero(np.isin(data.source, [SET_NAMES.index(name) for name in sets]))
+
+
+def _of_sets(data: Examples, sets: tuple[str, ...]) -> Examples:
+    return data.take(_rows_of(data, sets))
 
 
 def _line(figures: dict[str, float]) -> str:

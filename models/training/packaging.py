@@ -45,13 +45,27 @@ _LICENCES: Final = Path(__file__).parent / "licences"
 
 @dataclass(frozen=True)
 class Parts:
-    """What is packed: the networks, their tokenizer, and what they are calibrated and described with."""
+    """What is packed.
+
+    Attributes:
+        config: How it was trained.
+        splits: What it is calibrated on, and what its manifest says that it was trained on.
+        name: Of the package.
+        encoder: One of `encoders.NAMES`, which `network` started from.
+        network: The last tier, or the only one.
+        first_tier: The tier before it, if there is one.
+        tokenizer: Of both.
+        int8: Whether to quantise; if not, the package is FP32.
+    """
 
     config: TrainingConfig
     splits: Splits
-    tokenizer: Tokenizer
-    student: EmotionNet
+    name: str
+    encoder: str
+    network: EmotionNet
     first_tier: FirstTier | None
+    tokenizer: Tokenizer
+    int8: bool = True
 
 
 class Packer:
@@ -72,22 +86,25 @@ class Packer:
         self._console = console
 
     def networks(self) -> None:
-        """Write the quantised networks and the tokenizer."""
+        """Write the networks and the tokenizer."""
         parts = self._parts
         feeds = [feed(parts.tokenizer, text) for text in _spread(parts.splits.calibration.texts)]
         with tempfile.TemporaryDirectory() as scratch:
             plain, fused = Path(scratch, "plain.onnx"), Path(scratch, "fused.onnx")
-            export.export(parts.student, plain)
-            self._console.print("fused:", export.fuse(plain, fused, parts.student.encoder.config))
-            self._quantise(fused, self._folder / MODEL, feeds)
+            export.export(parts.network, plain)
+            self._console.print("fused:", export.fuse(plain, fused, parts.network.encoder.config))
+            self._finish(fused, self._folder / MODEL, feeds)
             if parts.first_tier is not None:
                 export.export(parts.first_tier, plain)
-                self._quantise(plain, self._folder / FIRST_MODEL, feeds)
+                self._finish(plain, self._folder / FIRST_MODEL, feeds)
         parts.tokenizer.save(str(self._folder / TOKENIZER))
         shutil.copyfile(_LICENCES / "Apache-2.0.txt", self._folder / LICENCE_FILE)
         (self._folder / CARD).write_text("draft\n", encoding="utf-8")
 
-    def _quantise(self, source: Path, target: Path, feeds: Sequence[Mapping[str, NDArray[np.int64]]]) -> None:
+    def _finish(self, source: Path, target: Path, feeds: Sequence[Mapping[str, NDArray[np.int64]]]) -> None:
+        if not self._parts.int8:
+            shutil.copyfile(source, target)
+            return
         export.quantize(source, target)
         fix_scales(source, target, feeds, self._threads)
 
@@ -146,7 +163,7 @@ class Packer:
         *,
         golden: bool = True,
         card: str | None = None,
-        metrics: Mapping[str, float] = {},
+        metrics: Mapping[str, float] | None = None,
     ) -> ModelPackage:
         """Write the manifest, and the card if there is one by now."""
         config, train = self._parts.config, self._parts.splits.train
@@ -155,10 +172,10 @@ class Packer:
         files = [TOKENIZER, CARD, LICENCE_FILE, *(tier.file for tier in tiers), *([GOLDEN] if golden else [])]
         return write_package(
             self._folder,
-            name=config.package.name,
+            name=self._parts.name,
             version=config.package.version,
             created_at=datetime.now(UTC).replace(microsecond=0),
-            base_model=str(encoders.BASES[config.student.encoder]),
+            base_model=str(encoders.BASES[self._parts.encoder]),
             licence=config.package.licence,
             training_data=[
                 DataSource(name=s.title, licence=s.licence, url=s.url, rows=len(train.of(s.name))) for s in SETS

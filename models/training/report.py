@@ -53,7 +53,10 @@ class Score:
         accuracy: share of right answers.
         macro_f1: mean F1 of the labels.
         macro_recall: mean recall of the labels.
-        calibration_error: expected calibration error over 15 bins.
+        calibration_error: expected calibration error over 15 bins, of the probabilities among `labels`.
+        served_calibration_error: the same as posts are served, where all labels of the head compete.
+        unknown_labels: labels of the head that the data set does not tell apart.
+        unknown_share: share of the texts that are served one of these.
         per_label: scores of each label.
         confusion: rows are the truth, columns the answers, in the order of `labels`.
         tiers: what each tier did, cheapest first.
@@ -69,6 +72,9 @@ class Score:
     macro_f1: float
     macro_recall: float
     calibration_error: float
+    served_calibration_error: float
+    unknown_labels: tuple[str, ...]
+    unknown_share: float
     per_label: tuple[LabelScore, ...]
     confusion: tuple[tuple[int, ...], ...]
     tiers: tuple[TierScore, ...]
@@ -112,6 +118,9 @@ class Report:
         for score in self.scores:
             for figure in ("accuracy", "macro_f1", "macro_recall", "calibration_error", "rows"):
                 figures[f"{score.name}.{figure}"] = float(getattr(score, figure))
+            if score.unknown_labels:
+                for figure in ("served_calibration_error", "unknown_share"):
+                    figures[f"{score.name}.{figure}"] = float(getattr(score, figure))
             for label in score.per_label:
                 figures[f"{score.name}.f1.{label.label}"] = label.f1
             if len(score.tiers) > 1:
@@ -137,6 +146,24 @@ def summary_table(report: Report) -> Table:
     table.caption = "bold: what the set is usually judged by; ECE: calibration error"
     table.caption_justify = "left"
     return table
+
+
+def served_table(report: Report) -> Table | None:
+    """What the data sets that know only some of the labels hide: what is served where all compete.
+
+    Returns:
+        A row for each of them; None if there is none.
+    """
+    table = Table("data set", title="as served, all labels competing", title_justify="left")
+    table.add_column("ECE", justify="right")
+    table.add_column("another label", justify="right")
+    table.caption = "another label: posts that are served one that the set does not know"
+    table.caption_justify = "left"
+    for score in report.scores:
+        if score.unknown_labels:
+            share = f"{100 * score.unknown_share:.1f} %"
+            table.add_row(escape(score.name), f"{score.served_calibration_error:.3f}", share)
+    return table if table.row_count else None
 
 
 def tier_table(report: Report) -> Table:

@@ -1,6 +1,5 @@
 """A whole training run: from data sets to a sealed package."""
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from models.training.metrics import headline
 from models.training.networks import Networks
 from models.training.packaging import Packer, Parts
 from models.training.questions import read_sets
-from models.training.report import Report, summary_table, tier_table
+from models.training.report import Report, served_table, summary_table, tier_table
 
 
 def run_training(
@@ -34,6 +33,7 @@ def run_training(
     bf16: bool | None,
     compiled: bool,
     console: Console,
+    teacher: str | None = None,
 ) -> ModelPackage:
     """Train what is not trained yet, and write the package.
 
@@ -47,55 +47,98 @@ def run_training(
         bf16: Matrix products in bfloat16; None is where the processor has them.
         compiled: Whether to use torch.compile.
         console: Where progress and figures are shown.
+        teacher: Pack this teacher instead of the model, in FP32 and alone.
 
     Returns:
         The package.
 
     Raises:
         OSError: A file cannot be read or written, or an encoder not fetched.
-        ValueError: The configuration or a data set is malformed, or `out` holds a package.
+        ValueError: The configuration or a data set is malformed, `out` holds something, or the work folder holds what
+            another configuration made.
+        NotFusedError: The network's attention was not fused; see `export.fuse`.
         ModelError: The result does not make a package.
     """
-    if (out / MANIFEST).exists() and not replace:
-        raise ValueError(f"{out} holds a package already; --replace replaces it")
+    _check_out(out, replace=replace)
     config = read_config(config_file or DEFAULT_CONFIG)
     splits = read_splits(data, config.calibration_rows, config.seed)
+    console.print(
+        f"{len(splits.train):,} posts to train on, {len(splits.calibration):,} to calibrate with; "
+        f"{splits.dropped:,} left out, because they stand in a validation split too"
+    )
     machine = Machine(
         threads=threads or available_cores(),
         bf16=torch.cpu._is_avx512_bf16_supported() if bf16 is None else bf16,
         compiled=compiled,
     )
     networks = Networks(config, splits, work, machine=machine, console=console)
-    for teacher in config.teachers:
-        networks.teacher(teacher)
-    student = networks.student()
-    first_tier = networks.first_tier(config.first_tier) if config.first_tier else None
+    parts = _model(networks, splits) if teacher is None else _teacher(networks, splits, teacher)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as staging:
         folder = Path(staging, "package")
         folder.mkdir()
-        packer = Packer(
-            Parts(config, splits, networks.tokenizer, student, first_tier),
-            folder,
-            threads=machine.threads,
-            console=console,
-        )
+        packer = Packer(parts, folder, threads=machine.threads, console=console)
         packer.networks()
         tiers, _ = packer.calibrated()
         package = packer.golden(tiers)
         report = _evaluated(package, data, machine.threads, console)
-        card = model_card(package.manifest, report, _provenance(networks, config, splits, machine))
-        packer.seal(tiers, card=card, metrics=report.metrics())
+        provenance = _provenance(networks, config, splits, machine) if teacher is None else None
+        packer.seal(tiers, card=model_card(package.manifest, report, provenance), metrics=report.metrics())
+        # The old package is moved aside first: whenever this is cut off, one of the two is whole.
         if out.exists():
-            shutil.rmtree(out)
+            out.rename(Path(staging, "replaced"))
         folder.rename(out)
     console.print(f"wrote {out}")
     return load_package(out)
 
 
+def _model(networks: Networks, splits: Splits) -> Parts:
+    """The trained model, once all its stages are."""
+    config = networks.config
+    for teacher in config.teachers:
+        networks.teacher(teacher)
+    return Parts(
+        config,
+        splits,
+        name=config.package.name,
+        encoder=config.student.encoder,
+        network=networks.student(),
+        first_tier=networks.first_tier(config.first_tier) if config.first_tier else None,
+        tokenizer=networks.tokenizer,
+    )
+
+
+def _teacher(networks: Networks, splits: Splits, name: str) -> Parts:
+    """One trained teacher."""
+    known = {teacher.name: teacher for teacher in networks.config.teachers}
+    if name not in known:
+        raise ValueError(f"the configuration has no teacher {name!r}; it has: {', '.join(known)}")
+    return Parts(
+        networks.config,
+        splits,
+        name=name,
+        encoder=known[name].encoder,
+        network=networks.teacher(known[name]),
+        first_tier=None,
+        tokenizer=networks.full_tokenizer,
+        int8=False,
+    )
+
+
+def _check_out(out: Path, *, replace: bool) -> None:
+    """Only an empty folder is taken, or a package if it may be replaced; hours later nothing else must be lost."""
+    if (out / MANIFEST).exists():
+        if not replace:
+            raise ValueError(f"{out} holds a package already; --replace replaces it")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out} is there and is no package; choose another folder")
+
+
 def _evaluated(package: ModelPackage, data: Path, threads: int, console: Console) -> Report:
     report = evaluate(OnnxClassifier.load(package, threads=threads), read_sets(data, "validation"))
     console.print(summary_table(report))
+    if (as_served := served_table(report)) is not None:
+        console.print(as_served)
     if len(package.manifest.tiers) > 1:
         console.print(tier_table(report))
     return report
@@ -111,7 +154,7 @@ def _provenance(networks: Networks, config: TrainingConfig, splits: Splits, mach
             f"teachers/{teacher.name}",
             teacher.recipe.seed,
             base=str(encoders.BASES[teacher.encoder]),
-            learns="labels",
+            learns=f"labels of {', '.join(teacher.sets)}",
         )
         for teacher in config.teachers
     ]

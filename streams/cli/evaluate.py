@@ -19,7 +19,7 @@ from models.training.card import model_card
 from models.training.data import SET_NAMES, SETS, Examples
 from models.training.evaluate import ask, evaluate
 from models.training.questions import EMOTION, SPLITS, questions, read_labelled, read_sets, split_file
-from models.training.report import Report, label_table, speed_line, summary_table, tier_table
+from models.training.report import Report, label_table, served_table, speed_line, summary_table, tier_table
 from models.training.speed import Speed, measure, served, spread
 from streams.cli.classify import load_classifier
 from streams.cli.common import console, progress_console, read_settings
@@ -245,6 +245,8 @@ def _as_json(
 def _print(report: Report, speed: Speed | None, threads: int, manifest: Manifest) -> None:
     out = console()
     out.print(summary_table(report))
+    if (as_served := served_table(report)) is not None:
+        out.print(as_served)
     if len(manifest.tiers) > 1:
         out.print(tier_table(report))
     for score in report.scores:

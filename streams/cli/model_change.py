@@ -15,8 +15,8 @@ from models.cores import available_cores
 from models.package import load_package
 from models.registry import promote as promote_to
 from models.registry import publish as publish_to
-from models.registry import read_version
 from models.registry import rollback as roll_back
+from models.version import read_version
 from streams.cli.common import read_settings
 from streams.cli.model_common import json_option, megabytes, open_registry, position_json, transfer_bar
 from streams.errors import InputError
@@ -37,11 +37,14 @@ def publish(*, folder: Path, channel: str | None, no_channel: bool, check: bool,
     """Upload the model package in FOLDER, and move a channel to it.
 
     A version never changes: publishing other content under a version that is there is refused. Publishing the same
-    again uploads nothing. Workers that serve the channel take the version over within EMOSTREAM_MODEL_POLL_S.
+    again compares every file, and uploads only what is missing or damaged. Workers that serve the channel take the
+    version over within EMOSTREAM_MODEL_POLL_S. They serve `stable` unless they are told otherwise, so this reaches
+    them only with `emostream model promote`.
 
     \b
     emostream model publish my-model/
     emostream model publish my-model/ --channel candidate
+    emostream model promote candidate --to stable
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     if no_channel and channel is not None:
         raise click.UsageError("give --channel or --no-channel, not both")
@@ -74,8 +77,8 @@ def publish(*, folder: Path, channel: str | None, no_channel: bool, check: bool,
 def promote(*, which: str, channel: str, as_json: bool) -> None:
     """Move a channel to a version that is in the registry.
 
-    The version is given by itself, or by another channel that points to it. All its files must be there in their full
-    size. If somebody moves the channel at the same time, one of the two is refused.
+    The version is given by itself, or by another channel that points to it. All its files are read and compared with
+    its manifest first. If somebody moves the channel at the same time, one of the two is refused.
 
     \b
     emostream model promote candidate --to stable
@@ -93,8 +96,8 @@ def promote(*, which: str, channel: str, as_json: bool) -> None:
 def rollback(*, channel: str, version: str | None, as_json: bool) -> None:
     """Move a channel back to where it was before.
 
-    Again, it goes back further: a version that was rolled back is passed over. A channel remembers its last 20 moves;
-    `emostream model show CHANNEL` lists them.
+    Again, it goes back further: a version that was rolled back is passed over, and so is whatever came after the one
+    that --to names. A channel remembers its last 20 moves; `emostream model show CHANNEL` lists them.
     """
     with open_registry(read_settings()) as (location, s3):
         seen, pointer = roll_back(location, s3, channel, version)

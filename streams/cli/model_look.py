@@ -15,7 +15,7 @@ from models.channels import Channel, Release, is_channel_name, read_channel
 from models.errors import ModelPackageError
 from models.location import S3Location
 from models.package import Head, Manifest
-from models.registry import Version, read_version
+from models.version import Version, read_version
 from streams.cli.common import console, progress_console, read_settings
 from streams.cli.model_common import json_option, megabytes, open_registry, position_json
 from streams.cli.output import printable

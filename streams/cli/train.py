@@ -44,6 +44,9 @@ from streams.errors import EmostreamError
     show_default="where the processor has AVX512_BF16",
     help="Matrix products in bfloat16: 1.5 times as fast.",
 )
+@click.option(
+    "--teacher", metavar="NAME", help="Pack this teacher of the configuration alone, in FP32, to compare with."
+)
 @click.option("--compile", "compiled", is_flag=True, help="Fuse with torch.compile; needs a C++ compiler.")
 def train(
     *,
@@ -55,6 +58,7 @@ def train(
     threads: int | None,
     bf16: bool | None,
     compiled: bool,
+    teacher: str | None,
 ) -> None:
     """Train a model and write it as a package.
 
@@ -70,7 +74,8 @@ def train(
                               emostream model publish my-model --channel candidate
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     try:
-        from models.training.run import run_training  # noqa: PLC0415 - loads torch
+        from models.training.export import NotFusedError  # noqa: PLC0415 - loads torch
+        from models.training.run import run_training  # noqa: PLC0415
     except ModuleNotFoundError as exc:
         raise EmostreamError(
             f"training needs {exc.name}; run `make setup-train` and use .venv-train/bin/emostream, "
@@ -87,6 +92,7 @@ def train(
             bf16=bf16,
             compiled=compiled,
             console=console(),
+            teacher=teacher,
         )
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, NotFusedError) as exc:
         raise EmostreamError(str(exc)) from exc

@@ -63,9 +63,9 @@ def states(stack):
     return {status.name: status.state for status in stack.status()}
 
 
-def cli(*arguments, data_dir, **options):
-    """`emostream local …` in a process of its own."""
-    argv = [sys.executable, "-c", "from streams.cli.local import local; local()", *arguments]
+def cli(*arguments, data_dir, first="", **options):
+    """`emostream local …` in a process of its own, which does what `first` says before."""
+    argv = [sys.executable, "-c", f"{first}\nfrom streams.cli.local import local; local()", *arguments]
     return subprocess.Popen([*argv, "--data-dir", str(data_dir)], cwd=REPOSITORY, **options)
 
 
@@ -303,16 +303,35 @@ def wait_for_line(stream, text):
     raise AssertionError(f"{text!r} was not printed")
 
 
+NEVER_READY = """
+from connectors.local.kafka import KafkaServer
+from connectors.local.server import NotAnsweringError
+
+def probe(*_):
+    raise NotAnsweringError("it must not")
+
+KafkaServer.probe = probe
+"""
+"""Kafka is started like the others, and `up` waits for it in vain; so it cannot have ended before a signal comes."""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_up_leaves_no_process(tmp_path, number):
-    """The first line means that one server runs while the others are still being started."""
-    with cli("up", data_dir=tmp_path / "new", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as up:
-        wait_for_line(up.stdout, "ready in")
-        assert process.find_marked(tmp_path / "new")
-        up.send_signal(number)
-        up.wait(20)
-        assert up.returncode != 0
-    assert process.find_marked(tmp_path / "new") == {}
+    """One server has answered, and another runs and has not."""
+    new = tmp_path / "new"
+    with cli("up", data_dir=new, first=NEVER_READY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
+        try:
+            wait_for_line(up.stdout, "ready in")
+            # By its record: while its directory is formatted another process has its mark.
+            assert process.wait_until(lambda: pids(LocalStack(new))["kafka"] is not None, 30)
+            up.send_signal(number)
+            _, told = up.communicate(timeout=20)
+            assert up.returncode == {signal.SIGINT: 1, signal.SIGTERM: 128 + signal.SIGTERM}[number]
+            assert "Traceback" not in told
+            assert process.find_marked(new) == {}
+        finally:
+            up.kill()
+            LocalStack(new).down()
 
 
 def test_a_killed_up_is_cleaned_up_by_down(tmp_path):

@@ -14,6 +14,7 @@ from models.errors import ChannelMovedError, ModelError, ModelNotFoundError, Mod
 from models.location import S3Location
 from models.registry import promote, publish, publish_if_empty, rollback
 from streams.cli import main
+from tests.helpers import make_settings
 from tests.integration.registry_support import BUCKET, SECRET, URI, make_package, one_line, race
 from tests.tiny_model import tiny_package
 
@@ -100,7 +101,7 @@ def test_a_write_whose_answer_was_lost_counts(s3, versions):
     assert at(s3, "latest") == "1.0.0"
 
 
-def test_a_server_that_ignores_conditions_is_refused_before_anything_is_moved(s3, versions):
+def test_a_server_that_ignores_conditions_is_refused_before_anything_is_written(s3, versions, tmp_path):
     class Careless(S3):
         def __init__(self, other: S3) -> None:
             self.__dict__.update(other.__dict__)
@@ -111,6 +112,9 @@ def test_a_server_that_ignores_conditions_is_refused_before_anything_is_moved(s3
     with pytest.raises(RejectedError, match="does not do conditional writes"):
         promote(HERE, Careless(s3), Release("tiny", "1.0.0"), "latest")
     assert at(s3, "latest") == "1.10.0"
+    with pytest.raises(RejectedError, match="does not do conditional writes"):
+        publish(make_package(tmp_path / "new", "2.0.0"), URI, Careless(s3), channel=None)
+    assert list(s3.list(BUCKET, "emotion/tiny/2.0.0")) == [], "no claim, and no file"
 
 
 def test_the_history_is_bounded(s3, versions):
@@ -133,6 +137,19 @@ def test_rollbacks_go_further_and_further_back(s3, versions):
     assert at(s3, "latest") == "1.0.0"
 
 
+def test_a_rollback_to_a_given_version_withdraws_all_that_came_after_it(s3, versions):
+    assert rollback(HERE, s3, "latest", "1.1.0-rc.10")[1].version == "1.1.0-rc.10"
+    history = read_channel(HERE, s3, "latest").pointer.history
+    assert [(p.version, p.withdrawn) for p in history] == [
+        ("1.10.0", True),
+        ("1.1.0", True),
+        ("1.1.0-rc.10", False),
+        ("1.1.0-rc.2", False),
+        ("1.0.0", False),
+    ]
+    assert rollback(HERE, s3, "latest")[1].version == "1.1.0-rc.2", "back, not forward to 1.1.0"
+
+
 def test_a_rollback_to_a_given_version(s3, versions):
     assert rollback(HERE, s3, "latest", "1.0.0")[1].version == "1.0.0"
     assert rollback(HERE, s3, "latest", "tiny@1.1.0")[1].version == "1.1.0"
@@ -140,6 +157,13 @@ def test_a_rollback_to_a_given_version(s3, versions):
         rollback(HERE, s3, "latest", "9.9.9")
     with pytest.raises(ModelNotFoundError, match="there is no emotion/stable"):
         rollback(HERE, s3, "stable")
+
+
+def test_nothing_is_promoted_that_was_changed(s3, versions):
+    s3.put(BUCKET, "emotion/tiny/1.1.0/model.onnx", b"!" * len("1.1.0") * 1000)
+    with pytest.raises(ModelPackageError, match=r"tiny/1\.1\.0/model\.onnx is damaged"):
+        promote(HERE, s3, Release("tiny", "1.1.0"), "stable")
+    assert read_channel(HERE, s3, "stable") is None
 
 
 @pytest.mark.parametrize("damage", ["gone", "truncated", "no manifest"])
@@ -197,6 +221,22 @@ def test_the_first_publication_sets_both_channels_and_later_ones_neither(s3, tmp
     s3._client.delete_object(Bucket=BUCKET, Key="emotion/stable")
     assert publish_if_empty(make_package(tmp_path / "4", "4.0.0"), URI, s3) == ("stable",)
     assert at(s3, "stable") == "2.0.0"
+
+
+def test_without_settings_workers_serve_stable_and_publishing_does_not_reach_them(s3, s3_server, tmp_path):
+    """A bare `emostream model publish` moves `latest`; what init made `stable` stays until someone promotes."""
+    settings = make_settings(
+        s3_endpoint=s3_server.endpoint,
+        s3_access_key_id="key",
+        s3_secret_access_key=SECRET,
+        model_uri=URI,
+        model_cache=tmp_path / "cache",
+    )
+    publish_if_empty(make_package(tmp_path / "1"), URI, s3)
+    publish(make_package(tmp_path / "2", "2.0.0"), URI, s3)
+    assert resolve(URI, s3, settings.model_cache, settings.model_channel).manifest.version == "1.0.0"
+    promote(HERE, s3, Release("tiny", "2.0.0"), "stable")
+    assert resolve(URI, s3, settings.model_cache, settings.model_channel).manifest.version == "2.0.0"
 
 
 def test_versions_are_listed_by_precedence(s3, versions):

@@ -1,5 +1,6 @@
 """The model registry and the cache against a real HTTP server that speaks S3."""
 
+import errno
 import json
 import shutil
 import subprocess
@@ -7,15 +8,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from connectors.errors import UnavailableError
-from models.cache import resolve
-from models.channels import read_channel
-from models.errors import ModelError, ModelNotFoundError, ModelPackageError
+from models.cache import fetch, resolve
+from models.channels import Release, read_channel
+from models.errors import ModelCacheError, ModelError, ModelNotFoundError, ModelPackageError
 from models.location import S3Location, parse_uri
 from models.package import ModelPackage, load_package
-from models.registry import publish, publish_if_empty
-from tests.integration.registry_support import BUCKET, URI, CountingS3, make_package, one_line, race
+from models.registry import promote, publish, publish_if_empty
+from models.version import read_version
+from tests.integration.registry_support import BUCKET, RACERS, URI, CountingS3, make_package, one_line, race
 
 
 @pytest.fixture
@@ -31,6 +34,7 @@ def test_published_is_resolved(s3, package, tmp_path):
     assert read_channel(S3Location(BUCKET, "emotion"), s3, "latest").pointer.version == "1.0.0"
     assert {info.key for info in s3.list(BUCKET)} == {
         "emotion/latest",
+        "emotion/tiny/1.0.0.claim",
         *(f"emotion/tiny/1.0.0/{name}" for name in (*package.manifest.files, "manifest.json")),
     }
 
@@ -62,6 +66,81 @@ def test_a_version_never_changes(s3, package, tmp_path):
     assert resolve(URI, s3, tmp_path / "cache").manifest == package.manifest
 
 
+def test_of_different_packages_published_at_once_under_one_version_one_is_published_whole(s3, tmp_path):
+    """Each has uploaded, or not, when the other's manifest is written: without the claim one overwrites the other."""
+    packages = [make_package(tmp_path / str(n), content=b"%07d" % n) for n in range(RACERS)]
+
+    def attempt(number: int) -> bool | str:
+        try:
+            return publish(packages[number], URI, s3, channel=None).uploaded
+        except ModelPackageError as exc:
+            return str(exc)
+
+    outcomes = race(attempt)
+    assert outcomes.count(True) == 1
+    assert all("publish under a new version" in told for told in outcomes if told is not True)
+    promote(S3Location(BUCKET, "emotion"), s3, Release("tiny", "1.0.0"), "latest")
+    assert resolve(URI, s3, tmp_path / "cache").manifest == packages[outcomes.index(True)].manifest
+
+
+def test_a_late_upload_of_other_content_changes_nothing(s3, package, tmp_path):
+    """It began before the version was there, and goes on after its manifest was written."""
+    other = make_package(tmp_path / "other", content=b"changed")
+
+    class Late(CountingS3):
+        def put(self, bucket, key, body, **conditions):
+            if "tiny" in key and not self.uploads:
+                self.uploads += 1
+                publish(package, URI, s3)
+            return super().put(bucket, key, body, **conditions)
+
+    with pytest.raises(ModelPackageError, match=r"tiny 1\.0\.0 .*publish under a new version"):
+        publish(other, URI, Late(s3))
+    assert resolve(URI, s3, tmp_path / "cache").manifest == package.manifest
+
+
+def test_publishing_again_repairs_the_manifest(s3, package, tmp_path):
+    """The claim tells whose it was."""
+    publish(package, URI, s3)
+    s3.put(BUCKET, "emotion/tiny/1.0.0/manifest.json", b"{}")
+    with pytest.raises(ModelPackageError, match="with other content"):
+        publish(make_package(tmp_path / "other", content=b"changed"), URI, s3)
+    assert publish(package, URI, s3).uploaded
+    assert resolve(URI, s3, tmp_path / "cache").manifest == package.manifest
+
+
+@pytest.mark.parametrize("damage", ["changed", "truncated", "gone"])
+def test_publishing_again_repairs(s3, package, tmp_path, damage):
+    publish(package, URI, s3)
+    key = "emotion/tiny/1.0.0/model.onnx"
+    match damage:
+        case "changed":
+            s3.put(BUCKET, key, b"x" * 7000)
+        case "truncated":
+            s3.put(BUCKET, key, b"x")
+        case _:
+            s3._client.delete_object(Bucket=BUCKET, Key=key)
+    counting = CountingS3(s3)
+    assert publish(package, URI, counting).uploaded
+    assert counting.uploads == 1, "what is right stays"
+    assert resolve(URI, s3, tmp_path / "cache").manifest == package.manifest
+    assert not publish(package, URI, s3).uploaded
+
+
+def test_an_unfinished_publication_keeps_its_version(s3, package, tmp_path):
+    class Dies(CountingS3):
+        def upload(self, *args):
+            raise UnavailableError("cut off")
+
+    with pytest.raises(UnavailableError):
+        publish(package, URI, Dies(s3))
+    other = make_package(tmp_path / "other", content=b"changed")
+    with pytest.raises(ModelPackageError) as info:
+        publish(other, URI, s3)
+    one_line(info, "tiny 1.0.0", "publish under a new version", "emotion/tiny/1.0.0.claim")
+    assert publish(package, URI, s3).uploaded
+
+
 def test_publishing_again_uploads_nothing(s3, package):
     publish(package, URI, s3)
     counting = CountingS3(s3)
@@ -90,7 +169,7 @@ def test_an_interrupted_publication_is_invisible_and_can_be_finished(s3, package
 
     with pytest.raises(UnavailableError, match="cut off"):
         publish_if_empty(package, URI, Dies(s3))
-    with pytest.raises(ModelNotFoundError, match="holds no model"):
+    with pytest.raises(ModelNotFoundError, match="has no channel latest"):
         resolve(URI, s3, tmp_path / "cache")
     assert publish_if_empty(package, URI, s3)
     assert resolve(URI, s3, tmp_path / "cache").manifest == package.manifest
@@ -103,6 +182,69 @@ def test_a_valid_copy_is_not_downloaded_again(s3, package, tmp_path):
     assert counting.downloads == len(package.manifest.files)
     assert resolve(URI, counting, tmp_path / "cache") == first
     assert counting.downloads == len(package.manifest.files)
+
+
+def test_objects_of_another_size_than_listed_are_not_downloaded(s3, package, tmp_path):
+    publish(package, URI, s3)
+    s3.put(BUCKET, "emotion/tiny/1.0.0/tokenizer.json", bytes(10_000))
+    counting = CountingS3(s3)
+    with pytest.raises(ModelPackageError, match=r"tokenizer\.json is damaged: .*10000 bytes.* 2 bytes"):
+        resolve(URI, counting, tmp_path / "cache")
+    assert counting.downloads == 0
+
+
+@pytest.mark.parametrize("key", ["latest", "tiny/1.0.0/manifest.json"])
+def test_of_a_huge_object_only_the_beginning_is_read(s3, package, tmp_path, key):
+    publish(package, URI, s3)
+    s3.put(BUCKET, f"emotion/{key}", b" " * (8 << 20))
+    largest = 0
+
+    class Measuring(CountingS3):
+        def read(self, *args, **kwargs):
+            nonlocal largest
+            stored = super().read(*args, **kwargs)
+            largest = max(largest, len(stored.body))
+            return stored
+
+    with pytest.raises(ModelPackageError, match=r"is larger than 1048576 bytes"):
+        resolve(URI, Measuring(s3), tmp_path / "cache")
+    assert largest <= (1 << 20) + 1
+
+
+def test_a_wait_for_the_cache_can_be_ended(s3, package, tmp_path):
+    """As a worker does that is told to stop while another one downloads."""
+
+    class EnoughError(Exception):
+        pass
+
+    def enough(_count: int) -> None:
+        raise EnoughError
+
+    publish(package, URI, s3)
+    version = read_version(S3Location(BUCKET, "emotion"), s3, Release("tiny", "1.0.0"))
+    (tmp_path / "cache/tiny").mkdir(parents=True)
+    with FileLock(tmp_path / "cache/tiny/.lock"), pytest.raises(EnoughError):
+        fetch(version, s3, tmp_path / "cache", enough)
+
+
+def test_a_copy_that_cannot_be_read_now_is_left_alone(s3, package, tmp_path, monkeypatch):
+    """Too many open files say nothing about the copy, and another worker may be about to load it."""
+    publish(package, URI, s3)
+    first = resolve(URI, s3, tmp_path / "cache")
+    inode = first.path.stat().st_ino
+    opened = Path.open
+
+    def fail(self: Path, *args, **kwargs):
+        if self.name == "model.onnx" and "r" in (*args, "r")[0]:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return opened(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", fail)
+        with pytest.raises(ModelCacheError, match="Too many open files"):
+            resolve(URI, s3, tmp_path / "cache")
+    assert first.path.stat().st_ino == inode
+    assert resolve(URI, s3, tmp_path / "cache") == first
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing file", "no manifest", "bad manifest"])
@@ -174,7 +316,7 @@ def test_registries_with_the_same_version_do_not_share_copies(s3, package, tmp_p
     ("key", "content", "message"),
     [
         ("tiny/1.0.0/model.onnx", b"x" * 7000, r"s3://.*/tiny/1\.0\.0/model\.onnx is damaged: expected sha256"),
-        ("tiny/1.0.0/model.onnx", b"", r"model\.onnx is damaged: .*\(7000 bytes\).*\(0 bytes\)"),
+        ("tiny/1.0.0/model.onnx", b"", r"model\.onnx is damaged: .*has 0 bytes.* 7000 bytes"),
         ("tiny/1.0.0/manifest.json", b"{}", r"manifest\.json is malformed"),
         ("latest", b"not json", r"s3://.*/latest is malformed"),
         ("latest", b'{"name": "../up", "version": "1.0.0"}', r"latest is malformed"),
@@ -188,7 +330,7 @@ def test_a_damaged_registry_is_reported(s3, tmp_path, key, content, message):
     one_line(info)
     # Nothing half made stays behind.
     cache = tmp_path / "cache"
-    assert not cache.exists() or [p for p in cache.rglob("*") if p.is_file() and p.suffix != ".lock"] == []
+    assert not cache.exists() or [p for p in cache.rglob("*") if p.is_file() and p.name != ".lock"] == []
 
 
 def test_a_file_that_is_gone_from_the_registry_is_reported(s3, package, tmp_path):
@@ -224,7 +366,7 @@ def test_no_bucket_is_no_model(no_buckets, package, tmp_path):
 
 
 def test_an_empty_registry(s3, tmp_path):
-    with pytest.raises(ModelNotFoundError, match="holds no model: there is no emotion/latest"):
+    with pytest.raises(ModelNotFoundError, match="has no channel latest: there is no emotion/latest"):
         resolve(URI, s3, tmp_path)
 
 

@@ -1,10 +1,16 @@
-"""Models replaced under load: 50,000 posts flow, three versions are published, and one of them is damaged."""
+"""Models replaced under load: 50,000 posts flow, four versions are published, and one of them is damaged.
+
+Most are tiny, so that thousands of posts a second flow. The last has the weight of a real one, the bundled network with
+golden posts, so that loading and trying it compete with the batches as they do in production.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import math
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,8 +20,11 @@ from pathlib import Path
 from confluent_kafka import Producer
 
 from connectors import s3 as s3_connector
-from models.channels import Release
+from models.channels import Release, move, read_channel
+from models.classifier import OnnxClassifier
+from models.golden import write_golden
 from models.location import registry_at
+from models.package import GOLDEN, ModelPackage, bundled_package_path, load_package, write_package
 from models.registry import promote, publish
 from streams.demo.processes import Role
 from streams.records import ClassifiedPost
@@ -40,8 +49,12 @@ POSTS = 50_000
 RATE = 2_500
 """Posts a second: a third of what the worker takes on two idle cores, so that there is always something to classify."""
 
+TEXT = "hello filler"
 STRENGTHS = {"1.0.0": 1.0, "1.1.0": 2.0, "1.2.0": 3.0, "1.3.0": 4.0}
 """By version, how sure its network is of the word `hello`, so that a record tells which network answered."""
+
+HEAVY = "2.0.0"
+"""The version with a real network. It serves the last posts only: it takes some seconds for ten thousand."""
 
 Start = Callable[..., Role]
 
@@ -54,9 +67,7 @@ def confidence(strength: float) -> float:
 @contextmanager
 def flowing(settings: Settings) -> Iterator[threading.Thread]:
     """A producer in a thread: `POSTS` posts at `RATE` a second, their ids their numbers."""
-    values = [
-        post("hello filler", id=str(i), keywords=[KEYWORDS[i % len(KEYWORDS)]], source="flow") for i in range(POSTS)
-    ]
+    values = [post(TEXT, id=str(i), keywords=[KEYWORDS[i % len(KEYWORDS)]], source="flow") for i in range(POSTS)]
     stop = threading.Event()
 
     def produce() -> None:
@@ -78,13 +89,34 @@ def flowing(settings: Settings) -> Iterator[threading.Thread]:
         thread.join()
 
 
+KEPT = (
+    *("name", "created_at", "base_model", "licence", "training_data", "normalization", "max_tokens"),
+    *("heads", "metrics", "tiers"),
+)
+"""What of the bundled manifest stays."""
+
+
+def heavy_package(folder: Path) -> ModelPackage:
+    """The bundled network under another version, with golden posts."""
+    shutil.copytree(bundled_package_path(), folder)
+    sealed = load_package(folder)
+    lines = (Path(__file__).parents[2] / "scripts" / "demo_posts.jsonl").read_text("utf-8").splitlines()
+    posts = write_golden(OnnxClassifier.load(sealed), [json.loads(line)["text"] for line in lines], folder / GOLDEN)
+    assert posts > 200
+    described = sealed.manifest.model_dump(include=set(KEPT))
+    return write_package(folder, **described, version=HEAVY, files=[*sealed.manifest.files, GOLDEN], golden=GOLDEN)
+
+
 async def test_models_are_replaced_while_50000_posts_flow(
     env: dict[str, str], settings: Settings, store: WindowStore, start: Start, tmp_path: Path
 ) -> None:
     uri, port = f"{settings.model_uri}-{settings.group_prefix}", free_port()
     more = {
         "EMOSTREAM_MODEL_URI": uri,
+        "EMOSTREAM_MODEL_CHANNEL": "latest",
         "EMOSTREAM_MODEL_POLL_S": "0.2",
+        # So that a batch of the heavy model, too, is done in a fraction of a second.
+        "EMOSTREAM_BATCH_MAX": "128",
         "EMOSTREAM_MODEL_CACHE": str(tmp_path / "cache"),
         "EMOSTREAM_WEB_PORT": str(port),
     }
@@ -92,12 +124,14 @@ async def test_models_are_replaced_while_50000_posts_flow(
         version: tiny_package(tmp_path / version, version=version, networks={"model.onnx": network(strength=strength)})
         for version, strength in STRENGTHS.items()
     }
+    heavy = heavy_package(tmp_path / "heavy")
 
     def classified() -> int:
         return offsets(settings, settings.topic_classified)
 
     with s3_connector.connect(s3_config(settings)) as s3:
         publish(packages["1.0.0"], uri, s3)
+        publish(heavy, uri, s3, channel=None)
         worker, sink = start("worker", **more), start("sink")
         wait_for(lambda: counter(port, "emostream_model_info") == 1, seconds=60, what="the worker does not start")
         with flowing(settings) as producer:
@@ -111,13 +145,18 @@ async def test_models_are_replaced_while_50000_posts_flow(
             damaged[len(damaged) // 2] ^= 1
             here = registry_at(uri)
             s3.put(here.bucket, here.key("tiny", "1.2.0", "model.onnx"), bytes(damaged))
-            promote(here, s3, Release("tiny", "1.2.0"), "latest")
+            # Promoting it would be refused; the bits may as well have changed after that.
+            move(here, s3, "latest", Release("tiny", "1.2.0"), seen=read_channel(here, s3, "latest"))
             refused = 'emostream_model_refusals_total{reason="checksum"}'
             wait_for(lambda: counter(port, refused) == 1, seconds=30, what="the damaged version is not refused")
 
             wait_for(lambda: classified() > POSTS * 0.5, seconds=60, what="nothing is classified after the refusal")
             publish(packages["1.3.0"], uri, s3)
             wait_for(lambda: counter(port, "emostream_model_swaps_total") == 2, seconds=30, what="1.3.0 is not taken")
+
+            wait_for(lambda: classified() > POSTS * 0.6, seconds=60, what="nothing is classified after the second swap")
+            promote(here, s3, Release(heavy.manifest.name, HEAVY), "latest")
+            wait_for(lambda: counter(port, "emostream_model_swaps_total") == 3, seconds=30, what="2.0.0 is not taken")
             assert producer.is_alive(), "all of it happened while posts were flowing"
             await asyncio.to_thread(producer.join)
 
@@ -126,22 +165,24 @@ async def test_models_are_replaced_while_50000_posts_flow(
         (partition, ClassifiedPost.model_validate_json(value))
         for partition, _, value in records(settings, settings.topic_classified)
     ]
-    check_records(posts)
+    check_records(posts, heavy)
     assert counter(port, refused) == 1
-    assert counter(port, "emostream_model_swaps_total") == 2
+    assert counter(port, "emostream_model_swaps_total") == 3
     assert metric_lines(port, "emostream_model_info{") == [
-        'emostream_model_info{channel="latest",name="tiny",version="1.3.0"} 1.0'
+        f'emostream_model_info{{channel="latest",name="{heavy.manifest.name}",version="{HEAVY}"}} 1.0'
     ]
 
 
-def check_records(posts: Sequence[tuple[int, ClassifiedPost]]) -> None:
+def check_records(posts: Sequence[tuple[int, ClassifiedPost]], heavy: ModelPackage) -> None:
     """Nothing is lost; a record names the version whose network answered it; versions do not alternate."""
     assert sorted(int(item.id) for _, item in posts) == list(range(POSTS))
+    sure = {version: confidence(strength) for version, strength in STRENGTHS.items()}
+    sure[HEAVY] = float(OnnxClassifier.load(heavy).classify([TEXT]).probabilities["emotion"].max())
     for _, item in posts:
-        assert abs(item.confidence - confidence(STRENGTHS[item.model.version])) < 0.001
+        assert abs(item.confidence - sure[item.model.version]) < 0.001
     for partition in {partition for partition, _ in posts}:
         versions = [item.model.version for at, item in posts if at == partition]
-        assert [version for version, _ in itertools.groupby(versions)] == ["1.0.0", "1.1.0", "1.3.0"]
+        assert [version for version, _ in itertools.groupby(versions)] == ["1.0.0", "1.1.0", "1.3.0", HEAVY]
     times = sorted({item.classified_at for _, item in posts})
     longest = max((after - before).total_seconds() for before, after in itertools.pairwise(times))
     assert longest < 1.0, f"nothing was classified for {longest:.2f} s"

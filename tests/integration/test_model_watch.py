@@ -12,58 +12,23 @@ import pytest
 from connectors.errors import UnavailableError
 from connectors.s3 import S3
 from models.channels import Release
-from models.classifier import OnnxClassifier
 from models.errors import ModelError
-from models.golden import write_golden
 from models.location import S3Location
 from models.package import ModelPackage
 from models.registry import promote, publish
 from streams import model_watch
-from streams.metrics import Metrics
-from streams.model_watch import ServedModel
 from streams.settings import Settings
-from tests.helpers import make_settings
-from tests.integration.registry_support import BUCKET, SECRET, URI, S3Server
-from tests.tiny_model import network, tiny_package
+from tests.integration.registry_support import BUCKET, URI, S3Server
+from tests.integration.watch_support import Worker, golden_package, watch_settings
+from tests.tiny_model import tiny_package
 
 HERE = S3Location(BUCKET, "emotion")
 KEY = "emotion/tiny/2.0.0/model.onnx"
 
 
-class Worker:
-    """What of a worker has to do with its model."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.metrics = Metrics()
-        self.model = ServedModel(settings, self.metrics)
-
-    @property
-    def version(self) -> str:
-        return self.model.current().manifest.version
-
-    def value(self, name: str, **labels: str) -> float:
-        return self.metrics.registry.get_sample_value(f"emostream_model_{name}", labels) or 0.0
-
-    def refusals(self) -> dict[str, float]:
-        family = next(iter(self.metrics.model_refusals.collect()))
-        return {s.labels["reason"]: s.value for s in family.samples if s.name.endswith("_total")}
-
-    def serves(self) -> set[tuple[str, str, str]]:
-        samples = next(iter(self.metrics.model_info.collect())).samples
-        assert {sample.value for sample in samples} <= {1.0}
-        return {(s.labels["name"], s.labels["version"], s.labels["channel"]) for s in samples}
-
-
 @pytest.fixture
 def settings(own_s3: S3Server, tmp_path: Path) -> Settings:
-    return make_settings(
-        s3_endpoint=own_s3.config.endpoint,
-        s3_access_key_id="key",
-        s3_secret_access_key=SECRET,
-        model_uri=URI,
-        model_cache=tmp_path / "cache",
-        model_threads=1,
-    )
+    return watch_settings(own_s3, tmp_path / "cache")
 
 
 @pytest.fixture
@@ -84,15 +49,8 @@ def worker(settings: Settings) -> Iterator[Callable[..., Worker]]:
 def package(tmp_path: Path) -> Callable[..., ModelPackage]:
     """Makes packages with golden posts."""
 
-    def make(version: str, *, strength: float = 3.0, golden_of: float | None = None) -> ModelPackage:
-        folder = tmp_path / "packages" / version
-        (folder / "golden").mkdir(parents=True)
-        answers = {"model.onnx": network(strength=strength if golden_of is None else golden_of)}
-        plain = OnnxClassifier.load(tiny_package(folder / "golden", version=version, networks=answers))
-        write_golden(plain, ["buy good", "hello good", "groß bad"], folder / "golden.jsonl")
-        shutil.rmtree(folder / "golden")
-        networks = {"model.onnx": network(strength=strength)}
-        return tiny_package(folder, version=version, networks=networks, golden="golden.jsonl")
+    def make(version: str, **more: float) -> ModelPackage:
+        return golden_package(tmp_path / "packages" / version, version, **more)
 
     return make
 
@@ -268,7 +226,7 @@ def test_s3_goes_away_and_comes_back(s3, own_s3, first, package, worker, caplog)
     own_s3.start()
     assert one.model.look()
     assert one.version == "2.0.0"
-    assert "the channel latest can be read again" in caplog.messages
+    assert "the channel latest can be followed again" in caplog.messages
 
 
 def test_s3_goes_away_in_the_middle_of_a_download(s3, own_s3, first, package, worker, monkeypatch):
@@ -386,7 +344,7 @@ def test_a_download_ends_when_the_worker_stops(s3, first, package, worker, tmp_p
     one.model.start()
     publish(package("2.0.0"), URI, s3)
     one.model.cancel()
-    with pytest.raises(model_watch._StoppedError):
+    with pytest.raises(model_watch.StoppedError):
         one.model.look()
     assert one.version == "1.0.0"
     assert not list((tmp_path / "cache/tiny").glob(".*.partial"))

@@ -143,6 +143,46 @@ def test_a_package_is_measured_by_the_names_of_its_labels(classifier: OnnxClassi
     assert told == [len(examples) - 1]
 
 
+def test_confidence_is_also_measured_as_it_is_served(tmp_path: Path) -> None:
+    """Among the labels that a set knows confidence is higher; and a post may be served one that it does not know."""
+    heads = (EMOTION,)
+    words = {"groß": {"emotion": "neutral"}, "hello": {"emotion": "joy"}, "buy": {"emotion": "anger"}, "filler": {}}
+    package = tiny_package(
+        tmp_path / "tiny",
+        heads=heads,
+        networks={"model.onnx": network(heads, {word: words.get(word, {}) for word in WORDS})},
+    )
+    folder = tmp_path / "data"
+    file = folder / SETS[0].validation
+    file.parent.mkdir(parents=True)
+    # The third: twice neutral, which the set does not know, and once joy, which it should be.
+    file.write_text("hello\tjoy\nbuy\tjoy\ngroß groß hello\tjoy\nhello\tjoy\n", encoding="utf-8")
+    report = evaluate(OnnxClassifier.load(package), read_sets(folder, "validation", ["emotion"]))
+    (score,) = report.scores
+    assert score.unknown_labels == ("boredom", "neutral", "disgust")
+    assert score.unknown_share == 0.25
+    assert score.accuracy == 0.75
+    # One logit of 3 among zeros, over six labels and over nine; two of three words for neutral, over nine.
+    among, served = (np.exp(3) / (np.exp(3) + others) for others in (5, 8))
+    elsewhere = np.exp(6) / (np.exp(6) + np.exp(3) + 7)
+    assert score.calibration_error == pytest.approx(abs(4 * among - 3) / 4, abs=1e-6)
+    assert score.served_calibration_error == pytest.approx((abs(3 * served - 2) + elsewhere) / 4, abs=1e-6)
+    assert report.metrics()["emotion.served_calibration_error"] == round(score.served_calibration_error, 4)
+    assert report.metrics()["emotion.unknown_share"] == 0.25
+
+
+def test_a_set_that_knows_every_label_is_measured_as_it_is_served(
+    classifier: OnnxClassifier, examples: Examples
+) -> None:
+    report = evaluate(classifier, examples)
+    sentiment = report.score("tweets-sentiment")
+    assert sentiment is not None
+    assert (sentiment.unknown_labels, sentiment.unknown_share) == ((), 0)
+    assert sentiment.served_calibration_error == sentiment.calibration_error
+    assert "tweets-sentiment.unknown_share" not in report.metrics()
+    assert "emotion.unknown_share" in report.metrics()
+
+
 def test_tiers_are_told_apart(tmp_path: Path, examples: Examples) -> None:
     heads = (EMOTION, SENTIMENT)
     tiers = (Tier(name="sure", file="first.onnx", thresholds={"sentiment": 0.9}), Tier(name="rest", file="model.onnx"))

@@ -14,7 +14,16 @@ from models.manifest import FileEntry, Head, Manifest, Tier
 from models.package import DataSource
 from models.training.card import Provenance, Stage, model_card
 from models.training.confusion import draw, draw_all
-from models.training.report import Report, Score, TierScore, label_table, speed_line, summary_table, tier_table
+from models.training.report import (
+    Report,
+    Score,
+    TierScore,
+    label_table,
+    served_table,
+    speed_line,
+    summary_table,
+    tier_table,
+)
 from models.training.scores import LabelScore
 from models.training.speed import Speed
 
@@ -24,6 +33,7 @@ SPEED = Speed(posts=2000, rounds=5, per_second=3456.7, slowest=3000, fastest=400
 
 def score(name: str, head: str, labels: tuple[str, ...], left_out: int = 0) -> Score:
     count = len(labels)
+    unknown = tuple(label for label in EMOTIONS if head == "emotion" and label not in labels)
     return Score(
         name=name,
         data_set=name.removesuffix("-sentiment") if name.startswith("go") else name,
@@ -35,6 +45,9 @@ def score(name: str, head: str, labels: tuple[str, ...], left_out: int = 0) -> S
         macro_f1=0.52348,
         macro_recall=0.55558,
         calibration_error=0.0321,
+        served_calibration_error=0.0456,
+        unknown_labels=unknown,
+        unknown_share=0.1234 if unknown else 0.0,
         per_label=tuple(LabelScore(label, 0.5, 0.25, 1 / 3, 1234) for label in labels),
         confusion=tuple(tuple(12345 if i == j else i for j in range(count)) for i in range(count)),
         tiers=(TierScore("convolution", 0.6789, 0.9123), TierScore("transformer", 0.3211, None)),
@@ -101,9 +114,10 @@ def shown(*tables: object) -> str:
 
 
 def test_tables_fit_a_terminal() -> None:
-    text = shown(summary_table(REPORT), tier_table(REPORT), *map(label_table, REPORT.scores))
+    text = shown(summary_table(REPORT), served_table(REPORT), tier_table(REPORT), *map(label_table, REPORT.scores))
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
+    assert re.search(r"tweets-emotion\W+0\.046\W+12\.3 %", text)
     for part in ("emotion-mini 2.0.0, validation", "goemotions-sentiment", "0.6123", "67.9 %", "611 left out", "0.333"):
         assert part in text
 
@@ -111,10 +125,20 @@ def test_tables_fit_a_terminal() -> None:
 def test_labels_are_text_and_no_markup() -> None:
     odd = replace(REPORT.scores[0], name="[red]x", per_label=(LabelScore("[bold]", 1, 1, 1, 1),))
     text = shown(
-        summary_table(replace(REPORT, scores=(odd,))), tier_table(replace(REPORT, scores=(odd,))), label_table(odd)
+        *(table(replace(REPORT, scores=(odd,))) for table in (summary_table, served_table, tier_table)),
+        label_table(odd),
     )
-    assert text.count("[red]x") == 3
+    assert text.count("[red]x") == 4
     assert "[bold]" in text
+
+
+def test_only_sets_that_do_not_know_all_labels_differ_as_served() -> None:
+    table = served_table(REPORT)
+    assert table is not None
+    text = shown(table)
+    assert "emotion" in text
+    assert "goemotions" not in text
+    assert served_table(replace(REPORT, scores=REPORT.scores[1:3])) is None
 
 
 def test_one_line_of_speed() -> None:
@@ -126,6 +150,8 @@ def test_a_report_is_json() -> None:
     found = json.loads(json.dumps(REPORT.to_dict()))
     assert found["scores"][1]["left_out"] == 611
     assert found["scores"][1]["confusion"][7] == [7] * 7 + [12345]
+    assert found["scores"][0]["unknown_labels"] == ["disgust", "neutral"]
+    assert found["scores"][0]["served_calibration_error"] == 0.0456
     assert found["scores"][0]["tiers"][1] == {"name": "transformer", "share": 0.3211, "accuracy": None}
 
 
@@ -168,6 +194,7 @@ def test_the_card_tells_what_one_must_know() -> None:
         "the mean of negative -1, neutral 0, positive 1 under the probabilities",
         "3,457 posts/s on 1 thread",
         "| emotion | 5,426 | **0.6123** | 0.5235 | 0.5556 | 0.032 |",
+        "| emotion | 0.046 | 12.3 % | disgust, neutral |",
         "| emotion | 67.9 %, accuracy 0.9123 | 32.1 % |",
         "611 with none or several of these labels are left out",
         "love: caring, desire, love",
@@ -191,6 +218,9 @@ def test_a_card_without_provenance_tells_nothing_of_training() -> None:
     card = model_card(one_tier, REPORT)
     assert "How it was trained" not in card
     assert "Pretrained weights" not in card
+    everything_known = replace(REPORT, scores=REPORT.scores[1:3])
+    assert "As served" in card
+    assert "As served" not in model_card(one_tier, everything_known)
     assert "One network, `model.onnx`. Temperature of the softmax: 1." in card
 
 

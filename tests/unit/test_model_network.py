@@ -9,10 +9,10 @@ import pytest
 
 from models.classifier import OnnxClassifier
 from models.errors import ModelPackageError
-from models.network import Network
-from models.package import Head, Tier
+from models.network import Network, TokenIds
+from models.package import Head, ModelPackage, Tier
 from tests.onnx_files import FLOAT, INT32, INT64, bag_of_words
-from tests.tiny_model import HEADS, SENTIMENT, TOPIC, WORDS, network, tiny_package, weights
+from tests.tiny_model import HEADS, SENTIMENT, TOPIC, WORDS, network, save_tokenizer, tiny_package, weights
 
 IDS = ("batch", "tokens")
 MASKED = {"input_ids": (INT64, IDS), "attention_mask": (INT64, IDS)}
@@ -76,6 +76,39 @@ def test_every_tier_is_tried(tmp_path: Path) -> None:
         OnnxClassifier.load(package)
 
 
+def test_a_tokenizer_with_more_words_than_the_network_is_refused(tmp_path: Path) -> None:
+    """Else every post with one of the words that the network lacks would fail, one by one."""
+    package = tiny_package(tmp_path)
+    save_tokenizer(package.tokenizer_file, [*WORDS, "another"])
+    with pytest.raises(ModelPackageError, match=r"model\.onnx fails on token id 8, the tokenizer's highest: "):
+        OnnxClassifier(ModelPackage(package.path, package.manifest))
+
+
+def test_every_tier_has_room_for_the_longest_text(tmp_path: Path) -> None:
+    tiers = [Tier(name="quick", file="quick.onnx", thresholds={"topic": 0.5}), Tier(name="full", file="model.onnx")]
+    narrow = bag_of_words(BOTH, inputs=dict.fromkeys(MASKED, (INT64, ("batch", 5))))
+    package = tiny_package(tmp_path, networks={"quick.onnx": network(), "model.onnx": narrow}, tiers=tiers)
+    with pytest.raises(ModelPackageError, match=r"model\.onnx fails on a text of 16 tokens, its max_tokens: "):
+        OnnxClassifier.load(package)
+
+
+def test_too_little_memory_is_not_the_packages_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be there a moment later, so the package must not be refused for good."""
+    package = tiny_package(tmp_path)
+
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    for place in ("models.network.ort.InferenceSession", "models.network.Network.run", "models.tokenize.Tokenizer"):
+        with monkeypatch.context() as patch:
+            if place.endswith("Tokenizer"):
+                patch.setattr(f"{place}.from_file", full, raising=False)
+            else:
+                patch.setattr(place, full)
+            with pytest.raises(MemoryError):
+                OnnxClassifier.load(package)
+
+
 @pytest.mark.parametrize("integer", [INT32, INT64])
 @pytest.mark.parametrize("floating", [FLOAT, DOUBLE, FLOAT16])
 def test_integers_and_floats_of_other_sizes_will_do(tmp_path: Path, integer: int, floating: int) -> None:
@@ -89,7 +122,7 @@ def test_integers_and_floats_of_other_sizes_will_do(tmp_path: Path, integer: int
 def test_padding_is_masked(tmp_path: Path) -> None:
     file = tmp_path / "model.onnx"
     file.write_bytes(network())
-    feed = Network(file, HEADS, threads=1, pad_id=7).feed([np.array([3]), np.array([2, 4, 5])])
+    feed = Network(file, HEADS, threads=1, tokens=TokenIds(7, 7, 16)).feed([np.array([3]), np.array([2, 4, 5])])
     assert feed.keys() == {"input_ids", "attention_mask"}
     assert {array.dtype for array in feed.values()} == {np.dtype(np.int64)}
     assert feed["input_ids"].tolist() == [[3, 7, 7], [2, 4, 5]]

@@ -1,4 +1,4 @@
-"""Text normalisation: what v2 does is written down in models/normalize_v2.json, and may not change under that name."""
+"""Text normalisation: models/normalize_*.json say what each version does; it may not change under its name."""
 
 import json
 import time
@@ -9,18 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.normalize import NORMALIZATION_ID, normalize
+from models.normalize import NORMALIZATION_ID, NORMALIZERS, normalize
 
-GOLDEN = json.loads((Path(__file__).parent / "models" / "normalize_v2.json").read_text(encoding="utf-8"))
+GOLDEN = [
+    (version, case)
+    for version in ("v1", "v2")
+    for case in json.loads((Path(__file__).parent / "models" / f"normalize_{version}.json").read_text(encoding="utf-8"))
+]
 
 
 def test_the_golden_file_is_that_of_the_current_version():
     assert NORMALIZATION_ID == "v2"
 
 
-@pytest.mark.parametrize("case", GOLDEN, ids=[case["what"] for case in GOLDEN])
-def test_golden(case):
-    assert normalize(case["text"]) == case["normal"]
+@pytest.mark.parametrize(("version", "case"), GOLDEN, ids=[f"{version}: {case['what']}" for version, case in GOLDEN])
+def test_golden(version, case):
+    assert NORMALIZERS[version](case["text"]) == case["normal"]
 
 
 @given(st.text(st.characters(codec=None), max_size=200))

@@ -1,5 +1,6 @@
 """The package format: what is written is what is read, and nothing that differs from its manifest is loaded."""
 
+import hashlib
 import json
 import re
 from datetime import UTC, datetime
@@ -190,6 +191,34 @@ def test_a_file_name_that_leads_elsewhere_is_refused(package, name):
         load_package(package.path)
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["model.onnx/x"], "files lists 'model.onnx/x', and 'model.onnx' cannot be a file and a folder"),
+        (["a/b/c", "a"], "files lists 'a/b/c', and 'a' cannot be a file and a folder"),
+        (["manifest.json/x"], "'manifest.json' cannot be a file and a folder"),
+        (["x" * 256], "is longer than 255 bytes in UTF-8"),
+        (["ß" * 128], "is longer than 255 bytes in UTF-8"),
+    ],
+)
+def test_file_names_that_no_folder_could_hold_are_refused(package, names, message):
+    """Otherwise the cache would fail to write them, and workers would download them again and again."""
+    entry = {"sha256": "0" * 64, "bytes": 0}
+    files = json.loads((package.path / "manifest.json").read_text())["files"]
+    edit(package, files=files | dict.fromkeys(names, entry))
+    with pytest.raises(ModelPackageError, match=re.escape(message)) as info:
+        load_package(package.path)
+    assert "\n" not in str(info.value)
+
+
+def test_a_long_file_name_will_do(tmp_path):
+    name = "ß" * 127
+    (tmp_path / name).write_bytes(b"")
+    manifest = small_package(tmp_path / "package").manifest.model_dump(mode="json")
+    manifest["files"][name] = {"sha256": "0" * 64, "bytes": 0}
+    assert name in parse_manifest(json.dumps(manifest).encode(), "the manifest").files
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b" " * (MAX_MANIFEST_BYTES + 1)])
 def test_what_is_no_manifest_is_refused(content):
     with pytest.raises(ModelPackageError, match=r"^the manifest"):
@@ -250,6 +279,20 @@ def test_what_contradicts_itself_is_not_sealed(tmp_path, changes, message):
     with pytest.raises(ModelPackageError, match=message):
         small_package(tmp_path / "package", **changes)
     assert not (tmp_path / "package" / "manifest.json").exists()
+
+
+# SHA-256 of the manifests of the bundled packages, which in turn name those of their files.
+BUNDLED = {
+    "1.0.0": "f639a477063bd182bc07b3f0e75ecf6ad807e23268291ee522e562f65b750b1c",
+    "1.0.1": "fc8208d5361481b2cbb144f156c37a822f5387e36237e00b78dd0a39276e2595",
+}
+
+
+def test_another_byte_in_the_bundled_package_is_another_version():
+    """Registries and caches hold it by its version; a new one gets a line of its own above, and no line changes."""
+    manifest = bundled_package_path() / "manifest.json"
+    version = load_package(bundled_package_path()).manifest.version
+    assert BUNDLED[version] == hashlib.sha256(manifest.read_bytes()).hexdigest()
 
 
 def test_the_bundled_package_is_whole():

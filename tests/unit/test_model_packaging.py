@@ -199,7 +199,16 @@ def test_a_network_with_too_few_positions_is_found_out(export: Path) -> None:
         inputs=dict.fromkeys(("input_ids", "attention_mask"), (7, ("batch", 5))),
     )
     (export / "onnx" / "model.onnx").write_bytes(narrow)
-    assert "model.onnx fails on a text of 128 tokens; if it has fewer positions" in refused(run(export))
+    told = refused(run(export))
+    assert "model.onnx fails on a text of 128 tokens, its max_tokens: " in told
+    assert told.endswith("if it has fewer positions, texts must be cut earlier")
+
+
+def test_the_tokenizer_of_another_model_is_found_out(export: Path) -> None:
+    save_tokenizer(export / "tokenizer.json", [*WORDS, "another"])
+    assert "model.onnx fails on token id 8, the tokenizer's highest: " in refused(run(export))
+    save_tokenizer(export / "tokenizer.json", [*WORDS][:-1])
+    assert run(export).exit_code == 0, "networks often have rows to spare"
 
 
 @pytest.mark.parametrize(

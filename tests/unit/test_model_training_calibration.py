@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from models.training.calibrate import choose_gate, fit_temperatures, mixed
 from models.training.config import DEFAULT_CONFIG, read_config
 from models.training.data import NO_TARGET, SET_NAMES, Examples
-from models.training.ensemble import average, softmax
+from models.training.ensemble import Opinion, combine, softmax
 from models.training.labels import EMOTIONS, SENTIMENTS
 from models.training.metrics import headline
 
@@ -89,19 +89,33 @@ def test_a_first_tier_that_knows_nothing_is_left_out():
     assert choose_gate(first, last, data, max_loss=0, max_disagreement=0) is None
 
 
-def test_teachers_are_averaged_as_probabilities():
+def test_general_teachers_are_averaged_as_probabilities():
     data = examples(40)
     a, b = answers(data, 0.5, 1), answers(data, 0.5, 2)
-    both = average([a, b])
+    both = combine([Opinion(a, SET_NAMES), Opinion(b, SET_NAMES)], data)
     for head in both:
         assert softmax(both[head]) == pytest.approx((softmax(a[head]) + softmax(b[head])) / 2, abs=1e-5)
         assert both[head].dtype == np.float32
 
 
-def test_one_teacher_is_its_own_average():
-    logits = answers(examples(40), 0.5, 1)
-    for head, values in average([logits]).items():
-        assert softmax(values) == pytest.approx(softmax(logits[head]), abs=1e-5)
+def test_a_specialist_only_speaks_of_its_own_set_and_its_own_labels():
+    data = examples(40)
+    general, special = answers(data, 0.5, 1), answers(data, 0.5, 2)
+    alone = combine([Opinion(general, SET_NAMES)], data)
+    both = combine([Opinion(general, SET_NAMES), Opinion(special, ("emotion",))], data)
+    own = data.source == SET_NAMES.index("emotion")
+    assert both["emotion"][~own] == pytest.approx(alone["emotion"][~own])
+    assert both["sentiment"] == pytest.approx(alone["sentiment"])
+    before, after = softmax(alone["emotion"][own]), softmax(both["emotion"][own])
+    assert after[:, 6:] == pytest.approx(before[:, 6:], abs=1e-5)
+    known = softmax(general["emotion"][own][:, :6]), softmax(special["emotion"][own][:, :6])
+    assert after[:, :6] / after[:, :6].sum(1, keepdims=True) == pytest.approx(np.mean(known, axis=0), abs=1e-5)
+
+
+def test_a_specialist_alone_is_no_teacher():
+    data = examples(8)
+    with pytest.raises(ValueError, match="no teacher learns every data set"):
+        combine([Opinion(answers(data, 1, 1), ("emotion",))], data)
 
 
 def test_the_configuration_that_comes_with_the_project_is_valid():
@@ -118,7 +132,10 @@ def test_the_configuration_that_comes_with_the_project_is_valid():
         (('name = "emotion-minilm-l6"', 'name = "Emotion Mini"'), "will not do: names are lower-case letters"),
         (("goemotions = 1500", "reddit = 1500"), "there is no data set 'reddit'; there are emotion, goemotions"),
         (("repeats = { emotion = 3 }", "repeats = { reddit = 3 }"), "there is no data set 'reddit'"),
-        (("epochs = 2", "epochs = 0"), "teachers.0.recipe.epochs: Input should be greater than or equal to 1"),
+        (("epochs = 4", "epochs = 0"), "teachers.0.recipe.epochs: Input should be greater than or equal to 1"),
+        (("goemotions = 0.25", "reddit = 0.25"), "there is no data set 'reddit'"),
+        (("goemotions = 0.25", "goemotions = 25"), "balance.goemotions: Input should be less than or equal to 1"),
+        (('encoder = "bge-small"', 'encoder = "bge-small"\nsets = ["emotion"]'), "no teacher learns every data set"),
         (("[student]", '[[teachers]]\nname = "bge-small"\nencoder = "e5-small"\n\n[student]'), "the same name"),
         (("seed = 17", "seed = "), "is not TOML"),
     ],

@@ -80,13 +80,18 @@ def test_no_text_stands_in_two_splits(tmp_path):
         label = "positive" if data_set is SENTIMENT else "joy"
         write(tmp_path, data_set.train, *(f"{prefix}{data_set.name} {i}\t{label}" for i in range(40)))
         # Two of these are also trained on, in other clothes.
-        write(tmp_path, data_set.validation, *(f"{prefix} {data_set.name}   {i}\t{label}" for i in range(38, 50)))
+        write(
+            tmp_path,
+            data_set.validation,
+            *(f"{prefix} @you {data_set.name.upper()}...  {i}! https://t.co/x\t{label}" for i in range(38, 50)),
+        )
     rows = {"emotion": 10, "goemotions": 5}
     splits = read_splits(tmp_path, rows, seed=1)
     train, calibration, validation = (set(s.texts) for s in (splits.train, splits.calibration, splits.validation))
     assert not train & calibration
     assert not (train | calibration) & validation
     assert len(train | calibration) == 4 * 38
+    assert splits.dropped == 4 * 2
     assert {name: len(splits.calibration.of(name)) for name in SET_NAMES} == dict.fromkeys(SET_NAMES, 0) | rows
     assert read_splits(tmp_path, rows, seed=1).calibration.texts == splits.calibration.texts
     assert read_splits(tmp_path, rows, seed=2).calibration.texts != splits.calibration.texts

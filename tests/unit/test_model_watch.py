@@ -111,3 +111,21 @@ async def test_a_look_that_hangs_does_not_hold_up_the_stop(monkeypatch: pytest.M
 def test_no_model_is_served_before_the_start() -> None:
     with pytest.raises(RuntimeError, match="no model has been loaded"):
         ServedModel(make_settings(model_uri="somewhere"), Metrics()).current()
+
+
+async def test_a_panic_in_a_library_stops_the_app_too() -> None:
+    """What libraries of Rust raise is no Exception; the thread would end and nobody would know."""
+
+    class PanicException(BaseException):
+        pass
+
+    panic = PanicException("index out of bounds")
+
+    def look(_: int) -> bool:
+        raise panic
+
+    service, app = watch(FakeModel(look), poll_s=0.01)
+    await service.start()
+    async with asyncio.timeout(10):
+        assert await app.crashed.get() is panic
+    await service.stop()

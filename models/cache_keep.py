@@ -1,0 +1,141 @@
+"""What the cache keeps: which copy of a channel was last good, and how many copies of a model.
+
+The record of a channel is `<cache>/.last-good/<digest of registry and channel>.json`.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from filelock import Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from models.cache import copy_folder, load_copy, manifest_digest, model_lock, remove_copy, usable
+from models.channels import Release
+from models.errors import ModelPackageError
+from models.package import ModelPackage, PackageName, PackageVersion
+
+KEPT_COPIES: Final = 3
+"""Copies of a model that are kept, the last used ones, besides those that are last good: enough to roll back twice."""
+
+# No model can have this name.
+_LAST_GOOD: Final = ".last-good"
+
+
+class LastGood(BaseModel):
+    """Which version of a channel was last loaded and found good on this cache."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    uri: str
+    channel: str
+    name: PackageName
+    version: PackageVersion
+    manifest_sha256: str
+
+    def folder(self, cache: Path) -> Path:
+        """Its copy."""
+        return copy_folder(cache, Release(self.name, self.version), self.manifest_sha256)
+
+
+def remember_good(package: ModelPackage, uri: str, channel: str, where: str, cache_dir: str | Path) -> None:
+    """Note that a package was loaded and found good, for a start without S3.
+
+    Args:
+        package: The cached copy.
+        uri: The registry.
+        channel: The channel that pointed to it.
+        where: The server, as `S3.where`: another one's registry of the same URI is another registry.
+        cache_dir: The cache.
+
+    Raises:
+        ModelCacheError: The cache cannot be written.
+    """
+    cache = Path(cache_dir).expanduser()
+    file = _record_file(cache, uri, channel, where)
+    with usable(cache):
+        record = LastGood(
+            uri=uri,
+            channel=channel,
+            name=package.manifest.name,
+            version=package.manifest.version,
+            manifest_sha256=manifest_digest(package),
+        )
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Renamed into place: other workers write and read the same record.
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.", delete=False) as stream:
+            try:
+                stream.write(record.model_dump_json() + "\n")
+                stream.close()
+                os.replace(stream.name, file)  # noqa: PTH105 - the temporary file's name is a string
+            except BaseException:
+                Path(stream.name).unlink(missing_ok=True)
+                raise
+
+
+def last_good(uri: str, channel: str, where: str, cache_dir: str | Path) -> ModelPackage | None:
+    """The copy that `remember_good` noted last, verified again; None if nothing was noted.
+
+    Raises:
+        ModelPackageError: The record, or the copy, is damaged or gone.
+        ModelCacheError: The cache cannot be read.
+    """
+    cache = Path(cache_dir).expanduser()
+    with usable(cache):
+        record = _read(_record_file(cache, uri, channel, where))
+        return None if record is None else load_copy(record.folder(cache), record.manifest_sha256)
+
+
+def remove_old(name: str, cache_dir: str | Path) -> None:
+    """Remove the copies of a model but the last used ones and those that are last good, and what killed processes left.
+
+    Does nothing while another process downloads this model; the next call will do. A process that has fetched a copy
+    and not loaded it yet is safe unless others use `KEPT_COPIES` more in between; it then downloads its copy again.
+
+    Args:
+        name: The model.
+        cache_dir: The cache.
+
+    Raises:
+        ModelCacheError: The cache cannot be read or written.
+    """
+    cache = Path(cache_dir).expanduser()
+    with usable(cache):
+        try:
+            held = model_lock(cache / name).acquire(blocking=False)
+        except Timeout:
+            return
+        with held:
+            good = {record.folder(cache) for file in (cache / _LAST_GOOD).glob("*.json") if (record := _known(file))}
+            folders = [path for path in (cache / name).iterdir() if path.is_dir()]
+            copies = [path for path in folders if not path.name.startswith(".")]
+            for leftover in set(folders).difference(copies):
+                shutil.rmtree(leftover, ignore_errors=True)
+            copies.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+            for copy in copies[KEPT_COPIES:]:
+                if copy not in good:
+                    remove_copy(copy)
+
+
+def _read(file: Path) -> LastGood | None:
+    try:
+        return LastGood.model_validate_json(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValidationError as exc:
+        raise ModelPackageError(f"{file} is malformed") from exc
+
+
+def _known(file: Path) -> LastGood | None:
+    try:
+        return _read(file)
+    except ModelPackageError:
+        return None
+
+
+def _record_file(cache: Path, uri: str, channel: str, where: str) -> Path:
+    key = "\n".join((where, uri.rstrip("/"), channel))
+    return cache / _LAST_GOOD / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"

@@ -1,0 +1,41 @@
+"""A worker that is told to stop while it loads its first model."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from streams.demo.processes import Role
+from streams.settings import Settings
+
+Start = Callable[..., Role]
+
+STOP_S = 10
+"""A read from a silent server alone takes 30 s."""
+
+
+@pytest.fixture
+def silent_server() -> Iterator[socket.socket]:
+    """Takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        yield server
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_wait_for_the_first_model(
+    settings: Settings, start: Start, silent_server: socket.socket, number: int
+) -> None:
+    port = silent_server.getsockname()[1]
+    worker = start("worker", EMOSTREAM_S3_ENDPOINT=f"http://127.0.0.1:{port}")
+    connection, _ = silent_server.accept()
+    with connection:
+        os.kill(worker.pid, number)
+        assert worker._process.wait(STOP_S) == 0
+    log = worker.log.read_text()
+    assert "stopped before the model was loaded" in log
+    assert "Traceback" not in log

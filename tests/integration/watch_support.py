@@ -1,0 +1,66 @@
+"""What the tests of a worker's model share: a worker reduced to its model, and packages with golden posts."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from models.classifier import OnnxClassifier
+from models.golden import write_golden
+from models.package import ModelPackage
+from streams.metrics import Metrics
+from streams.model_watch import ServedModel
+from streams.settings import Settings
+from tests.helpers import make_settings
+from tests.integration.registry_support import SECRET, URI, S3Server
+from tests.tiny_model import network, tiny_package
+
+
+class Worker:
+    """What of a worker has to do with its model."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.metrics = Metrics()
+        self.model = ServedModel(settings, self.metrics)
+
+    @property
+    def version(self) -> str:
+        return self.model.current().manifest.version
+
+    def value(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(f"emostream_model_{name}", labels) or 0.0
+
+    def refusals(self) -> dict[str, float]:
+        family = next(iter(self.metrics.model_refusals.collect()))
+        return {s.labels["reason"]: s.value for s in family.samples if s.name.endswith("_total")}
+
+    def serves(self) -> set[tuple[str, str, str]]:
+        samples = next(iter(self.metrics.model_info.collect())).samples
+        assert {sample.value for sample in samples} <= {1.0}
+        return {(s.labels["name"], s.labels["version"], s.labels["channel"]) for s in samples}
+
+
+def watch_settings(server: S3Server, cache: Path) -> Settings:
+    """A worker on the channel `latest`, where the tests publish."""
+    return make_settings(
+        s3_endpoint=server.config.endpoint,
+        s3_access_key_id="key",
+        s3_secret_access_key=SECRET,
+        model_uri=URI,
+        model_channel="latest",
+        model_cache=cache,
+        model_threads=1,
+    )
+
+
+def golden_package(
+    folder: Path, version: str, *, strength: float = 3.0, golden_of: float | None = None
+) -> ModelPackage:
+    """A package with golden posts; `golden_of` has them made by a network of another strength."""
+    (folder / "golden").mkdir(parents=True)
+    answers = {"model.onnx": network(strength=strength if golden_of is None else golden_of)}
+    plain = OnnxClassifier.load(tiny_package(folder / "golden", version=version, networks=answers))
+    write_golden(plain, ["buy good", "hello good", "groß bad"], folder / "golden.jsonl")
+    shutil.rmtree(folder / "golden")
+    networks = {"model.onnx": network(strength=strength)}
+    return tiny_package(folder, version=version, networks=networks, golden="golden.jsonl")

@@ -1,0 +1,252 @@
+"""Training itself, on a few hundred made-up posts: `make test-train`, where PyTorch is installed."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from models.classifier import OnnxClassifier
+from models.golden import check_golden
+from models.package import load_package
+from models.training import encoders, network, vocabulary
+from models.training.config import Recipe, read_config
+from models.training.data import Examples, read_splits
+from models.training.loop import STATE, Machine, Trainer, logits_of
+from models.training.metrics import mean_headline
+from models.training.networks import Networks
+from models.training.run import run_training
+
+WORDS = {
+    "joy": ("happy", "glad", "delighted"),
+    "sadness": ("sad", "miserable", "gloomy"),
+    "anger": ("angry", "furious", "mad"),
+    "fear": ("afraid", "scared", "terrified"),
+    "love": ("adoring", "loving", "tender"),
+    "surprise": ("surprised", "amazed", "stunned"),
+    "disgust": ("disgusted", "sickened", "revolted"),
+    "neutral": ("seated", "indoors", "awake"),
+}
+SENTIMENT = {"positive": ("joy", "love"), "negative": ("sadness", "anger"), "neutral": ("neutral",)}
+CALIBRATION = {"emotion": 40, "goemotions": 40, "tweets-emotion": 20, "tweets-sentiment": 40}
+CONFIG = """
+[package]
+name = "small"
+version = "0.1.0"
+[calibration_rows]
+emotion = 40
+goemotions = 40
+tweets-emotion = 20
+tweets-sentiment = 40
+[[teachers]]
+name = "one"
+encoder = "minilm-l6"
+recipe = { epochs = 1, batch_size = 16, learning_rate = 3e-4 }
+[[teachers]]
+name = "two"
+encoder = "minilm-l6"
+recipe = { epochs = 1, batch_size = 16, learning_rate = 3e-4, seed = 5 }
+[student]
+encoder = "minilm-l6"
+layers = [0, 5]
+recipe = { epochs = 3, batch_size = 16, learning_rate = 5e-4, distillation = 0.5 }
+[first_tier]
+recipe = { epochs = 6, batch_size = 16, learning_rate = 5e-3, head_learning_rate = 5e-3, distillation = 0.5 }
+[cascade]
+max_loss = 0.05
+max_disagreement = 0.05
+"""
+MACHINE = Machine(threads=2)
+
+# Minutes on a busy machine.
+pytestmark = pytest.mark.timeout(900)
+
+
+def post(rng: random.Random, emotion: str) -> str:
+    place = rng.choice(("today", "at home", "in the office", "on the train", "after lunch", "this week"))
+    return (
+        f"{rng.choice(('i feel', 'feeling', 'we are', 'i am'))} {rng.choice(WORDS[emotion])} {place} {rng.random():.3f}"
+    )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    rng = random.Random(1)
+    emotions = list(WORDS)
+    sets = {
+        "emotion/{}.tsv": (emotions[:6], lambda e: f"{post(rng, e)}\t{e}"),
+        "goemotions/{}.tsv": (emotions, lambda e: f"id\t{post(rng, e)}\t{e}"),
+        "tweets/emotion_{}.tsv": (emotions[:3], lambda e: f"{post(rng, e)}\t{e}"),
+        "tweets/sentiment_{}.tsv": (list(SENTIMENT), lambda s: f"{post(rng, rng.choice(SENTIMENT[s]))}\t{s}"),
+    }
+    for pattern, (labels, line) in sets.items():
+        for split, rows in (("train", 240), ("validation", 60)):
+            file = folder / pattern.format(split)
+            file.parent.mkdir(exist_ok=True)
+            file.write_text("".join(line(labels[i % len(labels)]) + "\n" for i in range(rows)))
+    return folder
+
+
+def test_a_run_makes_a_package_that_has_learnt_and_goes_on_where_it_was(data, tmp_path):
+    config = tmp_path / "small.toml"
+    config.write_text(CONFIG)
+
+    def run() -> Path:
+        out = tmp_path / "out"
+        run_training(
+            data=data,
+            config_file=config,
+            work=tmp_path / "work",
+            out=out,
+            replace=True,
+            threads=2,
+            bf16=False,
+            compiled=False,
+            console=Console(quiet=True),
+        )
+        return out
+
+    package = load_package(run())
+    figures = package.manifest.metrics
+    assert figures["emotion.accuracy"] > 0.9
+    assert figures["tweets-sentiment.macro_recall"] > 0.9
+    classifier = OnnxClassifier.load(package)
+    assert check_golden(classifier, package) >= 1
+    assert [tier.name for tier in package.manifest.tiers] == ["convolution", "transformer"]
+    assert "teacher: two" in (package.path / "MODEL_CARD.md").read_text()
+
+    # A second run trains nothing: the work folder has it all, and the first tier is trained anew if it is missing.
+    weights = {file: file.stat().st_mtime_ns for file in (tmp_path / "work").rglob("weights.pt")}
+    assert len(weights) == 4
+    again = load_package(run())
+    assert again.manifest.metrics == figures
+    assert weights == {file: file.stat().st_mtime_ns for file in (tmp_path / "work").rglob("weights.pt")}
+
+
+def test_a_work_folder_of_another_configuration_is_refused(data, tmp_path):
+    def networks(seed: int) -> Networks:
+        file = tmp_path / "config.toml"
+        file.write_text(CONFIG.replace("seed = 5", f"seed = {seed}"))
+        config = read_config(file)
+        splits = read_splits(data, config.calibration_rows, config.seed)
+        return Networks(config, splits, tmp_path / "work", machine=MACHINE, console=Console(quiet=True))
+
+    first = networks(5)
+    for teacher in first.config.teachers:
+        first.teacher(teacher)
+    first.targets()
+    other = networks(6)
+    other.teacher(other.config.teachers[0])  # the same in both
+    with pytest.raises(ValueError, match="teachers/two is of another configuration or other data"):
+        other.teacher(other.config.teachers[1])
+    shutil.rmtree(tmp_path / "work/teachers/two")
+    with pytest.raises(ValueError, match=r"targets\.npz is of another configuration or other data"):
+        other.targets()
+
+
+def test_only_a_package_is_replaced(data, tmp_path):
+    (tmp_path / "precious.txt").write_text("thesis")
+    with pytest.raises(ValueError, match="is there and is no package"):
+        run_training(
+            data=data,
+            config_file=None,
+            work=tmp_path / "work",
+            out=tmp_path,
+            replace=True,
+            threads=1,
+            bf16=False,
+            compiled=False,
+            console=Console(quiet=True),
+        )
+    assert (tmp_path / "precious.txt").read_text() == "thesis"
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of ours may catch it."""
+
+
+def trainer(data: Path, folder: Path, die_after: int | None = None, **recipe: object) -> tuple[Trainer, object]:
+    splits = read_splits(data, CALIBRATION, 17)
+    torch.manual_seed(17)
+    net = network.EmotionNet(network.with_layers(encoders.pretrained("minilm-l6"), (0,)))
+    steps = 0
+
+    class Mortal(Trainer):
+        def _step(self, *args, **kwargs):
+            nonlocal steps
+            steps += 1
+            if steps == die_after:
+                raise Killed
+            return super()._step(*args, **kwargs)
+
+    return (
+        Mortal(
+            net,
+            splits.train,
+            splits.calibration,
+            tokenizer=encoders.tokenizer(32),
+            recipe=Recipe(epochs=2, batch_size=32, **recipe),
+            machine=Machine(threads=1, checkpoint_minutes=0),
+            folder=folder,
+            fingerprint=str(recipe),
+            score=mean_headline,
+            console=Console(quiet=True),
+        ),
+        net,
+    )
+
+
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(data, tmp_path):
+    whole, expected = trainer(data, tmp_path / "whole")
+    whole.train()
+    killed, _ = trainer(data, tmp_path / "killed", die_after=30)  # in the second epoch
+    with pytest.raises(Killed):
+        killed.train()
+    resumed, found = trainer(data, tmp_path / "killed")
+    run = resumed.train()
+    assert len(run.losses) == 2
+    for (name, a), b in zip(expected.state_dict().items(), found.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(data, tmp_path):
+    one, _ = trainer(data, tmp_path, die_after=3)
+    with pytest.raises(Killed):
+        one.train()
+    assert (tmp_path / STATE).exists()
+    other, _ = trainer(data, tmp_path, learning_rate=1e-3)
+    with pytest.raises(ValueError, match="of another configuration or other data"):
+        other.train()
+
+
+def test_the_encoder_of_the_jar_is_that_of_its_onnx_file(data):
+    splits: Examples = read_splits(data, CALIBRATION, 17).validation
+    for name in encoders.NAMES:
+        encoder = encoders.pretrained(name).eval()
+        assert encoder.config.hidden_size == 384
+        net = network.EmotionNet(encoder)
+        assert logits_of(net, splits.texts[:4], encoders.tokenizer(32))["emotion"].shape == (4, 8)
+
+
+def test_pruning_changes_no_answer_where_the_tokens_stay(data):
+    splits = read_splits(data, CALIBRATION, 17)
+    torch.manual_seed(1)
+    net = network.EmotionNet(network.with_layers(encoders.pretrained("minilm-l6"), (0,)))
+    full = encoders.tokenizer(32)
+    before = logits_of(net, splits.train.texts, full)
+    kept = vocabulary.kept_ids(full, splits.train.texts, first=2_000, min_count=1)
+    small = vocabulary.pruned_tokenizer(full, kept)
+    vocabulary.prune(net, kept)
+    assert len(kept) < 8_000
+    after = logits_of(net, splits.train.texts, small)
+    assert after["emotion"] == pytest.approx(before["emotion"], abs=1e-5)
+    # Any word of known characters still has a spelling.
+    assert small.token_to_id("[UNK]") not in small.encode("volcanic hippopotamus zyzzyva über naïve").ids
+    assert small.encode("").ids == [small.token_to_id("[CLS]"), small.token_to_id("[SEP]")]
+    assert np.array_equal(kept, np.unique(kept))

@@ -1,0 +1,97 @@
+"""What is wrong with a version is told from what is wrong with this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from connectors.errors import RejectedError, UnavailableError
+from models.errors import ModelCacheError, ModelDamagedError, ModelNotFoundError, ModelPackageError
+from models.package import ModelPackage
+from streams import model_steps
+from streams.model_steps import PASSING_FAULTS, LocalFaultError, ModelRefusedError, cause_of, ready, step
+from tests.tiny_model import tiny_package
+
+
+class PanicException(BaseException):
+    """What the tokenizers raise for a panic."""
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> ModelPackage:
+    return tiny_package(tmp_path / "package")
+
+
+def fail_to_load(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
+    monkeypatch.setattr(model_steps.OnnxClassifier, "load", lambda *_args, **_kwargs: action())
+
+
+def raiser(error: BaseException) -> Callable[[], object]:
+    def action() -> object:
+        raise error
+
+    return action
+
+
+@pytest.mark.parametrize("error", [ModelPackageError("x"), ModelNotFoundError("x")])
+def test_what_is_wrong_with_a_version_is_a_refusal(error: Exception) -> None:
+    with pytest.raises(ModelRefusedError, match="x") as info, step("download"):
+        raise error
+    assert info.value.reason == "download"
+
+
+def test_a_damaged_file_is_refused_as_such() -> None:
+    with pytest.raises(ModelRefusedError) as info, step("download"):
+        raise ModelDamagedError("x")
+    assert info.value.reason == "checksum"
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), MemoryError()])
+def test_what_is_wrong_with_this_machine_is_none(error: Exception) -> None:
+    with pytest.raises(LocalFaultError) as info, step("load"):
+        raise error
+    assert "\n" not in str(info.value)
+    with pytest.raises(LocalFaultError), step("load"):
+        raise ModelPackageError("cannot be loaded") from error
+
+
+@pytest.mark.parametrize("kind", PASSING_FAULTS)
+def test_what_passes_passes_through(kind: type[Exception]) -> None:
+    with pytest.raises(kind), step("download"):
+        raise kind("x")
+
+
+def test_every_passing_fault_has_a_cause() -> None:
+    faults = [UnavailableError("x"), RejectedError("x"), ModelCacheError("x"), LocalFaultError("x")]
+    assert [cause_of(fault) for fault in faults] == ["unavailable", "rejected", "cache", "local"]
+
+
+def test_a_panic_is_a_refusal(package: ModelPackage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a worker could not start on its last good model."""
+    fail_to_load(monkeypatch, raiser(PanicException("index out of bounds")))
+    with pytest.raises(ModelRefusedError, match="cannot be run: index out of bounds"):
+        ready(package, threads=1)
+
+
+def test_an_interrupt_is_none(package: ModelPackage, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_to_load(monkeypatch, raiser(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        ready(package, threads=1)
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+def test_a_copy_that_was_whole_and_is_not_is_no_refusal(
+    package: ModelPackage, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    def load() -> object:
+        if damage == "gone":
+            package.model_file.unlink()
+        else:
+            package.model_file.write_bytes(b"x")
+        raise ModelPackageError("model.onnx cannot be loaded")
+
+    fail_to_load(monkeypatch, load)
+    with pytest.raises(LocalFaultError, match="it was whole before"):
+        ready(package, threads=1)

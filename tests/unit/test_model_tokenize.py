@@ -1,0 +1,60 @@
+"""A tokenizer that would fail on posts, or could not cut them, is refused when it is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
+
+from models.errors import ModelPackageError
+from models.package import ModelPackage
+from models.tokenize import TextEncoder
+from tests.tiny_model import tiny_package
+
+WORDS = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "hello": 4}
+
+
+def package(folder: Path, tokenizer: Tokenizer, max_tokens: int = 16) -> ModelPackage:
+    made = tiny_package(folder, max_tokens=max_tokens)
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    tokenizer.save(str(made.tokenizer_file))
+    return made
+
+
+def framed(special: str = "[CLS] $A [SEP]", end: int = 3) -> Tokenizer:
+    """A tokenizer that puts special tokens around each text."""
+    tokenizer = Tokenizer(WordLevel(WORDS, unk_token="[UNK]"))
+    tokenizer.post_processor = TemplateProcessing(single=special, special_tokens=[("[CLS]", 2), ("[SEP]", end)])
+    return tokenizer
+
+
+@pytest.mark.parametrize(("special", "count"), [("[CLS] $A [SEP]", 2), ("[CLS] [CLS] $A [SEP]", 3)])
+def test_special_tokens_alone_may_not_fill_a_text(tmp_path: Path, special: str, count: int) -> None:
+    """With as many nothing of the text is left, and with more the tokenizer cuts nothing at all."""
+    for few in range(2, count + 1):
+        message = rf"tokenizer\.json adds {count} special tokens to each text, and max_tokens is {few}; it must be more"
+        with pytest.raises(ModelPackageError, match=message):
+            TextEncoder(package(tmp_path / str(few), framed(special), few))
+    encoder = TextEncoder(package(tmp_path / "enough", framed(special), count + 1))
+    ((_, [ids]),) = encoder.encode(["hello " * 50])
+    assert len(ids) == count + 1
+    assert 4 in ids
+
+
+def test_words_that_it_does_not_know_must_not_make_it_fail(tmp_path: Path) -> None:
+    with pytest.raises(
+        ModelPackageError, match=r"tokenizer\.json fails on a text of unknown words: .*Missing \[UNK\] token"
+    ):
+        TextEncoder(package(tmp_path, Tokenizer(WordLevel({"hello": 0}))))
+
+
+def test_the_highest_id_is_known(tmp_path: Path) -> None:
+    assert TextEncoder(package(tmp_path / "words", framed())).tokens.highest == 4
+    assert TextEncoder(package(tmp_path / "special", framed(end=9))).tokens.highest == 9, "one that no word has"
+    added = framed()
+    added.add_tokens(["extra"])
+    assert TextEncoder(package(tmp_path / "added", added)).tokens.highest == 5
