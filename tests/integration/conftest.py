@@ -120,12 +120,18 @@ def start(env: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Role]]:
         role.stop()
 
 
-@pytest.fixture
-def own_s3() -> Iterator[S3Server]:
-    """An S3 server of its own for each test, so that no state is shared."""
+@pytest.fixture(scope="session")
+def stoppable_s3() -> Iterator[S3Server]:
     server = S3Server()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def own_s3(stoppable_s3: S3Server) -> S3Server:
+    """An S3 server that is empty, and that a test may stop."""
+    stoppable_s3.empty()
+    return stoppable_s3
 
 
 @pytest.fixture

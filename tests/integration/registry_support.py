@@ -22,10 +22,13 @@ class S3Server:
     """moto's S3 server on a port of its own. It keeps its state while it is stopped."""
 
     def __init__(self) -> None:
-        self._server = self._start(0)
+        self._server: ThreadedMotoServer | None = self._start(0)
         self._port = self._server.get_host_and_port()[1]
         self.config = S3Config(f"http://127.0.0.1:{self._port}", access_key_id="key", secret_access_key=SECRET)
-        # Its state is that of this process, and other tests have left theirs.
+
+    def empty(self) -> None:
+        """As new: running, without buckets. Far quicker than another server."""
+        self.start()
         request = urllib.request.Request(f"{self.config.endpoint}/moto-api/reset", method="POST")
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert answer.status == 200
@@ -36,10 +39,13 @@ class S3Server:
         return server
 
     def stop(self) -> None:
-        self._server.stop()
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
 
     def start(self) -> None:
-        self._server = self._start(self._port)
+        if self._server is None:
+            self._server = self._start(self._port)
 
 
 def make_package(
