@@ -1,4 +1,4 @@
-"""What training is judged by, on logits: one number for each data set, and their mean."""
+"""What training is judged by, on logits: one number for each data set."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +32,6 @@ def headline(logits: Logits, data: Examples) -> dict[str, float]:
         answers = logits["sentiment"][rows].argmax(1)
         figures["tweets-sentiment"] = macro_recall(confusion_matrix(data.sentiment[rows], answers, len(SENTIMENTS)))
     return figures
-
-
-def mean_headline(logits: Logits, data: Examples) -> float:
-    """The mean of `headline` over the data sets."""
-    return float(np.mean(list(headline(logits, data).values())))
 
 
 def single_emotion(data: Examples, name: str) -> NDArray[np.int64]:

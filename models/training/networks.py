@@ -24,12 +24,13 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from models.training import encoders, network, vocabulary
+from models.training.calibrate import calibrated_loss
 from models.training.config import FirstTierConfig, Recipe, Student, Teacher, TrainingConfig
 from models.training.data import SET_NAMES, Examples, Logits, Splits
 from models.training.ensemble import Opinion, combine
 from models.training.first_tier import FirstTier
 from models.training.loop import BEST, STATE, Machine, Trainer, TrainingRun, logits_of
-from models.training.metrics import headline, mean_headline
+from models.training.metrics import headline
 
 DONE: Final = "done.json"
 TARGETS: Final = "targets.npz"
@@ -220,7 +221,7 @@ class Networks:
 
     def _score(self, logits: Logits, data: Examples) -> float:
         self._console.print(f"held out: {_line(headline(logits, data))}")
-        return mean_headline(logits, data)
+        return -calibrated_loss(logits, data)
 
 
 def _is_done(folder: Path, fingerprint: str) -> bool:

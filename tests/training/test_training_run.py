@@ -15,10 +15,10 @@ from models.classifier import OnnxClassifier
 from models.golden import check_golden
 from models.package import load_package
 from models.training import encoders, network, vocabulary
+from models.training.calibrate import calibrated_loss
 from models.training.config import Recipe, read_config
 from models.training.data import Examples, read_splits
 from models.training.loop import STATE, Machine, Trainer, logits_of
-from models.training.metrics import mean_headline
 from models.training.networks import Networks
 from models.training.run import run_training
 
@@ -195,7 +195,7 @@ def trainer(data: Path, folder: Path, die_after: int | None = None, **recipe: ob
             machine=Machine(threads=1, checkpoint_minutes=0),
             folder=folder,
             fingerprint=str(recipe),
-            score=mean_headline,
+            score=lambda logits, held_out: -calibrated_loss(logits, held_out),
             console=Console(quiet=True),
         ),
         net,

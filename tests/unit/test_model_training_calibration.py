@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.training.calibrate import choose_gate, fit_temperatures, mixed
+from models.training.calibrate import calibrated_loss, choose_gate, fit_temperatures, mixed
 from models.training.config import DEFAULT_CONFIG, read_config
 from models.training.data import NO_TARGET, SET_NAMES, Examples
 from models.training.ensemble import Opinion, combine, softmax
@@ -53,6 +53,16 @@ def test_the_temperature_that_spoilt_the_logits_is_found(temperature):
     found = fit_temperatures({head: (v * temperature).astype(np.float32) for head, v in honest.items()}, data)
     assert found["emotion"] == pytest.approx(temperature, rel=0.1)
     assert found["sentiment"] == pytest.approx(temperature, rel=0.1)
+
+
+def test_an_epoch_is_judged_by_what_it_says_and_not_by_how_sure_it_is():
+    data = examples(400)
+    good, bad = answers(data, 0.9, 1), answers(data, 0.6, 1)
+    assert calibrated_loss(good, data) < calibrated_loss(bad, data)
+    surer = {head: 2 * values for head, values in good.items()}
+    assert calibrated_loss(surer, data) == pytest.approx(calibrated_loss(good, data), rel=1e-3)
+    nothing = {head: np.zeros_like(values) for head, values in good.items()}
+    assert calibrated_loss(nothing, data) == pytest.approx((np.mean([np.log(6), np.log(8), np.log(3)]) + np.log(3)) / 2)
 
 
 @settings(max_examples=15, deadline=None)
