@@ -28,6 +28,7 @@ class Recipe(_Section):
     learning_rate: Positive = 1e-4
     head_learning_rate: Positive = Field(1e-3, description="The heads start from nothing and may move faster.")
     weight_decay: float = Field(0.01, ge=0)
+    dropout: Share = Field(0.1, description="Share of activations and of attention left out at random.")
     warmup: Share = Field(0.06, description="Share of the steps over which the learning rate rises.")
     label_smoothing: Share = 0.05
     repeats: dict[str, int] = Field({}, description="How often a data set is seen in an epoch, where not once.")

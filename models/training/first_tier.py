@@ -14,7 +14,7 @@ from models.training.network import HEADS
 class FirstTier(nn.Module):  # type: ignore[misc]  # torch ships no types that strict mode accepts
     """Token ids in, the logits of every head out."""
 
-    def __init__(self, vocabulary: int, *, width: int = 96, filters: int = 192, dropout: float = 0.3) -> None:
+    def __init__(self, vocabulary: int, *, width: int, filters: int, dropout: float) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
         # One matrix product over each token and its two neighbours: a convolution of width three.

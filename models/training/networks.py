@@ -80,7 +80,7 @@ class Networks:
         fingerprint = self._of_teacher(teacher)
         if not _is_done(folder, fingerprint):
             torch.manual_seed(teacher.recipe.seed)
-            net = network.EmotionNet(encoders.pretrained(teacher.encoder))
+            net = network.EmotionNet(encoders.pretrained(teacher.encoder), teacher.recipe.dropout)
             run = self._train(net, folder, self.full_tokenizer, teacher.recipe, fingerprint, sets=teacher.sets)
             network.save(net, folder)
             self._finish(folder, net, self.full_tokenizer, run, fingerprint=fingerprint, sets=teacher.sets)
@@ -131,7 +131,7 @@ class Networks:
             encoder = encoders.pretrained(student.encoder)
             if student.layers is not None:
                 encoder = network.with_layers(encoder, student.layers)
-            net = network.EmotionNet(encoder)
+            net = network.EmotionNet(encoder, student.recipe.dropout)
             vocabulary.prune(net, self.kept)
             run = self._train(net, folder, self.tokenizer, student.recipe, fingerprint, teacher=self.targets())
             network.save(net, folder)
@@ -147,7 +147,7 @@ class Networks:
         folder = self._work / "first-tier"
         fingerprint = self._of_distilled(config)
         torch.manual_seed(config.recipe.seed)
-        net = FirstTier(len(self.kept), width=config.width, filters=config.filters)
+        net = FirstTier(len(self.kept), width=config.width, filters=config.filters, dropout=config.recipe.dropout)
         if not _is_done(folder, fingerprint):
             general = next(teacher for teacher in self.config.teachers if teacher.general)
             vectors = self.teacher(general).encoder.embeddings.word_embeddings.weight.detach()
