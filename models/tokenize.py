@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from models.batching import chunks
 from models.errors import ModelPackageError
@@ -95,10 +95,23 @@ class TextEncoder:
 
         Yields:
             Which of `texts`, and the ids of each, int64[tokens]; never empty, also for an empty text.
+
+        Raises:
+            RuntimeError: The tokenizer panicked on one of them.
         """
         for part in chunks([min(len(text), self._max_chars) for text in texts], CHUNK, CHUNK_CHARS):
             # Cut before normalising, because that costs time, and after it, because it may lengthen a text.
             cut = [self._normalize(text[: self._max_chars])[: self._max_chars] for text in texts[part]]
-            encodings = self._tokenizer.encode_batch_fast(cut)
+            encodings = self._tokenised(cut)
             # A tokenizer without special tokens finds nothing in an empty text, and networks want something.
             yield part, [np.array(encoding.ids, np.int64) if encoding.ids else self._blank for encoding in encodings]
+
+    def _tokenised(self, texts: Sequence[str]) -> list[Encoding]:
+        try:
+            return self._tokenizer.encode_batch_fast(texts)
+        except BaseException as exc:
+            # A panic of the library, which is written in Rust, is no Exception; its class cannot be imported. As one it
+            # costs the text that caused it, and not the worker.
+            if type(exc).__name__ != "PanicException":
+                raise
+            raise RuntimeError(f"the tokenizer panicked: {one_line(exc)}") from exc

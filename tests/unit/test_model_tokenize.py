@@ -58,3 +58,23 @@ def test_the_highest_id_is_known(tmp_path: Path) -> None:
     added = framed()
     added.add_tokens(["extra"])
     assert TextEncoder(package(tmp_path / "added", added)).tokens.highest == 5
+
+
+class PanicException(BaseException):
+    """As pyo3's, which cannot be imported."""
+
+
+@pytest.mark.parametrize(("raised", "seen"), [(PanicException, RuntimeError), (KeyboardInterrupt, KeyboardInterrupt)])
+def test_a_panic_on_a_text_is_an_error_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: type[BaseException], seen: type[BaseException]
+) -> None:
+    """The classify stage then dead-letters that text; a panic as it comes would end the worker."""
+    encoder = TextEncoder(package(tmp_path, framed()))
+
+    class Panicking:
+        def encode_batch_fast(self, texts: list[str]) -> None:
+            raise raised("index out of bounds")
+
+    monkeypatch.setattr(encoder, "_tokenizer", Panicking())
+    with pytest.raises(seen, match="index out of bounds"):
+        list(encoder.encode(["hello"]))
