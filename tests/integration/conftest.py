@@ -81,8 +81,14 @@ def _create_database(dsn: str, name: str) -> str:
 
 
 def _drop_database(dsn: str, name: str) -> None:
+    # Not WITH (FORCE): that refuses while an autovacuum worker, which is nobody's we may end, is at work in it. Without
+    # it the server ends such a worker by itself, and waits.
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = current_user",
+            (name,),
+        )
+        connection.execute(f"DROP DATABASE {name}")
 
 
 @pytest.fixture
