@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from redis import exceptions
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
@@ -19,12 +19,19 @@ TIMEOUT_S = 3.0
 RETRIES = 2
 """Within the client, 0.1 s to 1 s apart: hides a dropped connection, not an outage."""
 
+CLUSTER_RETRIES = 5
+"""The same on a cluster, where each reads the layout anew: hides that slots have moved to another master."""
+
+_NO_CLUSTER = "Cluster mode is not enabled"
+
+RedisClient = Redis | RedisCluster
+
 _PASSING = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
     exceptions.BusyLoadingError,
     exceptions.ReadOnlyError,
-    exceptions.ClusterDownError,
+    exceptions.ClusterError,
     exceptions.TryAgainError,
     exceptions.OutOfMemoryError,
 )
@@ -34,18 +41,23 @@ _PASSING_CODES = ("BUSY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "UNKILLABLE")
 the replicas fail for now."""
 
 
-def connect(url: str) -> Redis:
+def connect(url: str, *, cluster: bool = False) -> RedisClient:
     """A client for `redis://` or `rediss://` addresses; connects with its first command.
 
     A command that fails in passing is retried. That is safe for the windows because an apply is a compare-and-set.
+
+    Args:
+        url: of the server, or of one node of a cluster, from which the others are learnt.
+        cluster: whether it is a Redis Cluster.
     """
-    client: Redis = Redis.from_url(
+    kind = RedisCluster if cluster else Redis
+    client: RedisClient = kind.from_url(
         url,
         decode_responses=True,
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,
         health_check_interval=15,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.1, cap=1.0), RETRIES),
+        retry=Retry(ExponentialWithJitterBackoff(base=0.1, cap=1.0), CLUSTER_RETRIES if cluster else RETRIES),
     )
     return client
 
@@ -70,6 +82,20 @@ def redis_errors(doing: str) -> Iterator[None]:
         raise RejectedError(f"Redis refused while {doing}: {exc}") from exc
     except _PASSING as exc:
         raise UnavailableError(f"Redis did not answer while {doing}: {exc}") from exc
+    except (exceptions.CrossSlotTransactionError, exceptions.InvalidPipelineStack):
+        raise  # a defect of ours
+    except exceptions.RedisClusterException as exc:
+        if isinstance(exc.__cause__, (exceptions.AuthenticationError, exceptions.AuthorizationError)):
+            raise RejectedError(f"Redis refused while {doing}: {exc.__cause__}") from exc
+        if _NO_CLUSTER in str(exc):
+            raise RejectedError(
+                f"Redis refused while {doing}: it is no cluster; set EMOSTREAM_REDIS_CLUSTER=false"
+            ) from exc
+        raise UnavailableError(f"the Redis Cluster did not answer while {doing}: {exc}") from exc
+    except (exceptions.MovedError, exceptions.ClusterCrossSlotError) as exc:
+        raise RejectedError(
+            f"Redis refused while {doing}: it is a cluster ({exc}); set EMOSTREAM_REDIS_CLUSTER=true"
+        ) from exc
     except exceptions.RedisError as exc:
         if str(exc).split(" ", 1)[0] in _PASSING_CODES:
             raise UnavailableError(f"Redis cannot serve now, while {doing}: {exc}") from exc

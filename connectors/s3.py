@@ -156,16 +156,6 @@ class S3:
         """The server, as errors name it; without credentials."""
         return self._where
 
-    def get(self, bucket: str, key: str) -> bytes | None:
-        """Read a small object whole; None where there is none.
-
-        Raises:
-            UnavailableError: The server did not answer.
-            RejectedError: It refused, or there is no such bucket.
-        """
-        stored = self.read(bucket, key)
-        return None if stored is None else stored.body
-
     def read(self, bucket: str, key: str, *, limit: int | None = None) -> Stored | None:
         """Read a small object whole, with its ETag; None where there is none.
 

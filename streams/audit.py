@@ -22,6 +22,7 @@ from connectors.postgres import connect, postgres_errors
 from streams.records import ALL_KEYWORDS, HasOrigin
 from streams.settings import Settings
 from streams.topology import check_topics
+from streams.windows.sizes import format_duration
 from streams.windows.store import WindowStore
 from streams.wiring import kafka_config
 
@@ -169,19 +170,20 @@ async def audit(settings: Settings, store: WindowStore, progress: Progress) -> l
     checks = check_delivery(ledger, raw)
     classified = _size(ledger.classified)
     too_late, expired = await store.uncounted()
-    for size in settings.window_sizes:
+    sizes = [size.seconds for size in settings.window_sizes]
+    for size in sizes:
         windows = await store.read(keyword=ALL_KEYWORDS, size=size)
         counted = sum(window.count for window in windows) + too_late.get(size, 0) + expired.get(size, 0)
         parts = [f"{too_late[size]} too late" if too_late.get(size) else ""]
         parts.append(f"{expired[size]} in expired windows" if expired.get(size) else "")
-        name = f"{size} s windows in Redis = classified"
+        name = f"{format_duration(size)} windows in Redis = classified"
         note = ", ".join(filter(None, parts))
         checks.append(check_count(name, classified, counted, complete=ledger.complete, note=note))
     rows, in_windows = _postgres_counts(settings)
     checks.append(check_count("rows in Postgres = classified", classified, rows, complete=ledger.complete))
-    for size in settings.window_sizes:
+    for size in sizes:
         late = too_late.get(size, 0)
-        name = f"{size} s windows in Postgres = classified"
+        name = f"{format_duration(size)} windows in Postgres = classified"
         note = f"{late} too late" if late else ""
         checks.append(
             check_count(name, classified, in_windows.get(size, 0) + late, complete=ledger.complete, note=note)

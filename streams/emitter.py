@@ -62,8 +62,8 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         store: WindowStore,
         metrics: Metrics,
         *,
-        applied: Callable[[int], Mapping[int, int]] = lambda shard: {},
-        on_rollback: Callable[[int], None] = lambda shard: None,
+        applied: Callable[[int], Mapping[int, int]],
+        on_rollback: Callable[[int], None],
         **kwargs: Any,  # noqa: ANN401 - mode's
     ) -> None:
         """Prepare the loop.
@@ -88,7 +88,6 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         self._store = store
         self._metrics = metrics
         self._lateness_ms = int(settings.allowed_lateness_s * 1_000)
-        self._retention_ms = int(settings.window_retention_h * 3_600_000)
         self._ownership = _Ownership()
         self._serving = self._ownership
         self._ticking = asyncio.Lock()
@@ -183,8 +182,10 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         while await self._store.finalize(shard, now):
             pass
         # By the slowest partition, idle or not: a post it still brings may not find its window gone.
-        while await self._store.expire(shard, min(times.events.values()) - self._retention_ms):
-            pass
+        slowest = min(times.events.values())
+        for size in self._settings.window_sizes:
+            while await self._store.expire(shard, size.seconds, slowest - size.kept_ms):
+                pass
 
     async def _drop(self, shard: int, ownership: _Ownership) -> None:
         producer = ownership.producers.pop(shard, None)

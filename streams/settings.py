@@ -19,6 +19,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_va
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streams.errors import SettingsError
+from streams.windows.sizes import WindowSize, parse_sizes
 
 PREFIX = "EMOSTREAM_"
 TEST_PREFIX = "EMOSTREAM_TEST_"  # read by the test fixtures only
@@ -95,6 +96,9 @@ class Settings(BaseSettings):
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"), description="`redis://` or `rediss://` address of the tables."
     )
+    redis_cluster: bool = Field(
+        False, description="Whether the address is that of a Redis Cluster; any of its nodes will do."
+    )
     redis_prefix: str = Field(
         "emo",
         min_length=1,
@@ -141,17 +145,16 @@ class Settings(BaseSettings):
     batch_wait_ms: int = Field(50, ge=1, le=60_000, description="How long a micro-batch waits to fill.")
     text_max_chars: int = Field(5_000, ge=1, le=200_000, description="A longer text is dead-lettered.")
     max_future_s: float = Field(300, ge=0, le=86_400, description="A timestamp further in the future is dead-lettered.")
-    window_sizes: Annotated[tuple[int, ...], NoDecode] = Field(
-        (60,), description="Tumbling window sizes in seconds, separated by commas."
+    window_sizes: Annotated[tuple[WindowSize, ...], NoDecode] = Field(
+        parse_sizes("1m:2d,5m:7d,1h:30d,1d:400d"),
+        description="Tumbling window sizes, and after the colon how long after its end a window takes corrections and "
+        "stays in Redis; separated by commas, durations with s, m, h or d.",
     )
     allowed_lateness_s: float = Field(
         10, ge=0, le=86_400, description="How far the watermark stays behind the latest event time."
     )
     idle_partition_s: float = Field(
         30, gt=0, le=86_400, description="A partition silent for this long stops holding the watermark back."
-    )
-    window_retention_h: float = Field(
-        48, gt=0, le=87_600, description="How long a window takes corrections and stays in Redis."
     )
     emit_interval_ms: int = Field(1_000, ge=50, le=600_000, description="Pace of updates to the windows topic.")
 
@@ -165,17 +168,8 @@ class Settings(BaseSettings):
 
     @field_validator("window_sizes", mode="before")
     @classmethod
-    def _split_sizes(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller gives
-        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-
-    @field_validator("window_sizes")
-    @classmethod
-    def _check_sizes(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        if not sizes or any(not 1 <= size <= 31 * 86_400 for size in sizes):
-            raise ValueError("window sizes are whole seconds from 1 to 2678400 (31 days)")
-        if len(set(sizes)) != len(sizes):
-            raise ValueError("each window size may be given once")
-        return tuple(sorted(sizes))
+    def _parse_sizes(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller gives
+        return parse_sizes(value) if isinstance(value, str) else value
 
     @field_validator("kafka_bootstrap")
     @classmethod
@@ -235,8 +229,6 @@ class Settings(BaseSettings):
         topics = [value for name, value in self if name.startswith("topic_")]
         if len(set(topics)) != len(topics):
             raise ValueError("each topic needs a name of its own")
-        if self.window_retention_h * 3_600 < max(self.window_sizes):
-            raise ValueError("WINDOW_RETENTION_H must be at least the largest of WINDOW_SIZES")
         return self
 
     def secrets(self) -> list[str]:

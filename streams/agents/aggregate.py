@@ -49,7 +49,6 @@ class AggregateStage:
         self._producer = producer
         self._metrics = metrics
         self._gaps = gaps
-        self._retention_ms = int(settings.window_retention_h * 3_600_000)
         self._epoch = -1
         self._positions: dict[int, list[Position]] = {}
 
@@ -122,19 +121,7 @@ class AggregateStage:
                 dead.append(outgoing(letter, self._settings.topic_dead))
             else:
                 entries.append(Entry(offset_of(message), post))
-        reductions = [
-            reduce_entries(
-                entries,
-                position=position,
-                end=end,
-                shard=shard,
-                shards=len(positions),
-                sizes=self._settings.window_sizes,
-                retention_ms=self._retention_ms,
-            )
-            for shard, position in enumerate(positions)
-        ]
-        return dead, reductions
+        return dead, reduce_entries(entries, positions=positions, end=end, sizes=self._settings.window_sizes)
 
     async def _note_late(self, reductions: Sequence[Reduction]) -> None:
         late = [note for reduction in reductions for note in reduction.too_late]

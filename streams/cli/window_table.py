@@ -13,6 +13,7 @@ from streams.cli.output import printable
 from streams.cli.render import signed
 from streams.palette import colour_of, label_order
 from streams.records import EmotionWindow
+from streams.windows.sizes import format_duration
 
 BAR_CELLS = 30
 NARROW_BAR_CELLS = 14
@@ -72,7 +73,7 @@ def windows_table(windows: Sequence[EmotionWindow], *, width: int) -> Table:
         counts = {label: stats.count for label, stats in window.labels.items()}
         cells: list[str | Text] = [f"{window.start:%Y-%m-%d %H:%M:%S}{' ' if window.final else ' ·'}"]
         if several_sizes:
-            cells.append(f"{window.size} s")
+            cells.append(format_duration(window.size))
         cells += [escape(printable(window.keyword)), f"{window.count:,}"]
         if has_mood:
             cells.append(signed(window.sentiment.avg_score) if window.sentiment is not None else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -10,15 +11,39 @@ from rich.live import Live
 from rich.table import Table
 
 from streams.cli.common import console, progress_console, read_settings
+from streams.windows.sizes import format_duration, parse_duration
 
 if TYPE_CHECKING:
     from streams.records import EmotionWindow
-    from streams.windows.store import WindowStore
+    from streams.settings import Settings
+    from streams.windows.reader import WindowReader
+
+
+class _Size(click.ParamType):
+    """A duration, or `all` (0)."""
+
+    name = "size"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return 0 if value == "all" else parse_duration(value)
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
 
 
 @click.group(invoke_without_command=True)
 @click.option("--keyword", metavar="K", help="Only this keyword; * is all posts together.")
-@click.option("--size", type=int, metavar="SECONDS", help="Only windows of this size.")
+@click.option(
+    "--size", type=_Size(), metavar="SIZE", help="Windows of this size: 1m, 1h, … or all; by default the shortest."
+)
+@click.option(
+    "--last",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="The sum of the last N windows for each keyword, most posts first.",
+)
 @click.option(
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Windows to show, latest first."
 )
@@ -26,14 +51,51 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON record a line, as in the windows topic.")
 @click.pass_context
 def windows(
-    ctx: click.Context, *, keyword: str | None, size: int | None, limit: int, follow: bool, as_json: bool
+    ctx: click.Context,
+    *,
+    keyword: str | None,
+    size: int | None,
+    last: int | None,
+    limit: int,
+    follow: bool,
+    as_json: bool,
 ) -> None:
     """Show the emotion windows from Redis, latest first.
 
+    With --last they slide: `--size 1m --last 15` is the quarter of an hour up to the latest minute that has a post.
+
     A dot marks a window that is still open. If the model has sentiment, `mood` is the mean of its posts, -1 to 1.
     """
-    if ctx.invoked_subcommand is None:
-        asyncio.run(_show(keyword, size, limit, follow=follow, as_json=as_json))
+    if ctx.invoked_subcommand is not None:
+        return
+    settings = read_settings()
+    sizes = [known.seconds for known in settings.window_sizes]
+    if size is None:
+        size = sizes[0]
+    if size and size not in sizes:
+        known = ", ".join(map(format_duration, sizes))
+        raise click.BadParameter(
+            f"there are no windows of {format_duration(size)}; there are {known}", param_hint="--size"
+        )
+    if last and not size:
+        raise click.UsageError("--last sums windows of one size; give --size")
+    view = _View(keyword, size or None, last, limit)
+    asyncio.run(_show(settings, view, follow=follow, as_json=as_json))
+
+
+@dataclass(frozen=True)
+class _View:
+    """Which windows to show."""
+
+    keyword: str | None
+    size: int | None
+    last: int | None
+    limit: int
+
+    async def read(self, store: WindowReader) -> list[EmotionWindow]:
+        if self.size is not None and self.last is not None:
+            return await store.sliding(self.size, self.last, keyword=self.keyword, limit=self.limit)
+        return await store.read(keyword=self.keyword, size=self.size, limit=self.limit)
 
 
 @windows.command()
@@ -57,14 +119,14 @@ def republish() -> None:
     click.echo("asked the workers to publish every window again")
 
 
-async def _show(keyword: str | None, size: int | None, limit: int, *, follow: bool, as_json: bool) -> None:
+async def _show(settings: Settings, view: _View, *, follow: bool, as_json: bool) -> None:
     from streams.windows.opening import open_store  # noqa: PLC0415 - loads the client library
 
-    async with open_store(read_settings()) as store:
+    async with open_store(settings) as store:
         if follow:
-            await _follow(store, keyword, size, limit, as_json=as_json)
+            await _follow(store, view, as_json=as_json)
             return
-        found = (await store.read(keyword=keyword, size=size))[:limit]
+        found = await view.read(store)
     if as_json:
         for window in found:
             click.echo(window.model_dump_json())
@@ -74,18 +136,18 @@ async def _show(keyword: str | None, size: int | None, limit: int, *, follow: bo
         progress_console().print("no windows yet")
 
 
-async def _follow(store: WindowStore, keyword: str | None, size: int | None, limit: int, *, as_json: bool) -> None:
+async def _follow(store: WindowReader, view: _View, *, as_json: bool) -> None:
     if as_json:
         shown: dict[str, int] = {}
         while True:
-            for window in reversed((await store.read(keyword=keyword, size=size))[:limit]):
+            for window in reversed(await view.read(store)):
                 if shown.get(window.key) != window.revision:
                     shown[window.key] = window.revision
                     click.echo(window.model_dump_json())
             await asyncio.sleep(1)
     with Live(console=console(), auto_refresh=False) as live:
         while True:
-            found = (await store.read(keyword=keyword, size=size))[:limit]
+            found = await view.read(store)
             live.update(_table(found) if found else "no windows yet", refresh=True)
             await asyncio.sleep(1)
 

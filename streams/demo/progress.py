@@ -31,7 +31,7 @@ class Observer:
 
     async def windows(self) -> list[EmotionWindow]:
         """All windows in Redis of the smallest size."""
-        return await self._store.read(size=self._settings.window_sizes[0])
+        return await self._store.read(size=self._settings.window_sizes[0].seconds)
 
     def counts(self, windows: list[EmotionWindow]) -> Counts:
         """What has arrived where; `windows` as `windows()` returned them."""

@@ -24,6 +24,7 @@ from streams.records import EmotionWindow, Post
 from streams.redact import remember_secrets
 from streams.settings import Settings, load_settings
 from streams.windows.opening import open_store
+from streams.windows.sizes import format_duration
 from streams.windows.store import WindowStore
 from streams.wiring import kafka_config
 
@@ -219,6 +220,6 @@ def _arrived(progress: Progress) -> bool:
 def _draw(settings: Settings, chart: Path, posts_file: Path) -> None:
     from streams.demo.chart import draw_shares, read_shares  # noqa: PLC0415 - loads matplotlib
 
-    size = settings.window_sizes[0]
+    size = settings.window_sizes[0].seconds
     shares = read_shares(settings.postgres_dsn.get_secret_value(), size)
-    draw_shares(shares, chart, subtitle=f"{posts_file.name}, {size} s windows, from Postgres")
+    draw_shares(shares, chart, subtitle=f"{posts_file.name}, {format_duration(size)} windows, from Postgres")

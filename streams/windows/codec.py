@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from streams.records import EmotionWindow, LabelStats, SentimentStats, from_ms
 from streams.windows.deltas import MICRO
@@ -62,3 +62,18 @@ def to_window(key: WindowKey, row: Mapping[str, str]) -> EmotionWindow:
         final=row.get("final") == "1",
         late=int(row.get("late", 0)),
     )
+
+
+def sum_rows(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The fields of several windows of one keyword as those of one: sums, but the range of times, `rev` and `final`."""
+    sums: dict[str, int] = {}
+    for row in rows:
+        for name, value in row.items():
+            sums[name] = sums.get(name, 0) + int(value)
+    ranges = {
+        "first": min(int(row["first"]) for row in rows),
+        "last": max(int(row["last"]) for row in rows),
+        "rev": max(int(row["rev"]) for row in rows),
+        "final": int(all(row.get("final") == "1" for row in rows)),
+    }
+    return {name: str(value) for name, value in {**sums, **ranges}.items()}

@@ -6,11 +6,13 @@ commutative, so a window's content does not depend on the order in which workers
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from streams.records import ALL_KEYWORDS, ClassifiedPost, to_ms
+from streams.windows.sizes import WindowSize
 from streams.windows.tumbling import WindowKey, is_too_late, shard_of, window_start
 
 MICRO = 1_000_000
@@ -40,29 +42,19 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class WindowDelta:
-    """What a batch adds to one window: Redis hash fields to increment, and the range of its event times."""
+    """What a batch adds to one window: Redis hash fields to increment, and the range of its event times in ms."""
 
-    fields: dict[str, int] = field(default_factory=dict)
-    first: int = 0
-    last: int = 0
+    fields: dict[str, int]
+    first: int
+    last: int
 
-    def add(self, post: ClassifiedPost, event_ms: int) -> None:
-        """Count one post."""
+    def merge(self, other: WindowDelta) -> None:
+        """Add another delta of the same window."""
         fields = self.fields
-        self.first = event_ms if not fields else min(self.first, event_ms)
-        self.last = event_ms if not fields else max(self.last, event_ms)
-        amounts = [
-            ("n", 1),
-            (f"l:{post.label}", 1),
-            (f"c:{post.label}", round(post.confidence * MICRO)),
-            (f"m:{post.model.version}", 1),
-            (f"s:{post.source}", 1),
-        ]
-        if post.sentiment is not None:
-            amounts.append((f"t:{post.sentiment.label}", 1))
-            amounts.append(("ts", round(post.sentiment.score * MICRO)))
-        for name, amount in amounts:
+        for name, amount in other.fields.items():
             fields[name] = fields.get(name, 0) + amount
+        self.first = min(self.first, other.first)
+        self.last = max(self.last, other.last)
 
 
 class TooLate(NamedTuple):
@@ -85,56 +77,144 @@ class Reduction:
 
 
 def reduce_entries(
-    entries: Sequence[Entry],
-    *,
-    position: Position,
-    end: int,
-    shard: int,
-    shards: int,
-    sizes: Iterable[int],
-    retention_ms: int,
-) -> Reduction:
-    """Reduce a partition's entries, in offset order, to one shard's deltas and its new position.
+    entries: Sequence[Entry], *, positions: Sequence[Position], end: int, sizes: Sequence[WindowSize]
+) -> list[Reduction]:
+    """Reduce a partition's entries, in offset order, to each shard's deltas and its new position.
 
-    Entries before the position are in already. Of the rest a post counts once: origins rise along the partition
+    Entries before a shard's position are in already. Of the rest a post counts once: origins rise along the partition
     except where a stage repeated itself, so one at or below the fence was counted before. A post that is too late for
     a window is left out of it, and noted by the shard that owns the windows of all posts.
 
     Args:
-        entries: the partition's records in [some offset at or below `position`, `end`).
-        position: where the shard stands.
+        entries: the partition's records in [some offset at or below every position, `end`).
+        positions: where each shard stands.
         end: the offset after the last entry; the new position's offset.
-        shard: the shard to reduce for; windows of other shards are left out.
-        shards: how many shards there are.
-        sizes: window sizes in seconds.
-        retention_ms: how long a window takes corrections, in milliseconds.
+        sizes: the windows that are kept.
+
+    Returns:
+        The effect on each shard, in the order of `positions`.
     """
-    sizes = tuple(sizes)
-    fence, time = position.fence, position.time
-    result = Reduction(position)
-    notes_late = shard_of(ALL_KEYWORDS, shards) == shard
-    for offset, post in entries:
-        if offset < position.offset:
-            continue
-        if post.origin.offset <= fence:
-            result.repeated += 1
-            continue
-        fence = post.origin.offset
-        result.counted += 1
-        event_ms = to_ms(post.created_at)
-        mine = [word for word in (ALL_KEYWORDS, *post.keywords) if shard_of(word, shards) == shard]
-        for size in sizes:
-            start = window_start(event_ms, size)
-            if is_too_late(start + size * 1_000, time, retention_ms):
-                if notes_late:
-                    result.too_late.append(TooLate(post, WindowKey(ALL_KEYWORDS, size, start), time))
+    # After a crash between two shards they stand apart; else one pass over the posts serves them all.
+    passes = {position: _Pass(position, sizes) for position in positions}
+    for one in passes.values():
+        one.run(entries)
+    shards = len(positions)
+    windows: list[dict[WindowKey, WindowDelta]] = [{} for _ in positions]
+    for position, one in passes.items():
+        for key, delta in one.windows().items():
+            shard = shard_of(key.keyword, shards)
+            if positions[shard] == position:
+                windows[shard][key] = delta
+    noting = shard_of(ALL_KEYWORDS, shards)
+    return [
+        Reduction(
+            position=Position(end, passes[position].fence, passes[position].time),
+            windows=windows[shard],
+            too_late=passes[position].too_late if shard == noting else [],
+            counted=passes[position].counted,
+            repeated=passes[position].repeated,
+        )
+        for shard, position in enumerate(positions)
+    ]
+
+
+class _Kind(NamedTuple):
+    """What decides which fields of a window a post increments. Posts of one kind are summed before they are split."""
+
+    label: str
+    version: str
+    source: str
+    sentiment: str | None
+
+
+class _Pass:
+    """One run over the entries, from one position, for all keywords."""
+
+    def __init__(self, position: Position, sizes: Sequence[WindowSize]) -> None:
+        self.fence, self.time = position.fence, position.time
+        self.too_late: list[TooLate] = []
+        self.counted = self.repeated = 0
+        self._start = position.offset
+        self._sizes = sizes
+        # Every window is made of whole cells of this length.
+        self._cell = math.gcd(*(size.seconds for size in sizes))
+        self._shortest_kept_ms = min(size.kept_ms for size in sizes)
+        # By sizes (all of them but for late posts), keyword and start of the cell: sums for each kind of post.
+        self._cells: dict[tuple[tuple[int, ...], str, int], dict[_Kind, list[int]]] = {}
+
+    def run(self, entries: Sequence[Entry]) -> None:
+        every_size = tuple(size.seconds for size in self._sizes)
+        for offset, post in entries:
+            if offset < self._start:
                 continue
-            for keyword in mine:
-                key = WindowKey(keyword, size, start)
-                delta = result.windows.get(key)
-                if delta is None:
-                    delta = result.windows[key] = WindowDelta()
-                delta.add(post, event_ms)
-        time = max(time, event_ms)
-    result.position = Position(end, fence, time)
-    return result
+            if post.origin.offset <= self.fence:
+                self.repeated += 1
+                continue
+            self.fence = post.origin.offset
+            self.counted += 1
+            event_ms = to_ms(post.created_at)
+            # A window ends after its posts, so that most of the time one comparison tells for all sizes.
+            in_time = event_ms + self._shortest_kept_ms > self.time
+            self._count(post, event_ms, every_size if in_time else self._sizes_in_time(post, event_ms))
+            self.time = max(self.time, event_ms)
+
+    def _sizes_in_time(self, post: ClassifiedPost, event_ms: int) -> tuple[int, ...]:
+        found = []
+        for size in self._sizes:
+            window = WindowKey(ALL_KEYWORDS, size.seconds, window_start(event_ms, size.seconds))
+            if is_too_late(window.end, self.time, size.kept_ms):
+                self.too_late.append(TooLate(post, window, self.time))
+            else:
+                found.append(size.seconds)
+        return tuple(found)
+
+    def _count(self, post: ClassifiedPost, event_ms: int, sizes: tuple[int, ...]) -> None:
+        cell = window_start(event_ms, self._cell)
+        sentiment = post.sentiment
+        kind = _Kind(post.label, post.model.version, post.source, sentiment.label if sentiment else None)
+        confidence = round(post.confidence * MICRO)
+        score = round(sentiment.score * MICRO) if sentiment else 0
+        for keyword in (ALL_KEYWORDS, *post.keywords):
+            kinds = self._cells.setdefault((sizes, keyword, cell), {})
+            sums = kinds.get(kind)
+            if sums is None:
+                kinds[kind] = [1, confidence, score, event_ms, event_ms]
+            else:
+                sums[0] += 1
+                sums[1] += confidence
+                sums[2] += score
+                if event_ms < sums[3]:
+                    sums[3] = event_ms
+                elif event_ms > sums[4]:
+                    sums[4] = event_ms
+
+    def windows(self) -> dict[WindowKey, WindowDelta]:
+        """What the posts add to each window."""
+        found: dict[WindowKey, WindowDelta] = {}
+        for (sizes, keyword, cell), kinds in self._cells.items():
+            delta = _delta(kinds)
+            for size in sizes:
+                key = WindowKey(keyword, size, window_start(cell, size))
+                known = found.get(key)
+                if known is None:
+                    found[key] = WindowDelta(dict(delta.fields), delta.first, delta.last)
+                else:
+                    known.merge(delta)
+        return found
+
+
+def _delta(kinds: Mapping[_Kind, Sequence[int]]) -> WindowDelta:
+    fields: dict[str, int] = {}
+    for kind, (posts, confidence, score, _, _) in kinds.items():
+        amounts = [
+            ("n", posts),
+            (f"l:{kind.label}", posts),
+            (f"c:{kind.label}", confidence),
+            (f"m:{kind.version}", posts),
+            (f"s:{kind.source}", posts),
+        ]
+        if kind.sentiment is not None:
+            amounts += [(f"t:{kind.sentiment}", posts), ("ts", score)]
+        for name, amount in amounts:
+            fields[name] = fields.get(name, 0) + amount
+    return WindowDelta(fields, min(sums[3] for sums in kinds.values()), max(sums[4] for sums in kinds.values()))

@@ -13,8 +13,13 @@ from streams.windows.store import WindowStore
 @asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[WindowStore]:
     """The window tables, closed at the end; connects with the first request."""
-    client = connect(settings.redis_url.get_secret_value())
-    store = WindowStore(client, prefix=settings.redis_prefix, shards=settings.shards)
+    client = connect(settings.redis_url.get_secret_value(), cluster=settings.redis_cluster)
+    store = WindowStore(
+        client,
+        prefix=settings.redis_prefix,
+        shards=settings.shards,
+        sizes=[size.seconds for size in settings.window_sizes],
+    )
     try:
         yield store
     finally:

@@ -1,17 +1,4 @@
-"""The window tables in Redis. Every change is one Lua script on one shard.
-
-Keys of shard s (`{s}` is the hash tag, so that a shard lies whole on one node of a cluster):
-
-    emo:meta                  hash    shards, partitions: what the tables were built for
-    emo:{s}:state             hash    p:N offset, f:N fence, t:N event time, a:N time of the last apply; of partition N
-                                      watermark; expired_to, before which windows were removed
-                                      late:SIZE posts too late for a window of that size; expired:SIZE posts in
-                                      removed windows of all posts
-    emo:{s}:w:SIZE|START|KEY  hash    one window
-    emo:{s}:index             zset    all windows, by end
-    emo:{s}:open              zset    windows that are not final, by end
-    emo:{s}:dirty             set     windows changed since they were last published
-"""
+"""Changes the window tables in Redis. Every change is one Lua script on one shard; `reader` lists the keys."""
 
 from __future__ import annotations
 
@@ -21,14 +8,13 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from redis.asyncio import Redis
-
-from connectors.redis import redis_errors
+from connectors.redis import RedisClient, redis_errors
 from streams.errors import TopologyError
-from streams.records import ALL_KEYWORDS, EmotionWindow, to_ms
+from streams.records import ALL_KEYWORDS, EmotionWindow
 from streams.windows.codec import to_window
 from streams.windows.deltas import Position, Reduction
-from streams.windows.tumbling import WindowKey, shard_of
+from streams.windows.reader import WindowReader
+from streams.windows.tumbling import WindowKey
 
 
 @dataclass(frozen=True)
@@ -52,43 +38,47 @@ def _script(name: str) -> str:
     return files("streams.windows").joinpath(f"lua/{name}.lua").read_text("utf-8")
 
 
-class WindowStore:
+def _differs(prefix: str, field: str, stored: str, wanted: str) -> str:
+    tables = f"the window tables in Redis ({prefix}:*)"
+    elsewhere = "use another EMOSTREAM_REDIS_PREFIX"
+    if field == "sizes":
+        return f"{tables} hold windows of {stored} s, the settings say {wanted}; restore them or {elsewhere}"
+    setting = f"EMOSTREAM_{field.upper()}={stored}"
+    return f"{tables} were built for {stored} {field}, the settings say {wanted}; set {setting} or {elsewhere}"
+
+
+class WindowStore(WindowReader):
     """Reads and changes the window tables. Redis errors come out as ConnectorError."""
 
-    def __init__(self, client: Redis, *, prefix: str, shards: int) -> None:
-        self._redis: Any = client  # redis-py types every answer as a union over all decodings
-        self._prefix = prefix
-        self.shards = shards
+    def __init__(self, client: RedisClient, *, prefix: str, shards: int, sizes: Sequence[int]) -> None:
+        """Open the tables; see `WindowReader`."""
+        super().__init__(client, prefix=prefix, shards=shards, sizes=sizes)
         self._apply = client.register_script(_script("apply"))
         self._expire = client.register_script(_script("expire"))
         self._finalize = client.register_script(_script("finalize"))
         self._published = client.register_script(_script("published"))
-
-    def _key(self, shard: int, name: str) -> str:
-        return f"{self._prefix}:{{{shard}}}:{name}"
-
-    def _window_key(self, shard: int, member: str) -> str:
-        return self._key(shard, f"w:{member}")
+        self._times = client.register_script(_script("times"))
 
     async def check_topology(self, partitions: int) -> None:
-        """Refuse tables that were built for another number of shards or partitions; note ours if there are none.
+        """Refuse tables that were built for other shards, partitions or sizes; note ours if there are none.
 
         Raises:
-            TopologyError: they differ. Counting on would put a keyword's posts into two shards.
+            TopologyError: they differ. Counting on would put a keyword's posts into two shards, or leave a new size
+                without the posts that were counted before.
         """
         key = f"{self._prefix}:meta"
-        wanted = {"shards": str(self.shards), "partitions": str(partitions)}
+        wanted = {
+            "shards": str(self.shards),
+            "partitions": str(partitions),
+            "sizes": ",".join(map(str, self.sizes)),
+        }
         with redis_errors("reading the window tables"):
             for field, value in wanted.items():
                 await self._redis.hsetnx(key, field, value)
             stored: dict[str, str] = await self._redis.hgetall(key)
         for field, value in wanted.items():
             if stored[field] != value:
-                raise TopologyError(
-                    f"the window tables in Redis ({self._prefix}:*) were built for {stored[field]} {field}, "
-                    f"the settings say {value}; set EMOSTREAM_{field.upper()}={stored[field]} or use another "
-                    "EMOSTREAM_REDIS_PREFIX"
-                )
+                raise TopologyError(_differs(self._prefix, field, stored[field], value))
 
     async def positions(self, shard: int, partitions: Sequence[int]) -> dict[int, Position]:
         """Where a shard stands in each partition; `Position()` where it has none."""
@@ -111,17 +101,21 @@ class WindowStore:
         for note in reduction.too_late:
             late[note.window.size] = late.get(note.window.size, 0) + 1
         members = [(key.member(), key, delta) for key, delta in reduction.windows.items()]
-        keys = [self._key(shard, name) for name in ("state", "index", "open", "dirty")]
+        ordinal = {size: number for number, size in enumerate(self.sizes, 1)}
+        keys = [self._key(shard, name) for name in ("state", "open", "dirty")]
+        keys += [self._index(shard, size) for size in self.sizes]
         keys += [self._window_key(shard, member) for member, _, _ in members]
         args: list[Any] = [
             partition,
             "" if expected.offset < 0 else expected.offset,
             *new,
             json.dumps(late),
+            len(self.sizes),
         ]
         for member, key, delta in members:
+            of_all = 1 if key.keyword == ALL_KEYWORDS else 0
             content = {"fields": delta.fields, "first": delta.first, "last": delta.last}
-            args += [member, key.end, key.size if key.keyword == ALL_KEYWORDS else "", json.dumps(content)]
+            args += [member, key.size, ordinal[key.size], key.end, of_all, json.dumps(content)]
         with redis_errors("applying a batch to the windows"):
             applied, stored = await self._apply(keys=keys, args=args)
         if applied:
@@ -131,9 +125,9 @@ class WindowStore:
     async def times(self, shard: int) -> ShardTimes:
         """The event times from which the watermark follows."""
         with redis_errors("reading event times"):
-            state: dict[str, str] = await self._redis.hgetall(self._key(shard, "state"))
-            seconds, micros = await self._redis.time()
-        now = seconds + micros / 1e6
+            seconds, micros, flat = await self._times(keys=[self._key(shard, "state")])
+        now = int(seconds) + int(micros) / 1e6
+        state: dict[str, str] = dict(zip(flat[::2], flat[1::2], strict=True))
         by_kind: dict[str, dict[int, int]] = {"p": {}, "t": {}, "a": {}}
         for name, value in state.items():
             kind, _, partition = name.partition(":")
@@ -155,19 +149,23 @@ class WindowStore:
             marked: int = await self._finalize(keys=keys, args=[watermark_ms, *members])
         return marked
 
-    async def expire(self, shard: int, before_ms: int, limit: int = 500) -> int:
-        """Remove up to `limit` windows that ended at or before a time and are published; returns how many."""
-        names = [self._key(shard, name) for name in ("state", "index", "open", "dirty")]
+    async def expire(self, shard: int, size: int, before_ms: int, limit: int = 500) -> int:
+        """Remove up to `limit` windows of a size that ended at or before a time and are published; returns how many."""
+        names = [
+            self._key(shard, "state"),
+            self._index(shard, size),
+            self._key(shard, "open"),
+            self._key(shard, "dirty"),
+        ]
         with redis_errors("expiring windows"):
             members: list[str] = await self._redis.zrange(
                 names[1], "-inf", before_ms, byscore=True, offset=0, num=limit
             )
             if not members:
                 return 0
-            args: list[str | int] = [before_ms]
+            args: list[str | int] = [size, before_ms]
             for member in members:
-                key = WindowKey.parse(member)
-                args += [member, key.size if key.keyword == ALL_KEYWORDS else ""]
+                args += [member, 1 if WindowKey.parse(member).keyword == ALL_KEYWORDS else 0]
             keys = names + [self._window_key(shard, member) for member in members]
             removed: int = await self._expire(keys=keys, args=args)
         return removed
@@ -176,7 +174,8 @@ class WindowStore:
         """Up to `limit` windows that await publication; None in place of one that no longer exists."""
         with redis_errors("reading changed windows"):
             members = await self._redis.srandmember(self._key(shard, "dirty"), limit)
-            return await self._read(shard, members or [])
+            rows = await self._read_rows(shard, members or [])
+        return [(key, to_window(key, row) if row else None) for key, row in rows]
 
     async def published(self, shard: int, windows: Sequence[tuple[WindowKey, EmotionWindow | None]]) -> None:
         """Clear the dirty marks of windows that were published and have not changed since."""
@@ -189,74 +188,17 @@ class WindowStore:
 
     async def mark_all_dirty(self, shard: int) -> int:
         """Have every window published again; returns how many there are."""
-        index, dirty = self._key(shard, "index"), self._key(shard, "dirty")
+        dirty, marked = self._key(shard, "dirty"), 0
         with redis_errors("marking windows"):
-            members: list[str] = await self._redis.zrange(index, 0, -1)
-            for start in range(0, len(members), 1_000):
-                await self._redis.sadd(dirty, *members[start : start + 1_000])
-        return len(members)
+            for size in self.sizes:
+                members: list[str] = await self._redis.zrange(self._index(shard, size), 0, -1)
+                marked += len(members)
+                for start in range(0, len(members), 1_000):
+                    await self._redis.sadd(dirty, *members[start : start + 1_000])
+        return marked
 
     async def dirty_count(self, shard: int) -> int:
         """How many windows await publication."""
         with redis_errors("reading changed windows"):
             count: int = await self._redis.scard(self._key(shard, "dirty"))
         return count
-
-    async def uncounted(self) -> tuple[dict[int, int], dict[int, int]]:
-        """Posts that no window of all posts holds, by window size: too late for theirs, and in expired windows."""
-        late: dict[int, int] = {}
-        expired: dict[int, int] = {}
-        for shard in range(self.shards):
-            with redis_errors("reading late counts"):
-                state: dict[str, str] = await self._redis.hgetall(self._key(shard, "state"))
-            for name, value in state.items():
-                kind, _, size = name.partition(":")
-                totals = {"late": late, "expired": expired}.get(kind)
-                if totals is not None:
-                    totals[int(size)] = totals.get(int(size), 0) + int(value)
-        return late, expired
-
-    async def read(
-        self,
-        *,
-        keyword: str | None = None,
-        size: int | None = None,
-        since_ms: int | None = None,
-        page: int = 1_000,
-    ) -> list[EmotionWindow]:
-        """Windows in the tables: latest end first, all posts before single keywords, then by number of posts.
-
-        Args:
-            keyword: only this keyword's; None for all, `*` among them.
-            size: only windows of this size in seconds.
-            since_ms: only windows that end after this time.
-            page: windows read in one round trip.
-        """
-        shards = range(self.shards) if keyword is None else (shard_of(keyword, self.shards),)
-        found: list[EmotionWindow] = []
-        lowest = "-inf" if since_ms is None else f"({since_ms}"
-        for shard in shards:
-            with redis_errors("reading windows"):
-                members = await self._redis.zrange(self._key(shard, "index"), "+inf", lowest, byscore=True, desc=True)
-                keys = [WindowKey.parse(member) for member in members]
-                wanted = [
-                    key.member()
-                    for key in keys
-                    if (keyword is None or key.keyword == keyword) and (size is None or key.size == size)
-                ]
-                for start in range(0, len(wanted), page):
-                    rows = await self._read(shard, wanted[start : start + page])
-                    found += [window for _, window in rows if window is not None]
-        return sorted(found, key=lambda w: (-to_ms(w.end), w.size, w.keyword != ALL_KEYWORDS, -w.count, w.keyword))
-
-    async def _read(self, shard: int, members: Sequence[str]) -> list[tuple[WindowKey, EmotionWindow | None]]:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for member in members:
-                pipe.hgetall(self._window_key(shard, member))
-            rows: list[dict[str, str]] = await pipe.execute() if members else []
-        keys = [WindowKey.parse(member) for member in members]
-        return [(key, to_window(key, row) if row else None) for key, row in zip(keys, rows, strict=True)]
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._redis.aclose()

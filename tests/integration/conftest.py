@@ -15,13 +15,13 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from connectors import redis as redis_connector
 from connectors import s3 as s3_connector
 from connectors.local import Endpoints, LocalStack
 from connectors.s3 import S3, S3Config
 from streams.demo.processes import Role, clean_environment
 from streams.init import init_model, init_postgres, init_topics
 from streams.settings import Settings, load_settings
+from streams.windows.opening import open_store
 from streams.windows.store import WindowStore
 from tests.integration.registry_support import BUCKET, S3Server
 
@@ -102,10 +102,8 @@ def settings(env: dict[str, str]) -> Settings:
 
 @pytest.fixture
 async def store(settings: Settings) -> AsyncIterator[WindowStore]:
-    client = redis_connector.connect(settings.redis_url.get_secret_value())
-    opened = WindowStore(client, prefix=settings.redis_prefix, shards=settings.shards)
-    yield opened
-    await opened.close()
+    async with open_store(settings) as opened:
+        yield opened
 
 
 @pytest.fixture

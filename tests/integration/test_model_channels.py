@@ -12,8 +12,11 @@ from models.catalog import contents, find
 from models.channels import HISTORY_LIMIT, Release, move, read_channel
 from models.errors import ChannelMovedError, ModelError, ModelNotFoundError, ModelPackageError
 from models.location import S3Location
+from models.package import bundled_package_path, load_package
 from models.registry import promote, publish, publish_if_empty, rollback
 from streams.cli import main
+from streams.cli.classify import load_classifier
+from streams.init import init_model
 from tests.helpers import make_settings
 from tests.integration.registry_support import BUCKET, SECRET, URI, make_package, one_line, race
 from tests.tiny_model import tiny_package
@@ -122,7 +125,7 @@ def test_the_history_is_bounded(s3, versions):
         promote(HERE, s3, Release("tiny", versions[number % 2]), "stable")
     pointer = read_channel(HERE, s3, "stable").pointer
     assert len(pointer.history) == HISTORY_LIMIT
-    assert len(s3.get(BUCKET, "emotion/stable")) < 4_000
+    assert len(s3.read(BUCKET, "emotion/stable").body) < 4_000
 
 
 def test_rollbacks_go_further_and_further_back(s3, versions):
@@ -244,6 +247,19 @@ def test_versions_are_listed_by_precedence(s3, versions):
     held = contents(HERE, s3)
     assert [release.version for release in held.releases] == versions
     assert set(held.channels) == {"latest"}
+
+
+@pytest.mark.parametrize("content", [b"not a pointer", b" " * (2 << 20)])
+def test_an_object_that_is_no_pointer_hides_no_other(s3, versions, content):
+    s3.put(BUCKET, "emotion/readme", content)
+    held = contents(HERE, s3)
+    assert set(held.channels) == {"latest"}
+    assert [release.version for release in held.releases] == versions
+    assert list(held.problems) == ["readme"]
+    assert f"{BUCKET}/emotion/readme" in held.problems["readme"]
+    assert find(HERE, s3, "tiny") == ("tiny", "1.10.0")
+    with pytest.raises(ModelPackageError, match="emotion/readme is"):
+        find(HERE, s3, "readme")
 
 
 def test_what_a_user_may_call_a_version(s3, versions, tmp_path):
@@ -390,3 +406,36 @@ def test_a_version_with_a_damaged_manifest_is_listed_as_such(s3, versions, emost
     problems = {row["version"]: row["problem"] for row in json.loads(out)}
     assert "malformed" in problems.pop("1.1.0")
     assert set(problems.values()) == {None}
+
+
+def test_an_object_that_is_no_pointer_is_told(s3, versions, emostream):
+    s3.put(BUCKET, "emotion/readme", b"our models")
+    code, out, err = emostream("list", "--json")
+    assert code == 0
+    *rows, last = json.loads(out)
+    assert [row["version"] for row in rows] == versions
+    assert (last["name"], last["version"], last["channels"]) == (None, None, ["readme"])
+    assert last["problem"] == f"{URI}/readme is malformed: it names no model and version"
+    assert err == f"{last['problem']}\n"
+    code, out, err = emostream("list")
+    assert (code, err) == (0, f"{last['problem']}\n")
+    assert "1.10.0" in out
+    assert json.loads(emostream("show", "latest", "--json")[1])["channels"] == ["latest"]
+
+
+def test_the_scheme_may_be_in_capitals(s3, s3_server, emostream, monkeypatch, tmp_path):
+    """As the settings allow: the same registry, wherever it is read or written."""
+    uri = f"S3://{BUCKET}/emotion"
+    settings = make_settings(
+        s3_endpoint=s3_server.endpoint,
+        s3_access_key_id="key",
+        s3_secret_access_key=SECRET,
+        model_uri=uri,
+        model_cache=tmp_path / "cache",
+    )
+    init_model(settings, lambda _line: None)
+    assert {"latest", "stable"} <= contents(HERE, s3).channels.keys()
+    classifier = load_classifier(settings, uri)
+    assert classifier.manifest == load_package(bundled_package_path()).manifest
+    monkeypatch.setenv("EMOSTREAM_MODEL_URI", uri)
+    assert json.loads(emostream("show", "--json")[1])["uri"] == URI

@@ -187,7 +187,7 @@ def test_a_refused_version_is_tried_again_now_and_then(s3, version, worker, monk
     one = worker()
     one.model.start()
     version("2.0.0")
-    good = s3.get(BUCKET, KEY)
+    good = s3.read(BUCKET, KEY).body
     s3.put(BUCKET, KEY, good[::-1])
     now = 1_000.0
     monkeypatch.setattr(model_watch, "_now", lambda: now)

@@ -45,8 +45,9 @@ def test_any_prefix_will_do(s3, package, tmp_path, uri):
     assert resolve(uri, s3, tmp_path / "cache").manifest == package.manifest
 
 
-def test_a_folder_is_resolved_without_s3(package, tmp_path):
-    assert resolve(str(package.path), None, tmp_path / "cache") == package
+def test_a_folder_is_no_registry(s3, package, tmp_path):
+    with pytest.raises(ModelError, match="not in the folder"):
+        resolve(str(package.path), s3, tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
 
 
@@ -253,7 +254,7 @@ def test_a_damaged_copy_is_downloaded_again(s3, package, tmp_path, damage):
     first = resolve(URI, s3, tmp_path / "cache")
     match damage:
         case "changed":
-            first.model_file.write_bytes(b"x" * 7000)
+            first.tier_files[-1].write_bytes(b"x" * 7000)
         case "missing file":
             first.tokenizer_file.unlink()
         case "no manifest":
@@ -382,11 +383,6 @@ def test_only_s3_can_be_published_to(s3, package, tmp_path):
         publish(package, str(tmp_path), s3)
 
 
-def test_s3_needs_a_connection(tmp_path):
-    with pytest.raises(ModelError, match="needs a connection"):
-        resolve(URI, None, tmp_path)
-
-
 @pytest.mark.parametrize(
     "uri",
     ["", "  ", "http://x/y", "S3x://a/b", "s3://", "s3:///x", "s3://A_B/x", "s3://bucket/a//b", "s3://bucket/../b"],
@@ -398,6 +394,7 @@ def test_a_bad_uri_is_refused(uri):
 
 def test_uris():
     assert parse_uri("s3://bucket/a/b/") == S3Location("bucket", "a/b")
+    assert parse_uri("S3://bucket/a") == S3Location("bucket", "a")
     assert parse_uri("s3://bucket") == S3Location("bucket", "")
     assert parse_uri("models/here") == Path("models/here")
     assert parse_uri("~/m") == Path.home() / "m"
@@ -408,4 +405,4 @@ def test_uris():
 def test_the_shipped_package_can_be_copied(tmp_path, package):
     copy = tmp_path / "copy"
     shutil.copytree(package.path, copy)
-    assert resolve(str(copy), None, tmp_path).manifest == package.manifest
+    assert load_package(copy).manifest == package.manifest

@@ -181,7 +181,7 @@ def test_a_model_that_answers_otherwise_than_it_did_is_refused(s3, first, packag
 def test_a_channel_that_is_damaged_or_gone(s3, first, worker, content):
     one = worker()
     one.model.start()
-    pointer = s3.get(BUCKET, "emotion/latest")
+    pointer = s3.read(BUCKET, "emotion/latest").body
     if content is None:
         s3._client.delete_object(Bucket=BUCKET, Key="emotion/latest")
     else:

@@ -57,10 +57,10 @@ def answering(status: int, *, length: int = 0, body: bytes = b"") -> Iterator[st
 
 
 def test_objects_and_files(s3, tmp_path):
-    assert s3.get(BUCKET, "a") is None
+    assert s3.read(BUCKET, "a") is None
     assert s3.put(BUCKET, "a", b"1")
     assert s3.put(BUCKET, "a", b"2")
-    assert s3.get(BUCKET, "a") == b"2"
+    assert s3.read(BUCKET, "a").body == b"2"
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(bytes(range(256)) * 40_000)  # beyond the size at which uploads have several parts
     s3.upload(BUCKET, "deep/er/file", source)
@@ -85,7 +85,7 @@ def test_listing_goes_beyond_one_page(s3):
 def test_a_conditional_write_happens_once(s3):
     assert race(lambda n: s3.put(BUCKET, "once", b"%d" % n, if_absent=True)).count(True) == 1
     assert not s3.put(BUCKET, "once", b"late", if_absent=True)
-    assert s3.get(BUCKET, "once") != b"late"
+    assert s3.read(BUCKET, "once").body != b"late"
 
 
 def test_a_write_on_condition_of_an_etag_happens_once(s3):
@@ -95,14 +95,14 @@ def test_a_write_on_condition_of_an_etag_happens_once(s3):
         seen = s3.read(BUCKET, "pointer")
         wrote = race(lambda n, seen=seen, r=round_: s3.put(BUCKET, "pointer", b"%d %d" % (r, n), if_match=seen.etag))
         assert wrote.count(True) == 1
-        assert s3.get(BUCKET, "pointer") == b"%d %d" % (round_, wrote.index(True))
+        assert s3.read(BUCKET, "pointer").body == b"%d %d" % (round_, wrote.index(True))
     assert not s3.put(BUCKET, "pointer", b"late", if_match=seen.etag)
     assert not s3.put(BUCKET, "nothing here", b"late", if_match=seen.etag)
 
 
 def test_the_server_does_conditional_writes(s3):
     s3.require_conditional_writes(BUCKET, "probe")
-    assert s3.get(BUCKET, "probe") is None
+    assert s3.read(BUCKET, "probe") is None
 
 
 @pytest.mark.parametrize("status", [200, 501])
@@ -146,7 +146,7 @@ def test_a_truncated_answer_is_no_answer(tmp_path):
         connect(S3Config(endpoint, "us-east-1", "key", SECRET)) as s3,
     ):
         with pytest.raises(UnavailableError) as info:
-            s3.get("bucket", "key")
+            s3.read("bucket", "key")
         one_line(info, "bucket/key")
         with pytest.raises(UnavailableError) as info:
             s3.download("bucket", "key", tmp_path / "file")
@@ -179,7 +179,7 @@ def test_no_bucket(no_buckets):
 
 def test_no_server(nobody, tmp_path):
     for call in (
-        lambda: nobody.get("bucket", "key"),
+        lambda: nobody.read("bucket", "key"),
         lambda: nobody.bucket_exists("bucket"),
         lambda: nobody.download("bucket", "key", tmp_path / "file"),
         lambda: nobody.upload("bucket", "key", Path(__file__)),
@@ -197,7 +197,7 @@ def test_a_server_that_answers_badly(status):
         connect(S3Config(endpoint, "us-east-1", "key", SECRET)) as s3,
         pytest.raises(expected) as info,
     ):
-        s3.get("bucket", "key")
+        s3.read("bucket", "key")
     one_line(info, "bucket/key", str(status))
 
 
@@ -205,7 +205,7 @@ def test_secrets_are_not_shown():
     config = S3Config("http://user:pa55word@127.0.0.1:1", access_key_id="key", secret_access_key=SECRET)
     assert SECRET not in repr(config)
     with connect(config) as s3, pytest.raises(UnavailableError) as info:
-        s3.get("bucket", "key")
+        s3.read("bucket", "key")
     one_line(info, "http://127.0.0.1:1")
     assert "pa55word" not in str(info.value)
 
@@ -231,5 +231,5 @@ def test_no_credentials_anywhere(monkeypatch):
         monkeypatch.setenv(name, "/nonexistent")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with connect(S3Config("http://127.0.0.1:1")) as s3, pytest.raises(RejectedError) as info:
-        s3.get("bucket", "key")
+        s3.read("bucket", "key")
     one_line(info, "no complete credentials are configured")

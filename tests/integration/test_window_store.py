@@ -6,17 +6,29 @@ from datetime import UTC, datetime
 
 import pytest
 from redis import Redis
+from redis.cluster import RedisCluster
 
 from streams.errors import TopologyError
 from streams.records import ClassifiedPost, ModelRef, Origin, from_ms
 from streams.settings import Settings
 from streams.windows.deltas import Entry, Position, Reduction, reduce_entries
+from streams.windows.sizes import WindowSize
 from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey, shard_of
+from tests.integration.redis_cluster import ClusterNode, redis_cluster  # noqa: F401 - a fixture
 
 START = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp() * 1_000)
 KEYWORD = "coffee|{1} ☕"
-RETENTION_MS = 3_600_000
+SIZES = [WindowSize(60, 3_600)]
+
+
+@pytest.fixture(params=["one server", "cluster"])
+def env(env: dict[str, str], request: pytest.FixtureRequest) -> dict[str, str]:
+    """The scripts run unchanged on a cluster, where a shard lies whole on one of its nodes."""
+    if request.param == "one server":
+        return env
+    nodes: list[ClusterNode] = request.getfixturevalue("redis_cluster")
+    return {**env, "EMOSTREAM_REDIS_URL": f"redis://127.0.0.1:{nodes[0].port}", "EMOSTREAM_REDIS_CLUSTER": "true"}
 
 
 def entry(offset: int, seconds: float, label: str = "joy", confidence: float = 0.75) -> Entry:
@@ -37,9 +49,7 @@ def entry(offset: int, seconds: float, label: str = "joy", confidence: float = 0
 
 
 def reduced(store: WindowStore, shard: int, entries: list[Entry], at: Position, end: int) -> Reduction:
-    return reduce_entries(
-        entries, position=at, end=end, shard=shard, shards=store.shards, sizes=[60], retention_ms=RETENTION_MS
-    )
+    return reduce_entries(entries, positions=[at] * store.shards, end=end, sizes=SIZES)[shard]
 
 
 async def apply_all(store: WindowStore, entries: list[Entry], end: int, partition: int = 0) -> None:
@@ -86,7 +96,7 @@ async def test_a_lost_position_is_told_apart_from_offset_zero(store: WindowStore
 
 async def test_revisions_rise_with_every_change_and_survive_a_rollback(settings: Settings, store: WindowStore) -> None:
     shard = shard_of(KEYWORD, store.shards)
-    client = Redis.from_url(settings.redis_url.get_secret_value())
+    client = (RedisCluster if settings.redis_cluster else Redis).from_url(settings.redis_url.get_secret_value())
     revisions = []
     for step in range(3):
         await apply_all(store, [entry(step, step)], end=step + 1)
@@ -138,9 +148,9 @@ async def test_a_window_changed_since_it_was_published_stays_dirty(store: Window
 async def test_expired_windows_are_removed_once_published_and_stay_on_the_books(store: WindowStore) -> None:
     await apply_all(store, [entry(0, 1), entry(1, 2), entry(2, 61)], end=3)
     for shard in range(store.shards):
-        assert await store.expire(shard, START + 60_000) == 0, "not before it is published"
+        assert await store.expire(shard, 60, START + 60_000) == 0, "not before it is published"
         await store.published(shard, await store.dirty(shard, 100))
-        await store.expire(shard, START + 60_000)
+        await store.expire(shard, 60, START + 60_000)
 
     assert {window.start for window in await store.read()} == {from_ms(START + 60_000)}
     assert await store.uncounted() == ({}, {60: 2})
@@ -169,9 +179,11 @@ async def test_tables_of_another_shape_are_refused(settings: Settings, store: Wi
     await store.check_topology(settings.partitions)
     with pytest.raises(TopologyError, match="were built for 4 partitions, the settings say 8"):
         await store.check_topology(8)
-    other = WindowStore(store._redis, prefix=settings.redis_prefix, shards=16)
+    prefix, sizes = settings.redis_prefix, store.sizes
     with pytest.raises(TopologyError, match="EMOSTREAM_SHARDS=4"):
-        await other.check_topology(settings.partitions)
+        await WindowStore(store._redis, prefix=prefix, shards=16, sizes=sizes).check_topology(settings.partitions)
+    with pytest.raises(TopologyError, match=r"hold windows of 60,300,3600,86400 s, the settings say 60,300"):
+        await WindowStore(store._redis, prefix=prefix, shards=4, sizes=sizes[:2]).check_topology(settings.partitions)
 
 
 async def test_a_straggler_does_not_make_a_removed_window_again(store: WindowStore) -> None:
@@ -179,9 +191,70 @@ async def test_a_straggler_does_not_make_a_removed_window_again(store: WindowSto
     await apply_all(store, [entry(0, 1), entry(1, 2), entry(2, 61)], end=3)
     for shard in range(store.shards):
         await store.published(shard, await store.dirty(shard, 100))
-        await store.expire(shard, START + 60_000)
+        await store.expire(shard, 60, START + 60_000)
 
     await apply_all(store, [entry(0, 30), entry(1, 62)], end=2, partition=1)
 
     assert [window.count for window in await store.read(keyword="*")] == [2]
     assert await store.uncounted() == ({60: 1}, {60: 2})
+
+
+def of(offset: int, seconds: float, *keywords: str, label: str = "joy") -> Entry:
+    moment = from_ms(START + int(seconds * 1_000))
+    return Entry(
+        offset, entry(offset, seconds, label).post.model_copy(update={"keywords": keywords, "created_at": moment})
+    )
+
+
+async def test_reading_no_more_than_the_latest(store: WindowStore) -> None:
+    words = [f"word-{number}" for number in range(30)]
+    posts = [of(minute, 60 * minute, *words[: 30 - minute]) for minute in range(5)]
+    await apply_all(store, posts, end=5)
+    everything = await store.read(size=60)
+    assert len(everything) == sum(1 + 30 - minute for minute in range(5))
+    assert [(w.keyword, w.start) for w in everything[:2]] == [
+        ("*", from_ms(START + 240_000)),
+        ("word-0", from_ms(START + 240_000)),
+    ]
+    for limit in (1, 5, 26, 27, 40, 1_000):
+        assert await store.read(size=60, limit=limit) == everything[:limit]
+    late = [window for window in everything if window.keyword == "word-27"]
+    assert len(late) == 3
+    assert await store.read(size=60, keyword="word-27") == late
+    assert await store.read(size=60, keyword="word-27", limit=2) == late[:2]
+    assert await store.read(size=60, keyword="word-27", since_ms=START + 60_000) == late[:2]
+    assert await store.read(size=60, keyword="nobody's") == []
+    assert {window.size for window in await store.read()} == {60}, "reduced for one size only"
+    assert await store.read(size=3_600) == []
+
+
+async def test_the_last_windows_together(store: WindowStore) -> None:
+    # Minutes 0, 1, 3 and 5; coffee has none in the last.
+    posts = [of(0, 10, "coffee"), of(1, 70, "coffee", "tea"), of(2, 190, "coffee", label="anger"), of(3, 300, "tea")]
+    await apply_all(store, posts, end=4)
+    everything, coffee, tea = await store.sliding(60, 5)
+    assert [(w.keyword, w.count) for w in (everything, tea, coffee)] == [("*", 3), ("tea", 2), ("coffee", 2)]
+    assert (everything.start, everything.end) == (from_ms(START + 60_000), from_ms(START + 360_000))
+    assert {label: (stats.count, stats.pct) for label, stats in coffee.labels.items()} == {
+        "anger": (1, 50.0),
+        "joy": (1, 50.0),
+    }
+    assert (coffee.first_event, coffee.last_event) == (from_ms(START + 70_000), from_ms(START + 190_000))
+    assert not everything.final
+    assert [w.count for w in await store.sliding(60, 6, keyword="coffee")] == [3]
+    assert await store.sliding(60, 1, keyword="coffee") == []
+    assert await store.sliding(60, 5, limit=1) == [everything]
+    assert await store.sliding(3_600, 5) == []
+
+
+async def test_each_size_has_a_retention_of_its_own(settings: Settings, store: WindowStore) -> None:
+    for shard in range(store.shards):
+        at = Position()
+        sizes = [WindowSize(60, 3_600), WindowSize(3_600, 7_200)]
+        reduction = reduce_entries([of(0, 1)], positions=[at] * store.shards, end=1, sizes=sizes)[shard]
+        assert await store.apply(shard, 0, at, reduction) is None
+        await store.published(shard, await store.dirty(shard, 100))
+        await store.expire(shard, 60, START + 60_000)
+        await store.expire(shard, 3_600, START + 60_000)
+    assert [window.size for window in await store.read()] == [3_600]
+    assert await store.uncounted() == ({}, {60: 1})

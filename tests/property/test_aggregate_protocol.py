@@ -29,10 +29,9 @@ from streams.windows.deltas import Position, Reduction
 from streams.windows.tumbling import WindowKey
 from tests.helpers import NOON_MS, RecordingDeliverer, classified, make_settings, message
 
-SIZES = (60, 300)
-RETENTION_S = 450
+KEPT_S = {60: 450, 300: 900}
 SETTINGS = {
-    shards: make_settings(window_sizes="60,300", window_retention_h=RETENTION_S / 3_600, shards=shards)
+    shards: make_settings(window_sizes=",".join(f"{size}:{kept}" for size, kept in KEPT_S.items()), shards=shards)
     for shards in range(1, 5)
 }
 METRICS = Metrics()
@@ -190,9 +189,9 @@ def count_distinct(logs: list[list[ClassifiedPost]]) -> tuple[dict[WindowKey, di
                 continue
             seen.add(post.origin.offset)
             at = to_ms(post.created_at)
-            for size in SIZES:
+            for size, kept in KEPT_S.items():
                 start = at - at % (size * 1_000)
-                if start + (size + RETENTION_S) * 1_000 <= time:
+                if start + (size + kept) * 1_000 <= time:
                     late[size] += 1
                     continue
                 for word in {"*", *post.keywords}:

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from streams.records import ClassifiedPost, Sentiment, to_ms
 from streams.windows.deltas import Entry, Position, Reduction, reduce_entries
+from streams.windows.sizes import WindowSize
 from streams.windows.tumbling import WindowKey
 from tests.helpers import NOON_MS, classified
 
-SIZES = (60, 300)
-RETENTION_MS = 400_000
+SIZES = (WindowSize(60, 400), WindowSize(150, 300), WindowSize(300, 900))
 Tables = dict[WindowKey, tuple[Counter[str], int, int]]
 
 
@@ -74,9 +74,9 @@ def count_distinct(log: Log) -> tuple[Tables, Counter[int]]:
             continue
         seen.add(post.origin.offset)
         at = to_ms(post.created_at)
-        for size in SIZES:
+        for size, kept in SIZES:
             start = at // (size * 1_000) * size * 1_000
-            if time - (start + size * 1_000) >= RETENTION_MS:
+            if time - (start + size * 1_000) >= kept * 1_000:
                 late[size] += 1
                 continue
             for word in {"*", *post.keywords}:
@@ -93,9 +93,7 @@ def count_distinct(log: Log) -> tuple[Tables, Counter[int]]:
 
 def reduce_one(log: Log, position: Position, end: int, shard: int, shards: int, *, start: int = 0) -> Reduction:
     entries = [entry for entry in log.entries if start <= entry.offset < end]
-    return reduce_entries(
-        entries, position=position, end=end, shard=shard, shards=shards, sizes=SIZES, retention_ms=RETENTION_MS
-    )
+    return reduce_entries(entries, positions=[position] * shards, end=end, sizes=SIZES)[shard]
 
 
 def add(tables: Tables, reduction: Reduction) -> None:
@@ -186,21 +184,22 @@ def test_partitions_may_contribute_in_any_order(parts: list[Log], random: object
 
 
 def test_a_post_too_late_for_one_size_still_counts_in_the_other() -> None:
-    # retention 400 s
-    # size 60     [0, 60) ends 400 s before the latest event: gone
-    # size 300    [0, 300) is still there
+    # size 60, kept 400 s     [0, 60) ends 400 s before the latest event: gone
+    # size 150, kept 300 s    [0, 150) ends 310 s before it: gone
+    # size 300, kept 900 s    [0, 300) is still there
     log = Log([Entry(0, classified(0, at=460_000)), Entry(1, classified(1, at=59_999, keywords=["tea"]))], 2)
     reduction = reduce_one(log, Position(), 2, 0, 1)
     assert [(note.post.origin.offset, note.window, note.partition_time) for note in reduction.too_late] == [
-        (1, WindowKey("*", 60, 0), 460_000)
+        (1, WindowKey("*", 60, 0), 460_000),
+        (1, WindowKey("*", 150, 0), 460_000),
     ]
-    assert WindowKey("tea", 60, 0) not in reduction.windows
+    assert {WindowKey("tea", 60, 0), WindowKey("tea", 150, 0)}.isdisjoint(reduction.windows)
     assert reduction.windows[WindowKey("tea", 300, 0)].fields["n"] == 1
     assert reduction.counted == 2
 
 
 def test_one_millisecond_less_is_in_time() -> None:
-    log = Log([Entry(0, classified(0, at=459_999)), Entry(1, classified(1, at=59_999))], 2)
+    log = Log([Entry(0, classified(0, at=449_999)), Entry(1, classified(1, at=59_999))], 2)
     assert reduce_one(log, Position(), 2, 0, 1).too_late == []
 
 

@@ -162,7 +162,7 @@ async def test_repeated_posts_are_counted_as_such() -> None:
 
 
 async def test_a_post_too_late_is_noted_once_per_size_before_the_tables_move() -> None:
-    bench = Bench(window_sizes="60,300", window_retention_h=0.1)  # 360 s
+    bench = Bench(window_sizes="1m:6m,5m:6m")
     await bench.stage.process(batch(classified(0, at=NOON_MS), classified(1, at=NOON_MS - 700_000, keywords=["tea"])))
     notes = [LatePost.model_validate_json(record.value) for record in bench.out.to("posts.late")]
     assert [(note.id, note.size, note.origin.offset) for note in notes] == [("0-1", 60, 1), ("0-1", 300, 1)]
@@ -175,14 +175,14 @@ async def test_a_post_too_late_is_noted_once_per_size_before_the_tables_move() -
 
 @pytest.mark.parametrize("topic", ["posts.dead", "posts.late"])
 async def test_the_tables_do_not_move_past_a_note_that_was_not_confirmed(topic: str) -> None:
-    bench = Bench(out=RecordingDeliverer(fails_on=topic), window_retention_h=0.1)
+    bench = Bench(out=RecordingDeliverer(fails_on=topic), window_sizes="1m:6m")
     with pytest.raises(ConnectorError):
         await bench.stage.process(batch(classified(0), classified(1, at=NOON_MS - 700_000), b"{}"))
     assert bench.store.applied == []
 
 
 async def test_windows_of_all_sizes() -> None:
-    bench = Bench(FakeStore(shards=1), window_sizes="60,3600")
+    bench = Bench(FakeStore(shards=1), window_sizes="1m:2d,1h:2d")
     await bench.stage.process(batch(classified(0, at=NOON_MS + 90_000)))
     ((_, _, reduction),) = bench.store.applied
     assert set(reduction.windows) == {WindowKey("*", 60, NOON_MS + 60_000), WindowKey("*", 3_600, NOON_MS)}

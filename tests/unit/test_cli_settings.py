@@ -39,7 +39,7 @@ def test_json_has_value_and_default() -> None:
     assert entries["EMOSTREAM_REDIS_URL"]["value"] == "rediss://user:***@host:6380/0"
     assert entries["EMOSTREAM_REDIS_URL"]["default"] == "redis://127.0.0.1:6379/0"
     assert entries["EMOSTREAM_S3_SECRET_ACCESS_KEY"]["value"] == "***"
-    assert entries["EMOSTREAM_WINDOW_SIZES"]["value"] == "60"
+    assert entries["EMOSTREAM_WINDOW_SIZES"]["value"] == "1m:2d,5m:7d,1h:30d,1d:400d"
 
 
 def test_markdown_needs_no_valid_settings(monkeypatch: pytest.MonkeyPatch) -> None:

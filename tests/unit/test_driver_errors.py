@@ -161,17 +161,12 @@ def test_defects_are_not_taken_for_errors_of_the_server() -> None:
 REDIS_ERRORS = {
     found
     for found in vars(redis_exceptions).values()
-    if inspect.isclass(found) and issubclass(found, redis_exceptions.RedisError)
+    if inspect.isclass(found)
+    and issubclass(found, (redis_exceptions.RedisError, redis_exceptions.RedisClusterException))
+    and not issubclass(found, (redis_exceptions.CrossSlotTransactionError, redis_exceptions.InvalidPipelineStack))
 }
-# Raised by the cluster client, by pipelines that are misused, or by token providers: we use none of these.
-NOT_MAPPED = {
-    "ChildDeadlockedError",
-    "CrossSlotTransactionError",
-    "IncorrectPolicyType",
-    "InvalidPipelineStack",
-    "RedisClusterException",
-    "SlotNotCoveredError",
-}
+# Raised by pipelines that are misused, or by token providers, of which we use none.
+NOT_MAPPED = {"ChildDeadlockedError", "CrossSlotTransactionError", "IncorrectPolicyType", "InvalidPipelineStack"}
 
 
 def from_redis(error: Exception) -> ConnectorError:

@@ -18,6 +18,7 @@ from streams import emitter as module
 from streams.emitter import Emitter
 from streams.metrics import Metrics
 from streams.records import EmotionWindow
+from streams.settings import Settings
 from streams.windows.codec import to_window
 from streams.windows.store import ShardTimes
 from streams.windows.tumbling import WindowKey
@@ -60,8 +61,8 @@ class FakeStore:
         self.open, done = max(0, self.open - 500), min(500, self.open)
         return done
 
-    async def expire(self, shard: int, before_ms: int) -> int:
-        self.log.append(("expire", shard, before_ms))
+    async def expire(self, shard: int, size: int, before_ms: int) -> int:
+        self.log.append(("expire", shard, size, before_ms))
         self.old, done = max(0, self.old - 500), min(500, self.old)
         return done
 
@@ -73,6 +74,20 @@ class FakeStore:
         for key, _ in windows:
             del self.waiting[shard][key]
         self.cleared.set()
+
+
+def make_emitter(app: Any, settings: Settings, store: Any, metrics: Metrics) -> Emitter:
+    """One that is told of no applied offsets, and so finds no rollback."""
+    kafka = KafkaConfig("127.0.0.1:1")
+    return Emitter(
+        app,
+        settings,
+        kafka,
+        store,
+        metrics,
+        applied=lambda shard: {},
+        on_rollback=lambda shard: pytest.fail("rolled back"),
+    )
 
 
 class Bench:
@@ -107,7 +122,7 @@ class Bench:
         self.store: Any = FakeStore(shards, self.log)
         self.metrics = Metrics()
         settings = make_settings(shards=shards, partitions=partitions, group_prefix="e", **more)
-        self.emitter = Emitter(self.app, settings, KafkaConfig("127.0.0.1:1"), self.store, self.metrics)
+        self.emitter = make_emitter(self.app, settings, self.store, self.metrics)
 
     async def tick(self) -> list[tuple[Any, ...]]:
         """One round; what it did."""
@@ -131,13 +146,7 @@ def test_every_shard_has_exactly_one_owner(partitions: int, shards: int, data: s
     holders = [data.draw(st.integers(0, 3)) for _ in range(partitions)]
     owned: list[int] = []
     for worker in range(4):
-        emitter = Emitter(
-            FakeApp(),  # type: ignore[arg-type]
-            settings,
-            KafkaConfig("127.0.0.1:1"),
-            FakeStore(shards, []),  # type: ignore[arg-type]
-            METRICS,
-        )
+        emitter = make_emitter(FakeApp(), settings, FakeStore(shards, []), METRICS)
         emitter.own(frozenset(p for p, holder in enumerate(holders) if holder == worker))
         owned += emitter._ownership.shards
     assert sorted(owned) == list(range(shards))
@@ -281,9 +290,9 @@ async def test_the_loop_runs_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch
     assert bench.log[-1] == ("close", "e-windows-0")
 
 
-# The watermark: lateness 10 s, idle after 30 s, retention 48 h.
+# The watermark: lateness 10 s, idle after 30 s.
 
-RETENTION_MS = 48 * 3_600_000
+DAY_MS = 86_400_000
 
 
 @pytest.mark.parametrize(
@@ -300,13 +309,14 @@ RETENTION_MS = 48 * 3_600_000
 async def test_windows_are_finalized_by_the_watermark_and_expired_by_the_slowest(
     monkeypatch: pytest.MonkeyPatch, times: ShardTimes, finalized_to: int, expired_to: int
 ) -> None:
-    bench = Bench(monkeypatch, shards=1, partitions=1)
+    bench = Bench(monkeypatch, shards=1, partitions=1, window_sizes="1m:2d,1h:30d")
     bench.emitter.own(frozenset({0}))
     bench.store.time = times
     assert await bench.tick() == [
         ("open", "e-windows-0"),
         ("finalize", 0, finalized_to),
-        ("expire", 0, expired_to - RETENTION_MS),
+        ("expire", 0, 60, expired_to - 2 * DAY_MS),
+        ("expire", 0, 3_600, expired_to - 30 * DAY_MS),
     ]
 
 

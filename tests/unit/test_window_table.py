@@ -83,7 +83,7 @@ def test_labels_of_any_model_stand_in_one_table(width: int) -> None:
 def test_a_narrow_table_of_several_sizes_says_which_label_leads() -> None:
     rows = lines([window(sentiment=0.5), window(sentiment=0.5, size=3600)], 80)
     assert all(cell_len(row) <= 80 for row in rows)
-    assert "3600 s" in rows[2]
+    assert "  1h  " in rows[2]
     assert "+0.50" in rows[2]
     assert "joy" in rows[2]
 

@@ -1,16 +1,16 @@
 -- Adds a batch to one shard's windows: a compare-and-set on the partition's position.
 --
--- KEYS: state, index, open, dirty, then one hash per window.
+-- KEYS: state, open, dirty, one index for each size, then one hash per window.
 -- ARGV: partition, expected offset ('' for none), new offset, new fence, new time, too-late counts by size (JSON),
---       then four per window: member, its end in ms, SIZE for a window of all posts, else '',
---       {fields = {name: increment}, first = ms, last = ms} (JSON).
+--       number of sizes, then six per window: member, size, which of the indexes is its size's (from 1), its end in ms,
+--       1 for a window of all posts, else 0, {fields = {name: increment}, first = ms, last = ms} (JSON).
 -- A window that was removed (expire.lua) is not made again of a straggler: it would replace the full one downstream.
 -- Returns {1, ''} when applied; {0, stored offset or ''} when the position is another one, and nothing was changed.
 --
 -- A revision is the server's time in ms, or one above the window's last if that is later: it rises even after the
 -- server was rolled back to an older snapshot, so consumers and Postgres always take the newest state.
 
-local state, index, open, dirty = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local state, open, dirty = KEYS[1], KEYS[2], KEYS[3]
 local p = ARGV[1]
 
 local stored = redis.call('HGET', state, 'p:' .. p) or ''
@@ -18,18 +18,27 @@ if stored ~= ARGV[2] then
   return {0, stored}
 end
 
-local expired_to = tonumber(redis.call('HGET', state, 'expired_to') or '-1')
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local function int(number) return string.format('%.0f', number) end
 
-for i = 5, #KEYS do
+local expired = {}
+local function expired_to(size)
+  if not expired[size] then
+    expired[size] = tonumber(redis.call('HGET', state, 'expired_to:' .. size) or '-1')
+  end
+  return expired[size]
+end
+
+local windows_from = 3 + tonumber(ARGV[7])
+for i = windows_from + 1, #KEYS do
   local window = KEYS[i]
-  local at = 7 + (i - 5) * 4
-  local member, end_ms, size, delta = ARGV[at], ARGV[at + 1], ARGV[at + 2], cjson.decode(ARGV[at + 3])
+  local at = 8 + (i - windows_from - 1) * 6
+  local member, size, index, end_ms, of_all = ARGV[at], ARGV[at + 1], KEYS[3 + ARGV[at + 2]], ARGV[at + 3], ARGV[at + 4]
+  local delta = cjson.decode(ARGV[at + 5])
   local known = redis.call('HMGET', window, 'first', 'last', 'final', 'rev')
-  if not known[1] and tonumber(end_ms) <= expired_to then
-    if size ~= '' then
+  if not known[1] and tonumber(end_ms) <= expired_to(size) then
+    if of_all == '1' then
       redis.call('HINCRBY', state, 'late:' .. size, int(delta.fields.n))
     end
   else
@@ -43,10 +52,11 @@ for i = 5, #KEYS do
     redis.call('HSET', window, 'first', int(first), 'last', int(last), 'rev', int(revision))
     if known[3] then
       redis.call('HINCRBY', window, 'late', int(delta.fields.n))
-    else
-      redis.call('ZADD', open, end_ms, member)
     end
-    redis.call('ZADD', index, end_ms, member)
+    if not known[1] then
+      redis.call('ZADD', open, end_ms, member)
+      redis.call('ZADD', index, end_ms, member)
+    end
     redis.call('SADD', dirty, member)
   end
 end

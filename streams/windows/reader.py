@@ -1,0 +1,187 @@
+"""Reads the window tables in Redis.
+
+Keys of shard s (`{s}` is the hash tag, so that a shard lies whole on one node of a cluster):
+
+    emo:meta                  hash    shards, partitions, sizes: what the tables were built for
+    emo:{s}:state             hash    p:N offset, f:N fence, t:N event time, a:N time of the last apply; of partition N
+                                      watermark; expired_to:SIZE, before which windows of that size were removed
+                                      late:SIZE posts too late for a window of that size; expired:SIZE posts in
+                                      removed windows of all posts
+    emo:{s}:w:SIZE|START|KEY  hash    one window
+    emo:{s}:index:SIZE        zset    all windows of a size, by end
+    emo:{s}:open              zset    windows that are not final, by end
+    emo:{s}:dirty             set     windows changed since they were last published
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from connectors.redis import RedisClient, redis_errors
+from streams.records import ALL_KEYWORDS, EmotionWindow, to_ms
+from streams.windows.codec import sum_rows, to_window
+from streams.windows.tumbling import WindowKey, shard_of, window_start
+
+_PAGE = 1_000
+"""Windows read in one round trip."""
+
+Row = tuple[WindowKey, dict[str, str]]
+"""A window and the fields of its hash; none if it is gone."""
+
+
+class WindowReader:
+    """Reads the window tables. Redis errors come out as ConnectorError."""
+
+    def __init__(self, client: RedisClient, *, prefix: str, shards: int, sizes: Sequence[int]) -> None:
+        """Open the tables; connects with the first request.
+
+        Args:
+            client: a client that decodes answers.
+            prefix: of every key.
+            shards: how many hash tags the windows are spread over.
+            sizes: lengths in seconds of the windows that are kept.
+        """
+        self._redis: Any = client  # redis-py types every answer as a union over all decodings
+        self._prefix = prefix
+        self.shards = shards
+        self.sizes = tuple(sorted(sizes))
+
+    def _key(self, shard: int, name: str) -> str:
+        return f"{self._prefix}:{{{shard}}}:{name}"
+
+    def _window_key(self, shard: int, member: str) -> str:
+        return self._key(shard, f"w:{member}")
+
+    def _index(self, shard: int, size: int) -> str:
+        return self._key(shard, f"index:{size}")
+
+    async def uncounted(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Posts that no window of all posts holds, by window size: too late for theirs, and in expired windows."""
+        late: dict[int, int] = {}
+        expired: dict[int, int] = {}
+        for shard in range(self.shards):
+            with redis_errors("reading late counts"):
+                state: dict[str, str] = await self._redis.hgetall(self._key(shard, "state"))
+            for name, value in state.items():
+                kind, _, size = name.partition(":")
+                totals = {"late": late, "expired": expired}.get(kind)
+                if totals is not None:
+                    totals[int(size)] = totals.get(int(size), 0) + int(value)
+        return late, expired
+
+    async def read(
+        self,
+        *,
+        keyword: str | None = None,
+        size: int | None = None,
+        since_ms: int | None = None,
+        limit: int | None = None,
+    ) -> list[EmotionWindow]:
+        """Windows in the tables: latest end first, all posts before single keywords, then by number of posts.
+
+        Args:
+            keyword: only this keyword's; None for all, `*` among them.
+            size: only windows of this size in seconds; None for every size.
+            since_ms: only windows that end after this time.
+            limit: no more than these; None for all.
+        """
+        found: list[EmotionWindow] = []
+        for one in self.sizes if size is None else tuple({size} & {*self.sizes}):
+            rows = await self._rows(one, keyword=keyword, since_ms=since_ms, limit=limit)
+            found += [to_window(key, row) for key, row in rows]
+        found.sort(key=lambda w: (-to_ms(w.end), w.size, *_rank(w)))
+        return found[:limit]
+
+    async def sliding(
+        self, size: int, windows: int, *, keyword: str | None = None, limit: int | None = None
+    ) -> list[EmotionWindow]:
+        """The sums of the last `windows` windows of a size: all posts first, then by number of posts.
+
+        The last window is the latest that any post fell into, whatever its keyword.
+
+        Args:
+            size: of the windows that are summed, in seconds.
+            windows: how many; those without a post count as well.
+            keyword: only this keyword's; None for all, `*` among them.
+            limit: no more than these; None for all.
+
+        Returns:
+            A window for each keyword that has a post in them, `windows` times as long as `size`; final if all are.
+        """
+        ends = [await self._bounds(self._index(shard, size)) for shard in range(self.shards)]
+        if not any(ends):
+            return []
+        end = max(newest for bounds in ends if bounds for newest in bounds)
+        start = end - windows * size * 1_000
+        summed: dict[str, list[dict[str, str]]] = {}
+        for key, row in await self._rows(size, keyword=keyword, since_ms=start):
+            if key.end <= end:
+                summed.setdefault(key.keyword, []).append(row)
+        found = [to_window(WindowKey(word, windows * size, start), sum_rows(rows)) for word, rows in summed.items()]
+        return sorted(found, key=_rank)[:limit]
+
+    async def _rows(
+        self, size: int, *, keyword: str | None, since_ms: int | None = None, limit: int | None = None
+    ) -> list[Row]:
+        """Windows of one size; at least the `limit` that rank highest."""
+        found: list[Row] = []
+        for shard in range(self.shards) if keyword is None else (shard_of(keyword, self.shards),):
+            with redis_errors("reading windows"):
+                if keyword is None:
+                    members = await self._latest(self._index(shard, size), since_ms, limit)
+                else:
+                    members = await self._of_keyword(self._index(shard, size), size, keyword, since_ms)
+                of_shard: list[Row] = []
+                for start in range(0, len(members), _PAGE):
+                    rows = await self._read_rows(shard, members[start : start + _PAGE])
+                    of_shard += [(key, row) for key, row in rows if row]
+                    if keyword is not None and limit is not None and len(of_shard) >= limit:
+                        break
+                found += of_shard
+        return found
+
+    async def _latest(self, index: str, since_ms: int | None, limit: int | None) -> list[str]:
+        lowest = "-inf" if since_ms is None else f"({since_ms}"
+        if limit is not None:
+            # Windows with the same end rank by their posts, so that all of the last end are needed.
+            last = await self._redis.zrange(
+                index, "+inf", lowest, byscore=True, desc=True, offset=limit - 1, num=1, withscores=True
+            )
+            lowest = str(int(last[0][1])) if last else lowest
+        members: list[str] = await self._redis.zrange(index, "+inf", lowest, byscore=True, desc=True)
+        return members
+
+    async def _of_keyword(self, index: str, size: int, keyword: str, since_ms: int | None) -> list[str]:
+        """Every name that a keyword's windows can have between the oldest and the newest in an index, latest first.
+
+        A window's name follows from its keyword and start, so that the windows of the other keywords are not looked at.
+        """
+        bounds = await self._bounds(index)
+        if bounds is None:
+            return []
+        length = size * 1_000
+        oldest, newest = (end - length for end in bounds)
+        if since_ms is not None:
+            oldest = max(oldest, window_start(since_ms, size))
+        return [WindowKey(keyword, size, start).member() for start in range(newest, oldest - 1, -length)]
+
+    async def _bounds(self, index: str) -> tuple[int, int] | None:
+        """The ends of the oldest and the newest window in an index."""
+        ends = [score for at in (0, -1) for _, score in await self._redis.zrange(index, at, at, withscores=True)]
+        return (int(ends[0]), int(ends[1])) if ends else None
+
+    async def _read_rows(self, shard: int, members: Sequence[str]) -> list[Row]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for member in members:
+                pipe.hgetall(self._window_key(shard, member))
+            rows: list[dict[str, str]] = await pipe.execute() if members else []
+        return [(WindowKey.parse(member), row) for member, row in zip(members, rows, strict=True)]
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+
+def _rank(window: EmotionWindow) -> tuple[bool, int, str]:
+    return window.keyword != ALL_KEYWORDS, -window.count, window.keyword
