@@ -86,9 +86,7 @@ def create_pipeline(
     producer = ConfirmedProducer(kafka, client_id=f"{prefix}-worker")
     classify_reader = OffsetReader(kafka, group=f"{prefix}-classify")
     aggregate_reader = OffsetReader(kafka, group=f"{prefix}-aggregate")
-    aggregate_positions = AggregatePositions(
-        aggregate_reader, settings.topic_classified, store, asyncio.get_running_loop(), metrics
-    )
+    aggregate_positions = AggregatePositions(aggregate_reader, settings, store, asyncio.get_running_loop(), metrics)
     classify = ClassifyStage(settings, model.current, producer, metrics)
     aggregate = AggregateStage(settings, store, producer, metrics, aggregate_positions.gaps)
 

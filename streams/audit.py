@@ -169,13 +169,15 @@ async def audit(settings: Settings, store: WindowStore, progress: Progress) -> l
     ledger, raw = read_ledger(settings, kafka, progress)
     checks = check_delivery(ledger, raw)
     classified = _size(ledger.classified)
-    too_late, expired = await store.uncounted()
+    too_late, expired, unbuilt = await store.uncounted()
     sizes = [size.seconds for size in settings.window_sizes]
     for size in sizes:
         windows = await store.read(keyword=ALL_KEYWORDS, size=size)
-        counted = sum(window.count for window in windows) + too_late.get(size, 0) + expired.get(size, 0)
+        counted = sum(window.count for window in windows)
+        counted += sum(posts.get(size, 0) for posts in (too_late, expired, unbuilt))
         parts = [f"{too_late[size]} too late" if too_late.get(size) else ""]
         parts.append(f"{expired[size]} in expired windows" if expired.get(size) else "")
+        parts.append(f"{unbuilt[size]} in windows that Kafka cannot fill" if unbuilt.get(size) else "")
         name = f"{format_duration(size)} windows in Redis = classified"
         note = ", ".join(filter(None, parts))
         checks.append(check_count(name, classified, counted, complete=ledger.complete, note=note))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -14,9 +16,12 @@ from connectors.kafka.consumer import offset_of
 from connectors.kafka.offsets import OffsetReader
 from streams.metrics import Metrics
 from streams.records import HasOrigin
+from streams.settings import Settings
 from streams.windows.store import WindowStore
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 LOOKUP_TIMEOUT_S = 30.0
 """For reading positions from Redis across threads: above the client's own retries, below the poll interval."""
@@ -95,14 +100,16 @@ class AggregatePositions:
     def __init__(
         self,
         reader: OffsetReader,
-        classified: str,
+        settings: Settings,
         store: WindowStore,
         loop: asyncio.AbstractEventLoop,
         metrics: Metrics,
     ) -> None:
         """`loop` is the event loop that the store belongs to; calls come from other threads."""
         self._reader = reader
-        self._classified = classified
+        self._classified = settings.topic_classified
+        self._partitions = settings.partitions
+        self._max_future_ms = int(settings.max_future_s * 1_000)
         self._store = store
         self._loop = loop
         self._metrics = metrics
@@ -110,12 +117,9 @@ class AggregatePositions:
 
     def __call__(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """Look the positions up; see `connectors.kafka.consumer.Positions`."""
-        stored = asyncio.run_coroutine_threadsafe(self._lowest(partitions), self._loop)
-        try:
-            lowest = stored.result(LOOKUP_TIMEOUT_S)
-        except FutureTimeoutError as exc:
-            stored.cancel()
-            raise UnavailableError("Redis did not answer while reading positions") from exc
+        for shard in self._await(self._not_begun()):
+            self._await(self._store.begin(shard, self._complete_from()))
+        lowest = self._await(self._lowest(partitions))
         starts = {}
         for partition in partitions:
             proven = lowest[partition] if lowest[partition] >= 0 else None
@@ -126,6 +130,33 @@ class AggregatePositions:
                 self.gaps[partition] = start
                 _report_gap(self._metrics, self._classified, partition, proven or 0, start)
         return starts
+
+    def _await(self, reading: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(reading, self._loop)
+        try:
+            return future.result(LOOKUP_TIMEOUT_S)
+        except FutureTimeoutError as exc:
+            future.cancel()
+            raise UnavailableError("Redis did not answer while reading positions") from exc
+
+    def _complete_from(self) -> int:
+        """The event time in ms from which Kafka holds every post; 0 where it holds all there ever were.
+
+        What a partition no longer holds was appended before its first record, and no post lies further ahead of the
+        broker's clock than `max_future_s`, or it would have been dead-lettered.
+        """
+        found = 0
+        for partition in range(self._partitions):
+            low, _ = self._reader.bounds(self._classified, partition)
+            if low > 0:
+                first = self._reader.first_message(self._classified, partition)
+                appended = time.time_ns() // 1_000_000 if first is None else first.timestamp()[1]
+                found = max(found, appended + self._max_future_ms)
+        return found
+
+    async def _not_begun(self) -> list[int]:
+        begun = await asyncio.gather(*(self._store.begun(shard) for shard in range(self._store.shards)))
+        return [shard for shard, done in enumerate(begun) if not done]
 
     async def _lowest(self, partitions: Sequence[int]) -> dict[int, int]:
         shards = await asyncio.gather(

@@ -18,15 +18,17 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     copies = settings.replication_factor
     kept = {"retention.ms": str(int(settings.retention_hours * 3_600_000)), "cleanup.policy": "delete"}
     large = {**kept, "max.message.bytes": str(MAX_MESSAGE_BYTES)}
+    # The broker's clock: rising along a partition, and the same for what is compared.
+    by_broker = {"message.timestamp.type": "LogAppendTime"}
     return [
         TopicSpec(
             settings.topic_raw,
             settings.partitions,
             copies,
             # The broker's own clock says whether a post is from the future, also when it is read again later.
-            {**kept, "max.message.bytes": str(RAW_MAX_BYTES), "message.timestamp.type": "LogAppendTime"},
+            {**kept, **by_broker, "max.message.bytes": str(RAW_MAX_BYTES)},
         ),
-        TopicSpec(settings.topic_classified, settings.partitions, copies, large),
+        TopicSpec(settings.topic_classified, settings.partitions, copies, {**large, **by_broker}),
         TopicSpec(settings.topic_dead, 1, copies, large),
         TopicSpec(settings.topic_late, 1, copies, kept),
         TopicSpec(

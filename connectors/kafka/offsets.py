@@ -61,6 +61,15 @@ class OffsetReader:
                 raise _lookup_error(answer.error, f"reading committed offsets of {topic}")
         return {answer.partition: answer.offset for answer in answers if answer.offset > OFFSET_INVALID}
 
+    def first_message(self, topic: str, partition: int) -> Message | None:
+        """The first record that a partition still holds; None if it holds none.
+
+        Raises:
+            ConnectorError: if Kafka does not answer, or refuses.
+        """
+        low, high = self.bounds(topic, partition)
+        return self._read_to(topic, partition, low, low) if high > low else None
+
     def last_message(self, topic: str, partition: int) -> Message | None:
         """The last record of a partition; None if it holds none.
 
@@ -74,13 +83,14 @@ class OffsetReader:
         back = 1
         while high > low:
             start = max(low, high - back)
-            found = self._last_from(topic, partition, start, high)
+            found = self._read_to(topic, partition, start, high - 1)
             if found is not None or start == low:
                 return found
             back *= 2
         return None
 
-    def _last_from(self, topic: str, partition: int, start: int, high: int) -> Message | None:
+    def _read_to(self, topic: str, partition: int, start: int, wanted: int) -> Message | None:
+        """The first record at or after `wanted`, read from `start`; the last there is if none is."""
         deadline = time.monotonic() + self._timeout_s
         last: Message | None = None
         self._consumer.assign([TopicPartition(topic, partition, start)])
@@ -92,7 +102,7 @@ class OffsetReader:
                 error = message.error()
                 if error is None:
                     last = message
-                    if (message.offset() or 0) >= high - 1:
+                    if (message.offset() or 0) >= wanted:
                         return last
                 elif error.code() == KafkaError._PARTITION_EOF:
                     return last
@@ -100,7 +110,7 @@ class OffsetReader:
                     raise _lookup_error(error, f"reading {topic}[{partition}]")
         finally:
             self._consumer.unassign()
-        raise UnavailableError(f"Kafka did not answer while reading the last record of {topic}[{partition}]")
+        raise UnavailableError(f"Kafka did not answer while reading {topic}[{partition}]")
 
     def close(self) -> None:
         """Close the connection."""

@@ -4,9 +4,11 @@ Keys of shard s (`{s}` is the hash tag, so that a shard lies whole on one node o
 
     emo:meta                  hash    shards, partitions, sizes: what the tables were built for
     emo:{s}:state             hash    p:N offset, f:N fence, t:N event time, a:N time of the last apply; of partition N
+                                      complete_from: windows that start earlier are not made, since Kafka had lost posts
+                                      of theirs when the tables were begun
                                       watermark; expired_to:SIZE, before which windows of that size were removed
                                       late:SIZE posts too late for a window of that size; expired:SIZE posts in
-                                      removed windows of all posts
+                                      removed windows of all posts; unbuilt:SIZE posts of windows that are not made
     emo:{s}:w:SIZE|START|KEY  hash    one window
     emo:{s}:index:SIZE        zset    all windows of a size, by end
     emo:{s}:open              zset    windows that are not final, by end
@@ -16,7 +18,7 @@ Keys of shard s (`{s}` is the hash tag, so that a shard lies whole on one node o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from connectors.redis import RedisClient, redis_errors
 from streams.records import ALL_KEYWORDS, EmotionWindow, to_ms
@@ -28,6 +30,20 @@ _PAGE = 1_000
 
 Row = tuple[WindowKey, dict[str, str]]
 """A window and the fields of its hash; none if it is gone."""
+
+
+class Uncounted(NamedTuple):
+    """Posts that no window of all posts holds, by window size in seconds.
+
+    Attributes:
+        late: too late for their window.
+        expired: in windows that were removed.
+        unbuilt: of windows that were not made, because Kafka had lost others of their posts.
+    """
+
+    late: dict[int, int]
+    expired: dict[int, int]
+    unbuilt: dict[int, int]
 
 
 class WindowReader:
@@ -56,19 +72,18 @@ class WindowReader:
     def _index(self, shard: int, size: int) -> str:
         return self._key(shard, f"index:{size}")
 
-    async def uncounted(self) -> tuple[dict[int, int], dict[int, int]]:
-        """Posts that no window of all posts holds, by window size: too late for theirs, and in expired windows."""
-        late: dict[int, int] = {}
-        expired: dict[int, int] = {}
+    async def uncounted(self) -> Uncounted:
+        """Posts that no window of all posts holds."""
+        found = Uncounted({}, {}, {})
         for shard in range(self.shards):
             with redis_errors("reading late counts"):
                 state: dict[str, str] = await self._redis.hgetall(self._key(shard, "state"))
             for name, value in state.items():
                 kind, _, size = name.partition(":")
-                totals = {"late": late, "expired": expired}.get(kind)
-                if totals is not None:
+                if kind in Uncounted._fields:
+                    totals = getattr(found, kind)
                     totals[int(size)] = totals.get(int(size), 0) + int(value)
-        return late, expired
+        return found
 
     async def read(
         self,

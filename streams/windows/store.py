@@ -80,6 +80,24 @@ class WindowStore(WindowReader):
             if stored[field] != value:
                 raise TopologyError(_differs(self._prefix, field, stored[field], value))
 
+    async def begun(self, shard: int) -> bool:
+        """Whether a shard was begun since Redis was last empty. Until then nothing can be applied to it."""
+        with redis_errors("reading the window tables"):
+            found: bool = await self._redis.hexists(self._key(shard, "state"), "complete_from")
+        return found
+
+    async def begin(self, shard: int, complete_from_ms: int) -> None:
+        """Begin a shard, unless that is done already.
+
+        Args:
+            shard: the shard.
+            complete_from_ms: the event time from which every post can be counted, in milliseconds. A window that starts
+                before it would lack posts; it is not made, and what is found of its posts is on the books as
+                `unbuilt`. So the fuller window that was published before stays what it is.
+        """
+        with redis_errors("beginning the window tables"):
+            await self._redis.hsetnx(self._key(shard, "state"), "complete_from", complete_from_ms)
+
     async def positions(self, shard: int, partitions: Sequence[int]) -> dict[int, Position]:
         """Where a shard stands in each partition; `Position()` where it has none."""
         if not partitions:

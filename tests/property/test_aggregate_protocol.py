@@ -8,6 +8,7 @@ same contract.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -30,8 +31,15 @@ from streams.windows.tumbling import WindowKey
 from tests.helpers import NOON_MS, RecordingDeliverer, classified, make_settings, message
 
 KEPT_S = {60: 450, 300: 900}
+MAX_FUTURE_S = 20
 SETTINGS = {
-    shards: make_settings(window_sizes=",".join(f"{size}:{kept}" for size, kept in KEPT_S.items()), shards=shards)
+    (partitions, shards): make_settings(
+        window_sizes=",".join(f"{size}:{kept}" for size, kept in KEPT_S.items()),
+        shards=shards,
+        partitions=partitions,
+        max_future_s=MAX_FUTURE_S,
+    )
+    for partitions in (1, 2)
     for shards in range(1, 5)
 }
 METRICS = Metrics()
@@ -42,10 +50,11 @@ class Shard:
     positions: dict[int, Position] = field(default_factory=dict)
     windows: dict[WindowKey, dict[str, int]] = field(default_factory=dict)
     late: Counter[int] = field(default_factory=Counter)
+    complete_from: int | None = None
 
     def copy(self) -> Shard:
         windows = {key: dict(row) for key, row in self.windows.items()}
-        return Shard(dict(self.positions), windows, Counter(self.late))
+        return Shard(dict(self.positions), windows, Counter(self.late), self.complete_from)
 
 
 class ModelStore:
@@ -55,6 +64,13 @@ class ModelStore:
         self.shards = shards
         self.tables = [Shard() for _ in range(shards)]
         self.faults: dict[int, str] = {}
+
+    async def begun(self, shard: int) -> bool:
+        return self.tables[shard].complete_from is not None
+
+    async def begin(self, shard: int, complete_from_ms: int) -> None:
+        if self.tables[shard].complete_from is None:
+            self.tables[shard].complete_from = complete_from_ms
 
     async def positions(self, shard: int, partitions: Sequence[int]) -> dict[int, Position]:
         await asyncio.sleep(0)
@@ -67,9 +83,11 @@ class ModelStore:
             raise UnavailableError("Redis did not answer")
         table = self.tables[shard]
         stored = table.positions.get(partition, Position()).offset
-        if stored != (expected.offset if expected.offset >= 0 else -1):
+        if stored != (expected.offset if expected.offset >= 0 else -1) or table.complete_from is None:
             return stored
         for key, delta in reduction.windows.items():
+            if key not in table.windows and key.start < table.complete_from:
+                continue
             row = table.windows.setdefault(key, {"first": delta.first, "last": delta.last})
             for name, amount in delta.fields.items():
                 row[name] = row.get(name, 0) + amount
@@ -92,7 +110,7 @@ class Worker:
         """A new process."""
         self.positions = AggregatePositions(
             self.world,  # type: ignore[arg-type]
-            "posts.classified",
+            self.world.settings,
             self.world.store,  # type: ignore[arg-type]
             asyncio.get_running_loop(),
             METRICS,
@@ -138,13 +156,28 @@ class Worker:
 class World:
     def __init__(self, logs: list[list[Any]], shards: int) -> None:
         self.logs = logs
-        self.settings = SETTINGS[shards]
+        self.low = [0] * len(logs)
+        self.settings = SETTINGS[len(logs), shards]
         self.store = ModelStore(shards)
         self.snapshots: list[list[Shard]] = [[Shard() for _ in range(shards)]]
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         log = self.logs[partition]
-        return 0, log[-1].offset() + 1 if log else 0
+        return self.low[partition], log[-1].offset() + 1 if log else 0
+
+    def first_message(self, topic: str, partition: int) -> Any:
+        return next((entry for entry in self.logs[partition] if entry.offset() >= self.low[partition]), None)
+
+    def expire(self, partition: int, records: int) -> None:
+        """Retention takes the first records of a partition."""
+        log = self.logs[partition]
+        self.low[partition] = log[records].offset() if records < len(log) else self.bounds("", partition)[1]
+
+    def complete_from(self) -> float:
+        """From when on every post is there, by the rule of `AggregatePositions`."""
+        firsts = [self.first_message("", partition) for partition, low in enumerate(self.low) if low > 0]
+        times = [first.timestamp()[1] + MAX_FUTURE_S * 1_000 if first else math.inf for first in firsts]
+        return max(times, default=0)
 
     async def play(self, operations: Sequence[SimpleNamespace]) -> None:
         workers = [Worker(self), Worker(self)]
@@ -229,10 +262,12 @@ def make_log(seed: random.Random, partition: int) -> list[ClassifiedPost]:
 
 
 def to_messages(log: list[ClassifiedPost], partition: int, seed: random.Random) -> list[Any]:
-    offset, found = 0, []
+    offset, found, appended = 0, [], 0
     for post in log:
         value = post.model_dump_json().encode()
-        found.append(message(value, offset=offset, partition=partition, topic="posts.classified"))
+        # The broker's clock, which no post may be ahead of by more than `max_future_s`.
+        appended = max(appended, to_ms(post.created_at) - seed.randrange(MAX_FUTURE_S * 1_000 + 1))
+        found.append(message(value, offset=offset, partition=partition, topic="posts.classified", appended=appended))
         offset += seed.choice([1, 1, 1, 3])
     return found
 
@@ -275,3 +310,33 @@ def test_the_tables_are_those_of_a_clean_run(
         found.update(table.windows)
     assert found == expected
     assert sum((table.late for table in world.store.tables), Counter()) == late
+
+
+@given(
+    OPERATIONS,
+    st.integers(0, 2**32),
+    st.integers(1, 2),
+    st.integers(1, 4),
+    st.lists(st.integers(0, 25), min_size=2, max_size=2),
+)
+@settings(max_examples=500, deadline=None)
+def test_windows_are_whole_or_not_made_where_kafka_has_lost_posts(
+    runner: asyncio.Runner,
+    operations: list[SimpleNamespace],
+    seed: int,
+    partitions: int,
+    shards: int,
+    lost: list[int],
+) -> None:
+    """What was published of a window that can no longer be counted must stay what it is."""
+    draw = random.Random(seed)
+    posts = [make_log(draw, partition) for partition in range(partitions)]
+    world = World([to_messages(log, partition, draw) for partition, log in enumerate(posts)], shards)
+    for partition in range(partitions):
+        world.expire(partition, lost[partition])
+    runner.run(world.play(operations))
+    found: dict[WindowKey, dict[str, int]] = {}
+    for table in world.store.tables:
+        found.update(table.windows)
+    expected, _ = count_distinct(posts)
+    assert found == {key: row for key, row in expected.items() if key.start >= world.complete_from()}

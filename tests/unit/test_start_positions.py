@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from streams import positions as module
 from streams.metrics import Metrics
 from streams.positions import AggregatePositions, ClassifyPositions, start_offset
 from streams.windows.deltas import Position
-from tests.helpers import classified, message
+from tests.helpers import NOON_MS, classified, make_settings, message
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,7 @@ class FakeReader:
         self.ranges: dict[int, tuple[int, int]] = {}
         self.commits: dict[int, int] = {}
         self.last: dict[int, Message] = {}
+        self.first: dict[int, Message] = {}
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         return self.ranges.get(partition, (0, 100))
@@ -58,6 +60,9 @@ class FakeReader:
 
     def last_message(self, topic: str, partition: int) -> Message | None:
         return self.last.get(partition)
+
+    def first_message(self, topic: str, partition: int) -> Message | None:
+        return self.first.get(partition)
 
 
 def gap(metrics: Metrics, topic: str) -> float:
@@ -118,6 +123,13 @@ class FakeStore:
         self.stands = shards
         self.shards = len(shards)
         self.hangs = False
+        self.complete_from: dict[int, int] = {}
+
+    async def begun(self, shard: int) -> bool:
+        return shard in self.complete_from
+
+    async def begin(self, shard: int, complete_from_ms: int) -> None:
+        self.complete_from[shard] = complete_from_ms
 
     async def positions(self, shard: int, partitions: Sequence[int]) -> dict[int, Position]:
         if self.hangs:
@@ -131,7 +143,7 @@ async def look_up(
     metrics = Metrics()
     positions: Any = AggregatePositions(
         reader,  # type: ignore[arg-type]
-        "posts.classified",
+        make_settings(partitions=2, max_future_s=300),
         store,  # type: ignore[arg-type]
         asyncio.get_running_loop(),
         metrics,
@@ -167,6 +179,33 @@ async def test_empty_tables_begin_with_what_kafka_holds() -> None:
     starts, positions, _ = await look_up(reader, FakeStore({}), [0])
     assert starts == {0: 50}
     assert positions.gaps == {0: 50}
+
+
+async def test_tables_are_begun_where_kafka_holds_everything() -> None:
+    store = FakeStore({}, {})
+    await look_up(FakeReader(), store, [0])
+    assert store.complete_from == {0: 0, 1: 0}
+
+
+async def test_tables_are_begun_after_what_any_partition_has_lost() -> None:
+    """Also one that is another worker's: a window has posts of all."""
+    reader, store = FakeReader(), FakeStore({}, {}, {})
+    store.complete_from[1] = 7
+    reader.ranges = {0: (50, 100), 1: (20, 100)}
+    reader.first = {
+        0: message(b"", offset=50, appended=NOON_MS),
+        1: message(b"", offset=20, appended=NOON_MS + 60_000),
+    }
+    await look_up(reader, store, [0])
+    assert store.complete_from == {0: NOON_MS + 360_000, 1: 7, 2: NOON_MS + 360_000}
+
+
+async def test_a_partition_that_has_lost_everything_makes_no_window_of_before_now() -> None:
+    reader, store = FakeReader(), FakeStore({})
+    reader.ranges = {1: (20, 20)}
+    before = time.time() * 1_000
+    await look_up(reader, store, [0])
+    assert before + 299_000 < store.complete_from[0] < time.time() * 1_000 + 301_000
 
 
 async def test_tables_ahead_of_kafka_are_refused() -> None:

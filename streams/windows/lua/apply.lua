@@ -4,8 +4,10 @@
 -- ARGV: partition, expected offset ('' for none), new offset, new fence, new time, too-late counts by size (JSON),
 --       number of sizes, then six per window: member, size, which of the indexes is its size's (from 1), its end in ms,
 --       1 for a window of all posts, else 0, {fields = {name: increment}, first = ms, last = ms} (JSON).
--- A window that was removed (expire.lua) is not made again of a straggler: it would replace the full one downstream.
--- Returns {1, ''} when applied; {0, stored offset or ''} when the position is another one, and nothing was changed.
+-- A window that was removed (expire.lua) is not made again of a straggler, nor one of which Kafka had lost posts when the
+-- tables were begun: it would replace the full one downstream.
+-- Returns {1, ''} when applied; {0, stored offset or ''} when the position is another one or the tables were not begun, and
+-- nothing was changed.
 --
 -- A revision is the server's time in ms, or one above the window's last if that is later: it rises even after the
 -- server was rolled back to an older snapshot, so consumers and Postgres always take the newest state.
@@ -14,7 +16,8 @@ local state, open, dirty = KEYS[1], KEYS[2], KEYS[3]
 local p = ARGV[1]
 
 local stored = redis.call('HGET', state, 'p:' .. p) or ''
-if stored ~= ARGV[2] then
+local complete_from = tonumber(redis.call('HGET', state, 'complete_from'))
+if stored ~= ARGV[2] or not complete_from then
   return {0, stored}
 end
 
@@ -37,9 +40,11 @@ for i = windows_from + 1, #KEYS do
   local member, size, index, end_ms, of_all = ARGV[at], ARGV[at + 1], KEYS[3 + ARGV[at + 2]], ARGV[at + 3], ARGV[at + 4]
   local delta = cjson.decode(ARGV[at + 5])
   local known = redis.call('HMGET', window, 'first', 'last', 'final', 'rev')
-  if not known[1] and tonumber(end_ms) <= expired_to(size) then
+  local gone = not known[1] and tonumber(end_ms) <= expired_to(size)
+  local unbuilt = not known[1] and tonumber(end_ms) - tonumber(size) * 1000 < complete_from
+  if gone or unbuilt then
     if of_all == '1' then
-      redis.call('HINCRBY', state, 'late:' .. size, int(delta.fields.n))
+      redis.call('HINCRBY', state, (gone and 'late:' or 'unbuilt:') .. size, int(delta.fields.n))
     end
   else
     for name, amount in pairs(delta.fields) do
