@@ -27,6 +27,7 @@ from streams.model_watch import ModelWatch, ServedModel
 from streams.positions import AggregatePositions, ClassifyPositions
 from streams.records import ControlCommand, ControlRecord
 from streams.settings import Settings
+from streams.totals import TotalsFeed
 from streams.windows.store import WindowStore
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Pipeline:
     producer: ConfirmedProducer
     readers: list[OffsetReader]
     classify: ClassifyStage
-    services: list[BatchSource | Emitter | ModelWatch]
+    services: list[BatchSource | Emitter | ModelWatch | TotalsFeed]
 
     async def stop_services(self) -> None:
         """Finish what is in flight, the batches within `KafkaConfig.revoke_deadline_s`, and leave the groups."""
@@ -96,6 +97,7 @@ def create_pipeline(
         classified_source.rewind(f"Redis lost what was applied to shard {shard}")
 
     emitter = Emitter(app, settings, kafka, store, metrics, applied=aggregate.applied, on_rollback=on_rollback)
+    totals = TotalsFeed(app, settings, store, producer, metrics, owned=emitter.owned)
     raw_source = BatchSource(
         app,
         kafka,
@@ -135,7 +137,7 @@ def create_pipeline(
             await _obey(command, store)
 
     _serve_metrics(app, metrics)
-    services: list[BatchSource | Emitter | ModelWatch] = [emitter, classified_source, raw_source]
+    services: list[BatchSource | Emitter | ModelWatch | TotalsFeed] = [totals, emitter, classified_source, raw_source]
     if model.watched:
         services.append(ModelWatch(app, model, settings.model_poll_s))
     for service in services:

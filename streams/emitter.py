@@ -101,6 +101,10 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         )
         self._metrics.shards_owned.set(len(self._ownership.shards))
 
+    def owned(self) -> frozenset[int]:
+        """The shards that this worker publishes."""
+        return self._ownership.shards
+
     @Service.task  # type: ignore[untyped-decorator]
     async def _run(self) -> None:
         while not self.should_stop:

@@ -53,6 +53,9 @@ class Metrics:
         self.emit_failures = Counter(
             "emostream_emit_failures", "Publications that failed and were tried again.", ["cause"], registry=registry
         )
+        self.totals_failures = Counter(
+            "emostream_totals_failures", "Records of the running totals that could not be written.", registry=registry
+        )
         self.shards_owned = Gauge(
             "emostream_shards_owned", "Shards whose windows this worker publishes.", registry=registry
         )

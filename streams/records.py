@@ -279,6 +279,27 @@ class EmotionWindow(Record):
         return f"{self.keyword}|{self.size}|{rfc3339(self.start)}"
 
 
+class KeywordTotals(Record):
+    """A keyword within the running totals: posts, posts by label, mean sentiment in -1..1 (null without any)."""
+
+    count: int
+    labels: dict[str, int]
+    avg_sentiment: float | None = None
+
+
+class EmotionTotals(Record):
+    """Running totals (`emotions.totals`, one record a second): the latest window of the longest size.
+
+    `keywords` has all posts together under `*`, and the hundred keywords with most posts. `at` is when it was read.
+    """
+
+    at: Moment
+    size: int
+    start: Moment
+    end: Moment
+    keywords: dict[str, KeywordTotals]
+
+
 class ControlCommand(StrEnum):
     """What an operator can ask of the workers."""
 

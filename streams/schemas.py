@@ -19,6 +19,7 @@ from streams.records import (
     ClassifiedPost,
     ControlRecord,
     DeadPost,
+    EmotionTotals,
     EmotionWindow,
     LatePost,
     Post,
@@ -34,6 +35,7 @@ RECORDS: dict[str, type[Record]] = {
     "topic_dead": DeadPost,
     "topic_late": LatePost,
     "topic_windows": EmotionWindow,
+    "topic_totals": EmotionTotals,
     "topic_control": ControlRecord,
 }
 """The record of each topic, by the setting that names the topic."""

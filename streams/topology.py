@@ -17,6 +17,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     """Every topic the application uses, with partition counts, retention and compaction."""
     copies = settings.replication_factor
     kept = {"retention.ms": str(int(settings.retention_hours * 3_600_000)), "cleanup.policy": "delete"}
+    for_a_day = {"retention.ms": "86400000", "cleanup.policy": "delete"}
     large = {**kept, "max.message.bytes": str(MAX_MESSAGE_BYTES)}
     # The broker's clock: rising along a partition, and the same for what is compared.
     by_broker = {"message.timestamp.type": "LogAppendTime"}
@@ -38,7 +39,8 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
             # Only closed segments are compacted; an hour's keeps the topic near one record per window.
             {"cleanup.policy": "compact", "segment.ms": "3600000", "max.message.bytes": str(MAX_MESSAGE_BYTES)},
         ),
-        TopicSpec(settings.topic_control, 1, copies, {"retention.ms": "86400000", "cleanup.policy": "delete"}),
+        TopicSpec(settings.topic_totals, 1, copies, for_a_day),
+        TopicSpec(settings.topic_control, 1, copies, for_a_day),
     ]
 
 

@@ -12,8 +12,20 @@ from rich.text import Text
 
 from streams.cli.output import printable
 from streams.palette import Colours
-from streams.records import ClassifiedPost, DeadPost, EmotionWindow, LatePost, Post, Sentiment, rfc3339
+from streams.records import (
+    ALL_KEYWORDS,
+    ClassifiedPost,
+    DeadPost,
+    EmotionTotals,
+    EmotionWindow,
+    KeywordTotals,
+    LatePost,
+    Post,
+    Sentiment,
+    rfc3339,
+)
 from streams.settings import Settings
+from streams.windows.sizes import format_duration
 
 _SHOWN_LABELS = 4
 _LABEL_CELLS = 8
@@ -39,6 +51,7 @@ def renderer(settings: Settings, topic: str) -> Callable[[KafkaRecord], Text]:
         settings.topic_dead: _dead,
         settings.topic_late: _late,
         settings.topic_windows: lambda value: _window(value, colours),
+        settings.topic_totals: lambda value: _totals(value, colours),
     }
     show = known.get(topic)
 
@@ -105,23 +118,37 @@ def _late(value: bytes) -> Text:
 
 def _window(value: bytes, colours: Colours) -> Text:
     window = EmotionWindow.model_validate_json(value)
-    labels = sorted(window.labels.items(), key=lambda item: -item[1].count)
-    shares = [
-        (f"{printable(label)} {stats.pct:.0f}% ", colours.of(label))
-        for label, stats in labels[:_SHOWN_LABELS]
-        if stats.count
-    ]
     state = f"{'final' if window.final else 'open'} rev {window.revision}"
     late = f", {window.late} late" if window.late else ""
     return Text.assemble(
         _clock(window.start),
-        (f"{window.size}s ", "dim"),
+        (f"{format_duration(window.size)} ", "dim"),
         (f"{printable(window.keyword):<12} ", "green"),
         f"{window.count:>6} ",
         ("" if window.sentiment is None else f"{signed(window.sentiment.avg_score)} ", "dim"),
-        *shares,
+        *_shares({label: stats.count for label, stats in window.labels.items()}, colours),
         (state + late, "dim"),
     )
+
+
+def _totals(value: bytes, colours: Colours) -> Text:
+    totals = EmotionTotals.model_validate_json(value)
+    every = totals.keywords.get(ALL_KEYWORDS, KeywordTotals(count=0, labels={}))
+    most = [word for word in totals.keywords if word != ALL_KEYWORDS][:_SHOWN_LABELS]
+    return Text.assemble(
+        _clock(totals.at),
+        (f"{format_duration(totals.size)} from {totals.start:%m-%d %H:%M}Z ", "dim"),
+        f"{every.count:>6} ",
+        ("" if every.avg_sentiment is None else f"{signed(every.avg_sentiment)} ", "dim"),
+        *_shares(every.labels, colours),
+        (" ".join(f"{printable(word)} {totals.keywords[word].count}" for word in most), "green"),
+    )
+
+
+def _shares(counts: dict[str, int], colours: Colours) -> list[tuple[str, str]]:
+    total = sum(counts.values())
+    most = sorted(counts.items(), key=lambda item: -item[1])[:_SHOWN_LABELS]
+    return [(f"{printable(label)} {100 * posts / total:.0f}% ", colours.of(label)) for label, posts in most if posts]
 
 
 def _other(record: KafkaRecord) -> Text:

@@ -19,7 +19,7 @@ from streams.produce import partitions_of
 from streams.settings import Settings
 from streams.wiring import kafka_config
 
-ROLES = ("raw", "classified", "dead", "late", "windows")
+ROLES = ("raw", "classified", "dead", "late", "windows", "totals")
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ T = TypeVar("T")
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for further records.")
 @click.option("--json", "as_json", is_flag=True, help="Print the values as JSON lines, unabridged.")
 def tail(*, topic: str, from_beginning: bool, last: int, limit: int | None, follow: bool, as_json: bool) -> None:
-    """Show the records of TOPIC: a topic's name, or one of raw, classified, dead, late, windows.
+    """Show the records of TOPIC: its name, or one of raw, classified, dead, late, windows, totals.
 
     Reads beside every consumer group: nothing is committed and no one's position changes. Control characters in a
     record are shown as escapes, never sent to the terminal.

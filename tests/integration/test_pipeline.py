@@ -13,7 +13,7 @@ import pytest
 from redis import Redis
 
 from streams.demo.processes import Role
-from streams.records import ClassifiedPost, DeadPost, EmotionWindow, rfc3339
+from streams.records import ClassifiedPost, DeadPost, EmotionTotals, EmotionWindow, rfc3339
 from streams.settings import Settings
 from streams.windows.store import WindowStore
 from tests.integration.support import TEXTS, balanced, failures, good_posts, offsets, post, produce, records, wait_for
@@ -80,7 +80,7 @@ async def test_the_labels_are_the_models(settings: Settings, store: WindowStore,
         start_at = item.created_at.replace(second=0, microsecond=0)
         for keyword in ("*", *item.keywords):
             expected[keyword, start_at, item.label] += 1
-    windows = await store.read()
+    windows = await store.read(size=60)
     found = {(w.keyword, w.start, label): s.count for w in windows for label, s in w.labels.items()}
     assert found == expected
 
@@ -91,7 +91,20 @@ async def test_the_labels_are_the_models(settings: Settings, store: WindowStore,
     in_redis = {window.key: window for window in await store.read()}
     wait_for(lambda: published() == in_redis, seconds=10, what="the windows topic does not reach Redis's state")
     # Five minutes of posts, so at least four windows have passed the watermark.
-    assert sum(window.final for window in in_redis.values() if window.keyword == "*") >= 4
+    assert sum(window.final for window in in_redis.values() if (window.keyword, window.size) == ("*", 60)) >= 4
+    by_size = Counter({size.seconds: 0 for size in settings.window_sizes})
+    for window in in_redis.values():
+        by_size[window.size] += window.count * (window.keyword == "*")
+    assert set(by_size.values()) == {len(posts)}, "every size holds every post"
+
+    latest = max(window.start for window in in_redis.values() if window.size == 86_400)
+    of_the_day = {w.keyword: w.count for w in in_redis.values() if (w.size, w.start) == (86_400, latest)}
+
+    def totals() -> dict[str, int]:
+        written = [EmotionTotals.model_validate_json(value) for _, _, value in records(settings, settings.topic_totals)]
+        return {word: each.count for word, each in written[-1].keywords.items()} if written else {}
+
+    wait_for(lambda: totals() == of_the_day, seconds=10, what="the totals are not those of the day")
     revisions: dict[str, int] = {}
     for _, _, value in records(settings, settings.topic_windows):
         window = EmotionWindow.model_validate_json(value)

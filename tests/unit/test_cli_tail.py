@@ -14,7 +14,9 @@ from streams.records import (
     ClassifiedPost,
     DeadPost,
     DeadReason,
+    EmotionTotals,
     EmotionWindow,
+    KeywordTotals,
     LabelStats,
     LatePost,
     ModelRef,
@@ -100,7 +102,22 @@ RECORDS: list[tuple[str, Record, str]] = [
             final=True,
             late=1,
         ),
-        "03-01 12:00:05Z 60s coffee            3 joy 67% fear 33% final rev 4, 1 late",
+        "03-01 12:00:05Z 1m coffee            3 joy 67% fear 33% final rev 4, 1 late",
+    ),
+    (
+        "totals",
+        EmotionTotals(
+            at=NOW,
+            size=86_400,
+            start=NOW,
+            end=NOW,
+            keywords={
+                "*": KeywordTotals(count=40, labels={"fear": 10, "joy": 30}, avg_sentiment=0.25),
+                "coffee": KeywordTotals(count=9, labels={"joy": 9}),
+                "tea\x07": KeywordTotals(count=1, labels={"joy": 1}),
+            },
+        ),
+        r"03-01 12:00:05Z 1d from 03-01 12:00Z     40 +0.25 joy 75% fear 25% coffee 9 tea\x07 1",
     ),
 ]
 
@@ -115,7 +132,7 @@ def test_each_kind_of_record_is_one_line(role: str, record: Record, expected: st
 
 
 def test_a_window_shows_its_mean_sentiment() -> None:
-    role, record, expected = RECORDS[-1]
+    role, record, expected = next(line for line in RECORDS if line[0] == "windows")
     scored = record.model_copy(update={"sentiment": SentimentStats(labels={"positive": 3}, avg_score=0.125)})
     line = shown(topic_of(SETTINGS, role), scored.model_dump_json().encode())
     assert line == expected.replace("     3 joy", "     3 +0.12 joy")

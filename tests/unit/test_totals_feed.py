@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from connectors.errors import RejectedError, UnavailableError
+from streams.metrics import Metrics
+from streams.records import EmotionTotals, EmotionWindow
+from streams.totals import MAX_KEYWORDS, TotalsFeed
+from streams.windows.codec import to_window
+from streams.windows.tumbling import WindowKey, shard_of
+from tests.helpers import NOON_MS, RecordingDeliverer, make_settings
+
+DAY = 86_400
+START = NOON_MS - NOON_MS % (DAY * 1_000)
+SETTINGS = make_settings()
+MINE = shard_of("*", SETTINGS.shards)
+
+
+def window(keyword: str, **fields: int) -> EmotionWindow:
+    row = {"first": NOON_MS, "last": NOON_MS, "rev": 1, **fields}
+    return to_window(WindowKey(keyword, DAY, START), {name.replace("_", ":"): str(v) for name, v in row.items()})
+
+
+class FakeTables:
+    def __init__(self, *windows: EmotionWindow, error: Exception | None = None) -> None:
+        self.windows = list(windows)
+        self.error = error
+        self.asked: list[tuple[int, int, int | None]] = []
+
+    async def sliding(self, size: int, windows: int, *, limit: int | None = None) -> list[EmotionWindow]:
+        self.asked.append((size, windows, limit))
+        if self.error is not None:
+            raise self.error
+        return self.windows
+
+
+class FakeApp:
+    def __init__(self) -> None:
+        self.crashes: list[Exception] = []
+
+    async def crash(self, reason: Exception) -> None:
+        self.crashes.append(reason)
+
+
+def make(tables: FakeTables, out: RecordingDeliverer, owned: set[int]) -> tuple[Any, FakeApp, Metrics]:
+    app, metrics = FakeApp(), Metrics()
+    feed: Any = TotalsFeed(
+        app,  # type: ignore[arg-type]
+        SETTINGS,
+        tables,  # type: ignore[arg-type]
+        out,
+        metrics,
+        owned=lambda: frozenset(owned),
+    )
+    return feed, app, metrics
+
+
+async def test_a_record_has_every_keyword_of_the_latest_longest_window() -> None:
+    tables = FakeTables(window("*", n=3, l_joy=2, l_fear=1, t_positive=3, ts=1_500_000), window("tea", n=1, l_joy=1))
+    out = RecordingDeliverer()
+    feed, _, _ = make(tables, out, {MINE})
+    await feed._tick()
+    (record,) = out.to("emotions.totals")
+    totals = EmotionTotals.model_validate_json(record.value)
+    assert record.key == b"*"
+    assert (totals.size, (totals.end - totals.start).total_seconds()) == (DAY, DAY)
+    assert list(totals.keywords) == ["*", "tea"]
+    every = totals.keywords["*"]
+    assert (every.count, every.labels, every.avg_sentiment) == (3, {"fear": 1, "joy": 2}, 0.5)
+    assert totals.keywords["tea"].avg_sentiment is None
+    assert tables.asked == [(DAY, 1, 1 + MAX_KEYWORDS)]
+
+
+async def test_only_the_owner_of_the_shard_of_all_posts_writes() -> None:
+    tables, out = FakeTables(window("*", n=1, l_joy=1)), RecordingDeliverer()
+    feed, _, _ = make(tables, out, set(range(SETTINGS.shards)) - {MINE})
+    await feed._tick()
+    assert (out.calls, tables.asked) == ([], [])
+
+
+async def test_nothing_is_written_of_empty_tables() -> None:
+    out = RecordingDeliverer()
+    feed, _, _ = make(FakeTables(), out, {MINE})
+    await feed._tick()
+    assert out.calls == []
+
+
+@pytest.mark.parametrize("where", ["redis", "kafka"])
+async def test_a_server_that_is_away_costs_a_record(where: str) -> None:
+    away = UnavailableError("no answer")
+    tables = FakeTables(window("*", n=1, l_joy=1), error=away if where == "redis" else None)
+    out = RecordingDeliverer(fails_on="emotions.totals" if where == "kafka" else None, error=away)
+    feed, app, metrics = make(tables, out, {MINE})
+    await feed._tick()
+    assert metrics.registry.get_sample_value("emostream_totals_failures_total") == 1
+    assert app.crashes == []
+
+
+async def test_a_refusal_stops_the_worker() -> None:
+    refused = RejectedError("not authorized")
+    feed, app, _ = make(FakeTables(error=refused), RecordingDeliverer(), {MINE})
+    with pytest.raises(RejectedError):
+        await feed._tick()
+    assert app.crashes == [refused]
