@@ -25,6 +25,7 @@ from models.cores import available_cores
 from models.errors import ModelError
 from models.package import ModelPackage, bundled_package_path, load_package
 from models.training.data import SET_NAMES, Examples
+from models.training.errors import TrainingError
 from models.training.evaluate import evaluate
 from models.training.questions import read_sets
 from models.training.speed import Contestant, Speed, measure, served, spread
@@ -90,6 +91,8 @@ def main(
         raise click.ClickException("--plot needs matplotlib: pip install 'emostream[bench]'")
     try:
         examples = read_sets(data or DEFAULT_DATA, "validation")
+        if empty := [name for name in SET_NAMES if not len(examples.of(name))]:
+            raise TrainingError(f"{data or DEFAULT_DATA}: no posts to compare on in {', '.join(empty)}")
         packages = [load_package(folder) for folder in candidates or (bundled_package_path(),)]
         found = compare(packages, examples, rounds=rounds, threads=threads, posts=posts, work=work)
         _write(json_file, json.dumps(found.to_dict(), indent=2) + "\n")
@@ -98,7 +101,7 @@ def main(
             from benchmarks.frontier_plot import plot  # noqa: PLC0415 - loads matplotlib
 
             plot(found, plot_file)
-    except (ModelError, OSError, ValueError) as exc:
+    except (ModelError, OSError) as exc:
         raise click.ClickException(str(exc)) from exc
     click.echo(markdown(found))
 
@@ -122,7 +125,7 @@ def compare(
     contenders = [
         Contender(
             name=name,
-            size=sum(file.bytes for file in classifier.manifest.files.values()),
+            size=classifier.manifest.size,
             figures=_figures(name, classifier, examples),
             published=False,
             speeds={mix: speeds[mix][name] for mix in mixes},

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from models.training.markdown import markdown_table
 from models.training.report import TITLES
+from models.training.scores import HEADLINE
 from models.training.speed import Speed
 
 FIGURES: Final[Mapping[str, str]] = {
-    "emotion": "accuracy",
-    "goemotions": "macro_f1",
-    "tweets-sentiment": "macro_recall",
+    question: HEADLINE[question] for question in ("emotion", "goemotions", "tweets-sentiment")
 }
 """The questions that are compared, and the figure of each."""
 
@@ -98,7 +98,7 @@ def markdown(frontier: Frontier) -> str:
         for mix in mixes:
             cells += [f"{contender.speeds[mix].per_second:,.0f}", _times(frontier.ratio(contender, mix))]
         rows.append(cells)
-    parts = [_table(header, rows)]
+    parts = [markdown_table(header, rows, numbers=True)]
     for mix, posts in frontier.posts.items():
         title = f"{posts:,} texts of {'the set emotion' if mix == EMOTION_MIX else 'all sets alike'}"
         header = ["model", "posts/s (median)", "slowest", "fastest", "ratio", "CPU µs a post", "CPU ratio"]
@@ -113,7 +113,7 @@ def markdown(frontier: Frontier) -> str:
             for contender in frontier.contenders
             for speed in [contender.speeds[mix]]
         ]
-        parts.append(f"{title}:\n\n{_table(header, rows)}")
+        parts.append(f"{title}:\n\n{markdown_table(header, rows, numbers=True)}")
     rounds = next(iter(frontier.contenders[0].speeds.values())).rounds
     about = ", ".join(f"{name} {value}" for name, value in frontier.machine.items())
     reference = f"ratios are to {frontier.reference}; " if frontier.reference else ""
@@ -145,8 +145,3 @@ def _figure(contender: Contender, name: str) -> str:
 
 def _times(ratio: float | None) -> str:
     return "-" if ratio is None else f"{ratio:.2f}x"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)

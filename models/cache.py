@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from connectors.s3 import S3, OnBytes
 from models.channels import LATEST, Release, require_channel
 from models.errors import ModelCacheError, ModelDamagedError, ModelError, ModelPackageError
-from models.location import parse_uri
+from models.location import registry_at
 from models.package import MANIFEST, ModelPackage, load_package
 from models.version import Version, check_sizes, download_file, read_version
 
@@ -32,29 +32,25 @@ LOCK_TIMEOUT: Final = 600
 _LOCK_LOOK_S: Final = 0.5
 
 
-def resolve(uri: str, s3: S3 | None, cache_dir: str | Path, channel: str = LATEST) -> ModelPackage:
-    """Get the package that a URI and a channel stand for, verified, as local files.
+def resolve(uri: str, s3: S3, cache_dir: str | Path, channel: str = LATEST) -> ModelPackage:
+    """Get the package that a channel of a registry points to, verified, as local files.
 
     A valid cached copy costs two small reads from S3, a damaged one is downloaded again.
 
     Args:
-        uri: ``s3://bucket/prefix`` or a folder.
-        s3: The connection; may be None for a folder.
+        uri: ``s3://bucket/prefix``.
+        s3: The connection.
         cache_dir: Where downloaded packages are kept; see this module.
-        channel: Of a registry; a folder has none.
+        channel: Which one.
 
     Raises:
-        ModelNotFoundError: There is no such folder, bucket, channel or version.
-        ModelPackageError: The package in the folder or in S3 is damaged.
-        ModelError: The URI is neither form, or the cache cannot be used.
+        ModelNotFoundError: There is no such bucket, channel or version.
+        ModelPackageError: The package in S3 is damaged.
+        ModelError: The URI names no registry, or the cache cannot be used.
         UnavailableError: S3 did not answer.
         RejectedError: S3 refused.
     """
-    location = parse_uri(uri)
-    if isinstance(location, Path):
-        return load_package(location)
-    if s3 is None:
-        raise ModelError(f"{location} needs a connection to S3, and none is configured")
+    location = registry_at(uri)
     pointer = require_channel(location, s3, channel).pointer
     return fetch(read_version(location, s3, pointer.release), s3, cache_dir)
 

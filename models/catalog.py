@@ -6,11 +6,10 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from connectors.errors import RejectedError
 from connectors.s3 import S3
 from models.channels import Channel, Release, is_channel_name, read_channel
-from models.errors import ModelError, ModelNotFoundError
-from models.location import S3Location
+from models.errors import ModelError, ModelNotFoundError, ModelPackageError
+from models.location import S3Location, bucket_named
 from models.package import MANIFEST, PackageName, PackageVersion
 from models.version import read_version
 
@@ -20,10 +19,17 @@ _VERSION: Final[TypeAdapter[str]] = TypeAdapter(PackageVersion)
 
 @dataclass(frozen=True)
 class Contents:
-    """What a registry holds: the channels by name, and the size of every object of each complete version."""
+    """What a registry holds.
+
+    Attributes:
+        channels: by name.
+        releases: the size of every object of each complete version.
+        problems: by name, what is wrong with an object that stands where a channel's pointer does, and is none.
+    """
 
     channels: dict[str, Channel]
     releases: dict[Release, dict[str, int]]
+    problems: dict[str, str]
 
 
 def contents(location: S3Location, s3: S3) -> Contents:
@@ -31,14 +37,13 @@ def contents(location: S3Location, s3: S3) -> Contents:
 
     Raises:
         ModelNotFoundError: There is no such bucket.
-        ModelPackageError: A pointer is malformed.
         UnavailableError: S3 did not answer.
         RejectedError: S3 refused.
     """
     base = f"{location.prefix}/" if location.prefix else ""
     names: list[str] = []
     found: dict[Release, dict[str, int]] = {}
-    try:
+    with bucket_named(location, s3):
         for info in s3.list(location.bucket, base):
             name, _, rest = info.key.removeprefix(base).partition("/")
             version, _, file = rest.partition("/")
@@ -46,13 +51,19 @@ def contents(location: S3Location, s3: S3) -> Contents:
                 names.append(name)
             elif file:
                 found.setdefault(Release(name, version), {})[file] = info.size
-    except RejectedError as exc:
-        if not s3.bucket_exists(location.bucket):
-            raise ModelNotFoundError(f"{location}: there is no bucket {location.bucket}") from exc
-        raise
-    channels = {name: channel for name in names if (channel := read_channel(location, s3, name)) is not None}
+    channels: dict[str, Channel] = {}
+    problems: dict[str, str] = {}
+    for name in names:
+        try:
+            channel = read_channel(location, s3, name)
+        except ModelPackageError as exc:
+            problems[name] = str(exc)
+        else:
+            if channel is not None:
+                channels[name] = channel
     complete = (release for release in found if MANIFEST in found[release] and _is_release(release))
-    return Contents(channels, {release: found[release] for release in sorted(complete, key=precedence)})
+    releases = {release: found[release] for release in sorted(complete, key=precedence)}
+    return Contents(channels, releases, problems)
 
 
 def find(location: S3Location, s3: S3, reference: str) -> Release:

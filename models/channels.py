@@ -22,7 +22,6 @@ from models.package import PackageName, PackageVersion
 
 LATEST: Final = "latest"
 STABLE: Final = "stable"
-CANDIDATE: Final = "candidate"
 
 HISTORY_LIMIT: Final = 20
 """Earlier positions kept in a pointer: enough to go back, and a poll stays one packet or two."""

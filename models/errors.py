@@ -5,7 +5,8 @@ ModelError                  one clear line for the operator
 │   └── ModelDamagedError   a file is not the one that the manifest lists: size or SHA-256 differ
 ├── ModelNotFoundError      no such package, version, channel or bucket
 ├── ChannelMovedError       someone else moved a channel between our look and our move
-└── ModelCacheError         the folder for downloaded packages cannot be used
+├── ModelCacheError         the folder for downloaded packages cannot be used
+└── TrainingError           what training or evaluation is given cannot be used; in `models.training.errors`
 """
 
 

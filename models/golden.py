@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.classifier import OnnxClassifier
+from models.classifier import OnnxClassifier, Probabilities
 from models.errors import ModelPackageError
 from models.manifest import Head, first_problem
 from models.package import ModelPackage
@@ -88,7 +88,7 @@ def write_golden(classifier: OnnxClassifier, texts: Sequence[str], file: Path) -
         ModelPackageError: None of the texts is fit for it, or the file cannot be written.
     """
     answers = classifier.classify(texts).probabilities
-    fit = _fit(classifier, texts)
+    fit = _fit(classifier, texts, answers)
     lines = [
         GoldenPost(
             text=text,
@@ -147,15 +147,15 @@ def _compare(head: Head, expected: Mapping[str, float], row: NDArray[np.float32]
         )
 
 
-def _fit(classifier: OnnxClassifier, texts: Sequence[str]) -> NDArray[np.bool_]:
-    """Which texts any processor should answer alike, bool[texts]."""
+def _fit(classifier: OnnxClassifier, texts: Sequence[str], answers: Probabilities) -> NDArray[np.bool_]:
+    """Which texts any processor should answer alike, bool[texts]; `answers` are those that were given to them."""
     fit = np.ones(len(texts), np.bool_)
     for index, tier in enumerate(classifier.manifest.tiers):
         for head, probabilities in classifier.classify_with(index, texts).items():
             best = np.sort(probabilities, axis=1)
             if head in tier.thresholds:
                 fit &= abs(best[:, -1] - tier.thresholds[head]) > _NEAR_THRESHOLD
-    for probabilities in classifier.classify(texts).probabilities.values():
+    for probabilities in answers.values():
         best = np.sort(probabilities, axis=1)
         fit &= best[:, -1] - best[:, -2] > _TOSS_UP
     return fit

@@ -1,6 +1,8 @@
 """Where models are: a model URI is a folder, or a registry below an S3 prefix."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +64,22 @@ def registry_at(uri: str) -> S3Location:
     return location
 
 
+@contextmanager
+def bucket_named(location: S3Location, s3: S3) -> Iterator[None]:
+    """Say so where S3 refuses because a registry's bucket is not there.
+
+    Raises:
+        ModelNotFoundError: There is no such bucket.
+    """
+    try:
+        yield
+    except RejectedError as exc:
+        # Told apart only once something failed, to save a request each time.
+        if not s3.bucket_exists(location.bucket):
+            raise ModelNotFoundError(f"{location}: there is no bucket {location.bucket}") from exc
+        raise
+
+
 def read_object(location: S3Location, s3: S3, key: str) -> Stored | None:
     """Read a manifest, a pointer or a claim of a registry; None where there is none.
 
@@ -71,13 +89,8 @@ def read_object(location: S3Location, s3: S3, key: str) -> Stored | None:
         UnavailableError: S3 did not answer.
         RejectedError: S3 refused.
     """
-    try:
+    with bucket_named(location, s3):
         stored = s3.read(location.bucket, key, limit=MAX_MANIFEST_BYTES + 1)
-    except RejectedError as exc:
-        # Told apart only once something failed, to save a request each time.
-        if not s3.bucket_exists(location.bucket):
-            raise ModelNotFoundError(f"{location}: there is no bucket {location.bucket}") from exc
-        raise
     if stored is not None and len(stored.body) > MAX_MANIFEST_BYTES:
         raise ModelPackageError(f"s3://{location.bucket}/{key} is larger than {MAX_MANIFEST_BYTES} bytes")
     return stored

@@ -220,6 +220,11 @@ class Manifest(_Frozen):
         if last.thresholds:
             raise ValueError(f"tier {last.name!r} is the last and answers whatever is left; it takes no thresholds")
 
+    @property
+    def size(self) -> int:
+        """Bytes of the package, without the manifest."""
+        return sum(entry.bytes for entry in self.files.values())
+
     def head(self, name: str) -> Head:
         """The head of this name.
 

@@ -23,7 +23,6 @@ from models.errors import ModelDamagedError, ModelNotFoundError, ModelPackageErr
 from models.manifest import (
     CARD,
     DEFAULT_TIERS,
-    FORMAT_VERSION,
     GOLDEN,
     MANIFEST,
     MAX_MANIFEST_BYTES,
@@ -44,7 +43,6 @@ from models.manifest import (
 __all__ = [
     "CARD",
     "DEFAULT_TIERS",
-    "FORMAT_VERSION",
     "GOLDEN",
     "MANIFEST",
     "MAX_MANIFEST_BYTES",
@@ -62,7 +60,7 @@ __all__ = [
     "bundled_package_path",
     "load_package",
     "parse_manifest",
-    "read_manifest",
+    "put_in_place",
     "verify_file",
     "write_package",
 ]
@@ -82,11 +80,6 @@ class ModelPackage:
     def tier_files(self) -> tuple[Path, ...]:
         """The network of each tier, cheapest first."""
         return tuple(self.path / tier.file for tier in self.manifest.tiers)
-
-    @property
-    def model_file(self) -> Path:
-        """The network that answers what no other does: that of the last tier."""
-        return self.tier_files[-1]
 
     @property
     def golden_file(self) -> Path | None:
@@ -116,19 +109,13 @@ def load_package(path: str | Path) -> ModelPackage:
             file and, where the content differs, the beginnings of the expected and the actual SHA-256.
     """
     folder = Path(path)
-    manifest = read_manifest(folder)
+    manifest = _read_manifest(folder)
     for name, entry in manifest.files.items():
         verify_file(folder / name, entry)
     return ModelPackage(folder, manifest)
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read and validate `manifest.json` without looking at the other files.
-
-    Raises:
-        ModelNotFoundError: There is no manifest there.
-        ModelPackageError: It cannot be read or is malformed.
-    """
+def _read_manifest(folder: Path) -> Manifest:
     file = folder / MANIFEST
     try:
         with file.open("rb") as stream:
@@ -228,6 +215,29 @@ def write_package(
         raise ModelPackageError(f"{folder} cannot be sealed: {first_problem(exc)}") from exc
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return load_package(folder)
+
+
+def put_in_place(folder: Path, out: Path, aside: Path) -> None:
+    """Let a finished package stand where it was asked for, in the place of what is there.
+
+    The old one is moved aside first, and back where the new one cannot follow: whenever this is cut off, one is whole.
+
+    Args:
+        folder: The package; on the same file system as `out`.
+        out: Where it goes.
+        aside: A free place on the same file system, where the old one then is.
+
+    Raises:
+        OSError: It cannot be moved.
+    """
+    try:
+        if out.exists():
+            out.rename(aside)
+        folder.rename(out)
+    except BaseException:  # an interrupt too
+        if aside.exists() and not out.exists():
+            aside.rename(out)
+        raise
 
 
 def bundled_package_path() -> Path:

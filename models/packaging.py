@@ -18,7 +18,18 @@ from models.errors import ModelError, ModelPackageError
 from models.golden import write_golden
 from models.head_spec import CONFIG, HeadSpec, labels_of, resolve_heads
 from models.network import outputs_of
-from models.package import CARD, GOLDEN, MANIFEST, MODEL, TOKENIZER, Head, ModelPackage, load_package, write_package
+from models.package import (
+    CARD,
+    GOLDEN,
+    MANIFEST,
+    MODEL,
+    TOKENIZER,
+    Head,
+    ModelPackage,
+    load_package,
+    put_in_place,
+    write_package,
+)
 
 NOT_STATED: Final = "not stated"
 MAX_TOKENS: Final = 128
@@ -69,14 +80,13 @@ class Packaged:
     notes: list[str] = field(default_factory=list)
 
 
-def make_package(given: Ingredients, out: Path, *, replace: bool = False, threads: int = 1) -> Packaged:
+def make_package(given: Ingredients, out: Path, *, replace: bool = False) -> Packaged:
     """Make a package, load it, and let it answer, before it stands where it was asked for.
 
     Args:
         given: What it is made of.
         out: The folder to make. Until everything has succeeded nothing is there.
         replace: Whether a package in that folder may be replaced.
-        threads: For the network.
 
     Raises:
         ModelPackageError: Something is missing, or does not fit together.
@@ -101,10 +111,8 @@ def make_package(given: Ingredients, out: Path, *, replace: bool = False, thread
             folder.mkdir()
             files = _collect(given, folder, tokenizer, heads)
             base = given.base_model or str(config.get("_name_or_path") or NOT_STATED)
-            golden = _seal_and_try(given, folder, heads=heads, base_model=base, files=files, threads=threads)
-            if out.exists():
-                out.rename(Path(scratch) / "replaced")
-            folder.rename(out)
+            golden = _seal_and_try(given, folder, heads=heads, base_model=base, files=files)
+            put_in_place(folder, out, Path(scratch) / "replaced")
     except OSError as exc:
         raise ModelError(f"{exc.filename or out} cannot be read or written: {exc.strerror or exc}") from exc
     return Packaged(load_package(out), golden, notes)
@@ -146,7 +154,7 @@ def _collect(given: Ingredients, folder: Path, tokenizer: Path, heads: Sequence[
 
 
 def _seal_and_try(
-    given: Ingredients, folder: Path, *, heads: Sequence[Head], base_model: str, files: Sequence[str], threads: int
+    given: Ingredients, folder: Path, *, heads: Sequence[Head], base_model: str, files: Sequence[str]
 ) -> int:
     """Seal the folder, and once more with golden posts if there are to be any; how many there are."""
 
@@ -168,7 +176,7 @@ def _seal_and_try(
         )
 
     try:
-        classifier = OnnxClassifier.load(seal(None), threads=threads)
+        classifier = OnnxClassifier.load(seal(None))
         if not given.golden_texts:
             return 0
         count = write_golden(classifier, given.golden_texts, folder / GOLDEN)

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from models.batching import chunks
 from models.errors import ModelPackageError
@@ -51,12 +52,8 @@ class TextEncoder:
             )
         self._normalize = normalize
         self._max_chars = manifest.max_tokens * CHARS_PER_TOKEN
-        try:
+        with _blamed(f"{package.tokenizer_file} is not a tokenizer"):
             self._tokenizer = Tokenizer.from_file(str(package.tokenizer_file))
-        except MemoryError:  # not the tokenizer's fault
-            raise
-        except Exception as exc:  # the binding raises nothing narrower
-            raise ModelPackageError(f"{package.tokenizer_file} is not a tokenizer: {one_line(exc)}") from exc
         special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         # With as many nothing of a text would be left, and with more the library cuts nothing.
         if manifest.max_tokens <= special:
@@ -78,14 +75,8 @@ class TextEncoder:
         return 0
 
     def _highest_id(self, package: ModelPackage) -> int:
-        try:
+        with _blamed(f"{package.tokenizer_file} fails on a text of unknown words"):
             tried = self._tokenizer.encode_batch_fast(["", _UNKNOWN])
-        except MemoryError:  # not the tokenizer's fault
-            raise
-        except Exception as exc:  # the binding raises nothing narrower
-            raise ModelPackageError(
-                f"{package.tokenizer_file} fails on a text of unknown words: {one_line(exc)}"
-            ) from exc
         # Special tokens have their ids from the post-processor, which need not agree with the vocabulary.
         ids = [*self._tokenizer.get_vocab().values(), *(number for encoding in tried for number in encoding.ids)]
         return max(ids, default=0)
@@ -102,16 +93,42 @@ class TextEncoder:
         for part in chunks([min(len(text), self._max_chars) for text in texts], CHUNK, CHUNK_CHARS):
             # Cut before normalising, because that costs time, and after it, because it may lengthen a text.
             cut = [self._normalize(text[: self._max_chars])[: self._max_chars] for text in texts[part]]
-            encodings = self._tokenised(cut)
+            with _no_panic():
+                encodings = self._tokenizer.encode_batch_fast(cut)
             # A tokenizer without special tokens finds nothing in an empty text, and networks want something.
             yield part, [np.array(encoding.ids, np.int64) if encoding.ids else self._blank for encoding in encodings]
 
-    def _tokenised(self, texts: Sequence[str]) -> list[Encoding]:
-        try:
-            return self._tokenizer.encode_batch_fast(texts)
-        except BaseException as exc:
-            # A panic of the library, which is written in Rust, is no Exception; its class cannot be imported. As one it
-            # costs the text that caused it, and not the worker.
-            if type(exc).__name__ != "PanicException":
-                raise
-            raise RuntimeError(f"the tokenizer panicked: {one_line(exc)}") from exc
+
+@contextmanager
+def _no_panic() -> Iterator[None]:
+    """Turn a panic of the library, which is written in Rust, into an error.
+
+    It is no Exception, and its class cannot be imported. As an error it costs the text or the package that caused it,
+    and not the worker.
+
+    Raises:
+        RuntimeError: The tokenizer panicked.
+    """
+    try:
+        yield
+    except BaseException as exc:
+        if type(exc).__name__ != "PanicException":
+            raise
+        raise RuntimeError(f"the tokenizer panicked: {one_line(exc)}") from exc
+
+
+@contextmanager
+def _blamed(problem: str) -> Iterator[None]:
+    """Lay whatever fails to the tokenizer's charge.
+
+    Raises:
+        ModelPackageError: It failed, or panicked.
+        MemoryError: Which is not the tokenizer's fault.
+    """
+    try:
+        with _no_panic():
+            yield
+    except MemoryError:
+        raise
+    except Exception as exc:  # the binding raises nothing narrower
+        raise ModelPackageError(f"{problem}: {one_line(exc)}") from exc

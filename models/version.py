@@ -34,7 +34,7 @@ class Version:
     @property
     def size(self) -> int:
         """Bytes of the whole package."""
-        return len(self.content) + sum(entry.bytes for entry in self.manifest.files.values())
+        return len(self.content) + self.manifest.size
 
     def key(self, file: str) -> str:
         """The key of one of its files."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from connectors import postgres
 from connectors import s3 as s3_connector
 from connectors.kafka.admin import KafkaAdmin
 from models.channels import LATEST
+from models.location import S3Location, parse_uri
 from models.package import bundled_package_path, load_package
 from models.registry import publish_if_empty
 from streams.errors import EmostreamError
@@ -53,15 +53,15 @@ def init_postgres(settings: Settings, report: Report) -> None:
 
 def init_model(settings: Settings, report: Report) -> None:
     """Upload the bundled model where the registry is empty, and make the channels `latest` and `stable`."""
-    if not settings.model_uri.startswith("s3://"):
-        load_package(settings.model_uri)
+    location = parse_uri(settings.model_uri)
+    if not isinstance(location, S3Location):
+        load_package(location)
         return
     package = load_package(bundled_package_path())
-    s3 = s3_connector.connect(s3_config(settings))
-    bucket = urlsplit(settings.model_uri).netloc
-    if s3.ensure_bucket(bucket):
-        report(f"bucket {bucket} created")
-    made = publish_if_empty(package, settings.model_uri, s3)
+    with s3_connector.connect(s3_config(settings)) as s3:
+        if s3.ensure_bucket(location.bucket):
+            report(f"bucket {location.bucket} created")
+        made = publish_if_empty(package, settings.model_uri, s3)
     if LATEST in made:
         report(f"model {package.manifest.name} {package.manifest.version} uploaded to {settings.model_uri}")
     for channel in made:

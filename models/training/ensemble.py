@@ -28,8 +28,9 @@ class Opinion:
 def combine(opinions: Sequence[Opinion], data: Examples) -> Logits:
     """Average teachers.
 
-    A specialist, which learnt some of the data sets only, is heard about the emotions of their posts, and only about
-    how those that they tell apart compare: the general teachers' share of all those together stays as it is.
+    A specialist learnt some of the data sets only. How the emotions that these tell apart compare in their posts, the
+    specialists say alone: they know better, and a general teacher's word beside theirs costs accuracy. The general
+    teachers' share of all those emotions together stays as it is, and all other answers are theirs.
 
     Args:
         opinions: At least one of all data sets.
@@ -52,8 +53,7 @@ def combine(opinions: Sequence[Opinion], data: Examples) -> Logits:
             continue
         at = np.ix_(rows, np.flatnonzero(data.emotion_mask[rows[0]]))
         share = mean["emotion"][at].sum(1, keepdims=True)
-        views = [mean["emotion"][at] / share] * len(general) + [softmax(o.logits["emotion"][at]) for o in special]
-        mean["emotion"][at] = np.mean(views, axis=0) * share
+        mean["emotion"][at] = np.mean([softmax(o.logits["emotion"][at]) for o in special], axis=0) * share
     return {head: np.log(np.maximum(p, _SMALLEST)).astype(np.float32) for head, p in mean.items()}
 
 

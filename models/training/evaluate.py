@@ -10,6 +10,7 @@ from models.errors import ModelPackageError
 from models.manifest import Manifest
 from models.training import scores
 from models.training.data import Examples
+from models.training.errors import TrainingError
 from models.training.questions import Question, questions
 from models.training.report import Report, Score, TierScore
 from models.training.speed import batches
@@ -37,7 +38,7 @@ def evaluate(
 
     Raises:
         ModelPackageError: The package lacks a head or a label that a data set asks for, or with `skip` all of them.
-        ValueError: There is nothing to ask.
+        TrainingError: There is nothing to ask.
     """
     asked, skipped = [], {}
     for question in questions(examples):
@@ -66,10 +67,10 @@ def ask(
 
     Raises:
         ModelPackageError: The package lacks a head or a label that is asked for.
-        ValueError: There is nothing to ask.
+        TrainingError: There is nothing to ask.
     """
     if not asked:
-        raise ValueError("there are no posts to evaluate")
+        raise TrainingError("there are no posts to evaluate")
     manifest = classifier.manifest
     for question in asked:
         if problem := lacking(manifest, question):

@@ -20,6 +20,7 @@ from onnxruntime.transformers.fusion_options import FusionOptions
 from torch import nn
 from transformers import BertConfig
 
+from models.training.errors import TrainingError
 from models.training.network import HEADS
 
 OPSET: Final = 17
@@ -27,7 +28,7 @@ PER_CHANNEL: Final = True
 REDUCE_RANGE: Final = True
 
 
-class NotFusedError(Exception):
+class NotFusedError(TrainingError):
     """ONNX Runtime's optimizer did not find every attention; the model would be a third slower and still right."""
 
 

@@ -1,6 +1,5 @@
 """The training loop: resumable; AdamW, linear warm-up and decay, length-bucketed batches, all from one seed."""
 
-import logging
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -17,10 +16,9 @@ from torch import nn
 
 from models.training.config import Recipe
 from models.training.data import SET_NAMES, Examples, Logits, bucketed_batches
+from models.training.errors import TrainingError
 from models.training.losses import Loss
 from models.training.network import HEADS
-
-logger = logging.getLogger(__name__)
 
 STATE: Final = "state.pt"
 BEST: Final = "best.pt"
@@ -104,9 +102,8 @@ class Trainer:
         """Train to the end, from the last checkpoint if there is one; leave the best epoch's weights in the network."""
         recipe = self._recipe
         torch.manual_seed(recipe.seed)
-        torch.set_num_threads(self._machine.threads)
-        per_epoch = [len(self._batches(epoch)) for epoch in range(recipe.epochs)]
-        steps = sum(per_epoch)
+        per_epoch = len(self._batches(0))
+        steps = recipe.epochs * per_epoch
         optimizer = _optimizer(self._net, recipe)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _linear(steps, recipe.warmup))
         self._restore(optimizer, schedule)
@@ -114,7 +111,7 @@ class Trainer:
         saved = started = time.monotonic()
         with _progress(self._console) as progress:
             task = progress.add_task(
-                "training", total=steps, completed=sum(per_epoch[: self._epoch]) + self._done, loss=float("nan")
+                "training", total=steps, completed=self._epoch * per_epoch + self._done, loss=float("nan")
             )
             while self._epoch < recipe.epochs and not self._stale():
                 self._net.train()
@@ -133,7 +130,7 @@ class Trainer:
                 self._run.seconds += time.monotonic() - started
                 started = time.monotonic()
                 self._save(optimizer, schedule)
-                self._net.load_state_dict(torch.load(self._folder / BEST, weights_only=True))
+        self._net.load_state_dict(torch.load(self._folder / BEST, weights_only=True))
         self._net.eval()
         return self._run
 
@@ -192,7 +189,9 @@ class Trainer:
             return
         state = torch.load(file, weights_only=True, map_location="cpu")
         if state["fingerprint"] != self._fingerprint:
-            raise ValueError(f"{file} is of another configuration or other data; remove it, or choose another folder")
+            raise TrainingError(
+                f"{file} is of another configuration or other data; remove it, or choose another folder"
+            )
         self._net.load_state_dict(state["net"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from models.training.data import NO_TARGET, SET_NAMES, Examples, Logits
 from models.training.labels import EMOTIONS, SENTIMENTS
-from models.training.scores import accuracy, confusion_matrix, macro_f1, macro_recall
+from models.training.scores import FIGURES, HEADLINE, confusion_matrix
 
 
 def headline(logits: Logits, data: Examples) -> dict[str, float]:
@@ -16,22 +16,22 @@ def headline(logits: Logits, data: Examples) -> dict[str, float]:
         data: The rows.
 
     Returns:
-        By data set: accuracy over its six labels for `emotion`; macro-F1 over all eight for `goemotions`, on the posts
-        whose labels map onto a single one; accuracy over its three for `tweets-emotion`; macro-recall for
-        `tweets-sentiment`. A set without rows is left out.
+        By data set, the figure that `HEADLINE` names: over the labels that the set tells apart, on the posts whose own
+        labels map onto a single one. A set without rows is left out.
     """
-    figures = {}
+    found = {}
     for name in ("emotion", "goemotions", "tweets-emotion"):
         rows = single_emotion(data, name)
         if len(rows):
             answers = np.where(data.emotion_mask[rows], logits["emotion"][rows], -np.inf).argmax(1)
             confusion = confusion_matrix(data.emotion[rows].argmax(1), answers, len(EMOTIONS))
-            figures[name] = macro_f1(confusion) if name == "goemotions" else accuracy(confusion)
-    rows = with_sentiment(data, "tweets-sentiment")
+            found[name] = FIGURES[HEADLINE[name]](confusion)
+    name = "tweets-sentiment"
+    rows = with_sentiment(data, name)
     if len(rows):
         answers = logits["sentiment"][rows].argmax(1)
-        figures["tweets-sentiment"] = macro_recall(confusion_matrix(data.sentiment[rows], answers, len(SENTIMENTS)))
-    return figures
+        found[name] = FIGURES[HEADLINE[name]](confusion_matrix(data.sentiment[rows], answers, len(SENTIMENTS)))
+    return found
 
 
 def single_emotion(data: Examples, name: str) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from models.training.calibrate import calibrated_loss
 from models.training.config import FirstTierConfig, Recipe, Student, Teacher, TrainingConfig
 from models.training.data import SET_NAMES, Examples, Logits, Splits
 from models.training.ensemble import Opinion, combine
+from models.training.errors import TrainingError
 from models.training.first_tier import FirstTier
 from models.training.loop import BEST, STATE, Machine, Trainer, TrainingRun, logits_of
 from models.training.metrics import headline
@@ -51,6 +52,7 @@ class Networks:
             machine: How to compute.
             console: Where progress is shown.
         """
+        torch.set_num_threads(machine.threads)
         self.config = config
         self._splits = splits
         self._work = work
@@ -74,7 +76,7 @@ class Networks:
         """Train one teacher, or take it as it was trained.
 
         Raises:
-            ValueError: The work folder holds another one under its name.
+            TrainingError: The work folder holds another one under its name.
         """
         folder = self._work / "teachers" / teacher.name
         fingerprint = self._of_teacher(teacher)
@@ -90,7 +92,7 @@ class Networks:
         """The teachers' average on some rows, each asked about the data sets it learnt."""
         opinions = []
         for teacher in self.config.teachers:
-            rows = _rows_of(data, teacher.sets)
+            rows = data.rows_of(*teacher.sets)
             said = logits_of(self.teacher(teacher), data.take(rows).texts, self.full_tokenizer, self._machine.bf16)
             everywhere = {head: np.zeros((len(data), values.shape[1]), np.float32) for head, values in said.items()}
             for head, values in said.items():
@@ -102,7 +104,7 @@ class Networks:
         """What the student learns: the teachers' average on the training rows.
 
         Raises:
-            ValueError: The work folder holds those of other teachers or data.
+            TrainingError: The work folder holds those of other teachers or data.
         """
         file = self._work / TARGETS
         fingerprint = self._of_targets()
@@ -114,14 +116,14 @@ class Networks:
             partial.rename(file)
         with np.load(file) as saved:
             if str(saved["fingerprint"]) != fingerprint:
-                raise ValueError(_refusal(file))
+                raise TrainingError(_refusal(file))
             return {head: saved[head] for head in saved.files if head != "fingerprint"}
 
     def student(self) -> network.EmotionNet:
         """Distil the encoder that is shipped, on the pruned vocabulary, or take it as it was.
 
         Raises:
-            ValueError: The work folder holds another one.
+            TrainingError: The work folder holds another one.
         """
         folder = self._work / "student"
         student = self.config.student
@@ -142,15 +144,14 @@ class Networks:
         """Distil the first tier, which starts from the word vectors of a teacher of everything, or take it as it was.
 
         Raises:
-            ValueError: The work folder holds another one.
+            TrainingError: The work folder holds another one.
         """
         folder = self._work / "first-tier"
         fingerprint = self._of_distilled(config)
         torch.manual_seed(config.recipe.seed)
         net = FirstTier(len(self.kept), width=config.width, filters=config.filters, dropout=config.recipe.dropout)
         if not _is_done(folder, fingerprint):
-            general = next(teacher for teacher in self.config.teachers if teacher.general)
-            vectors = self.teacher(general).encoder.embeddings.word_embeddings.weight.detach()
+            vectors = self.teacher(self.config.general_teacher).encoder.embeddings.word_embeddings.weight.detach()
             net.start_from(vectors[torch.tensor(self.kept)])
             run = self._train(net, folder, self.tokenizer, config.recipe, fingerprint, teacher=self.targets())
             torch.save(net.state_dict(), folder / network.WEIGHTS)
@@ -161,7 +162,7 @@ class Networks:
 
     def measured(self, folder: str) -> tuple[TrainingRun, dict[str, float]]:
         """What a finished stage noted, by its folder below the work folder: its run, its figures in FP32."""
-        noted = json.loads((self._work / folder / DONE).read_text(encoding="utf-8"))
+        noted = _noted(self._work / folder)
         return TrainingRun(**noted["run"]), noted["validation"]
 
     def _of_teacher(self, teacher: Teacher) -> str:
@@ -187,8 +188,8 @@ class Networks:
         self._console.rule(folder.name)
         trainer = Trainer(
             net,
-            _of_sets(self._splits.train, sets),
-            _of_sets(self._splits.calibration, sets),
+            self._splits.train.of(*sets),
+            self._splits.calibration.of(*sets),
             tokenizer=tokenizer,
             recipe=recipe,
             machine=self._machine,
@@ -211,7 +212,7 @@ class Networks:
         sets: tuple[str, ...] = SET_NAMES,
     ) -> None:
         """Measure a trained network whose weights are saved, and mark its stage as done, which is the last step."""
-        validation = _of_sets(self._splits.validation, sets)
+        validation = self._splits.validation.of(*sets)
         figures = headline(logits_of(net, validation.texts, tokenizer), validation)
         self._console.print(f"{folder.name}, FP32, validation: {_line(figures)}; {run.seconds / 60:.0f} min")
         noted = {"fingerprint": fingerprint, "run": asdict(run), "validation": figures}
@@ -226,12 +227,21 @@ class Networks:
 
 def _is_done(folder: Path, fingerprint: str) -> bool:
     try:
-        noted = json.loads((folder / DONE).read_text(encoding="utf-8"))
+        noted = _noted(folder)
     except FileNotFoundError:
         return False
     if noted.get("fingerprint") != fingerprint:
-        raise ValueError(_refusal(folder))
+        raise TrainingError(_refusal(folder))
     return True
+
+
+def _noted(folder: Path) -> dict[str, Any]:
+    """What a finished stage noted in its folder."""
+    try:
+        noted: dict[str, Any] = json.loads((folder / DONE).read_text(encoding="utf-8"))
+    except ValueError as exc:
+        raise TrainingError(f"{folder / DONE} is damaged: remove {folder}, and that stage is trained again") from exc
+    return noted
 
 
 def _refusal(path: Path) -> str:
@@ -240,14 +250,6 @@ def _refusal(path: Path) -> str:
 
 def _digest(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _rows_of(data: Examples, sets: tuple[str, ...]) -> NDArray[np.int64]:
-    return np.flatnonzero(np.isin(data.source, [SET_NAMES.index(name) for name in sets]))
-
-
-def _of_sets(data: Examples, sets: tuple[str, ...]) -> Examples:
-    return data.take(_rows_of(data, sets))
 
 
 def _line(figures: dict[str, float]) -> str:

@@ -16,20 +16,20 @@ from tokenizers import Tokenizer
 from models.classifier import OnnxClassifier
 from models.golden import write_golden
 from models.normalize import NORMALIZATION_ID
-from models.package import CARD, MODEL, TOKENIZER, DataSource, Head, ModelPackage, Tier, write_package
+from models.package import CARD, GOLDEN, MODEL, TOKENIZER, DataSource, Head, ModelPackage, Tier, write_package
 from models.training import encoders, export
 from models.training.activations import fix_scales
 from models.training.calibrate import Gate, choose_gate, fit_temperatures
 from models.training.config import Cascade, TrainingConfig
-from models.training.data import SETS, Examples, Logits, Splits
+from models.training.data import SET_NAMES, SETS, Examples, Logits, Splits
 from models.training.first_tier import FirstTier
 from models.training.labels import EMOTIONS, SENTIMENT_VALUES, SENTIMENTS
 from models.training.network import EmotionNet
+from models.training.speed import spread
 
 FIRST_TIER: Final = "convolution"
 LAST_TIER: Final = "transformer"
 FIRST_MODEL: Final = "first_tier.onnx"
-GOLDEN: Final = "golden.jsonl"
 LICENCE_FILE: Final = "LICENSE"
 
 HEADS: Final = (
@@ -37,7 +37,8 @@ HEADS: Final = (
     Head(name="sentiment", labels=SENTIMENTS, output="sentiment", values=SENTIMENT_VALUES),
 )
 
-# Texts that the scales of the activations are measured on; all tensors of all of them are held in memory at once.
+# Texts that the scales of the activations are measured on, some of each data set; all tensors of all of them are held
+# in memory at once.
 _SCALE_ROWS: Final = 256
 _GOLDEN_TEXTS: Final = Path(__file__).parent / "golden_texts.txt"
 _LICENCES: Final = Path(__file__).parent / "licences"
@@ -56,6 +57,7 @@ class Parts:
         first_tier: The tier before it, if there is one.
         tokenizer: Of both.
         int8: Whether to quantise; if not, the package is FP32.
+        sets: Which data sets it learnt: it is calibrated on their rows alone, and has only the heads that they teach.
     """
 
     config: TrainingConfig
@@ -66,6 +68,22 @@ class Parts:
     first_tier: FirstTier | None
     tokenizer: Tokenizer
     int8: bool = True
+    sets: tuple[str, ...] = SET_NAMES
+
+    @property
+    def calibration(self) -> Examples:
+        """The rows that it is calibrated on."""
+        return self.splits.calibration.of(*self.sets)
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """Those that its data sets have labels for: with any other it could only guess."""
+        learnt = [data_set for data_set in SETS if data_set.name in self.sets]
+        taught = {
+            "emotion": any(data_set.emotions is not None for data_set in learnt),
+            "sentiment": any(data_set.sentiment is not None for data_set in learnt),
+        }
+        return tuple(head for head in HEADS if taught[head.name])
 
 
 class Packer:
@@ -88,7 +106,7 @@ class Packer:
     def networks(self) -> None:
         """Write the networks and the tokenizer."""
         parts = self._parts
-        feeds = [feed(parts.tokenizer, text) for text in _spread(parts.splits.calibration.texts)]
+        feeds = [feed(parts.tokenizer, text) for text in spread(parts.calibration.texts, _SCALE_ROWS)]
         with tempfile.TemporaryDirectory() as scratch:
             plain, fused = Path(scratch, "plain.onnx"), Path(scratch, "fused.onnx")
             export.export(parts.network, plain)
@@ -108,14 +126,18 @@ class Packer:
         export.quantize(source, target)
         fix_scales(source, target, feeds, self._threads)
 
-    def calibrated(self) -> tuple[tuple[Tier, ...], Gate | None]:
-        """The tiers with their temperatures and thresholds, fitted on the quantised networks' own answers."""
+    def calibrated(self) -> tuple[Tier, ...]:
+        """The tiers with their temperatures and thresholds, fitted on the quantised networks' own answers.
+
+        A head that no calibration row has a label for keeps temperature one. The first tier is left out where no
+        thresholds are worth it.
+        """
         parts = self._parts
         last = Tier(name=LAST_TIER, file=MODEL)
-        calibration = parts.splits.calibration
+        calibration = parts.calibration
         if parts.first_tier is None:
             logits = self._logits((last,), calibration)[0]
-            return (_with(last, fit_temperatures(logits, calibration)),), None
+            return (_with(last, fit_temperatures(logits, calibration)),)
         # Never passed: a threshold above one. Both are asked everything here anyway.
         first = Tier(name=FIRST_TIER, file=FIRST_MODEL, thresholds={"emotion": 2.0})
         of_first, of_last = self._logits((first, last), calibration)
@@ -125,14 +147,14 @@ class Packer:
         if gate is None:
             self._console.print("the first tier does not pay; it is left out")
             (self._folder / FIRST_MODEL).unlink()
-            return (last,), None
-        return (first.model_copy(update={"thresholds": gate.thresholds}), last), gate
+            return (last,)
+        return first.model_copy(update={"thresholds": gate.thresholds}), last
 
     def _gate(self, first: Tier, last: Tier, of_first: Logits, of_last: Logits, bounds: Cascade) -> Gate | None:
         gate = choose_gate(
             {head: values / first.temperature(head) for head, values in of_first.items()},
             {head: values / last.temperature(head) for head, values in of_last.items()},
-            self._parts.splits.calibration,
+            self._parts.calibration,
             max_loss=bounds.max_loss,
             max_disagreement=bounds.max_disagreement,
         )
@@ -178,11 +200,13 @@ class Packer:
             base_model=str(encoders.BASES[self._parts.encoder]),
             licence=config.package.licence,
             training_data=[
-                DataSource(name=s.title, licence=s.licence, url=s.url, rows=len(train.of(s.name))) for s in SETS
+                DataSource(name=s.title, licence=s.licence, url=s.url, rows=len(train.of(s.name)))
+                for s in SETS
+                if s.name in self._parts.sets
             ],
             normalization=NORMALIZATION_ID,
             max_tokens=config.max_tokens,
-            heads=HEADS,
+            heads=self._parts.heads,
             tiers=tiers,
             golden=GOLDEN if golden else None,
             metrics=metrics or {},
@@ -194,11 +218,6 @@ def feed(tokenizer: Tokenizer, text: str) -> dict[str, NDArray[np.int64]]:
     """The networks' inputs for one normalised text, each int64[1, tokens]."""
     ids = np.asarray([tokenizer.encode(text).ids], np.int64)
     return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
-
-
-def _spread(texts: Sequence[str]) -> list[str]:
-    """Some of the texts, evenly spread, so that every data set has its share."""
-    return [texts[i] for i in np.linspace(0, len(texts) - 1, min(_SCALE_ROWS, len(texts))).astype(int)]
 
 
 def _with(tier: Tier, temperatures: dict[str, float]) -> Tier:

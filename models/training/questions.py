@@ -12,13 +12,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.manifest import Head
-from models.training.data import SET_NAMES, SETS, DataSet, Examples, concatenate
+from models.manifest import SENTIMENT, Head
+from models.training.data import SET_NAMES, SETS, DataSet, Examples, concatenate, read_utf8
+from models.training.errors import TrainingError
 from models.training.labels import EMOTIONS, SENTIMENTS
 from models.training.metrics import single_emotion, with_sentiment
 
 EMOTION: Final = "emotion"
-SENTIMENT: Final = "sentiment"
 SPLITS: Final = ("validation", "test")
 
 
@@ -60,18 +60,10 @@ def read_sets(folder: Path, split: str, names: Iterable[str] = SET_NAMES) -> Exa
 
     Raises:
         OSError: A file cannot be read.
-        ValueError: A file is not UTF-8, or a line is malformed; the message names the file and the line.
+        TrainingError: A file is not UTF-8, or a line is malformed; the message names the file and the line.
     """
     wanted = set(names)
-    parts = []
-    for data_set in SETS:
-        if data_set.name in wanted:
-            file = split_file(folder, data_set, split)
-            try:
-                parts.append(data_set.read(file, prepare=str))
-            except UnicodeDecodeError as exc:
-                raise ValueError(_not_utf8(file, exc)) from exc
-    return concatenate(parts)
+    return concatenate([s.read(split_file(folder, s, split), prepare=str) for s in SETS if s.name in wanted])
 
 
 def questions(examples: Examples) -> Iterator[Question]:
@@ -98,36 +90,25 @@ def read_labelled(file: Path, head: Head) -> tuple[list[str], Question]:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is not UTF-8, a line has no tab or a label that the head does not have, or there is no line.
+        TrainingError: It is not UTF-8, a line has no tab or a label that the head does not have, or there is no line.
     """
     texts: list[str] = []
     truth: list[int] = []
     # Split on "\n" alone: a text may hold other characters that str.splitlines takes for the end of a line.
-    for number, line in enumerate(_read(file).split("\n"), start=1):
+    for number, line in enumerate(read_utf8(file, "utf-8-sig").split("\n"), start=1):
         if not line.strip():
             continue
         text, tab, label = line.rstrip("\r").rpartition("\t")
         if not tab:
-            raise ValueError(f"{file}, line {number}: not text<TAB>label: {line[:80]!r}")
+            raise TrainingError(f"{file}, line {number}: not text<TAB>label: {line[:80]!r}")
         if label not in head.labels:
-            raise ValueError(
+            raise TrainingError(
                 f"{file}, line {number}: {label[:80]!r} is no label of head {head.name!r}, which has "
                 f"{', '.join(head.labels)}"
             )
         texts.append(text)
         truth.append(head.labels.index(label))
     if not texts:
-        raise ValueError(f"{file} holds no texts")
+        raise TrainingError(f"{file} holds no texts")
     rows = np.arange(len(texts))
     return texts, Question(file.stem, file.stem, head.name, head.labels, rows, np.array(truth, np.int64), 0)
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as exc:
-        raise ValueError(_not_utf8(file, exc)) from exc
-
-
-def _not_utf8(file: Path, error: UnicodeDecodeError) -> str:
-    return f"{file} is not UTF-8: byte {error.start} cannot be read"

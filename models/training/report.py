@@ -1,6 +1,6 @@
 """What an evaluation found: plain data, by name for a manifest, as JSON, and as tables for a terminal of 80 columns."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
@@ -9,19 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from models.training.scores import LabelScore
+from models.training.scores import HEADLINE, LabelScore
 from models.training.speed import Speed
-
-HEADLINE: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "emotion": "accuracy",
-        "goemotions": "macro_f1",
-        "goemotions-sentiment": "macro_recall",
-        "tweets-emotion": "accuracy",
-        "tweets-sentiment": "macro_recall",
-    }
-)
-"""The figure that each question is commonly judged by."""
 
 TITLES: Final[Mapping[str, str]] = MappingProxyType(
     {"accuracy": "accuracy", "macro_f1": "macro-F1", "macro_recall": "macro-recall"}
@@ -108,10 +97,6 @@ class Report:
         """The score of a question, by its name."""
         return next((score for score in self.scores if score.name == name), None)
 
-    def headline(self) -> dict[str, float]:
-        """For each question the figure that it is commonly judged by."""
-        return {score.name: score.headline[1] for score in self.scores}
-
     def metrics(self) -> dict[str, float]:
         """The figures by dotted name, such as ``goemotions.macro_f1``, as a manifest holds them."""
         figures: dict[str, float] = {}
@@ -131,6 +116,15 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
         return asdict(self)
+
+
+def overview(report: Report) -> Iterator[Table]:
+    """What to show of every evaluation: the figures, what is served, and who answered in a cascade."""
+    yield summary_table(report)
+    if (as_served := served_table(report)) is not None:
+        yield as_served
+    if any(len(score.tiers) > 1 for score in report.scores):
+        yield tier_table(report)
 
 
 def summary_table(report: Report) -> Table:

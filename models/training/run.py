@@ -8,18 +8,19 @@ from rich.console import Console
 
 from models.classifier import OnnxClassifier
 from models.cores import available_cores
-from models.package import MANIFEST, ModelPackage, load_package
+from models.package import MANIFEST, ModelPackage, load_package, put_in_place
 from models.training import encoders
 from models.training.card import Provenance, Stage, model_card
-from models.training.config import DEFAULT_CONFIG, Student, TrainingConfig, read_config
+from models.training.config import DEFAULT_CONFIG, Student, read_config
 from models.training.data import SET_NAMES, Splits, read_splits
+from models.training.errors import TrainingError
 from models.training.evaluate import evaluate
 from models.training.loop import Machine
 from models.training.metrics import headline
 from models.training.networks import Networks
 from models.training.packaging import Packer, Parts
 from models.training.questions import read_sets
-from models.training.report import Report, served_table, summary_table, tier_table
+from models.training.report import Report, overview
 
 
 def run_training(
@@ -54,8 +55,8 @@ def run_training(
 
     Raises:
         OSError: A file cannot be read or written, or an encoder not fetched.
-        ValueError: The configuration or a data set is malformed, `out` holds something, or the work folder holds what
-            another configuration made.
+        TrainingError: The configuration or a data set is malformed, `out` holds something, or the work folder holds
+            what another configuration made.
         NotFusedError: The network's attention was not fused; see `export.fuse`.
         ModelError: The result does not make a package.
     """
@@ -79,15 +80,14 @@ def run_training(
         folder.mkdir()
         packer = Packer(parts, folder, threads=machine.threads, console=console)
         packer.networks()
-        tiers, _ = packer.calibrated()
+        tiers = packer.calibrated()
         package = packer.golden(tiers)
-        report = _evaluated(package, data, machine.threads, console)
-        provenance = _provenance(networks, config, splits, machine) if teacher is None else None
+        report = _evaluated(package, data, parts.sets, machine.threads, console)
+        provenance = None
+        if teacher is None:
+            provenance = _provenance(networks, splits, machine, cascade=len(tiers) > 1)
         packer.seal(tiers, card=model_card(package.manifest, report, provenance), metrics=report.metrics())
-        # The old package is moved aside first: whenever this is cut off, one of the two is whole.
-        if out.exists():
-            out.rename(Path(staging, "replaced"))
-        folder.rename(out)
+        put_in_place(folder, out, Path(staging, "replaced"))
     console.print(f"wrote {out}")
     return load_package(out)
 
@@ -112,7 +112,7 @@ def _teacher(networks: Networks, splits: Splits, name: str) -> Parts:
     """One trained teacher."""
     known = {teacher.name: teacher for teacher in networks.config.teachers}
     if name not in known:
-        raise ValueError(f"the configuration has no teacher {name!r}; it has: {', '.join(known)}")
+        raise TrainingError(f"the configuration has no teacher {name!r}; it has: {', '.join(known)}")
     return Parts(
         networks.config,
         splits,
@@ -122,6 +122,7 @@ def _teacher(networks: Networks, splits: Splits, name: str) -> Parts:
         first_tier=None,
         tokenizer=networks.full_tokenizer,
         int8=False,
+        sets=known[name].sets,
     )
 
 
@@ -129,22 +130,21 @@ def _check_out(out: Path, *, replace: bool) -> None:
     """Only an empty folder is taken, or a package if it may be replaced; hours later nothing else must be lost."""
     if (out / MANIFEST).exists():
         if not replace:
-            raise ValueError(f"{out} holds a package already; --replace replaces it")
+            raise TrainingError(f"{out} holds a package already; --replace replaces it")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} is there and is no package; choose another folder")
+        raise TrainingError(f"{out} is there and is no package; choose another folder")
 
 
-def _evaluated(package: ModelPackage, data: Path, threads: int, console: Console) -> Report:
-    report = evaluate(OnnxClassifier.load(package, threads=threads), read_sets(data, "validation"))
-    console.print(summary_table(report))
-    if (as_served := served_table(report)) is not None:
-        console.print(as_served)
-    if len(package.manifest.tiers) > 1:
-        console.print(tier_table(report))
+def _evaluated(package: ModelPackage, data: Path, sets: tuple[str, ...], threads: int, console: Console) -> Report:
+    report = evaluate(OnnxClassifier.load(package, threads=threads), read_sets(data, "validation", sets))
+    for table in overview(report):
+        console.print(table)
     return report
 
 
-def _provenance(networks: Networks, config: TrainingConfig, splits: Splits, machine: Machine) -> Provenance:
+def _provenance(networks: Networks, splits: Splits, machine: Machine, *, cascade: bool) -> Provenance:
+    """How the package came to be; without its first tier where that was left out."""
+    config = networks.config
     used = dict.fromkeys([*(teacher.encoder for teacher in config.teachers), config.student.encoder])
     together = headline(networks.teachers_say(splits.validation), splits.validation)
     figures = ", ".join(f"{name} {value:.4f}" for name, value in together.items())
@@ -166,12 +166,12 @@ def _provenance(networks: Networks, config: TrainingConfig, splits: Splits, mach
         learns="labels, and what the teachers say of every text",
     )
     first_tier = None
-    if config.first_tier:
+    if cascade and config.first_tier:
         first_tier = _stage(
             networks,
             "first-tier",
             config.first_tier.recipe.seed,
-            base="the first teacher's word vectors",
+            base=f"the word vectors of {config.general_teacher.name}",
             learns="as the student",
         )
     return Provenance(

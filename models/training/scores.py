@@ -3,14 +3,26 @@
 Where something is undefined, such as the precision of a label that was never answered, it counts as 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 CALIBRATION_BINS: Final = 15
+
+HEADLINE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "emotion": "accuracy",
+        "goemotions": "macro_f1",
+        "goemotions-sentiment": "macro_recall",
+        "tweets-emotion": "accuracy",
+        "tweets-sentiment": "macro_recall",
+    }
+)
+"""The figure that each question of the data sets is commonly judged by; a key of `FIGURES`."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,12 @@ def macro_recall(confusion: NDArray[np.int64]) -> float:
     """The mean recall of the labels that occur in the truth."""
     support = confusion.sum(1)
     return _mean(_ratio(np.diag(confusion), support)[support > 0])
+
+
+FIGURES: Final[Mapping[str, Callable[[NDArray[np.int64]], float]]] = MappingProxyType(
+    {"accuracy": accuracy, "macro_f1": macro_f1, "macro_recall": macro_recall}
+)
+"""The figures of a confusion matrix, by name."""
 
 
 def calibration_error(probabilities: NDArray[np.float32], truth: NDArray[np.int64]) -> float:

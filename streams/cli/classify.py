@@ -13,8 +13,7 @@ import click
 from connectors import s3
 from models.cache import resolve
 from models.classifier import Classifier, OnnxClassifier
-from models.cores import available_cores
-from models.location import parse_uri
+from models.location import S3Location, parse_uri
 from models.package import ModelPackage, bundled_package_path, load_package
 from streams.cli.common import console, progress_console, read_settings
 from streams.cli.inputs import describe_refusals, input_options, input_spec, progress_bar, stdout_is_terminal
@@ -25,7 +24,7 @@ from streams.inputs import InputFormat, LineReader, Refusal, Row, Tally, open_li
 from streams.palette import Colours
 from streams.settings import Settings
 from streams.verdict import Verdict, verdicts
-from streams.wiring import s3_config
+from streams.wiring import model_threads, s3_config
 
 Answered = tuple[Row, Verdict]
 
@@ -158,15 +157,14 @@ def load_classifier(settings: Settings, model: str | None) -> OnnxClassifier:
         ModelError: if there is none, or it is damaged.
         ConnectorError: if S3 does not answer, or refuses.
     """
-    threads = settings.model_threads or available_cores()
-    return OnnxClassifier.load(_package(settings, model), threads=threads)
+    return OnnxClassifier.load(_package(settings, model), threads=model_threads(settings))
 
 
 def _package(settings: Settings, model: str | None) -> ModelPackage:
     if model is None:
         return load_package(bundled_package_path())
-    if not model.startswith("s3://"):
-        return resolve(model, None, settings.model_cache)
-    parse_uri(model)
+    location = parse_uri(model)
+    if not isinstance(location, S3Location):
+        return load_package(location)
     with s3.connect(s3_config(settings)) as connection:
         return resolve(model, connection, settings.model_cache, settings.model_channel)

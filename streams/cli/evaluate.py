@@ -19,7 +19,7 @@ from models.training.card import model_card
 from models.training.data import SET_NAMES, SETS, Examples
 from models.training.evaluate import ask, evaluate
 from models.training.questions import EMOTION, SPLITS, questions, read_labelled, read_sets, split_file
-from models.training.report import Report, label_table, served_table, speed_line, summary_table, tier_table
+from models.training.report import Report, label_table, overview, speed_line
 from models.training.speed import Speed, measure, served, spread
 from streams.cli.classify import load_classifier
 from streams.cli.common import console, progress_console, read_settings
@@ -125,12 +125,9 @@ def evaluate_command(
         classifier = load_classifier(settings, package)
         texts, report = _of_file(classifier, Path(file or ""), head)
     speed = _timed(classifier, texts, rounds) if rounds else None
-    if plots is not None:
-        _draw(report, plots)
-    if card_file is not None:
-        _write(card_file, model_card(classifier.manifest, report, speed=speed, threads=threads))
+    skipped = missing | dict(report.skipped)
+    # First of all: what cannot be drawn or written later must not cost the figures.
     with quiet_pipe():
-        skipped = missing | dict(report.skipped)
         if as_json:
             click.echo(json.dumps(_as_json(report, skipped, speed, threads, classifier.manifest), indent=2))
         else:
@@ -138,6 +135,10 @@ def evaluate_command(
     if not as_json:
         for reason in skipped.values():
             progress_console().print(f"left out: {printable(reason)}", markup=False, soft_wrap=True)
+    if plots is not None:
+        _draw(report, plots)
+    if card_file is not None:
+        _write(card_file, model_card(classifier.manifest, report, speed=speed, threads=threads))
 
 
 def _read(folder: Path, split: str, names: Sequence[str]) -> tuple[Examples, dict[str, str]]:
@@ -156,7 +157,7 @@ def _read(folder: Path, split: str, names: Sequence[str]) -> tuple[Examples, dic
             raise InputError(missing[name])
     try:
         examples = read_sets(folder, split, names or there)
-    except (OSError, ValueError) as exc:
+    except OSError as exc:
         raise InputError(str(exc)) from exc
     if next(questions(examples), None) is None:
         raise InputError(f"{folder}: no posts to evaluate in {', '.join(names or there)}")
@@ -178,8 +179,6 @@ def _of_file(classifier: OnnxClassifier, file: Path, name: str) -> tuple[list[st
         ) from exc
     except OSError as exc:
         raise InputError(f"{file} cannot be read: {exc.strerror or exc}") from exc
-    except ValueError as exc:
-        raise InputError(str(exc)) from exc
     with _posts_bar(len(texts)) as told:
         return texts, ask(classifier, texts, [question], split=file.name, on_posts=told)
 
@@ -202,8 +201,6 @@ def _draw(report: Report, folder: Path) -> None:
         drawn = draw_all(report, folder)
     except OSError as exc:
         raise InputError(f"the pictures cannot be written to {folder}: {exc.strerror or exc}") from exc
-    except ValueError as exc:
-        raise InputError(str(exc)) from exc
     progress_console().print(f"drew {len(drawn)} confusion matrices into {folder}", markup=False, soft_wrap=True)
 
 
@@ -228,30 +225,23 @@ def _posts_bar(total: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.set(done, done)
 
 
-def _size(manifest: Manifest) -> int:
-    return sum(entry.bytes for entry in manifest.files.values())
-
-
 def _as_json(
     report: Report, skipped: dict[str, str], speed: Speed | None, threads: int, manifest: Manifest
 ) -> dict[str, Any]:
     return report.to_dict() | {
         "skipped": skipped,
-        "bytes": _size(manifest),
+        "bytes": manifest.size,
         "speed": None if speed is None else {"threads": threads, **asdict(speed)},
     }
 
 
 def _print(report: Report, speed: Speed | None, threads: int, manifest: Manifest) -> None:
     out = console()
-    out.print(summary_table(report))
-    if (as_served := served_table(report)) is not None:
-        out.print(as_served)
-    if len(manifest.tiers) > 1:
-        out.print(tier_table(report))
+    for table in overview(report):
+        out.print(table)
     for score in report.scores:
         out.print(label_table(score))
     if speed is not None:
-        out.print(speed_line(speed, threads, _size(manifest)), soft_wrap=True)
+        out.print(speed_line(speed, threads, manifest.size), soft_wrap=True)
     else:
-        out.print(f"{_size(manifest) / 1e6:.1f} MB")
+        out.print(f"{manifest.size / 1e6:.1f} MB")

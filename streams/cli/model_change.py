@@ -11,7 +11,6 @@ import click
 from models.cache import download, fetch
 from models.catalog import find
 from models.channels import LATEST, Channel, Pointer, Release
-from models.cores import available_cores
 from models.package import load_package
 from models.registry import promote as promote_to
 from models.registry import publish as publish_to
@@ -20,6 +19,7 @@ from models.version import read_version
 from streams.cli.common import read_settings
 from streams.cli.model_common import json_option, megabytes, open_registry, position_json, transfer_bar
 from streams.errors import InputError
+from streams.wiring import model_threads
 
 
 @click.command()
@@ -52,11 +52,11 @@ def publish(*, folder: Path, channel: str | None, no_channel: bool, check: bool,
     settings = read_settings()
     with open_registry(settings) as (location, s3):
         package = load_package(folder)
-        size = sum(entry.bytes for entry in package.manifest.files.values())
+        size = package.manifest.size
         if check:
             from streams.model_steps import ready  # noqa: PLC0415 - loads the model runtime
 
-            ready(package, threads=settings.model_threads or available_cores())
+            ready(package, threads=model_threads(settings))
         with transfer_bar("uploading", size) as on_bytes:
             done = publish_to(package, settings.model_uri, s3, channel=target, on_bytes=on_bytes)
     if as_json:

@@ -33,14 +33,15 @@ def list_models(*, as_json: bool) -> None:
     """List the versions in the registry, oldest first: size, date, figures, and the channels that point to them.
 
     --json prints an array of {name, version, bytes, created_at, metrics, channels, problem}; problem says what is wrong
-    with a version whose manifest cannot be read.
+    with a version whose manifest cannot be read, or with a channel: that has a row of its own, without name and
+    version.
     """
     with open_registry(read_settings()) as (location, s3):
         held = contents(location, s3)
         rows = [_row(location, s3, held, release) for release in held.releases]
     dangling = [channel for channel in held.channels.values() if channel.pointer.release not in held.releases]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps(rows + [_unread(name, problem) for name, problem in held.problems.items()], indent=2))
     elif rows:
         out = console()
         if not out.is_terminal:
@@ -50,6 +51,8 @@ def list_models(*, as_json: bool) -> None:
         progress_console().print(f"{location} holds no model yet")
     for channel in dangling:
         progress_console().print(f"channel {channel.name} points to {channel.pointer.release}, which is not there")
+    for problem in held.problems.values():
+        progress_console().print(printable(problem), markup=False, soft_wrap=True)
 
 
 @click.command()
@@ -92,6 +95,19 @@ def _row(location: S3Location, s3: S3, held: Contents, release: Release) -> dict
     except ModelPackageError as exc:
         return {**row, "problem": str(exc)}
     return {**row, "created_at": rfc3339(manifest.created_at), "metrics": manifest.metrics}
+
+
+def _unread(channel: str, problem: str) -> dict[str, Any]:
+    """The row of a channel that points to nothing that can be read."""
+    return {
+        "name": None,
+        "version": None,
+        "bytes": None,
+        "created_at": None,
+        "metrics": {},
+        "channels": [channel],
+        "problem": problem,
+    }
 
 
 def _pointing(held: Contents, release: Release) -> list[str]:

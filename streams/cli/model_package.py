@@ -178,7 +178,7 @@ def as_document(made: Packaged) -> dict[str, Any]:
         "folder": str(made.package.path),
         "name": manifest.name,
         "version": manifest.version,
-        "bytes": sum(entry.bytes for entry in manifest.files.values()),
+        "bytes": manifest.size,
         "heads": [head.model_dump(mode="json", exclude={"kind"}) for head in manifest.heads],
         "golden": made.golden,
         "notes": made.notes,
@@ -187,7 +187,7 @@ def as_document(made: Packaged) -> dict[str, Any]:
 
 def _describe(made: Packaged, *, offered: int) -> None:
     manifest = made.package.manifest
-    size = megabytes(sum(entry.bytes for entry in manifest.files.values()))
+    size = megabytes(manifest.size)
     out = console()
     out.print(f"packaged {manifest.name} {manifest.version}, {size}, in {made.package.path}", markup=False)
     for head in manifest.heads:

@@ -74,8 +74,7 @@ def train(
                               emostream model publish my-model --channel candidate
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     try:
-        from models.training.export import NotFusedError  # noqa: PLC0415 - loads torch
-        from models.training.run import run_training  # noqa: PLC0415
+        from models.training.run import run_training  # noqa: PLC0415 - loads torch
     except ModuleNotFoundError as exc:
         raise EmostreamError(
             f"training needs {exc.name}; run `make setup-train` and use .venv-train/bin/emostream, "
@@ -94,5 +93,5 @@ def train(
             console=console(),
             teacher=teacher,
         )
-    except (OSError, ValueError, NotFusedError) as exc:
+    except OSError as exc:
         raise EmostreamError(str(exc)) from exc

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ from rich.console import Console
 
 from models.classifier import OnnxClassifier
 from models.golden import check_golden
-from models.package import load_package
+from models.package import ModelPackage
 from models.training import encoders, network, vocabulary
 from models.training.calibrate import calibrated_loss
 from models.training.config import Recipe, read_config
 from models.training.data import Examples, read_splits
+from models.training.errors import TrainingError
 from models.training.loop import STATE, Machine, Trainer, logits_of
 from models.training.networks import Networks
 from models.training.run import run_training
@@ -93,26 +95,25 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def train(data: Path, *, work: Path, out: Path, config: Path | None = None) -> ModelPackage:
+    return run_training(
+        data=data,
+        config_file=config,
+        work=work,
+        out=out,
+        replace=True,
+        threads=MACHINE.threads,
+        bf16=MACHINE.bf16,
+        compiled=MACHINE.compiled,
+        console=Console(quiet=True),
+    )
+
+
 def test_a_run_makes_a_package_that_has_learnt_and_goes_on_where_it_was(data, tmp_path):
     config = tmp_path / "small.toml"
     config.write_text(CONFIG)
 
-    def run() -> Path:
-        out = tmp_path / "out"
-        run_training(
-            data=data,
-            config_file=config,
-            work=tmp_path / "work",
-            out=out,
-            replace=True,
-            threads=2,
-            bf16=False,
-            compiled=False,
-            console=Console(quiet=True),
-        )
-        return out
-
-    package = load_package(run())
+    package = train(data, work=tmp_path / "work", out=tmp_path / "out", config=config)
     figures = package.manifest.metrics
     assert figures["emotion.accuracy"] > 0.9
     assert figures["tweets-sentiment.macro_recall"] > 0.9
@@ -121,10 +122,10 @@ def test_a_run_makes_a_package_that_has_learnt_and_goes_on_where_it_was(data, tm
     assert [tier.name for tier in package.manifest.tiers] == ["convolution", "transformer"]
     assert "teacher: two" in (package.path / "MODEL_CARD.md").read_text()
 
-    # A second run trains nothing: the work folder has it all, and the first tier is trained anew if it is missing.
+    # A second run trains nothing: the work folder has it all.
     weights = {file: file.stat().st_mtime_ns for file in (tmp_path / "work").rglob("weights.pt")}
     assert len(weights) == 4
-    again = load_package(run())
+    again = train(data, work=tmp_path / "work", out=tmp_path / "out", config=config)
     assert again.manifest.metrics == figures
     assert weights == {file: file.stat().st_mtime_ns for file in (tmp_path / "work").rglob("weights.pt")}
 
@@ -143,27 +144,17 @@ def test_a_work_folder_of_another_configuration_is_refused(data, tmp_path):
     first.targets()
     other = networks(6)
     other.teacher(other.config.teachers[0])  # the same in both
-    with pytest.raises(ValueError, match="teachers/two is of another configuration or other data"):
+    with pytest.raises(TrainingError, match="teachers/two is of another configuration or other data"):
         other.teacher(other.config.teachers[1])
     shutil.rmtree(tmp_path / "work/teachers/two")
-    with pytest.raises(ValueError, match=r"targets\.npz is of another configuration or other data"):
+    with pytest.raises(TrainingError, match=r"targets\.npz is of another configuration or other data"):
         other.targets()
 
 
 def test_only_a_package_is_replaced(data, tmp_path):
     (tmp_path / "precious.txt").write_text("thesis")
-    with pytest.raises(ValueError, match="is there and is no package"):
-        run_training(
-            data=data,
-            config_file=None,
-            work=tmp_path / "work",
-            out=tmp_path,
-            replace=True,
-            threads=1,
-            bf16=False,
-            compiled=False,
-            console=Console(quiet=True),
-        )
+    with pytest.raises(TrainingError, match="is there and is no package"):
+        train(data, work=tmp_path / "work", out=tmp_path)
     assert (tmp_path / "precious.txt").read_text() == "thesis"
 
 
@@ -171,11 +162,15 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing of ours may catch it."""
 
 
-def trainer(data: Path, folder: Path, die_after: int | None = None, **recipe: object) -> tuple[Trainer, object]:
+def trainer(
+    data: Path, folder: Path, die_after: int | None = None, scores: Sequence[float] | None = None, **recipe: object
+) -> tuple[Trainer, object]:
+    """A run on one layer; `scores` are those of its epochs, whatever it learns."""
     splits = read_splits(data, CALIBRATION, 17)
     torch.manual_seed(17)
     net = network.EmotionNet(network.with_layers(encoders.pretrained("minilm-l6"), (0,)))
     steps = 0
+    given = iter(scores or ())
 
     class Mortal(Trainer):
         def _step(self, *args, **kwargs):
@@ -191,11 +186,11 @@ def trainer(data: Path, folder: Path, die_after: int | None = None, **recipe: ob
             splits.train,
             splits.calibration,
             tokenizer=encoders.tokenizer(32),
-            recipe=Recipe(epochs=2, batch_size=32, **recipe),
+            recipe=Recipe(**{"epochs": 2, "batch_size": 32, **recipe}),
             machine=Machine(threads=1, checkpoint_minutes=0),
             folder=folder,
             fingerprint=str(recipe),
-            score=lambda logits, held_out: -calibrated_loss(logits, held_out),
+            score=lambda logits, held_out: next(given) if scores else -calibrated_loss(logits, held_out),
             console=Console(quiet=True),
         ),
         net,
@@ -215,13 +210,31 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(data, tmp_path):
         assert torch.equal(a, b), name
 
 
+def test_every_epoch_goes_on_from_the_one_before_and_the_best_is_kept(data, tmp_path):
+    def weights(name: str, scores: Sequence[float]) -> dict[str, torch.Tensor]:
+        run, net = trainer(data, tmp_path / name, scores=scores, epochs=3, patience=3)
+        run.train()
+        return {key: value.clone() for key, value in net.state_dict().items()}
+
+    def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+        return all(torch.equal(value, b[key]) for key, value in a.items())
+
+    last = weights("rising", (1.0, 2.0, 3.0))
+    first = weights("falling", (3.0, 2.0, 1.0))
+    assert not same(first, last)
+    # Its third epoch is that of the rising run, although the second was worse than the first.
+    assert same(weights("mixed", (2.0, 1.0, 3.0)), last)
+    # A run that had ended, and was killed before its result was put away.
+    assert same(weights("falling", ()), first)
+
+
 def test_a_checkpoint_of_another_recipe_is_refused(data, tmp_path):
     one, _ = trainer(data, tmp_path, die_after=3)
     with pytest.raises(Killed):
         one.train()
     assert (tmp_path / STATE).exists()
     other, _ = trainer(data, tmp_path, learning_rate=1e-3)
-    with pytest.raises(ValueError, match="of another configuration or other data"):
+    with pytest.raises(TrainingError, match="of another configuration or other data"):
         other.train()
 
 

@@ -231,6 +231,13 @@ def test_without_data_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert "--data DATA" in result.output
 
 
+def test_a_set_without_posts_is_one_line(data: Path, work: Path) -> None:
+    (data / SETS[1].validation).write_text("", encoding="utf-8")
+    result = bench("--data", data, "--work", work)
+    assert (result.exit_code, result.output.count("\n")) == (1, 1)
+    assert "no posts to compare on in goemotions" in result.output
+
+
 def test_a_wrong_candidate_is_one_line(data: Path, tmp_path: Path) -> None:
     result = bench("--data", data, "--candidates", tmp_path / "none")
     assert (result.exit_code, result.output.count("\n")) == (1, 1)

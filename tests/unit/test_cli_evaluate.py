@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from models.errors import ModelNotFoundError, ModelPackageError
 from models.package import CARD
+from models.training.errors import TrainingError
 from streams.cli import evaluate as command
 from streams.errors import EmostreamError, InputError
 from tests.tiny_model import SENTIMENT, tiny_package
@@ -113,10 +114,10 @@ def test_wrong_data(package: str, data: str, tmp_path: Path) -> None:
         invoke("--package", package, "--data", data, "--set", "tweets-sentiment", "--set", "goemotions")
     file = Path(data, "tweets", "sentiment_validation.tsv")
     file.write_text("good\tgreat\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"sentiment_validation\.tsv, line 1: not a line of the data set"):
+    with pytest.raises(TrainingError, match=r"sentiment_validation\.tsv, line 1: not a line of the data set"):
         invoke("--package", package, "--data", data)
     file.write_bytes(b"\xff\n")
-    with pytest.raises(InputError, match=r"sentiment_validation\.tsv is not UTF-8"):
+    with pytest.raises(TrainingError, match=r"sentiment_validation\.tsv is not UTF-8"):
         invoke("--package", package, "--data", data)
 
 
@@ -131,7 +132,7 @@ def test_wrong_file(package: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"mine\.tsv cannot be read: No such file"):
         invoke("--package", package, "--file", str(file), "--head", "sentiment")
     file.write_text("good\n", encoding="utf-8")
-    with pytest.raises(InputError, match="line 1: not text<TAB>label"):
+    with pytest.raises(TrainingError, match="line 1: not text<TAB>label"):
         invoke("--package", package, "--file", str(file), "--head", "sentiment")
     with pytest.raises(ModelPackageError, match=r"tiny 1\.0\.0 has no head 'emotion'; its heads are: sentiment"):
         invoke("--package", package, "--file", str(file))
@@ -159,6 +160,26 @@ def test_places_that_cannot_be_written(package: str, data: str, tmp_path: Path) 
         invoke(*options, "--plots", str(tmp_path / "file" / "plots"))
     with pytest.raises(InputError, match="cannot be written"):
         invoke(*options, "--card", str(tmp_path / "nowhere" / "card.md"))
+
+
+@pytest.mark.parametrize("option", ["--plots", "--card"])
+def test_what_cannot_be_written_costs_no_figures(package: str, data: str, tmp_path: Path, option: str) -> None:
+    (tmp_path / "file").write_text("")
+    result = CliRunner().invoke(
+        command.evaluate_command,
+        ["--package", package, "--data", data, "--rounds", "0", "--json", option, str(tmp_path / "file" / "x")],
+    )
+    assert isinstance(result.exception, InputError)
+    assert json.loads(result.stdout)["scores"][0]["accuracy"] == 0.75
+
+
+def test_a_defect_keeps_its_trace(package: str, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object, **_named: object) -> None:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(command, "read_sets", fail)
+    with pytest.raises(ValueError, match="a defect"):
+        invoke("--package", package, "--data", data)
 
 
 def test_pictures_without_matplotlib(package: str, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,13 @@ from models.classifier import OnnxClassifier
 from models.errors import ModelPackageError
 from models.manifest import Head, Tier
 from models.training import scores
-from models.training.data import SETS, Examples
+from models.training.data import SET_NAMES, SETS, Examples
+from models.training.errors import TrainingError
 from models.training.evaluate import ask, evaluate, restricted
 from models.training.labels import EMOTIONS, GO_EMOTIONS, sentiment_of
+from models.training.metrics import headline
 from models.training.questions import questions, read_labelled, read_sets, split_file
+from models.training.report import TITLES
 from tests.tiny_model import SENTIMENT, network, tiny_package
 
 # Another order than ours, and a label that no data set knows.
@@ -131,7 +134,7 @@ def test_a_package_is_measured_by_the_names_of_its_labels(classifier: OnnxClassi
     tweets = report.score("tweets-emotion")
     assert tweets is not None
     assert tweets.accuracy == pytest.approx(2 / 3)
-    assert report.headline() == {
+    assert {score.name: score.headline[1] for score in report.scores} == {
         "emotion": 0.75,
         "goemotions": pytest.approx((1 + 1 + 0 + 0) / 4),
         "goemotions-sentiment": 1.0,
@@ -220,7 +223,7 @@ def test_a_label_that_is_lacking_is_named(tmp_path: Path, examples: Examples) ->
 
 
 def test_no_rows_are_no_evaluation(classifier: OnnxClassifier, examples: Examples) -> None:
-    with pytest.raises(ValueError, match="no posts"):
+    with pytest.raises(TrainingError, match="no posts"):
         evaluate(classifier, examples.take([]))
 
 
@@ -246,7 +249,7 @@ def test_texts_of_ones_own(tmp_path: Path, classifier: OnnxClassifier) -> None:
 def test_a_file_that_is_wrong_is_named(tmp_path: Path, content: bytes, problem: str) -> None:
     file = tmp_path / "mine.tsv"
     file.write_bytes(content)
-    with pytest.raises(ValueError, match=problem):
+    with pytest.raises(TrainingError, match=problem):
         read_labelled(file, SENTIMENT)
 
 
@@ -264,3 +267,20 @@ def test_the_documentation_has_the_mapping() -> None:
     rows = re.findall(r"^\| (\w+) \| ([a-z, ]+) \| (\w+|-) \|$", text, re.MULTILINE)
     told = {fine: (emotion, tone) for emotion, labels, tone in rows for fine in labels.split(", ")}
     assert told == {fine: (emotion, sentiment_of(fine) or "-") for fine, emotion in GO_EMOTIONS.items()}
+
+
+def test_what_training_is_judged_by_is_what_an_evaluation_is(classifier: OnnxClassifier, examples: Examples) -> None:
+    """The same figure of the same rows, once from logits and once as it is served."""
+    found = classifier.classify(examples.texts).probabilities
+    columns = [EMOTION.labels.index(label) for label in EMOTIONS]
+    logits = {"emotion": np.log(found["emotion"][:, columns]), "sentiment": np.log(found["sentiment"])}
+    report = evaluate(classifier, examples)
+    judged = headline(logits, examples)
+    assert judged.keys() == set(SET_NAMES)
+    assert judged == pytest.approx({score.name: score.headline[1] for score in report.scores if score.name in judged})
+
+
+def test_every_question_has_a_usual_figure(examples: Examples) -> None:
+    assert {question.name for question in questions(examples)} == scores.HEADLINE.keys()
+    assert set(scores.HEADLINE.values()) <= scores.FIGURES.keys()
+    assert scores.FIGURES.keys() == TITLES.keys()

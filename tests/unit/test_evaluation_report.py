@@ -10,15 +10,18 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from models.errors import ModelError
 from models.manifest import FileEntry, Head, Manifest, Tier
 from models.package import DataSource
 from models.training.card import Provenance, Stage, model_card
 from models.training.confusion import draw, draw_all
+from models.training.data import SETS
 from models.training.report import (
     Report,
     Score,
     TierScore,
     label_table,
+    overview,
     served_table,
     speed_line,
     summary_table,
@@ -181,7 +184,7 @@ def test_a_matrix_says_percent_and_count_in_every_cell_that_is_not_empty() -> No
 
 def test_more_labels_than_can_be_drawn() -> None:
     many = tuple(map(str, range(61)))
-    with pytest.raises(ValueError, match="61 labels"):
+    with pytest.raises(ModelError, match="61 labels"):
         draw(replace(REPORT.scores[0], labels=many), "")
 
 
@@ -222,6 +225,28 @@ def test_a_card_without_provenance_tells_nothing_of_training() -> None:
     assert "As served" in card
     assert "As served" not in model_card(one_tier, everything_known)
     assert "One network, `model.onnx`. Temperature of the softmax: 1." in card
+
+
+def test_what_is_known_of_our_data_sets_alone_is_told_of_packages_that_learnt_them() -> None:
+    ours = DataSource(name=SETS[0].title, licence=SETS[0].licence)
+    other = DataSource(name="invoices", licence="secret")
+    for sources, told in (((), False), ((other,), False), ((other, ours), True)):
+        card = model_card(MANIFEST.model_copy(update={"training_data": sources}), REPORT)
+        for part in ("English", "Twitter", "hashtags", "released for education and research"):
+            assert (part in card) == told, part
+        assert ("| trained on |" in card) == bool(sources)
+        assert ("does not say what it was trained on" in card) == (not sources)
+        assert "not fit to judge a person" in card
+        assert "A forced choice" in card
+        assert "\n\n\n" not in card
+
+
+def test_an_overview_has_no_table_without_rows() -> None:
+    text = shown(*overview(REPORT))
+    assert "who answered" in text
+    assert "as served" in text
+    plain = replace(REPORT.scores[1], tiers=REPORT.scores[1].tiers[:1])
+    assert len(list(overview(replace(REPORT, scores=(plain,))))) == 1
 
 
 def test_tables_of_the_card_are_whole() -> None:

@@ -126,3 +126,13 @@ def test_a_file_that_cannot_be_read_or_written_is_one_line(tmp_path: Path) -> No
         write_golden(classifier, TEXTS, tmp_path / "folder")
     with pytest.raises(ModelPackageError, match="nowhere cannot be read: No such file"):
         read_golden(tmp_path / "nowhere")
+
+
+def test_texts_are_classified_once_and_by_each_tier_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = OnnxClassifier.load(tiny_package(tmp_path))
+    calls: list[str] = []
+    for name in ("classify", "classify_with"):
+        real = getattr(classifier, name)
+        monkeypatch.setattr(classifier, name, lambda *given, name=name, real=real: calls.append(name) or real(*given))
+    write_golden(classifier, TEXTS, tmp_path / "golden.jsonl")
+    assert sorted(calls) == ["classify", "classify_with"]

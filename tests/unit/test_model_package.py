@@ -20,6 +20,7 @@ from models.package import (
     bundled_package_path,
     load_package,
     parse_manifest,
+    put_in_place,
     write_package,
 )
 
@@ -69,7 +70,7 @@ def test_what_is_written_is_read_back(package):
     assert again.manifest.tiers == (Tier(name="full", file="model.onnx"),)
     assert again.manifest.tiers[0].temperature("emotion") == 1.0
     assert again.golden_file is None
-    assert again.model_file.read_bytes().startswith(b"network")
+    assert again.tier_files[-1].read_bytes().startswith(b"network")
 
 
 def test_a_file_that_is_not_listed_is_left_alone(package):
@@ -92,7 +93,7 @@ def test_one_changed_byte_is_found(package, name):
 
 
 def test_a_truncated_file_is_found(package):
-    file = package.model_file
+    (file,) = package.tier_files
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(ModelPackageError, match=r"model\.onnx is damaged: .*\(800 bytes\).*\(799 bytes\)"):
         load_package(package.path)
@@ -302,3 +303,37 @@ def test_the_bundled_package_is_whole():
     assert package.manifest.metrics["emotion.accuracy"] >= 0.92
     listed = {str(Path(name)) for name in package.manifest.files} | {"manifest.json"}
     assert {str(f.relative_to(package.path)) for f in package.path.rglob("*") if f.is_file()} == listed
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("disk full")])
+@pytest.mark.parametrize("done", [False, True])
+def test_whatever_cuts_a_replacement_off_one_package_stands(tmp_path, monkeypatch, error, done):
+    """Between moving the old one aside and the new one in, or right after."""
+    folder, out, aside = (tmp_path / name for name in ("new", "out", "aside"))
+    for made in (folder, out):
+        made.mkdir()
+        (made / "name").write_text(made.name)
+    rename = Path.rename
+
+    def cut_off(self: Path, target: Path) -> Path:
+        if self != folder:
+            return rename(self, target)
+        if done:
+            rename(self, target)
+        raise error
+
+    monkeypatch.setattr(Path, "rename", cut_off)
+    with pytest.raises(type(error)):
+        put_in_place(folder, out, aside)
+    assert (out / "name").read_text() == ("new" if done else "out")
+
+
+def test_a_package_is_put_in_place(tmp_path):
+    folder, out, aside = (tmp_path / name for name in ("new", "out", "aside"))
+    for version in ("first", "second"):
+        folder.mkdir()
+        (folder / "name").write_text(version)
+        put_in_place(folder, out, aside)
+        assert (out / "name").read_text() == version
+    assert (aside / "name").read_text() == "first"
+    assert not folder.exists()

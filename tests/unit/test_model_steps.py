@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import RejectedError, UnavailableError
+from models import tokenize
 from models.errors import ModelCacheError, ModelDamagedError, ModelNotFoundError, ModelPackageError
 from models.package import ModelPackage
 from streams import model_steps
@@ -70,9 +71,16 @@ def test_every_passing_fault_has_a_cause() -> None:
 
 def test_a_panic_is_a_refusal(package: ModelPackage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise a worker could not start on its last good model."""
-    fail_to_load(monkeypatch, raiser(PanicException("index out of bounds")))
-    with pytest.raises(ModelRefusedError, match="cannot be run: index out of bounds"):
+
+    class Panicking:
+        @staticmethod
+        def from_file(_file: str) -> None:
+            raise PanicException("index out of bounds")
+
+    monkeypatch.setattr(tokenize, "Tokenizer", Panicking)
+    with pytest.raises(ModelRefusedError, match="not a tokenizer: the tokenizer panicked: index out of bounds") as info:
         ready(package, threads=1)
+    assert info.value.reason == "load"
 
 
 def test_an_interrupt_is_none(package: ModelPackage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,9 +95,9 @@ def test_a_copy_that_was_whole_and_is_not_is_no_refusal(
 ) -> None:
     def load() -> object:
         if damage == "gone":
-            package.model_file.unlink()
+            package.tier_files[-1].unlink()
         else:
-            package.model_file.write_bytes(b"x")
+            package.tier_files[-1].write_bytes(b"x")
         raise ModelPackageError("model.onnx cannot be loaded")
 
     fail_to_load(monkeypatch, load)

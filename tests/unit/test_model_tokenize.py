@@ -10,6 +10,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
+from models import tokenize
 from models.errors import ModelPackageError
 from models.package import ModelPackage
 from models.tokenize import TextEncoder
@@ -78,3 +79,28 @@ def test_a_panic_on_a_text_is_an_error_like_any_other(
     monkeypatch.setattr(encoder, "_tokenizer", Panicking())
     with pytest.raises(seen, match="index out of bounds"):
         list(encoder.encode(["hello"]))
+
+
+@pytest.mark.parametrize(
+    ("call", "problem"), [("from_file", "is not a tokenizer"), ("encode_batch_fast", "fails on a")]
+)
+def test_a_panic_while_it_is_loaded_is_laid_to_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, problem: str
+) -> None:
+    made = package(tmp_path, framed())
+
+    def panic(*_arguments: object) -> None:
+        raise PanicException("index out of bounds")
+
+    loaded = Tokenizer.from_file(str(made.tokenizer_file))
+
+    class Panicking:
+        from_file = staticmethod(panic if call == "from_file" else lambda _file: Panicking())
+        encode_batch_fast = staticmethod(panic)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(loaded, name)
+
+    monkeypatch.setattr(tokenize, "Tokenizer", Panicking)
+    with pytest.raises(ModelPackageError, match=rf"tokenizer\.json {problem}.*: the tokenizer panicked: index out"):
+        TextEncoder(made)

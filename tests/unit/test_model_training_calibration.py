@@ -9,6 +9,7 @@ from models.training.calibrate import calibrated_loss, choose_gate, fit_temperat
 from models.training.config import DEFAULT_CONFIG, read_config
 from models.training.data import NO_TARGET, SET_NAMES, Examples
 from models.training.ensemble import Opinion, combine, softmax
+from models.training.errors import TrainingError
 from models.training.labels import EMOTIONS, SENTIMENTS
 from models.training.metrics import headline
 
@@ -53,6 +54,14 @@ def test_the_temperature_that_spoilt_the_logits_is_found(temperature):
     found = fit_temperatures({head: (v * temperature).astype(np.float32) for head, v in honest.items()}, data)
     assert found["emotion"] == pytest.approx(temperature, rel=0.1)
     assert found["sentiment"] == pytest.approx(temperature, rel=0.1)
+
+
+def test_a_head_without_labels_has_no_temperature():
+    data = examples(40)
+    specialist = data.of("emotion")
+    assert fit_temperatures(answers(specialist, 0.9, 1), specialist).keys() == {"emotion"}
+    two = data.of("emotion", "tweets-sentiment")
+    assert fit_temperatures(answers(two, 0.9, 1), two).keys() == {"emotion", "sentiment"}
 
 
 def test_an_epoch_is_judged_by_what_it_says_and_not_by_how_sure_it_is():
@@ -108,17 +117,17 @@ def test_general_teachers_are_averaged_as_probabilities():
         assert both[head].dtype == np.float32
 
 
-def test_a_specialist_only_speaks_of_its_own_set_and_its_own_labels():
+def test_specialists_speak_of_their_own_set_and_labels_only_and_of_these_alone():
     data = examples(40)
-    general, special = answers(data, 0.5, 1), answers(data, 0.5, 2)
+    general, special, other = answers(data, 0.5, 1), answers(data, 0.5, 2), answers(data, 0.5, 3)
     alone = combine([Opinion(general, SET_NAMES)], data)
-    both = combine([Opinion(general, SET_NAMES), Opinion(special, ("emotion",))], data)
+    both = combine([Opinion(special, ("emotion",)), Opinion(general, SET_NAMES), Opinion(other, ("emotion",))], data)
     own = data.source == SET_NAMES.index("emotion")
     assert both["emotion"][~own] == pytest.approx(alone["emotion"][~own])
     assert both["sentiment"] == pytest.approx(alone["sentiment"])
     before, after = softmax(alone["emotion"][own]), softmax(both["emotion"][own])
     assert after[:, 6:] == pytest.approx(before[:, 6:], abs=1e-5)
-    known = softmax(general["emotion"][own][:, :6]), softmax(special["emotion"][own][:, :6])
+    known = softmax(special["emotion"][own][:, :6]), softmax(other["emotion"][own][:, :6])
     assert after[:, :6] / after[:, :6].sum(1, keepdims=True) == pytest.approx(np.mean(known, axis=0), abs=1e-5)
 
 
@@ -145,7 +154,7 @@ def test_the_configuration_that_comes_with_the_project_is_valid():
         (("epochs = 4", "epochs = 0"), "teachers.0.recipe.epochs: Input should be greater than or equal to 1"),
         (("goemotions = 0.25", "reddit = 0.25"), "there is no data set 'reddit'"),
         (("goemotions = 0.25", "goemotions = 25"), "balance.goemotions: Input should be less than or equal to 1"),
-        (('encoder = "bge-small"', 'encoder = "bge-small"\nsets = ["emotion"]'), "no teacher learns every data set"),
+        (('name = "bge-small"', 'name = "bge-small"\nsets = ["emotion"]'), "no teacher learns every data set"),
         (("[student]", '[[teachers]]\nname = "bge-small"\nencoder = "e5-small"\n\n[student]'), "the same name"),
         (("seed = 17", "seed = "), "is not TOML"),
     ],
@@ -155,7 +164,19 @@ def test_a_mistake_in_the_configuration_is_one_line_that_names_it(tmp_path, chan
     text = DEFAULT_CONFIG.read_text(encoding="utf-8")
     assert change[0] in text
     file.write_text(text.replace(*change, 1), encoding="utf-8")
-    with pytest.raises(ValueError, match=r"model\.toml") as error:
+    with pytest.raises(TrainingError, match=r"model\.toml") as error:
         read_config(file)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_configuration_that_is_no_text(tmp_path):
+    (tmp_path / "model.toml").write_bytes(b"\xff")
+    with pytest.raises(TrainingError, match=r"model\.toml is not UTF-8"):
+        read_config(tmp_path / "model.toml")
+
+
+def test_the_first_teacher_of_everything_lends_its_word_vectors():
+    config = read_config(DEFAULT_CONFIG)
+    assert not config.teachers[0].general
+    assert config.general_teacher.name == "bge-small"

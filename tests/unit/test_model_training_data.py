@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import models
-from models.training.data import NO_TARGET, SET_NAMES, SETS, Examples, bucketed_batches, read_splits, without
+from models.training.data import (
+    NO_TARGET,
+    SET_NAMES,
+    SETS,
+    Examples,
+    bucketed_batches,
+    concatenate,
+    read_splits,
+    without,
+)
+from models.training.errors import TrainingError
 from models.training.labels import EMOTIONS, GO_EMOTIONS, SENTIMENTS, sentiment_of
 
 EMOTION, GO, TWEETS, SENTIMENT = SETS
@@ -70,8 +80,24 @@ def test_every_fine_label_has_one_emotion_and_a_sentiment_or_none():
 @pytest.mark.parametrize("line", ["no tab", "text\tboredom", "text\t", "\tjoy,"])
 def test_a_malformed_line_is_named(tmp_path, line):
     file = write(tmp_path, "train.tsv", "fine\tjoy", line)
-    with pytest.raises(ValueError, match=r"train\.tsv, line 2: not a line of the data set emotion"):
+    with pytest.raises(TrainingError, match=r"train\.tsv, line 2: not a line of the data set emotion"):
         EMOTION.read(file)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    write(tmp_path, "train.tsv").write_bytes(b"fine\xff\tjoy\n")
+    with pytest.raises(TrainingError, match=r"train\.tsv is not UTF-8: byte 4"):
+        EMOTION.read(tmp_path / "train.tsv")
+
+
+def test_the_rows_of_some_sets_keep_their_order(tmp_path):
+    one = EMOTION.read(write(tmp_path, "a", "x\tjoy", "y\tanger"))
+    two = SENTIMENT.read(write(tmp_path, "b", "z\tpositive"))
+    both = concatenate([two, one, two])
+    assert both.of("emotion").texts == ("x", "y")
+    assert both.of("emotion", "tweets-sentiment").texts == ("z", "x", "y", "z")
+    assert both.rows_of("tweets-sentiment").tolist() == [0, 3]
+    assert both.of().texts == ()
 
 
 def test_no_text_stands_in_two_splits(tmp_path):

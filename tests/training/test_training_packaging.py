@@ -1,0 +1,101 @@
+"""What a package says of itself is what it learnt, and from what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from models.classifier import OnnxClassifier
+from models.golden import check_golden
+from models.training import run
+from models.training.config import TrainingConfig, read_config
+from models.training.data import SET_NAMES, SETS, read_splits
+from models.training.errors import TrainingError
+from models.training.loop import TrainingRun
+from models.training.networks import DONE, Networks
+from models.training.run import run_training
+from tests.training.test_training_run import CALIBRATION, CONFIG, MACHINE, data
+
+__all__ = ["data"]  # a fixture
+
+SPECIALIST = """
+[[teachers]]
+name = "special"
+encoder = "minilm-l6"
+sets = ["emotion"]
+recipe = { epochs = 5, batch_size = 16, learning_rate = 3e-4 }
+"""
+
+# Minutes on a busy machine.
+pytestmark = pytest.mark.timeout(900)
+
+
+def configuration(tmp_path: Path) -> Path:
+    """The specialist comes first."""
+    file = tmp_path / "config.toml"
+    file.write_text(CONFIG.replace("[[teachers]]", f"{SPECIALIST}[[teachers]]", 1))
+    return file
+
+
+def test_a_teacher_is_packed_with_what_it_learnt_and_measured_on_that(data, tmp_path):
+    package = run_training(
+        data=data,
+        config_file=configuration(tmp_path),
+        work=tmp_path / "work",
+        out=tmp_path / "out",
+        replace=False,
+        threads=MACHINE.threads,
+        bf16=MACHINE.bf16,
+        compiled=MACHINE.compiled,
+        console=Console(quiet=True),
+        teacher="special",
+    )
+    manifest = package.manifest
+    assert [source.name for source in manifest.training_data] == [SETS[0].title]
+    assert [head.name for head in manifest.heads] == ["emotion"]
+    assert manifest.tiers[0].temperatures.keys() == {"emotion"}
+    assert {name.split(".")[0] for name in manifest.metrics} == {"emotion"}
+    assert manifest.metrics["emotion.accuracy"] > 0.5
+    card = (package.path / "MODEL_CARD.md").read_text()
+    assert not [data_set.title for data_set in SETS[1:] if data_set.title in card]
+    assert check_golden(OnnxClassifier.load(package), package) >= 1
+
+
+class Finished:
+    """Stages that were trained, as far as a card is told of them."""
+
+    def __init__(self, config: TrainingConfig) -> None:
+        self.config = config
+
+    def measured(self, _folder: str) -> tuple[TrainingRun, dict[str, float]]:
+        return TrainingRun(60.0, [1.0]), {}
+
+    def teachers_say(self, _data: object) -> dict[str, object]:
+        return {}
+
+
+@pytest.mark.parametrize("cascade", [True, False])
+def test_a_first_tier_is_told_of_where_there_is_one_and_from_whom_it_started(data, tmp_path, monkeypatch, cascade):
+    monkeypatch.setattr(run, "headline", lambda _logits, _data: {})
+    splits = read_splits(data, CALIBRATION, 17)
+    found = run._provenance(Finished(read_config(configuration(tmp_path))), splits, MACHINE, cascade=cascade)
+    assert [stage.name for stage in found.teachers] == ["special", "one", "two"]
+    if cascade:
+        assert found.first_tier is not None
+        assert found.first_tier.base == "the word vectors of one"
+    else:
+        assert found.first_tier is None
+    assert set(found.rows) == set(SET_NAMES)
+
+
+def test_a_damaged_note_of_a_stage_is_one_line(data, tmp_path):
+    config = read_config(configuration(tmp_path))
+    splits = read_splits(data, CALIBRATION, 17)
+    networks = Networks(config, splits, tmp_path / "work", machine=MACHINE, console=Console(quiet=True))
+    folder = tmp_path / "work" / "teachers" / "one"
+    folder.mkdir(parents=True)
+    (folder / DONE).write_text('{"fingerpr')
+    with pytest.raises(TrainingError, match=r"teachers/one/done\.json is damaged: remove .*teachers/one, and"):
+        networks.teacher(config.general_teacher)
