@@ -103,7 +103,7 @@ def create_pipeline(
         kafka,
         group=f"{prefix}-classify",
         topic=settings.topic_raw,
-        positions=ClassifyPositions(classify_reader, settings.topic_raw, settings.topic_classified, metrics),
+        positions=ClassifyPositions(classify_reader, settings, metrics),
         batch_max=settings.batch_max,
         batch_wait_s=settings.batch_wait_ms / 1_000,
     )

@@ -17,6 +17,7 @@ from connectors.kafka.offsets import OffsetReader
 from streams.metrics import Metrics
 from streams.records import HasOrigin
 from streams.settings import Settings
+from streams.topology import check_assigned
 from streams.windows.store import WindowStore
 
 logger = logging.getLogger(__name__)
@@ -55,14 +56,16 @@ def start_offset(topic: str, partition: int, proven: int | None, bounds: tuple[i
 class ClassifyPositions:
     """Positions in the raw topic, from the last origin in each partition of the classified topic."""
 
-    def __init__(self, reader: OffsetReader, raw: str, classified: str, metrics: Metrics) -> None:
+    def __init__(self, reader: OffsetReader, settings: Settings, metrics: Metrics) -> None:
         self._reader = reader
-        self._raw = raw
-        self._classified = classified
+        self._raw = settings.topic_raw
+        self._classified = settings.topic_classified
+        self._partitions = settings.partitions
         self._metrics = metrics
 
     def __call__(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """Look the positions up; see `connectors.kafka.consumer.Positions`."""
+        check_assigned(self._raw, partitions, self._partitions)
         hints = self._reader.committed(self._raw, partitions)
         starts = {}
         for partition in partitions:
@@ -117,6 +120,7 @@ class AggregatePositions:
 
     def __call__(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """Look the positions up; see `connectors.kafka.consumer.Positions`."""
+        check_assigned(self._classified, partitions, self._partitions)
         for shard in self._await(self._not_begun()):
             self._await(self._store.begin(shard, self._complete_from()))
         lowest = self._await(self._lowest(partitions))

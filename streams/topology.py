@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from connectors.kafka.admin import TopicSpec
 from connectors.kafka.producer import MAX_MESSAGE_BYTES
@@ -36,12 +36,32 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
             settings.topic_windows,
             settings.partitions,
             copies,
-            # Only closed segments are compacted; an hour's keeps the topic near one record per window.
-            {"cleanup.policy": "compact", "segment.ms": "3600000", "max.message.bytes": str(MAX_MESSAGE_BYTES)},
+            # Only closed segments are compacted; an hour's keeps the topic near one record per window. What has left
+            # the tables for good leaves the topic too.
+            {
+                "cleanup.policy": "compact,delete",
+                "retention.ms": str(max(size.kept_ms + size.seconds * 1_000 for size in settings.window_sizes)),
+                "segment.ms": "3600000",
+                "max.message.bytes": str(MAX_MESSAGE_BYTES),
+            },
         ),
         TopicSpec(settings.topic_totals, 1, copies, for_a_day),
         TopicSpec(settings.topic_control, 1, copies, for_a_day),
     ]
+
+
+def check_assigned(topic: str, assigned: Iterable[int], partitions: int) -> None:
+    """Refuse partitions that the tables were not built for: somebody has added some while we ran.
+
+    Raises:
+        TopologyError: naming the first of them.
+    """
+    new = min((partition for partition in assigned if partition >= partitions), default=None)
+    if new is not None:
+        raise TopologyError(
+            f'{topic} has got a partition {new}, the settings say {partitions}; see "More partitions" in '
+            "docs/operations.md"
+        )
 
 
 def check_topics(settings: Settings, counts: Mapping[str, int]) -> None:

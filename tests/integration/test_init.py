@@ -24,7 +24,7 @@ def test_topics_have_their_settings(settings: Settings) -> None:
         assert counts[spec.name] == spec.partitions
         found = admin.topic_config(spec.name)
         assert {key: found[key] for key in spec.config} == dict(spec.config)
-    assert admin.topic_config(settings.topic_windows)["cleanup.policy"] == "compact"
+    assert admin.topic_config(settings.topic_windows)["cleanup.policy"] == "compact,delete"
 
 
 def test_a_second_run_finds_nothing_to_do(settings: Settings) -> None:

@@ -10,6 +10,7 @@ from confluent_kafka import Message
 
 from connectors.errors import PositionError, UnavailableError
 from streams import positions as module
+from streams.errors import TopologyError
 from streams.metrics import Metrics
 from streams.positions import AggregatePositions, ClassifyPositions, start_offset
 from streams.windows.deltas import Position
@@ -76,7 +77,7 @@ class ClassifyBench:
     def __init__(self) -> None:
         self.reader: Any = FakeReader()
         self.metrics = Metrics()
-        self.positions = ClassifyPositions(self.reader, "posts.raw", "posts.classified", self.metrics)
+        self.positions = ClassifyPositions(self.reader, make_settings(partitions=4), self.metrics)
 
     def last(self, origin: int, *, partition: int = 0, origin_partition: int | None = None) -> None:
         post = classified(origin, partition=partition if origin_partition is None else origin_partition)
@@ -113,6 +114,11 @@ def test_an_output_that_is_not_ours_is_refused(value: bytes | None) -> None:
     bench.reader.last[0] = message(value, offset=55)
     with pytest.raises(PositionError, match=r"posts\.classified\[0\]@55 is not a classified post"):
         bench.positions([0])
+
+
+def test_a_partition_that_was_added_while_we_ran_is_refused() -> None:
+    with pytest.raises(TopologyError, match=r"posts\.raw has got a partition 4, the settings say 4"):
+        ClassifyBench().positions([0, 5, 4])
 
 
 # Aggregate
@@ -206,6 +212,11 @@ async def test_a_partition_that_has_lost_everything_makes_no_window_of_before_no
     before = time.time() * 1_000
     await look_up(reader, store, [0])
     assert before + 299_000 < store.complete_from[0] < time.time() * 1_000 + 301_000
+
+
+async def test_the_windows_of_a_partition_that_was_added_are_refused() -> None:
+    with pytest.raises(TopologyError, match=r"posts\.classified has got a partition 2"):
+        await look_up(FakeReader(), FakeStore({}), [2])
 
 
 async def test_tables_ahead_of_kafka_are_refused() -> None:

@@ -27,11 +27,12 @@ def test_raw_and_classified_are_partitioned_alike() -> None:
     assert (GOOD["posts.raw"], GOOD["posts.classified"]) == (6, 6)
 
 
-def test_posts_are_kept_for_the_retention_and_windows_for_ever() -> None:
+def test_posts_are_kept_for_the_retention_and_windows_as_long_as_in_the_tables() -> None:
     config = {spec.name: spec.config for spec in topic_specs(SETTINGS)}
     for topic in ("posts.raw", "posts.classified", "posts.dead", "late"):
         assert (config[topic]["retention.ms"], config[topic]["cleanup.policy"]) == ("5400000", "delete")
-    assert config["emotions.windows"]["cleanup.policy"] == "compact"
+    assert config["emotions.windows"]["cleanup.policy"] == "compact,delete"
+    assert config["emotions.windows"]["retention.ms"] == str(401 * 86_400_000)  # a window of a day, kept for 400
 
 
 def test_a_dead_letter_of_the_largest_raw_message_fits() -> None:

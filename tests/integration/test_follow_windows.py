@@ -1,0 +1,41 @@
+"""The consumer in `scripts/`, which knows nothing of the application, ends where Redis does."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from streams.demo.processes import Role, clean_environment
+from streams.settings import Settings
+from streams.windows.store import WindowStore
+from tests.integration.support import balanced, failures, good_posts, post, produce, wait_for
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "follow_windows.py"
+
+
+async def test_a_plain_consumer_agrees_with_redis(
+    env: dict[str, str], settings: Settings, store: WindowStore, start: Callable[..., Role]
+) -> None:
+    worker, sink = start("worker"), start("sink")
+    produce(settings, [*good_posts(120), *(post("i am so happy", keywords=["coffee", 'tea|"☕"']) for _ in range(60))])
+    assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
+    in_redis = {window.key: json.loads(window.model_dump_json()) for window in await store.read()}
+
+    def followed() -> dict[str, Any]:
+        done = subprocess.run(
+            [sys.executable, str(SCRIPT), "--once"],
+            env=clean_environment(env),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        windows = map(json.loads, done.stdout.splitlines())
+        return {f"{window['keyword']}|{window['size']}|{window['start']}": window for window in windows}
+
+    assert len(in_redis) > 20
+    wait_for(lambda: followed() == in_redis, seconds=20, what="the topic does not reach Redis's state")
