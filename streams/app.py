@@ -89,7 +89,7 @@ def create_pipeline(
     aggregate_reader = OffsetReader(kafka, group=f"{prefix}-aggregate")
     aggregate_positions = AggregatePositions(aggregate_reader, settings, store, asyncio.get_running_loop(), metrics)
     classify = ClassifyStage(settings, model.current, producer, metrics)
-    aggregate = AggregateStage(settings, store, producer, metrics, aggregate_positions.gaps)
+    aggregate = AggregateStage(settings, store, producer, metrics, aggregate_positions)
 
     def on_rollback(shard: int) -> None:
         metrics.rewinds.labels("aggregate", "rollback").inc()

@@ -169,13 +169,14 @@ async def audit(settings: Settings, store: WindowStore, progress: Progress) -> l
     ledger, raw = read_ledger(settings, kafka, progress)
     checks = check_delivery(ledger, raw)
     classified = _size(ledger.classified)
-    too_late, expired, unbuilt = await store.uncounted()
+    too_late, expired, unbuilt, duplicates = await store.uncounted()
+    sent_twice = f"{duplicates} sent twice" if duplicates else ""
     sizes = [size.seconds for size in settings.window_sizes]
     for size in sizes:
         windows = await store.read(keyword=ALL_KEYWORDS, size=size)
-        counted = sum(window.count for window in windows)
+        counted = sum(window.count for window in windows) + duplicates
         counted += sum(posts.get(size, 0) for posts in (too_late, expired, unbuilt))
-        parts = [f"{too_late[size]} too late" if too_late.get(size) else ""]
+        parts = [sent_twice, f"{too_late[size]} too late" if too_late.get(size) else ""]
         parts.append(f"{expired[size]} in expired windows" if expired.get(size) else "")
         parts.append(f"{unbuilt[size]} in windows that Kafka cannot fill" if unbuilt.get(size) else "")
         name = f"{format_duration(size)} windows in Redis = classified"
@@ -186,10 +187,9 @@ async def audit(settings: Settings, store: WindowStore, progress: Progress) -> l
     for size in sizes:
         late = too_late.get(size, 0)
         name = f"{format_duration(size)} windows in Postgres = classified"
-        note = f"{late} too late" if late else ""
-        checks.append(
-            check_count(name, classified, in_windows.get(size, 0) + late, complete=ledger.complete, note=note)
-        )
+        note = ", ".join(filter(None, [sent_twice, f"{late} too late" if late else ""]))
+        counted = in_windows.get(size, 0) + late + duplicates
+        checks.append(check_count(name, classified, counted, complete=ledger.complete, note=note))
     return checks
 
 

@@ -46,6 +46,9 @@ class Metrics:
         self.repeated = Counter(
             "emostream_posts_repeated", "Deliveries of a post that was counted before.", registry=registry
         )
+        self.duplicates = Counter(
+            "emostream_posts_duplicate", "Posts that their producer had sent before.", registry=registry
+        )
         self.too_late = Counter("emostream_posts_too_late", "Posts too late for a window.", ["size"], registry=registry)
         self.published = Counter(
             "emostream_windows_published", "Window records written to the windows topic.", registry=registry

@@ -157,6 +157,13 @@ class Settings(BaseSettings):
     idle_partition_s: float = Field(
         30, gt=0, le=86_400, description="A partition silent for this long stops holding the watermark back."
     )
+    deduplication_s: float = Field(
+        0,
+        ge=0,
+        le=7 * 86_400,
+        description="A post whose id came before within these seconds, on the broker's clock, is not counted again; "
+        "0 counts every post. Costs about 150 bytes of memory for each post within them.",
+    )
     emit_interval_ms: int = Field(1_000, ge=50, le=600_000, description="Pace of updates to the windows topic.")
 
     # Sink and operation

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from connectors.errors import ConnectorError, UnavailableError
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import is_passing, kafka_error_of, to_connector_error
+
+_PAGE = 10_000
+_PAGE_WAIT_S = 0.5
 
 
 class OffsetReader:
@@ -111,6 +114,53 @@ class OffsetReader:
         finally:
             self._consumer.unassign()
         raise UnavailableError(f"Kafka did not answer while reading {topic}[{partition}]")
+
+    def offset_at(self, topic: str, partition: int, appended_ms: int) -> int | None:
+        """The offset of the first record with that timestamp (milliseconds) or a later one; None if there is none.
+
+        Raises:
+            ConnectorError: if Kafka does not answer, or refuses.
+        """
+        try:
+            (answer,) = self._consumer.offsets_for_times(
+                [TopicPartition(topic, partition, appended_ms)], timeout=self._timeout_s
+            )
+        except KafkaException as exc:
+            raise _lookup_error(kafka_error_of(exc), f"looking for a time in {topic}[{partition}]") from exc
+        if answer.error is not None:
+            raise _lookup_error(answer.error, f"looking for a time in {topic}[{partition}]")
+        return answer.offset if answer.offset >= 0 else None
+
+    def between(self, topic: str, partition: int, start: int, end: int) -> Iterator[Message]:
+        """The records with offsets from `start` to below `end`, or to the end of the partition.
+
+        Raises:
+            ConnectorError: if Kafka does not answer, or refuses.
+        """
+        left = end - start
+        deadline = time.monotonic() + self._timeout_s
+        self._consumer.assign([TopicPartition(topic, partition, start)])
+        try:
+            while left > 0:
+                # It waits until it has them all, so no more are asked for than there can be.
+                messages = self._consumer.consume(min(left, _PAGE), _PAGE_WAIT_S)
+                if not messages and time.monotonic() > deadline:
+                    raise UnavailableError(f"Kafka did not answer while reading {topic}[{partition}]")
+                for message in messages:
+                    error = message.error()
+                    if error is None:
+                        offset = message.offset() or 0
+                        if offset >= end:
+                            return
+                        yield message
+                        left = end - offset - 1
+                        deadline = time.monotonic() + self._timeout_s
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        return
+                    elif not is_passing(error):
+                        raise _lookup_error(error, f"reading {topic}[{partition}]")
+        finally:
+            self._consumer.unassign()
 
     def close(self) -> None:
         """Close the connection."""

@@ -1,9 +1,9 @@
 """The aggregate stage: classified posts in, window deltas applied to Redis.
 
-For each partition of a batch: 1. decode; 2. read where the shards stand, once per assignment; 3. reduce to deltas per
-shard; 4. note what is too late and wait; 5. apply to every shard, each a compare-and-set on its position. A shard that
-stands elsewhere than expected (a zombie came back, Redis was rolled back or emptied) changes nothing and ends in one
-rewind: the source seeks to what is stored.
+For each batch: 1. read where the shards stand, once per assignment; 2. decode; 3. reduce each partition to deltas per
+shard; 4. note what is too late and wait; 5. apply to every shard, for all partitions together, as a compare-and-set on
+their positions. A shard that stands elsewhere than expected (a zombie came back, Redis was rolled back or emptied)
+changes nothing and ends in one rewind: the source seeks to what is stored.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from confluent_kafka import Message
 from pydantic import ValidationError
@@ -23,13 +24,31 @@ from streams.metrics import Metrics
 from streams.records import ClassifiedPost, DeadReason, LatePost, explain, from_ms
 from streams.settings import Settings
 from streams.windows.deltas import Entry, Position, Reduction, TooLate, reduce_entries
+from streams.windows.recent import RecentIds
 from streams.windows.store import WindowStore
+from streams.windows.update import shard_updates
 
 logger = logging.getLogger(__name__)
+
+_Stands = dict[int, list[Position]]
+_Reductions = dict[int, list[Reduction]]
+"""Both by partition, then by shard."""
 
 
 class PositionMismatch(Exception):  # noqa: N818 - not an error: the cure is a rewind
     """The tables do not stand where this batch continues."""
+
+
+class Starts(Protocol):
+    """What the stage asks of `AggregatePositions`."""
+
+    @property
+    def gaps(self) -> Mapping[int, int]:
+        """Where a partition legitimately starts beyond its position."""
+
+    @property
+    def recent(self) -> Mapping[int, RecentIds]:
+        """The ids before each partition's start; empty where duplicates are counted."""
 
 
 class AggregateStage:
@@ -41,16 +60,25 @@ class AggregateStage:
         store: WindowStore,
         producer: Deliverer,
         metrics: Metrics,
-        gaps: Mapping[int, int],
+        starts: Starts,
     ) -> None:
-        """`gaps` tells where a partition legitimately starts beyond its position (`AggregatePositions.gaps`)."""
+        """Prepare the stage.
+
+        Args:
+            settings: all settings.
+            store: the window tables.
+            producer: for dead letters and notes of late posts.
+            metrics: where everything is counted.
+            starts: what is known of where partitions start.
+        """
         self._settings = settings
         self._store = store
         self._producer = producer
         self._metrics = metrics
-        self._gaps = gaps
+        self._starts = starts
         self._epoch = -1
         self._positions: dict[int, list[Position]] = {}
+        self._ids: dict[int, RecentIds] = {}
 
     async def process(self, batch: Batch) -> None:
         """Apply a batch and return when every shard has it.
@@ -62,10 +90,14 @@ class AggregateStage:
         if batch.epoch != self._epoch:
             self._epoch, self._positions = batch.epoch, {}
         self._metrics.batch_posts.labels("aggregate").observe(len(batch.messages))
-        ends = batch.ends()
-        for partition, messages in batch.by_partition().items():
-            with self._metrics.batch_seconds.labels("aggregate").time():
-                await self._process_partition(partition, messages, batch.starts[partition], ends[partition])
+        with self._metrics.batch_seconds.labels("aggregate").time():
+            stands = {partition: await self._stand(partition, start) for partition, start in batch.starts.items()}
+            dead, reductions = await asyncio.to_thread(self._reduce, batch, stands)
+            await self._producer.deliver(dead)
+            self._metrics.dead.labels(DeadReason.INVALID_RECORD.value).inc(len(dead))
+            await self._note_late(reductions)
+            await self._apply(stands, reductions)
+        self._count(reductions)
 
     def applied(self, shard: int) -> dict[int, int]:
         """The offsets up to which this stage knows a shard to have each partition."""
@@ -75,24 +107,17 @@ class AggregateStage:
         """Read anew where the shards stand, with the next batch."""
         self._positions = {}
 
-    async def _process_partition(self, partition: int, messages: Sequence[Message], start: int, end: int) -> None:
-        positions = await self._stand(partition, start)
-        dead, reductions = await asyncio.to_thread(self._reduce, messages, positions, end)
-        await self._producer.deliver(dead)
-        self._metrics.dead.labels(DeadReason.INVALID_RECORD.value).inc(len(dead))
-        await self._note_late(reductions)
-        pending = [shard for shard, position in enumerate(positions) if position.offset < end]
-        answers = await asyncio.gather(
-            *(self._store.apply(shard, partition, positions[shard], reductions[shard]) for shard in pending)
-        )
-        for shard, stored in zip(pending, answers, strict=True):
-            if stored is not None:
-                raise PositionMismatch(
-                    f"shard {shard} stands at {stored} of partition {partition}, not at {positions[shard].offset}"
-                )
-        for shard in pending:
-            positions[shard] = reductions[shard].position
-        self._count(reductions)
+    async def _apply(self, stands: _Stands, reductions: _Reductions) -> None:
+        updates = shard_updates(stands, reductions)
+        answers = await asyncio.gather(*(self._store.apply(shard, update) for shard, update in updates.items()))
+        for (shard, update), elsewhere in zip(updates.items(), answers, strict=True):
+            if elsewhere is not None:
+                partition, offset = elsewhere
+                expected = update.moves[partition].expected.offset
+                raise PositionMismatch(f"shard {shard} stands at {offset} of partition {partition}, not at {expected}")
+        for shard, update in updates.items():
+            for partition, move in update.moves.items():
+                stands[partition][shard] = move.new
 
     async def _stand(self, partition: int, start: int) -> list[Position]:
         """Where each shard stands in a partition; read from Redis once per assignment."""
@@ -104,27 +129,47 @@ class AggregateStage:
             known = self._positions[partition] = [shard[partition] for shard in shards]
             lowest = min(position.offset for position in known)
             # Also where there is no position any more: the tables were emptied after the start was looked up.
-            if max(lowest, 0) < start and self._gaps.get(partition) != start:
+            if max(lowest, 0) < start and self._starts.gaps.get(partition) != start:
                 raise PositionMismatch(f"partition {partition} is read from {start}, a shard stands at {lowest}")
+            self._ids.pop(partition, None)
+            if (recent := self._starts.recent.get(partition)) is not None:
+                if recent.offset != start:
+                    raise PositionMismatch(
+                        f"partition {partition} is read from {start}, its ids are known to {recent.offset}"
+                    )
+                self._ids[partition] = recent
         return known
 
-    def _reduce(
-        self, messages: Sequence[Message], positions: Sequence[Position], end: int
-    ) -> tuple[list[Outgoing], list[Reduction]]:
+    def _reduce(self, batch: Batch, stands: _Stands) -> tuple[list[Outgoing], _Reductions]:
+        dead: list[Outgoing] = []
+        reductions: _Reductions = {}
+        ends = batch.ends()
+        for partition, messages in batch.by_partition().items():
+            entries, letters = self._decode(partition, messages)
+            dead += letters
+            reductions[partition] = reduce_entries(
+                entries, positions=stands[partition], end=ends[partition], sizes=self._settings.window_sizes
+            )
+        return dead, reductions
+
+    def _decode(self, partition: int, messages: Sequence[Message]) -> tuple[list[Entry], list[Outgoing]]:
+        ids = self._ids.get(partition)
         entries: list[Entry] = []
         dead: list[Outgoing] = []
         for message in messages:
+            offset = offset_of(message)
+            duplicate = ids is not None and ids.take(offset, message.key(), message.timestamp()[1])
             try:
                 post = ClassifiedPost.model_validate_json(message.value() or b"")
             except ValidationError as exc:
                 letter = dead_letter(message, DeadReason.INVALID_RECORD, explain(exc))
                 dead.append(outgoing(letter, self._settings.topic_dead))
             else:
-                entries.append(Entry(offset_of(message), post))
-        return dead, reduce_entries(entries, positions=positions, end=end, sizes=self._settings.window_sizes)
+                entries.append(Entry(offset, post, duplicate))
+        return entries, dead
 
-    async def _note_late(self, reductions: Sequence[Reduction]) -> None:
-        late = [note for reduction in reductions for note in reduction.too_late]
+    async def _note_late(self, reductions: _Reductions) -> None:
+        late = [note for of_shards in reductions.values() for reduction in of_shards for note in reduction.too_late]
         await self._producer.deliver([self._late_note(note) for note in late])
         for note in late:
             self._metrics.too_late.labels(str(note.window.size)).inc()
@@ -140,7 +185,9 @@ class AggregateStage:
         )
         return Outgoing(self._settings.topic_late, note.model_dump_json().encode(), late.post.id.encode())
 
-    def _count(self, reductions: Sequence[Reduction]) -> None:
-        # The shards agree but after a partial apply; the largest is what this batch really brought.
-        self._metrics.counted.inc(max(reduction.counted for reduction in reductions))
-        self._metrics.repeated.inc(max(reduction.repeated for reduction in reductions))
+    def _count(self, reductions: _Reductions) -> None:
+        for of_shards in reductions.values():
+            # The shards agree but after a partial apply; the largest is what this batch really brought.
+            self._metrics.counted.inc(max(reduction.counted for reduction in of_shards))
+            self._metrics.repeated.inc(max(reduction.repeated for reduction in of_shards))
+            self._metrics.duplicates.inc(max(reduction.duplicates for reduction in of_shards))

@@ -34,10 +34,11 @@ class Position(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A classified post and its offset in the classified topic."""
+    """A classified post and its offset in the classified topic; `duplicate` if its producer had sent it before."""
 
     offset: int
     post: ClassifiedPost
+    duplicate: bool = False
 
 
 @dataclass(slots=True)
@@ -74,6 +75,7 @@ class Reduction:
     too_late: list[TooLate] = field(default_factory=list)
     counted: int = 0
     repeated: int = 0
+    duplicates: int = 0
 
 
 def reduce_entries(
@@ -83,7 +85,7 @@ def reduce_entries(
 
     Entries before a shard's position are in already. Of the rest a post counts once: origins rise along the partition
     except where a stage repeated itself, so one at or below the fence was counted before. A post that is too late for
-    a window is left out of it, and noted by the shard that owns the windows of all posts.
+    a window is left out of it, and noted by the shard that owns the windows of all posts, as are duplicates.
 
     Args:
         entries: the partition's records in [some offset at or below every position, `end`).
@@ -113,6 +115,7 @@ def reduce_entries(
             too_late=passes[position].too_late if shard == noting else [],
             counted=passes[position].counted,
             repeated=passes[position].repeated,
+            duplicates=passes[position].duplicates if shard == noting else 0,
         )
         for shard, position in enumerate(positions)
     ]
@@ -133,7 +136,7 @@ class _Pass:
     def __init__(self, position: Position, sizes: Sequence[WindowSize]) -> None:
         self.fence, self.time = position.fence, position.time
         self.too_late: list[TooLate] = []
-        self.counted = self.repeated = 0
+        self.counted = self.repeated = self.duplicates = 0
         self._start = position.offset
         self._sizes = sizes
         # Every window is made of whole cells of this length.
@@ -144,13 +147,16 @@ class _Pass:
 
     def run(self, entries: Sequence[Entry]) -> None:
         every_size = tuple(size.seconds for size in self._sizes)
-        for offset, post in entries:
+        for offset, post, duplicate in entries:
             if offset < self._start:
                 continue
             if post.origin.offset <= self.fence:
                 self.repeated += 1
                 continue
             self.fence = post.origin.offset
+            if duplicate:
+                self.duplicates += 1
+                continue
             self.counted += 1
             event_ms = to_ms(post.created_at)
             # A window ends after its posts, so that most of the time one comparison tells for all sizes.

@@ -9,6 +9,7 @@ Keys of shard s (`{s}` is the hash tag, so that a shard lies whole on one node o
                                       watermark; expired_to:SIZE, before which windows of that size were removed
                                       late:SIZE posts too late for a window of that size; expired:SIZE posts in
                                       removed windows of all posts; unbuilt:SIZE posts of windows that are not made
+                                      duplicates: posts that a producer had sent before
     emo:{s}:w:SIZE|START|KEY  hash    one window
     emo:{s}:index:SIZE        zset    all windows of a size, by end
     emo:{s}:open              zset    windows that are not final, by end
@@ -33,17 +34,19 @@ Row = tuple[WindowKey, dict[str, str]]
 
 
 class Uncounted(NamedTuple):
-    """Posts that no window of all posts holds, by window size in seconds.
+    """Posts that no window of all posts holds; but for duplicates by window size in seconds.
 
     Attributes:
         late: too late for their window.
         expired: in windows that were removed.
         unbuilt: of windows that were not made, because Kafka had lost others of their posts.
+        duplicates: sent before by their producer.
     """
 
     late: dict[int, int]
     expired: dict[int, int]
     unbuilt: dict[int, int]
+    duplicates: int
 
 
 class WindowReader:
@@ -74,16 +77,17 @@ class WindowReader:
 
     async def uncounted(self) -> Uncounted:
         """Posts that no window of all posts holds."""
-        found = Uncounted({}, {}, {})
+        by_kind: dict[str, dict[int, int]] = {"late": {}, "expired": {}, "unbuilt": {}}
+        duplicates = 0
         for shard in range(self.shards):
             with redis_errors("reading late counts"):
                 state: dict[str, str] = await self._redis.hgetall(self._key(shard, "state"))
             for name, value in state.items():
                 kind, _, size = name.partition(":")
-                if kind in Uncounted._fields:
-                    totals = getattr(found, kind)
-                    totals[int(size)] = totals.get(int(size), 0) + int(value)
-        return found
+                if kind in by_kind:
+                    by_kind[kind][int(size)] = by_kind[kind].get(int(size), 0) + int(value)
+            duplicates += int(state.get("duplicates", 0))
+        return Uncounted(**by_kind, duplicates=duplicates)
 
     async def read(
         self,

@@ -12,9 +12,10 @@ from connectors.redis import RedisClient, redis_errors
 from streams.errors import TopologyError
 from streams.records import ALL_KEYWORDS, EmotionWindow
 from streams.windows.codec import to_window
-from streams.windows.deltas import Position, Reduction
+from streams.windows.deltas import Position
 from streams.windows.reader import WindowReader
 from streams.windows.tumbling import WindowKey
+from streams.windows.update import ShardUpdate
 
 
 @dataclass(frozen=True)
@@ -108,37 +109,30 @@ class WindowStore(WindowReader):
         numbers = [-1 if value is None else int(value) for value in values]
         return {partition: Position(*numbers[3 * i : 3 * i + 3]) for i, partition in enumerate(partitions)}
 
-    async def apply(self, shard: int, partition: int, expected: Position, reduction: Reduction) -> int | None:
-        """Add a reduction to a shard, if the shard still stands at `expected`; all of it or nothing.
+    async def apply(self, shard: int, update: ShardUpdate) -> tuple[int, int] | None:
+        """Change a shard, if it stands where the update expects it to; all of it or nothing.
 
         Returns:
-            None if it was applied; else the offset at which the shard stands (-1 for none), and nothing was changed.
+            None if it was applied; else a partition in which the shard stands elsewhere, and the offset at which it
+            does (-1 for none). Then nothing was changed.
         """
-        new = reduction.position
-        late: dict[int, int] = {}
-        for note in reduction.too_late:
-            late[note.window.size] = late.get(note.window.size, 0) + 1
-        members = [(key.member(), key, delta) for key, delta in reduction.windows.items()]
+        members = [(key.member(), key, delta) for key, delta in update.windows.items()]
         ordinal = {size: number for number, size in enumerate(self.sizes, 1)}
         keys = [self._key(shard, name) for name in ("state", "open", "dirty")]
         keys += [self._index(shard, size) for size in self.sizes]
         keys += [self._window_key(shard, member) for member, _, _ in members]
-        args: list[Any] = [
-            partition,
-            "" if expected.offset < 0 else expected.offset,
-            *new,
-            json.dumps(late),
-            len(self.sizes),
-        ]
+        args: list[Any] = [len(self.sizes), json.dumps(update.late), update.duplicates, len(update.moves)]
+        for partition, (expected, new) in update.moves.items():
+            args += [partition, "" if expected.offset < 0 else expected.offset, *new]
         for member, key, delta in members:
             of_all = 1 if key.keyword == ALL_KEYWORDS else 0
             content = {"fields": delta.fields, "first": delta.first, "last": delta.last}
             args += [member, key.size, ordinal[key.size], key.end, of_all, json.dumps(content)]
         with redis_errors("applying a batch to the windows"):
-            applied, stored = await self._apply(keys=keys, args=args)
+            applied, partition, stored = await self._apply(keys=keys, args=args)
         if applied:
             return None
-        return int(stored) if stored else -1
+        return int(partition), int(stored) if stored else -1
 
     async def times(self, shard: int) -> ShardTimes:
         """The event times from which the watermark follows."""

@@ -35,13 +35,16 @@ TEXTS = (
 )
 
 
-def produce(settings: Settings, values: Sequence[bytes | None], *, partition: int = -1) -> None:
-    """Write raw values as they are; the key is the index."""
+def produce(
+    settings: Settings, values: Sequence[bytes | None], *, partition: int = -1, keys: Sequence[bytes] | None = None
+) -> None:
+    """Write raw values as they are; the key is the index unless `keys` are given."""
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "linger.ms": 5})
     for index, value in enumerate(values):
         while True:
             try:
-                producer.produce(settings.topic_raw, value, str(index).encode(), partition=partition)
+                key = str(index).encode() if keys is None else keys[index]
+                producer.produce(settings.topic_raw, value, key, partition=partition)
                 break
             except BufferError:
                 producer.poll(0.1)

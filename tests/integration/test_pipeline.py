@@ -183,3 +183,24 @@ async def test_a_worker_stops_cleanly_on_sigterm(settings: Settings, store: Wind
     log = await asyncio.to_thread(worker.log.read_text)
     assert "worker is stopping" in log
     assert "Traceback" not in log
+
+
+async def test_posts_that_were_sent_twice_count_once_across_a_restart(
+    settings: Settings, store: WindowStore, start: Start
+) -> None:
+    """The successor reads the ids before its start again: the first half it has never seen itself."""
+    posts = good_posts(60)
+    ids = [json.loads(value)["id"].encode() for value in posts]
+    on = {"EMOSTREAM_DEDUPLICATION_S": "600"}
+    worker, sink = start("worker", **on), start("sink")
+    produce(settings, posts, keys=ids)
+    assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
+    assert await asyncio.to_thread(worker.stop) == 0
+
+    successor = start("worker", **on)
+    produce(settings, [*posts, *good_posts(20), *posts[:5]], keys=[*ids, *map(b"new-%d".__mod__, range(20)), *ids[:5]])
+    assert failures(await balanced(settings, store, [successor, sink], seconds=60)) == []
+
+    assert (await store.uncounted()).duplicates == 65
+    assert sum(window.count for window in await store.read(keyword="*", size=60)) == 80
+    assert len(records(settings, settings.topic_classified)) == 145, "each is classified all the same"

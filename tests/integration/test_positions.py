@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -16,8 +18,9 @@ from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from streams.metrics import Metrics
 from streams.positions import AggregatePositions, ClassifyPositions
 from streams.settings import Settings
-from streams.windows.deltas import Position, Reduction
+from streams.windows.deltas import Position
 from streams.windows.store import WindowStore
+from streams.windows.update import Move, ShardUpdate
 from streams.wiring import kafka_config
 from tests.integration.support import post, produce, wait_for
 
@@ -50,7 +53,7 @@ def delete_before(settings: Settings, topic: str, partition: int, offset: int) -
 
 
 def lookup(settings: Settings, reader: OffsetReader, metrics: Metrics | None = None) -> ClassifyPositions:
-    return ClassifyPositions(reader, settings.topic_raw, settings.topic_classified, metrics or Metrics())
+    return ClassifyPositions(reader, settings, metrics or Metrics())
 
 
 def test_classify_resumes_after_the_last_origin_of_each_partition(settings: Settings, reader: OffsetReader) -> None:
@@ -115,18 +118,62 @@ async def test_the_windows_resume_from_the_lowest_shard(
 ) -> None:
     write(settings, *(classified(settings, 0, offset) for offset in range(10)))
     metrics = Metrics()
-    positions = AggregatePositions(reader, settings.topic_classified, store, asyncio.get_running_loop(), metrics)
+    positions = AggregatePositions(reader, settings, store, asyncio.get_running_loop(), metrics)
     assert await asyncio.to_thread(positions, [0]) == {0: 0}, "nothing stored: from the beginning of what Kafka holds"
 
     for shard in range(store.shards):
         to = Position(7 if shard == 2 else 9, 6, 0)
-        assert await store.apply(shard, 0, Position(), Reduction(to)) is None
+        assert await store.apply(shard, ShardUpdate({0: Move(Position(), to)})) is None
     assert await asyncio.to_thread(positions, [0]) == {0: 7}
 
     delete_before(settings, settings.topic_classified, 0, 8)
     assert await asyncio.to_thread(positions, [0]) == {0: 8}
     assert positions.gaps == {0: 8}
     assert metrics.gap_offsets.labels(settings.topic_classified)._value.get() == 1
+
+
+def test_records_are_found_by_time_and_read_up_to_an_offset(settings: Settings, reader: OffsetReader) -> None:
+    topic = settings.topic_classified
+    write(settings, *(classified(settings, 0, offset) for offset in range(5)))
+    time.sleep(0.05)
+    assert reader.first_message(topic, 1) is None
+    assert reader.offset_at(topic, 1, 0) is None
+    assert list(reader.between(topic, 1, 0, 5)) == []
+    write(settings, *(classified(settings, 0, offset) for offset in range(5, 9)))
+    delete_before(settings, topic, 0, 2)
+
+    def offsets(start: int, end: int) -> list[int | None]:
+        return [message.offset() for message in reader.between(topic, 0, start, end)]
+
+    assert (offsets(2, 6), offsets(8, 9), offsets(7, 20), offsets(9, 20)) == ([2, 3, 4, 5], [8], [7, 8], [])
+    first = reader.first_message(topic, 0)
+    assert first is not None
+    assert first.offset() == 2
+    (later,) = (message.timestamp()[1] for message in reader.between(topic, 0, 5, 6))
+    assert reader.offset_at(topic, 0, first.timestamp()[1]) == 2
+    assert reader.offset_at(topic, 0, later) == 5
+    assert reader.offset_at(topic, 0, later + 60_000) is None
+
+
+async def test_the_ids_before_a_start_are_read_again(
+    settings: Settings, reader: OffsetReader, store: WindowStore
+) -> None:
+    def sent(first: int, last: int) -> list[Outgoing]:
+        return [
+            dataclasses.replace(classified(settings, 0, offset), key=b"id-%d" % offset) for offset in range(first, last)
+        ]
+
+    write(settings, *sent(0, 3))
+    await asyncio.sleep(0.6)
+    write(settings, *sent(3, 7))
+    for shard in range(store.shards):
+        await store.begin(shard, 0)
+        assert await store.apply(shard, ShardUpdate({0: Move(Position(), Position(5, 4, 0))})) is None
+    horizon = settings.model_copy(update={"deduplication_s": 0.5})
+    positions = AggregatePositions(reader, horizon, store, asyncio.get_running_loop(), Metrics())
+    assert await asyncio.to_thread(positions, [0, 1]) == {0: 5, 1: 0}
+    assert (positions.recent[0].offset, len(positions.recent[0])) == (5, 2), "the first three lie beyond the horizon"
+    assert (positions.recent[1].offset, len(positions.recent[1])) == (0, 0)
 
 
 def test_a_rewind_fetches_again_and_makes_earlier_batches_stale(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from streams.windows.deltas import Entry, Position, Reduction, reduce_entries
 from streams.windows.sizes import WindowSize
 from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey, shard_of
+from streams.windows.update import ShardUpdate
 from tests.integration.redis_cluster import ClusterNode, redis_cluster  # noqa: F401 - a fixture
 
 START = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp() * 1_000)
@@ -52,11 +53,22 @@ def reduced(store: WindowStore, shard: int, entries: list[Entry], at: Position, 
     return reduce_entries(entries, positions=[at] * store.shards, end=end, sizes=SIZES)[shard]
 
 
+async def apply(store: WindowStore, shard: int, partition: int, expected: Position, reduction: Reduction) -> int | None:
+    """Apply one partition's reduction; where the shard stands if it is elsewhere."""
+    update = ShardUpdate()
+    update.add(partition, expected, reduction)
+    elsewhere = await store.apply(shard, update)
+    if elsewhere is None:
+        return None
+    assert elsewhere[0] == partition
+    return elsewhere[1]
+
+
 async def apply_all(store: WindowStore, entries: list[Entry], end: int, partition: int = 0) -> None:
     for shard in range(store.shards):
         await store.begin(shard, 0)
         at = (await store.positions(shard, [partition]))[partition]
-        assert await store.apply(shard, partition, at, reduced(store, shard, entries, at, end)) is None
+        assert await apply(store, shard, partition, at, reduced(store, shard, entries, at, end)) is None
 
 
 async def test_what_is_applied_can_be_read(store: WindowStore) -> None:
@@ -84,20 +96,48 @@ async def test_an_apply_from_another_position_changes_nothing(store: WindowStore
     # A zombie applies its batch again; a successor comes from further on; Redis lost the position it expected.
     for expected in (Position(), Position(1, 0, START), Position(7, 6, START)):
         again = reduced(store, shard, batch, Position(), 2)
-        assert await store.apply(shard, 0, expected, again) == 2
+        assert await apply(store, shard, 0, expected, again) == 2
 
     assert await store.read() == before
     assert (await store.positions(shard, [0, 1])) == {0: Position(2, 1, START + 2_000), 1: Position()}
+
+
+async def test_the_partitions_of_an_update_move_together_or_not_at_all(store: WindowStore) -> None:
+    shard = shard_of(KEYWORD, store.shards)
+    await apply_all(store, [entry(0, 1)], end=1, partition=1)
+    before = await store.read()
+    update = ShardUpdate()
+    for partition in (0, 1, 2):
+        update.add(partition, Position(), reduced(store, shard, [entry(0, 2)], Position(), 1))
+    assert update.windows[WindowKey(KEYWORD, 60, START)].fields["n"] == 3
+    assert await store.apply(shard, update) == (1, 1)
+    assert await store.read() == before
+
+    del update.moves[1]
+    assert await store.apply(shard, update) is None
+    assert (await store.positions(shard, [0, 1, 2])) == {
+        0: Position(1, 0, START + 2_000),
+        1: Position(1, 0, START + 1_000),
+        2: Position(1, 0, START + 2_000),
+    }
+    assert [w.count for w in await store.read(keyword=KEYWORD)] == [4]
+
+
+async def test_duplicates_are_on_the_books(store: WindowStore) -> None:
+    again = [entry(0, 1), entry(1, 2)._replace(duplicate=True), entry(2, 3)._replace(duplicate=True)]
+    await apply_all(store, again, end=3)
+    assert await store.uncounted() == ({}, {}, {}, 2)
+    assert [w.count for w in await store.read(keyword="*")] == [1]
 
 
 async def test_nothing_is_applied_before_the_tables_are_begun(store: WindowStore) -> None:
     """After Redis was emptied a batch in flight must not make windows of which Kafka has lost posts."""
     first = Reduction(Position(5, 4, START))
     assert not await store.begun(0)
-    assert await store.apply(0, 0, Position(), first) == -1
+    assert await apply(store, 0, 0, Position(), first) == -1
     await store.begin(0, 0)
     assert await store.begun(0)
-    assert await store.apply(0, 0, Position(), first) is None
+    assert await apply(store, 0, 0, Position(), first) is None
 
 
 async def test_windows_that_kafka_cannot_fill_are_not_made(store: WindowStore) -> None:
@@ -106,13 +146,13 @@ async def test_windows_that_kafka_cannot_fill_are_not_made(store: WindowStore) -
         await store.begin(shard, 0)  # the first one counts
     await apply_all(store, [entry(0, 30), entry(1, 59), entry(2, 60)], end=3)
     assert {window.start for window in await store.read()} == {from_ms(START + 60_000)}
-    assert await store.uncounted() == ({}, {}, {60: 2})
+    assert await store.uncounted() == ({}, {}, {60: 2}, 0)
 
 
 async def test_a_lost_position_is_told_apart_from_offset_zero(store: WindowStore) -> None:
     await store.begin(0, 0)
-    assert await store.apply(0, 0, Position(0), Reduction(Position(5, 4, START))) == -1
-    assert await store.apply(0, 0, Position(), Reduction(Position(5, 4, START))) is None
+    assert await apply(store, 0, 0, Position(0), Reduction(Position(5, 4, START))) == -1
+    assert await apply(store, 0, 0, Position(), Reduction(Position(5, 4, START))) is None
 
 
 async def test_revisions_rise_with_every_change_and_survive_a_rollback(settings: Settings, store: WindowStore) -> None:
@@ -174,14 +214,14 @@ async def test_expired_windows_are_removed_once_published_and_stay_on_the_books(
         await store.expire(shard, 60, START + 60_000)
 
     assert {window.start for window in await store.read()} == {from_ms(START + 60_000)}
-    assert await store.uncounted() == ({}, {60: 2}, {})
+    assert await store.uncounted() == ({}, {60: 2}, {}, 0)
 
 
 async def test_too_late_posts_are_counted_once(store: WindowStore) -> None:
     late = entry(1, 0)
     await apply_all(store, [entry(0, 7_200), late, entry(2, 7_201)], end=3)
 
-    assert await store.uncounted() == ({60: 1}, {}, {})
+    assert await store.uncounted() == ({60: 1}, {}, {}, 0)
     assert sum(window.count for window in await store.read(keyword="*")) == 2
 
 
@@ -217,7 +257,7 @@ async def test_a_straggler_does_not_make_a_removed_window_again(store: WindowSto
     await apply_all(store, [entry(0, 30), entry(1, 62)], end=2, partition=1)
 
     assert [window.count for window in await store.read(keyword="*")] == [2]
-    assert await store.uncounted() == ({60: 1}, {60: 2}, {})
+    assert await store.uncounted() == ({60: 1}, {60: 2}, {}, 0)
 
 
 def of(offset: int, seconds: float, *keywords: str, label: str = "joy") -> Entry:
@@ -274,9 +314,9 @@ async def test_each_size_has_a_retention_of_its_own(settings: Settings, store: W
         at = Position()
         sizes = [WindowSize(60, 3_600), WindowSize(3_600, 7_200)]
         reduction = reduce_entries([of(0, 1)], positions=[at] * store.shards, end=1, sizes=sizes)[shard]
-        assert await store.apply(shard, 0, at, reduction) is None
+        assert await apply(store, shard, 0, at, reduction) is None
         await store.published(shard, await store.dirty(shard, 100))
         await store.expire(shard, 60, START + 60_000)
         await store.expire(shard, 3_600, START + 60_000)
     assert [window.size for window in await store.read()] == [3_600]
-    assert await store.uncounted() == ({}, {60: 1}, {})
+    assert await store.uncounted() == ({}, {60: 1}, {}, 0)

@@ -12,7 +12,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,21 +26,25 @@ from streams.agents.aggregate import AggregateStage, PositionMismatch
 from streams.metrics import Metrics
 from streams.positions import AggregatePositions
 from streams.records import ClassifiedPost, to_ms
-from streams.windows.deltas import Position, Reduction
+from streams.windows.deltas import Position
 from streams.windows.tumbling import WindowKey
+from streams.windows.update import ShardUpdate
 from tests.helpers import NOON_MS, RecordingDeliverer, classified, make_settings, message
 
 KEPT_S = {60: 450, 300: 900}
 MAX_FUTURE_S = 20
+HORIZON_MS = 30_000
 SETTINGS = {
-    (partitions, shards): make_settings(
+    (partitions, shards, horizon_ms): make_settings(
         window_sizes=",".join(f"{size}:{kept}" for size, kept in KEPT_S.items()),
         shards=shards,
         partitions=partitions,
         max_future_s=MAX_FUTURE_S,
+        deduplication_s=horizon_ms / 1_000,
     )
     for partitions in (1, 2)
     for shards in range(1, 5)
+    for horizon_ms in (0, HORIZON_MS)
 }
 METRICS = Metrics()
 
@@ -50,11 +54,12 @@ class Shard:
     positions: dict[int, Position] = field(default_factory=dict)
     windows: dict[WindowKey, dict[str, int]] = field(default_factory=dict)
     late: Counter[int] = field(default_factory=Counter)
+    duplicates: int = 0
     complete_from: int | None = None
 
     def copy(self) -> Shard:
         windows = {key: dict(row) for key, row in self.windows.items()}
-        return Shard(dict(self.positions), windows, Counter(self.late), self.complete_from)
+        return replace(self, positions=dict(self.positions), windows=windows, late=Counter(self.late))
 
 
 class ModelStore:
@@ -76,24 +81,26 @@ class ModelStore:
         await asyncio.sleep(0)
         return {partition: self.tables[shard].positions.get(partition, Position()) for partition in partitions}
 
-    async def apply(self, shard: int, partition: int, expected: Position, reduction: Reduction) -> int | None:
+    async def apply(self, shard: int, update: ShardUpdate) -> tuple[int, int] | None:
         await asyncio.sleep(0)
         fault = self.faults.get(shard)
         if fault == "unreached":
             raise UnavailableError("Redis did not answer")
         table = self.tables[shard]
-        stored = table.positions.get(partition, Position()).offset
-        if stored != (expected.offset if expected.offset >= 0 else -1) or table.complete_from is None:
-            return stored
-        for key, delta in reduction.windows.items():
+        for partition, move in update.moves.items():
+            stored = table.positions.get(partition, Position()).offset
+            if stored != max(move.expected.offset, -1) or table.complete_from is None:
+                return partition, stored
+        for key, delta in update.windows.items():
             if key not in table.windows and key.start < table.complete_from:
                 continue
             row = table.windows.setdefault(key, {"first": delta.first, "last": delta.last})
             for name, amount in delta.fields.items():
                 row[name] = row.get(name, 0) + amount
             row["first"], row["last"] = min(row["first"], delta.first), max(row["last"], delta.last)
-        table.late.update(note.window.size for note in reduction.too_late)
-        table.positions[partition] = reduction.position
+        table.late.update(update.late)
+        table.duplicates += update.duplicates
+        table.positions.update({partition: move.new for partition, move in update.moves.items()})
         if fault == "answer lost":
             raise UnavailableError("Redis did not answer")
         return None
@@ -120,7 +127,7 @@ class Worker:
             self.world.store,  # type: ignore[arg-type]
             RecordingDeliverer(),
             METRICS,
-            self.positions.gaps,
+            self.positions,
         )
         self.epoch = 0
         self.next: dict[int, int] = {}
@@ -154,10 +161,10 @@ class Worker:
 
 
 class World:
-    def __init__(self, logs: list[list[Any]], shards: int) -> None:
+    def __init__(self, logs: list[list[Any]], shards: int, horizon_ms: int = 0) -> None:
         self.logs = logs
         self.low = [0] * len(logs)
-        self.settings = SETTINGS[len(logs), shards]
+        self.settings = SETTINGS[len(logs), shards, horizon_ms]
         self.store = ModelStore(shards)
         self.snapshots: list[list[Shard]] = [[Shard() for _ in range(shards)]]
 
@@ -167,6 +174,14 @@ class World:
 
     def first_message(self, topic: str, partition: int) -> Any:
         return next((entry for entry in self.logs[partition] if entry.offset() >= self.low[partition]), None)
+
+    def offset_at(self, topic: str, partition: int, appended_ms: int) -> int | None:
+        found = (entry.offset() for entry in self.between(topic, partition, 0) if entry.timestamp()[1] >= appended_ms)
+        return next(found, None)
+
+    def between(self, topic: str, partition: int, start: int, end: float = math.inf) -> Iterator[Any]:
+        low = max(start, self.low[partition])
+        return (entry for entry in self.logs[partition] if low <= entry.offset() < end)
 
     def expire(self, partition: int, records: int) -> None:
         """Retention takes the first records of a partition."""
@@ -212,30 +227,50 @@ class World:
         pytest.fail("the worker does not get to the end")
 
 
-def count_distinct(logs: list[list[ClassifiedPost]]) -> tuple[dict[WindowKey, dict[str, int]], Counter[int]]:
-    tables: dict[WindowKey, dict[str, int]] = {}
-    late: Counter[int] = Counter()
-    for log in logs:
-        seen, time = set(), -1
-        for post in log:
-            if post.origin.offset in seen:
+@dataclass
+class Expected:
+    """The oracle: distinct posts, counted one by one."""
+
+    tables: dict[WindowKey, dict[str, int]] = field(default_factory=dict)
+    late: Counter[int] = field(default_factory=Counter)
+    duplicates: int = 0
+
+    def count(self, posts: list[ClassifiedPost], messages: list[Any], horizon_ms: int) -> None:
+        origins, time = set(), -1
+        sightings: dict[str, int] = {}
+        for post, entry in zip(posts, messages, strict=True):
+            appended = entry.timestamp()[1]
+            again = horizon_ms > 0 and appended - sightings.get(post.id, -horizon_ms) <= horizon_ms
+            sightings[post.id] = appended
+            if post.origin.offset in origins:
                 continue
-            seen.add(post.origin.offset)
+            origins.add(post.origin.offset)
+            if again:
+                self.duplicates += 1
+                continue
             at = to_ms(post.created_at)
             for size, kept in KEPT_S.items():
                 start = at - at % (size * 1_000)
                 if start + (size + kept) * 1_000 <= time:
-                    late[size] += 1
+                    self.late[size] += 1
                     continue
                 for word in {"*", *post.keywords}:
-                    row = tables.setdefault(WindowKey(word, size, start), {"first": at, "last": at})
-                    for name in ("n", f"l:{post.label}", "m:1.0.0", "s:test"):
-                        row[name] = row.get(name, 0) + 1
-                    confidence = f"c:{post.label}"
-                    row[confidence] = row.get(confidence, 0) + round(post.confidence * 1_000_000)
-                    row["first"], row["last"] = min(row["first"], at), max(row["last"], at)
+                    self.add(WindowKey(word, size, start), post, at)
             time = max(time, at)
-    return tables, late
+
+    def add(self, key: WindowKey, post: ClassifiedPost, at: int) -> None:
+        row = self.tables.setdefault(key, {"first": at, "last": at})
+        amounts = {"n": 1, f"l:{post.label}": 1, "m:1.0.0": 1, "s:test": 1}
+        for name, amount in {**amounts, f"c:{post.label}": round(post.confidence * 1_000_000)}.items():
+            row[name] = row.get(name, 0) + amount
+        row["first"], row["last"] = min(row["first"], at), max(row["last"], at)
+
+
+def count_distinct(posts: list[list[ClassifiedPost]], logs: list[list[Any]], horizon_ms: int = 0) -> Expected:
+    expected = Expected()
+    for of_partition, messages in zip(posts, logs, strict=True):
+        expected.count(of_partition, messages, horizon_ms)
+    return expected
 
 
 def make_log(seed: random.Random, partition: int) -> list[ClassifiedPost]:
@@ -248,6 +283,11 @@ def make_log(seed: random.Random, partition: int) -> list[ClassifiedPost]:
             log += [post.model_copy(update={"label": "fear"}) for post in log[again : again + seed.randrange(1, 6)]]
             continue
         origin += seed.choice([1, 1, 1, 2])
+        if log and seed.random() < 0.1:
+            # Its producer sent it twice: the same id and text under another offset.
+            twice = log[seed.randrange(len(log))]
+            log.append(twice.model_copy(update={"origin": twice.origin.model_copy(update={"offset": origin})}))
+            continue
         log.append(
             classified(
                 origin,
@@ -267,7 +307,16 @@ def to_messages(log: list[ClassifiedPost], partition: int, seed: random.Random) 
         value = post.model_dump_json().encode()
         # The broker's clock, which no post may be ahead of by more than `max_future_s`.
         appended = max(appended, to_ms(post.created_at) - seed.randrange(MAX_FUTURE_S * 1_000 + 1))
-        found.append(message(value, offset=offset, partition=partition, topic="posts.classified", appended=appended))
+        found.append(
+            message(
+                value,
+                offset=offset,
+                partition=partition,
+                topic="posts.classified",
+                appended=appended,
+                key=post.id.encode(),
+            )
+        )
         offset += seed.choice([1, 1, 1, 3])
     return found
 
@@ -294,22 +343,29 @@ def runner() -> Iterator[asyncio.Runner]:
         yield one_loop
 
 
-@given(OPERATIONS, st.integers(0, 2**32), st.integers(1, 2), st.integers(1, 4))
-@settings(max_examples=1_200, deadline=None)
+@given(OPERATIONS, st.integers(0, 2**32), st.integers(1, 2), st.integers(1, 4), st.sampled_from([0, HORIZON_MS]))
+@settings(max_examples=1_500, deadline=None)
 def test_the_tables_are_those_of_a_clean_run(
-    runner: asyncio.Runner, operations: list[SimpleNamespace], seed: int, partitions: int, shards: int
+    runner: asyncio.Runner,
+    operations: list[SimpleNamespace],
+    seed: int,
+    partitions: int,
+    shards: int,
+    horizon_ms: int,
 ) -> None:
     draw = random.Random(seed)
     posts = [make_log(draw, partition) for partition in range(partitions)]
-    world = World([to_messages(log, partition, draw) for partition, log in enumerate(posts)], shards)
+    logs = [to_messages(log, partition, draw) for partition, log in enumerate(posts)]
+    world = World(logs, shards, horizon_ms)
     runner.run(world.play(operations))
-    expected, late = count_distinct(posts)
+    expected = count_distinct(posts, logs, horizon_ms)
     found: dict[WindowKey, dict[str, int]] = {}
     for table in world.store.tables:
         assert not found.keys() & table.windows.keys()
         found.update(table.windows)
-    assert found == expected
-    assert sum((table.late for table in world.store.tables), Counter()) == late
+    assert found == expected.tables
+    assert sum((table.late for table in world.store.tables), Counter()) == expected.late
+    assert sum(table.duplicates for table in world.store.tables) == expected.duplicates
 
 
 @given(
@@ -338,5 +394,5 @@ def test_windows_are_whole_or_not_made_where_kafka_has_lost_posts(
     found: dict[WindowKey, dict[str, int]] = {}
     for table in world.store.tables:
         found.update(table.windows)
-    expected, _ = count_distinct(posts)
+    expected = count_distinct(posts, world.logs).tables
     assert found == {key: row for key, row in expected.items() if key.start >= world.complete_from()}

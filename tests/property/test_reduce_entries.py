@@ -69,7 +69,7 @@ def count_distinct(log: Log) -> tuple[Tables, Counter[int]]:
     tables: Tables = {}
     late: Counter[int] = Counter()
     time = -1
-    for _, post in log.entries:
+    for _, post, _ in log.entries:
         if post.origin.offset in seen:
             continue
         seen.add(post.origin.offset)
@@ -126,7 +126,7 @@ def test_the_shards_together_count_every_distinct_post_once(log: Log, shards: in
         assert reduction.repeated == len(log.entries) - len(distinct)
         assert reduction.position.offset == log.end
         assert reduction.position.fence == max(distinct, default=-1)
-        assert reduction.position.time == max((to_ms(post.created_at) for _, post in log.entries), default=-1)
+        assert reduction.position.time == max((to_ms(post.created_at) for _, post, _ in log.entries), default=-1)
 
 
 @given(logs(), st.integers(1, 3), st.data())

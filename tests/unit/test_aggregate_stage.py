@@ -11,8 +11,10 @@ from connectors.kafka.consumer import Batch
 from streams.agents.aggregate import AggregateStage, PositionMismatch
 from streams.metrics import Metrics
 from streams.records import ClassifiedPost, DeadPost, DeadReason, LatePost, from_ms
-from streams.windows.deltas import Position, Reduction
+from streams.windows.deltas import Position
+from streams.windows.recent import RecentIds
 from streams.windows.tumbling import WindowKey, shard_of
+from streams.windows.update import ShardUpdate
 from tests.helpers import NOON_MS, RecordingDeliverer, classified, make_settings, message
 
 
@@ -22,20 +24,21 @@ class FakeStore:
     def __init__(self, shards: int = 2) -> None:
         self.shards = shards
         self.stands: dict[tuple[int, int], Position] = {}
-        self.applied: list[tuple[int, int, Reduction]] = []
+        self.applied: list[tuple[int, ShardUpdate]] = []
         self.reads = 0
 
     async def positions(self, shard: int, partitions: Sequence[int]) -> dict[int, Position]:
         self.reads += 1
         return {partition: self.stands.get((shard, partition), Position()) for partition in partitions}
 
-    async def apply(self, shard: int, partition: int, expected: Position, reduction: Reduction) -> int | None:
+    async def apply(self, shard: int, update: ShardUpdate) -> tuple[int, int] | None:
         await asyncio.sleep(0)
-        stored = self.stands.get((shard, partition), Position())
-        if stored.offset != expected.offset:
-            return stored.offset
-        self.stands[shard, partition] = reduction.position
-        self.applied.append((shard, partition, reduction))
+        for partition, move in update.moves.items():
+            stored = self.stands.get((shard, partition), Position())
+            if stored.offset != move.expected.offset:
+                return partition, stored.offset
+        self.stands.update({(shard, partition): move.new for partition, move in update.moves.items()})
+        self.applied.append((shard, update))
         return None
 
 
@@ -45,8 +48,9 @@ class Bench:
         self.out = out or RecordingDeliverer()
         self.metrics = Metrics()
         self.gaps: dict[int, int] = {}
+        self.recent: dict[int, RecentIds] = {}
         settings = make_settings(shards=self.store.shards, **overrides)
-        self.stage = AggregateStage(settings, self.store, self.out, self.metrics, self.gaps)  # type: ignore[arg-type]
+        self.stage = AggregateStage(settings, self.store, self.out, self.metrics, self)  # type: ignore[arg-type]
 
     def counted(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0
@@ -69,9 +73,7 @@ async def test_a_batch_reaches_every_shard() -> None:
     await bench.stage.process(batch(classified(4, keywords=["tea"]), classified(6)))
     assert bench.store.stands == {(0, 0): Position(2, 6, NOON_MS), (1, 0): Position(2, 6, NOON_MS)}
     counts = {
-        key.keyword: delta.fields["n"]
-        for _, _, reduction in bench.store.applied
-        for key, delta in reduction.windows.items()
+        key.keyword: delta.fields["n"] for _, update in bench.store.applied for key, delta in update.windows.items()
     }
     assert counts == {"tea": 1, "*": 2}
     assert bench.counted("emostream_posts_counted_total") == 2
@@ -97,7 +99,7 @@ async def test_a_shard_that_is_ahead_is_left_alone() -> None:
     bench = Bench()
     bench.store.stands = {(0, 0): Position(2, 1, NOON_MS), (1, 0): Position(1, 0, NOON_MS)}
     await bench.stage.process(batch(classified(1), start=1))
-    assert [shard for shard, _, _ in bench.store.applied] == [1]
+    assert [shard for shard, _ in bench.store.applied] == [1]
     assert bench.counted("emostream_posts_counted_total") == 1
     await bench.stage.process(batch(classified(2), start=2))
     assert [bench.store.stands[shard, 0].offset for shard in (0, 1)] == [3, 3]
@@ -144,6 +146,49 @@ async def test_partitions_stand_apart() -> None:
     }
 
 
+async def test_the_partitions_of_a_batch_are_one_change_of_a_shard() -> None:
+    bench = Bench(FakeStore(shards=1))
+    first, second = batch(classified(0), classified(1)), batch(classified(0, partition=1), partition=1)
+    await bench.stage.process(Batch(1, first.messages + second.messages, {0: 0, 1: 0}))
+    ((_, update),) = bench.store.applied
+    assert update.moves.keys() == {0, 1}
+    assert update.windows[WindowKey("*", 60, NOON_MS)].fields["n"] == 3
+    assert bench.counted("emostream_posts_counted_total") == 3
+
+
+async def test_one_partition_that_stands_elsewhere_holds_back_the_whole_change() -> None:
+    bench = Bench(FakeStore(shards=1))
+    await bench.stage.process(batch(classified(0)))
+    bench.store.stands[0, 1] = Position(7, 7, NOON_MS)
+    bench.stage.applied(0)  # partition 1 is not known yet
+    first, second = batch(classified(1), start=1), batch(classified(0, partition=1), partition=1)
+    bench.store.stands[0, 0] = Position(9, 9, NOON_MS)
+    with pytest.raises(PositionMismatch, match="shard 0 stands at 9 of partition 0, not at 1"):
+        await bench.stage.process(Batch(1, first.messages + second.messages, {0: 1, 1: 0}))
+    assert bench.store.stands[0, 1] == Position(7, 7, NOON_MS)
+
+
+# Duplicates. Every message of `batch` has the same key.
+
+
+async def test_a_post_that_was_sent_before_is_not_counted_again() -> None:
+    bench = Bench(deduplication_s=60)
+    bench.recent[0] = RecentIds(60_000)
+    await bench.stage.process(batch(classified(0), classified(1), b"{}", classified(2)))
+    assert bench.counted("emostream_posts_counted_total") == 1
+    assert bench.counted("emostream_posts_duplicate_total") == 2
+    assert bench.store.stands[0, 0] == Position(4, 2, NOON_MS)
+    assert sum(update.duplicates for _, update in bench.store.applied) == 2, "on the books once, not once a shard"
+
+
+async def test_ids_that_end_elsewhere_than_the_batch_begins_ask_for_a_rewind() -> None:
+    bench = Bench(deduplication_s=60)
+    bench.recent[0] = RecentIds(60_000, offset=3)
+    with pytest.raises(PositionMismatch, match="is read from 0, its ids are known to 3"):
+        await bench.stage.process(batch(classified(0)))
+    assert bench.store.applied == []
+
+
 async def test_what_is_not_a_classified_post_is_dead_lettered_and_passed() -> None:
     bench = Bench()
     await bench.stage.process(batch(classified(0), b"{}", classified(1)))
@@ -169,7 +214,7 @@ async def test_a_post_too_late_is_noted_once_per_size_before_the_tables_move() -
     assert notes[0].start == from_ms(NOON_MS - 720_000)
     assert notes[0].watermark == from_ms(NOON_MS)
     assert [record.key for record in bench.out.to("posts.late")] == [b"0-1"] * 2
-    assert not any(key.keyword == "tea" for _, _, reduction in bench.store.applied for key in reduction.windows)
+    assert not any(key.keyword == "tea" for _, update in bench.store.applied for key in update.windows)
     assert bench.counted("emostream_posts_too_late_total", size="60") == 1
 
 
@@ -184,5 +229,5 @@ async def test_the_tables_do_not_move_past_a_note_that_was_not_confirmed(topic: 
 async def test_windows_of_all_sizes() -> None:
     bench = Bench(FakeStore(shards=1), window_sizes="1m:2d,1h:2d")
     await bench.stage.process(batch(classified(0, at=NOON_MS + 90_000)))
-    ((_, _, reduction),) = bench.store.applied
-    assert set(reduction.windows) == {WindowKey("*", 60, NOON_MS + 60_000), WindowKey("*", 3_600, NOON_MS)}
+    ((_, update),) = bench.store.applied
+    assert set(update.windows) == {WindowKey("*", 60, NOON_MS + 60_000), WindowKey("*", 3_600, NOON_MS)}

@@ -1,24 +1,31 @@
--- Adds a batch to one shard's windows: a compare-and-set on the partition's position.
+-- Adds a batch to one shard's windows: a compare-and-set on its partitions' positions.
 --
 -- KEYS: state, open, dirty, one index for each size, then one hash per window.
--- ARGV: partition, expected offset ('' for none), new offset, new fence, new time, too-late counts by size (JSON),
---       number of sizes, then six per window: member, size, which of the indexes is its size's (from 1), its end in ms,
---       1 for a window of all posts, else 0, {fields = {name: increment}, first = ms, last = ms} (JSON).
+-- ARGV: number of sizes, too-late counts by size (JSON), duplicates, number of partitions;
+--       five per partition: its number, expected offset ('' for none), new offset, new fence, new time;
+--       six per window: member, size, which of the indexes is its size's (from 1), its end in ms, 1 for a window of all
+--       posts, else 0, {fields = {name: increment}, first = ms, last = ms} (JSON).
 -- A window that was removed (expire.lua) is not made again of a straggler, nor one of which Kafka had lost posts when the
 -- tables were begun: it would replace the full one downstream.
--- Returns {1, ''} when applied; {0, stored offset or ''} when the position is another one or the tables were not begun, and
--- nothing was changed.
+-- Returns {1, '', ''} when applied; {0, partition, stored offset or ''} where the shard stands elsewhere in a partition or the
+-- tables were not begun, and then nothing was changed.
 --
 -- A revision is the server's time in ms, or one above the window's last if that is later: it rises even after the
 -- server was rolled back to an older snapshot, so consumers and Postgres always take the newest state.
 
 local state, open, dirty = KEYS[1], KEYS[2], KEYS[3]
-local p = ARGV[1]
+local sizes, partitions = tonumber(ARGV[1]), tonumber(ARGV[4])
+local PER_PARTITION, PER_WINDOW = 5, 6
+local moves_from = 5
+local windows_from = moves_from + partitions * PER_PARTITION
 
-local stored = redis.call('HGET', state, 'p:' .. p) or ''
 local complete_from = tonumber(redis.call('HGET', state, 'complete_from'))
-if stored ~= ARGV[2] or not complete_from then
-  return {0, stored}
+for i = 0, partitions - 1 do
+  local at = moves_from + i * PER_PARTITION
+  local stored = redis.call('HGET', state, 'p:' .. ARGV[at]) or ''
+  if stored ~= ARGV[at + 1] or not complete_from then
+    return {0, ARGV[at], stored}
+  end
 end
 
 local now = redis.call('TIME')
@@ -33,10 +40,10 @@ local function expired_to(size)
   return expired[size]
 end
 
-local windows_from = 3 + tonumber(ARGV[7])
-for i = windows_from + 1, #KEYS do
+local first_window = 3 + sizes + 1
+for i = first_window, #KEYS do
   local window = KEYS[i]
-  local at = 8 + (i - windows_from - 1) * 6
+  local at = windows_from + (i - first_window) * PER_WINDOW
   local member, size, index, end_ms, of_all = ARGV[at], ARGV[at + 1], KEYS[3 + ARGV[at + 2]], ARGV[at + 3], ARGV[at + 4]
   local delta = cjson.decode(ARGV[at + 5])
   local known = redis.call('HMGET', window, 'first', 'last', 'final', 'rev')
@@ -66,8 +73,15 @@ for i = windows_from + 1, #KEYS do
   end
 end
 
-for size, count in pairs(cjson.decode(ARGV[6])) do
+for size, count in pairs(cjson.decode(ARGV[2])) do
   redis.call('HINCRBY', state, 'late:' .. size, int(count))
 end
-redis.call('HSET', state, 'p:' .. p, ARGV[3], 'f:' .. p, ARGV[4], 't:' .. p, ARGV[5], 'a:' .. p, int(now_ms))
-return {1, ''}
+if ARGV[3] ~= '0' then
+  redis.call('HINCRBY', state, 'duplicates', ARGV[3])
+end
+for i = 0, partitions - 1 do
+  local at = moves_from + i * PER_PARTITION
+  local p = ARGV[at]
+  redis.call('HSET', state, 'p:' .. p, ARGV[at + 2], 'f:' .. p, ARGV[at + 3], 't:' .. p, ARGV[at + 4], 'a:' .. p, int(now_ms))
+end
+return {1, '', ''}
