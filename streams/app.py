@@ -113,9 +113,8 @@ def create_pipeline(
         group=f"{prefix}-aggregate",
         topic=settings.topic_classified,
         positions=aggregate_positions,
-        batch_max=settings.batch_max
-        * 4,  # reducing costs a fraction of classifying, and larger batches apply less often
-        batch_wait_s=settings.batch_wait_ms / 1_000,
+        batch_max=settings.aggregate_batch_max,
+        batch_wait_s=settings.aggregate_wait_ms / 1_000,
         on_assign=emitter.own,
     )
 

@@ -144,6 +144,14 @@ class Settings(BaseSettings):
     # Posts, batches and windows
     batch_max: int = Field(512, ge=1, le=100_000, description="Posts in a micro-batch at most.")
     batch_wait_ms: int = Field(50, ge=1, le=60_000, description="How long a micro-batch waits to fill.")
+    aggregate_batch_max: int = Field(
+        16_384,
+        ge=1,
+        le=100_000,
+        description="Classified posts that are counted into the windows at once at most. Redis's work grows with the "
+        "windows of a batch, hardly with its posts.",
+    )
+    aggregate_wait_ms: int = Field(200, ge=1, le=60_000, description="How long such a batch waits to fill.")
     text_max_chars: int = Field(5_000, ge=1, le=200_000, description="A longer text is dead-lettered.")
     max_future_s: float = Field(300, ge=0, le=86_400, description="A timestamp further in the future is dead-lettered.")
     window_sizes: Annotated[tuple[WindowSize, ...], NoDecode] = Field(

@@ -12,6 +12,7 @@ from connectors.errors import ConnectorError
 from connectors.kafka.producer import Outgoing
 from streams.records import ClassifiedPost, ModelRef, Origin, Sentiment, from_ms
 from streams.settings import Settings, load_settings
+from streams.windows.counted import CountedPost, read_counted
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOON_MS = 1_772_366_400_000
@@ -91,6 +92,11 @@ def classified(
         origin=Origin(topic="posts.raw", partition=partition, offset=origin),
         classified_at=NOON,
     )
+
+
+def counted(post: ClassifiedPost) -> CountedPost:
+    """The post as the windows read it."""
+    return read_counted(post.model_dump_json().encode())
 
 
 class RecordingDeliverer:

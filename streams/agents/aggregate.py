@@ -21,8 +21,9 @@ from connectors.kafka.producer import Outgoing
 from streams.agents.classify import Deliverer
 from streams.dead_letters import dead_letter, outgoing
 from streams.metrics import Metrics
-from streams.records import ClassifiedPost, DeadReason, LatePost, explain, from_ms
+from streams.records import DeadReason, LatePost, explain, from_ms
 from streams.settings import Settings
+from streams.windows.counted import read_counted
 from streams.windows.deltas import Entry, Position, Reduction, TooLate, reduce_entries
 from streams.windows.recent import RecentIds
 from streams.windows.store import WindowStore
@@ -160,7 +161,7 @@ class AggregateStage:
             offset = offset_of(message)
             duplicate = ids is not None and ids.take(offset, message.key(), message.timestamp()[1])
             try:
-                post = ClassifiedPost.model_validate_json(message.value() or b"")
+                post = read_counted(message.value() or b"")
             except ValidationError as exc:
                 letter = dead_letter(message, DeadReason.INVALID_RECORD, explain(exc))
                 dead.append(outgoing(letter, self._settings.topic_dead))
@@ -177,11 +178,11 @@ class AggregateStage:
     def _late_note(self, late: TooLate) -> Outgoing:
         note = LatePost(
             id=late.post.id,
-            created_at=late.post.created_at,
+            created_at=from_ms(late.post.event_ms),
             size=late.window.size,
             start=from_ms(late.window.start),
             watermark=from_ms(late.partition_time),
-            origin=late.post.origin,
+            origin=late.post.raw,
         )
         return Outgoing(self._settings.topic_late, note.model_dump_json().encode(), late.post.id.encode())
 

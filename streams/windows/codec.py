@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from streams.records import EmotionWindow, LabelStats, SentimentStats, from_ms
-from streams.windows.deltas import MICRO
+from streams.windows.counted import MICRO
 from streams.windows.tumbling import WindowKey
 
 MAX_SOURCES = 100

@@ -7,16 +7,14 @@ commutative, so a window's content does not depend on the order in which workers
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from streams.records import ALL_KEYWORDS, ClassifiedPost, to_ms
+from streams.records import ALL_KEYWORDS
+from streams.windows.counted import CountedPost
 from streams.windows.sizes import WindowSize
 from streams.windows.tumbling import WindowKey, is_too_late, shard_of, window_start
-
-MICRO = 1_000_000
-"""Fixed-point unit of confidences and scores."""
 
 
 class Position(NamedTuple):
@@ -37,7 +35,7 @@ class Entry(NamedTuple):
     """A classified post and its offset in the classified topic; `duplicate` if its producer had sent it before."""
 
     offset: int
-    post: ClassifiedPost
+    post: CountedPost
     duplicate: bool = False
 
 
@@ -61,7 +59,7 @@ class WindowDelta:
 class TooLate(NamedTuple):
     """A post that came after one of its windows had left the retention."""
 
-    post: ClassifiedPost
+    post: CountedPost
     window: WindowKey
     partition_time: int
 
@@ -121,13 +119,11 @@ def reduce_entries(
     ]
 
 
-class _Kind(NamedTuple):
-    """What decides which fields of a window a post increments. Posts of one kind are summed before they are split."""
+_Kind = tuple[str, str, str, str | None]
+"""Label, model version, source and sentiment: what decides which fields of a window a post increments."""
 
-    label: str
-    version: str
-    source: str
-    sentiment: str | None
+_Sums = dict[_Kind, list[int]]
+"""For each kind: posts, confidences, scores, first and last event time. They are split into fields at the end."""
 
 
 class _Pass:
@@ -141,47 +137,47 @@ class _Pass:
         self._sizes = sizes
         # Every window is made of whole cells of this length.
         self._cell = math.gcd(*(size.seconds for size in sizes))
-        self._shortest_kept_ms = min(size.kept_ms for size in sizes)
-        # By sizes (all of them but for late posts), keyword and start of the cell: sums for each kind of post.
-        self._cells: dict[tuple[tuple[int, ...], str, int], dict[_Kind, list[int]]] = {}
+        # By sizes (all of them but for late posts) and start of the cell, then by keyword: sums for each kind of post.
+        self._cells: dict[tuple[tuple[int, ...], int], dict[str, _Sums]] = {}
 
     def run(self, entries: Sequence[Entry]) -> None:
         every_size = tuple(size.seconds for size in self._sizes)
+        shortest_kept_ms = min(size.kept_ms for size in self._sizes)
         for offset, post, duplicate in entries:
             if offset < self._start:
                 continue
-            if post.origin.offset <= self.fence:
+            origin = post.origin[2]
+            if origin <= self.fence:
                 self.repeated += 1
                 continue
-            self.fence = post.origin.offset
+            self.fence = origin
             if duplicate:
                 self.duplicates += 1
                 continue
             self.counted += 1
-            event_ms = to_ms(post.created_at)
             # A window ends after its posts, so that most of the time one comparison tells for all sizes.
-            in_time = event_ms + self._shortest_kept_ms > self.time
-            self._count(post, event_ms, every_size if in_time else self._sizes_in_time(post, event_ms))
-            self.time = max(self.time, event_ms)
+            in_time = post.event_ms + shortest_kept_ms > self.time
+            self._count(post, every_size if in_time else self._sizes_in_time(post))
+            self.time = max(self.time, post.event_ms)
 
-    def _sizes_in_time(self, post: ClassifiedPost, event_ms: int) -> tuple[int, ...]:
+    def _sizes_in_time(self, post: CountedPost) -> tuple[int, ...]:
         found = []
         for size in self._sizes:
-            window = WindowKey(ALL_KEYWORDS, size.seconds, window_start(event_ms, size.seconds))
+            window = WindowKey(ALL_KEYWORDS, size.seconds, window_start(post.event_ms, size.seconds))
             if is_too_late(window.end, self.time, size.kept_ms):
                 self.too_late.append(TooLate(post, window, self.time))
             else:
                 found.append(size.seconds)
         return tuple(found)
 
-    def _count(self, post: ClassifiedPost, event_ms: int, sizes: tuple[int, ...]) -> None:
-        cell = window_start(event_ms, self._cell)
-        sentiment = post.sentiment
-        kind = _Kind(post.label, post.model.version, post.source, sentiment.label if sentiment else None)
-        confidence = round(post.confidence * MICRO)
-        score = round(sentiment.score * MICRO) if sentiment else 0
+    def _count(self, post: CountedPost, sizes: tuple[int, ...]) -> None:
+        event_ms, confidence, score = post.event_ms, post.confidence, post.score
+        words = self._cells.setdefault((sizes, window_start(event_ms, self._cell)), {})
+        kind = (post.label, post.version, post.source, post.sentiment)
         for keyword in (ALL_KEYWORDS, *post.keywords):
-            kinds = self._cells.setdefault((sizes, keyword, cell), {})
+            kinds = words.get(keyword)
+            if kinds is None:
+                kinds = words[keyword] = {}
             sums = kinds.get(kind)
             if sums is None:
                 kinds[kind] = [1, confidence, score, event_ms, event_ms]
@@ -197,30 +193,32 @@ class _Pass:
     def windows(self) -> dict[WindowKey, WindowDelta]:
         """What the posts add to each window."""
         found: dict[WindowKey, WindowDelta] = {}
-        for (sizes, keyword, cell), kinds in self._cells.items():
-            delta = _delta(kinds)
-            for size in sizes:
-                key = WindowKey(keyword, size, window_start(cell, size))
-                known = found.get(key)
-                if known is None:
-                    found[key] = WindowDelta(dict(delta.fields), delta.first, delta.last)
-                else:
-                    known.merge(delta)
+        for (sizes, cell), words in self._cells.items():
+            starts = [(size, window_start(cell, size)) for size in sizes]
+            for keyword, kinds in words.items():
+                delta = _delta(kinds)
+                for size, start in starts:
+                    key = WindowKey(keyword, size, start)
+                    known = found.get(key)
+                    if known is None:
+                        found[key] = WindowDelta(dict(delta.fields), delta.first, delta.last)
+                    else:
+                        known.merge(delta)
         return found
 
 
-def _delta(kinds: Mapping[_Kind, Sequence[int]]) -> WindowDelta:
+def _delta(kinds: _Sums) -> WindowDelta:
     fields: dict[str, int] = {}
-    for kind, (posts, confidence, score, _, _) in kinds.items():
+    for (label, version, source, sentiment), (posts, confidence, score, _, _) in kinds.items():
         amounts = [
             ("n", posts),
-            (f"l:{kind.label}", posts),
-            (f"c:{kind.label}", confidence),
-            (f"m:{kind.version}", posts),
-            (f"s:{kind.source}", posts),
+            (f"l:{label}", posts),
+            (f"c:{label}", confidence),
+            (f"m:{version}", posts),
+            (f"s:{source}", posts),
         ]
-        if kind.sentiment is not None:
-            amounts += [(f"t:{kind.sentiment}", posts), ("ts", score)]
+        if sentiment is not None:
+            amounts += [(f"t:{sentiment}", posts), ("ts", score)]
         for name, amount in amounts:
             fields[name] = fields.get(name, 0) + amount
     return WindowDelta(fields, min(sums[3] for sums in kinds.values()), max(sums[4] for sums in kinds.values()))

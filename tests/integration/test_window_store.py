@@ -16,6 +16,7 @@ from streams.windows.sizes import WindowSize
 from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey, shard_of
 from streams.windows.update import ShardUpdate
+from tests.helpers import counted
 from tests.integration.redis_cluster import ClusterNode, redis_cluster  # noqa: F401 - a fixture
 
 START = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp() * 1_000)
@@ -46,7 +47,7 @@ def entry(offset: int, seconds: float, label: str = "joy", confidence: float = 0
         origin=Origin(topic="raw", partition=0, offset=offset),
         classified_at=moment,
     )
-    return Entry(offset, post)
+    return Entry(offset, counted(post))
 
 
 def reduced(store: WindowStore, shard: int, entries: list[Entry], at: Position, end: int) -> Reduction:
@@ -261,10 +262,7 @@ async def test_a_straggler_does_not_make_a_removed_window_again(store: WindowSto
 
 
 def of(offset: int, seconds: float, *keywords: str, label: str = "joy") -> Entry:
-    moment = from_ms(START + int(seconds * 1_000))
-    return Entry(
-        offset, entry(offset, seconds, label).post.model_copy(update={"keywords": keywords, "created_at": moment})
-    )
+    return Entry(offset, entry(offset, seconds, label).post._replace(keywords=list(keywords)))
 
 
 async def test_reading_no_more_than_the_latest(store: WindowStore) -> None:

@@ -9,11 +9,11 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.records import ClassifiedPost, Sentiment, to_ms
+from streams.records import ClassifiedPost, Sentiment
 from streams.windows.deltas import Entry, Position, Reduction, reduce_entries
 from streams.windows.sizes import WindowSize
 from streams.windows.tumbling import WindowKey
-from tests.helpers import NOON_MS, classified
+from tests.helpers import NOON_MS, classified, counted
 
 SIZES = (WindowSize(60, 400), WindowSize(150, 300), WindowSize(300, 900))
 Tables = dict[WindowKey, tuple[Counter[str], int, int]]
@@ -58,7 +58,7 @@ def logs(draw: st.DrawFn, max_posts: int = 25) -> Log:
             posts += [old.model_copy(update={"label": "fear"}) for old in again]
     offset, entries = draw(st.integers(0, 5)), []
     for post in posts:
-        entries.append(Entry(offset, post))
+        entries.append(Entry(offset, counted(post)))
         offset += draw(st.sampled_from([1, 1, 1, 2, 5]))
     return Log(entries, offset)
 
@@ -70,10 +70,10 @@ def count_distinct(log: Log) -> tuple[Tables, Counter[int]]:
     late: Counter[int] = Counter()
     time = -1
     for _, post, _ in log.entries:
-        if post.origin.offset in seen:
+        if post.origin[2] in seen:
             continue
-        seen.add(post.origin.offset)
-        at = to_ms(post.created_at)
+        seen.add(post.origin[2])
+        at = post.event_ms
         for size, kept in SIZES:
             start = at // (size * 1_000) * size * 1_000
             if time - (start + size * 1_000) >= kept * 1_000:
@@ -81,11 +81,11 @@ def count_distinct(log: Log) -> tuple[Tables, Counter[int]]:
                 continue
             for word in {"*", *post.keywords}:
                 fields, first, last = tables.get(WindowKey(word, size, start), (Counter(), at, at))
-                fields.update({"n": 1, f"l:{post.label}": 1, f"s:{post.source}": 1, f"m:{post.model.version}": 1})
-                fields[f"c:{post.label}"] += round(post.confidence * 1e6)
+                fields.update({"n": 1, f"l:{post.label}": 1, f"s:{post.source}": 1, f"m:{post.version}": 1})
+                fields[f"c:{post.label}"] += post.confidence
                 if post.sentiment is not None:
                     fields["t:positive"] += 1
-                    fields["ts"] += round(post.sentiment.score * 1e6)
+                    fields["ts"] += post.score
                 tables[WindowKey(word, size, start)] = fields, min(first, at), max(last, at)
         time = max(time, at)
     return tables, late
@@ -120,13 +120,13 @@ def test_the_shards_together_count_every_distinct_post_once(log: Log, shards: in
         add(found, reduction)
     assert plain(found) == plain(expected)
     assert Counter(note.window.size for reduction in reductions for note in reduction.too_late) == late
-    distinct = {entry.post.origin.offset for entry in log.entries}
+    distinct = {entry.post.origin[2] for entry in log.entries}
     for reduction in reductions:
         assert reduction.counted == len(distinct)
         assert reduction.repeated == len(log.entries) - len(distinct)
         assert reduction.position.offset == log.end
         assert reduction.position.fence == max(distinct, default=-1)
-        assert reduction.position.time == max((to_ms(post.created_at) for _, post, _ in log.entries), default=-1)
+        assert reduction.position.time == max((post.event_ms for _, post, _ in log.entries), default=-1)
 
 
 @given(logs(), st.integers(1, 3), st.data())
@@ -146,7 +146,7 @@ def test_batches_of_any_size_add_up_to_one(log: Log, shards: int, data: st.DataO
             positions[shard] = reduction.position
             counted += reduction.counted
             repeated += reduction.repeated
-    distinct = len({entry.post.origin.offset for entry in log.entries})
+    distinct = len({entry.post.origin[2] for entry in log.entries})
     assert (counted, repeated) == (distinct * shards, (len(log.entries) - distinct) * shards)
     expected, expected_late = count_distinct(log)
     assert plain(found) == plain(expected)
@@ -187,9 +187,11 @@ def test_a_post_too_late_for_one_size_still_counts_in_the_other() -> None:
     # size 60, kept 400 s     [0, 60) ends 400 s before the latest event: gone
     # size 150, kept 300 s    [0, 150) ends 310 s before it: gone
     # size 300, kept 900 s    [0, 300) is still there
-    log = Log([Entry(0, classified(0, at=460_000)), Entry(1, classified(1, at=59_999, keywords=["tea"]))], 2)
+    log = Log(
+        [Entry(0, counted(classified(0, at=460_000))), Entry(1, counted(classified(1, at=59_999, keywords=["tea"])))], 2
+    )
     reduction = reduce_one(log, Position(), 2, 0, 1)
-    assert [(note.post.origin.offset, note.window, note.partition_time) for note in reduction.too_late] == [
+    assert [(note.post.origin[2], note.window, note.partition_time) for note in reduction.too_late] == [
         (1, WindowKey("*", 60, 0), 460_000),
         (1, WindowKey("*", 150, 0), 460_000),
     ]
@@ -199,12 +201,12 @@ def test_a_post_too_late_for_one_size_still_counts_in_the_other() -> None:
 
 
 def test_one_millisecond_less_is_in_time() -> None:
-    log = Log([Entry(0, classified(0, at=449_999)), Entry(1, classified(1, at=59_999))], 2)
+    log = Log([Entry(0, counted(classified(0, at=449_999))), Entry(1, counted(classified(1, at=59_999)))], 2)
     assert reduce_one(log, Position(), 2, 0, 1).too_late == []
 
 
 def test_a_post_of_several_keywords_is_one_of_all_posts() -> None:
-    log = Log([Entry(0, classified(0, at=0, keywords=["a", "b"]))], 1)
+    log = Log([Entry(0, counted(classified(0, at=0, keywords=["a", "b"])))], 1)
     reduction = reduce_one(log, Position(), 1, 0, 1)
     counts = {key.keyword: delta.fields["n"] for key, delta in reduction.windows.items() if key.size == 60}
     assert counts == {"*": 1, "a": 1, "b": 1}

@@ -1,0 +1,203 @@
+"""What counting costs: a worker's aggregate agent alone, on classified posts that lie ready in Kafka.
+
+    python benchmarks/bench_aggregate.py
+    python benchmarks/bench_aggregate.py --posts 500000 --keywords 2000 --json aggregate.json
+
+Starts Kafka and Valkey of its own, writes the posts, runs `emostream worker` on them (its classify agent has nothing to
+do) and reads from Redis how far it has come. On a machine that is busy the rate is noise; the processor time is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+import psutil
+from confluent_kafka import Producer
+
+from connectors.local import LocalStack
+from models.package import bundled_package_path
+from streams.cli.common import console, progress_console
+from streams.demo.processes import Role, clean_environment
+from streams.init import init_topics
+from streams.records import ClassifiedPost, ModelRef, Origin, Sentiment
+from streams.settings import Settings, load_settings
+from streams.windows.opening import open_store
+from streams.windows.store import WindowStore
+
+LABELS = ("joy", "sadness", "anger", "fear", "love", "surprise", "disgust", "neutral")
+SOURCES = ("mastodon", "bluesky", "reddit", "rss")
+WARM_SHARE = 0.1
+"""Of the posts, counted before the measurement begins: connections, scripts, imports."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What was measured.
+
+    Attributes:
+        posts: counted while it was measured.
+        seconds: that took.
+        posts_per_second: in wall time.
+        worker_us: processor time of the worker for a post, in microseconds.
+        redis_us: the same of Valkey.
+        redis_share: of one core, that Valkey used.
+        possible_per_second: posts that one core of worker time pays for.
+        redis_bytes: memory of Valkey's data afterwards.
+        windows: in the tables afterwards.
+    """
+
+    posts: int
+    seconds: float
+    posts_per_second: float
+    worker_us: float
+    redis_us: float
+    redis_share: float
+    possible_per_second: float
+    redis_bytes: int
+    windows: int
+
+
+def make_posts(count: int, keywords: int, span_s: float, partitions: int) -> Iterator[tuple[int, str, bytes]]:
+    """Partition, id and value of classified posts; a few keywords are in most of them, as words are in texts."""
+    rng = random.Random(17)
+    names = [f"keyword-{number}" for number in range(keywords)]
+    weights = [1 / (rank + 10) for rank in range(keywords)]
+    begin = datetime.now(UTC) - timedelta(seconds=span_s)
+    drawn = iter(rng.choices(names, weights, k=count * 2))
+    text = "i did not expect that this morning would turn out so well after all the rain of last night " * 2
+    for number in range(count):
+        label = rng.choice(LABELS)
+        confidence = rng.uniform(0.3, 1)
+        post = ClassifiedPost(
+            id=f"post-{number}",
+            source=rng.choice(SOURCES),
+            keywords=tuple(dict.fromkeys(next(drawn) for _ in range(rng.randrange(3)))),
+            created_at=begin + timedelta(seconds=span_s * number / count),
+            text=text[: rng.randrange(40, len(text))],
+            label=label,
+            confidence=confidence,
+            scores={each: confidence if each == label else (1 - confidence) / 7 for each in LABELS},
+            sentiment=Sentiment(label="neutral", score=rng.uniform(-1, 1)),
+            model=ModelRef(name="emotion", version="2.0.0", tier="convolution"),
+            origin=Origin(topic="posts.raw", partition=number % partitions, offset=number // partitions),
+            classified_at=begin,
+        )
+        yield number % partitions, post.id, post.model_dump_json().encode()
+
+
+def preload(settings: Settings, posts: Iterator[tuple[int, str, bytes]]) -> None:
+    """Write them all, and for each a raw record in its place: the classify agent finds its output complete."""
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "linger.ms": 50, "compression.type": "lz4"})
+    for partition, key, value in posts:
+        for topic, content in ((settings.topic_raw, b""), (settings.topic_classified, value)):
+            while True:
+                try:
+                    producer.produce(topic, content, key.encode(), partition=partition)
+                    break
+                except BufferError:
+                    producer.poll(0.1)
+    if producer.flush(60):
+        raise click.ClickException("Kafka did not take the posts")
+
+
+async def applied(store: WindowStore) -> int:
+    """Offsets that every shard has."""
+    times = [await store.times(shard) for shard in range(store.shards)]
+    partitions = {partition for shard in times for partition in shard.offsets}
+    return sum(min(shard.offsets.get(partition, 0) for shard in times) for partition in partitions)
+
+
+async def watch(store: WindowStore, role: Role, redis: psutil.Process, posts: int) -> Cost:
+    """Wait for the worker to count all posts."""
+    worker = psutil.Process(role.pid)
+
+    def spent() -> tuple[float, float, float]:
+        (a, b), (c, d) = (process.cpu_times()[:2] for process in (worker, redis))
+        return time.monotonic(), a + b, c + d
+
+    while (first := await applied(store)) < posts * WARM_SHARE:
+        role.check()
+        await asyncio.sleep(0.02)
+    begin = spent()
+    while await applied(store) < posts:
+        role.check()
+        await asyncio.sleep(0.05)
+    seconds, of_worker, of_redis = (after - before for after, before in zip(spent(), begin, strict=True))
+    counted = posts - first
+    memory = await store._redis.info("memory")
+    return Cost(
+        posts=counted,
+        seconds=seconds,
+        posts_per_second=counted / seconds,
+        worker_us=1e6 * of_worker / counted,
+        redis_us=1e6 * of_redis / counted,
+        redis_share=of_redis / seconds,
+        possible_per_second=counted / of_worker,
+        redis_bytes=memory["used_memory"],
+        windows=len(await store.read()),
+    )
+
+
+async def run(posts: int, keywords: int, span_s: float, partitions: int, folder: Path) -> Cost:
+    """The whole benchmark, in a folder of its own."""
+    notes = progress_console()
+    stack = LocalStack(folder)
+    try:
+        endpoints = stack.up()
+        environment = {
+            **endpoints.as_env(),
+            "EMOSTREAM_MODEL_URI": str(bundled_package_path()),
+            "EMOSTREAM_PARTITIONS": str(partitions),
+            "EMOSTREAM_WEB_PORT": "0",
+        }
+        settings = load_settings(env_file=None, environ=environment)
+        init_topics(settings, lambda line: None)
+        notes.print(f"writing {posts:,} posts with {keywords:,} keywords to {partitions} partitions")
+        preload(settings, make_posts(posts, keywords, span_s, partitions))
+        redis = next(psutil.Process(status.pid) for status in stack.status() if status.name == "redis")
+        log = folder / "worker.log"
+        notes.print("counting")
+        async with open_store(settings) as store:
+            with Role("worker", ["worker"], env=clean_environment(environment), log=log) as role:
+                return await watch(store, role, redis, posts)
+    finally:
+        stack.down()
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--posts", type=click.IntRange(min=1_000), default=200_000, show_default=True)
+@click.option("--keywords", type=click.IntRange(min=1), default=500, show_default=True)
+@click.option(
+    "--span", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds that the posts span."
+)
+@click.option("--partitions", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
+def main(*, posts: int, keywords: int, span: float, partitions: int, json_file: Path | None) -> None:
+    """Measure what counting posts into windows costs a worker and Redis."""
+    busy = os.getloadavg()[0]
+    if busy > 0.5:
+        progress_console().print(f"the machine is busy (load {busy:.1f}): believe the processor times, not the rate")
+    with tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder:
+        cost = asyncio.run(run(posts, keywords, span, partitions, Path(folder)))
+    if json_file is not None:
+        json_file.write_text(json.dumps(asdict(cost), indent=2) + "\n", encoding="utf-8")
+    console().print(
+        f"{cost.posts:,} posts in {cost.seconds:.1f} s: {cost.posts_per_second:,.0f} posts/s\n"
+        f"worker {cost.worker_us:.1f} µs a post: one core pays for {cost.possible_per_second:,.0f} posts/s\n"
+        f"Redis {cost.redis_us:.1f} µs a post, {100 * cost.redis_share:.0f} % of a core meanwhile; "
+        f"{cost.redis_bytes / 1e6:.0f} MB for {cost.windows:,} windows"
+    )
+
+
+if __name__ == "__main__":
+    main()
