@@ -42,6 +42,11 @@ demo: $(STAMP) ## Run the whole application on a few hundred posts, audit it, dr
 test: $(STAMP) ## Run all tests, the integration tests against real servers included
 	@eval "set -- $$PYTEST_ARGS"; $(PY) -m pytest "$$@"
 
+.PHONY: chaos
+chaos: $(STAMP) ## Kill, pause and roll back everything for five minutes, then count every window by hand
+	@eval "set -- $$PYTEST_ARGS"; EMOSTREAM_TEST_CHAOS_SECONDS=300 EMOSTREAM_TEST_CHAOS_POSTS=200000 \
+		$(PY) -m pytest tests/chaos -s "$$@"
+
 .PHONY: lint
 lint: $(STAMP) ## Check style, formatting and types: ruff, mypy --strict
 	@.venv/bin/ruff check .

@@ -187,7 +187,8 @@ class WindowReader:
 
     async def _bounds(self, index: str) -> tuple[int, int] | None:
         """The ends of the oldest and the newest window in an index."""
-        ends = [score for at in (0, -1) for _, score in await self._redis.zrange(index, at, at, withscores=True)]
+        with redis_errors("reading windows"):
+            ends = [score for at in (0, -1) for _, score in await self._redis.zrange(index, at, at, withscores=True)]
         return (int(ends[0]), int(ends[1])) if ends else None
 
     async def _read_rows(self, shard: int, members: Sequence[str]) -> list[Row]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from redis import Redis, RedisError
+from redis import RedisError
 
-from connectors.local.valkey import binary
 from tests.integration.support import free_port, wait_for
+from tests.integration.valkey_node import ValkeyNode
 
 SLOTS = 16_384
 MASTERS = 3
@@ -21,36 +19,20 @@ NODE_TIMEOUT_MS = 1_000
 """After it a node that does not answer is taken for failed."""
 
 
-class ClusterNode:
+class ClusterNode(ValkeyNode):
     """One server of the cluster."""
 
     def __init__(self, folder: Path) -> None:
-        self.port, self._bus_port = free_port(), free_port()
-        folder.mkdir()
-        config = {
-            "bind": "127.0.0.1",
-            "port": self.port,
-            "cluster-enabled": "yes",
-            "cluster-port": self._bus_port,
-            "cluster-node-timeout": NODE_TIMEOUT_MS,
-            "cluster-replica-validity-factor": 0,
-            "dir": folder,
-            "appendonly": "yes",
-            "save": '""',
-        }
-        file = folder / "valkey.conf"
-        file.write_text("".join(f"{name} {value}\n" for name, value in config.items()))
-        with (folder / "log").open("wb") as log:
-            self._process = subprocess.Popen([binary(), file], stdout=log, stderr=subprocess.STDOUT)
-        self.client: Redis = Redis(port=self.port, decode_responses=True)
-        wait_for(self._answers, seconds=20, what=f"no Valkey on port {self.port}: {folder / 'log'}")
+        self._bus_port = free_port()
+        super().__init__(
+            folder,
+            cluster_enabled="yes",
+            cluster_port=self._bus_port,
+            cluster_node_timeout=NODE_TIMEOUT_MS,
+            cluster_replica_validity_factor=0,
+            appendonly="yes",
+        )
         self.id: str = self.client.execute_command("CLUSTER", "MYID")
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.client.ping())
-        except RedisError:
-            return False
 
     def meet(self, other: ClusterNode) -> None:
         """Become part of the other's cluster."""
@@ -60,16 +42,6 @@ class ClusterNode:
         """Whether the cluster is whole for this node, with so many members."""
         info = dict(line.split(":", 1) for line in self.client.execute_command("CLUSTER", "INFO").splitlines())
         return info["cluster_state"] == "ok" and int(info["cluster_known_nodes"]) == nodes
-
-    def kill(self) -> None:
-        """End it with SIGKILL: what it had not sent to its replica is lost."""
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-
-    def close(self) -> None:
-        self.client.close()
-        self._process.kill()
-        self._process.wait()
 
 
 @contextmanager

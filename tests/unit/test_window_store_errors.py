@@ -1,0 +1,49 @@
+"""Whatever is asked of the window tables while Redis is away ends in our error, and in no other."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from connectors.errors import UnavailableError
+from streams.windows.deltas import Position
+from streams.windows.store import WindowStore
+from streams.windows.update import Move, ShardUpdate
+
+REQUESTS: dict[str, Callable[[WindowStore], Awaitable[object]]] = {
+    "check_topology": lambda store: store.check_topology(4),
+    "begun": lambda store: store.begun(0),
+    "begin": lambda store: store.begin(0, 0),
+    "positions": lambda store: store.positions(0, [0]),
+    "apply": lambda store: store.apply(0, ShardUpdate({0: Move(Position(), Position(1, 0, 0))})),
+    "times": lambda store: store.times(0),
+    "finalize": lambda store: store.finalize(0, 0),
+    "expire": lambda store: store.expire(0, 60, 0),
+    "dirty": lambda store: store.dirty(0, 1),
+    "published": lambda store: store.published(0, []),
+    "mark_all_dirty": lambda store: store.mark_all_dirty(0),
+    "dirty_count": lambda store: store.dirty_count(0),
+    "uncounted": lambda store: store.uncounted(),
+    "read": lambda store: store.read(),
+    "sliding": lambda store: store.sliding(60, 5),
+}
+
+
+def test_every_request_is_tried() -> None:
+    public = {name for name in dir(WindowStore) if not name.startswith("_") and callable(getattr(WindowStore, name))}
+    assert public - {"close"} == REQUESTS.keys()
+
+
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+async def test_an_absent_redis_is_unavailable(request_: Callable[[WindowStore], Awaitable[object]]) -> None:
+    nobody = Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0), decode_responses=True)
+    store = WindowStore(nobody, prefix="emo", shards=2, sizes=[60])
+    try:
+        with pytest.raises(UnavailableError, match="Redis did not answer"):
+            await request_(store)
+    finally:
+        await store.close()
