@@ -1,0 +1,120 @@
+"""What windows cost in Redis: memory for each, by how much is in it.
+
+    python benchmarks/bench_window_memory.py
+
+Fills the tables of a Valkey of its own, with the application's own script, and asks the server for the memory of its
+data before and after. Nothing here depends on how busy the machine is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from connectors.local import LocalStack
+from streams.cli.common import console
+from streams.settings import load_settings
+from streams.windows.counted import CountedPost
+from streams.windows.deltas import Entry, Position, reduce_entries
+from streams.windows.opening import open_store
+from streams.windows.sizes import WindowSize
+from streams.windows.store import WindowStore
+from streams.windows.update import shard_updates
+
+LABELS = ("joy", "sadness", "anger", "fear", "love", "surprise", "disgust", "neutral")
+SENTIMENTS = ("negative", "neutral", "positive")
+SOURCES = ("mastodon", "bluesky", "reddit", "rss")
+MINUTE = WindowSize(60, 172_800)
+BATCH = 5_000
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes for a window that holds so many posts."""
+
+    posts: int
+    windows: int
+    bytes_per_window: float
+
+
+def posts_of(window: int, count: int, rng: random.Random) -> Iterator[CountedPost]:
+    """The posts of one window of one keyword; a minute for each keyword, one after the other."""
+    for number in range(count):
+        yield CountedPost(
+            id="",
+            source=rng.choice(SOURCES),
+            keywords=[f"keyword-{window % 500}"],
+            event_ms=window // 500 * 60_000 + number,
+            label=rng.choice(LABELS),
+            confidence=rng.randrange(1_000_000),
+            sentiment=rng.choice(SENTIMENTS),
+            score=rng.randrange(-1_000_000, 1_000_000),
+            version="2.0.0",
+            origin=("posts.raw", 0, window * count + number),
+        )
+
+
+async def fill(store: WindowStore, windows: int, posts: int) -> Memory:
+    """Make windows, and measure."""
+    rng = random.Random(17)
+    for shard in range(store.shards):
+        await store.begin(shard, 0)
+    before = (await store._redis.info("memory"))["used_memory"]
+    stands = [Position()] * store.shards
+    for start in range(0, windows, BATCH):
+        batch = [post for window in range(start, start + BATCH) for post in posts_of(window, posts, rng)]
+        entries = [Entry(post.origin[2], post) for post in batch]
+        reductions = reduce_entries(entries, positions=stands, end=batch[-1].origin[2] + 1, sizes=[MINUTE])
+        for shard, update in shard_updates({0: stands}, {0: reductions}).items():
+            if await store.apply(shard, update) is not None:
+                raise click.ClickException("somebody else writes to these tables")
+        stands = [reduction.position for reduction in reductions]
+        for shard in range(store.shards):
+            await store.published(shard, await store.dirty(shard, 2 * BATCH))
+    after = (await store._redis.info("memory"))["used_memory"]
+    made = len(await store.read(size=MINUTE.seconds))
+    return Memory(posts, made, (after - before) / made)
+
+
+async def run(windows: int, folder: Path) -> list[Memory]:
+    """Every case, each in tables of its own."""
+    stack = LocalStack(folder)
+    try:
+        url = stack.up().redis_url
+        found = []
+        for posts in (1, 10, 100):
+            settings = load_settings(
+                env_file=None, environ={}, redis_url=url, redis_prefix=f"bench-{posts}", window_sizes=str(MINUTE)
+            )
+            async with open_store(settings) as store:
+                found.append(await fill(store, windows, posts))
+        return found
+    finally:
+        stack.down()
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--windows", type=click.IntRange(min=BATCH), default=20_000, show_default=True, help="Of each kind.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
+def main(*, windows: int, json_file: Path | None) -> None:
+    """Measure the memory that windows take in Redis."""
+    with tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder:
+        found = asyncio.run(run(windows, Path(folder)))
+    if json_file is not None:
+        json_file.write_text(json.dumps([asdict(each) for each in found], indent=2) + "\n", encoding="utf-8")
+    for each in found:
+        per_million = each.bytes_per_window * 1e6 / 2**30
+        console().print(
+            f"windows of {each.posts} posts: {each.bytes_per_window:.0f} bytes each, {per_million:.2f} GiB a million"
+        )
+
+
+if __name__ == "__main__":
+    main()
