@@ -39,7 +39,12 @@ class Recipe(_Section):
     )
     distillation: Share = Field(0.0, description="Weight of the teacher's distribution against the label's.")
     distillation_temperature: Positive = 1.0
-    patience: int = Field(2, ge=1, description="Epochs without a better score before training stops.")
+    average: Share = Field(
+        0.0, description="Keep a moving average of the weights over this share of the steps; 0 keeps them as they are."
+    )
+    patience: int = Field(
+        2, ge=1, description="Epochs without a better score before training stops and goes back to the best."
+    )
 
 
 class Teacher(_Section):

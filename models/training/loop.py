@@ -1,5 +1,6 @@
 """The training loop: resumable; AdamW, linear warm-up and decay, length-bucketed batches, all from one seed."""
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tokenizers import Tokenizer
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.training.config import Recipe
 from models.training.data import SET_NAMES, Examples, Logits, bucketed_batches
@@ -23,6 +25,8 @@ from models.training.network import HEADS
 STATE: Final = "state.pt"
 BEST: Final = "best.pt"
 _EVALUATION_BATCH: Final = 64
+_STEPS_PER_AVERAGE: Final = 8
+"""Between two looks of the moving average at the weights, which change little meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Trainer:
         Args:
             net: What to train, in place: token ids and mask in, one tensor of logits for each of `HEADS` out.
             data: What is learnt.
-            held_out: Scored after each epoch; the weights of the best epoch are kept.
+            held_out: Scored after each epoch, for early stopping.
             tokenizer: Cuts where the model does, and does not pad.
             recipe: How.
             machine: With what.
@@ -81,6 +85,7 @@ class Trainer:
             console: Where progress is shown.
         """
         self._net = net
+        self._averaged: AveragedModel | None = None
         self._data = data
         self._held_out = held_out
         self._tokenizer = tokenizer
@@ -99,13 +104,20 @@ class Trainer:
         self._loss = 0.0  # their sum
 
     def train(self) -> TrainingRun:
-        """Train to the end, from the last checkpoint if there is one; leave the best epoch's weights in the network."""
+        """Train to the end, from the last checkpoint if there is one, and leave what is kept in the network.
+
+        A run that stops early goes back to its best epoch. One that runs its course keeps its end, where the learning
+        rate is 0: which of a few epochs is best on a few hundred rows is a matter of chance.
+        """
         recipe = self._recipe
         torch.manual_seed(recipe.seed)
         per_epoch = len(self._batches(0))
         steps = recipe.epochs * per_epoch
         optimizer = _optimizer(self._net, recipe)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _linear(steps, recipe.warmup))
+        if recipe.average:
+            decay = math.exp(-_STEPS_PER_AVERAGE / max(1.0, recipe.average * steps))
+            self._averaged = AveragedModel(self._net, multi_avg_fn=get_ema_multi_avg_fn(decay))
         self._restore(optimizer, schedule)
         forward = torch.compile(self._net, dynamic=True) if self._machine.compiled else self._net
         saved = started = time.monotonic()
@@ -119,6 +131,8 @@ class Trainer:
                     loss = self._step(forward, batch, optimizer)
                     schedule.step()
                     self._done += 1
+                    if self._averaged is not None and self._done % _STEPS_PER_AVERAGE == 0:
+                        self._averaged.update_parameters(self._net)
                     self._loss += loss
                     progress.update(task, advance=1, loss=loss)
                     if time.monotonic() - saved > 60 * self._machine.checkpoint_minutes:
@@ -130,9 +144,15 @@ class Trainer:
                 self._run.seconds += time.monotonic() - started
                 started = time.monotonic()
                 self._save(optimizer, schedule)
-        self._net.load_state_dict(torch.load(self._folder / BEST, weights_only=True))
+        ended = self._epoch == recipe.epochs
+        kept = self._kept().state_dict() if ended else torch.load(self._folder / BEST, weights_only=True)
+        self._net.load_state_dict(kept)
         self._net.eval()
         return self._run
+
+    def _kept(self) -> nn.Module:
+        """The network that is judged and kept: the average, where there is one."""
+        return self._net if self._averaged is None else self._averaged.module
 
     def _batches(self, epoch: int) -> list[list[int]]:
         rng = random.Random(self._recipe.seed * 1_000 + epoch)  # noqa: S311 - reproducible shuffles, not a secret
@@ -153,12 +173,13 @@ class Trainer:
     def _end_of_epoch(self) -> None:
         run = self._run
         run.losses.append(self._loss / max(1, self._done))
+        kept = self._kept()
         run.scores.append(
-            self._score(logits_of(self._net, self._held_out.texts, self._tokenizer, self._machine.bf16), self._held_out)
+            self._score(logits_of(kept, self._held_out.texts, self._tokenizer, self._machine.bf16), self._held_out)
         )
         self._epoch, self._done, self._loss = self._epoch + 1, 0, 0.0
         if run.scores[-1] == max(run.scores):
-            torch.save(self._net.state_dict(), self._folder / BEST)
+            torch.save(kept.state_dict(), self._folder / BEST)
         self._console.print(
             f"epoch {self._epoch}/{self._recipe.epochs}: loss {run.losses[-1]:.4f}, held-out score {run.scores[-1]:.4f}"
         )
@@ -170,6 +191,7 @@ class Trainer:
     def _save(self, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LambdaLR) -> None:
         state = {
             "net": self._net.state_dict(),
+            "averaged": None if self._averaged is None else self._averaged.state_dict(),
             "optimizer": optimizer.state_dict(),
             "schedule": schedule.state_dict(),
             "random": torch.get_rng_state(),
@@ -193,6 +215,8 @@ class Trainer:
                 f"{file} is of another configuration or other data; remove it, or choose another folder"
             )
         self._net.load_state_dict(state["net"])
+        if self._averaged is not None:
+            self._averaged.load_state_dict(state["averaged"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["random"])

@@ -197,35 +197,54 @@ def trainer(
     )
 
 
-def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(data, tmp_path):
-    whole, expected = trainer(data, tmp_path / "whole")
+@pytest.mark.parametrize("average", [0.0, 0.3])
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(data, tmp_path, average):
+    whole, expected = trainer(data, tmp_path / "whole", average=average)
     whole.train()
-    killed, _ = trainer(data, tmp_path / "killed", die_after=30)  # in the second epoch
+    killed, _ = trainer(data, tmp_path / "killed", die_after=30, average=average)  # in the second epoch
     with pytest.raises(Killed):
         killed.train()
-    resumed, found = trainer(data, tmp_path / "killed")
+    resumed, found = trainer(data, tmp_path / "killed", average=average)
     run = resumed.train()
     assert len(run.losses) == 2
     for (name, a), b in zip(expected.state_dict().items(), found.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
 
 
-def test_every_epoch_goes_on_from_the_one_before_and_the_best_is_kept(data, tmp_path):
-    def weights(name: str, scores: Sequence[float]) -> dict[str, torch.Tensor]:
-        run, net = trainer(data, tmp_path / name, scores=scores, epochs=3, patience=3)
-        run.train()
-        return {key: value.clone() for key, value in net.state_dict().items()}
+Weights = dict[str, torch.Tensor]
 
-    def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-        return all(torch.equal(value, b[key]) for key, value in a.items())
 
-    last = weights("rising", (1.0, 2.0, 3.0))
-    first = weights("falling", (3.0, 2.0, 1.0))
-    assert not same(first, last)
-    # Its third epoch is that of the rising run, although the second was worse than the first.
-    assert same(weights("mixed", (2.0, 1.0, 3.0)), last)
-    # A run that had ended, and was killed before its result was put away.
-    assert same(weights("falling", ()), first)
+def weights(data: Path, folder: Path, scores: Sequence[float], **recipe: object) -> Weights:
+    """What a run of three epochs keeps."""
+    run, net = trainer(data, folder, scores=scores, **{"epochs": 3, "patience": 3, **recipe})
+    run.train()
+    return {key: value.clone() for key, value in net.state_dict().items()}
+
+
+def same(a: Weights, b: Weights) -> bool:
+    return all(torch.equal(value, b[key]) for key, value in a.items())
+
+
+def test_a_run_that_ends_keeps_its_end_and_one_that_stops_early_its_best(data, tmp_path):
+    end = weights(data, tmp_path / "rising", (1.0, 2.0, 3.0))
+    # Every epoch goes on from the one before it, also where that was worse.
+    assert same(weights(data, tmp_path / "falling", (3.0, 2.0, 1.0)), end)
+    first = weights(data, tmp_path / "stops", (3.0, 2.0), patience=1)
+    assert not same(first, end)
+    # A run that had stopped, and was killed before its result was put away.
+    assert same(weights(data, tmp_path / "stops", (), patience=1), first)
+    assert same(weights(data, tmp_path / "rising", ()), end)
+
+
+def test_an_average_lies_between_the_weights_it_averages(data, tmp_path):
+    end = weights(data, tmp_path / "plain", (1.0, 2.0, 3.0))
+    averaged = weights(data, tmp_path / "averaged", (1.0, 2.0, 3.0), average=0.5)
+    start = dict(trainer(data, tmp_path / "start")[1].state_dict())
+
+    def distance(a: Weights, b: Weights) -> float:
+        return float(sum((a[key] - b[key]).float().pow(2).sum() for key in a if a[key].is_floating_point())) ** 0.5
+
+    assert 0 < distance(averaged, end) < 0.5 * distance(start, end)
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(data, tmp_path):
