@@ -188,6 +188,7 @@ async def _obey(command: bytes, store: WindowStore) -> None:
         return
     if record.command is ControlCommand.REPUBLISH_WINDOWS:
         try:
+            await store.refresh()
             marked = sum([await store.mark_all_dirty(shard) for shard in range(store.shards)])
         except UnavailableError as exc:
             # Nothing is lost by it: the operator who asked sees this line, and asks again.

@@ -169,6 +169,7 @@ async def audit(settings: Settings, store: WindowStore, progress: Progress) -> l
     ledger, raw = read_ledger(settings, kafka, progress)
     checks = check_delivery(ledger, raw)
     classified = _size(ledger.classified)
+    await store.refresh()
     too_late, expired, unbuilt, duplicates = await store.uncounted()
     sent_twice = f"{duplicates} sent twice" if duplicates else ""
     sizes = [size.seconds for size in settings.window_sizes]

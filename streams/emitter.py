@@ -121,6 +121,8 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             await self._let_go(self._serving)
             self._serving = self._ownership
         serving = self._serving
+        if not await self._follow_tables():
+            return
         for shard in sorted(serving.shards):
             if time.monotonic() < serving.fenced.get(shard, -math.inf) + FENCED_RETRY_S:
                 continue
@@ -142,6 +144,20 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
                 await self._app.crash(exc)
                 raise
 
+    async def _follow_tables(self) -> bool:
+        """Turn to the tables that are in force; a worker that owns no shard counts into them as well."""
+        try:
+            self._metrics.generation.set(await self._store.refresh())
+        except UnavailableError as exc:
+            self._metrics.emit_failures.labels("unavailable").inc()
+            logger.warning("publishing failed, trying again: %s", exc)
+            return False
+        except ConnectorError as exc:
+            self._metrics.emit_failures.labels("refused").inc()
+            await self._app.crash(exc)
+            raise
+        return True
+
     async def _emit(self, shard: int, serving: _Ownership) -> None:
         if serving is not self._ownership:
             return  # taking the id over now would fence the new owner
@@ -151,15 +167,18 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             )
         producer = serving.producers[shard]
         applied = dict(self._applied(shard))  # before Redis is read: it may only get ahead meanwhile
-        times = await self._store.times(shard)
+        tables = self._store.at(self._store.generation)
+        times = await tables.times(shard)
+        if times.sealed:
+            return
         if any(times.offsets.get(partition, -1) < offset for partition, offset in applied.items()):
             self._on_rollback(shard)
             return
-        await self._advance(shard, times)
+        await self._advance(tables, shard, times)
         for _ in range(ROUNDS_PER_TICK):
             if serving is not self._ownership:
                 return
-            windows = await self._store.dirty(shard, PUBLISH_LIMIT)
+            windows = await tables.dirty(shard, PUBLISH_LIMIT)
             if not windows:
                 return
             records = [
@@ -169,12 +188,12 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             ]
             if records:
                 await asyncio.to_thread(producer.publish, records)
-            await self._store.published(shard, windows)
+            await tables.published(shard, windows)
             self._metrics.published.inc(len(records))
             if len(windows) < PUBLISH_LIMIT:
                 return
 
-    async def _advance(self, shard: int, times: ShardTimes) -> None:
+    async def _advance(self, tables: WindowStore, shard: int, times: ShardTimes) -> None:
         """Finalize windows that the watermark has passed; expire those beyond the retention."""
         live = [p for p, idle_s in times.idle_s.items() if idle_s < self._settings.idle_partition_s]
         now = watermark(times.events, live, self._lateness_ms)
@@ -183,12 +202,12 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         if times.watermark is not None:
             now = max(now, times.watermark)
         self._metrics.watermark.labels(str(shard)).set(now / 1_000)
-        while await self._store.finalize(shard, now):
+        while await tables.finalize(shard, now):
             pass
         # By the slowest partition, idle or not: a post it still brings may not find its window gone.
         slowest = min(times.events.values())
         for size in self._settings.window_sizes:
-            while await self._store.expire(shard, size.seconds, slowest - size.kept_ms):
+            while await tables.expire(shard, size.seconds, slowest - size.kept_ms):
                 pass
 
     async def _drop(self, shard: int, ownership: _Ownership) -> None:

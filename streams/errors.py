@@ -4,6 +4,7 @@
     ├── SettingsError               a setting is unknown, malformed or impossible
     ├── InputError                  a file or an argument the user gave cannot be used
     ├── TopologyError               topics, partition counts or stores that contradict each other
+    ├── RebuildRefusedError         the window tables cannot be rebuilt now
     └── AuditError                  the books do not balance
     connectors.errors.ConnectorError    an outside system (its own tree)
     models.errors.ModelError            a model package (its own tree)
@@ -36,6 +37,10 @@ class InputError(EmostreamError):
 
 class TopologyError(EmostreamError):
     """Topics, partition counts or stores contradict each other; going on could miscount."""
+
+
+class RebuildRefusedError(EmostreamError):
+    """The window tables cannot be rebuilt now; those in force stay in force."""
 
 
 class AuditError(EmostreamError):

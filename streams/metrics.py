@@ -65,6 +65,11 @@ class Metrics:
         self.watermark = Gauge(
             "emostream_watermark_seconds", "Watermark of a shard, seconds since 1970.", ["shard"], registry=registry
         )
+        self.generation = Gauge(
+            "emostream_window_generation",
+            "The window tables in use; a rebuild raises it.",
+            registry=registry,
+        )
         self.model_info = Gauge(
             "emostream_model_info", "1 for the model that serves.", ["name", "version", "channel"], registry=registry
         )

@@ -19,7 +19,7 @@ from streams.records import HasOrigin
 from streams.settings import Settings
 from streams.topology import check_assigned
 from streams.windows.recent import RecentIds
-from streams.windows.store import WindowStore
+from streams.windows.store import SealedError, WindowStore
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class ClassifyPositions:
 
 
 class AggregatePositions:
-    """Positions in the classified topic, from Redis: the lowest of the shards.
+    """Positions in the classified topic, from Redis: the lowest of the shards, in the generation that is in force.
 
     Attributes:
         gaps: where a partition starts beyond its position (or, without one, beyond 0) because Kafka no longer holds
@@ -125,9 +125,10 @@ class AggregatePositions:
     def __call__(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """Look the positions up; see `connectors.kafka.consumer.Positions`."""
         check_assigned(self._classified, partitions, self._partitions)
-        for shard in self._await(self._not_begun()):
-            self._await(self._store.begin(shard, self._complete_from()))
-        lowest = self._await(self._lowest(partitions))
+        tables = self._await(self._in_force())
+        for shard in self._await(_not_begun(tables)):
+            self._await(tables.begin(shard, self._complete_from()))
+        lowest = self._await(_lowest(tables, partitions))
         starts = {}
         for partition in partitions:
             proven = lowest[partition] if lowest[partition] >= 0 else None
@@ -163,29 +164,46 @@ class AggregatePositions:
             raise UnavailableError("Redis did not answer while reading positions") from exc
 
     def _complete_from(self) -> int:
-        """The event time in ms from which Kafka holds every post; 0 where it holds all there ever were.
-
-        What a partition no longer holds was appended before its first record, and no post lies further ahead of the
-        broker's clock than `max_future_s`, or it would have been dead-lettered.
-        """
-        found = 0
-        for partition in range(self._partitions):
-            low, _ = self._reader.bounds(self._classified, partition)
-            if low > 0:
-                first = self._reader.first_message(self._classified, partition)
-                appended = time.time_ns() // 1_000_000 if first is None else first.timestamp()[1]
-                found = max(found, appended + self._max_future_ms)
-        return found
-
-    async def _not_begun(self) -> list[int]:
-        begun = await asyncio.gather(*(self._store.begun(shard) for shard in range(self._store.shards)))
-        return [shard for shard, done in enumerate(begun) if not done]
-
-    async def _lowest(self, partitions: Sequence[int]) -> dict[int, int]:
-        shards = await asyncio.gather(
-            *(self._store.positions(shard, partitions) for shard in range(self._store.shards))
+        """The event time in ms from which Kafka holds every post; 0 where it holds all there ever were."""
+        return max(
+            kafka_complete_from(self._reader, self._classified, partition, self._max_future_ms)
+            for partition in range(self._partitions)
         )
-        return {partition: min(shard[partition].offset for shard in shards) for partition in partitions}
+
+    async def _in_force(self) -> WindowStore:
+        """The tables of the generation that is in force.
+
+        Raises:
+            SealedError: they are being switched to rebuilt ones.
+        """
+        tables = self._store.at(await self._store.refresh())
+        if any(await asyncio.gather(*(tables.sealed(shard) for shard in range(tables.shards)))):
+            raise SealedError
+        return tables
+
+
+def kafka_complete_from(reader: OffsetReader, topic: str, partition: int, max_future_ms: int) -> int:
+    """The event time in ms from which Kafka holds every post of a partition; 0 where it holds all there ever were.
+
+    What it no longer holds was appended before its first record, and no post lies further ahead of the broker's clock
+    than `max_future_ms`, or it would have been dead-lettered.
+    """
+    low, _ = reader.bounds(topic, partition)
+    if low == 0:
+        return 0
+    first = reader.first_message(topic, partition)
+    appended = time.time_ns() // 1_000_000 if first is None else first.timestamp()[1]
+    return appended + max_future_ms
+
+
+async def _not_begun(tables: WindowStore) -> list[int]:
+    begun = await asyncio.gather(*(tables.begun(shard) for shard in range(tables.shards)))
+    return [shard for shard, done in enumerate(begun) if not done]
+
+
+async def _lowest(tables: WindowStore, partitions: Sequence[int]) -> dict[int, int]:
+    shards = await asyncio.gather(*(tables.positions(shard, partitions) for shard in range(tables.shards)))
+    return {partition: min(shard[partition].offset for shard in shards) for partition in partitions}
 
 
 def _report_gap(metrics: Metrics, topic: str, partition: int, start: int, end: int) -> None:

@@ -255,7 +255,8 @@ class EmotionWindow(Record):
     """A tumbling window (`emotions.windows`, key = `keyword|size|start`, compacted).
 
     `size` is in seconds; `start` is inclusive, `end` exclusive. A later record of the same key has a higher
-    `revision` and replaces the earlier one. `late` counts the posts that came after the window was final.
+    `revision` and replaces the earlier one. `late` counts the posts that came after the window was final. `count` is 0
+    where a rebuild found that a window should never have been.
     """
 
     keyword: str

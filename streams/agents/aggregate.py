@@ -1,9 +1,9 @@
 """The aggregate stage: classified posts in, window deltas applied to Redis.
 
-For each batch: 1. read where the shards stand, once per assignment; 2. decode; 3. reduce each partition to deltas per
-shard; 4. note what is too late and wait; 5. apply to every shard, for all partitions together, as a compare-and-set on
-their positions. A shard that stands elsewhere than expected (a zombie came back, Redis was rolled back or emptied)
-changes nothing and ends in one rewind: the source seeks to what is stored.
+For each batch: 1. read where the shards stand, once per assignment and generation of the tables; 2. decode; 3. reduce
+each partition to deltas per shard; 4. note what is too late and wait; 5. apply to every shard, for all partitions
+together, as a compare-and-set on their positions. A shard that stands elsewhere than expected (a zombie came back,
+Redis was rolled back or emptied) changes nothing and ends in one rewind: the source seeks to what is stored.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class AggregateStage:
         """
         self._settings = settings
         self._store = store
+        self._tables = store
         self._producer = producer
         self._metrics = metrics
         self._starts = starts
@@ -86,10 +87,12 @@ class AggregateStage:
 
         Raises:
             PositionMismatch: a shard stands elsewhere; rewind.
-            ConnectorError: Redis or Kafka did not answer, or refused.
+            ConnectorError: Redis or Kafka did not answer, or refused; or the tables are being switched to rebuilt ones.
         """
-        if batch.epoch != self._epoch:
+        if (batch.epoch, self._store.generation) != (self._epoch, self._tables.generation):
             self._epoch, self._positions = batch.epoch, {}
+            # One batch goes to one generation, also where rebuilt tables come into force meanwhile.
+            self._tables = self._store.at(self._store.generation)
         self._metrics.batch_posts.labels("aggregate").observe(len(batch.messages))
         with self._metrics.batch_seconds.labels("aggregate").time():
             stands = {partition: await self._stand(partition, start) for partition, start in batch.starts.items()}
@@ -110,7 +113,7 @@ class AggregateStage:
 
     async def _apply(self, stands: _Stands, reductions: _Reductions) -> None:
         updates = shard_updates(stands, reductions)
-        answers = await asyncio.gather(*(self._store.apply(shard, update) for shard, update in updates.items()))
+        answers = await asyncio.gather(*(self._tables.apply(shard, update) for shard, update in updates.items()))
         for (shard, update), elsewhere in zip(updates.items(), answers, strict=True):
             if elsewhere is not None:
                 partition, offset = elsewhere
@@ -125,7 +128,7 @@ class AggregateStage:
         known = self._positions.get(partition)
         if known is None:
             shards = await asyncio.gather(
-                *(self._store.positions(shard, [partition]) for shard in range(self._store.shards))
+                *(self._tables.positions(shard, [partition]) for shard in range(self._tables.shards))
             )
             known = self._positions[partition] = [shard[partition] for shard in shards]
             lowest = min(position.offset for position in known)

@@ -81,8 +81,10 @@ def windows_table(windows: Sequence[EmotionWindow], *, width: int) -> Table:
             cells.append(share_bar(counts, labels))
             cells += [f"{window.labels[label].pct:.0f} %" if label in window.labels else "" for label in labels]
         else:
-            top = max(labels, key=lambda label: counts.get(label, 0))
-            share = Text(f"{names[top]} {window.labels[top].pct:.0f} %", style=colour_of(top, labels))
+            top = max(counts, key=lambda label: (counts[label], -labels.index(label)), default=None)
+            share = Text()
+            if top is not None:
+                share = Text(f"{names[top]} {window.labels[top].pct:.0f} %", style=colour_of(top, labels))
             cells += [share_bar(counts, labels, NARROWEST_BAR_CELLS if has_mood else NARROW_BAR_CELLS), share]
         table.add_row(*cells)
     return table

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from streams.cli.common import console, progress_console, read_settings
+from streams.cli.windows_rebuild import rebuild
 from streams.windows.sizes import format_duration, parse_duration
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class _View:
     limit: int
 
     async def read(self, store: WindowReader) -> list[EmotionWindow]:
+        await store.refresh()
         if self.size is not None and self.last is not None:
             return await store.sliding(self.size, self.last, keyword=self.keyword, limit=self.limit)
         return await store.read(keyword=self.keyword, size=self.size, limit=self.limit)
@@ -117,6 +119,9 @@ def republish() -> None:
     finally:
         producer.close()
     click.echo("asked the workers to publish every window again")
+
+
+windows.add_command(rebuild)
 
 
 async def _show(settings: Settings, view: _View, *, follow: bool, as_json: bool) -> None:

@@ -25,7 +25,8 @@ def top_sources(sources: Mapping[str, int]) -> dict[str, int]:
 def to_window(key: WindowKey, row: Mapping[str, str]) -> EmotionWindow:
     """The record of a window; `row` has the fields that `deltas.WindowDelta` and `lua/apply.lua` write.
 
-    Percentages and means are rounded to four decimals; labels are in alphabetical order.
+    Percentages and means are rounded to four decimals; labels are in alphabetical order. A window without posts,
+    which a rebuild leaves where there was a false one, has its start for its first and last event.
     """
     count = int(row["n"])
     by_kind: dict[str, dict[str, int]] = {kind: {} for kind in "lcmst"}
@@ -56,8 +57,8 @@ def to_window(key: WindowKey, row: Mapping[str, str]) -> EmotionWindow:
         sentiment=sentiment,
         models=by_kind["m"],
         sources=top_sources(by_kind["s"]),
-        first_event=from_ms(int(row["first"])),
-        last_event=from_ms(int(row["last"])),
+        first_event=from_ms(int(row.get("first", key.start))),
+        last_event=from_ms(int(row.get("last", key.start))),
         revision=int(row["rev"]),
         final=row.get("final") == "1",
         late=int(row.get("late", 0)),

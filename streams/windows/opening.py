@@ -12,7 +12,11 @@ from streams.windows.store import WindowStore
 
 @asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[WindowStore]:
-    """The window tables, closed at the end; connects with the first request."""
+    """The window tables of the generation that is in force now, closed at the end.
+
+    Raises:
+        ConnectorError: Redis did not answer, or refused.
+    """
     client = connect(settings.redis_url.get_secret_value(), cluster=settings.redis_cluster)
     store = WindowStore(
         client,
@@ -21,6 +25,7 @@ async def open_store(settings: Settings) -> AsyncIterator[WindowStore]:
         sizes=[size.seconds for size in settings.window_sizes],
     )
     try:
+        await store.refresh()
         yield store
     finally:
         await store.close()

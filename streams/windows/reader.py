@@ -1,8 +1,11 @@
 """Reads the window tables in Redis.
 
-Keys of shard s (`{s}` is the hash tag, so that a shard lies whole on one node of a cluster):
+Keys of shard s (`{s}` is the hash tag, so that a shard lies whole on one node of a cluster). They are those of the
+first tables, generation 0; those of generation 3, which a rebuild has made, begin with `emo:{s}:g3`:
 
     emo:meta                  hash    shards, partitions, sizes: what the tables were built for
+                                      generation: the tables in force, 0 where it is absent
+                                      and what `rebuild.leases` notes
     emo:{s}:state             hash    p:N offset, f:N fence, t:N event time, a:N time of the last apply; of partition N
                                       complete_from: windows that start earlier are not made, since Kafka had lost posts
                                       of theirs when the tables were begun
@@ -10,6 +13,7 @@ Keys of shard s (`{s}` is the hash tag, so that a shard lies whole on one node o
                                       late:SIZE posts too late for a window of that size; expired:SIZE posts in
                                       removed windows of all posts; unbuilt:SIZE posts of windows that are not made
                                       duplicates: posts that a producer had sent before
+                                      sealed_until: nothing may change before it, in ms on the server's clock; sealed_by
     emo:{s}:w:SIZE|START|KEY  hash    one window
     emo:{s}:index:SIZE        zset    all windows of a size, by end
     emo:{s}:open              zset    windows that are not final, by end
@@ -18,8 +22,9 @@ Keys of shard s (`{s}` is the hash tag, so that a shard lies whole on one node o
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from connectors.redis import RedisClient, redis_errors
 from streams.records import ALL_KEYWORDS, EmotionWindow, to_ms
@@ -50,7 +55,13 @@ class Uncounted(NamedTuple):
 
 
 class WindowReader:
-    """Reads the window tables. Redis errors come out as ConnectorError."""
+    """Reads the window tables. Redis errors come out as ConnectorError.
+
+    Attributes:
+        shards: how many hash tags the windows are spread over.
+        sizes: lengths in seconds of the windows that are kept, shortest first.
+        generation: of the tables that are read; `refresh` follows a switch to rebuilt ones.
+    """
 
     def __init__(self, client: RedisClient, *, prefix: str, shards: int, sizes: Sequence[int]) -> None:
         """Open the tables; connects with the first request.
@@ -65,9 +76,28 @@ class WindowReader:
         self._prefix = prefix
         self.shards = shards
         self.sizes = tuple(sorted(sizes))
+        self.generation = 0
+
+    async def refresh(self) -> int:
+        """Turn to the generation that is in force; returns it."""
+        with redis_errors("reading the window tables"):
+            stored: str | None = await self._redis.hget(self._meta, "generation")
+        self.generation = int(stored or 0)
+        return self.generation
+
+    def at(self, generation: int) -> Self:
+        """The tables of one generation, whatever is in force, over the same connection."""
+        pinned = copy.copy(self)
+        pinned.generation = generation
+        return pinned
+
+    @property
+    def _meta(self) -> str:
+        return f"{self._prefix}:meta"
 
     def _key(self, shard: int, name: str) -> str:
-        return f"{self._prefix}:{{{shard}}}:{name}"
+        generation = f"g{self.generation}:" if self.generation else ""
+        return f"{self._prefix}:{{{shard}}}:{generation}{name}"
 
     def _window_key(self, shard: int, member: str) -> str:
         return self._key(shard, f"w:{member}")
@@ -135,7 +165,7 @@ class WindowReader:
         start = end - windows * size * 1_000
         summed: dict[str, list[dict[str, str]]] = {}
         for key, row in await self._rows(size, keyword=keyword, since_ms=start):
-            if key.end <= end:
+            if key.end <= end and row["n"] != "0":
                 summed.setdefault(key.keyword, []).append(row)
         found = [to_window(WindowKey(word, windows * size, start), sum_rows(rows)) for word, rows in summed.items()]
         return sorted(found, key=_rank)[:limit]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from connectors.errors import UnavailableError
 from connectors.redis import RedisClient, redis_errors
 from streams.errors import TopologyError
 from streams.records import ALL_KEYWORDS, EmotionWindow
@@ -27,15 +28,29 @@ class ShardTimes:
         events: latest event time of each partition, in milliseconds.
         idle_s: seconds since each partition last brought anything, on the Redis server's clock.
         watermark: the highest watermark so far, in milliseconds; None before the first.
+        sealed: whether nothing may change for now, because the tables are being switched to rebuilt ones.
     """
 
     offsets: Mapping[int, int]
     events: Mapping[int, int]
     idle_s: Mapping[int, float]
     watermark: int | None
+    sealed: bool = False
 
 
-def _script(name: str) -> str:
+class SealedError(UnavailableError):
+    """The tables are being switched to rebuilt ones, which takes seconds."""
+
+    def __init__(self) -> None:
+        super().__init__("the window tables are being switched to rebuilt ones")
+
+
+_SEALED = 2
+"""`lua/apply.lua`'s answer while the shard is sealed."""
+
+
+def script(name: str) -> str:
+    """The text of a Lua script."""
     return files("streams.windows").joinpath(f"lua/{name}.lua").read_text("utf-8")
 
 
@@ -54,11 +69,11 @@ class WindowStore(WindowReader):
     def __init__(self, client: RedisClient, *, prefix: str, shards: int, sizes: Sequence[int]) -> None:
         """Open the tables; see `WindowReader`."""
         super().__init__(client, prefix=prefix, shards=shards, sizes=sizes)
-        self._apply = client.register_script(_script("apply"))
-        self._expire = client.register_script(_script("expire"))
-        self._finalize = client.register_script(_script("finalize"))
-        self._published = client.register_script(_script("published"))
-        self._times = client.register_script(_script("times"))
+        self._apply = client.register_script(script("apply"))
+        self._expire = client.register_script(script("expire"))
+        self._finalize = client.register_script(script("finalize"))
+        self._published = client.register_script(script("published"))
+        self._times = client.register_script(script("times"))
 
     async def check_topology(self, partitions: int) -> None:
         """Refuse tables that were built for other shards, partitions or sizes; note ours if there are none.
@@ -67,7 +82,7 @@ class WindowStore(WindowReader):
             TopologyError: they differ. Counting on would put a keyword's posts into two shards, or leave a new size
                 without the posts that were counted before.
         """
-        key = f"{self._prefix}:meta"
+        key = self._meta
         wanted = {
             "shards": str(self.shards),
             "partitions": str(partitions),
@@ -115,6 +130,9 @@ class WindowStore(WindowReader):
         Returns:
             None if it was applied; else a partition in which the shard stands elsewhere, and the offset at which it
             does (-1 for none). Then nothing was changed.
+
+        Raises:
+            SealedError: the shard is sealed, and nothing was changed.
         """
         members = [(key.member(), key, delta) for key, delta in update.windows.items()]
         ordinal = {size: number for number, size in enumerate(self.sizes, 1)}
@@ -123,13 +141,15 @@ class WindowStore(WindowReader):
         keys += [self._window_key(shard, member) for member, _, _ in members]
         args: list[Any] = [len(self.sizes), json.dumps(update.late), update.duplicates, len(update.moves)]
         for partition, (expected, new) in update.moves.items():
-            args += [partition, "" if expected.offset < 0 else expected.offset, *new]
+            args += [partition, "" if expected.offset < 0 else expected.offset, expected.fence, *new]
         for member, key, delta in members:
             of_all = 1 if key.keyword == ALL_KEYWORDS else 0
             content = {"fields": delta.fields, "first": delta.first, "last": delta.last}
             args += [member, key.size, ordinal[key.size], key.end, of_all, json.dumps(content)]
         with redis_errors("applying a batch to the windows"):
             applied, partition, stored = await self._apply(keys=keys, args=args)
+        if applied == _SEALED:
+            raise SealedError
         if applied:
             return None
         return int(partition), int(stored) if stored else -1
@@ -150,7 +170,12 @@ class WindowStore(WindowReader):
             events=by_kind["t"],
             idle_s={partition: now - at / 1_000 for partition, at in by_kind["a"].items()},
             watermark=int(state["watermark"]) if "watermark" in state else None,
+            sealed=int(state.get("sealed_until", 0)) > now * 1_000,
         )
+
+    async def sealed(self, shard: int) -> bool:
+        """Whether nothing may change in a shard for now."""
+        return (await self.times(shard)).sealed
 
     async def finalize(self, shard: int, watermark_ms: int, limit: int = 500) -> int:
         """Mark up to `limit` windows that end at or before the watermark as final; returns how many were."""

@@ -118,15 +118,25 @@ class Fleet:
             worker.check()
 
 
-def rage(fleet: Fleet, redis: ValkeyNode, seconds: float, *, every_s: float, most: int) -> None:
-    """A storm: something happens every few seconds; Redis is rolled back once and emptied once."""
+def rage(
+    fleet: Fleet, redis: ValkeyNode, seconds: float, *, every_s: float, most: int, rebuild: Callable[[], object]
+) -> None:
+    """A storm: something happens every few seconds; Redis is rolled back once and emptied once.
+
+    The windows are rebuilt twice: once so that the roll-back takes it back, and once to stay.
+    """
     begin = time.monotonic()
-    to_redis = [(0.2, "snapshot"), (0.45, "roll back"), (0.7, "empty")]
+    to_redis = [(0.2, "snapshot"), (0.25, "rebuild"), (0.45, "roll back"), (0.7, "empty"), (0.8, "rebuild")]
     while (passed := time.monotonic() - begin) < seconds:
         if to_redis and passed > to_redis[0][0] * seconds:
             _, what = to_redis.pop(0)
             fleet.log.append(f"{what} Redis")
-            {"snapshot": redis.snapshot, "roll back": redis.roll_back, "empty": redis.client.flushall}[what]()
+            {
+                "snapshot": redis.snapshot,
+                "rebuild": rebuild,
+                "roll back": redis.roll_back,
+                "empty": redis.client.flushall,
+            }[what]()
         fleet.act(most)
         fleet.check()
         time.sleep(every_s * fleet.rng.uniform(0.5, 1.5))

@@ -1,17 +1,19 @@
 """The whole aggregate protocol against a plain count: crashes, zombies, and tables that are rolled back or emptied.
 
 The stage and the position look-up are the real ones. Redis is a model of its contract (`lua/apply.lua`): per shard, a
-compare-and-set on the partition's position together with the windows. `tests/integration` holds the real script to the
+compare-and-set on the partition's position together with the windows. Now and then other tables, rebuilt up to the same
+positions, come into force. `tests/integration` holds the real script to the
 same contract.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +28,9 @@ from streams.agents.aggregate import AggregateStage, PositionMismatch
 from streams.metrics import Metrics
 from streams.positions import AggregatePositions
 from streams.records import ClassifiedPost, to_ms
-from streams.windows.deltas import Position
+from streams.windows.counted import read_counted
+from streams.windows.deltas import Entry, Position, WindowDelta, reduce_entries
+from streams.windows.recent import RecentIds
 from streams.windows.tumbling import WindowKey
 from streams.windows.update import ShardUpdate
 from tests.helpers import NOON_MS, RecordingDeliverer, classified, make_settings, message
@@ -55,7 +59,16 @@ class Shard:
     windows: dict[WindowKey, dict[str, int]] = field(default_factory=dict)
     late: Counter[int] = field(default_factory=Counter)
     duplicates: int = 0
-    complete_from: int | None = None
+    complete_from: float | None = None
+
+    def add(self, windows: Mapping[WindowKey, WindowDelta]) -> None:
+        for key, delta in windows.items():
+            if key not in self.windows and key.start < (self.complete_from or 0):
+                continue
+            row = self.windows.setdefault(key, {"first": delta.first, "last": delta.last})
+            for name, amount in delta.fields.items():
+                row[name] = row.get(name, 0) + amount
+            row["first"], row["last"] = min(row["first"], delta.first), max(row["last"], delta.last)
 
     def copy(self) -> Shard:
         windows = {key: dict(row) for key, row in self.windows.items()}
@@ -67,8 +80,38 @@ class ModelStore:
 
     def __init__(self, shards: int) -> None:
         self.shards = shards
-        self.tables = [Shard() for _ in range(shards)]
         self.faults: dict[int, str] = {}
+        self.generation = 0
+        self._pointer = [0]
+        self._generations: dict[int, list[Shard]] = {}
+
+    @property
+    def tables(self) -> list[Shard]:
+        """Those of this generation; empty where they were removed."""
+        return self._generations.setdefault(self.generation, [Shard() for _ in range(self.shards)])
+
+    @tables.setter
+    def tables(self, tables: list[Shard]) -> None:
+        self._generations[self.generation] = tables
+
+    def switch(self, rebuilt: list[Shard]) -> None:
+        """Put other tables in force, and remove the old ones."""
+        del self._generations[self.generation]
+        self._pointer[0] += 1
+        self.generation = self._pointer[0]
+        self.tables = rebuilt
+
+    async def refresh(self) -> int:
+        self.generation = self._pointer[0]
+        return self.generation
+
+    def at(self, generation: int) -> ModelStore:
+        pinned = copy.copy(self)
+        pinned.generation = generation
+        return pinned
+
+    async def sealed(self, shard: int) -> bool:
+        return False
 
     async def begun(self, shard: int) -> bool:
         return self.tables[shard].complete_from is not None
@@ -91,13 +134,7 @@ class ModelStore:
             stored = table.positions.get(partition, Position()).offset
             if stored != max(move.expected.offset, -1) or table.complete_from is None:
                 return partition, stored
-        for key, delta in update.windows.items():
-            if key not in table.windows and key.start < table.complete_from:
-                continue
-            row = table.windows.setdefault(key, {"first": delta.first, "last": delta.last})
-            for name, amount in delta.fields.items():
-                row[name] = row.get(name, 0) + amount
-            row["first"], row["last"] = min(row["first"], delta.first), max(row["last"], delta.last)
+        table.add(update.windows)
         table.late.update(update.late)
         table.duplicates += update.duplicates
         table.positions.update({partition: move.new for partition, move in update.moves.items()})
@@ -115,16 +152,17 @@ class Worker:
 
     def start(self) -> None:
         """A new process."""
+        store = self.world.store.at(self.world.store.generation)
         self.positions = AggregatePositions(
             self.world,  # type: ignore[arg-type]
             self.world.settings,
-            self.world.store,  # type: ignore[arg-type]
+            store,  # type: ignore[arg-type]
             asyncio.get_running_loop(),
             METRICS,
         )
         self.stage = AggregateStage(
             self.world.settings,
-            self.world.store,  # type: ignore[arg-type]
+            store,  # type: ignore[arg-type]
             RecordingDeliverer(),
             METRICS,
             self.positions,
@@ -194,14 +232,39 @@ class World:
         times = [first.timestamp()[1] + MAX_FUTURE_S * 1_000 if first else math.inf for first in firsts]
         return max(times, default=0)
 
+    def rebuilt(self) -> list[Shard]:
+        """Tables like those in force, counted from what Kafka holds."""
+        return [self.recounted(shard) for shard in range(self.store.shards)]
+
+    def recounted(self, shard: int) -> Shard:
+        old, found = self.store.tables[shard], Shard(complete_from=self.complete_from())
+        for partition in range(len(self.logs)):
+            end = self.bounds("", partition)[1]
+            target = end if old.complete_from is None else old.positions.get(partition, Position()).offset
+            if target <= self.low[partition]:
+                continue
+            horizon_ms = int(self.settings.deduplication_s * 1_000)
+            ids = RecentIds(horizon_ms) if horizon_ms else None
+            entries = []
+            for entry in self.between("", partition, 0, target):
+                again = ids is not None and ids.take(entry.offset(), entry.key(), entry.timestamp()[1])
+                entries.append(Entry(entry.offset(), read_counted(entry.value()), again))
+            every = [Position()] * self.store.shards
+            reduction = reduce_entries(entries, positions=every, end=target, sizes=self.settings.window_sizes)[shard]
+            found.add(reduction.windows)
+            found.positions[partition] = reduction.position
+            found.late.update(note.window.size for note in reduction.too_late)
+            found.duplicates += reduction.duplicates
+        return found
+
     async def play(self, operations: Sequence[SimpleNamespace]) -> None:
         workers = [Worker(self), Worker(self)]
         for op in operations:
             worker = workers[op.worker]
             if op.kind == "batch":
-                self.store.faults = op.faults
+                self.store.faults.update(op.faults)
                 await worker.step(op.number + 1)
-                self.store.faults = {}
+                self.store.faults.clear()
             elif op.kind == "restart":
                 worker.start()
                 await worker.rewind()
@@ -215,6 +278,8 @@ class World:
                 for shard in op.some:
                     if shard < self.store.shards:
                         self.store.tables[shard] = older[shard].copy()
+            elif op.kind == "switch":
+                self.store.switch(self.rebuilt())
             else:
                 self.store.tables = [Shard() for _ in range(self.store.shards)]
         # In the end one of them is left, and nothing fails any more.
@@ -325,7 +390,7 @@ OPERATIONS = st.lists(
     st.builds(
         SimpleNamespace,
         kind=st.sampled_from(
-            ["batch", "batch", "batch", "batch", "restart", "rebalance", "snapshot", "rollback", "empty"]
+            ["batch", "batch", "batch", "batch", "restart", "rebalance", "snapshot", "rollback", "empty", "switch"]
         ),
         worker=st.integers(0, 1),
         number=st.integers(0, 12),

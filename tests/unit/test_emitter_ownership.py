@@ -46,6 +46,19 @@ class FakeStore:
         self.open = 0
         self.old = 0
         self.cleared = asyncio.Event()
+        self.generation = 0
+        self.in_force = 0
+        self.refusal: Exception | None = None
+
+    async def refresh(self) -> int:
+        if self.refusal is not None:
+            raise self.refusal
+        self.generation = self.in_force
+        return self.generation
+
+    def at(self, generation: int) -> FakeStore:
+        assert generation == self.in_force, "the tables in force are the ones to publish"
+        return self
 
     def change(self, shard: int, count: int = 1, *, gone: bool = False) -> None:
         row = {"n": "1", "first": str(NOON_MS), "last": str(NOON_MS), "rev": "7"}
@@ -176,6 +189,32 @@ async def test_a_producer_is_kept_for_the_next_round(bench: Bench) -> None:
     await bench.tick()
     bench.store.change(0)
     assert await bench.tick() == [("publish", "e-windows-0", 1), ("clear", 0, 1)]
+
+
+async def test_nothing_changes_while_the_tables_are_sealed(bench: Bench) -> None:
+    bench.emitter.own(frozenset({0}))
+    bench.store.change(0)
+    bench.store.time = ShardTimes({}, {0: NOON_MS}, {0: 0.0}, None, sealed=True)
+    assert {entry[0] for entry in await bench.tick()} == {"open"}
+    bench.store.time = ShardTimes({}, {}, {}, None)
+    bench.store.in_force = 3
+    assert ("publish", "e-windows-0", 1) in await bench.tick()
+    assert bench.metrics.registry.get_sample_value("emostream_window_generation") == 3
+
+
+@pytest.mark.parametrize(
+    ("refusal", "cause"), [(UnavailableError("away"), "unavailable"), (RejectedError("no rights"), "refused")]
+)
+async def test_tables_that_cannot_be_looked_up_are_counted(bench: Bench, refusal: Exception, cause: str) -> None:
+    bench.emitter.own(frozenset({0}))
+    bench.store.refusal = refusal
+    if cause == "refused":
+        with pytest.raises(RejectedError):
+            await bench.tick()
+    else:
+        assert await bench.tick() == []
+    assert bench.failures(cause) == 1
+    assert bench.app.crashes == ([refusal] if cause == "refused" else [])
 
 
 async def test_windows_that_are_gone_are_cleared_and_not_published(bench: Bench) -> None:

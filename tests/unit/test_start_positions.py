@@ -130,6 +130,17 @@ class FakeStore:
         self.shards = len(shards)
         self.hangs = False
         self.complete_from: dict[int, int] = {}
+        self.sealed_shards: set[int] = set()
+
+    async def refresh(self) -> int:
+        return 3
+
+    def at(self, generation: int) -> FakeStore:
+        assert generation == 3, "positions are those of the tables in force"
+        return self
+
+    async def sealed(self, shard: int) -> bool:
+        return shard in self.sealed_shards
 
     async def begun(self, shard: int) -> bool:
         return shard in self.complete_from
@@ -222,6 +233,14 @@ async def test_the_windows_of_a_partition_that_was_added_are_refused() -> None:
 async def test_tables_ahead_of_kafka_are_refused() -> None:
     with pytest.raises(PositionError):
         await look_up(FakeReader(), FakeStore({0: 101}), [0])
+
+
+async def test_tables_that_are_sealed_are_looked_up_later() -> None:
+    store = FakeStore({}, {0: 5})
+    store.sealed_shards = {1}
+    with pytest.raises(UnavailableError, match="the window tables are being switched"):
+        await look_up(FakeReader(), store, [0])
+    assert store.complete_from == {}, "none of them was begun"
 
 
 async def test_a_redis_that_hangs_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,3 +104,9 @@ def test_large_counts_stay_exact() -> None:
     window = to_window(KEY, {**ROW, "n": str(billions), "l:joy": str(billions)})
     assert window.count == billions
     assert window.labels["joy"].count == billions
+
+
+def test_a_window_that_a_rebuild_left_empty() -> None:
+    window = to_window(KEY, {"n": "0", "rev": "8", "final": "1"})
+    assert (window.count, window.labels, window.sentiment, window.models, window.sources) == (0, {}, None, {}, {})
+    assert (window.first_event, window.last_event, window.final) == (NOON, NOON, True)

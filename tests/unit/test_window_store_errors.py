@@ -11,10 +11,12 @@ from redis.backoff import NoBackoff
 
 from connectors.errors import UnavailableError
 from streams.windows.deltas import Position
-from streams.windows.store import WindowStore
+from streams.windows.rebuild.editor import TableEditor
+from streams.windows.tumbling import WindowKey
 from streams.windows.update import Move, ShardUpdate
 
-REQUESTS: dict[str, Callable[[WindowStore], Awaitable[object]]] = {
+WINDOW = WindowKey("*", 60, 0)
+REQUESTS: dict[str, Callable[[TableEditor], Awaitable[object]]] = {
     "check_topology": lambda store: store.check_topology(4),
     "begun": lambda store: store.begun(0),
     "begin": lambda store: store.begin(0, 0),
@@ -30,18 +32,34 @@ REQUESTS: dict[str, Callable[[WindowStore], Awaitable[object]]] = {
     "uncounted": lambda store: store.uncounted(),
     "read": lambda store: store.read(),
     "sliding": lambda store: store.sliding(60, 5),
+    "refresh": lambda store: store.refresh(),
+    "sealed": lambda store: store.sealed(0),
+    "lease": lambda store: store.lease(None, "rebuild", "me", 1, "take"),
+    "garbage": lambda store: store.garbage(),
+    "next_generation": lambda store: store.next_generation(),
+    "forget_garbage": lambda store: store.forget_garbage(),
+    "switch": lambda store: store.switch("me", 1, 0),
+    "state": lambda store: store.state(0),
+    "set_state": lambda store: store.set_state(0, {"rebuilt_at": "0"}),
+    "expire_state": lambda store: store.expire_state(0, 1),
+    "members": lambda store: store.members(0, 60, 0, 1),
+    "ended": lambda store: store.ended(0, 60, 0),
+    "posts": lambda store: store.posts(0, [WINDOW]),
+    "carry": lambda store: store.carry(store.at(0), 0, 60, [WINDOW], "settle"),
+    "drop": lambda store: store.drop(0, 60, [WINDOW]),
+    "clear": lambda store: store.clear(),
 }
 
 
 def test_every_request_is_tried() -> None:
-    public = {name for name in dir(WindowStore) if not name.startswith("_") and callable(getattr(WindowStore, name))}
-    assert public - {"close"} == REQUESTS.keys()
+    public = {name for name in dir(TableEditor) if not name.startswith("_") and callable(getattr(TableEditor, name))}
+    assert public - {"close", "at", "of"} == REQUESTS.keys()
 
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
-async def test_an_absent_redis_is_unavailable(request_: Callable[[WindowStore], Awaitable[object]]) -> None:
+async def test_an_absent_redis_is_unavailable(request_: Callable[[TableEditor], Awaitable[object]]) -> None:
     nobody = Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0), decode_responses=True)
-    store = WindowStore(nobody, prefix="emo", shards=2, sizes=[60])
+    store = TableEditor(nobody, prefix="emo", shards=2, sizes=[60])
     try:
         with pytest.raises(UnavailableError, match="Redis did not answer"):
             await request_(store)

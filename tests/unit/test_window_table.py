@@ -91,3 +91,11 @@ def test_a_narrow_table_of_several_sizes_says_which_label_leads() -> None:
 def test_the_bar_is_always_full() -> None:
     for cells in range(1, 40):
         assert len(share_bar(COUNTS, list(COUNTS), cells).plain) == cells
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_a_window_without_posts_is_a_row_without_shares(width: int) -> None:
+    _, row, full = lines([window({}), window()], width)
+    assert "█" not in row
+    assert "█" in full
+    assert lines([window({})], width)[1].startswith("2026-03-01 12:00:00")

@@ -4,10 +4,15 @@
 -- ARGV: the size, the time before which its windows end, in ms, then two per window: member, and 1 for a window of all
 --       posts, else 0.
 -- What a window of all posts held goes on the books (expired:SIZE), so that the audit still balances. `expired_to` lets
--- apply.lua know a window that was removed from one that never was. Returns the number of windows removed.
+-- apply.lua know a window that was removed from one that never was. Returns the number of windows removed; a shard that
+-- is sealed keeps them.
 
 local state, index, open, dirty = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local size = ARGV[1]
+local now = redis.call('TIME')
+if tonumber(redis.call('HGET', state, 'sealed_until') or '0') > now[1] * 1000 + math.floor(now[2] / 1000) then
+  return 0
+end
 if tonumber(ARGV[2]) > tonumber(redis.call('HGET', state, 'expired_to:' .. size) or '-1') then
   redis.call('HSET', state, 'expired_to:' .. size, ARGV[2])
 end

@@ -2,16 +2,20 @@
 --
 -- KEYS: state, open, dirty, then one hash per window.
 -- ARGV: the watermark in ms, then one member per window.
--- A watermark behind the stored one is ignored: it never goes back. Returns the number of windows marked.
+-- A watermark behind the stored one is ignored: it never goes back. Returns the number of windows marked; none in a shard
+-- that is sealed.
 
 local state, open, dirty = KEYS[1], KEYS[2], KEYS[3]
+local now = redis.call('TIME')
+local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+if tonumber(redis.call('HGET', state, 'sealed_until') or '0') > now_ms then
+  return 0
+end
 local stored = tonumber(redis.call('HGET', state, 'watermark') or '-1')
 if tonumber(ARGV[1]) > stored then
   redis.call('HSET', state, 'watermark', ARGV[1])
 end
 
-local now = redis.call('TIME')
-local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local marked = 0
 for i = 4, #KEYS do
   local window, member = KEYS[i], ARGV[i - 2]

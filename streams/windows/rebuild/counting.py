@@ -1,0 +1,121 @@
+"""Counts posts into rebuilt tables, with the very code that the aggregate stage counts with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+from streams.errors import TopologyError
+from streams.records import ALL_KEYWORDS
+from streams.settings import Settings
+from streams.windows.deltas import Position, Reduction, reduce_entries
+from streams.windows.rebuild.editor import TableEditor
+from streams.windows.rebuild.history import Page, Part, PostHistory
+from streams.windows.rebuild.scope import Fate, Scope, next_end
+from streams.windows.tumbling import WindowKey
+from streams.windows.update import ShardUpdate
+
+
+class Recount:
+    """Counts partition by partition, each from its beginning.
+
+    Attributes:
+        scope: which windows are counted.
+        read: rows and records that were read.
+        expired: posts of windows of all posts that have left the retention, by size in seconds.
+        kept: posts by window of all posts that is not counted anew.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        tables: TableEditor,
+        history: PostHistory,
+        scope: Scope,
+        on_page: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Prepare it.
+
+        Args:
+            settings: all settings.
+            tables: to count into; begun, and nobody else's.
+            history: where the posts are.
+            scope: which windows are counted.
+            on_page: called after each page.
+        """
+        self._tables = tables
+        self._history = history
+        self.scope = scope
+        self._on_page = on_page
+        self._sizes = settings.window_sizes
+        self._page = settings.aggregate_batch_max
+        self._stands = {partition: [Position()] * tables.shards for partition in range(settings.partitions)}
+        self._ids = {partition: history.recent() for partition in range(settings.partitions)}
+        self.read = 0
+        self.expired: Counter[int] = Counter()
+        self.kept: Counter[WindowKey] = Counter()
+
+    def lag(self, part: Part, end: int) -> int:
+        """How many offsets of a partition are left up to `end`."""
+        return max(0, end - max(part.low, min(stand.offset for stand in self._stands[part.partition])))
+
+    async def count_rows(self, part: Part) -> None:
+        """Count what only Postgres holds of a partition. It then stands where Kafka's part begins."""
+        if part.rows:
+            await self._count(part.partition, self._history.rows(part, self._ids[part.partition], self._page))
+
+    async def count_records(self, part: Part, targets: Sequence[int]) -> None:
+        """Count what Kafka holds of a partition, up to the offset that each shard has for a target."""
+        partition = part.partition
+        while True:
+            stands = self._stands[partition]
+            end = next_end([stand.offset for stand in stands], targets, part.low)
+            if end is None:
+                return
+            reached = [stand.offset for stand, to in zip(stands, targets, strict=True) if stand.offset < to]
+            start = max(part.low, min(reached))
+            shards = [shard for shard, to in enumerate(targets) if to >= end]
+            pages = self._history.records(partition, start, end, self._ids[partition], self._page)
+            await self._count(partition, pages, shards)
+
+    async def _count(self, partition: int, pages: Iterator[Page], shards: Sequence[int] | None = None) -> None:
+        try:
+            while (page := await asyncio.to_thread(next, pages, None)) is not None:
+                stands = self._stands[partition]
+                reductions = await asyncio.to_thread(
+                    reduce_entries, page.entries, positions=stands, end=page.end, sizes=self._sizes
+                )
+                wanted = range(self._tables.shards) if shards is None else shards
+                await asyncio.gather(*(self._apply(partition, shard, reductions[shard]) for shard in wanted))
+                self.read += page.read
+                await self._on_page()
+        finally:
+            pages.close()  # type: ignore[attr-defined] # a generator
+
+    async def _apply(self, partition: int, shard: int, reduction: Reduction) -> None:
+        stand = self._stands[partition][shard]
+        if reduction.position == stand:
+            return
+        self._sift(reduction)
+        update = ShardUpdate()
+        update.add(partition, stand, reduction)
+        if await self._tables.apply(shard, update) is not None:
+            # The client asks again where an answer was lost; then the first call has done it.
+            found = (await self._tables.positions(shard, [partition]))[partition]
+            if found != reduction.position:
+                raise TopologyError(
+                    f"the rebuilt tables stand at {found.offset} of partition {partition}, not at {stand.offset}: "
+                    "Redis lost data, or another rebuild has taken over; nothing has changed, run it again"
+                )
+        self._stands[partition][shard] = reduction.position
+
+    def _sift(self, reduction: Reduction) -> None:
+        """Leave out the windows that are not counted anew, and note their posts."""
+        for key in [key for key in reduction.windows if self.scope.fate(key) is not Fate.COUNT]:
+            delta = reduction.windows.pop(key)
+            if key.keyword == ALL_KEYWORDS:
+                if self.scope.fate(key) is Fate.EXPIRED:
+                    self.expired[key.size] += delta.fields["n"]
+                else:
+                    self.kept[key] += delta.fields["n"]

@@ -1,0 +1,268 @@
+"""The classified posts that there are: those that Kafka holds, and before them the rows of Postgres.
+
+Where they meet. The sink writes each post once, under its origin, as it was delivered first, and along a partition
+origins rise but for repeats. So what was delivered before Kafka's first record are the origins below that record's; and
+if that is itself part of a repeat, which rows that were classified before it tell, those up to the highest of these:
+
+    classified topic   0 1 2 3 4 5 6 4 | 5 6 7 8      low: the offset of the second 5
+    posts in Postgres  0 1 2 3 4 5 6 7 8              rows before it: origins below 7; Kafka's 5 and 6 are repeats
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any, NamedTuple
+
+from confluent_kafka import Message
+from pydantic import ValidationError
+
+from connectors.kafka.consumer import offset_of
+from connectors.kafka.offsets import OffsetReader
+from connectors.postgres import Connection, connect, postgres_errors
+from streams.positions import kafka_complete_from
+from streams.records import ClassifiedPost, to_ms
+from streams.settings import Settings
+from streams.windows.counted import MICRO, CountedPost, read_counted
+from streams.windows.deltas import Entry
+from streams.windows.recent import RecentIds
+
+REPEATED_MAX = 100_000
+"""Above the number of posts that a crash has classify deliver again: those of the batches that were on the way."""
+
+ALL_ORIGINS = 2**62
+"""Above every offset: of a partition of which Kafka holds nothing, all rows count."""
+
+_ROWS = """
+    SELECT id, source, keywords, created_at, label, confidence, sentiment_label, sentiment_score, model_version,
+        origin_offset, classified_at
+    FROM posts
+    WHERE origin_topic = %s AND origin_partition = %s AND origin_offset > %s AND origin_offset < %s
+    ORDER BY origin_offset
+    LIMIT %s
+"""
+
+_FIRST_DELIVERED = """
+    SELECT max(origin_offset)
+    FROM (
+        SELECT origin_offset, classified_at
+        FROM posts
+        WHERE origin_topic = %s AND origin_partition = %s AND origin_offset >= %s AND origin_offset < %s
+    ) AS near
+    WHERE classified_at < %s
+"""
+
+_SUMMARY = """
+    SELECT count(*), min(origin_offset), max(created_at),
+        (SELECT classified_at FROM posts
+            WHERE origin_topic = %(raw)s AND origin_partition = %(partition)s ORDER BY origin_offset LIMIT 1),
+        (SELECT next_offset FROM sink_offsets WHERE topic = %(classified)s AND partition = %(partition)s),
+        (SELECT max(found_at) FROM sink_gaps WHERE topic = %(classified)s AND partition = %(partition)s)
+    FROM posts
+    WHERE origin_topic = %(raw)s AND origin_partition = %(partition)s AND origin_offset < %(before)s
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What there is of a partition of the classified topic.
+
+    Attributes:
+        partition: its number.
+        low: the first offset that Kafka holds, or the next it will write.
+        rows_before: the rows in Postgres with a lower origin come before it.
+        rows: how many these are; 0 where Kafka holds the partition from its beginning.
+        complete_from: the event time in ms from which on every post is there.
+        reaches: an event time in ms that the partition has surely come to; None where it has no post.
+    """
+
+    partition: int
+    low: int
+    rows_before: int
+    rows: int
+    complete_from: int
+    reaches: int | None
+
+
+class First(NamedTuple):
+    """The first classified post of a partition that Kafka holds."""
+
+    offset: int
+    post: ClassifiedPost
+
+
+class Page(NamedTuple):
+    """Posts in order, and the offset up to which they reach; what was read, readable or not, is counted in `read`."""
+
+    entries: list[Entry]
+    end: int
+    read: int
+
+
+class PostHistory:
+    """Reads it. Blocking; one thread at a time."""
+
+    def __init__(self, settings: Settings, reader: OffsetReader) -> None:
+        self._settings = settings
+        self._reader = reader
+        self._topic = settings.topic_classified
+        self._max_future_ms = int(settings.max_future_s * 1_000)
+        self._horizon_ms = int(settings.deduplication_s * 1_000)
+        self._connection: Connection | None = None
+
+    def survey(self, partition: int) -> Part:
+        """What there is of a partition. Postgres is asked only where Kafka has lost posts.
+
+        Raises:
+            ConnectorError: Kafka or Postgres did not answer, or refused.
+        """
+        held_from, high = self._reader.bounds(self._topic, partition)
+        first = self._first(partition, held_from, high)
+        reaches = None if first is None else to_ms(first.post.created_at)
+        if held_from == 0:
+            return Part(partition, 0, 0, 0, 0, reaches)
+        low = held_from if first is None else first.offset
+        with postgres_errors("looking for the posts that Kafka no longer holds"):
+            before = ALL_ORIGINS if first is None else self._before(first)
+            found = (
+                self._postgres()
+                .execute(
+                    _SUMMARY,
+                    {
+                        "classified": self._topic,
+                        "raw": self._settings.topic_raw,
+                        "partition": partition,
+                        "before": before,
+                    },
+                )
+                .fetchone()
+            )
+        rows, lowest, latest, classified_at, sink, gap = found or (0, None, None, None, None, None)
+        if isinstance(latest, datetime):
+            reaches = to_ms(latest)
+        if rows and isinstance(sink, int) and sink >= held_from:
+            times = [gap] if lowest == 0 else [gap, classified_at]
+            lost = max((to_ms(moment) for moment in times if isinstance(moment, datetime)), default=None)
+            complete_from = 0 if lost is None else lost + self._max_future_ms
+        else:
+            complete_from = kafka_complete_from(self._reader, self._topic, partition, self._max_future_ms)
+        return Part(partition, low, before, int(str(rows)), complete_from, reaches)
+
+    def end(self, partition: int) -> int:
+        """The next offset that Kafka will write."""
+        return self._reader.bounds(self._topic, partition)[1]
+
+    def recent(self) -> RecentIds | None:
+        """For the ids of one partition, from its beginning; None where duplicates are counted."""
+        return RecentIds(self._horizon_ms) if self._horizon_ms else None
+
+    def rows(self, part: Part, ids: RecentIds | None, size: int) -> Iterator[Page]:
+        """The posts that only Postgres holds, `size` to a page. All have the offset of Kafka's first record.
+
+        A page is a query of its own, so that no transaction waits for the windows. Duplicates are told by the time at
+        which a post was classified; the broker's, which is some milliseconds later, went with its record.
+
+        Raises:
+            ConnectorError: Postgres did not answer, or refused.
+        """
+        after = -1
+        while after < part.rows_before:
+            with postgres_errors("reading posts"):
+                found = (
+                    self._postgres()
+                    .execute(_ROWS, (self._settings.topic_raw, part.partition, after, part.rows_before, size))
+                    .fetchall()
+                )
+            if not found:
+                return
+            entries = []
+            for row in found:
+                post, classified_at = _post(self._settings.topic_raw, part.partition, row)
+                again = ids is not None and ids.take(part.low - 1, post.id.encode(), classified_at)
+                entries.append(Entry(part.low, post, again))
+                after = post.origin[2]
+            yield Page(entries, part.low, len(entries))
+
+    def records(self, partition: int, start: int, end: int, ids: RecentIds | None, size: int) -> Iterator[Page]:
+        """The posts that Kafka holds from offset `start` to below `end`; the last page reaches up to `end`.
+
+        What is no classified post is left out: it was dead-lettered when it was met first.
+
+        Raises:
+            ConnectorError: Kafka did not answer, or no longer holds `start`.
+        """
+        messages = self._reader.between(self._topic, partition, start, end)
+        try:
+            while found := list(islice(messages, size)):
+                entries = []
+                for message in found:
+                    again = ids is not None and ids.take(offset_of(message), message.key(), message.timestamp()[1])
+                    post = _counted(message)
+                    if post is not None:
+                        entries.append(Entry(offset_of(message), post, again))
+                yield Page(entries, offset_of(found[-1]) + 1, len(found))
+        finally:
+            messages.close()  # type: ignore[attr-defined] # a generator: lets go of the partition
+        yield Page([], end, 0)
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._connection is not None:
+            self._connection.close()
+        self._reader.close()
+
+    def _before(self, first: First) -> int:
+        """The origin below which every post was delivered before Kafka's first record."""
+        topic, partition, offset = self._settings.topic_raw, first.post.origin.partition, first.post.origin.offset
+        (found,) = (
+            self._postgres()
+            .execute(_FIRST_DELIVERED, (topic, partition, offset, offset + REPEATED_MAX, first.post.classified_at))
+            .fetchone()
+        ) or (None,)
+        return found + 1 if isinstance(found, int) else offset
+
+    def _first(self, partition: int, low: int, high: int) -> First | None:
+        """The first classified post that Kafka holds."""
+        messages = self._reader.between(self._topic, partition, low, high)
+        try:
+            for message in messages:
+                with suppress(ValidationError):
+                    return First(offset_of(message), ClassifiedPost.model_validate_json(message.value() or b""))
+        finally:
+            messages.close()  # type: ignore[attr-defined]
+        return None
+
+    def _postgres(self) -> Connection:
+        if self._connection is None:
+            dsn = self._settings.postgres_dsn.get_secret_value()
+            self._connection = connect(dsn, application_name="emostream-rebuild")
+            self._connection.autocommit = True
+        return self._connection
+
+
+def _counted(message: Message) -> CountedPost | None:
+    try:
+        return read_counted(message.value() or b"")
+    except ValidationError:
+        return None
+
+
+def _post(topic: str, partition: int, row: tuple[Any, ...]) -> tuple[CountedPost, int]:
+    """A row of `_ROWS` as the windows see it, and when it was classified, in ms."""
+    post_id, source, keywords, created_at, label, confidence, sentiment, score, version, offset, classified_at = row
+    post = CountedPost(
+        post_id,
+        source,
+        keywords,
+        to_ms(created_at),
+        label,
+        round(confidence * MICRO),
+        sentiment,
+        0 if sentiment is None else round(score * MICRO),
+        version,
+        (topic, partition, offset),
+    )
+    return post, to_ms(classified_at)

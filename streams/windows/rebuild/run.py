@@ -1,0 +1,299 @@
+"""Rebuilds the window tables while workers run: `emostream windows rebuild`.
+
+1. Become the one rebuild; survey what Kafka and Postgres hold; begin empty tables, the next generation.
+2. Count the rows of Postgres, then Kafka's records, up to where the tables in force stand; repeat for what came
+   meanwhile, until little is left.
+3. Seal the tables in force, so that nothing in them changes.
+4. Count up to exactly where they stand.
+5. Carry over what was not counted anew, and compare what was.
+6. Put the rebuilt tables in force: from their next look at the pointer on, workers and readers use them.
+7. Remove the old tables.
+
+Up to step 6 the old tables are in force, and whoever kills the rebuild leaves but garbage, which the next one removes.
+The seal runs out by itself: then the workers go on with the old tables. Positions are part of the tables, so that
+counting goes on where the tables in force stand, whichever they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from connectors.errors import UnavailableError
+from connectors.kafka.offsets import OffsetReader
+from streams.errors import InputError, RebuildRefusedError
+from streams.positions import start_offset
+from streams.settings import Settings
+from streams.windows.rebuild.carrying import Carrier
+from streams.windows.rebuild.counting import Recount
+from streams.windows.rebuild.editor import TableEditor
+from streams.windows.rebuild.history import Part, PostHistory
+from streams.windows.rebuild.leases import Leases
+from streams.windows.rebuild.scope import Scope, target_of
+from streams.windows.store import WindowStore
+from streams.windows.tumbling import WindowKey
+from streams.wiring import kafka_config
+
+logger = logging.getLogger(__name__)
+
+LOCK_MS = 60_000
+"""Without a sign of life for this long, another rebuild may begin. Far above any pause of a process that lives."""
+
+SEAL_MS = 30_000
+"""For this long at most the workers wait for a rebuild that was killed; the switch takes seconds."""
+
+RENEW_S = 2.0
+"""Pace of the signs of life."""
+
+LITTLE = 5_000
+"""Posts that may be left when the old tables are sealed: less than a second's work."""
+
+Progress = Callable[[str, int, int], None]
+"""Told the step (`counting`, `sealed`, `switched`), posts read so far, and posts in all."""
+
+
+class RebuildStoppedError(Exception):
+    """The user stopped it; the old tables are in force."""
+
+
+@dataclass
+class Summary:
+    """What was done.
+
+    Attributes:
+        posts: read from Postgres and Kafka.
+        windows: in the rebuilt tables.
+        changed: of these, the ones that differed, were missing, or are empty now; they are published again.
+        empty: of the changed ones, those without a post: the old tables had them without reason.
+        seconds: that it took; `sealed_seconds` of them the workers waited.
+        generation: the number of the rebuilt tables.
+    """
+
+    posts: int
+    windows: int
+    changed: int
+    empty: int
+    seconds: float
+    sealed_seconds: float
+    generation: int
+
+
+@dataclass
+class _Rebuild:
+    settings: Settings
+    leases: Leases
+    history: PostHistory
+    since: int | None
+    until: int | None
+    progress: Progress
+    stopped: Callable[[], bool]
+    parts: list[Part] = field(default_factory=list)
+    sealed_at: float | None = None
+    total: int = 0
+
+    @property
+    def old(self) -> TableEditor:
+        return self.leases.tables
+
+    async def run(self) -> Summary:
+        """All steps; the lease of the first is taken."""
+        living = asyncio.create_task(self._live())
+        try:
+            return await self._run(living)
+        finally:
+            living.cancel()
+            with suppress(asyncio.CancelledError, RebuildRefusedError):
+                await living
+
+    async def _live(self) -> None:
+        """Give signs of life; ends with an error where a lease was lost."""
+        while True:
+            await asyncio.sleep(RENEW_S)
+            with suppress(UnavailableError):  # the next one may come in time
+                await self.leases.renew_lock()
+                if self.sealed_at is not None:
+                    await self.leases.seal("renew")
+
+    async def _run(self, living: asyncio.Task[None]) -> Summary:
+        started = time.monotonic()
+        self.parts = [
+            await asyncio.to_thread(self.history.survey, partition) for partition in range(self.settings.partitions)
+        ]
+        scope = await self._scope()
+        rebuilt = await self.leases.new_generation()
+        try:
+            for shard in range(rebuilt.shards):
+                await rebuilt.begin(shard, scope.complete_from)
+
+            async def on_page() -> None:
+                if living.done():
+                    living.result()  # a lease was lost
+                if self.stopped():
+                    raise RebuildStoppedError
+                step = "counting" if self.sealed_at is None else "sealed"
+                self.progress(step, recount.read, max(self.total, recount.read))
+
+            recount = Recount(self.settings, rebuilt, self.history, scope, on_page)
+            await self._count(recount)
+            await self.leases.seal()
+            self.sealed_at = time.monotonic()
+            self.progress("sealed", recount.read, self.total)
+            for part, targets in (await self._targets()).items():
+                await recount.count_records(part, targets)
+            carried = await Carrier(self.old, rebuilt, recount, on_page).run()
+            await self._verify(rebuilt)
+            await self.leases.switch(rebuilt)
+        except BaseException:
+            await self._undo(rebuilt)
+            raise
+        self.progress("switched", recount.read, recount.read)
+        sealed_seconds = time.monotonic() - self.sealed_at
+        await self.leases.retire()
+        return Summary(
+            posts=recount.read,
+            windows=carried.windows,
+            changed=carried.changed,
+            empty=carried.emptied,
+            seconds=round(time.monotonic() - started, 3),
+            sealed_seconds=round(sealed_seconds, 3),
+            generation=rebuilt.generation,
+        )
+
+    async def _scope(self) -> Scope:
+        states = [await self.old.state(shard) for shard in range(self.old.shards)]
+        begun = all("complete_from" in state for state in states)
+        complete_from = max(part.complete_from for part in self.parts)
+        if self.since is not None or self.until is not None:
+            if not begun:
+                raise InputError("the window tables are empty: rebuild them without --from and --to")
+            complete_from = max(complete_from, *(int(state["complete_from"]) for state in states))
+        held = [part for part in self.parts if part.rows or part.reaches is not None]
+        if not held:
+            raise InputError("there is nothing to rebuild: neither Kafka nor PostgreSQL holds a classified post")
+        sizes = self.settings.window_sizes
+        if begun:
+            expired_to = {
+                size.seconds: max(int(state.get(f"expired_to:{size.seconds}", -1)) for state in states)
+                for size in sizes
+            }
+        else:
+            # Or tables of all that Postgres ever saw would be made, to be removed at once.
+            slowest = min(part.reaches for part in held if part.reaches is not None)
+            expired_to = {size.seconds: slowest - size.kept_ms for size in sizes}
+        lingering: set[WindowKey] = set()
+        for shard in range(self.old.shards):
+            for size, to in expired_to.items():
+                lingering.update(await self.old.ended(shard, size, to))
+        return Scope(complete_from, self.since, self.until, expired_to, frozenset(lingering))
+
+    async def _count(self, recount: Recount) -> None:
+        """Step 2."""
+        rows = sum(part.rows for part in self.parts)
+        ends = {part: min(targets) for part, targets in (await self._targets()).items()}
+        self.total = rows + sum(max(0, end - part.low) for part, end in ends.items())
+        for part in self.parts:
+            await recount.count_rows(part)
+        left_before: float = float("inf")
+        while True:
+            # All shards stand at one offset, until they are sealed: a record is decided on once.
+            for part, end in ends.items():
+                await recount.count_records(part, [end] * self.old.shards)
+            ends = {part: min(targets) for part, targets in (await self._targets()).items()}
+            left = sum(recount.lag(part, end) for part, end in ends.items())
+            self.total = recount.read + left
+            # Workers that are faster than we are have to wait in the end.
+            if left <= LITTLE or left > left_before / 2:
+                return
+            left_before = left
+
+    async def _targets(self) -> Mapping[Part, list[int]]:
+        """Up to which offset each shard is to be counted anew, by partition.
+
+        Raises:
+            PositionError: the tables stand beyond the end of the topic.
+        """
+        partitions = [part.partition for part in self.parts]
+        shards = range(self.old.shards)
+        stands = await asyncio.gather(*(self.old.positions(shard, partitions) for shard in shards))
+        begun = await asyncio.gather(*(self.old.begun(shard) for shard in shards))
+        targets = {}
+        for part in self.parts:
+            end = await asyncio.to_thread(self.history.end, part.partition)
+            offsets = [stand[part.partition].offset for stand in stands]
+            start_offset(self.settings.topic_classified, part.partition, max(offsets), (part.low, end), None)
+            targets[part] = [
+                target_of(offset, end, begun=is_begun) for offset, is_begun in zip(offsets, begun, strict=True)
+            ]
+        return targets
+
+    async def _verify(self, rebuilt: TableEditor) -> None:
+        """What was written last is there on every shard, and so is all before it: no server has lost its last seconds.
+
+        Raises:
+            RebuildRefusedError: one has.
+        """
+        for shard in range(rebuilt.shards):
+            if "rebuilt_at" not in await rebuilt.state(shard):
+                raise RebuildRefusedError("Redis lost what was rebuilt; the old tables are in force, run it again")
+
+    async def _undo(self, rebuilt: TableEditor) -> None:
+        """Leave nothing behind: what cannot be removed now the next rebuild removes, and the seal runs out."""
+        try:
+            if await self.old.at(self.old.generation).refresh() == rebuilt.generation:
+                logger.warning("the rebuilt tables are in force; only the answer that says so was lost")
+                return
+            await self.leases.unseal()
+            await rebuilt.clear()
+            await rebuilt.forget_garbage()
+        except Exception as exc:  # noqa: BLE001 - the first error is the one to tell
+            logger.warning("the half-made tables were not removed, the next rebuild does it: %s", exc)
+
+
+async def rebuild(
+    settings: Settings,
+    store: WindowStore,
+    *,
+    since: int | None = None,
+    until: int | None = None,
+    progress: Progress = lambda step, done, total: None,
+    stopped: Callable[[], bool] = lambda: False,
+    lock_ms: int = LOCK_MS,
+    seal_ms: int = SEAL_MS,
+) -> Summary:
+    """Count the windows anew and put the result in force; `store` reads it from then on.
+
+    Args:
+        settings: all settings.
+        store: the window tables.
+        since: count only windows that end after this time, in ms since 1970; None for no such bound.
+        until: count only windows that start before this time, in ms since 1970; None for no such bound.
+        progress: told how far it is.
+        stopped: whether to give up, asked after every page.
+        lock_ms: how long others wait for a rebuild that has died.
+        seal_ms: how long workers do.
+
+    Raises:
+        InputError: there is nothing to rebuild.
+        RebuildRefusedError: another rebuild runs, or this one was held up; the old tables are in force.
+        RebuildStoppedError: `stopped`; the old tables are in force.
+        ConnectorError: a system did not answer; the old tables are in force.
+    """
+    await store.check_topology(settings.partitions)
+    leases = Leases(TableEditor.of(store), secrets.token_hex(8), lock_ms, seal_ms)
+    await leases.lock()
+    reader = OffsetReader(kafka_config(settings), group=f"{settings.group_prefix}-rebuild")
+    history = PostHistory(settings, reader)
+    try:
+        await leases.tables.refresh()
+        summary = await _Rebuild(settings, leases, history, since, until, progress, stopped).run()
+        await store.refresh()
+        return summary
+    finally:
+        await asyncio.to_thread(history.close)
+        with suppress(UnavailableError):  # it runs out
+            await leases.unlock()

@@ -1,0 +1,373 @@
+"""Windows that are counted anew while workers run, with what can go wrong on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from streams.demo.processes import Role, clean_environment
+from streams.records import rfc3339, to_ms
+from streams.settings import Settings
+from streams.windows.store import WindowStore
+from streams.windows.tumbling import WindowKey
+from tests.chaos.oracle import Content, Key, contents
+from tests.chaos.storm import Feed
+from tests.integration.rebuild_support import (
+    Tables,
+    check_topic,
+    counted_by_hand,
+    differences,
+    emostream,
+    published,
+    rebuilt,
+)
+from tests.integration.redis_cluster import ClusterNode, redis_cluster  # noqa: F401 - a fixture
+from tests.integration.support import balanced, failures, offsets, post, produce, wait_for
+from tests.integration.valkey_node import ValkeyNode
+from tests.tiny_model import tiny_package
+
+Start = Callable[..., Role]
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[ValkeyNode]:
+    node = ValkeyNode(tmp_path / "redis")
+    yield node
+    node.close()
+
+
+@pytest.fixture(params=["one server"])
+def env(env: dict[str, str], request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    tiny_package(tmp_path / "model")
+    env = {**env, "EMOSTREAM_MODEL_URI": str(tmp_path / "model")}
+    if request.param == "cluster":
+        nodes: list[ClusterNode] = request.getfixturevalue("redis_cluster")
+        return {**env, "EMOSTREAM_REDIS_URL": f"redis://127.0.0.1:{nodes[0].port}", "EMOSTREAM_REDIS_CLUSTER": "true"}
+    node: ValkeyNode = request.getfixturevalue("redis")
+    return {**env, "EMOSTREAM_REDIS_URL": node.url}
+
+
+@pytest.fixture
+def tables(settings: Settings) -> Iterator[Tables]:
+    found = Tables(settings)
+    yield found
+    found.client.close()
+
+
+def posts(count: int, day: datetime, *, text: str = "hello", keyword: str = "coffee") -> list[bytes]:
+    """Posts of one hour of a day, a few seconds apart."""
+    return [
+        post(text, created_at=rfc3339(day + timedelta(seconds=number % 3_600)), keywords=[keyword])
+        for number in range(count)
+    ]
+
+
+async def caught_up(settings: Settings, store: WindowStore, roles: list[Role]) -> None:
+    await store.refresh()
+    assert failures(await balanced(settings, store, roles, seconds=60)) == []
+
+
+@pytest.mark.parametrize("env", ["one server", "cluster"], indirect=True)
+async def test_damaged_windows_are_whole_again_while_posts_flow(
+    env: dict[str, str], settings: Settings, store: WindowStore, start: Start, tables: Tables
+) -> None:
+    worker, sink = start("worker"), start("sink")
+    feed = Feed(settings, 6_000, 20, seed=7)
+    feed.start()
+    wait_for(lambda: tables.windows("keyword-0") > 0, seconds=60, what="nothing is counted")
+    minutes = sorted({window.start for window in await store.read(keyword="*", size=60)})
+    some = [WindowKey("*", size, to_ms(minutes[-1]) // (size * 1_000) * size * 1_000) for size in (60, 300, 86_400)]
+    phantom = WindowKey("nobody's", 300, some[1].start)
+    tables.falsify(some[0])
+    tables.falsify(some[1])
+    tables.delete(some[2])
+    tables.invent(some[0], phantom)
+    wait_for(lambda: "nobody's" in str(published(settings).keys()), seconds=20, what="the phantom is not published")
+
+    summary = await asyncio.to_thread(rebuilt, env)
+
+    assert feed.is_alive(), "the test has lost its point: nothing came meanwhile"
+    await asyncio.to_thread(feed.join)
+    await caught_up(settings, store, [worker, sink])
+    assert store.generation == summary["generation"] == 1
+    assert (summary["empty"], summary["posts"] > 0) == (1, True)
+    assert 4 <= summary["changed"] < summary["windows"], "what was right was left alone"
+    assert differences(await store.read(), counted_by_hand(settings).windows) == []
+    (empty,) = [window for window in await store.read() if not window.count]
+    assert (empty.keyword, empty.labels, empty.first_event) == ("nobody's", {}, empty.start)
+    await check_topic(settings, store)
+    wait_for(
+        lambda: rows(settings, "SELECT posts FROM emotion_windows WHERE keyword = 'nobody''s'") == [(0,)],
+        seconds=20,
+        what="Postgres does not learn that there is no such window",
+    )
+    assert rows(settings, "SELECT count(*) FROM emotion_window_labels WHERE keyword = 'nobody''s'") == [(0,)]
+    assert tables.left_over() == []
+    shown = await asyncio.to_thread(emostream, env, "windows", "--keyword", "nobody's", "--size", "all")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    again = await asyncio.to_thread(rebuilt, env)
+    await store.refresh()
+    assert (again["changed"], again["empty"], again["windows"]) == (0, 0, len(await store.read()))
+    for role in (worker, sink):
+        assert await asyncio.to_thread(role.stop) == 0
+        assert "Traceback" not in await asyncio.to_thread(role.log.read_text)
+
+
+def rows(settings: Settings, query: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(settings.postgres_dsn.get_secret_value()) as connection:
+        return connection.execute(query).fetchall()
+
+
+def started(env: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    """A Python process with pipes."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env=clean_environment(env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+async def test_a_range_leaves_all_else_as_it_is(
+    env: dict[str, str], settings: Settings, store: WindowStore, start: Start, tables: Tables
+) -> None:
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    days = [today - timedelta(hours=hours) for hours in (40, 30, 20, 10)]
+    worker, sink = start("worker"), start("sink")
+    for day in days:
+        produce(settings, posts(200, day), partition=1)
+    await caught_up(settings, store, [worker, sink])
+    before = {window.key: window for window in await store.read()}
+    for day in (days[1], days[3]):
+        tables.falsify(WindowKey("coffee", 60, to_ms(day)))
+    since, until = days[1], days[1] + timedelta(hours=1)
+
+    summary = await asyncio.to_thread(rebuilt, env, "--from", rfc3339(since), "--to", until.isoformat())
+
+    await store.refresh()
+    after = {window.key: window for window in await store.read()}
+    falsified = WindowKey("coffee", 60, to_ms(days[3]))
+    assert after.keys() == before.keys()
+    changed = {key for key in after if after[key] != before[key]}
+    assert len(changed) == 2
+    repaired = f"coffee|60|{rfc3339(days[1])}"
+    assert after[repaired].count == before[repaired].count
+    assert after[repaired].revision > before[repaired].revision
+    assert after[f"coffee|60|{rfc3339(days[3])}"].count == 1_060, "outside the range"
+    assert summary["changed"] == 1
+    books = await store.uncounted()
+    # The posts that come now find the same positions, and the falsified window is counted on as it is.
+    produce(settings, posts(60, days[3]), partition=1)
+    wait_for(lambda: tables.client.hget(tables.window(falsified), "n") == "1120", seconds=30, what="nothing is counted")
+    assert await store.uncounted() == books
+    whole = await asyncio.to_thread(rebuilt, env, "--from", days[3].isoformat())
+    assert whole["changed"] >= 1
+    await caught_up(settings, store, [worker, sink])
+    assert differences(await store.read(), counted_by_hand(settings).windows) == []
+    await check_topic(settings, store)
+
+
+KILLED_WHILE_SEALED = """
+import asyncio, sys, time
+from streams.settings import load_settings
+from streams.windows.opening import open_store
+from streams.windows.rebuild.run import rebuild
+
+def progress(step, done, total):
+    if step == "sealed":
+        print("sealed", flush=True)
+        time.sleep(600)
+
+async def run():
+    settings = load_settings()
+    async with open_store(settings) as store:
+        await rebuild(settings, store, progress=progress, lock_ms=8_000, seal_ms=5_000)
+
+asyncio.run(run())
+"""
+
+
+async def test_workers_go_on_when_a_rebuild_is_killed_with_the_tables_sealed(
+    env: dict[str, str], settings: Settings, store: WindowStore, start: Start, tables: Tables
+) -> None:
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    worker, sink = start("worker"), start("sink")
+    produce(settings, posts(300, now - timedelta(hours=1)))
+    await caught_up(settings, store, [worker, sink])
+    with started(env, "-c", KILLED_WHILE_SEALED) as dying:
+        assert dying.stdout is not None
+        assert await asyncio.to_thread(dying.stdout.readline) == "sealed\n"
+        dying.send_signal(signal.SIGKILL)
+        assert dying.wait() == -signal.SIGKILL
+    assert tables.sealed()
+    sealed_at = time.monotonic()
+    produce(settings, posts(300, now - timedelta(hours=1), text="buy"))
+    refused = await asyncio.to_thread(emostream, env, "windows", "rebuild")
+    assert refused.returncode == 1
+    assert "another rebuild of the window tables is running; if it was killed, try again in" in refused.stderr
+
+    await caught_up(settings, store, [worker, sink])
+
+    assert tables.generation == 0
+    waited = time.monotonic() - sealed_at
+    assert waited > 3, "the tables were not sealed: the test has lost its point"
+    assert "the window tables are being switched to rebuilt ones" in worker.log.read_text()
+    assert differences(await store.read(), counted_by_hand(settings).windows) == []
+    assert tables.left_over() != [], "what the dead one had made"
+    await asyncio.sleep(max(0.0, 8 - waited))
+    tables.falsify(WindowKey("*", 3_600, to_ms(now - timedelta(hours=1))))
+    summary = await asyncio.to_thread(rebuilt, env)
+    assert (summary["generation"], summary["changed"]) == (2, 1)
+    assert tables.left_over() == []
+    await caught_up(settings, store, [worker, sink])
+    assert differences(await store.read(), counted_by_hand(settings).windows) == []
+    await check_topic(settings, store)
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["workers run", "workers are stopped"])
+async def test_postgres_has_what_kafka_has_lost(
+    env: dict[str, str],
+    settings: Settings,
+    store: WindowStore,
+    start: Start,
+    redis: ValkeyNode,
+    tables: Tables,
+    *,
+    running: bool,
+) -> None:
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=5)
+    worker, sink = start("worker"), start("sink")
+    for hours in range(4):
+        produce(settings, posts(200, now + timedelta(hours=hours), keyword=f"word-{hours}"))
+    await caught_up(settings, store, [worker, sink])
+    wanted = contents(await store.read())
+    if running:
+        # Redis is emptied with other tables in force than the first ones.
+        assert (await asyncio.to_thread(rebuilt, env))["changed"] == 0
+    lose_the_first(settings, 0.6)
+    if not running:
+        assert await asyncio.to_thread(worker.stop) == 0
+    redis.client.flushall()
+
+    summary = await asyncio.to_thread(rebuilt, env)
+
+    await store.refresh()
+    assert summary["posts"] == 800
+    if not running:
+        assert contents(await store.read()) == wanted
+        worker = start("worker")
+    # The one that ran was itself counting anew when the tables were switched, and counts the rest.
+    await reaches(store, wanted)
+    assert await store.uncounted() == ({}, {}, {}, 0)
+    produce(settings, posts(100, now, text="buy", keyword="word-0"))
+    wait_for(
+        lambda: tables.client.hget(tables.window(WindowKey("word-0", 3_600, to_ms(now))), "n") == "300",
+        seconds=40,
+        what="an old window takes no correction",
+    )
+    assert "left Kafka's retention before they were read" not in worker.log.read_text().split("consuming")[-1]
+    await check_topic(settings, store)
+
+
+async def reaches(store: WindowStore, wanted: dict[Key, Content]) -> None:
+    """Wait until the windows are these."""
+    deadline = time.monotonic() + 30
+    while True:
+        found = contents(await store.read())
+        if found == wanted or time.monotonic() > deadline:
+            assert found == wanted
+            return
+        await asyncio.sleep(0.2)
+
+
+def lose_the_first(settings: Settings, share: float) -> None:
+    """Retention takes the first posts, raw and classified, of every partition."""
+    client = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    per_partition = int(offsets(settings, settings.topic_classified) / settings.partitions * share)
+    wanted = [
+        TopicPartition(topic, partition, per_partition)
+        for topic in (settings.topic_raw, settings.topic_classified)
+        for partition in range(settings.partitions)
+    ]
+    for future in client.delete_records(wanted).values():
+        future.result(30)
+
+
+async def test_windows_of_which_posts_are_nowhere_are_left_alone(
+    env: dict[str, str], settings: Settings, store: WindowStore, start: Start, tables: Tables
+) -> None:
+    """Kafka has lost the first posts, and Postgres has never had them."""
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=5)
+    worker = start("worker")
+    produce(settings, posts(400, now))
+    wait_for(
+        lambda: tables.client.hget(tables.window(WindowKey("*", 3_600, to_ms(now))), "n") == "400",
+        seconds=60,
+        what="nothing is counted",
+    )
+    lose_the_first(settings, 0.5)
+    await store.refresh()
+    before = {window.key: window for window in await store.read()}
+
+    summary = await asyncio.to_thread(rebuilt, env)
+
+    await store.refresh()
+    for window in await store.read():
+        old = before[window.key]
+        # It may have become final meanwhile.
+        assert window == old.model_copy(update={"final": window.final, "revision": window.revision})
+        assert window.revision == old.revision or window.final > old.final
+    assert (summary["changed"], summary["windows"]) == (0, len(before))
+    produce(settings, posts(10, now))
+    wait_for(
+        lambda: tables.client.hget(tables.window(WindowKey("*", 3_600, to_ms(now))), "n") == "410",
+        seconds=40,
+        what="it takes no correction",
+    )
+    assert await asyncio.to_thread(worker.stop) == 0
+
+
+async def test_mistakes_are_one_line_and_change_nothing(env: dict[str, str], settings: Settings) -> None:
+    for arguments, code, says in (
+        ((), 1, "there is nothing to rebuild: neither Kafka nor PostgreSQL holds a classified post"),
+        (("--from", "2026-03-01"), 1, "the window tables are empty: rebuild them without --from and --to"),
+        (("--from", "yesterday"), 2, "'yesterday' is no date or time"),
+        (("--from", "2026-03-02", "--to", "2026-03-01"), 2, "--from must lie before --to"),
+    ):
+        done = await asyncio.to_thread(emostream, env, "windows", "rebuild", *arguments)
+        assert done.returncode == code
+        assert says in done.stderr
+        assert "Traceback" not in done.stderr
+    assert Tables(settings).generation == 0
+
+
+async def test_ctrl_c_leaves_nothing_behind(
+    env: dict[str, str], settings: Settings, store: WindowStore, start: Start, tables: Tables
+) -> None:
+    worker, sink = start("worker"), start("sink")
+    produce(settings, posts(400, datetime.now(UTC) - timedelta(hours=2)))
+    await caught_up(settings, store, [worker, sink])
+    before = set(tables.client.scan_iter(f"{settings.redis_prefix}:*"))
+    slow = {**env, "EMOSTREAM_AGGREGATE_BATCH_MAX": "1"}
+    with started(slow, "-m", "streams", "windows", "rebuild") as running:
+        wait_for(lambda: tables.left_over() != [], seconds=30, what="it does not begin")
+        running.send_signal(signal.SIGINT)
+        assert running.wait(30) == 130
+        assert running.stderr is not None
+        assert running.stderr.read() == "stopped; the windows are as they were\n"
+    assert set(tables.client.scan_iter(f"{settings.redis_prefix}:*")) == before
+    assert tables.client.hkeys(f"{settings.redis_prefix}:meta") == ["shards", "partitions", "sizes", "generations"]
+    await caught_up(settings, store, [worker, sink])

@@ -1,0 +1,207 @@
+"""Where Kafka's part of the history begins, and what Postgres adds; who may rebuild."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from connectors.kafka.offsets import OffsetReader
+from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from streams.errors import RebuildRefusedError
+from streams.records import ClassifiedPost, ModelRef, Origin, to_ms
+from streams.settings import Settings
+from streams.sink.history import History
+from streams.sink.rows import Span
+from streams.windows.rebuild.editor import TableEditor
+from streams.windows.rebuild.history import ALL_ORIGINS, Part, PostHistory
+from streams.windows.rebuild.leases import Leases
+from streams.windows.recent import RecentIds
+from streams.windows.store import WindowStore
+from streams.wiring import kafka_config
+from tests.integration.redis_cluster import ClusterNode, redis_cluster  # noqa: F401 - a fixture
+from tests.integration.test_positions import delete_before
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def delivered(settings: Settings, origin: int, at: float, label: str = "joy") -> ClassifiedPost:
+    """A post that was classified `at` seconds after noon."""
+    return ClassifiedPost(
+        id=f"id-{origin % 8}",
+        source="test",
+        keywords=("tea",),
+        created_at=NOON + timedelta(seconds=origin, milliseconds=5),
+        label=label,
+        confidence=0.123456789,
+        scores={label: 0.123456789},
+        model=ModelRef(name="m", version="1.0.0"),
+        origin=Origin(topic=settings.topic_raw, partition=0, offset=origin),
+        classified_at=NOON + timedelta(seconds=at),
+    )
+
+
+@pytest.fixture
+def log(settings: Settings) -> list[ClassifiedPost]:
+    """Origins 0 to 9, then 5 to 12, delivered again after a crash by another model's hand."""
+    first = [delivered(settings, origin, origin) for origin in range(10)]
+    again = [delivered(settings, origin, origin + 60, "fear") for origin in range(5, 13)]
+    producer = ConfirmedProducer(kafka_config(settings), client_id="test")
+    records = [
+        Outgoing(settings.topic_classified, post.model_dump_json().encode(), post.id.encode(), 0)
+        for post in first + again
+    ]
+    producer.submit(records).result(30)
+    assert producer.close() == 0
+    return first + again
+
+
+@pytest.fixture
+def history(settings: Settings) -> Iterator[PostHistory]:
+    found = PostHistory(settings, OffsetReader(kafka_config(settings), group="test"))
+    yield found
+    found.close()
+
+
+def write_rows(settings: Settings, posts: list[ClassifiedPost]) -> None:
+    """What the sink does with a partition's first records."""
+    sink = History(settings.postgres_dsn.get_secret_value(), application_name="test")
+    sink.stand(settings.topic_classified, {0: (0, len(posts))})
+    sink.write_posts(settings.topic_classified, posts, [Span(0, 0, len(posts), len(posts))])
+    sink.close()
+
+
+def everything(history: PostHistory, part: Part, end: int, ids: RecentIds | None = None) -> list[tuple[int, str, bool]]:
+    """Origin, label and whether it is a duplicate, of each post that is new along the partition."""
+    found, fence = [], -1
+    for page in [*history.rows(part, ids, 3), *history.records(0, part.low, end, ids, 4)]:
+        for _, post, duplicate in page.entries:
+            if post.origin[2] > fence:
+                fence = post.origin[2]
+                found.append((fence, post.label, duplicate))
+    return found
+
+
+def test_all_that_was_delivered_first_comes_once(
+    settings: Settings, log: list[ClassifiedPost], history: PostHistory
+) -> None:
+    wanted = [(origin, "joy" if origin < 10 else "fear", False) for origin in range(13)]
+    assert history.survey(0) == Part(0, 0, 0, 0, 0, to_ms(log[0].created_at)), "Kafka has it all"
+    write_rows(settings, log)
+    for low, rows in ((3, 3), (10, 10), (12, 10), (15, 10), (16, 11)):
+        delete_before(settings, settings.topic_classified, 0, low)
+        part = history.survey(0)
+        assert (part.low, part.rows, part.complete_from) == (low, rows, 0)
+        assert everything(history, part, len(log)) == wanted
+    delete_before(settings, settings.topic_classified, 0, len(log))
+    part = history.survey(0)
+    assert (part.low, part.rows_before, part.rows) == (len(log), ALL_ORIGINS, 13)
+    assert (part.complete_from, part.reaches) == (0, to_ms(log[-1].created_at))
+    assert everything(history, part, len(log)) == wanted
+
+
+def test_a_row_is_counted_as_its_record_was(
+    settings: Settings, log: list[ClassifiedPost], history: PostHistory
+) -> None:
+    write_rows(settings, log)
+    page, last = history.records(0, 0, 1, None, 5)
+    assert (page.end, page.read, last) == (1, 1, ([], 1, 0))
+    delete_before(settings, settings.topic_classified, 0, 3)
+    (rows,) = history.rows(history.survey(0), None, 5)
+    assert rows.entries[0].post == page.entries[0].post
+    assert {entry.offset for entry in rows.entries} == {3}
+
+
+def test_ids_are_known_across_the_cut(settings: Settings, log: list[ClassifiedPost], history: PostHistory) -> None:
+    """Origins 8 and higher repeat the ids of the first; their records are in Kafka, those of the first in Postgres."""
+    write_rows(settings, log)
+    delete_before(settings, settings.topic_classified, 0, 5)
+    far = RecentIds(10 * 365 * 86_400_000)
+    found = everything(history, history.survey(0), len(log), far)
+    assert [origin for origin, _, duplicate in found if duplicate] == [8, 9, 10, 11, 12]
+
+
+def test_what_postgres_lacks_is_known(settings: Settings, log: list[ClassifiedPost], history: PostHistory) -> None:
+    ahead_ms = int(settings.max_future_s * 1_000)
+    delete_before(settings, settings.topic_classified, 0, 4)
+    appended = history.survey(0).complete_from
+    assert appended > to_ms(datetime.now(UTC)) - 120_000 + ahead_ms, "by Kafka alone, where there is no sink"
+
+    write_rows(settings, log[:3])
+    assert history.survey(0).complete_from == appended, "the sink had not come that far"
+    with psycopg.connect(settings.postgres_dsn.get_secret_value(), autocommit=True) as connection:
+        connection.execute("UPDATE sink_offsets SET next_offset = 18")
+        assert history.survey(0).complete_from == 0
+        connection.execute("DELETE FROM posts WHERE origin_offset = 0")
+        assert history.survey(0).complete_from == to_ms(log[1].classified_at) + ahead_ms, "somebody has removed rows"
+        connection.execute(
+            "INSERT INTO sink_gaps (topic, partition, first_offset, next_offset, found_at) VALUES (%s, 0, 2, 3, %s)",
+            (settings.topic_classified, NOON + timedelta(hours=1)),
+        )
+        assert history.survey(0).complete_from == to_ms(NOON + timedelta(hours=1)) + ahead_ms
+        connection.execute("DELETE FROM posts")
+        assert history.survey(0).complete_from == appended
+
+
+@pytest.fixture(params=["one server", "cluster"])
+def env(env: dict[str, str], request: pytest.FixtureRequest) -> dict[str, str]:
+    if request.param == "one server" or "leases" not in request.node.name:
+        return env
+    nodes: list[ClusterNode] = request.getfixturevalue("redis_cluster")
+    return {**env, "EMOSTREAM_REDIS_URL": f"redis://127.0.0.1:{nodes[0].port}", "EMOSTREAM_REDIS_CLUSTER": "true"}
+
+
+async def test_leases_keep_two_rebuilds_apart(store: WindowStore) -> None:
+    tables = TableEditor.of(store)
+    one, other = (Leases(tables, name, 60_000, 60_000) for name in ("one", "other"))
+    await one.lock()
+    with pytest.raises(RebuildRefusedError, match=r"another rebuild .* try again in \d+ s"):
+        await other.lock()
+    rebuilt = await one.new_generation()
+    assert rebuilt.generation == 1
+    with pytest.raises(RebuildRefusedError, match="took too long"):
+        await one.switch(rebuilt)
+    await one.seal()
+    assert [await store.sealed(shard) for shard in range(store.shards)] == [True] * store.shards
+    with pytest.raises(RebuildRefusedError):
+        await other.seal()
+
+    # Its lease runs out, and another one takes over.
+    await Leases(tables, "one", 1, 60_000).renew_lock()
+    while True:
+        try:
+            await other.lock()
+            break
+        except RebuildRefusedError:
+            continue
+    with pytest.raises(RebuildRefusedError, match="held up for too long"):
+        await one.renew_lock()
+    with pytest.raises(RebuildRefusedError, match="another rebuild was faster"):
+        await one.switch(rebuilt)
+    assert await store.refresh() == 0
+    newer = await other.new_generation()
+    assert newer.generation == 2
+    await one.unseal()
+    assert not await store.sealed(0)
+    await other.seal()
+    await one.unseal()
+    assert await store.sealed(0), "what is another's is left alone"
+    await other.switch(newer)
+    await other.switch(newer)  # the client asks again where an answer was lost
+    assert await store.refresh() == 2
+    await other.retire()
+    assert await tables.garbage() is None
+
+
+async def test_leases_that_ran_out_do_not_switch(store: WindowStore) -> None:
+    tables = TableEditor.of(store)
+    late = Leases(tables, "late", 60_000, 1_000)
+    await late.lock()
+    rebuilt = await late.new_generation()
+    await late.seal()
+    # The seal holds for a second more, and the switch leaves a margin of two.
+    with pytest.raises(RebuildRefusedError):
+        await late.switch(rebuilt)
+    assert await store.refresh() == 0

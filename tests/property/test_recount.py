@@ -1,0 +1,140 @@
+"""A recount from Postgres and Kafka together is the count of the whole log, wherever Kafka's part begins."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from streams.records import ALL_KEYWORDS, ClassifiedPost
+from streams.windows.deltas import Entry, Position, reduce_entries
+from streams.windows.rebuild.counting import Recount
+from streams.windows.rebuild.history import ALL_ORIGINS, Page, Part, PostHistory
+from streams.windows.rebuild.scope import Fate, Scope
+from streams.windows.recent import RecentIds
+from streams.windows.tumbling import shard_of
+from tests.helpers import NOON_MS, counted
+from tests.property.test_aggregate_protocol import HORIZON_MS, SETTINGS, Shard, World, make_log, to_messages
+
+
+class FakeHistory(PostHistory):
+    """Kafka is a list of messages; Postgres holds each origin once, with the time at which it was appended first."""
+
+    def __init__(self, world: World, posts: list[ClassifiedPost], low: int) -> None:
+        super().__init__(world.settings, world)  # type: ignore[arg-type]
+        self._world = world
+        world.low[0] = low
+        first = self._first(0, low, world.bounds("", 0)[1])
+        # Which rows were delivered before: `classified_at` tells, in Postgres.
+        lost = [post.origin.offset for post, m in zip(posts, world.logs[0], strict=True) if (m.offset() or 0) < low]
+        before = ALL_ORIGINS if first is None else max([first.post.origin.offset, *(offset + 1 for offset in lost)])
+        self._rows: dict[int, tuple[ClassifiedPost, int]] = {}
+        for post, entry in zip(posts, world.logs[0], strict=True):
+            if post.origin.offset < before:
+                self._rows.setdefault(post.origin.offset, (post, entry.timestamp()[1]))
+        at = low if first is None else first.offset
+        self.part = Part(0, at, before, len(self._rows) if low else 0, 0, None)
+
+    def rows(self, part: Part, ids: RecentIds | None, size: int) -> Iterator[Page]:
+        """As the query does, in the order of the origins."""
+        every = [post for _, post in sorted(self._rows.items())]
+        for start in range(0, len(every), size):
+            entries = [
+                Entry(part.low, counted(post), ids is not None and ids.take(part.low - 1, post.id.encode(), appended))
+                for post, appended in every[start : start + size]
+            ]
+            yield Page(entries, part.low, len(entries))
+
+
+async def nothing() -> None:
+    """After a page."""
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as one_loop:
+        yield one_loop
+
+
+@given(
+    st.integers(0, 2**32),
+    st.integers(1, 4),
+    st.floats(0, 1),
+    st.lists(st.floats(0, 1), min_size=4, max_size=4),
+    st.booleans(),
+    st.integers(1, 7),
+)
+@settings(max_examples=400, deadline=None)
+def test_a_recount_is_the_count_of_the_whole_log(
+    runner: asyncio.Runner, seed: int, shards: int, cut: float, ends: list[float], deduplicate: bool, page: int
+) -> None:
+    draw = random.Random(seed)
+    log = make_log(draw, 0)
+    if deduplicate:
+        log = list({post.origin.offset: post for post in log}.values())  # a repeat would renew its id's time
+    world = World([to_messages(log, 0, draw)], shards, HORIZON_MS if deduplicate else 0)
+    world.settings = world.settings.model_copy(update={"aggregate_batch_max": page})
+    whole = list(world.logs[0])
+    end = world.bounds("", 0)[1]
+    low = round(cut * end)
+    history = FakeHistory(world, log, low)
+    low = history.part.low
+    # Where Kafka's part begins amid a repetition, the tables stand behind it: retention is not that close to them.
+    before = max(
+        (post.origin.offset for m, post in zip(whole, log, strict=True) if (m.offset() or 0) < low), default=-1
+    )
+    past = [m.offset() or 0 for m, post in zip(whole, log, strict=True) if post.origin.offset >= before]
+    least = next((offset + 1 for offset in past if offset >= low), None)
+    assume(least is not None or not past or before < 0)
+    targets = [max(low, least or 0, round(share * end)) for share in ends[:shards]]
+    begin = NOON_MS + 300_000
+    scope = Scope(0, begin, None, {60: NOON_MS + 400_000})
+
+    async def recount() -> Recount:
+        for shard in range(shards):
+            await world.store.begin(shard, 0)
+        found = Recount(world.settings, world.store, history, scope, nothing)  # type: ignore[arg-type]
+        await found.count_rows(history.part)
+        await found.count_records(history.part, [min(targets)] * shards)
+        await found.count_records(history.part, targets)
+        return found
+
+    found = runner.run(recount())
+    everything = [Entry(m.offset() or 0, counted(post)) for m, post in zip(whole, log, strict=True)]
+    ids = RecentIds(HORIZON_MS)
+    if deduplicate:
+        everything = [
+            entry._replace(duplicate=ids.take(entry.offset, m.key(), m.timestamp()[1]))
+            for entry, m in zip(everything, whole, strict=True)
+        ]
+    set_aside: dict[Fate, Counter[Any]] = {Fate.EXPIRED: Counter(), Fate.KEEP: Counter()}
+    for shard, target in enumerate(targets):
+        every = [entry for entry in everything if entry.offset < target]
+        wanted = reduce_entries(every, positions=[Position()] * shards, end=target, sizes=world.settings.window_sizes)[
+            shard
+        ]
+        for key in list(wanted.windows):
+            if (fate := scope.fate(key)) is not Fate.COUNT:
+                posts = wanted.windows.pop(key).fields["n"]
+                if key.keyword == ALL_KEYWORDS:
+                    set_aside[fate][key.size if fate is Fate.EXPIRED else key] += posts
+        table, expected = world.store.tables[shard], Shard()
+        expected.add(wanted.windows)
+        assert table.windows == expected.windows
+        assert table.late == Counter(note.window.size for note in wanted.too_late)
+        assert table.duplicates == wanted.duplicates
+        if shard_of(ALL_KEYWORDS, shards) == shard:
+            assert (found.expired, found.kept) == (set_aside[Fate.EXPIRED], set_aside[Fate.KEEP])
+        if target > low or history.part.rows:
+            assert table.positions[0] == wanted.position._replace(offset=max(target, low))
+    assert found.lag(history.part, end) == max(0, end - max(low, min(targets)))
+
+
+def test_the_settings_are_those_that_it_counts_with() -> None:
+    assert {size.seconds for size in SETTINGS[1, 1, 0].window_sizes} == {60, 300}
