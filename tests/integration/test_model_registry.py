@@ -56,7 +56,7 @@ def test_a_new_version_becomes_current_and_the_old_one_stays(s3, package, tmp_pa
     newer = make_package(tmp_path / "newer", "1.1.0", b"better")
     publish(newer, URI, s3)
     assert resolve(URI, s3, tmp_path / "cache").manifest == newer.manifest
-    assert s3.get(BUCKET, "emotion/tiny/1.0.0/manifest.json") is not None
+    assert s3.read(BUCKET, "emotion/tiny/1.0.0/manifest.json") is not None
 
 
 def test_a_version_never_changes(s3, package, tmp_path):
