@@ -216,10 +216,13 @@ class WindowReader:
         return [WindowKey(keyword, size, start).member() for start in range(newest, oldest - 1, -length)]
 
     async def _bounds(self, index: str) -> tuple[int, int] | None:
-        """The ends of the oldest and the newest window in an index."""
+        """The ends of the oldest and the newest window in an index; None of an empty one."""
         with redis_errors("reading windows"):
-            ends = [score for at in (0, -1) for _, score in await self._redis.zrange(index, at, at, withscores=True)]
-        return (int(ends[0]), int(ends[1])) if ends else None
+            oldest, newest = [await self._redis.zrange(index, at, at, withscores=True) for at in (0, -1)]
+        # Between the two the first window may have come, or Redis been emptied.
+        if not oldest or not newest:
+            return None
+        return int(oldest[0][1]), int(newest[0][1])
 
     async def _read_rows(self, shard: int, members: Sequence[str]) -> list[Row]:
         async with self._redis.pipeline(transaction=False) as pipe:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -204,3 +205,29 @@ async def test_posts_that_were_sent_twice_count_once_across_a_restart(
     assert (await store.uncounted()).duplicates == 65
     assert sum(window.count for window in await store.read(keyword="*", size=60)) == 80
     assert len(records(settings, settings.topic_classified)) == 145, "each is classified all the same"
+
+
+async def test_posts_of_last_year_are_counted_and_their_windows_end(
+    settings: Settings, store: WindowStore, start: Start
+) -> None:
+    """A replay: event time is all that windows know, and when it stops, silent partitions hold nothing back."""
+    worker, sink = start("worker", EMOSTREAM_IDLE_PARTITION_S="2"), start("sink")
+    begin = datetime.now(UTC) - timedelta(days=365)
+    produce(
+        settings,
+        [post("i am so happy", created_at=rfc3339(begin + timedelta(seconds=45 * minute))) for minute in range(240)],
+        partition=1,
+    )
+    assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
+    assert await store.uncounted() == ({}, {}, {}, 0)
+
+    async def open_windows() -> set[int]:
+        latest = max(window.end for window in await store.read(keyword="*", size=60))
+        return {window.size for window in await store.read(keyword="*") if not window.final and window.end < latest}
+
+    deadline = time.monotonic() + 20
+    while await open_windows():
+        assert time.monotonic() < deadline, "windows that the replay has passed stay open"
+        await asyncio.sleep(0.2)
+    by_size = {size: sum(w.count for w in await store.read(keyword="*", size=size)) for size in store.sizes}
+    assert set(by_size.values()) == {240}

@@ -167,7 +167,7 @@ def test_a_bucket_is_created_once_however_many_try(s3_server, region):
 def test_no_bucket(no_buckets):
     assert not no_buckets.bucket_exists("absent")
     for call in (
-        lambda: no_buckets.get("absent", "key"),
+        lambda: no_buckets.read("absent", "key"),
         lambda: no_buckets.put("absent", "key", b""),
         lambda: no_buckets.upload("absent", "key", Path(__file__)),
         lambda: list(no_buckets.list("absent")),

@@ -11,6 +11,7 @@ from redis.backoff import NoBackoff
 
 from connectors.errors import UnavailableError
 from streams.windows.deltas import Position
+from streams.windows.reader import WindowReader
 from streams.windows.rebuild.editor import TableEditor
 from streams.windows.tumbling import WindowKey
 from streams.windows.update import Move, ShardUpdate
@@ -65,3 +66,19 @@ async def test_an_absent_redis_is_unavailable(request_: Callable[[TableEditor], 
             await request_(store)
     finally:
         await store.close()
+
+
+class _Answers:
+    """A Redis that gives these answers, one after the other."""
+
+    def __init__(self, *answers: object) -> None:
+        self._answers = list(answers)
+
+    async def zrange(self, *args: object, **options: object) -> object:
+        return self._answers.pop(0)
+
+
+@pytest.mark.parametrize("answers", [([], [("m", 60_000.0)]), ([("m", 60_000.0)], [])])
+async def test_an_index_that_begins_or_goes_between_two_reads_is_empty(answers: tuple[object, object]) -> None:
+    reader = WindowReader(_Answers(*answers), prefix="emo", shards=1, sizes=[60])  # type: ignore[arg-type]
+    assert await reader.sliding(60, 1) == []
