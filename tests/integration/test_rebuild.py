@@ -84,7 +84,7 @@ async def test_damaged_windows_are_whole_again_while_posts_flow(
     env: dict[str, str], settings: Settings, store: WindowStore, start: Start, tables: Tables
 ) -> None:
     worker, sink = start("worker"), start("sink")
-    feed = Feed(settings, 6_000, 20, seed=7)
+    feed = Feed(settings, 3_000, 8, seed=7)
     feed.start()
     wait_for(lambda: min(map(tables.windows, ("keyword-0", "*"))) > 0, seconds=60, what="nothing is counted")
     minutes = sorted({window.start for window in await store.read(keyword="*", size=60)})
