@@ -26,6 +26,7 @@ from confluent_kafka import Producer
 
 from connectors.local import LocalStack
 from models.package import bundled_package_path
+from models.training.labels import EMOTIONS
 from streams.cli.common import console, progress_console
 from streams.demo.processes import Role, clean_environment
 from streams.init import init_topics
@@ -34,7 +35,6 @@ from streams.settings import Settings, load_settings
 from streams.windows.opening import open_store
 from streams.windows.store import WindowStore
 
-LABELS = ("joy", "sadness", "anger", "fear", "love", "surprise", "disgust", "neutral")
 SOURCES = ("mastodon", "bluesky", "reddit", "rss")
 WARM_SHARE = 0.1
 """Of the posts, counted before the measurement begins: connections, scripts, imports."""
@@ -76,7 +76,7 @@ def make_posts(count: int, keywords: int, span_s: float, partitions: int) -> Ite
     drawn = iter(rng.choices(names, weights, k=count * 2))
     text = "i did not expect that this morning would turn out so well after all the rain of last night " * 2
     for number in range(count):
-        label = rng.choice(LABELS)
+        label = rng.choice(EMOTIONS)
         confidence = rng.uniform(0.3, 1)
         post = ClassifiedPost(
             id=f"post-{number}",
@@ -86,7 +86,7 @@ def make_posts(count: int, keywords: int, span_s: float, partitions: int) -> Ite
             text=text[: rng.randrange(40, len(text))],
             label=label,
             confidence=confidence,
-            scores={each: confidence if each == label else (1 - confidence) / 7 for each in LABELS},
+            scores={each: confidence if each == label else (1 - confidence) / 7 for each in EMOTIONS},
             sentiment=Sentiment(label="neutral", score=rng.uniform(-1, 1)),
             model=ModelRef(name="emotion", version="2.0.0", tier="convolution"),
             origin=Origin(topic="posts.raw", partition=number % partitions, offset=number // partitions),

@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 
 from connectors.local import LocalStack
+from models.training.labels import EMOTIONS, SENTIMENTS
 from streams.cli.common import console
 from streams.settings import load_settings
 from streams.windows.counted import CountedPost
@@ -28,8 +29,6 @@ from streams.windows.sizes import WindowSize
 from streams.windows.store import WindowStore
 from streams.windows.update import shard_updates
 
-LABELS = ("joy", "sadness", "anger", "fear", "love", "surprise", "disgust", "neutral")
-SENTIMENTS = ("negative", "neutral", "positive")
 SOURCES = ("mastodon", "bluesky", "reddit", "rss")
 MINUTE = WindowSize(60, 172_800)
 BATCH = 5_000
@@ -52,7 +51,7 @@ def posts_of(window: int, count: int, rng: random.Random) -> Iterator[CountedPos
             source=rng.choice(SOURCES),
             keywords=[f"keyword-{window % 500}"],
             event_ms=window // 500 * 60_000 + number,
-            label=rng.choice(LABELS),
+            label=rng.choice(EMOTIONS),
             confidence=rng.randrange(1_000_000),
             sentiment=rng.choice(SENTIMENTS),
             score=rng.randrange(-1_000_000, 1_000_000),

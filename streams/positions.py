@@ -126,8 +126,10 @@ class AggregatePositions:
         """Look the positions up; see `connectors.kafka.consumer.Positions`."""
         check_assigned(self._classified, partitions, self._partitions)
         tables = self._await(self._in_force())
-        for shard in self._await(_not_begun(tables)):
-            self._await(tables.begin(shard, self._complete_from()))
+        if not_begun := self._await(_not_begun(tables)):
+            complete_from = self._complete_from()
+            for shard in not_begun:
+                self._await(tables.begin(shard, complete_from))
         lowest = self._await(_lowest(tables, partitions))
         starts = {}
         for partition in partitions:

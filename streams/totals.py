@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from faust import App
 from mode import Service
 
 from connectors.errors import ConnectorError, UnavailableError
 from connectors.kafka.producer import Outgoing
+from streams.agents.classify import Deliverer
 from streams.metrics import Metrics
 from streams.records import ALL_KEYWORDS, EmotionTotals, EmotionWindow, KeywordTotals
 from streams.settings import Settings
@@ -28,13 +29,6 @@ INTERVAL_S = 1.0
 
 MAX_KEYWORDS = 100
 """The keywords with most posts; a record must stay far below Kafka's limit."""
-
-
-class Deliverer(Protocol):
-    """What the feed needs of a producer."""
-
-    async def deliver(self, records: Sequence[Outgoing]) -> None:
-        """Write records and return when all are confirmed."""
 
 
 def totals_of(windows: Sequence[EmotionWindow], at: datetime) -> EmotionTotals:

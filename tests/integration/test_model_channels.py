@@ -226,15 +226,19 @@ def test_the_first_publication_sets_both_channels_and_later_ones_neither(s3, tmp
     assert at(s3, "stable") == "2.0.0"
 
 
-def test_without_settings_workers_serve_stable_and_publishing_does_not_reach_them(s3, s3_server, tmp_path):
-    """A bare `emostream model publish` moves `latest`; what init made `stable` stays until someone promotes."""
-    settings = make_settings(
+def settings_of(s3_server, uri, tmp_path):
+    return make_settings(
         s3_endpoint=s3_server.endpoint,
         s3_access_key_id="key",
         s3_secret_access_key=SECRET,
-        model_uri=URI,
+        model_uri=uri,
         model_cache=tmp_path / "cache",
     )
+
+
+def test_without_settings_workers_serve_stable_and_publishing_does_not_reach_them(s3, s3_server, tmp_path):
+    """A bare `emostream model publish` moves `latest`; what init made `stable` stays until someone promotes."""
+    settings = settings_of(s3_server, URI, tmp_path)
     publish_if_empty(make_package(tmp_path / "1"), URI, s3)
     publish(make_package(tmp_path / "2", "2.0.0"), URI, s3)
     assert resolve(URI, s3, settings.model_cache, settings.model_channel).manifest.version == "1.0.0"
@@ -426,13 +430,7 @@ def test_an_object_that_is_no_pointer_is_told(s3, versions, emostream):
 def test_the_scheme_may_be_in_capitals(s3, s3_server, emostream, monkeypatch, tmp_path):
     """As the settings allow: the same registry, wherever it is read or written."""
     uri = f"S3://{BUCKET}/emotion"
-    settings = make_settings(
-        s3_endpoint=s3_server.endpoint,
-        s3_access_key_id="key",
-        s3_secret_access_key=SECRET,
-        model_uri=uri,
-        model_cache=tmp_path / "cache",
-    )
+    settings = settings_of(s3_server, uri, tmp_path)
     init_model(settings, lambda _line: None)
     assert {"latest", "stable"} <= contents(HERE, s3).channels.keys()
     classifier = load_classifier(settings, uri)

@@ -80,9 +80,8 @@ async def test_looks_that_fail_come_at_longer_and_longer_intervals(monkeypatch: 
     assert pauses(model)[4] < 0.4
 
 
-async def test_a_defect_stops_the_app() -> None:
-    """Going on without a watch would be silent."""
-    defect = ZeroDivisionError()
+async def crash_after(defect: BaseException) -> BaseException:
+    """What stops the app when a look at the channel ends in this."""
 
     def look(_: int) -> bool:
         raise defect
@@ -90,8 +89,16 @@ async def test_a_defect_stops_the_app() -> None:
     service, app = watch(FakeModel(look), poll_s=0.01)
     await service.start()
     async with asyncio.timeout(10):
-        assert await app.crashed.get() is defect
+        reason: BaseException = await app.crashed.get()
     await service.stop()
+    return reason
+
+
+async def test_a_defect_stops_the_app() -> None:
+    """Going on without a watch would be silent."""
+    defect = ZeroDivisionError()
+
+    assert await crash_after(defect) is defect
 
 
 async def test_a_look_that_hangs_does_not_hold_up_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,11 +128,4 @@ async def test_a_panic_in_a_library_stops_the_app_too() -> None:
 
     panic = PanicException("index out of bounds")
 
-    def look(_: int) -> bool:
-        raise panic
-
-    service, app = watch(FakeModel(look), poll_s=0.01)
-    await service.start()
-    async with asyncio.timeout(10):
-        assert await app.crashed.get() is panic
-    await service.stop()
+    assert await crash_after(panic) is panic
