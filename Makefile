@@ -45,7 +45,7 @@ test: $(STAMP) ## Run all tests, the integration tests against real servers incl
 .PHONY: chaos
 chaos: $(STAMP) ## Kill, pause and roll back everything for five minutes, then count every window by hand
 	@eval "set -- $$PYTEST_ARGS"; EMOSTREAM_TEST_CHAOS_SECONDS=300 EMOSTREAM_TEST_CHAOS_POSTS=200000 \
-		$(PY) -m pytest tests/chaos -s "$$@"
+		$(PY) -m pytest tests/chaos tests/integration/test_sink_load.py -s "$$@"
 
 .PHONY: lint
 lint: $(STAMP) ## Check style, formatting and types: ruff, mypy --strict

@@ -3,6 +3,7 @@
 ConnectorError              one clear line for the operator
 ├── UnavailableError        the system did not answer; trying again later may help
 ├── RejectedError           the system answered no: credentials, rights, a missing topic or bucket
+│   └── InvalidDataError    it would take other data: these violate a constraint or a type
 ├── PositionError           an offset that the topics involved contradict; never guessed around
 └── LocalStackError         an embedded server did not start, stop, or find its files
 """
@@ -18,6 +19,10 @@ class UnavailableError(ConnectorError):
 
 class RejectedError(ConnectorError):
     """The system answered and refused. The same call will be refused again."""
+
+
+class InvalidDataError(RejectedError):
+    """The system refused the data themselves. Others may be taken."""
 
 
 class PositionError(ConnectorError):

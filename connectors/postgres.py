@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg import sql
 
-from connectors.errors import RejectedError, UnavailableError
+from connectors.errors import InvalidDataError, RejectedError, UnavailableError
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -40,6 +40,18 @@ _BROKEN = (
     psycopg.errors.TransactionTimeout,
     psycopg.errors.InFailedSqlTransaction,
     psycopg.errors.ReadOnlySqlTransaction,  # connected to a standby, as during a fail-over
+)
+
+# What a row says: SQLSTATE classes 22 and 23, and a value that is too long for an index.
+_INVALID = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
+
+# Disk, memory, connections: SQLSTATE class 53. An operator can help, and then the same statement succeeds.
+_FULL = (
+    psycopg.errors.InsufficientResources,
+    psycopg.errors.DiskFull,
+    psycopg.errors.OutOfMemory,
+    psycopg.errors.TooManyConnections,
+    psycopg.errors.ConfigurationLimitExceeded,
 )
 
 _MIGRATION_NAME = re.compile(r"(\d{3})_[a-z0-9_]+\.sql")
@@ -78,14 +90,19 @@ def postgres_errors(doing: str) -> Iterator[None]:
     """Raise our errors for psycopg's; `doing` says what was attempted.
 
     Raises:
-        UnavailableError: the server does not answer, is starting or stopping, ended the connection, or a transaction
-            lost a race.
+        UnavailableError: the server does not answer, is starting or stopping, ended the connection or has no room
+            left, or a transaction lost a race.
+        InvalidDataError: a value or a row violates its type or a constraint.
         RejectedError: everything else that the server refuses.
     """
     try:
         yield
+    except _INVALID as exc:
+        raise InvalidDataError(f"PostgreSQL does not take the data while {doing}: {_first_line(exc)}") from exc
     except _REFUSED as exc:
         raise RejectedError(f"PostgreSQL refused while {doing}: {_first_line(exc)}") from exc
+    except _FULL as exc:
+        raise UnavailableError(f"PostgreSQL has no room left while {doing}: {_first_line(exc)}") from exc
     except psycopg.OperationalError as exc:
         # Refused passwords arrive while connecting, where psycopg knows no SQLSTATE: only the server's text tells.
         if exc.sqlstate is None and any(

@@ -4,7 +4,11 @@
     ├── SettingsError               a setting is unknown, malformed or impossible
     ├── InputError                  a file or an argument the user gave cannot be used
     ├── TopologyError               topics, partition counts or stores that contradict each other
+    ├── LoadError                   the load of the CPU cannot be read, so nothing can wait for it to fall
+    ├── BackfillBusyError           another process is filling holes
+    ├── BackfillStoppedError        somebody stopped the backfill
     ├── RebuildRefusedError         the window tables cannot be rebuilt now
+    ├── HolesError                  the history lacks something
     └── AuditError                  the books do not balance
     connectors.errors.ConnectorError    an outside system (its own tree)
     models.errors.ModelError            a model package (its own tree)
@@ -37,6 +41,22 @@ class InputError(EmostreamError):
 
 class TopologyError(EmostreamError):
     """Topics, partition counts or stores contradict each other; going on could miscount."""
+
+
+class LoadError(EmostreamError):
+    """The load of the machine or of the cgroup cannot be read."""
+
+
+class BackfillBusyError(EmostreamError):
+    """Another process is filling holes in Postgres."""
+
+
+class BackfillStoppedError(EmostreamError):
+    """The backfill was stopped; what it has filled stays."""
+
+
+class HolesError(EmostreamError):
+    """Postgres lacks something of what the sink has been through."""
 
 
 class RebuildRefusedError(EmostreamError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from psycopg.errors import Diagnostic
+
 from connectors import postgres
 from connectors import s3 as s3_connector
 from connectors.kafka.admin import KafkaAdmin
@@ -47,8 +49,15 @@ def init_postgres(settings: Settings, report: Report) -> None:
     migrations = postgres.find_migrations(migrations_folder())
     dsn = settings.postgres_dsn.get_secret_value()
     with postgres.connect(dsn, application_name="emostream-init") as connection:
+        connection.add_notice_handler(lambda notice: _report_warning(notice, report))
         for version in postgres.migrate(connection, migrations):
             report(f"migration {version:03d} applied")
+
+
+def _report_warning(notice: Diagnostic, report: Report) -> None:
+    # What the migrations may not do themselves, such as creating roles, they tell with a warning.
+    if notice.severity_nonlocalized == "WARNING":
+        report(f"PostgreSQL: {notice.message_primary}")
 
 
 def init_model(settings: Settings, report: Report) -> None:

@@ -187,6 +187,7 @@ class DeadReason(StrEnum):
     TEXT_TOO_LONG = "text_too_long"
     FUTURE_TIMESTAMP = "future_timestamp"
     CLASSIFICATION_FAILED = "classification_failed"
+    NOT_STORABLE = "not_storable"
 
 
 MAX_RAW_BYTES = 1_048_576

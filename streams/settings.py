@@ -175,7 +175,43 @@ class Settings(BaseSettings):
     emit_interval_ms: int = Field(1_000, ge=50, le=600_000, description="Pace of updates to the windows topic.")
 
     # Sink and operation
-    sink_batch: int = Field(5_000, ge=1, le=1_000_000, description="Records in one Postgres transaction at most.")
+    sink_batch: int = Field(20_000, ge=1, le=1_000_000, description="Records in one Postgres transaction at most.")
+    sink_slice_ms: int = Field(
+        200, ge=10, le=60_000, description="How long a transaction may take; between two the sink looks at the load."
+    )
+    sink_cpu_percent: float = Field(
+        20,
+        gt=0,
+        le=100,
+        description="The sink writes only while the CPU utilization of everything else is below this: the machine's, "
+        "or in a container with a CPU quota the container's. 100 for no limit.",
+    )
+    sink_calm_s: float = Field(
+        3, ge=0, le=3_600, description="How long the load must have stayed low before the sink writes again."
+    )
+    sink_pressure_percent: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="The sink also waits while some task stalls for this share of the time, for CPU, memory or I/O "
+        "(Linux pressure stall information); empty for no such limit.",
+    )
+    sink_max_delay_s: float = Field(
+        0,
+        ge=0,
+        le=31_536_000,
+        description="A record that has waited this long in Kafka is written whatever the load; 0 for never.",
+    )
+    sink_backfill_interval_s: float = Field(
+        3_600,
+        ge=0,
+        le=31_536_000,
+        description="How often the sink looks, while the machine is idle, for rows that are missing and fills them; 0 "
+        "for never.",
+    )
+    sink_web_port: int = Field(
+        6068, ge=0, le=65_535, description="Port of the sink's web server (/metrics, /health); 0 turns it off."
+    )
     web_port: int = Field(
         6066, ge=0, le=65_535, description="Port of the worker's web server (/metrics); 0 turns it off."
     )

@@ -13,9 +13,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from connectors.errors import RejectedError, UnavailableError
 from connectors.kafka.admin import KafkaAdmin
 from streams.app import Pipeline, create_pipeline
+from streams.listening import listen_errors
 from streams.metrics import Metrics
 from streams.model_watch import ServedModel
 from streams.settings import Settings
@@ -146,13 +146,5 @@ def check_port_free(host: str, port: int) -> None:
     """
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+        with listen_errors(host, port, setting="EMOSTREAM_WEB_PORT"):
             probe.bind((host, port))
-        except PermissionError as exc:
-            raise RejectedError(f"the web server may not listen on {host}:{port}: {exc.strerror}") from exc
-        except OSError as exc:
-            if exc.errno == 98:  # EADDRINUSE
-                raise RejectedError(
-                    f"port {port} is in use; choose another with EMOSTREAM_WEB_PORT, or 0 for no web server"
-                ) from exc
-            raise UnavailableError(f"the web server cannot listen on {host}:{port}: {exc.strerror}") from exc

@@ -12,6 +12,7 @@ from connectors.errors import ConnectorError
 from connectors.kafka.producer import Outgoing
 from streams.records import ClassifiedPost, ModelRef, Origin, Sentiment, from_ms
 from streams.settings import Settings, load_settings
+from streams.sink.rows import PostRow, read_post
 from streams.windows.counted import CountedPost, read_counted
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -92,6 +93,11 @@ def classified(
         origin=Origin(topic="posts.raw", partition=partition, offset=origin),
         classified_at=NOON,
     )
+
+
+def row_of(post: ClassifiedPost) -> PostRow:
+    """A post as the sink reads it from its record."""
+    return read_post(post.model_dump_json().encode())
 
 
 def counted(post: ClassifiedPost) -> CountedPost:

@@ -141,6 +141,11 @@ class PositionedConsumer:
         """Rises whenever batches fetched so far must no longer be processed."""
         return self._epoch
 
+    @property
+    def next_offsets(self) -> dict[int, int]:
+        """Where each assigned partition continues: after what was fetched last. Of the polling thread."""
+        return dict(self._next)
+
     def poll(self, max_messages: int, timeout_s: float) -> Batch | None:
         """Fetch up to `max_messages`, waiting up to `timeout_s` for them; None if there are none.
 

@@ -71,7 +71,15 @@ class OffsetReader:
             ConnectorError: if Kafka does not answer, or refuses.
         """
         low, high = self.bounds(topic, partition)
-        return self._read_to(topic, partition, low, low) if high > low else None
+        return self.message_at(topic, partition, low) if high > low else None
+
+    def message_at(self, topic: str, partition: int, offset: int) -> Message | None:
+        """The first record at or after an offset that the partition holds; None if there is none.
+
+        Raises:
+            ConnectorError: if Kafka does not answer, or refuses.
+        """
+        return self._read_to(topic, partition, offset, offset)
 
     def last_message(self, topic: str, partition: int) -> Message | None:
         """The last record of a partition; None if it holds none.

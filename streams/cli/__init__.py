@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "init": LazyCommand("streams.cli.init", "init", "Create topics, apply SQL migrations, upload the bundled model."),
     "worker": LazyCommand("streams.cli.worker", "worker", "Classify posts and keep the windows (Faust)."),
     "sink": LazyCommand("streams.cli.sink", "sink", "Write classified posts and windows to Postgres."),
+    "backfill": LazyCommand("streams.cli.backfill", "backfill", "Find what Postgres lacks, and fill it."),
     "model": LazyCommand("streams.cli.model", "model", "The model registry: list, publish, promote, roll back, pull."),
     "train": LazyCommand("streams.cli.train", "train", "Train a model and write it as a package."),
     "produce": LazyCommand("streams.cli.produce", "produce", "Send posts from a file to Kafka."),

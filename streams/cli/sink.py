@@ -9,18 +9,32 @@ from types import FrameType
 import click
 
 from streams.cli.common import log_to_stderr, read_settings
+from streams.cli.sink_status import status
 
 
-@click.command()
-def sink() -> None:
+@click.group(invoke_without_command=True)
+@click.option("--once", is_flag=True, help="Write what Kafka has now, then end.")
+@click.option("--force", is_flag=True, help="Write whatever the load of the machine.")
+@click.option("--web-port", type=click.IntRange(0, 65535), help="Port of /metrics and /health; 0 turns it off.")
+@click.pass_context
+def sink(context: click.Context, *, once: bool, force: bool, web_port: int | None) -> None:
     """Write classified posts and windows to Postgres, until SIGTERM or Ctrl-C.
 
-    It resumes from its offsets in Postgres, which change only in the transaction that writes the rows; so it can be
-    killed at any moment and every record is still written exactly once. Several may run: Kafka divides the partitions.
+    It writes only while the CPU utilization of everything else is below EMOSTREAM_SINK_CPU_PERCENT, 20 by default; the
+    backlog waits in Kafka. It resumes from its offsets in Postgres, which change only in the transaction that writes
+    the rows; so it can be killed at any moment and every record is still written exactly once. Several may run: Kafka
+    divides the partitions. Give each on a machine its own --web-port, or 0; with --once there is no web server.
+
+    `emostream sink status` shows what waits, and why.
     """
-    settings = read_settings()
+    if context.invoked_subcommand is not None:
+        if once or force or web_port is not None:
+            raise click.UsageError("--once, --force and --web-port belong to `emostream sink` without a command")
+        return
+    settings = read_settings(sink_web_port=web_port)
     log_to_stderr(settings.log_level)
-    from streams.sink.runner import run_sink  # noqa: PLC0415 - loads the client libraries
+    from streams.sink.gate import OpenGate  # noqa: PLC0415
+    from streams.sink.runner import Sink  # noqa: PLC0415 - loads the client libraries
 
     stop = threading.Event()
 
@@ -29,4 +43,7 @@ def sink() -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    run_sink(settings, stop)
+    Sink(settings, gate=OpenGate() if force else None).run(stop, once=once)
+
+
+sink.add_command(status)

@@ -153,7 +153,14 @@ async def run_demo(
     posts, tally = read_posts(posts_file, Settings.model_construct())
     with fresh_stack(data_dir, on_line, keep=keep) as endpoints:
         cache = str(data_dir / "models")
-        env = {**endpoints.as_env(), "EMOSTREAM_WEB_PORT": "0", "EMOSTREAM_MODEL_CACHE": cache}
+        env = {
+            **endpoints.as_env(),
+            "EMOSTREAM_WEB_PORT": "0",
+            "EMOSTREAM_SINK_WEB_PORT": "0",
+            # The demonstration itself keeps the machine busy.
+            "EMOSTREAM_SINK_CPU_PERCENT": "100",
+            "EMOSTREAM_MODEL_CACHE": cache,
+        }
         settings = load_settings(env_file=None, environ=env)
         remember_secrets(settings.secrets())
         init_all(settings, on_line)

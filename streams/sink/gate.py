@@ -1,20 +1,203 @@
-"""Whether the sink may write now."""
+"""Whether the sink may write now: asked before every slice, answered from the load of the last second.
+
+`CpuAwareGate` is what `streams.cpu_gate` decides, with a thread that reads the counters. It fails closed: numbers that
+are too old count as load, and a reader that fails stops the sink.
+"""
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
+
+from streams.cpu_gate import MAX_GAP_S, SAMPLE_S, CpuGate, GateReason, GateState
+from streams.settings import Settings
+from streams.sink.load import LoadReader
+
+logger = logging.getLogger(__name__)
+
+JOIN_S = 2.0
+"""For the thread to end; a look takes a millisecond."""
+
+OldestS = Callable[[], float | None]
+"""Age in seconds of the oldest record that is not written yet; None where there is none. Asked four times a second."""
 
 
 class Gate(Protocol):
     """Asked before every slice of writing. While it is closed the backlog stays in Kafka."""
 
     def is_open(self) -> bool:
-        """Whether a slice may be written now."""
+        """Whether a slice may be written now.
+
+        Raises:
+            EmostreamError: it can no longer be told.
+        """
+
+    @property
+    def state(self) -> GateState:
+        """The last decision; never raises."""
+
+    @property
+    def breaks(self) -> int:
+        """How often the load could not be told and the gate began anew."""
 
 
 class OpenGate:
-    """Always open: writes as records come."""
+    """Always open: writes as records come. An operator's choice."""
+
+    def __init__(self) -> None:
+        self._state = GateState(True, GateReason.FORCED, None, None, time.time())
 
     def is_open(self) -> bool:
         """True."""
         return True
+
+    @property
+    def state(self) -> GateState:
+        """Forced, since it was made."""
+        return self._state
+
+    @property
+    def breaks(self) -> int:
+        """None: it looks at nothing."""
+        return 0
+
+
+class CpuAwareGate:
+    """Open while everybody else's load is low. Thread-safe; use it as a context, or call `start` and `stop`."""
+
+    def __init__(
+        self,
+        decide: CpuGate,
+        load: LoadReader,
+        oldest_s: OldestS = lambda: None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """A gate that is closed until it has been started and has seen enough.
+
+        Args:
+            decide: the rule.
+            load: takes the samples.
+            oldest_s: for the rule's deadline.
+            clock: the one of the samples.
+        """
+        self._decide = decide
+        self._load = load
+        self._oldest_s = oldest_s
+        self._clock = clock
+        # A decision and when it was made, replaced as a whole, so that readers need no lock.
+        self._last = (GateState(False, GateReason.STARTING, None, None, time.time()), clock())
+        self._failure: BaseException | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sink-gate", daemon=True)
+
+    def start(self) -> None:
+        """Take the first sample and begin to watch.
+
+        Raises:
+            LoadError: the counters cannot be read.
+        """
+        self.look()
+        logger.info("the gate watches the load of %s", self._load.source)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; the gate is closed from now on."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(JOIN_S)
+
+    def __enter__(self) -> CpuAwareGate:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def is_open(self) -> bool:
+        """Whether a slice may be written now.
+
+        Raises:
+            LoadError: the counters could not be read any more.
+        """
+        if self._failure is not None:
+            raise self._failure
+        return self.state.is_open
+
+    @property
+    def state(self) -> GateState:
+        """The last decision; closed where that is too old to act upon."""
+        state, at = self._last
+        age = self._clock() - at
+        if state.is_open and (age > MAX_GAP_S or self._failure is not None or self._stop.is_set()):
+            return GateState(False, GateReason.STARTING, None, None, time.time() - age)
+        return state
+
+    @property
+    def breaks(self) -> int:
+        """How often the numbers could not be and the rule began anew."""
+        return self._decide.breaks
+
+    def add_backend(self, pid: int, port: int | None) -> bool:
+        """Take the load of a Postgres backend off, see `OwnLoad.add_backend`; whether it can be seen from here."""
+        if self._load.own.add_backend(pid, port):
+            return True
+        logger.info("Postgres's process %d is not in view: what it does here counts as load of others", pid)
+        return False
+
+    def drop_backend(self, pid: int) -> None:
+        """The connection to this backend has ended."""
+        self._load.own.drop_backend(pid)
+
+    def look(self) -> None:
+        """Take a sample and decide; what the thread does every `SAMPLE_S`.
+
+        Raises:
+            LoadError: the counters cannot be read.
+        """
+        before, _ = self._last
+        breaks = self._decide.breaks
+        sample = self._load.read()
+        state = self._decide.update(sample, self._oldest_s())
+        since = before.since if state.is_open == before.is_open else time.time()
+        self._last = (replace(state, since=since), sample.at)
+        if self._decide.breaks > breaks and before.utilization is not None:
+            logger.warning("no sample of the load for %.0f s, or one that cannot be: the gate begins anew", MAX_GAP_S)
+        self._tell(before, state)
+
+    def _tell(self, before: GateState, state: GateState) -> None:
+        if state.reason is GateReason.OVERDUE and before.reason is not GateReason.OVERDUE:
+            logger.warning("records have waited for too long in Kafka: writing whatever the load")
+        elif before.reason is GateReason.OVERDUE and state.reason is not GateReason.OVERDUE:
+            logger.warning("no record has waited for too long any more: writing while the load is low")
+        elif state.is_open != before.is_open:
+            logger.debug("the gate is %s: %s", "open" if state.is_open else "closed", state.reason)
+
+    def _run(self) -> None:
+        due = self._clock() + SAMPLE_S
+        try:
+            while not self._stop.wait(max(0.0, due - self._clock())):
+                self.look()
+                due = max(due + SAMPLE_S, self._clock())  # a sample missed is not made up for
+        except BaseException as exc:  # noqa: BLE001 - crosses from the thread to whoever asks
+            self._failure = exc
+
+
+def cpu_aware_gate(settings: Settings, oldest_s: OldestS = lambda: None) -> CpuAwareGate:
+    """The gate that the settings describe, not started.
+
+    Raises:
+        LoadError: the cgroup's quota cannot be read.
+    """
+    pressure = settings.sink_pressure_percent
+    decide = CpuGate(
+        limit=settings.sink_cpu_percent / 100,
+        calm_s=settings.sink_calm_s,
+        pressure_limit=None if pressure is None else pressure / 100,
+        max_delay_s=settings.sink_max_delay_s,
+    )
+    return CpuAwareGate(decide, LoadReader(need_pressure=pressure is not None), oldest_s)

@@ -1,222 +1,278 @@
-"""Runs the sink: one thread per topic, each a consumer-group member that resumes from Postgres."""
+"""Runs the sink: the gate, and one thread per topic."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Generic, TypeVar
-
-from confluent_kafka import Message
-from pydantic import ValidationError
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
 
 from connectors.errors import UnavailableError
 from connectors.kafka.admin import KafkaAdmin
-from connectors.kafka.consumer import Batch, PositionedConsumer, offset_of
 from connectors.kafka.offsets import OffsetReader
-from connectors.kafka.producer import ConfirmedProducer, Outgoing
-from streams.dead_letters import dead_letter, outgoing
-from streams.positions import start_offset
-from streams.records import ClassifiedPost, DeadReason, EmotionWindow, Record, explain
+from connectors.kafka.producer import ConfirmedProducer
+from streams import __version__
+from streams.errors import BackfillBusyError, BackfillStoppedError
+from streams.records import EmotionWindow
 from streams.settings import Settings
-from streams.sink.gate import Gate, OpenGate
+from streams.sink.backfill.holes import Findings
+from streams.sink.backfill.run import Backfill
+from streams.sink.backlog import BacklogReader, retention_s
+from streams.sink.gate import CpuAwareGate, Gate, OpenGate, cpu_aware_gate
 from streams.sink.history import History
-from streams.sink.rows import OffsetMoved, Span
+from streams.sink.metrics import SinkMetrics, by_topic
+from streams.sink.report import (
+    BackfillReport,
+    PartitionReport,
+    SinkReport,
+    TopicReport,
+    gate_report,
+    judge,
+)
+from streams.sink.rows import PostRow, read_post
+from streams.sink.topic_sink import CLOSED_POLL_S, Table, TopicSink
+from streams.sink.web import SinkWeb
 from streams.topology import check_topics
 from streams.wiring import kafka_config
 
 logger = logging.getLogger(__name__)
 
-POLL_S = 0.25
-"""How long a batch waits to fill. The sink is not in a hurry; fewer, larger transactions cost Postgres less."""
-
-CLOSED_POLL_S = 0.5
-"""Between two looks at a closed gate."""
-
-RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
-"""Waits while Postgres is away; the last one repeats."""
+R = TypeVar("R")
 
 STOP_S = 10.0
 """For the transaction in hand, and for leaving the group, when the sink is told to stop."""
 
-REPORT_S = 30.0
-"""Pace of the line that says how much was written."""
-
-DELIVERY_TIMEOUT_S = 30.0
-"""For a dead letter; beyond it the batch is read again."""
-
-R = TypeVar("R", bound=Record)
-Write = Callable[[str, Sequence[R], Sequence[Span]], None]
+FIRST_BACKFILL_S = 60.0
+"""After the start, or after the interval if that is shorter; a sink that is often restarted has one too."""
 
 
-class TopicSink(Generic[R]):
-    """Copies one topic to Postgres, in one thread.
+def posts_table(settings: Settings, history: History) -> Table[PostRow]:
+    """What `posts.classified` becomes."""
+    return Table(
+        settings.topic_classified,
+        read_post,
+        history.write_posts,
+    )
 
-    For each batch: 1. decode, dead-lettering what cannot be read; 2. in one transaction compare the offsets, write the
-    rows, set the offsets; 3. commit to Kafka for lag monitoring. Postgres being away, or standing elsewhere, ends in a
-    rewind to what it says.
-    """
 
-    def __init__(
-        self,
-        settings: Settings,
-        topic: str,
-        record: type[R],
-        history: History,
-        write: Write[R],
-        *,
-        producer: ConfirmedProducer,
-        gate: Gate,
-    ) -> None:
-        self._settings = settings
-        self._topic = topic
-        self._record = record
-        self._history = history
-        self._write = write
-        self._producer = producer
-        self._gate = gate
-        self._failures = 0
-        self._written = 0
-        self._report_due = time.monotonic() + REPORT_S
+def windows_table(settings: Settings, history: History) -> Table[EmotionWindow]:
+    """What `emotions.windows` becomes."""
+    return Table(settings.topic_windows, EmotionWindow.model_validate_json, history.write_windows)
 
-    def run(self, stop: threading.Event) -> None:
-        """Run until `stop` is set.
+
+class Sink:
+    """The parts of a running sink."""
+
+    def __init__(self, settings: Settings, *, gate: Gate | None = None) -> None:
+        """Check the outside systems, and prepare the parts.
+
+        Args:
+            settings: all settings.
+            gate: tells when to write; None for the one that the settings describe.
 
         Raises:
-            ConnectorError: Kafka or Postgres refused for good.
+            EmostreamError, ConnectorError: the user can act on it.
         """
-        kafka = kafka_config(self._settings)
-        group = f"{self._settings.group_prefix}-sink"
-        reader = OffsetReader(kafka, group=group)
-        consumer = PositionedConsumer(
-            kafka, group=f"{group}-{self._topic}", topic=self._topic, positions=lambda p: self._positions(reader, p)
-        )
-        try:
-            while not stop.is_set():
-                if not self._gate.is_open():
-                    self._wait_closed(consumer, stop)
-                    continue
-                batch = consumer.poll(self._settings.sink_batch, POLL_S)
-                if batch is not None and consumer.is_current(batch):
-                    self._flush(consumer, batch, stop)
-                self._report()
-        finally:
-            consumer.close()
-            reader.close()
-            self._history.close()
+        self._settings = settings
+        kafka = kafka_config(settings)
+        admin = KafkaAdmin(kafka)
+        self._partitions = admin.partition_counts()
+        check_topics(settings, self._partitions)
+        self._dsn = dsn = settings.postgres_dsn.get_secret_value()
+        # Opened here first, so that a wrong address is one clear line at the start and not a retry for ever.
+        History(dsn, application_name="emostream-sink").check()
+        self._started_at = datetime.now(UTC)
+        self._last_backfill: BackfillReport | None = None
+        self.metrics = SinkMetrics()
+        always = settings.sink_cpu_percent == 100 and settings.sink_pressure_percent is None
+        self.gate: Gate = gate or (OpenGate() if always else cpu_aware_gate(settings, self.oldest_s))
+        self.metrics.watch(self.gate)
+        self._producer = ConfirmedProducer(kafka, client_id=f"{settings.group_prefix}-sink")
+        histories = [History(dsn, application_name="emostream-sink", on_connect=self._on_connect) for _ in range(2)]
 
-    @staticmethod
-    def _wait_closed(consumer: PositionedConsumer, stop: threading.Event) -> None:
-        """Stay in the group and fetch nothing; the backlog waits in Kafka."""
-        consumer.pause()
-        stop.wait(CLOSED_POLL_S)
-        if consumer.poll(1, 0) is not None:
-            consumer.rewind("a rebalance fetched while the gate was closed")
-        consumer.resume()
+        def topic_sink(table: Table[R], history: History) -> TopicSink[R]:
+            return TopicSink(
+                settings,
+                table,
+                history,
+                producer=self._producer,
+                gate=self.gate,
+                metrics=self.metrics,
+                retention_s=retention_s(admin.topic_config(table.topic)),
+            )
 
-    def _positions(self, reader: OffsetReader, partitions: Sequence[int]) -> Mapping[int, int]:
-        bounds = {partition: reader.bounds(self._topic, partition) for partition in partitions}
-        stored, gaps = self._history.stand(self._topic, bounds)
-        for gap in gaps:
+        self.topics: list[TopicSink[Any]] = [
+            topic_sink(posts_table(settings, histories[0]), histories[0]),
+            topic_sink(windows_table(settings, histories[1]), histories[1]),
+        ]
+
+    def _backfill(self, stop: threading.Event) -> None:
+        """Look for holes every so often, while the gate is open, and fill them."""
+        interval_s = self._settings.sink_backfill_interval_s
+        if interval_s == 0:
+            return
+
+        def turn() -> None:
+            while not stop.is_set() and not self.gate.is_open():
+                stop.wait(CLOSED_POLL_S)
+            if stop.is_set():
+                raise BackfillStoppedError("the sink stops")
+
+        wait_s = min(FIRST_BACKFILL_S, interval_s)
+        while not stop.wait(wait_s):
+            wait_s = interval_s
+            # A connection of its own, closed in between: with it ends the lock that keeps two sinks apart.
+            history = History(self._dsn, application_name="emostream-sink", on_connect=self._on_connect)
+            backfill = Backfill(self._settings, history, turn=turn)
+            try:
+                self._finished(backfill.run(fill=True))
+            except BackfillStoppedError:
+                return
+            except BackfillBusyError:
+                logger.info("another sink is filling holes")
+            except UnavailableError as exc:
+                self.metrics.backfill_failures.inc()
+                logger.warning("no backfill this time: %s", exc)
+            finally:
+                self._note(backfill.findings)
+                history.close()
+
+    def _note(self, findings: Findings) -> None:
+        """Count what a backfill found and did, also where it did not come to its end."""
+        metrics = self.metrics
+        for hole in findings.holes:
+            metrics.holes.labels(hole.topic, hole.kind).inc()
+            logger.warning("hole: %s", hole)
+        for reason in findings.dead:
+            metrics.dead.labels(reason).inc()
+        metrics.rows_filled.inc(findings.rows_filled)
+        metrics.windows_filled.inc(findings.windows_filled)
+        metrics.windows_refused.inc(findings.windows_refused)
+        for topic, gap in findings.gaps:
+            metrics.gap_offsets.labels(topic).inc(gap.end - gap.start)
             logger.error(
-                "%s[%d]: offsets %d to %d left Kafka's retention before they were written; noted in sink_gaps",
-                self._topic,
+                "%s[%d]: offsets %d to %d are nowhere any more; noted in sink_gaps",
+                topic,
                 gap.partition,
                 gap.start,
                 gap.end - 1,
             )
-        return {
-            partition: start_offset(self._topic, partition, stored[partition], bounds[partition], None)
-            for partition in partitions
-        }
 
-    def _flush(self, consumer: PositionedConsumer, batch: Batch, stop: threading.Event) -> None:
-        spans = [
-            Span(partition, batch.starts[partition], offset_of(messages[-1]) + 1, len(messages))
-            for partition, messages in sorted(batch.by_partition().items())
-        ]
+    def _finished(self, findings: Findings) -> None:
+        self.metrics.last_backfill.set_to_current_time()
+        self._last_backfill = BackfillReport(
+            ended_at=datetime.now(UTC),
+            ranges=findings.ranges,
+            rows=findings.rows,
+            holes=len(findings.holes),
+            windows_missing=findings.windows_missing,
+            windows_behind=findings.windows_behind,
+            rows_filled=findings.rows_filled,
+            windows_filled=findings.windows_filled,
+            gaps=len(findings.gaps),
+        )
+        logger.info(
+            "backfill: %d ranges with %d rows looked at, %d holes, %d rows and %d windows filled",
+            findings.ranges,
+            findings.rows,
+            len(findings.holes),
+            findings.rows_filled,
+            findings.windows_filled,
+        )
+
+    def report(self) -> SinkReport:
+        """What it does, and how it is. Of any thread."""
+        gate = gate_report(self.gate.state, self._settings)
+        written, last_writes = by_topic(self.metrics.written), by_topic(self.metrics.last_write)
+        topics = tuple(
+            TopicReport(
+                topic=topic.name,
+                retention_s=topic.retention_s,
+                in_danger=topic.in_danger,
+                written=int(written.get(topic.name, 0)),
+                last_write=datetime.fromtimestamp(at, UTC) if (at := last_writes.get(topic.name)) else None,
+                trouble=topic.trouble,
+                partitions=tuple(
+                    PartitionReport(
+                        partition=one.partition,
+                        records=one.records,
+                        oldest_s=None if one.oldest_ms is None else one.age_s(),
+                    )
+                    for one in topic.backlog
+                ),
+            )
+            for topic in self.topics
+        )
+        health, reasons = judge(gate, topics)
+        return SinkReport(
+            health=health,
+            reasons=reasons,
+            version=__version__,
+            started_at=self._started_at,
+            gate=gate,
+            topics=topics,
+            backfill=self._last_backfill,
+        )
+
+    def oldest_s(self) -> float | None:
+        """Age of the oldest record that waits in any topic, in seconds; None where none does."""
+        ages = [age for topic in self.topics if (age := topic.oldest_s) is not None]
+        return max(ages, default=None)
+
+    def _on_connect(self, pid: int, port: int | None) -> None:
+        if isinstance(self.gate, CpuAwareGate):
+            self.gate.add_backend(pid, port)
+
+    def _stop_when_written(self, stop: threading.Event) -> None:
+        """Set `stop` when everything that Kafka has now is in Postgres, whichever sink brought it."""
+        history = History(self._dsn, application_name="emostream-sink", on_connect=self._on_connect)
+        reader = OffsetReader(kafka_config(self._settings), group=f"{self._settings.group_prefix}-sink")
+        topics = {topic.name: range(self._partitions[topic.name]) for topic in self.topics}
         try:
-            records = self._decode(batch.messages)
-            self._write(self._topic, records, spans)
-        except OffsetMoved as exc:
-            consumer.rewind(str(exc))
-        except UnavailableError as exc:
-            wait = RETRY_S[min(self._failures, len(RETRY_S) - 1)]
-            self._failures += 1
-            logger.warning("%s; trying again in %.1f s", exc, wait)
-            consumer.rewind(str(exc))
-            stop.wait(wait)
-        else:
-            self._failures = 0
-            self._written += len(records)
-            consumer.done(batch)
+            ends = {(topic, p): reader.bounds(topic, p)[1] for topic, partitions in topics.items() for p in partitions}
+            waits = {topic: BacklogReader(reader, topic) for topic in topics}
+            while not stop.wait(CLOSED_POLL_S):
+                try:
+                    stands = {topic: history.offsets(topic, partitions) for topic, partitions in topics.items()}
+                    if all(stands[topic].get(p, 0) >= end for (topic, p), end in ends.items()):
+                        break
+                    # What is left may be markers of transactions only.
+                    looks = {topic: waits[topic].look(stands[topic]) for topic in topics}
+                except UnavailableError:
+                    continue  # those that write tell of it, and try again
+                if all(len(looks[topic]) == len(topics[topic]) for topic in topics) and not any(
+                    one.records for look in looks.values() for one in look
+                ):
+                    break
+        finally:
+            reader.close()
+            history.close()
+        stop.set()
 
-    def _decode(self, messages: Sequence[Message]) -> list[R]:
-        records: list[R] = []
-        dead: list[Outgoing] = []
-        for message in messages:
-            value = message.value()
-            if value is None:
-                continue  # a tombstone: the record was removed from the compacted topic
-            try:
-                records.append(self._record.model_validate_json(value))
-            except ValidationError as exc:
-                letter = dead_letter(message, DeadReason.INVALID_RECORD, explain(exc))
-                logger.warning("%s[%d]@%d is not valid: %s", *letter.origin.model_dump().values(), letter.error)
-                dead.append(outgoing(letter, self._settings.topic_dead))
-        if dead:
-            try:
-                self._producer.submit(dead).result(DELIVERY_TIMEOUT_S)
-            except FutureTimeoutError as exc:
-                raise UnavailableError("Kafka did not confirm a dead letter") from exc
-        return records
+    def run(self, stop: threading.Event, *, once: bool = False) -> None:
+        """Run until `stop` is set, or until one of the threads fails for good.
 
-    def _report(self) -> None:
-        if time.monotonic() >= self._report_due:
-            self._report_due = time.monotonic() + REPORT_S
-            if self._written:
-                logger.info("%s: %d records written", self._topic, self._written)
-                self._written = 0
+        Args:
+            stop: ends the run.
+            once: also end it when everything that Kafka has now is written.
 
-
-def run_sink(settings: Settings, stop: threading.Event, gate: Gate | None = None) -> None:
-    """Run the sink until `stop` is set, or until one of its threads fails for good.
-
-    Raises:
-        EmostreamError, ConnectorError: the user can act on it.
-    """
-    gate = gate or OpenGate()
-    kafka = kafka_config(settings)
-    check_topics(settings, KafkaAdmin(kafka).partition_counts())
-    dsn = settings.postgres_dsn.get_secret_value()
-    # Opened here first, so that a wrong address is one clear line at the start and not a retry for ever.
-    histories = [History(dsn, application_name="emostream-sink") for _ in range(2)]
-    histories[0].check()
-    producer = ConfirmedProducer(kafka, client_id=f"{settings.group_prefix}-sink")
-    posts = TopicSink(
-        settings,
-        settings.topic_classified,
-        ClassifiedPost,
-        histories[0],
-        histories[0].write_posts,
-        producer=producer,
-        gate=gate,
-    )
-    windows = TopicSink(
-        settings,
-        settings.topic_windows,
-        EmotionWindow,
-        histories[1],
-        histories[1].write_windows,
-        producer=producer,
-        gate=gate,
-    )
-    try:
-        _run_threads([posts.run, windows.run], stop)
-    finally:
-        producer.close()
+        Raises:
+            EmostreamError, ConnectorError: the user can act on it.
+        """
+        more = [self._stop_when_written] if once else [self._backfill]
+        host, port = self._settings.web_bind, self._settings.sink_web_port
+        with ExitStack() as stack:
+            stack.callback(self._producer.close)
+            # Not where it ends by itself: a sink may be running here, on that port.
+            if port and not once:
+                stack.enter_context(SinkWeb(host, port, registry=self.metrics.registry, report=self.report))
+            if isinstance(self.gate, CpuAwareGate):
+                stack.enter_context(self.gate)
+            _run_threads([*(partial(topic.run, alone=once) for topic in self.topics), *more], stop)
 
 
 def _run_threads(targets: Sequence[Callable[[threading.Event], None]], stop: threading.Event) -> None:

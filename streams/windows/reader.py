@@ -23,7 +23,7 @@ first tables, generation 0; those of generation 3, which a rebuild has made, beg
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple, Self
 
 from connectors.redis import RedisClient, redis_errors
@@ -169,6 +169,21 @@ class WindowReader:
                 summed.setdefault(key.keyword, []).append(row)
         found = [to_window(WindowKey(word, windows * size, start), sum_rows(rows)) for word, rows in summed.items()]
         return sorted(found, key=_rank)[:limit]
+
+    async def scan(self, size: int) -> AsyncIterator[list[EmotionWindow]]:
+        """All windows of a size, in pages and in no order; one that changes meanwhile may come twice.
+
+        One that is there from the beginning to the end comes at least once.
+        """
+        for shard in range(self.shards):
+            cursor = 0
+            while True:
+                with redis_errors("reading windows"):
+                    cursor, found = await self._redis.zscan(self._index(shard, size), cursor, count=_PAGE)
+                    rows = await self._read_rows(shard, [member for member, _ in found])
+                yield [to_window(key, row) for key, row in rows if row]
+                if cursor == 0:
+                    break
 
     async def _rows(
         self, size: int, *, keyword: str | None, since_ms: int | None = None, limit: int | None = None

@@ -69,6 +69,8 @@ def env(endpoints: Endpoints, model_uri: str, tmp_path_factory: pytest.TempPathF
         "EMOSTREAM_MODEL_CACHE": str(tmp_path_factory.getbasetemp() / "model-cache"),
         "EMOSTREAM_KAFKA_SESSION_TIMEOUT_MS": "6000",
         "EMOSTREAM_EMIT_INTERVAL_MS": "200",
+        "EMOSTREAM_SINK_CPU_PERCENT": "100",  # the machine is busy with the tests
+        "EMOSTREAM_SINK_WEB_PORT": "0",
         "EMOSTREAM_WEB_PORT": "0",
     }
     _drop_database(endpoints.postgres_dsn, name)

@@ -14,13 +14,14 @@ from streams.errors import RebuildRefusedError
 from streams.records import ClassifiedPost, ModelRef, Origin, to_ms
 from streams.settings import Settings
 from streams.sink.history import History
-from streams.sink.rows import Span
+from streams.sink.ledger import Span
 from streams.windows.rebuild.editor import TableEditor
 from streams.windows.rebuild.history import ALL_ORIGINS, Part, PostHistory
 from streams.windows.rebuild.leases import Leases
 from streams.windows.recent import RecentIds
 from streams.windows.store import WindowStore
 from streams.wiring import kafka_config
+from tests.helpers import row_of
 from tests.integration.redis_cluster import ClusterNode, redis_cluster  # noqa: F401 - a fixture
 from tests.integration.test_positions import delete_before
 
@@ -69,7 +70,7 @@ def write_rows(settings: Settings, posts: list[ClassifiedPost]) -> None:
     """What the sink does with a partition's first records."""
     sink = History(settings.postgres_dsn.get_secret_value(), application_name="test")
     sink.stand(settings.topic_classified, {0: (0, len(posts))})
-    sink.write_posts(settings.topic_classified, posts, [Span(0, 0, len(posts), len(posts))])
+    sink.write_posts(settings.topic_classified, [*map(row_of, posts)], [Span(0, 0, len(posts), len(posts))])
     sink.close()
 
 

@@ -25,8 +25,9 @@ from streams.records import (
 )
 from streams.settings import Settings
 from streams.sink.history import History
-from streams.sink.rows import OffsetMoved, Span
+from streams.sink.ledger import OffsetMoved, Span
 from streams.wiring import kafka_config
+from tests.helpers import row_of
 from tests.integration.support import wait_for
 
 START = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp() * 1_000)
@@ -90,7 +91,7 @@ def test_rows_offsets_and_ledger_are_one_transaction(settings: Settings, history
     assert history.stand("t", {0: (0, 9), 1: (5, 9)}) == ({0: 0, 1: 5}, [])
     post = classified(0)
 
-    history.write_posts("t", [post, classified(1), post], [Span(0, 0, 3, 3)])
+    history.write_posts("t", [*map(row_of, [post, classified(1), post])], [Span(0, 0, 3, 3)])
 
     rows = query(settings, "SELECT id, keywords, text, scores, sentiment_score, created_at FROM posts ORDER BY 1")
     assert rows[0] == ("0-0", list(post.keywords), post.text, {"joy": 0.75, "fear": 0.25}, 0.5, post.created_at)
@@ -102,20 +103,20 @@ def test_rows_offsets_and_ledger_are_one_transaction(settings: Settings, history
 def test_a_write_from_another_offset_changes_nothing(settings: Settings, history: History) -> None:
     """A second sink took over, or the database was restored from a backup: compare-and-set in Postgres too."""
     history.stand("t", {0: (0, 9)})
-    history.write_posts("t", [classified(0)], [Span(0, 0, 1, 1)])
+    history.write_posts("t", [*map(row_of, [classified(0)])], [Span(0, 0, 1, 1)])
 
     for span in (Span(0, 0, 1, 1), Span(0, 4, 5, 1), Span(3, 0, 1, 1)):
         with pytest.raises(OffsetMoved):
-            history.write_posts("t", [classified(7)], [span])
+            history.write_posts("t", [row_of(classified(7))], [span])
 
     assert query(settings, "SELECT count(*) FROM posts") == [(1,)]
-    history.write_posts("t", [classified(1)], [Span(0, 1, 2, 1)])
+    history.write_posts("t", [*map(row_of, [classified(1)])], [Span(0, 1, 2, 1)])
     assert query(settings, "SELECT count(*) FROM posts") == [(2,)]
 
 
 def test_a_range_that_kafka_lost_is_noted(settings: Settings, history: History) -> None:
     history.stand("t", {0: (0, 9)})
-    history.write_posts("t", [classified(0)], [Span(0, 0, 3, 1)])
+    history.write_posts("t", [*map(row_of, [classified(0)])], [Span(0, 0, 3, 1)])
 
     assert history.stand("t", {0: (7, 9)}) == ({0: 7}, [Span(0, 3, 7, 0)])
 

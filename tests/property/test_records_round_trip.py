@@ -27,6 +27,7 @@ from streams.records import (
     rfc3339,
     to_ms,
 )
+from streams.sink.rows import read_post
 
 YEAR_9999_MS = 253_402_300_799_999
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -36,6 +37,22 @@ COUNT = st.integers(0, 2**53)
 SHARE = st.floats(0, 1)
 ORIGIN = st.builds(Origin, topic=TEXT, partition=COUNT, offset=COUNT)
 KEYWORD = NAME.map(str.strip).filter(lambda word: word not in {"", "*"})
+
+CLASSIFIED = st.builds(
+    ClassifiedPost,
+    id=NAME,
+    source=NAME,
+    keywords=st.lists(KEYWORD, max_size=4).map(tuple),
+    created_at=MOMENT,
+    text=st.none() | TEXT,
+    label=TEXT,
+    confidence=SHARE,
+    scores=st.dictionaries(TEXT, SHARE, max_size=4),
+    sentiment=st.none() | st.builds(Sentiment, label=TEXT, score=st.floats(-1, 1)),
+    model=st.builds(ModelRef, name=TEXT, version=TEXT, tier=TEXT),
+    origin=ORIGIN,
+    classified_at=MOMENT,
+)
 
 RECORDS: st.SearchStrategy[Record] = st.one_of(
     st.builds(
@@ -49,21 +66,7 @@ RECORDS: st.SearchStrategy[Record] = st.one_of(
         author=st.none() | TEXT,
         url=st.none() | TEXT,
     ),
-    st.builds(
-        ClassifiedPost,
-        id=NAME,
-        source=NAME,
-        keywords=st.lists(KEYWORD, max_size=4).map(tuple),
-        created_at=MOMENT,
-        text=st.none() | TEXT,
-        label=TEXT,
-        confidence=SHARE,
-        scores=st.dictionaries(TEXT, SHARE, max_size=4),
-        sentiment=st.none() | st.builds(Sentiment, label=TEXT, score=st.floats(-1, 1)),
-        model=st.builds(ModelRef, name=TEXT, version=TEXT, tier=TEXT),
-        origin=ORIGIN,
-        classified_at=MOMENT,
-    ),
+    CLASSIFIED,
     st.builds(
         EmotionWindow,
         keyword=TEXT,
@@ -119,3 +122,20 @@ def test_a_moment_is_written_in_utc_to_the_millisecond(microseconds: int, zone: 
     assert read.tzinfo == UTC
     assert timedelta(0) <= moment - read < timedelta(milliseconds=1)
     assert to_ms(read) == to_ms(moment)
+
+
+@given(CLASSIFIED)
+def test_a_row_says_what_the_record_says(post: ClassifiedPost) -> None:
+    """The sink reads records without making models of them."""
+    row = read_post(post.model_dump_json().encode())
+    assert row._asdict() == {
+        **post.model_dump(include={"id", "source", "created_at", "text", "lang", "author", "url"}),
+        **post.model_dump(include={"label", "confidence", "scores"}),
+        "created_at": post.created_at,
+        "classified_at": post.classified_at,
+        "keywords": list(post.keywords),
+        "sentiment_label": post.sentiment and post.sentiment.label,
+        "sentiment_score": post.sentiment and post.sentiment.score,
+        **{f"model_{name}": value for name, value in post.model},
+        **{f"origin_{name}": value for name, value in post.origin},
+    }

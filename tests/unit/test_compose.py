@@ -26,6 +26,7 @@ SERVICE_KEYS = {
     "healthcheck",
     "image",
     "init",
+    "pid",
     "ports",
     "restart",
     "stop_grace_period",
@@ -114,6 +115,25 @@ def test_several_workers_fit() -> None:
     assert "container_name" not in worker
     first, last = re.match(r"127\.0\.0\.1:(\d+)-(\d+):", worker["ports"][0]).groups()  # type: ignore[union-attr]
     assert int(last) - int(first) >= Settings.model_fields["partitions"].default - 1
+
+
+@pytest.mark.parametrize("role", ["worker", "sink"])
+def test_the_web_server_is_published_and_is_what_the_healthcheck_asks(role: str) -> None:
+    service = services()[role]
+    settings = load_settings(None, environ={k: substituted(str(v)) for k, v in service["environment"].items()})
+    port = settings.web_port if role == "worker" else settings.sink_web_port
+    assert settings.web_bind == "0.0.0.0"  # or nobody outside the container reaches it
+    assert [published.rpartition(":")[2] for published in service["ports"]] == [str(port)]
+    assert f"http://127.0.0.1:{port}/" in service["healthcheck"]["test"][-1]
+
+
+def test_no_two_services_publish_the_same_port() -> None:
+    taken: list[int] = []
+    for service in services().values():
+        for port in service.get("ports", []):
+            first, _, last = port.split(":")[1].partition("-")
+            taken += range(int(first), int(last or first) + 1)
+    assert len(taken) == len(set(taken))
 
 
 def test_servers_have_the_versions_of_the_embedded_stack() -> None:

@@ -13,6 +13,7 @@ from streams import __version__
 from streams.cli import cli
 from streams.metrics import Metrics
 from streams.settings import PREFIX, TEST_PREFIX, Settings
+from streams.sink.metrics import SinkMetrics
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -104,13 +105,17 @@ def test_settings_that_are_named_exist(page: Path) -> None:
         assert name in known or name.startswith(TEST_PREFIX)
 
 
-def test_operations_lists_every_metric_with_its_labels() -> None:
+@pytest.mark.parametrize(
+    ("heading", "metrics"), [("The worker's metrics", Metrics()), ("The sink's metrics", SinkMetrics())]
+)
+def test_operations_lists_every_metric_with_its_labels(heading: str, metrics: Metrics | SinkMetrics) -> None:
     text = (ROOT / "docs/operations.md").read_text("utf-8")
+    section = re.search(rf"^### {heading}\n(.*?)^##", text, re.MULTILINE | re.DOTALL)
+    assert section is not None
     listed = {
         name: tuple(re.findall(r"`(\w+)`", labels))
-        for name, labels in re.findall(r"^\| `(emostream_\w+)` \|([^|]*)\|", text, re.MULTILINE)
+        for name, labels in re.findall(r"^\| `(emostream_\w+)` \|([^|]*)\|", section[1], re.MULTILINE)
     }
-    metrics = Metrics()
     existing = {}
     for collector in {id(c): c for c in vars(metrics).values() if hasattr(c, "_labelnames")}.values():
         (family,) = collector.describe()

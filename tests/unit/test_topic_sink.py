@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
 from confluent_kafka import Message
 
-from connectors.errors import RejectedError, UnavailableError
+from connectors.errors import InvalidDataError, RejectedError, UnavailableError
 from connectors.kafka.consumer import Batch
 from connectors.kafka.producer import Outgoing
 from streams.records import ClassifiedPost, DeadPost, DeadReason
-from streams.sink import runner as module
+from streams.sink import runner
+from streams.sink import topic_sink as module
+from streams.sink.backlog import PartitionBacklog
 from streams.sink.gate import OpenGate
-from streams.sink.rows import OffsetMoved, Span
-from streams.sink.runner import TopicSink
+from streams.sink.ledger import OffsetMoved, Span
+from streams.sink.metrics import SinkMetrics
+from streams.sink.topic_sink import Table, TopicSink
 from tests.helpers import classified, make_settings, message
 
 
@@ -47,26 +50,47 @@ class FakeProducer:
         return future
 
 
+class FakeHistory:
+    def __init__(self, stands: dict[int, int]) -> None:
+        self.stands = stands
+        self.error: Exception | None = None
+
+    def offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        if self.error is not None:
+            raise self.error
+        return self.stands
+
+
+class FakeBacklog:
+    """Seven records wait in every partition."""
+
+    def look(self, stands: Mapping[int, int]) -> list[PartitionBacklog]:
+        return [PartitionBacklog(partition, stand, stand + 7, 1_000) for partition, stand in stands.items()]
+
+
 class Bench:
     def __init__(self) -> None:
         self.written: list[tuple[str, list[int], list[Span]]] = []
         self.fails: list[Exception] = []
+        self.poison: set[int] = set()
+        self.metrics = SinkMetrics()
         self.consumer: Any = FakeConsumer()
         self.producer: Any = FakeProducer()
         history: Any = None
         self.sink = TopicSink(
             make_settings(),
-            "posts.classified",
-            ClassifiedPost,
+            Table("posts.classified", ClassifiedPost.model_validate_json, self.write),
             history,
-            self.write,
             producer=self.producer,
             gate=OpenGate(),
+            metrics=self.metrics,
         )
 
     def write(self, topic: str, posts: Sequence[ClassifiedPost], spans: Sequence[Span]) -> None:
         if self.fails:
             raise self.fails.pop(0)
+        if any(post.origin.offset in self.poison for post in posts):
+            raise InvalidDataError("a value is too long")
         self.written.append((topic, [post.origin.offset for post in posts], list(spans)))
 
     def flush(self, batch: Batch) -> None:
@@ -136,11 +160,75 @@ def test_what_cannot_be_read_is_dead_lettered_and_passed(bench: Bench, value: by
     assert bench.written == [("posts.classified", [50], [Span(1, 4, 6, 2)])]
 
 
+@pytest.mark.parametrize("poison", [{0}, {30}, {70}, {20, 30}, {0, 10, 20, 30, 40, 50, 60, 70}])
+def test_what_postgres_does_not_take_is_dead_lettered_and_the_rest_goes_in(bench: Bench, poison: set[int]) -> None:
+    bench.poison = poison
+    batch = Batch(1, [post(offset, offset % 2) for offset in range(8)], {0: 0, 1: 1})
+    bench.flush(batch)
+    assert sorted(offset for _, offsets, _ in bench.written for offset in offsets) == sorted(
+        {offset * 10 for offset in range(8)} - poison
+    )
+    letters = [DeadPost.model_validate_json(record.value) for record in bench.producer.sent]
+    assert {letter.origin.offset * 10 for letter in letters} == poison
+    assert {letter.reason for letter in letters} == {DeadReason.NOT_STORABLE}
+    assert bench.metrics.dead.labels("not_storable")._value.get() == len(poison)
+    # Together the writes move each partition from its start to its end, without a hole.
+    for partition, start, end in ((0, 0, 7), (1, 1, 8)):
+        spans = [span for _, _, spans in bench.written for span in spans if span.partition == partition]
+        assert [span.start for span in spans] == [start, *(span.end for span in spans)][:-1]
+        assert spans[-1].end == end
+    assert bench.consumer.calls == [("done", batch)]
+
+
+def test_a_refusal_that_is_no_records_fault_stops_the_sink(bench: Bench) -> None:
+    bench.fails = [InvalidDataError("the ledger violates a constraint")]
+    with pytest.raises(InvalidDataError):
+        bench.flush(Batch(1, [message(None, offset=0)], {0: 0}))
+    assert bench.producer.sent == []
+
+
 def test_nothing_is_written_past_a_dead_letter_that_was_not_confirmed(bench: Bench) -> None:
     bench.producer.error = RejectedError("no")
     with pytest.raises(RejectedError):
         bench.flush(Batch(1, [message(b"{}", offset=0), post(1)], {0: 0}))
     assert (bench.written, bench.consumer.calls) == ([], [])
+
+
+def test_trouble_is_told_until_a_write_or_a_look_succeeds(bench: Bench) -> None:
+    history: Any = FakeHistory({0: 1})
+    bench.sink._history = history
+    bench.consumer.next_offsets = {0: 1}
+    backlog: Any = FakeBacklog()
+
+    for heal in (
+        lambda: bench.flush(Batch(1, [post(0)], {0: 0})),
+        lambda: bench.sink._look(bench.consumer, backlog, idle=True),
+    ):
+        bench.fails = [UnavailableError("PostgreSQL is away")]
+        bench.flush(Batch(1, [post(0)], {0: 0}))
+        assert bench.sink.trouble == "PostgreSQL is away"
+        heal()
+        assert bench.sink.trouble is None
+
+    history.error = UnavailableError("still away")
+    bench.sink._look(bench.consumer, backlog, idle=True)
+    assert bench.sink.trouble == "still away"
+    assert bench.metrics.backlog_failures._value.get() == 1
+
+
+def test_what_another_sink_has_taken_is_told_by_that_one(bench: Bench) -> None:
+    history: Any = FakeHistory({})
+    bench.sink._history = history
+    backlog: Any = FakeBacklog()
+    name = "emostream_sink_backlog_records"
+    for assigned in ({0: 3, 1: 4}, {1: 4}, {}):
+        bench.consumer.next_offsets = assigned
+        bench.sink._look(bench.consumer, backlog, idle=False)
+        values = [
+            bench.metrics.registry.get_sample_value(name, {"topic": "posts.classified", "partition": str(partition)})
+            for partition in (0, 1)
+        ]
+        assert values == [7.0 if partition in assigned else None for partition in (0, 1)]
 
 
 def test_the_first_thread_that_fails_stops_the_others_and_is_raised() -> None:
@@ -153,11 +241,11 @@ def test_the_first_thread_that_fails_stops_the_others_and_is_raised() -> None:
         assert stopped.wait(10)
 
     with pytest.raises(RejectedError):
-        module._run_threads([wait, fail], stop)
+        runner._run_threads([wait, fail], stop)
     assert stop.is_set()
 
 
 def test_threads_end_in_peace_when_they_are_stopped() -> None:
     stop = threading.Event()
     stop.set()
-    module._run_threads([lambda stopped: None, lambda stopped: None], stop)
+    runner._run_threads([lambda stopped: None, lambda stopped: None], stop)

@@ -1,0 +1,158 @@
+"""What a sink costs the workers beside it: how fast posts are classified and counted without one, and with one.
+
+    python -m benchmarks.bench_sink_effect
+    python -m benchmarks.bench_sink_effect --posts 50000 --rounds 5 --json effect.json
+
+Starts Kafka, Valkey, PostgreSQL and S3 of its own. In each round, over the same posts, a worker classifies and counts
+them without a sink, and then with a sink that has a backlog to write. While the worker takes all it can get the sink
+writes next to nothing, which is its purpose; the last figure says how much it wrote meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import statistics
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+import psycopg
+from confluent_kafka import Producer
+
+from benchmarks.bench_aggregate import applied, make_posts, preload
+from connectors.local import LocalStack
+from models.package import bundled_package_path
+from streams.cli.common import console, progress_console
+from streams.demo.processes import Role, clean_environment
+from streams.init import init_postgres, init_topics
+from streams.records import ClassifiedPost, Post
+from streams.settings import Settings, load_settings
+from streams.windows.opening import open_store
+
+PARTITIONS = 4
+WARM_SHARE = 0.1
+"""Of the posts, done before the measurement begins: imports, the model, connections."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One run.
+
+    Attributes:
+        sink: whether a sink ran beside the worker.
+        posts_per_second: classified and counted.
+        rows: of posts that the sink wrote meanwhile.
+    """
+
+    sink: bool
+    posts_per_second: float
+    rows: int
+
+
+def send_raw(settings: Settings, values: list[tuple[int, str, bytes]]) -> None:
+    """The texts of classified posts as raw posts."""
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "linger.ms": 50, "compression.type": "lz4"})
+    for partition, key, value in values:
+        one = ClassifiedPost.model_validate_json(value)
+        post = Post(id=one.id, text=one.text or "", created_at=one.created_at, source=one.source, keywords=one.keywords)
+        producer.produce(settings.topic_raw, post.model_dump_json().encode(), key.encode(), partition=partition)
+        producer.poll(0)
+    if producer.flush(60):
+        raise click.ClickException("Kafka did not take the posts")
+
+
+def rows(settings: Settings) -> int:
+    """Rows in `posts`."""
+    with psycopg.connect(settings.postgres_dsn.get_secret_value()) as connection:
+        found = connection.execute("SELECT count(*) FROM posts").fetchone()
+    return int(found[0]) if found else 0
+
+
+async def run_once(base: dict[str, str], folder: Path, posts: int, *, sink: bool) -> Effect:
+    """A worker on topics and tables of its own, with a backlog of as many posts again for a sink."""
+    name = f"b{secrets.token_hex(4)}"
+    environment = {
+        **base,
+        **{
+            f"EMOSTREAM_TOPIC_{t.upper()}": f"{name}.{t}"
+            for t in ("raw", "classified", "dead", "late", "windows", "totals", "control")
+        },
+        "EMOSTREAM_GROUP_PREFIX": name,
+        "EMOSTREAM_REDIS_PREFIX": name,
+    }
+    settings = load_settings(env_file=None, environ=environment)
+    init_topics(settings, lambda line: None)
+    backlog = list(make_posts(posts, 500, 3_600.0, PARTITIONS))
+    preload(settings, iter(backlog))
+    send_raw(settings, backlog)
+    before = rows(settings)
+    roles = [Role("worker", ["worker"], env=clean_environment(environment), log=folder / f"{name}-worker.log")]
+    if sink:
+        roles.append(Role("sink", ["sink"], env=clean_environment(environment), log=folder / f"{name}-sink.log"))
+    try:
+        async with open_store(settings) as store:
+            while (first := await applied(store)) < posts * (1 + WARM_SHARE):
+                roles[0].check()
+                await asyncio.sleep(0.05)
+            begin = time.monotonic()
+            while (last := await applied(store)) < 2 * posts:
+                for role in roles:
+                    role.check()
+                await asyncio.sleep(0.05)
+            seconds = time.monotonic() - begin
+    finally:
+        for role in roles:
+            role.stop()
+    return Effect(sink, (last - first) / seconds, rows(settings) - before)
+
+
+def run_all(posts: int, rounds: int, folder: Path) -> list[Effect]:
+    """Both ways in turn."""
+    stack = LocalStack(folder)
+    try:
+        base = {
+            **stack.up().as_env(),
+            "EMOSTREAM_MODEL_URI": str(bundled_package_path()),
+            "EMOSTREAM_PARTITIONS": str(PARTITIONS),
+            "EMOSTREAM_WEB_PORT": "0",
+            "EMOSTREAM_SINK_WEB_PORT": "0",
+        }
+        init_postgres(load_settings(env_file=None, environ=base), lambda line: None)
+        found = []
+        for number in range(rounds):
+            for sink in (False, True):
+                progress_console().print(f"round {number + 1} of {rounds}, {'with' if sink else 'without'} a sink")
+                found.append(asyncio.run(run_once(base, folder, posts, sink=sink)))
+        return found
+    finally:
+        stack.down()
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--posts", type=click.IntRange(min=1_000), default=20_000, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
+def main(*, posts: int, rounds: int, json_file: Path | None) -> None:
+    """Measure what a sink costs the workers beside it."""
+    busy = os.getloadavg()[0]
+    if busy > 0.5:
+        progress_console().print(f"the machine is busy (load {busy:.1f}): believe the ratio, not the rates")
+    with tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder:
+        found = run_all(posts, rounds, Path(folder))
+    if json_file is not None:
+        json_file.write_text(json.dumps([asdict(effect) for effect in found], indent=2) + "\n", encoding="utf-8")
+    without, beside = (statistics.median(e.posts_per_second for e in found if e.sink is sink) for sink in (False, True))
+    written = statistics.median(effect.rows for effect in found if effect.sink)
+    console().print(
+        f"without a sink {without:,.0f} posts/s, with one {beside:,.0f} posts/s: {beside / without:.3f} of it; "
+        f"the sink wrote {written:,.0f} rows meanwhile"
+    )
+
+
+if __name__ == "__main__":
+    main()

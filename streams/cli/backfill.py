@@ -1,0 +1,143 @@
+"""`emostream backfill`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from contextlib import ExitStack
+from dataclasses import asdict
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from streams.cli.common import progress_console, read_settings
+from streams.errors import BackfillStoppedError, HolesError
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+    from streams.sink.backfill.holes import Findings
+
+INTERRUPTED = 130
+
+
+@click.command(
+    epilog="Exit code: 0 if nothing is missing, or everything was filled; 1 on an error, and with --check if something "
+    "is missing; 130 after Ctrl-C: what was filled stays.",
+)
+@click.option("--check", is_flag=True, help="Only look, and name what is missing.")
+@click.option("--force", is_flag=True, help="Write whatever the load of the machine.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
+def backfill(*, check: bool, force: bool, as_json: bool) -> int:
+    """Find what Postgres lacks, and fill it.
+
+    Compares the ledger of what the sink wrote with its offsets, and with the rows that are really there (their number
+    and a checksum of each range). Ranges that were skipped, and rows that are gone or changed, are read again from
+    Kafka and written; windows that Postgres lacks are copied from Redis. What neither has any more is noted in the
+    table sink_gaps.
+
+    It waits for the machine to be idle as the sink does; the sink may run meanwhile, and does the same by itself every
+    EMOSTREAM_SINK_BACKFILL_INTERVAL_S. With --check it only reads, and at once.
+    """
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    try:
+        findings = _run(read_settings(), stop, fill=not check, at_once=check or force)
+    except BackfillStoppedError:
+        progress_console().print("stopped; what was filled stays")
+        return INTERRUPTED
+    if as_json:
+        click.echo(json.dumps(to_json(findings), indent=2))
+    else:
+        for line in to_lines(findings, filled=not check):
+            click.echo(line)
+    if check and not findings.whole:
+        raise HolesError("Postgres lacks something; `emostream backfill` fills what can be filled")
+    return 0
+
+
+def _run(settings: Settings, stop: threading.Event, *, fill: bool, at_once: bool) -> Findings:
+    from streams.sink.backfill.run import Backfill  # noqa: PLC0415 - loads the client libraries
+    from streams.sink.gate import cpu_aware_gate  # noqa: PLC0415
+    from streams.sink.history import History  # noqa: PLC0415
+
+    dsn = settings.postgres_dsn.get_secret_value()
+    with ExitStack() as stack:
+        status = stack.enter_context(progress_console().status("looking"))
+        gate = None if at_once else stack.enter_context(cpu_aware_gate(settings))
+
+        def turn() -> None:
+            while gate is not None and not gate.is_open():
+                status.update(f"waiting: the machine is {gate.state.reason}")
+                stop.wait(0.25)
+                if stop.is_set():
+                    break
+            if stop.is_set():
+                raise BackfillStoppedError("stopped")
+
+        def tell(findings: Findings) -> None:
+            status.update(
+                f"{findings.ranges:,} ranges, {findings.rows:,} rows and {findings.windows or 0:,} windows looked at; "
+                f"{len(findings.holes):,} holes"
+            )
+
+        history = History(dsn, application_name="emostream-backfill", on_connect=gate.add_backend if gate else None)
+        stack.callback(history.close)
+        history.check()
+        return Backfill(settings, history, turn=turn, on_findings=tell).run(fill=fill)
+
+
+def to_json(findings: Findings) -> dict[str, object]:
+    """The findings for machines."""
+    return {
+        "whole": findings.whole,
+        "ranges": findings.ranges,
+        "rows": findings.rows,
+        "holes": [
+            {
+                "topic": hole.topic,
+                "partition": hole.span.partition,
+                "first_offset": hole.span.start,
+                "next_offset": hole.span.end,
+                "kind": hole.kind,
+                "rows": hole.rows,
+                "in_kafka": hole.held is not None and hole.expired is None,
+            }
+            for hole in findings.holes
+        ],
+        "windows": findings.windows,
+        "windows_missing": findings.windows_missing,
+        "windows_behind": findings.windows_behind,
+        "rows_filled": findings.rows_filled,
+        "windows_filled": findings.windows_filled,
+        "windows_refused": findings.windows_refused,
+        "dead_letters": len(findings.dead),
+        "gaps": [{"topic": topic, **asdict(gap)} for topic, gap in findings.gaps],
+    }
+
+
+def to_lines(findings: Findings, *, filled: bool) -> list[str]:
+    """The findings for people."""
+    lines = [str(hole) for hole in findings.holes]
+    lines.append(
+        f"{findings.ranges:,} ranges with {findings.rows:,} rows and {findings.windows or 0:,} windows looked at: "
+        f"{len(findings.holes):,} holes, {findings.windows_missing:,} windows missing, "
+        f"{findings.windows_behind:,} behind"
+    )
+    if filled and not findings.whole:
+        lines.append(f"{findings.rows_filled:,} rows and {findings.windows_filled:,} windows filled")
+    if findings.windows_refused:
+        lines.append(f"{findings.windows_refused:,} windows are none that PostgreSQL takes")
+    if findings.dead:
+        lines.append(f"{len(findings.dead):,} records are dead letters now")
+    lines += [
+        f"{topic}[{gap.partition}] {gap.start} to {gap.end - 1} is nowhere any more; noted in sink_gaps"
+        for topic, gap in findings.gaps
+    ]
+    return lines

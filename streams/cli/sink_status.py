@@ -1,0 +1,196 @@
+"""`emostream sink status`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from streams.cli.common import console, progress_console, read_settings
+from streams.cli.output import printable
+from streams.sink.report import SinkReport, age, percent
+
+if TYPE_CHECKING:
+    from streams.settings import Settings
+    from streams.sink.status import Answer, TopicStatus
+
+_COLOURS = {"ok": "green", "waiting": "yellow", "retrying": "red", "danger": "red"}
+
+
+class _StatusUrl(click.ParamType):
+    """An http address; without a path it is that of /status."""
+
+    name = "url"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            parts = urlsplit(value)
+            _ = parts.port  # raises ValueError where it is no port
+        except ValueError as exc:
+            self.fail(f"{value!r} is no address: {exc}", param, ctx)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            self.fail(f"{value!r} is no address; give http://host:port", param, ctx)
+        return value if parts.path.strip("/") else parts._replace(path="/status").geturl()
+
+
+@click.command(epilog="Exit code: 0; 1 if Kafka or Postgres does not answer.")
+@click.option(
+    "--url",
+    "urls",
+    type=_StatusUrl(),
+    multiple=True,
+    metavar="URL",
+    help="Where a sink's web server is, such as http://host:6068; once for each sink. By default the one on this "
+    "machine, on EMOSTREAM_SINK_WEB_PORT.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print it as one JSON object on stdout.")
+def status(*, urls: tuple[str, ...], as_json: bool) -> None:
+    """Show what waits to be written to Postgres, why, and what is missing.
+
+    Of the running sinks: whether the gate is open, the CPU utilization of everything else against the limit, and the
+    last backfill. From Kafka and Postgres, also when no sink runs: for each partition how many records wait and how
+    long the oldest has (`of kept` is that as a share of the topic's retention), `skipped` offsets that the sink has
+    passed and its ledger does not know (`emostream backfill` reads them again), and `gone` ones, which are nowhere any
+    more and noted in sink_gaps.
+
+    Whether the rows are all there is not looked at here; `emostream backfill --check` compares them.
+    """
+    settings = read_settings()
+    from streams.sink.status import ask, default_urls, read_topics, to_json  # noqa: PLC0415 - loads the client libraries
+
+    with progress_console().status("asking"):
+        answers = [ask(url) for url in urls or default_urls(settings)]
+    if as_json:
+        click.echo(json.dumps(to_json(answers, read_topics(settings)), indent=2))
+        return
+    # Before anything else is asked: while Kafka or Postgres is away, what a sink says is all there is.
+    for line in sink_lines(answers, settings, datetime.now(UTC)):
+        console().print(line, soft_wrap=True)
+    with progress_console().status("reading"):
+        topics = read_topics(settings)
+    console().print(backlog_table(topics))
+    for line in [*written_lines(topics, datetime.now(UTC)), *hole_lines(topics)]:
+        console().print(line, soft_wrap=True)
+
+
+def sink_lines(answers: Sequence[Answer], settings: Settings, now: datetime) -> list[str]:
+    """What the sinks say, as lines with rich markup."""
+    if not answers:
+        return [f"no sink was asked: EMOSTREAM_SINK_WEB_PORT is {settings.sink_web_port}; give --url"]
+    lines = []
+    for answer in answers:
+        url = escape(printable(answer.url))
+        if answer.report is None:
+            lines.append(f"no sink answers at {url}: {escape(printable(answer.error or ''))}")
+        else:
+            lines += _report_lines(url, answer.report, now)
+    return lines
+
+
+def _report_lines(url: str, report: SinkReport, now: datetime) -> list[str]:
+    gate = report.gate
+    written = ", ".join(f"{topic.written:,} of {topic.topic}" for topic in report.topics)
+    lines = [
+        f"sink at {url}: [{_COLOURS.get(report.health, 'red')}]{report.health}[/]",
+        f"  gate: {'open' if gate.is_open else 'closed'} for {age((now - gate.since).total_seconds())}: "
+        f"{escape(printable(gate.why))}",
+        f"  written in {age((now - report.started_at).total_seconds())}: {escape(printable(written))}",
+    ]
+    if (last := report.backfill) is None:
+        lines.append("  backfill: none since the start")
+    else:
+        lines.append(
+            f"  backfill: {age((now - last.ended_at).total_seconds())} ago; {last.rows:,} rows looked at, "
+            f"{last.holes:,} holes, {last.rows_filled:,} rows and {last.windows_filled:,} windows filled, "
+            f"{last.gaps:,} gaps"
+        )
+    closed = f"the gate is closed: {gate.why}"  # said already
+    lines += [f"  {escape(printable(reason))}" for reason in report.reasons if reason != closed]
+    return lines
+
+
+def backlog_table(topics: Sequence[TopicStatus]) -> Table:
+    """What waits and what is missing, a line for each topic and one for each of its partitions."""
+    table = Table(title="backlog", title_justify="left")
+    table.add_column("topic", overflow="fold")
+    for column in ("records", "oldest", "of kept", "skipped", "gone"):
+        table.add_column(column, justify="right", no_wrap=True)
+
+    def add(name: str, records: int, oldest_s: float | None, share: str, *counts: int, style: str = "") -> None:
+        table.add_row(
+            name, f"{records:,}", "" if oldest_s is None else age(oldest_s), share, *map(_count, counts), style=style
+        )
+
+    for topic in topics:
+        gaps = topic.gap_offsets
+        share = "" if topic.retention_share is None else percent(topic.retention_share)
+        add(
+            escape(printable(topic.topic)),
+            topic.records,
+            topic.oldest_s,
+            f"[red]{share}[/]" if topic.in_danger else share,
+            sum(one.skipped_offsets for one in topic.partitions),
+            sum(gaps.values()),
+            style="bold",
+        )
+        for one in topic.partitions:
+            gone = gaps.get(one.partition, 0)
+            add(f"  partition {one.partition}", one.records, one.oldest_s, "", one.skipped_offsets, gone)
+        table.add_section()
+    oldest = max((topic.oldest_s for topic in topics if topic.oldest_s is not None), default=None)
+    add(
+        "total",
+        sum(topic.records for topic in topics),
+        oldest,
+        "",
+        sum(one.skipped_offsets for topic in topics for one in topic.partitions),
+        sum(sum(topic.gap_offsets.values()) for topic in topics),
+        style="bold",
+    )
+    return table
+
+
+def written_lines(topics: Iterable[TopicStatus], now: datetime) -> list[str]:
+    """When each topic was last written, as lines with rich markup."""
+    return [
+        f"{escape(printable(topic.topic))}: "
+        + (
+            "nothing was written yet"
+            if topic.last_written_at is None
+            else f"last written {age((now - topic.last_written_at).total_seconds())} ago"
+        )
+        for topic in topics
+    ]
+
+
+def _count(number: int) -> str:
+    return f"[red]{number:,}[/]" if number else "0"
+
+
+def hole_lines(topics: Iterable[TopicStatus]) -> list[str]:
+    """What is missing, and what to do about it, as lines with rich markup."""
+    lines = []
+    for topic in topics:
+        name = escape(topic.topic)
+        for one in topic.partitions:
+            lines += [
+                f"{name}\\[{one.partition}] {start} to {end - 1}: skipped; `emostream backfill` reads it again"
+                for start, end in one.skipped
+            ]
+            if one.expired:
+                lines.append(
+                    f"{name}\\[{one.partition}]: {one.expired:,} offsets left Kafka before they were written; the sink "
+                    "will note them in sink_gaps"
+                )
+        lines += [
+            f"{name}\\[{gap.partition}]: {gap.offsets:,} offsets in {gap.ranges:,} ranges are nowhere any more "
+            f"({gap.reason}; see sink_gaps)"
+            for gap in topic.gaps
+        ]
+    return lines

@@ -1,0 +1,119 @@
+"""Compares the ledger with the offsets, and with the rows that are really there. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from psycopg import IsolationLevel
+
+from connectors.kafka.offsets import OffsetReader
+from connectors.postgres import Connection, postgres_errors
+from streams.sink import tables
+from streams.sink.backfill.holes import Findings, Hole, HoleKind, compare
+from streams.sink.history import History
+from streams.sink.ledger import LedgerRange, Span, uncovered
+
+PAGE = 500
+"""Ranges of the ledger that are read at once; each is then compared by itself."""
+
+Turn = Callable[[], None]
+"""Called between two short pieces of work: waits for the gate, or raises to stop."""
+
+
+class Checker:
+    """Looks for holes in what was written of a topic."""
+
+    def __init__(self, history: History, reader: OffsetReader, turn: Turn) -> None:
+        self._history = history
+        self._reader = reader
+        self._turn = turn
+
+    def holes(self, topic: str, findings: Findings) -> Iterator[Hole]:
+        """Every hole of a topic, partition by partition; counts in `findings` what it compared.
+
+        Raises:
+            ConnectorError: Postgres or Kafka did not answer, or refused.
+        """
+        for partition, first, end in self.partitions(topic):
+            low, _ = self._reader.bounds(topic, partition)
+            for start, stop in self.skipped(topic, partition, first, end):
+                yield Hole(topic, Span(partition, start, stop, 0), HoleKind.SKIPPED, None, low)
+            for written in self._ranges(topic, partition):
+                self._turn()
+                if (hole := self._compare(topic, written, low)) is not None:
+                    yield hole
+                findings.ranges += 1
+                findings.rows += 0 if written.figures is None else written.figures.rows
+
+    def partitions(self, topic: str) -> list[tuple[int, int, int]]:
+        """Each partition with the offset where the sink began, and where it stands.
+
+        Raises:
+            ConnectorError: Postgres did not answer, or refused.
+        """
+        return self._read(
+            "SELECT partition, first_offset, next_offset FROM sink_offsets WHERE topic = %s ORDER BY partition", topic
+        )
+
+    def skipped(self, topic: str, partition: int, first: int, end: int) -> list[tuple[int, int]]:
+        """What of [first, end) is neither in the ledger nor a gap that was noted.
+
+        Raises:
+            ConnectorError: Postgres did not answer, or refused.
+        """
+        covered = self._read(
+            # What touches is put together by the server: the ledger has many rows.
+            "SELECT range_agg(int8range(first_offset, next_offset)) FROM ("
+            "  SELECT first_offset, next_offset FROM sink_ledger WHERE topic = %s AND partition = %s"
+            "  UNION ALL"
+            "  SELECT first_offset, next_offset FROM sink_gaps WHERE topic = %s AND partition = %s"
+            ") AS known",
+            topic,
+            partition,
+            topic,
+            partition,
+        )
+        known = covered[0][0] or ()
+        return uncovered(first, end, [(one.lower, one.upper) for one in known])
+
+    def _ranges(self, topic: str, partition: int) -> Iterator[LedgerRange]:
+        """The ranges that have rows, in order."""
+        after = -1
+        while page := self._page(topic, partition, after):
+            yield from page
+            after = page[-1].span.start
+
+    def _page(self, topic: str, partition: int, after: int) -> list[LedgerRange]:
+        with postgres_errors("reading the ledger"):
+            connection = self._history.connection()
+            with connection.transaction():
+                return tables.ranges_after(connection, topic, partition, after, PAGE)
+
+    def _compare(self, topic: str, written: LedgerRange, low: int) -> Hole | None:
+        """Compare a range with its rows, both as of one moment: the sink may let it grow meanwhile."""
+        with postgres_errors("comparing the ledger with the rows"):
+            connection = self._history.connection()
+            connection.isolation_level = IsolationLevel.REPEATABLE_READ
+            try:
+                with connection.transaction():
+                    return compare_range(connection, topic, written.span, low)
+            finally:
+                if not connection.closed:
+                    connection.isolation_level = None
+
+    def _read(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        with postgres_errors("reading the ledger"):
+            connection = self._history.connection()
+            with connection.transaction():
+                return connection.execute(statement, values).fetchall()
+
+
+def compare_range(connection: Connection, topic: str, span: Span, low: int) -> Hole | None:
+    """What is wrong with the range that begins where `span` does; None if nothing is, or if it is no more."""
+    written = tables.range_at(connection, topic, span.partition, span.start)
+    if written is None or written.fence is None or written.figures is None:
+        return None
+    found = tables.figures_of_posts(connection, span.partition, written.fence.topic, written.figures)
+    wrong = compare(written, found)
+    return None if wrong is None else Hole(topic, written.span, *wrong, first_held=low, ledger=written)

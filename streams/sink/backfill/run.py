@@ -1,0 +1,141 @@
+"""Runs a backfill: looks for what Postgres lacks, and fills it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import TypeVar
+
+from connectors.errors import UnavailableError
+from connectors.kafka.offsets import OffsetReader
+from connectors.kafka.producer import ConfirmedProducer
+from connectors.postgres import Connection
+from streams.dead_letters import dead_letter, outgoing
+from streams.errors import BackfillBusyError
+from streams.records import EmotionWindow
+from streams.settings import Settings
+from streams.sink import tables
+from streams.sink.backfill.check import Checker, Turn
+from streams.sink.backfill.fill import DeadRecord, Filler, Target
+from streams.sink.backfill.holes import Findings
+from streams.sink.backfill.windows import copy_windows
+from streams.sink.backlog import BacklogReader
+from streams.sink.history import History, move_posts, note_posts, stage_posts, stage_windows
+from streams.sink.ledger import LedgerRange, Span, note
+from streams.sink.rows import PostRow, read_post
+from streams.wiring import kafka_config
+
+R = TypeVar("R")
+
+DELIVERY_TIMEOUT_S = 30.0
+"""For dead letters."""
+
+OnFindings = Callable[[Findings], None]
+
+
+def _insert_posts(connection: Connection, rows: Sequence[PostRow]) -> None:
+    stage_posts(connection, rows)
+    move_posts(connection, rows)
+
+
+def _note_posts(
+    connection: Connection, span: Span, rows: Sequence[PostRow], before: LedgerRange | None
+) -> LedgerRange | None:
+    (noted,) = note_posts(connection, [span], rows, {span.partition: before})
+    return noted
+
+
+def _insert_windows(connection: Connection, windows: Sequence[EmotionWindow]) -> None:
+    stage_windows(connection, windows)
+    tables.move_windows(connection)
+
+
+POSTS: Target[PostRow] = Target(read_post, _insert_posts, _note_posts)
+WINDOWS: Target[EmotionWindow] = Target(
+    EmotionWindow.model_validate_json, _insert_windows, lambda _, span, __, before: note(before, span, None, None)
+)
+
+
+class Backfill:
+    """One run; of all processes one at a time fills."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        history: History,
+        *,
+        turn: Turn = lambda: None,
+        on_findings: OnFindings = lambda findings: None,
+    ) -> None:
+        """Prepare a run.
+
+        Args:
+            settings: all settings.
+            history: the connection to Postgres. The caller closes it, and with it ends the lock of the one that fills.
+            turn: called between two short pieces of work: waits for the gate, or raises to stop.
+            on_findings: told how far it is, as often.
+        """
+        self._settings = settings
+        self._history = history
+        self.findings = Findings()
+        """What it found and did so far."""
+
+        def tell_and_turn() -> None:
+            on_findings(self.findings)
+            turn()
+
+        self._turn = tell_and_turn
+
+    def run(self, *, fill: bool) -> Findings:
+        """Look for holes, and fill them if `fill` is set.
+
+        Raises:
+            BackfillBusyError: another process is at it.
+            ConnectorError: Kafka or Postgres did not answer, or refused.
+        """
+        if fill and not self._history.lock_backfill():
+            raise BackfillBusyError("another process is filling holes; it does the same work")
+        kafka = kafka_config(self._settings)
+        reader = OffsetReader(kafka, group=f"{self._settings.group_prefix}-backfill")
+        producer = ConfirmedProducer(kafka, client_id=f"{self._settings.group_prefix}-backfill")
+        try:
+            self._run_topic(self._settings.topic_classified, POSTS, reader, producer, fill=fill)
+            self._run_topic(self._settings.topic_windows, WINDOWS, reader, producer, fill=fill)
+            asyncio.run(self._copy_windows(reader, fill=fill))
+        finally:
+            producer.close()
+            reader.close()
+        return self.findings
+
+    def _run_topic(
+        self, topic: str, target: Target[R], reader: OffsetReader, producer: ConfirmedProducer, *, fill: bool
+    ) -> None:
+        def bury(dead: Sequence[DeadRecord]) -> None:
+            letters = [outgoing(dead_letter(*one), self._settings.topic_dead) for one in dead]
+            try:
+                producer.submit(letters).result(DELIVERY_TIMEOUT_S)
+            except FutureTimeoutError as exc:
+                raise UnavailableError("Kafka did not confirm a dead letter") from exc
+            self.findings.dead += [reason for _, reason, _ in dead]
+
+        filler = Filler(self._history, reader, target, bury=bury, turn=self._turn)
+        for hole in Checker(self._history, reader, self._turn).holes(topic, self.findings):
+            self.findings.holes.append(hole)
+            if fill:
+                rows, gaps = filler.fill(hole)
+                self.findings.rows_filled += rows
+                self.findings.gaps += [(topic, gap) for gap in gaps]
+
+    async def _copy_windows(self, reader: OffsetReader, *, fill: bool) -> None:
+        topic = self._settings.topic_windows
+        stands = self._history.offsets(topic, range(self._settings.partitions))
+        waiting = [one.oldest_ms for one in BacklogReader(reader, topic).look(stands) if one.oldest_ms is not None]
+        await copy_windows(
+            self._settings,
+            self._history,
+            self.findings,
+            self._turn,
+            oldest_ms=min(waiting, default=None),
+            write=fill,
+        )

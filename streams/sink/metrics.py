@@ -1,0 +1,116 @@
+"""What the sink counts, in Prometheus form. One instance per process, served at `/metrics` by the sink."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    platform_collector,
+    process_collector,
+)
+
+if TYPE_CHECKING:
+    from streams.sink.gate import Gate
+
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class SinkMetrics:
+    """Everything that is counted. Every failure path has a counter here."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        process_collector.ProcessCollector(registry=registry)
+        platform_collector.PlatformCollector(registry=registry)
+        self.written = Counter(
+            "emostream_sink_records", "Records whose transaction was committed.", ["topic"], registry=registry
+        )
+        self.write_seconds = Histogram(
+            "emostream_sink_write_seconds", "Time per transaction.", ["topic"], buckets=_SECONDS, registry=registry
+        )
+        self.dead = Counter("emostream_dead_letters", "Dead letters written.", ["reason"], registry=registry)
+        self.rewinds = Counter(
+            "emostream_rewinds", "Returns to the looked-up positions.", ["stage", "cause"], registry=registry
+        )
+        self.gap_offsets = Counter(
+            "emostream_gap_offsets", "Offsets that retention took before they were read.", ["topic"], registry=registry
+        )
+        self.gate_open = Gauge("emostream_sink_gate_open", "1 while the sink may write.", registry=registry)
+        self.gate_since = Gauge(
+            "emostream_sink_gate_since_seconds",
+            "When the gate opened or closed, seconds since 1970.",
+            registry=registry,
+        )
+        self.gate_breaks = Gauge(
+            "emostream_sink_gate_breaks", "Times that the load could not be told and it began anew.", registry=registry
+        )
+        self.utilization = Gauge(
+            "emostream_sink_cpu_utilization", "CPU utilization of everything else, 0 to 1.", registry=registry
+        )
+        self.pressure = Gauge(
+            "emostream_sink_pressure", "Share of the time in which some task stalled, 0 to 1.", registry=registry
+        )
+        self.backlog_records = Gauge(
+            "emostream_sink_backlog_records",
+            "Offsets that wait to be written.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.backlog_seconds = Gauge(
+            "emostream_sink_backlog_seconds", "Age of the oldest record that waits.", ["topic"], registry=registry
+        )
+        self.retention_share = Gauge(
+            "emostream_sink_retention_share",
+            "That age as a share of the topic's retention; at 1 Kafka begins to forget what was not written.",
+            ["topic"],
+            registry=registry,
+        )
+        self.last_write = Gauge(
+            "emostream_sink_last_write_seconds",
+            "When a transaction was last committed, seconds since 1970.",
+            ["topic"],
+            registry=registry,
+        )
+        self.backlog_failures = Counter(
+            "emostream_sink_backlog_failures", "Looks at the backlog that a server did not answer.", registry=registry
+        )
+
+        self.holes = Counter(
+            "emostream_sink_holes", "Holes that a backfill has found.", ["topic", "kind"], registry=registry
+        )
+        self.rows_filled = Counter("emostream_sink_rows_filled", "Rows of posts that it filled.", registry=registry)
+        self.windows_filled = Counter("emostream_sink_windows_filled", "Windows that it copied.", registry=registry)
+        self.windows_refused = Counter(
+            "emostream_sink_windows_refused", "Windows in Redis that Postgres does not take.", registry=registry
+        )
+        self.backfill_failures = Counter(
+            "emostream_sink_backfill_failures", "Backfills that a server's absence ended.", registry=registry
+        )
+        self.last_backfill = Gauge(
+            "emostream_sink_last_backfill_seconds",
+            "When a backfill last came to its end, seconds since 1970.",
+            registry=registry,
+        )
+
+    def watch(self, gate: Gate) -> None:
+        """Show this gate from now on: it is asked whenever somebody reads the metrics."""
+        self.gate_open.set_function(lambda: gate.state.is_open)
+        self.gate_since.set_function(lambda: gate.state.since)
+        self.gate_breaks.set_function(lambda: gate.breaks)
+        self.utilization.set_function(lambda: _number(gate.state.utilization))
+        self.pressure.set_function(lambda: _number(gate.state.pressure))
+
+
+def by_topic(metric: Counter | Gauge) -> dict[str, float]:
+    """The values of a metric with the label `topic`; a topic that it never had is left out."""
+    (family,) = metric.collect()
+    return {one.labels["topic"]: one.value for one in family.samples if not one.name.endswith("_created")}
+
+
+def _number(share: float | None) -> float:
+    return math.nan if share is None else share

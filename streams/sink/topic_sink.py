@@ -1,0 +1,324 @@
+"""Copies one topic to Postgres, in one thread: a consumer-group member that resumes from Postgres."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from confluent_kafka import Message
+from pydantic import ValidationError
+
+from connectors.errors import InvalidDataError, UnavailableError
+from connectors.kafka.consumer import Batch, PositionedConsumer, offset_of, partition_of
+from connectors.kafka.offsets import OffsetReader
+from connectors.kafka.producer import ConfirmedProducer
+from streams.dead_letters import dead_letter, outgoing
+from streams.positions import start_offset
+from streams.records import DeadReason, explain
+from streams.settings import Settings
+from streams.sink.backlog import BacklogReader, PartitionBacklog, is_near
+from streams.sink.gate import Gate
+from streams.sink.history import History
+from streams.sink.ledger import OffsetMoved, Span, spans_of
+from streams.sink.metrics import SinkMetrics
+from streams.sink.slices import SliceSize
+from streams.wiring import kafka_config
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.25
+"""How long a slice waits to fill. The sink is not in a hurry; fewer, larger transactions cost Postgres less."""
+
+CLOSED_POLL_S = 0.25
+"""Between two looks at a closed gate."""
+
+RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+"""Waits while Postgres is away; the last one repeats."""
+
+LOOK_S = 5.0
+"""Pace of the looks at the backlog, and at where Postgres stands."""
+
+REPORT_S = 30.0
+"""Pace of the lines in the log that say how much was written, or that the backlog is in danger."""
+
+DELIVERY_TIMEOUT_S = 30.0
+"""For a dead letter; beyond it the batch is read again."""
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Table(Generic[R]):
+    """What a topic becomes in Postgres.
+
+    Attributes:
+        topic: the topic.
+        read: makes a row of a record's value; raises pydantic.ValidationError where it is none.
+        write: writes rows and moves the offsets, as `History.write_posts` does.
+    """
+
+    topic: str
+    read: Callable[[bytes], R]
+    write: Callable[[str, Sequence[R], Sequence[Span]], None]
+
+
+class TopicSink(Generic[R]):
+    """Copies one topic to Postgres.
+
+    For each slice, while the gate is open: 1. decode, dead-lettering what cannot be read; 2. in one transaction compare
+    the offsets, write the rows, set the offsets; 3. commit to Kafka for lag monitoring. Postgres being away, or
+    standing elsewhere, ends in a rewind to what it says. A row that Postgres does not take is dead-lettered, and the
+    rest of its slice goes in.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        table: Table[R],
+        history: History,
+        *,
+        producer: ConfirmedProducer,
+        gate: Gate,
+        metrics: SinkMetrics,
+        retention_s: float | None = None,
+    ) -> None:
+        """Prepare the sink.
+
+        Args:
+            settings: all settings.
+            table: the topic and its table.
+            history: the connection that `table.write` uses.
+            producer: for dead letters.
+            gate: asked before each slice.
+            metrics: where it counts.
+            retention_s: how long Kafka keeps a record of the topic; None for ever.
+        """
+        self._settings = settings
+        self._table = table
+        self._topic = table.topic
+        self._history = history
+        self._producer = producer
+        self._gate = gate
+        self._metrics = metrics
+        self.retention_s = retention_s
+        self._slice = SliceSize(settings.sink_slice_ms / 1_000, settings.sink_batch)
+        self._failures = 0
+        self._paused = False
+        self._written = 0
+        self._look_due = 0.0
+        self._report_due = time.monotonic() + REPORT_S
+        self.backlog: list[PartitionBacklog] = []
+        self.trouble: str | None = None
+        """Why the last write, or the last look at the servers, failed; None if it did not."""
+
+    @property
+    def name(self) -> str:
+        """The topic."""
+        return self._topic
+
+    @property
+    def oldest_s(self) -> float | None:
+        """Age of the oldest record that waits, in seconds; None where none does. Of any thread."""
+        ages = [one.age_s() for one in self.backlog if one.oldest_ms is not None]
+        return max(ages, default=None)
+
+    @property
+    def in_danger(self) -> bool:
+        """Whether the backlog comes near the topic's retention. Of any thread."""
+        return is_near(self.oldest_s, self.retention_s)
+
+    def run(self, stop: threading.Event, *, alone: bool = False) -> None:
+        """Run until `stop` is set.
+
+        Args:
+            stop: ends the run.
+            alone: take every partition, also those of a sink that runs; Postgres decides which of the two writes.
+
+        Raises:
+            EmostreamError, ConnectorError: Kafka or Postgres refused for good, or the gate cannot tell.
+        """
+        kafka = kafka_config(self._settings)
+        group = f"{self._settings.group_prefix}-sink"
+        reader = OffsetReader(kafka, group=group)
+        consumer = PositionedConsumer(
+            kafka,
+            group=f"{group}-once-{self._topic}" if alone else f"{group}-{self._topic}",
+            topic=self._topic,
+            positions=lambda p: self._positions(reader, p),
+        )
+        backlog = BacklogReader(reader, self._topic)
+        try:
+            while not stop.is_set():
+                batch = None
+                if not self._gate.is_open():
+                    self._wait_closed(consumer, stop)
+                else:
+                    if self._paused:
+                        consumer.resume()
+                        self._paused = False
+                    batch = consumer.poll(self._slice.records, POLL_S)
+                    if batch is not None and consumer.is_current(batch):
+                        self._flush(consumer, batch, stop)
+                if time.monotonic() >= self._look_due:
+                    self._look_due = time.monotonic() + LOOK_S
+                    self._look(consumer, backlog, idle=batch is None)
+        finally:
+            consumer.close()
+            reader.close()
+            self._history.close()
+
+    def _wait_closed(self, consumer: PositionedConsumer, stop: threading.Event) -> None:
+        """Stay in the group and fetch nothing; the backlog waits in Kafka."""
+        if not self._paused:
+            consumer.pause()
+            self._paused = True
+        stop.wait(CLOSED_POLL_S)
+        if consumer.poll(1, 0) is not None:
+            # A rebalance brought partitions that are not paused; going back to their positions ends every pause.
+            consumer.rewind("a rebalance fetched while the gate was closed")
+            self._paused = False
+
+    def _positions(self, reader: OffsetReader, partitions: Sequence[int]) -> Mapping[int, int]:
+        bounds = {partition: reader.bounds(self._topic, partition) for partition in partitions}
+        stored, gaps = self._history.stand(self._topic, bounds)
+        for gap in gaps:
+            self._metrics.gap_offsets.labels(self._topic).inc(gap.end - gap.start)
+            logger.error(
+                "%s[%d]: offsets %d to %d left Kafka's retention before they were written; noted in sink_gaps",
+                self._topic,
+                gap.partition,
+                gap.start,
+                gap.end - 1,
+            )
+        return {
+            partition: start_offset(self._topic, partition, stored[partition], bounds[partition], None)
+            for partition in partitions
+        }
+
+    def _flush(self, consumer: PositionedConsumer, batch: Batch, stop: threading.Event) -> None:
+        try:
+            self._store(self._decode(batch.messages), dict(batch.starts))
+        except OffsetMoved as exc:
+            self._rewind(consumer, "position", exc)
+        except UnavailableError as exc:
+            wait = RETRY_S[min(self._failures, len(RETRY_S) - 1)]
+            self._failures += 1
+            self.trouble = str(exc)
+            logger.warning("%s; trying again in %.1f s", exc, wait)
+            self._rewind(consumer, "unavailable", exc)
+            stop.wait(wait)
+        else:
+            self._failures = 0
+            self.trouble = None
+            consumer.done(batch)
+
+    def _rewind(self, consumer: PositionedConsumer, cause: str, why: Exception) -> None:
+        self._metrics.rewinds.labels("sink", cause).inc()
+        consumer.rewind(str(why))
+
+    def _store(self, entries: Sequence[tuple[Message, R | None]], starts: Mapping[int, int]) -> None:
+        """Write a slice; one that Postgres does not take in halves, down to the record that is at fault.
+
+        Args:
+            entries: the messages, and what they were decoded to; None for those without a row.
+            starts: for each partition, where it continues.
+        """
+        spans = spans_of(((partition_of(message), offset_of(message)) for message, _ in entries), starts)
+        rows = [row for _, row in entries if row is not None]
+        begin = time.monotonic()
+        try:
+            self._table.write(self._topic, rows, spans)
+        except InvalidDataError as exc:
+            if len(entries) > 1:
+                half = len(entries) // 2
+                self._store(entries[:half], starts)
+                done = spans_of(((partition_of(message), offset_of(message)) for message, _ in entries[:half]), starts)
+                self._store(entries[half:], {**starts, **{span.partition: span.end for span in done}})
+                return
+            if not rows:
+                raise  # nothing but offsets: no record is at fault
+            self._bury([(entries[0][0], DeadReason.NOT_STORABLE, str(exc))])
+            self._store([(entries[0][0], None)], starts)
+            return
+        seconds = time.monotonic() - begin
+        self._slice.took(len(entries), seconds)
+        self._metrics.write_seconds.labels(self._topic).observe(seconds)
+        self._metrics.written.labels(self._topic).inc(len(rows))
+        self._metrics.last_write.labels(self._topic).set_to_current_time()
+        self._written += len(rows)
+
+    def _decode(self, messages: Sequence[Message]) -> list[tuple[Message, R | None]]:
+        entries: list[tuple[Message, R | None]] = []
+        dead = []
+        for message in messages:
+            value = message.value()
+            row: R | None = None
+            if value is not None:  # a tombstone: the record was removed from the compacted topic
+                try:
+                    row = self._table.read(value)
+                except ValidationError as exc:
+                    dead.append((message, DeadReason.INVALID_RECORD, explain(exc)))
+            entries.append((message, row))
+        if dead:
+            self._bury(dead)
+        return entries
+
+    def _bury(self, dead: Sequence[tuple[Message, DeadReason, str]]) -> None:
+        letters = [dead_letter(*one) for one in dead]
+        for letter in letters:
+            logger.warning("%s[%d]@%d is a dead letter: %s", *letter.origin.model_dump().values(), letter.error)
+        try:
+            self._producer.submit([outgoing(letter, self._settings.topic_dead) for letter in letters]).result(
+                DELIVERY_TIMEOUT_S
+            )
+        except FutureTimeoutError as exc:
+            raise UnavailableError("Kafka did not confirm a dead letter") from exc
+        for letter in letters:
+            self._metrics.dead.labels(letter.reason).inc()
+
+    def _look(self, consumer: PositionedConsumer, backlog: BacklogReader, *, idle: bool) -> None:
+        """Look at the backlog, and whether Postgres still stands where we think."""
+        stands = consumer.next_offsets
+        before = self.backlog
+        try:
+            self.backlog = backlog.look(stands)
+            stored = self._history.offsets(self._topic, stands)
+        except UnavailableError as exc:
+            self.trouble = str(exc)
+            self._metrics.backlog_failures.inc()
+            logger.info("no look at the backlog this time: %s", exc)
+        else:
+            self.trouble = None
+            if idle and any(stored.get(partition) != offset for partition, offset in stands.items()):
+                # A database that was restored would else be noticed with the next record only.
+                self._rewind(consumer, "position", OffsetMoved(f"{self._topic} stands elsewhere in PostgreSQL"))
+        # Another sink tells of those that it has taken.
+        for gone in {one.partition for one in before} - {one.partition for one in self.backlog}:
+            self._metrics.backlog_records.remove(self._topic, gone)
+        self._tell()
+
+    def _tell(self) -> None:
+        for one in self.backlog:
+            self._metrics.backlog_records.labels(self._topic, one.partition).set(one.records)
+        oldest_s = self.oldest_s or 0.0
+        self._metrics.backlog_seconds.labels(self._topic).set(oldest_s)
+        if self.retention_s is not None:
+            self._metrics.retention_share.labels(self._topic).set(oldest_s / self.retention_s)
+        if time.monotonic() >= self._report_due:
+            self._report_due = time.monotonic() + REPORT_S
+            if self._written:
+                logger.info("%s: %d records written", self._topic, self._written)
+                self._written = 0
+            if self.in_danger:
+                logger.warning(
+                    "%s: the oldest record that is not written has waited %.0f s, and Kafka keeps it %.0f s; the "
+                    "machine is too busy: set EMOSTREAM_SINK_MAX_DELAY_S, or give the sink a quieter machine",
+                    self._topic,
+                    oldest_s,
+                    self.retention_s,
+                )

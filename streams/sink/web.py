@@ -1,0 +1,120 @@
+"""The sink's web server: `/metrics` for Prometheus, `/health` for a supervisor, `/status` for `emostream sink status`.
+
+A thread per request, so that somebody slow keeps nobody waiting; nothing here asks a server, so it also answers while
+Postgres or Kafka does not.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from socketserver import ThreadingMixIn
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+from streams.listening import listen_errors
+from streams.redact import redact
+from streams.sink.report import Health, SinkReport
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+logger = logging.getLogger(__name__)
+
+CLIENT_TIMEOUT_S = 10.0
+"""A client that says nothing for so long is hung up on."""
+
+POLL_S = 0.1
+"""How often the server looks whether it is to stop."""
+
+JOIN_S = 2.0
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = CLIENT_TIMEOUT_S
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 - as the base class has it
+        logger.debug(format, *args)
+
+
+class SinkWeb:
+    """The server, in a thread of its own. A context manager: it listens while entered."""
+
+    def __init__(self, host: str, port: int, *, registry: CollectorRegistry, report: Callable[[], SinkReport]) -> None:
+        """Prepare the server.
+
+        Args:
+            host: address to listen on.
+            port: its port.
+            registry: what `/metrics` shows.
+            report: what the sink says of itself now; called by several threads.
+        """
+        self._host = host
+        self._port = port
+        self._metrics = make_wsgi_app(registry)
+        self._report = report
+        self._server: WSGIServer | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens; 0 asks the system for one."""
+        return self._port if self._server is None else self._server.server_port
+
+    def __enter__(self) -> Self:
+        """Listen.
+
+        Raises:
+            ConnectorError: the port is taken, or the address is not ours.
+        """
+        kind = _Server6 if ":" in self._host else _Server
+        with listen_errors(self._host, self._port, setting="EMOSTREAM_SINK_WEB_PORT"):
+            self._server = make_server(self._host, self._port, self._answer, kind, _Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL_S,), name="sink-web", daemon=True)
+        self._thread.start()
+        logger.info("the web server listens on %s:%d", self._host, self._port)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._thread.join(JOIN_S)
+            self._server.server_close()
+
+    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path == "/metrics":
+            page: Iterable[bytes] = self._metrics(environ, start_response)
+            return page
+        if environ["REQUEST_METHOD"] != "GET":
+            return _json(start_response, HTTPStatus.METHOD_NOT_ALLOWED, {"error": "GET only"})
+        if path == "/status":
+            return _json(start_response, HTTPStatus.OK, self._report().model_dump(mode="json"))
+        if path == "/health":
+            report = self._report()
+            code = HTTPStatus.SERVICE_UNAVAILABLE if report.health is Health.DANGER else HTTPStatus.OK
+            return _json(start_response, code, {"status": report.health, "reasons": report.reasons})
+        return _json(start_response, HTTPStatus.NOT_FOUND, {"error": "there are /metrics, /health and /status"})
+
+
+def _json(start_response: StartResponse, code: HTTPStatus, document: object) -> list[bytes]:
+    headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
+    start_response(f"{code.value} {code.phrase}", headers)
+    # A server's error message may repeat an address with its password.
+    return [redact(json.dumps(document)).encode() + b"\n"]

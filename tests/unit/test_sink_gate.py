@@ -1,0 +1,227 @@
+"""The gate of the sink with a clock and counters of its own: what it does where the sampler fails, stalls or warns."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from streams.cpu_gate import CpuGate, GateReason, Sample
+from streams.errors import LoadError
+from streams.settings import load_settings
+from streams.sink.gate import CpuAwareGate, OpenGate, cpu_aware_gate
+from streams.sink.load import LoadReader, Machine
+
+CALM_S = 2.0
+
+
+class Counters(LoadReader):
+    """Counters under a load that the test sets."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(Machine(), clock=clock)
+        self.others = 0.0
+        self.failure: Exception | None = None
+        self._last = Sample(clock(), 0.0, 0.0, 1.0)
+
+    def read(self) -> Sample:
+        if self.failure is not None:
+            raise self.failure
+        at = self._clock()
+        busy = self._last.busy + self.others * (at - self._last.at)
+        self._last = Sample(at, busy, 0.0, 1.0)
+        return self._last
+
+
+class Bench:
+    """A gate without its thread, and time that passes when the test says so."""
+
+    def __init__(self, *, max_delay_s: float = 0) -> None:
+        self.now = 500.0
+        self.oldest_s: float | None = None
+        self.load = Counters(lambda: self.now)
+        self.gate = CpuAwareGate(
+            CpuGate(limit=0.2, calm_s=CALM_S, max_delay_s=max_delay_s),
+            self.load,
+            lambda: self.oldest_s,
+            clock=lambda: self.now,
+        )
+
+    def run(self, seconds: float, others: float = 0.0) -> bool:
+        self.load.others = others
+        for _ in range(round(seconds / 0.25)):
+            self.now += 0.25
+            self.gate.look()
+        return self.gate.is_open()
+
+
+@pytest.fixture
+def bench() -> Bench:
+    bench = Bench()
+    bench.gate.look()
+    assert bench.run(3)
+    return bench
+
+
+def test_a_gate_that_was_not_started_is_closed() -> None:
+    gate = Bench().gate
+    assert not gate.is_open()
+    assert gate.state.reason is GateReason.STARTING
+
+
+def test_numbers_that_are_too_old_count_as_load_until_it_has_calm_again(bench: Bench) -> None:
+    bench.now += 0.99
+    assert bench.gate.is_open()
+    bench.now += 0.02  # the process was stopped, say
+    assert not bench.gate.is_open()
+    assert bench.gate.state.reason is GateReason.STARTING
+    assert not bench.run(2.75)
+    assert bench.run(0.5)
+
+
+def test_a_stall_is_told_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.now += 60
+    bench.run(0.25)
+    bench.now += 60
+    bench.run(3)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "begins anew" in caplog.text
+
+
+def test_counters_that_contradict_each_other_for_ever_are_told_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(50):
+        bench.load._last = bench.load._last._replace(busy=bench.load._last.busy - 100)
+        assert not bench.run(0.25)
+    assert len(caplog.records) == 1
+
+
+def test_counters_that_cannot_be_read_at_the_start_are_an_error() -> None:
+    bench = Bench()
+    bench.load.failure = LoadError("cannot read the load")
+    with pytest.raises(LoadError, match="cannot read the load"):
+        bench.gate.start()
+    assert not bench.gate.is_open()
+
+
+@pytest.mark.parametrize("failure", [LoadError("cannot read the load"), RuntimeError("a defect")])
+def test_an_error_in_the_thread_stops_whoever_asks(failure: Exception) -> None:
+    load = Counters(time.monotonic)
+    gate = CpuAwareGate(CpuGate(limit=0.2, calm_s=0), load)
+    with gate:
+        wait_for(gate.is_open)
+        load.failure = failure
+        wait_for(lambda: gate._failure is not None)
+        assert not gate.state.is_open
+        for _ in range(2):
+            with pytest.raises(type(failure), match=str(failure)):
+                gate.is_open()
+
+
+def test_an_age_that_cannot_be_told_stops_it_too() -> None:
+    def oldest_s() -> float:
+        if threading.current_thread().name == "sink-gate":
+            raise LoadError("no age")
+        return 0.0
+
+    with CpuAwareGate(CpuGate(limit=0.2, calm_s=0), Counters(time.monotonic), oldest_s) as gate:
+        wait_for(lambda: gate._failure is not None)
+        with pytest.raises(LoadError, match="no age"):
+            gate.is_open()
+
+
+def test_a_thread_that_hangs_closes_it() -> None:
+    load = Counters(time.monotonic)
+    hang, hung = threading.Event(), threading.Event()
+    read = load.read
+
+    def hanging() -> Sample:
+        if hang.is_set():
+            hung.set()
+            while hang.is_set():
+                time.sleep(0.01)
+        return read()
+
+    load.read = hanging  # type: ignore[method-assign]
+    with CpuAwareGate(CpuGate(limit=0.2, calm_s=0), load) as gate:
+        wait_for(gate.is_open)
+        hang.set()
+        assert hung.wait(5)
+        wait_for(lambda: not gate.is_open())
+        hang.clear()
+        wait_for(gate.is_open)
+
+
+def test_a_stopped_gate_is_closed_and_its_thread_has_ended() -> None:
+    gate = CpuAwareGate(CpuGate(limit=0.2, calm_s=0), Counters(time.monotonic))
+    gate.start()
+    wait_for(gate.is_open)
+    gate.stop()
+    gate.stop()
+    assert not gate.is_open()
+    assert not any(thread.name == "sink-gate" for thread in threading.enumerate())
+
+
+def test_since_is_in_seconds_since_1970(bench: Bench) -> None:
+    begin = time.time()
+    bench.run(1, 1.0)
+    state = bench.gate.state
+    assert not state.is_open
+    assert begin <= state.since <= time.time()
+    bench.run(1, 1.0)
+    assert bench.gate.state.since == state.since
+    assert json.loads(json.dumps(dataclasses.asdict(state)))["reason"] == "busy"
+    bench.run(5)
+    bench.now += 7  # stale: closed since the last sample
+    assert bench.gate.state.since == pytest.approx(time.time() - 7, abs=0.5)
+
+
+def test_overdue_is_warned_of_once_when_it_begins_and_once_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    bench = Bench(max_delay_s=60)
+    bench.gate.look()
+    bench.oldest_s = 59
+    assert not bench.run(5, 0.9)
+    bench.oldest_s = 61
+    assert bench.run(5, 0.9)
+    assert [record.message.partition(":")[2] for record in caplog.records] == [" writing whatever the load"]
+    bench.oldest_s = 1
+    assert not bench.run(5, 0.9)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    assert "no record has waited for too long any more" in caplog.records[-1].message
+
+
+def test_a_backend_that_is_not_in_view_is_told(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    assert not bench.gate.add_backend(2**22 + 1, 5432)  # above every process number of Linux
+    assert "counts as load of others" in caplog.text
+    bench.gate.drop_backend(2**22 + 1)
+
+
+def test_the_open_gate_is_forced() -> None:
+    gate = OpenGate()
+    assert gate.is_open()
+    assert (gate.state.is_open, gate.state.reason) == (True, GateReason.FORCED)
+    assert gate.state.since == pytest.approx(time.time(), abs=60)
+
+
+def test_the_settings_make_the_gate() -> None:
+    names = {"CPU_PERCENT": "35", "CALM_S": "4", "PRESSURE_PERCENT": "50", "MAX_DELAY_S": "7"}
+    settings = load_settings(env_file=None, environ={f"EMOSTREAM_SINK_{name}": text for name, text in names.items()})
+    decide = cpu_aware_gate(settings)._decide
+    assert decide._limit == 0.35
+    assert (decide._calm_s, decide._pressure_limit, decide._max_delay_s) == (4.0, 0.5, 7.0)
+    assert cpu_aware_gate(load_settings(env_file=None, environ={}))._decide._pressure_limit is None
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
