@@ -122,7 +122,7 @@ class PostgresServer(Server):
         Each line is one statement; one that finds its object present fails alone, which is what is wanted.
         """
         script = (
-            f"CREATE ROLE {USER} LOGIN CREATEDB;\n"
+            f"CREATE ROLE {USER} LOGIN CREATEDB CREATEROLE;\n"
             f"ALTER ROLE {USER} PASSWORD '{state.postgres_password}';\n"
             f"CREATE DATABASE {DATABASE} OWNER {USER};\n"
         )

@@ -1,53 +1,12 @@
-"""The stacked bar of emotions by keyword, as a PNG."""
+"""What the demonstration's chart shows: the posts of all windows of one size, from Postgres."""
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-
 from connectors.postgres import connect, postgres_errors
-from streams.palette import colour_of, label_order
+from streams.bi.share_chart import MAX_LABELS, OTHER_LABELS, KeywordShare, draw_shares, fewer_labels
 from streams.records import ALL_KEYWORDS
 
-INK = "#22262b"
-MUTED = "#6b7178"
-LABELLED_FROM = 7.0
-"""Narrower segments, in percent, carry no number: it would not fit."""
-
-MAX_KEYWORDS = 20
-MAX_LABELS = 16
-"""Of more labels those with fewest posts are drawn as one."""
-OTHER_LABELS = "(other)"
-OTHER_COLOUR = "#b4b9be"
-MAX_NAME_CHARS = 18
-
-LEGEND_IN, LEGEND_ROW_IN = 7.0, 0.24
-"""Width beside the title, and height of a row, in inches."""
-LEGEND_KEY_IN, LEGEND_CHAR_IN = 0.42, 0.075
-"""Width of an entry: the key and its margins, and each character."""
-
-HEADER_IN, FOOTER_IN, ROW_IN = 1.1, 0.65, 0.42
-"""Inches above, below, and for each bar."""
-
-
-@dataclass(frozen=True)
-class KeywordShare:
-    """Posts of one keyword, by label."""
-
-    keyword: str
-    counts: dict[str, int]
-
-    @property
-    def posts(self) -> int:
-        """All posts of the keyword."""
-        return sum(self.counts.values())
+__all__ = ["MAX_LABELS", "OTHER_LABELS", "KeywordShare", "draw_shares", "fewer_labels", "read_shares"]
 
 
 def read_shares(dsn: str, size: int) -> list[KeywordShare]:
@@ -66,86 +25,3 @@ def read_shares(dsn: str, size: int) -> list[KeywordShare]:
         counts.setdefault(str(keyword), {})[str(label)] = int(str(posts))
     shares = [KeywordShare(keyword, by_label) for keyword, by_label in counts.items()]
     return sorted(shares, key=lambda share: (share.keyword != ALL_KEYWORDS, -share.posts, share.keyword))
-
-
-def draw_shares(shares: Sequence[KeywordShare], path: Path, *, subtitle: str) -> None:
-    """Draw one horizontal bar per keyword, each divided into its labels' shares, and write it to `path`.
-
-    The bar of all posts comes first; of the keywords the `MAX_KEYWORDS` with most posts are drawn.
-    """
-    shown = fewer_labels(shares[: MAX_KEYWORDS + 1])
-    labels = sorted(label_order(label for share in shown for label in share.counts), key=OTHER_LABELS.__eq__)
-    longest = max((len(_short(label)) for label in labels), default=0)
-    columns = max(1, min(len(labels), int(LEGEND_IN / (LEGEND_KEY_IN + LEGEND_CHAR_IN * longest))))
-    header = HEADER_IN + LEGEND_ROW_IN * max(0, math.ceil(len(labels) / columns) - 3)
-    height = header + FOOTER_IN + ROW_IN * (len(shown) + 0.35)
-    figure = Figure(figsize=(10, height), dpi=150)
-    axes = figure.add_subplot()
-    names = ["all posts" if share.keyword == ALL_KEYWORDS else _short(share.keyword) for share in shown]
-    # The bar of all posts stands a little apart.
-    rows = [-index - (0.35 if index and shown[0].keyword == ALL_KEYWORDS else 0) for index in range(len(shown))]
-    left = [0.0] * len(shown)
-    keys: list[Patch] = []
-    for label in labels:
-        widths = [100 * share.counts.get(label, 0) / share.posts for share in shown]
-        colour = OTHER_COLOUR if label == OTHER_LABELS else colour_of(label, labels)
-        bars = axes.barh(rows, widths, left=left, height=0.74, color=colour)
-        keys.append(Patch(color=colour))
-        texts = [f"{width:.0f}" if width >= LABELLED_FROM else "" for width in widths]
-        axes.bar_label(bars, texts, label_type="center", color="white", fontsize=8)
-        left = [start + width for start, width in zip(left, widths, strict=True)]
-    for row, share in zip(rows, shown, strict=True):
-        axes.text(101, row, f"{share.posts:,}", va="center", color=MUTED, fontsize=9)
-    axes.text(101, 0.62, "posts", va="bottom", color=MUTED, fontsize=9)
-    axes.set_yticks(rows, names, fontsize=10, color=INK)
-    axes.set_xlim(0, 100)
-    axes.set_xlabel("share of the keyword's posts, percent", color=MUTED, fontsize=9)
-    axes.tick_params(length=0, colors=INK)
-    axes.tick_params(axis="x", colors=MUTED, labelsize=8)
-    axes.spines[:].set_visible(False)
-    axes.set_ylim(min(rows) - 0.6, 0.6)
-    figure.text(0.02, 1 - 0.3 / height, "Emotions by keyword", fontsize=15, color=INK, weight="bold", va="center")
-    figure.text(0.02, 1 - 0.58 / height, subtitle, fontsize=9, color=MUTED, va="center")
-    figure.legend(
-        keys,
-        [_short(label) for label in labels],
-        loc="upper right",
-        ncols=columns,
-        frameon=False,
-        fontsize=9,
-        handlelength=1,
-        handleheight=1,
-        columnspacing=1.2,
-        borderaxespad=0,
-        bbox_to_anchor=(0.99, 1 - 0.12 / height),
-    )
-    figure.subplots_adjust(left=0.17, right=0.93, top=1 - header / height, bottom=FOOTER_IN / height)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        # A label or keyword in a script that the font lacks is drawn as boxes.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(path)
-
-
-def fewer_labels(shares: Sequence[KeywordShare]) -> list[KeywordShare]:
-    """The same with at most `MAX_LABELS` labels: the sum of those with fewest posts is one, `OTHER_LABELS`."""
-    totals: Counter[str] = Counter()
-    for share in shares:
-        totals.update(share.counts)
-    if len(totals) <= MAX_LABELS:
-        return list(shares)
-    kept = {label for label, _ in totals.most_common(MAX_LABELS - 1)}
-    return [
-        KeywordShare(
-            share.keyword,
-            {label: posts for label, posts in share.counts.items() if label in kept}
-            | {OTHER_LABELS: sum(posts for label, posts in share.counts.items() if label not in kept)},
-        )
-        for share in shares
-    ]
-
-
-def _short(name: str) -> str:
-    # A dollar sign would begin a formula.
-    name = name if len(name) <= MAX_NAME_CHARS else name[: MAX_NAME_CHARS - 1] + "…"
-    return name.replace("$", r"\$")

@@ -1,0 +1,106 @@
+"""The two queries behind the charts. They read views of the schema `bi` only, so the role `tableau` will do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from connectors.errors import RejectedError
+from connectors.postgres import Connection, address_of, connect, postgres_errors
+from streams.bi.share_chart import KeywordShare
+from streams.records import ALL_KEYWORDS
+
+_SHARES = """
+    SELECT keyword, emotion, sum(posts)::bigint
+    FROM bi.emotion_share WHERE hour > (SELECT newest_hour - interval '7 days' FROM bi.freshness) GROUP BY 1, 2
+"""
+_SHARES_ALL = """
+    SELECT emotion, sum(posts)::bigint
+    FROM bi.emotion_share_all WHERE hour > (SELECT newest_hour - interval '7 days' FROM bi.freshness) GROUP BY 1
+"""
+_SCATTER = """
+    SELECT keyword, emotion, posts, percent, mean_confidence, is_outlier,
+        coalesce(percent_score, confidence_score) IS NOT NULL,
+        greatest(abs(percent_score), abs(confidence_score), 0)
+    FROM bi.confidence_scatter ORDER BY posts DESC, keyword, emotion
+"""
+
+
+@dataclass(frozen=True)
+class ScatterPoint:
+    """A row of `bi.confidence_scatter`.
+
+    Attributes:
+        keyword: the keyword.
+        emotion: the emotion.
+        posts: posts of both.
+        percent: their share of the keyword's posts, 0 to 100.
+        confidence: mean confidence of the model in them, 0 to 1.
+        outlier: whether either stands out.
+        judged: whether there are enough posts and keywords to tell.
+        score: the larger of the two modified z-scores, without its sign; 0 where they cannot be judged.
+    """
+
+    keyword: str
+    emotion: str
+    posts: int
+    percent: float
+    confidence: float
+    outlier: bool
+    judged: bool
+    score: float
+
+
+@dataclass(frozen=True)
+class ChartData:
+    """Both charts' rows, of the last seven days of data, and up to when they reach, as text."""
+
+    shares: list[KeywordShare]
+    points: list[ScatterPoint]
+    until: str
+
+
+def read_chart_data(dsn: str) -> ChartData:
+    """Read the views in one transaction.
+
+    Raises:
+        ConnectorError: Postgres did not answer, or refused; or there are no posts in the views.
+    """
+    with (
+        connect(dsn, application_name="emostream-bi-charts") as connection,
+        postgres_errors("reading the views of the schema bi"),
+    ):
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        newest = connection.execute(
+            "SELECT to_char(newest_post_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') FROM bi.freshness"
+        ).fetchone()
+        shares = _shares(connection)
+        points = [
+            ScatterPoint(
+                str(keyword),
+                str(emotion),
+                int(str(posts)),
+                float(str(percent)),
+                float(str(confidence)),
+                bool(outlier),
+                bool(judged),
+                float(str(score)),
+            )
+            for keyword, emotion, posts, percent, confidence, outlier, judged, score in connection.execute(_SCATTER)
+        ]
+    if not shares:
+        raise RejectedError(
+            f"the views of the schema bi in {address_of(dsn)} have no posts yet; the sink writes while the machine is "
+            "idle"
+        )
+    return ChartData(shares, points, f"{newest[0]} UTC" if newest else "")
+
+
+def _shares(connection: Connection) -> list[KeywordShare]:
+    """All posts together first, then the keywords, most posts first."""
+    counts: dict[str, dict[str, int]] = {}
+    for emotion, posts in connection.execute(_SHARES_ALL):
+        counts.setdefault(ALL_KEYWORDS, {})[str(emotion)] = int(str(posts))
+    for keyword, emotion, posts in connection.execute(_SHARES):
+        counts.setdefault(str(keyword), {})[str(emotion)] = int(str(posts))
+    shares = [KeywordShare(keyword, by_emotion) for keyword, by_emotion in counts.items()]
+    return sorted(shares, key=lambda share: (share.keyword != ALL_KEYWORDS, -share.posts, share.keyword))

@@ -1,0 +1,186 @@
+"""The scatter of confidence against share, as a PNG: one mark per keyword and emotion, outliers named."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Annotation, Text
+from matplotlib.transforms import Bbox
+
+from streams.bi.queries import ScatterPoint
+from streams.bi.share_chart import INK, MUTED, short_name
+from streams.palette import colour_of, label_order
+
+DPI = 150
+
+MAX_EMOTIONS = 16
+"""Of more labels, those with most posts are drawn."""
+MAX_NAMED = 15
+"""Of more outliers, those that stand out most are named."""
+
+SMALLEST, LARGEST = 16.0, 320.0
+"""Areas of a mark in square points: of few posts, and of the most."""
+
+DIRECTIONS = [(1, 0), (1, 1), (1, -1), (-1, 0), (-1, 1), (-1, -1), (0, 1), (0, -1)]
+DISTANCES = (6.0, 12.0, 20.0, 30.0)
+"""Where a name is tried around its mark, in points from its edge; the first free place is taken."""
+
+GRID = "#e6e8eb"
+
+
+def draw_scatter(points: Sequence[ScatterPoint], path: Path, *, subtitle: str) -> None:
+    """Draw the points, with the area of a mark by its posts, and write the chart to `path`."""
+    points = most_frequent(points)
+    emotions = label_order(point.emotion for point in points)
+    figure = Figure(figsize=(10, 7), dpi=DPI)
+    FigureCanvasAgg(figure)  # measures the names before anything is written
+    axes = figure.add_subplot()
+    figure.subplots_adjust(left=0.08, right=0.83, top=0.86, bottom=0.1)
+    figure.text(0.02, 0.957, "Confidence against share", fontsize=15, color=INK, weight="bold", va="center")
+    figure.text(0.02, 0.915, subtitle, fontsize=9, color=MUTED, va="center")
+    _draw_axes(axes, points)
+    most = max((point.posts for point in points), default=1)
+    for layer, (outlier, judged, alpha) in enumerate(((False, False, 0.25), (False, True, 0.6), (True, True, 0.95))):
+        shown = [point for point in points if (point.outlier, point.judged) == (outlier, judged)]
+        axes.scatter(
+            [point.percent for point in shown],
+            [point.confidence for point in shown],
+            s=[area_of(point.posts, most) for point in shown],
+            c=[colour_of(point.emotion, emotions) for point in shown],
+            alpha=alpha,
+            linewidths=1.6 if outlier else 0,
+            edgecolors=INK if outlier else "none",
+            clip_on=False,
+            zorder=3 + layer,
+        )
+    _draw_legend(figure, axes, emotions, most)
+    with warnings.catch_warnings():
+        # A keyword in a script that the font lacks is drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        name_outliers(axes, points, most)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)
+
+
+def most_frequent(points: Sequence[ScatterPoint]) -> list[ScatterPoint]:
+    """The points of the `MAX_EMOTIONS` emotions with most posts."""
+    totals: dict[str, int] = {}
+    for point in points:
+        totals[point.emotion] = totals.get(point.emotion, 0) + point.posts
+    kept = sorted(totals, key=lambda emotion: (-totals[emotion], emotion))[:MAX_EMOTIONS]
+    return [point for point in points if point.emotion in kept]
+
+
+def area_of(posts: int, most: int) -> float:
+    """Area of a mark in square points: in proportion to its posts, but never too small to see."""
+    return max(SMALLEST, LARGEST * posts / most)
+
+
+def _draw_axes(axes: Axes, points: Sequence[ScatterPoint]) -> None:
+    low = min((point.confidence for point in points), default=0.0)
+    axes.set_xlim(0, max(10.0, 1.06 * max((point.percent for point in points), default=0.0)))
+    # Confidence does not begin at zero: with n labels the likeliest has at least 1/n. The axis says where it begins.
+    axes.set_ylim(math.floor(10 * low - 0.2) / 10, 1)
+    axes.set_xlabel("share of the keyword's posts, percent", color=MUTED, fontsize=9)
+    axes.set_ylabel("mean confidence of the model", color=MUTED, fontsize=9)
+    axes.grid(color=GRID, linewidth=0.8, zorder=0)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, colors=MUTED, labelsize=8)
+    axes.spines[:].set_visible(False)
+
+
+def _draw_legend(figure: Figure, axes: Axes, emotions: Sequence[str], most: int) -> None:
+    def mark(area: float, colour: str, edge: str) -> Line2D:
+        return Line2D(
+            [], [], linestyle="", marker="o", markersize=math.sqrt(area), color=colour, markeredgecolor=edge,
+            markeredgewidth=1.6 if edge == INK else 0,
+        )  # fmt: skip
+
+    colours = [mark(64, colour_of(emotion, emotions), "none") for emotion in emotions]
+    names = [short_name(emotion) for emotion in emotions]
+    top = axes.get_position().y1
+    figure.legend(
+        colours, names, loc="upper left", bbox_to_anchor=(0.845, top), frameon=False, fontsize=9, borderaxespad=0,
+        labelspacing=0.6, labelcolor=INK,
+    )  # fmt: skip
+    sizes = [mark(area_of(posts, most), "#b4b9be", "none") for posts in (most, max(1, most // 4))]
+    labels = [f"{most:,} posts", f"{max(1, most // 4):,} posts"]
+    figure.legend(
+        [*sizes, mark(36, "#e1e4e7", "none"), mark(64, "white", INK)],
+        [*labels, "too few to judge", "outlier"],
+        loc="lower left",
+        bbox_to_anchor=(0.845, axes.get_position().y0), frameon=False, fontsize=9, borderaxespad=0, labelspacing=1.1,
+        labelcolor=MUTED,
+    )  # fmt: skip
+
+
+def name_outliers(axes: Axes, points: Sequence[ScatterPoint], most: int) -> dict[ScatterPoint, Bbox]:
+    """Write keyword and emotion beside each outlier, where they cover no other name and no outlier.
+
+    Those that stand out most choose first; one that finds no free place stays without a name.
+
+    Returns:
+        Where the names are, in pixels.
+    """
+    outliers = sorted((point for point in points if point.outlier), key=lambda point: -point.score)[:MAX_NAMED]
+    frame = Bbox.from_extents(0, axes.bbox.y0, axes.bbox.x1, axes.bbox.y1 + DPI / 6)
+    others = [_box_of(axes, point, most) for point in points if point.judged and not point.outlier]
+    taken = [_box_of(axes, point, most) for point in points if point.outlier]
+    names: dict[ScatterPoint, Bbox] = {}
+    for point in outliers:
+        name = _place(axes, point, most, frame, [*taken, *others]) or _place(axes, point, most, frame, taken)
+        if name is not None:
+            names[point] = name
+            taken.append(name)
+    return names
+
+
+def _place(axes: Axes, point: ScatterPoint, most: int, frame: Bbox, taken: Sequence[Bbox]) -> Bbox | None:
+    for dx, dy in _offsets(_radius(point, most)):
+        name = _annotate(axes, point, dx, dy)
+        name.get_window_extent()  # moves the text to its place, but has the line to the mark in it
+        box = Text.get_window_extent(name)
+        inside = box.x0 >= frame.x0 and box.x1 <= frame.x1 and box.y0 >= frame.y0 and box.y1 <= frame.y1
+        if inside and not any(box.overlaps(other) for other in taken):
+            return box
+        name.remove()
+    return None
+
+
+def _radius(point: ScatterPoint, most: int) -> float:
+    return math.sqrt(area_of(point.posts, most) / math.pi)
+
+
+def _box_of(axes: Axes, point: ScatterPoint, most: int) -> Bbox:
+    x, y = axes.transData.transform((point.percent, point.confidence))
+    radius = _radius(point, most) * DPI / 72
+    return Bbox.from_extents(x - radius, y - radius, x + radius, y + radius)
+
+
+def _offsets(radius: float) -> Iterator[tuple[float, float]]:
+    for distance in DISTANCES:
+        for x, y in DIRECTIONS:
+            length = (radius + distance) / math.hypot(x, y)
+            yield x * length, y * length
+
+
+def _annotate(axes: Axes, point: ScatterPoint, dx: float, dy: float) -> Annotation:
+    return axes.annotate(
+        f"{short_name(point.keyword)} ({short_name(point.emotion)})",
+        (point.percent, point.confidence),
+        (dx, dy),
+        textcoords="offset points",
+        ha="left" if dx > 0 else "right" if dx < 0 else "center",
+        va="center" if dy == 0 else "bottom" if dy > 0 else "top",
+        fontsize=8.5,
+        color=INK,
+        arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 0},
+        zorder=6,
+    )
