@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from psycopg.errors import Diagnostic
 
@@ -14,21 +13,12 @@ from models.channels import LATEST
 from models.location import S3Location, parse_uri
 from models.package import bundled_package_path, load_package
 from models.registry import publish_if_empty
-from streams.errors import EmostreamError
+from streams.migrations import migrations_folder
 from streams.settings import Settings
 from streams.topology import check_topics, topic_specs
 from streams.wiring import kafka_config, s3_config
 
 Report = Callable[[str], None]
-
-
-def migrations_folder() -> Path:
-    """`init_db/` of the checkout, or its copy inside an installed package."""
-    package = Path(__file__).parent
-    for folder in (package / "_init_db", package.parent / "init_db"):
-        if folder.is_dir():
-            return folder
-    raise EmostreamError("the folder init_db/ with the SQL migrations is missing from this installation")
 
 
 def init_topics(settings: Settings, report: Report) -> None:

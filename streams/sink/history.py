@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from connectors.errors import RejectedError
 from connectors.postgres import Connection, address_of, connect, find_migrations, postgres_errors
-from streams.init import migrations_folder
+from streams.migrations import migrations_folder
 from streams.records import EmotionWindow
 from streams.sink import tables
 from streams.sink.ledger import LedgerRange, Span, check_stands, note

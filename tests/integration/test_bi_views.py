@@ -23,7 +23,8 @@ from psycopg import errors, sql
 from connectors.local import Endpoints
 from connectors.postgres import find_migrations, migrate
 from streams.bi.queries import read_chart_data
-from streams.init import init_postgres, migrations_folder
+from streams.init import init_postgres
+from streams.migrations import migrations_folder
 from streams.settings import load_settings
 
 Connection = psycopg.Connection[tuple[Any, ...]]
