@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -17,7 +16,7 @@ from connectors.errors import InvalidDataError, UnavailableError
 from connectors.kafka.consumer import Batch, PositionedConsumer, offset_of, partition_of
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer
-from streams.dead_letters import dead_letter, outgoing
+from streams.dead_letters import bury, dead_letter
 from streams.positions import start_offset
 from streams.records import DeadReason, explain
 from streams.settings import Settings
@@ -45,9 +44,6 @@ LOOK_S = 5.0
 
 REPORT_S = 30.0
 """Pace of the lines in the log that say how much was written, or that the backlog is in danger."""
-
-DELIVERY_TIMEOUT_S = 30.0
-"""For a dead letter; beyond it the batch is read again."""
 
 R = TypeVar("R")
 
@@ -272,12 +268,7 @@ class TopicSink(Generic[R]):
         letters = [dead_letter(*one) for one in dead]
         for letter in letters:
             logger.warning("%s[%d]@%d is a dead letter: %s", *letter.origin.model_dump().values(), letter.error)
-        try:
-            self._producer.submit([outgoing(letter, self._settings.topic_dead) for letter in letters]).result(
-                DELIVERY_TIMEOUT_S
-            )
-        except FutureTimeoutError as exc:
-            raise UnavailableError("Kafka did not confirm a dead letter") from exc
+        bury(self._producer, letters, self._settings.topic_dead)
         for letter in letters:
             self._metrics.dead.labels(letter.reason).inc()
 

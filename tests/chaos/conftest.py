@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.integration.conftest import endpoints, env, model_uri, settings, start, store
+from tests.integration.conftest import endpoints, env, model_uri, own_stack, settings, start, store
 
-__all__ = ["endpoints", "env", "model_uri", "settings", "start", "store"]
+__all__ = ["endpoints", "env", "model_uri", "own_stack", "settings", "start", "store"]

@@ -10,20 +10,21 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psycopg
 import pytest
 
 from connectors.errors import ConnectorError
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
-from connectors.local import Endpoints, LocalStack
+from connectors.local import LocalStack
 from connectors.postgres import postgres_errors
 from streams.demo.processes import Role
 from streams.settings import Settings
 from streams.sink.backfill.run import Backfill
 from streams.sink.history import History
 from streams.wiring import kafka_config
+from tests.integration.own_servers import endpoints  # noqa: F401 - a fixture
 from tests.integration.support import wait_for
 from tests.integration.test_sink import classified
 
@@ -39,22 +40,6 @@ REPEATED = 0.1
 pytestmark = pytest.mark.timeout(900)
 
 Start = Callable[..., Role]
-
-
-@pytest.fixture(scope="module")
-def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """Servers of the test's own, to be stopped under the sink."""
-    stack = LocalStack(tmp_path_factory.mktemp("stack"))
-    stack.up()
-    yield stack
-    stack.down()
-
-
-@pytest.fixture(scope="module")
-def endpoints(own_stack: LocalStack) -> Endpoints:
-    found = own_stack.endpoints()
-    assert found is not None
-    return found
 
 
 def feed(settings: Settings, first: int, count: int) -> int:

@@ -46,6 +46,15 @@ def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
 
 
 @pytest.fixture(scope="module")
+def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """Servers of a module's own, which its tests may stop; `own_servers` lets them take the place of those of all."""
+    stack = LocalStack(tmp_path_factory.mktemp("stack"))
+    stack.up()
+    yield stack
+    stack.down()
+
+
+@pytest.fixture(scope="module")
 def model_uri(endpoints: Endpoints) -> str:
     """The bundled model on S3, uploaded once."""
     settings = load_settings(env_file=None, environ=endpoints.as_env())

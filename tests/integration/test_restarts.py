@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import pytest
-
-from connectors.local import Endpoints, LocalStack
+from connectors.local import LocalStack
 from streams.demo.processes import Role
 from streams.settings import Settings
 from streams.windows.store import WindowStore
+from tests.integration.own_servers import endpoints  # noqa: F401 - a fixture
 from tests.integration.support import balanced, failures, good_posts, offsets, produce, wait_for
 
 Start = Callable[..., Role]
-
-
-@pytest.fixture(scope="module")
-def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """Servers of the test's own, to be stopped under its processes."""
-    stack = LocalStack(tmp_path_factory.mktemp("stack"))
-    stack.up()
-    yield stack
-    stack.down()
-
-
-@pytest.fixture(scope="module")
-def endpoints(own_stack: LocalStack) -> Endpoints:
-    found = own_stack.endpoints()
-    assert found is not None
-    return found
 
 
 async def test_kafka_and_postgres_go_away_and_come_back(

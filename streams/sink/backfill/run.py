@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import TypeVar
 
-from connectors.errors import UnavailableError
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer
 from connectors.postgres import Connection
-from streams.dead_letters import dead_letter, outgoing
+from streams.dead_letters import bury, dead_letter
 from streams.errors import BackfillBusyError
 from streams.records import EmotionWindow
 from streams.settings import Settings
@@ -27,9 +25,6 @@ from streams.sink.rows import PostRow, read_post
 from streams.wiring import kafka_config
 
 R = TypeVar("R")
-
-DELIVERY_TIMEOUT_S = 30.0
-"""For dead letters."""
 
 OnFindings = Callable[[Findings], None]
 
@@ -111,15 +106,11 @@ class Backfill:
     def _run_topic(
         self, topic: str, target: Target[R], reader: OffsetReader, producer: ConfirmedProducer, *, fill: bool
     ) -> None:
-        def bury(dead: Sequence[DeadRecord]) -> None:
-            letters = [outgoing(dead_letter(*one), self._settings.topic_dead) for one in dead]
-            try:
-                producer.submit(letters).result(DELIVERY_TIMEOUT_S)
-            except FutureTimeoutError as exc:
-                raise UnavailableError("Kafka did not confirm a dead letter") from exc
+        def bury_all(dead: Sequence[DeadRecord]) -> None:
+            bury(producer, [dead_letter(*one) for one in dead], self._settings.topic_dead)
             self.findings.dead += [reason for _, reason, _ in dead]
 
-        filler = Filler(self._history, reader, target, bury=bury, turn=self._turn)
+        filler = Filler(self._history, reader, target, bury=bury_all, turn=self._turn)
         for hole in Checker(self._history, reader, self._turn).holes(topic, self.findings):
             self.findings.holes.append(hole)
             if fill:
