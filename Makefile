@@ -40,7 +40,7 @@ demo: $(STAMP) ## Run the whole application on a few hundred posts, audit it, dr
 
 .PHONY: test
 test: $(STAMP) ## Run all tests, the integration tests against real servers included
-	@eval "set -- $$PYTEST_ARGS"; $(PY) -m pytest "$$@"
+	@eval "set -- $$PYTEST_ARGS"; $(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile "$$@"
 
 .PHONY: chaos
 chaos: $(STAMP) ## Kill, pause and roll back everything for five minutes, then count every window by hand

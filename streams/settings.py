@@ -177,7 +177,7 @@ class Settings(BaseSettings):
     # Sink and operation
     sink_batch: int = Field(20_000, ge=1, le=1_000_000, description="Records in one Postgres transaction at most.")
     sink_slice_ms: int = Field(
-        200, ge=10, le=60_000, description="How long a transaction may take; between two the sink looks at the load."
+        100, ge=10, le=60_000, description="How long a transaction may take; between two the sink looks at the load."
     )
     sink_cpu_percent: float = Field(
         20,

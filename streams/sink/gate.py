@@ -23,7 +23,7 @@ JOIN_S = 2.0
 """For the thread to end; a look takes a millisecond."""
 
 OldestS = Callable[[], float | None]
-"""Age in seconds of the oldest record that is not written yet; None where there is none. Asked four times a second."""
+"""Age in seconds of the oldest record that is not written yet; None where there is none. Asked eight times a second."""
 
 
 class Gate(Protocol):

@@ -228,11 +228,11 @@ def test_the_writers_of_the_server_count_as_own_and_autovacuum_does_not(connecti
 
 
 def test_a_sample_costs_little(connections: list[psycopg.Connection]) -> None:
-    """Four a second must stay far below one percent of a processor; 0.3 ms each were measured."""
+    """Eight a second must stay below one percent of a processor; 0.3 ms each were measured."""
     load = LoadReader(Machine())
     load.own.add_backend(connections[0].info.backend_pid, client_port(connections[0].fileno()))
     load.read()
     begin = time.process_time()
     for _ in range(100):
         load.read()
-    assert (time.process_time() - begin) / 100 * 4 < 0.01
+    assert (time.process_time() - begin) / 100 * 8 < 0.01

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException
 from redis import exceptions as redis_exceptions
 
 from connectors import redis as redis_connector
-from connectors.errors import ConnectorError, RejectedError, UnavailableError
+from connectors.errors import ConnectorError, InvalidDataError, RejectedError, UnavailableError
 from connectors.kafka.errors import kafka_error_of, to_connector_error
 from connectors.postgres import postgres_errors
 from connectors.redis import redis_errors
@@ -125,12 +125,15 @@ def test_there_are_postgres_errors_to_look_at() -> None:
 @pytest.mark.parametrize("error", sorted(POSTGRES_ERRORS, key=lambda found: found.__name__))
 def test_every_postgres_error_is_one_of_ours(error: type[psycopg.Error]) -> None:
     ours = from_postgres(error("first line\nDETAIL: second"))
-    assert type(ours) in OURS
+    assert type(ours) in (*OURS, InvalidDataError)
     state = error.sqlstate or ""
-    # SQLSTATE classes: the server refuses who we are, where we go, or what we say.
-    if state[:2] in {"22", "23", "28", "2B", "3D", "3F", "42", "44"}:
-        assert type(ours) is RejectedError
-    # The connection, a race, resources, an operator, the machine: all of it may be over in a moment.
+    # SQLSTATE classes: the server refuses what the rows say;
+    if state[:2] in {"22", "23"}:
+        assert type(ours) is InvalidDataError
+    # who we are, where we go, or what we ask;
+    if state[:2] in {"28", "2B", "3D", "3F", "42", "44"}:
+        assert isinstance(ours, RejectedError)
+    # or: the connection, a race, resources, an operator, the machine. All of that may be over in a moment.
     if state[:2] in {"08", "40", "53", "57", "58"} and state != "40002":
         assert type(ours) is UnavailableError
 
