@@ -36,17 +36,25 @@ class Feed(threading.Thread):
         self._posts = posts
         self._seconds = seconds
         self._rng = random.Random(seed)
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """End it before all is sent."""
+        self._stop.set()
+        self.join()
 
     def run(self) -> None:
         producer = Producer({"bootstrap.servers": self._settings.kafka_bootstrap, "enable.idempotence": True})
         begin = time.monotonic()
         for number in range(self._posts):
+            if self._stop.is_set():
+                break
             due = begin + self._seconds * number / self._posts
             if (ahead := due - time.monotonic()) > 0.01:
                 producer.poll(ahead)
             producer.produce(self._settings.topic_raw, self._value(number), str(number).encode())
+            self.sent += 1
         assert producer.flush(60) == 0
-        self.sent = self._posts
 
     def _value(self, number: int) -> bytes:
         rng = self._rng

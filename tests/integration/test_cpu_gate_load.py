@@ -29,6 +29,8 @@ from streams.sink.load import LoadReader, Machine
 from streams.sink.own_load import client_port, parse_stat
 from tests.integration.support import wait_for
 
+pytestmark = pytest.mark.alone
+
 PROCESSORS = psutil.cpu_count() or 1
 PULSE_S = 2.0
 LIMIT = 0.2

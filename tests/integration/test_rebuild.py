@@ -84,7 +84,7 @@ async def test_damaged_windows_are_whole_again_while_posts_flow(
     env: dict[str, str], settings: Settings, store: WindowStore, start: Start, tables: Tables
 ) -> None:
     worker, sink = start("worker"), start("sink")
-    feed = Feed(settings, 3_000, 8, seed=7)
+    feed = Feed(settings, 60_000, 160, seed=7)
     feed.start()
     wait_for(lambda: min(map(tables.windows, ("keyword-0", "*"))) > 0, seconds=60, what="nothing is counted")
     minutes = sorted({window.start for window in await store.read(keyword="*", size=60)})
@@ -99,7 +99,7 @@ async def test_damaged_windows_are_whole_again_while_posts_flow(
     summary = await asyncio.to_thread(rebuilt, env)
 
     assert feed.is_alive(), "the test has lost its point: nothing came meanwhile"
-    await asyncio.to_thread(feed.join)
+    await asyncio.to_thread(feed.stop)
     await caught_up(settings, store, [worker, sink])
     assert store.generation == summary["generation"] == 1
     assert (summary["empty"], summary["posts"] > 0) == (1, True)

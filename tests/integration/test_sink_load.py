@@ -30,6 +30,8 @@ from streams.wiring import kafka_config
 from tests.integration.support import wait_for
 from tests.integration.test_sink import feed, rows
 
+pytestmark = pytest.mark.alone
+
 PROCESSORS = psutil.cpu_count() or 1
 SHARE = 0.6
 """Of the capacity that the load takes."""
