@@ -36,18 +36,18 @@ class Feed(threading.Thread):
         self._posts = posts
         self._seconds = seconds
         self._rng = random.Random(seed)
-        self._stop = threading.Event()
+        self._ended = threading.Event()
 
     def stop(self) -> None:
         """End it before all is sent."""
-        self._stop.set()
+        self._ended.set()
         self.join()
 
     def run(self) -> None:
         producer = Producer({"bootstrap.servers": self._settings.kafka_bootstrap, "enable.idempotence": True})
         begin = time.monotonic()
         for number in range(self._posts):
-            if self._stop.is_set():
+            if self._ended.is_set():
                 break
             due = begin + self._seconds * number / self._posts
             if (ahead := due - time.monotonic()) > 0.01:
