@@ -42,7 +42,7 @@ demo: $(STAMP) ## Run the whole application on a few hundred posts, audit it, dr
 test: $(STAMP) ## Run all tests, the integration tests against real servers included
 	@eval "set -- $$PYTEST_ARGS"; \
 	run() { $(PY) -m pytest "$$@" || [ $$? -eq 5 ]; }; \
-	run -m "not alone" --numprocesses=auto --maxprocesses=4 --dist=loadfile "$$@" && run -m alone "$$@"
+	run -m "not alone" --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder "$$@" && run -m alone "$$@"
 
 .PHONY: chaos
 chaos: $(STAMP) ## Kill, pause and roll back everything for five minutes, then count every window by hand
