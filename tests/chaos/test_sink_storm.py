@@ -29,8 +29,8 @@ from tests.integration.support import wait_for
 from tests.integration.test_sink import classified
 
 LONG = "EMOSTREAM_TEST_CHAOS_SECONDS" in os.environ
-RECORDS = 100_000 if LONG else 20_000
-KILLS = 20 if LONG else 6
+RECORDS = 100_000 if LONG else 14_000
+KILLS = 20 if LONG else 4
 RESTARTS = 2 if LONG else 1
 AWAY_S = 30.0 if LONG else 5.0
 PARTITIONS = 4
