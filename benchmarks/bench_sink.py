@@ -37,6 +37,7 @@ from streams.sink.history import History
 from streams.sink.ledger import spans_of
 from streams.sink.rows import POST_COLUMNS, PostRow, read_post
 from streams.sink.runner import Sink
+from streams.sink.targets import POSTS
 
 PARTITIONS = 4
 KEYWORDS = 500
@@ -95,7 +96,7 @@ def write(settings: Settings, rows: Sequence[PostRow]) -> float:
     for first in range(0, len(rows), SLICE):
         part = rows[first : first + SLICE]
         spans = spans_of(((row.origin_partition, row.origin_offset) for row in part), starts)
-        history.write_posts(topic, part, spans)
+        history.write(topic, POSTS, part, spans)
         starts |= {span.partition: span.end for span in spans}
     seconds = time.perf_counter() - begin
     history.close()

@@ -1,4 +1,4 @@
-"""Counters and histograms, in Prometheus form. One instance per process, served at `/metrics` by the worker."""
+"""Counters and histograms, in Prometheus form. One instance per process, served at `/metrics`."""
 
 from __future__ import annotations
 
@@ -16,31 +16,39 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _POSTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 
 
-class Metrics:
-    """Everything that is counted. Every failure path has a counter here."""
+class ProcessMetrics:
+    """What every process of ours counts."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         process_collector.ProcessCollector(registry=registry)
         platform_collector.PlatformCollector(registry=registry)
+        self.dead = Counter("emostream_dead_letters", "Dead letters written.", ["reason"], registry=registry)
+        self.rewinds = Counter(
+            "emostream_rewinds", "Returns to the looked-up positions.", ["stage", "cause"], registry=registry
+        )
+        self.gap_offsets = Counter(
+            "emostream_gap_offsets", "Offsets that retention took before they were read.", ["topic"], registry=registry
+        )
+
+
+class Metrics(ProcessMetrics):
+    """Everything that a worker counts. Every failure path has a counter here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        registry = self.registry
         self.classified = Counter(
             "emostream_posts_classified", "Posts whose classification the broker confirmed.", registry=registry
         )
         self.answered = Counter(
             "emostream_tier_answers", "Classified posts, by the tier that answered.", ["tier"], registry=registry
         )
-        self.dead = Counter("emostream_dead_letters", "Dead letters written.", ["reason"], registry=registry)
         self.batch_posts = Histogram(
             "emostream_batch_posts", "Posts in a micro-batch.", ["stage"], buckets=_POSTS, registry=registry
         )
         self.batch_seconds = Histogram(
             "emostream_batch_seconds", "Time per batch by step.", ["step"], buckets=_SECONDS, registry=registry
-        )
-        self.rewinds = Counter(
-            "emostream_rewinds", "Returns to the looked-up positions.", ["stage", "cause"], registry=registry
-        )
-        self.gap_offsets = Counter(
-            "emostream_gap_offsets", "Offsets that retention took before they were read.", ["topic"], registry=registry
         )
         self.counted = Counter("emostream_posts_counted", "Posts counted into windows.", registry=registry)
         self.repeated = Counter(

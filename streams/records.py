@@ -22,6 +22,7 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
+from typing_extensions import TypedDict
 
 ALL_KEYWORDS = "*"
 """The keyword under which all posts are counted together; a post may not name it itself."""
@@ -129,6 +130,14 @@ class Origin(Record):
     offset: Annotated[int, Field(ge=0)]
 
 
+class OriginFields(TypedDict):
+    """An `Origin` where a model for each record would cost too much."""
+
+    topic: str
+    partition: Annotated[int, Field(ge=0)]
+    offset: Annotated[int, Field(ge=0)]
+
+
 class HasOrigin(Record):
     """What every record made from a raw post has; for reading no more of it than that."""
 
@@ -148,6 +157,13 @@ class Sentiment(Record):
 
     For negative, neutral and positive, worth -1, 0 and 1, that is p(positive) - p(negative).
     """
+
+    label: str
+    score: Annotated[float, Field(ge=-1.0, le=1.0)]
+
+
+class SentimentFields(TypedDict):
+    """A `Sentiment` where a model for each record would cost too much."""
 
     label: str
     score: Annotated[float, Field(ge=-1.0, le=1.0)]

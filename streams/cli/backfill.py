@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
 from contextlib import ExitStack
 from dataclasses import asdict
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
 from streams.cli.common import progress_console, read_settings
+from streams.cli.interrupt import stop_on_signals
 from streams.errors import BackfillStoppedError, HolesError
 
 if TYPE_CHECKING:
+    import threading
+
+    from streams.cpu_gate import GateState
     from streams.settings import Settings
     from streams.sink.backfill.holes import Findings
 
@@ -40,15 +41,8 @@ def backfill(*, check: bool, force: bool, as_json: bool) -> int:
     It waits for the machine to be idle as the sink does; the sink may run meanwhile, and does the same by itself every
     EMOSTREAM_SINK_BACKFILL_INTERVAL_S. With --check it only reads, and at once.
     """
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
     try:
-        findings = _run(read_settings(), stop, fill=not check, at_once=check or force)
+        findings = _run(read_settings(), stop_on_signals(), fill=not check, at_once=check or force)
     except BackfillStoppedError:
         progress_console().print("stopped; what was filled stays")
         return INTERRUPTED
@@ -64,22 +58,17 @@ def backfill(*, check: bool, force: bool, as_json: bool) -> int:
 
 def _run(settings: Settings, stop: threading.Event, *, fill: bool, at_once: bool) -> Findings:
     from streams.sink.backfill.run import Backfill  # noqa: PLC0415 - loads the client libraries
-    from streams.sink.gate import cpu_aware_gate  # noqa: PLC0415
+    from streams.sink.backfill.turn import turn_of  # noqa: PLC0415
+    from streams.sink.gate import OpenGate, gate_for  # noqa: PLC0415
     from streams.sink.history import History  # noqa: PLC0415
 
     dsn = settings.postgres_dsn.get_secret_value()
     with ExitStack() as stack:
         status = stack.enter_context(progress_console().status("looking"))
-        gate = None if at_once else stack.enter_context(cpu_aware_gate(settings))
+        gate = stack.enter_context(OpenGate() if at_once else gate_for(settings))
 
-        def turn() -> None:
-            while gate is not None and not gate.is_open():
-                status.update(f"waiting: the machine is {gate.state.reason}")
-                stop.wait(0.25)
-                if stop.is_set():
-                    break
-            if stop.is_set():
-                raise BackfillStoppedError("stopped")
+        def tell_waiting(state: GateState) -> None:
+            status.update(f"waiting: the machine is {state.reason}")
 
         def tell(findings: Findings) -> None:
             status.update(
@@ -87,9 +76,10 @@ def _run(settings: Settings, stop: threading.Event, *, fill: bool, at_once: bool
                 f"{len(findings.holes):,} holes"
             )
 
-        history = History(dsn, application_name="emostream-backfill", on_connect=gate.add_backend if gate else None)
+        history = History(dsn, application_name="emostream-backfill", on_connect=gate.add_backend)
         stack.callback(history.close)
         history.check()
+        turn = turn_of(gate, stop, tell_waiting)
         return Backfill(settings, history, turn=turn, on_findings=tell).run(fill=fill)
 
 

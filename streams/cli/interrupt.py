@@ -1,13 +1,26 @@
-"""Ctrl-C that ends the input and not the work: what was begun is finished and reported."""
+"""Signals that end the input, or ask for the end, and not the work: what was begun is finished and reported."""
 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from types import FrameType, TracebackType
 from typing import Self, TypeVar
 
 T = TypeVar("T")
+
+
+def stop_on_signals() -> threading.Event:
+    """An event that SIGTERM and Ctrl-C set from now on. Main thread only."""
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    return stop
 
 
 class GracefulInterrupt:

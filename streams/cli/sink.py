@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from types import FrameType
-
 import click
 
 from streams.cli.common import log_to_stderr, read_settings
+from streams.cli.interrupt import stop_on_signals
 from streams.cli.sink_status import status
 
 
@@ -36,13 +33,7 @@ def sink(context: click.Context, *, once: bool, force: bool, web_port: int | Non
     from streams.sink.gate import OpenGate  # noqa: PLC0415
     from streams.sink.runner import Sink  # noqa: PLC0415 - loads the client libraries
 
-    stop = threading.Event()
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+    stop = stop_on_signals()
     Sink(settings, gate=OpenGate() if force else None).run(stop, once=once)
 
 

@@ -11,13 +11,16 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, Self
 
 from streams.cpu_gate import MAX_GAP_S, SAMPLE_S, CpuGate, GateReason, GateState
 from streams.settings import Settings
 from streams.sink.load import LoadReader
 
 logger = logging.getLogger(__name__)
+
+CLOSED_POLL_S = 0.25
+"""Between two looks at a closed gate."""
 
 JOIN_S = 2.0
 """For the thread to end; a look takes a millisecond."""
@@ -27,7 +30,19 @@ OldestS = Callable[[], float | None]
 
 
 class Gate(Protocol):
-    """Asked before every slice of writing. While it is closed the backlog stays in Kafka."""
+    """Asked before every slice of writing; while it is closed the backlog stays in Kafka.
+
+    A context, within which it works.
+    """
+
+    def __enter__(self) -> Self:
+        """Begin to watch."""
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Watch no longer."""
+
+    def add_backend(self, pid: int, port: int | None) -> bool:
+        """Told a backend of Postgres that works for us, and the port of our end; whether it is told apart now."""
 
     def is_open(self) -> bool:
         """Whether a slice may be written now.
@@ -50,6 +65,16 @@ class OpenGate:
 
     def __init__(self) -> None:
         self._state = GateState(True, GateReason.FORCED, None, None, time.time())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def add_backend(self, pid: int, port: int | None) -> bool:
+        """False: it looks at no load."""
+        return False
 
     def is_open(self) -> bool:
         """True."""
@@ -111,7 +136,7 @@ class CpuAwareGate:
         if self._thread.is_alive():
             self._thread.join(JOIN_S)
 
-    def __enter__(self) -> CpuAwareGate:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -187,13 +212,15 @@ class CpuAwareGate:
             self._failure = exc
 
 
-def cpu_aware_gate(settings: Settings, oldest_s: OldestS = lambda: None) -> CpuAwareGate:
-    """The gate that the settings describe, not started.
+def gate_for(settings: Settings, oldest_s: OldestS = lambda: None) -> Gate:
+    """The gate that the settings describe, not started; always open where they set no limit.
 
     Raises:
         LoadError: the cgroup's quota cannot be read.
     """
     pressure = settings.sink_pressure_percent
+    if settings.sink_cpu_percent == 100 and pressure is None:
+        return OpenGate()
     decide = CpuGate(
         limit=settings.sink_cpu_percent / 100,
         calm_s=settings.sink_calm_s,

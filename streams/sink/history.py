@@ -9,31 +9,23 @@ that waits for its client it would not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from psycopg import IsolationLevel
+from psycopg.types.json import set_json_dumps
+from pydantic_core import to_json
 
 from connectors.errors import RejectedError
 from connectors.postgres import Connection, address_of, connect, find_migrations, postgres_errors
 from streams.migrations import migrations_folder
-from streams.records import EmotionWindow
 from streams.sink import tables
-from streams.sink.ledger import LedgerRange, Span, check_stands, note
-from streams.sink.rows import (
-    LABEL_COLUMNS,
-    POST_COLUMNS,
-    SENTIMENT_COLUMNS,
-    WINDOW_COLUMNS,
-    PostRow,
-    distinct_rows,
-    label_rows,
-    latest_windows,
-    sentiment_rows,
-    window_row,
-)
+from streams.sink.ledger import LedgerRange, Span, check_stands
+from streams.sink.own_load import client_port
+from streams.sink.targets import Target
 
-DAYS_AHEAD = 2
-"""Partitions of `posts` are made for today and these many days more, so that midnight finds them there."""
-
+R = TypeVar("R")
 
 OnConnect = Callable[[int, int | None], object]
 """Told the process id of the server's backend, and the port of our end; None for a Unix socket."""
@@ -55,17 +47,29 @@ class History:
         self._on_connect = on_connect
         self._connection: Connection | None = None
 
-    def connection(self) -> Connection:
-        """The open connection.
+    @contextmanager
+    def transaction(self, doing: str, isolation: IsolationLevel | None = None) -> Iterator[Connection]:
+        """The connection, in a transaction.
+
+        Args:
+            doing: what is attempted, for errors.
+            isolation: of the transaction; None for the server's default.
 
         Raises:
             ConnectorError: Postgres did not answer, or refused.
         """
+        with postgres_errors(doing):
+            connection = self._open()
+            connection.isolation_level = isolation
+            with connection.transaction():
+                yield connection
+
+    def _open(self) -> Connection:
         if self._connection is None or self._connection.closed:
             self._connection = connect(self._dsn, application_name=self._name)
+            set_json_dumps(to_json, self._connection)
             if self._on_connect is not None:
-                with postgres_errors("looking at the connection"), self._connection.transaction():
-                    self._on_connect(*tables.backend_of(self._connection))
+                self._on_connect(self._connection.info.backend_pid, client_port(self._connection.fileno()))
         return self._connection
 
     def check(self) -> None:
@@ -110,17 +114,15 @@ class History:
             ConnectorError: Postgres did not answer, or refused.
         """
         gaps = []
-        with postgres_errors("reading the sink's offsets"):
-            connection = self.connection()
-            with connection.transaction():
-                tables.begin_offsets(connection, topic, {partition: low for partition, (low, _) in bounds.items()})
-                stored = tables.lock_offsets(connection, topic, bounds)
-                for partition, (low, _) in bounds.items():
-                    if stored[partition] < low:
-                        gaps.append(Span(partition, stored[partition], low, 0))
-                        tables.note_gap(connection, topic, gaps[-1], "expired", None)
-                        tables.set_offset(connection, topic, partition, low)
-                        stored[partition] = low
+        with self.transaction("reading the sink's offsets") as connection:
+            tables.begin_offsets(connection, topic, {partition: low for partition, (low, _) in bounds.items()})
+            stored = tables.lock_offsets(connection, topic, bounds)
+            for partition, (low, _) in bounds.items():
+                if stored[partition] < low:
+                    gaps.append(Span(partition, stored[partition], low, 0))
+                    tables.note_gap(connection, topic, gaps[-1], "expired", None)
+                    stored[partition] = low
+            tables.set_offsets(connection, topic, {gap.partition: gap.end for gap in gaps})
         return stored, gaps
 
     def offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
@@ -129,10 +131,8 @@ class History:
         Raises:
             ConnectorError: Postgres did not answer, or refused.
         """
-        with postgres_errors("reading the sink's offsets"):
-            connection = self.connection()
-            with connection.transaction():
-                return tables.read_offsets(connection, topic, partitions)
+        with self.transaction("reading the sink's offsets") as connection:
+            return tables.read_offsets(connection, topic, partitions)
 
     def lock_backfill(self) -> bool:
         """Whether this connection may fill holes now: one may at a time, until it is closed.
@@ -140,38 +140,22 @@ class History:
         Raises:
             ConnectorError: Postgres did not answer, or refused.
         """
-        with postgres_errors("locking the backfill"):
-            connection = self.connection()
-            with connection.transaction():
-                return tables.lock_backfill(connection)
+        with self.transaction("locking the backfill") as connection:
+            return tables.lock_backfill(connection)
 
-    def write_posts(self, topic: str, rows: Sequence[PostRow], spans: Sequence[Span]) -> None:
-        """Write posts and move the offsets from each span's start to its end; all of it or nothing.
-
-        The ledger's figures are of the raw topic of the last post: in practice there is one.
+    def write(self, topic: str, target: Target[R], rows: Sequence[R], spans: Sequence[Span]) -> None:
+        """Write a topic's rows and move the offsets from each span's start to its end; all of it or nothing.
 
         Raises:
             OffsetMoved: the offsets stand elsewhere; nothing was written.
             InvalidDataError: a row violates a constraint; nothing was written.
             ConnectorError: Postgres did not answer, or refused.
         """
-        with postgres_errors(f"writing {topic}"):
-            connection = self.connection()
-            with connection.transaction():
-                stage_posts(connection, rows)
-                last = self._lock(connection, topic, spans)
-                move_posts(connection, rows)
-                tables.move(connection, topic, spans, note_posts(connection, spans, rows, last))
-
-    def write_windows(self, topic: str, windows: Sequence[EmotionWindow], spans: Sequence[Span]) -> None:
-        """Write windows whose revision is news, with their labels and sentiment; the rest as in `write_posts`."""
-        with postgres_errors(f"writing {topic}"):
-            connection = self.connection()
-            with connection.transaction():
-                stage_windows(connection, windows)
-                last = self._lock(connection, topic, spans)
-                tables.move_windows(connection)
-                tables.move(connection, topic, spans, [note(last[span.partition], span, None, None) for span in spans])
+        with self.transaction(f"writing {topic}") as connection:
+            target.stage(connection, rows)
+            before = self._lock(connection, topic, spans)
+            target.move(connection, rows)
+            tables.move(connection, topic, spans, target.note(connection, spans, rows, before))
 
     @staticmethod
     def _lock(connection: Connection, topic: str, spans: Sequence[Span]) -> dict[int, LedgerRange | None]:
@@ -179,49 +163,3 @@ class History:
         # The row locks hold until the commit: a zombie waits here, and then sees that the offsets have moved.
         check_stands(topic, tables.lock_offsets(connection, topic, partitions), spans)
         return tables.last_ranges(connection, topic, partitions)
-
-
-def stage_posts(connection: Connection, rows: Sequence[PostRow]) -> None:
-    """Bring posts into their staging table, each origin once."""
-    tables.stage(connection, "stage_posts", "posts", POST_COLUMNS, distinct_rows(rows))
-
-
-def move_posts(connection: Connection, rows: Sequence[PostRow]) -> None:
-    """Bring the staged posts into their table; those that are there stay as they are."""
-    tables.make_days(connection, {row.created_at.date() for row in rows} | _days_ahead())
-    tables.move_posts(connection)
-    tables.note_models(connection, first_uses(rows))
-
-
-def note_posts(
-    connection: Connection, spans: Sequence[Span], rows: Sequence[PostRow], last: Mapping[int, LedgerRange | None]
-) -> list[LedgerRange | None]:
-    """The ledger's ranges for spans whose posts are staged; `last` has the range before each, by partition."""
-    raw_topic = rows[-1].origin_topic if rows else None
-    figures = {} if raw_topic is None else tables.figures_of_stage(connection, raw_topic, last)
-    return [note(last[span.partition], span, raw_topic, figures.get(span.partition)) for span in spans]
-
-
-def stage_windows(connection: Connection, windows: Sequence[EmotionWindow]) -> None:
-    """Bring windows into the staging tables, of each the highest revision."""
-    latest = latest_windows(windows)
-    labels = [row for window in latest for row in label_rows(window)]
-    sentiments = [row for window in latest for row in sentiment_rows(window)]
-    tables.stage(connection, "stage_windows", "emotion_windows", WINDOW_COLUMNS, map(window_row, latest))
-    tables.stage(connection, "stage_labels", "emotion_window_labels", LABEL_COLUMNS, labels)
-    tables.stage(connection, "stage_sentiments", "emotion_window_sentiments", SENTIMENT_COLUMNS, sentiments)
-
-
-def first_uses(rows: Iterable[PostRow]) -> dict[tuple[str, str], datetime]:
-    """For each model, by name and version, when it classified the first of these posts."""
-    first: dict[tuple[str, str], datetime] = {}
-    for row in rows:
-        model = (row.model_name, row.model_version)
-        if model not in first or row.classified_at < first[model]:
-            first[model] = row.classified_at
-    return first
-
-
-def _days_ahead() -> set[date]:
-    today = datetime.now(UTC).date()
-    return {today + timedelta(days=days) for days in range(DAYS_AHEAD + 1)}

@@ -5,14 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    platform_collector,
-    process_collector,
-)
+from prometheus_client import Counter, Gauge, Histogram
+
+from streams.metrics import ProcessMetrics
 
 if TYPE_CHECKING:
     from streams.sink.gate import Gate
@@ -20,25 +15,17 @@ if TYPE_CHECKING:
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-class SinkMetrics:
-    """Everything that is counted. Every failure path has a counter here."""
+class SinkMetrics(ProcessMetrics):
+    """Everything that a sink counts. Every failure path has a counter here."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        process_collector.ProcessCollector(registry=registry)
-        platform_collector.PlatformCollector(registry=registry)
+        super().__init__()
+        registry = self.registry
         self.written = Counter(
             "emostream_sink_records", "Records whose transaction was committed.", ["topic"], registry=registry
         )
         self.write_seconds = Histogram(
             "emostream_sink_write_seconds", "Time per transaction.", ["topic"], buckets=_SECONDS, registry=registry
-        )
-        self.dead = Counter("emostream_dead_letters", "Dead letters written.", ["reason"], registry=registry)
-        self.rewinds = Counter(
-            "emostream_rewinds", "Returns to the looked-up positions.", ["stage", "cause"], registry=registry
-        )
-        self.gap_offsets = Counter(
-            "emostream_gap_offsets", "Offsets that retention took before they were read.", ["topic"], registry=registry
         )
         self.gate_open = Gauge("emostream_sink_gate_open", "1 while the sink may write.", registry=registry)
         self.gate_since = Gauge(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, NamedTuple, NotRequired
+from typing import NamedTuple, NotRequired
 
-from pydantic import AwareDatetime, Field, TypeAdapter
+from pydantic import AwareDatetime, TypeAdapter
 from typing_extensions import TypedDict
 
-from streams.records import EmotionWindow, Probability
+from streams.records import EmotionWindow, OriginFields, Probability, SentimentFields
 
 Row = tuple[object, ...]
 Columns = Mapping[str, str]
@@ -52,15 +52,6 @@ WINDOW_COLUMNS: Columns = {
     "final": "bool",
     "revision": "int8",
 }
-LABEL_COLUMNS: Columns = {
-    "keyword": "text",
-    "size_s": "int4",
-    "start_at": "timestamptz",
-    "label": "text",
-    "posts": "int8",
-    "percent": "float8",
-    "avg_score": "float8",
-}
 SENTIMENT_COLUMNS: Columns = {
     "keyword": "text",
     "size_s": "int4",
@@ -69,6 +60,7 @@ SENTIMENT_COLUMNS: Columns = {
     "posts": "int8",
     "percent": "float8",
 }
+LABEL_COLUMNS: Columns = {**SENTIMENT_COLUMNS, "avg_score": "float8"}
 
 
 class PostRow(NamedTuple):
@@ -96,21 +88,10 @@ class PostRow(NamedTuple):
     classified_at: datetime
 
 
-class _Sentiment(TypedDict):
-    label: str
-    score: Annotated[float, Field(ge=-1.0, le=1.0)]
-
-
 class _Model(TypedDict):
     name: str
     version: str
     tier: NotRequired[str]
-
-
-class _Origin(TypedDict):
-    topic: str
-    partition: Annotated[int, Field(ge=0)]
-    offset: Annotated[int, Field(ge=0)]
 
 
 class _Post(TypedDict):
@@ -125,9 +106,9 @@ class _Post(TypedDict):
     label: str
     confidence: Probability
     scores: dict[str, Probability]
-    sentiment: NotRequired[_Sentiment | None]
+    sentiment: NotRequired[SentimentFields | None]
     model: _Model
-    origin: _Origin
+    origin: OriginFields
     classified_at: AwareDatetime
 
 

@@ -17,12 +17,12 @@ from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer
 from streams import __version__
 from streams.errors import BackfillBusyError, BackfillStoppedError
-from streams.records import EmotionWindow
 from streams.settings import Settings
 from streams.sink.backfill.holes import Findings
 from streams.sink.backfill.run import Backfill
+from streams.sink.backfill.turn import turn_of
 from streams.sink.backlog import BacklogReader, retention_s
-from streams.sink.gate import CpuAwareGate, Gate, OpenGate, cpu_aware_gate
+from streams.sink.gate import CLOSED_POLL_S, Gate, gate_for
 from streams.sink.history import History
 from streams.sink.metrics import SinkMetrics, by_topic
 from streams.sink.report import (
@@ -33,8 +33,8 @@ from streams.sink.report import (
     gate_report,
     judge,
 )
-from streams.sink.rows import PostRow, read_post
-from streams.sink.topic_sink import CLOSED_POLL_S, Table, TopicSink
+from streams.sink.targets import POSTS, WINDOWS, Target
+from streams.sink.topic_sink import TopicSink
 from streams.sink.web import SinkWeb
 from streams.topology import check_topics
 from streams.wiring import kafka_config
@@ -48,20 +48,6 @@ STOP_S = 10.0
 
 FIRST_BACKFILL_S = 60.0
 """After the start, or after the interval if that is shorter; a sink that is often restarted has one too."""
-
-
-def posts_table(settings: Settings, history: History) -> Table[PostRow]:
-    """What `posts.classified` becomes."""
-    return Table(
-        settings.topic_classified,
-        read_post,
-        history.write_posts,
-    )
-
-
-def windows_table(settings: Settings, history: History) -> Table[EmotionWindow]:
-    """What `emotions.windows` becomes."""
-    return Table(settings.topic_windows, EmotionWindow.model_validate_json, history.write_windows)
 
 
 class Sink:
@@ -88,27 +74,30 @@ class Sink:
         self._started_at = datetime.now(UTC)
         self._last_backfill: BackfillReport | None = None
         self.metrics = SinkMetrics()
-        always = settings.sink_cpu_percent == 100 and settings.sink_pressure_percent is None
-        self.gate: Gate = gate or (OpenGate() if always else cpu_aware_gate(settings, self.oldest_s))
+        self.gate = gate_for(settings, self.oldest_s) if gate is None else gate
         self.metrics.watch(self.gate)
         self._producer = ConfirmedProducer(kafka, client_id=f"{settings.group_prefix}-sink")
-        histories = [History(dsn, application_name="emostream-sink", on_connect=self._on_connect) for _ in range(2)]
 
-        def topic_sink(table: Table[R], history: History) -> TopicSink[R]:
+        def topic_sink(topic: str, target: Target[R]) -> TopicSink[R]:
             return TopicSink(
                 settings,
-                table,
-                history,
+                topic,
+                target,
+                self._history(),
                 producer=self._producer,
                 gate=self.gate,
                 metrics=self.metrics,
-                retention_s=retention_s(admin.topic_config(table.topic)),
+                retention_s=retention_s(admin.topic_config(topic)),
             )
 
         self.topics: list[TopicSink[Any]] = [
-            topic_sink(posts_table(settings, histories[0]), histories[0]),
-            topic_sink(windows_table(settings, histories[1]), histories[1]),
+            topic_sink(settings.topic_classified, POSTS),
+            topic_sink(settings.topic_windows, WINDOWS),
         ]
+
+    def _history(self) -> History:
+        """A connection of its own for each thread."""
+        return History(self._dsn, application_name="emostream-sink", on_connect=self.gate.add_backend)
 
     def _backfill(self, stop: threading.Event) -> None:
         """Look for holes every so often, while the gate is open, and fill them."""
@@ -116,18 +105,12 @@ class Sink:
         if interval_s == 0:
             return
 
-        def turn() -> None:
-            while not stop.is_set() and not self.gate.is_open():
-                stop.wait(CLOSED_POLL_S)
-            if stop.is_set():
-                raise BackfillStoppedError("the sink stops")
-
         wait_s = min(FIRST_BACKFILL_S, interval_s)
         while not stop.wait(wait_s):
             wait_s = interval_s
-            # A connection of its own, closed in between: with it ends the lock that keeps two sinks apart.
-            history = History(self._dsn, application_name="emostream-sink", on_connect=self._on_connect)
-            backfill = Backfill(self._settings, history, turn=turn)
+            # Closed in between: with the connection ends the lock that keeps two sinks apart.
+            history = self._history()
+            backfill = Backfill(self._settings, history, turn=turn_of(self.gate, stop))
             try:
                 self._finished(backfill.run(fill=True))
             except BackfillStoppedError:
@@ -223,13 +206,9 @@ class Sink:
         ages = [age for topic in self.topics if (age := topic.oldest_s) is not None]
         return max(ages, default=None)
 
-    def _on_connect(self, pid: int, port: int | None) -> None:
-        if isinstance(self.gate, CpuAwareGate):
-            self.gate.add_backend(pid, port)
-
     def _stop_when_written(self, stop: threading.Event) -> None:
         """Set `stop` when everything that Kafka has now is in Postgres, whichever sink brought it."""
-        history = History(self._dsn, application_name="emostream-sink", on_connect=self._on_connect)
+        history = self._history()
         reader = OffsetReader(kafka_config(self._settings), group=f"{self._settings.group_prefix}-sink")
         topics = {topic.name: range(self._partitions[topic.name]) for topic in self.topics}
         try:
@@ -270,8 +249,7 @@ class Sink:
             # Not where it ends by itself: a sink may be running here, on that port.
             if port and not once:
                 stack.enter_context(SinkWeb(host, port, registry=self.metrics.registry, report=self.report))
-            if isinstance(self.gate, CpuAwareGate):
-                stack.enter_context(self.gate)
+            stack.enter_context(self.gate)
             _run_threads([*(partial(topic.run, alone=once) for topic in self.topics), *more], stop)
 
 

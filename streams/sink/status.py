@@ -19,7 +19,6 @@ from pydantic import ValidationError
 
 from connectors.kafka.admin import KafkaAdmin
 from connectors.kafka.offsets import OffsetReader
-from connectors.postgres import postgres_errors
 from streams.settings import Settings
 from streams.sink.backfill.check import Checker
 from streams.sink.backlog import BacklogReader, is_near, retention_s
@@ -232,10 +231,8 @@ def _read_topic(
 
 
 def _query(history: History, statement: str, topic: str) -> list[tuple[Any, ...]]:
-    with postgres_errors("reading the sink's ledger"):
-        connection = history.connection()
-        with connection.transaction():
-            return connection.execute(statement, (topic,)).fetchall()
+    with history.transaction("reading the sink's ledger") as connection:
+        return connection.execute(statement, (topic,)).fetchall()
 
 
 def to_json(answers: Iterable[Answer], topics: Iterable[TopicStatus]) -> dict[str, Any]:

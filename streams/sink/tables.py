@@ -6,9 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, cast
 
-from psycopg.types.json import set_json_dumps
-from pydantic_core import to_json
-
 from connectors.postgres import Connection
 from streams.records import EmotionWindow
 from streams.sink.ledger import Fence, Figures, LedgerRange, Span
@@ -103,15 +100,8 @@ def schema_version(connection: Connection) -> int | None:
     return cast("int | None", version)
 
 
-def backend_of(connection: Connection) -> tuple[int, int | None]:
-    """The process id of the server's backend, and the port of our end; None for a Unix socket."""
-    [[pid, port]] = _rows(connection, "SELECT pg_backend_pid(), inet_client_port()")
-    return pid, port
-
-
 def stage(connection: Connection, name: str, table: str, columns: Columns, rows: Iterable[Row]) -> None:
     """COPY rows into a staging table like `table`, which is empty again after the transaction."""
-    set_json_dumps(to_json, connection)
     connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {name} (LIKE {table}) ON COMMIT DELETE ROWS")
     statement = f"COPY {name} ({_names(columns)}) FROM STDIN (FORMAT binary)"
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
@@ -219,11 +209,13 @@ def lock_offsets(connection: Connection, topic: str, partitions: Iterable[int]) 
     )
 
 
-def set_offset(connection: Connection, topic: str, partition: int, offset: int) -> None:
-    """Let a partition continue at `offset`."""
-    connection.execute(
-        "UPDATE sink_offsets SET next_offset = %s WHERE topic = %s AND partition = %s", (offset, topic, partition)
-    )
+def set_offsets(connection: Connection, topic: str, offsets: Mapping[int, int]) -> None:
+    """Let each of these partitions continue at its offset."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "UPDATE sink_offsets SET next_offset = %s WHERE topic = %s AND partition = %s",
+            [(offset, topic, partition) for partition, offset in offsets.items()],
+        )
 
 
 def note_gap(connection: Connection, topic: str, span: Span, reason: str, records: int | None) -> None:
@@ -351,12 +343,8 @@ def figures_of_posts(connection: Connection, partition: int, raw_topic: str, wan
 
 def move(connection: Connection, topic: str, spans: Sequence[Span], ranges: Iterable[LedgerRange | None]) -> None:
     """Set the offset of each partition to the end of its span, and store the ranges."""
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "UPDATE sink_offsets SET next_offset = %s WHERE topic = %s AND partition = %s",
-            [(span.end, topic, span.partition) for span in spans],
-        )
-        store_ranges(connection, topic, [found for found in ranges if found is not None])
+    set_offsets(connection, topic, {span.partition: span.end for span in spans})
+    store_ranges(connection, topic, [found for found in ranges if found is not None])
 
 
 def store_ranges(connection: Connection, topic: str, ranges: Sequence[LedgerRange]) -> None:

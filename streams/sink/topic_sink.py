@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 from confluent_kafka import Message
-from pydantic import ValidationError
 
 from connectors.errors import InvalidDataError, UnavailableError
 from connectors.kafka.consumer import Batch, PositionedConsumer, offset_of, partition_of
@@ -18,23 +16,22 @@ from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer
 from streams.dead_letters import bury, dead_letter
 from streams.positions import start_offset
-from streams.records import DeadReason, explain
+from streams.records import DeadReason
 from streams.settings import Settings
 from streams.sink.backlog import BacklogReader, PartitionBacklog, is_near
-from streams.sink.gate import Gate
+from streams.sink.gate import CLOSED_POLL_S, Gate
 from streams.sink.history import History
+from streams.sink.intake import DeadRecord, read_all, store_all
 from streams.sink.ledger import OffsetMoved, Span, spans_of
 from streams.sink.metrics import SinkMetrics
 from streams.sink.slices import SliceSize
+from streams.sink.targets import Target
 from streams.wiring import kafka_config
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.25
 """How long a slice waits to fill. The sink is not in a hurry; fewer, larger transactions cost Postgres less."""
-
-CLOSED_POLL_S = 0.25
-"""Between two looks at a closed gate."""
 
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Waits while Postgres is away; the last one repeats."""
@@ -46,21 +43,6 @@ REPORT_S = 30.0
 """Pace of the lines in the log that say how much was written, or that the backlog is in danger."""
 
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Table(Generic[R]):
-    """What a topic becomes in Postgres.
-
-    Attributes:
-        topic: the topic.
-        read: makes a row of a record's value; raises pydantic.ValidationError where it is none.
-        write: writes rows and moves the offsets, as `History.write_posts` does.
-    """
-
-    topic: str
-    read: Callable[[bytes], R]
-    write: Callable[[str, Sequence[R], Sequence[Span]], None]
 
 
 class TopicSink(Generic[R]):
@@ -75,7 +57,8 @@ class TopicSink(Generic[R]):
     def __init__(
         self,
         settings: Settings,
-        table: Table[R],
+        topic: str,
+        target: Target[R],
         history: History,
         *,
         producer: ConfirmedProducer,
@@ -87,16 +70,17 @@ class TopicSink(Generic[R]):
 
         Args:
             settings: all settings.
-            table: the topic and its table.
-            history: the connection that `table.write` uses.
+            topic: the topic.
+            target: what its records become.
+            history: the connection to write with.
             producer: for dead letters.
             gate: asked before each slice.
             metrics: where it counts.
             retention_s: how long Kafka keeps a record of the topic; None for ever.
         """
         self._settings = settings
-        self._table = table
-        self._topic = table.topic
+        self._topic = topic
+        self._target = target
         self._history = history
         self._producer = producer
         self._gate = gate
@@ -198,7 +182,7 @@ class TopicSink(Generic[R]):
 
     def _flush(self, consumer: PositionedConsumer, batch: Batch, stop: threading.Event) -> None:
         try:
-            self._store(self._decode(batch.messages), dict(batch.starts))
+            self._store(batch)
         except OffsetMoved as exc:
             self._rewind(consumer, "position", exc)
         except UnavailableError as exc:
@@ -217,54 +201,38 @@ class TopicSink(Generic[R]):
         self._metrics.rewinds.labels("sink", cause).inc()
         consumer.rewind(str(why))
 
-    def _store(self, entries: Sequence[tuple[Message, R | None]], starts: Mapping[int, int]) -> None:
-        """Write a slice; one that Postgres does not take in halves, down to the record that is at fault.
+    def _store(self, batch: Batch) -> None:
+        """Write a slice; records that cannot be read, or that Postgres does not take, become dead letters."""
+        entries, dead = read_all(batch.messages, self._target.read)
+        if dead:
+            self._bury(dead)
+        stands = dict(batch.starts)
 
-        Args:
-            entries: the messages, and what they were decoded to; None for those without a row.
-            starts: for each partition, where it continues.
-        """
-        spans = spans_of(((partition_of(message), offset_of(message)) for message, _ in entries), starts)
-        rows = [row for _, row in entries if row is not None]
+        def store(part: Sequence[tuple[Message, R | None]]) -> None:
+            spans = spans_of(((partition_of(message), offset_of(message)) for message, _ in part), stands)
+            self._write([row for _, row in part if row is not None], spans, records=len(part))
+            stands.update({span.partition: span.end for span in spans})
+
+        def refuse(entry: tuple[Message, R | None], why: InvalidDataError) -> None:
+            message, row = entry
+            if row is None:
+                raise why  # nothing but offsets: no record is at fault
+            self._bury([(message, DeadReason.NOT_STORABLE, str(why))])
+            store([(message, None)])
+
+        store_all(entries, store, refuse)
+
+    def _write(self, rows: Sequence[R], spans: Sequence[Span], *, records: int) -> None:
         begin = time.monotonic()
-        try:
-            self._table.write(self._topic, rows, spans)
-        except InvalidDataError as exc:
-            if len(entries) > 1:
-                half = len(entries) // 2
-                self._store(entries[:half], starts)
-                done = spans_of(((partition_of(message), offset_of(message)) for message, _ in entries[:half]), starts)
-                self._store(entries[half:], {**starts, **{span.partition: span.end for span in done}})
-                return
-            if not rows:
-                raise  # nothing but offsets: no record is at fault
-            self._bury([(entries[0][0], DeadReason.NOT_STORABLE, str(exc))])
-            self._store([(entries[0][0], None)], starts)
-            return
+        self._history.write(self._topic, self._target, rows, spans)
         seconds = time.monotonic() - begin
-        self._slice.took(len(entries), seconds)
+        self._slice.took(records, seconds)
         self._metrics.write_seconds.labels(self._topic).observe(seconds)
         self._metrics.written.labels(self._topic).inc(len(rows))
         self._metrics.last_write.labels(self._topic).set_to_current_time()
         self._written += len(rows)
 
-    def _decode(self, messages: Sequence[Message]) -> list[tuple[Message, R | None]]:
-        entries: list[tuple[Message, R | None]] = []
-        dead = []
-        for message in messages:
-            value = message.value()
-            row: R | None = None
-            if value is not None:  # a tombstone: the record was removed from the compacted topic
-                try:
-                    row = self._table.read(value)
-                except ValidationError as exc:
-                    dead.append((message, DeadReason.INVALID_RECORD, explain(exc)))
-            entries.append((message, row))
-        if dead:
-            self._bury(dead)
-        return entries
-
-    def _bury(self, dead: Sequence[tuple[Message, DeadReason, str]]) -> None:
+    def _bury(self, dead: Sequence[DeadRecord]) -> None:
         letters = [dead_letter(*one) for one in dead]
         for letter in letters:
             logger.warning("%s[%d]@%d is a dead letter: %s", *letter.origin.model_dump().values(), letter.error)

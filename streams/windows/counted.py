@@ -6,30 +6,19 @@ A record is checked, but not made into a model: this runs for every post, and co
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, NamedTuple, NotRequired
+from typing import NamedTuple, NotRequired
 
-from pydantic import AwareDatetime, Field, TypeAdapter
+from pydantic import AwareDatetime, TypeAdapter
 from typing_extensions import TypedDict
 
-from streams.records import Origin, to_ms
+from streams.records import Origin, OriginFields, Probability, SentimentFields, to_ms
 
 MICRO = 1_000_000
 """Fixed-point unit of confidences and scores."""
 
 
-class _Sentiment(TypedDict):
-    label: str
-    score: Annotated[float, Field(ge=-1.0, le=1.0)]
-
-
 class _Model(TypedDict):
     version: str
-
-
-class _Origin(TypedDict):
-    topic: str
-    partition: int
-    offset: Annotated[int, Field(ge=0)]
 
 
 class _Record(TypedDict):
@@ -38,10 +27,10 @@ class _Record(TypedDict):
     keywords: list[str]
     created_at: AwareDatetime
     label: str
-    confidence: Annotated[float, Field(ge=0.0, le=1.0)]
-    sentiment: NotRequired[_Sentiment | None]
+    confidence: Probability
+    sentiment: NotRequired[SentimentFields | None]
     model: _Model
-    origin: _Origin
+    origin: OriginFields
 
 
 _RECORD: TypeAdapter[_Record] = TypeAdapter(_Record)

@@ -25,7 +25,7 @@ from streams.sink.backfill.run import Backfill
 from streams.sink.history import History
 from streams.wiring import kafka_config
 from tests.integration.own_servers import endpoints  # noqa: F401 - a fixture
-from tests.integration.support import wait_for
+from tests.integration.support import ledger_breaks, wait_for
 from tests.integration.test_sink import classified
 
 LONG = "EMOSTREAM_TEST_CHAOS_SECONDS" in os.environ
@@ -116,15 +116,7 @@ async def test_every_record_is_written_once(own_stack: LocalStack, settings: Set
         assert one("SELECT count(*), count(DISTINCT (origin_partition, origin_offset)) FROM posts") == (fed, fed)
         assert one(f"SELECT sum(records), sum(rows) FROM sink_ledger WHERE topic = '{topic}'") == (sent, fed)
         assert one("SELECT count(*) FROM sink_gaps") == (0,)
-        # Each partition's ranges follow each other from the first offset to the last.
-        holes = f"""
-            SELECT count(*) FROM (
-                SELECT first_offset,
-                    lag(next_offset, 1, 0::bigint) OVER (PARTITION BY partition ORDER BY first_offset) AS previous_end
-                FROM sink_ledger WHERE topic = '{topic}'
-            ) AS ranges WHERE first_offset <> previous_end
-        """
-        assert one(holes) == (0,)
+        assert one(ledger_breaks(topic)) == (0,)
     history = History(settings.postgres_dsn.get_secret_value(), application_name="test")
     findings = await asyncio.to_thread(Backfill(settings, history).run, fill=False)
     history.close()

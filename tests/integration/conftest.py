@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from connectors import s3 as s3_connector
+from connectors.kafka.producer import ConfirmedProducer
 from connectors.local import Endpoints, LocalStack
 from connectors.s3 import S3, S3Config
 from streams.demo.processes import Role, clean_environment
@@ -23,6 +24,7 @@ from streams.init import init_model, init_postgres, init_topics
 from streams.settings import Settings, load_settings
 from streams.windows.opening import open_store
 from streams.windows.store import WindowStore
+from streams.wiring import kafka_config
 from tests.integration.registry_support import BUCKET, S3Server
 
 STACK = os.environ.get("EMOSTREAM_TEST_STACK", "embedded")
@@ -115,6 +117,13 @@ def settings(env: dict[str, str]) -> Settings:
 async def store(settings: Settings) -> AsyncIterator[WindowStore]:
     async with open_store(settings) as opened:
         yield opened
+
+
+@pytest.fixture
+def producer(settings: Settings) -> Iterator[ConfirmedProducer]:
+    opened = ConfirmedProducer(kafka_config(settings), client_id="test")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -129,6 +129,17 @@ def good_posts(count: int, **fields: object) -> list[bytes]:
     ]
 
 
+def ledger_breaks(topic: str) -> str:
+    """A query: in how many places a ledger's ranges do not follow each other. At 0 every offset is in exactly one."""
+    return f"""
+        SELECT count(*) FROM (
+            SELECT first_offset,
+                lag(next_offset, 1, 0::bigint) OVER (PARTITION BY partition ORDER BY first_offset) AS previous_end
+            FROM sink_ledger WHERE topic = '{topic}'
+        ) AS ranges WHERE first_offset <> previous_end
+    """
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

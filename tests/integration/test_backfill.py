@@ -44,13 +44,6 @@ def history(settings: Settings) -> Iterator[History]:
     opened.close()
 
 
-@pytest.fixture
-def producer(settings: Settings) -> Iterator[ConfirmedProducer]:
-    opened = ConfirmedProducer(kafka_config(settings), client_id="test")
-    yield opened
-    opened.close()
-
-
 def feed(producer: ConfirmedProducer, settings: Settings, posts: Sequence[ClassifiedPost]) -> None:
     producer.submit(
         [Outgoing(settings.topic_classified, p.model_dump_json().encode(), partition=p.origin.partition) for p in posts]

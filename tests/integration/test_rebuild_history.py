@@ -15,6 +15,7 @@ from streams.records import ClassifiedPost, ModelRef, Origin, to_ms
 from streams.settings import Settings
 from streams.sink.history import History
 from streams.sink.ledger import Span
+from streams.sink.targets import POSTS
 from streams.windows.rebuild.editor import TableEditor
 from streams.windows.rebuild.history import ALL_ORIGINS, Part, PostHistory
 from streams.windows.rebuild.leases import Leases
@@ -70,7 +71,7 @@ def write_rows(settings: Settings, posts: list[ClassifiedPost]) -> None:
     """What the sink does with a partition's first records."""
     sink = History(settings.postgres_dsn.get_secret_value(), application_name="test")
     sink.stand(settings.topic_classified, {0: (0, len(posts))})
-    sink.write_posts(settings.topic_classified, [*map(row_of, posts)], [Span(0, 0, len(posts), len(posts))])
+    sink.write(settings.topic_classified, POSTS, [*map(row_of, posts)], [Span(0, 0, len(posts), len(posts))])
     sink.close()
 
 

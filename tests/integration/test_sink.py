@@ -26,9 +26,10 @@ from streams.records import (
 from streams.settings import Settings
 from streams.sink.history import History
 from streams.sink.ledger import OffsetMoved, Span
+from streams.sink.targets import POSTS, WINDOWS
 from streams.wiring import kafka_config
 from tests.helpers import row_of
-from tests.integration.support import wait_for
+from tests.integration.support import ledger_breaks, wait_for
 
 START = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp() * 1_000)
 
@@ -91,7 +92,7 @@ def test_rows_offsets_and_ledger_are_one_transaction(settings: Settings, history
     assert history.stand("t", {0: (0, 9), 1: (5, 9)}) == ({0: 0, 1: 5}, [])
     post = classified(0)
 
-    history.write_posts("t", [*map(row_of, [post, classified(1), post])], [Span(0, 0, 3, 3)])
+    history.write("t", POSTS, [*map(row_of, [post, classified(1), post])], [Span(0, 0, 3, 3)])
 
     rows = query(settings, "SELECT id, keywords, text, scores, sentiment_score, created_at FROM posts ORDER BY 1")
     assert rows[0] == ("0-0", list(post.keywords), post.text, {"joy": 0.75, "fear": 0.25}, 0.5, post.created_at)
@@ -103,20 +104,20 @@ def test_rows_offsets_and_ledger_are_one_transaction(settings: Settings, history
 def test_a_write_from_another_offset_changes_nothing(settings: Settings, history: History) -> None:
     """A second sink took over, or the database was restored from a backup: compare-and-set in Postgres too."""
     history.stand("t", {0: (0, 9)})
-    history.write_posts("t", [*map(row_of, [classified(0)])], [Span(0, 0, 1, 1)])
+    history.write("t", POSTS, [*map(row_of, [classified(0)])], [Span(0, 0, 1, 1)])
 
     for span in (Span(0, 0, 1, 1), Span(0, 4, 5, 1), Span(3, 0, 1, 1)):
         with pytest.raises(OffsetMoved):
-            history.write_posts("t", [row_of(classified(7))], [span])
+            history.write("t", POSTS, [row_of(classified(7))], [span])
 
     assert query(settings, "SELECT count(*) FROM posts") == [(1,)]
-    history.write_posts("t", [*map(row_of, [classified(1)])], [Span(0, 1, 2, 1)])
+    history.write("t", POSTS, [*map(row_of, [classified(1)])], [Span(0, 1, 2, 1)])
     assert query(settings, "SELECT count(*) FROM posts") == [(2,)]
 
 
 def test_a_range_that_kafka_lost_is_noted(settings: Settings, history: History) -> None:
     history.stand("t", {0: (0, 9)})
-    history.write_posts("t", [*map(row_of, [classified(0)])], [Span(0, 0, 3, 1)])
+    history.write("t", POSTS, [*map(row_of, [classified(0)])], [Span(0, 0, 3, 1)])
 
     assert history.stand("t", {0: (7, 9)}) == ({0: 7}, [Span(0, 3, 7, 0)])
 
@@ -126,13 +127,16 @@ def test_a_range_that_kafka_lost_is_noted(settings: Settings, history: History) 
 
 def test_the_highest_revision_of_a_window_wins_with_its_labels(settings: Settings, history: History) -> None:
     history.stand("w", {0: (0, 9)})
-    history.write_windows(
-        "w", [window(5, {"joy": 1}), window(7, {"joy": 2, "fear": 1}), window(6, {"joy": 9})], [Span(0, 0, 3, 3)]
+    history.write(
+        "w",
+        WINDOWS,
+        [window(5, {"joy": 1}), window(7, {"joy": 2, "fear": 1}), window(6, {"joy": 9})],
+        [Span(0, 0, 3, 3)],
     )
     labels = "SELECT label, posts, round(percent::numeric, 2)::text FROM emotion_window_labels ORDER BY 1"
     assert query(settings, labels) == [("fear", 1, "33.33"), ("joy", 2, "66.67")]
 
-    history.write_windows("w", [window(6, {"anger": 9}), window(1, {"joy": 1}, "rain")], [Span(0, 3, 5, 2)])
+    history.write("w", WINDOWS, [window(6, {"anger": 9}), window(1, {"joy": 1}, "rain")], [Span(0, 3, 5, 2)])
     assert query(settings, "SELECT keyword, posts, revision FROM emotion_windows ORDER BY 1") == [
         ("coffee", 3, 7),
         ("rain", 1, 1),
@@ -142,23 +146,16 @@ def test_the_highest_revision_of_a_window_wins_with_its_labels(settings: Setting
     assert query(settings, sentiments) == [("coffee", "positive", 3, 100.0), ("rain", "positive", 1, 100.0)]
 
     # Rebuilt tables may have fewer labels than before.
-    history.write_windows("w", [window(8, {"joy": 2})], [Span(0, 5, 6, 1)])
+    history.write("w", WINDOWS, [window(8, {"joy": 2})], [Span(0, 5, 6, 1)])
     assert query(settings, "SELECT label, posts FROM emotion_window_labels WHERE keyword = 'coffee'") == [("joy", 2)]
     plain = window(9, {"joy": 3}).model_copy(update={"sentiment": None})
-    history.write_windows("w", [plain], [Span(0, 6, 7, 1)])
+    history.write("w", WINDOWS, [plain], [Span(0, 6, 7, 1)])
     assert query(settings, sentiments) == [("rain", "positive", 1, 100.0)], "nor sentiment at all"
 
 
 def test_a_database_without_the_schema_is_one_clear_line(env: dict[str, str]) -> None:
     with pytest.raises(RejectedError, match="has no schema yet; run `emostream init`"):
         History(env["EMOSTREAM_POSTGRES_DSN"], application_name="test").check()
-
-
-@pytest.fixture
-def producer(settings: Settings) -> Iterator[ConfirmedProducer]:
-    opened = ConfirmedProducer(kafka_config(settings), client_id="test")
-    yield opened
-    opened.close()
 
 
 def feed(producer: ConfirmedProducer, settings: Settings, first: int, count: int) -> None:
@@ -191,15 +188,7 @@ def test_the_sink_is_killed_again_and_again(
     assert query(settings, "SELECT count(*), count(DISTINCT (origin_partition, origin_offset)) FROM posts") == [
         (8_000, 8_000)
     ]
-    # The ledger's ranges follow each other: every offset is in exactly one.
-    holes = f"""
-        SELECT count(*) FROM (
-            SELECT first_offset,
-                lag(next_offset, 1, 0::bigint) OVER (PARTITION BY partition ORDER BY first_offset) AS previous_end
-            FROM sink_ledger WHERE topic = '{settings.topic_classified}'
-        ) AS ranges WHERE first_offset <> previous_end
-    """
-    assert query(settings, holes) == [(0,)]
+    assert query(settings, ledger_breaks(settings.topic_classified)) == [(0,)]
 
 
 def test_two_sinks_share_the_work_and_one_takes_over(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -19,13 +19,6 @@ from tests.integration.test_failures import run
 from tests.integration.test_sink import classified, feed, query, rows
 
 Start = Callable[..., Role]
-
-
-@pytest.fixture
-def producer(settings: Settings) -> Iterator[ConfirmedProducer]:
-    opened = ConfirmedProducer(kafka_config(settings), client_id="test")
-    yield opened
-    opened.close()
 
 
 def dead(settings: Settings) -> list[DeadPost]:

@@ -9,10 +9,9 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exported without saying so
     AdminClient,
@@ -27,20 +26,12 @@ from streams.demo.processes import Role, clean_environment
 from streams.settings import Settings
 from streams.sink.gate import OpenGate
 from streams.sink.runner import Sink
-from streams.wiring import kafka_config
 from tests.integration.support import counter, free_port, metric_lines, wait_for
 from tests.integration.test_sink import feed, query, rows
 
 # Nothing is ever written: the servers of the tests alone use more than a thousandth of the machine within any second,
 # and if they did not, the load would have to stay low for an hour.
 CLOSED = {"EMOSTREAM_SINK_CPU_PERCENT": "0.1", "EMOSTREAM_SINK_CALM_S": "3600"}
-
-
-@pytest.fixture
-def producer(settings: Settings) -> Iterator[ConfirmedProducer]:
-    opened = ConfirmedProducer(kafka_config(settings), client_id="test")
-    yield opened
-    opened.close()
 
 
 def get(port: int, path: str) -> tuple[int, dict[str, Any]]:

@@ -11,10 +11,11 @@ from collections.abc import Callable
 
 import pytest
 
-from streams.cpu_gate import CpuGate, GateReason, Sample
-from streams.errors import LoadError
+from streams.cpu_gate import CpuGate, GateReason, GateState, Sample
+from streams.errors import BackfillStoppedError, LoadError
 from streams.settings import load_settings
-from streams.sink.gate import CpuAwareGate, OpenGate, cpu_aware_gate
+from streams.sink.backfill.turn import turn_of
+from streams.sink.gate import CpuAwareGate, Gate, OpenGate, gate_for
 from streams.sink.load import LoadReader, Machine
 
 CALM_S = 2.0
@@ -211,13 +212,43 @@ def test_the_open_gate_is_forced() -> None:
     assert gate.state.since == pytest.approx(time.time(), abs=60)
 
 
+def gate_with(**texts: str) -> Gate:
+    environ = {f"EMOSTREAM_SINK_{name}": text for name, text in texts.items()}
+    return gate_for(load_settings(env_file=None, environ=environ))
+
+
 def test_the_settings_make_the_gate() -> None:
-    names = {"CPU_PERCENT": "35", "CALM_S": "4", "PRESSURE_PERCENT": "50", "MAX_DELAY_S": "7"}
-    settings = load_settings(env_file=None, environ={f"EMOSTREAM_SINK_{name}": text for name, text in names.items()})
-    decide = cpu_aware_gate(settings)._decide
-    assert decide._limit == 0.35
-    assert (decide._calm_s, decide._pressure_limit, decide._max_delay_s) == (4.0, 0.5, 7.0)
-    assert cpu_aware_gate(load_settings(env_file=None, environ={}))._decide._pressure_limit is None
+    gate = gate_with(CPU_PERCENT="35", CALM_S="4", PRESSURE_PERCENT="50", MAX_DELAY_S="7")
+    assert isinstance(gate, CpuAwareGate)
+    assert gate._decide._limit == 0.35
+    assert (gate._decide._calm_s, gate._decide._pressure_limit, gate._decide._max_delay_s) == (4.0, 0.5, 7.0)
+    plain = gate_with()
+    assert isinstance(plain, CpuAwareGate)
+    assert plain._decide._pressure_limit is None
+
+
+def test_a_limit_of_100_is_none_unless_pressure_has_one() -> None:
+    with gate_with(CPU_PERCENT="100") as gate:
+        assert gate.is_open()
+    assert isinstance(gate_with(CPU_PERCENT="100", PRESSURE_PERCENT="50"), CpuAwareGate)
+
+
+def test_a_turn_waits_for_the_gate_and_ends_with_the_stop() -> None:
+    """The backfill's, in the sink and as a command."""
+    stop = threading.Event()
+    waited: list[GateReason] = []
+    never_started = CpuAwareGate(CpuGate(limit=0.2, calm_s=0), Counters(time.monotonic))
+
+    def on_wait(state: GateState) -> None:
+        waited.append(state.reason)
+        stop.set()
+
+    turn_of(OpenGate(), stop)()
+    with pytest.raises(BackfillStoppedError):
+        turn_of(never_started, stop, on_wait)()
+    assert waited == [GateReason.STARTING]
+    with pytest.raises(BackfillStoppedError):
+        turn_of(OpenGate(), stop)()
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:

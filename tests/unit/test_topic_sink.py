@@ -13,14 +13,16 @@ from confluent_kafka import Message
 from connectors.errors import InvalidDataError, RejectedError, UnavailableError
 from connectors.kafka.consumer import Batch
 from connectors.kafka.producer import Outgoing
-from streams.records import ClassifiedPost, DeadPost, DeadReason
+from streams.records import DeadPost, DeadReason
 from streams.sink import runner
 from streams.sink import topic_sink as module
 from streams.sink.backlog import PartitionBacklog
 from streams.sink.gate import OpenGate
 from streams.sink.ledger import OffsetMoved, Span
 from streams.sink.metrics import SinkMetrics
-from streams.sink.topic_sink import Table, TopicSink
+from streams.sink.rows import PostRow
+from streams.sink.targets import POSTS, Target
+from streams.sink.topic_sink import TopicSink
 from tests.helpers import classified, make_settings, message
 
 
@@ -51,13 +53,25 @@ class FakeProducer:
 
 
 class FakeHistory:
-    def __init__(self, stands: dict[int, int]) -> None:
-        self.stands = stands
-        self.error: Exception | None = None
+    """Takes every write, but for those that are to fail and those with a poisonous row."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[str, list[int], list[Span]]] = []
+        self.fails: list[Exception] = []
+        self.poison: set[int] = set()
+        self.stands: dict[int, int] = {}
+        self.away: Exception | None = None
+
+    def write(self, topic: str, target: Target[PostRow], rows: Sequence[PostRow], spans: Sequence[Span]) -> None:
+        if self.fails:
+            raise self.fails.pop(0)
+        if any(row.origin_offset in self.poison for row in rows):
+            raise InvalidDataError("a value is too long")
+        self.written.append((topic, [row.origin_offset for row in rows], list(spans)))
 
     def offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-        if self.error is not None:
-            raise self.error
+        if self.away is not None:
+            raise self.away
         return self.stands
 
 
@@ -70,28 +84,19 @@ class FakeBacklog:
 
 class Bench:
     def __init__(self) -> None:
-        self.written: list[tuple[str, list[int], list[Span]]] = []
-        self.fails: list[Exception] = []
-        self.poison: set[int] = set()
         self.metrics = SinkMetrics()
         self.consumer: Any = FakeConsumer()
         self.producer: Any = FakeProducer()
-        history: Any = None
+        self.history: Any = FakeHistory()
         self.sink = TopicSink(
             make_settings(),
-            Table("posts.classified", ClassifiedPost.model_validate_json, self.write),
-            history,
+            "posts.classified",
+            POSTS,
+            self.history,
             producer=self.producer,
             gate=OpenGate(),
             metrics=self.metrics,
         )
-
-    def write(self, topic: str, posts: Sequence[ClassifiedPost], spans: Sequence[Span]) -> None:
-        if self.fails:
-            raise self.fails.pop(0)
-        if any(post.origin.offset in self.poison for post in posts):
-            raise InvalidDataError("a value is too long")
-        self.written.append((topic, [post.origin.offset for post in posts], list(spans)))
 
     def flush(self, batch: Batch) -> None:
         stop = threading.Event()
@@ -113,20 +118,20 @@ def test_a_batch_is_written_with_the_ranges_it_covers(bench: Bench) -> None:
     batch = Batch(1, [post(12, 1), post(5), post(7), post(13, 1)], {0: 3, 1: 12})
     bench.flush(batch)
     # Holes in the offsets belong to the range of the batch that follows them.
-    assert bench.written == [("posts.classified", [120, 50, 70, 130], [Span(0, 3, 8, 2), Span(1, 12, 14, 2)])]
+    assert bench.history.written == [("posts.classified", [120, 50, 70, 130], [Span(0, 3, 8, 2), Span(1, 12, 14, 2)])]
     assert bench.consumer.calls == [("done", batch)]
 
 
 @pytest.mark.parametrize("error", [OffsetMoved("elsewhere"), UnavailableError("PostgreSQL is away")])
 def test_what_may_pass_is_fetched_again(bench: Bench, error: Exception) -> None:
-    bench.fails = [error]
+    bench.history.fails = [error]
     bench.flush(Batch(1, [post(0)], {0: 0}))
     assert bench.consumer.calls == [("rewind", str(error))]
-    assert bench.written == []
+    assert bench.history.written == []
 
 
 def test_what_will_not_pass_stops_the_sink(bench: Bench) -> None:
-    bench.fails = [RejectedError("no")]
+    bench.history.fails = [RejectedError("no")]
     with pytest.raises(RejectedError):
         bench.flush(Batch(1, [post(0)], {0: 0}))
     assert bench.consumer.calls == []
@@ -136,17 +141,17 @@ def test_waits_grow_while_postgres_is_away_and_start_anew(bench: Bench, monkeypa
     waits: list[float] = []
     stop: Any = type("Stop", (), {"wait": lambda self, seconds: waits.append(seconds)})()
     monkeypatch.setattr(module, "RETRY_S", (1.0, 2.0))
-    bench.fails = [UnavailableError("away")] * 3
+    bench.history.fails = [UnavailableError("away")] * 3
     for _ in range(4):
         bench.sink._flush(bench.consumer, Batch(1, [post(0)], {0: 0}), stop)
-    bench.fails = [UnavailableError("away")]
+    bench.history.fails = [UnavailableError("away")]
     bench.sink._flush(bench.consumer, Batch(1, [post(1)], {0: 1}), stop)
     assert waits == [1.0, 2.0, 2.0, 1.0]
 
 
 def test_a_tombstone_is_passed_over_and_counted_in_the_range(bench: Bench) -> None:
     bench.flush(Batch(1, [message(None, offset=0), post(1)], {0: 0}))
-    assert bench.written == [("posts.classified", [10], [Span(0, 0, 2, 2)])]
+    assert bench.history.written == [("posts.classified", [10], [Span(0, 0, 2, 2)])]
 
 
 @pytest.mark.parametrize("value", [b"", b"not json", b"{}"])
@@ -157,15 +162,15 @@ def test_what_cannot_be_read_is_dead_lettered_and_passed(bench: Bench, value: by
     assert record.topic == "posts.dead"
     assert letter.reason is DeadReason.INVALID_RECORD
     assert (letter.origin.topic, letter.origin.partition, letter.origin.offset) == ("posts.classified", 1, 4)
-    assert bench.written == [("posts.classified", [50], [Span(1, 4, 6, 2)])]
+    assert bench.history.written == [("posts.classified", [50], [Span(1, 4, 6, 2)])]
 
 
 @pytest.mark.parametrize("poison", [{0}, {30}, {70}, {20, 30}, {0, 10, 20, 30, 40, 50, 60, 70}])
 def test_what_postgres_does_not_take_is_dead_lettered_and_the_rest_goes_in(bench: Bench, poison: set[int]) -> None:
-    bench.poison = poison
+    bench.history.poison = poison
     batch = Batch(1, [post(offset, offset % 2) for offset in range(8)], {0: 0, 1: 1})
     bench.flush(batch)
-    assert sorted(offset for _, offsets, _ in bench.written for offset in offsets) == sorted(
+    assert sorted(offset for _, offsets, _ in bench.history.written for offset in offsets) == sorted(
         {offset * 10 for offset in range(8)} - poison
     )
     letters = [DeadPost.model_validate_json(record.value) for record in bench.producer.sent]
@@ -174,14 +179,14 @@ def test_what_postgres_does_not_take_is_dead_lettered_and_the_rest_goes_in(bench
     assert bench.metrics.dead.labels("not_storable")._value.get() == len(poison)
     # Together the writes move each partition from its start to its end, without a hole.
     for partition, start, end in ((0, 0, 7), (1, 1, 8)):
-        spans = [span for _, _, spans in bench.written for span in spans if span.partition == partition]
+        spans = [span for _, _, spans in bench.history.written for span in spans if span.partition == partition]
         assert [span.start for span in spans] == [start, *(span.end for span in spans)][:-1]
         assert spans[-1].end == end
     assert bench.consumer.calls == [("done", batch)]
 
 
 def test_a_refusal_that_is_no_records_fault_stops_the_sink(bench: Bench) -> None:
-    bench.fails = [InvalidDataError("the ledger violates a constraint")]
+    bench.history.fails = [InvalidDataError("the ledger violates a constraint")]
     with pytest.raises(InvalidDataError):
         bench.flush(Batch(1, [message(None, offset=0)], {0: 0}))
     assert bench.producer.sent == []
@@ -191,12 +196,11 @@ def test_nothing_is_written_past_a_dead_letter_that_was_not_confirmed(bench: Ben
     bench.producer.error = RejectedError("no")
     with pytest.raises(RejectedError):
         bench.flush(Batch(1, [message(b"{}", offset=0), post(1)], {0: 0}))
-    assert (bench.written, bench.consumer.calls) == ([], [])
+    assert (bench.history.written, bench.consumer.calls) == ([], [])
 
 
 def test_trouble_is_told_until_a_write_or_a_look_succeeds(bench: Bench) -> None:
-    history: Any = FakeHistory({0: 1})
-    bench.sink._history = history
+    bench.history.stands = {0: 1}
     bench.consumer.next_offsets = {0: 1}
     backlog: Any = FakeBacklog()
 
@@ -204,21 +208,19 @@ def test_trouble_is_told_until_a_write_or_a_look_succeeds(bench: Bench) -> None:
         lambda: bench.flush(Batch(1, [post(0)], {0: 0})),
         lambda: bench.sink._look(bench.consumer, backlog, idle=True),
     ):
-        bench.fails = [UnavailableError("PostgreSQL is away")]
+        bench.history.fails = [UnavailableError("PostgreSQL is away")]
         bench.flush(Batch(1, [post(0)], {0: 0}))
         assert bench.sink.trouble == "PostgreSQL is away"
         heal()
         assert bench.sink.trouble is None
 
-    history.error = UnavailableError("still away")
+    bench.history.away = UnavailableError("still away")
     bench.sink._look(bench.consumer, backlog, idle=True)
     assert bench.sink.trouble == "still away"
     assert bench.metrics.backlog_failures._value.get() == 1
 
 
 def test_what_another_sink_has_taken_is_told_by_that_one(bench: Bench) -> None:
-    history: Any = FakeHistory({})
-    bench.sink._history = history
     backlog: Any = FakeBacklog()
     name = "emostream_sink_backlog_records"
     for assigned in ({0: 3, 1: 4}, {1: 4}, {}):

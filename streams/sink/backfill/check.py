@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from psycopg import IsolationLevel
 
 from connectors.kafka.offsets import OffsetReader
-from connectors.postgres import Connection, postgres_errors
+from connectors.postgres import Connection
 from streams.sink import tables
 from streams.sink.backfill.holes import Findings, Hole, HoleKind, compare
+from streams.sink.backfill.turn import Turn
 from streams.sink.history import History
 from streams.sink.ledger import LedgerRange, Span, uncovered
 
 PAGE = 500
 """Ranges of the ledger that are read at once; each is then compared by itself."""
-
-Turn = Callable[[], None]
-"""Called between two short pieces of work: waits for the gate, or raises to stop."""
 
 
 class Checker:
@@ -85,28 +83,18 @@ class Checker:
             after = page[-1].span.start
 
     def _page(self, topic: str, partition: int, after: int) -> list[LedgerRange]:
-        with postgres_errors("reading the ledger"):
-            connection = self._history.connection()
-            with connection.transaction():
-                return tables.ranges_after(connection, topic, partition, after, PAGE)
+        with self._history.transaction("reading the ledger") as connection:
+            return tables.ranges_after(connection, topic, partition, after, PAGE)
 
     def _compare(self, topic: str, written: LedgerRange, low: int) -> Hole | None:
         """Compare a range with its rows, both as of one moment: the sink may let it grow meanwhile."""
-        with postgres_errors("comparing the ledger with the rows"):
-            connection = self._history.connection()
-            connection.isolation_level = IsolationLevel.REPEATABLE_READ
-            try:
-                with connection.transaction():
-                    return compare_range(connection, topic, written.span, low)
-            finally:
-                if not connection.closed:
-                    connection.isolation_level = None
+        doing = "comparing the ledger with the rows"
+        with self._history.transaction(doing, IsolationLevel.REPEATABLE_READ) as connection:
+            return compare_range(connection, topic, written.span, low)
 
     def _read(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        with postgres_errors("reading the ledger"):
-            connection = self._history.connection()
-            with connection.transaction():
-                return connection.execute(statement, values).fetchall()
+        with self._history.transaction("reading the ledger") as connection:
+            return connection.execute(statement, values).fetchall()
 
 
 def compare_range(connection: Connection, topic: str, span: Span, low: int) -> Hole | None:

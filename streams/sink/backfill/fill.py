@@ -4,45 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from confluent_kafka import Message
-from pydantic import ValidationError
 
 from connectors.errors import InvalidDataError, PositionError
 from connectors.kafka.consumer import offset_of
 from connectors.kafka.offsets import OffsetReader
 from connectors.postgres import Connection, postgres_errors
-from streams.records import DeadReason, explain
+from streams.records import DeadReason
 from streams.sink import tables
-from streams.sink.backfill.check import Turn, compare_range
+from streams.sink.backfill.check import compare_range
 from streams.sink.backfill.holes import Hole, HoleKind
+from streams.sink.backfill.turn import Turn
 from streams.sink.history import History
-from streams.sink.ledger import RANGE_RECORDS, LedgerRange, Span
+from streams.sink.intake import DeadRecord, read_all, store_all
+from streams.sink.ledger import RANGE_RECORDS, Span
+from streams.sink.targets import Target
 
 R = TypeVar("R")
 
-DeadRecord = tuple[Message, DeadReason, str]
-"""A record that cannot be stored, and why."""
-
 Bury = Callable[[Sequence[DeadRecord]], None]
 """Writes dead letters, and returns when Kafka has confirmed them."""
-
-
-@dataclass(frozen=True)
-class Target(Generic[R]):
-    """What a topic's records become.
-
-    Attributes:
-        read: makes a row of a record's value; raises pydantic.ValidationError where it is none.
-        insert: brings rows into their tables, within the caller's transaction; what is there stays.
-        note: the ledger's range for a span whose rows were just inserted, after the range before it.
-    """
-
-    read: Callable[[bytes], R]
-    insert: Callable[[Connection, Sequence[R]], None]
-    note: Callable[[Connection, Span, Sequence[R], LedgerRange | None], LedgerRange | None]
 
 
 class Filler(Generic[R]):
@@ -85,11 +69,9 @@ class Filler(Generic[R]):
     @contextmanager
     def _transaction(self, hole: Hole) -> Iterator[Connection]:
         """A transaction in which no sink writes to the hole's partition."""
-        with postgres_errors("filling a hole"):
-            connection = self._history.connection()
-            with connection.transaction():
-                tables.lock_offsets(connection, hole.topic, [hole.span.partition])
-                yield connection
+        with self._history.transaction("filling a hole") as connection:
+            tables.lock_offsets(connection, hole.topic, [hole.span.partition])
+            yield connection
 
     def _fill_skipped(self, hole: Hole) -> tuple[int, list[Span]]:
         gaps = []
@@ -119,14 +101,13 @@ class Filler(Generic[R]):
 
     def _add_range(self, hole: Hole, span: Span, messages: Sequence[Message]) -> int:
         """Write records that were skipped, and note the range in the ledger."""
-        entries, dead = self._decode(messages)
+        entries, dead = self._read(messages)
         with self._transaction(hole) as connection:
             refused = self._insert(connection, entries)
             kept = [row for message, row in entries if all(message is not one for one, _, _ in refused)]
             before = tables.range_before(connection, hole.topic, span.partition, span.start)
-            noted = self._target.note(connection, span, kept, before)
-            if noted is not None:
-                tables.store_ranges(connection, hole.topic, [noted])
+            noted = self._target.note(connection, [span], kept, {span.partition: before})
+            tables.store_ranges(connection, hole.topic, [found for found in noted if found is not None])
             # Before the commit: after a crash in between they are buried twice, which their origin tells.
             if dead or refused:
                 self._bury([*dead, *refused])
@@ -136,7 +117,7 @@ class Filler(Generic[R]):
         """Write the rows of a range again. What was a dead letter when it was first read is one already."""
         self._turn()
         pages = [] if hole.held is None else self._pages(hole.topic, hole.held)
-        entries, _ = self._decode([message for _, page in pages for message in page])
+        entries, _ = self._read([message for _, page in pages for message in page])
         with self._transaction(hole) as connection:
             now = compare_range(connection, hole.topic, hole.span, hole.first_held)
             if now is None or now.span != hole.span or now.ledger is None:
@@ -159,29 +140,22 @@ class Filler(Generic[R]):
                     tables.note_gap(connection, hole.topic, hole.expired, "lost" if missing else "changed", missing)
         return rows - (wanted.rows - (now.rows or 0)), gaps
 
-    def _decode(self, messages: Sequence[Message]) -> tuple[list[tuple[Message, R]], list[DeadRecord]]:
-        entries: list[tuple[Message, R]] = []
-        dead: list[DeadRecord] = []
-        for message in messages:
-            value = message.value()
-            if value is None:
-                continue  # a tombstone
-            try:
-                entries.append((message, self._target.read(value)))
-            except ValidationError as exc:
-                dead.append((message, DeadReason.INVALID_RECORD, explain(exc)))
-        return entries, dead
+    def _read(self, messages: Sequence[Message]) -> tuple[list[tuple[Message, R]], list[DeadRecord]]:
+        entries, dead = read_all(messages, self._target.read)
+        return [(message, row) for message, row in entries if row is not None], dead
 
     def _insert(self, connection: Connection, entries: Sequence[tuple[Message, R]]) -> list[DeadRecord]:
-        """Insert rows, in halves where Postgres does not take them; returns the records that are at fault."""
-        if not entries:
-            return []
-        try:
+        """Insert rows; what is there stays. Returns the records that Postgres does not take."""
+        refused: list[DeadRecord] = []
+
+        def store(part: Sequence[tuple[Message, R]]) -> None:
+            rows = [row for _, row in part]
             with postgres_errors("filling a hole"), connection.transaction():
-                self._target.insert(connection, [row for _, row in entries])
-        except InvalidDataError as exc:
-            if len(entries) == 1:
-                return [(entries[0][0], DeadReason.NOT_STORABLE, str(exc))]
-            half = len(entries) // 2
-            return self._insert(connection, entries[:half]) + self._insert(connection, entries[half:])
-        return []
+                self._target.stage(connection, rows)
+                self._target.move(connection, rows)
+
+        def refuse(entry: tuple[Message, R], why: InvalidDataError) -> None:
+            refused.append((entry[0], DeadReason.NOT_STORABLE, str(why)))
+
+        store_all(entries, store, refuse)
+        return refused

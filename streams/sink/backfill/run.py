@@ -8,48 +8,23 @@ from typing import TypeVar
 
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer
-from connectors.postgres import Connection
 from streams.dead_letters import bury, dead_letter
 from streams.errors import BackfillBusyError
-from streams.records import EmotionWindow
 from streams.settings import Settings
-from streams.sink import tables
-from streams.sink.backfill.check import Checker, Turn
-from streams.sink.backfill.fill import DeadRecord, Filler, Target
+from streams.sink.backfill.check import Checker
+from streams.sink.backfill.fill import Filler
 from streams.sink.backfill.holes import Findings
+from streams.sink.backfill.turn import Turn
 from streams.sink.backfill.windows import copy_windows
 from streams.sink.backlog import BacklogReader
-from streams.sink.history import History, move_posts, note_posts, stage_posts, stage_windows
-from streams.sink.ledger import LedgerRange, Span, note
-from streams.sink.rows import PostRow, read_post
+from streams.sink.history import History
+from streams.sink.intake import DeadRecord
+from streams.sink.targets import POSTS, WINDOWS, Target
 from streams.wiring import kafka_config
 
 R = TypeVar("R")
 
 OnFindings = Callable[[Findings], None]
-
-
-def _insert_posts(connection: Connection, rows: Sequence[PostRow]) -> None:
-    stage_posts(connection, rows)
-    move_posts(connection, rows)
-
-
-def _note_posts(
-    connection: Connection, span: Span, rows: Sequence[PostRow], before: LedgerRange | None
-) -> LedgerRange | None:
-    (noted,) = note_posts(connection, [span], rows, {span.partition: before})
-    return noted
-
-
-def _insert_windows(connection: Connection, windows: Sequence[EmotionWindow]) -> None:
-    stage_windows(connection, windows)
-    tables.move_windows(connection)
-
-
-POSTS: Target[PostRow] = Target(read_post, _insert_posts, _note_posts)
-WINDOWS: Target[EmotionWindow] = Target(
-    EmotionWindow.model_validate_json, _insert_windows, lambda _, span, __, before: note(before, span, None, None)
-)
 
 
 class Backfill:

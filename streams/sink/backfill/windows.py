@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from connectors.errors import InvalidDataError
-from connectors.postgres import postgres_errors
 from streams.records import EmotionWindow
 from streams.settings import Settings
 from streams.sink import tables
-from streams.sink.backfill.check import Turn
 from streams.sink.backfill.holes import Findings
-from streams.sink.history import History, stage_windows
+from streams.sink.backfill.turn import Turn
+from streams.sink.history import History
+from streams.sink.intake import store_all
+from streams.sink.targets import WINDOWS
 from streams.windows.opening import open_store
 
 logger = logging.getLogger(__name__)
@@ -89,27 +90,23 @@ async def copy_windows(
 
 
 def _stored(history: History, windows: Sequence[EmotionWindow]) -> dict[tuple[str, int, float], tuple[int, bool]]:
-    with postgres_errors("reading the windows"):
-        connection = history.connection()
-        with connection.transaction():
-            return tables.stored_windows(connection, windows)
+    with history.transaction("reading the windows") as connection:
+        return tables.stored_windows(connection, windows)
 
 
 def _write(history: History, windows: Sequence[EmotionWindow]) -> int:
-    """Write windows, in halves where Postgres does not take them; returns how many it refuses for good."""
-    if not windows:
-        return 0
-    try:
-        with postgres_errors("copying windows"):
-            connection = history.connection()
-            with connection.transaction():
-                stage_windows(connection, windows)
-                tables.forget_damaged(connection)
-                tables.move_windows(connection)
-    except InvalidDataError as exc:
-        if len(windows) == 1:
-            logger.error("the window %s stays out of Postgres: %s", windows[0].key, exc)
-            return 1
-        half = len(windows) // 2
-        return _write(history, windows[:half]) + _write(history, windows[half:])
-    return 0
+    """Write windows; returns how many Postgres refuses for good."""
+    refused: list[EmotionWindow] = []
+
+    def store(part: Sequence[EmotionWindow]) -> None:
+        with history.transaction("copying windows") as connection:
+            WINDOWS.stage(connection, part)
+            tables.forget_damaged(connection)
+            WINDOWS.move(connection, part)
+
+    def refuse(window: EmotionWindow, why: InvalidDataError) -> None:
+        logger.error("the window %s stays out of Postgres: %s", window.key, why)
+        refused.append(window)
+
+    store_all(windows, store, refuse)
+    return len(refused)

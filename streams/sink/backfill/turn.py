@@ -1,0 +1,32 @@
+"""Between two short pieces of work a backfill waits for its turn: for the gate to be open."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from streams.cpu_gate import GateState
+from streams.errors import BackfillStoppedError
+from streams.sink.gate import CLOSED_POLL_S, Gate
+
+Turn = Callable[[], None]
+"""Called between two short pieces of work: waits for the gate, or raises to stop."""
+
+
+def turn_of(gate: Gate, stop: threading.Event, on_wait: Callable[[GateState], None] = lambda state: None) -> Turn:
+    """Waits while the gate is closed; raises BackfillStoppedError once `stop` is set.
+
+    Args:
+        gate: asked before each piece of work.
+        stop: ends the work, and the waiting.
+        on_wait: told, as often as it looks, why the gate is closed.
+    """
+
+    def turn() -> None:
+        while not stop.is_set() and not gate.is_open():
+            on_wait(gate.state)
+            stop.wait(CLOSED_POLL_S)
+        if stop.is_set():
+            raise BackfillStoppedError("stopped")
+
+    return turn
