@@ -26,6 +26,7 @@ from connectors.kafka.producer import Outgoing
 from connectors.kafka.transactional import FencedError, TransactionalProducer
 from streams.metrics import Metrics
 from streams.settings import Settings
+from streams.windows.codec import record_key, to_record
 from streams.windows.store import ShardTimes, WindowStore
 from streams.windows.tumbling import watermark
 
@@ -178,19 +179,16 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         for _ in range(ROUNDS_PER_TICK):
             if serving is not self._ownership:
                 return
-            windows = await tables.dirty(shard, PUBLISH_LIMIT)
-            if not windows:
+            rows = await tables.dirty(shard, PUBLISH_LIMIT)
+            if not rows:
                 return
-            records = [
-                Outgoing(self._settings.topic_windows, window.model_dump_json().encode(), window.key.encode())
-                for _, window in windows
-                if window is not None
-            ]
+            topic = self._settings.topic_windows
+            records = [Outgoing(topic, to_record(key, row), record_key(key)) for key, row in rows if row]
             if records:
                 await asyncio.to_thread(producer.publish, records)
-            await tables.published(shard, windows)
+            await tables.published(shard, rows)
             self._metrics.published.inc(len(records))
-            if len(windows) < PUBLISH_LIMIT:
+            if len(rows) < PUBLISH_LIMIT:
                 return
 
     async def _advance(self, tables: WindowStore, shard: int, times: ShardTimes) -> None:

@@ -139,7 +139,7 @@ class WindowReader:
         for one in self.sizes if size is None else tuple({size} & {*self.sizes}):
             rows = await self._rows(one, keyword=keyword, since_ms=since_ms, limit=limit)
             found += [to_window(key, row) for key, row in rows]
-        found.sort(key=lambda w: (-to_ms(w.end), w.size, *_rank(w)))
+        found.sort(key=lambda w: (-to_ms(w.end), w.size, *_rank(w.keyword, w.count)))
         return found[:limit]
 
     async def sliding(
@@ -163,12 +163,15 @@ class WindowReader:
             return []
         end = max(newest for bounds in ends if bounds for newest in bounds)
         start = end - windows * size * 1_000
-        summed: dict[str, list[dict[str, str]]] = {}
+        by_keyword: dict[str, list[dict[str, str]]] = {}
         for key, row in await self._rows(size, keyword=keyword, since_ms=start):
             if key.end <= end and row["n"] != "0":
-                summed.setdefault(key.keyword, []).append(row)
-        found = [to_window(WindowKey(word, windows * size, start), sum_rows(rows)) for word, rows in summed.items()]
-        return sorted(found, key=_rank)[:limit]
+                by_keyword.setdefault(key.keyword, []).append(row)
+        # Ranked before they are made: a worker asks every second for the hundred first of perhaps very many.
+        ranked = sorted(by_keyword, key=lambda word: _rank(word, sum(int(row["n"]) for row in by_keyword[word])))
+        return [
+            to_window(WindowKey(word, windows * size, start), sum_rows(by_keyword[word])) for word in ranked[:limit]
+        ]
 
     async def scan(self, size: int) -> AsyncIterator[list[EmotionWindow]]:
         """All windows of a size, in pages and in no order; one that changes meanwhile may come twice.
@@ -251,5 +254,5 @@ class WindowReader:
         await self._redis.aclose()
 
 
-def _rank(window: EmotionWindow) -> tuple[bool, int, str]:
-    return window.keyword != ALL_KEYWORDS, -window.count, window.keyword
+def _rank(keyword: str, posts: int) -> tuple[bool, int, str]:
+    return keyword != ALL_KEYWORDS, -posts, keyword

@@ -11,10 +11,9 @@ from typing import Any
 from connectors.errors import UnavailableError
 from connectors.redis import RedisClient, redis_errors
 from streams.errors import TopologyError
-from streams.records import ALL_KEYWORDS, EmotionWindow
-from streams.windows.codec import to_window
+from streams.records import ALL_KEYWORDS
 from streams.windows.deltas import Position
-from streams.windows.reader import WindowReader
+from streams.windows.reader import Row, WindowReader
 from streams.windows.tumbling import WindowKey
 from streams.windows.update import ShardUpdate
 
@@ -207,19 +206,19 @@ class WindowStore(WindowReader):
             removed: int = await self._expire(keys=keys, args=args)
         return removed
 
-    async def dirty(self, shard: int, limit: int) -> list[tuple[WindowKey, EmotionWindow | None]]:
-        """Up to `limit` windows that await publication; None in place of one that no longer exists."""
+    async def dirty(self, shard: int, limit: int) -> list[Row]:
+        """Up to `limit` windows that await publication; without fields those that no longer exist."""
         with redis_errors("reading changed windows"):
             members = await self._redis.srandmember(self._key(shard, "dirty"), limit)
-            rows = await self._read_rows(shard, members or [])
-        return [(key, to_window(key, row) if row else None) for key, row in rows]
+            return await self._read_rows(shard, members or [])
 
-    async def published(self, shard: int, windows: Sequence[tuple[WindowKey, EmotionWindow | None]]) -> None:
-        """Clear the dirty marks of windows that were published and have not changed since."""
+    async def published(self, shard: int, rows: Sequence[Row]) -> None:
+        """Clear the dirty marks of windows that were published as `rows` has them and have not changed since."""
         keys, args = [self._key(shard, "dirty")], []
-        for key, window in windows:
-            keys.append(self._window_key(shard, key.member()))
-            args += [key.member(), "" if window is None else str(window.revision)]
+        for key, row in rows:
+            member = key.member()
+            keys.append(self._window_key(shard, member))
+            args += [member, row.get("rev", "")]
         with redis_errors("clearing published windows"):
             await self._published(keys=keys, args=args)
 

@@ -17,9 +17,8 @@ from connectors.kafka.transactional import FencedError
 from streams import emitter as module
 from streams.emitter import Emitter
 from streams.metrics import Metrics
-from streams.records import EmotionWindow
 from streams.settings import Settings
-from streams.windows.codec import to_window
+from streams.windows.reader import Row
 from streams.windows.store import ShardTimes
 from streams.windows.tumbling import WindowKey
 from tests.helpers import NOON_MS, make_settings
@@ -41,7 +40,7 @@ class FakeStore:
     def __init__(self, shards: int, log: list[tuple[Any, ...]]) -> None:
         self.shards = shards
         self.log = log
-        self.waiting: dict[int, dict[WindowKey, EmotionWindow | None]] = {shard: {} for shard in range(shards)}
+        self.waiting: dict[int, dict[WindowKey, dict[str, str]]] = {shard: {} for shard in range(shards)}
         self.time = ShardTimes({}, {}, {}, None)
         self.open = 0
         self.old = 0
@@ -64,7 +63,7 @@ class FakeStore:
         row = {"n": "1", "first": str(NOON_MS), "last": str(NOON_MS), "rev": "7"}
         for number in range(count):
             key = WindowKey(f"word-{number}", 60, NOON_MS)
-            self.waiting[shard][key] = None if gone else to_window(key, row)
+            self.waiting[shard][key] = {} if gone else row
 
     async def times(self, shard: int) -> ShardTimes:
         return self.time
@@ -79,12 +78,12 @@ class FakeStore:
         self.old, done = max(0, self.old - 500), min(500, self.old)
         return done
 
-    async def dirty(self, shard: int, limit: int) -> list[tuple[WindowKey, EmotionWindow | None]]:
+    async def dirty(self, shard: int, limit: int) -> list[Row]:
         return list(self.waiting[shard].items())[:limit]
 
-    async def published(self, shard: int, windows: Sequence[tuple[WindowKey, EmotionWindow | None]]) -> None:
-        self.log.append(("clear", shard, len(windows)))
-        for key, _ in windows:
+    async def published(self, shard: int, rows: Sequence[Row]) -> None:
+        self.log.append(("clear", shard, len(rows)))
+        for key, _ in rows:
             del self.waiting[shard][key]
         self.cleared.set()
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streams.records import LabelStats, SentimentStats, from_ms
-from streams.windows.codec import to_window
+from streams.windows.codec import record_key, to_record, to_window
 from streams.windows.tumbling import WindowKey
 from tests.helpers import NOON, NOON_MS
 
@@ -110,3 +112,28 @@ def test_a_window_that_a_rebuild_left_empty() -> None:
     window = to_window(KEY, {"n": "0", "rev": "8", "final": "1"})
     assert (window.count, window.labels, window.sentiment, window.models, window.sources) == (0, {}, None, {}, {})
     assert (window.first_event, window.last_event, window.final) == (NOON, NOON, True)
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+COUNTS = st.integers(1, 2**60).map(str)
+
+
+@given(
+    st.builds(WindowKey, NAMES, st.sampled_from([60, 86_400]), st.integers(0, 2**41)),
+    st.fixed_dictionaries(
+        {"n": COUNTS, "rev": COUNTS},
+        optional={
+            "first": st.integers(0, 2**41).map(str),
+            "last": st.integers(0, 2**41).map(str),
+            "final": st.just("1"),
+            "late": COUNTS,
+            "ts": st.integers(-(2**60), 2**60).map(str),
+        },
+    ),
+    st.dictionaries(st.tuples(st.sampled_from("lcmst"), NAMES).map(":".join), COUNTS, max_size=12),
+)
+def test_a_record_is_the_window_in_json(key: WindowKey, fields: dict[str, str], counts: dict[str, str]) -> None:
+    row = {**fields, **counts}
+    window = to_window(key, row)
+    assert to_record(key, row) == window.model_dump_json().encode()
+    assert record_key(key) == window.key.encode()
