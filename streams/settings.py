@@ -175,7 +175,12 @@ class Settings(BaseSettings):
     emit_interval_ms: int = Field(1_000, ge=50, le=600_000, description="Pace of updates to the windows topic.")
 
     # Sink and operation
-    sink_batch: int = Field(20_000, ge=1, le=1_000_000, description="Records in one Postgres transaction at most.")
+    sink_batch: int = Field(
+        20_000,
+        ge=1,
+        le=1_000_000,
+        description="Records of a topic that the sink holds at most; half of them are in one transaction.",
+    )
     sink_slice_ms: int = Field(
         100, ge=10, le=60_000, description="How long a transaction may take; between two the sink looks at the load."
     )

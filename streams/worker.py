@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import logging
 import signal
 import socket
@@ -15,6 +14,7 @@ from typing import Any
 
 from connectors.kafka.admin import KafkaAdmin
 from streams.app import Pipeline, create_pipeline
+from streams.background import in_background
 from streams.listening import listen_errors
 from streams.metrics import Metrics
 from streams.model_watch import ServedModel
@@ -68,19 +68,7 @@ async def run_worker(settings: Settings) -> None:
 
 async def _load(model: ServedModel, stop: asyncio.Event) -> bool:
     """Load the model, in a thread that nothing waits for at the end; False if told to stop first."""
-    outcome: concurrent.futures.Future[None] = concurrent.futures.Future()
-    outcome.set_running_or_notify_cancel()
-
-    def load() -> None:
-        try:
-            model.start()
-        except BaseException as exc:  # noqa: BLE001 - crosses to the main thread
-            outcome.set_exception(exc)
-        else:
-            outcome.set_result(None)
-
-    threading.Thread(target=load, name="model-load", daemon=True).start()
-    loading = asyncio.wrap_future(outcome)
+    loading = asyncio.wrap_future(in_background(model.start, name="model-load"))
     stopping: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait([loading, stopping], return_when=asyncio.FIRST_COMPLETED)

@@ -84,6 +84,7 @@ class Sink:
                 topic,
                 target,
                 self._history(),
+                self._history(),
                 producer=self._producer,
                 gate=self.gate,
                 metrics=self.metrics,

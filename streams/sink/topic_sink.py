@@ -1,4 +1,4 @@
-"""Copies one topic to Postgres, in one thread: a consumer-group member that resumes from Postgres."""
+"""Copies one topic to Postgres: a consumer-group member that resumes from Postgres."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for_futures
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from confluent_kafka import Message
@@ -14,6 +17,7 @@ from connectors.errors import InvalidDataError, UnavailableError
 from connectors.kafka.consumer import Batch, PositionedConsumer, offset_of, partition_of
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer
+from streams.background import in_background
 from streams.dead_letters import bury, dead_letter
 from streams.positions import start_offset
 from streams.records import DeadReason
@@ -45,13 +49,21 @@ REPORT_S = 30.0
 R = TypeVar("R")
 
 
+@dataclass(frozen=True)
+class Slice(Generic[R]):
+    """A batch and what its messages were decoded to, None for those without a row; written as one."""
+
+    batch: Batch
+    entries: Sequence[tuple[Message, R | None]]
+
+
 class TopicSink(Generic[R]):
     """Copies one topic to Postgres.
 
     For each slice, while the gate is open: 1. decode, dead-lettering what cannot be read; 2. in one transaction compare
-    the offsets, write the rows, set the offsets; 3. commit to Kafka for lag monitoring. Postgres being away, or
-    standing elsewhere, ends in a rewind to what it says. A row that Postgres does not take is dead-lettered, and the
-    rest of its slice goes in.
+    the offsets, write the rows, set the offsets; 3. commit to Kafka for lag monitoring. Step 2 has a thread of its own,
+    so that the next slice is read meanwhile. Postgres being away, or standing elsewhere, ends in a rewind to what it
+    says. A row that Postgres does not take is dead-lettered, and the rest of its slice goes in.
     """
 
     def __init__(
@@ -60,6 +72,7 @@ class TopicSink(Generic[R]):
         topic: str,
         target: Target[R],
         history: History,
+        looks: History,
         *,
         producer: ConfirmedProducer,
         gate: Gate,
@@ -73,6 +86,7 @@ class TopicSink(Generic[R]):
             topic: the topic.
             target: what its records become.
             history: the connection to write with.
+            looks: another one, for looking where Postgres stands while something is written.
             producer: for dead letters.
             gate: asked before each slice.
             metrics: where it counts.
@@ -82,11 +96,15 @@ class TopicSink(Generic[R]):
         self._topic = topic
         self._target = target
         self._history = history
+        self._looks = looks
         self._producer = producer
         self._gate = gate
         self._metrics = metrics
         self.retention_s = retention_s
-        self._slice = SliceSize(settings.sink_slice_ms / 1_000, settings.sink_batch)
+        # One slice is written while the next is read.
+        self._size = SliceSize(settings.sink_slice_ms / 1_000, max(1, settings.sink_batch // 2))
+        self._writing: tuple[Slice[R], Future[int]] | None = None
+        self._next: Slice[R] | None = None
         self._failures = 0
         self._paused = False
         self._written = 0
@@ -134,23 +152,36 @@ class TopicSink(Generic[R]):
         backlog = BacklogReader(reader, self._topic)
         try:
             while not stop.is_set():
-                batch = None
-                if not self._gate.is_open():
-                    self._wait_closed(consumer, stop)
+                if self._gate.is_open():
+                    self._copy(consumer, stop)
                 else:
-                    if self._paused:
-                        consumer.resume()
-                        self._paused = False
-                    batch = consumer.poll(self._slice.records, POLL_S)
-                    if batch is not None and consumer.is_current(batch):
-                        self._flush(consumer, batch, stop)
+                    self._finish(consumer, stop)
+                    self._wait_closed(consumer, stop)
                 if time.monotonic() >= self._look_due:
                     self._look_due = time.monotonic() + LOOK_S
-                    self._look(consumer, backlog, idle=batch is None)
+                    self._look(consumer, backlog, idle=self._next is None and self._writing is None)
+            self._finish(consumer, stop)
         finally:
+            if self._writing is not None:
+                wait_for_futures([self._writing[1]])
             consumer.close()
             reader.close()
             self._history.close()
+            self._looks.close()
+
+    def _copy(self, consumer: PositionedConsumer, stop: threading.Event) -> None:
+        """Read a slice while the one before it is written; then have it written."""
+        if self._paused:
+            consumer.resume()
+            self._paused = False
+        if self._next is None and (batch := consumer.poll(self._size.records, POLL_S)) is not None:
+            self._next = self._read(batch)
+        self._finish(consumer, stop)
+        if self._next is not None and not consumer.is_current(self._next.batch):
+            self._next = None
+        if self._next is not None and self._gate.is_open():
+            self._begin(self._next)
+            self._next = None
 
     def _wait_closed(self, consumer: PositionedConsumer, stop: threading.Event) -> None:
         """Stay in the group and fetch nothing; the backlog waits in Kafka."""
@@ -165,7 +196,7 @@ class TopicSink(Generic[R]):
 
     def _positions(self, reader: OffsetReader, partitions: Sequence[int]) -> Mapping[int, int]:
         bounds = {partition: reader.bounds(self._topic, partition) for partition in partitions}
-        stored, gaps = self._history.stand(self._topic, bounds)
+        stored, gaps = self._looks.stand(self._topic, bounds)
         for gap in gaps:
             self._metrics.gap_offsets.labels(self._topic).inc(gap.end - gap.start)
             logger.error(
@@ -180,9 +211,22 @@ class TopicSink(Generic[R]):
             for partition in partitions
         }
 
-    def _flush(self, consumer: PositionedConsumer, batch: Batch, stop: threading.Event) -> None:
+    def _read(self, batch: Batch) -> Slice[R]:
+        entries, dead = read_all(batch.messages, self._target.read)
+        if dead:
+            self._bury(dead)
+        return Slice(batch, entries)
+
+    def _begin(self, part: Slice[R]) -> None:
+        self._writing = part, in_background(lambda: self._store(part), name=f"sink-write-{self._topic}")
+
+    def _finish(self, consumer: PositionedConsumer, stop: threading.Event) -> None:
+        """Wait for the write in hand, if there is one."""
+        if self._writing is None:
+            return
+        part, outcome = self._writing
         try:
-            self._store(batch)
+            written = outcome.result()
         except OffsetMoved as exc:
             self._rewind(consumer, "position", exc)
         except UnavailableError as exc:
@@ -195,23 +239,27 @@ class TopicSink(Generic[R]):
         else:
             self._failures = 0
             self.trouble = None
-            consumer.done(batch)
+            self._written += written
+            consumer.done(part.batch)
+        finally:
+            self._writing = None
 
     def _rewind(self, consumer: PositionedConsumer, cause: str, why: Exception) -> None:
         self._metrics.rewinds.labels("sink", cause).inc()
         consumer.rewind(str(why))
 
-    def _store(self, batch: Batch) -> None:
-        """Write a slice; records that cannot be read, or that Postgres does not take, become dead letters."""
-        entries, dead = read_all(batch.messages, self._target.read)
-        if dead:
-            self._bury(dead)
-        stands = dict(batch.starts)
+    def _store(self, part: Slice[R]) -> int:
+        """Write a slice; what Postgres does not take becomes a dead letter. Returns how many rows were written."""
+        stands = dict(part.batch.starts)
+        written = 0
 
-        def store(part: Sequence[tuple[Message, R | None]]) -> None:
-            spans = spans_of(((partition_of(message), offset_of(message)) for message, _ in part), stands)
-            self._write([row for _, row in part if row is not None], spans, records=len(part))
+        def store(entries: Sequence[tuple[Message, R | None]]) -> None:
+            nonlocal written
+            spans = spans_of(((partition_of(message), offset_of(message)) for message, _ in entries), stands)
+            rows = [row for _, row in entries if row is not None]
+            self._write(rows, spans, records=len(entries))
             stands.update({span.partition: span.end for span in spans})
+            written += len(rows)
 
         def refuse(entry: tuple[Message, R | None], why: InvalidDataError) -> None:
             message, row = entry
@@ -220,17 +268,17 @@ class TopicSink(Generic[R]):
             self._bury([(message, DeadReason.NOT_STORABLE, str(why))])
             store([(message, None)])
 
-        store_all(entries, store, refuse)
+        store_all(part.entries, store, refuse)
+        return written
 
     def _write(self, rows: Sequence[R], spans: Sequence[Span], *, records: int) -> None:
         begin = time.monotonic()
         self._history.write(self._topic, self._target, rows, spans)
         seconds = time.monotonic() - begin
-        self._slice.took(records, seconds)
+        self._size.took(records, seconds)
         self._metrics.write_seconds.labels(self._topic).observe(seconds)
         self._metrics.written.labels(self._topic).inc(len(rows))
         self._metrics.last_write.labels(self._topic).set_to_current_time()
-        self._written += len(rows)
 
     def _bury(self, dead: Sequence[DeadRecord]) -> None:
         letters = [dead_letter(*one) for one in dead]
@@ -246,7 +294,7 @@ class TopicSink(Generic[R]):
         before = self.backlog
         try:
             self.backlog = backlog.look(stands)
-            stored = self._history.offsets(self._topic, stands)
+            stored = self._looks.offsets(self._topic, stands)
         except UnavailableError as exc:
             self.trouble = str(exc)
             self._metrics.backlog_failures.inc()

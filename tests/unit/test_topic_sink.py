@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -27,14 +28,25 @@ from tests.helpers import classified, make_settings, message
 
 
 class FakeConsumer:
+    """Gives out `batches`; a rewind makes those that it has given out stale."""
+
     def __init__(self) -> None:
         self.calls: list[tuple[str, Any]] = []
+        self.batches: list[Batch] = []
+        self.epoch = 1
+
+    def poll(self, most: int, timeout_s: float) -> Batch | None:
+        return self.batches.pop(0) if self.batches else None
+
+    def is_current(self, batch: Batch) -> bool:
+        return batch.epoch == self.epoch
 
     def done(self, batch: Batch) -> None:
         self.calls.append(("done", batch))
 
     def rewind(self, reason: str) -> None:
         self.calls.append(("rewind", reason))
+        self.epoch += 1
 
 
 class FakeProducer:
@@ -61,8 +73,13 @@ class FakeHistory:
         self.poison: set[int] = set()
         self.stands: dict[int, int] = {}
         self.away: Exception | None = None
+        self.begun = threading.Semaphore(0)
+        self.may_write = threading.Event()
+        self.may_write.set()
 
     def write(self, topic: str, target: Target[PostRow], rows: Sequence[PostRow], spans: Sequence[Span]) -> None:
+        self.begun.release()
+        assert self.may_write.wait(10)
         if self.fails:
             raise self.fails.pop(0)
         if any(row.origin_offset in self.poison for row in rows):
@@ -82,8 +99,16 @@ class FakeBacklog:
         return [PartitionBacklog(partition, stand, stand + 7, 1_000) for partition, stand in stands.items()]
 
 
+class FakeGate(OpenGate):
+    open = True
+
+    def is_open(self) -> bool:
+        return self.open
+
+
 class Bench:
     def __init__(self) -> None:
+        self.gate = FakeGate()
         self.metrics = SinkMetrics()
         self.consumer: Any = FakeConsumer()
         self.producer: Any = FakeProducer()
@@ -93,15 +118,27 @@ class Bench:
             "posts.classified",
             POSTS,
             self.history,
+            self.history,
             producer=self.producer,
-            gate=OpenGate(),
+            gate=self.gate,
             metrics=self.metrics,
         )
 
     def flush(self, batch: Batch) -> None:
         stop = threading.Event()
         stop.set()  # no waiting between tries
-        self.sink._flush(self.consumer, batch, stop)
+        self.write(batch, stop)
+
+    def write(self, batch: Batch, stop: threading.Event) -> None:
+        self.sink._begin(self.sink._read(batch))
+        self.sink._finish(self.consumer, stop)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def post(offset: int, partition: int = 0) -> Message:
@@ -143,10 +180,54 @@ def test_waits_grow_while_postgres_is_away_and_start_anew(bench: Bench, monkeypa
     monkeypatch.setattr(module, "RETRY_S", (1.0, 2.0))
     bench.history.fails = [UnavailableError("away")] * 3
     for _ in range(4):
-        bench.sink._flush(bench.consumer, Batch(1, [post(0)], {0: 0}), stop)
+        bench.write(Batch(1, [post(0)], {0: 0}), stop)
     bench.history.fails = [UnavailableError("away")]
-    bench.sink._flush(bench.consumer, Batch(1, [post(1)], {0: 1}), stop)
+    bench.write(Batch(1, [post(1)], {0: 1}), stop)
     assert waits == [1.0, 2.0, 2.0, 1.0]
+
+
+def test_a_slice_is_read_while_the_one_before_is_written(bench: Bench) -> None:
+    stop = threading.Event()
+    bench.consumer.batches = [Batch(1, [post(0)], {0: 0}), Batch(1, [post(1)], {0: 1})]
+    bench.history.may_write.clear()
+    bench.sink._copy(bench.consumer, stop)
+    assert bench.history.begun.acquire(timeout=10)
+
+    second = threading.Thread(target=bench.sink._copy, args=(bench.consumer, stop))
+    second.start()
+    wait_for(lambda: not bench.consumer.batches)
+    assert bench.history.written == []
+    assert not bench.history.begun.acquire(timeout=0.1), "one transaction at a time"
+    bench.history.may_write.set()
+    second.join(10)
+    bench.sink._finish(bench.consumer, stop)
+    assert [offsets for _, offsets, _ in bench.history.written] == [[0], [10]]
+
+
+def test_what_was_read_after_a_slice_that_failed_is_forgotten(bench: Bench) -> None:
+    stop = threading.Event()
+    stop.set()  # no waiting between tries
+    bench.consumer.batches = [Batch(1, [post(0)], {0: 0}), Batch(1, [post(1)], {0: 1})]
+    bench.history.fails = [UnavailableError("away")]
+    for _ in range(3):
+        bench.sink._copy(bench.consumer, stop)
+    assert bench.history.written == []
+    assert bench.consumer.calls == [("rewind", "away")]
+
+
+def test_a_slice_that_was_read_waits_for_the_gate(bench: Bench) -> None:
+    """It may close while a slice is read, which takes as long as one takes to be written."""
+    stop = threading.Event()
+    bench.consumer.batches = [Batch(1, [post(0)], {0: 0}), Batch(1, [post(1)], {0: 1})]
+    bench.gate.open = False
+    for _ in range(2):
+        bench.sink._copy(bench.consumer, stop)
+    assert (bench.history.written, len(bench.consumer.batches)) == ([], 1)
+    bench.gate.open = True
+    for _ in range(2):
+        bench.sink._copy(bench.consumer, stop)
+    bench.sink._finish(bench.consumer, stop)
+    assert [offsets for _, offsets, _ in bench.history.written] == [[0], [10]]
 
 
 def test_a_tombstone_is_passed_over_and_counted_in_the_range(bench: Bench) -> None:
