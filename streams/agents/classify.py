@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
@@ -26,7 +26,8 @@ from models.classifier import Classifier
 from streams.dead_letters import dead_letter, origin_of, outgoing
 from streams.decode import decode_post
 from streams.metrics import Metrics
-from streams.records import ClassifiedPost, DeadPost, DeadReason, Origin, Post, from_ms
+from streams.records import DeadPost, DeadReason, Origin, Post, from_ms, rfc3339
+from streams.results import to_result
 from streams.settings import Settings
 from streams.verdict import Verdict, verdicts
 
@@ -40,6 +41,13 @@ class Deliverer(Protocol):
 
     async def deliver(self, records: Sequence[Outgoing]) -> None:
         """Write records and wait for their confirmation."""
+
+
+class Classified(NamedTuple):
+    """The record of a classified post, and which tier of the model answered."""
+
+    record: Outgoing
+    tier: str
 
 
 class ClassifyStage:
@@ -79,14 +87,14 @@ class ClassifyStage:
             dead, classified = await loop.run_in_executor(self._thread, self.classify, batch.messages)
         with metrics.batch_seconds.labels("deliver").time():
             await self._producer.deliver([outgoing(letter, self._settings.topic_dead) for letter in dead])
-            await self._producer.deliver([self._result(post) for post in classified])
+            await self._producer.deliver([one.record for one in classified])
         metrics.classified.inc(len(classified))
-        for tier, count in Counter(post.model.tier for post in classified).items():
+        for tier, count in Counter(one.tier for one in classified).items():
             metrics.answered.labels(tier).inc(count)
         for letter in dead:
             metrics.dead.labels(letter.reason.value).inc()
 
-    def classify(self, messages: Sequence[Message]) -> tuple[list[DeadPost], list[ClassifiedPost]]:
+    def classify(self, messages: Sequence[Message]) -> tuple[list[DeadPost], list[Classified]]:
         """Decode and classify messages; every one ends up in exactly one of the two lists, in order."""
         classifier = self._current()
         now = datetime.now(UTC)
@@ -113,32 +121,15 @@ class ClassifyStage:
                 raw.append(message)
         answers, failed = self._verdicts(classifier, [post.text for post in posts])
         classified = []
-        classified_at = datetime.now(UTC)
-        for i, (post, origin) in enumerate(zip(posts, origins, strict=True)):
-            answer = answers[i]
+        classified_at = rfc3339(datetime.now(UTC))
+        for i, (post, origin, answer) in enumerate(zip(posts, origins, answers, strict=True)):
             if answer is None:
-                letter = dead_letter(raw[i], DeadReason.CLASSIFICATION_FAILED, failed[i])
-                dead.append(letter)
+                dead.append(dead_letter(raw[i], DeadReason.CLASSIFICATION_FAILED, failed[i]))
                 continue
-            classified.append(
-                ClassifiedPost(
-                    id=post.id,
-                    source=post.source,
-                    keywords=post.keywords,
-                    created_at=post.created_at,
-                    text=post.text if self._settings.keep_text else None,
-                    lang=post.lang,
-                    author=post.author,
-                    url=post.url,
-                    label=answer.label,
-                    confidence=answer.confidence,
-                    scores=answer.scores,
-                    sentiment=answer.sentiment,
-                    model=answer.model,
-                    origin=origin,
-                    classified_at=classified_at,
-                )
-            )
+            value = to_result(post, answer, origin, classified_at=classified_at, keep_text=self._settings.keep_text)
+            # The same partition number as the raw post, whatever partitioner its producer used.
+            result = Outgoing(self._settings.topic_classified, value, post.id.encode(), origin.partition)
+            classified.append(Classified(result, answer.model.tier))
         return dead, classified
 
     @staticmethod
@@ -162,11 +153,6 @@ class ClassifyStage:
                 answers.append(None)
                 failed[i] = f"{type(exc).__name__}: {exc}"[:1_000]
         return answers, failed
-
-    def _result(self, post: ClassifiedPost) -> Outgoing:
-        # The same partition number as the raw post, whatever partitioner its producer used.
-        value = post.model_dump_json().encode()
-        return Outgoing(self._settings.topic_classified, value, post.id.encode(), post.origin.partition)
 
     def close(self) -> None:
         """Stop the inference thread."""

@@ -27,7 +27,9 @@ from streams.records import (
     rfc3339,
     to_ms,
 )
+from streams.results import to_result
 from streams.sink.rows import read_post
+from streams.verdict import Verdict
 
 YEAR_9999_MS = 253_402_300_799_999
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -54,18 +56,20 @@ CLASSIFIED = st.builds(
     classified_at=MOMENT,
 )
 
+POST = st.builds(
+    Post,
+    id=NAME,
+    text=TEXT,
+    created_at=MOMENT,
+    source=NAME,
+    keywords=st.lists(KEYWORD, unique=True, max_size=4).map(tuple),
+    lang=st.none() | TEXT,
+    author=st.none() | TEXT,
+    url=st.none() | TEXT,
+)
+
 RECORDS: st.SearchStrategy[Record] = st.one_of(
-    st.builds(
-        Post,
-        id=NAME,
-        text=TEXT,
-        created_at=MOMENT,
-        source=NAME,
-        keywords=st.lists(KEYWORD, unique=True, max_size=4).map(tuple),
-        lang=st.none() | TEXT,
-        author=st.none() | TEXT,
-        url=st.none() | TEXT,
-    ),
+    POST,
     CLASSIFIED,
     st.builds(
         EmotionWindow,
@@ -102,6 +106,14 @@ RECORDS: st.SearchStrategy[Record] = st.one_of(
 @given(RECORDS)
 def test_a_record_reads_back_as_it_was(record: Record) -> None:
     assert type(record).model_validate_json(record.model_dump_json()) == record
+
+
+@given(POST, CLASSIFIED, st.booleans())
+def test_a_result_is_the_classified_post_in_json(post: Post, like: ClassifiedPost, keep_text: bool) -> None:
+    verdict = Verdict(like.label, like.confidence, dict(like.scores), like.sentiment, like.model)
+    whole = like.model_copy(update={**dict(post), "text": post.text if keep_text else None})
+    record = to_result(post, verdict, like.origin, classified_at=rfc3339(like.classified_at), keep_text=keep_text)
+    assert record == whole.model_dump_json().encode()
 
 
 @given(st.integers(-62_135_596_800_000, YEAR_9999_MS))
