@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 from connectors.errors import UnavailableError
@@ -13,7 +12,7 @@ from connectors.redis import RedisClient, redis_errors
 from streams.errors import TopologyError
 from streams.records import ALL_KEYWORDS
 from streams.windows.deltas import Position
-from streams.windows.reader import Row, WindowReader
+from streams.windows.reader import Row, WindowReader, script
 from streams.windows.tumbling import WindowKey
 from streams.windows.update import ShardUpdate
 
@@ -46,11 +45,6 @@ class SealedError(UnavailableError):
 
 _SEALED = 2
 """`lua/apply.lua`'s answer while the shard is sealed."""
-
-
-def script(name: str) -> str:
-    """The text of a Lua script."""
-    return files("streams.windows").joinpath(f"lua/{name}.lua").read_text("utf-8")
 
 
 def _differs(prefix: str, field: str, stored: str, wanted: str) -> str:

@@ -10,7 +10,8 @@ from typing import Self
 
 from connectors.redis import RedisClient, redis_errors
 from streams.errors import TopologyError
-from streams.windows.store import WindowStore, script
+from streams.windows.reader import script
+from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey
 
 
