@@ -67,7 +67,9 @@ class Cost:
     windows: int
 
 
-def make_posts(count: int, keywords: int, span_s: float, partitions: int) -> Iterator[tuple[int, str, bytes]]:
+def make_posts(
+    count: int, keywords: int, span_s: float, partitions: int, raw_topic: str = "posts.raw"
+) -> Iterator[tuple[int, str, bytes]]:
     """Partition, id and value of classified posts; a few keywords are in most of them, as words are in texts."""
     rng = random.Random(17)
     names = [f"keyword-{number}" for number in range(keywords)]
@@ -89,7 +91,7 @@ def make_posts(count: int, keywords: int, span_s: float, partitions: int) -> Ite
             scores={each: confidence if each == label else (1 - confidence) / 7 for each in EMOTIONS},
             sentiment=Sentiment(label="neutral", score=rng.uniform(-1, 1)),
             model=ModelRef(name="emotion", version="2.0.0", tier="convolution"),
-            origin=Origin(topic="posts.raw", partition=number % partitions, offset=number // partitions),
+            origin=Origin(topic=raw_topic, partition=number % partitions, offset=number // partitions),
             classified_at=begin,
         )
         yield number % partitions, post.id, post.model_dump_json().encode()

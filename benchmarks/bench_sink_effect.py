@@ -1,11 +1,14 @@
 """What a sink costs the workers beside it: how fast posts are classified and counted without one, and with one.
 
+none    no sink
+gate    a sink that has a backlog and writes while everybody else leaves it the machine, as it does by default
+forced  the same without a limit, for comparison
+
     python -m benchmarks.bench_sink_effect
     python -m benchmarks.bench_sink_effect --posts 50000 --rounds 5 --json effect.json
 
 Starts Kafka, Valkey, PostgreSQL and S3 of its own. In each round, over the same posts, a worker classifies and counts
-them without a sink, and then with a sink that has a backlog to write. While the worker takes all it can get the sink
-writes next to nothing, which is its purpose; the last figure says how much it wrote meanwhile.
+them as fast as it can in each of these ways.
 """
 
 from __future__ import annotations
@@ -39,17 +42,21 @@ WARM_SHARE = 0.1
 """Of the posts, done before the measurement begins: imports, the model, connections."""
 
 
+WAYS = {"none": None, "gate": {}, "forced": {"EMOSTREAM_SINK_CPU_PERCENT": "100"}}
+"""The settings of the sink in each way; None for no sink."""
+
+
 @dataclass(frozen=True)
 class Effect:
     """One run.
 
     Attributes:
-        sink: whether a sink ran beside the worker.
+        way: which of `WAYS`.
         posts_per_second: classified and counted.
         rows: of posts that the sink wrote meanwhile.
     """
 
-    sink: bool
+    way: str
     posts_per_second: float
     rows: int
 
@@ -73,7 +80,7 @@ def rows(settings: Settings) -> int:
     return int(found[0]) if found else 0
 
 
-async def run_once(base: dict[str, str], folder: Path, posts: int, *, sink: bool) -> Effect:
+async def run_once(base: dict[str, str], folder: Path, posts: int, way: str) -> Effect:
     """A worker on topics and tables of its own, with a backlog of as many posts again for a sink."""
     name = f"b{secrets.token_hex(4)}"
     environment = {
@@ -87,13 +94,14 @@ async def run_once(base: dict[str, str], folder: Path, posts: int, *, sink: bool
     }
     settings = load_settings(env_file=None, environ=environment)
     init_topics(settings, lambda line: None)
-    backlog = list(make_posts(posts, 500, 3_600.0, PARTITIONS))
+    backlog = list(make_posts(posts, 500, 3_600.0, PARTITIONS, settings.topic_raw))
     preload(settings, iter(backlog))
     send_raw(settings, backlog)
     before = rows(settings)
     roles = [Role("worker", ["worker"], env=clean_environment(environment), log=folder / f"{name}-worker.log")]
-    if sink:
-        roles.append(Role("sink", ["sink"], env=clean_environment(environment), log=folder / f"{name}-sink.log"))
+    if (more := WAYS[way]) is not None:
+        env = clean_environment({**environment, **more})
+        roles.append(Role("sink", ["sink"], env=env, log=folder / f"{name}-sink.log"))
     try:
         async with open_store(settings) as store:
             while (first := await applied(store)) < posts * (1 + WARM_SHARE):
@@ -108,11 +116,11 @@ async def run_once(base: dict[str, str], folder: Path, posts: int, *, sink: bool
     finally:
         for role in roles:
             role.stop()
-    return Effect(sink, (last - first) / seconds, rows(settings) - before)
+    return Effect(way, (last - first) / seconds, rows(settings) - before)
 
 
 def run_all(posts: int, rounds: int, folder: Path) -> list[Effect]:
-    """Both ways in turn."""
+    """Every way in turn."""
     stack = LocalStack(folder)
     try:
         base = {
@@ -125,9 +133,9 @@ def run_all(posts: int, rounds: int, folder: Path) -> list[Effect]:
         init_postgres(load_settings(env_file=None, environ=base), lambda line: None)
         found = []
         for number in range(rounds):
-            for sink in (False, True):
-                progress_console().print(f"round {number + 1} of {rounds}, {'with' if sink else 'without'} a sink")
-                found.append(asyncio.run(run_once(base, folder, posts, sink=sink)))
+            for way in WAYS:
+                progress_console().print(f"round {number + 1} of {rounds}: {way}")
+                found.append(asyncio.run(run_once(base, folder, posts, way)))
         return found
     finally:
         stack.down()
@@ -146,12 +154,12 @@ def main(*, posts: int, rounds: int, json_file: Path | None) -> None:
         found = run_all(posts, rounds, Path(folder))
     if json_file is not None:
         json_file.write_text(json.dumps([asdict(effect) for effect in found], indent=2) + "\n", encoding="utf-8")
-    without, beside = (statistics.median(e.posts_per_second for e in found if e.sink is sink) for sink in (False, True))
-    written = statistics.median(effect.rows for effect in found if effect.sink)
-    console().print(
-        f"without a sink {without:,.0f} posts/s, with one {beside:,.0f} posts/s: {beside / without:.3f} of it; "
-        f"the sink wrote {written:,.0f} rows meanwhile"
-    )
+    rates = {way: statistics.median(one.posts_per_second for one in found if one.way == way) for way in WAYS}
+    for way, rate in rates.items():
+        written = statistics.median(one.rows for one in found if one.way == way)
+        console().print(
+            f"{way:6} {rate:>7,.0f} posts/s  {rate / rates['none']:.3f}  {written:>9,.0f} rows written meanwhile"
+        )
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from models.tokenize import TextEncoder
 Probabilities = dict[str, NDArray[np.float32]]
 """For each head by name, float32[texts, labels]; each row sums to one."""
 
+# A probability that is rounded to 0 must not rule a label out, whatever the next tier says.
+_SMALLEST = np.float32(1e-6)
 _WARM_UP = ("warm up", "a somewhat longer text, so that more than one shape of batch is seen " * 4)
 
 
@@ -129,38 +131,52 @@ class OnnxClassifier:
         answered_by = np.empty(len(texts), np.intp)
         for part, ids in self._encoder.encode(texts):
             left = np.arange(len(ids))
+            before: Probabilities = {}
             for index, tier in enumerate(self.manifest.tiers):
                 if not left.size:
                     break
-                found = self._run(index, [ids[row] for row in left])
+                found = self._run(index, [ids[row] for row in left], before)
                 sure = confident(found, tier.thresholds)
                 rows = left[sure] + part.start
                 for head, probabilities in found.items():
                     answers[head][rows] = probabilities[sure]
                 answered_by[rows] = index
                 left = left[~sure]
+                before = {head: probabilities[~sure] for head, probabilities in found.items()}
         return Classification(answers, answered_by)
 
     def classify_with(self, tier: int, texts: Sequence[str]) -> Probabilities:
-        """What one tier alone says to all texts, whatever its thresholds; to calibrate and to compare tiers."""
+        """What one tier says to all texts, whatever the thresholds; to calibrate and to compare tiers.
+
+        Where it takes in what the tiers before it say, these are asked too.
+        """
+        first = tier
+        while self.manifest.tiers[first].earlier_weights:
+            first -= 1
         answers = self._empty(len(texts))
         for part, ids in self._encoder.encode(texts):
-            for head, probabilities in self._run(tier, ids).items():
+            found: Probabilities = {}
+            for index in range(first, tier + 1):
+                found = self._run(index, ids, found)
+            for head, probabilities in found.items():
                 answers[head][part] = probabilities
         return answers
 
     def _empty(self, count: int) -> Probabilities:
         return {head.name: np.empty((count, len(head.labels)), np.float32) for head in self.manifest.heads}
 
-    def _run(self, index: int, ids: Sequence[NDArray[np.int64]]) -> Probabilities:
-        """One tier over texts of any lengths, in batches of similar ones."""
+    def _run(self, index: int, ids: Sequence[NDArray[np.int64]], before: Probabilities) -> Probabilities:
+        """One tier over texts of any lengths, in batches of similar ones; `before` is what the tier before said."""
         tier = self.manifest.tiers[index]
         limits = self._limits if index == len(self.manifest.tiers) - 1 else self._limits.for_cheap_tier()
         answers = self._empty(len(ids))
         for rows in micro_batches([len(text) for text in ids], limits):
             logits = self._networks[index].run([ids[row] for row in rows])
             for head, values in zip(self.manifest.heads, logits, strict=True):
-                answers[head.name][rows] = softmax(values, tier.temperature(head.name))
+                scaled = values / np.float32(tier.temperature(head.name))
+                if weight := tier.earlier_weights.get(head.name):
+                    scaled += np.float32(weight) * np.log(np.maximum(before[head.name][rows], _SMALLEST))
+                answers[head.name][rows] = softmax(scaled)
         return answers
 
 
@@ -180,18 +196,16 @@ def confident(probabilities: Probabilities, thresholds: dict[str, float]) -> NDA
     return sure
 
 
-def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities along the last axis; the largest logit is subtracted first, so that nothing overflows.
 
     Args:
         logits: float32[batch, labels].
-        temperature: Divides the logits; above 1 makes the answer less sure (Guo et al. 2017).
 
     Returns:
         float32[batch, labels], each row summing to one.
     """
-    scaled = logits / np.float32(temperature)
-    scaled -= scaled.max(axis=-1, keepdims=True)
+    scaled: NDArray[np.float32] = logits - logits.max(axis=-1, keepdims=True)
     np.exp(scaled, out=scaled)
     scaled /= scaled.sum(axis=-1, keepdims=True)
     return scaled

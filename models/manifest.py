@@ -126,7 +126,9 @@ class Tier(_Frozen):
     """One network of a cascade, and when its answer is good enough.
 
     A text's confidence in a head is the largest probability of the softmax at the tier's temperature. It is answered
-    by the first tier whose confidence reaches the threshold in every head that the tier's `thresholds` name.
+    by the first tier whose confidence reaches the threshold in every head that the tier's `thresholds` name. What a
+    tier was not sure enough of may still count: the next one takes it in with a weight, as a logarithmic opinion pool
+    does (Genest and Zidek 1986).
     """
 
     name: PackageName
@@ -137,6 +139,11 @@ class Tier(_Frozen):
     thresholds: dict[PackageName, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
         default={},
         description="By head: the least confidence for an answer; none for the last tier, which answers all.",
+    )
+    earlier_weights: dict[PackageName, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        default={},
+        description="By head: the logarithms of the probabilities that the tier before gave are added to the logits, "
+        "times this; 0 where none is given.",
     )
 
     def temperature(self, head: str) -> float:
@@ -204,12 +211,15 @@ class Manifest(_Frozen):
     def _check_tiers(self) -> None:
         heads = [head.name for head in self.heads]
         for tier in self.tiers:
-            for field, named in (("temperatures", tier.temperatures), ("thresholds", tier.thresholds)):
+            for field in ("temperatures", "thresholds", "earlier_weights"):
+                named: dict[str, float] = getattr(tier, field)
                 if unknown := sorted(named.keys() - set(heads)):
                     raise ValueError(
                         f"tier {tier.name!r}: {field} names the head {', '.join(unknown)}, and the heads are: "
                         f"{', '.join(heads)}"
                     )
+        if self.tiers[0].earlier_weights:
+            raise ValueError(f"tier {self.tiers[0].name!r} is the first; it takes no earlier_weights")
         *earlier, last = self.tiers
         for tier in earlier:
             if not tier.thresholds:

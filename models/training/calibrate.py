@@ -1,5 +1,9 @@
-"""Temperatures, and the thresholds of a cascade: fitted on rows that were not trained on. Pure; needs only numpy."""
+"""Temperatures, and the weights and thresholds of a cascade: fitted on rows that were not trained on.
 
+Pure; needs only numpy.
+"""
+
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training.data import NO_TARGET, SET_NAMES, Examples, Logits
-from models.training.ensemble import softmax
+from models.training.ensemble import log_softmax, softmax
 from models.training.metrics import headline
 
 # Candidate thresholds: none at all, then ever finer towards certainty.
@@ -15,6 +19,7 @@ _GRID = (0.0, *(np.round(np.arange(0.40, 0.90, 0.025), 3)), *(np.round(np.arange
 
 
 _TEMPERATURES = tuple(t / 100 for t in range(25, 401))
+_WEIGHTS = tuple(w / 20 for w in range(21))
 
 
 def fit_temperatures(logits: Logits, data: Examples) -> dict[str, float]:
@@ -34,6 +39,49 @@ def fit_temperatures(logits: Logits, data: Examples) -> dict[str, float]:
         head: min(_TEMPERATURES, key=lambda t, groups=groups: _loss(groups, t))  # type: ignore[misc]
         for head, groups in _groups(logits, data).items()
     }
+
+
+@dataclass(frozen=True)
+class Pool:
+    """How the last tier takes in what the first says: by head, its own temperature and the weight of the first."""
+
+    temperatures: dict[str, float]
+    weights: dict[str, float]
+
+    def of(self, first: Logits, last: Logits) -> Logits:
+        """The logits of the pool, from the first tier's calibrated logits and the last tier's at temperature one."""
+        return {
+            head: values / self.temperatures.get(head, 1.0) + self.weights.get(head, 0.0) * log_softmax(first[head])
+            for head, values in last.items()
+        }
+
+
+def fit_pool(first: Logits, last: Logits, data: Examples) -> Pool:
+    """For each head the temperature and the weight that make the true labels most likely, as in `fit_temperatures`.
+
+    Args:
+        first: The first tier's logits, divided by their temperatures.
+        last: The last tier's logits.
+        data: The rows, none of them trained on.
+
+    Returns:
+        Temperatures to two decimals, weights in steps of a twentieth, of the heads that the rows have labels for.
+    """
+    before = {head: log_softmax(values) for head, values in first.items()}
+    own, earlier = _groups(last, data), _groups(before, data)
+
+    def loss(head: str, temperature: float, weight: float) -> float:
+        pooled = [
+            (of_last / temperature + weight * of_first, truth)
+            for (of_last, truth), (of_first, _) in zip(own[head], earlier[head], strict=True)
+        ]
+        return _loss(pooled, 1.0)
+
+    best = {
+        head: min(itertools.product(_TEMPERATURES[::5], _WEIGHTS), key=lambda pair, head=head: loss(head, *pair))  # type: ignore[misc]
+        for head in own
+    }
+    return Pool({head: pair[0] for head, pair in best.items()}, {head: pair[1] for head, pair in best.items()})
 
 
 def calibrated_loss(logits: Logits, data: Examples) -> float:
@@ -87,7 +135,7 @@ def choose_gate(
 
     Args:
         first: The first tier's logits, divided by their temperatures.
-        last: The last tier's, likewise.
+        last: The last tier's, likewise, or those of the pool with the first.
         data: The rows, none of them trained on.
         max_loss: How much any data set's figure (see `headline`) may fall below the last tier's alone.
         max_disagreement: Share of the first tier's answers that may differ from the last tier's, for each head.

@@ -169,6 +169,7 @@ def _tiers(manifest: Manifest) -> str:
         (
             f"{tier.name} (`{tier.file}`, {manifest.files[tier.file].bytes / 1e6:.1f} MB)",
             _by_head(tier.temperatures) or "1",
+            _by_head(tier.earlier_weights) or "0",
             _by_head(tier.thresholds) or "answers the rest",
         )
         for tier in manifest.tiers
@@ -177,9 +178,10 @@ def _tiers(manifest: Manifest) -> str:
 ## The networks
 
 A post is answered by the first network that is sure enough: whose confidence, the largest probability of the softmax
-at its temperature, reaches the threshold in every head named.
+at its temperature, reaches the threshold in every head named. What the one before it said counts with a weight: its
+log-probabilities, times that, are added to the logits divided by the temperature.
 
-{markdown_table(("tier", "temperature", "threshold"), rows)}"""
+{markdown_table(("tier", "temperature", "weight of the one before", "threshold"), rows)}"""
 
 
 def _figures(report: Report) -> str:

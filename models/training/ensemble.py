@@ -57,6 +57,11 @@ def combine(opinions: Sequence[Opinion], data: Examples) -> Logits:
     return {head: np.log(np.maximum(p, _SMALLEST)).astype(np.float32) for head, p in mean.items()}
 
 
+def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logarithms of the probabilities along the last axis; none below that of `_SMALLEST`."""
+    return np.log(np.maximum(softmax(logits), _SMALLEST)).astype(np.float32)
+
+
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     """Probabilities along the last axis, in double precision."""
     shifted: NDArray[np.float64] = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))

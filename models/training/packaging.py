@@ -19,8 +19,8 @@ from models.normalize import NORMALIZATION_ID
 from models.package import CARD, GOLDEN, MODEL, TOKENIZER, DataSource, Head, ModelPackage, Tier, write_package
 from models.training import encoders, export
 from models.training.activations import fix_scales
-from models.training.calibrate import Gate, choose_gate, fit_temperatures
-from models.training.config import Cascade, TrainingConfig
+from models.training.calibrate import choose_gate, fit_pool, fit_temperatures
+from models.training.config import TrainingConfig
 from models.training.data import SET_NAMES, SETS, Examples, Logits, Splits
 from models.training.first_tier import FirstTier
 from models.training.labels import EMOTIONS, SENTIMENT_VALUES, SENTIMENTS
@@ -142,24 +142,26 @@ class Packer:
         first = Tier(name=FIRST_TIER, file=FIRST_MODEL, thresholds={"emotion": 2.0})
         of_first, of_last = self._logits((first, last), calibration)
         first = _with(first, fit_temperatures(of_first, calibration))
-        last = _with(last, fit_temperatures(of_last, calibration))
-        gate = self._gate(first, last, of_first, of_last, parts.config.cascade)
-        if gate is None:
-            self._console.print("the first tier does not pay; it is left out")
-            (self._folder / FIRST_MODEL).unlink()
-            return (last,)
-        return first.model_copy(update={"thresholds": gate.thresholds}), last
-
-    def _gate(self, first: Tier, last: Tier, of_first: Logits, of_last: Logits, bounds: Cascade) -> Gate | None:
+        of_first = {head: values / first.temperature(head) for head, values in of_first.items()}
+        pool = fit_pool(of_first, of_last, calibration)
+        self._console.print("pool of the two on the calibration rows:", pool)
+        bounds = parts.config.cascade
         gate = choose_gate(
-            {head: values / first.temperature(head) for head, values in of_first.items()},
-            {head: values / last.temperature(head) for head, values in of_last.items()},
-            self._parts.calibration,
+            of_first,
+            pool.of(of_first, of_last),
+            calibration,
             max_loss=bounds.max_loss,
             max_disagreement=bounds.max_disagreement,
         )
         self._console.print("gate on the calibration rows:", gate)
-        return gate
+        if gate is None:
+            self._console.print("the first tier does not pay; it is left out")
+            (self._folder / FIRST_MODEL).unlink()
+            return (_with(last, fit_temperatures(of_last, calibration)),)
+        return (
+            first.model_copy(update={"thresholds": gate.thresholds}),
+            last.model_copy(update={"temperatures": pool.temperatures, "earlier_weights": pool.weights}),
+        )
 
     def _logits(self, tiers: tuple[Tier, ...], data: Examples) -> list[Logits]:
         """What each tier says at temperature one, as logarithms of probabilities: logits but for a constant."""

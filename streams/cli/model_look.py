@@ -186,7 +186,8 @@ def _head(head: Head) -> str:
 def _tier(manifest: Manifest, index: int) -> str:
     tier = manifest.tiers[index]
     if not tier.thresholds:
-        return f"{tier.file}; answers every text that reaches it"
+        with_earlier = ", with what the one before says" if any(tier.earlier_weights.values()) else ""
+        return f"{tier.file}; answers every text that reaches it{with_earlier}"
     sure = ", ".join(f"{head} at least {value:g}" for head, value in tier.thresholds.items())
     return f"{tier.file}; answers where it is sure: {sure}"
 

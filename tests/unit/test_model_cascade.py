@@ -130,10 +130,43 @@ def test_every_head_that_has_a_threshold_must_reach_it(tmp_path: Path) -> None:
 def test_temperatures_are_those_of_the_tier_that_answered(tmp_path: Path) -> None:
     classifier = cascade(tmp_path, quick({"topic": 0.6}, {"topic": 0.5}))
     sure, unsure = classifier.classify(["buy", "bad"]).probabilities, [1.0, 0.0, 0.0]
-    np.testing.assert_allclose(sure["topic"][0], softmax(np.array([unsure], np.float32), 0.5)[0], rtol=1e-5)
+    np.testing.assert_allclose(sure["topic"][0], softmax(np.array([unsure], np.float32) / 0.5)[0], rtol=1e-5)
     np.testing.assert_allclose(
-        sure["sentiment"][1], softmax(np.array([[3.0, 0.0, 0.0]], np.float32), 2.0)[0], rtol=1e-5
+        sure["sentiment"][1], softmax(np.array([[3.0, 0.0, 0.0]], np.float32) / 2.0)[0], rtol=1e-5
     )
+
+
+@settings(max_examples=30, deadline=None)
+@given(texts=TEXTS, weight=st.floats(0, 2), temperature=st.floats(0.3, 3), threshold=st.floats(0.3, 1.1))
+def test_a_tier_takes_in_what_the_one_before_says(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], weight: float, temperature: float, threshold: float
+) -> None:
+    """A logarithmic opinion pool: p ~ p_last * p_first ** weight."""
+    first = quick({"topic": threshold}, {"topic": temperature})
+    full = FULL.model_copy(update={"earlier_weights": {"topic": weight}})
+    package = tiny_package(tmp_path_factory.mktemp("p"), networks=NETWORKS, tiers=[first, full])
+    classifier = OnnxClassifier.load(package)
+    alone = cascade(tmp_path_factory.mktemp("p"), first)
+    of_first, of_last = (alone.classify_with(tier, texts) for tier in (0, 1))
+    pooled = of_last["topic"] * of_first["topic"] ** weight
+    pooled /= pooled.sum(axis=1, keepdims=True)
+
+    said = classifier.classify_with(1, texts)
+    np.testing.assert_allclose(said["topic"], pooled, atol=1e-4)
+    np.testing.assert_allclose(said["sentiment"], of_last["sentiment"], atol=1e-6)
+    served = classifier.classify(texts)
+    left = served.tiers == 1
+    np.testing.assert_allclose(served.probabilities["topic"][left], pooled[left], atol=1e-4)
+    np.testing.assert_allclose(served.probabilities["topic"][~left], of_first["topic"][~left], atol=1e-6)
+
+
+def test_what_was_rounded_to_zero_rules_nothing_out(tmp_path: Path) -> None:
+    sure = quick({"topic": 1.1}, {"topic": 0.001})
+    full = FULL.model_copy(update={"earlier_weights": {"topic": 0.1}})
+    classifier = OnnxClassifier.load(tiny_package(tmp_path, networks=NETWORKS, tiers=[sure, full]))
+    (row,) = classifier.classify(["buy"]).probabilities["topic"]
+    assert np.isfinite(row).all()
+    assert row.min() > 0
 
 
 def test_nothing_in_nothing_out(tmp_path: Path) -> None:

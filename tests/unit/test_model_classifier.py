@@ -202,13 +202,12 @@ def test_two_threads_answer_as_one(bundled):
     np.testing.assert_allclose(emotions(two, many), emotions(bundled, many), atol=TOLERANCE)
 
 
-def test_softmax_is_stable_and_tempered():
+def test_softmax_is_stable():
     logits = np.array([[1e4, -1e4, 0], [0, 0, 0], [2, 1, 0]], np.float32)
-    rows = softmax(logits, 1.0)
+    rows = softmax(logits)
     np.testing.assert_allclose(rows[0], [1, 0, 0])
     np.testing.assert_allclose(rows[1], [1 / 3] * 3, rtol=1e-6)
     np.testing.assert_allclose(rows[2], np.exp([2, 1, 0]) / np.exp([2, 1, 0]).sum(), rtol=1e-6)
-    assert softmax(logits, 2.0)[2].max() < rows[2].max() < softmax(logits, 0.5)[2].max()
     assert logits[0, 0] == np.float32(1e4)
 
 

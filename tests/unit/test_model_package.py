@@ -166,6 +166,8 @@ def test_no_package(tmp_path, where):
         ),
         ({"tiers": [tier(name="a", thresholds={"emotion": -0.1}), tier()]}, "tiers.0.thresholds.emotion"),
         ({"tiers": [tier(name="a"), tier()]}, "tier 'a' has no thresholds, so the tiers after it would never be asked"),
+        ({"tiers": [tier(earlier_weights={"emotion": 0.5})]}, "tier 'full' is the first; it takes no earlier_weights"),
+        ({"tiers": [tier(earlier_weights={"mood": 0.5})]}, "earlier_weights names the head mood"),
         ({"tiers": [tier(thresholds={"emotion": 0.5})]}, "tier 'full' is the last and answers whatever is left"),
         ({"golden": "golden.jsonl"}, "files lists no golden.jsonl"),
         ({"created_at": "2026-01-01T00:00:00"}, "created_at"),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.training.calibrate import calibrated_loss, choose_gate, fit_temperatures, mixed
+from models.training.calibrate import calibrated_loss, choose_gate, fit_pool, fit_temperatures, mixed
 from models.training.config import DEFAULT_CONFIG, read_config
 from models.training.data import NO_TARGET, SET_NAMES, Examples
 from models.training.ensemble import Opinion, combine, softmax
@@ -72,6 +72,32 @@ def test_an_epoch_is_judged_by_what_it_says_and_not_by_how_sure_it_is():
     assert calibrated_loss(surer, data) == pytest.approx(calibrated_loss(good, data), rel=1e-3)
     nothing = {head: np.zeros_like(values) for head, values in good.items()}
     assert calibrated_loss(nothing, data) == pytest.approx((np.mean([np.log(6), np.log(8), np.log(3)]) + np.log(3)) / 2)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.floats(0.3, 1), st.floats(0.3, 1), st.integers(0, 100))
+def test_a_pool_is_no_worse_than_the_last_tier_alone(first_right, last_right, seed):
+    data = examples(200, seed)
+    first, last = answers(data, first_right, seed), answers(data, last_right, seed + 1)
+    pooled = fit_pool(first, last, data).of(first, last)
+    # The pool's temperatures are coarser by half a step than those that the loss is taken at.
+    assert calibrated_loss(pooled, data) <= calibrated_loss(last, data) + 1e-3
+
+
+def test_of_two_that_err_apart_a_pool_makes_a_better_one():
+    data = examples(600)
+    first, last = answers(data, 0.7, 1), answers(data, 0.7, 2)
+    pool = fit_pool(first, last, data)
+    assert all(weight > 0 for weight in pool.weights.values())
+    assert calibrated_loss(pool.of(first, last), data) < calibrated_loss(last, data) - 0.05
+
+
+def test_one_that_knows_nothing_has_no_weight():
+    data = examples(400)
+    last = answers(data, 0.9, 1)
+    rng = np.random.default_rng(1)
+    noise = {head: rng.normal(0, 3, values.shape).astype(np.float32) for head, values in last.items()}
+    assert max(fit_pool(noise, last, data).weights.values()) <= 0.1
 
 
 @settings(max_examples=15, deadline=None)
