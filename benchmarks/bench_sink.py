@@ -14,6 +14,7 @@ The ratio to `copy` is what to believe; on a machine that is busy the rates are 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import statistics
@@ -30,6 +31,7 @@ import psycopg
 from benchmarks.bench_aggregate import make_posts, preload
 from connectors.local import LocalStack
 from streams.cli.common import console, progress_console
+from streams.cli.sink import GC_THRESHOLDS
 from streams.init import init_postgres, init_topics
 from streams.settings import Settings, load_settings
 from streams.sink.gate import OpenGate
@@ -142,6 +144,7 @@ def measure(settings: Settings, rows: Sequence[PostRow], rounds: int) -> list[Ra
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
 def main(*, posts: int, rounds: int, json_file: Path | None) -> None:
     """Measure how fast the sink writes posts, beside a bare COPY."""
+    gc.set_threshold(*GC_THRESHOLDS)
     busy = os.getloadavg()[0]
     if busy > 0.5:
         progress_console().print(f"the machine is busy (load {busy:.1f}): believe the ratios, not the rates")

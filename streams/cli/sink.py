@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+
 import click
 
 from streams.cli.common import log_to_stderr, read_settings
 from streams.cli.interrupt import stop_on_signals
 from streams.cli.sink_status import status
+
+GC_THRESHOLDS = (100_000, 50, 1_000)
+"""A slice is tens of thousands of objects in no cycle, which the defaults walk through again and again: a tenth of the
+rate."""
 
 
 @click.group(invoke_without_command=True)
@@ -33,6 +39,7 @@ def sink(context: click.Context, *, once: bool, force: bool, web_port: int | Non
     from streams.sink.gate import OpenGate  # noqa: PLC0415
     from streams.sink.runner import Sink  # noqa: PLC0415 - loads the client libraries
 
+    gc.set_threshold(*GC_THRESHOLDS)
     stop = stop_on_signals()
     Sink(settings, gate=OpenGate() if force else None).run(stop, once=once)
 
