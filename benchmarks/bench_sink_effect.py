@@ -6,9 +6,11 @@ forced  the same without a limit, for comparison
 
     python -m benchmarks.bench_sink_effect
     python -m benchmarks.bench_sink_effect --posts 50000 --rounds 5 --json effect.json
+    python -m benchmarks.bench_sink_effect --rate 40
 
 Starts Kafka, Valkey, PostgreSQL and S3 of its own. In each round, over the same posts, a worker classifies and counts
-them as fast as it can in each of these ways.
+them as fast as it can in each of these ways; or, with --rate, as they come, which leaves the machine idle enough for
+the sink to write.
 """
 
 from __future__ import annotations
@@ -47,6 +49,15 @@ WAYS = {"none": None, "gate": {}, "forced": {"EMOSTREAM_SINK_CPU_PERCENT": "100"
 
 
 @dataclass(frozen=True)
+class Load:
+    """What there is to do: posts for the worker, at a rate or all at once, and records for the sink."""
+
+    posts: int
+    backlog: int
+    rate: float | None
+
+
+@dataclass(frozen=True)
 class Effect:
     """One run.
 
@@ -61,10 +72,13 @@ class Effect:
     rows: int
 
 
-def send_raw(settings: Settings, values: list[tuple[int, str, bytes]]) -> None:
-    """The texts of classified posts as raw posts."""
+def send_raw(settings: Settings, values: list[tuple[int, str, bytes]], rate: float | None = None) -> None:
+    """The texts of classified posts as raw posts, all at once or so many a second."""
+    begin = time.monotonic()
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "linger.ms": 50, "compression.type": "lz4"})
-    for partition, key, value in values:
+    for number, (partition, key, value) in enumerate(values):
+        if rate is not None:
+            time.sleep(max(0.0, begin + number / rate - time.monotonic()))
         one = ClassifiedPost.model_validate_json(value)
         post = Post(id=one.id, text=one.text or "", created_at=one.created_at, source=one.source, keywords=one.keywords)
         producer.produce(settings.topic_raw, post.model_dump_json().encode(), key.encode(), partition=partition)
@@ -80,8 +94,8 @@ def rows(settings: Settings) -> int:
     return int(found[0]) if found else 0
 
 
-async def run_once(base: dict[str, str], folder: Path, posts: int, way: str) -> Effect:
-    """A worker on topics and tables of its own, with a backlog of as many posts again for a sink."""
+async def run_once(base: dict[str, str], folder: Path, load: Load, way: str) -> Effect:
+    """A worker on topics and tables of its own, with a backlog for a sink; the posts lie ready, or come at a rate."""
     name = f"b{secrets.token_hex(4)}"
     environment = {
         **base,
@@ -94,9 +108,10 @@ async def run_once(base: dict[str, str], folder: Path, posts: int, way: str) -> 
     }
     settings = load_settings(env_file=None, environ=environment)
     init_topics(settings, lambda line: None)
-    backlog = list(make_posts(posts, 500, 3_600.0, PARTITIONS, settings.topic_raw))
-    preload(settings, iter(backlog))
-    send_raw(settings, backlog)
+    classified = list(make_posts(load.backlog, 500, 3_600.0, PARTITIONS, settings.topic_raw))
+    preload(settings, iter(classified))
+    if load.rate is None:
+        send_raw(settings, classified[: load.posts])
     before = rows(settings)
     roles = [Role("worker", ["worker"], env=clean_environment(environment), log=folder / f"{name}-worker.log")]
     if (more := WAYS[way]) is not None:
@@ -104,11 +119,14 @@ async def run_once(base: dict[str, str], folder: Path, posts: int, way: str) -> 
         roles.append(Role("sink", ["sink"], env=env, log=folder / f"{name}-sink.log"))
     try:
         async with open_store(settings) as store:
-            while (first := await applied(store)) < posts * (1 + WARM_SHARE):
+            ready = load.backlog + (load.posts * WARM_SHARE if load.rate is None else 0)
+            while (first := await applied(store)) < ready:
                 roles[0].check()
                 await asyncio.sleep(0.05)
             begin = time.monotonic()
-            while (last := await applied(store)) < 2 * posts:
+            if load.rate is not None:
+                await asyncio.to_thread(send_raw, settings, classified[: load.posts], load.rate)
+            while (last := await applied(store)) < load.backlog + load.posts:
                 for role in roles:
                     role.check()
                 await asyncio.sleep(0.05)
@@ -119,7 +137,7 @@ async def run_once(base: dict[str, str], folder: Path, posts: int, way: str) -> 
     return Effect(way, (last - first) / seconds, rows(settings) - before)
 
 
-def run_all(posts: int, rounds: int, folder: Path) -> list[Effect]:
+def run_all(load: Load, rounds: int, folder: Path) -> list[Effect]:
     """Every way in turn."""
     stack = LocalStack(folder)
     try:
@@ -135,30 +153,36 @@ def run_all(posts: int, rounds: int, folder: Path) -> list[Effect]:
         for number in range(rounds):
             for way in WAYS:
                 progress_console().print(f"round {number + 1} of {rounds}: {way}")
-                found.append(asyncio.run(run_once(base, folder, posts, way)))
+                found.append(asyncio.run(run_once(base, folder, load, way)))
         return found
     finally:
         stack.down()
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--posts", type=click.IntRange(min=1_000), default=20_000, show_default=True)
+@click.option("--posts", type=click.IntRange(min=100), default=20_000, show_default=True, help="To classify and count.")
+@click.option(
+    "--backlog", type=click.IntRange(min=100), default=100_000, show_default=True, help="For the sink to write."
+)
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Posts a second, for half a minute.")
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
-def main(*, posts: int, rounds: int, json_file: Path | None) -> None:
+def main(*, posts: int, backlog: int, rate: float | None, rounds: int, json_file: Path | None) -> None:
     """Measure what a sink costs the workers beside it."""
     busy = os.getloadavg()[0]
     if busy > 0.5:
         progress_console().print(f"the machine is busy (load {busy:.1f}): believe the ratio, not the rates")
     with tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder:
-        found = run_all(posts, rounds, Path(folder))
+        if rate is not None:
+            posts = min(backlog, int(30 * rate))
+        found = run_all(Load(posts, backlog, rate), rounds, Path(folder))
     if json_file is not None:
         json_file.write_text(json.dumps([asdict(effect) for effect in found], indent=2) + "\n", encoding="utf-8")
-    rates = {way: statistics.median(one.posts_per_second for one in found if one.way == way) for way in WAYS}
-    for way, rate in rates.items():
+    speeds = {way: statistics.median(one.posts_per_second for one in found if one.way == way) for way in WAYS}
+    for way, speed in speeds.items():
         written = statistics.median(one.rows for one in found if one.way == way)
         console().print(
-            f"{way:6} {rate:>7,.0f} posts/s  {rate / rates['none']:.3f}  {written:>9,.0f} rows written meanwhile"
+            f"{way:6} {speed:>7,.1f} posts/s  {speed / speeds['none']:.3f}  {written:>9,.0f} rows written meanwhile"
         )
 
 

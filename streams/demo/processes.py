@@ -52,6 +52,14 @@ class Role:
             last = lines[-1] if lines else "it printed nothing"
             raise EmostreamError(f"the {self.name} ended with exit code {code}: {last} (log: {self.log})")
 
+    def wait(self, timeout_s: float) -> int:
+        """Wait until the process ends by itself; returns its exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: it goes on for longer than that.
+        """
+        return self._process.wait(timeout_s)
+
     def stop(self) -> int:
         """Stop the process cleanly, or kill it where that takes too long; returns its exit code."""
         if self._process.poll() is None:

@@ -84,7 +84,7 @@ async def test_every_window_is_exact_after_the_storm(
     checks = await balanced(settings, store, [*fleet.workers, sink], seconds=120 + SECONDS / 2)
     assert failures(checks) == []
     wanted = expected((partition, value) for partition, _, value in records(settings, settings.topic_raw))
-    codes = [await asyncio.to_thread(role.stop) for role in rebuilds]
+    codes = [await asyncio.to_thread(role.wait, 60) for role in rebuilds]
     told = [role.log.read_text() for role in rebuilds]
     print("".join(told))
     # The first may have met the roll-back.

@@ -88,7 +88,7 @@ MANIFEST = Manifest(
             temperatures={"emotion": 1.15, "sentiment": 0.9},
             thresholds={"emotion": 0.85, "sentiment": 0.7},
         ),
-        Tier(name="transformer", file="model.onnx", temperatures={"emotion": 0.97}),
+        Tier(name="transformer", file="model.onnx", temperatures={"emotion": 0.97}, earlier_weights={"emotion": 0.35}),
     ),
     metrics={},
     files={
@@ -192,8 +192,8 @@ def test_the_card_tells_what_one_must_know() -> None:
     card = model_card(MANIFEST, REPORT, PROVENANCE, speed=SPEED)
     for part in (
         "# emotion-mini 2.0.0",
-        "| convolution (`first.onnx`, 0.9 MB) | emotion 1.15, sentiment 0.9 | emotion 0.85, sentiment 0.7 |",
-        "| transformer (`model.onnx`, 16.0 MB) | emotion 0.97 | answers the rest |",
+        "| convolution (`first.onnx`, 0.9 MB) | emotion 1.15, sentiment 0.9 | 0 | emotion 0.85, sentiment 0.7 |",
+        "| transformer (`model.onnx`, 16.0 MB) | emotion 0.97 | emotion 0.35 | answers the rest |",
         "the mean of negative -1, neutral 0, positive 1 under the probabilities",
         "3,457 posts/s on 1 thread",
         "| emotion | 5,426 | **0.6123** | 0.5235 | 0.5556 | 0.032 |",
