@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_futures
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -175,7 +176,8 @@ class TopicSink(Generic[R]):
             consumer.resume()
             self._paused = False
         if self._next is None and (batch := consumer.poll(self._size.records, POLL_S)) is not None:
-            self._next = self._read(batch)
+            with self._rewinding(consumer, stop):
+                self._next = self._read(batch)
         self._finish(consumer, stop)
         if self._next is not None and not consumer.is_current(self._next.batch):
             self._next = None
@@ -224,9 +226,18 @@ class TopicSink(Generic[R]):
         """Wait for the write in hand, if there is one."""
         if self._writing is None:
             return
-        part, outcome = self._writing
+        (part, outcome), self._writing = self._writing, None
+        with self._rewinding(consumer, stop):
+            self._written += outcome.result()
+            self._failures = 0
+            self.trouble = None
+            consumer.done(part.batch)
+
+    @contextmanager
+    def _rewinding(self, consumer: PositionedConsumer, stop: threading.Event) -> Iterator[None]:
+        """Go back to what Postgres says, after a wait where a server is away."""
         try:
-            written = outcome.result()
+            yield
         except OffsetMoved as exc:
             self._rewind(consumer, "position", exc)
         except UnavailableError as exc:
@@ -236,13 +247,6 @@ class TopicSink(Generic[R]):
             logger.warning("%s; trying again in %.1f s", exc, wait)
             self._rewind(consumer, "unavailable", exc)
             stop.wait(wait)
-        else:
-            self._failures = 0
-            self.trouble = None
-            self._written += written
-            consumer.done(part.batch)
-        finally:
-            self._writing = None
 
     def _rewind(self, consumer: PositionedConsumer, cause: str, why: Exception) -> None:
         self._metrics.rewinds.labels("sink", cause).inc()

@@ -215,6 +215,23 @@ def test_what_was_read_after_a_slice_that_failed_is_forgotten(bench: Bench) -> N
     assert bench.consumer.calls == [("rewind", "away")]
 
 
+def test_a_dead_letter_that_cannot_be_written_now_is_tried_again(bench: Bench) -> None:
+    stop = threading.Event()
+    stop.set()  # no waiting between tries
+    bench.consumer.batches = [Batch(1, [message(b"{}", offset=0), post(1)], {0: 0})]
+    bench.producer.error = UnavailableError("Kafka is away")
+    bench.sink._copy(bench.consumer, stop)
+    assert bench.consumer.calls == [("rewind", "Kafka is away")]
+    assert (bench.history.written, bench.sink.trouble) == ([], "Kafka is away")
+
+    bench.producer.error = None
+    bench.consumer.batches = [Batch(2, [message(b"{}", offset=0), post(1)], {0: 0})]
+    for _ in range(2):
+        bench.sink._copy(bench.consumer, stop)
+    assert bench.history.written == [("posts.classified", [10], [Span(0, 0, 2, 2)])]
+    assert bench.sink.trouble is None
+
+
 def test_a_slice_that_was_read_waits_for_the_gate(bench: Bench) -> None:
     """It may close while a slice is read, which takes as long as one takes to be written."""
     stop = threading.Event()
