@@ -12,6 +12,9 @@ from connectors.kafka.config import KafkaConfig
 from connectors.kafka.consumer import partition_of
 from connectors.kafka.errors import is_passing, kafka_error_of, to_connector_error
 
+RETRY_S = 0.1
+"""Between two tries to find the bounds of a partition that has no leader yet."""
+
 Bounds = Mapping[int, tuple[int, int]]
 """For each partition, the first offset it holds and the next it will write."""
 
@@ -45,9 +48,19 @@ class TopicScan:
             raise to_connector_error(kafka_error_of(exc), f"reading {topic}") from exc
 
     def _bounds(self, partition: int) -> tuple[int, int]:
-        answer = self._consumer.get_watermark_offsets(
-            TopicPartition(self.topic, partition), timeout=self._timeout_s, cached=False
-        )
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                answer = self._consumer.get_watermark_offsets(
+                    TopicPartition(self.topic, partition), timeout=self._timeout_s, cached=False
+                )
+            except KafkaException as exc:
+                # A partition that was just made, or whose broker has just ended, has no leader for a moment.
+                if not is_passing(kafka_error_of(exc)) or time.monotonic() > deadline:
+                    raise
+                time.sleep(RETRY_S)
+            else:
+                break
         if answer is None:
             raise UnavailableError(f"Kafka did not answer while reading {self.topic}[{partition}]")
         low, high = answer

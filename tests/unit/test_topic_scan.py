@@ -1,0 +1,57 @@
+"""The bounds of a scan where Kafka does not know them at once."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from connectors.errors import RejectedError, UnavailableError
+from connectors.kafka import scan as module
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.scan import TopicScan
+
+
+class FakeConsumer:
+    """One partition, whose bounds are asked for again after each of these errors."""
+
+    errors: ClassVar[list[int]] = []
+
+    def __init__(self, options: object) -> None:
+        pass
+
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={0: None})})
+
+    def get_watermark_offsets(self, partition: object, *, timeout: float, cached: bool) -> tuple[int, int]:
+        if self.errors:
+            raise KafkaException(KafkaError(self.errors.pop(0)))
+        return 3, 8
+
+
+@pytest.fixture
+def errors(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    monkeypatch.setattr(module, "Consumer", FakeConsumer)
+    monkeypatch.setattr(module, "RETRY_S", 0.0)
+    monkeypatch.setattr(FakeConsumer, "errors", [])
+    return FakeConsumer.errors
+
+
+def test_a_partition_that_was_just_made_has_no_leader_for_a_moment(errors: list[int]) -> None:
+    errors += [KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE]
+    assert TopicScan(KafkaConfig("127.0.0.1:1"), "posts.raw").bounds == {0: (3, 8)}
+
+
+def test_one_that_never_has_is_unavailable(errors: list[int]) -> None:
+    errors += [KafkaError.NOT_LEADER_FOR_PARTITION] * 1_000_000
+    with pytest.raises(UnavailableError):
+        TopicScan(KafkaConfig("127.0.0.1:1", timeout_s=0.01), "posts.raw")
+
+
+def test_a_refusal_is_not_tried_again(errors: list[int]) -> None:
+    errors += [KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.NOT_LEADER_FOR_PARTITION]
+    with pytest.raises(RejectedError):
+        TopicScan(KafkaConfig("127.0.0.1:1"), "posts.raw")
+    assert len(errors) == 1
