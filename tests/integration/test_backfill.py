@@ -31,6 +31,7 @@ from streams.sink.runner import Sink
 from streams.windows.store import WindowStore
 from streams.wiring import kafka_config
 from tests.helpers import NOON
+from tests.integration.support import wait_for
 from tests.integration.test_sink import classified, query
 from tests.integration.test_window_store import apply_all, entry
 
@@ -230,6 +231,8 @@ def test_two_do_not_fill_at_once(settings: Settings, history: History, written: 
     with pytest.raises(BackfillBusyError, match="another process"):
         fill(settings, history)
     other.close()
+    # The server notices the end of a session a moment later.
+    wait_for(history.lock_backfill, seconds=10, what="the lock outlives its connection")
     fill(settings, history)
 
 
