@@ -7,7 +7,7 @@ the next tier in the same call. All tiers share one tokenizer, so a text is toke
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,8 @@ from models.tokenize import TextEncoder
 Probabilities = dict[str, NDArray[np.float32]]
 """For each head by name, float32[texts, labels]; each row sums to one."""
 
-# A probability that is rounded to 0 must not rule a label out, whatever the next tier says.
-_SMALLEST = np.float32(1e-6)
+# Below this a probability is rounding: it must not rule a label out, whatever the next tier says.
+SMALLEST: Final = 1e-6
 _WARM_UP = ("warm up", "a somewhat longer text, so that more than one shape of batch is seen " * 4)
 
 
@@ -175,7 +175,7 @@ class OnnxClassifier:
             for head, values in zip(self.manifest.heads, logits, strict=True):
                 scaled = values / np.float32(tier.temperature(head.name))
                 if weight := tier.earlier_weights.get(head.name):
-                    scaled += np.float32(weight) * np.log(np.maximum(before[head.name][rows], _SMALLEST))
+                    scaled += np.float32(weight) * np.log(np.maximum(before[head.name][rows], SMALLEST))
                 answers[head.name][rows] = softmax(scaled)
         return answers
 

@@ -65,7 +65,7 @@ def fit_pool(first: Logits, last: Logits, data: Examples) -> Pool:
         data: The rows, none of them trained on.
 
     Returns:
-        Temperatures to two decimals, weights in steps of a twentieth, of the heads that the rows have labels for.
+        Temperatures and weights, both in steps of a twentieth, of the heads that the rows have labels for.
     """
     before = {head: log_softmax(values) for head, values in first.items()}
     own, earlier = _groups(last, data), _groups(before, data)

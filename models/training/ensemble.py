@@ -6,10 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.classifier import SMALLEST
 from models.training.data import SET_NAMES, Examples, Logits
-
-# Below this a probability is rounding; its logarithm would only be a large number.
-_SMALLEST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -54,12 +52,12 @@ def combine(opinions: Sequence[Opinion], data: Examples) -> Logits:
         at = np.ix_(rows, np.flatnonzero(data.emotion_mask[rows[0]]))
         share = mean["emotion"][at].sum(1, keepdims=True)
         mean["emotion"][at] = np.mean([softmax(o.logits["emotion"][at]) for o in special], axis=0) * share
-    return {head: np.log(np.maximum(p, _SMALLEST)).astype(np.float32) for head, p in mean.items()}
+    return {head: np.log(np.maximum(p, SMALLEST)).astype(np.float32) for head, p in mean.items()}
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logarithms of the probabilities along the last axis; none below that of `_SMALLEST`."""
-    return np.log(np.maximum(softmax(logits), _SMALLEST)).astype(np.float32)
+    """Logarithms of the probabilities along the last axis; none below that of `SMALLEST`, as they are served."""
+    return np.log(np.maximum(softmax(logits), SMALLEST)).astype(np.float32)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

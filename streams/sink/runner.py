@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for_futures
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -16,6 +17,7 @@ from connectors.kafka.admin import KafkaAdmin
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer
 from streams import __version__
+from streams.background import in_background
 from streams.errors import BackfillBusyError, BackfillStoppedError
 from streams.settings import Settings
 from streams.sink.backfill.holes import Findings
@@ -258,25 +260,19 @@ def _run_threads(targets: Sequence[Callable[[threading.Event], None]], stop: thr
     """Run each target in a thread until `stop`; the first failure stops them all and is raised."""
     failures: list[BaseException] = []
 
-    def guarded(target: Callable[[threading.Event], None]) -> None:
-        try:
-            target(stop)
-        except BaseException as exc:  # noqa: BLE001 - crosses from the thread to the caller
-            failures.append(exc)
+    def note_end(run: Future[None]) -> None:
+        if (failure := run.exception()) is not None:
+            failures.append(failure)
             stop.set()
 
-    threads = [
-        threading.Thread(target=guarded, args=(target,), name=f"sink-{i}", daemon=True)
-        for i, target in enumerate(targets)
-    ]
-    for thread in threads:
-        thread.start()
+    runs = {f"sink-{i}": in_background(partial(target, stop), name=f"sink-{i}") for i, target in enumerate(targets)}
+    for run in runs.values():
+        run.add_done_callback(note_end)
     stop.wait()
-    deadline = time.monotonic() + STOP_S
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-        if thread.is_alive():
+    _, late = wait_for_futures(runs.values(), STOP_S)
+    for name, run in runs.items():
+        if run in late:
             # What it was writing is one transaction, which is rolled back.
-            logger.warning("%s did not stop in %.0f s; is a server away?", thread.name, STOP_S)
+            logger.warning("%s did not stop in %.0f s; is a server away?", name, STOP_S)
     if failures:
         raise failures[0]

@@ -344,11 +344,11 @@ def figures_of_posts(connection: Connection, partition: int, raw_topic: str, wan
 def move(connection: Connection, topic: str, spans: Sequence[Span], ranges: Iterable[LedgerRange | None]) -> None:
     """Set the offset of each partition to the end of its span, and store the ranges."""
     set_offsets(connection, topic, {span.partition: span.end for span in spans})
-    store_ranges(connection, topic, [found for found in ranges if found is not None])
+    store_ranges(connection, topic, ranges)
 
 
-def store_ranges(connection: Connection, topic: str, ranges: Sequence[LedgerRange]) -> None:
-    """Store ranges in the ledger, in place of those with the same start."""
+def store_ranges(connection: Connection, topic: str, ranges: Iterable[LedgerRange | None]) -> None:
+    """Store ranges in the ledger, in place of those with the same start; None for one that it covers already."""
     with connection.cursor() as cursor:
         cursor.executemany(
             f"INSERT INTO sink_ledger (topic, {_RANGE}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
@@ -357,7 +357,7 @@ def store_ranges(connection: Connection, topic: str, ranges: Sequence[LedgerRang
             "origin_topic = excluded.origin_topic, first_origin = excluded.first_origin, "
             "last_origin = excluded.last_origin, first_event = excluded.first_event, "
             "last_event = excluded.last_event, written_at = now()",
-            [(topic, *_range_row(found)) for found in ranges],
+            [(topic, *_range_row(found)) for found in ranges if found is not None],
         )
 
 

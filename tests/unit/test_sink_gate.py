@@ -17,6 +17,7 @@ from streams.settings import load_settings
 from streams.sink.backfill.turn import turn_of
 from streams.sink.gate import CpuAwareGate, Gate, OpenGate, gate_for
 from streams.sink.load import LoadReader, Machine
+from tests.helpers import wait_for
 
 CALM_S = 2.0
 
@@ -249,10 +250,3 @@ def test_a_turn_waits_for_the_gate_and_ends_with_the_stop() -> None:
     assert waited == [GateReason.STARTING]
     with pytest.raises(BackfillStoppedError):
         turn_of(OpenGate(), stop)()
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -24,7 +23,7 @@ from streams.sink.metrics import SinkMetrics
 from streams.sink.rows import PostRow
 from streams.sink.targets import POSTS, Target
 from streams.sink.topic_sink import TopicSink
-from tests.helpers import classified, make_settings, message
+from tests.helpers import classified, make_settings, message, wait_for
 
 
 class FakeConsumer:
@@ -132,13 +131,6 @@ class Bench:
     def write(self, batch: Batch, stop: threading.Event) -> None:
         self.sink._begin(self.sink._read(batch))
         self.sink._finish(self.consumer, stop)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def post(offset: int, partition: int = 0) -> Message:

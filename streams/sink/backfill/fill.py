@@ -107,7 +107,7 @@ class Filler(Generic[R]):
             kept = [row for message, row in entries if all(message is not one for one, _, _ in refused)]
             before = tables.range_before(connection, hole.topic, span.partition, span.start)
             noted = self._target.note(connection, [span], kept, {span.partition: before})
-            tables.store_ranges(connection, hole.topic, [found for found in noted if found is not None])
+            tables.store_ranges(connection, hole.topic, noted)
             # Before the commit: after a crash in between they are buried twice, which their origin tells.
             if dead or refused:
                 self._bury([*dead, *refused])
