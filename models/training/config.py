@@ -79,6 +79,14 @@ class FirstTierConfig(_Section):
     recipe: Recipe = Recipe()
 
 
+class Augmentation(_Section):
+    """Altered copies of posts that student and first tier are distilled on beside the posts themselves."""
+
+    copies: dict[str, Annotated[int, Field(ge=0)]] = Field({}, description="By data set: how many of each post.")
+    share: Share = Field(0.15, description="Share of a copy's words that are left out or exchanged.")
+    seed: int = 17
+
+
 class Cascade(_Section):
     """When the first tier's answer is good enough."""
 
@@ -106,6 +114,7 @@ class TrainingConfig(_Section):
         description="Rows of each training file held out of training, for activation ranges, temperatures, thresholds."
     )
     teachers: tuple[Teacher, ...] = Field(min_length=1)
+    augmentation: Augmentation = Augmentation()
     student: Student
     first_tier: FirstTierConfig | None = Field(None, description="No first tier: the encoder answers everything.")
     cascade: Cascade = Cascade()
@@ -121,7 +130,8 @@ class TrainingConfig(_Section):
         if self.first_tier:
             recipes.append(self.first_tier.recipe)
         asked = {name for recipe in recipes for name in (*recipe.repeats, *recipe.balance)}
-        asked |= {*self.calibration_rows, *(name for teacher in self.teachers for name in teacher.sets)}
+        asked |= {*self.calibration_rows, *self.augmentation.copies}
+        asked |= {name for teacher in self.teachers for name in teacher.sets}
         if unknown := sorted(asked - {*SET_NAMES}):
             raise ValueError(f"there is no data set {unknown[0]!r}; there are {', '.join(SET_NAMES)}")
         if len({t.name for t in self.teachers}) != len(self.teachers):

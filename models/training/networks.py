@@ -3,7 +3,7 @@
 Everything lies in a work folder: a run that was stopped goes on where it was, and a changed export costs no training.
 
     teachers/NAME/     weights.pt, config.json, done.json, and while training state.pt
-    targets.npz        what the teachers say, on average, of every training text
+    targets.npz        what the teachers say, on average, of every training text and of its altered copies
     student/  first-tier/
 
 Each of these bears a fingerprint of all that it depends on: its part of the configuration, the data, and what was
@@ -24,6 +24,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from models.training import encoders, network, vocabulary
+from models.training.augment import augmented
 from models.training.calibrate import calibrated_loss
 from models.training.config import FirstTierConfig, Recipe, Student, Teacher, TrainingConfig
 from models.training.data import SET_NAMES, Examples, Logits, Splits
@@ -55,6 +56,8 @@ class Networks:
         torch.set_num_threads(machine.threads)
         self.config = config
         self._splits = splits
+        extra = config.augmentation
+        self._distilled = augmented(splits.train, extra.copies, extra.share, extra.seed)
         self._work = work
         self._machine = machine
         self._console = console
@@ -83,7 +86,15 @@ class Networks:
         if not _is_done(folder, fingerprint):
             torch.manual_seed(teacher.recipe.seed)
             net = network.EmotionNet(encoders.pretrained(teacher.encoder), teacher.recipe.dropout)
-            run = self._train(net, folder, self.full_tokenizer, teacher.recipe, fingerprint, sets=teacher.sets)
+            run = self._train(
+                net,
+                folder,
+                teacher.recipe,
+                fingerprint,
+                tokenizer=self.full_tokenizer,
+                data=self._splits.train.of(*teacher.sets),
+                held_out=self._splits.calibration.of(*teacher.sets),
+            )
             network.save(net, folder)
             self._finish(folder, net, self.full_tokenizer, run, fingerprint=fingerprint, sets=teacher.sets)
         return network.load(folder)
@@ -101,7 +112,7 @@ class Networks:
         return combine(opinions, data)
 
     def targets(self) -> Logits:
-        """What the student learns: the teachers' average on the training rows.
+        """What the student learns: the teachers' average on the training rows and their altered copies.
 
         Raises:
             TrainingError: The work folder holds those of other teachers or data.
@@ -110,7 +121,7 @@ class Networks:
         fingerprint = self._of_targets()
         if not file.exists():
             self._console.print("asking the teachers about every training text")
-            said = self.teachers_say(self._splits.train)
+            said = self.teachers_say(self._distilled)
             partial = file.with_suffix(".partial.npz")
             np.savez(partial, allow_pickle=False, fingerprint=np.array(fingerprint), **said)
             partial.rename(file)
@@ -135,7 +146,7 @@ class Networks:
                 encoder = network.with_layers(encoder, student.layers)
             net = network.EmotionNet(encoder, student.recipe.dropout)
             vocabulary.prune(net, self.kept)
-            run = self._train(net, folder, self.tokenizer, student.recipe, fingerprint, teacher=self.targets())
+            run = self._distil(net, folder, student.recipe, fingerprint)
             network.save(net, folder)
             self._finish(folder, net, self.tokenizer, run, fingerprint=fingerprint)
         return network.load(folder)
@@ -153,7 +164,7 @@ class Networks:
         if not _is_done(folder, fingerprint):
             vectors = self.teacher(self.config.general_teacher).encoder.embeddings.word_embeddings.weight.detach()
             net.start_from(vectors[torch.tensor(self.kept)])
-            run = self._train(net, folder, self.tokenizer, config.recipe, fingerprint, teacher=self.targets())
+            run = self._distil(net, folder, config.recipe, fingerprint)
             torch.save(net.state_dict(), folder / network.WEIGHTS)
             self._finish(folder, net, self.tokenizer, run, fingerprint=fingerprint)
         net.load_state_dict(torch.load(folder / network.WEIGHTS, weights_only=True))
@@ -169,27 +180,42 @@ class Networks:
         return _digest(self._data, teacher.model_dump())
 
     def _of_targets(self) -> str:
-        return _digest([self._of_teacher(teacher) for teacher in self.config.teachers])
+        return _digest(
+            [self._of_teacher(teacher) for teacher in self.config.teachers], self.config.augmentation.model_dump()
+        )
 
     def _of_distilled(self, config: Student | FirstTierConfig) -> str:
         return _digest(self._of_targets(), self._data, self.kept.tolist(), config.model_dump())
+
+    def _distil(self, net: nn.Module, folder: Path, recipe: Recipe, fingerprint: str) -> TrainingRun:
+        return self._train(
+            net,
+            folder,
+            recipe,
+            fingerprint,
+            tokenizer=self.tokenizer,
+            data=self._distilled,
+            held_out=self._splits.calibration,
+            teacher=self.targets(),
+        )
 
     def _train(
         self,
         net: nn.Module,
         folder: Path,
-        tokenizer: Tokenizer,
         recipe: Recipe,
         fingerprint: str,
         *,
-        sets: tuple[str, ...] = SET_NAMES,
+        tokenizer: Tokenizer,
+        data: Examples,
+        held_out: Examples,
         teacher: Logits | None = None,
     ) -> TrainingRun:
         self._console.rule(folder.name)
         trainer = Trainer(
             net,
-            self._splits.train.of(*sets),
-            self._splits.calibration.of(*sets),
+            data,
+            held_out,
             tokenizer=tokenizer,
             recipe=recipe,
             machine=self._machine,

@@ -53,6 +53,8 @@ recipe = { epochs = 1, batch_size = 16, learning_rate = 3e-4 }
 name = "two"
 encoder = "minilm-l6"
 recipe = { epochs = 1, batch_size = 16, learning_rate = 3e-4, seed = 5 }
+[augmentation]
+copies = { emotion = 1 }
 [student]
 encoder = "minilm-l6"
 layers = [0, 5]
