@@ -174,6 +174,8 @@ class OnnxClassifier:
             logits = self._networks[index].run([ids[row] for row in rows])
             for head, values in zip(self.manifest.heads, logits, strict=True):
                 scaled = values / np.float32(tier.temperature(head.name))
+                if biases := tier.biases.get(head.name):
+                    scaled += np.asarray(biases, np.float32)
                 if weight := tier.earlier_weights.get(head.name):
                     scaled += np.float32(weight) * np.log(np.maximum(before[head.name][rows], SMALLEST))
                 answers[head.name][rows] = softmax(scaled)

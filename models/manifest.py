@@ -125,16 +125,21 @@ class Head(_Frozen):
 class Tier(_Frozen):
     """One network of a cascade, and when its answer is good enough.
 
-    A text's confidence in a head is the largest probability of the softmax at the tier's temperature. It is answered
-    by the first tier whose confidence reaches the threshold in every head that the tier's `thresholds` name. What a
-    tier was not sure enough of may still count: the next one takes it in with a weight, as a logarithmic opinion pool
-    does (Genest and Zidek 1986).
+    A text's confidence in a head is the largest probability of the softmax, at the tier's temperature and with its
+    biases (bias-corrected temperature scaling, Alexandari et al. 2020). It is answered by the first tier whose
+    confidence reaches the threshold in every head that the tier's `thresholds` name. What a tier was not sure enough of
+    may still count: the next one takes it in with a weight, as a logarithmic opinion pool does (Genest and Zidek 1986).
     """
 
     name: PackageName
     file: FileName = Field(description="The network. All tiers take the same token ids and give the same outputs.")
     temperatures: dict[PackageName, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
         default={}, description="By head: logits are divided by it before the softmax; 1 where none is given."
+    )
+    biases: dict[PackageName, tuple[Annotated[float, Field(allow_inf_nan=False)], ...]] = Field(
+        default={},
+        description="By head: added to the logits, one number for each label, after they are divided; 0 where none is "
+        "given.",
     )
     thresholds: dict[PackageName, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
         default={},
@@ -211,12 +216,19 @@ class Manifest(_Frozen):
     def _check_tiers(self) -> None:
         heads = [head.name for head in self.heads]
         for tier in self.tiers:
-            for field in ("temperatures", "thresholds", "earlier_weights"):
-                named: dict[str, float] = getattr(tier, field)
+            for field in ("temperatures", "biases", "thresholds", "earlier_weights"):
+                named: dict[str, object] = getattr(tier, field)
                 if unknown := sorted(named.keys() - set(heads)):
                     raise ValueError(
                         f"tier {tier.name!r}: {field} names the head {', '.join(unknown)}, and the heads are: "
                         f"{', '.join(heads)}"
+                    )
+            for name, biases in tier.biases.items():
+                labels = len(self.head(name).labels)
+                if len(biases) != labels:
+                    raise ValueError(
+                        f"tier {tier.name!r}: head {name!r} has {len(biases)} biases for {labels} labels; give one "
+                        "number for each label, in their order"
                     )
         if self.tiers[0].earlier_weights:
             raise ValueError(f"tier {self.tiers[0].name!r} is the first; it takes no earlier_weights")

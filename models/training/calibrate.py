@@ -1,94 +1,32 @@
-"""Temperatures, and the weights and thresholds of a cascade: fitted on rows that were not trained on.
+"""How good probabilities are, and the thresholds of a cascade: on rows that were not trained on.
 
 Pure; needs only numpy.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.data import NO_TARGET, SET_NAMES, Examples, Logits
-from models.training.ensemble import log_softmax, softmax
+from models.training.data import SET_NAMES, Examples, Logits
+from models.training.ensemble import softmax
 from models.training.metrics import headline
+from models.training.scaling import targets_of
 
 # Candidate thresholds: none at all, then ever finer towards certainty.
 _GRID = (0.0, *(np.round(np.arange(0.40, 0.90, 0.025), 3)), *(np.round(np.arange(0.90, 0.996, 0.005), 3)))
 
 
 _TEMPERATURES = tuple(t / 100 for t in range(25, 401))
-_WEIGHTS = tuple(w / 20 for w in range(21))
-
-
-def fit_temperatures(logits: Logits, data: Examples) -> dict[str, float]:
-    """For each head the temperature that makes the true labels most likely; changes no answer, only how sure it is.
-
-    Data sets count alike, whatever their size, and each over the labels that it tells apart (Guo et al. 2017).
-
-    Args:
-        logits: For each head, float32[rows, labels].
-        data: The rows, none of them trained on.
-
-    Returns:
-        Temperatures between 0.25 and 4, to two decimals, of the heads that the rows have labels for.
-    """
-    # One dimension and a smooth loss: looking everywhere is simpler than being clever.
-    return {
-        head: min(_TEMPERATURES, key=lambda t, groups=groups: _loss(groups, t))  # type: ignore[misc]
-        for head, groups in _groups(logits, data).items()
-    }
-
-
-@dataclass(frozen=True)
-class Pool:
-    """How the last tier takes in what the first says: by head, its own temperature and the weight of the first."""
-
-    temperatures: dict[str, float]
-    weights: dict[str, float]
-
-    def of(self, first: Logits, last: Logits) -> Logits:
-        """The logits of the pool, from the first tier's calibrated logits and the last tier's at temperature one."""
-        return {
-            head: values / self.temperatures.get(head, 1.0) + self.weights.get(head, 0.0) * log_softmax(first[head])
-            for head, values in last.items()
-        }
-
-
-def fit_pool(first: Logits, last: Logits, data: Examples) -> Pool:
-    """For each head the temperature and the weight that make the true labels most likely, as in `fit_temperatures`.
-
-    Args:
-        first: The first tier's logits, divided by their temperatures.
-        last: The last tier's logits.
-        data: The rows, none of them trained on.
-
-    Returns:
-        Temperatures and weights, both in steps of a twentieth, of the heads that the rows have labels for.
-    """
-    before = {head: log_softmax(values) for head, values in first.items()}
-    own, earlier = _groups(last, data), _groups(before, data)
-
-    def loss(head: str, temperature: float, weight: float) -> float:
-        pooled = [
-            (of_last / temperature + weight * of_first, truth)
-            for (of_last, truth), (of_first, _) in zip(own[head], earlier[head], strict=True)
-        ]
-        return _loss(pooled, 1.0)
-
-    best = {
-        head: min(itertools.product(_TEMPERATURES[::5], _WEIGHTS), key=lambda pair, head=head: loss(head, *pair))  # type: ignore[misc]
-        for head in own
-    }
-    return Pool({head: pair[0] for head, pair in best.items()}, {head: pair[1] for head, pair in best.items()})
 
 
 def calibrated_loss(logits: Logits, data: Examples) -> float:
     """The mean over heads of the cross-entropy at its best temperature.
 
     A far steadier judge of a network than its accuracy, which moves by whole rows; and one that, unlike the plain loss,
-    does not hold it against a network that it is surer than it is right, since that is mended afterwards.
+    does not hold it against a network that it is surer than it is right, since that is mended afterwards. Data sets
+    count alike, whatever their size.
     """
     return float(np.mean([min(_loss(groups, t) for t in _TEMPERATURES) for groups in _groups(logits, data).values()]))
 
@@ -99,16 +37,13 @@ _Group = tuple[NDArray[np.float64], NDArray[np.float64]]
 def _groups(logits: Logits, data: Examples) -> dict[str, list[_Group]]:
     """For each head and data set the logits of its labelled rows and their targets, over the labels it tells apart."""
     groups: dict[str, list[_Group]] = {}
-    for index in range(len(SET_NAMES)):
-        rows = np.flatnonzero((data.source == index) & (data.emotion.sum(1) > 0))
-        if len(rows):
-            at = np.ix_(rows, np.flatnonzero(data.emotion_mask[rows[0]]))
-            group = (logits["emotion"][at].astype(np.float64), data.emotion[at].astype(np.float64))
-            groups.setdefault("emotion", []).append(group)
-        rows = np.flatnonzero((data.source == index) & (data.sentiment != NO_TARGET))
-        if len(rows):
-            truth = np.eye(logits["sentiment"].shape[1])[data.sentiment[rows]]
-            groups.setdefault("sentiment", []).append((logits["sentiment"][rows].astype(np.float64), truth))
+    for head, targets in targets_of(data).items():
+        source = data.source[targets.rows]
+        for index in np.unique(source):
+            at = np.flatnonzero(source == index)
+            known = np.flatnonzero(targets.mask[at[0]])
+            values = logits[head][np.ix_(targets.rows[at], known)].astype(np.float64)
+            groups.setdefault(head, []).append((values, targets.truth[np.ix_(at, known)]))
     return groups
 
 
@@ -134,8 +69,8 @@ def choose_gate(
     """The thresholds with which the first tier answers most posts at next to no loss.
 
     Args:
-        first: The first tier's logits, divided by their temperatures.
-        last: The last tier's, likewise, or those of the pool with the first.
+        first: The first tier's logits, scaled.
+        last: The last tier's, likewise, which may hold what the first says too.
         data: The rows, none of them trained on.
         max_loss: How much any data set's figure (see `headline`) may fall below the last tier's alone.
         max_disagreement: Share of the first tier's answers that may differ from the last tier's, for each head.

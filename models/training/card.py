@@ -163,8 +163,12 @@ def _head(manifest: Manifest, speed: Speed | None, threads: int) -> str:
 def _tiers(manifest: Manifest) -> str:
     if len(manifest.tiers) == 1:
         (tier,) = manifest.tiers
-        temperatures = _by_head(tier.temperatures) or "1"
-        return f"## The network\n\nOne network, `{tier.file}`. Temperature of the softmax: {temperatures}."
+        return f"""\
+## The network
+
+One network, `{tier.file}`. Temperature of the softmax: {_by_head(tier.temperatures) or "1"}.
+
+{_biases(manifest)}""".rstrip()
     rows = [
         (
             f"{tier.name} (`{tier.file}`, {manifest.files[tier.file].bytes / 1e6:.1f} MB)",
@@ -181,7 +185,29 @@ A post is answered by the first network that is sure enough: whose confidence, t
 at its temperature, reaches the threshold in every head named. What the one before it said counts with a weight: its
 log-probabilities, times that, are added to the logits divided by the temperature.
 
-{markdown_table(("tier", "temperature", "weight of the one before", "threshold"), rows)}"""
+{markdown_table(("tier", "temperature", "weight of the one before", "threshold"), rows)}
+
+{_biases(manifest)}""".rstrip()
+
+
+def _biases(manifest: Manifest) -> str:
+    """What is added to the logits, label by label; nothing where there is nothing."""
+    rows = [
+        (
+            tier.name,
+            head.name,
+            ", ".join(f"{label} {bias:+.2f}" for label, bias in zip(head.labels, biases, strict=True)),
+        )
+        for tier in manifest.tiers
+        for head in manifest.heads
+        if any(biases := tier.biases.get(head.name, ()))
+    ]
+    if not rows:
+        return ""
+    return f"""\
+Biases, added to the logits after they are divided by the temperature:
+
+{markdown_table(("tier", "head", "biases"), rows)}"""
 
 
 def _figures(report: Report) -> str:

@@ -55,6 +55,34 @@ def combine(opinions: Sequence[Opinion], data: Examples) -> Logits:
     return {head: np.log(np.maximum(p, SMALLEST)).astype(np.float32) for head, p in mean.items()}
 
 
+def unsmoothed(logits: Logits, data: Examples, smoothing: float) -> Logits:
+    """What a network that learnt smoothed labels would say had they not been.
+
+    It learnt to say (1 - smoothing) q + smoothing / labels where q is meant (Szegedy et al. 2016), over the labels that
+    a post's data set tells apart. Distilled as it is, that doubt about everything would be learnt too: no temperature
+    undoes it, and confidences would pile up below the share of them that is right.
+
+    Args:
+        logits: What it says of all rows.
+        data: The rows.
+        smoothing: The label smoothing it learnt with.
+
+    Returns:
+        Logarithms of q. The share of all labels that a data set tells apart together stays as it is.
+    """
+    found = {}
+    for head, values in logits.items():
+        p = softmax(values)
+        known = np.ones(p.shape, np.bool_)
+        if head == "emotion":
+            known = np.where(data.emotion_mask.any(1, keepdims=True), data.emotion_mask, known)
+        share = (p * known).sum(1, keepdims=True)
+        q = np.maximum(p / share - smoothing / known.sum(1, keepdims=True), SMALLEST)
+        q *= share / (q * known).sum(1, keepdims=True)
+        found[head] = np.log(np.where(known, q, np.maximum(p, SMALLEST))).astype(np.float32)
+    return found
+
+
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Logarithms of the probabilities along the last axis; none below that of `SMALLEST`, as they are served."""
     return np.log(np.maximum(softmax(logits), SMALLEST)).astype(np.float32)

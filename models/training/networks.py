@@ -28,7 +28,7 @@ from models.training.augment import augmented
 from models.training.calibrate import calibrated_loss
 from models.training.config import FirstTierConfig, Recipe, Student, Teacher, TrainingConfig
 from models.training.data import SET_NAMES, Examples, Logits, Splits
-from models.training.ensemble import Opinion, combine
+from models.training.ensemble import Opinion, combine, unsmoothed
 from models.training.errors import TrainingError
 from models.training.first_tier import FirstTier
 from models.training.loop import BEST, STATE, Machine, Trainer, TrainingRun, logits_of
@@ -104,7 +104,9 @@ class Networks:
         opinions = []
         for teacher in self.config.teachers:
             rows = data.rows_of(*teacher.sets)
-            said = logits_of(self.teacher(teacher), data.take(rows).texts, self.full_tokenizer, self._machine.bf16)
+            asked = data.take(rows)
+            said = logits_of(self.teacher(teacher), asked.texts, self.full_tokenizer, self._machine.bf16)
+            said = unsmoothed(said, asked, teacher.recipe.label_smoothing)
             everywhere = {head: np.zeros((len(data), values.shape[1]), np.float32) for head, values in said.items()}
             for head, values in said.items():
                 everywhere[head][rows] = values

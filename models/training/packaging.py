@@ -19,12 +19,13 @@ from models.normalize import NORMALIZATION_ID
 from models.package import CARD, GOLDEN, MODEL, TOKENIZER, DataSource, Head, ModelPackage, Tier, write_package
 from models.training import encoders, export
 from models.training.activations import fix_scales
-from models.training.calibrate import choose_gate, fit_pool, fit_temperatures
+from models.training.calibrate import choose_gate
 from models.training.config import TrainingConfig
 from models.training.data import SET_NAMES, SETS, Examples, Logits, Splits
 from models.training.first_tier import FirstTier
 from models.training.labels import EMOTIONS, SENTIMENT_VALUES, SENTIMENTS
 from models.training.network import EmotionNet
+from models.training.scaling import Scaling, fit_scaling
 from models.training.speed import spread
 
 FIRST_TIER: Final = "convolution"
@@ -127,28 +128,27 @@ class Packer:
         fix_scales(source, target, feeds, self._threads)
 
     def calibrated(self) -> tuple[Tier, ...]:
-        """The tiers with their temperatures and thresholds, fitted on the quantised networks' own answers.
+        """The tiers with their scaling and thresholds, fitted on the quantised networks' own answers.
 
-        A head that no calibration row has a label for keeps temperature one. The first tier is left out where no
-        thresholds are worth it.
+        A head that no calibration row has a label for is not scaled. The first tier is left out where no thresholds
+        are worth it.
         """
         parts = self._parts
         last = Tier(name=LAST_TIER, file=MODEL)
         calibration = parts.calibration
         if parts.first_tier is None:
-            logits = self._logits((last,), calibration)[0]
-            return (_with(last, fit_temperatures(logits, calibration)),)
+            return (_scaled(last, fit_scaling(self._logits((last,), calibration)[0], calibration)),)
         # Never passed: a threshold above one. Both are asked everything here anyway.
         first = Tier(name=FIRST_TIER, file=FIRST_MODEL, thresholds={"emotion": 2.0})
         of_first, of_last = self._logits((first, last), calibration)
-        first = _with(first, fit_temperatures(of_first, calibration))
-        of_first = {head: values / first.temperature(head) for head, values in of_first.items()}
-        pool = fit_pool(of_first, of_last, calibration)
-        self._console.print("pool of the two on the calibration rows:", pool)
+        alone = fit_scaling(of_first, calibration)
+        of_first = alone.of(of_first)
+        pool = fit_scaling(of_last, calibration, of_first)
+        self._console.print("first tier:", alone, "\npool of the two:", pool)
         bounds = parts.config.cascade
         gate = choose_gate(
             of_first,
-            pool.of(of_first, of_last),
+            pool.of(of_last, of_first),
             calibration,
             max_loss=bounds.max_loss,
             max_disagreement=bounds.max_disagreement,
@@ -157,11 +157,8 @@ class Packer:
         if gate is None:
             self._console.print("the first tier does not pay; it is left out")
             (self._folder / FIRST_MODEL).unlink()
-            return (_with(last, fit_temperatures(of_last, calibration)),)
-        return (
-            first.model_copy(update={"thresholds": gate.thresholds}),
-            last.model_copy(update={"temperatures": pool.temperatures, "earlier_weights": pool.weights}),
-        )
+            return (_scaled(last, fit_scaling(of_last, calibration)),)
+        return (_scaled(first, alone).model_copy(update={"thresholds": gate.thresholds}), _scaled(last, pool))
 
     def _logits(self, tiers: tuple[Tier, ...], data: Examples) -> list[Logits]:
         """What each tier says at temperature one, as logarithms of probabilities: logits but for a constant."""
@@ -222,5 +219,10 @@ def feed(tokenizer: Tokenizer, text: str) -> dict[str, NDArray[np.int64]]:
     return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
 
 
-def _with(tier: Tier, temperatures: dict[str, float]) -> Tier:
-    return tier.model_copy(update={"temperatures": temperatures})
+def _scaled(tier: Tier, scaling: Scaling) -> Tier:
+    update = {
+        "temperatures": scaling.temperatures,
+        "biases": scaling.biases,
+        "earlier_weights": scaling.weights,
+    }
+    return tier.model_copy(update=update)

@@ -136,6 +136,16 @@ def test_temperatures_are_those_of_the_tier_that_answered(tmp_path: Path) -> Non
     )
 
 
+def test_biases_are_added_after_the_temperature(tmp_path: Path) -> None:
+    biases = (0.5, -0.25, 2.0)
+    classifier = cascade(
+        tmp_path, quick({"topic": 1.1}, {"topic": 0.5}).model_copy(update={"biases": {"topic": biases}})
+    )
+    found = classifier.classify_with(0, ["buy"])
+    expected = softmax(np.array([[1.0, 0.0, 0.0]], np.float32) / 0.5 + np.array(biases, np.float32))
+    np.testing.assert_allclose(found["topic"], expected, rtol=1e-5)
+
+
 @settings(max_examples=30, deadline=None)
 @given(texts=TEXTS, weight=st.floats(0, 2), temperature=st.floats(0.3, 3), threshold=st.floats(0.3, 1.1))
 def test_a_tier_takes_in_what_the_one_before_says(

@@ -160,6 +160,11 @@ def test_no_package(tmp_path, where):
             "tier 'full': temperatures names the head mood, and the heads are: emotion",
         ),
         ({"tiers": [tier(temperatures={"emotion": 0})]}, "tiers.0.temperatures.emotion"),
+        ({"tiers": [tier(biases={"mood": [0, 1]})]}, "biases names the head mood"),
+        (
+            {"tiers": [tier(biases={"emotion": [1.0]})]},
+            "tier 'full': head 'emotion' has 1 biases for 2 labels; give one number for each label, in their order",
+        ),
         (
             {"tiers": [tier(name="a", thresholds={"mood": 0.5}), tier()]},
             "tier 'a': thresholds names the head mood, and the heads are: emotion",

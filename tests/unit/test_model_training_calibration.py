@@ -1,17 +1,18 @@
-"""Temperatures and the cascade's thresholds, the average of teachers, and the configuration that says how."""
+"""Scaling and the cascade's thresholds, the average of teachers, and the configuration that says how."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.training.calibrate import calibrated_loss, choose_gate, fit_pool, fit_temperatures, mixed
+from models.training.calibrate import calibrated_loss, choose_gate, mixed
 from models.training.config import DEFAULT_CONFIG, read_config
 from models.training.data import NO_TARGET, SET_NAMES, Examples
-from models.training.ensemble import Opinion, combine, softmax
+from models.training.ensemble import Opinion, combine, softmax, unsmoothed
 from models.training.errors import TrainingError
 from models.training.labels import EMOTIONS, SENTIMENTS
 from models.training.metrics import headline
+from models.training.scaling import fit_scaling
 
 
 def examples(rows: int, seed: int = 0) -> Examples:
@@ -41,27 +42,53 @@ def answers(data: Examples, right: float, seed: int, sharpness: float = 6.0) -> 
     return found
 
 
+BIASES = {"emotion": (0.5, -0.5, 0.0, 0.0, 0.3, -0.3, 0.8, -0.8), "sentiment": (0.4, 0.0, -0.4)}
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
-def test_the_temperature_that_spoilt_the_logits_is_found(temperature):
+def test_what_spoilt_the_logits_is_found(temperature):
     rng = np.random.default_rng(3)
     data = examples(8_000)
     honest = {"emotion": rng.normal(0, 2, (8_000, 8)), "sentiment": rng.normal(0, 2, (8_000, 3))}
-    # Labels drawn from the model's own probabilities: at temperature one it is calibrated by construction.
+    # Labels drawn from the model's own probabilities: as they are it is calibrated by construction.
     masked = np.where(data.emotion_mask, honest["emotion"], -1e9)
     drawn = (masked + rng.gumbel(size=masked.shape)).argmax(1)
     data.emotion[:] = np.eye(8, dtype=np.float32)[drawn] * data.emotion_mask
     data.sentiment[data.source == 3] = (honest["sentiment"] + rng.gumbel(size=(8_000, 3))).argmax(1)[data.source == 3]
-    found = fit_temperatures({head: (v * temperature).astype(np.float32) for head, v in honest.items()}, data)
-    assert found["emotion"] == pytest.approx(temperature, rel=0.1)
-    assert found["sentiment"] == pytest.approx(temperature, rel=0.1)
+    spoilt = {head: ((v - BIASES[head]) * temperature).astype(np.float32) for head, v in honest.items()}
+    found = fit_scaling(spoilt, data)
+    for head, biases in BIASES.items():
+        assert found.temperatures[head] == pytest.approx(temperature, rel=0.1)
+        # What is added to all labels alike changes nothing.
+        assert np.array(found.biases[head]) - np.mean(found.biases[head]) == pytest.approx(np.array(biases), abs=0.2)
+    assert not found.weights
 
 
-def test_a_head_without_labels_has_no_temperature():
+@settings(max_examples=10, deadline=None)
+@given(st.floats(0.3, 1), st.integers(0, 100), st.lists(st.floats(-0.2, 0.2), min_size=5, max_size=5))
+def test_nothing_near_it_is_more_likely(right, seed, nudge):
+    data = examples(200, seed)
+    logits = answers(data, right, seed)
+    found = fit_scaling(logits, data).of(logits)["sentiment"]
+    rows = np.flatnonzero(data.source == 3)
+
+    def loss(values: np.ndarray) -> float:
+        return -np.log(softmax(values)[np.arange(len(rows)), data.sentiment[rows]]).mean()
+
+    moved = found[rows] * np.exp(nudge[0]) + np.array(nudge[1:4])
+    # The ridge keeps it from the very bottom.
+    assert loss(found[rows]) <= loss(moved) + 0.01
+
+
+def test_a_head_without_labels_is_not_scaled():
     data = examples(40)
     specialist = data.of("emotion")
-    assert fit_temperatures(answers(specialist, 0.9, 1), specialist).keys() == {"emotion"}
+    assert fit_scaling(answers(specialist, 0.9, 1), specialist).temperatures.keys() == {"emotion"}
     two = data.of("emotion", "tweets-sentiment")
-    assert fit_temperatures(answers(two, 0.9, 1), two).keys() == {"emotion", "sentiment"}
+    found = fit_scaling(answers(two, 0.9, 1), two)
+    assert found.temperatures.keys() == found.biases.keys() == {"emotion", "sentiment"}
+    # Disgust and neutral stand in no row of these.
+    assert found.biases["emotion"][6:] == (0, 0)
 
 
 def test_an_epoch_is_judged_by_what_it_says_and_not_by_how_sure_it_is():
@@ -77,27 +104,40 @@ def test_an_epoch_is_judged_by_what_it_says_and_not_by_how_sure_it_is():
 @settings(max_examples=10, deadline=None)
 @given(st.floats(0.3, 1), st.floats(0.3, 1), st.integers(0, 100))
 def test_a_pool_is_no_worse_than_the_last_tier_alone(first_right, last_right, seed):
-    data = examples(200, seed)
+    data = examples(200, seed).of("tweets-sentiment")
     first, last = answers(data, first_right, seed), answers(data, last_right, seed + 1)
-    pooled = fit_pool(first, last, data).of(first, last)
-    # The pool's temperatures are coarser by half a step than those that the loss is taken at.
-    assert calibrated_loss(pooled, data) <= calibrated_loss(last, data) + 1e-3
+    alone, pool = fit_scaling(last, data), fit_scaling(last, data, first)
+    assert pool.weights["sentiment"] >= 0
+
+    def loss(logits: dict[str, np.ndarray]) -> float:
+        return -np.log(softmax(logits["sentiment"])[np.arange(len(data)), data.sentiment]).mean()
+
+    assert loss(pool.of(last, first)) <= loss(alone.of(last)) + 0.01
 
 
 def test_of_two_that_err_apart_a_pool_makes_a_better_one():
     data = examples(600)
     first, last = answers(data, 0.7, 1), answers(data, 0.7, 2)
-    pool = fit_pool(first, last, data)
-    assert all(weight > 0 for weight in pool.weights.values())
-    assert calibrated_loss(pool.of(first, last), data) < calibrated_loss(last, data) - 0.05
+    pool = fit_scaling(last, data, first)
+    assert all(weight > 0.1 for weight in pool.weights.values())
+    assert calibrated_loss(pool.of(last, first), data) < calibrated_loss(last, data) - 0.05
 
 
-def test_one_that_knows_nothing_has_no_weight():
+def test_one_that_knows_nothing_has_next_to_no_weight():
     data = examples(400)
     last = answers(data, 0.9, 1)
     rng = np.random.default_rng(1)
     noise = {head: rng.normal(0, 3, values.shape).astype(np.float32) for head, values in last.items()}
-    assert max(fit_pool(noise, last, data).weights.values()) <= 0.1
+    assert max(fit_scaling(last, data, noise).weights.values()) <= 0.1
+
+
+def test_one_that_is_wrong_has_none():
+    data = examples(400)
+    last = answers(data, 0.9, 1)
+    opposite = {head: -values for head, values in last.items()}
+    found = fit_scaling(last, data, opposite)
+    assert set(found.weights.values()) == {0.0}
+    assert found.temperatures == fit_scaling(last, data).temperatures
 
 
 @settings(max_examples=15, deadline=None)
@@ -155,6 +195,29 @@ def test_specialists_speak_of_their_own_set_and_labels_only_and_of_these_alone()
     assert after[:, 6:] == pytest.approx(before[:, 6:], abs=1e-5)
     known = softmax(special["emotion"][own][:, :6]), softmax(other["emotion"][own][:, :6])
     assert after[:, :6] / after[:, :6].sum(1, keepdims=True) == pytest.approx(np.mean(known, axis=0), abs=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.05, 0.3])
+def test_what_smoothed_labels_taught_is_undone(smoothing):
+    data = examples(40)
+    meant = answers(data, 0.5, 1)
+    said = {}
+    for head, values in meant.items():
+        q = softmax(values)
+        known = data.emotion_mask.copy() if head == "emotion" else np.ones(q.shape, bool)
+        known[~known.any(1)] = True
+        share = (q * known).sum(1, keepdims=True)
+        smoothed = share * ((1 - smoothing) * q / share + smoothing / known.sum(1, keepdims=True))
+        said[head] = np.log(np.where(known, smoothed, q)).astype(np.float32)
+    found = unsmoothed(said, data, smoothing)
+    for head, values in meant.items():
+        assert softmax(found[head]) == pytest.approx(softmax(values), abs=1e-4)
+
+
+def test_what_is_less_likely_than_smoothing_makes_anything_is_next_to_impossible():
+    data = examples(4)
+    sure = {"emotion": np.zeros((4, 8), np.float32), "sentiment": np.array([[9, 0, 0]] * 4, np.float32)}
+    assert softmax(unsmoothed(sure, data, 0.05)["sentiment"])[0] == pytest.approx([1, 0, 0], abs=1e-5)
 
 
 def test_a_specialist_alone_is_no_teacher():

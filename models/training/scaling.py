@@ -1,0 +1,153 @@
+"""From logits to probabilities that mean what they say: fitted on rows that were not trained on.
+
+Pure; needs only numpy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.training.data import NO_TARGET, Examples, Logits
+from models.training.ensemble import log_softmax, softmax
+from models.training.labels import SENTIMENTS
+
+# What a bias of one costs, in nats a row: a label that hardly any row has keeps the bias it begins with, which is none.
+_RIDGE: Final = 0.001
+_NEWTON_STEPS: Final = 50
+_NEVER: Final = -1e9
+_DECIMALS: Final = 3
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How the logits of a tier become probabilities: by head, as `models.manifest.Tier` has it.
+
+    Attributes:
+        temperatures: What logits are divided by.
+        biases: What is added to them then, label by label.
+        weights: What the logarithms of the probabilities of the tier before are added with.
+    """
+
+    temperatures: dict[str, float]
+    biases: dict[str, tuple[float, ...]]
+    weights: dict[str, float]
+
+    def of(self, logits: Logits, before: Logits | None = None) -> Logits:
+        """The scaled logits.
+
+        Args:
+            logits: The tier's own.
+            before: Those of the tier before, scaled, if there is one.
+        """
+        found = {}
+        for head, values in logits.items():
+            scaled = values / self.temperatures.get(head, 1.0) + np.array(self.biases.get(head, 0.0))
+            if before is not None:
+                scaled = scaled + self.weights.get(head, 0.0) * log_softmax(before[head])
+            found[head] = scaled.astype(np.float32)
+        return found
+
+
+def fit_scaling(logits: Logits, data: Examples, before: Logits | None = None) -> Scaling:
+    """The temperatures, biases and weights that make the true labels most likely.
+
+    Temperature and biases are bias-corrected temperature scaling (Alexandari et al. 2020): training weighs rare labels
+    more than they are frequent, and the biases set that right. With the tier before it is a logarithmic opinion pool
+    (Genest and Zidek 1986). Rows count alike, each over the labels that its data set tells apart.
+
+    Args:
+        logits: For each head, float32[rows, labels].
+        data: The rows, none of them trained on.
+        before: The scaled logits of the tier before, if there is one.
+
+    Returns:
+        Numbers of three decimals, for the heads that the rows have labels for. No weight is negative.
+    """
+    temperatures, biases, weights = {}, {}, {}
+    for head, targets in targets_of(data).items():
+        columns = [logits[head][targets.rows].astype(np.float64)]
+        if before is not None:
+            columns.append(log_softmax(before[head][targets.rows]).astype(np.float64))
+        factors, bias = _most_likely(columns, targets)
+        if min(factors[1:], default=0.0) < 0:
+            # The loss is convex: where the best weight is negative, the best that is not is none.
+            factors, bias = _most_likely(columns[:1], targets)
+        temperatures[head] = round(float(1 / np.clip(factors[0], 0.25, 4)), _DECIMALS)
+        biases[head] = tuple(round(float(value), _DECIMALS) for value in bias)
+        if before is not None:
+            weights[head] = round(float(factors[1]), _DECIMALS) if len(factors) > 1 else 0.0
+    return Scaling(temperatures, biases, weights)
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The rows that have a label for a head, and which.
+
+    Attributes:
+        rows: int64[n], where in the table they stand.
+        mask: bool[n, labels], the labels that their data sets tell apart.
+        truth: float64[n, labels], distributions over those.
+    """
+
+    rows: NDArray[np.int64]
+    mask: NDArray[np.bool_]
+    truth: NDArray[np.float64]
+
+
+def targets_of(data: Examples) -> dict[str, Targets]:
+    """The targets of each head that any row has a label for."""
+    emotion = np.flatnonzero(data.emotion.sum(1) > 0)
+    sentiment = np.flatnonzero(data.sentiment != NO_TARGET)
+    one_hot = np.eye(len(SENTIMENTS))[data.sentiment[sentiment]]
+    found = {
+        "emotion": Targets(emotion, data.emotion_mask[emotion], data.emotion[emotion].astype(np.float64)),
+        "sentiment": Targets(sentiment, np.ones(one_hot.shape, np.bool_), one_hot),
+    }
+    return {head: targets for head, targets in found.items() if len(targets.rows)}
+
+
+def _most_likely(
+    columns: Sequence[NDArray[np.float64]], targets: Targets
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """By what to multiply some logits, and what to add to their sum, for the least mean cross-entropy.
+
+    Newton's method with step halving, on a convex loss.
+
+    Args:
+        columns: float64[rows, labels] each.
+        targets: What is true of the rows.
+
+    Returns:
+        (float64[columns], float64[labels]).
+    """
+    mask, truth = targets.mask, targets.truth
+    rows, labels = truth.shape
+    # As linear as any: a factor's feature is its column, a bias's is one at its label.
+    one_at_label = np.broadcast_to(np.eye(labels), (rows, labels, labels))
+    features = np.concatenate([np.stack(columns, axis=-1), one_at_label], axis=-1)
+    start = np.zeros(features.shape[-1])
+    start[0] = 1.0
+
+    def probabilities(at: NDArray[np.float64]) -> NDArray[np.float64]:
+        return softmax(np.where(mask, features @ at, _NEVER))
+
+    def loss(at: NDArray[np.float64]) -> float:
+        likely = np.log(np.maximum(probabilities(at), np.finfo(np.float64).tiny))
+        return float(-(truth * likely).sum() / rows + _RIDGE * ((at - start) ** 2).sum())
+
+    found = start
+    for _ in range(_NEWTON_STEPS):
+        p = probabilities(found)
+        gradient = np.einsum("rl,rlf->f", p - truth, features) / rows + 2 * _RIDGE * (found - start)
+        mean = np.einsum("rl,rlf->rf", p, features)
+        curvature = np.einsum("rl,rlf,rlg->fg", p, features, features, optimize=True) - mean.T @ mean
+        step = np.linalg.solve(curvature / rows + 2 * _RIDGE * np.eye(len(found)), gradient)
+        while loss(found - step) > loss(found) and np.abs(step).max() > 1e-9:
+            step /= 2
+        found = found - step
+        if np.abs(step).max() < 1e-6:
+            break
+    return found[: len(columns)], found[len(columns) :]
