@@ -31,7 +31,8 @@ def augmented(data: Examples, copies: Mapping[str, int], share: float, seed: int
     """
     rng = random.Random(seed)  # noqa: S311 - reproducible copies, not a secret
     parts = [data]
-    for name, count in copies.items():
+    for name in SET_NAMES:
+        count = copies.get(name, 0)
         rows = data.of(name)
         words = [text.split() for text in rows.texts]
         # Each word as often as posts use it.

@@ -3,7 +3,7 @@
 Everything lies in a work folder: a run that was stopped goes on where it was, and a changed export costs no training.
 
     teachers/NAME/     weights.pt, config.json, done.json, and while training state.pt
-    targets.npz        what the teachers say, on average, of every training text and of its altered copies
+                       answers.npz: what it says of every training text, and of the altered copies
     student/  first-tier/
 
 Each of these bears a fingerprint of all that it depends on: its part of the configuration, the data, and what was
@@ -35,7 +35,7 @@ from models.training.loop import BEST, STATE, Machine, Trainer, TrainingRun, log
 from models.training.metrics import headline
 
 DONE: Final = "done.json"
-TARGETS: Final = "targets.npz"
+ANSWERS: Final = "answers.npz"
 
 
 class Networks:
@@ -101,36 +101,43 @@ class Networks:
 
     def teachers_say(self, data: Examples) -> Logits:
         """The teachers' average on some rows, each asked about the data sets it learnt."""
-        opinions = []
-        for teacher in self.config.teachers:
-            rows = data.rows_of(*teacher.sets)
-            asked = data.take(rows)
-            said = logits_of(self.teacher(teacher), asked.texts, self.full_tokenizer, self._machine.bf16)
-            said = unsmoothed(said, asked, teacher.recipe.label_smoothing)
-            everywhere = {head: np.zeros((len(data), values.shape[1]), np.float32) for head, values in said.items()}
-            for head, values in said.items():
-                everywhere[head][rows] = values
-            opinions.append(Opinion(everywhere, teacher.sets))
-        return combine(opinions, data)
+        return combine(
+            [self._opinion(teacher, data, self._ask(teacher, data)) for teacher in self.config.teachers], data
+        )
 
     def targets(self) -> Logits:
-        """What the student learns: the teachers' average on the training rows and their altered copies.
+        """What the student learns: the teachers' average on the training rows and their altered copies."""
+        data = self._distilled
+        return combine([self._opinion(teacher, data, self._answers(teacher)) for teacher in self.config.teachers], data)
 
-        Raises:
-            TrainingError: The work folder holds those of other teachers or data.
-        """
-        file = self._work / TARGETS
-        fingerprint = self._of_targets()
-        if not file.exists():
-            self._console.print("asking the teachers about every training text")
-            said = self.teachers_say(self._distilled)
-            partial = file.with_suffix(".partial.npz")
-            np.savez(partial, allow_pickle=False, fingerprint=np.array(fingerprint), **said)
-            partial.rename(file)
-        with np.load(file) as saved:
-            if str(saved["fingerprint"]) != fingerprint:
-                raise TrainingError(_refusal(file))
-            return {head: saved[head] for head in saved.files if head != "fingerprint"}
+    def _answers(self, teacher: Teacher) -> Logits:
+        """What a teacher says of what is distilled on; kept, because it takes minutes."""
+        file = self._work / "teachers" / teacher.name / ANSWERS
+        fingerprint = _digest(self._of_teacher(teacher), self._distilled.texts)
+        if file.exists():
+            with np.load(file) as saved:
+                if str(saved["fingerprint"]) == fingerprint:
+                    return {head: saved[head] for head in saved.files if head != "fingerprint"}
+        self._console.print(f"asking {teacher.name} about {len(self._distilled.rows_of(*teacher.sets)):,} texts")
+        said = self._ask(teacher, self._distilled)
+        partial = file.with_suffix(".partial.npz")
+        np.savez(partial, allow_pickle=False, fingerprint=np.array(fingerprint), **said)
+        partial.rename(file)
+        return said
+
+    def _ask(self, teacher: Teacher, data: Examples) -> Logits:
+        """A teacher's logits of the rows of the data sets that it learnt."""
+        texts = data.of(*teacher.sets).texts
+        return logits_of(self.teacher(teacher), texts, self.full_tokenizer, self._machine.bf16)
+
+    @staticmethod
+    def _opinion(teacher: Teacher, data: Examples, said: Logits) -> Opinion:
+        rows = data.rows_of(*teacher.sets)
+        meant = unsmoothed(said, data.take(rows), teacher.recipe.label_smoothing)
+        everywhere = {head: np.zeros((len(data), values.shape[1]), np.float32) for head, values in meant.items()}
+        for head, values in meant.items():
+            everywhere[head][rows] = values
+        return Opinion(everywhere, teacher.sets)
 
     def student(self) -> network.EmotionNet:
         """Distil the encoder that is shipped, on the pruned vocabulary, or take it as it was.
@@ -181,13 +188,12 @@ class Networks:
     def _of_teacher(self, teacher: Teacher) -> str:
         return _digest(self._data, teacher.model_dump())
 
-    def _of_targets(self) -> str:
-        return _digest(
-            [self._of_teacher(teacher) for teacher in self.config.teachers], self.config.augmentation.model_dump()
-        )
-
     def _of_distilled(self, config: Student | FirstTierConfig) -> str:
-        return _digest(self._of_targets(), self._data, self.kept.tolist(), config.model_dump())
+        teachers = [self._of_teacher(teacher) for teacher in self.config.teachers]
+        # What the teachers' answers become, by name: another way of averaging them makes another student.
+        return _digest(
+            "unsmoothed mean", teachers, self._data, self._distilled.texts, self.kept.tolist(), config.model_dump()
+        )
 
     def _distil(self, net: nn.Module, folder: Path, recipe: Recipe, fingerprint: str) -> TrainingRun:
         return self._train(

@@ -143,14 +143,29 @@ def test_a_work_folder_of_another_configuration_is_refused(data, tmp_path):
     first = networks(5)
     for teacher in first.config.teachers:
         first.teacher(teacher)
-    first.targets()
     other = networks(6)
     other.teacher(other.config.teachers[0])  # the same in both
     with pytest.raises(TrainingError, match="teachers/two is of another configuration or other data"):
         other.teacher(other.config.teachers[1])
-    shutil.rmtree(tmp_path / "work/teachers/two")
-    with pytest.raises(TrainingError, match=r"targets\.npz is of another configuration or other data"):
-        other.targets()
+
+
+def test_teachers_are_asked_once_about_the_same_texts(data, tmp_path):
+    def networks(copies: int) -> Networks:
+        file = tmp_path / "config.toml"
+        file.write_text(CONFIG.replace("copies = { emotion = 1 }", f"copies = {{ emotion = {copies} }}"))
+        config = read_config(file)
+        splits = read_splits(data, config.calibration_rows, config.seed)
+        return Networks(config, splits, tmp_path / "work", machine=MACHINE, console=Console(quiet=True))
+
+    answers = tmp_path / "work/teachers/two/answers.npz"
+    said = networks(1).targets()
+    asked = answers.stat().st_mtime_ns
+    again = networks(1).targets()
+    assert answers.stat().st_mtime_ns == asked
+    assert {head: values.tolist() for head, values in again.items()} == {h: v.tolist() for h, v in said.items()}
+    more = networks(2).targets()
+    assert answers.stat().st_mtime_ns > asked
+    assert len(more["emotion"]) > len(said["emotion"])
 
 
 def test_only_a_package_is_replaced(data, tmp_path):
