@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.batching import MAX_BATCH, TOKEN_BUDGET, Limits, micro_batches
+from models.errors import ModelPackageError
 from models.network import Network
 from models.package import Manifest, ModelPackage, load_package
 from models.tokenize import TextEncoder
@@ -22,7 +23,13 @@ Probabilities = dict[str, NDArray[np.float32]]
 
 # Below this a probability is rounding: it must not rule a label out, whatever the next tier says.
 SMALLEST: Final = 1e-6
-_WARM_UP = ("warm up", "a somewhat longer text, so that more than one shape of batch is seen " * 4)
+_WARM_UP = (
+    "what a lovely day, and I am so happy about it!",
+    "a somewhat longer text, so that more than one shape of batch is seen " * 4,
+    "\U0001f642",
+    "",
+    "a text of a hundred thousand characters " * 2_500,
+)
 
 
 @dataclass(frozen=True)
@@ -117,9 +124,19 @@ class OnnxClassifier:
         return self._package.manifest
 
     def warm_up(self) -> None:
-        """Run every tier once, so that the first real batch does not pay for allocations."""
-        for tier in range(len(self.manifest.tiers)):
-            self.classify_with(tier, _WARM_UP)
+        """Run every tier on posts of several kinds, so that no real one pays for allocations or finds a fault.
+
+        Raises:
+            ModelPackageError: What comes out are no probabilities.
+        """
+        for index, tier in enumerate(self.manifest.tiers):
+            for head, probabilities in self.classify_with(index, _WARM_UP).items():
+                if not np.isfinite(probabilities).all():
+                    row = int(np.isfinite(probabilities).all(axis=1).argmin())
+                    raise ModelPackageError(
+                        f"{self._package.path}: tier {tier.name!r} gives probabilities for head {head!r} that are not "
+                        f"finite numbers, for the text {_WARM_UP[row][:40]!r}"
+                    )
 
     def classify(self, texts: Sequence[str]) -> Classification:
         """Classify texts; see `Classifier.classify`.

@@ -74,7 +74,7 @@ def write_golden(classifier: OnnxClassifier, texts: Sequence[str], file: Path) -
     """Write the answers to `texts` as golden posts.
 
     Texts that another processor might answer otherwise are left out: those with two best labels less than 0.1 apart,
-    and those with a confidence within 0.02 of a tier's threshold.
+    and those with a confidence within 0.02 of a tier's threshold (or half of what is above it, where that is less).
 
     Args:
         classifier: The model.
@@ -154,7 +154,10 @@ def _fit(classifier: OnnxClassifier, texts: Sequence[str], answers: Probabilitie
         for head, probabilities in classifier.classify_with(index, texts).items():
             best = np.sort(probabilities, axis=1)
             if head in tier.thresholds:
-                fit &= abs(best[:, -1] - tier.thresholds[head]) > _NEAR_THRESHOLD
+                threshold = tier.thresholds[head]
+                # There must be something left above a threshold close to one.
+                near = min(_NEAR_THRESHOLD, (1 - threshold) / 2) if threshold < 1 else 0.0
+                fit &= abs(best[:, -1] - threshold) > near
     for probabilities in answers.values():
         best = np.sort(probabilities, axis=1)
         fit &= best[:, -1] - best[:, -2] > _TOSS_UP

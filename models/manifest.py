@@ -133,10 +133,11 @@ class Tier(_Frozen):
 
     name: PackageName
     file: FileName = Field(description="The network. All tiers take the same token ids and give the same outputs.")
-    temperatures: dict[PackageName, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+    # Bounded, because they are applied in float32, where what is far beyond any use becomes infinite or zero.
+    temperatures: dict[PackageName, Annotated[float, Field(ge=1e-3, le=1e3)]] = Field(
         default={}, description="By head: logits are divided by it before the softmax; 1 where none is given."
     )
-    biases: dict[PackageName, tuple[Annotated[float, Field(allow_inf_nan=False)], ...]] = Field(
+    biases: dict[PackageName, tuple[Annotated[float, Field(ge=-100, le=100)], ...]] = Field(
         default={},
         description="By head: added to the logits, one number for each label, after they are divided; 0 where none is "
         "given.",
@@ -145,7 +146,7 @@ class Tier(_Frozen):
         default={},
         description="By head: the least confidence for an answer; none for the last tier, which answers all.",
     )
-    earlier_weights: dict[PackageName, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+    earlier_weights: dict[PackageName, Annotated[float, Field(ge=0, le=100)]] = Field(
         default={},
         description="By head: the logarithms of the probabilities that the tier before gave are added to the logits, "
         "times this; 0 where none is given.",

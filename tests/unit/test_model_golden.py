@@ -119,6 +119,18 @@ def test_toss_ups_are_left_out(tmp_path: Path) -> None:
         write_golden(classifier, ["", "buy hello"], tmp_path / "golden.jsonl")
 
 
+def test_above_a_threshold_close_to_one_there_is_still_something(tmp_path: Path) -> None:
+    quick = Tier(name="quick", file="quick.onnx", thresholds={"topic": 0.99})
+    package = tiny_package(
+        tmp_path,
+        networks={"quick.onnx": network(), "model.onnx": network(strength=2.0)},
+        tiers=[quick, Tier(name="full", file="model.onnx")],
+    )
+    classifier = OnnxClassifier.load(package)
+    assert classifier.classify(["buy buy buy", "buy"]).tiers.tolist() == [0, 1]
+    assert write_golden(classifier, ["buy buy buy", "buy"], tmp_path / "golden.jsonl") == 2
+
+
 def test_a_file_that_cannot_be_read_or_written_is_one_line(tmp_path: Path) -> None:
     classifier = OnnxClassifier.load(tiny_package(tmp_path))
     (tmp_path / "folder").mkdir()

@@ -160,6 +160,8 @@ def test_no_package(tmp_path, where):
             "tier 'full': temperatures names the head mood, and the heads are: emotion",
         ),
         ({"tiers": [tier(temperatures={"emotion": 0})]}, "tiers.0.temperatures.emotion"),
+        ({"tiers": [tier(temperatures={"emotion": 1e-300})]}, "tiers.0.temperatures.emotion"),
+        ({"tiers": [tier(biases={"emotion": [0, 1e300]})]}, "tiers.0.biases.emotion"),
         ({"tiers": [tier(biases={"mood": [0, 1]})]}, "biases names the head mood"),
         (
             {"tiers": [tier(biases={"emotion": [1.0]})]},

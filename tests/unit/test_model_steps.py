@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from connectors.errors import RejectedError, UnavailableError
@@ -13,7 +14,8 @@ from models.errors import ModelCacheError, ModelDamagedError, ModelNotFoundError
 from models.package import ModelPackage
 from streams import model_steps
 from streams.model_steps import PASSING_FAULTS, LocalFaultError, ModelRefusedError, cause_of, ready, step
-from tests.tiny_model import tiny_package
+from tests.onnx_files import bag_of_words
+from tests.tiny_model import HEADS, WORDS, tiny_package, weights
 
 
 class PanicException(BaseException):
@@ -103,3 +105,15 @@ def test_a_copy_that_was_whole_and_is_not_is_no_refusal(
     fail_to_load(monkeypatch, load)
     with pytest.raises(LocalFaultError, match="it was whole before"):
         ready(package, threads=1)
+
+
+def test_probabilities_that_are_no_numbers_are_found_before_a_post_does(tmp_path: Path) -> None:
+    """The network is tried on padding and on the highest id when it is loaded; ordinary words are neither."""
+    spoilt = {head.output: weights(head, WORDS, 3.0) for head in HEADS}
+    spoilt["topic"][1] = np.nan  # every word that the tokenizer does not know
+    package = tiny_package(tmp_path, networks={"model.onnx": bag_of_words(spoilt)})
+    with pytest.raises(
+        ModelRefusedError, match="tier 'full' gives probabilities for head 'topic' that are not"
+    ) as info:
+        ready(package, threads=1)
+    assert info.value.reason == "load"
