@@ -181,8 +181,9 @@ def create(location: S3Location, s3: S3, name: str, release: Release) -> bool:
 
     Raises:
         UnavailableError: S3 did not answer.
-        RejectedError: S3 refused.
+        RejectedError: S3 refused, or does not do conditional writes.
     """
+    s3.require_conditional_writes(location.bucket, location.key(PROBE))
     pointer = _next_pointer(release, None, withdraw=False)
     return s3.put(location.bucket, location.key(name), _encode(pointer), if_absent=True)
 

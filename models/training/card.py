@@ -182,8 +182,8 @@ One network, `{tier.file}`. Temperature of the softmax: {_by_head(tier.temperatu
 ## The networks
 
 A post is answered by the first network that is sure enough: whose confidence, the largest probability of the softmax
-at its temperature, reaches the threshold in every head named. What the one before it said counts with a weight: its
-log-probabilities, times that, are added to the logits divided by the temperature.
+at its temperature and with its biases, reaches the threshold in every head named. What the one before it said counts
+with a weight: its log-probabilities, times that, are added to the scaled logits.
 
 {markdown_table(("tier", "temperature", "weight of the one before", "threshold"), rows)}
 

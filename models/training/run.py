@@ -21,6 +21,7 @@ from models.training.networks import Networks
 from models.training.packaging import Packer, Parts
 from models.training.questions import read_sets
 from models.training.report import Report, overview
+from models.training.scaling import fit_scaling
 
 
 def run_training(
@@ -146,7 +147,9 @@ def _provenance(networks: Networks, splits: Splits, machine: Machine, *, cascade
     """How the package came to be; without its first tier where that was left out."""
     config = networks.config
     used = dict.fromkeys([*(teacher.encoder for teacher in config.teachers), config.student.encoder])
-    together = headline(networks.teachers_say(splits.validation), splits.validation)
+    # Scaled as the package's tiers are, or the comparison would be one of biases.
+    scaling = fit_scaling(networks.teachers_say(splits.calibration), splits.calibration)
+    together = headline(scaling.of(networks.teachers_say(splits.validation)), splits.validation)
     figures = ", ".join(f"{name} {value:.4f}" for name, value in together.items())
     teachers = [
         _stage(
@@ -182,7 +185,7 @@ def _provenance(networks: Networks, splits: Splits, machine: Machine, *, cascade
         calibration_rows={name: len(splits.calibration.of(name)) for name in SET_NAMES},
         base_licences={encoders.BASES[name].title: encoders.BASES[name].licence for name in used},
         machine=f"{machine.threads} CPU cores{', in bfloat16' if machine.bf16 else ''}",
-        notes=(f"The teachers' average, which is what was distilled, on the same posts: {figures}.",),
+        notes=(f"The teachers' average, which was distilled, with biases of its own, on the same posts: {figures}.",),
     )
 
 

@@ -11,7 +11,7 @@ import click
 from models.cache import download, fetch
 from models.catalog import find
 from models.channels import LATEST, Channel, Pointer, Release
-from models.package import load_package
+from models.package import bundled_package_path, load_package
 from models.registry import promote as promote_to
 from models.registry import publish as publish_to
 from models.registry import rollback as roll_back
@@ -23,7 +23,8 @@ from streams.wiring import model_threads
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@click.option("--bundled", is_flag=True, help="Take the package that comes with this version of emostream.")
 @click.option("--channel", metavar="CHANNEL", help=f"Channel to move to it.  [default: {LATEST}]")
 @click.option("--no-channel", is_flag=True, help="Upload only; move no channel.")
 @click.option(
@@ -33,8 +34,10 @@ from streams.wiring import model_threads
     help="Before anything is uploaded, load the package and try its golden posts, as workers will.",
 )
 @json_option
-def publish(*, folder: Path, channel: str | None, no_channel: bool, check: bool, as_json: bool) -> None:
-    """Upload the model package in FOLDER, and move a channel to it.
+def publish(
+    *, folder: Path | None, bundled: bool, channel: str | None, no_channel: bool, check: bool, as_json: bool
+) -> None:
+    """Upload the model package in FOLDER, or the bundled one, and move a channel to it.
 
     A version never changes: publishing other content under a version that is there is refused. Publishing the same
     again compares every file, and uploads only what is missing or damaged. Workers that serve the channel take the
@@ -44,14 +47,17 @@ def publish(*, folder: Path, channel: str | None, no_channel: bool, check: bool,
     \b
     emostream model publish my-model/
     emostream model publish my-model/ --channel candidate
+    emostream model publish --bundled --channel candidate
     emostream model promote candidate --to stable
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    if bundled == (folder is not None):
+        raise click.UsageError("give the FOLDER of a package, or --bundled")
     if no_channel and channel is not None:
         raise click.UsageError("give --channel or --no-channel, not both")
     target = None if no_channel else channel or LATEST
     settings = read_settings()
     with open_registry(settings) as (location, s3):
-        package = load_package(folder)
+        package = load_package(folder or bundled_package_path())
         size = package.manifest.size
         if check:
             from streams.model_steps import ready  # noqa: PLC0415 - loads the model runtime

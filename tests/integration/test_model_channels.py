@@ -352,6 +352,19 @@ def test_the_life_of_a_model(s3, emostream, tmp_path):
     assert (folder / "manifest.json").read_bytes() == (tmp_path / "1.0.0/manifest.json").read_bytes()
 
 
+def test_the_bundled_package_is_published_by_its_own_name(s3, emostream):
+    code, out, _ = emostream("publish", "--bundled", "--channel", "candidate", "--json")
+    bundled = load_package(bundled_package_path()).manifest
+    assert (code, json.loads(out)["name"], json.loads(out)["version"]) == (0, bundled.name, bundled.version)
+
+
+@pytest.mark.parametrize("arguments", [[], ["my-model", "--bundled"]])
+def test_a_package_is_named_in_one_way(emostream, arguments):
+    code, _, err = emostream("publish", *arguments)
+    assert code == 2
+    assert "give the FOLDER of a package, or --bundled" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
