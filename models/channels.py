@@ -130,7 +130,8 @@ def require_channel(location: S3Location, s3: S3, name: str) -> Channel:
     """
     channel = read_channel(location, s3, name)
     if channel is None:
-        raise ModelNotFoundError(f"{location} has no channel {name}: there is no {location.key(name)}")
+        hint = "; `emostream init` makes it" if name in {LATEST, STABLE} else ""
+        raise ModelNotFoundError(f"{location} has no channel {name}: there is no {location.key(name)}{hint}")
     return channel
 
 

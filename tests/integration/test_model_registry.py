@@ -367,7 +367,7 @@ def test_no_bucket_is_no_model(no_buckets, package, tmp_path):
 
 
 def test_an_empty_registry(s3, tmp_path):
-    with pytest.raises(ModelNotFoundError, match="has no channel latest: there is no emotion/latest"):
+    with pytest.raises(ModelNotFoundError, match="no emotion/latest; `emostream init` makes it"):
         resolve(URI, s3, tmp_path)
 
 
