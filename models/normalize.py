@@ -69,11 +69,6 @@ def normalize(text: str) -> str:
     return _squeezed(text)
 
 
-def normalize_v1(text: str) -> str:
-    """As `normalize`, but emoji and typographic punctuation stay (``v1``)."""
-    return _squeezed(_HANDLE.sub("@user", _LINK.sub("http", _unescaped(text))))
-
-
 def _unescaped(text: str) -> str:
     # Invisible characters go before composing: one between a letter and its accent would keep them apart.
     return unicodedata.normalize("NFC", _INVISIBLE.sub("", html.unescape(text)))
@@ -89,7 +84,7 @@ def encodable(text: str) -> str:
 
 
 NORMALIZERS: Final[Mapping[str, Callable[[str], str]]] = MappingProxyType(
-    {NORMALIZATION_ID: normalize, "v1": normalize_v1, "none": encodable}
+    {NORMALIZATION_ID: normalize, "none": encodable}
 )
 """The normalisations that a manifest may name."""
 

@@ -64,7 +64,7 @@ def make_package(
         base_model="none",
         licence="Apache-2.0",
         training_data=[DataSource(name="made up", licence="CC0-1.0")],
-        normalization="v1",
+        normalization="v2",
         max_tokens=16,
         heads=[Head(name="emotion", labels=("joy", "anger"), output="emotion")],
         metrics={},

@@ -33,6 +33,14 @@ OBVIOUS = [
     ("i feel a caring tender love for my sweet husband", "love"),
     ("i feel amazed and surprised by this", "surprise"),
     ("@bob i was sooooo shocked and stunned https://example.com/x", "surprise"),
+    ("that is disgusting, it makes me sick", "disgust"),
+    ("the train leaves platform four at noon", "neutral"),
+    ("The meeting is on Tuesday at 10 am.", "neutral"),
+]
+SENTIMENTS = [
+    ("i feel so happy and delighted today", "positive"),
+    ("this is the worst service ever", "negative"),
+    ("The meeting is on Tuesday at 10 am.", "neutral"),
 ]
 ODD = [
     "",
@@ -60,6 +68,9 @@ def bundled() -> OnnxClassifier:
     return OnnxClassifier.load(bundled_package_path())
 
 
+LABELS = ("joy", "sadness", "anger", "fear", "love", "surprise", "disgust", "neutral")
+
+
 def emotions(classifier: OnnxClassifier, texts: list[str]) -> NDArray[np.float32]:
     return classifier.classify(texts).probabilities["emotion"]
 
@@ -77,9 +88,15 @@ def test_obvious_sentences(bundled):
     assert [labels[i] for i in rows.argmax(1)] == [label for _, label in OBVIOUS]
 
 
+def test_obvious_sentiments(bundled):
+    labels = bundled.manifest.head("sentiment").labels
+    rows = bundled.classify([text for text, _ in SENTIMENTS]).probabilities["sentiment"]
+    assert [labels[i] for i in rows.argmax(1)] == [label for _, label in SENTIMENTS]
+
+
 def test_probabilities(bundled):
     rows = emotions(bundled, texts(50))
-    assert rows.shape == (50, 6)
+    assert rows.shape == (50, len(LABELS))
     assert rows.dtype == np.float32
     assert np.isfinite(rows).all()
     assert (rows >= 0).all()
@@ -89,19 +106,34 @@ def test_probabilities(bundled):
 def test_it_is_a_classifier(bundled):
     checked: Classifier = bundled
     assert checked.manifest.name == "emotion-minilm-l6"
+    assert checked.manifest.head("emotion").labels == LABELS
+    assert [tier.name for tier in checked.manifest.tiers] == ["convolution", "transformer"]
 
 
 def test_nothing_in_nothing_out(bundled):
     rows = emotions(bundled, [])
-    assert rows.shape == (0, 6)
+    assert rows.shape == (0, len(LABELS))
     assert rows.dtype == np.float32
 
 
 def test_a_batch_equals_its_texts_alone(bundled):
     many = texts(60) + [text for text, _ in OBVIOUS] + ODD
-    together = emotions(bundled, many)
-    alone = np.concatenate([emotions(bundled, [text]) for text in many])
-    np.testing.assert_allclose(together, alone, atol=TOLERANCE)
+    for tier in range(len(bundled.manifest.tiers)):
+        together = bundled.classify_with(tier, many)
+        for row, text in enumerate(many):
+            for head, alone in bundled.classify_with(tier, [text]).items():
+                np.testing.assert_allclose(together[head][row], alone[0], atol=TOLERANCE)
+
+
+def test_a_text_is_answered_by_the_same_tier_in_any_batch(bundled):
+    many = texts(60) + [text for text, _ in OBVIOUS] + ODD
+    together = bundled.classify(many).tiers
+    first, thresholds = bundled.classify_with(0, many), bundled.manifest.tiers[0].thresholds
+    # But where rounding takes a confidence over the threshold.
+    near = np.any([abs(first[head].max(1) - least) < TOLERANCE for head, least in thresholds.items()], axis=0)
+    alone = np.array([bundled.classify([text]).tiers[0] for text in many])
+    assert ((together == alone) | near).all()
+    assert len(set(together.tolist())) == 2
 
 
 def test_the_order_of_the_input_is_kept(bundled):
@@ -123,7 +155,7 @@ def test_more_texts_than_are_tokenised_at_once(bundled, monkeypatch, name, value
 @pytest.mark.parametrize("text", ODD, ids=ascii)
 def test_any_text_has_an_answer(bundled, text):
     rows = emotions(bundled, [text])
-    assert rows.shape == (1, 6)
+    assert rows.shape == (1, len(LABELS))
     assert abs(rows.sum() - 1) < 1e-5
 
 
@@ -141,7 +173,7 @@ def test_a_huge_text_costs_no_more_than_a_long_one(bundled, monkeypatch):
     real = bundled._encoder._normalize
     monkeypatch.setattr(bundled._encoder, "_normalize", lambda text: seen.append(len(text)) or real(text))
     rows = emotions(bundled, ["word " * 10_000_000, "x" * 50_000_000])
-    assert rows.shape == (2, 6)
+    assert rows.shape == (2, len(LABELS))
     assert max(seen) <= bundled.manifest.max_tokens * CHARS_PER_TOKEN
 
 
@@ -168,8 +200,8 @@ def watched(classifier: OnnxClassifier, monkeypatch: pytest.MonkeyPatch) -> list
     return shapes
 
 
-def test_the_network_never_sees_more_than_the_budget(monkeypatch):
-    budgeted = OnnxClassifier.load(bundled_package_path(), token_budget=200, max_batch=8)
+def test_the_network_never_sees_more_than_the_budget(tmp_path, monkeypatch):
+    budgeted = OnnxClassifier.load(tiny_package(tmp_path, max_tokens=64), token_budget=200, max_batch=8)
     shapes = watched(budgeted, monkeypatch)
     budgeted.classify(texts(40))
     assert sum(count for count, _ in shapes) == 40
@@ -242,9 +274,6 @@ def changed(folder: Path, *, replace: dict[str, bytes] | None = None, **fields: 
     return write_package(folder, **(description | fields)).path
 
 
-LABELS = ("joy", "sadness", "anger", "fear", "love", "surprise")
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -254,7 +283,7 @@ LABELS = ("joy", "sadness", "anger", "fear", "love", "surprise")
         ({"heads": [Head(name="emotion", labels=LABELS, output="other")]}, "no output 'other' for head 'emotion'"),
         (
             {"heads": [Head(name="emotion", labels=LABELS[:5], output="emotion")]},
-            "6 values for head 'emotion', which has 5",
+            "8 values for head 'emotion', which has 5",
         ),
     ],
 )
@@ -270,7 +299,7 @@ def test_two_heads_are_both_answered(tmp_path):
     heads = (*load_package(bundled_package_path()).manifest.heads, again)
     tiers = [Tier(name="full", file="model.onnx", temperatures={"again": 10.0})]
     found = OnnxClassifier.load(changed(tmp_path / "package", heads=heads, tiers=tiers)).classify(["i feel happy"])
-    assert found.probabilities.keys() == {"emotion", "again"}
+    assert found.probabilities.keys() == {"emotion", "sentiment", "again"}
     assert found.probabilities["again"].max() < found.probabilities["emotion"].max()
 
 

@@ -40,7 +40,7 @@ def small_package(folder: Path, **changes: object) -> ModelPackage:
         "base_model": "none",
         "licence": "Apache-2.0",
         "training_data": [DataSource(name="made up", licence="CC0-1.0", rows=3)],
-        "normalization": "v1",
+        "normalization": "v2",
         "max_tokens": 16,
         "heads": [Head(name="emotion", labels=("joy", "anger"), output="emotion")],
         "metrics": {"emotion.accuracy": 0.5},
@@ -295,6 +295,7 @@ def test_what_contradicts_itself_is_not_sealed(tmp_path, changes, message):
 BUNDLED = {
     "1.0.0": "f639a477063bd182bc07b3f0e75ecf6ad807e23268291ee522e562f65b750b1c",
     "1.0.1": "fc8208d5361481b2cbb144f156c37a822f5387e36237e00b78dd0a39276e2595",
+    "2.0.0": "2c070f16910a3ffb08bd1e4386af7a641c8149607550f1b2f477df67a0d04c96",
 }
 
 
@@ -308,6 +309,9 @@ def test_another_byte_in_the_bundled_package_is_another_version():
 def test_the_bundled_package_is_whole():
     package = load_package(bundled_package_path())
     assert package.manifest.name == bundled_package_path().name
+    assert [head.name for head in package.manifest.heads] == ["emotion", "sentiment"]
+    assert package.golden_file is not None
+    assert package.manifest.size < 30e6
     assert {"joy", "sadness", "anger", "fear", "love", "surprise"} <= set(package.manifest.head("emotion").labels)
     assert package.manifest.metrics["emotion.accuracy"] >= 0.92
     listed = {str(Path(name)) for name in package.manifest.files} | {"manifest.json"}

@@ -70,7 +70,7 @@ def test_heads_values_and_golden_posts(export: Path) -> None:
         export,
         *("--head", 'kind:topic=spam,"ham, and eggs",größer als 🙂', "--head", "sentiment=bad,so-so,good"),
         *("--values", "sentiment=-1,0,0.5", "--golden", str(export / "texts.txt"), "--license", "MIT"),
-        *("--normalization", "v1", "--max-tokens", "8", "--json"),
+        *("--normalization", "v2", "--max-tokens", "8", "--json"),
     )
     assert result.exit_code == 0, result.exception
     told = json.loads(result.stdout)
@@ -79,7 +79,7 @@ def test_heads_values_and_golden_posts(export: Path) -> None:
     manifest = package.manifest
     assert manifest.head("kind").labels == ("spam", "ham, and eggs", "größer als 🙂")
     assert manifest.head("sentiment").values == (-1.0, 0.0, 0.5)
-    assert (manifest.licence, manifest.normalization, manifest.max_tokens) == ("MIT", "v1", 8)
+    assert (manifest.licence, manifest.normalization, manifest.max_tokens) == ("MIT", "v2", 8)
     assert package.golden_file is not None
     assert [post.text for post in read_golden(package.golden_file)] == ["buy buy", "hello good"]
     assert check_golden(OnnxClassifier.load(package), package) == 2
