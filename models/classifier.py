@@ -131,11 +131,11 @@ class OnnxClassifier:
         """
         for index, tier in enumerate(self.manifest.tiers):
             for head, probabilities in self.classify_with(index, _WARM_UP).items():
-                if not np.isfinite(probabilities).all():
-                    row = int(np.isfinite(probabilities).all(axis=1).argmin())
+                finite = np.isfinite(probabilities).all(axis=1)
+                if not finite.all():
                     raise ModelPackageError(
                         f"{self._package.path}: tier {tier.name!r} gives probabilities for head {head!r} that are not "
-                        f"finite numbers, for the text {_WARM_UP[row][:40]!r}"
+                        f"finite numbers, for the text {_WARM_UP[int(finite.argmin())][:40]!r}"
                     )
 
     def classify(self, texts: Sequence[str]) -> Classification:

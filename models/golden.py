@@ -156,7 +156,7 @@ def _fit(classifier: OnnxClassifier, texts: Sequence[str], answers: Probabilitie
             if head in tier.thresholds:
                 threshold = tier.thresholds[head]
                 # There must be something left above a threshold close to one.
-                near = min(_NEAR_THRESHOLD, (1 - threshold) / 2) if threshold < 1 else 0.0
+                near = min(_NEAR_THRESHOLD, max(0.0, 1 - threshold) / 2)
                 fit &= abs(best[:, -1] - threshold) > near
     for probabilities in answers.values():
         best = np.sort(probabilities, axis=1)

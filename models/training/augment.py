@@ -31,13 +31,12 @@ def augmented(data: Examples, copies: Mapping[str, int], share: float, seed: int
     """
     rng = random.Random(seed)  # noqa: S311 - reproducible copies, not a secret
     parts = [data]
-    for name in SET_NAMES:
-        count = copies.get(name, 0)
+    for name in [name for name in SET_NAMES if copies.get(name)]:
         rows = data.of(name)
         words = [text.split() for text in rows.texts]
         # Each word as often as posts use it.
         all_words = [word for text in words for word in text]
-        for _ in range(count):
+        for _ in range(copies[name]):
             texts = tuple(" ".join(_altered(text, all_words, share, rng)) for text in words)
             parts.append(
                 Examples(

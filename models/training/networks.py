@@ -7,7 +7,8 @@ Everything lies in a work folder: a run that was stopped goes on where it was, a
     student/  first-tier/
 
 Each of these bears a fingerprint of all that it depends on: its part of the configuration, the data, and what was
-trained before it. What was made by another configuration, or of other data, is refused and never mixed in.
+trained before it. What was trained by another configuration, or on other data, is refused and never mixed in; answers
+to other texts are asked for anew.
 """
 
 import hashlib

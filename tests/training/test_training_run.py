@@ -131,13 +131,19 @@ def test_a_run_makes_a_package_that_has_learnt_and_goes_on_where_it_was(data, tm
     assert weights == {file: file.stat().st_mtime_ns for file in (tmp_path / "work").rglob("weights.pt")}
 
 
+def changed(data: Path, folder: Path, old: str, new: str) -> Networks:
+    """The stages of `CONFIG` with one thing changed, on the work folder of all such."""
+    assert old in CONFIG
+    file = folder / "config.toml"
+    file.write_text(CONFIG.replace(old, new))
+    config = read_config(file)
+    splits = read_splits(data, config.calibration_rows, config.seed)
+    return Networks(config, splits, folder / "work", machine=MACHINE, console=Console(quiet=True))
+
+
 def test_a_work_folder_of_another_configuration_is_refused(data, tmp_path):
     def networks(seed: int) -> Networks:
-        file = tmp_path / "config.toml"
-        file.write_text(CONFIG.replace("seed = 5", f"seed = {seed}"))
-        config = read_config(file)
-        splits = read_splits(data, config.calibration_rows, config.seed)
-        return Networks(config, splits, tmp_path / "work", machine=MACHINE, console=Console(quiet=True))
+        return changed(data, tmp_path, "seed = 5", f"seed = {seed}")
 
     first = networks(5)
     for teacher in first.config.teachers:
@@ -150,11 +156,7 @@ def test_a_work_folder_of_another_configuration_is_refused(data, tmp_path):
 
 def test_teachers_are_asked_once_about_the_same_texts(data, tmp_path):
     def networks(copies: int) -> Networks:
-        file = tmp_path / "config.toml"
-        file.write_text(CONFIG.replace("copies = { emotion = 1 }", f"copies = {{ emotion = {copies} }}"))
-        config = read_config(file)
-        splits = read_splits(data, config.calibration_rows, config.seed)
-        return Networks(config, splits, tmp_path / "work", machine=MACHINE, console=Console(quiet=True))
+        return changed(data, tmp_path, "copies = { emotion = 1 }", f"copies = {{ emotion = {copies} }}")
 
     answers = tmp_path / "work/teachers/two/answers.npz"
     said = networks(1).targets()
