@@ -604,7 +604,7 @@ def test_who_may_not_create_roles_is_told_what_an_administrator_must_run(
     owner_dsn = database(login("CREATEDB"))
     with closing(psycopg.connect(owner_dsn)) as connection:
         warnings = warned(connection)
-        assert migrate(connection, find_migrations(folder))[-1] == 5
+        assert 5 in migrate(connection, find_migrations(folder))
         created = [re.findall(r"CREATE ROLE \w+ NOLOGIN", warning) for warning in warnings]
         assert created == [[f"CREATE ROLE emostream_writer{suffix} NOLOGIN"], [f"CREATE ROLE tableau{suffix} NOLOGIN"]]
         assert rows(connection, "SELECT count(*) FROM bi.emotion_share") == [(0,)]
@@ -638,4 +638,4 @@ def test_init_passes_the_warnings_on(login: Callable[[str], str], database: Call
     warnings = [line for line in lines if line.startswith("PostgreSQL: ")]
     assert warnings
     assert all("an administrator must run: ALTER ROLE tableau" in line for line in warnings)
-    assert [line for line in lines if line not in warnings][-1] == "migration 005 applied"
+    assert "migration 005 applied" in lines

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
 
 import psycopg
 import pytest
@@ -205,6 +206,22 @@ def test_two_sinks_share_the_work_and_one_takes_over(
     feed(producer, settings, 2_000, 4_000)
     wait_for(lambda: rows(settings) == 12_000, seconds=60, what="the sinks do not finish")
     first.check()
+
+
+def test_two_sessions_that_need_the_same_new_day_make_it_once(settings: Settings) -> None:
+    dsn, day = settings.postgres_dsn.get_secret_value(), date(2031, 5, 17)
+    make = "SELECT make_post_days(ARRAY[%s]::date[])"
+    with psycopg.connect(dsn) as first, psycopg.connect(dsn) as second, ThreadPoolExecutor(1) as pool:
+        assert first.execute(make, (day,)).fetchone() == (1,)
+        waiting = pool.submit(lambda: second.execute(make, (day,)).fetchone())
+        blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND pid = %s"
+        wait_for(
+            lambda: query(settings, blocked.replace("%s", str(second.info.backend_pid))) == [(1,)],
+            seconds=30,
+            what="the second does not wait",
+        )
+        first.commit()
+        assert waiting.result(30) == (0,)
 
 
 def test_a_restored_backup_is_filled_again(

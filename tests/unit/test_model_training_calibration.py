@@ -65,9 +65,10 @@ def test_what_spoilt_the_logits_is_found(temperature):
 
 
 @settings(max_examples=10, deadline=None)
-@given(st.floats(0.3, 1), st.integers(0, 100), st.lists(st.floats(-0.2, 0.2), min_size=5, max_size=5))
+# Not for a model that is hardly ever wrong: only the ridge and the bounds keep its temperature from nought.
+@given(st.floats(0.3, 0.8), st.integers(0, 100), st.lists(st.floats(-0.2, 0.2), min_size=5, max_size=5))
 def test_nothing_near_it_is_more_likely(right, seed, nudge):
-    data = examples(200, seed)
+    data = examples(400, seed)
     logits = answers(data, right, seed)
     found = fit_scaling(logits, data).of(logits)["sentiment"]
     rows = np.flatnonzero(data.source == 3)
