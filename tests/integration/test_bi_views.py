@@ -637,5 +637,5 @@ def test_init_passes_the_warnings_on(login: Callable[[str], str], database: Call
     init_postgres(load_settings(env_file=None, environ={"EMOSTREAM_POSTGRES_DSN": owner_dsn}), lines.append)
     warnings = [line for line in lines if line.startswith("PostgreSQL: ")]
     assert warnings
-    assert all("an administrator must run: ALTER ROLE tableau" in line for line in warnings)
+    assert all("an administrator must run: " in line for line in warnings)
     assert "migration 005 applied" in lines
