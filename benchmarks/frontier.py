@@ -140,7 +140,7 @@ def _figure(contender: Contender, name: str) -> str:
     value = contender.figures.get(name)
     if value is None:
         return "-"
-    return f"{100 * value:.1f} (published)" if contender.published else f"{100 * value:.1f}"
+    return f"{100 * value:.1f} (published)" if contender.published else f"{100 * value:.2f}"
 
 
 def _times(ratio: float | None) -> str:

@@ -167,7 +167,7 @@ FRONTIER = Frontier(
 
 def test_markdown() -> None:
     text = markdown(FRONTIER)
-    assert "| mini 2.0.0 | 16.9 | 93.4 | 65.0 | - | 2,000 | 8.00x | 2,000 | 8.00x |" in text
+    assert "| mini 2.0.0 | 16.9 | 93.44 | 65.00 | - | 2,000 | 8.00x | 2,000 | 8.00x |" in text
     assert "| DistilBERT | 68.0 | 92.7 (published) | - | - | 250 | 1.00x | 250 | 1.00x |" in text
     assert "| mini 2.0.0 | 2,000 | 1,000 | 4,000 | 8.00x | 500 | 8.00x |" in text
     assert "1 thread, 5 interleaved rounds, tokenisation included; ratios are to DistilBERT; CPU some, cores 2." in text
@@ -175,7 +175,7 @@ def test_markdown() -> None:
 
 def test_without_a_reference_there_are_no_ratios() -> None:
     alone = Frontier(FRONTIER.machine, 2, FRONTIER.posts, FRONTIER.contenders[:1], None)
-    assert "| mini 2.0.0 | 16.9 | 93.4 | 65.0 | - | 2,000 | - | 2,000 | - |" in markdown(alone)
+    assert "| mini 2.0.0 | 16.9 | 93.44 | 65.00 | - | 2,000 | - | 2,000 | - |" in markdown(alone)
     assert alone.to_dict()["contenders"][0]["ratios"][EMOTION_MIX] == {"wall": None, "cpu": None}
 
 
