@@ -6,7 +6,9 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 STAMP := .venv/.installed
 TRAIN_STAMP := .venv-train/.installed
-LOCK := requirements/runtime.txt requirements/build.txt requirements/dev.txt requirements/train.txt
+PEERS_STAMP := .venv-peers/.installed
+LOCK := requirements/runtime.txt requirements/build.txt requirements/dev.txt requirements/train.txt \
+	requirements/peers.txt
 
 # The command line and the environment may hold any characters: recipes read these as shell variables.
 export POSTS PYTEST_ARGS DEMO_ARGS PYTHON CURDIR
@@ -66,6 +68,9 @@ bench: $(STAMP) ## Run the benchmarks in benchmarks/
 	if [ $$# -eq 0 ]; then echo "there are no benchmarks yet: benchmarks/ holds no bench_*.py"; fi; \
 	for file; do echo "$$file"; $(PY) "$$file" || exit 1; done
 
+.PHONY: setup-peers
+setup-peers: $(PEERS_STAMP) ## Make .venv-peers with other stream processors, for benchmarks/bench_systems.py (1 GB)
+
 .PHONY: schemas
 schemas: $(STAMP) ## Write what is generated from the code: docs/schemas/, docs/settings.md, .env.example
 	@$(PY) -m streams.schemas
@@ -89,6 +94,7 @@ lock: | .venv/bin/uv ## Write requirements/*.txt anew from pyproject.toml; UPGRA
 	@$(UV) pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
 	@$(UV) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
 	@$(UV) pyproject.toml requirements/build.in --extra train --extra dev -c requirements/dev.txt -o requirements/train.txt
+	@$(UV) pyproject.toml requirements/build.in --extra bench-peers -o requirements/peers.txt
 	@for file in $(LOCK); do echo "$$file: $$(grep -c '==' "$$file") packages"; done
 
 .venv/bin/uv:
@@ -96,7 +102,7 @@ lock: | .venv/bin/uv ## Write requirements/*.txt anew from pyproject.toml; UPGRA
 
 .PHONY: clean
 clean: ## Remove .venv, caches and build outputs; data in .emostream/ stays
-	@rm -rf .venv .venv-train .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	@rm -rf .venv .venv-train .venv-peers .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # find_python: sets $python to the first interpreter that will do, or fails with one line.
@@ -142,3 +148,6 @@ $(STAMP): requirements/dev.txt pyproject.toml
 
 $(TRAIN_STAMP): requirements/train.txt pyproject.toml
 	$(call install,.venv-train,requirements/train.txt)
+
+$(PEERS_STAMP): requirements/peers.txt
+	$(call install,.venv-peers,requirements/peers.txt)
