@@ -1,0 +1,76 @@
+"""Kafka and Valkey for one comparison, in a folder of their own and on cores of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import redis
+
+from benchmarks.harness.program import pin
+from connectors.local import LocalStack
+from connectors.local.endpoints import Endpoints
+
+
+@dataclass(frozen=True)
+class Cores:
+    """Who runs where; both empty for everybody everywhere.
+
+    Attributes:
+        system: for the system under test.
+        servers: for Kafka, Redis and the harness.
+    """
+
+    system: tuple[int, ...] = ()
+    servers: tuple[int, ...] = ()
+
+    @classmethod
+    def split(cls, allowed: Collection[int], count: int) -> Cores:
+        """The first `count` for the system and the others for the servers; 0 for no split.
+
+        Raises:
+            ValueError: none would be left.
+        """
+        ordered = tuple(sorted(allowed))
+        if not count:
+            return cls()
+        if count >= len(ordered):
+            raise ValueError(f"of {len(ordered)} cores, {len(ordered) - 1} can be given to a system at most")
+        return cls(ordered[:count], ordered[count:])
+
+
+class Servers:
+    """A context manager: they are stopped at the end."""
+
+    def __init__(self, folder: Path, cores: Cores) -> None:
+        self._stack = LocalStack(folder)
+        self._cores = cores
+        self.endpoints: Endpoints
+        self.pids: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self.endpoints = self._stack.up()
+            for name in ("postgres", "s3"):
+                self._stack.stop(name)
+            self.pids = {status.name: status.pid for status in self._stack.status() if status.pid is not None}
+            for pid in (*self.pids.values(), os.getpid()):
+                pin(pid, self._cores.servers)
+        except BaseException:
+            self._stack.down()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.down()
+
+    def empty_redis(self) -> None:
+        """Remove what a run has left."""
+        with redis.Redis.from_url(self.endpoints.redis_url) as client:
+            client.flushall()

@@ -1,0 +1,184 @@
+"""The systems that are compared: how each is started, and what is known of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class System:
+    """A system.
+
+    Attributes:
+        name: for the command line.
+        title: for tables.
+        module: what `python -m` runs.
+        arguments: for it.
+        needs: distributions that must be installed, the first of which gives the version that is reported.
+        guarantee: what happens to posts in flight at a crash.
+        divisor: it is given so many times fewer posts than the fast ones, so that its run is not many times as long.
+        own_model: it has another model, so its labels are not compared.
+        optional: runs only where it is asked for by name or with `all`.
+    """
+
+    name: str
+    title: str
+    module: str
+    arguments: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    guarantee: str = "at least once"
+    divisor: int = 1
+    own_model: bool = False
+    optional: bool = False
+
+
+BARE = System("bare", "the model alone, no Kafka", "benchmarks.peers.bare", guarantee="none")
+OURS = System("emostream", "emostream worker", "streams", ("worker",), ("emostream",), "no loss; windows exactly once")
+
+SYSTEMS = (
+    BARE,
+    OURS,
+    System(
+        "bytewax",
+        "Bytewax, flat_map_batch",
+        "bytewax.run",
+        ("benchmarks.peers.bytewax_flow",),
+        ("bytewax",),
+        "starts anew: no recovery store",
+    ),
+    System("quixstreams", "Quix Streams, batches", "benchmarks.peers.quix_batch", (), ("quixstreams",)),
+    System(
+        "pathway", "Pathway, batch UDF", "benchmarks.peers.pathway_udf", (), ("pathway",), "starts anew: no persistence"
+    ),
+    System(
+        "faust",
+        "Faust agent, one at a time",
+        "benchmarks.peers.faust_one",
+        ("worker", "--without-web", "-l", "warn"),
+        ("faust-streaming",),
+        divisor=4,
+    ),
+    System(
+        "confluent",
+        "confluent-kafka, one at a time",
+        "benchmarks.peers.confluent_one",
+        (),
+        ("confluent-kafka",),
+        "may lose posts in flight",
+        divisor=4,
+    ),
+    System(
+        "distilbert",
+        "DistilBERT INT8, one at a time",
+        "benchmarks.peers.distilbert_one",
+        (),
+        ("confluent-kafka",),
+        "may lose posts in flight",
+        divisor=20,
+        own_model=True,
+    ),
+    System(
+        "faust-take",
+        "Faust agent, stream.take",
+        "benchmarks.peers.faust_take",
+        ("worker", "--without-web", "-l", "warn"),
+        ("faust-streaming",),
+        "a batch that fails is lost",
+        optional=True,
+    ),
+    System(
+        "confluent-batch",
+        "confluent-kafka by hand, batches",
+        "benchmarks.peers.confluent_batch",
+        (),
+        ("confluent-kafka",),
+        optional=True,
+    ),
+    System(
+        "quixstreams-dataframe",
+        "Quix Streams, StreamingDataFrame",
+        "benchmarks.peers.quix_dataframe",
+        (),
+        ("quixstreams",),
+        divisor=4,
+        optional=True,
+    ),
+)
+BY_NAME = {system.name: system for system in SYSTEMS}
+
+_VERSIONS = """
+import json, sys
+from importlib.metadata import PackageNotFoundError, version
+def found(name):
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+print(json.dumps({name: found(name) for name in sys.argv[1:]}))
+"""
+
+
+def choose(names: Sequence[str]) -> list[System]:
+    """Systems by name, in their own order; `all` for all; no name for those that are not optional.
+
+    The bare loop is always among them: labels and ratios are held against it.
+
+    Raises:
+        KeyError: there is none of a name.
+    """
+    if "all" in names:
+        return list(SYSTEMS)
+    wanted = {BY_NAME[name] for name in names}
+    return [s for s in SYSTEMS if s is BARE or (s in wanted if names else not s.optional)]
+
+
+RUNTIME = ("onnxruntime", "tokenizers")
+"""What the model runs on; it should be the same for all."""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A system that can run.
+
+    Attributes:
+        system: which.
+        python: with which interpreter.
+        version: of its library; None where it has none.
+        runtime: versions of `RUNTIME` there.
+    """
+
+    system: System
+    python: Path
+    version: str | None
+    runtime: tuple[str | None, ...]
+
+
+def find_installed(systems: Sequence[System], peers_python: Path | None) -> tuple[list[Installed], list[System]]:
+    """Those that can run, and those that cannot.
+
+    What is installed beside ourselves runs with the same Python as ourselves; the others with the peers'.
+    """
+    found, missing = [], []
+    names = sorted({*RUNTIME, *(name for system in systems for name in system.needs)})
+    pythons = [Path(sys.executable), *([peers_python] if peers_python else [])]
+    versions = {python: _versions(python, names) for python in pythons}
+    for system in systems:
+        for python, known in versions.items():
+            if all(known.get(name) for name in system.needs):
+                version = known[system.needs[0]] if system.needs else None
+                found.append(Installed(system, python, version, tuple(known[name] for name in RUNTIME)))
+                break
+        else:
+            missing.append(system)
+    return found, missing
+
+
+def _versions(python: Path, names: Sequence[str]) -> dict[str, str | None]:
+    done = subprocess.run([python, "-c", _VERSIONS, *names], capture_output=True, text=True, check=True)
+    versions: dict[str, str | None] = json.loads(done.stdout)
+    return versions

@@ -1,0 +1,32 @@
+"""The limit: the model alone, without Kafka, JSON or windows; texts lie ready in memory, batches as large as ours.
+
+python -m benchmarks.peers.bare POSTS.jsonl RESULTS.jsonl
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.peers.task import Labeller, Task
+
+
+def main(posts_file: Path, results_file: Path) -> None:
+    """Classify the posts; write for each when its batch was done, its id and its label."""
+    task = Task.read()
+    labeller = Labeller(task)
+    posts = [json.loads(line) for line in posts_file.read_text("utf-8").split("\n") if line]
+    texts = [post["text"] for post in posts]
+    done: list[tuple[float, list[tuple[str, float]]]] = []
+    for start in range(0, len(texts), task.batch):
+        answers = labeller(texts[start : start + task.batch])
+        done.append((time.time(), answers))
+    answered = [(at, label) for at, answers in done for label, _ in answers]
+    lines = [json.dumps([at, post["id"], label]) for (at, label), post in zip(answered, posts, strict=True)]
+    results_file.write_text("\n".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

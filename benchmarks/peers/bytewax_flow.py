@@ -1,0 +1,41 @@
+"""A Bytewax dataflow: `flat_map_batch` over a Kafka source with a `batch_size`, the way of its page on performance.
+
+https://docs.bytewax.io/stable/guide/advanced-concepts/performance.html, "Batch sizes in input sources" and "Batching
+large-overhead operations". The sink flushes after each batch. There is no recovery store, without which Bytewax starts
+anew after a crash; it would cost a little on top (https://docs.bytewax.io/stable/guide/concepts/recovery.html).
+
+    python -m bytewax.run benchmarks.peers.bytewax_flow
+"""
+
+from __future__ import annotations
+
+import json
+
+import bytewax.operators as op
+from bytewax.connectors.kafka import KafkaSinkMessage, KafkaSourceMessage
+from bytewax.connectors.kafka import operators as kop
+from bytewax.dataflow import Dataflow
+
+from benchmarks.peers.task import PRODUCER, Labeller, Task, result
+
+task = Task.read()
+labeller = Labeller(task)
+
+
+def classify(
+    messages: list[KafkaSourceMessage[bytes, bytes]],
+) -> list[KafkaSinkMessage[bytes, bytes]]:
+    """A batch of the source at a time."""
+    posts = [json.loads(message.value) for message in messages]
+    answers = labeller([post["text"] for post in posts])
+    return [
+        KafkaSinkMessage(message.key, result(post["id"], label, confidence))
+        for message, post, (label, confidence) in zip(messages, posts, answers, strict=True)
+    ]
+
+
+flow = Dataflow("emotions")
+source = kop.input("posts", flow, brokers=[task.bootstrap], topics=[task.raw], batch_size=task.batch)
+op.inspect("errors", source.errs).then(op.raises, "crash-on-error")
+answered = op.flat_map_batch("classify", source.oks, classify)
+kop.output("classified", answered, brokers=[task.bootstrap], topic=task.classified, add_config=PRODUCER)

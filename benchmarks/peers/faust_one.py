@@ -1,0 +1,56 @@
+"""A Faust agent as the user guide shows it first: `async for` over the stream, one post at a time.
+
+https://faust-streaming.github.io/faust/userguide/agents.html and .../streams.html. At least once: an event
+is acknowledged when the loop asks for the next one; the send is not waited for, as in the guide. Results are not
+compressed: for lz4 aiokafka needs another package.
+
+    python -m benchmarks.peers.faust_one worker --without-web
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import faust
+
+from benchmarks.peers.task import PRODUCER, Labeller, Task
+
+task = Task.read()
+labeller = Labeller(task)
+
+
+class Post(faust.Record):
+    """What is read of a post."""
+
+    id: str
+    text: str
+
+
+class Classified(faust.Record, include_metadata=False):
+    """The result."""
+
+    id: str
+    label: str
+    confidence: float
+
+
+app = faust.App(
+    task.group,
+    broker=f"kafka://{task.bootstrap}",
+    producer_acks=-1,
+    producer_linger_ms=PRODUCER["linger.ms"],
+)
+raw = app.topic(task.raw, value_type=Post)
+classified = app.topic(task.classified, key_type=str, value_type=Classified)
+
+
+@app.agent(raw)
+async def classify(posts: AsyncIterator[Post]) -> None:
+    """One post at a time."""
+    async for post in posts:
+        ((label, confidence),) = labeller([post.text])
+        await classified.send(key=post.id, value=Classified(id=post.id, label=label, confidence=confidence))
+
+
+if __name__ == "__main__":
+    app.main()
