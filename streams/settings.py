@@ -138,7 +138,11 @@ class Settings(BaseSettings):
     )
     model_cache: Path = Field(Path("~/.cache/emostream/models"), description="Folder for downloaded model packages.")
     model_threads: int = Field(
-        0, ge=0, le=256, description="Threads of the inference session; 0 takes the physical cores."
+        0,
+        ge=0,
+        le=256,
+        description="Threads of the inference session; 0 divides the cores among the processes of a worker, at least "
+        "one for each.",
     )
 
     # Posts, batches and windows
@@ -215,10 +219,20 @@ class Settings(BaseSettings):
         "for never.",
     )
     sink_web_port: int = Field(
-        6068, ge=0, le=65_535, description="Port of the sink's web server (/metrics, /health); 0 turns it off."
+        6065, ge=0, le=65_535, description="Port of the sink's web server (/metrics, /health); 0 turns it off."
+    )
+    worker_processes: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Processes of one `emostream worker`; 0 takes one per core, but no more than there are partitions.",
     )
     web_port: int = Field(
-        6066, ge=0, le=65_535, description="Port of the worker's web server (/metrics); 0 turns it off."
+        6066,
+        ge=0,
+        le=65_535,
+        description="Port of the worker's web server (/metrics); 0 turns it off. The first process has it, the others "
+        "have the ports that follow.",
     )
     web_bind: str = Field("127.0.0.1", min_length=1, description="Address the web server binds to.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Log level.")

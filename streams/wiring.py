@@ -7,7 +7,9 @@ from pydantic import SecretStr
 from connectors.kafka.config import KafkaConfig
 from connectors.s3 import S3Config
 from models.cores import available_cores
+from streams.errors import LoadError
 from streams.settings import Settings
+from streams.sink.load import find_source
 
 
 def kafka_config(settings: Settings) -> KafkaConfig:
@@ -41,6 +43,15 @@ def s3_config(settings: Settings) -> S3Config:
     )
 
 
-def model_threads(settings: Settings) -> int:
-    """ONNX Runtime's threads for one batch; all cores where the setting is 0."""
-    return settings.model_threads or available_cores()
+def usable_cores() -> int:
+    """Cores that this process may use, at least 1: in a container with a CPU quota, those that it pays for in full."""
+    try:
+        quota = int(find_source().capacity())
+    except LoadError:
+        return available_cores()
+    return max(1, min(available_cores(), quota))
+
+
+def model_threads(settings: Settings, processes: int = 1) -> int:
+    """ONNX Runtime's threads for one batch; where the setting is 0, the cores divided by the processes, at least 1."""
+    return settings.model_threads or max(1, usable_cores() // processes)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import socket
 import tempfile
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from connectors.kafka.admin import KafkaAdmin
 from streams.app import Pipeline, create_pipeline
 from streams.background import in_background
-from streams.listening import listen_errors
+from streams.listening import check_port_free
 from streams.metrics import Metrics
 from streams.model_watch import ServedModel
 from streams.settings import Settings
@@ -32,8 +32,12 @@ LOAD_STOP_S = 2.0
 """For a download to end and to remove what it has written. A read from a silent S3 server takes longer; it is left."""
 
 
-async def run_worker(settings: Settings) -> None:
+async def run_worker(settings: Settings, on_ready: Callable[[], None] = lambda: None) -> None:
     """Run until SIGTERM or SIGINT, or until something fails for good.
+
+    Args:
+        settings: all settings.
+        on_ready: told once everything is checked and the model is loaded.
 
     Raises:
         EmostreamError, ConnectorError, ModelError: the user can act on it.
@@ -57,6 +61,7 @@ async def run_worker(settings: Settings) -> None:
                 if not await _load(model, stop):
                     logger.info("stopped before the model was loaded")
                     return
+                on_ready()
                 pipeline = create_pipeline(settings, kafka, model, store, metrics, data_dir=Path(data_dir))
                 try:
                     await _run_until_stopped(pipeline, stop)
@@ -123,16 +128,3 @@ def _expect_leftovers() -> None:
 
     threading.excepthook = report
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-
-
-def check_port_free(host: str, port: int) -> None:
-    """Raise if the web server's port is taken.
-
-    Raises:
-        RejectedError: with what to do about it.
-        UnavailableError: the address is not one of this machine.
-    """
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with listen_errors(host, port, setting="EMOSTREAM_WEB_PORT"):
-            probe.bind((host, port))

@@ -48,11 +48,16 @@ QUIETED = {
 """Levels of libraries, unless ours is DEBUG."""
 
 
-def log_to_stderr(level: str) -> None:
-    """Send log records to stderr, one line each, secrets masked."""
+def log_to_stderr(level: str, process: str = "") -> None:
+    """Send log records to stderr, one line each, secrets masked.
+
+    Args:
+        level: from which on.
+        process: what each line begins with, where several processes write to one stderr.
+    """
     if level != "DEBUG":
         for name, quiet in QUIETED.items():
             logging.getLogger(name).setLevel(quiet)
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(RedactingFilter())
-    logging.basicConfig(level=level, format=LOG_FORMAT, handlers=[handler], force=True)
+    logging.basicConfig(level=level, format=f"{process} {LOG_FORMAT}".lstrip(), handlers=[handler], force=True)

@@ -3,22 +3,60 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import click
 
 from streams.cli.common import log_to_stderr, read_settings
+from streams.lifeline import Lifeline
+from streams.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
-@click.option("--web-port", type=click.IntRange(0, 65535), help="Port of /metrics; 0 turns it off.")
-def worker(web_port: int | None) -> None:
+@click.option(
+    "--processes",
+    type=click.IntRange(0, 256),
+    metavar="N",
+    help="Run as N processes, which share the partitions. 0, the default: one per core, but no more than partitions.",
+)
+@click.option(
+    "--web-port",
+    type=click.IntRange(0, 65535),
+    help="Port of /metrics of the first process; each other one has the next port. 0 turns them off.",
+)
+# For the processes that a supervisor starts.
+@click.option("--name", default="", hidden=True)
+@click.option("--lifeline", type=click.IntRange(0), hidden=True)
+def worker(processes: int | None, web_port: int | None, name: str, lifeline: int | None) -> int:
     """Classify posts and keep the windows, until SIGTERM or Ctrl-C.
 
-    Start as many as you like, on one machine or many: Kafka divides the partitions among them. Give each worker on a
-    machine its own --web-port, or 0.
+    One worker takes all cores of its machine. Start one on each machine that you like: Kafka divides the partitions
+    among all processes of all workers. Give several on one machine each its own --web-port, or 0, and --processes.
+
+    If one of its processes ends, the worker ends, with that one's exit code; whoever runs it starts it again.
     """
-    settings = read_settings(web_port=web_port)
-    log_to_stderr(settings.log_level)
+    settings = read_settings(worker_processes=processes, web_port=web_port)
+    log_to_stderr(settings.log_level, name)
+    if lifeline is not None:
+        return _run(settings, Lifeline(lifeline))
+    from streams.processes import plan, supervise  # noqa: PLC0415 - not for the processes that it starts
+
+    division = plan(settings)
+    if division.processes > 1:
+        return asyncio.run(supervise(settings, division))
+    if division.capped:
+        logger.info(division.note)
+    return _run(settings)
+
+
+def _run(settings: Settings, lifeline: Lifeline | None = None) -> int:
     from streams.worker import run_worker  # noqa: PLC0415 - loads Faust and the model runtime
 
-    asyncio.run(run_worker(settings))
+    if lifeline is None:
+        asyncio.run(run_worker(settings))
+    else:
+        lifeline.wait_for_go()
+        asyncio.run(run_worker(settings, lifeline.report_ready))
+    return 0

@@ -157,6 +157,8 @@ async def run_demo(
             **endpoints.as_env(),
             "EMOSTREAM_WEB_PORT": "0",
             "EMOSTREAM_SINK_WEB_PORT": "0",
+            # A few hundred posts: one process that has all cores is there soonest.
+            "EMOSTREAM_WORKER_PROCESSES": "1",
             # The demonstration itself keeps the machine busy.
             "EMOSTREAM_SINK_CPU_PERCENT": "100",
             "EMOSTREAM_MODEL_CACHE": cache,

@@ -298,10 +298,10 @@ def test_the_gates_gauges_are_as_it_is_when_they_are_read() -> None:
 @pytest.mark.parametrize(
     ("settings", "urls"),
     [
-        ({}, ["http://127.0.0.1:6068/status"]),
+        ({}, ["http://127.0.0.1:6065/status"]),
         ({"web_bind": "0.0.0.0", "sink_web_port": 7}, ["http://127.0.0.1:7/status"]),
-        ({"web_bind": "::"}, ["http://[::1]:6068/status"]),
-        ({"web_bind": "sink.example"}, ["http://sink.example:6068/status"]),
+        ({"web_bind": "::"}, ["http://[::1]:6065/status"]),
+        ({"web_bind": "sink.example"}, ["http://sink.example:6065/status"]),
         ({"sink_web_port": 0}, []),
     ],
 )
@@ -314,7 +314,7 @@ def test_who_answers_and_is_no_sink_is_told(served: Served) -> None:
     assert ask(f"http://127.0.0.1:{served.port}/").error == "it answered 404 Not Found; is it a sink?"
 
 
-@pytest.mark.parametrize("url", ["sink:6068", "ftp://sink", "http://", "http://sink:port", "file:///etc/passwd"])
+@pytest.mark.parametrize("url", ["sink:6065", "ftp://sink", "http://", "http://sink:port", "file:///etc/passwd"])
 def test_what_is_no_address_is_a_wrong_option(url: str) -> None:
     result = CliRunner().invoke(sink_command, ["status", "--url", url])
     assert result.exit_code == 2

@@ -1,0 +1,361 @@
+"""Several processes as one worker: how many, where they listen, and how they start, stop and end together.
+
+The processes here are small stand-ins on the real supervisor and lifeline; tests/integration has real workers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from connectors.errors import RejectedError
+from streams import processes
+from streams.errors import InputError, LoadError, SettingsError
+from streams.lifeline import Lifeline
+from streams.processes import check_ports_free, child_commands, child_environment, web_ports
+from streams.supervisor import exit_code, how_it_ended
+from streams.wiring import model_threads, usable_cores
+from tests.helpers import make_settings
+
+WAIT_S = 20.0
+
+
+class TestPlan:
+    @pytest.fixture(autouse=True)
+    def cores(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+        def give(count: int) -> None:
+            monkeypatch.setattr("streams.wiring.usable_cores", lambda: count)
+            monkeypatch.setattr("streams.processes.usable_cores", lambda: count)
+
+        give(8)
+        return give
+
+    def test_one_process_per_core_with_one_thread(self) -> None:
+        found = processes.plan(make_settings(partitions=12))
+        assert (found.processes, found.threads, found.capped) == (8, 1, False)
+        assert found.note == "8 processes with 1 thread each (8 cores, 12 partitions)"
+
+    def test_no_more_than_partitions_and_the_cores_are_divided(self) -> None:
+        found = processes.plan(make_settings(partitions=3))
+        assert (found.processes, found.threads, found.capped, found.idle) == (3, 2, True, 0)
+
+    def test_the_user_is_obeyed_also_beyond_the_partitions(self) -> None:
+        found = processes.plan(make_settings(partitions=4, worker_processes=16))
+        assert (found.processes, found.threads, found.idle) == (16, 1, 12)
+        assert processes.plan(make_settings(partitions=4, worker_processes=4)).idle == 0
+
+    def test_one_process_has_all_cores(self) -> None:
+        assert processes.plan(make_settings(worker_processes=1)).threads == 8
+        assert processes.plan(make_settings(partitions=1)).threads == 8
+
+    def test_threads_that_were_set_are_not_divided(self) -> None:
+        assert processes.plan(make_settings(partitions=8, model_threads=3)).threads == 3
+
+    def test_a_machine_with_one_core_has_one_process(self, cores: Callable[[int], None]) -> None:
+        cores(1)
+        found = processes.plan(make_settings(partitions=8))
+        assert (found.processes, found.threads, found.capped) == (1, 1, False)
+
+
+class TestCores:
+    @pytest.mark.parametrize(("quota", "expected"), [(0.5, 1), (1.5, 1), (2.0, 2), (64.0, 6)])
+    def test_a_quota_limits_them(self, monkeypatch: pytest.MonkeyPatch, quota: float, expected: int) -> None:
+        class Source:
+            def capacity(self) -> float:
+                return quota
+
+        monkeypatch.setattr("streams.wiring.available_cores", lambda: 6)
+        monkeypatch.setattr("streams.wiring.find_source", Source)
+        assert usable_cores() == expected
+        assert model_threads(make_settings()) == expected
+
+    def test_a_quota_that_cannot_be_read_does_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def unreadable() -> None:
+            raise LoadError("no")
+
+        monkeypatch.setattr("streams.wiring.available_cores", lambda: 6)
+        monkeypatch.setattr("streams.wiring.find_source", unreadable)
+        assert usable_cores() == 6
+
+
+def test_ports_follow_each_other() -> None:
+    assert web_ports(6066, 3) == [6066, 6067, 6068]
+    assert web_ports(0, 3) == [0, 0, 0]
+    assert web_ports(65_534, 2) == [65_534, 65_535]
+    with pytest.raises(SettingsError, match="EMOSTREAM_WEB_PORT: 3 processes from 65534 on"):
+        web_ports(65_534, 3)
+
+
+def test_a_taken_port_is_found_before_anything_starts() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(RejectedError, match=rf"^port {port} is in use; .*\(2 processes need the ports"):
+            check_ports_free("127.0.0.1", [0, port])
+    check_ports_free("127.0.0.1", [0, 0])
+
+
+def test_the_environment_is_ours_with_the_share_of_threads() -> None:
+    given = {"PATH": "/bin", "emostream_model_threads": "0", "EMOSTREAM_REDIS_PREFIX": "x"}
+    assert child_environment(given, 2) == {
+        "PATH": "/bin",
+        "EMOSTREAM_REDIS_PREFIX": "x",
+        "EMOSTREAM_MODEL_THREADS": "2",
+    }
+
+
+def test_the_current_folder_is_searched_only_where_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["/usr/lib/python"])
+    (command,) = child_commands([0]).values()
+    assert command[:4] == [sys.executable, "-P", "-m", "streams"]
+    monkeypatch.setattr(sys, "path", [str(tmp_path), "/usr/lib/python"])
+    commands = child_commands([6066, 6067])
+    assert commands["worker-1"][1:] == [
+        *("-m", "streams", "worker", "--processes", "1", "--web-port", "6067", "--name", "worker-1"),
+    ]
+
+
+def test_exit_codes() -> None:
+    assert [exit_code(code) for code in (0, 1, 3, -9, -15)] == [1, 1, 3, 137, 143]
+    assert [how_it_ended(code) for code in (0, 2, -9, -63)] == [
+        "ended with exit code 0",
+        "ended with exit code 2",
+        "was killed by SIGKILL",
+        "was killed by signal 63",
+    ]
+
+
+def test_the_supervisor_loads_neither_faust_nor_the_model() -> None:
+    heavy = {"faust", "onnxruntime", "numpy", "confluent_kafka"}
+    script = f"import sys, streams.cli.worker, streams.processes; print({heavy!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_a_lifeline_that_is_none() -> None:
+    with open(os.devnull) as file, pytest.raises(InputError, match="is no lifeline"):  # noqa: PTH123
+        Lifeline(file.fileno())
+
+
+PARENT = """
+    import asyncio, json, logging, os, sys
+    from streams.supervisor import Supervisor
+
+    logging.basicConfig(level="INFO", format="%(message)s")
+    commands, stop_s = json.loads(sys.argv[1]), float(sys.argv[2])
+    sys.exit(asyncio.run(Supervisor(commands, env=os.environ, stop_s=stop_s, note="all started").run()))
+"""
+
+# Arguments: where to note what happens, how to behave, and the lifeline.
+CHILD = """
+    import os, signal, sys, time
+    from pathlib import Path
+    from streams.lifeline import Lifeline
+
+    notes, how = Path(sys.argv[1]), sys.argv[2]
+    if how == "broken":
+        sys.exit("cannot import")
+
+    def note(line):
+        with notes.open("a") as file:
+            file.write(line + "\\n")
+
+    def stop(number, frame):
+        note(signal.Signals(number).name)
+        if how != "deaf":
+            sys.exit(5 if how == "fails to stop" else 0)
+
+    if how != "slow to start":
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+    lifeline = Lifeline(int(sys.argv[sys.argv.index("--lifeline") + 1]))
+    note(f"pid {os.getpid()}")
+    lifeline.wait_for_go()
+    note("go")
+    if how == "cannot start":
+        sys.exit("emostream: error: no such server")
+    if how == "slow to start":
+        time.sleep(600)
+    lifeline.report_ready()
+    if how == "ends":
+        sys.exit(0)
+    while True:
+        time.sleep(600)
+"""
+
+
+class Family:
+    """A supervisor and its processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.process: subprocess.Popen[str]
+        (folder / "parent.py").write_text(textwrap.dedent(PARENT))
+        (folder / "child.py").write_text(textwrap.dedent(CHILD))
+
+    def start(self, *behaviours: str, stop_s: float = WAIT_S) -> None:
+        child = [sys.executable, str(self.folder / "child.py")]
+        commands = {
+            f"worker-{number}": [*child, str(self.folder / f"{number}.notes"), how]
+            for number, how in enumerate(behaviours)
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, str(self.folder / "parent.py"), json.dumps(commands), str(stop_s)],
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+
+    def notes(self, number: int) -> list[str]:
+        path = self.folder / f"{number}.notes"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def pid(self, number: int) -> int:
+        """Of a process that has begun; waits for it."""
+        wait_until(lambda: self.notes(number) != [], f"process {number} does not begin")
+        return int(self.notes(number)[0].removeprefix("pid "))
+
+    def begun(self, number: int) -> int:
+        """The same, once it was let go."""
+        wait_until(lambda: "go" in self.notes(number), f"process {number} is not let go")
+        return self.pid(number)
+
+    def end(self) -> tuple[int, list[str]]:
+        """Wait for the supervisor's end; its exit code and what all wrote to stderr. No process may be left."""
+        _, text = self.process.communicate(timeout=WAIT_S)
+        pids = [int(note.removeprefix("pid ")) for n in range(3) for note in self.notes(n) if note.startswith("pid ")]
+        assert all(map(is_gone, pids))
+        return self.process.returncode, text.splitlines()
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> Iterator[Family]:
+    made = Family(tmp_path)
+    yield made
+    if made.process.poll() is None:
+        made.process.kill()
+    made.process.wait()
+    if made.process.stderr is not None:
+        made.process.stderr.close()
+
+
+class TestSupervisor:
+    @pytest.mark.parametrize("to_the_group", [False, True], ids=["SIGTERM", "Ctrl-C"])
+    def test_a_signal_stops_all_and_reaches_each_once(self, family: Family, to_the_group: bool) -> None:
+        """Ctrl-C goes to the whole process group of the terminal; the processes are in none of it."""
+        family.start("runs", "runs", "runs")
+        pids = [family.begun(number) for number in range(3)]
+        if to_the_group:
+            os.killpg(family.process.pid, signal.SIGINT)
+        else:
+            family.process.terminate()
+        code, lines = family.end()
+        assert code == 0
+        assert lines == ["all started: " + ", ".join(f"worker-{n} (pid {pid})" for n, pid in enumerate(pids))]
+        assert [family.notes(number)[1:] for number in range(3)] == [["go", "SIGTERM"]] * 3
+
+    def test_the_others_wait_until_the_first_is_ready(self, family: Family) -> None:
+        family.start("slow to start", "runs")
+        family.begun(0)
+        family.pid(1)
+        family.process.terminate()
+        assert family.end() == (0, [])  # the first one had not begun to take note of signals
+        assert family.notes(1)[1:] == ["SIGTERM"]
+
+    def test_what_keeps_the_first_from_starting_is_told_once(self, family: Family) -> None:
+        family.start("cannot start", "cannot start")
+        assert family.end() == (1, ["emostream: error: no such server"])
+        assert "go" not in family.notes(1)
+
+    def test_the_first_ends_before_it_listens(self, family: Family) -> None:
+        family.start("broken", "runs")
+        assert family.end() == (1, ["cannot import"])
+
+    def test_one_that_is_killed_while_it_waits_ends_all(self, family: Family) -> None:
+        family.start("slow to start", "runs")
+        family.begun(0)
+        pid = family.pid(1)
+        os.kill(pid, signal.SIGKILL)
+        assert family.end() == (137, [f"worker-1 (pid {pid}) was killed by SIGKILL; stopping the others"])
+
+    def test_one_that_is_killed_ends_all(self, family: Family) -> None:
+        family.start("runs", "runs", "runs")
+        pids = [family.begun(number) for number in range(3)]
+        os.kill(pids[1], signal.SIGKILL)
+        code, lines = family.end()
+        assert code == 137
+        assert lines[1:] == [f"worker-1 (pid {pids[1]}) was killed by SIGKILL; stopping the others"]
+        assert [family.notes(number)[1:] for number in (0, 2)] == [["go", "SIGTERM"]] * 2
+
+    def test_the_first_killed_while_it_starts_is_told(self, family: Family) -> None:
+        family.start("slow to start", "runs")
+        pid = family.begun(0)
+        os.kill(pid, signal.SIGKILL)
+        assert family.end() == (137, [f"worker-0 (pid {pid}) was killed by SIGKILL; stopping the others"])
+
+    def test_one_that_ends_by_itself_ends_all_and_is_no_success(self, family: Family) -> None:
+        family.start("runs", "ends", "runs")
+        code, lines = family.end()
+        assert code == 1
+        assert lines[1].endswith("ended with exit code 0; stopping the others")
+        assert family.notes(0)[1:] == ["go", "SIGTERM"]
+
+    def test_one_that_fails_while_it_stops_is_no_success(self, family: Family) -> None:
+        family.start("runs", "fails to stop")
+        pid = family.begun(1)
+        family.process.terminate()
+        code, lines = family.end()
+        assert code == 1
+        assert lines[1:] == [f"worker-1 (pid {pid}) ended with exit code 5 when it was told to stop"]
+
+    def test_one_that_does_not_stop_is_killed_in_time(self, family: Family) -> None:
+        family.start("runs", "deaf", stop_s=1)
+        pid = family.begun(1)
+        family.process.terminate()
+        code, lines = family.end()
+        assert code == 1
+        assert lines[1:] == [f"killed worker-1 (pid {pid}): it did not stop in 1 s"]
+
+    def test_a_second_signal_kills(self, family: Family) -> None:
+        family.start("deaf", "deaf", stop_s=600)
+        pids = [family.begun(number) for number in range(2)]
+        family.process.terminate()
+        both = [["go", "SIGTERM"]] * 2
+        wait_until(lambda: [family.notes(number)[1:] for number in range(2)] == both, "the first is not passed on")
+        family.process.send_signal(signal.SIGINT)
+        code, lines = family.end()
+        assert code == 130
+        assert lines[1:] == [f"killed worker-{n} (pid {pid}): at the second signal" for n, pid in enumerate(pids)]
+
+    def test_nothing_outlives_a_supervisor_that_is_killed(self, family: Family) -> None:
+        family.start("runs", "runs")
+        pids = [family.begun(0), family.begun(1)]
+        family.process.kill()
+        wait_until(lambda: all(map(is_gone, pids)), "a process is left")
+        assert [family.notes(number)[1:] for number in range(2)] == [["go", "SIGTERM"]] * 2
