@@ -208,6 +208,7 @@ class BatchSource(Service):  # type: ignore[misc]
                     paused_epoch = consumer.epoch
                 batch = consumer.poll(self._batch_max, _IDLE_POLL_S)
             if batch is not None:
-                waiting.append(batch)
+                # Its agent would skip what is stale, but may be busy for many rebalances.
+                waiting = deque(one for one in (*waiting, batch) if consumer.is_current(one))
         if handed is not None:
             handed.cancel()

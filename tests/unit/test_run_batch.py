@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,7 @@ import faust
 import pytest
 
 from connectors.errors import ConnectorError, PositionError, RejectedError, UnavailableError
+from connectors.kafka import source as source_module
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.consumer import Batch
 from connectors.kafka.source import BatchSource
@@ -209,3 +212,45 @@ async def test_a_rebalance_of_fausts_own_consumer_empties_no_batches(bench: Benc
     bench.source.app.flow_control.clear()
     async with asyncio.timeout(5):
         assert await channel.queue.get() is waiting
+
+
+class RestlessConsumer(FakeConsumer):
+    """Every poll brings a batch of a new epoch, as where members come and go."""
+
+    def __init__(self, polls: int) -> None:
+        super().__init__()
+        self.made: list[weakref.ref[Any]] = []
+        self.alive = 0
+        self.enough = threading.Event()
+        self._polls = polls
+
+    def poll(self, most: int, timeout_s: float) -> Batch:
+        self.epoch += 1
+        found = batch(self.epoch)
+        self.made.append(weakref.ref(found.messages[0]))
+        if len(self.made) == self._polls:
+            gc.collect()
+            self.alive = sum(one() is not None for one in self.made)
+            self.enough.set()
+        return found
+
+    def pause(self) -> None:
+        """Too late: the poll that noticed the new assignment has brought something already."""
+
+    def resume(self) -> None:
+        """As above."""
+
+
+async def test_batches_that_became_stale_while_a_stage_is_busy_are_not_kept(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_module, "PAUSE_AFTER_S", 0)
+    consumer = RestlessConsumer(polls=200)
+    # Nobody reads the channel: it holds two, and a third waits to be handed over.
+    feeding = asyncio.create_task(
+        asyncio.to_thread(bench.source._feed, consumer, asyncio.get_running_loop())  # type: ignore[arg-type]
+    )
+    assert await asyncio.to_thread(consumer.enough.wait, 20)
+    bench.source._stopping.set()
+    await feeding
+    assert consumer.alive <= 5

@@ -1,0 +1,196 @@
+"""Where posts wait while a server is slow: in Kafka, and nowhere else.
+
+The posts are many bytes that are cheap to classify, so that a backlog which anybody kept in memory would show. What a
+worker may hold of them is listed in docs/operations.md ("What is held in memory").
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from connectors.errors import UnavailableError
+from connectors.kafka.offsets import OffsetReader
+from connectors.local import LocalStack
+from streams.bench.meter import Meter
+from streams.demo.processes import Role
+from streams.settings import Settings
+from streams.windows.store import WindowStore
+from streams.wiring import kafka_config
+from tests.integration.own_servers import endpoints
+from tests.integration.support import balanced, counter, failures, free_port, post, produce, wait_for
+from tests.tiny_model import tiny_package
+
+__all__ = ["endpoints"]
+
+Start = Callable[..., Role]
+
+LONG = "EMOSTREAM_TEST_CHAOS_SECONDS" in os.environ
+POSTS = 100_000 if LONG else 25_000
+CHUNK = 2_000
+pytestmark = pytest.mark.timeout(900 if LONG else 240)
+URL_CHARS = 4_000
+"""Carried from topic to topic, and nobody looks at it."""
+WARM_POSTS = 500
+BATCH = 256
+SLOW_S = 60.0 if LONG else 8.0
+PATIENCE_S = 300 if LONG else 90
+
+GROWTH_BYTES = 72 * 2**20
+"""What a worker may grow by in all: two clients that fetch 16 MiB and one response (1 MiB for each of four partitions)
+ahead, 2 x 5 batches of 256 posts of 4 KB as messages, one batch of each stage decoded, and what the allocator keeps of
+it. The backlog is larger, so the test fails where it is held in memory."""
+
+RUNS_S, STOPS_S = 0.1, 0.4
+"""A broker that works a fifth of the time: each answer takes half a second more."""
+
+
+@pytest.fixture
+def env(env: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """Small batches, and a model that costs next to nothing."""
+    tiny_package(tmp_path / "model")
+    return env | {
+        "EMOSTREAM_MODEL_URI": str(tmp_path / "model"),
+        "EMOSTREAM_WORKER_PROCESSES": "1",
+        "EMOSTREAM_BATCH_MAX": str(BATCH),
+        "EMOSTREAM_AGGREGATE_BATCH_MAX": str(BATCH),
+    }
+
+
+def large_posts(count: int) -> Iterator[list[bytes]]:
+    """Chunks of posts that no compression makes smaller."""
+    noise = secrets.token_hex(2 * 2**20)
+    for first in range(0, count, CHUNK):
+        places = (number * (URL_CHARS + 1) % (len(noise) - URL_CHARS) for number in range(first, first + CHUNK))
+        yield [post("hello", url=noise[place : place + URL_CHARS]) for place in places]
+
+
+def lag(settings: Settings, stage: str) -> int:
+    """Records that a stage's consumer group has still before it, as any lag monitor would tell."""
+    topic = settings.topic_raw if stage == "classify" else settings.topic_classified
+    partitions = range(settings.partitions)
+    with reading(settings, stage) as reader:
+        committed = reader.committed(topic, partitions)
+        return sum(reader.bounds(topic, number)[1] - committed.get(number, 0) for number in partitions)
+
+
+@contextmanager
+def reading(settings: Settings, stage: str) -> Iterator[OffsetReader]:
+    reader = OffsetReader(kafka_config(settings), group=f"{settings.group_prefix}-{stage}")
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def caught_up(settings: Settings, worker: Role) -> bool:
+    """Whether no stage has anything before it; a broker that has just come up does not know yet."""
+    worker.check()
+    try:
+        return lag(settings, "classify") == lag(settings, "aggregate") == 0
+    except UnavailableError:
+        return False
+
+
+def produced(settings: Settings, count: int) -> int:
+    """Produce posts; returns their bytes."""
+    size = 0
+    for chunk in large_posts(count):
+        produce(settings, chunk)
+        size += sum(map(len, chunk))
+    return size
+
+
+def warm(settings: Settings, worker: Role) -> int:
+    """Let a worker do some work first; returns its memory after it."""
+    produce(settings, [each for chunk in large_posts(CHUNK) for each in chunk][:WARM_POSTS])
+    wait_for(lambda: caught_up(settings, worker), seconds=60, what="the worker does not begin")
+    with Meter({"worker": worker.pid}) as meter:
+        return meter.peak_bytes("worker")
+
+
+async def settled(settings: Settings, store: WindowStore, worker: Role, start: Start) -> list[str]:
+    """What does not balance once everything has been worked off."""
+    wait_for(lambda: caught_up(settings, worker), seconds=PATIENCE_S, what="the worker does not catch up")
+    sink = start("sink")
+    return failures(await balanced(settings, store, [worker, sink], seconds=PATIENCE_S))
+
+
+@contextmanager
+def slowed(stack: LocalStack, server: str) -> Iterator[None]:
+    """Let a server work a fifth of the time."""
+    end = threading.Event()
+
+    def pulse() -> None:
+        while not end.is_set():
+            stack.signal(server, signal.SIGSTOP)
+            time.sleep(STOPS_S)
+            stack.signal(server, signal.SIGCONT)
+            end.wait(RUNS_S)
+
+    thread = threading.Thread(target=pulse, name="pulse")
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+        stack.signal(server, signal.SIGCONT)
+
+
+async def test_posts_wait_in_kafka_while_redis_hangs(
+    own_stack: LocalStack, settings: Settings, store: WindowStore, start: Start
+) -> None:
+    """Classification goes on; the lag of the aggregate stage grows, the worker does not."""
+    port = free_port()
+    worker = start("worker", EMOSTREAM_WEB_PORT=str(port))
+    before = warm(settings, worker)
+
+    own_stack.signal("redis", signal.SIGSTOP)
+    try:
+        with Meter({"worker": worker.pid}) as meter:
+            size = await asyncio.to_thread(produced, settings, POSTS)
+            assert size > 1.25 * GROWTH_BYTES
+            wait_for(lambda: lag(settings, "classify") == 0, seconds=PATIENCE_S, what="classification stalls")
+            wait_for(
+                lambda: counter(port, 'emostream_rewinds_total{cause="unavailable",stage="aggregate"}') > 0,
+                seconds=60,
+                what="Redis is not missed",
+            )
+            assert lag(settings, "aggregate") >= POSTS
+    finally:
+        own_stack.signal("redis", signal.SIGCONT)
+    grown = meter.peak_bytes("worker") - before
+    print(f"backlog {size / 2**20:.0f} MiB, worker {before / 2**20:.0f} MiB and {grown / 2**20:.0f} MiB more")
+    assert grown < GROWTH_BYTES
+
+    assert await settled(settings, store, worker, start) == []
+
+
+async def test_posts_wait_in_kafka_while_the_broker_is_slow(
+    own_stack: LocalStack, settings: Settings, store: WindowStore, start: Start
+) -> None:
+    """Nothing is read ahead of what the broker takes, and nothing is lost of what it takes late."""
+    worker = start("worker")
+    before = warm(settings, worker)
+
+    with slowed(own_stack, "kafka"), Meter({"worker": worker.pid}) as meter:
+        size = await asyncio.to_thread(produced, settings, POSTS)
+        waiting = await asyncio.to_thread(lag, settings, "classify")
+        await asyncio.sleep(SLOW_S)
+        worker.check()
+    grown = meter.peak_bytes("worker") - before
+    print(f"backlog {size / 2**20:.0f} MiB, {waiting} posts of it in Kafka; {grown / 2**20:.0f} MiB more in the worker")
+    assert waiting * size / POSTS > grown
+    assert grown < GROWTH_BYTES
+
+    assert await settled(settings, store, worker, start) == []
