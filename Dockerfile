@@ -9,6 +9,7 @@ RUN /opt/emostream/bin/pip install --require-hashes --no-deps --only-binary :all
  && pip install --require-hashes --no-deps --only-binary :all: -r /build/requirements/build.txt
 COPY pyproject.toml README.md LICENSE /build/
 COPY init_db /build/init_db
+COPY scripts/demo_posts.jsonl /build/scripts/
 COPY connectors /build/connectors
 COPY models /build/models
 COPY streams /build/streams

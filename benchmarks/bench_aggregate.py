@@ -27,6 +27,8 @@ from confluent_kafka import Producer
 from connectors.local import LocalStack
 from models.package import bundled_package_path
 from models.training.labels import EMOTIONS
+from streams.bench.pipeline import applied
+from streams.bench.posts import keyword_weights
 from streams.cli.common import console, progress_console
 from streams.demo.processes import Role, clean_environment
 from streams.init import init_topics
@@ -73,7 +75,7 @@ def make_posts(
     """Partition, id and value of classified posts; a few keywords are in most of them, as words are in texts."""
     rng = random.Random(17)
     names = [f"keyword-{number}" for number in range(keywords)]
-    weights = [1 / (rank + 10) for rank in range(keywords)]
+    weights = keyword_weights(keywords)
     begin = datetime.now(UTC) - timedelta(seconds=span_s)
     drawn = iter(rng.choices(names, weights, k=count * 2))
     text = "i did not expect that this morning would turn out so well after all the rain of last night " * 2
@@ -110,13 +112,6 @@ def preload(settings: Settings, posts: Iterator[tuple[int, str, bytes]]) -> None
                     producer.poll(0.1)
     if producer.flush(60):
         raise click.ClickException("Kafka did not take the posts")
-
-
-async def applied(store: WindowStore) -> int:
-    """Offsets that every shard has."""
-    times = [await store.times(shard) for shard in range(store.shards)]
-    partitions = {partition for shard in times for partition in shard.offsets}
-    return sum(min(shard.offsets.get(partition, 0) for shard in times) for partition in partitions)
 
 
 async def watch(store: WindowStore, role: Role, redis: psutil.Process, posts: int) -> Cost:
@@ -161,6 +156,7 @@ async def run(posts: int, keywords: int, span_s: float, partitions: int, folder:
             "EMOSTREAM_MODEL_URI": str(bundled_package_path()),
             "EMOSTREAM_PARTITIONS": str(partitions),
             "EMOSTREAM_WEB_PORT": "0",
+            "EMOSTREAM_WORKER_PROCESSES": "1",
         }
         settings = load_settings(env_file=None, environ=environment)
         init_topics(settings, lambda line: None)

@@ -29,9 +29,10 @@ import click
 import psycopg
 from confluent_kafka import Producer
 
-from benchmarks.bench_aggregate import applied, make_posts, preload
+from benchmarks.bench_aggregate import make_posts, preload
 from connectors.local import LocalStack
 from models.package import bundled_package_path
+from streams.bench.pipeline import applied
 from streams.cli.common import console, progress_console
 from streams.demo.processes import Role, clean_environment
 from streams.init import init_postgres, init_topics
@@ -147,6 +148,7 @@ def run_all(load: Load, rounds: int, folder: Path) -> list[Effect]:
             "EMOSTREAM_PARTITIONS": str(PARTITIONS),
             "EMOSTREAM_WEB_PORT": "0",
             "EMOSTREAM_SINK_WEB_PORT": "0",
+            "EMOSTREAM_WORKER_PROCESSES": "1",
         }
         init_postgres(load_settings(env_file=None, environ=base), lambda line: None)
         found = []

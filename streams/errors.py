@@ -8,6 +8,7 @@
     ├── BackfillBusyError           another process is filling holes
     ├── BackfillStoppedError        somebody stopped the backfill
     ├── RebuildRefusedError         the window tables cannot be rebuilt now
+    ├── MeasurementError            a figure of this machine could not be taken
     ├── HolesError                  the history lacks something
     └── AuditError                  the books do not balance
     connectors.errors.ConnectorError    an outside system (its own tree)
@@ -61,6 +62,10 @@ class HolesError(EmostreamError):
 
 class RebuildRefusedError(EmostreamError):
     """The window tables cannot be rebuilt now; those in force stay in force."""
+
+
+class MeasurementError(EmostreamError):
+    """A figure of this machine could not be taken, so there is nothing to size by."""
 
 
 class AuditError(EmostreamError):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from models.training.questions import read_sets
+from streams.bench.posts import keyword_weights
 from streams.records import Post
 
 SEED = 7
@@ -41,7 +42,7 @@ def make_posts(texts: Sequence[str], count: int, *, prefix: str = "post") -> lis
     """Posts with these texts in turn, each with an id of its own and up to two keywords; a few are in most of them."""
     rng = random.Random(SEED)
     names = [f"keyword-{number}" for number in range(KEYWORDS)]
-    weights = [1 / (rank + 10) for rank in range(KEYWORDS)]
+    weights = keyword_weights(KEYWORDS)
     begin = datetime.now(UTC) - timedelta(seconds=SPAN_S)
     posts = []
     for number in range(count):

@@ -11,20 +11,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.bench_aggregate import applied
 from benchmarks.harness.broker import Broker
 from benchmarks.harness.checks import Check, Result, check
-from benchmarks.harness.meter import Meter
+from benchmarks.harness.ours import all_at_work, division
 from benchmarks.harness.pacing import Schedule, posts_for
 from benchmarks.harness.posts import Raw, make_posts
 from benchmarks.harness.program import Program
 from benchmarks.harness.report import GROUPS, Latency, Throughput
 from benchmarks.harness.servers import Cores, Servers
-from benchmarks.harness.stats import WARM_SHARE, percentiles, steady
+from benchmarks.harness.stats import percentiles
 from benchmarks.harness.systems import BARE, OURS, Installed
 from benchmarks.peers.task import Task
 from connectors.kafka.admin import KafkaAdmin
-from connectors.local import ports
+from streams.bench.meter import Meter
+from streams.bench.pipeline import applied
+from streams.bench.steady import WARM_SHARE, steady
 from streams.demo.processes import clean_environment
 from streams.init import init_topics
 from streams.settings import Settings, load_settings
@@ -122,12 +123,10 @@ class Bench:
         with self._trial(installed, raw=None) as trial:
             raw = trial.settings.topic_raw
             with trial.start() as program, self._meter(program) as meter:
-                # Until it has answered some, it is still starting.
-                self.broker.send(raw, make_posts(self.texts, WARM_POSTS, prefix="warm"))
-                trial.wait(program, WARM_POSTS)
+                warm = self._warm_up(trial, program)
                 schedule = Schedule(time.time() + LEAD_S, rate, len(posts))
                 late = self.broker.send_paced(raw, posts, schedule, program.check)
-                trial.wait(program, WARM_POSTS + len(posts))
+                trial.wait(program, warm + len(posts))
                 end = time.time()
             results = [r for r in self.broker.read(trial.settings.topic_classified) if not r.id.startswith("warm")]
         due = {post.id: schedule.at(number) for number, post in enumerate(posts)}
@@ -146,6 +145,15 @@ class Bench:
             cpu_s={group: 1_000 * meter.cpu_s(group, schedule.at(first), end) / len(taken) for group in GROUPS},
             check=check(results, due, None if installed.system.own_model else self.labels),
         )
+
+    def _warm_up(self, trial: Trial, program: Program) -> int:
+        """Send posts until every process has answered some: before, it is still starting. How many they were."""
+        sent = 0
+        while not sent or (trial.installed.system is OURS and not all_at_work(trial.settings)):
+            self.broker.send(trial.settings.topic_raw, make_posts(self.texts, WARM_POSTS, prefix=f"warm-{sent}"))
+            sent += WARM_POSTS
+            trial.wait(program, sent)
+        return sent
 
     def _bare(self, installed: Installed, posts: Sequence[Raw], number: int) -> Throughput:
         results, meter = self._run_bare(installed, posts)
@@ -229,13 +237,12 @@ class Bench:
         ours = {
             **self.servers.endpoints.as_env(),
             "EMOSTREAM_MODEL_URI": str(self.model),
-            "EMOSTREAM_MODEL_THREADS": str(self.threads),
+            **division(self.threads, self.partitions),
             "EMOSTREAM_BATCH_MAX": str(self.batch),
             "EMOSTREAM_BATCH_WAIT_MS": str(self.wait_ms),
             "EMOSTREAM_PARTITIONS": str(self.partitions),
             "EMOSTREAM_GROUP_PREFIX": name,
             "EMOSTREAM_REDIS_PREFIX": name,
-            "EMOSTREAM_WEB_PORT": str(ports.choose(["web"], {}, set())["web"]),
             "EMOSTREAM_TOPIC_RAW": raw or f"{name}.raw",
             **{f"EMOSTREAM_TOPIC_{topic.upper()}": f"{name}.{topic}" for topic in topics},
         }

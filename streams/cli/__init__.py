@@ -38,6 +38,7 @@ _COMMANDS: Final = {
     ),
     "tail": LazyCommand("streams.cli.tail", "tail", "Follow a topic, readably."),
     "windows": LazyCommand("streams.cli.windows", "windows", "Show the emotion windows from Redis."),
+    "bench": LazyCommand("streams.cli.bench", "bench", "Measure this machine, and size an installation by it."),
     "audit": LazyCommand("streams.cli.audit", "audit", "Prove that nothing is lost or counted twice."),
     "settings": LazyCommand("streams.cli.settings", "settings", "List every setting with its value; secrets masked."),
 }

@@ -157,10 +157,11 @@ def load_classifier(settings: Settings, model: str | None) -> OnnxClassifier:
         ModelError: if there is none, or it is damaged.
         ConnectorError: if S3 does not answer, or refuses.
     """
-    return OnnxClassifier.load(_package(settings, model), threads=model_threads(settings))
+    return OnnxClassifier.load(find_package(settings, model), threads=model_threads(settings))
 
 
-def _package(settings: Settings, model: str | None) -> ModelPackage:
+def find_package(settings: Settings, model: str | None) -> ModelPackage:
+    """A package, verified; see `load_classifier`."""
     if model is None:
         return load_package(bundled_package_path())
     location = parse_uri(model)

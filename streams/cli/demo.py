@@ -15,12 +15,12 @@ from rich.table import Table
 from streams.cli.audit import audit_table, require_balance
 from streams.cli.common import console
 from streams.cli.window_table import windows_table
+from streams.demo.sample import sample_posts
 from streams.errors import EmostreamError
 
 if TYPE_CHECKING:
     from streams.demo.run import Progress
 
-DEFAULT_POSTS = Path(__file__).parents[2] / "scripts" / "demo_posts.jsonl"
 SHOWN_WINDOWS = 14
 
 
@@ -28,7 +28,7 @@ SHOWN_WINDOWS = 14
 @click.option(
     "--posts",
     type=click.Path(path_type=Path),
-    default=DEFAULT_POSTS,
+    default=sample_posts,
     show_default="a few hundred that come with the project",
     help="JSON lines, CSV, TSV or text, by its suffix.",
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Self, TypeVar
+from typing import NoReturn, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -21,6 +22,32 @@ def stop_on_signals() -> threading.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     return stop
+
+
+@contextmanager
+def leave_on_signals() -> Iterator[None]:
+    """The first Ctrl-C, SIGTERM or SIGHUP unwinds the stack, and none after it disturbs that. Main thread only.
+
+    Raises:
+        KeyboardInterrupt: at Ctrl-C.
+        SystemExit: at the others, with the code that a shell expects.
+    """
+
+    def leave(number: int, _frame: FrameType | None) -> NoReturn:
+        for each in heeded:
+            signal.signal(each, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]  # nohup ignores
+    previous = {number: signal.signal(number, leave) for number in heeded}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 class GracefulInterrupt:

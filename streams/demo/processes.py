@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from streams.errors import EmostreamError
+from streams.settings import PREFIX, Settings
 
 STOP_TIMEOUT_S = 30.0
 """For a clean stop of a role; a worker needs two or three seconds."""
@@ -93,6 +94,9 @@ class Role:
 
 
 def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment with `settings` as the only ones of the application's."""
-    others = {name: value for name, value in os.environ.items() if not name.upper().startswith("EMOSTREAM_")}
-    return {**others, **settings}
+    """This process's environment with `settings` as the only ones of the application's.
+
+    The others are there and empty, which is their default: so a file `.env` cannot set them either.
+    """
+    others = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
+    return {**others, **{PREFIX + name.upper(): "" for name in Settings.model_fields}, **settings}

@@ -195,6 +195,21 @@ class WindowReader:
                 if cursor == 0:
                     break
 
+    async def memory(self, size: int) -> tuple[int, int]:
+        """How many windows of a size there are, and the bytes that their hashes take; Redis is asked for each."""
+        windows = taken = 0
+        for shard in range(self.shards):
+            with redis_errors("reading the memory of windows"):
+                members: list[str] = await self._redis.zrange(self._index(shard, size), 0, -1)
+                for start in range(0, len(members), _PAGE):
+                    async with self._redis.pipeline(transaction=False) as pipe:
+                        for member in members[start : start + _PAGE]:
+                            pipe.memory_usage(self._window_key(shard, member), samples=0)
+                        found = await pipe.execute()
+                    windows += sum(one is not None for one in found)
+                    taken += sum(one or 0 for one in found)
+        return windows, taken
+
     async def _rows(
         self, size: int, *, keyword: str | None, since_ms: int | None = None, limit: int | None = None
     ) -> list[Row]:

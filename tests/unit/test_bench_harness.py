@@ -12,19 +12,20 @@ import pytest
 from click.testing import CliRunner, Result
 
 from benchmarks import bench_systems
-from benchmarks.harness import checks, stats
+from benchmarks.harness import checks
 from benchmarks.harness.checks import Check, check
-from benchmarks.harness.meter import Meter
 from benchmarks.harness.pacing import Schedule, posts_for
 from benchmarks.harness.plot import plot
 from benchmarks.harness.posts import make_posts, read_texts
 from benchmarks.harness.program import Program, ProgramError
 from benchmarks.harness.report import Comparison, Latency, Measured, Throughput, markdown
 from benchmarks.harness.servers import Cores
-from benchmarks.harness.stats import Spread, percentiles, ratios, steady
+from benchmarks.harness.stats import Spread, percentiles, ratios
 from benchmarks.harness.systems import BARE, BY_NAME, OURS, SYSTEMS, choose, find_installed
 from benchmarks.peers.task import Task
 from models.training.data import SETS
+from streams.bench.meter import Meter, at
+from streams.bench.steady import steady
 from streams.records import Post
 
 
@@ -72,7 +73,7 @@ def test_percentiles() -> None:
 
 def test_a_cumulative_figure_between_samples() -> None:
     samples = [(10.0, 1.0), (12.0, 2.0), (13.0, 2.0)]
-    assert [stats.at(samples, moment) for moment in (0, 10, 11, 12.5, 99)] == [1, 1, 1.5, 2, 2]
+    assert [at(samples, moment) for moment in (0, 10, 11, 12.5, 99)] == [1, 1, 1.5, 2, 2]
 
 
 def test_ratios_are_taken_round_by_round() -> None:

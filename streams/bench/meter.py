@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import psutil
-
-from benchmarks.harness.stats import at
 
 INTERVAL_S = 0.2
 
@@ -76,3 +75,24 @@ class Meter:
         self._stop.set()
         self._thread.join()
         self._sample()
+
+
+def at(samples: Sequence[tuple[float, float]], moment: float) -> float:
+    """A cumulative figure at a moment, from samples of it in the order of time; flat beyond them."""
+    return float(np.interp(moment, [when for when, _ in samples], [value for _, value in samples]))
+
+
+def family_cpu_s(pid: int) -> float:
+    """Seconds of processor time of a process and of all the children it ever had.
+
+    Those that have ended count where the system adds their time to their parent's, as Linux does.
+    """
+    root = psutil.Process(pid)
+    total = 0.0
+    for process in (root, *root.children(recursive=True)):
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system + times.children_user + times.children_system
+    return total

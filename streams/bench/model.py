@@ -1,0 +1,50 @@
+"""The model alone: the limit of what a core can classify."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from models.classifier import OnnxClassifier
+from models.package import ModelPackage
+
+
+@dataclass(frozen=True)
+class ModelRate:
+    """The model on one thread, texts in memory.
+
+    Attributes:
+        name: of the model.
+        version: of it.
+        posts: classified.
+        seconds: that took.
+        posts_per_second: in wall time.
+        cpu_s: processor seconds for a post.
+    """
+
+    name: str
+    version: str
+    posts: int
+    seconds: float
+    posts_per_second: float
+    cpu_s: float
+
+
+def measure_model(package: ModelPackage, texts: Sequence[str], *, batch: int, seconds: float) -> ModelRate:
+    """Classify the texts in turn, in batches of `batch`, for so many seconds; at least one batch after a first one.
+
+    Raises:
+        ModelError: The model cannot be loaded.
+    """
+    classifier = OnnxClassifier.load(package, threads=1)
+    classifier.warm_up()
+    endless = itertools.cycle(texts)
+    classifier.classify(list(itertools.islice(endless, batch)))
+    posts, begin, cpu = 0, time.perf_counter(), time.process_time()
+    while not posts or time.perf_counter() - begin < seconds:
+        posts += len(classifier.classify(list(itertools.islice(endless, batch))))
+    taken, spent = time.perf_counter() - begin, time.process_time() - cpu
+    manifest = package.manifest
+    return ModelRate(manifest.name, manifest.version, posts, taken, posts / taken, spent / posts)

@@ -1,0 +1,260 @@
+"""Runs the whole measurement: servers of its own in a folder of its own, which is gone afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import platform
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Protocol
+
+from connectors.local import Endpoints, LocalStack
+from models.package import ModelPackage
+from streams import __version__
+from streams.bench.model import ModelRate, measure_model
+from streams.bench.pipeline import Throughput, measure_workers
+from streams.bench.posts import make_posts, mean_keywords
+from streams.bench.sizing import Assumptions, Costs, Size, size_table
+from streams.bench.storage import History, WindowMemory, measure_sink, record_bytes, redis_used, window_memory
+from streams.demo.processes import clean_environment
+from streams.init import init_postgres, init_topics
+from streams.produce import send_posts
+from streams.records import Post
+from streams.redact import remember_secrets
+from streams.settings import PREFIX, Settings, load_settings
+
+SHARE_FOR_MODEL = 0.25
+"""Of the seconds to measure for, those for the model alone."""
+
+SURPLUS = 1.25
+"""More posts than would take the seconds to measure for: the first are not counted."""
+
+FEWEST_BATCHES = 4
+"""For each worker process: results come a batch at a time, and fewer of them say nothing about a rate."""
+
+BUSY = 0.1
+"""From this share of the machine's processors on, what others do spoils the figures."""
+
+FEW_SAMPLES = 100
+"""Of fewer, each is in one batch of Kafka's several times."""
+
+CARRIED: Final = (
+    "aggregate_batch_max",
+    "aggregate_wait_ms",
+    "batch_max",
+    "batch_wait_ms",
+    "deduplication_s",
+    "emit_interval_ms",
+    "keep_text",
+    "shards",
+    "sink_batch",
+    "sink_slice_ms",
+    "text_max_chars",
+)
+"""Settings that change what a post costs, besides the window sizes: they are taken from the user's."""
+
+
+class Watch(Protocol):
+    """Is told what happens."""
+
+    def step(self, text: str) -> None:
+        """Something begins."""
+
+    def count(self, done: int, total: int) -> None:
+        """How far it is, in posts."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it was measured.
+
+    Attributes:
+        processors: of the machine, hyper-threads counted.
+        architecture: such as `x86_64`.
+        system: such as `Linux 6.8.0`.
+        python: version.
+        emostream: version.
+    """
+
+    processors: int
+    architecture: str
+    system: str
+    python: str
+    emostream: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that was measured, and the table.
+
+    Attributes:
+        machine: where.
+        processes: of the worker.
+        model: alone, on one thread.
+        pipeline: workers at full speed.
+        redis: windows in Redis, by size.
+        postgres: what the sink wrote.
+        costs: what the table is made of.
+        assumptions: likewise.
+        sizes: the table.
+        warnings: why the figures may be wrong.
+    """
+
+    machine: Machine
+    processes: int
+    model: ModelRate
+    pipeline: Throughput
+    redis: Sequence[WindowMemory]
+    postgres: History
+    costs: Costs
+    assumptions: Assumptions
+    sizes: Sequence[Size]
+    warnings: Sequence[str]
+
+
+def run_bench(
+    settings: Settings,
+    package: ModelPackage,
+    samples: Sequence[Post],
+    *,
+    seconds: float,
+    keywords: int,
+    processes: int,
+    rates: Sequence[float],
+    watch: Watch,
+) -> Report:
+    """Measure what a post costs here, and size by it.
+
+    Args:
+        settings: the user's, of which `CARRIED` and the window sizes are taken; their servers are not touched.
+        package: the model.
+        samples: posts whose texts are taken in turn.
+        seconds: how long to measure for, about.
+        keywords: how many different ones the posts have.
+        processes: of the worker.
+        rates: posts a second, for each of which there is a row.
+        watch: told what happens.
+
+    Raises:
+        MeasurementError: A figure could not be taken.
+        EmostreamError, ConnectorError, ModelError: A part does not work; the message says which.
+    """
+    with _servers(watch) as (stack, endpoints):
+        environment = {**endpoints.as_env(), **environment_for(settings, package.path, processes=processes)}
+        own = load_settings(env_file=None, environ=environment)
+        remember_secrets(own.secrets())
+        init_topics(own, lambda line: None)
+        init_postgres(own, lambda line: None)
+        pids = {status.name: status.pid for status in stack.status() if status.pid is not None}
+
+        watch.step("the model alone, on one thread")
+        texts = [sample.text for sample in samples]
+        model = measure_model(package, texts, batch=own.batch_max, seconds=seconds * SHARE_FOR_MODEL)
+
+        count = processes * max(FEWEST_BATCHES * own.batch_max, math.ceil(SURPLUS * seconds * model.posts_per_second))
+        watch.step(f"writing {count:,} posts to Kafka")
+        send_posts(own, make_posts(samples, count, keywords=keywords, end=datetime.now(UTC)))
+        empty = asyncio.run(redis_used(own))
+
+        watch.step(f"workers at full speed ({processes} process{'es' if processes > 1 else ''})")
+        pipeline = measure_workers(
+            own,
+            clean_environment(environment),
+            {name: pids[name] for name in ("kafka", "redis")},
+            count,
+            log=stack.data_dir / "logs" / "worker.log",
+            on_count=watch.count,
+        )
+        redis = asyncio.run(window_memory(own, empty))
+        watch.step("the sink")
+        postgres = measure_sink(own, pids["postgres"], count)
+        logs = stack.data_dir / "kafka" / "data"
+        raw, classified, windows = (
+            record_bytes(own, logs, topic) for topic in (own.topic_raw, own.topic_classified, own.topic_windows)
+        )
+    costs = Costs(
+        worker_cpu_s=pipeline.cpu_s["worker"],
+        broker_cpu_s=pipeline.cpu_s["kafka"],
+        redis_cpu_s=pipeline.cpu_s["redis"],
+        sink_cpu_s=postgres.sink_cpu_s,
+        postgres_cpu_s=postgres.postgres_cpu_s,
+        worker_bytes=pipeline.worker_bytes / processes,
+        window_bytes={memory.size: memory.bytes_each for memory in redis},
+        post_row_bytes=postgres.post_bytes,
+        window_row_bytes=postgres.window_bytes,
+        raw_bytes=raw,
+        classified_bytes=classified,
+        window_record_bytes=windows,
+        keywords_per_post=mean_keywords(samples, keywords),
+    )
+    assumptions = Assumptions(keywords, own.window_sizes, own.emit_interval_ms / 1_000)
+    return Report(
+        machine=_machine(),
+        processes=processes,
+        model=model,
+        pipeline=pipeline,
+        redis=redis,
+        postgres=postgres,
+        costs=costs,
+        assumptions=assumptions,
+        sizes=list(size_table(rates, costs, assumptions)),
+        warnings=warnings_of(pipeline, len(samples)),
+    )
+
+
+@contextmanager
+def _servers(watch: Watch) -> Iterator[tuple[LocalStack, Endpoints]]:
+    with tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder:
+        stack = LocalStack(Path(folder))
+        watch.step("starting Kafka, Valkey and PostgreSQL")
+        try:
+            endpoints = stack.up()
+            stack.stop("s3")
+            yield stack, endpoints
+        finally:
+            watch.step("stopping the servers")
+            stack.down()
+
+
+def environment_for(settings: Settings, model: Path, *, processes: int) -> dict[str, str]:
+    """The application's settings while it is measured, but for the servers' addresses: ours, or carried over."""
+    return {
+        **{PREFIX + name.upper(): str(getattr(settings, name)) for name in CARRIED},
+        "EMOSTREAM_WINDOW_SIZES": ",".join(map(str, settings.window_sizes)),
+        "EMOSTREAM_PARTITIONS": str(max(settings.partitions, processes)),
+        "EMOSTREAM_MODEL_URI": str(model),
+        # A process is to be one core, as the table has it.
+        "EMOSTREAM_MODEL_THREADS": "1",
+        "EMOSTREAM_WORKER_PROCESSES": str(processes),
+        "EMOSTREAM_WEB_PORT": "0",
+        "EMOSTREAM_SINK_WEB_PORT": "0",
+    }
+
+
+def _machine() -> Machine:
+    return Machine(
+        processors=os.cpu_count() or 1,
+        architecture=platform.machine(),
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        emostream=__version__,
+    )
+
+
+def warnings_of(pipeline: Throughput, samples: int) -> list[str]:
+    """Why the figures may be wrong, a line for each reason."""
+    found = []
+    if pipeline.others >= BUSY:
+        found.append(
+            f"the machine was busy: others had {100 * pipeline.others:.0f} % of its processors, so posts/s are too low "
+            "and processor times may be too high"
+        )
+    if samples < FEW_SAMPLES:
+        found.append(f"there are {samples} different posts only, which Kafka compresses better than real ones")
+    return found

@@ -1,0 +1,165 @@
+"""What posts and windows take in Kafka, Redis and Postgres, and what the sink costs that writes them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from connectors import redis
+from connectors.kafka.offsets import OffsetReader
+from connectors.postgres import connect, postgres_errors
+from streams.bench.meter import family_cpu_s
+from streams.errors import MeasurementError
+from streams.settings import Settings
+from streams.sink.gate import OpenGate
+from streams.sink.runner import Sink
+from streams.windows.opening import open_store
+from streams.windows.sizes import format_duration
+from streams.wiring import kafka_config
+
+_POSTS = "SELECT sum(pg_total_relation_size(relid))::bigint FROM pg_partition_tree('posts') WHERE isleaf"
+_WINDOWS = """
+    SELECT sum(pg_total_relation_size(name::regclass))::bigint
+    FROM unnest(ARRAY['emotion_windows', 'emotion_window_labels', 'emotion_window_sentiments']) AS name
+"""
+
+
+@dataclass(frozen=True)
+class WindowMemory:
+    """Windows of one size in Redis.
+
+    Attributes:
+        size: in seconds.
+        windows: how many there are.
+        bytes_each: memory for each, its part of the indexes and of the server's tables included.
+    """
+
+    size: int
+    windows: int
+    bytes_each: float
+
+
+@dataclass(frozen=True)
+class History:
+    """What the sink wrote, and what that cost.
+
+    Attributes:
+        posts: rows of posts.
+        windows: rows of windows.
+        post_bytes: for a row of posts, indexes included.
+        window_bytes: for a window with its labels and sentiments.
+        sink_cpu_s: processor seconds of the sink, for a post.
+        postgres_cpu_s: likewise of Postgres.
+    """
+
+    posts: int
+    windows: int
+    post_bytes: float
+    window_bytes: float
+    sink_cpu_s: float
+    postgres_cpu_s: float
+
+
+async def redis_used(settings: Settings) -> int:
+    """Bytes of memory that hold data: without connections, the scripts and what waits for the append-only file."""
+    client: Any = redis.connect(settings.redis_url.get_secret_value(), cluster=settings.redis_cluster)
+    try:
+        with redis.redis_errors("reading the memory of Redis"):
+            found: dict[str, int] = await client.info("memory")
+    finally:
+        await client.aclose()
+    passing = ("mem_clients_normal", "mem_aof_buffer", "used_memory_scripts_eval")
+    return found["used_memory"] - sum(found.get(name, 0) for name in passing)
+
+
+async def window_memory(settings: Settings, before: int) -> list[WindowMemory]:
+    """Memory of the windows, by size.
+
+    What the server uses in all is divided among the sizes in proportion to what it says of their windows' hashes.
+
+    Args:
+        settings: where Redis is.
+        before: `redis_used` before there were windows.
+
+    Raises:
+        MeasurementError: There are no windows of a size.
+        ConnectorError: Redis does not answer.
+    """
+    async with open_store(settings) as store:
+        found = {size: await store.memory(size) for size in store.sizes}
+    for size, (windows, _) in found.items():
+        if not windows:
+            raise MeasurementError(f"there are no windows of {format_duration(size)} left in Redis to measure")
+    growth = await redis_used(settings) - before
+    hashes = sum(taken for _, taken in found.values())
+    if growth < hashes:
+        raise MeasurementError(f"Redis grew by {growth:,} bytes, but its windows take {hashes:,}")
+    return [WindowMemory(size, windows, growth / hashes * taken / windows) for size, (windows, taken) in found.items()]
+
+
+def record_bytes(settings: Settings, logs: Path, topic: str) -> float:
+    """Bytes of a record in the broker's log, in the batches and with the compression in which it was written.
+
+    Args:
+        settings: where Kafka is.
+        logs: the broker's folder of logs.
+        topic: its records, of which there must be some.
+    """
+    reader = OffsetReader(kafka_config(settings), group="emostream-bench")
+    try:
+        records = sum(reader.bounds(topic, partition)[1] for partition in range(settings.partitions))
+    finally:
+        reader.close()
+    taken = sum(file.stat().st_size for file in logs.glob(f"{topic}-*/*.log"))
+    if not records or not taken:
+        raise MeasurementError(f"{topic} has {records} records in {taken} bytes; there is nothing to measure")
+    return taken / records
+
+
+def measure_sink(settings: Settings, postgres_pid: int, posts: int) -> History:
+    """Write everything that lies in Kafka to Postgres, in this process, as `emostream sink --once --force` does.
+
+    Raises:
+        MeasurementError: Not every post was written.
+        EmostreamError, ConnectorError: The sink failed.
+    """
+    before = _sizes(settings)
+    stop = threading.Event()
+    own, server = time.process_time(), family_cpu_s(postgres_pid)
+    try:
+        Sink(settings, gate=OpenGate()).run(stop, once=True)
+    finally:
+        stop.set()  # also after Ctrl-C: its threads must not outlive the servers
+    own, server = time.process_time() - own, family_cpu_s(postgres_pid) - server
+    after = _sizes(settings)
+    written, windows = after["posts"], after["windows"]
+    if written != posts or not windows:
+        raise MeasurementError(f"the sink wrote {written:,} of {posts:,} posts and {windows:,} windows")
+    return History(
+        posts=written,
+        windows=windows,
+        post_bytes=(after["posts_bytes"] - before["posts_bytes"]) / written,
+        window_bytes=(after["windows_bytes"] - before["windows_bytes"]) / windows,
+        sink_cpu_s=own / written,
+        postgres_cpu_s=server / written,
+    )
+
+
+def _sizes(settings: Settings) -> Mapping[str, int]:
+    queries = {
+        "posts": "SELECT count(*) FROM posts",
+        "windows": "SELECT count(*) FROM emotion_windows",
+        "posts_bytes": _POSTS,
+        "windows_bytes": _WINDOWS,
+    }
+    dsn = settings.postgres_dsn.get_secret_value()
+    found = {}
+    with connect(dsn, application_name="emostream-bench") as connection, postgres_errors("measuring tables"):
+        for name, query in queries.items():
+            row = connection.execute(query).fetchone()
+            found[name] = int(str(row[0])) if row else 0
+    return found

