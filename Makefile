@@ -11,7 +11,7 @@ LOCK := requirements/runtime.txt requirements/build.txt requirements/dev.txt req
 	requirements/peers.txt
 
 # The command line and the environment may hold any characters: recipes read these as shell variables.
-export POSTS PYTEST_ARGS DEMO_ARGS PYTHON CURDIR
+export POSTS PYTEST_ARGS DEMO_ARGS SOAK_ARGS PYTHON CURDIR
 
 # A checkout that was moved, or an interpreter that was removed, needs a new environment.
 ifneq ($(shell $(PY) -c 'print(open("$(STAMP)").read().strip())' 2>/dev/null),$(CURDIR))
@@ -49,7 +49,7 @@ test: $(STAMP) ## Run all tests, the integration tests against real servers incl
 .PHONY: chaos
 chaos: $(STAMP) ## Kill, pause and roll back everything for five minutes, then count every window by hand
 	@eval "set -- $$PYTEST_ARGS"; EMOSTREAM_TEST_CHAOS_SECONDS=300 EMOSTREAM_TEST_CHAOS_POSTS=200000 \
-		$(PY) -m pytest tests/chaos tests/integration/test_sink_load.py -s "$$@"
+		$(PY) -m pytest tests/chaos tests/integration/test_sink_load.py tests/integration/test_backpressure.py -s "$$@"
 
 .PHONY: lint
 lint: $(STAMP) ## Check style, formatting and types: ruff, mypy --strict
@@ -67,6 +67,11 @@ bench: $(STAMP) ## Run the benchmarks in benchmarks/
 	@shopt -s nullglob; set -- benchmarks/bench_*.py; \
 	if [ $$# -eq 0 ]; then echo "there are no benchmarks yet: benchmarks/ holds no bench_*.py"; fi; \
 	for file; do echo "$$file"; $(PY) "$$file" || exit 1; done
+
+.PHONY: soak
+soak: $(STAMP) ## Keep a worker at full load for half an hour, and watch its memory
+	@eval "set -- $$SOAK_ARGS"; \
+	$(PY) benchmarks/soak.py --json .emostream/bench/soak.json --plot .emostream/bench/soak.png "$$@"
 
 .PHONY: setup-peers
 setup-peers: $(PEERS_STAMP) ## Make .venv-peers with other stream processors, for benchmarks/bench_systems.py (1 GB)

@@ -1,0 +1,289 @@
+"""Whether twice the workers do twice the work: 1, 2 and 4 of them, each with the same share of the machine.
+
+    python benchmarks/bench_scaling.py --data DATA
+    python benchmarks/bench_scaling.py --data DATA --rounds 5 --json scaling.json --plot scaling.png
+
+Starts Kafka and Valkey of its own, on cores of their own. A worker (one process, one thread for its model) has a core
+to itself where there are enough; on a smaller machine each has a CPU quota, the same whether one runs or four (a
+control group, for which Linux wants root); where there are no quotas either, only those numbers are measured for which
+there are cores. As many posts for each worker are sent when all have their partitions, and every result is checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from benchmarks.bench_frontier import DEFAULT_DATA, ROOT, describe_machine
+from benchmarks.harness.broker import Broker, BrokerError
+from benchmarks.harness.cgroups import CpuShare, NoCgroupError
+from benchmarks.harness.checks import check
+from benchmarks.harness.division import Division, divide
+from benchmarks.harness.posts import Raw, make_posts, read_texts
+from benchmarks.harness.program import CAN_PIN, pin
+from benchmarks.harness.servers import Cores, Servers
+from benchmarks.harness.stats import Spread
+from benchmarks.scaling_figures import Run, Scaling, markdown
+from connectors.errors import ConnectorError
+from models.errors import ModelError
+from models.package import bundled_package_path
+from streams.bench.meter import Meter
+from streams.bench.steady import steady
+from streams.cli.common import console, progress_console
+from streams.demo.processes import Role, clean_environment
+from streams.errors import EmostreamError
+from streams.init import init_topics
+from streams.settings import Settings, load_settings
+
+STALL_S = 120.0
+"""Without a new result for so long, a run is given up; with a small quota the first batch takes a while."""
+
+READY_S = 90.0
+BATCH = 512
+"""Results come in bursts of as many; a run must have several."""
+
+_POLL_S = 0.1
+
+
+class Bench:
+    """Runs workers on servers that are up."""
+
+    def __init__(self, servers: Servers, broker: Broker, division: Division, partitions: int, folder: Path) -> None:
+        self._servers, self._broker, self._division = servers, broker, division
+        self._partitions, self._folder = partitions, folder
+        self._count = 0
+
+    def run(self, posts: Sequence[Raw], workers: int, number: int) -> Run:
+        """Let so many workers classify the posts.
+
+        Raises:
+            EmostreamError, ConnectorError, BrokerError, ValueError: it gave no measurement.
+        """
+        settings, environment = self._prepare()
+        topics = [getattr(settings, name) for name in Settings.model_fields if name.startswith("topic_")]
+        try:
+            with ExitStack() as stack:
+                roles = [self._start(stack, environment, worker) for worker in range(workers)]
+                self._await_members(settings, roles)
+                if self._division.share is not None:
+                    for role in roles:
+                        # Not before: what it takes to start is not measured.
+                        stack.enter_context(CpuShare(self._division.share)).add(role.pid)
+                pids = self._servers.pids
+                groups = {"kafka": pids["kafka"], "redis": pids["redis"], **{role.name: role.pid for role in roles}}
+                meter = stack.enter_context(Meter(groups, alone=("kafka", "redis")))
+                self._broker.send(settings.topic_raw, posts)
+                self._await_results(settings, roles, len(posts))
+            results = self._broker.read(settings.topic_classified)
+        finally:
+            self._broker.delete(topics)
+            self._servers.empty_redis()
+        part = steady([result.at for result in results])
+        spent = {name: meter.cpu_s(name, part.begin, part.end) for name in groups}
+        of_servers = spent["kafka"] + spent["redis"]
+        return Run(
+            round=number,
+            workers=workers,
+            per_second=part.per_second,
+            worker_cpu_s=1_000 * sum(spent[role.name] for role in roles) / part.posts,
+            server_cpu_s=1_000 * of_servers / part.posts,
+            server_cores=of_servers / (part.end - part.begin),
+            check=check(results, {post.id for post in posts}, None),
+        )
+
+    def _prepare(self) -> tuple[Settings, dict[str, str]]:
+        self._count += 1
+        name = f"scaling-{self._count}"
+        topics = ("raw", "classified", "dead", "late", "windows", "totals", "control")
+        environment = {
+            **self._servers.endpoints.as_env(),
+            "EMOSTREAM_MODEL_URI": str(bundled_package_path()),
+            "EMOSTREAM_MODEL_THREADS": "1",
+            "EMOSTREAM_WORKER_PROCESSES": "1",
+            "EMOSTREAM_BATCH_MAX": str(BATCH),
+            "EMOSTREAM_PARTITIONS": str(self._partitions),
+            "EMOSTREAM_GROUP_PREFIX": name,
+            "EMOSTREAM_REDIS_PREFIX": name,
+            "EMOSTREAM_WEB_PORT": "0",
+            **{f"EMOSTREAM_TOPIC_{topic.upper()}": f"{name}.{topic}" for topic in topics},
+        }
+        settings = load_settings(env_file=None, environ=environment)
+        init_topics(settings, lambda line: None)
+        return settings, environment
+
+    def _start(self, stack: ExitStack, environment: Mapping[str, str], worker: int) -> Role:
+        log = self._folder / f"{self._count:03d}-worker-{worker}.log"
+        role = Role(f"worker-{worker}", ["worker"], env=clean_environment(environment), log=log)
+        stack.enter_context(role)
+        pin(role.pid, self._division.cores_of(worker))
+        return role
+
+    def _await_members(self, settings: Settings, roles: Sequence[Role]) -> None:
+        """Wait until every worker has partitions: how long they take to start is not what is measured."""
+        admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 2})
+        groups = [f"{settings.group_prefix}-{stage}" for stage in ("classify", "aggregate")]
+        deadline = time.monotonic() + READY_S
+        while True:
+            for role in roles:
+                role.check()
+            with contextlib.suppress(KafkaException):  # a broker that has just come up cannot tell yet
+                found = [future.result() for future in admin.describe_consumer_groups(groups).values()]
+                holding = [sum(bool(member.assignment.topic_partitions) for member in group.members) for group in found]
+                if all(number >= len(roles) for number in holding):
+                    return
+            if time.monotonic() > deadline:
+                raise BrokerError(f"not all of {len(roles)} workers have partitions after {READY_S:.0f} s")
+            time.sleep(_POLL_S)
+
+    def _await_results(self, settings: Settings, roles: Sequence[Role], posts: int) -> None:
+        seen, changed = 0, time.monotonic()
+        while (count := self._broker.count(settings.topic_classified)) < posts:
+            for role in roles:
+                role.check()
+            if count > seen:
+                seen, changed = count, time.monotonic()
+            elif time.monotonic() - changed > STALL_S:
+                raise BrokerError(f"{count:,} of {posts:,} posts, then nothing for {STALL_S:.0f} s")
+            time.sleep(_POLL_S)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    show_default="../shared/data",
+    help="Folder of the data sets: emotion/, goemotions/, tweets/; the posts' texts are their validation splits.",
+)
+@click.option(
+    "--workers",
+    "counts",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=(1, 2, 4),
+    show_default="1, 2 and 4",
+    help="How many; may be repeated. 1 is always among them.",
+)
+@click.option(
+    "--posts",
+    type=click.IntRange(min=5 * BATCH),
+    default=6_000,
+    show_default=True,
+    help="For each worker, so that every run takes as long.",
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--partitions", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=ROOT / ".emostream" / "bench" / "logs",
+    show_default=".emostream/bench/logs",
+    help="Where the workers' logs go, each call's in a folder of its own.",
+)
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
+@click.option(
+    "--markdown", "markdown_file", type=click.Path(path_type=Path, dir_okay=False), help="Write a table here."
+)
+@click.option("--plot", "plot_file", type=click.Path(path_type=Path, dir_okay=False), help="Draw a PNG here.")
+def main(
+    *,
+    data: Path | None,
+    counts: tuple[int, ...],
+    posts: int,
+    rounds: int,
+    partitions: int,
+    work: Path,
+    json_file: Path | None,
+    markdown_file: Path | None,
+    plot_file: Path | None,
+) -> None:
+    """Measure how the rate grows with the number of workers, and print a table.
+
+    Leave the machine alone meanwhile. The exit code is 1 where a post was lost or given twice.
+    """
+    if data is None and not DEFAULT_DATA.is_dir():
+        click.echo("there are no data sets at ../shared/data; name their folder: bench_scaling.py --data DATA")
+        return
+    wanted = sorted({1, *counts})
+    if partitions % wanted[-1]:
+        raise click.UsageError(f"{partitions} partitions cannot be shared evenly by {wanted[-1]} workers")
+    if plot_file is not None:
+        try:
+            from benchmarks.scaling_plot import plot  # noqa: PLC0415 - loads matplotlib
+        except ModuleNotFoundError as exc:
+            raise click.ClickException("--plot needs matplotlib: pip install 'emostream[bench]'") from exc
+    try:
+        division = divide(_cores(), wanted, quotas=_has_quotas())
+    except ValueError as exc:
+        click.echo(f"nothing is measured: {exc}")
+        return
+    try:
+        progress_console().print(division.note, soft_wrap=True, markup=False)
+        sent = make_posts(read_texts(data or DEFAULT_DATA), posts * max(division.counts))
+        found = Scaling(
+            machine=describe_machine(),
+            settings={"posts for each worker": posts, "rounds": rounds, "partitions": partitions},
+            note=division.note,
+            runs=tuple(_measure(division, sent, posts, rounds=rounds, partitions=partitions, work=work)),
+        )
+    except (ModelError, EmostreamError, ConnectorError, BrokerError, KafkaException, OSError, ValueError) as exc:
+        raise click.ClickException(str(exc)) from exc
+    for file, text in ((json_file, json.dumps(found.to_dict(), indent=2) + "\n"), (markdown_file, markdown(found))):
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+    if plot_file is not None:
+        plot({count: Spread.of(list(found.rates(count).values())) for count in found.counts()}, plot_file)
+    console().print(markdown(found), markup=False, soft_wrap=True)
+    if found.faults():
+        raise SystemExit(1)
+
+
+def _measure(
+    division: Division, posts: Sequence[Raw], each: int, *, rounds: int, partitions: int, work: Path
+) -> list[Run]:
+    """All runs, each with `each` posts for a worker; each round begins with another number of workers."""
+    work.mkdir(parents=True, exist_ok=True)
+    logs = Path(tempfile.mkdtemp(prefix="scaling-", dir=work))
+    runs = []
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emostream-bench-")))
+        servers = stack.enter_context(Servers(folder, Cores(division.workers, division.servers)))
+        broker = Broker(servers.endpoints.kafka_bootstrap, partitions)
+        stack.callback(broker.close)
+        bench = Bench(servers, broker, division, partitions, logs)
+        for number in range(1, rounds + 1):
+            at = (number - 1) % len(division.counts)
+            for count in (*division.counts[at:], *division.counts[:at]):
+                run = bench.run(posts[: count * each], count, number)
+                runs.append(run)
+                line = f"round {number} of {rounds}, {count} workers: {run.per_second:,.0f} posts/s"
+                progress_console().print(line, soft_wrap=True, markup=False)
+    return runs
+
+
+def _cores() -> set[int]:
+    if not CAN_PIN:
+        raise ValueError("this system cannot confine processes to cores, so workers and servers cannot be told apart")
+    return os.sched_getaffinity(0)
+
+
+def _has_quotas() -> bool:
+    try:
+        with CpuShare(1.0):
+            return True
+    except NoCgroupError:
+        return False
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,251 @@
+"""What a post costs the servers: Kafka by its bytes and processor time, Redis by how many posts come in one batch.
+
+    python benchmarks/bench_servers.py --data DATA
+    python benchmarks/bench_servers.py --data DATA --json servers.json
+
+Starts Kafka and Valkey of its own. Kafka takes raw posts as producers send them and classified ones as a worker does,
+in batches that are confirmed, and sends the raw ones to one reader and the classified ones to two, a worker and a sink.
+Redis applies batches of several sizes, with the application's own script. Only processor time and bytes are measured,
+so a busy machine changes little. docs/scaling.md builds on the figures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import psutil
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+from benchmarks.bench_frontier import DEFAULT_DATA, describe_machine
+from benchmarks.harness.broker import BrokerError
+from benchmarks.harness.posts import KEYWORDS, Raw, make_posts, read_texts
+from benchmarks.harness.servers import Cores, Servers
+from connectors.errors import ConnectorError
+from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from models.errors import ModelError
+from models.training.labels import EMOTIONS
+from streams.cli.common import console
+from streams.init import init_topics
+from streams.records import ClassifiedPost, ModelRef, Origin, Post, Sentiment
+from streams.settings import Settings, load_settings
+from streams.windows.counted import read_counted
+from streams.windows.deltas import Entry, Position, reduce_entries
+from streams.windows.opening import open_store
+from streams.windows.update import shard_updates
+from streams.wiring import kafka_config
+
+BATCHES = (16, 64, 256, 1_024, 4_096, 16_384)
+CLASSIFY_BATCH = 512
+READ_S = 60.0
+_SEED = 7
+
+
+@dataclass(frozen=True)
+class KafkaCost:
+    """Kafka's part.
+
+    Attributes:
+        posts: that were measured.
+        us: processor time for a post: two records written, three read.
+        raw_bytes: of a raw record in the log.
+        classified_bytes: of a classified record in the log.
+    """
+
+    posts: int
+    us: float
+    raw_bytes: float
+    classified_bytes: float
+
+
+@dataclass(frozen=True)
+class RedisCost:
+    """Redis's part, for batches of one size.
+
+    Attributes:
+        batch: posts in it.
+        batches: that were applied.
+        us: processor time for a post.
+    """
+
+    batch: int
+    batches: int
+    us: float
+
+
+def classify(posts: Sequence[Raw], partitions: int) -> list[ClassifiedPost]:
+    """What a worker would write, with made-up answers."""
+    rng = random.Random(_SEED)
+    classified = []
+    for number, raw in enumerate(posts):
+        post = Post.model_validate_json(raw.value)
+        scores = rng.choices(range(1, 1_000), k=len(EMOTIONS))
+        label = rng.choice(EMOTIONS)
+        classified.append(
+            ClassifiedPost(
+                id=post.id,
+                source=post.source,
+                keywords=post.keywords,
+                created_at=post.created_at,
+                text=post.text,
+                label=label,
+                confidence=rng.uniform(0.3, 1),
+                scores={name: score / sum(scores) for name, score in zip(EMOTIONS, scores, strict=True)},
+                sentiment=Sentiment(label="neutral", score=rng.uniform(-1, 1)),
+                model=ModelRef(name="emotion", version="2.0.0"),
+                origin=Origin(topic="posts.raw", partition=number % partitions, offset=number // partitions),
+                classified_at=post.created_at,
+            )
+        )
+    return classified
+
+
+def measure_kafka(settings: Settings, broker: psutil.Process, folder: Path, posts: Sequence[Raw]) -> KafkaCost:
+    """Move all posts twice; the first time its virtual machine warms up.
+
+    Raises:
+        ConnectorError, BrokerError: Kafka does not answer.
+    """
+    results = [
+        Outgoing(settings.topic_classified, post.model_dump_json().encode(), post.id.encode(), post.origin.partition)
+        for post in classify(posts, settings.partitions)
+    ]
+    spent = 0.0
+    for turn in range(2):
+        before = _spent(broker)
+        _send(settings, posts)
+        producer = ConfirmedProducer(kafka_config(settings), client_id="bench-servers", give_up_after_s=READ_S)
+        for first in range(0, len(results), CLASSIFY_BATCH):
+            producer.submit(results[first : first + CLASSIFY_BATCH]).result()
+        producer.close()
+        for topic, readers in ((settings.topic_raw, 1), (settings.topic_classified, 2)):
+            for _ in range(readers):
+                _read(settings, topic, turn * len(posts), len(posts))
+        spent = _spent(broker) - before
+    sizes = [
+        sum(log.stat().st_size for log in folder.glob(f"kafka/data/{topic}-*/*.log")) / (2 * len(posts))
+        for topic in (settings.topic_raw, settings.topic_classified)
+    ]
+    return KafkaCost(len(posts), 1e6 * spent / len(posts), *sizes)
+
+
+def _send(settings: Settings, posts: Sequence[Raw]) -> None:
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "linger.ms": 20, "compression.type": "lz4"})
+    for number, post in enumerate(posts):
+        producer.produce(settings.topic_raw, post.value, post.id, partition=number % settings.partitions)
+        if number % 1_000 == 0:
+            producer.poll(0)
+    if producer.flush(READ_S):
+        raise BrokerError("Kafka did not take the posts")
+
+
+def _read(settings: Settings, topic: str, skipped: int, count: int) -> None:
+    consumer = Consumer(
+        {"bootstrap.servers": settings.kafka_bootstrap, "group.id": "bench-servers", "enable.auto.commit": False}
+    )
+    start = skipped // settings.partitions
+    consumer.assign([TopicPartition(topic, number, start) for number in range(settings.partitions)])
+    seen = 0
+    while seen < count:
+        found = consumer.consume(min(10_000, count - seen), READ_S)
+        if not found:
+            raise BrokerError(f"{count - seen} records of {topic} could not be read in {READ_S:.0f} s")
+        for message in found:
+            if error := message.error():
+                raise KafkaException(error)
+        seen += len(found)
+    consumer.close()
+
+
+async def measure_redis(settings: Settings, server: psutil.Process, posts: Sequence[Raw], most: int) -> list[RedisCost]:
+    """Apply the posts in batches of each size, in tables of their own."""
+    now = datetime.now(UTC)
+    counted = [
+        read_counted(post.model_copy(update={"created_at": now}).model_dump_json().encode())
+        for post in classify(posts, 1)
+    ]
+    found = []
+    for batch in BATCHES:
+        tables = load_settings(
+            env_file=None,
+            environ={},
+            redis_url=settings.redis_url.get_secret_value(),
+            redis_prefix=f"bench-{batch}",
+            shards=settings.shards,
+        )
+        async with open_store(tables) as store:
+            for shard in range(store.shards):
+                await store.begin(shard, 0)
+            stands = [Position()] * store.shards
+            updates = []
+            batches = max(2, min(most // batch, 400))
+            for number in range(batches):
+                # The same posts again where there are too few, as later ones.
+                first = number * batch
+                entries = [Entry(at, counted[at % len(counted)]) for at in range(first, first + batch)]
+                reductions = reduce_entries(entries, positions=stands, end=first + batch, sizes=tables.window_sizes)
+                updates.append(shard_updates({0: stands}, {0: reductions}))
+                stands = [reduction.position for reduction in reductions]
+            before = _spent(server)
+            for update in updates:
+                elsewhere = await asyncio.gather(*(store.apply(shard, one) for shard, one in update.items()))
+                if any(one is not None for one in elsewhere):
+                    raise BrokerError("somebody else writes to these tables")
+            found.append(RedisCost(batch, batches, 1e6 * (_spent(server) - before) / (batches * batch)))
+    return found
+
+
+def _spent(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    show_default="../shared/data",
+    help="Folder of the data sets: emotion/, goemotions/, tweets/; the posts' texts are their validation splits.",
+)
+@click.option("--posts", type=click.IntRange(min=10_000), default=50_000, show_default=True)
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
+def main(*, data: Path | None, posts: int, json_file: Path | None) -> None:
+    """Measure what a post costs Kafka and Redis."""
+    if data is None and not DEFAULT_DATA.is_dir():
+        click.echo("there are no data sets at ../shared/data; name their folder: bench_servers.py --data DATA")
+        return
+    try:
+        raw = make_posts(read_texts(data or DEFAULT_DATA), posts)
+        machine = describe_machine()
+        with tempfile.TemporaryDirectory(prefix="emostream-bench-") as name, Servers(Path(name), Cores()) as servers:
+            settings = load_settings(env_file=None, environ=servers.endpoints.as_env())
+            init_topics(settings, lambda line: None)
+            kafka = measure_kafka(settings, psutil.Process(servers.pids["kafka"]), Path(name), raw)
+            by_batch = asyncio.run(measure_redis(settings, psutil.Process(servers.pids["redis"]), raw, posts))
+    except (ModelError, ConnectorError, BrokerError, KafkaException, OSError) as exc:
+        raise click.ClickException(str(exc)) from exc
+    if json_file is not None:
+        content = {
+            "machine": machine,
+            "settings": {"shards": settings.shards, "keywords": KEYWORDS, "window_sizes": len(settings.window_sizes)},
+            "kafka": asdict(kafka),
+            "redis": [asdict(one) for one in by_batch],
+        }
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    lines = [
+        f"Kafka: {kafka.us:.1f} µs a post; {kafka.raw_bytes:.0f} bytes raw and {kafka.classified_bytes:.0f} classified",
+        *(f"Redis, batches of {one.batch:>6,} posts: {one.us:.1f} µs a post" for one in by_batch),
+    ]
+    console().print("\n".join(lines), soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

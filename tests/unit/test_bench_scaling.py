@@ -1,0 +1,181 @@
+"""The scaling benchmark: how it divides a machine, what it reports, and the page that is made of costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from benchmarks import scaling_page
+from benchmarks.harness.cgroups import CpuShare, NoCgroupError, _made, find_parents
+from benchmarks.harness.checks import Check
+from benchmarks.harness.division import divide
+from benchmarks.harness.stats import Spread
+from benchmarks.scaling_costs import CostsError, read_costs
+from benchmarks.scaling_figures import Run, Scaling, markdown
+from benchmarks.scaling_plot import plot
+
+ROOT = Path(__file__).parents[2]
+COSTS = ROOT / "benchmarks" / "scaling_costs.json"
+RIGHT = Check(0, 0, 0, None)
+
+
+class TestDivision:
+    def test_each_worker_has_a_core_where_there_are_enough(self) -> None:
+        found = divide(range(6), (1, 2, 4), quotas=True)
+        assert found.share is None
+        assert [found.cores_of(worker) for worker in range(4)] == [(0,), (1,), (2,), (3,)]
+        assert found.servers == (4, 5)
+
+    def test_fewer_cores_are_shared_by_quotas(self) -> None:
+        found = divide({0, 1}, (1, 2, 4), quotas=True)
+        assert (found.share, found.counts) == (0.25, (1, 2, 4))
+        assert found.cores_of(0) == found.cores_of(3) == (0,)
+        assert found.servers == (1,)
+        assert "fewer than 4 workers" in found.note
+
+    def test_quotas_are_never_more_than_there_is(self) -> None:
+        for cores in range(2, 9):
+            found = divide(range(cores), (1, 2, 8), quotas=True)
+            if found.share is not None:
+                assert found.share * 8 <= len(found.workers) + 1e-9
+                assert not set(found.workers) & set(found.servers)
+
+    def test_without_quotas_only_what_has_a_core_is_measured(self) -> None:
+        found = divide(range(3), (1, 2, 4), quotas=False)
+        assert found.counts == (1, 2)
+        assert "not measured with 4 workers" in found.note
+
+    def test_one_core(self) -> None:
+        with pytest.raises(ValueError, match="one core"):
+            divide({0}, (1,), quotas=True)
+
+
+class TestGroups:
+    def test_version_1(self) -> None:
+        mounts = (
+            "cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,cpu,cpuacct 0 0\n"
+        )
+        assert find_parents(mounts, "4:cpu,cpuacct:/a/b\n3:memory:/m\n") == [(Path("/sys/fs/cgroup/cpu/a/b"), 1)]
+
+    def test_version_2_tries_its_own_group_and_those_above(self) -> None:
+        mounts = "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n"
+        root = Path("/sys/fs/cgroup")
+        assert find_parents(mounts, "0::/user/job\n") == [(root / "user/job", 2), (root / "user", 2), (root, 2)]
+        assert find_parents(mounts, "0::/\n")[0] == (root, 2)
+
+    def test_none(self) -> None:
+        assert find_parents("proc /proc proc rw 0 0\n", "") == []
+
+    def test_a_folder_that_is_no_group_is_removed_again(self, tmp_path: Path) -> None:
+        for version in (1, 2):
+            assert not _made(tmp_path / "group", version, 0.2)
+        assert not _made(tmp_path / "absent" / "group", 2, 0.2)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_share_limits_and_leaves_nothing_behind(self) -> None:
+        try:
+            share = CpuShare(0.2)
+        except NoCgroupError:
+            return  # not root, or no controller: bench_scaling.py then does without
+        # The quota is in the units of a period, whichever version this is.
+        quota = next(file for name in ("cpu.max", "cpu.cfs_quota_us") if (file := share._folder / name).is_file())
+        with share:
+            assert int(quota.read_text().split()[0]) == 10_000
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+            try:
+                share.add(child.pid)
+                assert list(share._processes()) == [str(child.pid)]
+            finally:
+                child.kill()
+                child.wait()
+        assert not share._folder.exists()
+
+
+def scaling(*runs: Run) -> Scaling:
+    return Scaling({"cores": 8}, {"rounds": 2}, "each worker has a core", runs)
+
+
+class TestFigures:
+    found = scaling(
+        Run(1, 1, 100, 3, 0.1, 0.2, RIGHT),
+        Run(1, 2, 190, 3, 0.1, 0.3, RIGHT),
+        Run(2, 1, 110, 3, 0.1, 0.2, RIGHT),
+        Run(2, 2, 220, 3, 0.1, 0.3, RIGHT),
+    )
+
+    def test_linear_is_taken_round_by_round(self) -> None:
+        assert self.found.linear(2) == Spread(pytest.approx(0.975), pytest.approx(0.95), pytest.approx(1.0))
+        assert self.found.linear(1) == Spread(1, 1, 1)
+        assert json.loads(json.dumps(self.found.to_dict()))["medians"]["2"]["per_second"]["median"] == 205
+
+    def test_the_table(self) -> None:
+        text = markdown(self.found)
+        assert "| 2 | 205 (190 to 220) | 0.97 (0.95 to 1.00) |" in text
+        assert "Every post was there once" in text
+        assert "Each worker has a core." in text
+
+    def test_what_was_lost_is_told(self) -> None:
+        wrong = scaling(Run(1, 4, 100, 3, 0.1, 0.2, Check(3, 1, 0, None)))
+        assert wrong.faults() == ["round 1, 4 workers: 3 lost, 1 twice, 0 unknown"]
+        assert wrong.faults()[0] in markdown(wrong)
+
+    def test_a_picture(self, tmp_path: Path) -> None:
+        plot({1: Spread(100, 90, 110), 2: Spread(190, 180, 200)}, tmp_path / "scaling.png")
+        assert (tmp_path / "scaling.png").read_bytes()[1:4] == b"PNG"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the simulation, which takes seconds."""
+    monkeypatch.setattr(scaling_page, "simulation_table", lambda given: "| a table |")
+
+
+class TestPage:
+    def run(self, *arguments: str) -> Result:
+        return CliRunner().invoke(scaling_page.main, list(arguments))
+
+    def test_the_page_is_what_its_costs_give(self) -> None:
+        result = self.run("--check")
+        assert result.exit_code == 0, result.output
+
+    @pytest.mark.usefixtures("quick")
+    def test_other_costs_are_another_page(self, tmp_path: Path) -> None:
+        content = json.loads(COSTS.read_text())
+        content["costs"]["classify_us"]["value"] *= 2
+        (tmp_path / "costs.json").write_text(json.dumps(content))
+        result = self.run("--check", "--costs", str(tmp_path / "costs.json"))
+        assert result.exit_code == 1
+        assert "out of date" in result.output
+
+    @pytest.mark.usefixtures("quick")
+    def test_what_was_measured_is_filled_in(self, tmp_path: Path) -> None:
+        page = tmp_path / "scaling.md"
+        page.write_text((ROOT / "docs" / "scaling.md").read_text())
+        (tmp_path / "scaling.json").write_text(json.dumps(TestFigures.found.to_dict()))
+        result = self.run("--page", str(page), "--scaling", str(tmp_path / "scaling.json"))
+        assert result.exit_code == 0, result.output
+        assert "| 2 | 205 (190 to 220) | 0.97 (0.95 to 1.00) |" in page.read_text()
+        assert self.run("--page", str(page), "--check").exit_code == 0
+
+    @pytest.mark.usefixtures("quick")
+    def test_a_page_without_a_place(self, tmp_path: Path) -> None:
+        (tmp_path / "page.md").write_text("# Nothing\n")
+        result = self.run("--page", str(tmp_path / "page.md"))
+        assert result.exit_code == 1
+        assert "0 places for costs" in result.output
+
+    @pytest.mark.parametrize(
+        ("content", "problem"),
+        [("{", "not a file of costs"), ("{}", "not a file of costs"), ('{"costs": {}}', "costs must be")],
+    )
+    def test_a_file_that_is_none(self, tmp_path: Path, content: str, problem: str) -> None:
+        (tmp_path / "costs.json").write_text(content)
+        with pytest.raises(CostsError, match=problem):
+            read_costs(tmp_path / "costs.json")
+        with pytest.raises(CostsError, match="cannot read"):
+            read_costs(tmp_path / "absent.json")

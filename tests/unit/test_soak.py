@@ -1,0 +1,87 @@
+"""The soak's figures, its judgement and its picture."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import soak
+from benchmarks.soak_figures import MIB, Sample, Summary, slope_of, summarize, verdict
+from benchmarks.soak_plot import plot
+
+
+def samples(
+    minutes: float, *, slope: float = 0.0, start_mib: float = 200, noise_mib: float = 0.0, warm_mib: float = 0.0
+) -> list[Sample]:
+    """One every 3 s; memory grows by `slope` MiB an hour, and by `warm_mib` in the first tenth."""
+    rng = random.Random(1)
+    found = []
+    for number in range(int(minutes * 20) + 1):
+        at = 3.0 * number
+        warm = warm_mib * min(1.0, at / (6 * minutes))
+        mib = start_mib + warm + slope * at / 3_600 + rng.uniform(-noise_mib, noise_mib)
+        found.append(Sample(at, int(mib * MIB), 10_000_000, 1_000 + int(at * 500), 1_000 + int(at * 490), 10_000))
+    return found
+
+
+class TestFigures:
+    def test_the_slope_is_that_of_the_line(self) -> None:
+        assert slope_of(samples(30, slope=12.5)) == pytest.approx(12.5, abs=0.01)
+        assert slope_of(samples(30, slope=-3)) == pytest.approx(-3, abs=0.01)
+
+    def test_noise_hardly_moves_it(self) -> None:
+        assert slope_of(samples(30, noise_mib=10)) == pytest.approx(0, abs=5)
+
+    def test_what_the_warm_up_takes_is_no_growth(self) -> None:
+        found = summarize(samples(30, warm_mib=100))
+        assert found.slope == pytest.approx(0, abs=0.1)
+        assert found.rss_mb == pytest.approx(300 * MIB / 1e6, rel=1e-3)
+
+    def test_the_other_figures(self) -> None:
+        found = summarize(samples(30))
+        assert found.minutes == 30
+        assert found.posts == 1_000 + 1_800 * 500
+        assert found.per_second == pytest.approx(500)
+        assert found.redis_mb == 10
+        assert found.most_waiting == 10_000
+        assert found.most_behind == 1_800 * 10
+
+    def test_two_samples_have_no_slope(self) -> None:
+        assert math.isnan(slope_of(samples(0.05)))
+
+
+class TestVerdict:
+    found = Summary(30, 1_000_000, 500, 300, 5, 100, 10_000, 500)
+
+    def test_flat_is_well(self) -> None:
+        assert verdict(self.found, limit_mb=400, limit_slope=20) is None
+
+    def test_too_much_memory(self) -> None:
+        wrong = verdict(replace(self.found, rss_mb=401), limit_mb=400, limit_slope=20)
+        assert wrong == "the worker used 401 MB, more than 400"
+
+    def test_growth(self) -> None:
+        wrong = verdict(replace(self.found, slope=20.1), limit_mb=400, limit_slope=20)
+        assert wrong == "the worker's memory grew by 20.1 MiB an hour, more than 20"
+
+    def test_the_growth_of_a_short_run_is_not_judged_and_its_memory_is(self) -> None:
+        short = replace(self.found, minutes=5, slope=500)
+        assert verdict(short, limit_mb=400, limit_slope=20) is None
+        assert verdict(replace(short, rss_mb=500), limit_mb=400, limit_slope=20) is not None
+
+
+def test_a_picture(tmp_path: Path) -> None:
+    plot(samples(30), tmp_path / "soak.png", limit_mb=400)
+    assert (tmp_path / "soak.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_a_folder_without_data_sets_is_one_line(tmp_path: Path) -> None:
+    result = CliRunner().invoke(soak.main, ["--data", str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: ")
+    assert "Traceback" not in result.output
