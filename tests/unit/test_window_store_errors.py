@@ -34,6 +34,7 @@ REQUESTS: dict[str, Callable[[TableEditor], Awaitable[object]]] = {
     "read": lambda store: store.read(),
     "sliding": lambda store: store.sliding(60, 5),
     "scan": lambda store: anext(store.scan(60)),
+    "memory": lambda store: store.memory(60),
     "refresh": lambda store: store.refresh(),
     "sealed": lambda store: store.sealed(0),
     "lease": lambda store: store.lease(None, "rebuild", "me", 1, "take"),
