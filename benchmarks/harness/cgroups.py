@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 PERIOD_US = 50_000
 """A group that has spent its quota waits for the rest of a period."""
@@ -20,32 +22,58 @@ class NoCgroupError(Exception):
     """This machine lets us make no group with a CPU quota."""
 
 
-def find_parents(mounts: str, own: str) -> list[tuple[Path, int]]:
-    """Where groups might be made, best first: a folder, and the version of control groups that it has.
+class Place(NamedTuple):
+    """Where a group might be made.
+
+    Attributes:
+        parent: the folder that it would be made in.
+        version: of control groups, 1 or 2.
+        homes: where this process may be now, likelier first. A process that leaves the group goes there: on version 2
+            the parent may not hold any, because it hands controllers on.
+    """
+
+    parent: Path
+    version: int
+    homes: tuple[Path, ...]
+
+
+def find_places(mounts: str, own: str) -> list[Place]:
+    """Where groups might be made, best first.
 
     Args:
         mounts: what /proc/self/mounts says.
-        own: what /proc/self/cgroup says.
+        own: what /proc/self/cgroup says. In a container without a cgroup namespace its paths are those of the host,
+            and what is mounted is this process's own group: so the mount itself is a place, and a home, too.
     """
-    paths = {}
+    paths: dict[str, PurePosixPath] = {}
     for line in own.splitlines():
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):
-            paths[controller] = path.lstrip("/")
-    found = []
+            paths[controller] = PurePosixPath(path.lstrip("/"))
+    found: list[Place] = []
     for line in mounts.splitlines():
         _, point, kind, options = line.split(" ")[:4]
+        root = Path(point)
         if kind == "cgroup" and "cpu" in options.split(","):
-            found.append((Path(point) / paths.get("cpu", ""), 1))
+            homes = _unique(root / paths.get("cpu", ""), root)
+            found += [Place(home, 1, homes) for home in homes]
         elif kind == "cgroup2":
+            path = paths.get("", PurePosixPath())
+            homes = _unique(root / path, root)
             # A group that holds processes cannot hand controllers on, but for the root.
-            own_group = Path(point) / paths.get("", "")
-            found += [(folder, 2) for folder in dict.fromkeys((own_group, own_group.parent, Path(point)))]
+            found += [Place(folder, 2, homes) for folder in _unique(root / path, root / path.parent, root)]
     return found
 
 
+def _unique(*folders: Path) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(folders))
+
+
 class CpuShare:
-    """A group that may use so many cores in all. A context manager: it is removed at the end, empty or not."""
+    """A group that may use so many cores in all. A context manager: it is removed at the end, empty or not.
+
+    End its processes before it: what still runs then goes on without a limit.
+    """
 
     def __init__(self, cores: float) -> None:
         """Make it.
@@ -55,12 +83,14 @@ class CpuShare:
         """
         proc = Path("/proc/self")
         try:
-            parents = find_parents((proc / "mounts").read_text(), (proc / "cgroup").read_text())
+            places = find_places((proc / "mounts").read_text(), (proc / "cgroup").read_text())
         except OSError as exc:
             raise NoCgroupError("this system has no control groups") from exc
-        for parent, version in parents:
-            if _made(folder := parent / f"emostream-bench-{os.getpid()}-{id(self):x}", version, cores):
-                self._folder, self._parent = folder, parent
+        for place in places:
+            home = next((folder for folder in place.homes if (folder / "cgroup.procs").is_file()), None)
+            folder = place.parent / f"emostream-bench-{os.getpid()}-{id(self):x}"
+            if home is not None and _made(folder, place.version, cores):
+                self._folder, self._home = folder, home
                 return
         raise NoCgroupError("no control group with a CPU quota can be made here")
 
@@ -68,8 +98,9 @@ class CpuShare:
         """Let a process and what it starts from now on share it."""
         (self._folder / "cgroup.procs").write_text(str(pid))
 
-    def _processes(self) -> Iterator[str]:
-        yield from (self._folder / "cgroup.procs").read_text().split()
+    def processes(self) -> Iterator[int]:
+        """Those in it."""
+        yield from map(int, (self._folder / "cgroup.procs").read_text().split())
 
     def __enter__(self) -> Self:
         return self
@@ -79,9 +110,9 @@ class CpuShare:
     ) -> None:
         deadline = time.monotonic() + _REMOVE_S
         while True:
-            for pid in self._processes():
-                with contextlib.suppress(OSError):
-                    (self._parent / "cgroup.procs").write_text(pid)
+            for pid in self.processes():
+                with contextlib.suppress(OSError):  # it has just ended
+                    (self._home / "cgroup.procs").write_text(str(pid))
             try:
                 self._folder.rmdir()
             except OSError:
@@ -91,6 +122,21 @@ class CpuShare:
                 time.sleep(0.05)
             else:
                 return
+
+
+def has_shares() -> bool:
+    """Whether a process can be given a share here, and taken out of it again."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        with CpuShare(1.0) as share:
+            share.add(child.pid)
+    except (NoCgroupError, OSError):
+        return False
+    else:
+        return True
+    finally:
+        child.kill()
+        child.wait()
 
 
 def _made(folder: Path, version: int, cores: float) -> bool:

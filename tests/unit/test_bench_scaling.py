@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from benchmarks import scaling_page
-from benchmarks.harness.cgroups import CpuShare, NoCgroupError, _made, find_parents
+from benchmarks.harness import cgroups
+from benchmarks.harness.cgroups import CpuShare, NoCgroupError, Place, _made, find_places, has_shares
 from benchmarks.harness.checks import Check
 from benchmarks.harness.division import divide
 from benchmarks.harness.stats import Spread
@@ -56,20 +58,31 @@ class TestDivision:
 
 
 class TestGroups:
-    def test_version_1(self) -> None:
-        mounts = (
-            "cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,cpu,cpuacct 0 0\n"
-        )
-        assert find_parents(mounts, "4:cpu,cpuacct:/a/b\n3:memory:/m\n") == [(Path("/sys/fs/cgroup/cpu/a/b"), 1)]
+    cpu = Path("/sys/fs/cgroup/cpu")
+    root = Path("/sys/fs/cgroup")
 
-    def test_version_2_tries_its_own_group_and_those_above(self) -> None:
-        mounts = "cgroup2 /sys/fs/cgroup cgroup2 rw 0 0\n"
-        root = Path("/sys/fs/cgroup")
-        assert find_parents(mounts, "0::/user/job\n") == [(root / "user/job", 2), (root / "user", 2), (root, 2)]
-        assert find_parents(mounts, "0::/\n")[0] == (root, 2)
+    def test_version_1(self) -> None:
+        mounts = f"cgroup {self.root}/memory cgroup rw,memory 0 0\ncgroup {self.cpu} cgroup rw,cpu,cpuacct 0 0\n"
+        homes = (self.cpu / "a/b", self.cpu)
+        found = find_places(mounts, "4:cpu,cpuacct:/a/b\n3:memory:/m\n")
+        # The second is for a container that sees the host's paths and its own mounts.
+        assert found == [Place(self.cpu / "a/b", 1, homes), Place(self.cpu, 1, homes)]
+
+    def test_version_2_tries_its_own_group_and_those_above_and_goes_home_to_its_own(self) -> None:
+        mounts = f"cgroup2 {self.root} cgroup2 rw 0 0\n"
+        found = find_places(mounts, "0::/user/job\n")
+        assert [place.parent for place in found] == [self.root / "user/job", self.root / "user", self.root]
+        assert {place.homes for place in found} == {(self.root / "user/job", self.root)}
+
+    def test_nothing_above_the_mount_is_tried(self) -> None:
+        mounts = f"cgroup2 {self.root} cgroup2 rw 0 0\ncgroup {self.cpu} cgroup rw,cpu 0 0\n"
+        assert find_places(mounts, "1:cpu:/\n0::/\n") == [
+            Place(self.root, 2, (self.root,)),
+            Place(self.cpu, 1, (self.cpu,)),
+        ]
 
     def test_none(self) -> None:
-        assert find_parents("proc /proc proc rw 0 0\n", "") == []
+        assert find_places("proc /proc proc rw 0 0\n", "") == []
 
     def test_a_folder_that_is_no_group_is_removed_again(self, tmp_path: Path) -> None:
         for version in (1, 2):
@@ -81,19 +94,41 @@ class TestGroups:
         try:
             share = CpuShare(0.2)
         except NoCgroupError:
-            return  # not root, or no controller: bench_scaling.py then does without
+            pytest.skip("needs root, and control groups with CPU quotas")
         # The quota is in the units of a period, whichever version this is.
         quota = next(file for name in ("cpu.max", "cpu.cfs_quota_us") if (file := share._folder / name).is_file())
-        with share:
-            assert int(quota.read_text().split()[0]) == 10_000
-            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-            try:
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        try:
+            groups = Path(f"/proc/{child.pid}/cgroup")
+            before = groups.read_text()
+            with share:
+                assert int(quota.read_text().split()[0]) == 10_000
                 share.add(child.pid)
-                assert list(share._processes()) == [str(child.pid)]
-            finally:
-                child.kill()
-                child.wait()
-        assert not share._folder.exists()
+                assert list(share.processes()) == [child.pid]
+                assert groups.read_text() != before
+            # It runs on, where it came from.
+            assert not share._folder.exists()
+            assert child.poll() is None
+            assert groups.read_text() == before
+        finally:
+            child.kill()
+            child.wait()
+        assert has_shares()
+
+    def test_a_process_that_cannot_go_back_means_no_shares(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Stuck:
+            def __init__(self, cores: float) -> None: ...
+
+            def __enter__(self) -> Stuck:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                raise OSError(errno.EBUSY, "Device or resource busy")
+
+            def add(self, pid: int) -> None: ...
+
+        monkeypatch.setattr(cgroups, "CpuShare", Stuck)
+        assert not has_shares()
 
 
 def scaling(*runs: Run) -> Scaling:
