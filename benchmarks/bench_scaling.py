@@ -6,17 +6,19 @@
 Starts Kafka and Valkey of its own, on cores of their own. A worker (one process, one thread for its model) has a core
 to itself where there are enough; on a smaller machine each has a CPU quota, the same whether one runs or four (a
 control group, for which Linux wants root); where there are no quotas either, only those numbers are measured for which
-there are cores. As many posts for each worker are sent when all have their partitions, and every result is checked.
+there are cores. As many posts for each worker are sent when all have their partitions. The clock stops when the windows
+have them all, and every result is checked.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -26,24 +28,26 @@ from confluent_kafka.admin import AdminClient
 
 from benchmarks.bench_frontier import DEFAULT_DATA, ROOT, describe_machine
 from benchmarks.harness.broker import Broker, BrokerError
-from benchmarks.harness.cgroups import CpuShare, NoCgroupError
+from benchmarks.harness.cgroups import CpuShare, NoCgroupError, has_shares
 from benchmarks.harness.checks import check
 from benchmarks.harness.division import Division, divide
 from benchmarks.harness.posts import Raw, make_posts, read_texts
 from benchmarks.harness.program import CAN_PIN, pin
 from benchmarks.harness.servers import Cores, Servers
 from benchmarks.harness.stats import Spread
-from benchmarks.scaling_figures import Run, Scaling, markdown
+from benchmarks.scaling_figures import MeasuredPart, Run, Scaling, markdown
 from connectors.errors import ConnectorError
 from models.errors import ModelError
 from models.package import bundled_package_path
 from streams.bench.meter import Meter
-from streams.bench.steady import steady
+from streams.bench.pipeline import applied
 from streams.cli.common import console, progress_console
+from streams.cli.interrupt import leave_on_signals
 from streams.demo.processes import Role, clean_environment
 from streams.errors import EmostreamError
 from streams.init import init_topics
 from streams.settings import Settings, load_settings
+from streams.windows.opening import open_store
 
 STALL_S = 120.0
 """Without a new result for so long, a run is given up; with a small quota the first batch takes a while."""
@@ -53,6 +57,39 @@ BATCH = 512
 """Results come in bursts of as many; a run must have several."""
 
 _POLL_S = 0.1
+_ERRORS = (
+    ModelError,
+    EmostreamError,
+    ConnectorError,
+    BrokerError,
+    NoCgroupError,
+    KafkaException,
+    OSError,
+    ValueError,
+)
+
+
+class _Progress:
+    """Whether all posts have come as far as some place, and that it does not take for ever."""
+
+    def __init__(self, what: str, posts: int, roles: Sequence[Role]) -> None:
+        self._what, self._posts, self._roles = what, posts, roles
+        self._seen, self._changed = 0, time.monotonic()
+
+    def complete(self, count: int) -> bool:
+        """Whether they are all there, given how many are.
+
+        Raises:
+            EmostreamError: a worker has ended.
+            BrokerError: no more came for `STALL_S`.
+        """
+        for role in self._roles:
+            role.check()
+        if count > self._seen:
+            self._seen, self._changed = count, time.monotonic()
+        elif count < self._posts and time.monotonic() - self._changed > STALL_S:
+            raise BrokerError(f"{count:,} of {self._posts:,} posts {self._what}, then none for {STALL_S:.0f} s")
+        return count >= self._posts
 
 
 class Bench:
@@ -73,31 +110,35 @@ class Bench:
         topics = [getattr(settings, name) for name in Settings.model_fields if name.startswith("topic_")]
         try:
             with ExitStack() as stack:
+                # Before the workers, so that these are stopped first.
+                shares = [stack.enter_context(share) for share in self._shares(workers)]
                 roles = [self._start(stack, environment, worker) for worker in range(workers)]
                 self._await_members(settings, roles)
-                if self._division.share is not None:
-                    for role in roles:
-                        # Not before: what it takes to start is not measured.
-                        stack.enter_context(CpuShare(self._division.share)).add(role.pid)
+                # Not before: what it takes to start is not measured.
+                for share, role in zip(shares, roles, strict=bool(shares)):
+                    share.add(role.pid)
                 pids = self._servers.pids
                 groups = {"kafka": pids["kafka"], "redis": pids["redis"], **{role.name: role.pid for role in roles}}
                 meter = stack.enter_context(Meter(groups, alone=("kafka", "redis")))
                 self._broker.send(settings.topic_raw, posts)
                 self._await_results(settings, roles, len(posts))
+                complete = asyncio.run(self._await_windows(settings, roles, len(posts)))
             results = self._broker.read(settings.topic_classified)
         finally:
             self._broker.delete(topics)
             self._servers.empty_redis()
-        part = steady([result.at for result in results])
-        spent = {name: meter.cpu_s(name, part.begin, part.end) for name in groups}
+        found = MeasuredPart.of([result.at for result in results], complete)
+        part = found.part
+        spent = {name: meter.cpu_s(name, part.begin, found.until) for name in groups}
         of_servers = spent["kafka"] + spent["redis"]
         return Run(
             round=number,
             workers=workers,
             per_second=part.per_second,
+            lag_s=found.lag_s,
             worker_cpu_s=1_000 * sum(spent[role.name] for role in roles) / part.posts,
             server_cpu_s=1_000 * of_servers / part.posts,
-            server_cores=of_servers / (part.end - part.begin),
+            server_cores=of_servers / (found.until - part.begin),
             check=check(results, {post.id for post in posts}, None),
         )
 
@@ -120,6 +161,11 @@ class Bench:
         settings = load_settings(env_file=None, environ=environment)
         init_topics(settings, lambda line: None)
         return settings, environment
+
+    def _shares(self, workers: int) -> Iterator[CpuShare]:
+        if self._division.share is not None:
+            for _ in range(workers):
+                yield CpuShare(self._division.share)
 
     def _start(self, stack: ExitStack, environment: Mapping[str, str], worker: int) -> Role:
         log = self._folder / f"{self._count:03d}-worker-{worker}.log"
@@ -146,15 +192,18 @@ class Bench:
             time.sleep(_POLL_S)
 
     def _await_results(self, settings: Settings, roles: Sequence[Role], posts: int) -> None:
-        seen, changed = 0, time.monotonic()
-        while (count := self._broker.count(settings.topic_classified)) < posts:
-            for role in roles:
-                role.check()
-            if count > seen:
-                seen, changed = count, time.monotonic()
-            elif time.monotonic() - changed > STALL_S:
-                raise BrokerError(f"{count:,} of {posts:,} posts, then nothing for {STALL_S:.0f} s")
+        progress = _Progress("were classified", posts, roles)
+        while not progress.complete(self._broker.count(settings.topic_classified)):
             time.sleep(_POLL_S)
+
+    async def _await_windows(self, settings: Settings, roles: Sequence[Role], posts: int) -> float:
+        """Wait until the windows hold every post; when they did, in seconds since 1970."""
+        progress = _Progress("were in the windows", posts, roles)
+        async with open_store(settings) as store:
+            while True:
+                if progress.complete(await applied(store)):
+                    return time.time()
+                await asyncio.sleep(_POLL_S)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -222,20 +271,22 @@ def main(
         except ModuleNotFoundError as exc:
             raise click.ClickException("--plot needs matplotlib: pip install 'emostream[bench]'") from exc
     try:
-        division = divide(_cores(), wanted, quotas=_has_quotas())
+        division = divide(_cores(), wanted, quotas=has_shares())
     except ValueError as exc:
         click.echo(f"nothing is measured: {exc}")
         return
     try:
         progress_console().print(division.note, soft_wrap=True, markup=False)
         sent = make_posts(read_texts(data or DEFAULT_DATA), posts * max(division.counts))
+        with leave_on_signals():
+            runs = _measure(division, sent, posts, rounds=rounds, partitions=partitions, work=work)
         found = Scaling(
             machine=describe_machine(),
             settings={"posts for each worker": posts, "rounds": rounds, "partitions": partitions},
             note=division.note,
-            runs=tuple(_measure(division, sent, posts, rounds=rounds, partitions=partitions, work=work)),
+            runs=tuple(runs),
         )
-    except (ModelError, EmostreamError, ConnectorError, BrokerError, KafkaException, OSError, ValueError) as exc:
+    except _ERRORS as exc:
         raise click.ClickException(str(exc)) from exc
     for file, text in ((json_file, json.dumps(found.to_dict(), indent=2) + "\n"), (markdown_file, markdown(found))):
         if file is not None:
@@ -275,14 +326,6 @@ def _cores() -> set[int]:
     if not CAN_PIN:
         raise ValueError("this system cannot confine processes to cores, so workers and servers cannot be told apart")
     return os.sched_getaffinity(0)
-
-
-def _has_quotas() -> bool:
-    try:
-        with CpuShare(1.0):
-            return True
-    except NoCgroupError:
-        return False
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""What a post costs the servers: Kafka by its bytes and processor time, Redis by how many posts come in one batch.
+"""What a post costs the servers: Kafka by its bytes and processor time, Redis by batches and shards; and to count it.
 
     python benchmarks/bench_servers.py --data DATA
     python benchmarks/bench_servers.py --data DATA --json servers.json
 
 Starts Kafka and Valkey of its own. Kafka takes raw posts as producers send them and classified ones as a worker does,
 in batches that are confirmed, and sends the raw ones to one reader and the classified ones to two, a worker and a sink.
-Redis applies batches of several sizes, with the application's own script. Only processor time and bytes are measured,
-so a busy machine changes little. docs/scaling.md builds on the figures.
+Batches of several sizes are reduced and applied to several numbers of shards, as a worker does it: what that costs
+Redis, and us. Only processor time and bytes are measured, so a busy machine changes little. docs/scaling.md builds on
+the figures: the file that --json writes has them as benchmarks/scaling_costs.json wants them.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import asyncio
 import json
 import random
 import tempfile
+import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,56 +30,29 @@ from benchmarks.bench_frontier import DEFAULT_DATA, describe_machine
 from benchmarks.harness.broker import BrokerError
 from benchmarks.harness.posts import KEYWORDS, Raw, make_posts, read_texts
 from benchmarks.harness.servers import Cores, Servers
+from benchmarks.scaling_fit import KafkaCost, WindowsCost, costs_of, describe
 from connectors.errors import ConnectorError
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from models.errors import ModelError
 from models.training.labels import EMOTIONS
 from streams.cli.common import console
+from streams.cli.interrupt import leave_on_signals
 from streams.init import init_topics
 from streams.records import ClassifiedPost, ModelRef, Origin, Post, Sentiment
 from streams.settings import Settings, load_settings
-from streams.windows.counted import read_counted
+from streams.windows.counted import CountedPost, read_counted
 from streams.windows.deltas import Entry, Position, reduce_entries
 from streams.windows.opening import open_store
+from streams.windows.sizes import WindowSize
+from streams.windows.store import WindowStore
 from streams.windows.update import shard_updates
 from streams.wiring import kafka_config
 
 BATCHES = (16, 64, 256, 1_024, 4_096, 16_384)
+SHARDS = (4, 16, 64)
 CLASSIFY_BATCH = 512
 READ_S = 60.0
 _SEED = 7
-
-
-@dataclass(frozen=True)
-class KafkaCost:
-    """Kafka's part.
-
-    Attributes:
-        posts: that were measured.
-        us: processor time for a post: two records written, three read.
-        raw_bytes: of a raw record in the log.
-        classified_bytes: of a classified record in the log.
-    """
-
-    posts: int
-    us: float
-    raw_bytes: float
-    classified_bytes: float
-
-
-@dataclass(frozen=True)
-class RedisCost:
-    """Redis's part, for batches of one size.
-
-    Attributes:
-        batch: posts in it.
-        batches: that were applied.
-        us: processor time for a post.
-    """
-
-    batch: int
-    batches: int
-    us: float
 
 
 def classify(posts: Sequence[Raw], partitions: int) -> list[ClassifiedPost]:
@@ -117,7 +92,7 @@ def measure_kafka(settings: Settings, broker: psutil.Process, folder: Path, post
         Outgoing(settings.topic_classified, post.model_dump_json().encode(), post.id.encode(), post.origin.partition)
         for post in classify(posts, settings.partitions)
     ]
-    spent = 0.0
+    spent = fetched = 0.0
     for turn in range(2):
         before = _spent(broker)
         _send(settings, posts)
@@ -125,15 +100,17 @@ def measure_kafka(settings: Settings, broker: psutil.Process, folder: Path, post
         for first in range(0, len(results), CLASSIFY_BATCH):
             producer.submit(results[first : first + CLASSIFY_BATCH]).result()
         producer.close()
-        for topic, readers in ((settings.topic_raw, 1), (settings.topic_classified, 2)):
-            for _ in range(readers):
-                _read(settings, topic, turn * len(posts), len(posts))
+        _read(settings, settings.topic_raw, turn * len(posts), len(posts))
+        began = time.process_time()
+        for _ in range(2):
+            _read(settings, settings.topic_classified, turn * len(posts), len(posts))
+        fetched = (time.process_time() - began) / 2
         spent = _spent(broker) - before
     sizes = [
         sum(log.stat().st_size for log in folder.glob(f"kafka/data/{topic}-*/*.log")) / (2 * len(posts))
         for topic in (settings.topic_raw, settings.topic_classified)
     ]
-    return KafkaCost(len(posts), 1e6 * spent / len(posts), *sizes)
+    return KafkaCost(len(posts), 1e6 * spent / len(posts), 1e6 * fetched / len(posts), *sizes)
 
 
 def _send(settings: Settings, posts: Sequence[Raw]) -> None:
@@ -164,42 +141,67 @@ def _read(settings: Settings, topic: str, skipped: int, count: int) -> None:
     consumer.close()
 
 
-async def measure_redis(settings: Settings, server: psutil.Process, posts: Sequence[Raw], most: int) -> list[RedisCost]:
-    """Apply the posts in batches of each size, in tables of their own."""
+async def measure_windows(
+    settings: Settings, server: psutil.Process, posts: Sequence[Raw], most: int, shard_counts: Sequence[int]
+) -> list[WindowsCost]:
+    """Count the posts in batches of each size for each number of shards, in tables of their own.
+
+    Raises:
+        ConnectorError, BrokerError: Redis does not answer, or somebody else writes to the tables.
+    """
     now = datetime.now(UTC)
-    counted = [
-        read_counted(post.model_copy(update={"created_at": now}).model_dump_json().encode())
-        for post in classify(posts, 1)
-    ]
+    records = [post.model_copy(update={"created_at": now}).model_dump_json().encode() for post in classify(posts, 1)]
+    began = time.process_time()
+    counted = [read_counted(record) for record in records]
+    decode_us = 1e6 * (time.process_time() - began) / len(records)
     found = []
-    for batch in BATCHES:
-        tables = load_settings(
-            env_file=None,
-            environ={},
-            redis_url=settings.redis_url.get_secret_value(),
-            redis_prefix=f"bench-{batch}",
-            shards=settings.shards,
-        )
-        async with open_store(tables) as store:
-            for shard in range(store.shards):
-                await store.begin(shard, 0)
-            stands = [Position()] * store.shards
-            updates = []
-            batches = max(2, min(most // batch, 400))
-            for number in range(batches):
-                # The same posts again where there are too few, as later ones.
-                first = number * batch
-                entries = [Entry(at, counted[at % len(counted)]) for at in range(first, first + batch)]
-                reductions = reduce_entries(entries, positions=stands, end=first + batch, sizes=tables.window_sizes)
-                updates.append(shard_updates({0: stands}, {0: reductions}))
-                stands = [reduction.position for reduction in reductions]
-            before = _spent(server)
-            for update in updates:
-                elsewhere = await asyncio.gather(*(store.apply(shard, one) for shard, one in update.items()))
-                if any(one is not None for one in elsewhere):
-                    raise BrokerError("somebody else writes to these tables")
-            found.append(RedisCost(batch, batches, 1e6 * (_spent(server) - before) / (batches * batch)))
+    for shards in shard_counts:
+        for batch in BATCHES:
+            tables = load_settings(
+                env_file=None,
+                environ={},
+                redis_url=settings.redis_url.get_secret_value(),
+                redis_prefix=f"bench-{shards}-{batch}",
+                shards=shards,
+            )
+            async with open_store(tables) as store:
+                for shard in range(shards):
+                    await store.begin(shard, 0)
+                batches = max(2, min(most // batch, 400))
+                redis_s, worker_s = await _count(
+                    store, server, counted, batch=batch, batches=batches, sizes=tables.window_sizes
+                )
+            each = 1e6 / (batches * batch)
+            found.append(WindowsCost(batch, shards, batches, each * redis_s, decode_us + each * worker_s))
     return found
+
+
+async def _count(
+    store: WindowStore,
+    server: psutil.Process,
+    counted: Sequence[CountedPost],
+    *,
+    batch: int,
+    batches: int,
+    sizes: Sequence[WindowSize],
+) -> tuple[float, float]:
+    """Reduce and apply so many batches; seconds of Redis's processor time, and of ours."""
+    stands = [Position()] * store.shards
+    before, spent = _spent(server), 0.0
+    for number in range(batches):
+        # The same posts again where there are too few; with their own origins they would not be counted.
+        first = number * batch
+        posts = (counted[at % len(counted)] for at in range(first, first + batch))
+        entries = [Entry(at, post._replace(origin=(*post.origin[:2], at))) for at, post in enumerate(posts, first)]
+        began = time.process_time()
+        reductions = reduce_entries(entries, positions=stands, end=first + batch, sizes=sizes)
+        updates = shard_updates({0: stands}, {0: reductions})
+        elsewhere = await asyncio.gather(*(store.apply(shard, update) for shard, update in updates.items()))
+        if any(one is not None for one in elsewhere):
+            raise BrokerError("somebody else writes to these tables")
+        spent += time.process_time() - began
+        stands = [reduction.position for reduction in reductions]
+    return _spent(server) - before, spent
 
 
 def _spent(process: psutil.Process) -> float:
@@ -215,36 +217,58 @@ def _spent(process: psutil.Process) -> float:
     help="Folder of the data sets: emotion/, goemotions/, tweets/; the posts' texts are their validation splits.",
 )
 @click.option("--posts", type=click.IntRange(min=10_000), default=50_000, show_default=True)
+@click.option(
+    "--shards",
+    "shard_counts",
+    type=click.IntRange(min=1, max=1_024),
+    multiple=True,
+    default=SHARDS,
+    show_default="4, 16 and 64",
+    help="To count with; may be repeated. With at least two, what a call costs is told from what a post does.",
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
-def main(*, data: Path | None, posts: int, json_file: Path | None) -> None:
-    """Measure what a post costs Kafka and Redis."""
+def main(*, data: Path | None, posts: int, shard_counts: tuple[int, ...], json_file: Path | None) -> None:
+    """Measure what a post costs Kafka and Redis, and a worker that counts it."""
     if data is None and not DEFAULT_DATA.is_dir():
         click.echo("there are no data sets at ../shared/data; name their folder: bench_servers.py --data DATA")
         return
+    shard_counts = tuple(sorted(set(shard_counts)))
+    if len(shard_counts) < 2:
+        raise click.UsageError("--shards: give at least two different numbers")
     try:
         raw = make_posts(read_texts(data or DEFAULT_DATA), posts)
         machine = describe_machine()
-        with tempfile.TemporaryDirectory(prefix="emostream-bench-") as name, Servers(Path(name), Cores()) as servers:
+        with (
+            leave_on_signals(),
+            tempfile.TemporaryDirectory(prefix="emostream-bench-") as name,
+            Servers(Path(name), Cores()) as servers,
+        ):
             settings = load_settings(env_file=None, environ=servers.endpoints.as_env())
             init_topics(settings, lambda line: None)
             kafka = measure_kafka(settings, psutil.Process(servers.pids["kafka"]), Path(name), raw)
-            by_batch = asyncio.run(measure_redis(settings, psutil.Process(servers.pids["redis"]), raw, posts))
+            redis = psutil.Process(servers.pids["redis"])
+            windows = asyncio.run(measure_windows(settings, redis, raw, posts, shard_counts))
     except (ModelError, ConnectorError, BrokerError, KafkaException, OSError) as exc:
         raise click.ClickException(str(exc)) from exc
+    try:
+        costs = costs_of(kafka, windows)
+    except ValueError as exc:
+        # What was measured is written all the same.
+        costs, problem = None, str(exc)
     if json_file is not None:
+        where = f"bench_servers.py, {posts:,} posts"
         content = {
             "machine": machine,
-            "settings": {"shards": settings.shards, "keywords": KEYWORDS, "window_sizes": len(settings.window_sizes)},
+            "settings": {"keywords": KEYWORDS, "window_sizes": len(settings.window_sizes)},
             "kafka": asdict(kafka),
-            "redis": [asdict(one) for one in by_batch],
+            "windows": [asdict(one) for one in windows],
+            "costs": costs and {name: {"value": value, "measured": where} for name, value in costs.items()},
         }
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    lines = [
-        f"Kafka: {kafka.us:.1f} µs a post; {kafka.raw_bytes:.0f} bytes raw and {kafka.classified_bytes:.0f} classified",
-        *(f"Redis, batches of {one.batch:>6,} posts: {one.us:.1f} µs a post" for one in by_batch),
-    ]
-    console().print("\n".join(lines), soft_wrap=True)
+    console().print(describe(kafka, windows, costs), soft_wrap=True)
+    if costs is None:
+        raise click.ClickException(problem)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scaling_model import Costs, Machines, Prices
+from benchmarks.scaling_model import BatchCost, Costs, Machines, Prices
+from benchmarks.scaling_plan import Tables
+from streams.windows.sizes import parse_sizes
 
 
 class CostsError(Exception):
@@ -24,6 +26,8 @@ class Given:
         measured: where each was measured.
         machines: that are assumed.
         prices: that are assumed.
+        tables: the windows that are assumed.
+        waits_s: for how long a batch for the windows may be gathered, in seconds.
         more: the other assumptions, by name.
     """
 
@@ -31,6 +35,8 @@ class Given:
     measured: Mapping[str, str]
     machines: Machines
     prices: Prices
+    tables: Tables
+    waits_s: tuple[float, ...]
     more: Mapping[str, float]
 
 
@@ -47,16 +53,25 @@ def read_costs(file: Path) -> Given:
         if names != entries.keys():
             raise CostsError(f"{file}: costs must be {', '.join(sorted(names))}")
         values: dict[str, Any] = {name: entry["value"] for name, entry in entries.items()}
-        values["redis"] = tuple((int(batch), float(us)) for batch, us in values["redis"])
+        for name in ("aggregate", "redis"):
+            by_batch = tuple((int(batch), float(us)) for batch, us in values[name]["by_batch"])
+            values[name] = BatchCost(by_batch, float(values[name]["call_us"]))
         assumed = content["assumed"]
+        tables = assumed["tables"]
+        if not assumed["waits_s"] or min(assumed["waits_s"]) <= 0:
+            raise CostsError(f"{file}: waits_s must be positive times")
         return Given(
             costs=Costs(**values),
             measured={name: entry["measured"] for name, entry in entries.items()},
             machines=Machines(**assumed["machines"]),
             prices=Prices(**assumed["prices"]),
-            more={name: value for name, value in assumed.items() if not isinstance(value, dict)},
+            tables=Tables(
+                int(tables["keywords"]), float(tables["keywords_per_post"]), parse_sizes(tables["window_sizes"])
+            ),
+            waits_s=tuple(sorted(map(float, assumed["waits_s"]))),
+            more={name: value for name, value in assumed.items() if isinstance(value, int | float)},
         )
     except OSError as exc:
         raise CostsError(f"cannot read {file}: {exc.strerror}") from exc
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise CostsError(f"{file} is not a file of costs: {exc}") from exc

@@ -1,14 +1,53 @@
-"""What a scaling benchmark measured: as plain data and as Markdown. Pure."""
+"""What a scaling benchmark measured: as plain data and as Markdown."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.checks import Check
 from benchmarks.harness.stats import Spread, ratios
 from models.training.markdown import markdown_table
+from streams.bench.pipeline import BEHIND_S
+from streams.bench.steady import Steady, steady
+
+
+class FiguresError(Exception):
+    """A file is not what a scaling benchmark has written."""
+
+
+@dataclass(frozen=True)
+class MeasuredPart:
+    """The part of a run that counts.
+
+    Attributes:
+        part: by its results, and by its windows where these came later.
+        until: when all its work was done, in seconds since 1970.
+        lag_s: how long after the last result the windows held every post.
+    """
+
+    part: Steady
+    until: float
+    lag_s: float
+
+    @classmethod
+    def of(cls, times: Sequence[float], complete: float) -> MeasuredPart:
+        """Find it.
+
+        Args:
+            times: when each result was there, in seconds since 1970.
+            complete: when the windows held every post.
+
+        Raises:
+            ValueError: there are too few posts to measure a rate.
+        """
+        last = max(times)
+        lag_s = max(0.0, complete - last)
+        # Windows gather for a moment by design, which is no work; what they cost then is theirs all the same.
+        return cls(steady(times, complete if lag_s > BEHIND_S else None), max(complete, last), lag_s)
 
 
 @dataclass(frozen=True)
@@ -19,6 +58,7 @@ class Run:
         round: which.
         workers: how many.
         per_second: posts, in the steady part.
+        lag_s: how long after the last result the windows held every post.
         worker_cpu_s: processor seconds of all workers for 1,000 posts.
         server_cpu_s: the same of Kafka and Redis.
         server_cores: that Kafka and Redis used; near those they have, they are what is measured.
@@ -28,6 +68,7 @@ class Run:
     round: int
     workers: int
     per_second: float
+    lag_s: float
     worker_cpu_s: float
     server_cpu_s: float
     server_cores: float
@@ -88,12 +129,21 @@ def markdown(found: Scaling) -> str:
                 str(count),
                 _cell(Spread.of([run.per_second for run in runs]), "{:,.0f}"),
                 _cell(linear, "{:.2f}") if linear else "-",
+                _cell(Spread.of([run.lag_s for run in runs]), "{:.1f}"),
                 _cell(Spread.of([run.worker_cpu_s for run in runs]), "{:.3f}"),
                 _cell(Spread.of([run.server_cpu_s for run in runs]), "{:.3f}"),
                 _cell(Spread.of([run.server_cores for run in runs]), "{:.2f}"),
             ]
         )
-    header = ["workers", "posts/s", "of linear", "CPU s per 1,000 posts", "Kafka and Redis", "cores of theirs"]
+    header = [
+        "workers",
+        "posts/s",
+        "of linear",
+        "windows' lag, s",
+        "CPU s per 1,000 posts",
+        "Kafka and Redis",
+        "cores of theirs",
+    ]
     wrong = "\n".join(f"- {fault}" for fault in found.faults())
     about = ", ".join(f"{name} {value}" for name, value in (*found.machine.items(), *found.settings.items()))
     return (
@@ -101,6 +151,32 @@ def markdown(found: Scaling) -> str:
         f"{wrong or 'Every post was there once, in every run.'}\n\n"
         f"Medians of the rounds, smallest and largest in brackets. {found.note[:1].upper()}{found.note[1:]}. {about}.\n"
     )
+
+
+def measured_table(file: Path) -> str:
+    """The table of a file that was written from `Scaling.to_dict`, and what it ran on.
+
+    Raises:
+        FiguresError: it cannot be read, or is none.
+    """
+    try:
+        content = json.loads(file.read_text("utf-8"))
+        rows = []
+        for workers, found in content["medians"].items():
+            linear = found["of_linear"]
+            of_linear = _cell(Spread(**linear), "{:.2f}") if linear else "-"
+            rows.append([workers, _cell(Spread(**found["per_second"]), "{:,.0f}"), of_linear])
+        about = ", ".join(
+            f"{name} {value}" for part in ("machine", "settings") for name, value in content[part].items()
+        )
+        note = str(content["note"])
+    except OSError as exc:
+        raise FiguresError(f"cannot read {file}: {exc.strerror}") from exc
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        problem = f"it lacks {exc}" if isinstance(exc, KeyError) else exc
+        raise FiguresError(f"{file} is not what bench_scaling.py --json writes: {problem}") from exc
+    table = markdown_table(["workers", "posts/s", "of linear"], rows, numbers=True)
+    return f"{table}\n\n{note[:1].upper()}{note[1:]}. {about}."
 
 
 def _cell(value: Spread, form: str) -> str:

@@ -1,19 +1,60 @@
-"""What limits a fleet of workers, brokers and Redis masters, what a rate needs and costs: in closed form. Pure.
+"""What limits a fleet of workers, brokers and Redis masters, and what it costs: in closed form. Pure.
 
-Each part does as many posts a second as its cores pay for. What waiting adds to that, `scaling_simulation` plays.
+Each part does as many posts a second as its cores pay for. What waiting adds to that, `scaling_simulation` plays; which
+fleet a rate needs, `scaling_plan` finds.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from functools import cached_property
 
 HOURS_PER_MONTH = 730.0
 SECONDS_PER_DAY = 86_400.0
 SECONDS_PER_MONTH = HOURS_PER_MONTH * 3_600
+
+
+@dataclass(frozen=True)
+class BatchCost:
+    """What a post costs that comes in a batch, whose every part for a shard is a call.
+
+    Attributes:
+        by_batch: microseconds for a post, by how many posts come in one batch, without the calls: a window that several
+            of them change is written once. Batches rise.
+        call_us: for each call. A batch makes one to every shard, if only to note that it was there.
+    """
+
+    by_batch: tuple[tuple[int, float], ...]
+    call_us: float
+
+    def __post_init__(self) -> None:
+        """Check.
+
+        Raises:
+            ValueError: there is no batch, or they do not rise, or a cost is not positive.
+        """
+        sizes = [batch for batch, _ in self.by_batch]
+        if not sizes or sizes[0] < 1 or sizes != sorted(set(sizes)):
+            raise ValueError("batches must be at least 1, and rise")
+        if min(us for _, us in self.by_batch) <= 0 or self.call_us < 0:
+            raise ValueError("costs must be positive")
+
+    @cached_property
+    def _logs(self) -> tuple[list[float], list[float]]:
+        sizes, costs = zip(*self.by_batch, strict=True)
+        return [math.log(size) for size in sizes], [math.log(cost) for cost in costs]
+
+    def us(self, batch: float, shards: int) -> float:
+        """For a post out of a batch of so many: between two that were measured a power of them, plus the calls."""
+        sizes, costs = self._logs
+        at = min(max(math.log(batch), sizes[0]), sizes[-1])
+        right = min(bisect_right(sizes, at), len(sizes) - 1)
+        left = max(right - 1, 0)
+        share = (at - sizes[left]) / (sizes[right] - sizes[left]) if right > left else 0.0
+        return math.exp(costs[left] + share * (costs[right] - costs[left])) + self.call_us * shards / batch
 
 
 @dataclass(frozen=True)
@@ -22,9 +63,8 @@ class Costs:
 
     Attributes:
         classify_us: core time of a worker to read, classify and write it, in microseconds.
-        aggregate_us: core time of a worker to count it.
-        redis: core time of Redis to apply it, over all shards, by how many posts come in one batch: a window that
-            several of them change is written once. Batches rise.
+        aggregate: core time of a worker to count it.
+        redis: core time of Redis to apply it, over all shards.
         broker_us: core time of the brokers for all of its records, without replication.
         sink_us: core time of a sink to write its row.
         postgres_rows: rows a second that one Postgres takes.
@@ -35,8 +75,8 @@ class Costs:
     """
 
     classify_us: float
-    aggregate_us: float
-    redis: tuple[tuple[int, float], ...]
+    aggregate: BatchCost
+    redis: BatchCost
     broker_us: float
     sink_us: float
     postgres_rows: float
@@ -45,15 +85,9 @@ class Costs:
     row_bytes: float
     window_bytes: float
 
-    @property
-    def worker_us(self) -> float:
-        """Core time of a worker for a post."""
-        return self.classify_us + self.aggregate_us
-
-    def redis_us(self, batch: float) -> float:
-        """Core time of Redis for a post out of a batch of so many: between two that were measured, a power of them."""
-        sizes, costs = zip(*self.redis, strict=True)
-        return math.exp(float(np.interp(math.log(batch), np.log(sizes), np.log(costs))))
+    def worker_us(self, batch: float, shards: int) -> float:
+        """Core time of a worker for a post that is counted in a batch of so many."""
+        return self.classify_us + self.aggregate.us(batch, shards)
 
 
 @dataclass(frozen=True)
@@ -65,12 +99,14 @@ class Machines:
         broker_cores: of a broker.
         broker_bytes: that a broker's network takes in, and as many out, in bytes a second.
         sink_cores: of a sink.
+        master_bytes: of memory that a Redis master has for windows.
     """
 
     worker_cores: float = 1
     broker_cores: float = 4
     broker_bytes: float = 500e6
     sink_cores: float = 1
+    master_bytes: float = 16e9
 
 
 @dataclass(frozen=True)
@@ -107,8 +143,8 @@ class Fleet:
             raise ValueError(f"{self.replication} copies need as many brokers, not {self.brokers}")
 
 
-def even_share(items: int, holders: int) -> float:
-    """How many holders' worth of work is done when items are dealt out whole: the fullest holder sets the pace."""
+def max_balanced_load(items: int, holders: int) -> float:
+    """How many holders' worth of work is done at most when items are dealt out whole: the fullest sets the pace."""
     return items / math.ceil(items / holders)
 
 
@@ -130,17 +166,20 @@ LARGEST_BATCH = 16_384
 def capacities(costs: Costs, machines: Machines, fleet: Fleet, *, batch: int = LARGEST_BATCH) -> dict[str, float]:
     """Posts a second that each part of a fleet can do, if the others held nothing up.
 
-    That of Redis depends on how many posts are counted at once. Where it is too slow posts wait in Kafka, so batches
-    grow up to the largest; that is the default.
+    Those of Redis and of the workers depend on how many posts are counted at once. Where Redis is too slow posts wait
+    in Kafka, so batches grow up to the largest; that is the default.
     """
     brokers_us = costs.broker_us * fleet.replication
     moved = max(bytes_in(costs, fleet.replication), bytes_out(costs, fleet.replication))
     return {
-        "workers": even_share(fleet.partitions, fleet.workers) * machines.worker_cores * 1e6 / costs.worker_us,
+        "workers": max_balanced_load(fleet.partitions, fleet.workers)
+        * machines.worker_cores
+        * 1e6
+        / costs.worker_us(batch, fleet.shards),
         "broker cores": fleet.brokers * machines.broker_cores * 1e6 / brokers_us,
         "broker network": fleet.brokers * machines.broker_bytes / moved,
-        "Redis": even_share(fleet.shards, fleet.masters) * 1e6 / costs.redis_us(batch),
-        "sinks": even_share(fleet.partitions, fleet.sinks) * machines.sink_cores * 1e6 / costs.sink_us,
+        "Redis": max_balanced_load(fleet.shards, fleet.masters) * 1e6 / costs.redis.us(batch, fleet.shards),
+        "sinks": max_balanced_load(fleet.partitions, fleet.sinks) * machines.sink_cores * 1e6 / costs.sink_us,
         "Postgres": costs.postgres_rows,
     }
 
@@ -153,51 +192,6 @@ def bottleneck(found: Mapping[str, float], *, without: frozenset[str] = frozense
 
 LIVE = frozenset({"sinks", "Postgres"})
 """Left out, the rest is what live windows need: history may wait in Kafka."""
-
-
-def batch_of(rate: float, workers: int, wait_s: float) -> int:
-    """Posts that a worker counts at once when it gathers them for so long."""
-    return max(1, min(LARGEST_BATCH, int(rate / workers * wait_s)))
-
-
-def plan(
-    costs: Costs,
-    machines: Machines,
-    rate: float,
-    *,
-    headroom: float = 0.7,
-    replication: int = 3,
-    wait_s: float = 1.0,
-) -> Fleet:
-    """The smallest fleet that does `rate` posts a second at `headroom` of its capacity.
-
-    Each worker has a partition, and each Redis master four shards, so that a master more takes work from all. The
-    masters are enough for batches that are gathered for `wait_s` (EMOSTREAM_AGGREGATE_WAIT_MS).
-
-    Raises:
-        ValueError: the rate is not positive, or the headroom is not within 0 and 1.
-    """
-    if rate <= 0 or not 0 < headroom <= 1:
-        raise ValueError("the rate must be positive, and the headroom above 0 and at most 1")
-
-    def units(per_unit: float) -> int:
-        return max(1, math.ceil(rate / (headroom * per_unit) - 1e-9))
-
-    workers = units(machines.worker_cores * 1e6 / costs.worker_us)
-    by_part = capacities(costs, machines, Fleet(1, 1, brokers=replication, replication=replication))
-    per_broker = min(by_part["broker cores"], by_part["broker network"]) / replication
-    masters = units(1e6 / costs.redis_us(batch_of(rate, workers, wait_s)))
-    sinks = units(machines.sink_cores * 1e6 / costs.sink_us)
-    return Fleet(
-        workers=workers,
-        partitions=workers,
-        brokers=max(replication, units(per_broker)),
-        masters=masters,
-        shards=4 * masters,
-        # Partitions are dealt out whole: more sinks, until the fullest is not too full.
-        sinks=next(n for n in range(min(sinks, workers), workers + 1) if even_share(workers, n) >= min(sinks, workers)),
-        replication=replication,
-    )
 
 
 @dataclass(frozen=True)

@@ -10,29 +10,18 @@ The costs are benchmarks/scaling_costs.json, each with where it was measured.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
-from benchmarks.harness.stats import Spread
 from benchmarks.scaling_costs import CostsError, Given, read_costs
-from benchmarks.scaling_model import (
-    LARGEST_BATCH,
-    Bill,
-    Fleet,
-    batch_of,
-    bill,
-    bytes_in,
-    bytes_out,
-    capacities,
-    plan,
-)
-from benchmarks.scaling_simulation import Play, simulate
+from benchmarks.scaling_figures import FiguresError, measured_table
+from benchmarks.scaling_model import LARGEST_BATCH, BatchCost, Bill, Fleet, bill, bytes_in, bytes_out, capacities
+from benchmarks.scaling_plan import batch_of, plan, shortest_wait
+from benchmarks.scaling_simulation import SimulationConfig, simulate
 from models.training.markdown import markdown_table
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +29,7 @@ RATES = (10_000, 100_000, 1_000_000)
 WORKERS = (1, 4, 16, 64, 256)
 _NAMES = {
     "classify_us": "classify: a worker's core",
-    "aggregate_us": "count: a worker's core",
+    "aggregate": "count: a worker's core",
     "redis": "apply: a core of Redis",
     "broker_us": "Kafka: a broker's core, both records, without copies",
     "sink_us": "history: a sink",
@@ -58,8 +47,9 @@ def costs_table(given: Given) -> str:
     rows = []
     for name, title in _NAMES.items():
         value = getattr(given.costs, name)
-        if name == "redis":
-            cell = ", ".join(f"{us:g} µs in batches of {batch:,}" for batch, us in value)
+        if isinstance(value, BatchCost):
+            cells = (f"{us:g} µs in batches of {batch:,}" for batch, us in value.by_batch)
+            cell = f"{', '.join(cells)}; and for each batch {value.call_us:g} µs a shard"
         else:
             unit = next(unit for ending, unit in _UNITS.items() if name.endswith(ending))
             cell = f"{value:,g} {unit}"
@@ -72,12 +62,21 @@ def base_fleet() -> Fleet:
     return Fleet(workers=8, partitions=8, brokers=1, masters=1, shards=4, sinks=1, replication=1)
 
 
+def base_capacities(given: Given) -> dict[str, float]:
+    """What each part of it does; Redis with batches that are gathered for a second, and with the largest."""
+    fleet = base_fleet()
+    most = capacities(given.costs, given.machines, fleet)
+    second = batch_of(most["workers"], fleet.workers, 1.0)
+    found = capacities(given.costs, given.machines, fleet, batch=second)
+    return found | {_SECOND: found["Redis"], "Redis": most["Redis"]}
+
+
+_SECOND = "Redis, windows within a second"
+
+
 def limits_table(given: Given) -> str:
     """What each part of the first machine does, the lowest first, and which rates it lasts for."""
-    found = capacities(given.costs, given.machines, base_fleet())
-    found["Redis, windows within a second"] = 1e6 / given.costs.redis_us(
-        batch_of(found["workers"], base_fleet().workers, 1.0)
-    )
+    found = base_capacities(given)
     rows = [
         [part, f"{limit:,.0f}", *("yes" if limit >= rate else "no" for rate in RATES)]
         for part, limit in sorted(found.items(), key=lambda item: item[1])
@@ -87,7 +86,8 @@ def limits_table(given: Given) -> str:
 
 def first_table(given: Given) -> str:
     """For each rate, what gives way in turn as the part before it is made larger."""
-    found = capacities(given.costs, given.machines, base_fleet())
+    found = base_capacities(given)
+    del found[_SECOND]
     rows = []
     for rate in RATES:
         short = sorted((part for part, limit in found.items() if limit < rate), key=found.__getitem__)
@@ -95,43 +95,58 @@ def first_table(given: Given) -> str:
     return markdown_table(["posts/s", "gives way first", "then, in this order"], rows)
 
 
-def fleet_of(given: Given, rate: float) -> Fleet:
-    """The fleet for a rate."""
-    more = given.more
-    return plan(
-        given.costs,
-        given.machines,
-        rate,
-        headroom=more["headroom"],
-        replication=int(more["replication"]),
-        wait_s=more["wait_s"],
-    )
+def fleet_of(given: Given, rate: float) -> tuple[float, Fleet]:
+    """For how many seconds batches are gathered at a rate, and the fleet for it."""
+
+    def plan_for(wait_s: float) -> Fleet:
+        return plan(
+            given.costs,
+            given.machines,
+            rate,
+            headroom=given.more["headroom"],
+            replication=int(given.more["replication"]),
+            wait_s=wait_s,
+            tables=given.tables,
+        )
+
+    return shortest_wait(given.waits_s, plan_for, given.machines)
 
 
 def fleets_table(given: Given) -> str:
     """What each rate needs."""
-    fleets = [fleet_of(given, rate) for rate in RATES]
-    costs = given.costs
+    found = [fleet_of(given, rate) for rate in RATES]
+    fleets = [fleet for _, fleet in found]
+    costs, tables = given.costs, given.tables
 
     def row(title: str, *cells: str) -> list[str]:
         return [title, *cells]
 
     def megabytes(value: float) -> str:
-        return f"{value / 1e6:,.0f} MB/s"
+        return f"{value / 1e6:,.0f} MB"
 
     pairs = list(zip(RATES, fleets, strict=True))
     rows = [
         row("worker processes, a core each", *(f"{fleet.workers:,}" for fleet in fleets)),
         row("partitions, at least", *(f"{fleet.partitions:,}" for fleet in fleets)),
+        row("a batch for the windows is gathered for", *(f"{wait_s:g} s" for wait_s, _ in found)),
         row(
-            "posts in a batch of the windows",
-            *(f"{batch_of(rate, fleet.workers, given.more['wait_s']):,}" for rate, fleet in pairs),
+            "posts in it",
+            *(f"{batch_of(rate, fleet.workers, wait_s):,}" for rate, (wait_s, fleet) in zip(RATES, found, strict=True)),
         ),
         row("Redis masters", *(f"{fleet.masters:,}" for fleet in fleets)),
         row("shards", *(f"{fleet.shards:,}" for fleet in fleets)),
+        row(
+            "memory of the fullest master", *(megabytes(tables.fullest(f.masters) * costs.window_bytes) for f in fleets)
+        ),
+        row("memory of the fullest shard", *(megabytes(tables.fullest(f.shards) * costs.window_bytes) for f in fleets)),
         row("brokers", *(f"{fleet.brokers:,}" for fleet in fleets)),
-        row("into all brokers", *(megabytes(rate * bytes_in(costs, fleet.replication)) for rate, fleet in pairs)),
-        row("out of all brokers", *(megabytes(rate * bytes_out(costs, fleet.replication)) for rate, fleet in pairs)),
+        row(
+            "into all brokers", *(f"{megabytes(rate * bytes_in(costs, fleet.replication))}/s" for rate, fleet in pairs)
+        ),
+        row(
+            "out of all brokers",
+            *(f"{megabytes(rate * bytes_out(costs, fleet.replication))}/s" for rate, fleet in pairs),
+        ),
         row("sinks", *(f"{fleet.sinks:,}" for fleet in fleets)),
         row("rows a second, of what one Postgres takes", *(f"{rate / costs.postgres_rows:.0%}" for rate in RATES)),
     ]
@@ -141,13 +156,14 @@ def fleets_table(given: Given) -> str:
 def simulation_table(given: Given) -> str:
     """Workers at full speed on one Redis master, and on as many as they need."""
     rows = []
-    single = 0.0
+    # Alone for as long as it does as many batches as many do: few batches tell a rate to some percent only.
+    alone = replace(_SIMULATION, seconds=_SIMULATION.seconds * 60)
+    single = simulate(given.costs, given.machines, Fleet(1, 1), alone).classified
     for workers in WORKERS:
         brokers = max(3, workers // 16)
         one = Fleet(workers, workers, brokers=brokers, masters=1, shards=4)
-        found = simulate(given.costs, given.machines, one, _PLAY)
-        four = simulate(given.costs, given.machines, replace(one, masters=4, shards=16), _PLAY)
-        single = single or found.applied
+        found = simulate(given.costs, given.machines, one, _SIMULATION)
+        four = simulate(given.costs, given.machines, replace(one, masters=4, shards=16), _SIMULATION)
         rows.append(
             [
                 f"{workers:,}",
@@ -159,11 +175,11 @@ def simulation_table(given: Given) -> str:
                 f"{four.lag[1] / max(four.applied, 1):.1f}",
             ]
         )
-    header = ["workers", "posts/s", "of linear", "Redis busy, one master", "s behind", "four masters", "s behind"]
+    header = ["workers", "posts/s", "of linear", "Redis busy, one master", "lag, s", "four masters", "lag, s"]
     return markdown_table(header, rows, numbers=True)
 
 
-_PLAY = Play(seconds=240, answer_s=0.01, spread=0.3, aggregate_batch=LARGEST_BATCH)
+_SIMULATION = SimulationConfig(seconds=240, answer_s=0.01, spread=0.3, aggregate_batch=LARGEST_BATCH)
 
 
 def bill_table(given: Given) -> str:
@@ -190,7 +206,7 @@ def _bill(given: Given, rate: float) -> Bill:
     return bill(
         given.costs,
         given.machines,
-        fleet_of(given, rate),
+        fleet_of(given, rate)[1],
         given.prices,
         rate=rate,
         retention_days=more["retention_days"],
@@ -198,24 +214,6 @@ def _bill(given: Given, rate: float) -> Bill:
         postgres_cores=more["postgres_cores"],
         zones=int(more["zones"]),
     )
-
-
-def measured_table(content: Mapping[str, Any]) -> str:
-    """What bench_scaling.py has measured."""
-    rows = []
-    for workers, found in content["medians"].items():
-        rate, linear = Spread(**found["per_second"]), Spread(**found["of_linear"])
-        rows.append(
-            [
-                workers,
-                f"{rate.median:,.0f} ({rate.low:,.0f} to {rate.high:,.0f})",
-                f"{linear.median:.2f} ({linear.low:.2f} to {linear.high:.2f})",
-            ]
-        )
-    about = ", ".join(f"{name} {value}" for name, value in (*content["machine"].items(), *content["settings"].items()))
-    note = content["note"]
-    table = markdown_table(["workers", "posts/s", "of linear"], rows, numbers=True)
-    return f"{table}\n\n{note[:1].upper()}{note[1:]}. {about}."
 
 
 def render(page: str, blocks: Mapping[str, str]) -> str:
@@ -271,12 +269,12 @@ def main(*, costs_file: Path, scaling_file: Path | None, page: Path, check: bool
     try:
         blocks = blocks_of(read_costs(costs_file))
         if scaling_file is not None:
-            blocks["measured"] = measured_table(json.loads(scaling_file.read_text("utf-8")))
+            blocks["measured"] = measured_table(scaling_file)
         old = page.read_text("utf-8")
         new = render(old, blocks)
         if not check:
             page.write_text(new, "utf-8")
-    except (CostsError, OSError, ValueError, KeyError) as exc:
+    except (CostsError, FiguresError, OSError, ValueError) as exc:
         raise click.ClickException(str(exc)) from exc
     if check and new != old:
         raise click.ClickException(f"{page} is out of date: python benchmarks/scaling_page.py")

@@ -56,14 +56,14 @@ class _Cores:
 
 
 @dataclass(frozen=True)
-class Play:
+class SimulationConfig:
     """How a simulation is run.
 
     Attributes:
         rate: posts a second that come, evenly over the partitions; infinite for a backlog that never ends.
         seconds: simulated.
         batch: posts in a batch of the classify stage at most.
-        batch_wait_s: before a stage that found nothing looks again.
+        batch_wait_s: for how long such a batch is gathered at most, from its first post.
         aggregate_batch: posts in a batch of the aggregate stage at most.
         answer_s: from the end of a broker's or a master's work to when the worker knows.
         spread: of the time that a piece of work takes, as the standard deviation of its logarithm.
@@ -79,8 +79,17 @@ class Play:
     spread: float = 0.0
     seed: int = 7
 
+    def __post_init__(self) -> None:
+        """Check.
 
-def simulate(costs: Costs, machines: Machines, fleet: Fleet, play: Play | None = None) -> Simulated:
+        Raises:
+            ValueError: no posts come, or a batch is not gathered at all.
+        """
+        if self.rate <= 0 or self.batch_wait_s <= 0:
+            raise ValueError("posts must come, and a batch must be gathered for some time")
+
+
+def simulate(costs: Costs, machines: Machines, fleet: Fleet, config: SimulationConfig | None = None) -> Simulated:
     """Play a fleet's batches.
 
     Each worker has its share of the partitions. It classifies one batch after another, and waits for the broker's
@@ -94,49 +103,51 @@ def simulate(costs: Costs, machines: Machines, fleet: Fleet, play: Play | None =
     """
     if fleet.workers > fleet.partitions:
         raise ValueError(f"{fleet.workers} workers share {fleet.partitions} partitions: some have nothing to do")
-    return _Simulation(costs, machines, fleet, play or Play()).run()
+    return _Simulation(costs, machines, fleet, config or SimulationConfig()).run()
 
 
 class _Simulation:
-    """One run. Events are (time, number, what, worker, posts)."""
+    """One run. Events are (time, number, what, worker, posts).
 
-    def __init__(self, costs: Costs, machines: Machines, fleet: Fleet, play: Play) -> None:
-        self._costs, self._fleet, self._play = costs, fleet, play
-        self._random = np.random.default_rng(play.seed)
+    A stage without work has no event: that which brings it some wakes it.
+    """
+
+    def __init__(self, costs: Costs, machines: Machines, fleet: Fleet, config: SimulationConfig) -> None:
+        self._costs, self._fleet, self._config = costs, fleet, config
+        self._random = np.random.default_rng(config.seed)
         held = [len(range(worker, fleet.partitions, fleet.workers)) for worker in range(fleet.workers)]
-        self._rates = [play.rate * number / fleet.partitions for number in held]
+        self._rates = [config.rate * number / fleet.partitions for number in held]
         self._cores = [_Cores(max(1, round(machines.worker_cores))) for _ in held]
         self._brokers = [_Cores(max(1, round(machines.broker_cores))) for _ in range(fleet.brokers)]
         self._masters = [_Cores(1) for _ in range(fleet.masters)]
         self._taken, self._written, self._counted = [0] * len(held), [0] * len(held), [0] * len(held)
+        self._counting = [False] * len(held)
         self._measured = {"classified": 0, "applied": 0}
         self._events: list[tuple[float, int, str, int, int]] = []
         self._number = 0
 
     def run(self) -> Simulated:
         steps = {
-            "classify": self._classify,
+            "take": self._take,
             "write": self._write,
             "written": self._on_written,
-            "count": self._count,
             "apply": self._apply,
             "applied": self._on_applied,
         }
         for worker in range(self._fleet.workers):
-            self._at(0.0, "classify", worker)
-            self._at(0.0, "count", worker)
-        while self._events and self._events[0][0] < self._play.seconds:
+            self._classify(0.0, worker)
+        while self._events and self._events[0][0] < self._config.seconds:
             now, _, step, worker, posts = heapq.heappop(self._events)
             steps[step](now, worker, posts)
-        measured_s = self._play.seconds * (1 - WARM_SHARE)
-        arrived = sum(self._arrived(worker, self._play.seconds) for worker in range(self._fleet.workers))
+        measured_s = self._config.seconds * (1 - WARM_SHARE)
+        arrived = sum(self._arrived(worker, self._config.seconds) for worker in range(self._fleet.workers))
         waiting = 0 if math.isinf(arrived) else int(arrived) - sum(self._taken)
         return Simulated(
             classified=self._measured["classified"] / measured_s,
             applied=self._measured["applied"] / measured_s,
             lag=(waiting, sum(self._written) - sum(self._counted)),
             busy={
-                name: float(np.mean([part.busy(self._play.seconds) for part in parts]))
+                name: float(np.mean([part.busy(self._config.seconds) for part in parts]))
                 for name, parts in (("workers", self._cores), ("brokers", self._brokers), ("Redis", self._masters))
             },
         )
@@ -147,21 +158,31 @@ class _Simulation:
 
     def _took(self, us: float) -> float:
         # The mean of a lognormal is exp(spread^2 / 2).
-        factor = self._random.lognormal(-(self._play.spread**2) / 2, self._play.spread) if self._play.spread else 1.0
+        factor = (
+            self._random.lognormal(-(self._config.spread**2) / 2, self._config.spread) if self._config.spread else 1.0
+        )
         return us * factor / 1e6
 
     def _arrived(self, worker: int, now: float) -> float:
         return math.inf if math.isinf(self._rates[worker]) else self._rates[worker] * now
 
     def _note(self, what: str, now: float, posts: int) -> None:
-        if now >= self._play.seconds * WARM_SHARE:
+        if now >= self._config.seconds * WARM_SHARE:
             self._measured[what] += posts
 
-    def _classify(self, now: float, worker: int, _: int) -> None:
-        posts = int(min(self._play.batch, self._arrived(worker, now) - self._taken[worker]))
-        if not posts:
-            self._at(now + self._play.batch_wait_s, "classify", worker)
-            return
+    def _classify(self, now: float, worker: int) -> None:
+        """Find when the next batch is gathered: full, or its first post has waited for long enough."""
+        rate, taken = self._rates[worker], self._taken[worker]
+        full, first = (0.0, 0.0) if math.isinf(rate) else ((taken + self._config.batch) / rate, (taken + 1) / rate)
+        gathered = min(full, first + self._config.batch_wait_s)
+        if gathered > now:
+            self._at(gathered, "take", worker)
+        else:
+            self._take(now, worker)
+
+    def _take(self, now: float, worker: int, _: int = 0) -> None:
+        # A little more than has come, because the post that was waited for may be a rounding error short of it.
+        posts = int(min(self._config.batch, self._arrived(worker, now) - self._taken[worker] + 1e-6))
         self._taken[worker] += posts
         end = self._cores[worker].serve(now, self._took(posts * self._costs.classify_us))
         self._at(end, "write", worker, posts)
@@ -170,30 +191,32 @@ class _Simulation:
         # A copy on another broker is that broker's work.
         brokers = (self._brokers[(worker + copy) % len(self._brokers)] for copy in range(self._fleet.replication))
         ends = [broker.serve(now, self._took(posts * self._costs.broker_us)) for broker in brokers]
-        self._at(max(ends) + self._play.answer_s, "written", worker, posts)
+        self._at(max(ends) + self._config.answer_s, "written", worker, posts)
 
     def _on_written(self, now: float, worker: int, posts: int) -> None:
         self._written[worker] += posts
         self._note("classified", now, posts)
-        self._at(now, "classify", worker)
+        self._classify(now, worker)
+        if not self._counting[worker]:
+            self._count(now, worker)
 
-    def _count(self, now: float, worker: int, _: int) -> None:
-        posts = min(self._play.aggregate_batch, self._written[worker] - self._counted[worker])
+    def _count(self, now: float, worker: int) -> None:
+        posts = min(self._config.aggregate_batch, self._written[worker] - self._counted[worker])
+        self._counting[worker] = posts > 0
         if not posts:
-            self._at(now + self._play.batch_wait_s, "count", worker)
             return
         self._counted[worker] += posts
-        end = self._cores[worker].serve(now, self._took(posts * self._costs.aggregate_us))
-        self._at(end, "apply", worker, posts)
+        us = posts * self._costs.aggregate.us(posts, self._fleet.shards)
+        self._at(self._cores[worker].serve(now, self._took(us)), "apply", worker, posts)
 
     def _apply(self, now: float, worker: int, posts: int) -> None:
-        each = posts * self._costs.redis_us(posts) / self._fleet.shards
+        each = posts * self._costs.redis.us(posts, self._fleet.shards) / self._fleet.shards
         ends = [
             self._masters[shard % len(self._masters)].serve(now, self._took(each))
             for shard in range(self._fleet.shards)
         ]
-        self._at(max(ends) + self._play.answer_s, "applied", worker, posts)
+        self._at(max(ends) + self._config.answer_s, "applied", worker, posts)
 
     def _on_applied(self, now: float, worker: int, posts: int) -> None:
         self._note("applied", now, posts)
-        self._at(now, "count", worker)
+        self._count(now, worker)

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import ModuleType
+from typing import NoReturn, Self
+from unittest.mock import MagicMock
 
 import pytest
 from click.testing import CliRunner, Result
 
-from benchmarks import scaling_page
+from benchmarks import bench_scaling, bench_servers, scaling_page
 from benchmarks.harness import cgroups
+from benchmarks.harness.broker import BrokerError
 from benchmarks.harness.cgroups import CpuShare, NoCgroupError, Place, _made, find_places, has_shares
 from benchmarks.harness.checks import Check
 from benchmarks.harness.division import divide
 from benchmarks.harness.stats import Spread
 from benchmarks.scaling_costs import CostsError, read_costs
-from benchmarks.scaling_figures import Run, Scaling, markdown
+from benchmarks.scaling_figures import MeasuredPart, Run, Scaling, markdown
 from benchmarks.scaling_plot import plot
+from streams.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 COSTS = ROOT / "benchmarks" / "scaling_costs.json"
@@ -135,12 +143,101 @@ def scaling(*runs: Run) -> Scaling:
     return Scaling({"cores": 8}, {"rounds": 2}, "each worker has a core", runs)
 
 
+class TestClock:
+    times = tuple(number / 100 for number in range(2_000))
+
+    def test_it_stops_when_the_windows_have_every_post(self) -> None:
+        found = MeasuredPart.of(self.times, complete=40)
+        assert (found.part.end, found.until) == (40, 40)
+        assert found.lag_s == pytest.approx(20, abs=0.1)
+        # Half the rate at which they were classified.
+        assert found.part.per_second == pytest.approx(100 / 2, rel=0.1)
+
+    def test_the_moment_that_windows_gather_is_no_work(self) -> None:
+        found = MeasuredPart.of(self.times, complete=20.4)
+        assert found.part.end == max(self.times)
+        assert (found.until, found.lag_s) == (20.4, pytest.approx(0.41))
+        assert found.part.per_second == pytest.approx(100, rel=0.01)
+
+    def test_windows_that_stand_still_end_the_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = 0.0
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        progress = bench_scaling._Progress("were in the windows", 100, [])
+        assert not progress.complete(10)
+        now = bench_scaling.STALL_S
+        assert not progress.complete(10)
+        assert not progress.complete(11)
+        now = 2 * bench_scaling.STALL_S + 1
+        with pytest.raises(BrokerError, match="11 of 100 posts were in the windows, then none for 120 s"):
+            progress.complete(11)
+        assert progress.complete(100)
+
+
+class _Recorded:
+    """A context manager that notes when it is left."""
+
+    pid = 1
+
+    def __init__(self, name: str, left: list[str]) -> None:
+        self._name, self._left = name, left
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left.append(self._name)
+
+
+class TestEnd:
+    def test_workers_are_stopped_before_their_shares_are_removed(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        left: list[str] = []
+
+        def no_members(*_: object) -> None:
+            raise BrokerError("no members")
+
+        monkeypatch.setattr(bench_scaling, "CpuShare", lambda cores: _Recorded("share", left))
+        monkeypatch.setattr(bench_scaling, "Role", lambda name, *_, **__: _Recorded(name, left))
+        monkeypatch.setattr(bench_scaling, "pin", lambda pid, cores: None)
+        servers, broker = MagicMock(), MagicMock()
+        division = divide({0, 1}, (1, 2, 4), quotas=True)
+        bench = bench_scaling.Bench(servers, broker, division, 4, tmp_path)
+        monkeypatch.setattr(bench, "_prepare", lambda: (load_settings(env_file=None, environ={}), {}))
+        monkeypatch.setattr(bench, "_await_members", no_members)
+        with pytest.raises(BrokerError, match="no members"):
+            bench.run([], 2, 1)
+        assert left == ["worker-1", "worker-0", "share", "share"]
+        broker.delete.assert_called_once()
+        servers.empty_redis.assert_called_once()
+
+    @pytest.mark.parametrize("module", [bench_scaling, bench_servers])
+    def test_sigterm_unwinds(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, module: ModuleType) -> None:
+        left: list[str] = []
+
+        def interrupted(*_: object, **__: object) -> NoReturn:
+            with _Recorded("servers", left):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(10)
+            raise AssertionError("it went on")
+
+        monkeypatch.setattr(module, "read_texts", lambda folder: ["a"])
+        monkeypatch.setattr(bench_scaling, "has_shares", lambda: False)
+        monkeypatch.setattr(bench_scaling, "_cores", lambda: {0, 1, 2})
+        monkeypatch.setattr(bench_scaling, "_measure", interrupted)
+        monkeypatch.setattr(bench_servers, "Servers", interrupted)
+        result = CliRunner().invoke(module.main, ["--data", str(tmp_path), "--posts", "10000"])
+        assert result.exit_code == 128 + signal.SIGTERM, result.output
+        assert left == ["servers"]
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 class TestFigures:
     found = scaling(
-        Run(1, 1, 100, 3, 0.1, 0.2, RIGHT),
-        Run(1, 2, 190, 3, 0.1, 0.3, RIGHT),
-        Run(2, 1, 110, 3, 0.1, 0.2, RIGHT),
-        Run(2, 2, 220, 3, 0.1, 0.3, RIGHT),
+        Run(1, 1, 100, 0.3, 3, 0.1, 0.2, RIGHT),
+        Run(1, 2, 190, 0.3, 3, 0.1, 0.3, RIGHT),
+        Run(2, 1, 110, 0.5, 3, 0.1, 0.2, RIGHT),
+        Run(2, 2, 220, 4.0, 3, 0.1, 0.3, RIGHT),
     )
 
     def test_linear_is_taken_round_by_round(self) -> None:
@@ -150,12 +247,12 @@ class TestFigures:
 
     def test_the_table(self) -> None:
         text = markdown(self.found)
-        assert "| 2 | 205 (190 to 220) | 0.97 (0.95 to 1.00) |" in text
+        assert "| 2 | 205 (190 to 220) | 0.97 (0.95 to 1.00) | 2.1 (0.3 to 4.0) |" in text
         assert "Every post was there once" in text
         assert "Each worker has a core." in text
 
     def test_what_was_lost_is_told(self) -> None:
-        wrong = scaling(Run(1, 4, 100, 3, 0.1, 0.2, Check(3, 1, 0, None)))
+        wrong = scaling(Run(1, 4, 100, 0.3, 3, 0.1, 0.2, Check(3, 1, 0, None)))
         assert wrong.faults() == ["round 1, 4 workers: 3 lost, 1 twice, 0 unknown"]
         assert wrong.faults()[0] in markdown(wrong)
 
@@ -198,6 +295,32 @@ class TestPage:
         assert self.run("--page", str(page), "--check").exit_code == 0
 
     @pytest.mark.usefixtures("quick")
+    @pytest.mark.parametrize(
+        ("content", "problem"),
+        [
+            ("[1]", "is not what bench_scaling.py --json writes"),
+            ("{", "is not what bench_scaling.py --json writes"),
+            ("{}", "it lacks 'medians'"),
+            ('{"medians": {"1": {"per_second": 3, "of_linear": null}}}', "is not what bench_scaling.py --json writes"),
+            ('{"medians": {"1": {"per_second": {"median": "x"}, "of_linear": null}}}', "is not what bench_scaling.py"),
+            (
+                '{"medians": {"1": {"per_second": {"median": "x", "low": 1, "high": 1}, "of_linear": null}}}',
+                "is not what bench_scaling.py",
+            ),
+        ],
+    )
+    def test_a_file_that_bench_scaling_did_not_write(self, tmp_path: Path, content: str, problem: str) -> None:
+        (tmp_path / "scaling.json").write_text(content)
+        page = tmp_path / "scaling.md"
+        page.write_text((ROOT / "docs" / "scaling.md").read_text())
+        before = page.read_text()
+        result = self.run("--page", str(page), "--scaling", str(tmp_path / "scaling.json"))
+        assert result.exit_code == 1
+        assert problem in result.output
+        assert len(result.output.splitlines()) == 1
+        assert page.read_text() == before
+
+    @pytest.mark.usefixtures("quick")
     def test_a_page_without_a_place(self, tmp_path: Path) -> None:
         (tmp_path / "page.md").write_text("# Nothing\n")
         result = self.run("--page", str(tmp_path / "page.md"))
@@ -206,7 +329,13 @@ class TestPage:
 
     @pytest.mark.parametrize(
         ("content", "problem"),
-        [("{", "not a file of costs"), ("{}", "not a file of costs"), ('{"costs": {}}', "costs must be")],
+        [
+            ("{", "not a file of costs"),
+            ("{}", "not a file of costs"),
+            ("[]", "not a file of costs"),
+            ('{"costs": []}', "not a file of costs"),
+            ('{"costs": {}}', "costs must be"),
+        ],
     )
     def test_a_file_that_is_none(self, tmp_path: Path, content: str, problem: str) -> None:
         (tmp_path / "costs.json").write_text(content)
@@ -214,3 +343,19 @@ class TestPage:
             read_costs(tmp_path / "costs.json")
         with pytest.raises(CostsError, match="cannot read"):
             read_costs(tmp_path / "absent.json")
+
+    @pytest.mark.parametrize(
+        ("part", "value", "problem"),
+        [
+            ("waits_s", [], "waits_s must be"),
+            ("waits_s", [0, 1], "waits_s must be"),
+            ("tables", {"keywords": 5}, "not a file of costs"),
+            ("tables", {"keywords": 5, "keywords_per_post": 1, "window_sizes": "soon"}, "not a file of costs"),
+        ],
+    )
+    def test_assumptions_that_are_none(self, tmp_path: Path, part: str, value: object, problem: str) -> None:
+        content = json.loads(COSTS.read_text())
+        content["assumed"][part] = value
+        (tmp_path / "costs.json").write_text(json.dumps(content))
+        with pytest.raises(CostsError, match=problem):
+            read_costs(tmp_path / "costs.json")

@@ -1,7 +1,8 @@
-"""The model of a fleet: its closed form, its simulation, and that the two agree."""
+"""The model of a fleet: its closed form, its plans, its simulation, and that closed form and simulation agree."""
 
 from __future__ import annotations
 
+import heapq
 import math
 from dataclasses import replace
 from itertools import pairwise
@@ -9,28 +10,32 @@ from typing import Any
 
 import pytest
 
+from benchmarks.scaling_fit import KafkaCost, Measured, WindowsCost, costs_of, describe, fit
 from benchmarks.scaling_model import (
     LARGEST_BATCH,
     LIVE,
+    BatchCost,
     Costs,
     Fleet,
     Machines,
     Prices,
-    batch_of,
     bill,
     bottleneck,
     bytes_in,
     bytes_out,
     capacities,
-    even_share,
-    plan,
+    max_balanced_load,
 )
-from benchmarks.scaling_simulation import Play, simulate
+from benchmarks.scaling_plan import MOST_SHARDS, Tables, batch_of, plan, shortest_wait
+from benchmarks.scaling_simulation import SimulationConfig, simulate
+from streams.records import ALL_KEYWORDS
+from streams.windows.sizes import parse_sizes
+from streams.windows.tumbling import shard_of
 
 COSTS = Costs(
     classify_us=900,
-    aggregate_us=100,
-    redis=((16, 160), (256, 40), (16_384, 10)),
+    aggregate=BatchCost(((1, 100),), 0),
+    redis=BatchCost(((16, 160), (256, 40), (16_384, 10)), 0),
     broker_us=20,
     sink_us=25,
     postgres_rows=40_000,
@@ -39,6 +44,7 @@ COSTS = Costs(
     row_bytes=500,
     window_bytes=600,
 )
+CALLS = replace(COSTS, aggregate=BatchCost(((1, 100),), 400), redis=replace(COSTS.redis, call_us=100))
 ONE_CORE = Machines(worker_cores=1, broker_cores=1)
 FLEETS = (
     Fleet(workers=1, partitions=4),
@@ -50,13 +56,13 @@ FLEETS = (
 )
 
 
-def live_limit(fleet: Fleet) -> float:
+def live_limit(fleet: Fleet, costs: Costs = COSTS, batch: int = LARGEST_BATCH) -> float:
     """What the closed form allows, network and history left aside: the simulation has none."""
-    return bottleneck(capacities(COSTS, ONE_CORE, fleet), without=LIVE | {"broker network"})[1]
+    return bottleneck(capacities(costs, ONE_CORE, fleet, batch=batch), without=LIVE | {"broker network"})[1]
 
 
-def play(**fields: Any) -> Play:
-    return Play(**({"seconds": 120, "aggregate_batch": LARGEST_BATCH} | fields))
+def config(**fields: Any) -> SimulationConfig:
+    return SimulationConfig(**({"seconds": 120, "aggregate_batch": LARGEST_BATCH} | fields))
 
 
 class TestClosedForm:
@@ -71,10 +77,10 @@ class TestClosedForm:
         assert found["Postgres"] == 40_000
 
     def test_the_fullest_holder_sets_the_pace(self) -> None:
-        assert even_share(8, 4) == 4
-        assert even_share(8, 3) == pytest.approx(8 / 3)
-        assert even_share(8, 7) == 4
-        assert even_share(8, 9) == 8
+        assert max_balanced_load(8, 4) == 4
+        assert max_balanced_load(8, 3) == pytest.approx(8 / 3)
+        assert max_balanced_load(8, 7) == 4
+        assert max_balanced_load(8, 9) == 8
 
     def test_bytes_come_in_once_for_each_copy(self) -> None:
         assert bytes_in(COSTS, 3) == 3_000
@@ -85,10 +91,25 @@ class TestClosedForm:
         assert bottleneck({"a": 3, "b": 1, "c": 2}, without=frozenset("b")) == ("c", 2)
 
     def test_redis_costs_less_in_larger_batches(self) -> None:
-        assert COSTS.redis_us(16) == pytest.approx(160)
-        assert COSTS.redis_us(64) == pytest.approx(80)
-        assert COSTS.redis_us(1) == pytest.approx(160)
-        assert COSTS.redis_us(10**6) == pytest.approx(10)
+        assert COSTS.redis.us(16, 4) == pytest.approx(160)
+        assert COSTS.redis.us(64, 4) == pytest.approx(80)
+        assert COSTS.redis.us(1, 4) == pytest.approx(160)
+        assert COSTS.redis.us(10**6, 4) == pytest.approx(10)
+        assert BatchCost(((64, 30),), 0).us(128, 4) == pytest.approx(30)
+
+    def test_a_batch_is_a_call_to_every_shard(self) -> None:
+        assert CALLS.redis.us(256, 64) == pytest.approx(40 + 100 * 64 / 256)
+        assert CALLS.worker_us(256, 64) == pytest.approx(1_000 + 400 * 64 / 256)
+        few, many = (capacities(CALLS, ONE_CORE, Fleet(4, 4, shards=shards), batch=256) for shards in (4, 64))
+        assert few["Redis"] / many["Redis"] == pytest.approx(65 / (40 + 100 / 64))
+        assert few["workers"] / many["workers"] == pytest.approx(1_100 / 1_006.25)
+
+    @pytest.mark.parametrize(
+        ("by_batch", "call_us"), [((), 1), (((0, 1),), 1), (((2, 1), (1, 1)), 1), (((1, 0),), 1), (((1, 1),), -1)]
+    )
+    def test_costs_that_cannot_be(self, by_batch: tuple[tuple[int, float], ...], call_us: float) -> None:
+        with pytest.raises(ValueError, match="must be"):
+            BatchCost(by_batch, call_us)
 
     def test_a_fleet_that_cannot_be(self) -> None:
         with pytest.raises(ValueError, match="at least one"):
@@ -123,6 +144,56 @@ class TestPlan:
         fleet = plan(COSTS, Machines(), 300_000)
         assert fleet.partitions % fleet.workers == fleet.shards % fleet.masters == 0
 
+    def test_calls_are_paid_for(self) -> None:
+        fleet = plan(CALLS, Machines(), 1_000_000)
+        batch = batch_of(1_000_000, fleet.workers, 1.0)
+        found = capacities(CALLS, Machines(), fleet, batch=batch)
+        assert min(found["Redis"], found["workers"]) * 0.7 >= 1_000_000 * (1 - 1e-9)
+        free = plan(COSTS, Machines(), 1_000_000)
+        assert fleet.masters > free.masters
+        assert fleet.workers > free.workers
+        # Without a cost for calls four shards a master are for nothing; with one there are fewer.
+        assert free.shards == 4 * free.masters
+        assert fleet.shards < 4 * fleet.masters
+
+    @pytest.mark.parametrize("rate", [1_000, 30_000, 100_000])
+    def test_no_other_number_of_shards_costs_less(self, rate: float) -> None:
+        def cores(masters: int, each: int) -> float:
+            """Of the workers and masters that do the rate with so many shards; infinite if these masters do not."""
+            workers = 1
+            while (batch := batch_of(rate, workers, 1.0)) and (
+                workers * 0.7e6 < rate * CALLS.worker_us(batch, masters * each) * (1 - 1e-9)
+            ):
+                workers += 1
+            enough = masters * 0.7e6 >= rate * CALLS.redis.us(batch, masters * each)
+            return workers + masters if enough else math.inf
+
+        fleet = plan(CALLS, Machines(), rate)
+        least = min(cores(masters, each) for each in (1, 2, 3, 4) for masters in range(1, 2 * fleet.masters))
+        assert fleet.workers + fleet.masters == least == cores(fleet.masters, fleet.shards // fleet.masters)
+
+    def test_calls_that_no_number_of_masters_does(self) -> None:
+        slow = replace(COSTS, redis=replace(COSTS.redis, call_us=5_000))
+        with pytest.raises(ValueError, match=r"no number of Redis masters does 100,000 posts/s in batches .* 1 s"):
+            plan(slow, Machines(), 100_000)
+        assert plan(slow, Machines(), 100_000, wait_s=10).shards <= MOST_SHARDS
+
+    def test_the_shortest_wait_that_costs_hardly_more_than_the_best(self) -> None:
+        fleets = {1.0: Fleet(100, 100, masters=20), 2.0: Fleet(100, 100, masters=4), 5.0: Fleet(100, 100, masters=1)}
+        asked = []
+
+        def plan_for(wait_s: float) -> Fleet:
+            asked.append(wait_s)
+            if wait_s not in fleets:
+                raise ValueError(f"not in {wait_s:g} s")
+            return fleets[wait_s]
+
+        assert shortest_wait((0.5, 1.0, 2.0, 5.0), plan_for, Machines()) == (2.0, fleets[2.0])
+        assert asked == [0.5, 1.0, 2.0, 5.0]
+        assert shortest_wait((5.0, 10.0), plan_for, Machines()) == (5.0, fleets[5.0])
+        with pytest.raises(ValueError, match=r"not in 0\.2 s"):
+            shortest_wait((0.1, 0.2), plan_for, Machines())
+
     def test_what_cannot_be_planned(self) -> None:
         with pytest.raises(ValueError, match="positive"):
             plan(COSTS, Machines(), 0)
@@ -130,30 +201,137 @@ class TestPlan:
             plan(COSTS, Machines(), 1, headroom=1.1)
 
 
+class TestTables:
+    tables = Tables(100, 1.0, parse_sizes("1m:1h,1h:1d"))
+
+    @pytest.mark.parametrize("holders", [1, 4, 13])
+    def test_the_fullest_by_the_application_s_own_hash(self, holders: int) -> None:
+        names = [ALL_KEYWORDS, *(f"keyword-{number}" for number in range(100))]
+        counts = [sum(shard_of(name, holders) == shard for name in names) for shard in range(holders)]
+        assert self.tables.fullest(holders) == pytest.approx(max(counts) * (61 + 25))
+
+    def test_a_share_of_what_a_batch_changes(self) -> None:
+        assert self.tables.busiest(100, 1) == pytest.approx(1)
+        # A batch of next to nothing changes the windows of all posts only, and they are in one shard.
+        assert self.tables.busiest(1e-6, 16) == pytest.approx(1, abs=1e-4)
+        # One that changes all of them, as they are spread.
+        assert self.tables.busiest(1e9, 16) == pytest.approx(self.tables.fullest(16) / self.tables.fullest(1))
+
+    def test_a_plan_for_uneven_shards_needs_more_masters(self) -> None:
+        even, uneven = (plan(COSTS, Machines(), 500_000, tables=tables) for tables in (None, self.tables))
+        assert uneven.masters > even.masters
+        batch = batch_of(500_000, uneven.workers, 1.0)
+        load = 500_000 * COSTS.redis.us(batch, uneven.shards) * self.tables.busiest(batch, uneven.masters)
+        assert load <= 0.7e6 * (1 + 1e-9)
+
+    def test_memory_alone_can_call_for_masters(self) -> None:
+        held = self.tables.fullest(1) * COSTS.window_bytes
+        small = Machines(master_bytes=held / 4 / 0.7)
+        fleet = plan(COSTS, small, 100, tables=self.tables)
+        assert fleet.masters >= 4
+        assert self.tables.fullest(fleet.masters) * COSTS.window_bytes <= 0.7 * small.master_bytes
+        with pytest.raises(ValueError, match="no number of Redis masters"):
+            plan(COSTS, Machines(master_bytes=1), 100, tables=self.tables)
+
+
+class TestFit:
+    known = BatchCost(((16, 90.0), (256, 40.0), (4_096, 9.0)), 35.0)
+
+    def measured(self, *shard_counts: int) -> list[Measured]:
+        return [
+            Measured(batch, shards, self.known.us(batch, shards))
+            for batch, _ in self.known.by_batch
+            for shards in shard_counts
+        ]
+
+    def test_what_was_put_in_comes_out(self) -> None:
+        found = fit(self.measured(4, 16, 64))
+        assert found.call_us == pytest.approx(35)
+        assert dict(found.by_batch) == pytest.approx(dict(self.known.by_batch))
+
+    def test_noise_of_some_percent_changes_it_by_some(self) -> None:
+        factors = (1.02, 0.98, 1.01, 0.99, 1.02, 0.98, 1.01, 1.0, 0.99)
+        noisy = [
+            one._replace(us=one.us * factor) for one, factor in zip(self.measured(4, 16, 64), factors, strict=True)
+        ]
+        assert fit(noisy).call_us == pytest.approx(35, rel=0.05)
+
+    def test_what_cannot_be_told_apart(self) -> None:
+        with pytest.raises(ValueError, match="different numbers of shards"):
+            fit(self.measured(4))
+        with pytest.raises(ValueError, match="give more posts"):
+            fit([Measured(16, 4, 100), Measured(16, 64, 50)])
+
+    def test_costs_as_the_page_wants_them(self) -> None:
+        kafka = KafkaCost(10_000, 30.04, 2.0, 94.4, 305.2)
+        windows = [WindowsCost(batch, shards, 9, us, us + 18) for batch, shards, us in self.measured(4, 16)]
+        found = costs_of(kafka, windows)
+        assert found["redis"] == {"by_batch": [[16, 90.0], [256, 40.0], [4_096, 9.0]], "call_us": 35.0}
+        # What a record costs to fetch is in it.
+        assert found["aggregate"] == {"by_batch": [[16, 110.0], [256, 60.0], [4_096, 29.0]], "call_us": 35.0}
+        assert (found["broker_us"], found["raw_bytes"], found["classified_bytes"]) == (30.0, 94, 305)
+        text = describe(kafka, windows, found)
+        assert "batches of     16 posts to    4 shards: Redis 98.8 µs a post, the worker 118.8 µs" in text
+        assert "for each batch and shard: Redis 35.0 µs" in text
+
+
 class TestSimulation:
     @pytest.mark.parametrize("fleet", FLEETS, ids=str)
     def test_it_agrees_with_the_closed_form(self, fleet: Fleet) -> None:
-        found = simulate(COSTS, ONE_CORE, fleet, play())
+        found = simulate(COSTS, ONE_CORE, fleet, config())
         assert found.applied == pytest.approx(live_limit(fleet), rel=0.05)
+
+    def test_it_pays_for_calls(self) -> None:
+        # Each batch of the classify stage is counted as it is; and where Redis gives way, the largest.
+        few = Fleet(workers=8, partitions=8, shards=16)
+        found = simulate(CALLS, ONE_CORE, few, config(aggregate_batch=512))
+        assert found.applied == pytest.approx(live_limit(few, CALLS, 512), rel=0.05)
+        many = Fleet(workers=200, partitions=200, brokers=8, shards=256)
+        found = simulate(CALLS, ONE_CORE, many, config(aggregate_batch=1_024))
+        assert found.busy["Redis"] > 0.95
+        assert found.applied == pytest.approx(live_limit(many, CALLS, 1_024), rel=0.05)
+
+    def test_a_stage_without_work_costs_no_events(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        events = []
+        heappush = heapq.heappush
+
+        def push(heap: list[Any], item: Any) -> None:
+            if isinstance(item, tuple):
+                events.append(item)
+            heappush(heap, item)
+
+        monkeypatch.setattr(heapq, "heappush", push)
+        simulate(COSTS, ONE_CORE, Fleet(1, 1), config(rate=1, seconds=1_000))
+        # A post a second: awaited, taken to the broker and back, counted, applied.
+        assert 4_500 < len(events) <= 5_000
+
+    def test_a_batch_is_gathered_from_its_first_post(self) -> None:
+        found = simulate(COSTS, ONE_CORE, Fleet(1, 1), config(rate=100, seconds=100, batch_wait_s=0.5))
+        assert found.applied == pytest.approx(100, rel=0.02)
+        assert sum(found.lag) < 100
+        with pytest.raises(ValueError, match="gathered"):
+            SimulationConfig(batch_wait_s=0)
+        with pytest.raises(ValueError, match="must come"):
+            SimulationConfig(rate=0)
 
     def test_uneven_times_change_little(self) -> None:
         fleet = Fleet(workers=8, partitions=8)
-        found = simulate(COSTS, ONE_CORE, fleet, play(spread=0.5))
+        found = simulate(COSTS, ONE_CORE, fleet, config(spread=0.5))
         assert found.applied == pytest.approx(live_limit(fleet), rel=0.05)
-        assert found != simulate(COSTS, ONE_CORE, fleet, play(spread=0.5, seed=8))
+        assert found != simulate(COSTS, ONE_CORE, fleet, config(spread=0.5, seed=8))
 
     def test_it_is_linear_until_a_part_gives_way_and_flat_from_there(self) -> None:
         workers = [1, 2, 4, 8, 16, 32, 64, 128, 256]
         rates = [
-            simulate(COSTS, ONE_CORE, Fleet(n, n, brokers=8), play(seconds=300)).applied for n in workers
+            simulate(COSTS, ONE_CORE, Fleet(n, n, brokers=8), config(seconds=300, batch=2_048)).applied for n in workers
         ]  # one master: 100,000 posts/s
         assert all(later >= 0.97 * earlier for earlier, later in pairwise(rates))
         for number, rate in zip(workers, rates, strict=True):
             assert rate == pytest.approx(min(number * 1_000, 100_000), rel=0.05)
 
     def test_classification_goes_on_where_redis_is_too_slow_and_the_lag_is_in_kafka(self) -> None:
-        slow = replace(COSTS, redis=((1, 1_000),))
-        found = simulate(slow, ONE_CORE, Fleet(workers=4, partitions=4), play(seconds=100))
+        slow = replace(COSTS, redis=BatchCost(((1, 1_000),), 0))
+        found = simulate(slow, ONE_CORE, Fleet(workers=4, partitions=4), config(seconds=100))
         assert found.applied == pytest.approx(1_000, rel=0.05)
         assert found.classified > 3_500
         assert found.lag[1] > 100 * 2_500
@@ -161,25 +339,26 @@ class TestSimulation:
 
     def test_a_rate_below_the_limit_leaves_no_lag_and_one_above_does(self) -> None:
         fleet = Fleet(workers=4, partitions=4)
-        below = simulate(COSTS, ONE_CORE, fleet, play(rate=0.9 * live_limit(fleet), seconds=100))
+        below = simulate(COSTS, ONE_CORE, fleet, config(rate=0.9 * live_limit(fleet), seconds=100))
         assert below.applied == pytest.approx(3_600, rel=0.02)
         assert sum(below.lag) < 4 * (512 + LARGEST_BATCH)
         assert below.busy["workers"] == pytest.approx(0.9, abs=0.02)
-        above = simulate(COSTS, ONE_CORE, fleet, play(rate=1.2 * live_limit(fleet), seconds=100))
+        above = simulate(COSTS, ONE_CORE, fleet, config(rate=1.2 * live_limit(fleet), seconds=100))
         assert sum(above.lag) == pytest.approx(100 * 800, rel=0.1)
 
     def test_the_worker_with_most_partitions_falls_behind_first(self) -> None:
         fleet = Fleet(workers=4, partitions=5)
         assert live_limit(fleet) == pytest.approx(2_500)
-        fits = simulate(COSTS, ONE_CORE, fleet, play(rate=2_400, seconds=100))
-        falls = simulate(COSTS, ONE_CORE, fleet, play(rate=3_500, seconds=100))
+        fits = simulate(COSTS, ONE_CORE, fleet, config(rate=2_400, seconds=100))
+        falls = simulate(COSTS, ONE_CORE, fleet, config(rate=3_500, seconds=100))
         assert sum(fits.lag) < 4 * (512 + LARGEST_BATCH)
         assert sum(falls.lag) > 100 * 300
 
     def test_waiting_for_answers_costs_what_it_takes(self) -> None:
         # A batch of 512 takes 0.46 s of the core, and the counting of others fills the wait as far as there are some.
-        alone = replace(COSTS, aggregate_us=0.001, redis=((1, 0.001),), broker_us=0.001)
-        found = simulate(alone, ONE_CORE, Fleet(workers=1, partitions=1), play(seconds=100, answer_s=0.1))
+        free = BatchCost(((1, 0.001),), 0)
+        alone = replace(COSTS, aggregate=free, redis=free, broker_us=0.001)
+        found = simulate(alone, ONE_CORE, Fleet(workers=1, partitions=1), config(seconds=100, answer_s=0.1))
         assert found.classified == pytest.approx(512 / (0.4608 + 0.1), rel=0.02)
 
     def test_more_workers_than_partitions(self) -> None:
