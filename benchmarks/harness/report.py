@@ -25,7 +25,7 @@ class Throughput:
         per_second: posts.
         cpu_s: processor seconds for 1,000 posts, by group of processes, in the steady part.
         peak_mb: the system's memory at its most, in 10^6 bytes; processes of one system added up.
-        behind_s: how long after the last result the windows were complete; None for systems without windows.
+        lag_s: how long after the last result the windows were complete; None for systems without windows.
         check: of the results.
     """
 
@@ -36,7 +36,7 @@ class Throughput:
     per_second: float
     cpu_s: Mapping[str, float]
     peak_mb: float
-    behind_s: float | None
+    lag_s: float | None
     check: Check
 
 

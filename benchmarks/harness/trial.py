@@ -102,10 +102,10 @@ class Bench:
                 done = trial.finished(program, len(posts))
             results = self.broker.read(trial.settings.topic_classified)
         last = max(result.at for result in results)
-        behind = None if done is None else max(0.0, done - last)
+        lag_s = None if done is None else max(0.0, done - last)
         labels = None if system.own_model else self.labels
         found = check(results, {post.id for post in posts}, labels)
-        return self._throughput(meter, results, number, behind, found=found)
+        return self._throughput(meter, results, number, lag_s, found=found)
 
     def find_labels(self, bare: Installed) -> None:
         """Ask the bare loop once, before anything is measured."""
@@ -180,13 +180,13 @@ class Bench:
         return [Result(*json.loads(line)) for line in lines], meter
 
     def _throughput(
-        self, meter: Meter, results: Sequence[Result], number: int, behind: float | None, *, found: Check
+        self, meter: Meter, results: Sequence[Result], number: int, lag_s: float | None, *, found: Check
     ) -> Throughput:
         times = [result.at for result in results]
-        late_end = max(times) + behind if behind is not None and behind > BEHIND_S else None
+        late_end = max(times) + lag_s if lag_s is not None and lag_s > BEHIND_S else None
         part = steady(times, late_end)
         # What the windows cost after the last result is theirs, however soon they are complete.
-        until = part.end if late_end else part.end + (behind or 0.0)
+        until = part.end if late_end else part.end + (lag_s or 0.0)
         return Throughput(
             round=number,
             posts=len(results),
@@ -195,7 +195,7 @@ class Bench:
             per_second=part.per_second,
             cpu_s={group: 1_000 * meter.cpu_s(group, part.begin, until) / part.posts for group in GROUPS},
             peak_mb=meter.peak_bytes("system") / 1e6,
-            behind_s=behind,
+            lag_s=lag_s,
             check=found,
         )
 

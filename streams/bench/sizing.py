@@ -108,7 +108,7 @@ class Size:
     kafka_windows_bytes_per_day: float
 
 
-def occupied(posts: float, keywords: int, keywords_per_post: float) -> float:
+def expected_distinct(posts: float, keywords: int, keywords_per_post: float) -> float:
     """How many keywords, that of all posts together among them, are expected to have a post.
 
     Args:
@@ -123,12 +123,12 @@ def occupied(posts: float, keywords: int, keywords_per_post: float) -> float:
 
 def size_for(rate: float, costs: Costs, assumptions: Assumptions) -> Size:
     """What a rate of posts a second needs; `rate` is above 0."""
-    active = {size: _occupied(rate * size.seconds, costs, assumptions) for size in assumptions.sizes}
+    active = {size: _expected_distinct(rate * size.seconds, costs, assumptions) for size in assumptions.sizes}
     # The window that is open, and those that have ended and are kept.
     kept = math.fsum(count * (1 + size.kept_s / size.seconds) for size, count in active.items())
     made_per_day = math.fsum(count * DAY_S / size.seconds for size, count in active.items())
     # A post changes one window of each size for each of its keywords.
-    changed = len(active) * _occupied(rate * assumptions.emit_s, costs, assumptions)
+    changed = len(active) * _expected_distinct(rate * assumptions.emit_s, costs, assumptions)
     cores = rate * costs.worker_cpu_s / assumptions.utilization
     workers = math.ceil(cores)
     return Size(
@@ -150,8 +150,8 @@ def size_for(rate: float, costs: Costs, assumptions: Assumptions) -> Size:
     )
 
 
-def _occupied(posts: float, costs: Costs, assumptions: Assumptions) -> float:
-    return occupied(posts, assumptions.keywords, costs.keywords_per_post)
+def _expected_distinct(posts: float, costs: Costs, assumptions: Assumptions) -> float:
+    return expected_distinct(posts, assumptions.keywords, costs.keywords_per_post)
 
 
 def size_table(rates: Sequence[float], costs: Costs, assumptions: Assumptions) -> Iterator[Size]:

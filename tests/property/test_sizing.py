@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.bench.sizing import Assumptions, Costs, Size, occupied, size_for
+from streams.bench.sizing import Assumptions, Costs, Size, expected_distinct, size_for
 from streams.windows.sizes import WindowSize
 
 positive = st.floats(1e-9, 1e3)
@@ -77,7 +77,7 @@ def test_workers_suffice_and_none_is_idle(case: tuple[Costs, Assumptions], rate:
 
 @given(st.floats(0, 1e9), st.integers(1, 300), st.integers(0, 300), st.floats(0, 64))
 def test_no_more_windows_than_keywords_or_posts(posts: float, keywords: int, more: int, per_post: float) -> None:
-    found = occupied(posts, keywords, per_post)
+    found = expected_distinct(posts, keywords, per_post)
     assert 0 <= found <= keywords + 1
     assert found <= posts * (1 + per_post) * (1 + 1e-9)
-    assert occupied(posts, keywords + more, per_post) >= found * (1 - 1e-9)
+    assert expected_distinct(posts, keywords + more, per_post) >= found * (1 - 1e-9)

@@ -23,7 +23,7 @@ from streams.bench.model import ModelRate
 from streams.bench.pipeline import Throughput
 from streams.bench.posts import SPAN_S, keyword_weights, make_posts, mean_keywords
 from streams.bench.run import Machine, Report, environment_for, warnings_of
-from streams.bench.sizing import Assumptions, Costs, occupied, size_for, size_table
+from streams.bench.sizing import Assumptions, Costs, expected_distinct, size_for, size_table
 from streams.bench.storage import History, WindowMemory
 from streams.cli import cli
 from streams.cli.bench import Display, assumed, figure, measured_table
@@ -132,16 +132,16 @@ class TestSizes:
     ],
 )
 def test_keywords_that_have_a_post(posts: float, keywords: int, per_post: float, expected: float) -> None:
-    assert occupied(posts, keywords, per_post) == pytest.approx(expected)
+    assert expected_distinct(posts, keywords, per_post) == pytest.approx(expected)
 
 
-def test_occupied_is_what_drawn_posts_show() -> None:
+def test_expected_distinct_is_what_drawn_posts_show() -> None:
     """The formula against counting: windows of 200 posts, each with its keyword."""
     samples = [Post(id="a", text="x", created_at=NOON, source="s", keywords=("k",))]
     posts = list(make_posts(samples, 20_000, keywords=100, end=NOON))
     windows = [posts[start : start + 200] for start in range(0, len(posts), 200)]
     counted = sum(1 + len({word for post in window for word in post.keywords}) for window in windows) / len(windows)
-    assert occupied(200, 100, 1.0) == pytest.approx(counted, rel=0.03)
+    assert expected_distinct(200, 100, 1.0) == pytest.approx(counted, rel=0.03)
 
 
 class TestPosts:
