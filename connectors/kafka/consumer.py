@@ -62,6 +62,10 @@ class Batch:
             parts[partition_of(message)].append(message)
         return dict(parts)
 
+    def followed_by(self, later: Batch) -> Batch:
+        """This batch and the one fetched after it, of the same epoch, as one."""
+        return Batch(self.epoch, self.messages + later.messages, {**later.starts, **self.starts})
+
     def ends(self) -> dict[int, int]:
         """For each partition, the offset after its last message."""
         return {partition_of(message): offset_of(message) + 1 for message in self.messages}

@@ -9,6 +9,9 @@ acknowledged event by event. The agent's side is one rule:
                 ...deliver everything...
                 source.done(batch)
 
+Batches are as large as the stage is busy. While it has nothing to do, what comes is handed over after `batch_wait_s`;
+while it works, what comes is gathered. So an idle stage answers soon, and a backlog comes in full batches.
+
 A batch that fails must end in `source.rewind` (it is fetched again) or in `source.halt` and a stop of the worker; going
 on with the next one would leave a hole that nothing finds.
 """
@@ -42,6 +45,9 @@ LEAVE_S = 2.0
 """For leaving the group, after the batch in flight. Whoever does not make it is missed after the session timeout."""
 
 _IDLE_POLL_S = 0.1
+
+_GATHER_POLL_S = 0.01
+"""Between two looks at whether the stage has taken the batch before."""
 
 
 class BatchChannel(faust.Channel):  # type: ignore[misc] # faust ships no types
@@ -95,7 +101,7 @@ class BatchSource(Service):  # type: ignore[misc]
             topic: topic to consume.
             positions: start offsets, called in the polling thread (see `PositionedConsumer`).
             batch_max: messages in a batch at most.
-            batch_wait_s: how long a batch waits to fill, in seconds.
+            batch_wait_s: how long a batch waits to fill while the stage has none before it, in seconds.
             on_assign: told the partitions owned from now on; called in the polling thread.
             prefetch: batches waiting in the channel at most.
             kwargs: for `mode.Service`.
@@ -155,6 +161,7 @@ class BatchSource(Service):  # type: ignore[misc]
     async def on_start(self) -> None:
         """Start polling."""
         loop = asyncio.get_running_loop()
+        _ = self.channel.queue  # made here, and not in the thread
         self._thread = threading.Thread(target=self._run, args=(loop,), name=f"source-{self.topic}", daemon=True)
         self._thread.start()
 
@@ -180,8 +187,8 @@ class BatchSource(Service):  # type: ignore[misc]
                 asyncio.run_coroutine_threadsafe(self.app.crash(exc), loop)
 
     def _feed(self, consumer: PositionedConsumer, loop: asyncio.AbstractEventLoop) -> None:
-        """Poll and hand over, one batch at a time, so that batches cannot overtake each other."""
-        waiting: deque[Batch] = deque()
+        """Poll, gather and hand over, one batch at a time, so that batches cannot overtake each other."""
+        gathering = Gathering(self._batch_max, self._batch_wait_s)
         handed: Future[None] | None = None
         handed_at = 0.0
         paused_epoch: int | None = None
@@ -189,16 +196,17 @@ class BatchSource(Service):  # type: ignore[misc]
             if handed is not None and handed.done():
                 handed.result()
                 handed = None
-            if handed is None and waiting:
-                handed = asyncio.run_coroutine_threadsafe(self.channel.put(waiting.popleft()), loop)
-                handed_at = time.monotonic()
+            now = time.monotonic()
+            if handed is None and (batch := gathering.due(now, awaited=self.channel.queue.empty())) is not None:
+                handed = asyncio.run_coroutine_threadsafe(self.channel.put(batch), loop)
+                handed_at = now
             if handed is None:
                 if paused_epoch is not None:
                     if paused_epoch == consumer.epoch:
                         consumer.resume()
                     paused_epoch = None
-                batch = consumer.poll(self._batch_max, self._batch_wait_s)
-            elif time.monotonic() - handed_at < PAUSE_AFTER_S:
+                most, wait_s = gathering.wants(now)
+            elif now - handed_at < PAUSE_AFTER_S:
                 wait([handed], timeout=_IDLE_POLL_S)
                 continue
             else:
@@ -206,9 +214,59 @@ class BatchSource(Service):  # type: ignore[misc]
                 if paused_epoch != consumer.epoch:
                     consumer.pause()
                     paused_epoch = consumer.epoch
-                batch = consumer.poll(self._batch_max, _IDLE_POLL_S)
-            if batch is not None:
-                # Its agent would skip what is stale, but may be busy for many rebalances.
-                waiting = deque(one for one in (*waiting, batch) if consumer.is_current(one))
+                most, wait_s = self._batch_max, _IDLE_POLL_S
+            found = consumer.poll(most, wait_s)
+            if found is not None:
+                # The agent would skip what is stale, but may be busy for many rebalances.
+                gathering.drop_unless(consumer.is_current)
+                gathering.add(found, time.monotonic())
         if handed is not None:
             handed.cancel()
+
+
+class Gathering:
+    """What was fetched and not handed over yet: full batches, and one that may still grow. Pure."""
+
+    def __init__(self, batch_max: int, batch_wait_s: float) -> None:
+        """Gather batches of at most `batch_max` messages, the last of which waits `batch_wait_s` at least."""
+        self._batch_max = batch_max
+        self._batch_wait_s = batch_wait_s
+        self._full: deque[Batch] = deque()
+        self._growing: Batch | None = None
+        self._since = 0.0
+
+    def add(self, batch: Batch, now: float) -> None:
+        """Take in what was fetched; it may be more than is wanted, of a new epoch, and is never split."""
+        if self._growing is None:
+            self._since = now
+        elif len(self._growing.messages) + len(batch.messages) > self._batch_max or self._growing.epoch != batch.epoch:
+            self._full.append(self._growing)
+            self._growing, self._since = None, now
+        self._growing = batch if self._growing is None else self._growing.followed_by(batch)
+
+    def drop_unless(self, wanted: Callable[[Batch], bool]) -> None:
+        """Forget the batches that are not wanted any more."""
+        self._full = deque(batch for batch in self._full if wanted(batch))
+        if self._growing is not None and not wanted(self._growing):
+            self._growing = None
+
+    def due(self, now: float, *, awaited: bool) -> Batch | None:
+        """The next batch, if it is full, or if the stage has none before it and it has waited long enough."""
+        if self._full:
+            return self._full.popleft()
+        batch = self._growing
+        if batch is None:
+            return None
+        waited = awaited and now >= self._since + self._batch_wait_s
+        if not waited and len(batch.messages) < self._batch_max:
+            return None
+        self._growing = None
+        return batch
+
+    def wants(self, now: float) -> tuple[int, float]:
+        """How many messages to fetch next, and how long to wait for them, in seconds."""
+        if self._growing is None:
+            # The first one ends the wait.
+            return 1, _IDLE_POLL_S
+        left_s = self._since + self._batch_wait_s - now
+        return self._batch_max - len(self._growing.messages), left_s if left_s > 0 else _GATHER_POLL_S
