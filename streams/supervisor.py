@@ -83,7 +83,8 @@ class Child:
         with contextlib.suppress(ConnectionResetError):
             if await asyncio.get_running_loop().sock_recv(self.lifeline, 64):
                 return True
-        await self.ended
+        # Not awaited directly: who stops waiting for this would cancel it for all who wait for the process.
+        await asyncio.wait([self.ended])
         return False
 
 
@@ -132,7 +133,7 @@ class Supervisor:
         self._children: list[Child] = []
         self._signals: list[int] = []
         self._told = asyncio.Event()
-        self._told_twice = asyncio.Event()
+        self._forced = asyncio.Event()
 
     async def run(self) -> int:
         """Run until a signal, or until one of them ends; the exit code.
@@ -150,7 +151,7 @@ class Supervisor:
             stopped = await self._stop_all(lost)
             for child in self._children:
                 child.lifeline.close()
-        if self._told_twice.is_set() and not stopped:
+        if self._forced.is_set() and not stopped:
             return 128 + self._signals[-1]
         if lost is not None:
             return exit_code(lost.ended.result())
@@ -158,7 +159,7 @@ class Supervisor:
 
     def _on_signal(self, number: int) -> None:
         self._signals.append(number)
-        (self._told_twice if self._told.is_set() else self._told).set()
+        (self._forced if self._told.is_set() else self._told).set()
 
     async def _watch(self) -> Child | None:
         """Start them, and wait; the one that ended by itself, or None after a signal."""
@@ -201,14 +202,14 @@ class Supervisor:
         running = [child for child in self._children if not child.ended.done()]
         for child in running:
             child.send(signal.SIGTERM)
-        hurry: asyncio.Future[Any] = asyncio.ensure_future(self._told_twice.wait())
+        hurry: asyncio.Future[Any] = asyncio.ensure_future(self._forced.wait())
         everything: asyncio.Future[Any] = asyncio.gather(*(child.ended for child in running))
         await asyncio.wait([everything, hurry], timeout=self._stop_s, return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
         late = [child for child in running if not child.ended.done()]
         for child in late:
             child.send(signal.SIGKILL)
-            why = "at the second signal" if self._told_twice.is_set() else f"it did not stop in {self._stop_s:.0f} s"
+            why = "at the second signal" if self._forced.is_set() else f"it did not stop in {self._stop_s:.0f} s"
             logger.error("killed %s: %s", child, why)
         if late:
             await asyncio.wait([everything], timeout=KILL_S)
@@ -216,6 +217,7 @@ class Supervisor:
         for child in self._children:
             # Before it takes note of signals, the signal ends it, and nothing is lost by that.
             if child not in (*late, lost) and child.ended.result() not in {0, -signal.SIGTERM}:
-                logger.error("%s %s when it was told to stop", child, how_it_ended(child.ended.result()))
+                when = "while all were being stopped" if child in running else "before it was told to stop"
+                logger.error("%s %s %s", child, how_it_ended(child.ended.result()), when)
                 clean = False
         return clean

@@ -24,7 +24,7 @@ from streams import processes
 from streams.errors import InputError, LoadError, SettingsError
 from streams.lifeline import Lifeline
 from streams.processes import check_ports_free, child_commands, child_environment, web_ports
-from streams.supervisor import exit_code, how_it_ended
+from streams.supervisor import Supervisor, exit_code, how_it_ended, start
 from streams.wiring import model_threads, usable_cores
 from tests.helpers import make_settings
 
@@ -179,7 +179,14 @@ CHILD = """
     if how != "slow to start":
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
-    lifeline = Lifeline(int(sys.argv[sys.argv.index("--lifeline") + 1]))
+    fd = int(sys.argv[sys.argv.index("--lifeline") + 1])
+    if how == "lets go":
+        note(f"pid {os.getpid()}")
+        os.read(fd, 64)
+        os.close(fd)
+        note("go")
+        time.sleep(600)
+    lifeline = Lifeline(fd)
     note(f"pid {os.getpid()}")
     lifeline.wait_for_go()
     note("go")
@@ -288,6 +295,14 @@ class TestSupervisor:
         assert family.end() == (0, [])  # the first one had not begun to take note of signals
         assert family.notes(1)[1:] == ["SIGTERM"]
 
+    def test_the_first_lets_go_of_its_lifeline_and_runs_on(self, family: Family) -> None:
+        family.start("lets go", "runs")
+        family.begun(0)
+        family.pid(1)
+        family.process.terminate()
+        assert family.end() == (0, [])
+        assert [family.notes(number)[1:] for number in range(2)] == [["go", "SIGTERM"], ["SIGTERM"]]
+
     def test_what_keeps_the_first_from_starting_is_told_once(self, family: Family) -> None:
         family.start("cannot start", "cannot start")
         assert family.end() == (1, ["emostream: error: no such server"])
@@ -332,7 +347,23 @@ class TestSupervisor:
         family.process.terminate()
         code, lines = family.end()
         assert code == 1
-        assert lines[1:] == [f"worker-1 (pid {pid}) ended with exit code 5 when it was told to stop"]
+        assert lines[1:] == [f"worker-1 (pid {pid}) ended with exit code 5 while all were being stopped"]
+
+    async def test_one_that_ends_before_it_is_told_to_stop_is_no_success(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        supervisor = Supervisor({}, env=os.environ, stop_s=WAIT_S, note="")
+        for name, code in (("worker-0", "import time; time.sleep(600)"), ("worker-1", "raise SystemExit(5)")):
+            supervisor._children.append(await start(name, [sys.executable, "-c", code], os.environ))
+        runs, ends = supervisor._children
+        await ends.ended
+        try:
+            assert not await supervisor._stop_all(None)
+        finally:
+            for child in (runs, ends):
+                child.lifeline.close()
+        assert runs.ended.result() == -signal.SIGTERM
+        assert caplog.messages == [f"{ends} ended with exit code 5 before it was told to stop"]
 
     def test_one_that_does_not_stop_is_killed_in_time(self, family: Family) -> None:
         family.start("runs", "deaf", stop_s=1)
