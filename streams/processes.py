@@ -13,7 +13,7 @@ from connectors.errors import RejectedError
 from streams.errors import SettingsError
 from streams.listening import check_port_free
 from streams.settings import PREFIX, Settings
-from streams.supervisor import Supervisor
+from streams.supervisor import KILL_S, Supervisor
 from streams.wiring import kafka_config, model_threads, usable_cores
 
 logger = logging.getLogger(__name__)
@@ -122,10 +122,19 @@ async def supervise(settings: Settings, division: Plan) -> int:
     supervisor = Supervisor(
         child_commands(ports),
         env=child_environment(os.environ, division.threads),
-        stop_s=kafka_config(settings).revoke_deadline_s + STOP_S,
+        stop_s=_stop_s(settings),
         note=division.note,
     )
     return await supervisor.run()
+
+
+def stop_bound_s(settings: Settings) -> float:
+    """Seconds after which a worker that was told to stop has ended, killed where it did not stop by itself."""
+    return _stop_s(settings) + KILL_S
+
+
+def _stop_s(settings: Settings) -> float:
+    return kafka_config(settings).revoke_deadline_s + STOP_S
 
 
 def _note(processes: int, threads: int, reason: str) -> str:

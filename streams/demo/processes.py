@@ -11,11 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from streams.errors import EmostreamError
-from streams.settings import PREFIX, Settings
+from streams.errors import EmostreamError, SettingsError
+from streams.processes import stop_bound_s
+from streams.settings import PREFIX, Settings, load_settings
 
-STOP_TIMEOUT_S = 30.0
-"""For a clean stop of a role; a worker needs two or three seconds."""
+LEAVE_S = 5.0
+"""For a role to end as a process, once everything in it has stopped or was killed."""
 
 
 class Role:
@@ -24,6 +25,7 @@ class Role:
     def __init__(self, name: str, arguments: list[str], *, env: Mapping[str, str], log: Path) -> None:
         self.name = name
         self.log = log
+        self._stop_s = stop_timeout_s(env)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
@@ -66,7 +68,7 @@ class Role:
         if self._process.poll() is None:
             self._process.terminate()
             try:
-                self._process.wait(STOP_TIMEOUT_S)
+                self._process.wait(self._stop_s)
             except subprocess.TimeoutExpired:
                 self._process.kill()
         return self._process.wait()
@@ -90,7 +92,25 @@ class Role:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.stop()
+        try:
+            self.stop()
+        except BaseException:
+            # Ctrl-C while it was waited for: it is told once more, at which several processes end at once.
+            self.stop()
+            raise
+
+
+def stop_timeout_s(environment: Mapping[str, str]) -> float:
+    """How long to wait for a clean stop of a role: of a worker, the slowest, which mostly takes two or three seconds.
+
+    Args:
+        environment: the role's; where its settings are wrong, it ends by itself.
+    """
+    try:
+        settings = load_settings(env_file=None, environ=environment)
+    except SettingsError:
+        return LEAVE_S
+    return stop_bound_s(settings) + LEAVE_S
 
 
 def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:

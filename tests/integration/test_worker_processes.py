@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from connectors.local.ports import choose, is_free
-from streams.demo.processes import Role, clean_environment
+from streams.demo.processes import LEAVE_S, Role, clean_environment
+from streams.processes import stop_bound_s
 from streams.settings import Settings
 from streams.windows.store import WindowStore
 from tests.integration.support import (
@@ -28,15 +29,22 @@ from tests.integration.support import (
     produce,
     wait_for,
 )
+from tests.tiny_model import tiny_package
 
 Start = Callable[..., Role]
 
 START_S = 60
-STOP_S = 20
-"""Twice what a worker takes at worst while its servers answer."""
 
 SHARDS = {"emostream_shards_owned 2.0"}
 """What each of two processes publishes when both have half of the four."""
+
+
+@pytest.fixture(scope="module")
+def model_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model that loads at once: what it says does not matter here."""
+    folder = tmp_path_factory.mktemp("model")
+    tiny_package(folder)
+    return str(folder)
 
 
 @pytest.fixture
@@ -47,7 +55,13 @@ def ports() -> tuple[int, int]:
 
 
 @pytest.fixture
-def worker(start: Start, settings: Settings, ports: tuple[int, int]) -> Iterator[Role]:
+def stop_s(settings: Settings) -> float:
+    """By when a worker has ended that was told to stop."""
+    return stop_bound_s(settings) + LEAVE_S
+
+
+@pytest.fixture
+def worker(start: Start, settings: Settings, ports: tuple[int, int], stop_s: float) -> Iterator[Role]:
     """A worker of two processes, both of which have partitions."""
     role = start("worker", "--processes", "2", "--web-port", str(ports[0]))
     deadline = time.monotonic() + START_S
@@ -57,7 +71,8 @@ def worker(start: Start, settings: Settings, ports: tuple[int, int]) -> Iterator
         time.sleep(0.1)
     family = children(role)
     yield role
-    wait_for(lambda: not any(map(runs, family)), seconds=STOP_S, what="a process has outlived its test")
+    role.stop()  # which it has been, unless the test failed
+    wait_for(lambda: not any(map(runs, family)), seconds=stop_s, what="a process has outlived its test")
 
 
 def children(role: Role) -> list[psutil.Process]:
@@ -72,7 +87,7 @@ def runs(process: psutil.Process) -> bool:
 
 
 async def test_they_share_the_partitions_and_a_signal_stops_them(
-    settings: Settings, store: WindowStore, start: Start, worker: Role, ports: tuple[int, int]
+    settings: Settings, store: WindowStore, start: Start, worker: Role, ports: tuple[int, int], stop_s: float
 ) -> None:
     sink = start("sink")
     posts = good_posts(400)
@@ -87,7 +102,7 @@ async def test_they_share_the_partitions_and_a_signal_stops_them(
 
     family = children(worker)
     os.kill(worker.pid, signal.SIGTERM)
-    assert worker._process.wait(STOP_S) == 0
+    assert worker.wait(stop_s) == 0
     assert not any(map(runs, family))
     lines = worker.log.read_text().splitlines()
     said = Counter(line.split()[0] for line in lines if line.endswith(("worker is running", "worker is stopping")))
@@ -96,12 +111,12 @@ async def test_they_share_the_partitions_and_a_signal_stops_them(
 
 
 async def test_one_that_is_killed_ends_both_and_nothing_is_lost(
-    settings: Settings, store: WindowStore, start: Start, worker: Role
+    settings: Settings, store: WindowStore, start: Start, worker: Role, stop_s: float
 ) -> None:
     produce(settings, good_posts(300))
     family = children(worker)
     family[1].kill()
-    assert worker._process.wait(STOP_S) == 128 + signal.SIGKILL
+    assert worker.wait(stop_s) == 128 + signal.SIGKILL
     assert not any(map(runs, family))
     lines = [line for line in worker.log.read_text().splitlines() if "killed" in line]
     assert len(lines) == 1
@@ -111,26 +126,26 @@ async def test_one_that_is_killed_ends_both_and_nothing_is_lost(
     assert failures(await balanced(settings, store, [again, sink], seconds=60)) == []
 
 
-def test_they_do_not_outlive_a_supervisor_that_is_killed(worker: Role) -> None:
+def test_they_do_not_outlive_a_supervisor_that_is_killed(worker: Role, stop_s: float) -> None:
     family = children(worker)
     worker.kill()
-    wait_for(lambda: not any(map(runs, family)), seconds=STOP_S, what="its processes go on")
+    wait_for(lambda: not any(map(runs, family)), seconds=stop_s, what="its processes go on")
     # Not cut off: they left their groups, and the next worker need not wait for a session to time out.
     log = worker.log.read_text()
     assert log.count("worker is stopping") == 2
     assert "Traceback" not in log
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_the_first_loads_its_model(start: Start, settings: Settings, number: signal.Signals) -> None:
+def test_ctrl_c_while_the_first_loads_its_model(start: Start, stop_s: float) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(START_S)
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        role = start("worker", "--processes", "2", EMOSTREAM_S3_ENDPOINT=endpoint)
+        remote = {"EMOSTREAM_S3_ENDPOINT": endpoint, "EMOSTREAM_MODEL_URI": "s3://bucket/model"}
+        role = start("worker", "--processes", "2", **remote)
         connection, _ = silent.accept()
         with connection:
-            os.kill(role.pid, number)
-            assert role._process.wait(STOP_S) == 0
+            os.kill(role.pid, signal.SIGINT)
+            assert role.wait(stop_s) == 0
     assert "stopped before the model was loaded" in role.log.read_text()
 
 
@@ -160,9 +175,9 @@ def test_missing_topics_are_told_once(env: dict[str, str]) -> None:
     assert "missing topics: " in run(env)
 
 
-def test_each_port_is_looked_at_before_anything_starts(env: dict[str, str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        line = run(env, "--web-port", str(port - 1))
-    assert f"port {port} is in use" in line
-    assert f"2 processes need the ports {port - 1} to {port}" in line
+def test_each_port_is_looked_at_before_anything_starts(env: dict[str, str], ports: tuple[int, int]) -> None:
+    first, second = ports
+    with socket.create_server(("127.0.0.1", second)):
+        line = run(env, "--web-port", str(first))
+    assert f"port {second} is in use" in line
+    assert f"2 processes need the ports {first} to {second}" in line
