@@ -25,10 +25,11 @@ from streams.wiring import kafka_config
 STALL_S = 60.0
 """Without a new result for so long, a measurement is given up; the slowest start is a third of it."""
 
-BEHIND_S = 1.0
-"""Windows that are complete later than this after the last result: their time counts as well."""
-
 _POLL_S = 0.25
+_NEAR_END = 0.9
+"""From this share of the posts on, the end is looked for more often: the clock stops when it is seen."""
+
+_POLL_NEAR_END_S = 0.05
 _POLL_WINDOWS_S = 0.02
 
 OnCount = Callable[[int, int], None]
@@ -42,10 +43,12 @@ class Throughput:
     Attributes:
         posts: given to them.
         measured: of them, in the steady part.
-        seconds: that the steady part took.
+        seconds: that the steady part took, until the windows held every post. What they lagged behind when it began is
+            in it, so the rate is rather too low.
         posts_per_second: in the steady part.
         cpu_s: processor seconds for a post in the steady part, of `worker`, `kafka` and `redis`.
         worker_bytes: memory of all worker processes at their most.
+        supervisor_bytes: of the process besides them that watches several; 0 where there is one.
         others: share of the machine's processors that everybody else had meanwhile, 0 to 1.
     """
 
@@ -55,6 +58,7 @@ class Throughput:
     posts_per_second: float
     cpu_s: Mapping[str, float]
     worker_bytes: int
+    supervisor_bytes: int
     others: float
 
 
@@ -70,7 +74,7 @@ def measure_workers(
     """Start `emostream worker` and let it work off the posts that lie in the raw topic; it is stopped at the end.
 
     Args:
-        settings: of the worker, to find its topics.
+        settings: of the worker, to find its topics; with the number of its processes.
         environment: of the worker.
         pids: of `kafka` and `redis`.
         posts: how many lie in the raw topic.
@@ -84,28 +88,27 @@ def measure_workers(
     source = find_source()
     with (
         Role("worker", ["worker"], env=environment, log=log) as worker,
-        Meter({"worker": worker.pid, **pids}, alone=pids) as meter,
+        Meter({"worker": worker.pid, "supervisor": worker.pid, **pids}, alone={"supervisor", *pids}) as meter,
     ):
         began, own, busy = time.time(), time.process_time(), source.busy()
         _wait_for_results(settings, worker, posts, on_count)
         ended, all_busy, ours = time.time(), source.busy() - busy, time.process_time() - own
         complete = asyncio.run(_wait_for_windows(settings, worker, posts))
     ours += sum(meter.cpu_s(name, began, ended) for name in ("worker", *pids))
-    times = _result_times(settings)
-    last = max(times)
-    late_end = complete if complete - last > BEHIND_S else None
     try:
-        part = steady(times, late_end)
+        part = steady(_result_times(settings), complete)
     except ValueError as exc:
         raise MeasurementError(f"{exc}; measure for longer (--seconds)") from exc
+    # A single process is the worker itself.
+    supervisor_bytes = meter.peak_bytes("supervisor") if settings.worker_processes > 1 else 0
     return Throughput(
         posts=posts,
         measured=part.posts,
         seconds=part.end - part.begin,
         posts_per_second=part.per_second,
-        # What the windows cost after the last result is theirs, however soon they are complete.
-        cpu_s={name: meter.cpu_s(name, part.begin, max(complete, last)) / part.posts for name in ("worker", *pids)},
-        worker_bytes=meter.peak_bytes("worker"),
+        cpu_s={name: meter.cpu_s(name, part.begin, part.end) / part.posts for name in ("worker", *pids)},
+        worker_bytes=meter.peak_bytes("worker") - supervisor_bytes,
+        supervisor_bytes=supervisor_bytes,
         others=min(1.0, max(0.0, (all_busy - ours) / ((ended - began) * source.capacity()))),
     )
 
@@ -135,7 +138,7 @@ def _wait_for_results(settings: Settings, worker: Role, posts: int, on_count: On
                 on_count(seen, posts)
             if time.monotonic() - changed > STALL_S:
                 raise MeasurementError(f"{seen:,} of {posts:,} posts were classified, then none for {STALL_S:.0f} s")
-            time.sleep(_POLL_S)
+            time.sleep(_POLL_S if seen < posts * _NEAR_END else _POLL_NEAR_END_S)
     finally:
         reader.close()
 

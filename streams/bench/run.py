@@ -17,9 +17,11 @@ from typing import Final, Protocol
 from connectors.local import Endpoints, LocalStack
 from models.package import ModelPackage
 from streams import __version__
+from streams.bench.meter import family_cpu_s
 from streams.bench.model import ModelRate, measure_model
 from streams.bench.pipeline import Throughput, measure_workers
 from streams.bench.posts import make_posts, mean_keywords
+from streams.bench.signals import hold_signals
 from streams.bench.sizing import Assumptions, Costs, Size, size_table
 from streams.bench.storage import History, WindowMemory, measure_sink, record_bytes, redis_used, window_memory
 from streams.demo.processes import clean_environment
@@ -97,6 +99,7 @@ class Report:
         machine: where.
         processes: of the worker.
         model: alone, on one thread.
+        taking_cpu_s: processor seconds of Kafka to take a post from a producer.
         pipeline: workers at full speed.
         redis: windows in Redis, by size.
         postgres: what the sink wrote.
@@ -109,6 +112,7 @@ class Report:
     machine: Machine
     processes: int
     model: ModelRate
+    taking_cpu_s: float
     pipeline: Throughput
     redis: Sequence[WindowMemory]
     postgres: History
@@ -135,7 +139,7 @@ def run_bench(
         settings: the user's, of which `CARRIED` and the window sizes are taken; their servers are not touched.
         package: the model.
         samples: posts whose texts are taken in turn.
-        seconds: how long to measure for, about.
+        seconds: how long to measure for, about; at least 2.
         keywords: how many different ones the posts have.
         processes: of the worker.
         rates: posts a second, for each of which there is a row.
@@ -157,9 +161,11 @@ def run_bench(
         texts = [sample.text for sample in samples]
         model = measure_model(package, texts, batch=own.batch_max, seconds=seconds * SHARE_FOR_MODEL)
 
-        count = processes * max(FEWEST_BATCHES * own.batch_max, math.ceil(SURPLUS * seconds * model.posts_per_second))
+        count = posts_for(seconds, model.posts_per_second, batch=own.batch_max, processes=processes)
         watch.step(f"writing {count:,} posts to Kafka")
+        before = family_cpu_s(pids["kafka"])
         send_posts(own, make_posts(samples, count, keywords=keywords, end=datetime.now(UTC)))
+        taking = (family_cpu_s(pids["kafka"]) - before) / count
         empty = asyncio.run(redis_used(own))
 
         watch.step(f"workers at full speed ({processes} process{'es' if processes > 1 else ''})")
@@ -173,14 +179,14 @@ def run_bench(
         )
         redis = asyncio.run(window_memory(own, empty))
         watch.step("the sink")
-        postgres = measure_sink(own, pids["postgres"], count)
+        postgres = measure_sink(own, {name: pids[name] for name in ("postgres", "kafka")}, count)
         logs = stack.data_dir / "kafka" / "data"
         raw, classified, windows = (
             record_bytes(own, logs, topic) for topic in (own.topic_raw, own.topic_classified, own.topic_windows)
         )
     costs = Costs(
         worker_cpu_s=pipeline.cpu_s["worker"],
-        broker_cpu_s=pipeline.cpu_s["kafka"],
+        broker_cpu_s=taking + pipeline.cpu_s["kafka"] + postgres.kafka_cpu_s,
         redis_cpu_s=pipeline.cpu_s["redis"],
         sink_cpu_s=postgres.sink_cpu_s,
         postgres_cpu_s=postgres.postgres_cpu_s,
@@ -198,6 +204,7 @@ def run_bench(
         machine=_machine(),
         processes=processes,
         model=model,
+        taking_cpu_s=taking,
         pipeline=pipeline,
         redis=redis,
         postgres=postgres,
@@ -210,16 +217,30 @@ def run_bench(
 
 @contextmanager
 def _servers(watch: Watch) -> Iterator[tuple[LocalStack, Endpoints]]:
-    with tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder:
-        stack = LocalStack(Path(folder))
+    folder = tempfile.TemporaryDirectory(prefix="emostream-bench-")
+    stack = LocalStack(Path(folder.name))
+    try:
         watch.step("starting Kafka, Valkey and PostgreSQL")
-        try:
-            endpoints = stack.up()
-            stack.stop("s3")
-            yield stack, endpoints
-        finally:
+        endpoints = stack.up()
+        stack.stop("s3")
+        yield stack, endpoints
+    finally:
+        # Whoever presses Ctrl-C now wants it to end, and not servers that go on without their folder.
+        with hold_signals(), folder:
             watch.step("stopping the servers")
             stack.down()
+
+
+def posts_for(seconds: float, rate: float, *, batch: int, processes: int) -> int:
+    """How many posts to measure with.
+
+    Args:
+        seconds: how long to measure for, about.
+        rate: posts a second that the model alone classifies.
+        batch: posts that a worker process takes at once, at most.
+        processes: of the worker.
+    """
+    return processes * max(FEWEST_BATCHES * batch, math.ceil(SURPLUS * seconds * rate))
 
 
 def environment_for(settings: Settings, model: Path, *, processes: int) -> dict[str, str]:

@@ -25,7 +25,7 @@ class Costs:
 
     Attributes:
         worker_cpu_s: processor seconds of the workers for a post.
-        broker_cpu_s: likewise of Kafka.
+        broker_cpu_s: likewise of Kafka: to take the post, for the workers, and for the sink.
         redis_cpu_s: likewise of Redis.
         sink_cpu_s: likewise of the sink.
         postgres_cpu_s: likewise of Postgres.
@@ -81,7 +81,7 @@ class Size:
         workers: processes of one core each.
         partitions: of the raw and the classified topic, at least.
         worker_bytes: memory of all workers.
-        broker_cores: of Kafka, without headroom and without what consumers of its topics cost.
+        broker_cores: of Kafka, without headroom and without what other consumers of its topics cost.
         redis_cores: of Redis, without headroom.
         redis_windows: that are kept at once.
         redis_bytes: memory of them.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors import redis
-from connectors.kafka.offsets import OffsetReader
+from connectors.kafka.scan import TopicScan
 from connectors.postgres import connect, postgres_errors
 from streams.bench.meter import family_cpu_s
 from streams.errors import MeasurementError
@@ -54,6 +54,7 @@ class History:
         window_bytes: for a window with its labels and sentiments.
         sink_cpu_s: processor seconds of the sink, for a post.
         postgres_cpu_s: likewise of Postgres.
+        kafka_cpu_s: likewise of Kafka, from which it reads.
     """
 
     posts: int
@@ -62,6 +63,7 @@ class History:
     window_bytes: float
     sink_cpu_s: float
     postgres_cpu_s: float
+    kafka_cpu_s: float
 
 
 async def redis_used(settings: Settings) -> int:
@@ -104,24 +106,31 @@ async def window_memory(settings: Settings, before: int) -> list[WindowMemory]:
 def record_bytes(settings: Settings, logs: Path, topic: str) -> float:
     """Bytes of a record in the broker's log, in the batches and with the compression in which it was written.
 
+    Records are counted one by one: of the offsets some are the ends of transactions, which only take their place.
+
     Args:
         settings: where Kafka is.
         logs: the broker's folder of logs.
         topic: its records, of which there must be some.
     """
-    reader = OffsetReader(kafka_config(settings), group="emostream-bench")
+    scan = TopicScan(kafka_config(settings), topic)
     try:
-        records = sum(reader.bounds(topic, partition)[1] for partition in range(settings.partitions))
+        records = sum(1 for _ in scan.messages())
     finally:
-        reader.close()
+        scan.close()
     taken = sum(file.stat().st_size for file in logs.glob(f"{topic}-*/*.log"))
     if not records or not taken:
         raise MeasurementError(f"{topic} has {records} records in {taken} bytes; there is nothing to measure")
     return taken / records
 
 
-def measure_sink(settings: Settings, postgres_pid: int, posts: int) -> History:
+def measure_sink(settings: Settings, pids: Mapping[str, int], posts: int) -> History:
     """Write everything that lies in Kafka to Postgres, in this process, as `emostream sink --once --force` does.
+
+    Args:
+        settings: where the servers are.
+        pids: of `postgres` and `kafka`.
+        posts: how many were classified.
 
     Raises:
         MeasurementError: Not every post was written.
@@ -129,12 +138,13 @@ def measure_sink(settings: Settings, postgres_pid: int, posts: int) -> History:
     """
     before = _sizes(settings)
     stop = threading.Event()
-    own, server = time.process_time(), family_cpu_s(postgres_pid)
+    own, servers = time.process_time(), {name: family_cpu_s(pid) for name, pid in pids.items()}
     try:
         Sink(settings, gate=OpenGate()).run(stop, once=True)
     finally:
         stop.set()  # also after Ctrl-C: its threads must not outlive the servers
-    own, server = time.process_time() - own, family_cpu_s(postgres_pid) - server
+    own = time.process_time() - own
+    spent = {name: family_cpu_s(pid) - servers[name] for name, pid in pids.items()}
     after = _sizes(settings)
     written, windows = after["posts"], after["windows"]
     if written != posts or not windows:
@@ -145,7 +155,8 @@ def measure_sink(settings: Settings, postgres_pid: int, posts: int) -> History:
         post_bytes=(after["posts_bytes"] - before["posts_bytes"]) / written,
         window_bytes=(after["windows_bytes"] - before["windows_bytes"]) / windows,
         sink_cpu_s=own / written,
-        postgres_cpu_s=server / written,
+        postgres_cpu_s=spent["postgres"] / written,
+        kafka_cpu_s=spent["kafka"] / written,
     )
 
 

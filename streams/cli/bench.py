@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 DEFAULT_RATES = (10.0, 100.0, 1_000.0, 10_000.0)
 
+SHORTEST_S = 2.0
+"""Enough results for a rate, also where the workers turn out several times as fast as the model was for a moment."""
+
 
 @click.command()
 @click.option(
@@ -39,7 +42,7 @@ DEFAULT_RATES = (10.0, 100.0, 1_000.0, 10_000.0)
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.5, max=3_600),
+    type=click.FloatRange(min=SHORTEST_S, max=3_600),
     default=20.0,
     show_default=True,
     help="To measure for, about.",

@@ -15,13 +15,16 @@ from typing import Any
 import psutil
 import pytest
 
-from streams.bench import pipeline
+from connectors.kafka.producer import Outgoing
+from connectors.kafka.transactional import TransactionalProducer
 from streams.bench.pipeline import measure_workers
 from streams.bench.storage import measure_sink, record_bytes, redis_used, window_memory
 from streams.demo.processes import clean_environment
-from streams.errors import EmostreamError, MeasurementError
+from streams.errors import MeasurementError
 from streams.settings import Settings
-from tests.integration.support import good_posts, produce
+from streams.wiring import kafka_config
+from tests.integration.support import good_posts, offsets, produce
+from tests.tiny_model import tiny_package
 
 SETTINGS = {"EMOSTREAM_KAFKA_BOOTSTRAP": "elsewhere:1", "EMOSTREAM_BATCH_MAX": "128", "COLUMNS": "120"}
 
@@ -39,6 +42,14 @@ def start_bench(tmp_path: Path, *arguments: str, **more: str) -> subprocess.Pope
     )
 
 
+@pytest.fixture(scope="module")
+def model_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A tiny model, for the workers that are not the command's: what they are asked for here is no rate."""
+    folder = tmp_path_factory.mktemp("model")
+    tiny_package(folder)
+    return str(folder)
+
+
 def left_behind(tmp_path: Path) -> list[str]:
     """Folders and processes."""
     found = [str(path) for path in tmp_path.glob("emostream*")]
@@ -49,9 +60,7 @@ def left_behind(tmp_path: Path) -> list[str]:
 
 
 def test_a_table_comes_of_it_and_nothing_is_left(tmp_path: Path) -> None:
-    with start_bench(
-        tmp_path, "--seconds", "0.5", "--keywords", "40", "--rate", "7", "--rate", "7000", "--json"
-    ) as run:
+    with start_bench(tmp_path, "--seconds", "2", "--keywords", "40", "--rate", "7", "--rate", "7000", "--json") as run:
         output, errors = run.communicate(timeout=200)
     assert run.returncode == 0, errors
     found: dict[str, Any] = json.loads(output)
@@ -65,6 +74,9 @@ def test_a_table_comes_of_it_and_nothing_is_left(tmp_path: Path) -> None:
     assert costs["worker_cpu_s"] > found["model"]["cpu_s"] / 2 > 0
     for name, value in costs.items():
         assert all(one > 0 for one in (value.values() if name == "window_bytes" else [value])), name
+    parts = (found["taking_cpu_s"], pipe["cpu_s"]["kafka"], found["postgres"]["kafka_cpu_s"])
+    assert costs["broker_cpu_s"] == pytest.approx(sum(parts))
+    assert min(parts) > 0
     assert 50e6 < costs["worker_bytes"] < 2e9
     assert all(100 < one < 5_000 for one in costs["window_bytes"].values())
     assert 100 < costs["post_row_bytes"] < 5_000
@@ -81,7 +93,7 @@ def test_a_table_comes_of_it_and_nothing_is_left(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("phase", ["starting", "workers"])
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, phase: str) -> None:
-    with start_bench(tmp_path, "--seconds", "5") as run:
+    with start_bench(tmp_path, "--seconds", "2") as run:
         assert run.stderr is not None
         assert any(line.startswith(phase) for line in run.stderr), "it ended before"
         time.sleep(1)  # for the servers, or the worker, to be half way up
@@ -123,7 +135,9 @@ def test_without_the_servers_it_names_what_brings_them(tmp_path: Path) -> None:
 
 
 class TestFiguresThatCannotBeTaken:
-    PIDS = {"kafka": os.getpid(), "redis": os.getpid()}  # noqa: RUF012
+    """Those of the workers that need no server to fail are in tests/unit/test_bench_pipeline.py."""
+
+    PIDS = dict.fromkeys(("kafka", "redis", "postgres"), os.getpid())
 
     def measure(self, settings: Settings, env: dict[str, str], tmp_path: Path, posts: int) -> None:
         environment = clean_environment({**env, "EMOSTREAM_WORKER_PROCESSES": "1"})
@@ -131,35 +145,37 @@ class TestFiguresThatCannotBeTaken:
         measure_workers(settings, environment, self.PIDS, posts, log=log, on_count=lambda *_: None)
 
     def test_too_few_posts(self, settings: Settings, env: dict[str, str], tmp_path: Path) -> None:
-        produce(settings, good_posts(5))
+        produce(settings, good_posts(1))  # of which there is no rate, however fast it is
         with pytest.raises(MeasurementError, match=r"too few .*--seconds"):
-            self.measure(settings, env, tmp_path, 5)
+            self.measure(settings, env, tmp_path, 1)
 
     def test_posts_that_the_model_cannot_take(self, settings: Settings, env: dict[str, str], tmp_path: Path) -> None:
         produce(settings, [b"no post"])
         with pytest.raises(MeasurementError, match=r"cannot classify every post: .*JSON"):
             self.measure(settings, env, tmp_path, 1)
 
-    def test_a_worker_that_gets_stuck(
-        self, settings: Settings, env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(pipeline, "STALL_S", 0.5)
-        with pytest.raises(MeasurementError, match="0 of 1 posts were classified, then none"):
-            self.measure(settings, env, tmp_path, 1)
-
-    def test_a_worker_that_ends(self, settings: Settings, env: dict[str, str], tmp_path: Path) -> None:
-        with pytest.raises(EmostreamError, match="the worker ended with exit code 1"):
-            self.measure(settings, {**env, "EMOSTREAM_MODEL_URI": str(tmp_path)}, tmp_path, 1)
-
     def test_a_sink_that_had_not_every_post(self, settings: Settings) -> None:
         with pytest.raises(MeasurementError, match="wrote 0 of 3 posts"):
-            measure_sink(settings, os.getpid(), 3)
+            measure_sink(settings, self.PIDS, 3)
 
     def test_records_whose_log_is_elsewhere(self, settings: Settings, tmp_path: Path) -> None:
         for partition in range(settings.partitions):
             produce(settings, good_posts(1), partition=partition)
         with pytest.raises(MeasurementError, match="4 records in 0 bytes"):
             record_bytes(settings, tmp_path, settings.topic_raw)
+
+    def test_ends_of_transactions_are_no_records(self, settings: Settings, tmp_path: Path) -> None:
+        topic = settings.topic_windows
+        producer = TransactionalProducer(kafka_config(settings), f"{settings.group_prefix}-test")
+        try:
+            for number in range(2):
+                producer.publish([Outgoing(topic, b"value", f"{number}-{each}".encode()) for each in range(3)])
+        finally:
+            producer.close()
+        assert offsets(settings, topic) > 6
+        (tmp_path / f"{topic}-0").mkdir()
+        (tmp_path / f"{topic}-0" / "0.log").write_bytes(bytes(600))
+        assert record_bytes(settings, tmp_path, topic) == 100
 
     def test_no_windows(self, settings: Settings) -> None:
         before = asyncio.run(redis_used(settings))

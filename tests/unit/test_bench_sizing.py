@@ -18,15 +18,18 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
+from streams.bench import run as bench_run
 from streams.bench.meter import family_cpu_s
 from streams.bench.model import ModelRate
 from streams.bench.pipeline import Throughput
 from streams.bench.posts import SPAN_S, keyword_weights, make_posts, mean_keywords
-from streams.bench.run import Machine, Report, environment_for, warnings_of
+from streams.bench.run import Machine, Report, environment_for, posts_for, warnings_of
+from streams.bench.signals import hold_signals
 from streams.bench.sizing import Assumptions, Costs, expected_distinct, size_for, size_table
+from streams.bench.steady import steady
 from streams.bench.storage import History, WindowMemory
 from streams.cli import cli
-from streams.cli.bench import Display, assumed, figure, measured_table
+from streams.cli.bench import SHORTEST_S, Display, assumed, figure, measured_table
 from streams.cli.bench import size_table as shown_sizes
 from streams.cli.interrupt import leave_on_signals
 from streams.demo.processes import clean_environment
@@ -59,6 +62,7 @@ PIPELINE = Throughput(
     posts_per_second=900.0,
     cpu_s={"worker": 0.0007, "kafka": 0.0001, "redis": 0.00002},
     worker_bytes=300_000_000,
+    supervisor_bytes=0,
     others=0.02,
 )
 
@@ -68,9 +72,10 @@ def report(**changes: object) -> Report:
         machine=Machine(2, "x86_64", "Linux", "3.11.7", "0.1.0"),
         processes=1,
         model=ModelRate("emotion", "1.0.0", 5_000, 5.0, 1_000.0, 0.0006),
+        taking_cpu_s=0.00002,
         pipeline=PIPELINE,
         redis=[WindowMemory(60, 5_000, 400.0), WindowMemory(3_600, 900, 600.0)],
-        postgres=History(20_000, 6_000, 500.0, 1_000.0, 0.00003, 0.00001),
+        postgres=History(20_000, 6_000, 500.0, 1_000.0, 0.00003, 0.00001, 0.00002),
         costs=COSTS,
         assumptions=ASSUMED,
         sizes=list(size_table([100.0, 10_000.0], COSTS, ASSUMED)),
@@ -185,6 +190,16 @@ class TestPosts:
         assert mean_keywords(self.SAMPLES * 500, 10_000) == pytest.approx(1.0, abs=0.01)
 
 
+@pytest.mark.parametrize("batch", [1, 128, 4_096])
+@pytest.mark.parametrize("rate", [20, 800, 3_200, 50_000])
+def test_the_shortest_measurement_has_enough_results(rate: int, batch: int) -> None:
+    """Also where workers take twice as many as the model alone did while it was measured, a batch at a time."""
+    count = posts_for(SHORTEST_S, rate, batch=batch, processes=1)
+    times = [1e9 + (number // batch + 1) * batch / (2 * rate) for number in range(count)]
+    part = steady(times, times[-1])
+    assert part.per_second == pytest.approx(2 * rate, rel=0.01 if batch == 1 else 0.34)
+
+
 class TestShown:
     def test_the_tables(self) -> None:
         text = " ".join(shown(measured_table(report()), shown_sizes(report().sizes), assumed(report())).split())
@@ -265,7 +280,7 @@ class TestEnvironment:
 class TestCommand:
     @pytest.mark.parametrize(
         "arguments",
-        [["--seconds", "0"], ["--rate", "0"], ["--rate", "-5"], ["--keywords", "0"], ["--processes", "0"]],
+        [["--seconds", "1.9"], ["--rate", "0"], ["--rate", "-5"], ["--keywords", "0"], ["--processes", "0"]],
     )
     def test_an_impossible_option_is_refused_before_anything_starts(self, arguments: list[str]) -> None:
         result = CliRunner().invoke(cli, ["bench", *arguments])
@@ -276,7 +291,55 @@ class TestCommand:
         assert sample_posts().is_file()
 
 
+class StandIn:
+    """For the servers: what happens to them, and a Ctrl-C while they are stopped."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data_dir = folder
+        self.happened: list[str] = []
+
+    def up(self) -> None:
+        self.happened.append("up")
+
+    def stop(self, name: str) -> None:
+        self.happened.append(f"stop {name}")
+
+    def down(self) -> None:
+        (self.data_dir / "log").touch()
+        signal.raise_signal(signal.SIGINT)
+        assert self.data_dir.exists()
+        self.happened.append("down")
+
+
 class TestSignals:
+    def test_servers_are_stopped_and_removed_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(bench_run, "LocalStack", StandIn)
+        with pytest.raises(KeyboardInterrupt), bench_run._servers(Display(Console(file=io.StringIO()))) as (stack, _):
+            pass
+        assert isinstance(stack, StandIn)
+        assert stack.happened == ["up", "stop s3", "down"]
+        assert not stack.data_dir.exists()
+
+    def test_a_failure_is_not_hidden_by_what_was_held(self) -> None:
+        def fail() -> None:
+            with hold_signals():
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.raise_signal(number)
+                raise ValueError("meanwhile")
+
+        with pytest.raises(KeyboardInterrupt) as caught:
+            fail()
+        assert isinstance(caught.value.__context__, ValueError)
+
+    def test_what_is_ignored_is_not_held(self) -> None:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            with hold_signals():
+                signal.raise_signal(signal.SIGINT)
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        finally:
+            signal.signal(signal.SIGINT, before)
+
     @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
     def test_the_first_unwinds_and_no_other_disturbs_that(
         self, number: signal.Signals, error: type[BaseException]
