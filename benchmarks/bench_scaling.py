@@ -35,12 +35,14 @@ from benchmarks.harness.posts import Raw, make_posts, read_texts
 from benchmarks.harness.program import CAN_PIN, pin
 from benchmarks.harness.servers import Cores, Servers
 from benchmarks.harness.stats import Spread
-from benchmarks.scaling_figures import MeasuredPart, Run, Scaling, markdown
+from benchmarks.harness.waiting import Stall
+from benchmarks.scaling_figures import Run, Scaling, markdown
 from connectors.errors import ConnectorError
 from models.errors import ModelError
 from models.package import bundled_package_path
 from streams.bench.meter import Meter
 from streams.bench.pipeline import applied
+from streams.bench.steady import steady
 from streams.cli.common import console, progress_console
 from streams.cli.interrupt import leave_on_signals
 from streams.demo.processes import Role, clean_environment
@@ -74,7 +76,7 @@ class _Progress:
 
     def __init__(self, what: str, posts: int, roles: Sequence[Role]) -> None:
         self._what, self._posts, self._roles = what, posts, roles
-        self._seen, self._changed = 0, time.monotonic()
+        self._stall = Stall(STALL_S)
 
     def complete(self, count: int) -> bool:
         """Whether they are all there, given how many are.
@@ -85,9 +87,7 @@ class _Progress:
         """
         for role in self._roles:
             role.check()
-        if count > self._seen:
-            self._seen, self._changed = count, time.monotonic()
-        elif count < self._posts and time.monotonic() - self._changed > STALL_S:
+        if self._stall.reached(count) and count < self._posts:
             raise BrokerError(f"{count:,} of {self._posts:,} posts {self._what}, then none for {STALL_S:.0f} s")
         return count >= self._posts
 
@@ -127,18 +127,19 @@ class Bench:
         finally:
             self._broker.delete(topics)
             self._servers.empty_redis()
-        found = MeasuredPart.of([result.at for result in results], complete)
-        part = found.part
-        spent = {name: meter.cpu_s(name, part.begin, found.until) for name in groups}
+        times = [result.at for result in results]
+        # Windows are part of the work: what they take after the last result counts, however little it is.
+        part = steady(times, complete)
+        spent = {name: meter.cpu_s(name, part.begin, part.end) for name in groups}
         of_servers = spent["kafka"] + spent["redis"]
         return Run(
             round=number,
             workers=workers,
             per_second=part.per_second,
-            lag_s=found.lag_s,
+            lag_s=max(0.0, complete - max(times)),
             worker_cpu_s=1_000 * sum(spent[role.name] for role in roles) / part.posts,
             server_cpu_s=1_000 * of_servers / part.posts,
-            server_cores=of_servers / (found.until - part.begin),
+            server_cores=of_servers / (part.end - part.begin),
             check=check(results, {post.id for post in posts}, None),
         )
 
@@ -278,8 +279,7 @@ def main(
     try:
         progress_console().print(division.note, soft_wrap=True, markup=False)
         sent = make_posts(read_texts(data or DEFAULT_DATA), posts * max(division.counts))
-        with leave_on_signals():
-            runs = _measure(division, sent, posts, rounds=rounds, partitions=partitions, work=work)
+        runs = _measure(division, sent, posts, rounds=rounds, partitions=partitions, work=work)
         found = Scaling(
             machine=describe_machine(),
             settings={"posts for each worker": posts, "rounds": rounds, "partitions": partitions},
@@ -307,6 +307,7 @@ def _measure(
     logs = Path(tempfile.mkdtemp(prefix="scaling-", dir=work))
     runs = []
     with ExitStack() as stack:
+        stack.enter_context(leave_on_signals())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emostream-bench-")))
         servers = stack.enter_context(Servers(folder, Cores(division.workers, division.servers)))
         broker = Broker(servers.endpoints.kafka_bootstrap, partitions)

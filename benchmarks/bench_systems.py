@@ -1,74 +1,54 @@
 """What a core buys: emostream against other stream processors, all with the same model, posts and broker.
 
     python benchmarks/bench_systems.py --data DATA
-    python benchmarks/bench_systems.py --systems emostream --systems bytewax --rounds 5 --json systems.json
+    python benchmarks/bench_systems.py --systems emostream --systems bytewax --rounds 5
 
 Starts Kafka and Valkey of its own. Every system works off posts that lie ready in Kafka, in turns, round by round; then
 posts come at 25, 50 and 75 % of the rate that it has shown. Its results are read back from Kafka and checked: every
-post once, with the label that the bare loop gives. docs/benchmarks.md explains the figures.
+post once, with the label that the bare loop gives. JSON, tables and a chart are written to .emostream/bench/results, a
+folder for each call. docs/benchmarks.md explains the figures.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import statistics
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
-from confluent_kafka import KafkaException
 
 from benchmarks import distilbert
 from benchmarks.bench_frontier import DEFAULT_DATA, ROOT, describe_machine
-from benchmarks.harness.broker import Broker, BrokerError
-from benchmarks.harness.posts import make_posts, read_texts
-from benchmarks.harness.program import CAN_PIN, ProgramError
-from benchmarks.harness.report import Comparison, Latency, Measured, Throughput, markdown
+from benchmarks.harness.bench import Bench
+from benchmarks.harness.broker import Broker
+from benchmarks.harness.posts import Supply, read_texts
+from benchmarks.harness.program import CAN_PIN
+from benchmarks.harness.report import Comparison, markdown
+from benchmarks.harness.results import Files
+from benchmarks.harness.rounds import NO_MEASUREMENT, Runs, measure_latency, measure_speed
 from benchmarks.harness.servers import Cores, Servers
-from benchmarks.harness.systems import BARE, BY_NAME, RUNTIME, Installed, choose, find_installed
-from benchmarks.harness.trial import Bench, TrialError
+from benchmarks.harness.systems import (
+    BARE,
+    BY_NAME,
+    CLIENT,
+    RUNTIME,
+    Installed,
+    PythonError,
+    choose,
+    clients,
+    find_installed,
+)
+from benchmarks.harness.trial import Setup
 from connectors.errors import ConnectorError
-from models.cores import available_cores
 from models.errors import ModelError
-from models.package import bundled_package_path, load_package
+from models.package import ModelPackage, bundled_package_path, load_package
 from streams.cli.common import progress_console
+from streams.cli.interrupt import leave_on_signals
 
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
-SHARES = (0.25, 0.5, 0.75)
-NO_MEASUREMENT = (TrialError, ProgramError, BrokerError, ConnectorError, KafkaException, ValueError)
-
-
-@dataclass
-class Runs:
-    """What has been measured of a system so far."""
-
-    installed: Installed
-    throughput: list[Throughput] = field(default_factory=list)
-    latency: list[Latency] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-
-    @property
-    def maximum(self) -> float:
-        """Posts a second, the median of its rounds."""
-        return statistics.median(run.per_second for run in self.throughput)
-
-    def measured(self) -> Measured:
-        """All of it."""
-        system = self.installed.system
-        return Measured(
-            name=system.name,
-            title=system.title,
-            version=self.installed.version,
-            guarantee=system.guarantee,
-            throughput=tuple(self.throughput),
-            latency=tuple(self.latency),
-            failures=tuple(self.failures),
-        )
+LEAST_POSTS = 1_000
+DISTILBERT_FILE = "distilbert-int8.onnx"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -88,17 +68,23 @@ class Runs:
 )
 @click.option(
     "--posts",
-    type=click.IntRange(min=1_000),
-    default=10_000,
-    show_default=True,
+    type=click.IntRange(min=LEAST_POSTS),
+    show_default="as the bare loop takes for --seconds",
     help="Posts in a run of a system that takes batches; one that takes posts one at a time is given a quarter, "
     "the DistilBERT a twentieth.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    default=35.0,
+    show_default=True,
+    help="How long the bare loop takes for a run's posts, about; its first tenth is not measured.",
 )
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Runs at full speed.")
 @click.option(
     "--latency-seconds",
     type=click.FloatRange(min=0),
-    default=10.0,
+    default=20.0,
     show_default=True,
     help="How long posts come at each of the three rates; 0 measures no latency.",
 )
@@ -107,8 +93,7 @@ class Runs:
     "--cores",
     type=click.IntRange(min=0),
     show_default="1, or 0 on a machine with one",
-    help="Cores that the system has to itself, as many threads for its model, and the servers the others; 0 for no "
-    "division.",
+    help="1: a system has a core to itself, and the servers the others. 0: no division.",
 )
 @click.option("--partitions", type=click.IntRange(min=1), default=4, show_default=True)
 @click.option("--batch", type=click.IntRange(min=1), default=512, show_default=True, help="Posts in a batch at most.")
@@ -126,16 +111,36 @@ class Runs:
     type=click.Path(path_type=Path, file_okay=False),
     default=ROOT / ".emostream" / "bench",
     show_default=".emostream/bench",
-    help="Where the DistilBERT-shaped network is kept, and the systems' logs, each run in a folder of its own.",
+    help="Where the DistilBERT-shaped network is kept, the systems' logs and the results, each call's in a folder of "
+    "its own.",
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
-@click.option("--markdown", "markdown_file", type=click.Path(path_type=Path, dir_okay=False), help="Write tables here.")
-@click.option("--plot", "plot_file", type=click.Path(path_type=Path, dir_okay=False), help="Draw a PNG here.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    show_default="systems.json with the results",
+    help="Write JSON here.",
+)
+@click.option(
+    "--markdown",
+    "markdown_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    show_default="systems.md with the results",
+    help="Write tables here.",
+)
+@click.option(
+    "--plot",
+    "plot_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    show_default="systems.png with the results",
+    help="Draw a PNG here.",
+)
 def main(
     *,
     data: Path | None,
     names: tuple[str, ...],
-    posts: int,
+    posts: int | None,
+    seconds: float,
     rounds: int,
     latency_seconds: float,
     latency_rounds: int,
@@ -152,126 +157,74 @@ def main(
     """Compare emostream with other stream processors on this machine, and print the tables.
 
     All have the same ONNX model, tokenizer, posts, broker and cores. Leave the machine alone meanwhile: the defaults
-    take about half an hour. The exit code is 1 where a system lost a post, gave one twice, or failed.
+    take about half an hour. The exit code is 1 where a system lost a post, gave one twice or with a wrong label, or
+    failed.
     """
     if data is None and not DEFAULT_DATA.is_dir():
         click.echo("there are no data sets at ../shared/data; name their folder: bench_systems.py --data DATA")
         return
-    if plot_file is not None:
-        try:
-            from benchmarks.harness.plot import plot  # noqa: PLC0415 - loads matplotlib
-        except ModuleNotFoundError as exc:
-            raise click.ClickException("--plot needs matplotlib: pip install 'emostream[bench]'") from exc
     try:
         division = _divide(cores)
+        files = Files.choose(work / "results", json_file, markdown_file, plot_file)
         installed, missing = _installed(names, peers_python, work)
         texts = read_texts(data or DEFAULT_DATA)
         package = load_package(bundled_package_path())
         machine = describe_machine()
-        threads = len(division.system) or available_cores()
+        runs = [Runs(each) for each in installed]
         with (
+            leave_on_signals(),
             tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder,
             Servers(Path(folder), division) as servers,
         ):
             broker = Broker(servers.endpoints.kafka_bootstrap, partitions)
             try:
-                bench = Bench(
+                setup = Setup(
                     servers=servers,
                     broker=broker,
                     cores=division,
                     folder=_fresh(work / "logs"),
-                    posts=make_posts(texts, posts),
-                    texts=texts,
                     model=package.path,
-                    network=work / "distilbert-int8.onnx",
-                    threads=threads,
+                    network=work / DISTILBERT_FILE,
                     batch=batch,
                     wait_ms=wait_ms,
                     partitions=partitions,
                 )
-                runs = compare(bench, installed, rounds, latency_seconds, latency_rounds)
+                bench = Bench(setup, Supply(texts))
+                _tell("bare: finding the labels that all must give, and how many posts a run needs")
+                rate = bench.calibrate(next(each for each in installed if each.system is BARE))
+                count = posts or max(LEAST_POSTS, round(rate * seconds))
+                _tell(f"{count:,} posts in a run: {count / rate:.0f} s of the bare loop, at {rate:,.0f} posts/s")
+                measure_speed(bench, runs, posts=count, rounds=rounds, tell=_tell)
+                if latency_seconds:
+                    measure_latency(bench, runs, seconds=latency_seconds, rounds=latency_rounds, tell=_tell)
             finally:
                 broker.close()
-    except (ModelError, ConnectorError, OSError, *NO_MEASUREMENT) as exc:
-        raise click.ClickException(str(exc)) from exc
-    found = Comparison(
-        machine=machine,
-        settings={
-            "posts": posts,
+        settings = {
+            "posts": count,
             "rounds": rounds,
             "cores for a system": len(division.system) or "all",
-            "threads": threads,
             "batch": batch,
             "batch wait ms": wait_ms,
             "partitions": partitions,
             "seconds at each rate": latency_seconds,
-        },
-        model=f"{package.manifest.name} {package.manifest.version}",
-        systems=tuple(run.measured() for run in runs),
-        missing=tuple(missing),
-    )
-    _write(json_file, json.dumps(found.to_dict(), indent=2) + "\n")
-    _write(markdown_file, markdown(found))
-    if plot_file is not None:
-        plot(found, plot_file)
-    click.echo(markdown(found))
+            **clients(installed),
+        }
+        found = Comparison(machine, settings, _named(package), tuple(run.measured() for run in runs), tuple(missing))
+        click.echo(markdown(found))
+        files.write(found)
+    except (ModelError, ConnectorError, OSError, PythonError, *NO_MEASUREMENT) as exc:
+        raise click.ClickException(str(exc)) from exc
+    files.tell(found, _tell)
     if any(system.faults() for system in found.systems):
         raise SystemExit(1)
 
 
-def compare(
-    bench: Bench, installed: Sequence[Installed], rounds: int, latency_seconds: float, latency_rounds: int
-) -> list[Runs]:
-    """Everything, in rounds; whoever begins finds the machine as the last one left it, so everyone begins some time."""
-    runs = [Runs(each) for each in installed]
-    _tell("bare: finding the labels that all must give")
-    bench.find_labels(next(each for each in installed if each.system is BARE))
-    for number in range(1, rounds + 1):
-        for run in _turned(runs, number):
-            name = f"round {number} of {rounds}: {run.installed.system.name}"
-            result = _tried(run, name, partial(bench.throughput, run.installed, number))
-            if result is not None:
-                run.throughput.append(result)
-                cpu = sum(result.cpu_s.values())
-                _tell(f"{name}: {result.per_second:,.0f} posts/s, {cpu:.3f} CPU s per 1,000, {_verdict(result)}")
-    for number in range(1, latency_rounds + 1) if latency_seconds else ():
-        for run in _turned([run for run in runs if run.throughput and run.installed.system is not BARE], number):
-            for share in SHARES:
-                name = f"{100 * share:.0f} % of its rate: {run.installed.system.name}"
-                paced = _tried(run, name, partial(_paced, bench, run, share, latency_seconds))
-                if paced is not None:
-                    run.latency.append(paced)
-                    times = f"p50 {paced.p50:,.0f}, p95 {paced.p95:,.0f}, p99 {paced.p99:,.0f} ms"
-                    _tell(f"{name}: {times}, {_verdict(paced)}")
-    return runs
-
-
-def _paced(bench: Bench, run: Runs, share: float, seconds: float) -> Latency:
-    return bench.latency(run.installed, share, run.maximum, seconds)
-
-
-def _tried(run: Runs, name: str, measure: Callable[[], Any]) -> Any:  # noqa: ANN401 - a Throughput or a Latency
-    """A measurement; None, noted, where it failed: the other systems go on."""
-    try:
-        return measure()
-    except NO_MEASUREMENT as exc:
-        run.failures.append(f"{name}: {exc}")
-        _tell(f"{name}: FAILED: {exc}")
-        return None
-
-
-def _turned(runs: Sequence[Runs], number: int) -> list[Runs]:
-    at = (number - 1) % max(1, len(runs))
-    return [*runs[at:], *runs[:at]]
-
-
-def _verdict(result: Throughput | Latency) -> str:
-    check = result.check
-    every = "every post once" if check.exactly_once else f"{check.lost} LOST, {check.duplicated} TWICE"
-    return every if check.agreement is None else f"{every}, {100 * check.agreement:.2f} % same labels"
-
-
 def _divide(cores: int | None) -> Cores:
+    if cores is not None and cores > 1:
+        raise click.UsageError(
+            "--cores takes 0 or 1: emostream would divide itself into processes and the others would not, and the "
+            "ratios would tell of that; bench_scaling.py measures several workers"
+        )
     if not CAN_PIN:
         return Cores()
     allowed = os.sched_getaffinity(0)
@@ -279,26 +232,36 @@ def _divide(cores: int | None) -> Cores:
 
 
 def _installed(names: Sequence[str], peers_python: Path | None, work: Path) -> tuple[list[Installed], list[str]]:
-    """What can run, and the titles of what cannot, which is told."""
+    """What can run, and what cannot, each with the reason.
+
+    Raises:
+        PythonError: `peers_python` is none.
+    """
     python = peers_python or (PEERS_PYTHON if PEERS_PYTHON.is_file() else None)
     installed, lacking = find_installed(choose(names), python)
-    missing = [system.title for system in lacking]
-    if lacking:
-        packages = sorted({name for system in lacking for name in system.needs})
-        _tell(f"without {', '.join(packages)}: not installed; `make setup-peers` does it")
+    missing = [f"{system.title}: {', '.join(system.needs)} is not installed (make setup-peers)" for system in lacking]
+    if any(each.system.own_model for each in installed):
+        try:
+            distilbert.build(work / DISTILBERT_FILE)
+        except ModuleNotFoundError as exc:
+            why = f"to build it, {exc.name} is not installed (pip install 'emostream[bench]')"
+            missing += [f"{each.system.title}: {why}" for each in installed if each.system.own_model]
+            installed = [each for each in installed if not each.system.own_model]
+    for line in missing:
+        _tell(f"left out: {line}")
     for each in installed:
         if each.runtime != installed[0].runtime:
             _tell(
                 f"{each.system.name} has other versions of {' and '.join(RUNTIME)} than the bare loop: not a fair race"
             )
-    if any(each.system.own_model for each in installed):
-        try:
-            distilbert.build(work / "distilbert-int8.onnx")
-        except ModuleNotFoundError as exc:
-            _tell(f"without DistilBERT: building it needs {exc.name}: pip install 'emostream[bench]'")
-            missing += [each.system.title for each in installed if each.system.own_model]
-            installed = [each for each in installed if not each.system.own_model]
+    for name, versions in zip(CLIENT, zip(*(each.client for each in installed), strict=True), strict=True):
+        if len(set(versions)) > 1:
+            _tell(f"{name} is not the same for all: {', '.join(sorted({version or 'none' for version in versions}))}")
     return installed, missing
+
+
+def _named(package: ModelPackage) -> str:
+    return f"{package.manifest.name} {package.manifest.version}"
 
 
 def _tell(line: str) -> None:
@@ -309,12 +272,6 @@ def _fresh(folder: Path) -> Path:
     """A new folder below this one; the last runs' logs stay."""
     folder.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix="run-", dir=folder))
-
-
-def _write(file: Path | None, text: str) -> None:
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

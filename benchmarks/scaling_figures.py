@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,43 +11,10 @@ from typing import Any
 from benchmarks.harness.checks import Check
 from benchmarks.harness.stats import Spread, ratios
 from models.training.markdown import markdown_table
-from streams.bench.pipeline import BEHIND_S
-from streams.bench.steady import Steady, steady
 
 
 class FiguresError(Exception):
     """A file is not what a scaling benchmark has written."""
-
-
-@dataclass(frozen=True)
-class MeasuredPart:
-    """The part of a run that counts.
-
-    Attributes:
-        part: by its results, and by its windows where these came later.
-        until: when all its work was done, in seconds since 1970.
-        lag_s: how long after the last result the windows held every post.
-    """
-
-    part: Steady
-    until: float
-    lag_s: float
-
-    @classmethod
-    def of(cls, times: Sequence[float], complete: float) -> MeasuredPart:
-        """Find it.
-
-        Args:
-            times: when each result was there, in seconds since 1970.
-            complete: when the windows held every post.
-
-        Raises:
-            ValueError: there are too few posts to measure a rate.
-        """
-        last = max(times)
-        lag_s = max(0.0, complete - last)
-        # Windows gather for a moment by design, which is no work; what they cost then is theirs all the same.
-        return cls(steady(times, complete if lag_s > BEHIND_S else None), max(complete, last), lag_s)
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class SimulationConfig:
         rate: posts a second that come, evenly over the partitions; infinite for a backlog that never ends.
         seconds: simulated.
         batch: posts in a batch of the classify stage at most.
-        batch_wait_s: for how long such a batch is gathered at most, from its first post.
+        batch_wait_s: for how long such a batch is gathered, from its first post; while the stage is busy it grows on.
         aggregate_batch: posts in a batch of the aggregate stage at most.
         answer_s: from the end of a broker's or a master's work to when the worker knows.
         spread: of the time that a piece of work takes, as the standard deviation of its logarithm.
@@ -73,7 +73,7 @@ class SimulationConfig:
     rate: float = math.inf
     seconds: float = 60.0
     batch: int = 512
-    batch_wait_s: float = 0.05
+    batch_wait_s: float = 0.005
     aggregate_batch: int = 4_096
     answer_s: float = 0.0
     spread: float = 0.0

@@ -12,103 +12,48 @@ about a kilobyte a post: three gigabytes in half an hour at 1,500 posts/s.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import http.client
 import json
 import math
-import random
 import tempfile
-import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import psutil
 import redis
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaException
 
 from benchmarks.bench_frontier import DEFAULT_DATA, ROOT, describe_machine
 from benchmarks.harness.broker import Broker, BrokerError
-from benchmarks.harness.posts import KEYWORDS, SOURCES, read_texts
+from benchmarks.harness.posts import read_texts
 from benchmarks.harness.servers import Cores, Servers
+from benchmarks.harness.waiting import Stall
+from benchmarks.soak_feed import Feed
 from benchmarks.soak_figures import SHORTEST_JUDGED_S, Sample, summarize, verdict
 from connectors.errors import ConnectorError
 from connectors.local import ports
 from models.errors import ModelError
 from models.package import bundled_package_path
 from streams.bench.pipeline import applied
-from streams.bench.posts import keyword_weights
 from streams.cli.common import console, progress_console
+from streams.cli.interrupt import leave_on_signals
 from streams.demo.processes import Role, clean_environment
 from streams.errors import EmostreamError
 from streams.init import init_topics
-from streams.records import Post
 from streams.settings import Settings, load_settings
 from streams.windows.opening import open_store
 
 STALL_S = 60.0
-SEED = 7
 
 
-class Feed:
-    """Sends posts of now, in a thread, so that about `backlog` of them wait in Kafka. A context manager."""
-
-    def __init__(self, settings: Settings, texts: Sequence[str], backlog: int) -> None:
-        self._settings, self._texts, self._backlog = settings, texts, backlog
-        self._producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "linger.ms": 20, "log_level": 2})
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
-        self._failure: Exception | None = None
-        self.sent = 0
-        self.classified = 0
-        """Told from outside; what it leaves is made up for."""
-
-    def check(self) -> None:
-        """Raise what has stopped it."""
-        if self._failure is not None:
-            raise BrokerError(f"posts can no longer be sent: {self._failure}") from self._failure
-
-    def _run(self) -> None:
-        try:
-            posts = self._posts()
-            while not self._stop.wait(0.05):
-                for _ in range(self._backlog - (self.sent - self.classified)):
-                    post = next(posts)
-                    self._producer.produce(
-                        self._settings.topic_raw,
-                        post.model_dump_json(exclude_none=True).encode(),
-                        post.id.encode(),
-                        partition=self.sent % self._settings.partitions,
-                    )
-                    self.sent += 1
-                self._producer.poll(0)
-        except (KafkaException, BufferError) as exc:
-            self._failure = exc
-
-    def _posts(self) -> Iterator[Post]:
-        rng = random.Random(SEED)
-        names = [f"keyword-{number}" for number in range(KEYWORDS)]
-        weights = keyword_weights(KEYWORDS)
-        while True:
-            yield Post(
-                id=f"soak-{self.sent}",
-                text=self._texts[self.sent % len(self._texts)],
-                created_at=datetime.now(UTC),
-                source=rng.choice(SOURCES),
-                keywords=tuple(dict.fromkeys(rng.choices(names, weights, k=rng.randrange(3)))),
-            )
-
-    def __enter__(self) -> Feed:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._producer.flush(10)
+class WatchError(Exception):
+    """Something that is watched cannot be asked."""
 
 
 async def watch(
@@ -118,19 +63,20 @@ async def watch(
 
     Raises:
         EmostreamError, BrokerError: the worker ended, or did nothing for `STALL_S`.
+        WatchError: something cannot be asked.
+        ConnectorError: Redis does not answer.
     """
     samples: list[Sample] = []
-    begin, moved = time.monotonic(), time.monotonic()
-    due = begin
+    stall = Stall(STALL_S)
+    begin = due = time.monotonic()
     with redis.Redis.from_url(settings.redis_url.get_secret_value()) as client:
         async with open_store(settings) as store:
             while not samples or samples[-1].at < seconds:
                 worker.check()
                 feed.check()
                 now, classified = time.monotonic(), await asyncio.to_thread(broker.count, settings.topic_classified)
-                if classified > feed.classified:
-                    feed.classified, moved = classified, now
-                elif now - moved > STALL_S:
+                feed.classified = classified
+                if stall.reached(classified):
                     raise BrokerError(f"nothing was classified for {STALL_S:.0f} s; the worker's log: {worker.log}")
                 if not samples and classified:
                     begin = due = now
@@ -139,7 +85,7 @@ async def watch(
                         Sample(
                             at=now - begin,
                             rss=memory_of(worker.pid),
-                            redis=int(client.info("memory")["used_memory"]),
+                            redis=redis_memory(client),
                             classified=classified,
                             # Asked for later, it may be ahead.
                             counted=min(classified, await applied(store)),
@@ -154,15 +100,46 @@ async def watch(
 
 
 def memory_of(pid: int) -> int:
-    """Resident memory of a process and its children, in bytes."""
-    root = psutil.Process(pid)
-    return sum(process.memory_info().rss for process in (root, *root.children(recursive=True)))
+    """Resident memory of a process and its children, in bytes.
+
+    Raises:
+        WatchError: it has ended.
+    """
+    try:
+        root = psutil.Process(pid)
+        total = root.memory_info().rss
+        children = root.children(recursive=True)
+    except psutil.Error as exc:
+        raise WatchError(f"the memory of process {pid} cannot be read: {exc}") from exc
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):  # ended just now
+            total += child.memory_info().rss
+    return int(total)
+
+
+def redis_memory(client: redis.Redis) -> int:
+    """Memory of Valkey's data, in bytes.
+
+    Raises:
+        WatchError: it does not answer.
+    """
+    try:
+        return int(client.info("memory")["used_memory"])
+    except redis.RedisError as exc:
+        raise WatchError(f"Redis cannot be asked for its memory: {exc}") from exc
 
 
 def scrape(settings: Settings) -> None:
-    """Read the worker's metrics, as a monitor would."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{settings.web_port}/metrics", timeout=30) as answer:
-        answer.read()
+    """Read the worker's metrics, as a monitor would.
+
+    Raises:
+        WatchError: it does not answer.
+    """
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{settings.web_port}/metrics", timeout=30) as answer:
+            answer.read()
+    except (OSError, http.client.HTTPException) as exc:
+        raise WatchError(f"the worker's metrics cannot be read: {exc}") from exc
 
 
 def tell(samples: Sequence[Sample], seconds: float) -> None:
@@ -185,9 +162,10 @@ def soak(
     """Run everything.
 
     Raises:
-        EmostreamError, ConnectorError, BrokerError: something ended or does not answer.
+        EmostreamError, ConnectorError, BrokerError, WatchError: something ended or does not answer.
     """
     with ExitStack() as stack:
+        stack.enter_context(leave_on_signals())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emostream-soak-")))
         servers = stack.enter_context(Servers(folder, Cores()))
         environment = {
@@ -203,7 +181,11 @@ def soak(
         stack.callback(broker.close)
         worker = stack.enter_context(Role("worker", ["worker"], env=clean_environment(environment), log=log))
         feed = stack.enter_context(Feed(settings, texts, backlog))
-        return asyncio.run(watch(settings, broker, worker, feed, seconds=seconds, every_s=every_s))
+        try:
+            return asyncio.run(watch(settings, broker, worker, feed, seconds=seconds, every_s=every_s))
+        except WatchError:
+            worker.check()  # its last words say more
+            raise
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -273,7 +255,7 @@ def main(
         texts = read_texts(data or DEFAULT_DATA)
         machine = describe_machine()
         samples = soak(texts, log, seconds=60 * minutes, every_s=every, backlog=backlog, partitions=partitions)
-    except (ModelError, EmostreamError, ConnectorError, BrokerError, KafkaException, OSError) as exc:
+    except (ModelError, EmostreamError, ConnectorError, BrokerError, WatchError, KafkaException, OSError) as exc:
         raise click.ClickException(str(exc)) from exc
     found = summarize(samples)
     if json_file is not None:

@@ -1,4 +1,5 @@
 """Runs a system on real servers and measures it from outside; `bench_systems.py` is the command.
 
-The pure parts are `stats`, `pacing`, `checks` and `report`; the others start processes and talk to Kafka.
+`stats`, `pacing`, `checks`, `division` and `report` are pure. `program`, `servers` and `broker` are the processes and
+Kafka, `trial` one system on topics of its own, `bench` what is measured of it, `rounds` the order of all runs.
 """

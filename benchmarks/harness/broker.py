@@ -15,6 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exported 
 from benchmarks.harness.checks import Result
 from benchmarks.harness.pacing import Schedule
 from benchmarks.harness.posts import Raw
+from benchmarks.harness.waiting import Stall
 
 TIMEOUT_S = 30.0
 _TICK_S = 0.001
@@ -49,12 +50,12 @@ class Broker:
         """Every result of a topic, with the broker's time of it."""
         ends = self._ends(topic)
         self._consumer.assign([TopicPartition(topic, number, 0) for number in range(self._partitions)])
-        results = []
+        results: list[Result] = []
         missing = sum(ends)
-        deadline = time.monotonic() + TIMEOUT_S
+        stall = Stall(TIMEOUT_S)
         while missing:
-            if time.monotonic() > deadline:
-                raise BrokerError(f"{missing} records of {topic} could not be read in {TIMEOUT_S:.0f} s")
+            if stall.reached(len(results)):
+                raise BrokerError(f"{missing} records of {topic} could not be read: none came for {TIMEOUT_S:.0f} s")
             for message in self._consumer.consume(min(missing, 10_000), 0.5):
                 if message.error():
                     raise KafkaException(message.error())

@@ -6,6 +6,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+LEAST_AGREEMENT = 0.999
+"""With a smaller share of the right labels, a system has not done the same work."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -42,6 +45,15 @@ class Check:
     def exactly_once(self) -> bool:
         """Every post once and nothing else."""
         return not (self.lost or self.duplicated or self.unknown)
+
+    def faults(self) -> list[str]:
+        """What is wrong, in words."""
+        found = []
+        if not self.exactly_once:
+            found.append(f"{self.lost} lost, {self.duplicated} twice, {self.unknown} unknown")
+        if self.agreement is not None and self.agreement < LEAST_AGREEMENT:
+            found.append(f"{100 * self.agreement:.3f} % of the labels are right")
+        return found
 
 
 def check(results: Sequence[Result], sent: Collection[str], labels: Mapping[str, str] | None) -> Check:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from pathlib import Path
 
 from models.training.questions import read_sets
@@ -38,20 +39,59 @@ def read_texts(folder: Path) -> list[str]:
     return texts
 
 
-def make_posts(texts: Sequence[str], count: int, *, prefix: str = "post") -> list[Raw]:
-    """Posts with these texts in turn, each with an id of its own and up to two keywords; a few are in most of them."""
+def make_posts(
+    texts: Sequence[str], count: int, *, prefix: str = "post", begin: datetime | None = None, span_s: float = SPAN_S
+) -> list[Raw]:
+    """Posts with these texts in turn, each with an id of its own and up to two keywords; a few are in most of them.
+
+    Args:
+        texts: at least one.
+        count: of posts.
+        prefix: of the ids, before their number.
+        begin: event time of the first; None for `span_s` ago.
+        span_s: seconds of event time from the first to the last.
+    """
     rng = random.Random(SEED)
     names = [f"keyword-{number}" for number in range(KEYWORDS)]
     weights = keyword_weights(KEYWORDS)
-    begin = datetime.now(UTC) - timedelta(seconds=SPAN_S)
+    begin = begin or datetime.now(UTC) - timedelta(seconds=span_s)
     posts = []
     for number in range(count):
         post = Post(
             id=f"{prefix}-{number}",
             text=texts[number % len(texts)],
-            created_at=begin + timedelta(seconds=SPAN_S * number / count),
+            created_at=begin + timedelta(seconds=span_s * number / count),
             source=rng.choice(SOURCES),
             keywords=tuple(dict.fromkeys(rng.choices(names, weights, k=rng.randrange(3)))),
         )
         posts.append(Raw(post.id, post.model_dump_json(exclude_none=True).encode()))
     return posts
+
+
+class Supply:
+    """The posts of all runs: always the same ones in the same order, as many as are asked for."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        """With at least one text."""
+        self.texts = texts
+        self._begin = datetime.now(UTC) - timedelta(seconds=SPAN_S)
+        self._posts: list[Raw] = []
+        self._labels: Sequence[str] = ()
+
+    def first(self, count: int) -> list[Raw]:
+        """The first `count` posts."""
+        if count > len(self._posts):
+            self._posts = make_posts(self.texts, count, begin=self._begin)
+        return self._posts[:count]
+
+    def warm_up(self, count: int) -> list[Raw]:
+        """Others to begin with, whose ids begin with `warm`. Not newer than the rest, which would then come late."""
+        return make_posts(self.texts, count, prefix="warm", begin=self._begin, span_s=0)
+
+    def learn(self, labels: Sequence[str]) -> None:
+        """Take the right label of each text, in their order."""
+        self._labels = labels
+
+    def labels(self, count: int) -> dict[str, str]:
+        """The right labels of the first posts, by id."""
+        return {post.id: label for post, label in zip(self.first(count), cycle(self._labels), strict=False)}

@@ -12,6 +12,7 @@ from typing import Self
 import redis
 
 from benchmarks.harness.program import pin
+from connectors.errors import UnavailableError
 from connectors.local import LocalStack
 from connectors.local.endpoints import Endpoints
 
@@ -71,6 +72,13 @@ class Servers:
         self._stack.down()
 
     def empty_redis(self) -> None:
-        """Remove what a run has left."""
-        with redis.Redis.from_url(self.endpoints.redis_url) as client:
-            client.flushall()
+        """Remove what a run has left.
+
+        Raises:
+            UnavailableError: Redis does not answer.
+        """
+        try:
+            with redis.Redis.from_url(self.endpoints.redis_url) as client:
+                client.flushall()
+        except redis.RedisError as exc:
+            raise UnavailableError(f"Redis cannot be emptied: {exc}") from exc

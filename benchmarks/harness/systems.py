@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,7 +119,13 @@ def found(name):
         return version(name)
     except PackageNotFoundError:
         return None
-print(json.dumps({name: found(name) for name in sys.argv[1:]}))
+versions = {name: found(name) for name in sys.argv[1:]}
+try:
+    from confluent_kafka import libversion
+    versions["librdkafka"] = libversion()[0]
+except ImportError:
+    versions["librdkafka"] = None
+print(json.dumps(versions))
 """
 
 
@@ -140,6 +146,13 @@ def choose(names: Sequence[str]) -> list[System]:
 RUNTIME = ("onnxruntime", "tokenizers")
 """What the model runs on; it should be the same for all."""
 
+CLIENT = ("confluent-kafka", "librdkafka")
+"""What most of them reach Kafka through."""
+
+
+class PythonError(Exception):
+    """There is no Python where one was named."""
+
 
 @dataclass(frozen=True)
 class Installed:
@@ -150,35 +163,61 @@ class Installed:
         python: with which interpreter.
         version: of its library; None where it has none.
         runtime: versions of `RUNTIME` there.
+        client: versions of `CLIENT` there, whether it uses them or not.
     """
 
     system: System
     python: Path
     version: str | None
     runtime: tuple[str | None, ...]
+    client: tuple[str | None, ...]
+
+    @property
+    def beside_us(self) -> bool:
+        """Whether it runs with the same Python as ourselves."""
+        return self.python == Path(sys.executable)
+
+
+def clients(installed: Sequence[Installed]) -> dict[str, str]:
+    """The versions of `CLIENT`, as settings of the benchmark: ours, and the peers' where one of them runs."""
+    found = {}
+    for each in installed:
+        suffix = "" if each.beside_us else " of the peers"
+        found |= {f"{name}{suffix}": version or "none" for name, version in zip(CLIENT, each.client, strict=True)}
+    return found
 
 
 def find_installed(systems: Sequence[System], peers_python: Path | None) -> tuple[list[Installed], list[System]]:
     """Those that can run, and those that cannot.
 
     What is installed beside ourselves runs with the same Python as ourselves; the others with the peers'.
+
+    Raises:
+        PythonError: `peers_python` is none.
     """
     found, missing = [], []
-    names = sorted({*RUNTIME, *(name for system in systems for name in system.needs)})
+    names = sorted({*RUNTIME, "confluent-kafka", *(name for system in systems for name in system.needs)})
     pythons = [Path(sys.executable), *([peers_python] if peers_python else [])]
     versions = {python: _versions(python, names) for python in pythons}
     for system in systems:
         for python, known in versions.items():
             if all(known.get(name) for name in system.needs):
                 version = known[system.needs[0]] if system.needs else None
-                found.append(Installed(system, python, version, tuple(known[name] for name in RUNTIME)))
+                runtime, client = (tuple(known[name] for name in group) for group in (RUNTIME, CLIENT))
+                found.append(Installed(system, python, version, runtime, client))
                 break
         else:
             missing.append(system)
     return found, missing
 
 
-def _versions(python: Path, names: Sequence[str]) -> dict[str, str | None]:
-    done = subprocess.run([python, "-c", _VERSIONS, *names], capture_output=True, text=True, check=True)
-    versions: dict[str, str | None] = json.loads(done.stdout)
+def _versions(python: Path, names: Sequence[str]) -> Mapping[str, str | None]:
+    try:
+        done = subprocess.run([python, "-c", _VERSIONS, *names], capture_output=True, text=True, check=True)
+        versions: dict[str, str | None] = json.loads(done.stdout)
+    except subprocess.CalledProcessError as exc:
+        said = str(exc.stderr).strip().splitlines() or [f"it ended with exit code {exc.returncode}"]
+        raise PythonError(f"{python} is no Python that works: {said[-1]}") from exc
+    except (OSError, ValueError) as exc:
+        raise PythonError(f"{python} is no Python that works: {exc}") from exc
     return versions

@@ -6,6 +6,7 @@ python -m benchmarks.peers.bare POSTS.jsonl RESULTS.jsonl
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from benchmarks.peers.task import Labeller, Task
 
 
 def main(posts_file: Path, results_file: Path) -> None:
-    """Classify the posts; write for each when its batch was done, its id and its label."""
+    """Classify the posts; write for each when its batch was done, its id and its label; then wait to be stopped."""
     task = Task.read()
     labeller = Labeller(task)
     posts = [json.loads(line) for line in posts_file.read_text("utf-8").split("\n") if line]
@@ -25,7 +26,12 @@ def main(posts_file: Path, results_file: Path) -> None:
         done.append((time.time(), answers))
     answered = [(at, label) for at, answers in done for label, _ in answers]
     lines = [json.dumps([at, post["id"], label]) for (at, label), post in zip(answered, posts, strict=True)]
-    results_file.write_text("\n".join(lines), encoding="utf-8")
+    written = results_file.with_suffix(".part")
+    written.write_text("\n".join(lines), encoding="utf-8")
+    # Once it is there, it is whole.
+    written.rename(results_file)
+    # As the other systems, which end when they are told: the processor time of one that is gone cannot be asked for.
+    signal.pause()
 
 
 if __name__ == "__main__":

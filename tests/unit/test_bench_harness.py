@@ -1,30 +1,37 @@
-"""The comparison of systems: its arithmetic, its checks of results, its tables, and what the command says."""
+"""The comparison of systems: its arithmetic, its posts, its checks of results, and what it finds installed."""
 
 from __future__ import annotations
 
-import json
 import sys
-import time
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
-from click.testing import CliRunner, Result
 
 from benchmarks import bench_systems
 from benchmarks.harness import checks
+from benchmarks.harness.bench import Bench
 from benchmarks.harness.checks import Check, check
 from benchmarks.harness.pacing import Schedule, posts_for
-from benchmarks.harness.plot import plot
-from benchmarks.harness.posts import make_posts, read_texts
-from benchmarks.harness.program import Program, ProgramError
-from benchmarks.harness.report import Comparison, Latency, Measured, Throughput, markdown
+from benchmarks.harness.posts import SPAN_S, Supply, make_posts
 from benchmarks.harness.servers import Cores
 from benchmarks.harness.stats import Spread, percentiles, ratios
-from benchmarks.harness.systems import BARE, BY_NAME, OURS, SYSTEMS, choose, find_installed
+from benchmarks.harness.systems import (
+    BARE,
+    BY_NAME,
+    OURS,
+    SYSTEMS,
+    Installed,
+    PythonError,
+    choose,
+    clients,
+    find_installed,
+)
+from benchmarks.harness.trial import Setup
 from benchmarks.peers.task import Task
-from models.training.data import SETS
-from streams.bench.meter import Meter, at
+from streams.bench.meter import at
 from streams.bench.steady import steady
 from streams.records import Post
 
@@ -83,6 +90,34 @@ def test_ratios_are_taken_round_by_round() -> None:
     assert Spread.of([3, 1, 2, 10]) == Spread(2.5, 1, 10)
 
 
+class TestThroughput:
+    @pytest.mark.parametrize(("behind", "seconds"), [(0.0, 9.0), (0.3, 9.3), (5.0, 14.0)])
+    def test_what_windows_take_after_the_last_result_counts_always(self, behind: float, seconds: float) -> None:
+        results = [checks.Result(number * 0.01, f"post-{number}", "joy") for number in range(1001)]
+        supply = Supply(["good"])
+        supply.learn(["joy"])
+        topics = SimpleNamespace(topic_raw="raw", topic_classified="classified")
+        trial = SimpleNamespace(
+            settings=topics,
+            start=nullcontext,
+            wait=lambda program, posts: None,
+            finished=lambda program, posts: results[-1].at + behind,
+        )
+        meter = SimpleNamespace(cpu_s=lambda group, begin, end: end - begin, peak_bytes=lambda group: 2e6)
+        setup = SimpleNamespace(
+            trial=lambda installed, raw: nullcontext(trial),
+            meter=lambda program: nullcontext(meter),
+            broker=SimpleNamespace(send=lambda topic, posts: None, read=lambda topic: results),
+        )
+        installed, _ = find_installed([OURS], None)
+        found = Bench(cast("Setup", setup), supply).throughput(installed[0], 1, 1001)
+        assert found.seconds == pytest.approx(seconds)
+        assert found.per_second == pytest.approx(900 / seconds)
+        assert found.cpu_s["system"] == pytest.approx(1_000 * seconds / 900)
+        assert found.lag_s == pytest.approx(behind)
+        assert found.check == Check(0, 0, 0, 1.0)
+
+
 class TestSchedule:
     def test_a_post_is_due_at_its_time_and_not_before(self) -> None:
         schedule = Schedule(begin=1_800_000_000.0, rate=300.0, posts=1000)
@@ -127,6 +162,11 @@ class TestChecks:
         found = check(self.results(("a", "joy"), ("b", "joy"), ("c", "joy")), self.LABELS, self.LABELS)
         assert found.exactly_once
         assert found.agreement == pytest.approx(1 / 3)
+        assert found.faults() == ["33.333 % of the labels are right"]
+
+    @pytest.mark.parametrize(("agreement", "well"), [(1.0, True), (0.999, True), (0.9989, False), (None, True)])
+    def test_a_label_in_a_thousand_may_differ(self, agreement: float | None, well: bool) -> None:
+        assert (not Check(0, 0, 0, agreement).faults()) is well
 
     def test_labels_of_another_model_are_not_compared(self) -> None:
         assert check(self.results(("a", "x")), ["a"], None).agreement is None
@@ -141,24 +181,26 @@ def test_posts_are_valid_different_and_the_same_again() -> None:
     assert [(r.keywords, r.source) for r in again] == [(r.keywords, r.source) for r in records]
 
 
-def write_sets(folder: Path) -> Path:
-    lines = {
-        "emotion": "good\tjoy\n",
-        "goemotions": "a\tthanks\tjoy\n",
-        "tweets-emotion": "so good\tjoy\n \tjoy\n",
-        "tweets-sentiment": "bad\tnegative\n",
-    }
-    for data_set in SETS:
-        file = folder / data_set.validation
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(lines[data_set.name], encoding="utf-8")
-    return folder
+class TestSupply:
+    def test_more_posts_begin_with_the_same_ones(self) -> None:
+        supply = Supply(["one", "two", "three"])
+        few = [Post.model_validate_json(post.value) for post in supply.first(4)]
+        many = [Post.model_validate_json(post.value) for post in supply.first(8)]
+        assert [(post.id, post.text, post.keywords) for post in many[:4]] == [(p.id, p.text, p.keywords) for p in few]
+        assert len(supply.first(5)) == 5
 
+    def test_labels_are_those_of_the_texts(self) -> None:
+        supply = Supply(["one", "two"])
+        supply.learn(["joy", "fear"])
+        assert supply.labels(3) == {"post-0": "joy", "post-1": "fear", "post-2": "joy"}
 
-def test_texts_are_all_sets_validation_texts_that_say_something(tmp_path: Path) -> None:
-    texts = read_texts(write_sets(tmp_path))
-    assert sorted(texts) == ["bad", "good", "so good", "thanks"]
-    assert read_texts(tmp_path) == texts
+    def test_posts_to_warm_up_with_are_no_newer_than_the_others(self) -> None:
+        supply = Supply(["one"])
+        warm = [Post.model_validate_json(post.value) for post in supply.warm_up(3)]
+        posts = [Post.model_validate_json(post.value) for post in supply.first(3)]
+        assert {post.created_at for post in warm} == {posts[0].created_at}
+        assert (posts[2].created_at - posts[0].created_at).total_seconds() == pytest.approx(SPAN_S * 2 / 3)
+        assert not {post.id for post in warm} & {post.id for post in posts}
 
 
 class TestSystems:
@@ -191,6 +233,31 @@ class TestSystems:
         assert installed[1].version is not None
         assert missing == [absent]
 
+    def test_the_clients_versions_are_told_of_both_environments(self) -> None:
+        (ours,), _ = find_installed([BARE], None)
+        theirs = Installed(BY_NAME["quixstreams"], Path("/peers/python"), "3", ours.runtime, ("2.12.2", None))
+        found = clients([ours, theirs])
+        assert found.keys() >= {"confluent-kafka", "librdkafka"}
+        assert found["librdkafka"] == ours.client[1] != "none"
+        assert found["confluent-kafka of the peers"] == "2.12.2"
+        assert found["librdkafka of the peers"] == "none"
+
+    @pytest.mark.parametrize(
+        ("script", "reason"),
+        [
+            ("#!/bin/sh\necho 'it is broken' >&2; exit 3\n", "it is broken"),
+            ("#!/bin/sh\nexit 3\n", "exit code 3"),
+            ("#!/bin/sh\necho hello\n", "Expecting value"),
+            ("no program", "Exec format error"),
+        ],
+    )
+    def test_what_is_no_python_is_one_line(self, tmp_path: Path, script: str, reason: str) -> None:
+        python = tmp_path / "python"
+        python.write_text(script, encoding="utf-8")
+        python.chmod(0o755)
+        with pytest.raises(PythonError, match=rf"^{python} is no Python that works: .*{reason}"):
+            find_installed([BARE], python)
+
 
 def test_a_task_survives_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     task = Task("host:1", "raw", "classified", "group", Path("/m"), Path("/n.onnx"), threads=2, batch=512, wait_ms=50)
@@ -204,153 +271,3 @@ def test_cores_are_divided() -> None:
     assert Cores.split({0, 1}, 0) == Cores()
     with pytest.raises(ValueError, match="of 2 cores, 1 can be given"):
         Cores.split({0, 1}, 2)
-
-
-def program(folder: Path, code: str) -> Program:
-    return Program([sys.executable, "-c", code], env={}, folder=folder, log=folder / "log", cores=())
-
-
-class TestProgram:
-    def test_its_last_words_are_told(self, tmp_path: Path) -> None:
-        with program(
-            tmp_path, "print('x', flush=True); raise SystemExit('\\x1b[31mno broker\\x1b[0m\\x1b[?25h\\n')"
-        ) as failed:
-            with pytest.raises(ProgramError, match=r"^ended with exit code 1: no broker$"):
-                failed.wait()
-            with pytest.raises(ProgramError, match="no broker"):
-                failed.check()
-
-    def test_it_and_its_children_are_stopped(self, tmp_path: Path) -> None:
-        code = (
-            "import subprocess, sys, time; c = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
-            "open('child', 'w').write(str(c.pid)); time.sleep(60)"
-        )
-        child = tmp_path / "child"
-        with program(tmp_path, code) as running:
-            while not (child.exists() and child.read_text()):
-                running.check()
-                time.sleep(0.01)
-            stat = Path(f"/proc/{child.read_text()}/stat")
-            assert stat.exists()
-        while stat.exists() and stat.read_text().split()[2] != "Z":
-            time.sleep(0.01)
-
-    def test_processor_time_and_memory_of_it_and_its_children(self, tmp_path: Path) -> None:
-        spin = "import time\nwhile time.process_time() < 0.5: pass\n"
-        code = (
-            f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {spin!r}])\n{spin}open('done', 'w')\ninput"
-        )
-        begin = time.time()
-        with program(tmp_path, f"{code}\nimport time; time.sleep(60)") as running, Meter({"it": running.pid}) as meter:
-            while not (tmp_path / "done").exists():
-                running.check()
-                time.sleep(0.01)
-            time.sleep(0.5)
-            end = time.time()
-        spent = meter.cpu_s("it", begin, end)
-        # The child's last moments may fall between two samples.
-        assert 0.7 < spent < 2.5
-        assert meter.cpu_s("it", end, end + 1) < 0.1
-        assert meter.peak_bytes("it") > 5e6
-
-
-GOOD = Check(0, 0, 0, 1.0)
-
-
-def throughput(number: int, per_second: float, found: Check = GOOD) -> Throughput:
-    cpu = {"system": 1.0, "broker": 0.1, "redis": 0.02}
-    return Throughput(number, 10_000, 9_000, 9_000 / per_second, per_second, cpu, 200.0, None, found)
-
-
-def latency(share: float, found: Check = GOOD) -> Latency:
-    return Latency(share, 500 * share, 100, 40.0, 80.0, 120.0, 1.0, {"system": 1, "broker": 0, "redis": 0}, found)
-
-
-def measured(name: str, speeds: list[float], *runs: Latency, found: Check = GOOD, failures: Any = ()) -> Measured:
-    rounds = tuple(throughput(number, speed, found) for number, speed in enumerate(speeds, start=1))
-    return Measured(name, name.title(), "1.0", "at least once", rounds, runs, tuple(failures))
-
-
-COMPARISON = Comparison(
-    machine={"CPU": "some", "cores": 2},
-    settings={"posts": 10_000},
-    model="emotion 1.0",
-    systems=(
-        measured("bare", [1000, 500, 1000]),
-        measured("emostream", [950, 480, 930], latency(0.25), latency(0.5)),
-        measured("distilbert", [50, 25, 50]),
-    ),
-    missing=("Pathway",),
-)
-
-
-class TestReport:
-    def test_tables(self) -> None:
-        text = markdown(COMPARISON)
-        assert (
-            "| Emostream | 930 (480 to 950) | 0.95 (0.93 to 0.96) | 1.000 (1.000 to 1.000) | 0.100 (0.100 to 0.100) "
-            "| 0.020 (0.020 to 0.020) | 200 | 100.00 % |"
-        ) in text
-        assert "| Emostream | 125: 40 / 80 / 120 | 250: 40 / 80 / 120 |" in text
-        assert text.index("| Bare |") < text.index("| Emostream |") < text.index("| Distilbert |")
-        assert "Every system gave every post exactly once, in every run." in text
-        assert "Not installed and left out: Pathway." in text
-        assert "emotion 1.0; CPU some, cores 2, posts 10000." in text
-
-    def test_faults_are_told(self) -> None:
-        bad = measured(
-            "bad", [10.0], latency(0.5, Check(1, 0, 0, 1.0)), found=Check(3, 2, 1, 0.5), failures=["it died"]
-        )
-        assert bad.faults() == [
-            "it died",
-            "round 1: 3 lost, 2 twice, 1 unknown",
-            "50 % load: 1 lost, 0 twice, 0 unknown",
-        ]
-        text = markdown(Comparison({}, {}, "m", (bad,), ()))
-        assert "Every system" not in text
-        assert "- Bad: round 1: 3 lost, 2 twice, 1 unknown" in text
-        assert "| 50.00 % |" in text
-
-    def test_a_system_that_never_ran(self) -> None:
-        text = markdown(Comparison({}, {}, "m", (measured("bare", [10.0]), measured("x", [], failures=["no"])), ()))
-        assert "What went wrong:\n\n- X: no" in text
-
-    def test_json(self) -> None:
-        found = json.loads(json.dumps(COMPARISON.to_dict()))
-        ours = found["systems"][1]
-        assert ours["medians"]["per_second"] == {"median": 930, "low": 480, "high": 950}
-        assert ours["medians"]["ratio_to_distilbert"]["median"] == 19
-        assert ours["medians"]["cpu_s_broker"]["median"] == pytest.approx(0.1)
-        assert [run["p95"] for run in ours["latency"]] == [80, 80]
-        assert ours["faults"] == []
-
-    def test_a_picture(self, tmp_path: Path) -> None:
-        plot(COMPARISON, tmp_path / "new" / "systems.png")
-        assert (tmp_path / "new" / "systems.png").read_bytes().startswith(b"\x89PNG")
-
-
-def bench(*arguments: str) -> Result:
-    return CliRunner().invoke(bench_systems.main, list(arguments))
-
-
-class TestCommand:
-    def test_without_data_it_says_so(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.setattr(bench_systems, "DEFAULT_DATA", tmp_path / "none")
-        result = bench()
-        assert (result.exit_code, result.output.count("\n")) == (0, 1)
-        assert "--data DATA" in result.output
-
-    def test_a_folder_without_data_is_one_line(self, tmp_path: Path) -> None:
-        result = bench("--data", str(tmp_path), "--systems", "emostream", "--work", str(tmp_path / "work"))
-        assert (result.exit_code, result.output.count("\n")) == (1, 1)
-        assert "emotion/validation.tsv" in result.output
-
-    def test_more_cores_than_there_are_is_one_line(self, tmp_path: Path) -> None:
-        result = bench("--data", str(tmp_path), "--cores", "10000", "--work", str(tmp_path / "work"))
-        assert (result.exit_code, result.output.count("\n")) == (1, 1)
-        assert "can be given to a system" in result.output
-
-    def test_an_unknown_system_is_a_wrong_call(self) -> None:
-        result = bench("--systems", "flink")
-        assert result.exit_code == 2
-        assert "'flink' is not one of" in result.output

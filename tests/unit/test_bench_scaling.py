@@ -15,17 +15,19 @@ from typing import NoReturn, Self
 from unittest.mock import MagicMock
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
+from click.testing import Result as CommandResult
 
 from benchmarks import bench_scaling, bench_servers, scaling_page
 from benchmarks.harness import cgroups
 from benchmarks.harness.broker import BrokerError
 from benchmarks.harness.cgroups import CpuShare, NoCgroupError, Place, _made, find_places, has_shares
-from benchmarks.harness.checks import Check
+from benchmarks.harness.checks import Check, Result
 from benchmarks.harness.division import divide
+from benchmarks.harness.posts import Raw
 from benchmarks.harness.stats import Spread
 from benchmarks.scaling_costs import CostsError, read_costs
-from benchmarks.scaling_figures import MeasuredPart, Run, Scaling, markdown
+from benchmarks.scaling_figures import Run, Scaling, markdown
 from benchmarks.scaling_plot import plot
 from streams.settings import load_settings
 
@@ -143,22 +145,7 @@ def scaling(*runs: Run) -> Scaling:
     return Scaling({"cores": 8}, {"rounds": 2}, "each worker has a core", runs)
 
 
-class TestClock:
-    times = tuple(number / 100 for number in range(2_000))
-
-    def test_it_stops_when_the_windows_have_every_post(self) -> None:
-        found = MeasuredPart.of(self.times, complete=40)
-        assert (found.part.end, found.until) == (40, 40)
-        assert found.lag_s == pytest.approx(20, abs=0.1)
-        # Half the rate at which they were classified.
-        assert found.part.per_second == pytest.approx(100 / 2, rel=0.1)
-
-    def test_the_moment_that_windows_gather_is_no_work(self) -> None:
-        found = MeasuredPart.of(self.times, complete=20.4)
-        assert found.part.end == max(self.times)
-        assert (found.until, found.lag_s) == (20.4, pytest.approx(0.41))
-        assert found.part.per_second == pytest.approx(100, rel=0.01)
-
+class TestStall:
     def test_windows_that_stand_still_end_the_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 0.0
         monkeypatch.setattr(time, "monotonic", lambda: now)
@@ -178,41 +165,72 @@ class _Recorded:
 
     pid = 1
 
+    def add(self, pid: int) -> None: ...
+
     def __init__(self, name: str, left: list[str]) -> None:
-        self._name, self._left = name, left
+        self.name, self._left = name, left
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._left.append(self._name)
+        self._left.append(self.name)
 
 
-class TestEnd:
-    def test_workers_are_stopped_before_their_shares_are_removed(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[bench_scaling.Bench, list[str]]:
+    """One that starts nothing, on a machine of two cores; and who was left, in turn."""
+    left: list[str] = []
+    meter = MagicMock()
+    meter.__enter__.return_value.cpu_s.return_value = 1.0
+    monkeypatch.setattr(bench_scaling, "Meter", lambda *_, **__: meter)
+    monkeypatch.setattr(bench_scaling, "CpuShare", lambda cores: _Recorded("share", left))
+    monkeypatch.setattr(bench_scaling, "Role", lambda name, *_, **__: _Recorded(name, left))
+    monkeypatch.setattr(bench_scaling, "pin", lambda pid, cores: None)
+    found = bench_scaling.Bench(MagicMock(), MagicMock(), divide({0, 1}, (1, 2, 4), quotas=True), 4, tmp_path)
+    monkeypatch.setattr(found, "_prepare", lambda: (load_settings(env_file=None, environ={}), {}))
+    return found, left
+
+
+class TestRun:
+    def test_the_clock_stops_when_the_windows_have_every_post(
+        self, monkeypatch: pytest.MonkeyPatch, bench: tuple[bench_scaling.Bench, list[str]]
     ) -> None:
-        left: list[str] = []
+        found, left = bench
+        posts = [Raw(f"post-{number}", b"{}") for number in range(2_000)]
+
+        async def complete(*_: object) -> float:
+            # While the workers still run.
+            assert not left
+            return 40.0
+
+        monkeypatch.setattr(found, "_await_members", lambda *_: None)
+        monkeypatch.setattr(found, "_await_results", lambda *_: None)
+        monkeypatch.setattr(found, "_await_windows", complete)
+        results = [Result(number / 100, post.id, "joy") for number, post in enumerate(posts)]
+        monkeypatch.setattr(found._broker, "read", lambda topic: results)
+        run = found.run(posts, 2, 1)
+        # They were classified in 20 s; the first tenth is left out.
+        assert run.per_second == pytest.approx(1_800 / 38, rel=0.01)
+        assert run.lag_s == pytest.approx(20, abs=0.1)
+        assert run.check.exactly_once
+
+    def test_workers_are_stopped_before_their_shares_are_removed(
+        self, monkeypatch: pytest.MonkeyPatch, bench: tuple[bench_scaling.Bench, list[str]]
+    ) -> None:
+        found, left = bench
 
         def no_members(*_: object) -> None:
             raise BrokerError("no members")
 
-        monkeypatch.setattr(bench_scaling, "CpuShare", lambda cores: _Recorded("share", left))
-        monkeypatch.setattr(bench_scaling, "Role", lambda name, *_, **__: _Recorded(name, left))
-        monkeypatch.setattr(bench_scaling, "pin", lambda pid, cores: None)
-        servers, broker = MagicMock(), MagicMock()
-        division = divide({0, 1}, (1, 2, 4), quotas=True)
-        bench = bench_scaling.Bench(servers, broker, division, 4, tmp_path)
-        monkeypatch.setattr(bench, "_prepare", lambda: (load_settings(env_file=None, environ={}), {}))
-        monkeypatch.setattr(bench, "_await_members", no_members)
+        monkeypatch.setattr(found, "_await_members", no_members)
         with pytest.raises(BrokerError, match="no members"):
-            bench.run([], 2, 1)
+            found.run([], 2, 1)
         assert left == ["worker-1", "worker-0", "share", "share"]
-        broker.delete.assert_called_once()
-        servers.empty_redis.assert_called_once()
 
     @pytest.mark.parametrize("module", [bench_scaling, bench_servers])
     def test_sigterm_unwinds(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, module: ModuleType) -> None:
+        more = ["--work", str(tmp_path)] if module is bench_scaling else []
         left: list[str] = []
 
         def interrupted(*_: object, **__: object) -> NoReturn:
@@ -224,9 +242,8 @@ class TestEnd:
         monkeypatch.setattr(module, "read_texts", lambda folder: ["a"])
         monkeypatch.setattr(bench_scaling, "has_shares", lambda: False)
         monkeypatch.setattr(bench_scaling, "_cores", lambda: {0, 1, 2})
-        monkeypatch.setattr(bench_scaling, "_measure", interrupted)
-        monkeypatch.setattr(bench_servers, "Servers", interrupted)
-        result = CliRunner().invoke(module.main, ["--data", str(tmp_path), "--posts", "10000"])
+        monkeypatch.setattr(module, "Servers", interrupted)
+        result = CliRunner().invoke(module.main, ["--data", str(tmp_path), "--posts", "10000", *more])
         assert result.exit_code == 128 + signal.SIGTERM, result.output
         assert left == ["servers"]
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -268,7 +285,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestPage:
-    def run(self, *arguments: str) -> Result:
+    def run(self, *arguments: str) -> CommandResult:
         return CliRunner().invoke(scaling_page.main, list(arguments))
 
     def test_the_page_is_what_its_costs_give(self) -> None:

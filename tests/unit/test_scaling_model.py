@@ -62,7 +62,7 @@ def live_limit(fleet: Fleet, costs: Costs = COSTS, batch: int = LARGEST_BATCH) -
 
 
 def config(**fields: Any) -> SimulationConfig:
-    return SimulationConfig(**({"seconds": 120, "aggregate_batch": LARGEST_BATCH} | fields))
+    return SimulationConfig(**({"seconds": 120, "batch_wait_s": 0.05, "aggregate_batch": LARGEST_BATCH} | fields))
 
 
 class TestClosedForm:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import math
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
+import redis
 from click.testing import CliRunner
 
 from benchmarks import soak
+from benchmarks.soak import WatchError, memory_of, redis_memory, scrape
 from benchmarks.soak_figures import MIB, Sample, Summary, slope_of, summarize, verdict
 from benchmarks.soak_plot import plot
+from connectors.local import ports
+from tests.helpers import make_settings
 
 
 def samples(
@@ -85,3 +92,29 @@ def test_a_folder_without_data_sets_is_one_line(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert result.output.startswith("Error: ")
     assert "Traceback" not in result.output
+
+
+class TestWatching:
+    def ended(self) -> int:
+        with subprocess.Popen([sys.executable, "-c", ""]) as process:
+            process.wait()
+        return process.pid
+
+    def test_a_worker_that_has_ended_is_one_line(self) -> None:
+        with pytest.raises(WatchError, match=r"^the memory of process \d+ cannot be read: .*$"):
+            memory_of(self.ended())
+
+    def test_a_child_that_ends_meanwhile_is_passed_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+            gone = psutil.Process(child.pid)
+            child.communicate(b"\n")
+        own = psutil.Process().memory_info().rss
+        monkeypatch.setattr(psutil.Process, "children", lambda self, recursive: [gone])
+        assert memory_of(psutil.Process().pid) == pytest.approx(own, rel=0.2)
+
+    def test_servers_that_do_not_answer_are_one_line_each(self) -> None:
+        port = ports.choose(["nobody"], {}, set())["nobody"]
+        with redis.Redis(port=port) as client, pytest.raises(WatchError, match=r"^Redis cannot be asked .*refused"):
+            redis_memory(client)
+        with pytest.raises(WatchError, match=r"^the worker's metrics cannot be read: .*refused"):
+            scrape(make_settings(web_port=port))

@@ -1,0 +1,193 @@
+"""The harness's processes: how they are waited for, measured and stopped."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import psutil
+import pytest
+
+from benchmarks.harness import program
+from benchmarks.harness.bench import Bench
+from benchmarks.harness.broker import Broker
+from benchmarks.harness.posts import Supply
+from benchmarks.harness.program import Program, ProgramError
+from benchmarks.harness.servers import Cores, Servers
+from benchmarks.harness.systems import (
+    BARE,
+    find_installed,
+)
+from benchmarks.harness.trial import Setup
+from benchmarks.harness.waiting import Stall, until
+from streams.bench.meter import Meter
+from tests.helpers import wait_for
+from tests.tiny_model import tiny_package
+
+
+class TestWaiting:
+    def test_a_count_that_stands_still_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = iter((0.0, 9.0, 19.0, 19.0, 29.0, 29.5, 29.5))
+        monkeypatch.setattr("benchmarks.harness.waiting.time.monotonic", lambda: next(clock))
+        stall = Stall(10)
+        assert not any(stall.reached(posts) for posts in (5, 5, 6, 6))
+        assert stall.reached(6)
+        assert not stall.reached(7)
+
+    def test_until(self) -> None:
+        questions = count()
+        assert until(lambda: next(questions) == 2, 60)
+        assert not until(lambda: False, 0)
+
+        def check() -> None:
+            raise ProgramError("it has ended")
+
+        with pytest.raises(ProgramError):
+            until(lambda: True, 60, check)
+
+
+def start(folder: Path, code: str) -> Program:
+    return Program([sys.executable, "-c", code], env={}, folder=folder, log=folder / "log", cores=())
+
+
+def started_child(folder: Path, running: Program) -> psutil.Process:
+    """The child that a program has started and whose pid it has written."""
+
+    def told() -> bool:
+        running.check()
+        return (folder / "child").exists()
+
+    wait_for(told, seconds=60)
+    return psutil.Process(int((folder / "child").read_text()))
+
+
+def has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+START_CHILD = """
+import pathlib, signal, subprocess, sys, time
+def start(code, **options):
+    child = subprocess.Popen([sys.executable, "-c", code], **options)
+    pathlib.Path("part").write_text(str(child.pid))
+    pathlib.Path("part").rename("child")
+"""
+
+
+class TestProgram:
+    def test_its_last_words_are_told(self, tmp_path: Path) -> None:
+        code = "print('x', flush=True); raise SystemExit('\\x1b[31mno broker\\x1b[0m\\x1b[?25h\\n')"
+
+        def check() -> bool:
+            failed.check()
+            return False
+
+        with start(tmp_path, code) as failed, pytest.raises(ProgramError, match=r"^ended with exit code 1: no broker$"):
+            wait_for(check, seconds=60)
+
+    def test_it_and_its_children_are_stopped(self, tmp_path: Path) -> None:
+        with start(tmp_path, f"{START_CHILD}\nstart('import time; time.sleep(600)'); time.sleep(600)") as running:
+            child = started_child(tmp_path, running)
+            assert not has_ended(child)
+        wait_for(lambda: has_ended(child))
+
+    def test_one_that_ends_while_its_parent_does_is_waited_for(self, tmp_path: Path) -> None:
+        # As the processes of a supervisor: they have a session of their own, and stop when they are told.
+        child_code = (
+            "import pathlib, signal, time\n"
+            "def stop(*_): time.sleep(0.5); pathlib.Path('clean').touch(); raise SystemExit\n"
+            "signal.signal(signal.SIGTERM, stop); pathlib.Path('ready').touch(); time.sleep(600)"
+        )
+        code = (
+            f"{START_CHILD}\n"
+            "def stop(*_): children[0].terminate(); raise SystemExit\n"
+            "children = []\n"
+            "signal.signal(signal.SIGTERM, stop)\n"
+            f"children.append(subprocess.Popen([sys.executable, '-c', {child_code!r}], start_new_session=True))\n"
+            "pathlib.Path('part').write_text(str(children[0].pid))\n"
+            "while not pathlib.Path('ready').exists(): time.sleep(0.01)\n"
+            "pathlib.Path('part').rename('child'); time.sleep(600)"
+        )
+        with start(tmp_path, code) as running:
+            child = started_child(tmp_path, running)
+        assert has_ended(child)
+        assert (tmp_path / "clean").exists()
+
+    def test_one_that_goes_on_after_its_parent_is_killed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(program, "STOP_TIMEOUT_S", 0.5)
+        monkeypatch.setattr(program, "KILL_S", 1.0)
+        code = f"{START_CHILD}\nstart('import time; time.sleep(600)', start_new_session=True); time.sleep(600)"
+        with start(tmp_path, code) as running:
+            child = started_child(tmp_path, running)
+        wait_for(lambda: has_ended(child))
+
+    def test_processor_time_and_memory_of_it_and_its_children(self, tmp_path: Path) -> None:
+        def spin(file: str) -> str:
+            return (
+                "import pathlib, time\nwhile time.process_time() < 0.5: pass\n"
+                f"pathlib.Path({file!r}).touch(); time.sleep(600)"
+            )
+
+        code = f"{START_CHILD}\nstart({spin('childs')!r})\n{spin('own')}"
+        begin = time.time()
+        with start(tmp_path, code) as running:
+            with Meter({"it": running.pid}) as meter:
+
+                def both() -> bool:
+                    running.check()
+                    return (tmp_path / "childs").exists() and (tmp_path / "own").exists()
+
+                wait_for(both, seconds=120)
+            # It takes the last sample when it is closed, and both are alive then.
+            spent = meter.cpu_s("it", begin, time.time())
+        assert 0.9 < spent < 2.5
+        assert meter.peak_bytes("it") > 5e6
+
+
+def setup_without_servers(tmp_path: Path) -> Setup:
+    """For the bare loop, which reaches none; somebody has to be measured as them."""
+    servers = SimpleNamespace(
+        pids={"kafka": os.getpid(), "redis": os.getpid()}, endpoints=SimpleNamespace(kafka_bootstrap="none:1")
+    )
+    return Setup(
+        servers=cast("Servers", servers),
+        broker=cast("Broker", None),
+        cores=Cores(),
+        folder=tmp_path / "logs",
+        model=tiny_package(tmp_path / "model").path,
+        network=tmp_path / "none",
+        batch=64,
+        wait_ms=50,
+        partitions=4,
+    )
+
+
+class TestBareLoop:
+    def test_it_stays_when_it_has_answered(self, tmp_path: Path) -> None:
+        # Of a process that has ended, the last processor time cannot be asked for.
+        setup = setup_without_servers(tmp_path)
+        (installed,), _ = find_installed([BARE], None)
+        given, answers = tmp_path / "given", tmp_path / "answers.jsonl"
+        given.write_bytes(Supply(["good"]).first(1)[0].value)
+        task = setup.task("none", "none", "none")
+        with setup.start(installed, [str(given), str(answers)], task, tmp_path, ours={}) as running:
+            assert until(answers.exists, 60, running.check)
+            assert not until(lambda: has_ended(psutil.Process(running.pid)), 0.5)
+
+    def test_its_answers(self, tmp_path: Path) -> None:
+        supply = Supply(["good", "bad", "so so"])
+        (installed,), _ = find_installed([BARE], None)
+        results, meter = Bench(setup_without_servers(tmp_path), supply)._run_bare(installed, supply.first(200))
+        assert [result.id for result in results] == [f"post-{number}" for number in range(200)]
+        assert [result.label for result in results] == [results[number % 3].label for number in range(200)]
+        assert len({result.at for result in results}) == 4
+        assert meter.cpu_s("system", 0, time.time()) > 0.05
+        assert not list(tmp_path.glob("logs/*/*.jsonl"))
