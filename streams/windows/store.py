@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from pydantic_core import to_json
 
 from connectors.errors import UnavailableError
 from connectors.redis import RedisClient, redis_errors
@@ -127,20 +127,37 @@ class WindowStore(WindowReader):
         Raises:
             SealedError: the shard is sealed, and nothing was changed.
         """
-        members = [(key.member(), key, delta) for key, delta in update.windows.items()]
         ordinal = {size: number for number, size in enumerate(self.sizes, 1)}
+        members = [key.member() for key in update.windows]
         keys = [self._key(shard, name) for name in ("state", "open", "dirty")]
         keys += [self._index(shard, size) for size in self.sizes]
-        keys += [self._window_key(shard, member) for member, _, _ in members]
-        args: list[Any] = [len(self.sizes), json.dumps(update.late), update.duplicates, len(update.moves)]
-        for partition, (expected, new) in update.moves.items():
-            args += [partition, "" if expected.offset < 0 else expected.offset, expected.fence, *new]
-        for member, key, delta in members:
-            of_all = 1 if key.keyword == ALL_KEYWORDS else 0
-            content = {"fields": delta.fields, "first": delta.first, "last": delta.last}
-            args += [member, key.size, ordinal[key.size], key.end, of_all, json.dumps(content)]
+        keys += [self._window_key(shard, member) for member in members]
+        # All in one argument: a client takes longer to write thousands of them than Redis takes to count.
+        content = {
+            "sizes": len(self.sizes),
+            # As text where they are compared with what is stored.
+            "moves": [
+                (str(partition), "" if expected.offset < 0 else str(expected.offset), str(expected.fence), *new)
+                for partition, (expected, new) in update.moves.items()
+            ],
+            "windows": [
+                (
+                    member,
+                    key.size,
+                    ordinal[key.size],
+                    key.end,
+                    key.keyword == ALL_KEYWORDS,
+                    delta.fields,
+                    delta.first,
+                    delta.last,
+                )
+                for member, (key, delta) in zip(members, update.windows.items(), strict=True)
+            ],
+            "late": update.late,
+            "duplicates": update.duplicates,
+        }
         with redis_errors("applying a batch to the windows"):
-            applied, partition, stored = await self._apply(keys=keys, args=args)
+            applied, partition, stored = await self._apply(keys=keys, args=[to_json(content)])
         if applied == _SEALED:
             raise SealedError
         if applied:

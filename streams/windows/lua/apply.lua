@@ -1,10 +1,11 @@
 -- Adds a batch to one shard's windows: a compare-and-set on its partitions' positions.
 --
 -- KEYS: state, open, dirty, one index for each size, then one hash per window.
--- ARGV: number of sizes, too-late counts by size (JSON), duplicates, number of partitions;
---       six per partition: its number, expected offset ('' for none), expected fence, new offset, new fence, new time;
---       six per window: member, size, which of the indexes is its size's (from 1), its end in ms, 1 for a window of all
---       posts, else 0, {fields = {name: increment}, first = ms, last = ms} (JSON).
+-- ARGV: JSON: {sizes = number of them, late = too-late counts by size, duplicates = their number,
+--       moves = for each partition [its number, expected offset ('' for none), expected fence (all three as text), new
+--       offset, new fence, new time],
+--       windows = for each [member, size, which of the indexes is its size's (from 1), its end in ms, whether it is a
+--       window of all posts, {name: increment}, first event, last event (in ms)]}.
 -- A window that was removed (expire.lua) is not made again of a straggler, nor one of which Kafka had lost posts when the
 -- tables were begun: it would replace the full one downstream.
 -- Returns {1, '', ''} when applied; {0, partition, stored offset or ''} where the shard stands elsewhere in a partition or the
@@ -17,10 +18,7 @@
 -- server was rolled back to an older snapshot, so consumers and Postgres always take the newest state.
 
 local state, open, dirty = KEYS[1], KEYS[2], KEYS[3]
-local sizes, partitions = tonumber(ARGV[1]), tonumber(ARGV[4])
-local PER_PARTITION, PER_WINDOW = 6, 6
-local moves_from = 5
-local windows_from = moves_from + partitions * PER_PARTITION
+local change = cjson.decode(ARGV[1])
 
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
@@ -29,11 +27,11 @@ local complete_from = tonumber(terms[1] or '')
 if terms[2] and tonumber(terms[2]) > now_ms then
   return {2, '', ''}
 end
-for i = 0, partitions - 1 do
-  local at = moves_from + i * PER_PARTITION
-  local stored = redis.call('HMGET', state, 'p:' .. ARGV[at], 'f:' .. ARGV[at])
-  if (stored[1] or '') ~= ARGV[at + 1] or (stored[2] or '-1') ~= ARGV[at + 2] or not complete_from then
-    return {0, ARGV[at], stored[1] or ''}
+for _, move in ipairs(change.moves) do
+  local partition, offset, fence = move[1], move[2], move[3]
+  local stored = redis.call('HMGET', state, 'p:' .. partition, 'f:' .. partition)
+  if (stored[1] or '') ~= offset or (stored[2] or '-1') ~= fence or not complete_from then
+    return {0, partition, stored[1] or ''}
   end
 end
 
@@ -47,48 +45,45 @@ local function expired_to(size)
   return expired[size]
 end
 
-local first_window = 3 + sizes + 1
-for i = first_window, #KEYS do
-  local window = KEYS[i]
-  local at = windows_from + (i - first_window) * PER_WINDOW
-  local member, size, index, end_ms, of_all = ARGV[at], ARGV[at + 1], KEYS[3 + ARGV[at + 2]], ARGV[at + 3], ARGV[at + 4]
-  local delta = cjson.decode(ARGV[at + 5])
+local first_window = 3 + change.sizes
+for i, of_window in ipairs(change.windows) do
+  local window = KEYS[first_window + i]
+  local member, size, index, end_ms, of_all, fields, first, last = unpack(of_window)
   local known = redis.call('HMGET', window, 'first', 'last', 'final', 'rev')
-  local gone = not known[4] and tonumber(end_ms) <= expired_to(size)
-  local unbuilt = not known[4] and tonumber(end_ms) - tonumber(size) * 1000 < complete_from
+  local gone = not known[4] and end_ms <= expired_to(size)
+  local unbuilt = not known[4] and end_ms - size * 1000 < complete_from
   if gone or unbuilt then
-    if of_all == '1' then
-      redis.call('HINCRBY', state, (gone and 'late:' or 'unbuilt:') .. size, int(delta.fields.n))
+    if of_all then
+      redis.call('HINCRBY', state, (gone and 'late:' or 'unbuilt:') .. size, int(fields.n))
     end
   else
-    for name, amount in pairs(delta.fields) do
+    for name, amount in pairs(fields) do
       redis.call('HINCRBY', window, name, int(amount))
     end
-    local first, last = delta.first, delta.last
     if known[1] then first = math.min(first, tonumber(known[1])) end
     if known[2] then last = math.max(last, tonumber(known[2])) end
     local revision = math.max(now_ms, (tonumber(known[4]) or 0) + 1)
     redis.call('HSET', window, 'first', int(first), 'last', int(last), 'rev', int(revision))
     if known[3] then
-      redis.call('HINCRBY', window, 'late', int(delta.fields.n))
+      redis.call('HINCRBY', window, 'late', int(fields.n))
     end
     if not known[4] then
-      redis.call('ZADD', open, end_ms, member)
-      redis.call('ZADD', index, end_ms, member)
+      redis.call('ZADD', open, int(end_ms), member)
+      redis.call('ZADD', KEYS[3 + index], int(end_ms), member)
     end
     redis.call('SADD', dirty, member)
   end
 end
 
-for size, count in pairs(cjson.decode(ARGV[2])) do
+for size, count in pairs(change.late) do
   redis.call('HINCRBY', state, 'late:' .. size, int(count))
 end
-if ARGV[3] ~= '0' then
-  redis.call('HINCRBY', state, 'duplicates', ARGV[3])
+if change.duplicates ~= 0 then
+  redis.call('HINCRBY', state, 'duplicates', int(change.duplicates))
 end
-for i = 0, partitions - 1 do
-  local at = moves_from + i * PER_PARTITION
-  local p = ARGV[at]
-  redis.call('HSET', state, 'p:' .. p, ARGV[at + 3], 'f:' .. p, ARGV[at + 4], 't:' .. p, ARGV[at + 5], 'a:' .. p, int(now_ms))
+for _, move in ipairs(change.moves) do
+  local p = move[1]
+  redis.call('HSET', state,
+    'p:' .. p, int(move[4]), 'f:' .. p, int(move[5]), 't:' .. p, int(move[6]), 'a:' .. p, int(now_ms))
 end
 return {1, '', ''}
