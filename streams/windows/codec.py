@@ -56,8 +56,7 @@ def _fields(key: WindowKey, row: Mapping[str, str]) -> dict[str, object]:
     confidences, sentiments = by_kind["c"], by_kind["t"]
     sentiment = None
     if sentiments:
-        mean = round(int(row.get("ts", 0)) / MICRO / sum(sentiments.values()), 4)
-        sentiment = {"labels": sentiments, "avg_score": mean or 0.0}  # not -0.0
+        sentiment = {"labels": sentiments, "avg_score": mean_score(row, sum(sentiments.values()))}
     return {
         "keyword": key.keyword,
         "size": key.size,
@@ -83,10 +82,20 @@ def _fields(key: WindowKey, row: Mapping[str, str]) -> dict[str, object]:
     }
 
 
-@lru_cache(4_096)
+def mean_score(row: Mapping[str, str], posts: int) -> float:
+    """The mean sentiment of a window, in -1..1, to four decimals; `posts` are those that have one, more than none."""
+    return round(int(row.get("ts", 0)) / MICRO / posts, 4) or 0.0  # not -0.0
+
+
 def _moment(milliseconds: int) -> str:
-    """Windows of one size share their bounds, and many their events."""
-    return rfc3339(from_ms(milliseconds))
+    """As `rfc3339` has it, for less: windows of one size share their bounds, and many events their second."""
+    second, rest = divmod(milliseconds, 1_000)
+    return f"{_second(second)}.{rest:03}Z"
+
+
+@lru_cache(4_096)
+def _second(seconds: int) -> str:
+    return rfc3339(from_ms(seconds * 1_000)).removesuffix(".000Z")
 
 
 def sum_rows(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:

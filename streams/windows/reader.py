@@ -22,6 +22,7 @@ first tables, generation 0; those of generation 3, which a rebuild has made, beg
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import AsyncIterator, Sequence
 from importlib.resources import files
@@ -80,6 +81,7 @@ class WindowReader:
         """
         self._redis: Any = client  # redis-py types every answer as a union over all decodings
         self._hashes = self._redis.register_script(script("rows"))
+        self._counts = self._redis.register_script(script("counts"))
         self._prefix = prefix
         self.shards = shards
         self.sizes = tuple(sorted(sizes))
@@ -174,11 +176,47 @@ class WindowReader:
         for key, row in await self._rows(size, keyword=keyword, since_ms=start):
             if key.end <= end and row["n"] != "0":
                 by_keyword.setdefault(key.keyword, []).append(row)
-        # Ranked before they are made: a worker asks every second for the hundred first of perhaps very many.
+        # Ranked before they are made: there may be very many.
         ranked = sorted(by_keyword, key=lambda word: _rank(word, sum(int(row["n"]) for row in by_keyword[word])))
         return [
             to_window(WindowKey(word, windows * size, start), sum_rows(by_keyword[word])) for word in ranked[:limit]
         ]
+
+    async def leading(self, size: int, limit: int) -> list[Row]:
+        """Of the windows of a size that end last, the `limit` with most posts; that of all posts comes first.
+
+        A worker asks every second, of perhaps very many: so the fields are read of those alone that it gets.
+        """
+        shards = range(self.shards)
+        with redis_errors("reading windows"):
+            newest = await asyncio.gather(
+                *(self._redis.zrange(self._index(shard, size), -1, -1, withscores=True) for shard in shards)
+            )
+            end = max((int(found[0][1]) for found in newest if found), default=None)
+            if end is None:
+                return []
+            counted = await asyncio.gather(*(self._counted(shard, size, end) for shard in shards))
+            ranked = sorted(
+                (_rank(WindowKey.parse(member).keyword, posts), shard, member)
+                for shard, of_shard in zip(shards, counted, strict=True)
+                for member, posts in of_shard
+            )[:limit]
+            rows = await asyncio.gather(
+                *(self._read_rows(shard, [member for _, at, member in ranked if at == shard]) for shard in shards)
+            )
+        by_key = {key: row for of_shard in rows for key, row in of_shard if row}
+        keys = (WindowKey.parse(member) for _, _, member in ranked)
+        return [(key, by_key[key]) for key in keys if key in by_key]
+
+    async def _counted(self, shard: int, size: int, end: int) -> list[tuple[str, int]]:
+        """The windows of a size with that end that have posts, and how many."""
+        members: list[str] = await self._redis.zrange(self._index(shard, size), end, end, byscore=True)
+        found: list[tuple[str, int]] = []
+        for start in range(0, len(members), _PAGE):
+            page = members[start : start + _PAGE]
+            posts: list[str | None] = await self._counts(keys=[self._window_key(shard, member) for member in page])
+            found += [(member, int(n)) for member, n in zip(page, posts, strict=True) if n not in {None, "0"}]
+        return found
 
     async def scan(self, size: int) -> AsyncIterator[list[EmotionWindow]]:
         """All windows of a size, in pages and in no order; one that changes meanwhile may come twice.

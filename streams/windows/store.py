@@ -225,13 +225,10 @@ class WindowStore(WindowReader):
 
     async def published(self, shard: int, rows: Sequence[Row]) -> None:
         """Clear the dirty marks of windows that were published as `rows` has them and have not changed since."""
-        keys, args = [self._key(shard, "dirty")], []
-        for key, row in rows:
-            member = key.member()
-            keys.append(self._window_key(shard, member))
-            args += [member, row.get("rev", "")]
+        shown = [(key.member(), row.get("rev", "")) for key, row in rows]
+        keys = [self._key(shard, "dirty"), *(self._window_key(shard, member) for member, _ in shown)]
         with redis_errors("clearing published windows"):
-            await self._published(keys=keys, args=args)
+            await self._published(keys=keys, args=[to_json(shown)])
 
     async def mark_all_dirty(self, shard: int) -> int:
         """Have every window published again; returns how many there are."""

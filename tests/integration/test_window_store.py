@@ -306,6 +306,22 @@ async def test_the_last_windows_together(store: WindowStore) -> None:
     assert await store.sliding(3_600, 5) == []
 
 
+async def test_the_leading_windows_of_the_last(store: WindowStore) -> None:
+    assert await store.leading(60, 9) == []
+    words = [f"word-{number % 300}" for number in range(451)]
+    await apply_all(
+        store, [of(0, 70, "earlier", "earlier too"), *(of(i, 130, w) for i, w in enumerate(words, 1))], end=452
+    )
+    found = await store.leading(60, 5)
+    assert [(key.keyword, row["n"]) for key, row in found] == [
+        ("*", "451"),
+        *((f"word-{number}", "2") for number in (0, 1, 10, 100)),
+    ]
+    assert {key.start for key, _ in found} == {START + 120_000}
+    assert len(await store.leading(60, 1_000)) == 301
+    assert await store.leading(3_600, 5) == []
+
+
 async def test_each_size_has_a_retention_of_its_own(settings: Settings, store: WindowStore) -> None:
     for shard in range(store.shards):
         await store.begin(shard, 0)

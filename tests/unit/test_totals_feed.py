@@ -6,9 +6,9 @@ import pytest
 
 from connectors.errors import RejectedError, UnavailableError
 from streams.metrics import Metrics
-from streams.records import EmotionTotals, EmotionWindow
+from streams.records import EmotionTotals
 from streams.totals import MAX_KEYWORDS, TotalsFeed
-from streams.windows.codec import to_window
+from streams.windows.reader import Row
 from streams.windows.tumbling import WindowKey, shard_of
 from tests.helpers import NOON_MS, RecordingDeliverer, make_settings
 
@@ -18,22 +18,22 @@ SETTINGS = make_settings()
 MINE = shard_of("*", SETTINGS.shards)
 
 
-def window(keyword: str, **fields: int) -> EmotionWindow:
+def window(keyword: str, **fields: int) -> Row:
     row = {"first": NOON_MS, "last": NOON_MS, "rev": 1, **fields}
-    return to_window(WindowKey(keyword, DAY, START), {name.replace("_", ":"): str(v) for name, v in row.items()})
+    return WindowKey(keyword, DAY, START), {name.replace("_", ":"): str(value) for name, value in row.items()}
 
 
 class FakeTables:
-    def __init__(self, *windows: EmotionWindow, error: Exception | None = None) -> None:
-        self.windows = list(windows)
+    def __init__(self, *rows: Row, error: Exception | None = None) -> None:
+        self.rows = list(rows)
         self.error = error
-        self.asked: list[tuple[int, int, int | None]] = []
+        self.asked: list[tuple[int, int]] = []
 
-    async def sliding(self, size: int, windows: int, *, limit: int | None = None) -> list[EmotionWindow]:
-        self.asked.append((size, windows, limit))
+    async def leading(self, size: int, limit: int) -> list[Row]:
+        self.asked.append((size, limit))
         if self.error is not None:
             raise self.error
-        return self.windows
+        return self.rows
 
 
 class FakeApp:
@@ -70,7 +70,7 @@ async def test_a_record_has_every_keyword_of_the_latest_longest_window() -> None
     every = totals.keywords["*"]
     assert (every.count, every.labels, every.avg_sentiment) == (3, {"fear": 1, "joy": 2}, 0.5)
     assert totals.keywords["tea"].avg_sentiment is None
-    assert tables.asked == [(DAY, 1, 1 + MAX_KEYWORDS)]
+    assert tables.asked == [(DAY, 1 + MAX_KEYWORDS)]
 
 
 async def test_only_the_owner_of_the_shard_of_all_posts_writes() -> None:

@@ -33,6 +33,7 @@ REQUESTS: dict[str, Callable[[TableEditor], Awaitable[object]]] = {
     "uncounted": lambda store: store.uncounted(),
     "read": lambda store: store.read(),
     "sliding": lambda store: store.sliding(60, 5),
+    "leading": lambda store: store.leading(60, 5),
     "scan": lambda store: anext(store.scan(60)),
     "memory": lambda store: store.memory(60),
     "refresh": lambda store: store.refresh(),
