@@ -98,7 +98,11 @@ DISTILBERT_FILE = "distilbert-int8.onnx"
 @click.option("--partitions", type=click.IntRange(min=1), default=4, show_default=True)
 @click.option("--batch", type=click.IntRange(min=1), default=512, show_default=True, help="Posts in a batch at most.")
 @click.option(
-    "--wait-ms", type=click.IntRange(min=1), default=50, show_default=True, help="How long a batch waits to fill."
+    "--wait-ms",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="How long a batch waits to fill; emostream's by its own setting.",
 )
 @click.option(
     "--peers-python",
@@ -204,7 +208,7 @@ def main(
             "rounds": rounds,
             "cores for a system": len(division.system) or "all",
             "batch": batch,
-            "batch wait ms": wait_ms,
+            "batch wait ms (but for emostream)": wait_ms,
             "partitions": partitions,
             "seconds at each rate": latency_seconds,
             **clients(installed),

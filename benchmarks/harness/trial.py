@@ -55,7 +55,7 @@ class Setup:
         model: the package's folder.
         network: the DistilBERT-shaped network.
         batch: posts that are handed to the model at once.
-        wait_ms: how long such a batch waits to fill.
+        wait_ms: how long such a batch waits to fill; emostream's by its own setting.
         partitions: of the topics.
     """
 
@@ -131,7 +131,6 @@ class Setup:
             "EMOSTREAM_WORKER_PROCESSES": "1",
             "EMOSTREAM_WEB_PORT": str(ports.choose(["web"], {}, set())["web"]),
             "EMOSTREAM_BATCH_MAX": str(self.batch),
-            "EMOSTREAM_BATCH_WAIT_MS": str(self.wait_ms),
             "EMOSTREAM_PARTITIONS": str(self.partitions),
             "EMOSTREAM_GROUP_PREFIX": name,
             "EMOSTREAM_REDIS_PREFIX": name,
