@@ -2,9 +2,9 @@
 
 Shard s belongs to whoever holds partition `s % partitions` of the classified topic, so Kafka's consumer group decides
 and nothing else does. For each of its shards, at a set pace: 1. finalize what the watermark has passed; 2. read the
-dirty windows; 3. publish them in a transaction; 4. clear the marks of those that have not changed since 2. A crash
-between 3 and 4 publishes the same revision again. Taking the transactional id over comes before step 2, so no older
-owner can write after we have read.
+dirty windows of the sizes whose turn it is; 3. publish them in a transaction; 4. clear the marks of those that have not
+changed since 2. A crash between 3 and 4 publishes the same revision again. Taking the transactional id over comes
+before step 2, so no older owner can write after we have read.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from faust import App
@@ -27,6 +28,7 @@ from connectors.kafka.transactional import FencedError, TransactionalProducer
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.windows.codec import record_key, to_record
+from streams.windows.pacing import due
 from streams.windows.store import ShardTimes, WindowStore
 from streams.windows.tumbling import watermark
 
@@ -45,10 +47,11 @@ ROUNDS_PER_TICK = 50
 
 @dataclass(frozen=True)
 class _Ownership:
-    """The shards of one assignment. `fenced` tells when one turned out to be held by somebody else."""
+    """The shards of one assignment. `fenced` tells when one turned out to be held by somebody else; `rounds` counts."""
 
     shards: frozenset[int] = frozenset()
     fenced: dict[int, float] = field(default_factory=dict)
+    rounds: Iterator[int] = field(default_factory=count)
     producers: dict[int, TransactionalProducer] = field(default_factory=dict)
 
 
@@ -124,11 +127,12 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         serving = self._serving
         if not await self._follow_tables():
             return
+        sizes = due(self._store.sizes, next(serving.rounds))
         for shard in sorted(serving.shards):
             if time.monotonic() < serving.fenced.get(shard, -math.inf) + FENCED_RETRY_S:
                 continue
             try:
-                await self._emit(shard, serving)
+                await self._emit(shard, serving, sizes)
             except FencedError as exc:
                 # Another worker owns the shard by now, and the next assignment will say so; or a former owner's
                 # take-over, begun before the assignment, overtook ours. Then it is ours to take again, in a while.
@@ -159,7 +163,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             raise
         return True
 
-    async def _emit(self, shard: int, serving: _Ownership) -> None:
+    async def _emit(self, shard: int, serving: _Ownership, sizes: Sequence[int]) -> None:
         if serving is not self._ownership:
             return  # taking the id over now would fence the new owner
         if shard not in serving.producers:
@@ -179,7 +183,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         for _ in range(ROUNDS_PER_TICK):
             if serving is not self._ownership:
                 return
-            rows = await tables.dirty(shard, PUBLISH_LIMIT)
+            rows = await tables.dirty(shard, PUBLISH_LIMIT, sizes)
             if not rows:
                 return
             topic = self._settings.topic_windows

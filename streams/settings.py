@@ -182,7 +182,13 @@ class Settings(BaseSettings):
         description="A post whose id came before within these seconds, on the broker's clock, is not counted again; "
         "0 counts every post. Costs about 150 bytes of memory for each post within them.",
     )
-    emit_interval_ms: int = Field(1_000, ge=50, le=600_000, description="Pace of updates to the windows topic.")
+    emit_interval_ms: int = Field(
+        1_000,
+        ge=50,
+        le=600_000,
+        description="Pace of updates to the windows topic, for windows up to a minute. A longer one is updated less "
+        "often: in this times its minutes, and times ten at most.",
+    )
 
     # Sink and operation
     sink_batch: int = Field(

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from streams.bench.posts import keyword_weights
+from streams.windows.pacing import rounds_between
 from streams.windows.sizes import WindowSize
 
 UTILIZATION = 0.7
@@ -61,7 +62,7 @@ class Assumptions:
     Attributes:
         keywords: how many different ones there are.
         sizes: of the windows, and how long each is kept in Redis.
-        emit_s: pace of updates to the windows topic, in seconds.
+        emit_s: pace of updates to the windows topic, in seconds, of the shortest windows.
         utilization: of each core, planned for.
     """
 
@@ -128,7 +129,8 @@ def size_for(rate: float, costs: Costs, assumptions: Assumptions) -> Size:
     kept = math.fsum(count * (1 + size.kept_s / size.seconds) for size, count in active.items())
     made_per_day = math.fsum(count * DAY_S / size.seconds for size, count in active.items())
     # A post changes one window of each size for each of its keywords.
-    changed = len(active) * _expected_distinct(rate * assumptions.emit_s, costs, assumptions)
+    paces = [assumptions.emit_s * rounds_between(size.seconds) for size in active]
+    updates = math.fsum(_expected_distinct(rate * pace, costs, assumptions) / pace for pace in paces)
     cores = rate * costs.worker_cpu_s / assumptions.utilization
     workers = math.ceil(cores)
     return Size(
@@ -146,7 +148,7 @@ def size_for(rate: float, costs: Costs, assumptions: Assumptions) -> Size:
         postgres_posts_bytes_per_day=rate * DAY_S * costs.post_row_bytes,
         postgres_windows_bytes_per_day=made_per_day * costs.window_row_bytes,
         kafka_posts_bytes_per_day=rate * DAY_S * (costs.raw_bytes + costs.classified_bytes),
-        kafka_windows_bytes_per_day=changed / assumptions.emit_s * DAY_S * costs.window_record_bytes,
+        kafka_windows_bytes_per_day=updates * DAY_S * costs.window_record_bytes,
     )
 
 

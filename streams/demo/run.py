@@ -46,7 +46,7 @@ STALL_S = 60.0
 
 LOOK_S = 0.5
 AUDIT_PATIENCE_S = 15.0
-"""For the last windows to reach Postgres: they are published once a second."""
+"""For the last windows to reach Postgres: the longest are published every two seconds."""
 
 
 @dataclass
@@ -155,6 +155,7 @@ async def run_demo(
         cache = str(data_dir / "models")
         env = {
             **endpoints.as_env(),
+            "EMOSTREAM_EMIT_INTERVAL_MS": "200",
             "EMOSTREAM_WEB_PORT": "0",
             "EMOSTREAM_SINK_WEB_PORT": "0",
             # A few hundred posts: one process that has all cores is there soonest.

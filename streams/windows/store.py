@@ -43,6 +43,9 @@ class SealedError(UnavailableError):
         super().__init__("the window tables are being switched to rebuilt ones")
 
 
+BACKLOG = 20_000
+"""Changed windows that a shard has at most before all are published as they come: a few milliseconds to go through."""
+
 _SEALED = 2
 """`lua/apply.lua`'s answer while the shard is sealed."""
 
@@ -63,6 +66,7 @@ class WindowStore(WindowReader):
         """Open the tables; see `WindowReader`."""
         super().__init__(client, prefix=prefix, shards=shards, sizes=sizes)
         self._apply = client.register_script(script("apply"))
+        self._dirty = client.register_script(script("dirty"))
         self._expire = client.register_script(script("expire"))
         self._finalize = client.register_script(script("finalize"))
         self._published = client.register_script(script("published"))
@@ -217,11 +221,18 @@ class WindowStore(WindowReader):
             removed: int = await self._expire(keys=keys, args=args)
         return removed
 
-    async def dirty(self, shard: int, limit: int) -> list[Row]:
-        """Up to `limit` windows that await publication; without fields those that no longer exist."""
+    async def dirty(self, shard: int, limit: int, sizes: Sequence[int] | None = None) -> list[Row]:
+        """Some windows that await publication; without fields those that no longer exist.
+
+        Args:
+            shard: the shard.
+            limit: how many at most.
+            sizes: of the windows, in seconds; None for all. Where more than `BACKLOG` wait they are not heeded.
+        """
+        args = [limit, BACKLOG, *(self.sizes if sizes is None else sizes)]
         with redis_errors("reading changed windows"):
-            members = await self._redis.srandmember(self._key(shard, "dirty"), limit)
-            return await self._read_rows(shard, members or [])
+            members: list[str] = await self._dirty(keys=[self._key(shard, "dirty")], args=args)
+            return await self._read_rows(shard, members)
 
     async def published(self, shard: int, rows: Sequence[Row]) -> None:
         """Clear the dirty marks of windows that were published as `rows` has them and have not changed since."""

@@ -11,6 +11,7 @@ from redis.cluster import RedisCluster
 from streams.errors import TopologyError
 from streams.records import ClassifiedPost, ModelRef, Origin, from_ms
 from streams.settings import Settings
+from streams.windows import store as store_module
 from streams.windows.deltas import Entry, Position, Reduction, reduce_entries
 from streams.windows.sizes import WindowSize
 from streams.windows.store import WindowStore
@@ -205,6 +206,28 @@ async def test_a_window_changed_since_it_was_published_stays_dirty(store: Window
 
     left = [key for key, _ in await store.dirty(shard, 100) if key.keyword == KEYWORD]
     assert left == [WindowKey(KEYWORD, 60, START)]
+
+
+async def test_changed_windows_of_some_sizes(
+    store: WindowStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = shard_of(KEYWORD, store.shards)
+    client = (RedisCluster if settings.redis_cluster else Redis).from_url(settings.redis_url.get_secret_value())
+    waiting = {WindowKey(KEYWORD, size, START) for size in (60, 300, 6)} | {WindowKey("6|0|x", 300, START)}
+    client.sadd(f"{settings.redis_prefix}:{{{shard}}}:dirty", *(key.member() for key in waiting))
+    client.close()
+
+    async def found(limit: int, *sizes: int) -> set[WindowKey]:
+        return {key for key, _ in await store.dirty(shard, limit, sizes or None)}
+
+    assert await found(9, 300) == {key for key in waiting if key.size == 300}
+    assert await found(9, 6, 60) == {key for key in waiting if key.size != 300}
+    assert await found(9, 3_600) == set()
+    assert await found(9) == {key for key in waiting if key.size in store.sizes}
+    assert len(await found(1, 300)) == 1
+    monkeypatch.setattr(store_module, "BACKLOG", 3)
+    assert await found(9, 3_600) == waiting, "whatever their size, while too many wait"
+    assert len(await found(2, 3_600)) == 2
 
 
 async def test_expired_windows_are_removed_once_published_and_stay_on_the_books(store: WindowStore) -> None:

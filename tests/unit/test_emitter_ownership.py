@@ -39,6 +39,7 @@ class FakeStore:
 
     def __init__(self, shards: int, log: list[tuple[Any, ...]]) -> None:
         self.shards = shards
+        self.sizes = (60, 300, 3_600)
         self.log = log
         self.waiting: dict[int, dict[WindowKey, dict[str, str]]] = {shard: {} for shard in range(shards)}
         self.time = ShardTimes({}, {}, {}, None)
@@ -59,10 +60,10 @@ class FakeStore:
         assert generation == self.in_force, "the tables in force are the ones to publish"
         return self
 
-    def change(self, shard: int, count: int = 1, *, gone: bool = False) -> None:
+    def change(self, shard: int, count: int = 1, *, gone: bool = False, size: int = 60) -> None:
         row = {"n": "1", "first": str(NOON_MS), "last": str(NOON_MS), "rev": "7"}
         for number in range(count):
-            key = WindowKey(f"word-{number}", 60, NOON_MS)
+            key = WindowKey(f"word-{number}", size, NOON_MS)
             self.waiting[shard][key] = {} if gone else row
 
     async def times(self, shard: int) -> ShardTimes:
@@ -78,8 +79,8 @@ class FakeStore:
         self.old, done = max(0, self.old - 500), min(500, self.old)
         return done
 
-    async def dirty(self, shard: int, limit: int) -> list[Row]:
-        return list(self.waiting[shard].items())[:limit]
+    async def dirty(self, shard: int, limit: int, sizes: Sequence[int]) -> list[Row]:
+        return [row for row in self.waiting[shard].items() if row[0].size in sizes][:limit]
 
     async def published(self, shard: int, rows: Sequence[Row]) -> None:
         self.log.append(("clear", shard, len(rows)))
@@ -220,6 +221,21 @@ async def test_windows_that_are_gone_are_cleared_and_not_published(bench: Bench)
     bench.emitter.own(frozenset({0}))
     bench.store.change(0, 2, gone=True)
     assert await bench.tick() == [("open", "e-windows-0"), ("clear", 0, 2), ("open", "e-windows-2")]
+
+
+async def test_longer_windows_are_published_less_often(bench: Bench) -> None:
+    async def published(rounds: int) -> list[int]:
+        found = []
+        for _ in range(rounds):
+            for size in bench.store.sizes:
+                bench.store.change(0, size=size)
+            found += [entry[2] for entry in await bench.tick() if entry[0] == "publish"]
+        return found
+
+    bench.emitter.own(frozenset({0}))
+    assert await published(12) == [3, 1, 1, 1, 1, 2, 1, 1, 1, 1, 3, 1]
+    bench.emitter.own(frozenset({0}))
+    assert await published(2) == [3, 1], "with a new assignment all have their turn"
 
 
 async def test_more_than_one_transaction_in_a_round(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

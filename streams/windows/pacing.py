@@ -1,0 +1,26 @@
+"""How often the windows of a size are published. Pure.
+
+A window of an hour changes as often as one of a minute, and says less new each time. So a size has its turn once for
+each minute of its length, in rounds of emission, and every tenth round at least. That is what publishing costs most of:
+of four sizes from a minute to a day, a third of the records are left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+SLOWEST: Final = 10
+"""Rounds between two publications of a window at most."""
+
+_ROUND_FOR_S: Final = 60
+
+
+def rounds_between(size: int) -> int:
+    """In every how many rounds windows of `size` seconds are published."""
+    return min(SLOWEST, max(1, size // _ROUND_FOR_S))
+
+
+def due(sizes: Iterable[int], round_number: int) -> tuple[int, ...]:
+    """The sizes whose windows are published in a round; in the first, number 0, that is all of them."""
+    return tuple(size for size in sizes if round_number % rounds_between(size) == 0)
