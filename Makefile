@@ -40,11 +40,13 @@ setup: $(STAMP) ## Make .venv from the lock file; does nothing when it is up to 
 demo: $(STAMP) ## Run the whole application on a few hundred posts, audit it, draw a chart
 	@.venv/bin/emostream demo $${POSTS:+--posts "$$POSTS"} $$DEMO_ARGS
 
+# One process more than there are cores: most of the time a test waits for a server.
 .PHONY: test
 test: $(STAMP) ## Run all tests, the integration tests against real servers included
 	@eval "set -- $$PYTEST_ARGS"; \
+	workers=$$($(PY) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))'); \
 	run() { $(PY) -m pytest "$$@" || [ $$? -eq 5 ]; }; \
-	run -m "not alone" --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder "$$@" && run -m alone "$$@"
+	run -m "not alone" --numprocesses=$$workers --dist=loadfile --no-loadscope-reorder "$$@" && run -m alone "$$@"
 
 .PHONY: chaos
 chaos: $(STAMP) ## Kill, pause and roll back everything for five minutes, then count every window by hand
