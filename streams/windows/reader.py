@@ -197,25 +197,26 @@ class WindowReader:
                 return []
             counted = await asyncio.gather(*(self._counted(shard, size, end) for shard in shards))
             ranked = sorted(
-                (_rank(WindowKey.parse(member).keyword, posts), shard, member)
+                (_rank(key.keyword, posts), shard, key)
                 for shard, of_shard in zip(shards, counted, strict=True)
-                for member, posts in of_shard
+                for key, posts in of_shard
             )[:limit]
             rows = await asyncio.gather(
-                *(self._read_rows(shard, [member for _, at, member in ranked if at == shard]) for shard in shards)
+                *(self._read_rows(shard, [key.member() for _, at, key in ranked if at == shard]) for shard in shards)
             )
         by_key = {key: row for of_shard in rows for key, row in of_shard if row}
-        keys = (WindowKey.parse(member) for _, _, member in ranked)
-        return [(key, by_key[key]) for key in keys if key in by_key]
+        return [(key, by_key[key]) for _, _, key in ranked if key in by_key]
 
-    async def _counted(self, shard: int, size: int, end: int) -> list[tuple[str, int]]:
+    async def _counted(self, shard: int, size: int, end: int) -> list[tuple[WindowKey, int]]:
         """The windows of a size with that end that have posts, and how many."""
         members: list[str] = await self._redis.zrange(self._index(shard, size), end, end, byscore=True)
-        found: list[tuple[str, int]] = []
+        found: list[tuple[WindowKey, int]] = []
         for start in range(0, len(members), _PAGE):
             page = members[start : start + _PAGE]
             posts: list[str | None] = await self._counts(keys=[self._window_key(shard, member) for member in page])
-            found += [(member, int(n)) for member, n in zip(page, posts, strict=True) if n not in {None, "0"}]
+            found += [
+                (WindowKey.parse(member), int(n)) for member, n in zip(page, posts, strict=True) if n and n != "0"
+            ]
         return found
 
     async def scan(self, size: int) -> AsyncIterator[list[EmotionWindow]]:
