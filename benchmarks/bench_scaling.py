@@ -31,6 +31,7 @@ from benchmarks.harness.broker import Broker, BrokerError
 from benchmarks.harness.cgroups import CpuShare, NoCgroupError, has_shares
 from benchmarks.harness.checks import check
 from benchmarks.harness.division import Division, divide
+from benchmarks.harness.options import data_option
 from benchmarks.harness.posts import Raw, make_posts, read_texts
 from benchmarks.harness.program import CAN_PIN, pin
 from benchmarks.harness.servers import Cores, Servers
@@ -208,12 +209,7 @@ class Bench:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    show_default="../shared/data",
-    help="Folder of the data sets: emotion/, goemotions/, tweets/; the posts' texts are their validation splits.",
-)
+@data_option
 @click.option(
     "--workers",
     "counts",

@@ -28,6 +28,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from benchmarks.bench_frontier import DEFAULT_DATA, describe_machine
 from benchmarks.harness.broker import BrokerError
+from benchmarks.harness.options import data_option
 from benchmarks.harness.posts import KEYWORDS, Raw, make_posts, read_texts
 from benchmarks.harness.servers import Cores, Servers
 from benchmarks.scaling_fit import KafkaCost, WindowsCost, costs_of, describe
@@ -210,12 +211,7 @@ def _spent(process: psutil.Process) -> float:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    show_default="../shared/data",
-    help="Folder of the data sets: emotion/, goemotions/, tweets/; the posts' texts are their validation splits.",
-)
+@data_option
 @click.option("--posts", type=click.IntRange(min=10_000), default=50_000, show_default=True)
 @click.option(
     "--shards",

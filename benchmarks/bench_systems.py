@@ -22,6 +22,7 @@ from benchmarks import distilbert
 from benchmarks.bench_frontier import DEFAULT_DATA, ROOT, describe_machine
 from benchmarks.harness.bench import Bench
 from benchmarks.harness.broker import Broker
+from benchmarks.harness.options import data_option
 from benchmarks.harness.posts import Supply, read_texts
 from benchmarks.harness.program import CAN_PIN
 from benchmarks.harness.report import Comparison, markdown
@@ -52,12 +53,7 @@ DISTILBERT_FILE = "distilbert-int8.onnx"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    show_default="../shared/data",
-    help="Folder of the data sets: emotion/, goemotions/, tweets/; the posts' texts are their validation splits.",
-)
+@data_option
 @click.option(
     "--systems",
     "names",

@@ -31,6 +31,7 @@ from confluent_kafka import KafkaException
 
 from benchmarks.bench_frontier import DEFAULT_DATA, ROOT, describe_machine
 from benchmarks.harness.broker import Broker, BrokerError
+from benchmarks.harness.options import data_option
 from benchmarks.harness.posts import read_texts
 from benchmarks.harness.servers import Cores, Servers
 from benchmarks.harness.waiting import Stall
@@ -189,12 +190,7 @@ def soak(
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    show_default="../shared/data",
-    help="Folder of the data sets: emotion/, goemotions/, tweets/; the posts' texts are their validation splits.",
-)
+@data_option
 @click.option("--minutes", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="How long.")
 @click.option(
     "--every", type=click.FloatRange(min=0.5), default=3.0, show_default=True, help="Seconds between samples."

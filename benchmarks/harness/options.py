@@ -1,0 +1,14 @@
+"""Options that several benchmarks have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    show_default="../shared/data",
+    help="Folder of the data sets: emotion/, goemotions/, tweets/; the posts' texts are their validation splits.",
+)
