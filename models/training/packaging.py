@@ -23,6 +23,7 @@ from models.training.calibrate import choose_gate
 from models.training.config import TrainingConfig
 from models.training.data import SET_NAMES, SETS, Examples, Logits, Splits
 from models.training.first_tier import FirstTier
+from models.training.kernels import rewrite
 from models.training.labels import EMOTIONS, SENTIMENT_VALUES, SENTIMENTS
 from models.training.network import EmotionNet
 from models.training.scaling import Scaling, fit_scaling
@@ -121,11 +122,12 @@ class Packer:
         (self._folder / CARD).write_text("draft\n", encoding="utf-8")
 
     def _finish(self, source: Path, target: Path, feeds: Sequence[Mapping[str, NDArray[np.int64]]]) -> None:
-        if not self._parts.int8:
+        if self._parts.int8:
+            export.quantize(source, target)
+            fix_scales(source, target, feeds, self._threads)
+        else:
             shutil.copyfile(source, target)
-            return
-        export.quantize(source, target)
-        fix_scales(source, target, feeds, self._threads)
+        self._console.print("rewritten:", rewrite(target))
 
     def calibrated(self) -> tuple[Tier, ...]:
         """The tiers with their scaling and thresholds, fitted on the quantised networks' own answers.
@@ -137,13 +139,13 @@ class Packer:
         last = Tier(name=LAST_TIER, file=MODEL)
         calibration = parts.calibration
         if parts.first_tier is None:
-            return (_scaled(last, fit_scaling(self._logits((last,), calibration)[0], calibration)),)
+            return (_scaled(last, self._scaling(self._logits((last,), calibration)[0])),)
         # Never passed: a threshold above one. Both are asked everything here anyway.
         first = Tier(name=FIRST_TIER, file=FIRST_MODEL, thresholds={"emotion": 2.0})
         of_first, of_last = self._logits((first, last), calibration)
-        alone = fit_scaling(of_first, calibration)
+        alone = self._scaling(of_first)
         of_first = alone.of(of_first)
-        pool = fit_scaling(of_last, calibration, of_first)
+        pool = self._scaling(of_last, of_first)
         self._console.print("first tier:", alone, "\npool of the two:", pool)
         bounds = parts.config.cascade
         gate = choose_gate(
@@ -157,8 +159,11 @@ class Packer:
         if gate is None:
             self._console.print("the first tier does not pay; it is left out")
             (self._folder / FIRST_MODEL).unlink()
-            return (_scaled(last, fit_scaling(of_last, calibration)),)
+            return (_scaled(last, self._scaling(of_last)),)
         return (_scaled(first, alone).model_copy(update={"thresholds": gate.thresholds}), _scaled(last, pool))
+
+    def _scaling(self, logits: Logits, before: Logits | None = None) -> Scaling:
+        return fit_scaling(logits, self._parts.calibration, before, ridge=self._parts.config.scaling.ridge)
 
     def _logits(self, tiers: tuple[Tier, ...], data: Examples) -> list[Logits]:
         """What each tier says at temperature one, as logarithms of probabilities: logits but for a constant."""

@@ -148,7 +148,8 @@ def _provenance(networks: Networks, splits: Splits, machine: Machine, *, cascade
     config = networks.config
     used = dict.fromkeys([*(teacher.encoder for teacher in config.teachers), config.student.encoder])
     # Scaled as the package's tiers are, or the comparison would be one of biases.
-    scaling = fit_scaling(networks.teachers_say(splits.calibration), splits.calibration)
+    calibration = splits.calibration
+    scaling = fit_scaling(networks.teachers_say(calibration), calibration, ridge=config.scaling.ridge)
     together = headline(scaling.of(networks.teachers_say(splits.validation)), splits.validation)
     figures = ", ".join(f"{name} {value:.4f}" for name, value in together.items())
     teachers = [

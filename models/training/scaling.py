@@ -14,8 +14,9 @@ from models.training.data import NO_TARGET, Examples, Logits
 from models.training.ensemble import log_softmax, softmax
 from models.training.labels import SENTIMENTS
 
-# What a bias of one costs, in nats a row: a label that hardly any row has keeps the bias it begins with, which is none.
-_RIDGE: Final = 0.001
+RIDGE: Final = 0.01
+"""What a bias of one costs, in nats a row, unless told otherwise; see `models.training.config.ScalingConfig`."""
+
 _NEWTON_STEPS: Final = 50
 _NEVER: Final = -1e9
 _DECIMALS: Final = 3
@@ -51,7 +52,7 @@ class Scaling:
         return found
 
 
-def fit_scaling(logits: Logits, data: Examples, before: Logits | None = None) -> Scaling:
+def fit_scaling(logits: Logits, data: Examples, before: Logits | None = None, *, ridge: float = RIDGE) -> Scaling:
     """The temperatures, biases and weights that make the true labels most likely.
 
     Temperature and biases are bias-corrected temperature scaling (Alexandari et al. 2020): training weighs rare labels
@@ -62,6 +63,8 @@ def fit_scaling(logits: Logits, data: Examples, before: Logits | None = None) ->
         logits: For each head, float32[rows, labels].
         data: The rows, none of them trained on.
         before: The scaled logits of the tier before, if there is one.
+        ridge: What a bias of one, or a factor one off, costs in nats a row. A label that hardly any row has keeps the
+            bias it begins with, which is none.
 
     Returns:
         Numbers of three decimals, for the heads that the rows have labels for. No weight is negative.
@@ -71,10 +74,10 @@ def fit_scaling(logits: Logits, data: Examples, before: Logits | None = None) ->
         columns = [logits[head][targets.rows].astype(np.float64)]
         if before is not None:
             columns.append(log_softmax(before[head][targets.rows]).astype(np.float64))
-        factors, bias = _most_likely(columns, targets)
+        factors, bias = _most_likely(columns, targets, ridge)
         if min(factors[1:], default=0.0) < 0:
             # The loss is convex: where the best weight is negative, the best that is not is none.
-            factors, bias = _most_likely(columns[:1], targets)
+            factors, bias = _most_likely(columns[:1], targets, ridge)
         temperatures[head] = round(float(1 / np.clip(factors[0], 0.25, 4)), _DECIMALS)
         biases[head] = tuple(round(float(value), _DECIMALS) for value in bias)
         if before is not None:
@@ -110,7 +113,7 @@ def targets_of(data: Examples) -> dict[str, Targets]:
 
 
 def _most_likely(
-    columns: Sequence[NDArray[np.float64]], targets: Targets
+    columns: Sequence[NDArray[np.float64]], targets: Targets, ridge: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """By what to multiply some logits, and what to add to their sum, for the least mean cross-entropy.
 
@@ -119,6 +122,7 @@ def _most_likely(
     Args:
         columns: float64[rows, labels] each.
         targets: What is true of the rows.
+        ridge: See `fit_scaling`.
 
     Returns:
         (float64[columns], float64[labels]).
@@ -136,15 +140,15 @@ def _most_likely(
 
     def loss(at: NDArray[np.float64]) -> float:
         likely = np.log(np.maximum(probabilities(at), np.finfo(np.float64).tiny))
-        return float(-(truth * likely).sum() / rows + _RIDGE * ((at - start) ** 2).sum())
+        return float(-(truth * likely).sum() / rows + ridge * ((at - start) ** 2).sum())
 
     found = start
     for _ in range(_NEWTON_STEPS):
         p = probabilities(found)
-        gradient = np.einsum("rl,rlf->f", p - truth, features) / rows + 2 * _RIDGE * (found - start)
+        gradient = np.einsum("rl,rlf->f", p - truth, features) / rows + 2 * ridge * (found - start)
         mean = np.einsum("rl,rlf->rf", p, features)
         curvature = np.einsum("rl,rlf,rlg->fg", p, features, features, optimize=True) - mean.T @ mean
-        step = np.linalg.solve(curvature / rows + 2 * _RIDGE * np.eye(len(found)), gradient)
+        step = np.linalg.solve(curvature / rows + 2 * ridge * np.eye(len(found)), gradient)
         while loss(found - step) > loss(found) and np.abs(step).max() > 1e-9:
             step /= 2
         found = found - step

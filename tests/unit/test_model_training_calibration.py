@@ -56,12 +56,15 @@ def test_what_spoilt_the_logits_is_found(temperature):
     data.emotion[:] = np.eye(8, dtype=np.float32)[drawn] * data.emotion_mask
     data.sentiment[data.source == 3] = (honest["sentiment"] + rng.gumbel(size=(8_000, 3))).argmax(1)[data.source == 3]
     spoilt = {head: ((v - BIASES[head]) * temperature).astype(np.float32) for head, v in honest.items()}
-    found = fit_scaling(spoilt, data)
+    found = fit_scaling(spoilt, data, ridge=0.001)
     for head, biases in BIASES.items():
         assert found.temperatures[head] == pytest.approx(temperature, rel=0.1)
         # What is added to all labels alike changes nothing.
         assert np.array(found.biases[head]) - np.mean(found.biases[head]) == pytest.approx(np.array(biases), abs=0.2)
     assert not found.weights
+    held = fit_scaling(spoilt, data, ridge=0.1)
+    for head in BIASES:
+        assert np.ptp(held.biases[head]) < np.ptp(found.biases[head]) - 0.1
 
 
 @settings(max_examples=10, deadline=None)
