@@ -204,13 +204,18 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         if times.watermark is not None:
             now = max(now, times.watermark)
         self._metrics.watermark.labels(str(shard)).set(now / 1_000)
-        while await tables.finalize(shard, now):
-            pass
+        if times.first_open is None or times.first_open > now:
+            await tables.note_watermark(shard, now)
+        else:
+            while await tables.finalize(shard, now):
+                pass
         # By the slowest partition, idle or not: a post it still brings may not find its window gone.
         slowest = min(times.events.values())
         for size in self._settings.window_sizes:
-            while await tables.expire(shard, size.seconds, slowest - size.kept_ms):
-                pass
+            before = slowest - size.kept_ms
+            if times.first_kept.get(size.seconds, math.inf) <= before:
+                while await tables.expire(shard, size.seconds, before):
+                    pass
 
     async def _drop(self, shard: int, ownership: _Ownership) -> None:
         producer = ownership.producers.pop(shard, None)

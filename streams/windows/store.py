@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic_core import to_json
 
@@ -27,6 +27,8 @@ class ShardTimes:
         idle_s: seconds since each partition last brought anything, on the Redis server's clock.
         watermark: the highest watermark so far, in milliseconds; None before the first.
         sealed: whether nothing may change for now, because the tables are being switched to rebuilt ones.
+        first_open: the earliest end of a window that is not final, in milliseconds; None without one.
+        first_kept: the earliest end of the windows of each size, in milliseconds; without the sizes that have none.
     """
 
     offsets: Mapping[int, int]
@@ -34,6 +36,8 @@ class ShardTimes:
     idle_s: Mapping[int, float]
     watermark: int | None
     sealed: bool = False
+    first_open: int | None = None
+    first_kept: Mapping[int, int] = field(default_factory=dict)
 
 
 class SealedError(UnavailableError):
@@ -170,8 +174,9 @@ class WindowStore(WindowReader):
 
     async def times(self, shard: int) -> ShardTimes:
         """The event times from which the watermark follows."""
+        keys = [self._key(shard, "state"), self._key(shard, "open"), *(self._index(shard, size) for size in self.sizes)]
         with redis_errors("reading event times"):
-            seconds, micros, flat = await self._times(keys=[self._key(shard, "state")])
+            seconds, micros, flat, (first_open, *first_kept) = await self._times(keys=keys)
         now = int(seconds) + int(micros) / 1e6
         state: dict[str, str] = dict(zip(flat[::2], flat[1::2], strict=True))
         by_kind: dict[str, dict[int, int]] = {"p": {}, "t": {}, "a": {}}
@@ -185,6 +190,8 @@ class WindowStore(WindowReader):
             idle_s={partition: now - at / 1_000 for partition, at in by_kind["a"].items()},
             watermark=int(state["watermark"]) if "watermark" in state else None,
             sealed=int(state.get("sealed_until", 0)) > now * 1_000,
+            first_open=int(first_open) if first_open else None,
+            first_kept={size: int(end) for size, end in zip(self.sizes, first_kept, strict=True) if end},
         )
 
     async def sealed(self, shard: int) -> bool:
@@ -199,6 +206,12 @@ class WindowStore(WindowReader):
             keys = names + [self._window_key(shard, member) for member in members]
             marked: int = await self._finalize(keys=keys, args=[watermark_ms, *members])
         return marked
+
+    async def note_watermark(self, shard: int, watermark_ms: int) -> None:
+        """Store a watermark that no window waits for."""
+        names = [self._key(shard, name) for name in ("state", "open", "dirty")]
+        with redis_errors("storing the watermark"):
+            await self._finalize(keys=names, args=[watermark_ms])
 
     async def expire(self, shard: int, size: int, before_ms: int, limit: int = 500) -> int:
         """Remove up to `limit` windows of a size that ended at or before a time and are published; returns how many."""

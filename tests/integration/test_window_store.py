@@ -178,10 +178,15 @@ async def test_revisions_rise_with_every_change_and_survive_a_rollback(settings:
 
 async def test_final_windows_and_late_posts(store: WindowStore) -> None:
     shard = shard_of(KEYWORD, store.shards)
+    assert ((await store.times(shard)).first_open, (await store.times(shard)).first_kept) == (None, {})
     await apply_all(store, [entry(0, 1), entry(1, 61)], end=2)
+    times = await store.times(shard)
+    assert (times.first_open, times.first_kept) == (START + 60_000, {60: START + 60_000})
 
     assert await store.finalize(shard, START + 59_999) == 0, "the watermark is inside the first window"
     assert await store.finalize(shard, START + 60_000) >= 1
+    times = await store.times(shard)
+    assert (times.first_open, times.first_kept) == (START + 120_000, {60: START + 60_000}), "final, and still kept"
     assert await store.finalize(shard, START + 60_000) == 0, "once only"
     newest, oldest = await store.read(keyword=KEYWORD)
     assert (newest.final, oldest.final) == (False, True)
@@ -192,7 +197,10 @@ async def test_final_windows_and_late_posts(store: WindowStore) -> None:
     assert corrected.revision > oldest.revision
     assert (await store.times(shard)).watermark == START + 60_000
     await store.finalize(shard, START)
+    await store.note_watermark(shard, START)
     assert (await store.times(shard)).watermark == START + 60_000, "never backwards"
+    await store.note_watermark(shard, START + 61_000)
+    assert (await store.times(shard)).watermark == START + 61_000
 
 
 async def test_a_window_changed_since_it_was_published_stays_dirty(store: WindowStore) -> None:

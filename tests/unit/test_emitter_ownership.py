@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -73,6 +74,9 @@ class FakeStore:
         self.log.append(("finalize", shard, watermark_ms))
         self.open, done = max(0, self.open - 500), min(500, self.open)
         return done
+
+    async def note_watermark(self, shard: int, watermark_ms: int) -> None:
+        self.log.append(("watermark", shard, watermark_ms))
 
     async def expire(self, shard: int, size: int, before_ms: int) -> int:
         self.log.append(("expire", shard, size, before_ms))
@@ -365,19 +369,26 @@ async def test_windows_are_finalized_by_the_watermark_and_expired_by_the_slowest
 ) -> None:
     bench = Bench(monkeypatch, shards=1, partitions=1, window_sizes="1m:2d,1h:30d")
     bench.emitter.own(frozenset({0}))
-    bench.store.time = times
+    # The earliest windows end where they are just due.
+    due = {60: expired_to - 2 * DAY_MS, 3_600: expired_to - 30 * DAY_MS}
+    bench.store.time = replace(times, first_open=finalized_to, first_kept=due)
     assert await bench.tick() == [
         ("open", "e-windows-0"),
         ("finalize", 0, finalized_to),
-        ("expire", 0, 60, expired_to - 2 * DAY_MS),
-        ("expire", 0, 3_600, expired_to - 30 * DAY_MS),
+        ("expire", 0, 60, due[60]),
+        ("expire", 0, 3_600, due[3_600]),
     ]
+    # And a millisecond later. Most of the time nothing is due, and nothing is asked but the time.
+    bench.store.time = replace(times, first_open=finalized_to + 1, first_kept={60: due[60] + 1})
+    assert await bench.tick() == [("watermark", 0, finalized_to)]
+    bench.store.time = times
+    assert await bench.tick() == [("watermark", 0, finalized_to)]
 
 
 async def test_all_that_is_due_is_finalized_and_expired(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(monkeypatch, shards=1, partitions=1)
     bench.emitter.own(frozenset({0}))
-    bench.store.time = ShardTimes({}, {0: NOON_MS}, {0: 0.0}, None)
+    bench.store.time = ShardTimes({}, {0: NOON_MS}, {0: 0.0}, None, first_open=0, first_kept={60: 0})
     bench.store.open, bench.store.old = 1_200, 501
     await bench.tick()
     assert (bench.store.open, bench.store.old) == (0, 0)

@@ -25,6 +25,7 @@ REQUESTS: dict[str, Callable[[TableEditor], Awaitable[object]]] = {
     "apply": lambda store: store.apply(0, ShardUpdate({0: Move(Position(), Position(1, 0, 0))})),
     "times": lambda store: store.times(0),
     "finalize": lambda store: store.finalize(0, 0),
+    "note_watermark": lambda store: store.note_watermark(0, 0),
     "expire": lambda store: store.expire(0, 60, 0),
     "dirty": lambda store: store.dirty(0, 1),
     "published": lambda store: store.published(0, []),
