@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import tempfile
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 FAUST_STOP_S = 5.0
 """For Faust's own consumer to stop. While the broker is away it may wait for ever; it has nothing to lose."""
+
+YOUNG_OBJECTS = 10_000
+"""Containers made, and not freed, between two looks of the cycle collector: about as many as a batch in flight has."""
 
 LOAD_STOP_S = 2.0
 """For a download to end and to remove what it has written. A read from a silent S3 server takes longer; it is left."""
@@ -98,6 +102,7 @@ async def _run_until_stopped(pipeline: Pipeline, stop: asyncio.Event) -> None:
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
+            _settle_garbage_collector()
             logger.info("worker is running")
         await asyncio.wait([stopping, crashed], return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -114,6 +119,17 @@ async def _run_until_stopped(pipeline: Pipeline, stop: asyncio.Event) -> None:
         crashed.cancel()
     if app.crash_reason is not None:
         raise app.crash_reason
+
+
+def _settle_garbage_collector() -> None:
+    """Have Python's cycle collector leave alone what the start has made, and look at the rest less often.
+
+    Libraries and the app are some hundred thousand objects that stay for good; going through them time and again cost
+    two percent of a core. What a batch makes is freed when the batch is done, and hardly any of it is in a cycle.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
 
 
 def _expect_leftovers() -> None:

@@ -108,6 +108,7 @@ class Setup:
             threads=THREADS,
             batch=self.batch,
             wait_ms=self.wait_ms,
+            partitions=self.partitions,
         )
 
     @contextmanager

@@ -4,6 +4,8 @@ https://docs.bytewax.io/stable/guide/advanced-concepts/performance.html, "Batch 
 large-overhead operations". The sink flushes after each batch. There is no recovery store, without which Bytewax starts
 anew after a crash; it would cost a little on top (https://docs.bytewax.io/stable/guide/concepts/recovery.html).
 
+The source takes `batch_size` messages from each partition, and they go on as one batch.
+
     python -m bytewax.run benchmarks.peers.bytewax_flow
 """
 
@@ -35,7 +37,8 @@ def classify(
 
 
 flow = Dataflow("emotions")
-source = kop.input("posts", flow, brokers=[task.bootstrap], topics=[task.raw], batch_size=task.batch)
+of_each = max(1, task.batch // task.partitions)
+source = kop.input("posts", flow, brokers=[task.bootstrap], topics=[task.raw], batch_size=of_each)
 op.inspect("errors", source.errs).then(op.raises, "crash-on-error")
 answered = op.flat_map_batch("classify", source.oks, classify)
 kop.output("classified", answered, brokers=[task.bootstrap], topic=task.classified, add_config=PRODUCER)

@@ -31,6 +31,7 @@ class Task:
         threads: of ONNX Runtime.
         batch: posts handed to the model at once, where a system has a way to.
         wait_ms: how long such a batch waits to fill.
+        partitions: of the topics, for a system that takes a batch from each.
     """
 
     bootstrap: str
@@ -42,12 +43,13 @@ class Task:
     threads: int
     batch: int
     wait_ms: int
+    partitions: int
 
     @classmethod
     def read(cls) -> Task:
         """The task of this process."""
         given = {field: os.environ[PREFIX + field.upper()] for field in cls.__dataclass_fields__}
-        numbers = {name: int(given[name]) for name in ("threads", "batch", "wait_ms")}
+        numbers = {name: int(given[name]) for name in ("threads", "batch", "wait_ms", "partitions")}
         paths = {name: Path(given[name]) for name in ("model", "network")}
         names = {name: given[name] for name in ("bootstrap", "raw", "classified", "group")}
         return cls(**names, **paths, **numbers)

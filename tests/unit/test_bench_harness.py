@@ -260,7 +260,18 @@ class TestSystems:
 
 
 def test_a_task_survives_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    task = Task("host:1", "raw", "classified", "group", Path("/m"), Path("/n.onnx"), threads=2, batch=512, wait_ms=50)
+    task = Task(
+        "host:1",
+        "raw",
+        "classified",
+        "group",
+        Path("/m"),
+        Path("/n.onnx"),
+        threads=2,
+        batch=512,
+        wait_ms=50,
+        partitions=4,
+    )
     for name, value in task.environment().items():
         monkeypatch.setenv(name, value)
     assert Task.read() == task
