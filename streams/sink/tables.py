@@ -91,6 +91,16 @@ def _rows(connection: Connection, statement: str, *values: object) -> list[tuple
     return connection.execute(statement, values).fetchall()
 
 
+def _each(connection: Connection, statement: str, rows: Iterable[Row]) -> None:
+    """Execute a statement for each row.
+
+    Not by `executemany`, which is a pipeline: for the server a process that is stopped in the middle of one is not idle
+    in its transaction, but busy, and keeps its locks for ever.
+    """
+    for row in rows:
+        connection.execute(statement, row)
+
+
 def schema_version(connection: Connection) -> int | None:
     """The highest migration that was applied; None if there is no schema."""
     [[exists]] = _rows(connection, "SELECT to_regclass('schema_migrations') IS NOT NULL")
@@ -211,11 +221,11 @@ def lock_offsets(connection: Connection, topic: str, partitions: Iterable[int]) 
 
 def set_offsets(connection: Connection, topic: str, offsets: Mapping[int, int]) -> None:
     """Let each of these partitions continue at its offset."""
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "UPDATE sink_offsets SET next_offset = %s WHERE topic = %s AND partition = %s",
-            [(offset, topic, partition) for partition, offset in offsets.items()],
-        )
+    _each(
+        connection,
+        "UPDATE sink_offsets SET next_offset = %s WHERE topic = %s AND partition = %s",
+        ((offset, topic, partition) for partition, offset in offsets.items()),
+    )
 
 
 def note_gap(connection: Connection, topic: str, span: Span, reason: str, records: int | None) -> None:
@@ -349,16 +359,16 @@ def move(connection: Connection, topic: str, spans: Sequence[Span], ranges: Iter
 
 def store_ranges(connection: Connection, topic: str, ranges: Iterable[LedgerRange | None]) -> None:
     """Store ranges in the ledger, in place of those with the same start; None for one that it covers already."""
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            f"INSERT INTO sink_ledger (topic, {_RANGE}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
-            "ON CONFLICT (topic, partition, first_offset) DO UPDATE SET next_offset = excluded.next_offset, "
-            "records = excluded.records, rows = excluded.rows, checksum = excluded.checksum, "
-            "origin_topic = excluded.origin_topic, first_origin = excluded.first_origin, "
-            "last_origin = excluded.last_origin, first_event = excluded.first_event, "
-            "last_event = excluded.last_event, written_at = now()",
-            [(topic, *_range_row(found)) for found in ranges if found is not None],
-        )
+    _each(
+        connection,
+        f"INSERT INTO sink_ledger (topic, {_RANGE}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
+        "ON CONFLICT (topic, partition, first_offset) DO UPDATE SET next_offset = excluded.next_offset, "
+        "records = excluded.records, rows = excluded.rows, checksum = excluded.checksum, "
+        "origin_topic = excluded.origin_topic, first_origin = excluded.first_origin, "
+        "last_origin = excluded.last_origin, first_event = excluded.first_event, "
+        "last_event = excluded.last_event, written_at = now()",
+        ((topic, *_range_row(found)) for found in ranges if found is not None),
+    )
 
 
 def _range_row(found: LedgerRange) -> Row:

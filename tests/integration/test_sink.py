@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -25,6 +26,7 @@ from streams.records import (
     from_ms,
 )
 from streams.settings import Settings
+from streams.sink import tables
 from streams.sink.history import History
 from streams.sink.ledger import OffsetMoved, Span
 from streams.sink.targets import POSTS, WINDOWS
@@ -206,6 +208,24 @@ def test_two_sinks_share_the_work_and_one_takes_over(
     feed(producer, settings, 2_000, 4_000)
     wait_for(lambda: rows(settings) == 12_000, seconds=60, what="the sinks do not finish")
     first.check()
+
+
+def test_a_sink_stopped_between_two_statements_loses_its_locks(settings: Settings) -> None:
+    """Also between two of a series: in a pipeline the server takes it for busy, and never ends its transaction."""
+    dsn, topic = settings.postgres_dsn.get_secret_value(), settings.topic_classified
+    stopped = psycopg.connect(dsn, options="-c idle_in_transaction_session_timeout=500")
+    with stopped, psycopg.connect(dsn, options="-c lock_timeout=10000") as successor:
+        tables.begin_offsets(stopped, topic, {0: 0, 1: 0})
+        stopped.commit()
+
+        class Offsets(dict[int, int]):
+            def items(self) -> Any:
+                yield 0, 5
+                assert tables.lock_offsets(successor, topic, [0, 1]) == {0: 0, 1: 0}
+                yield 1, 5
+
+        with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+            tables.set_offsets(stopped, topic, Offsets())
 
 
 def test_two_sessions_that_need_the_same_new_day_make_it_once(settings: Settings) -> None:
