@@ -59,7 +59,7 @@ def _scale_products(graph: GraphProto) -> int:
             edit.replace(gelu, helper.make_node("Gelu", [result], list(gelu.output), domain=MICROSOFT))
         elif (norm := edit.only_user(result, "SkipLayerNormalization")) is not None and len(norm.input) > 4:
             bias, norm.input[4] = norm.input[4], ""
-        elif (add := edit.only_user(result, "Add")) is not None and add.input[1] in edit.weights:
+        elif (add := edit.only_user(result, "Add")) is not None and edit.is_bias(add.input[1], of=right):
             bias, result = add.input[1], add.output[0]
             edit.replace(add)
         inputs = [left, right, *scales.input, left_zero, right_zero, bias]
@@ -133,6 +133,11 @@ class _Edit:
         """The node that makes a tensor, if it is of this operator."""
         node = self._makers.get(name)
         return node if node is not None and node.op_type == kind else None
+
+    def is_bias(self, name: str, *, of: str) -> bool:
+        """Whether a tensor is a constant with one number for each column of a constant matrix."""
+        found, matrix = self.weights.get(name), self.weights.get(of)
+        return found is not None and matrix is not None and list(found.dims) == list(matrix.dims[1:])
 
     def weight(self, name: str, value: NDArray[Any]) -> str:
         """The name of a constant, which is added if it is not there yet."""

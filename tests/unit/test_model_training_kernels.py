@@ -23,6 +23,7 @@ INPUTS = {"hidden": HIDDEN, "skip": SKIP}
 WEIGHTS = {
     "norm.scale": RANDOM.normal(1.0, 0.1, FEATURES).astype(np.float32),
     "norm.shift": RANDOM.normal(0.0, 0.1, FEATURES).astype(np.float32),
+    "one": np.float32(0.5),
     "bias": RANDOM.normal(0.0, 0.5, FEATURES).astype(np.float32),
     "matrix": RANDOM.integers(-64, 64, (FEATURES, FEATURES)).astype(np.int8),
     "matrix.scale": RANDOM.uniform(0.001, 0.01, FEATURES).astype(np.float32),
@@ -102,6 +103,12 @@ def operators(file: Path) -> Counter[str]:
             (1, 0),
             {"MatMulIntegerToFloat": 1, "Add": 1},
             id="product, sum that is no bias",
+        ),
+        pytest.param(
+            [*product("p"), helper.make_node("Add", ["p", "one"], ["out"])],
+            (1, 0),
+            {"MatMulIntegerToFloat": 1, "Add": 1},
+            id="product, one number for all columns",
         ),
     ],
 )
