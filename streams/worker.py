@@ -29,11 +29,11 @@ logger = logging.getLogger(__name__)
 FAUST_STOP_S = 5.0
 """For Faust's own consumer to stop. While the broker is away it may wait for ever; it has nothing to lose."""
 
-YOUNG_OBJECTS = 10_000
-"""Containers made, and not freed, between two looks of the cycle collector: about as many as a batch in flight has."""
-
 LOAD_STOP_S = 2.0
 """For a download to end and to remove what it has written. A read from a silent S3 server takes longer; it is left."""
+
+YOUNG_OBJECTS = 10_000
+"""Containers made, and not freed, between two looks of the cycle collector: about as many as a batch in flight has."""
 
 
 async def run_worker(settings: Settings, on_ready: Callable[[], None] = lambda: None) -> None:

@@ -200,18 +200,22 @@ class WindowStore(WindowReader):
 
     async def finalize(self, shard: int, watermark_ms: int, limit: int = 500) -> int:
         """Mark up to `limit` windows that end at or before the watermark as final; returns how many were."""
-        names = [self._key(shard, name) for name in ("state", "open", "dirty")]
         with redis_errors("finalizing windows"):
-            members = await self._redis.zrange(names[1], "-inf", watermark_ms, byscore=True, offset=0, num=limit)
-            keys = names + [self._window_key(shard, member) for member in members]
-            marked: int = await self._finalize(keys=keys, args=[watermark_ms, *members])
-        return marked
+            members: list[str] = await self._redis.zrange(
+                self._key(shard, "open"), "-inf", watermark_ms, byscore=True, offset=0, num=limit
+            )
+            return await self._pass_watermark(shard, watermark_ms, members)
 
     async def note_watermark(self, shard: int, watermark_ms: int) -> None:
         """Store a watermark that no window waits for."""
-        names = [self._key(shard, name) for name in ("state", "open", "dirty")]
         with redis_errors("storing the watermark"):
-            await self._finalize(keys=names, args=[watermark_ms])
+            await self._pass_watermark(shard, watermark_ms, [])
+
+    async def _pass_watermark(self, shard: int, watermark_ms: int, members: Sequence[str]) -> int:
+        keys = [self._key(shard, name) for name in ("state", "open", "dirty")]
+        keys += [self._window_key(shard, member) for member in members]
+        marked: int = await self._finalize(keys=keys, args=[watermark_ms, *members])
+        return marked
 
     async def expire(self, shard: int, size: int, before_ms: int, limit: int = 500) -> int:
         """Remove up to `limit` windows of a size that ended at or before a time and are published; returns how many."""
