@@ -94,6 +94,13 @@ DISTILBERT_FILE = "distilbert-int8.onnx"
 @click.option("--partitions", type=click.IntRange(min=1), default=4, show_default=True)
 @click.option("--batch", type=click.IntRange(min=1), default=512, show_default=True, help="Posts in a batch at most.")
 @click.option(
+    "--model-batch",
+    type=click.IntRange(min=1),
+    default=distilbert.BATCH,
+    show_default=True,
+    help="Of these, how many texts the model runs on at once in frameworks that call it on posts as they come.",
+)
+@click.option(
     "--wait-ms",
     type=click.IntRange(min=1),
     default=50,
@@ -147,6 +154,7 @@ def main(
     cores: int | None,
     partitions: int,
     batch: int,
+    model_batch: int,
     wait_ms: int,
     peers_python: Path | None,
     work: Path,
@@ -186,6 +194,7 @@ def main(
                     model=package.path,
                     network=work / DISTILBERT_FILE,
                     batch=batch,
+                    model_batch=model_batch,
                     wait_ms=wait_ms,
                     partitions=partitions,
                 )
@@ -204,6 +213,7 @@ def main(
             "rounds": rounds,
             "cores for a system": len(division.system) or "all",
             "batch": batch,
+            "texts in a run of the model, where they are taken as they come": model_batch,
             "batch wait ms (but for emostream)": wait_ms,
             "partitions": partitions,
             "seconds at each rate": latency_seconds,

@@ -4,7 +4,7 @@ A package may be a cascade: its first tier, which is cheap, answers the texts th
 the next tier in the same call. All tiers share one tokenizer, so a text is tokenised once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, Self
@@ -185,9 +185,8 @@ class OnnxClassifier:
     def _run(self, index: int, ids: Sequence[NDArray[np.int64]], before: Probabilities) -> Probabilities:
         """One tier over texts of any lengths, in batches of similar ones; `before` is what the tier before said."""
         tier = self.manifest.tiers[index]
-        limits = self._limits if index == len(self.manifest.tiers) - 1 else self._limits.for_cheap_tier()
         answers = self._empty(len(ids))
-        for rows in micro_batches([len(text) for text in ids], limits):
+        for rows in self._batches(index, [len(text) for text in ids]):
             logits = self._networks[index].run([ids[row] for row in rows])
             for head, values in zip(self.manifest.heads, logits, strict=True):
                 scaled = values / np.float32(tier.temperature(head.name))
@@ -197,6 +196,11 @@ class OnnxClassifier:
                     scaled += np.float32(weight) * np.log(np.maximum(before[head.name][rows], SMALLEST))
                 answers[head.name][rows] = softmax(scaled)
         return answers
+
+    def _batches(self, index: int, lengths: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Positions in `lengths`, of the texts that one tier is given at once."""
+        cheap = index < len(self.manifest.tiers) - 1
+        return micro_batches(lengths, self._limits.for_cheap_tier() if cheap else self._limits)
 
 
 def confident(probabilities: Probabilities, thresholds: dict[str, float]) -> NDArray[np.bool_]:

@@ -135,7 +135,7 @@ class Bench:
         folder = self.setup.new_folder(installed)
         given, answers = folder / "posts.jsonl", folder / "results.jsonl"
         given.write_bytes(b"\n".join(post.value for post in posts))
-        task = self.setup.task("none", "none", "none")
+        task = self.setup.task(installed.system, "none", "none", "none")
         with (
             self.setup.start(installed, [str(given), str(answers)], task, folder, ours={}) as program,
             self.setup.meter(program) as meter,

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -23,6 +23,8 @@ class System:
         guarantee: what happens to posts in flight at a crash.
         divisor: it is given so many times fewer posts than the fast ones, so that its run is not many times as long.
         own_model: it has another model, so its labels are not compared.
+        as_they_come: the model runs on the posts of a batch in their order, so many at a time, padded to the longest,
+            as frameworks' examples do; else by `models.classifier`, sorted by length and bounded by tokens.
         optional: runs only where it is asked for by name or with `all`.
     """
 
@@ -34,26 +36,43 @@ class System:
     guarantee: str = "at least once"
     divisor: int = 1
     own_model: bool = False
+    as_they_come: bool = False
     optional: bool = False
 
 
 BARE = System("bare", "the model alone, no Kafka", "benchmarks.peers.bare", guarantee="none")
 OURS = System("emostream", "emostream worker", "streams", ("worker",), ("emostream",), "no loss; windows exactly once")
 
+
+def _twice(system: System) -> tuple[System, System]:
+    """A framework that takes batches: with the model called in the usual way, and with our way as a library."""
+    own = f"{system.title.partition(',')[0]} + models.classifier"
+    return replace(system, as_they_come=True), replace(system, name=f"{system.name}-classifier", title=own)
+
+
 SYSTEMS = (
     BARE,
     OURS,
-    System(
-        "bytewax",
-        "Bytewax, flat_map_batch",
-        "bytewax.run",
-        ("benchmarks.peers.bytewax_flow",),
-        ("bytewax",),
-        "starts anew: no recovery store",
+    *_twice(
+        System(
+            "bytewax",
+            "Bytewax, flat_map_batch",
+            "bytewax.run",
+            ("benchmarks.peers.bytewax_flow",),
+            ("bytewax",),
+            "starts anew: no recovery store",
+        )
     ),
-    System("quixstreams", "Quix Streams, batches", "benchmarks.peers.quix_batch", (), ("quixstreams",)),
-    System(
-        "pathway", "Pathway, batch UDF", "benchmarks.peers.pathway_udf", (), ("pathway",), "starts anew: no persistence"
+    *_twice(System("quixstreams", "Quix Streams, batches", "benchmarks.peers.quix_batch", (), ("quixstreams",))),
+    *_twice(
+        System(
+            "pathway",
+            "Pathway, batch UDF",
+            "benchmarks.peers.pathway_udf",
+            (),
+            ("pathway",),
+            "starts anew: no persistence",
+        )
     ),
     System(
         "faust",
@@ -89,6 +108,7 @@ SYSTEMS = (
         ("worker", "--without-web", "-l", "warn"),
         ("faust-streaming",),
         "a batch that fails is lost",
+        as_they_come=True,
         optional=True,
     ),
     System(
@@ -97,6 +117,7 @@ SYSTEMS = (
         "benchmarks.peers.confluent_batch",
         (),
         ("confluent-kafka",),
+        as_they_come=True,
         optional=True,
     ),
     System(

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.harness.broker import Broker
 from benchmarks.harness.program import Program
 from benchmarks.harness.servers import Cores, Servers
-from benchmarks.harness.systems import OURS, Installed
+from benchmarks.harness.systems import OURS, Installed, System
 from benchmarks.harness.waiting import Stall
 from benchmarks.peers.task import Task
 from connectors.kafka.admin import KafkaAdmin
@@ -55,6 +55,7 @@ class Setup:
         model: the package's folder.
         network: the DistilBERT-shaped network.
         batch: posts that are handed to the model at once.
+        model_batch: of these, the texts that it runs on at once in systems that call it on posts as they come.
         wait_ms: how long such a batch waits to fill; emostream's by its own setting.
         partitions: of the topics.
     """
@@ -66,6 +67,7 @@ class Setup:
     model: Path
     network: Path
     batch: int
+    model_batch: int
     wait_ms: int
     partitions: int
     _count: int = 0
@@ -96,7 +98,7 @@ class Setup:
         groups = {"system": program.pid, "broker": pids["kafka"], "redis": pids["redis"]}
         return Meter(groups, alone=("broker", "redis"))
 
-    def task(self, group: str, raw: str, classified: str) -> Task:
+    def task(self, system: System, group: str, raw: str, classified: str) -> Task:
         """What a system is to do."""
         return Task(
             bootstrap=self.servers.endpoints.kafka_bootstrap,
@@ -107,6 +109,7 @@ class Setup:
             network=self.network,
             threads=THREADS,
             batch=self.batch,
+            model_batch=self.model_batch if system.as_they_come else 0,
             wait_ms=self.wait_ms,
             partitions=self.partitions,
         )
@@ -165,7 +168,9 @@ class Trial:
     def start(self) -> Program:
         """Start the system."""
         settings = self.settings
-        task = self.setup.task(settings.group_prefix, settings.topic_raw, settings.topic_classified)
+        task = self.setup.task(
+            self.installed.system, settings.group_prefix, settings.topic_raw, settings.topic_classified
+        )
         return self.setup.start(self.installed, self.installed.system.arguments, task, self.folder, ours=self.ours)
 
     def wait(self, program: Program, posts: int) -> None:

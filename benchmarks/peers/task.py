@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ class Task:
         network: the DistilBERT-shaped network.
         threads: of ONNX Runtime.
         batch: posts handed to the model at once, where a system has a way to.
+        model_batch: texts that the model runs on at once, in the order they came; 0 for batches by `models.batching`.
         wait_ms: how long such a batch waits to fill.
         partitions: of the topics, for a system that takes a batch from each.
     """
@@ -42,6 +43,7 @@ class Task:
     network: Path
     threads: int
     batch: int
+    model_batch: int
     wait_ms: int
     partitions: int
 
@@ -49,7 +51,7 @@ class Task:
     def read(cls) -> Task:
         """The task of this process."""
         given = {field: os.environ[PREFIX + field.upper()] for field in cls.__dataclass_fields__}
-        numbers = {name: int(given[name]) for name in ("threads", "batch", "wait_ms", "partitions")}
+        numbers = {name: int(given[name]) for name in ("threads", "batch", "model_batch", "wait_ms", "partitions")}
         paths = {name: Path(given[name]) for name in ("model", "network")}
         names = {name: given[name] for name in ("bootstrap", "raw", "classified", "group")}
         return cls(**names, **paths, **numbers)
@@ -75,11 +77,26 @@ PRODUCER: dict[str, Any] = {
 }
 
 
+class AsTheyCome(OnnxClassifier):
+    """The usual way to serve a model in batches: so many texts at a time, in their order, padded to the longest.
+
+    As a `transformers` pipeline does with its `batch_size`. The answers are the same: padding is masked.
+    """
+
+    def _batches(self, index: int, lengths: Sequence[int]) -> Iterator[Sequence[int]]:
+        positions = list(range(len(lengths)))
+        return (positions[at : at + self._limits.max_batch] for at in range(0, len(lengths), self._limits.max_batch))
+
+
 class Labeller:
     """The model as every system calls it: texts in, a label and its confidence out."""
 
     def __init__(self, task: Task) -> None:
-        self._classifier = OnnxClassifier.load(task.model, threads=task.threads)
+        self._classifier = (
+            AsTheyCome.load(task.model, threads=task.threads, max_batch=task.model_batch)
+            if task.model_batch
+            else OnnxClassifier.load(task.model, threads=task.threads)
+        )
         self._classifier.warm_up()
         self._head = self._classifier.manifest.heads[0]
 

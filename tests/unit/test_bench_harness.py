@@ -269,6 +269,7 @@ def test_a_task_survives_the_environment(monkeypatch: pytest.MonkeyPatch) -> Non
         Path("/n.onnx"),
         threads=2,
         batch=512,
+        model_batch=32,
         wait_ms=50,
         partitions=4,
     )

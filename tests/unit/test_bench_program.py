@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import numpy as np
 import psutil
 import pytest
+from numpy.typing import NDArray
 
 from benchmarks.harness import program
 from benchmarks.harness.bench import Bench
@@ -19,12 +22,11 @@ from benchmarks.harness.broker import Broker
 from benchmarks.harness.posts import Supply
 from benchmarks.harness.program import Program, ProgramError
 from benchmarks.harness.servers import Cores, Servers
-from benchmarks.harness.systems import (
-    BARE,
-    find_installed,
-)
+from benchmarks.harness.systems import BARE, BY_NAME, find_installed
 from benchmarks.harness.trial import Setup
 from benchmarks.harness.waiting import Stall, until
+from benchmarks.peers.task import Labeller
+from models.network import Network
 from streams.bench.meter import Meter
 from tests.helpers import wait_for
 from tests.tiny_model import tiny_package
@@ -165,6 +167,7 @@ def setup_without_servers(tmp_path: Path) -> Setup:
         model=tiny_package(tmp_path / "model").path,
         network=tmp_path / "none",
         batch=64,
+        model_batch=8,
         wait_ms=50,
         partitions=4,
     )
@@ -177,7 +180,7 @@ class TestBareLoop:
         (installed,), _ = find_installed([BARE], None)
         given, answers = tmp_path / "given", tmp_path / "answers.jsonl"
         given.write_bytes(Supply(["good"]).first(1)[0].value)
-        task = setup.task("none", "none", "none")
+        task = setup.task(BARE, "none", "none", "none")
         with setup.start(installed, [str(given), str(answers)], task, tmp_path, ours={}) as running:
             assert until(answers.exists, 60, running.check)
             assert not until(lambda: has_ended(psutil.Process(running.pid)), 0.5)
@@ -191,3 +194,28 @@ class TestBareLoop:
         assert len({result.at for result in results}) == 4
         assert meter.cpu_s("system", 0, time.time()) > 0.05
         assert not list(tmp_path.glob("logs/*/*.jsonl"))
+
+
+def test_a_model_may_be_called_on_texts_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup = setup_without_servers(tmp_path)
+    texts = ["hello good", "bad", "buy " * 9, "", "good", "hello " * 30, "bad bad good"] * 3
+    sizes: list[tuple[int, ...]] = []
+    run = Network.run
+
+    def noted(network: Network, ids: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
+        sizes.append(tuple(len(text) for text in ids))
+        return run(network, ids)
+
+    monkeypatch.setattr(Network, "run", noted)
+    answers = {}
+    for system in (BY_NAME["quixstreams"], BY_NAME["quixstreams-classifier"]):
+        labeller = Labeller(setup.task(system, "none", "none", "none"))
+        sizes.clear()
+        answers[system.name] = labeller(texts)
+        flat = [length for batch in sizes for length in batch]
+        if system.as_they_come:
+            assert [len(batch) for batch in sizes] == [8, 8, 5]
+            assert flat[:7] == [2, 1, 9, 1, 1, 16, 3]
+        else:
+            assert flat == sorted(flat)
+    assert answers["quixstreams"] == answers["quixstreams-classifier"]
