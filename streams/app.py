@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from connectors.kafka.consumer import Batch
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer
 from connectors.kafka.source import BatchSource
-from streams.agents.aggregate import AggregateStage, PositionMismatch
+from streams.agents.aggregate import AggregateStage
+from streams.agents.batches import Overlap, run_batch
 from streams.agents.classify import ClassifyStage
 from streams.emitter import Emitter
 from streams.metrics import Metrics
@@ -31,9 +32,6 @@ from streams.totals import TotalsFeed
 from streams.windows.store import WindowStore
 
 logger = logging.getLogger(__name__)
-
-RETRY_PAUSE_S = 1.0
-"""Before a batch that met an absent Redis is fetched again; the lookup of positions then backs off on its own."""
 
 _CONTROL: TypeAdapter[ControlRecord] = TypeAdapter(ControlRecord)
 
@@ -120,8 +118,12 @@ def create_pipeline(
 
     @app.agent(raw_source.channel, name="classify")  # type: ignore[untyped-decorator]
     async def classify_agent(batches: AsyncIterator[Batch]) -> None:
-        async for batch in batches:
-            await run_batch(app, raw_source, batch, classify.process, stage="classify", metrics=metrics)
+        overlap = Overlap(app, raw_source, classify.answer, classify.deliver, stage="classify", metrics=metrics)
+        try:
+            async for batch in batches:
+                await overlap.run(batch)
+        finally:
+            overlap.cancel()
 
     @app.agent(classified_source.channel, name="aggregate")  # type: ignore[untyped-decorator]
     async def aggregate_agent(batches: AsyncIterator[Batch]) -> None:
@@ -142,42 +144,6 @@ def create_pipeline(
     for service in services:
         app.service(service)
     return Pipeline(app, producer, [classify_reader, aggregate_reader], classify, services)
-
-
-async def run_batch(
-    app: faust.App,
-    source: BatchSource,
-    batch: Batch,
-    process: Callable[[Batch], Awaitable[None]],
-    *,
-    stage: str,
-    metrics: Metrics,
-) -> None:
-    """Process one batch of a stage. It ends delivered, rewound to be fetched again, or in a stop of the app.
-
-    Raises:
-        Exception: whatever cannot be retried, after the app was told to stop and the source halted.
-    """
-    with source.in_flight(batch) as current:
-        if not current:
-            return
-        try:
-            await process(batch)
-        except PositionMismatch as exc:
-            metrics.rewinds.labels(stage, "position").inc()
-            source.rewind(str(exc))
-        except UnavailableError as exc:
-            metrics.rewinds.labels(stage, "unavailable").inc()
-            logger.warning("%s: %s; trying again", stage, exc)
-            source.rewind(str(exc))
-            await asyncio.sleep(RETRY_PAUSE_S)
-        except Exception as exc:
-            # Faust would restart the agent and go on with the next batch: a hole in the output.
-            source.halt()
-            await app.crash(exc)
-            raise
-        else:
-            source.done(batch)
 
 
 async def _obey(command: bytes, store: WindowStore) -> None:

@@ -127,9 +127,8 @@ class BatchSource(Service):  # type: ignore[misc]
     @contextmanager
     def in_flight(self, batch: Batch) -> Iterator[bool]:
         """Hold up revocation while a batch is processed; yields False if the batch is stale and must be skipped."""
-        consumer = self._consumer
         with self._begin_lock:
-            current = consumer is not None and consumer.is_current(batch) and not self._halted
+            current = self.is_current(batch)
             if current:
                 self._idle.clear()
         try:
@@ -137,6 +136,10 @@ class BatchSource(Service):  # type: ignore[misc]
         finally:
             if current:
                 self._idle.set()
+
+    def is_current(self, batch: Batch) -> bool:
+        """Whether a batch may be processed for all that is known now; `in_flight` says whether it may have effects."""
+        return self._consumer is not None and self._consumer.is_current(batch) and not self._halted
 
     def done(self, batch: Batch) -> None:
         """Every output of the batch is confirmed."""

@@ -2,7 +2,8 @@
 
 For each batch: 1. decode; 2. classify; 3. write the dead letters and wait; 4. write the classified posts and wait.
 Step 3 comes before step 4 because the last classified origin is the stage's position: a dead letter that is not in the
-log by then would be passed over after a crash. Steps 1 and 2 run in a thread; the event loop stays free.
+log by then would be passed over after a crash. Steps 1 and 2 run in a thread; the event loop stays free. While a batch
+is in steps 3 and 4, the next one may be in 1 and 2.
 
 The model may be replaced while the stage runs. A batch asks for the current one once, when step 1 begins, so each
 batch, and with it each record, has exactly one.
@@ -50,8 +51,15 @@ class Classified(NamedTuple):
     tier: str
 
 
+class Answered(NamedTuple):
+    """What became of a batch: every message is in one of the two, in order."""
+
+    dead: list[DeadPost]
+    classified: list[Classified]
+
+
 class ClassifyStage:
-    """Classifies batches. One batch at a time."""
+    """Classifies batches."""
 
     def __init__(
         self,
@@ -74,17 +82,21 @@ class ClassifyStage:
         self._metrics = metrics
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
-    async def process(self, batch: Batch) -> None:
-        """Classify a batch and return when every result is in the log.
+    async def answer(self, batch: Batch) -> Answered:
+        """Decode and classify a batch, in the inference thread. One at a time; nothing outside changes."""
+        self._metrics.batch_posts.labels("classify").observe(len(batch.messages))
+        loop = asyncio.get_running_loop()
+        with self._metrics.batch_seconds.labels("classify").time():
+            return await loop.run_in_executor(self._thread, self.classify, batch.messages)
+
+    async def deliver(self, answered: Answered) -> None:
+        """Write what became of a batch, and return when all of it is in the log.
 
         Raises:
             ConnectorError: a result was refused.
         """
         metrics = self._metrics
-        metrics.batch_posts.labels("classify").observe(len(batch.messages))
-        loop = asyncio.get_running_loop()
-        with metrics.batch_seconds.labels("classify").time():
-            dead, classified = await loop.run_in_executor(self._thread, self.classify, batch.messages)
+        dead, classified = answered
         with metrics.batch_seconds.labels("deliver").time():
             await self._producer.deliver([outgoing(letter, self._settings.topic_dead) for letter in dead])
             await self._producer.deliver([one.record for one in classified])
@@ -94,7 +106,7 @@ class ClassifyStage:
         for letter in dead:
             metrics.dead.labels(letter.reason.value).inc()
 
-    def classify(self, messages: Sequence[Message]) -> tuple[list[DeadPost], list[Classified]]:
+    def classify(self, messages: Sequence[Message]) -> Answered:
         """Decode and classify messages; every one ends up in exactly one of the two lists, in order."""
         classifier = self._current()
         now = datetime.now(UTC)
@@ -130,7 +142,7 @@ class ClassifyStage:
             # The same partition number as the raw post, whatever partitioner its producer used.
             result = Outgoing(self._settings.topic_classified, value, post.id.encode(), origin.partition)
             classified.append(Classified(result, answer.model.tier))
-        return dead, classified
+        return Answered(dead, classified)
 
     @staticmethod
     def _verdicts(classifier: Classifier, texts: Sequence[str]) -> tuple[Sequence[Verdict | None], dict[int, str]]:

@@ -64,7 +64,8 @@ class Bench:
         self.stage = ClassifyStage(make_settings(**overrides), lambda: self.classifier, self.out, self.metrics)
 
     async def process(self, *messages: Message) -> None:
-        await self.stage.process(Batch(1, list(messages), {m.partition() or 0: m.offset() or 0 for m in messages}))
+        batch = Batch(1, list(messages), {m.partition() or 0: m.offset() or 0 for m in messages})
+        await self.stage.deliver(await self.stage.answer(batch))
 
     @property
     def results(self) -> list[ClassifiedPost]:
@@ -270,8 +271,8 @@ async def test_a_batch_has_one_model_though_it_is_replaced_meanwhile() -> None:
 
     out = RecordingDeliverer()
     stage = ClassifyStage(make_settings(), current, out, Metrics())
-    await stage.process(Batch(1, [raw(0), raw(1, text="bad"), raw(2)], {0: 0}))
-    await stage.process(Batch(1, [raw(3)], {0: 3}))
+    for batch in (Batch(1, [raw(0), raw(1, text="bad"), raw(2)], {0: 0}), Batch(1, [raw(3)], {0: 3})):
+        await stage.deliver(await stage.answer(batch))
     stage.close()
     posts = [ClassifiedPost.model_validate_json(record.value) for record in out.to("posts.classified")]
     assert [post.model.version for post in posts] == ["1.2.3", "1.2.3", "2.0.0"]

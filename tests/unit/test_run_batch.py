@@ -18,9 +18,9 @@ from connectors.kafka import source as source_module
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.consumer import Batch
 from connectors.kafka.source import BatchSource
-from streams import app as app_module
+from streams.agents import batches as batches_module
 from streams.agents.aggregate import PositionMismatch
-from streams.app import run_batch
+from streams.agents.batches import Overlap, run_batch
 from streams.metrics import Metrics
 from tests.helpers import message
 
@@ -83,7 +83,7 @@ class Bench:
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr(app_module, "RETRY_PAUSE_S", 0)
+    monkeypatch.setattr(batches_module, "RETRY_PAUSE_S", 0)
     return Bench()
 
 
@@ -143,6 +143,154 @@ async def test_a_cancelled_batch_is_neither_done_nor_a_crash(bench: Bench) -> No
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert (bench.consumer.calls, bench.app.crashes) == ([], [])
+    assert bench.source._idle.is_set()
+
+
+# Preparing a batch while the one before is delivered
+
+
+class Steps:
+    """The two steps of a stage, by the number of the batch; some of them wait to be let go."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.log: list[str] = []
+        self.fails: dict[str, Exception] = {}
+        self._held = {step: asyncio.Event() for step in ("prepare 2", "deliver 1", "deliver 2")}
+        self.overlap = Overlap(
+            bench.app, bench.source, self.prepare, self.deliver, stage="classify", metrics=bench.metrics
+        )
+
+    async def prepare(self, batch: Batch) -> int:
+        number = batch.starts[0]
+        await self._step(f"prepare {number}")
+        return number
+
+    async def deliver(self, number: int) -> None:
+        await self._step(f"deliver {number}")
+
+    def let(self, *steps: str) -> None:
+        for step in steps:
+            self._held[step].set()
+
+    async def _step(self, name: str) -> None:
+        self.log.append(f"{name} begins")
+        if name in self._held:
+            await self._held[name].wait()
+        if name in self.fails:
+            raise self.fails[name]
+        self.log.append(f"{name} ends")
+
+    async def reach(self, *lines: str) -> None:
+        async with asyncio.timeout(5):
+            while not {*lines} <= {*self.log}:  # noqa: ASYNC110 - nothing else tells
+                await asyncio.sleep(0)
+
+
+def numbered(number: int, epoch: int = 1) -> Batch:
+    return Batch(epoch, [message(b"{}", offset=number)], {0: number})
+
+
+async def begun(bench: Bench) -> tuple[Steps, asyncio.Task[None]]:
+    """The first batch is being delivered, and the second one prepared."""
+    steps = Steps(bench)
+    await steps.overlap.run(numbered(1))
+    second = asyncio.create_task(steps.overlap.run(numbered(2)))
+    await steps.reach("prepare 2 begins", "deliver 1 begins")
+    return steps, second
+
+
+def delivered(bench: Bench) -> list[int]:
+    return [batch.starts[0] for call, batch in bench.consumer.calls if call == "done"]
+
+
+async def test_a_batch_is_prepared_while_the_one_before_is_delivered_and_then_waits_for_it(bench: Bench) -> None:
+    steps, second = await begun(bench)
+    steps.let("prepare 2")
+    await steps.reach("prepare 2 ends")
+    await asyncio.sleep(0.01)
+    assert "deliver 2 begins" not in steps.log
+    steps.let("deliver 1")
+    await second
+    assert delivered(bench) == [1]
+    steps.let("deliver 2")
+    await steps.overlap.drain()
+    assert delivered(bench) == [1, 2]
+    assert steps.log.index("deliver 1 ends") < steps.log.index("deliver 2 begins")
+    assert bench.app.crashes == []
+
+
+async def test_what_was_prepared_is_dropped_when_the_batch_before_is_fetched_again(bench: Bench) -> None:
+    steps, second = await begun(bench)
+    steps.fails["deliver 1"] = UnavailableError("Kafka is away")
+    steps.let("deliver 1", "prepare 2", "deliver 2")
+    await second
+    await steps.overlap.drain()
+    assert bench.consumer.calls == [("rewind", "Kafka is away")]
+    assert "deliver 2 begins" not in steps.log
+    # Both come again, under the next epoch.
+    steps.fails.clear()
+    for number in (1, 2):
+        await steps.overlap.run(numbered(number, epoch=2))
+    await steps.overlap.drain()
+    assert delivered(bench) == [1, 2]
+
+
+async def test_what_was_prepared_is_dropped_when_the_batch_before_stops_the_worker(bench: Bench) -> None:
+    steps, second = await begun(bench)
+    steps.fails["deliver 1"] = RejectedError("no")
+    steps.let("deliver 1", "prepare 2", "deliver 2")
+    with pytest.raises(RejectedError):
+        await second
+    assert bench.app.crashes == [steps.fails["deliver 1"]]
+    # Faust restarts the agent, which goes on with what is on the channel.
+    await Steps(bench).overlap.run(numbered(3))
+    assert delivered(bench) == []
+
+
+async def test_a_batch_that_cannot_be_prepared_stops_the_worker_after_the_one_before(bench: Bench) -> None:
+    steps, second = await begun(bench)
+    steps.fails["prepare 2"] = RuntimeError("the model is broken")
+    steps.let("prepare 2")
+    with pytest.raises(RuntimeError, match="broken"):
+        await second
+    assert bench.app.crashes == [steps.fails["prepare 2"]]
+    steps.let("deliver 1")
+    await steps.overlap.drain()
+    assert delivered(bench) == [1]
+    await Steps(bench).overlap.run(numbered(3))
+    assert delivered(bench) == [1]
+
+
+async def test_a_revocation_waits_for_a_delivery_and_not_for_what_is_prepared(bench: Bench) -> None:
+    steps, second = await begun(bench)
+    bench.consumer.epoch += 1
+    revoking = in_thread(bench.source._await_idle)
+    await asyncio.to_thread(revoking.join, 0.05)
+    assert revoking.is_alive()
+    steps.let("deliver 1")
+    await asyncio.to_thread(revoking.join, 5)
+    assert not revoking.is_alive()
+    assert "prepare 2 ends" not in steps.log
+    steps.let("prepare 2", "deliver 2")
+    await second
+    await steps.overlap.drain()
+    assert delivered(bench) == [1]
+    assert "deliver 2 begins" not in steps.log
+
+
+async def test_a_stale_batch_is_not_even_prepared(bench: Bench) -> None:
+    steps = Steps(bench)
+    await steps.overlap.run(numbered(1, epoch=0))
+    assert steps.log == []
+
+
+async def test_a_delivery_that_is_given_up_is_neither_done_nor_a_crash(bench: Bench) -> None:
+    steps, second = await begun(bench)
+    second.cancel()
+    steps.overlap.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await steps.overlap.drain()
     assert (bench.consumer.calls, bench.app.crashes) == ([], [])
     assert bench.source._idle.is_set()
 
