@@ -96,9 +96,10 @@ DISTILBERT_FILE = "distilbert-int8.onnx"
 @click.option(
     "--model-batch",
     type=click.IntRange(min=1),
-    default=distilbert.BATCH,
+    default=8,
     show_default=True,
-    help="Of these, how many texts the model runs on at once in frameworks that call it on posts as they come.",
+    help="Of these, how many texts the model runs on at once in frameworks that call it on posts as they come: "
+    "more of them hold more padding, and are slower.",
 )
 @click.option(
     "--wait-ms",
