@@ -67,6 +67,9 @@ class Student(_Section):
 
     encoder: str
     layers: tuple[int, ...] | None = Field(None, description="Which of the encoder's layers to keep; all by default.")
+    pool_early: bool = Field(
+        False, description="Whether the mean over the tokens is taken before the last layer, which then costs a sixth."
+    )
     vocabulary_first: int = Field(8_000, ge=0, description="Keep the vocabulary's first tokens, its most frequent.")
     vocabulary_min_count: int = Field(2, ge=1, description="And those that the training texts use this often.")
     recipe: Recipe = Recipe()

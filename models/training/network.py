@@ -1,4 +1,4 @@
-"""The trained network: a BERT-like encoder, mean pooling over the tokens, and one linear layer for each head."""
+"""The trained network: a BERT-like encoder, the mean over the tokens, and one linear layer for each head."""
 
 import json
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from transformers import BertConfig, BertModel
+from transformers.models.bert.modeling_bert import BertLayer
 
 from models.training.labels import EMOTIONS, SENTIMENTS
 
@@ -15,6 +16,8 @@ HEADS: Mapping[str, int] = {"emotion": len(EMOTIONS), "sentiment": len(SENTIMENT
 
 WEIGHTS = "weights.pt"
 CONFIG = "config.json"
+_POOL_EARLY = "pool_early"
+"""In `CONFIG`, beside the encoder's shape."""
 
 
 class ByteDropout(nn.Dropout):  # type: ignore[misc]  # torch ships no types that strict mode accepts
@@ -34,15 +37,60 @@ class ByteDropout(nn.Dropout):  # type: ignore[misc]  # torch ships no types tha
         return hidden * kept * (256 / (256 - threshold))
 
 
+class PooledLayer(nn.Module):  # type: ignore[misc]
+    """The last layer of an encoder on one vector: the mean of the tokens attends to all of them.
+
+    Of what the layer would compute for each token only the mean is wanted. So the mean is taken before the layer: keys
+    and values are still those of every token, but the rest, five sixths of the work, is for one.
+    """
+
+    def __init__(self, layer: BertLayer) -> None:
+        """Take a layer, with its weights."""
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Run the layer.
+
+        Args:
+            hidden: float32[batch, tokens, hidden], of the layer before.
+            mask: int64[batch, tokens], 1 for a token and 0 for padding.
+
+        Returns:
+            float32[batch, hidden].
+        """
+        attention = self.layer.attention.self
+        mean = mean_over_tokens(hidden, mask).unsqueeze(1)
+        # As the exporter and the optimizer can follow it: not len(hidden), not unflatten.
+        by_head = (hidden.shape[0], -1, attention.num_attention_heads, attention.attention_head_size)
+        query, key, value = (
+            projection(source).view(by_head).transpose(1, 2)
+            for projection, source in ((attention.query, mean), (attention.key, hidden), (attention.value, hidden))
+        )
+        scores = query @ key.transpose(-1, -2) * attention.scaling
+        scores = scores.masked_fill(mask[:, None, None, :] == 0, torch.finfo(scores.dtype).min)
+        context = (attention.dropout(scores.softmax(-1)) @ value).transpose(1, 2).reshape(mean.shape)
+        attended = self.layer.attention.output(context, mean)
+        answer: torch.Tensor = self.layer.output(self.layer.intermediate(attended), attended).squeeze(1)
+        return answer
+
+
 class EmotionNet(nn.Module):  # type: ignore[misc]  # torch ships no types that strict mode accepts
     """Token ids in, the logits of every head out."""
 
-    def __init__(self, encoder: BertModel, dropout: float = 0.0) -> None:
-        """Put the heads on an encoder, whose own dropout becomes the given one too."""
+    def __init__(self, encoder: BertModel, dropout: float = 0.0, *, pool_early: bool = False) -> None:
+        """Put the heads on an encoder, whose own dropout becomes the given one too.
+
+        Args:
+            encoder: Taken over; with `pool_early` it loses its last layer to `last`.
+            dropout: Share of activations left out in training.
+            pool_early: Whether the mean over the tokens is taken before the last layer; else after it.
+        """
         super().__init__()
         self.encoder = encoder
+        self.last = PooledLayer(_without_last(encoder)) if pool_early else None
         self.dropout = ByteDropout(dropout)
-        for parent in list(encoder.modules()):
+        for parent in [*encoder.modules(), *(self.last.modules() if self.last is not None else ())]:
             for name, child in parent.named_children():
                 if isinstance(child, nn.Dropout):
                     setattr(parent, name, ByteDropout(dropout))
@@ -59,9 +107,23 @@ class EmotionNet(nn.Module):  # type: ignore[misc]  # torch ships no types that 
             Logits, float32[batch, labels], one tensor for each of `HEADS`, in that order.
         """
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        pooled = self.dropout((hidden * mask).sum(1) / mask.sum(1).clamp(min=1.0))
+        pooled = mean_over_tokens(hidden, attention_mask) if self.last is None else self.last(hidden, attention_mask)
+        pooled = self.dropout(pooled)
         return tuple(head(pooled) for head in self.heads.values())
+
+
+def mean_over_tokens(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The mean of a text's tokens: of float[batch, tokens, hidden] and int64[batch, tokens], float[batch, hidden]."""
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+
+
+def _without_last(encoder: BertModel) -> BertLayer:
+    """Take an encoder's last layer out of it."""
+    *layers, last = encoder.encoder.layer
+    encoder.encoder.layer = nn.ModuleList(layers)
+    encoder.config.num_hidden_layers = len(layers)
+    return last
 
 
 def with_layers(encoder: BertModel, layers: tuple[int, ...]) -> BertModel:
@@ -87,7 +149,10 @@ def untrained(config: BertConfig) -> BertModel:
 def save(net: EmotionNet, folder: Path) -> None:
     """Write the weights and the shape of the encoder."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(json.dumps(net.encoder.config.to_dict(), indent=1, default=str), encoding="utf-8")
+    shape = net.encoder.config.to_dict()
+    if net.last is not None:
+        shape |= {_POOL_EARLY: True, "num_hidden_layers": shape["num_hidden_layers"] + 1}
+    (folder / CONFIG).write_text(json.dumps(shape, indent=1, default=str), encoding="utf-8")
     # Renamed into place: a run that is killed while writing leaves the last file.
     partial = folder / f"{WEIGHTS}.partial"
     torch.save(net.state_dict(), partial)
@@ -100,8 +165,9 @@ def load(folder: Path) -> EmotionNet:
     Raises:
         OSError: There is none.
     """
-    config = BertConfig.from_dict(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
-    net = EmotionNet(untrained(config))
+    shape = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    pool_early = shape.pop(_POOL_EARLY, False)
+    net = EmotionNet(untrained(BertConfig.from_dict(shape)), pool_early=pool_early)
     net.load_state_dict(torch.load(folder / WEIGHTS, weights_only=True, map_location="cpu"))
     net.eval()
     return net

@@ -154,7 +154,7 @@ class Networks:
             encoder = encoders.pretrained(student.encoder)
             if student.layers is not None:
                 encoder = network.with_layers(encoder, student.layers)
-            net = network.EmotionNet(encoder, student.recipe.dropout)
+            net = network.EmotionNet(encoder, student.recipe.dropout, pool_early=student.pool_early)
             vocabulary.prune(net, self.kept)
             run = self._distil(net, folder, student.recipe, fingerprint)
             network.save(net, folder)
@@ -191,10 +191,11 @@ class Networks:
 
     def _of_distilled(self, config: Student | FirstTierConfig) -> str:
         teachers = [self._of_teacher(teacher) for teacher in self.config.teachers]
+        told = config.model_dump()
+        if not told.get("pool_early"):
+            told.pop("pool_early", None)  # so that what was trained before there was such a choice stays valid
         # What the teachers' answers become, by name: another way of averaging them makes another student.
-        return _digest(
-            "unsmoothed mean", teachers, self._data, self._distilled.texts, self.kept.tolist(), config.model_dump()
-        )
+        return _digest("unsmoothed mean", teachers, self._data, self._distilled.texts, self.kept.tolist(), told)
 
     def _distil(self, net: nn.Module, folder: Path, recipe: Recipe, fingerprint: str) -> TrainingRun:
         return self._train(

@@ -1,13 +1,18 @@
-"""The network that is trained: its dropout, which torch's own is too slow for on a CPU."""
+"""The network that is trained: its dropout, which torch's own is too slow for on a CPU, and its last layer."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
 import pytest
 import torch
 from torch import nn
 from transformers import BertConfig
 
-from models.training.network import ByteDropout, EmotionNet, untrained
+from models.training import export, network
+from models.training.network import HEADS, ByteDropout, EmotionNet, untrained
 
 SHAPE = (40, 31, 33)  # not a multiple of eight elements
 
@@ -62,7 +67,72 @@ def test_even_a_share_of_one_leaves_finite_numbers() -> None:
 
 
 def test_the_networks_own_dropout_is_replaced_everywhere() -> None:
-    config = BertConfig(vocab_size=20, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16)
-    found = [one for one in EmotionNet(untrained(config), dropout=0.25).modules() if isinstance(one, nn.Dropout)]
-    # The embeddings', three of each layer, and the pooled vector's.
-    assert [(type(one), one.p) for one in found] == [(ByteDropout, 0.25)] * 8
+    for pool_early in (False, True):
+        net = EmotionNet(untrained(shape()), dropout=0.25, pool_early=pool_early)
+        found = [one for one in net.modules() if isinstance(one, nn.Dropout)]
+        # The embeddings', three of each layer, and the pooled vector's.
+        assert [(type(one), one.p) for one in found] == [(ByteDropout, 0.25)] * 8
+
+
+# The last layer
+
+
+def shape() -> BertConfig:
+    return BertConfig(vocab_size=20, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128)
+
+
+def made(*, pool_early: bool) -> EmotionNet:
+    torch.manual_seed(5)
+    net = EmotionNet(untrained(shape()), pool_early=pool_early).eval()
+    for head in net.heads.values():
+        nn.init.normal_(head.weight)
+    return net
+
+
+def logits(net: EmotionNet, *rows: list[int], padding: int = 0) -> torch.Tensor:
+    longest = max(map(len, rows)) + padding
+    ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+    with torch.inference_mode():
+        return torch.cat(net(ids, torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])), dim=1)
+
+
+def test_of_a_text_of_one_token_the_mean_is_the_token() -> None:
+    early, late = made(pool_early=True), made(pool_early=False)
+    rows = ([3], [7], [19])
+    assert torch.allclose(logits(early, *rows), logits(late, *rows), atol=1e-5)
+    longer = ([3, 4, 5], [7, 7, 2])
+    assert not torch.allclose(logits(early, *longer), logits(late, *longer), atol=1e-3)
+
+
+def test_a_mean_that_is_taken_early_sees_no_padding() -> None:
+    early = made(pool_early=True)
+    alone = logits(early, [3, 4, 5])
+    assert torch.allclose(logits(early, [3, 4, 5], padding=9), alone, atol=1e-5)
+    assert torch.allclose(logits(early, [3, 4, 5], [2, 9, 4, 6, 8, 1])[:1], alone, atol=1e-5)
+
+
+def test_every_token_reaches_a_mean_that_is_taken_early() -> None:
+    early = made(pool_early=True)
+    for changed in ([9, 4, 5], [3, 9, 5], [3, 4, 9]):
+        assert not torch.allclose(logits(early, changed), logits(early, [3, 4, 5]), atol=1e-3)
+
+
+@pytest.mark.parametrize("pool_early", [True, False])
+def test_a_network_comes_back_as_it_was_saved_and_is_the_same_in_onnx(tmp_path: Path, pool_early: bool) -> None:
+    net = made(pool_early=pool_early)
+    network.save(net, tmp_path)
+    back = network.load(tmp_path)
+    assert [name for name, _ in back.named_parameters()] == [name for name, _ in net.named_parameters()]
+    rows = ([3, 4, 5, 6], [7, 2, 9, 9])
+    assert torch.equal(logits(back, *rows), logits(net, *rows))
+    plain, fused = tmp_path / "plain.onnx", tmp_path / "fused.onnx"
+    export.export(back, plain)
+    export.fuse(plain, fused, back.encoder.config)
+    session = ort.InferenceSession(str(fused), providers=["CPUExecutionProvider"])
+    # Other numbers of texts and tokens than it was traced with.
+    for texts in (rows, ([3], [4], [5]), ([2, 3, 4, 5, 6, 7, 8],)):
+        ids = np.array(texts, np.int64)
+        found = np.concatenate(
+            session.run(list(HEADS), {"input_ids": ids, "attention_mask": np.ones_like(ids)}), axis=1
+        )
+        assert found == pytest.approx(logits(net, *texts).numpy(), abs=1e-4)

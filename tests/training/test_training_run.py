@@ -57,6 +57,7 @@ copies = { emotion = 1 }
 [student]
 encoder = "minilm-l6"
 layers = [0, 5]
+pool_early = true
 recipe = { epochs = 3, batch_size = 16, learning_rate = 5e-4, distillation = 0.5 }
 [first_tier]
 recipe = { epochs = 6, batch_size = 16, learning_rate = 5e-3, head_learning_rate = 5e-3, distillation = 0.5 }
