@@ -166,7 +166,7 @@ def main(
     """Compare emostream with other stream processors on this machine, and print the tables.
 
     All have the same ONNX model, tokenizer, posts, broker and cores. Leave the machine alone meanwhile: the defaults
-    take about half an hour. The exit code is 1 where a system lost a post, gave one twice or with a wrong label, or
+    take about forty minutes. The exit code is 1 where a system lost a post, gave one twice or with a wrong label, or
     failed.
     """
     if data is None and not DEFAULT_DATA.is_dir():

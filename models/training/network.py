@@ -87,13 +87,13 @@ class EmotionNet(nn.Module):  # type: ignore[misc]  # torch ships no types that 
             pool_early: Whether the mean over the tokens is taken before the last layer; else after it.
         """
         super().__init__()
-        self.encoder = encoder
-        self.last = PooledLayer(_without_last(encoder)) if pool_early else None
-        self.dropout = ByteDropout(dropout)
-        for parent in [*encoder.modules(), *(self.last.modules() if self.last is not None else ())]:
+        for parent in list(encoder.modules()):
             for name, child in parent.named_children():
                 if isinstance(child, nn.Dropout):
                     setattr(parent, name, ByteDropout(dropout))
+        self.encoder = encoder
+        self.last = PooledLayer(_without_last(encoder)) if pool_early else None
+        self.dropout = ByteDropout(dropout)
         self.heads = nn.ModuleDict({name: nn.Linear(encoder.config.hidden_size, n) for name, n in HEADS.items()})
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
