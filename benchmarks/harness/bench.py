@@ -50,8 +50,9 @@ class Bench:
         """
         texts = len(self.supply.texts)
         results, _ = self._run_bare(bare, self.supply.first(max(texts, CALIBRATION_POSTS)))
-        self.supply.learn([result.label for result in results[:texts]])
-        return steady([result.at for result in results]).per_second
+        rate = steady([result.at for result in results]).per_second
+        self.supply.learn([result.label for result in results[:texts]], rate)
+        return rate
 
     def throughput(self, installed: Installed, number: int, count: int) -> Throughput:
         """Let a system work off posts that lie ready.

@@ -17,7 +17,7 @@ SEED = 7
 SOURCES = ("mastodon", "bluesky", "reddit", "rss")
 KEYWORDS = 500
 SPAN_S = 600
-"""Seconds of event time that the posts of a run span."""
+"""Seconds of event time that posts span where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,28 +69,40 @@ def make_posts(
 
 
 class Supply:
-    """The posts of all runs: always the same ones in the same order, as many as are asked for."""
+    """The posts of all runs: always the same ones in the same order, as many as are asked for.
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        """With at least one text."""
+    Their event time passes as fast as the model alone classifies. So a run is an excerpt of a stream that keeps a core
+    busy: were ten minutes of it in half a minute's posts, twenty times as many windows would be counted and published.
+    """
+
+    def __init__(self, texts: Sequence[str], rate: float = 1_000.0) -> None:
+        """With at least one text; posts a second of event time, until `learn` knows better."""
         self.texts = texts
-        self._begin = datetime.now(UTC) - timedelta(seconds=SPAN_S)
+        self._rate = rate
         self._posts: list[Raw] = []
+        self._begin = datetime.now(UTC)
         self._labels: Sequence[str] = ()
 
     def first(self, count: int) -> list[Raw]:
-        """The first `count` posts."""
+        """The first `count` posts; the last that was ever asked for is of the time it was."""
         if count > len(self._posts):
-            self._posts = make_posts(self.texts, count, begin=self._begin)
+            span_s = count / self._rate
+            self._begin = datetime.now(UTC) - timedelta(seconds=span_s)
+            self._posts = make_posts(self.texts, count, begin=self._begin, span_s=span_s)
         return self._posts[:count]
 
     def warm_up(self, count: int) -> list[Raw]:
-        """Others to begin with, whose ids begin with `warm`. Not newer than the rest, which would then come late."""
+        """Others to begin with, whose ids begin with `warm`.
+
+        They are no newer than the first of those that were asked for, which would come late else.
+        """
         return make_posts(self.texts, count, prefix="warm", begin=self._begin, span_s=0)
 
-    def learn(self, labels: Sequence[str]) -> None:
-        """Take the right label of each text, in their order."""
+    def learn(self, labels: Sequence[str], rate: float) -> None:
+        """Take the right label of each text, in their order, and the posts a second of event time from now on."""
         self._labels = labels
+        self._rate = rate
+        self._posts = []
 
     def labels(self, count: int) -> dict[str, str]:
         """The right labels of the first posts, by id."""

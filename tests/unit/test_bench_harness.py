@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -15,7 +16,7 @@ from benchmarks.harness import checks
 from benchmarks.harness.bench import Bench
 from benchmarks.harness.checks import Check, check
 from benchmarks.harness.pacing import Schedule, posts_for
-from benchmarks.harness.posts import SPAN_S, Supply, make_posts
+from benchmarks.harness.posts import Supply, make_posts
 from benchmarks.harness.servers import Cores
 from benchmarks.harness.stats import Spread, percentiles, ratios
 from benchmarks.harness.systems import (
@@ -34,6 +35,7 @@ from benchmarks.peers.task import Task
 from streams.bench.meter import at
 from streams.bench.steady import steady
 from streams.records import Post
+from tests.helpers import NOON
 
 
 class TestSteady:
@@ -95,7 +97,7 @@ class TestThroughput:
     def test_what_windows_take_after_the_last_result_counts_always(self, behind: float, seconds: float) -> None:
         results = [checks.Result(number * 0.01, f"post-{number}", "joy") for number in range(1001)]
         supply = Supply(["good"])
-        supply.learn(["joy"])
+        supply.learn(["joy"], 100.0)
         topics = SimpleNamespace(topic_raw="raw", topic_classified="classified")
         trial = SimpleNamespace(
             settings=topics,
@@ -173,11 +175,12 @@ class TestChecks:
 
 
 def test_posts_are_valid_different_and_the_same_again() -> None:
-    posts = make_posts(["one", "two"], 5)
+    posts = make_posts(["one", "two"], 5, begin=NOON, span_s=10)
     records = [Post.model_validate_json(post.value) for post in posts]
     assert [record.text for record in records] == ["one", "two", "one", "two", "one"]
     assert [record.id for record in records] == [post.id for post in posts] == [f"post-{i}" for i in range(5)]
-    again = [Post.model_validate_json(post.value) for post in make_posts(["one", "two"], 5)]
+    again = [Post.model_validate_json(post.value) for post in make_posts(["one", "two"], 5, begin=NOON, span_s=10)]
+    assert [record.created_at - NOON for record in records] == [timedelta(seconds=2 * i) for i in range(5)]
     assert [(r.keywords, r.source) for r in again] == [(r.keywords, r.source) for r in records]
 
 
@@ -191,16 +194,24 @@ class TestSupply:
 
     def test_labels_are_those_of_the_texts(self) -> None:
         supply = Supply(["one", "two"])
-        supply.learn(["joy", "fear"])
+        supply.learn(["joy", "fear"], 100.0)
         assert supply.labels(3) == {"post-0": "joy", "post-1": "fear", "post-2": "joy"}
 
     def test_posts_to_warm_up_with_are_no_newer_than_the_others(self) -> None:
         supply = Supply(["one"])
-        warm = [Post.model_validate_json(post.value) for post in supply.warm_up(3)]
         posts = [Post.model_validate_json(post.value) for post in supply.first(3)]
+        warm = [Post.model_validate_json(post.value) for post in supply.warm_up(3)]
         assert {post.created_at for post in warm} == {posts[0].created_at}
-        assert (posts[2].created_at - posts[0].created_at).total_seconds() == pytest.approx(SPAN_S * 2 / 3)
         assert not {post.id for post in warm} & {post.id for post in posts}
+
+    def test_event_time_passes_as_fast_as_the_model_classifies_and_ends_now(self) -> None:
+        supply = Supply(["one"])
+        supply.first(4)
+        supply.learn(["joy"], 20.0)
+        posts = [Post.model_validate_json(post.value) for post in supply.first(201)]
+        assert (posts[200].created_at - posts[0].created_at).total_seconds() == pytest.approx(10)
+        assert 0 <= (datetime.now(UTC) - posts[200].created_at).total_seconds() < 5
+        assert [post.value for post in supply.first(3)] == [post.value for post in supply.first(201)[:3]]
 
 
 class TestSystems:
