@@ -29,6 +29,7 @@ from streams.positions import AggregatePositions, ClassifyPositions
 from streams.records import ControlCommand, ControlRecord
 from streams.settings import Settings
 from streams.totals import TotalsFeed
+from streams.windows.pacing import WHILE_BEHIND
 from streams.windows.store import WindowStore
 
 logger = logging.getLogger(__name__)
@@ -89,13 +90,14 @@ def create_pipeline(
     classify = ClassifyStage(settings, model.current, producer, metrics)
     aggregate = AggregateStage(settings, store, producer, metrics, aggregate_positions)
 
+    def aggregate_wait_s() -> float:
+        return settings.aggregate_wait_ms / 1_000 * (WHILE_BEHIND if raw_source.behind else 1)
+
     def on_rollback(shard: int) -> None:
         metrics.rewinds.labels("aggregate", "rollback").inc()
         aggregate.forget()
         classified_source.rewind(f"Redis lost what was applied to shard {shard}")
 
-    emitter = Emitter(app, settings, kafka, store, metrics, applied=aggregate.applied, on_rollback=on_rollback)
-    totals = TotalsFeed(app, settings, store, producer, metrics, owned=emitter.owned)
     raw_source = BatchSource(
         app,
         kafka,
@@ -103,8 +105,19 @@ def create_pipeline(
         topic=settings.topic_raw,
         positions=ClassifyPositions(classify_reader, settings, metrics),
         batch_max=settings.batch_max,
-        batch_wait_s=settings.batch_wait_ms / 1_000,
+        batch_wait_s=lambda: settings.batch_wait_ms / 1_000,
     )
+    emitter = Emitter(
+        app,
+        settings,
+        kafka,
+        store,
+        metrics,
+        applied=aggregate.applied,
+        on_rollback=on_rollback,
+        behind=lambda: raw_source.behind,
+    )
+    totals = TotalsFeed(app, settings, store, producer, metrics, owned=emitter.owned)
     classified_source = BatchSource(
         app,
         kafka,
@@ -112,7 +125,7 @@ def create_pipeline(
         topic=settings.topic_classified,
         positions=aggregate_positions,
         batch_max=settings.aggregate_batch_max,
-        batch_wait_s=settings.aggregate_wait_ms / 1_000,
+        batch_wait_s=aggregate_wait_s,
         on_assign=emitter.own,
     )
 

@@ -28,7 +28,7 @@ from connectors.kafka.transactional import FencedError, TransactionalProducer
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.windows.codec import record_key, to_record
-from streams.windows.pacing import due
+from streams.windows.pacing import WHILE_BEHIND, due
 from streams.windows.store import ShardTimes, WindowStore
 from streams.windows.tumbling import watermark
 
@@ -68,6 +68,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         *,
         applied: Callable[[int], Mapping[int, int]],
         on_rollback: Callable[[int], None],
+        behind: Callable[[], bool],
         **kwargs: Any,  # noqa: ANN401 - mode's
     ) -> None:
         """Prepare the loop.
@@ -81,12 +82,14 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             applied: the offsets by partition that a shard is known to have.
             on_rollback: told a shard that has less than that: Redis was rolled back or emptied. A batch would notice,
                 but a partition that gets no more posts has none.
+            behind: whether posts wait to be classified; then not every round is served (`pacing.WHILE_BEHIND`).
             kwargs: for `mode.Service`.
         """
         super().__init__(**kwargs)
         self._app = app
         self._applied = applied
         self._on_rollback = on_rollback
+        self._behind = behind
         self._settings = settings
         self._config = config
         self._store = store
@@ -127,7 +130,10 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         serving = self._serving
         if not await self._follow_tables():
             return
-        sizes = due(self._store.sizes, next(serving.rounds))
+        number = next(serving.rounds)
+        if number % WHILE_BEHIND and self._behind():
+            return
+        sizes = due(self._store.sizes, number)
         for shard in sorted(serving.shards):
             if time.monotonic() < serving.fenced.get(shard, -math.inf) + FENCED_RETRY_S:
                 continue

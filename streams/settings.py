@@ -161,7 +161,12 @@ class Settings(BaseSettings):
         description="Classified posts that are counted into the windows at once at most. Redis's work grows with the "
         "windows of a batch, hardly with its posts.",
     )
-    aggregate_wait_ms: int = Field(200, ge=1, le=60_000, description="How long such a batch waits to fill.")
+    aggregate_wait_ms: int = Field(
+        200,
+        ge=1,
+        le=60_000,
+        description="How long such a batch waits to fill; five times as long while posts wait to be classified.",
+    )
     text_max_chars: int = Field(5_000, ge=1, le=200_000, description="A longer text is dead-lettered.")
     max_future_s: float = Field(300, ge=0, le=86_400, description="A timestamp further in the future is dead-lettered.")
     window_sizes: Annotated[tuple[WindowSize, ...], NoDecode] = Field(
@@ -187,7 +192,8 @@ class Settings(BaseSettings):
         ge=50,
         le=600_000,
         description="Pace of updates to the windows topic, for windows up to a minute. A longer one is updated less "
-        "often: in this times its minutes, and times ten at most.",
+        "often: in this times its minutes, and times ten at most. While posts wait to be classified, none is updated "
+        "more often than in five times this.",
     )
 
     # Sink and operation

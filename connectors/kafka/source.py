@@ -87,7 +87,7 @@ class BatchSource(Service):  # type: ignore[misc]
         topic: str,
         positions: Positions,
         batch_max: int,
-        batch_wait_s: float,
+        batch_wait_s: Callable[[], float],
         on_assign: Callable[[frozenset[int]], None] | None = None,
         prefetch: int = 2,
         **kwargs: Any,  # noqa: ANN401 - mode's
@@ -101,7 +101,8 @@ class BatchSource(Service):  # type: ignore[misc]
             topic: topic to consume.
             positions: start offsets, called in the polling thread (see `PositionedConsumer`).
             batch_max: messages in a batch at most.
-            batch_wait_s: how long a batch waits to fill while the stage has none before it, in seconds.
+            batch_wait_s: how long a batch waits to fill while the stage has none before it, in seconds; asked again and
+                again, in the polling thread.
             on_assign: told the partitions owned from now on; called in the polling thread.
             prefetch: batches waiting in the channel at most.
             kwargs: for `mode.Service`.
@@ -140,6 +141,11 @@ class BatchSource(Service):  # type: ignore[misc]
     def is_current(self, batch: Batch) -> bool:
         """Whether a batch may be processed for all that is known now; `in_flight` says whether it may have effects."""
         return self._consumer is not None and self._consumer.is_current(batch) and not self._halted
+
+    @property
+    def behind(self) -> bool:
+        """Whether more waits than the stage has room for: a full batch at least. Thread-safe."""
+        return bool(self.channel.queue.full())
 
     def done(self, batch: Batch) -> None:
         """Every output of the batch is confirmed."""
@@ -230,8 +236,8 @@ class BatchSource(Service):  # type: ignore[misc]
 class Gathering:
     """What was fetched and not handed over yet: full batches, and one that may still grow. Pure."""
 
-    def __init__(self, batch_max: int, batch_wait_s: float) -> None:
-        """Gather batches of at most `batch_max` messages, the last of which waits `batch_wait_s` at least."""
+    def __init__(self, batch_max: int, batch_wait_s: Callable[[], float]) -> None:
+        """Gather batches of at most `batch_max` messages, the last of which waits what `batch_wait_s` says at least."""
         self._batch_max = batch_max
         self._batch_wait_s = batch_wait_s
         self._full: deque[Batch] = deque()
@@ -260,7 +266,7 @@ class Gathering:
         batch = self._growing
         if batch is None:
             return None
-        waited = awaited and now >= self._since + self._batch_wait_s
+        waited = awaited and now >= self._since + self._batch_wait_s()
         if not waited and len(batch.messages) < self._batch_max:
             return None
         self._growing = None
@@ -271,5 +277,7 @@ class Gathering:
         if self._growing is None:
             # The first one ends the wait.
             return 1, _IDLE_POLL_S
-        left_s = self._since + self._batch_wait_s - now
-        return self._batch_max - len(self._growing.messages), left_s if left_s > 0 else _GATHER_POLL_S
+        left_s = self._since + self._batch_wait_s() - now
+        # Never for long: meanwhile no stop is heard, and the wait may become a shorter one.
+        wait_s = min(left_s, _IDLE_POLL_S) if left_s > 0 else _GATHER_POLL_S
+        return self._batch_max - len(self._growing.messages), wait_s

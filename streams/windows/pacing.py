@@ -10,6 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+WHILE_BEHIND: Final = 5
+"""How much longer windows gather while posts wait to be classified: in batches that count into them, and in rounds.
+
+What they would say sooner is late anyway, and a window that is counted or published once for many posts costs no more
+than for one. So a core classifies more, and the more posts wait, the sooner they are through."""
+
 SLOWEST: Final = 10
 """Rounds between two publications of a window at most."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -93,7 +93,9 @@ class FakeStore:
         self.cleared.set()
 
 
-def make_emitter(app: Any, settings: Settings, store: Any, metrics: Metrics) -> Emitter:
+def make_emitter(
+    app: Any, settings: Settings, store: Any, metrics: Metrics, behind: Callable[[], bool] = lambda: False
+) -> Emitter:
     """One that is told of no applied offsets, and so finds no rollback."""
     kafka = KafkaConfig("127.0.0.1:1")
     return Emitter(
@@ -104,6 +106,7 @@ def make_emitter(app: Any, settings: Settings, store: Any, metrics: Metrics) -> 
         metrics,
         applied=lambda shard: {},
         on_rollback=lambda shard: pytest.fail("rolled back"),
+        behind=behind,
     )
 
 
@@ -138,8 +141,9 @@ class Bench:
         self.app: Any = FakeApp()
         self.store: Any = FakeStore(shards, self.log)
         self.metrics = Metrics()
+        self.behind = False
         settings = make_settings(shards=shards, partitions=partitions, group_prefix="e", **more)
-        self.emitter = make_emitter(self.app, settings, self.store, self.metrics)
+        self.emitter = make_emitter(self.app, settings, self.store, self.metrics, lambda: self.behind)
 
     async def tick(self) -> list[tuple[Any, ...]]:
         """One round; what it did."""
@@ -240,6 +244,23 @@ async def test_longer_windows_are_published_less_often(bench: Bench) -> None:
     assert await published(12) == [3, 1, 1, 1, 1, 2, 1, 1, 1, 1, 3, 1]
     bench.emitter.own(frozenset({0}))
     assert await published(2) == [3, 1], "with a new assignment all have their turn"
+
+
+async def test_while_posts_wait_windows_are_published_in_every_fifth_round(bench: Bench) -> None:
+    async def published(rounds: int) -> list[int]:
+        found = []
+        for _ in range(rounds):
+            for size in bench.store.sizes:
+                bench.store.change(0, size=size)
+            found.append(sum(entry[2] for entry in await bench.tick() if entry[0] == "publish"))
+        return found
+
+    bench.behind = True
+    bench.emitter.own(frozenset({0}))
+    # Longer windows have their turns as always: every fifth round is one of those of five minutes, every tenth of all.
+    assert await published(12) == [3, 0, 0, 0, 0, 2, 0, 0, 0, 0, 3, 0]
+    bench.behind = False
+    assert await published(2) == [1, 1]
 
 
 async def test_more_than_one_transaction_in_a_round(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,7 @@ class Bench:
             topic="posts.raw",
             positions=lambda partitions: {},
             batch_max=1,
-            batch_wait_s=0.1,
+            batch_wait_s=lambda: 0.1,
         )
         self.source._consumer = self.consumer
         self.processed: list[Batch] = []
@@ -89,6 +89,16 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 def batch(epoch: int = 1) -> Batch:
     return Batch(epoch, [message(b"{}", offset=4)], {0: 4})
+
+
+async def test_a_source_is_behind_while_more_waits_than_its_stage_has_room_for() -> None:
+    source = Bench().source
+    for _ in range(2):
+        assert not source.behind
+        await source.channel.put(batch())
+    assert source.behind
+    await source.channel.queue.get()
+    assert not source.behind
 
 
 async def test_a_batch_that_went_well_is_done(bench: Bench) -> None:
