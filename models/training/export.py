@@ -79,7 +79,7 @@ def fuse(source: Path, target: Path, encoder: BertConfig) -> dict[str, int]:
         )
     model.save_model_to_file(str(target))
     fused = {name: count for name, count in model.get_fused_operator_statistics().items() if count}
-    if fused.get("Attention") != encoder.num_hidden_layers:
+    if fused.get("Attention", 0) != encoder.num_hidden_layers:
         raise NotFusedError(f"expected {encoder.num_hidden_layers} fused attentions, found {fused}")
     return fused
 

@@ -77,13 +77,15 @@ def test_the_networks_own_dropout_is_replaced_everywhere() -> None:
 # The last layer
 
 
-def shape() -> BertConfig:
-    return BertConfig(vocab_size=20, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128)
+def shape(layers: int = 2) -> BertConfig:
+    return BertConfig(
+        vocab_size=20, hidden_size=64, num_hidden_layers=layers, num_attention_heads=2, intermediate_size=128
+    )
 
 
-def made(*, pool_early: bool) -> EmotionNet:
+def made(*, pool_early: bool, layers: int = 2) -> EmotionNet:
     torch.manual_seed(5)
-    net = EmotionNet(untrained(shape()), pool_early=pool_early).eval()
+    net = EmotionNet(untrained(shape(layers)), pool_early=pool_early).eval()
     for head in net.heads.values():
         nn.init.normal_(head.weight)
     return net
@@ -117,9 +119,11 @@ def test_every_token_reaches_a_mean_that_is_taken_early() -> None:
         assert not torch.allclose(logits(early, changed), logits(early, [3, 4, 5]), atol=1e-3)
 
 
-@pytest.mark.parametrize("pool_early", [True, False])
-def test_a_network_comes_back_as_it_was_saved_and_is_the_same_in_onnx(tmp_path: Path, pool_early: bool) -> None:
-    net = made(pool_early=pool_early)
+@pytest.mark.parametrize(("pool_early", "layers"), [(True, 2), (False, 2), (True, 1), (False, 1)])
+def test_a_network_comes_back_as_it_was_saved_and_is_the_same_in_onnx(
+    tmp_path: Path, pool_early: bool, layers: int
+) -> None:
+    net = made(pool_early=pool_early, layers=layers)
     network.save(net, tmp_path)
     back = network.load(tmp_path)
     assert [name for name, _ in back.named_parameters()] == [name for name, _ in net.named_parameters()]
