@@ -242,7 +242,7 @@ def put_in_place(folder: Path, out: Path, aside: Path) -> None:
 
 def bundled_package_path() -> Path:
     """The folder of the package that ships with this project."""
-    return Path(__file__).parent / "bundled" / "emotion-minilm-l6"
+    return Path(__file__).parent / "bundled" / "emotion-minilm-l4"
 
 
 def _measure(file: Path) -> FileEntry:

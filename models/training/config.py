@@ -11,7 +11,7 @@ from models.training.data import SET_NAMES, read_utf8
 from models.training.errors import TrainingError
 from models.training.scaling import RIDGE
 
-DEFAULT_CONFIG = Path(__file__).parent / "configs" / "emotion-minilm-l6.toml"
+DEFAULT_CONFIG = Path(__file__).parent / "configs" / "emotion-minilm-l4.toml"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]

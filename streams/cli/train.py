@@ -64,7 +64,7 @@ def train(
 
     Trains the teachers, asks them about every text, distils the encoder and the cascade's first tier from them, fuses
     and quantises both, fits temperatures and thresholds, measures the package as it is served, and seals it with its
-    card. With the default configuration that takes about four hours on two cores; docs/models.md has the times of the
+    card. The default configuration takes three to five hours on two cores; docs/models.md has the times of the
     stages. Ctrl-C loses some minutes at most: the same command goes on where it was.
 
     \b

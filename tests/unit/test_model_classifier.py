@@ -105,7 +105,7 @@ def test_probabilities(bundled):
 
 def test_it_is_a_classifier(bundled):
     checked: Classifier = bundled
-    assert checked.manifest.name == "emotion-minilm-l6"
+    assert checked.manifest.name == "emotion-minilm-l4"
     assert checked.manifest.head("emotion").labels == LABELS
     assert [tier.name for tier in checked.manifest.tiers] == ["convolution", "transformer"]
 
