@@ -1,14 +1,17 @@
 """Text normalisation: models/normalize_*.json say what each version does; it may not change under its name."""
 
+import html
 import json
 import time
 import unicodedata
 from pathlib import Path
 
+import emoji
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models import normalize as module
 from models.normalize import NORMALIZATION_ID, NORMALIZERS, normalize
 
 VERSION = "v2"
@@ -30,6 +33,40 @@ def test_any_text_becomes_plain_one_line_utf8(text):
     normal.encode("utf-8")
     assert normal == " ".join(normal.split())
     assert not any(unicodedata.category(c) in ("Cc", "Cs") for c in normal)
+
+
+def with_every_step(text: str) -> str:
+    """`normalize` as its docstring has it, without looking first whether a step has anything to do."""
+    text = module._ESCAPED.sub(lambda escapes: str(json.loads(f'"{escapes[0]}"')), text)
+    text = unicodedata.normalize("NFC", module._INVISIBLE.sub("", html.unescape(text))).translate(module._PLAIN)
+    text = module._HANDLE.sub("@user", module._LINK.sub("http", text))
+    if module._PICTURE.search(text):
+        text = emoji.replace_emoji(module._SKIN_TONE.sub("", text), module._name)
+    text = module._REPEATED_NAME.sub("\\1\0", text).replace("\0", " ")
+    return " ".join(module._ELONGATED.sub(r"\1\1", text).split())
+
+
+# What the steps look for, whole and in parts, in any mix of case.
+SIGNS = "aAbBsSkK\u017f\u212a\u0301 .@/\t\x00\u200b\U0001f642"
+PIECES = [
+    "http://a",
+    "HTTPS://b",
+    "www.a",
+    "wWw.",
+    "pic.twitter.com/",
+    "t.co/b",
+    "@a",
+    "&amp;",
+    "&#64;",
+    "&#8203;",
+    "sss",
+]
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.text(SIGNS, max_size=6), max_size=12))
+def test_a_step_is_only_left_out_where_it_does_nothing(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    assert normalize(text) == with_every_step(text)
 
 
 @pytest.mark.parametrize(
