@@ -1,10 +1,10 @@
 """Publishes changed windows to the windows topic; each shard by one worker, the owner of a partition.
 
 Shard s belongs to whoever holds partition `s % partitions` of the classified topic, so Kafka's consumer group decides
-and nothing else does. For each of its shards, at a set pace: 1. finalize what the watermark has passed; 2. read the
-dirty windows of the sizes whose turn it is; 3. publish them in a transaction; 4. clear the marks of those that have not
-changed since 2. A crash between 3 and 4 publishes the same revision again. Taking the transactional id over comes
-before step 2, so no older owner can write after we have read.
+and nothing else does. For each of its shards, in the rounds of `windows.pacing`: 1. finalize what the watermark has
+passed; 2. read the dirty windows of the sizes whose turn it is; 3. publish them in a transaction; 4. clear the marks of
+those that have not changed since 2. A crash between 3 and 4 publishes the same revision again. Taking the transactional
+id over comes before step 2, so no older owner can write after we have read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from connectors.kafka.transactional import FencedError, TransactionalProducer
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.windows.codec import record_key, to_record
-from streams.windows.pacing import WHILE_BEHIND, due
+from streams.windows.pacing import due, is_served
 from streams.windows.store import ShardTimes, WindowStore
 from streams.windows.tumbling import watermark
 
@@ -82,7 +82,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             applied: the offsets by partition that a shard is known to have.
             on_rollback: told a shard that has less than that: Redis was rolled back or emptied. A batch would notice,
                 but a partition that gets no more posts has none.
-            behind: whether posts wait to be classified; then not every round is served (`pacing.WHILE_BEHIND`).
+            behind: whether this worker is; then not every round is served (`pacing.WHILE_BEHIND`).
             kwargs: for `mode.Service`.
         """
         super().__init__(**kwargs)
@@ -131,9 +131,10 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         if not await self._follow_tables():
             return
         number = next(serving.rounds)
-        if number % WHILE_BEHIND and self._behind():
+        behind = self._behind()
+        if not is_served(number, behind=behind):
             return
-        sizes = due(self._store.sizes, number)
+        sizes = due(self._store.sizes, number, behind=behind)
         for shard in sorted(serving.shards):
             if time.monotonic() < serving.fenced.get(shard, -math.inf) + FENCED_RETRY_S:
                 continue

@@ -84,7 +84,7 @@ class Supply:
         self._labels: Sequence[str] = ()
 
     def first(self, count: int) -> list[Raw]:
-        """The first `count` posts; the last that was ever asked for is of the time it was."""
+        """The first `count` posts. The newest of all is as old as the call that first asked for so many."""
         if count > len(self._posts):
             span_s = count / self._rate
             self._begin = datetime.now(UTC) - timedelta(seconds=span_s)
@@ -94,7 +94,7 @@ class Supply:
     def warm_up(self, count: int) -> list[Raw]:
         """Others to begin with, whose ids begin with `warm`.
 
-        They are no newer than the first of those that were asked for, which would come late else.
+        They are as old as the first of those that were asked for, or they would make those late.
         """
         return make_posts(self.texts, count, prefix="warm", begin=self._begin, span_s=0)
 

@@ -111,6 +111,7 @@ class BatchSource(Service):  # type: ignore[misc]
         self.app = app
         self.topic = topic
         self.channel = BatchChannel(app, maxsize=prefetch)
+        _ = self.channel.queue  # made here, and in no thread that asks whether we are behind
         self._revoke_deadline_s = config.revoke_deadline_s
         self._batch_max = batch_max
         self._batch_wait_s = batch_wait_s
@@ -144,7 +145,7 @@ class BatchSource(Service):  # type: ignore[misc]
 
     @property
     def behind(self) -> bool:
-        """Whether more waits than the stage has room for: a full batch at least. Thread-safe."""
+        """Whether the channel is full: more than a full batch waits for the stage. Thread-safe."""
         return bool(self.channel.queue.full())
 
     def done(self, batch: Batch) -> None:
@@ -170,7 +171,6 @@ class BatchSource(Service):  # type: ignore[misc]
     async def on_start(self) -> None:
         """Start polling."""
         loop = asyncio.get_running_loop()
-        _ = self.channel.queue  # made here, and not in the thread
         self._thread = threading.Thread(target=self._run, args=(loop,), name=f"source-{self.topic}", daemon=True)
         self._thread.start()
 

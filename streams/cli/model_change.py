@@ -88,7 +88,7 @@ def promote(*, which: str, channel: str, as_json: bool) -> None:
 
     \b
     emostream model promote candidate --to stable
-    emostream model promote emotion-minilm-l4@1.2.0 --to stable
+    emostream model promote emotion-minilm-l4@3.1.0 --to stable
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     with open_registry(read_settings()) as (location, s3):
         seen, pointer = promote_to(location, s3, find(location, s3, which), channel)

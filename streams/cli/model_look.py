@@ -64,7 +64,7 @@ def show(*, which: str | None, as_json: bool) -> None:
     \b
     emostream model show stable
     emostream model show emotion-minilm-l4            # its newest version
-    emostream model show emotion-minilm-l4@1.0.0
+    emostream model show emotion-minilm-l4@3.0.0
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     settings = read_settings()
     reference = which or settings.model_channel

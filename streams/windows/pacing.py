@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Final
 
 WHILE_BEHIND: Final = 5
-"""How much longer windows gather while posts wait to be classified: in batches that count into them, and in rounds.
+"""How much longer windows gather while the worker is behind: in batches that count into them, and in rounds.
 
 What they would say sooner is late anyway, and a window that is counted or published once for many posts costs no more
 than for one. So a core classifies more, and the more posts wait, the sooner they are through."""
@@ -27,6 +27,20 @@ def rounds_between(size: int) -> int:
     return min(SLOWEST, max(1, size // _ROUND_FOR_S))
 
 
-def due(sizes: Iterable[int], round_number: int) -> tuple[int, ...]:
-    """The sizes whose windows are published in a round; in the first, number 0, that is all of them."""
-    return tuple(size for size in sizes if round_number % rounds_between(size) == 0)
+def is_served(round_number: int, *, behind: bool) -> bool:
+    """Whether anything is done in a round: in each, or while the worker is behind in every `WHILE_BEHIND`-th."""
+    return not behind or round_number % WHILE_BEHIND == 0
+
+
+def due(sizes: Iterable[int], round_number: int, *, behind: bool = False) -> tuple[int, ...]:
+    """The sizes whose windows are published in a round; in the first, number 0, that is all of them.
+
+    While the worker is behind, a size that is due more often than rounds are served has each of those, any other every
+    tenth round.
+    """
+
+    def between(size: int) -> int:
+        rounds = rounds_between(size)
+        return rounds if not behind else WHILE_BEHIND if rounds <= WHILE_BEHIND else SLOWEST
+
+    return tuple(size for size in sizes if round_number % between(size) == 0)

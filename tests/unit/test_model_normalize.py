@@ -40,6 +40,7 @@ def with_every_step(text: str) -> str:
     text = module._ESCAPED.sub(lambda escapes: str(json.loads(f'"{escapes[0]}"')), text)
     text = unicodedata.normalize("NFC", module._INVISIBLE.sub("", html.unescape(text))).translate(module._PLAIN)
     text = module._HANDLE.sub("@user", module._LINK.sub("http", text))
+    # Not for every text: the library would turn some older symbols round that are no pictures by our rule.
     if module._PICTURE.search(text):
         text = emoji.replace_emoji(module._SKIN_TONE.sub("", text), module._name)
     text = module._REPEATED_NAME.sub("\\1\0", text).replace("\0", " ")
@@ -47,7 +48,7 @@ def with_every_step(text: str) -> str:
 
 
 # What the steps look for, whole and in parts, in any mix of case.
-SIGNS = "aAbBsSkK\u017f\u212a\u0301 .@/\t\x00\u200b\U0001f642"
+SIGNS = "aAbBsSkK\u017f\u212a\u0301\u037e\u2019\u2026 .@/\t\x00\u200b\U0001f642"
 PIECES = [
     "http://a",
     "HTTPS://b",
@@ -61,6 +62,7 @@ PIECES = [
     "&#8203;",
     "sss",
 ]
+PIECES += [r"\u2019", r"\ud83d\ude42", r"\u0040b", "&rsquo;", "&hellip;"]
 
 
 @given(st.lists(st.sampled_from(PIECES) | st.text(SIGNS, max_size=6), max_size=12))

@@ -91,7 +91,7 @@ def batch(epoch: int = 1) -> Batch:
     return Batch(epoch, [message(b"{}", offset=4)], {0: 4})
 
 
-async def test_a_source_is_behind_while_more_waits_than_its_stage_has_room_for() -> None:
+async def test_a_source_is_behind_while_its_channel_is_full() -> None:
     source = Bench().source
     for _ in range(2):
         assert not source.behind
