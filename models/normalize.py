@@ -32,7 +32,7 @@ _LINK = re.compile(r"(?:\bhttps?://|\bwww\.|\bpic\.twitter\.com/|\bt\.co/)\S+", 
 _HANDLE = re.compile(r"(?<![\w@/])@\w[\w-]*(?:\.\w[\w-]*)*(?:@\w[\w-]*(?:\.\w[\w-]*)+)?")
 # Three or more of one letter, in any mix of case; digits stay, so that 1000 is not 100.
 _ELONGATED = re.compile(r"([^\W\d_])\1{2,}", re.IGNORECASE)
-# Whether there are any in lower-case ASCII, which most texts are, and have none: a quarter of the time.
+# The same in lower-case ASCII, to look whether there are any: a quarter of the time, and most texts have none.
 _ASCII_ELONGATED = re.compile(r"([a-z])\1\1")
 # Typographic punctuation as keyboards give it: a model must not see don't and don’t as two words.
 _PLAIN = str.maketrans({"‘": "'", "’": "'", "ʼ": "'", "′": "'", "“": '"', "”": '"', "„": '"', "″": '"', "…": "..."})

@@ -75,10 +75,10 @@ class Supply:
     busy: were ten minutes of it in half a minute's posts, twenty times as many windows would be counted and published.
     """
 
-    def __init__(self, texts: Sequence[str], rate: float = 1_000.0) -> None:
-        """With at least one text; posts a second of event time, until `learn` knows better."""
+    def __init__(self, texts: Sequence[str]) -> None:
+        """With at least one text."""
         self.texts = texts
-        self._rate = rate
+        self._rate = 1_000.0  # until `learn` knows better
         self._posts: list[Raw] = []
         self._begin = datetime.now(UTC)
         self._labels: Sequence[str] = ()

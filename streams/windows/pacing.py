@@ -7,6 +7,7 @@ of four sizes from a minute to a day, a third of the records are left.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Final
 
@@ -17,14 +18,15 @@ What they would say sooner is late anyway, and a window that is counted or publi
 than for one. So a core classifies more, and the more posts wait, the sooner they are through."""
 
 SLOWEST: Final = 10
-"""Rounds between two publications of a window at most."""
+"""Rounds between two publications of a window at most; a multiple of `WHILE_BEHIND`."""
 
 _ROUND_FOR_S: Final = 60
 
 
-def rounds_between(size: int) -> int:
-    """In every how many rounds windows of `size` seconds are published."""
-    return min(SLOWEST, max(1, size // _ROUND_FOR_S))
+def rounds_between(size: int, *, behind: bool = False) -> int:
+    """In every how many rounds windows of `size` seconds are published; while behind, of those that are served."""
+    rounds = min(SLOWEST, max(1, size // _ROUND_FOR_S))
+    return WHILE_BEHIND * math.ceil(rounds / WHILE_BEHIND) if behind else rounds
 
 
 def is_served(round_number: int, *, behind: bool) -> bool:
@@ -33,14 +35,5 @@ def is_served(round_number: int, *, behind: bool) -> bool:
 
 
 def due(sizes: Iterable[int], round_number: int, *, behind: bool = False) -> tuple[int, ...]:
-    """The sizes whose windows are published in a round; in the first, number 0, that is all of them.
-
-    While the worker is behind, a size that is due more often than rounds are served has each of those, any other every
-    tenth round.
-    """
-
-    def between(size: int) -> int:
-        rounds = rounds_between(size)
-        return rounds if not behind else WHILE_BEHIND if rounds <= WHILE_BEHIND else SLOWEST
-
-    return tuple(size for size in sizes if round_number % between(size) == 0)
+    """The sizes whose windows are published in a round; in the first, number 0, that is all of them."""
+    return tuple(size for size in sizes if round_number % rounds_between(size, behind=behind) == 0)

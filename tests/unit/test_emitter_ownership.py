@@ -151,6 +151,15 @@ class Bench:
         await self.emitter._tick()
         return self.log[before:]
 
+    async def published(self, rounds: int) -> list[int]:
+        """How many windows each of some rounds publishes, where one of every size has changed before it."""
+        found = []
+        for _ in range(rounds):
+            for size in self.store.sizes:
+                self.store.change(0, size=size)
+            found.append(sum(entry[2] for entry in await self.tick() if entry[0] == "publish"))
+        return found
+
     def failures(self, cause: str) -> float:
         return self.metrics.registry.get_sample_value("emostream_emit_failures_total", {"cause": cause}) or 0
 
@@ -232,35 +241,19 @@ async def test_windows_that_are_gone_are_cleared_and_not_published(bench: Bench)
 
 
 async def test_longer_windows_are_published_less_often(bench: Bench) -> None:
-    async def published(rounds: int) -> list[int]:
-        found = []
-        for _ in range(rounds):
-            for size in bench.store.sizes:
-                bench.store.change(0, size=size)
-            found += [entry[2] for entry in await bench.tick() if entry[0] == "publish"]
-        return found
-
     bench.emitter.own(frozenset({0}))
-    assert await published(12) == [3, 1, 1, 1, 1, 2, 1, 1, 1, 1, 3, 1]
+    assert await bench.published(12) == [3, 1, 1, 1, 1, 2, 1, 1, 1, 1, 3, 1]
     bench.emitter.own(frozenset({0}))
-    assert await published(2) == [3, 1], "with a new assignment all have their turn"
+    assert await bench.published(2) == [3, 1], "with a new assignment all have their turn"
 
 
 async def test_while_posts_wait_windows_are_published_in_every_fifth_round(bench: Bench) -> None:
-    async def published(rounds: int) -> list[int]:
-        found = []
-        for _ in range(rounds):
-            for size in bench.store.sizes:
-                bench.store.change(0, size=size)
-            found.append(sum(entry[2] for entry in await bench.tick() if entry[0] == "publish"))
-        return found
-
     bench.behind = True
     bench.emitter.own(frozenset({0}))
     # Longer windows have their turns as always: every fifth round is one of those of five minutes, every tenth of all.
-    assert await published(12) == [3, 0, 0, 0, 0, 2, 0, 0, 0, 0, 3, 0]
+    assert await bench.published(12) == [3, 0, 0, 0, 0, 2, 0, 0, 0, 0, 3, 0]
     bench.behind = False
-    assert await published(2) == [1, 1]
+    assert await bench.published(2) == [1, 1]
 
 
 async def test_more_than_one_transaction_in_a_round(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,9 +40,7 @@ def with_every_step(text: str) -> str:
     text = module._ESCAPED.sub(lambda escapes: str(json.loads(f'"{escapes[0]}"')), text)
     text = unicodedata.normalize("NFC", module._INVISIBLE.sub("", html.unescape(text))).translate(module._PLAIN)
     text = module._HANDLE.sub("@user", module._LINK.sub("http", text))
-    # Not for every text: the library would turn some older symbols round that are no pictures by our rule.
-    if module._PICTURE.search(text):
-        text = emoji.replace_emoji(module._SKIN_TONE.sub("", text), module._name)
+    text = emoji.replace_emoji(module._SKIN_TONE.sub("", text), module._name)
     text = module._REPEATED_NAME.sub("\\1\0", text).replace("\0", " ")
     return " ".join(module._ELONGATED.sub(r"\1\1", text).split())
 
