@@ -8,7 +8,7 @@ What counts is the load of everybody else, over the last second: the sink's own 
 processes that work for it are taken off, or the sink would stop itself. With a sample every eighth of a second, a load
 of twice the limit is seen within 0.65 s of its beginning.
 
-Numbers that cannot be (a counter that goes back, own work beyond all work, no sample for a while) are never acted upon:
+Numbers that cannot be (a counter that goes back or is below zero, own work beyond all work, no sample for a while) are never acted upon:
 the gate closes and begins anew.
 """
 
@@ -181,8 +181,8 @@ def _follows(last: Sample, sample: Sample) -> bool:
     """Whether a sample can come after the last one. Worded so that NaN says no."""
     return (
         last.at < sample.at <= last.at + MAX_GAP_S
-        and sample.busy >= last.busy - _BACKWARDS_S * last.capacity
-        and sample.own >= last.own
+        and sample.busy >= max(0.0, last.busy - _BACKWARDS_S * last.capacity)
+        and sample.own >= max(0.0, last.own)
         and min(last.capacity, sample.capacity) > 0
         and len(sample.stalled) == len(last.stalled)
     )

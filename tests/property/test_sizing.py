@@ -75,7 +75,9 @@ def test_workers_suffice_and_none_is_idle(case: tuple[Costs, Assumptions], rate:
     assert size.partitions >= size.workers >= 1
 
 
-@given(st.floats(0, 1e9), st.integers(1, 300), st.integers(0, 300), st.floats(0, 64))
+@given(
+    st.just(0.0) | st.floats(1e-9, 1e9), st.integers(1, 300), st.integers(0, 300), st.just(0.0) | st.floats(1e-9, 64)
+)
 def test_no_more_windows_than_keywords_or_posts(posts: float, keywords: int, more: int, per_post: float) -> None:
     found = expected_distinct(posts, keywords, per_post)
     assert 0 <= found <= keywords + 1

@@ -162,6 +162,14 @@ def test_numbers_that_cannot_be_close_it_until_it_has_calm_again(fields: dict[st
     assert machine.run(0.25, 0.05).is_open
 
 
+@pytest.mark.parametrize("counter", ["busy", "own"])
+def test_a_counter_below_zero_is_never_believed_also_where_it_stays_there(counter: str) -> None:
+    machine = opened()
+    for breaks in (1, 2, 3):
+        assert not machine.disturb(**{counter: -1.0}).is_open
+        assert machine.gate.breaks == breaks
+
+
 def test_a_wild_own_value_does_not_open_a_closed_gate_without_a_calm_time_either() -> None:
     machine = Machine(calm_s=0)
     machine.run(5, 0.9)
