@@ -8,8 +8,8 @@ What counts is the load of everybody else, over the last second: the sink's own 
 processes that work for it are taken off, or the sink would stop itself. With a sample every eighth of a second, a load
 of twice the limit is seen within 0.65 s of its beginning.
 
-Numbers that cannot be (a counter that goes back or is below zero, own work beyond all work, no sample for a while) are never acted upon:
-the gate closes and begins anew.
+Numbers that cannot be (a counter that goes back or is below zero, own work beyond all work, no sample for a while) are
+never acted upon: the gate closes and begins anew.
 """
 
 from __future__ import annotations

@@ -268,7 +268,7 @@ async def test_postgres_has_what_kafka_has_lost(
     summary = await asyncio.to_thread(rebuilt, env)
 
     await store.refresh()
-    # Only Postgres has the first 480. Kafka's are counted up to where begun tables stand, and that is the worker's pace.
+    # Only Postgres has the first 480. Kafka's are counted up to where begun tables stand: the worker's pace decides.
     least, most = {"run": (480, 800), "are stopped": (800, 800)}.get(workers, (480, 480))
     assert least <= summary["posts"] <= most
     if workers == "are stopped":
