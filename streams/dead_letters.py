@@ -10,20 +10,20 @@ from confluent_kafka import Message
 from connectors.errors import UnavailableError
 from connectors.kafka.consumer import offset_of, partition_of
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
-from streams.records import DeadPost, DeadReason, Origin
+from streams.records import DeadPost, DeadReason, Origin, OriginFields
 
 DELIVERY_TIMEOUT_S = 30.0
 """For a dead letter; beyond it the record is read again."""
 
 
-def origin_of(message: Message) -> Origin:
+def origin_fields(message: Message) -> OriginFields:
     """Where a consumed message is."""
-    return Origin(topic=message.topic() or "", partition=partition_of(message), offset=offset_of(message))
+    return {"topic": message.topic() or "", "partition": partition_of(message), "offset": offset_of(message)}
 
 
 def dead_letter(message: Message, reason: DeadReason, error: str) -> DeadPost:
     """The dead letter of a message."""
-    return DeadPost.of(message.value(), message.key(), origin_of(message), reason, error)
+    return DeadPost.of(message.value(), message.key(), Origin(**origin_fields(message)), reason, error)
 
 
 def outgoing(letter: DeadPost, topic: str) -> Outgoing:

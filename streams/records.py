@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
@@ -32,6 +33,7 @@ MAX_KEYWORDS = 64
 MAX_KEYWORD_CHARS = 200
 MAX_ID_CHARS = 512
 
+_MILLISECOND = timedelta(milliseconds=1)
 _DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]")
 
 
@@ -42,7 +44,7 @@ def rfc3339(moment: datetime) -> str:
 
 def to_ms(moment: datetime) -> int:
     """Milliseconds since 1970, exactly (no floating point)."""
-    return (moment - EARLIEST) // timedelta(milliseconds=1)
+    return (moment - EARLIEST) // _MILLISECOND
 
 
 def from_ms(milliseconds: int) -> datetime:
@@ -71,7 +73,14 @@ def _in_utc(value: datetime) -> datetime:
         raise ValueError("is not within the years 1 to 9999 in UTC") from exc
 
 
-Text = Annotated[str, AfterValidator(_no_nul)]
+NoNul = AfterValidator(_no_nul)
+Text = Annotated[str, NoNul]
+PostId = Annotated[str, Field(strict=True, min_length=1, max_length=MAX_ID_CHARS)]
+Source = Annotated[str, Field(strict=True, min_length=1, max_length=200)]
+Keyword = Annotated[str, Field(strict=True, max_length=MAX_KEYWORD_CHARS)]
+Lang = Annotated[str, Field(strict=True, max_length=35)]
+Author = Annotated[str, Field(strict=True, max_length=MAX_ID_CHARS)]
+Url = Annotated[str, Field(strict=True, max_length=4096)]
 Moment = Annotated[
     AwareDatetime,
     BeforeValidator(_date_and_time),
@@ -90,14 +99,14 @@ class Record(BaseModel):
 class Post(Record):
     """A raw post (`posts.raw`, key = id)."""
 
-    id: Annotated[Text, Field(strict=True, min_length=1, max_length=MAX_ID_CHARS)]
+    id: Annotated[PostId, NoNul]
     text: Annotated[Text, Field(strict=True)]
     created_at: Moment
-    source: Annotated[Text, Field(strict=True, min_length=1, max_length=200)]
-    keywords: tuple[Annotated[Text, Field(strict=True, max_length=MAX_KEYWORD_CHARS)], ...] = ()
-    lang: Annotated[Text, Field(strict=True, max_length=35)] | None = None
-    author: Annotated[Text, Field(strict=True, max_length=MAX_ID_CHARS)] | None = None
-    url: Annotated[Text, Field(strict=True, max_length=4096)] | None = None
+    source: Annotated[Source, NoNul]
+    keywords: tuple[Annotated[Keyword, NoNul], ...] = ()
+    lang: Annotated[Lang, NoNul] | None = None
+    author: Annotated[Author, NoNul] | None = None
+    url: Annotated[Url, NoNul] | None = None
 
     @field_validator("created_at")
     @classmethod
@@ -114,12 +123,21 @@ class Post(Record):
     @field_validator("keywords")
     @classmethod
     def _clean_keywords(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        keywords = tuple(dict.fromkeys(filter(None, (value.strip() for value in values))))
-        if len(keywords) > MAX_KEYWORDS:
-            raise ValueError(f"has {len(keywords)} keywords; {MAX_KEYWORDS} are allowed")
-        if ALL_KEYWORDS in keywords:
-            raise ValueError(f"'{ALL_KEYWORDS}' stands for all posts and cannot be a keyword")
-        return keywords
+        return clean_keywords(values)
+
+
+def clean_keywords(values: Iterable[str]) -> tuple[str, ...]:
+    """A post's keywords without white space around them, empty ones and repetitions.
+
+    Raises:
+        ValueError: there are more than `MAX_KEYWORDS`, or one is `ALL_KEYWORDS`.
+    """
+    keywords = tuple(dict.fromkeys(filter(None, map(str.strip, values))))
+    if len(keywords) > MAX_KEYWORDS:
+        raise ValueError(f"has {len(keywords)} keywords; {MAX_KEYWORDS} are allowed")
+    if ALL_KEYWORDS in keywords:
+        raise ValueError(f"'{ALL_KEYWORDS}' stands for all posts and cannot be a keyword")
+    return keywords
 
 
 class Origin(Record):
@@ -150,6 +168,14 @@ class ModelRef(Record):
     name: str
     version: str
     tier: str = "full"
+
+
+class ModelFields(TypedDict):
+    """A `ModelRef` where a model for each record would cost too much."""
+
+    name: str
+    version: str
+    tier: str
 
 
 class Sentiment(Record):

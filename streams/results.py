@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pydantic_core import to_json
 
-from streams.records import Origin, Post, rfc3339
+from streams.decode import RawPost
+from streams.records import OriginFields
 from streams.verdict import Verdict
 
 
-def to_result(post: Post, verdict: Verdict, origin: Origin, *, classified_at: str, keep_text: bool) -> bytes:
+def to_result(post: RawPost, verdict: Verdict, origin: OriginFields, *, classified_at: str, keep_text: bool) -> bytes:
     """The record of a `ClassifiedPost`, as JSON.
 
     Not by way of a `ClassifiedPost`, which would cost three times as much: this runs for every post.
@@ -25,7 +26,7 @@ def to_result(post: Post, verdict: Verdict, origin: Origin, *, classified_at: st
             "id": post.id,
             "source": post.source,
             "keywords": post.keywords,
-            "created_at": rfc3339(post.created_at),
+            "created_at": post.created_at,
             "text": post.text if keep_text else None,
             "lang": post.lang,
             "author": post.author,

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.classifier import Classification
 from models.package import SENTIMENT, Head, Manifest
-from streams.records import ModelRef, Sentiment
+from streams.records import ModelFields, SentimentFields
 
 DECIMALS = 4
 """Digits of a score after the point: finer than the model's own repeatability, and a third of the bytes on the wire."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What a model says about one text. `confidence` is `scores[label]`, exactly."""
 
     label: str
     confidence: float
     scores: dict[str, float]
-    sentiment: Sentiment | None
-    model: ModelRef
+    sentiment: SentimentFields | None
+    model: ModelFields
 
 
 def sentiment_head(manifest: Manifest) -> Head | None:
@@ -49,7 +48,9 @@ def verdicts(manifest: Manifest, answers: Classification) -> list[Verdict]:
     first = manifest.heads[0]
     probabilities, rounded = _checked(first, answers)
     names = list(first.labels)
-    models = [ModelRef(name=manifest.name, version=manifest.version, tier=tier.name) for tier in manifest.tiers]
+    models: list[ModelFields] = [
+        {"name": manifest.name, "version": manifest.version, "tier": tier.name} for tier in manifest.tiers
+    ]
     return [
         Verdict(names[best], row[best], dict(zip(names, row, strict=True)), sentiment, models[tier])
         for best, row, sentiment, tier in zip(
@@ -62,7 +63,7 @@ def verdicts(manifest: Manifest, answers: Classification) -> list[Verdict]:
     ]
 
 
-def _sentiments(manifest: Manifest, answers: Classification) -> Sequence[Sentiment | None]:
+def _sentiments(manifest: Manifest, answers: Classification) -> Sequence[SentimentFields | None]:
     head = sentiment_head(manifest)
     if head is None or head.values is None:
         return [None] * len(answers)
@@ -70,7 +71,7 @@ def _sentiments(manifest: Manifest, answers: Classification) -> Sequence[Sentime
     # The rows sum to one but for rounding, which must not lead out of the values' range.
     means = _rounded((probabilities.astype(np.float64) @ np.array(head.values)).clip(-1.0, 1.0))
     return [
-        Sentiment(label=head.labels[best], score=score)
+        {"label": head.labels[best], "score": score}
         for best, score in zip(probabilities.argmax(axis=1).tolist(), means.tolist(), strict=True)
     ]
 

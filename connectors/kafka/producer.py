@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
@@ -32,8 +32,7 @@ PARTITION_BY_KEY = -1  # RD_KAFKA_PARTITION_UA
 _POLL_S = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A record to write. `partition` None leaves the choice to the producer's partitioner (by key)."""
 
     topic: str

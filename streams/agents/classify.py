@@ -24,10 +24,10 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 from connectors.kafka.consumer import Batch
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from models.classifier import Classifier
-from streams.dead_letters import dead_letter, origin_of, outgoing
-from streams.decode import decode_post
+from streams.dead_letters import dead_letter, origin_fields, outgoing
+from streams.decode import RawPost, Rejection, decode_post
 from streams.metrics import Metrics
-from streams.records import DeadPost, DeadReason, Origin, Post, from_ms, rfc3339
+from streams.records import DeadPost, DeadReason, from_ms, rfc3339
 from streams.results import to_result
 from streams.settings import Settings
 from streams.verdict import Verdict, verdicts
@@ -112,36 +112,32 @@ class ClassifyStage:
         now = datetime.now(UTC)
         max_future = timedelta(seconds=self._settings.max_future_s)
         dead: list[DeadPost] = []
-        posts: list[Post] = []
-        origins: list[Origin] = []
+        posts: list[RawPost] = []
         raw: list[Message] = []
         for message in messages:
-            origin = origin_of(message)
             decoded = decode_post(
                 message.value(),
-                message.key(),
-                origin,
                 text_max_chars=self._settings.text_max_chars,
                 max_future=max_future,
                 now=_arrival(message) or now,
             )
-            if isinstance(decoded, DeadPost):
-                dead.append(decoded)
+            if isinstance(decoded, Rejection):
+                dead.append(dead_letter(message, *decoded))
             else:
                 posts.append(decoded)
-                origins.append(origin)
                 raw.append(message)
         answers, failed = self._verdicts(classifier, [post.text for post in posts])
         classified = []
         classified_at = rfc3339(datetime.now(UTC))
-        for i, (post, origin, answer) in enumerate(zip(posts, origins, answers, strict=True)):
+        for i, (message, post, answer) in enumerate(zip(raw, posts, answers, strict=True)):
             if answer is None:
-                dead.append(dead_letter(raw[i], DeadReason.CLASSIFICATION_FAILED, failed[i]))
+                dead.append(dead_letter(message, DeadReason.CLASSIFICATION_FAILED, failed[i]))
                 continue
+            origin = origin_fields(message)
             value = to_result(post, answer, origin, classified_at=classified_at, keep_text=self._settings.keep_text)
             # The same partition number as the raw post, whatever partitioner its producer used.
-            result = Outgoing(self._settings.topic_classified, value, post.id.encode(), origin.partition)
-            classified.append(Classified(result, answer.model.tier))
+            result = Outgoing(self._settings.topic_classified, value, post.id.encode(), origin["partition"])
+            classified.append(Classified(result, answer.model["tier"]))
         return Answered(dead, classified)
 
     @staticmethod

@@ -102,9 +102,10 @@ def _text_writer(classifier: Classifier) -> Callable[[Iterable[Answered]], None]
 
     def write(rows: Iterable[Answered]) -> None:
         for row, verdict in rows:
-            line = answer(verdict.label, verdict.confidence, verdict.sentiment, colours)
+            sentiment = None if verdict.sentiment is None else verdict.sentiment["score"]
+            line = answer(verdict.label, verdict.confidence, sentiment, colours)
             if has_tiers:
-                line.append(f"{verdict.model.tier} ", style="dim")
+                line.append(f"{verdict.model['tier']} ", style="dim")
             out.print(line.append(printable(row.text)), soft_wrap=True)
 
     return write
@@ -145,8 +146,8 @@ def json_line(row: Row, verdict: Verdict) -> dict[str, Any]:
         "label": verdict.label,
         "confidence": verdict.confidence,
         "scores": verdict.scores,
-        **({"sentiment": verdict.sentiment.model_dump()} if verdict.sentiment is not None else {}),
-        "model": verdict.model.model_dump(),
+        **({"sentiment": verdict.sentiment} if verdict.sentiment is not None else {}),
+        "model": verdict.model,
     }
 
 

@@ -21,7 +21,6 @@ from streams.records import (
     KeywordTotals,
     LatePost,
     Post,
-    Sentiment,
     rfc3339,
 )
 from streams.settings import Settings
@@ -80,10 +79,10 @@ def _post(value: bytes) -> Text:
     return Text.assemble(_clock(post.created_at), source, _keywords(post.keywords), printable(post.text))
 
 
-def answer(label: str, confidence: float, sentiment: Sentiment | None, colours: Colours) -> Text:
+def answer(label: str, confidence: float, sentiment: float | None, colours: Colours) -> Text:
     """What a model says about a post: label, confidence, and sentiment from -1 to 1 if it has one."""
     shown = printable(label)
-    score = "" if sentiment is None else f"{signed(sentiment.score)} "
+    score = "" if sentiment is None else f"{signed(sentiment)} "
     return Text.assemble(
         (f"{shown}{' ' * (_LABEL_CELLS - cell_len(shown))} {confidence:4.2f} ", colours.of(label)), (score, "dim")
     )
@@ -98,7 +97,7 @@ def _classified(value: bytes, colours: Colours) -> Text:
     post = ClassifiedPost.model_validate_json(value)
     return Text.assemble(
         _clock(post.created_at),
-        answer(post.label, post.confidence, post.sentiment, colours),
+        answer(post.label, post.confidence, None if post.sentiment is None else post.sentiment.score, colours),
         _keywords(post.keywords),
         printable(post.text) if post.text is not None else (printable(post.id), "dim"),
     )

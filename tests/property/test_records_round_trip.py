@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.decode import RawPost
 from streams.records import (
     EARLIEST,
     ClassifiedPost,
@@ -17,11 +18,14 @@ from streams.records import (
     EmotionWindow,
     LabelStats,
     LatePost,
+    ModelFields,
     ModelRef,
     Origin,
+    OriginFields,
     Post,
     Record,
     Sentiment,
+    SentimentFields,
     SentimentStats,
     from_ms,
     rfc3339,
@@ -110,9 +114,21 @@ def test_a_record_reads_back_as_it_was(record: Record) -> None:
 
 @given(POST, CLASSIFIED, st.booleans())
 def test_a_result_is_the_classified_post_in_json(post: Post, like: ClassifiedPost, keep_text: bool) -> None:
-    verdict = Verdict(like.label, like.confidence, dict(like.scores), like.sentiment, like.model)
+    sentiment: SentimentFields | None = None
+    if like.sentiment is not None:
+        sentiment = {"label": like.sentiment.label, "score": like.sentiment.score}
+    model: ModelFields = {"name": like.model.name, "version": like.model.version, "tier": like.model.tier}
+    verdict = Verdict(like.label, like.confidence, dict(like.scores), sentiment, model)
+    origin: OriginFields = {
+        "topic": like.origin.topic,
+        "partition": like.origin.partition,
+        "offset": like.origin.offset,
+    }
+    read = RawPost(
+        post.id, post.text, rfc3339(post.created_at), post.source, post.keywords, post.lang, post.author, post.url
+    )
     whole = like.model_copy(update={**dict(post), "text": post.text if keep_text else None})
-    record = to_result(post, verdict, like.origin, classified_at=rfc3339(like.classified_at), keep_text=keep_text)
+    record = to_result(read, verdict, origin, classified_at=rfc3339(like.classified_at), keep_text=keep_text)
     assert record == whole.model_dump_json().encode()
 
 

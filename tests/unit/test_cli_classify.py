@@ -200,7 +200,7 @@ def test_a_sentiment_score_stays_within_its_range_and_has_no_negative_zero() -> 
     manifest = tiny_manifest([SENTIMENT])
     rows = np.array([[1e-7, 0, 1.0000001], [1.0000001, 0, 1e-7], [0.50001, 0, 0.49999], [0, 1, 0]], np.float32)
     found = verdicts(manifest, Classification({"sentiment": rows.clip(0, 1.00004)}, np.zeros(4, np.intp)))
-    assert [str(verdict.sentiment.score) for verdict in found if verdict.sentiment] == ["1.0", "-1.0", "0.0", "0.0"]
+    assert [str(verdict.sentiment["score"]) for verdict in found if verdict.sentiment] == ["1.0", "-1.0", "0.0", "0.0"]
     assert [verdict.label for verdict in found] == ["positive", "negative", "negative", "neutral"]
 
 

@@ -1,22 +1,19 @@
 from __future__ import annotations
 
-import base64
 import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from streams.decode import decode_post
-from streams.records import DeadPost, DeadReason, Origin, Post, rfc3339
+from streams.decode import RawPost, Rejection, decode_post
+from streams.records import DeadReason, rfc3339
 from tests.helpers import NOON
 
-ORIGIN = Origin(topic="posts.raw", partition=3, offset=14)
 
-
-def decode(value: bytes | None, **limits: Any) -> Post | DeadPost:
+def decode(value: bytes | None, **limits: Any) -> RawPost | Rejection:
     options: dict[str, Any] = {"text_max_chars": 10, "max_future": timedelta(seconds=300), "now": NOON, **limits}
-    return decode_post(value, b"key", ORIGIN, **options)
+    return decode_post(value, **options)
 
 
 def raw(**fields: Any) -> bytes:
@@ -59,13 +56,11 @@ def raw(**fields: Any) -> bytes:
     ],
 )
 def test_what_is_not_a_post_is_a_dead_letter_with_its_reason(value: bytes | None, reason: DeadReason) -> None:
-    letter = decode(value)
-    assert isinstance(letter, DeadPost)
-    assert letter.reason is reason
-    assert base64.b64decode(letter.raw) == (value or b"")
-    assert (letter.key, letter.origin) == ("key", ORIGIN)
-    assert letter.error
-    assert "\n" not in letter.error
+    found = decode(value)
+    assert isinstance(found, Rejection)
+    assert found.reason is reason
+    assert found.error
+    assert "\n" not in found.error
 
 
 @pytest.mark.parametrize(
@@ -81,16 +76,44 @@ def test_what_is_not_a_post_is_a_dead_letter_with_its_reason(value: bytes | None
     ],
 )
 def test_posts_at_the_limits_are_posts(value: bytes) -> None:
-    assert isinstance(decode(value), Post)
+    assert isinstance(decode(value), RawPost)
 
 
 def test_no_future_at_all() -> None:
-    assert isinstance(decode(raw(), max_future=timedelta(0)), Post)
+    assert isinstance(decode(raw(), max_future=timedelta(0)), RawPost)
     later = decode(raw(created_at="2026-03-01T12:00:00.001Z"), max_future=timedelta(0))
-    assert isinstance(later, DeadPost)
+    assert isinstance(later, Rejection)
 
 
 def test_the_error_does_not_quote_the_post() -> None:
-    letter = decode(raw(id=["hunter"], source={"hunter": 1}))
-    assert isinstance(letter, DeadPost)
-    assert "hunter" not in letter.error
+    found = decode(raw(id=["hunter"], source={"hunter": 1}))
+    assert isinstance(found, Rejection)
+    assert "hunter" not in found.error
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2026-03-01T12:00:00.000Z", "2026-03-01T12:00:00.000Z"),
+        ("2026-03-01T12:00:00Z", "2026-03-01T12:00:00.000Z"),
+        ("2026-03-01T12:00:00+00:00", "2026-03-01T12:00:00.000Z"),
+        ("2026-03-01T12:00:00.5Z", "2026-03-01T12:00:00.500Z"),
+        ("2026-03-01T12:00:00.123999Z", "2026-03-01T12:00:00.123Z"),
+        ("2026-03-01T12:00:00.123999+00:00", "2026-03-01T12:00:00.123Z"),
+        ("2026-03-01T13:30:00.25+01:30", "2026-03-01T12:00:00.250Z"),
+        ("2026-03-01 12:00:00Z", "2026-03-01T12:00:00.000Z"),
+        ("2026-03-01t12:00:00z", "2026-03-01T12:00:00.000Z"),
+        ("2026-03-01T12:00Z", "2026-03-01T12:00:00.000Z"),
+    ],
+)
+def test_a_moment_is_repeated_in_utc_to_the_millisecond(written: str, read: str) -> None:
+    post = decode(raw(created_at=written))
+    assert isinstance(post, RawPost)
+    assert post.created_at == read
+
+
+def test_keywords_are_cleaned() -> None:
+    for written, read in [([" a", "b", "a "], ["a", "b"]), ([""], []), ([], []), (None, [])]:
+        post = decode(raw(keywords=written))
+        assert isinstance(post, RawPost)
+        assert list(post.keywords) == read
