@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from streams.records import ALL_KEYWORDS
@@ -209,16 +210,21 @@ class _Pass:
 
 def _delta(kinds: _Sums) -> WindowDelta:
     fields: dict[str, int] = {}
-    for (label, version, source, sentiment), (posts, confidence, score, _, _) in kinds.items():
-        amounts = [
-            ("n", posts),
-            (f"l:{label}", posts),
-            (f"c:{label}", confidence),
-            (f"m:{version}", posts),
-            (f"s:{source}", posts),
-        ]
-        if sentiment is not None:
-            amounts += [(f"t:{sentiment}", posts), ("ts", score)]
-        for name, amount in amounts:
-            fields[name] = fields.get(name, 0) + amount
+    for kind, (posts, confidence, score, _, _) in kinds.items():
+        of_posts, of_confidence, of_score = _field_names(kind)
+        for name in of_posts:
+            fields[name] = fields.get(name, 0) + posts
+        fields[of_confidence] = fields.get(of_confidence, 0) + confidence
+        if of_score is not None:
+            fields[of_score] = fields.get(of_score, 0) + score
     return WindowDelta(fields, min(sums[3] for sums in kinds.values()), max(sums[4] for sums in kinds.values()))
+
+
+@lru_cache(4_096)
+def _field_names(kind: _Kind) -> tuple[tuple[str, ...], str, str | None]:
+    """The fields that count a kind's posts, the one that sums up its confidences, and that of its scores if any."""
+    label, version, source, sentiment = kind
+    of_posts = ("n", f"l:{label}", f"m:{version}", f"s:{source}")
+    if sentiment is None:
+        return of_posts, f"c:{label}", None
+    return (*of_posts, f"t:{sentiment}"), f"c:{label}", "ts"
