@@ -29,7 +29,7 @@ from streams.positions import AggregatePositions, ClassifyPositions
 from streams.records import ControlCommand, ControlRecord
 from streams.settings import Settings
 from streams.totals import TotalsFeed
-from streams.windows.pacing import WHILE_BEHIND
+from streams.windows.pacing import SLOWEST
 from streams.windows.store import WindowStore
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def create_pipeline(
     aggregate = AggregateStage(settings, store, producer, metrics, aggregate_positions)
 
     def aggregate_wait_s() -> float:
-        return settings.aggregate_wait_ms / 1_000 * (WHILE_BEHIND if raw_source.behind else 1)
+        return settings.aggregate_wait_ms / 1_000 * (SLOWEST if raw_source.behind else 1)
 
     def on_rollback(shard: int) -> None:
         metrics.rewinds.labels("aggregate", "rollback").inc()

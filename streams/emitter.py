@@ -28,7 +28,7 @@ from connectors.kafka.transactional import FencedError, TransactionalProducer
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.windows.codec import record_key, to_record
-from streams.windows.pacing import due, is_served
+from streams.windows.pacing import due
 from streams.windows.store import ShardTimes, WindowStore
 from streams.windows.tumbling import watermark
 
@@ -82,7 +82,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             applied: the offsets by partition that a shard is known to have.
             on_rollback: told a shard that has less than that: Redis was rolled back or emptied. A batch would notice,
                 but a partition that gets no more posts has none.
-            behind: whether this worker is; then not every round is served (`pacing.WHILE_BEHIND`).
+            behind: whether this worker is; then most rounds are left out (`pacing.due`).
             kwargs: for `mode.Service`.
         """
         super().__init__(**kwargs)
@@ -131,10 +131,9 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         if not await self._follow_tables():
             return
         number = next(serving.rounds)
-        behind = self._behind()
-        if not is_served(number, behind=behind):
+        sizes = due(self._store.sizes, number, behind=self._behind())
+        if not sizes:
             return
-        sizes = due(self._store.sizes, number, behind=behind)
         for shard in sorted(serving.shards):
             if time.monotonic() < serving.fenced.get(shard, -math.inf) + FENCED_RETRY_S:
                 continue

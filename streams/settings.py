@@ -165,7 +165,7 @@ class Settings(BaseSettings):
         200,
         ge=1,
         le=60_000,
-        description="How long such a batch waits to fill; five times as long while the worker is behind.",
+        description="How long such a batch waits to fill; ten times as long while the worker is behind.",
     )
     text_max_chars: int = Field(5_000, ge=1, le=200_000, description="A longer text is dead-lettered.")
     max_future_s: float = Field(300, ge=0, le=86_400, description="A timestamp further in the future is dead-lettered.")
@@ -192,8 +192,8 @@ class Settings(BaseSettings):
         ge=50,
         le=600_000,
         description="Pace of updates to the windows topic, for windows up to a minute. A longer one is updated less "
-        "often: in this times its minutes, and times ten at most. While the worker is behind, which is while more "
-        "than a batch of posts waits, none is updated more often than in five times this.",
+        "often: in twice this from two minutes on, five times from five, and ten times from ten. While the worker is "
+        "behind, which is while more than a batch of posts waits, all are updated in ten times this.",
     )
 
     # Sink and operation

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.windows.pacing import SLOWEST, WHILE_BEHIND, due, is_served, rounds_between
+from streams.windows.pacing import SLOWEST, due, rounds_between
 
 SIZES = st.lists(st.integers(1, 400 * 86_400), min_size=1, max_size=6, unique=True)
 
@@ -22,17 +22,21 @@ def test_each_size_has_its_turn_at_its_pace(sizes: list[int], first: int) -> Non
 
 
 @given(SIZES, st.integers(0, 1_000))
-def test_while_behind_fewer_rounds_are_served_and_still_none_waits_longer_than_the_slowest(
-    sizes: list[int], first: int
+def test_while_behind_all_sizes_have_their_turn_together(sizes: list[int], first: int) -> None:
+    turns = {number: due(sizes, number, behind=True) for number in range(first, first + 10 * SLOWEST)}
+    at = [number for number, sizes_due in turns.items() if sizes_due]
+    assert {later - earlier for earlier, later in pairwise(at)} == {SLOWEST}
+    assert {turns[number] for number in at} == {tuple(sizes)}
+
+
+@given(SIZES, st.lists(st.booleans(), min_size=3 * SLOWEST, max_size=6 * SLOWEST))
+def test_no_window_waits_longer_than_the_slowest_however_often_a_worker_falls_behind(
+    sizes: list[int], behind: list[bool]
 ) -> None:
-    numbers = [first + number for number in range(10 * SLOWEST)]
-    served = {number: due(sizes, number, behind=True) for number in numbers if is_served(number, behind=True)}
-    assert len(served) == len(numbers) / WHILE_BEHIND
+    turns = [due(sizes, number, behind=is_behind) for number, is_behind in enumerate(behind)]
     for size in sizes:
-        at = [number for number, sizes_due in served.items() if size in sizes_due]
-        gaps = {later - earlier for earlier, later in pairwise(at)}
-        assert gaps == {WHILE_BEHIND if rounds_between(size) <= WHILE_BEHIND else SLOWEST}
-    assert all(is_served(number, behind=False) for number in numbers)
+        at = [number for number, sizes_due in enumerate(turns) if size in sizes_due]
+        assert max(later - earlier for earlier, later in pairwise(at)) <= SLOWEST
 
 
 @given(SIZES)
@@ -47,4 +51,14 @@ def test_a_longer_window_has_its_turn_no_sooner(one: int, other: int) -> None:
 
 
 def test_up_to_a_minute_it_is_every_round() -> None:
-    assert [rounds_between(size) for size in (1, 60, 119, 120, 300, 3_600, 86_400)] == [1, 1, 1, 2, 5, 10, 10]
+    assert [rounds_between(size) for size in (1, 60, 119, 120, 240, 300, 599, 3_600, 86_400)] == [
+        1,
+        1,
+        1,
+        2,
+        2,
+        5,
+        5,
+        10,
+        10,
+    ]
