@@ -29,7 +29,7 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 
 PARTITION_BY_KEY = -1  # RD_KAFKA_PARTITION_UA
 
-_POLL_S = 0.1
+_POLL_S = 0.25
 
 
 class Outgoing(NamedTuple):

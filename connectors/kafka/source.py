@@ -44,7 +44,7 @@ it is not done for the length of a normal batch; not polling stalls rebalances, 
 LEAVE_S = 2.0
 """For leaving the group, after the batch in flight. Whoever does not make it is missed after the session timeout."""
 
-_IDLE_POLL_S = 0.1
+_IDLE_POLL_S = 0.25
 
 _GATHER_POLL_S = 0.01
 """Between two looks at whether the stage has taken the batch before."""
