@@ -29,6 +29,7 @@ from streams.positions import AggregatePositions, ClassifyPositions
 from streams.records import ControlCommand, ControlRecord
 from streams.settings import Settings
 from streams.totals import TotalsFeed
+from streams.windows.own import OwnResults
 from streams.windows.pacing import SLOWEST
 from streams.windows.store import WindowStore
 
@@ -87,8 +88,9 @@ def create_pipeline(
     classify_reader = OffsetReader(kafka, group=f"{prefix}-classify")
     aggregate_reader = OffsetReader(kafka, group=f"{prefix}-aggregate")
     aggregate_positions = AggregatePositions(aggregate_reader, settings, store, asyncio.get_running_loop(), metrics)
-    classify = ClassifyStage(settings, model.current, producer, metrics)
-    aggregate = AggregateStage(settings, store, producer, metrics, aggregate_positions)
+    own = OwnResults()
+    classify = ClassifyStage(settings, model.current, producer, metrics, own=own)
+    aggregate = AggregateStage(settings, store, producer, metrics, aggregate_positions, own=own)
 
     def aggregate_wait_s() -> float:
         return settings.aggregate_wait_ms / 1_000 * (SLOWEST if raw_source.behind else 1)

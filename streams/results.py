@@ -1,12 +1,15 @@
-"""Makes the record of a classified post. Pure."""
+"""Makes of a post and the model's answer the classified post: its record, and what the windows need of it. Pure."""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 from pydantic_core import to_json
 
 from streams.decode import RawPost
-from streams.records import OriginFields
+from streams.records import OriginFields, to_ms
 from streams.verdict import Verdict
+from streams.windows.counted import MICRO, CountedPost
 
 
 def to_result(post: RawPost, verdict: Verdict, origin: OriginFields, *, classified_at: str, keep_text: bool) -> bytes:
@@ -39,4 +42,21 @@ def to_result(post: RawPost, verdict: Verdict, origin: OriginFields, *, classifi
             "origin": origin,
             "classified_at": classified_at,
         }
+    )
+
+
+def to_counted(post: RawPost, verdict: Verdict, origin: OriginFields) -> CountedPost:
+    """What `read_counted` would read from the record that `to_result` makes of the same."""
+    sentiment = verdict.sentiment
+    return CountedPost(
+        post.id,
+        post.source,
+        list(post.keywords),
+        to_ms(datetime.fromisoformat(post.created_at)),
+        verdict.label,
+        round(verdict.confidence * MICRO),
+        None if sentiment is None else sentiment["label"],
+        0 if sentiment is None else round(sentiment["score"] * MICRO),
+        verdict.model["version"],
+        (origin["topic"], origin["partition"], origin["offset"]),
     )

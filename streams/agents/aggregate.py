@@ -25,6 +25,7 @@ from streams.records import DeadReason, LatePost, explain, from_ms
 from streams.settings import Settings
 from streams.windows.counted import read_counted
 from streams.windows.deltas import Entry, Position, Reduction, TooLate, reduce_entries
+from streams.windows.own import OwnResults
 from streams.windows.recent import RecentIds
 from streams.windows.store import WindowStore
 from streams.windows.update import shard_updates
@@ -62,6 +63,8 @@ class AggregateStage:
         producer: Deliverer,
         metrics: Metrics,
         starts: Starts,
+        *,
+        own: OwnResults,
     ) -> None:
         """Prepare the stage.
 
@@ -71,7 +74,9 @@ class AggregateStage:
             producer: for dead letters and notes of late posts.
             metrics: where everything is counted.
             starts: what is known of where partitions start.
+            own: results that this worker has written; they need not be read.
         """
+        self._own = own
         self._settings = settings
         self._store = store
         self._tables = store
@@ -161,10 +166,10 @@ class AggregateStage:
         entries: list[Entry] = []
         dead: list[Outgoing] = []
         for message in messages:
-            offset = offset_of(message)
-            duplicate = ids is not None and ids.take(offset, message.key(), message.timestamp()[1])
+            offset, key, value = offset_of(message), message.key(), message.value() or b""
+            duplicate = ids is not None and ids.take(offset, key, message.timestamp()[1])
             try:
-                post = read_counted(message.value() or b"")
+                post = self._own.take(key, value) or read_counted(value)
             except ValidationError as exc:
                 letter = dead_letter(message, DeadReason.INVALID_RECORD, explain(exc))
                 dead.append(outgoing(letter, self._settings.topic_dead))

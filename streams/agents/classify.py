@@ -28,9 +28,10 @@ from streams.dead_letters import dead_letter, origin_fields, outgoing
 from streams.decode import RawPost, Rejection, decode_post
 from streams.metrics import Metrics
 from streams.records import DeadPost, DeadReason, from_ms, rfc3339
-from streams.results import to_result
+from streams.results import to_counted, to_result
 from streams.settings import Settings
 from streams.verdict import Verdict, verdicts
+from streams.windows.own import OwnResult, OwnResults
 
 logger = logging.getLogger(__name__)
 
@@ -44,18 +45,12 @@ class Deliverer(Protocol):
         """Write records and wait for their confirmation."""
 
 
-class Classified(NamedTuple):
-    """The record of a classified post, and which tier of the model answered."""
-
-    record: Outgoing
-    tier: str
-
-
 class Answered(NamedTuple):
-    """What became of a batch: every message is in one of the two, in order."""
+    """What became of a batch: every message is in one of the two, in order. And how many posts each tier answered."""
 
     dead: list[DeadPost]
-    classified: list[Classified]
+    classified: list[Outgoing]
+    tiers: Counter[str]
 
 
 class ClassifyStage:
@@ -67,6 +62,8 @@ class ClassifyStage:
         current: Callable[[], Classifier],
         producer: ConfirmedProducer | Deliverer,
         metrics: Metrics,
+        *,
+        own: OwnResults,
     ) -> None:
         """Prepare the stage.
 
@@ -75,7 +72,9 @@ class ClassifyStage:
             current: the model of the moment; asked once per batch, in the inference thread.
             producer: writes the results.
             metrics: where everything is counted.
+            own: told every result, so that the windows need not read it again.
         """
+        self._own = own
         self._settings = settings
         self._current = current
         self._producer = producer
@@ -96,12 +95,12 @@ class ClassifyStage:
             ConnectorError: a result was refused.
         """
         metrics = self._metrics
-        dead, classified = answered
+        dead, classified, tiers = answered
         with metrics.batch_seconds.labels("deliver").time():
             await self._producer.deliver([outgoing(letter, self._settings.topic_dead) for letter in dead])
-            await self._producer.deliver([one.record for one in classified])
+            await self._producer.deliver(classified)
         metrics.classified.inc(len(classified))
-        for tier, count in Counter(one.tier for one in classified).items():
+        for tier, count in tiers.items():
             metrics.answered.labels(tier).inc(count)
         for letter in dead:
             metrics.dead.labels(letter.reason.value).inc()
@@ -127,7 +126,9 @@ class ClassifyStage:
                 posts.append(decoded)
                 raw.append(message)
         answers, failed = self._verdicts(classifier, [post.text for post in posts])
-        classified = []
+        classified: list[Outgoing] = []
+        own: list[OwnResult] = []
+        tiers: list[str] = []
         classified_at = rfc3339(datetime.now(UTC))
         for i, (message, post, answer) in enumerate(zip(raw, posts, answers, strict=True)):
             if answer is None:
@@ -136,9 +137,12 @@ class ClassifyStage:
             origin = origin_fields(message)
             value = to_result(post, answer, origin, classified_at=classified_at, keep_text=self._settings.keep_text)
             # The same partition number as the raw post, whatever partitioner its producer used.
-            result = Outgoing(self._settings.topic_classified, value, post.id.encode(), origin["partition"])
-            classified.append(Classified(result, answer.model["tier"]))
-        return Answered(dead, classified)
+            key = post.id.encode()
+            classified.append(Outgoing(self._settings.topic_classified, value, key, origin["partition"]))
+            tiers.append(answer.model["tier"])
+            own.append(OwnResult(key, value, to_counted(post, answer, origin)))
+        self._own.add(own)
+        return Answered(dead, classified, Counter(tiers))
 
     @staticmethod
     def _verdicts(classifier: Classifier, texts: Sequence[str]) -> tuple[Sequence[Verdict | None], dict[int, str]]:

@@ -30,6 +30,7 @@ from streams.positions import AggregatePositions
 from streams.records import ClassifiedPost, to_ms
 from streams.windows.counted import read_counted
 from streams.windows.deltas import Entry, Position, WindowDelta, reduce_entries
+from streams.windows.own import OwnResults
 from streams.windows.recent import RecentIds
 from streams.windows.tumbling import WindowKey
 from streams.windows.update import ShardUpdate
@@ -166,6 +167,7 @@ class Worker:
             RecordingDeliverer(),
             METRICS,
             self.positions,
+            own=OwnResults(),
         )
         self.epoch = 0
         self.next: dict[int, int] = {}

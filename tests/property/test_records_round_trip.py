@@ -31,9 +31,10 @@ from streams.records import (
     rfc3339,
     to_ms,
 )
-from streams.results import to_result
+from streams.results import to_counted, to_result
 from streams.sink.rows import read_post
 from streams.verdict import Verdict
+from streams.windows.counted import read_counted
 
 YEAR_9999_MS = 253_402_300_799_999
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -130,6 +131,7 @@ def test_a_result_is_the_classified_post_in_json(post: Post, like: ClassifiedPos
     whole = like.model_copy(update={**dict(post), "text": post.text if keep_text else None})
     record = to_result(read, verdict, origin, classified_at=rfc3339(like.classified_at), keep_text=keep_text)
     assert record == whole.model_dump_json().encode()
+    assert to_counted(read, verdict, origin) == read_counted(record)
 
 
 @given(st.integers(-62_135_596_800_000, YEAR_9999_MS))

@@ -12,7 +12,9 @@ from connectors.kafka.consumer import Batch
 from streams.agents.aggregate import AggregateStage, PositionMismatch
 from streams.metrics import Metrics
 from streams.records import ClassifiedPost, DeadPost, DeadReason, LatePost, from_ms
+from streams.windows.counted import read_counted
 from streams.windows.deltas import Position
+from streams.windows.own import OwnResult, OwnResults
 from streams.windows.recent import RecentIds
 from streams.windows.tumbling import WindowKey, shard_of
 from streams.windows.update import ShardUpdate
@@ -58,7 +60,8 @@ class Bench:
         self.gaps: dict[int, int] = {}
         self.recent: dict[int, RecentIds] = {}
         settings = make_settings(shards=self.store.shards, **overrides)
-        self.stage = AggregateStage(settings, self.store, self.out, self.metrics, self)  # type: ignore[arg-type]
+        self.own = OwnResults()
+        self.stage = AggregateStage(settings, self.store, self.out, self.metrics, self, own=self.own)  # type: ignore[arg-type]
 
     def counted(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0
@@ -85,6 +88,19 @@ async def test_a_batch_reaches_every_shard() -> None:
     }
     assert counts == {"tea": 1, "*": 2}
     assert bench.counted("emostream_posts_counted_total") == 2
+
+
+async def test_what_the_worker_has_written_itself_is_not_read_again_unless_it_differs() -> None:
+    bench = Bench()
+    ours, others = (classified(offset, keywords=["tea"]).model_dump_json().encode() for offset in (0, 1))
+    marked = read_counted(ours)._replace(keywords=["marked"])
+    bench.own.add([OwnResult(b"key", ours, marked)])
+    await bench.stage.process(batch(ours, others, b"{"))
+    found = {
+        key.keyword: delta.fields["n"] for _, update in bench.store.applied for key, delta in update.windows.items()
+    }
+    assert found == {"*": 2, "marked": 1, "tea": 1}
+    assert bench.counted("emostream_dead_letters_total", reason="invalid_record") == 1
 
 
 async def test_batches_follow_each_other_without_reading_positions_again() -> None:

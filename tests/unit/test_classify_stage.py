@@ -17,6 +17,8 @@ from models.package import Head, Tier
 from streams.agents.classify import ClassifyStage
 from streams.metrics import Metrics
 from streams.records import ClassifiedPost, DeadPost, DeadReason, rfc3339
+from streams.windows.counted import read_counted
+from streams.windows.own import OwnResults
 from tests.helpers import NOON, RecordingDeliverer, make_settings, message
 from tests.tiny_model import SENTIMENT, tiny_manifest
 
@@ -61,7 +63,9 @@ class Bench:
         self.classifier = classifier or FakeClassifier()
         self.out = deliverer or RecordingDeliverer()
         self.metrics = Metrics()
-        self.stage = ClassifyStage(make_settings(**overrides), lambda: self.classifier, self.out, self.metrics)
+        self.own = OwnResults()
+        settings = make_settings(**overrides)
+        self.stage = ClassifyStage(settings, lambda: self.classifier, self.out, self.metrics, own=self.own)
 
     async def process(self, *messages: Message) -> None:
         batch = Batch(1, list(messages), {m.partition() or 0: m.offset() or 0 for m in messages})
@@ -103,6 +107,13 @@ async def test_a_result_says_all_it_knows(bench: Bench) -> None:
     assert post.sentiment is None
     assert (post.origin.topic, post.origin.partition, post.origin.offset) == ("posts.raw", 3, 7)
     assert timedelta(0) <= datetime.now(UTC) - post.classified_at < timedelta(minutes=1)
+
+
+async def test_the_windows_are_told_what_they_would_read(bench: Bench) -> None:
+    await bench.process(raw(0, keywords=["tea"]), raw(1, text="bad"), raw(2, text="grr"), message(b"", offset=3))
+    assert len(bench.own) == 2
+    for record in bench.out.to("posts.classified"):
+        assert bench.own.take(record.key, record.value) == read_counted(record.value)
 
 
 async def test_results_keep_order_and_partition(bench: Bench) -> None:
@@ -270,7 +281,7 @@ async def test_a_batch_has_one_model_though_it_is_replaced_meanwhile() -> None:
         return asked[-1]
 
     out = RecordingDeliverer()
-    stage = ClassifyStage(make_settings(), current, out, Metrics())
+    stage = ClassifyStage(make_settings(), current, out, Metrics(), own=OwnResults())
     for batch in (Batch(1, [raw(0), raw(1, text="bad"), raw(2)], {0: 0}), Batch(1, [raw(3)], {0: 3})):
         await stage.deliver(await stage.answer(batch))
     stage.close()
