@@ -8,13 +8,17 @@ counting it does. So what the windows need of it is kept for a while; a record t
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from streams.windows.counted import CountedPost
 
-LIMIT = 16_384
-"""Posts that are kept: some seconds' work, and 25 MB with their records."""
+LIMIT_BYTES: Final = 24 * 1024 * 1024
+"""Some seconds' work. While Redis is away nothing is taken, and this is what it comes to."""
+
+_OBJECTS_BYTES: Final = 1_024
+"""Of a result, beside its record: about what Python's objects take."""
 
 
 class OwnResult(NamedTuple):
@@ -28,11 +32,12 @@ class OwnResult(NamedTuple):
 class OwnResults:
     """The latest ones, each until it is taken. Thread-safe."""
 
-    def __init__(self, limit: int = LIMIT) -> None:
-        """Keep up to `limit` of them, above which the oldest go."""
-        self._limit = limit
+    def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
+        """Keep up to `limit_bytes` of them, above which the oldest go."""
+        self._limit = limit_bytes
         self._lock = threading.Lock()
-        self._by_key: dict[bytes, OwnResult] = {}
+        self._by_key: OrderedDict[bytes, OwnResult] = OrderedDict()
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -41,14 +46,22 @@ class OwnResults:
         """Keep results; one with the key of another takes its place."""
         with self._lock:
             for result in results:
+                self._remove(result.key)
                 self._by_key[result.key] = result
-            for key in list(self._by_key)[: max(0, len(self._by_key) - self._limit)]:
-                del self._by_key[key]
+                self._bytes += len(result.value) + _OBJECTS_BYTES
+            while self._bytes > self._limit:
+                self._remove(next(iter(self._by_key)))
 
     def take(self, key: bytes | None, value: bytes) -> CountedPost | None:
         """What the windows need of a record; None unless it is one of these, to the byte."""
         if key is None:
             return None
         with self._lock:
-            found = self._by_key.pop(key, None)
+            found = self._remove(key)
         return found.post if found is not None and found.value == value else None
+
+    def _remove(self, key: bytes) -> OwnResult | None:
+        found = self._by_key.pop(key, None)
+        if found is not None:
+            self._bytes -= len(found.value) + _OBJECTS_BYTES
+        return found

@@ -35,17 +35,28 @@ def test_the_later_of_two_with_one_key_is_kept() -> None:
 
 
 def test_the_oldest_go_where_nobody_takes_them() -> None:
-    own = OwnResults(limit=3)
+    own = OwnResults(limit_bytes=4_000)
     own.add(result(number) for number in range(2))
     own.add(result(number) for number in range(2, 5))
-    assert len(own) == 3
     assert [own.take(b"%d" % number, b"value %d" % number) is not None for number in range(5)] == [False] * 2 + [
         True
     ] * 3
+    # What was taken, or has made room for another, counts no more.
+    own.add(result(number, b"same") for number in range(50))
+    own.add(result(number) for number in range(2))
+    assert len(own) == 3
+
+
+def test_long_records_take_more_room() -> None:
+    own = OwnResults(limit_bytes=4_000)
+    own.add(OwnResult(b"%d" % number, b"x" * 1_500, result(number).post) for number in range(3))
+    assert len(own) == 1
+    own.add([OwnResult(b"huge", b"x" * 5_000, result(9).post)])
+    assert len(own) == 0
 
 
 def test_two_threads_may_use_it() -> None:
-    own = OwnResults(limit=50)
+    own = OwnResults(limit_bytes=50 * 1_040)
     results = [result(number) for number in range(5_000)]
     taken = []
 
