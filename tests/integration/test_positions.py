@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
 from collections.abc import Iterator
 
@@ -159,9 +158,7 @@ async def test_the_ids_before_a_start_are_read_again(
     settings: Settings, reader: OffsetReader, store: WindowStore
 ) -> None:
     def sent(first: int, last: int) -> list[Outgoing]:
-        return [
-            dataclasses.replace(classified(settings, 0, offset), key=b"id-%d" % offset) for offset in range(first, last)
-        ]
+        return [classified(settings, 0, offset)._replace(key=b"id-%d" % offset) for offset in range(first, last)]
 
     write(settings, *sent(0, 3))
     await asyncio.sleep(0.6)
