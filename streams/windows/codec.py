@@ -91,7 +91,7 @@ def mean_score(row: Mapping[str, str], posts: int) -> float:
 
 
 def _rounded(amount: int, total: int) -> float:
-    """`amount / total` to four decimals, half up, and never -0.0. Exact, and a quarter of the cost of `round`."""
+    """`amount / total` to four decimals, half up, and never -0.0. Exact, which `round` of a quotient is not."""
     return (2 * _UNIT * amount + total) // (2 * total) / _UNIT
 
 

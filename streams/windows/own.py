@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from streams.windows.counted import CountedPost
 
-LIMIT_BYTES: Final = 24 * 1024 * 1024
+LIMIT_BYTES: Final = 16 * 1024 * 1024
 """Some seconds' work. While Redis is away nothing is taken, and this is what it comes to."""
 
 _OBJECTS_BYTES: Final = 1_024
