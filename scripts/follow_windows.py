@@ -35,6 +35,8 @@ def connect(bootstrap: str) -> Consumer:
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
+            # After a restart of a whole cluster librdkafka may else have no address for five minutes.
+            "metadata.recovery.rebootstrap.trigger.ms": 5_000,
         }
     )
 

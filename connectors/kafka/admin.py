@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exported without saying so
+from confluent_kafka.admin import (
     AdminClient,
     ConfigResource,
     NewTopic,

@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+REBOOTSTRAP_MS = 5_000
+"""So long after its last word from a broker a client begins anew with the bootstrap addresses. The last broker of a
+cluster that is shut down says that there are none, whereupon a client forgets every address, those included; by
+librdkafka's default it is left without any for five minutes."""
+
 
 @dataclass(frozen=True)
 class KafkaConfig:
@@ -54,6 +59,7 @@ class KafkaConfig:
             "ssl.key.password": self.ssl_key_password,
             # Without this librdkafka logs every broken connection to stderr, on its own and unformatted.
             "log_level": 2,
+            "metadata.recovery.rebootstrap.trigger.ms": REBOOTSTRAP_MS,
         }
         given = {name: value for name, value in options.items() if value is not None}
         return {**given, **{name.replace("_", "."): value for name, value in extra.items()}}

@@ -72,8 +72,8 @@ class Batch:
 
 
 def partition_of(message: Message) -> int:
-    """The partition of a consumed message (the client's type allows None, for produced ones)."""
-    partition = message.partition()
+    """The partition of a consumed message (the client allows None, for produced ones)."""
+    partition: int | None = message.partition()
     if partition is None:
         raise ValueError("a consumed message has a partition")
     return partition
@@ -81,7 +81,7 @@ def partition_of(message: Message) -> int:
 
 def offset_of(message: Message) -> int:
     """The offset of a consumed message."""
-    offset = message.offset()
+    offset: int | None = message.offset()
     if offset is None:
         raise ValueError("a consumed message has an offset")
     return offset

@@ -26,7 +26,7 @@ async def test_kafka_and_postgres_go_away_and_come_back(
     await asyncio.gather(*(asyncio.to_thread(own_stack.stop, name) for name in ("postgres", "kafka")))
     await asyncio.sleep(1)
     await asyncio.gather(*(asyncio.to_thread(own_stack.start, name) for name in ("postgres", "kafka")))
-    assert failures(await balanced(settings, store, [worker, sink], seconds=170)) == []
+    assert failures(await balanced(settings, store, [worker, sink], seconds=90)) == []
 
     # Told to stop while the broker is away, they do, and their successors go on.
     produce(settings, good_posts(800))
