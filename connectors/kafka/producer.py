@@ -2,8 +2,9 @@
 
 The producer is idempotent with acks=all. Unless told to give up after a time, it never times a record out and treats
 any failed record as fatal (`enable.gapless.guarantee`): the records of a partition then reach the log in the order they
-were given and without a gap, which is what lets a stage resume from the last record of its own output. While the broker
-is away deliveries wait; the backlog grows in Kafka and nowhere else, because callers wait for their delivery.
+were given and without a gap, which is what lets a stage resume from the last record of its own output. It also lets a
+partition's last record stand for those before it, so that only that one is asked to be confirmed. While the broker is
+away deliveries wait; the backlog grows in Kafka and nowhere else, because callers wait for their delivery.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
 
@@ -52,12 +53,14 @@ class _Delivery:
 
     def confirm(self, error: KafkaError | None, message: Message) -> None:
         self._missing -= 1
-        if self.future.done():
-            return
         if error is not None:
-            self.future.set_exception(to_connector_error(error, f"writing to {message.topic()}"))
-        elif self._missing == 0:
+            self.fail(to_connector_error(error, f"writing to {message.topic()}"))
+        elif self._missing == 0 and not self.future.done():
             self.future.set_result(None)
+
+    def fail(self, error: ConnectorError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 class ConfirmedProducer:
@@ -76,6 +79,8 @@ class ConfirmedProducer:
                 people who wait, and records that stand for themselves. None never gives up and leaves no gap.
         """
         self._give_up_after_s = give_up_after_s
+        self._pending: set[_Delivery] = set()
+        self._fatal: ConnectorError | None = None
         options = config.librdkafka(
             client_id=client_id,
             acks="all",
@@ -93,7 +98,16 @@ class ConfirmedProducer:
 
     def _serve(self) -> None:
         while not self._stopping.is_set():
-            self._producer.poll(_POLL_S)
+            try:
+                self._producer.poll(_POLL_S)
+            except KafkaException as exc:
+                self._fail(exc)
+
+    def _fail(self, exc: KafkaException) -> None:
+        """The client raises what ends it for good, and may report nothing more of what it was given."""
+        self._fatal = to_connector_error(kafka_error_of(exc), "writing")
+        for delivery in list(self._pending):
+            delivery.fail(self._fatal)
 
     def submit(self, records: Sequence[Outgoing]) -> Future[None]:
         """Queue the records, in order; the future is done when all are confirmed, or one has failed.
@@ -104,27 +118,45 @@ class ConfirmedProducer:
             ConnectorError: if a record is refused at once (too large, or the producer has failed for good), or the
                 queue stays full for `give_up_after_s`.
         """
-        delivery = _Delivery(len(records))
+        asked = self._to_confirm(records)
+        delivery = _Delivery(len(asked))
         if not records:
             delivery.future.set_result(None)
-        for record in records:
-            self._enqueue(record, delivery)
+            return delivery.future
+        self._pending.add(delivery)
+        delivery.future.add_done_callback(lambda _: self._pending.discard(delivery))
+        try:
+            for number, record in enumerate(records):
+                self._enqueue(record, delivery.confirm if number in asked else None)
+        except ConnectorError:
+            self._pending.discard(delivery)
+            raise
+        if self._fatal is not None:  # it may have come before the first record, and told nobody
+            delivery.fail(self._fatal)
         return delivery.future
 
-    def _enqueue(self, record: Outgoing, delivery: _Delivery) -> None:
+    def _to_confirm(self, records: Sequence[Outgoing]) -> Collection[int]:
+        """Whose confirmation says that all records are in the log: the last of each partition, where that is known."""
+        if self._give_up_after_s is not None:
+            return range(len(records))
+        last = {(record.topic, record.partition): number for number, record in enumerate(records)}
+        return {*last.values(), *(number for number, record in enumerate(records) if record.partition is None)}
+
+    def _enqueue(self, record: Outgoing, on_delivery: Callable[[KafkaError | None, Message], None] | None) -> None:
         partition = PARTITION_BY_KEY if record.partition is None else record.partition
         deadline = None if self._give_up_after_s is None else time.monotonic() + self._give_up_after_s
         while not self._stopping.is_set():
             try:
                 self._producer.produce(
-                    record.topic, record.value, record.key, partition=partition, on_delivery=delivery.confirm
+                    record.topic, record.value, record.key, partition=partition, on_delivery=on_delivery
                 )
             except BufferError as exc:
                 if deadline is not None and time.monotonic() > deadline:
                     raise UnavailableError(f"Kafka did not answer while writing to {record.topic}") from exc
                 self._stopping.wait(_POLL_S)  # the thread is emptying the queue
             except KafkaException as exc:
-                raise to_connector_error(kafka_error_of(exc), f"writing to {record.topic}") from exc
+                # Once it has failed for good, that is all it says; why is known from then.
+                raise self._fatal or to_connector_error(kafka_error_of(exc), f"writing to {record.topic}") from exc
             else:
                 return
         raise ConnectorError("the producer is closed")
@@ -145,10 +177,18 @@ class ConfirmedProducer:
         Returns:
             The number of records that were not confirmed.
         """
-        left: int = self._producer.flush(timeout_s)
+        left = self._flush(timeout_s)
         self._stopping.set()
         self._thread.join()
         if left:
             self._producer.purge()
-            self._producer.flush(1.0)
+            self._flush(1.0)
+        return left
+
+    def _flush(self, timeout_s: float) -> int:
+        try:
+            left: int = self._producer.flush(timeout_s)
+        except KafkaException as exc:
+            self._fail(exc)
+            return len(self._producer)
         return left

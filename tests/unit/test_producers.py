@@ -16,7 +16,7 @@ from connectors.kafka import transactional as transactional_module
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.producer import ConfirmedProducer, Outgoing, _Delivery
 from connectors.kafka.transactional import FencedError, TransactionalProducer
-from tests.helpers import message
+from tests.helpers import message, wait_for
 
 CONFIG = KafkaConfig("127.0.0.1:1")
 
@@ -65,14 +65,21 @@ class FakeProducer:
         self.sent: list[tuple[Any, ...]] = []
         self.callbacks: list[Any] = []
         self.refusals: list[Exception] = []
+        self.fatal: Exception | None = None
         self.left = 0
         self.purged = False
         self.polled = threading.Event()
         self.produced = threading.Semaphore(0)
 
+    def __len__(self) -> int:
+        return self.left
+
     def poll(self, timeout: float) -> int:
         self.polled.set()
         threading.Event().wait(0.001)
+        if self.fatal is not None:
+            self.fatal, fatal = None, self.fatal
+            raise fatal
         return 0
 
     def produce(self, topic: str, value: bytes, key: bytes | None, *, partition: int, on_delivery: Any) -> None:
@@ -139,6 +146,62 @@ async def test_deliver_returns_when_all_is_confirmed(producer: ConfirmedProducer
     fake(producer).callbacks[0](None, message(b""))
     async with asyncio.timeout(5):
         await task
+
+
+def test_the_last_record_of_a_partition_stands_for_those_before_it(producer: ConfirmedProducer) -> None:
+    records = [Outgoing("a", b"1", None, 0), Outgoing("a", b"2", None, 1), Outgoing("b", b"3", None, 0)]
+    delivery = producer.submit([*records, Outgoing("a", b"4", None, 0), Outgoing("a", b"5"), Outgoing("a", b"6")])
+    asked = [value for (_, value, _, _), asked in zip(*_sent(producer), strict=True) if asked is not None]
+    # Which partition the last two go to nobody knows here.
+    assert asked == [b"2", b"3", b"4", b"5", b"6"]
+    for confirm in filter(None, fake(producer).callbacks[1:]):
+        assert not delivery.done()
+        confirm(None, message(b""))
+    assert delivery.result(0) is None
+
+
+def test_a_producer_that_gives_up_asks_for_every_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confirmed_module, "Producer", FakeProducer)
+    producer = ConfirmedProducer(CONFIG, client_id="test", give_up_after_s=1)
+    producer.submit([Outgoing("a", b"1", None, 0), Outgoing("a", b"2", None, 0)])
+    assert None not in fake(producer).callbacks
+    producer.close(0)
+
+
+def test_what_ends_the_client_fails_all_that_waits_and_comes(producer: ConfirmedProducer) -> None:
+    waiting = [producer.submit([Outgoing("a", b"1", None, 0)]), producer.submit([Outgoing("a", b"2", None, 1)])]
+    fake(producer).fatal = KafkaException(error(KafkaError._GAPLESS_GUARANTEE, fatal=True))
+    for delivery in waiting:
+        failure = delivery.exception(5)
+        assert isinstance(failure, RejectedError)
+        assert "_GAPLESS_GUARANTEE" in str(failure)
+    # What it says from then on does not tell why.
+    fake(producer).refusals = [KafkaException(error(KafkaError._FATAL))]
+    with pytest.raises(RejectedError, match="_GAPLESS_GUARANTEE"):
+        producer.submit([Outgoing("a", b"3", None, 0)])
+
+
+def test_what_ends_the_client_may_come_between_two_deliveries(producer: ConfirmedProducer) -> None:
+    fake(producer).fatal = KafkaException(error(KafkaError._GAPLESS_GUARANTEE, fatal=True))
+    wait_for(lambda: fake(producer).fatal is None)
+    assert isinstance(producer.submit([Outgoing("a", b"1", None, 0)]).exception(5), RejectedError)
+
+
+def test_what_ends_the_client_may_come_while_it_closes(
+    monkeypatch: pytest.MonkeyPatch, producer: ConfirmedProducer
+) -> None:
+    def flush(timeout: float) -> int:
+        raise KafkaException(error(KafkaError._GAPLESS_GUARANTEE, fatal=True))
+
+    delivery = producer.submit([Outgoing("a", b"1", None, 0)])
+    fake(producer).left = 1
+    monkeypatch.setattr(fake(producer), "flush", flush)
+    assert producer.close(0) == 1
+    assert isinstance(delivery.exception(0), RejectedError)
+
+
+def _sent(producer: ConfirmedProducer) -> tuple[list[tuple[Any, ...]], list[Any]]:
+    return fake(producer).sent, fake(producer).callbacks
 
 
 async def test_deliver_raises_what_the_broker_refused(producer: ConfirmedProducer) -> None:
