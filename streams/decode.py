@@ -29,9 +29,12 @@ from streams.records import (
     clean_keywords,
     explain,
     rfc3339,
+    to_ms,
 )
 
 _IN_UTC: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(?:Z|\+00:00)", re.ASCII)
+_CANONICAL_LENGTH: Final = len("2026-03-01T12:00:00.000Z")
+"""As `rfc3339` writes it; of what `_IN_UTC` takes nothing else is as long."""
 _NUL: Final = b"\\u0000"
 """The one way to write U+0000 in JSON. A text may hold these six characters as well; then a `Post` tells."""
 
@@ -64,6 +67,7 @@ class RawPost(NamedTuple):
         lang: of the post; None without one, as what follows.
         author: of the post.
         url: of the post.
+        event_ms: `created_at`, in milliseconds since 1970.
     """
 
     id: str
@@ -74,6 +78,7 @@ class RawPost(NamedTuple):
     lang: str | None
     author: str | None
     url: str | None
+    event_ms: int
 
 
 class Rejection(NamedTuple):
@@ -84,15 +89,15 @@ class Rejection(NamedTuple):
 
 
 def decode_post(
-    value: bytes | None, *, text_max_chars: int, max_future: timedelta, now: datetime
+    value: bytes | None, *, text_max_chars: int, max_future: timedelta, latest: datetime
 ) -> RawPost | Rejection:
     """Read a post.
 
     Args:
         value: the message as it is; None for a tombstone.
         text_max_chars: longest text, in characters.
-        max_future: how far `created_at` may be ahead of `now`.
-        now: the present time.
+        max_future: how far `created_at` may be ahead of the present time.
+        latest: that time, the present one and `max_future`.
 
     Returns:
         The post, or why it becomes a dead letter.
@@ -103,12 +108,12 @@ def decode_post(
     if isinstance(found, Rejection):
         return found
     post, created_at = found
-    if not post.text.strip():
+    if not post.text or post.text.isspace():
         return Rejection(DeadReason.EMPTY_TEXT, "text: is empty")
     if len(post.text) > text_max_chars:
         error = f"text: has {len(post.text)} characters; {text_max_chars} are allowed"
         return Rejection(DeadReason.TEXT_TOO_LONG, error)
-    if created_at > now + max_future:
+    if created_at > latest:
         error = f"created_at: {post.created_at} is more than {max_future.total_seconds():.0f} s in the future"
         return Rejection(DeadReason.FUTURE_TIMESTAMP, error)
     return post
@@ -120,20 +125,22 @@ def _usual(value: bytes) -> tuple[RawPost, datetime] | None:
         return None
     try:
         post = _USUAL.validate_json(value)
-        parts = _IN_UTC.fullmatch(post["created_at"])
-        created_at = datetime.fromisoformat(post["created_at"])
+        written = post["created_at"]
+        parts = _IN_UTC.fullmatch(written)
+        created_at = datetime.fromisoformat(written)
         if parts is None or created_at < EARLIEST:
             return None
         keywords = post.get("keywords")
         read = RawPost(
             post["id"],
             post["text"],
-            f"{parts[1]}.{parts[2] or '':0<3.3}Z",
+            written if len(written) == _CANONICAL_LENGTH else f"{parts[1]}.{parts[2] or '':0<3.3}Z",
             post["source"],
             clean_keywords(keywords) if keywords else (),
             post.get("lang"),
             post.get("author"),
             post.get("url"),
+            to_ms(created_at),
         )
     except ValueError:  # pydantic's is one
         return None
@@ -146,6 +153,15 @@ def _any(value: bytes) -> tuple[RawPost, datetime] | Rejection:
     except ValidationError as exc:
         is_json = exc.errors(include_input=False, include_url=False)[0]["type"] != "json_invalid"
         return Rejection(DeadReason.INVALID_RECORD if is_json else DeadReason.INVALID_JSON, explain(exc))
-    created_at = rfc3339(post.created_at)
-    read = RawPost(post.id, post.text, created_at, post.source, post.keywords, post.lang, post.author, post.url)
+    read = RawPost(
+        post.id,
+        post.text,
+        rfc3339(post.created_at),
+        post.source,
+        post.keywords,
+        post.lang,
+        post.author,
+        post.url,
+        to_ms(post.created_at),
+    )
     return read, post.created_at

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from pydantic_core import to_json
+import orjson
 
 from streams.decode import RawPost
-from streams.records import OriginFields, to_ms
+from streams.records import OriginFields
 from streams.verdict import Verdict
 from streams.windows.counted import MICRO, CountedPost
 
@@ -24,7 +22,7 @@ def to_result(post: RawPost, verdict: Verdict, origin: OriginFields, *, classifi
         classified_at: in RFC 3339, UTC.
         keep_text: whether the record has the post's text.
     """
-    return to_json(
+    return orjson.dumps(
         {
             "id": post.id,
             "source": post.source,
@@ -52,7 +50,7 @@ def to_counted(post: RawPost, verdict: Verdict, origin: OriginFields) -> Counted
         post.id,
         post.source,
         list(post.keywords),
-        to_ms(datetime.fromisoformat(post.created_at)),
+        post.event_ms,
         verdict.label,
         round(verdict.confidence * MICRO),
         None if sentiment is None else sentiment["label"],

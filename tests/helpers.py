@@ -11,13 +11,29 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Ka
 
 from connectors.errors import ConnectorError
 from connectors.kafka.producer import Outgoing
-from streams.records import ClassifiedPost, ModelRef, Origin, Sentiment, from_ms
+from streams.decode import RawPost
+from streams.records import ClassifiedPost, ModelRef, Origin, Post, Sentiment, from_ms, rfc3339, to_ms
 from streams.settings import Settings, load_settings
 from streams.sink.rows import PostRow, read_post
 from streams.windows.counted import CountedPost, read_counted
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOON_MS = 1_772_366_400_000
+
+
+def raw_post(post: Post) -> RawPost:
+    """What `decode_post` makes of a post."""
+    return RawPost(
+        post.id,
+        post.text,
+        rfc3339(post.created_at),
+        post.source,
+        post.keywords,
+        post.lang,
+        post.author,
+        post.url,
+        to_ms(post.created_at),
+    )
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:

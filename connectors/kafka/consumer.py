@@ -68,7 +68,14 @@ class Batch:
 
     def ends(self) -> dict[int, int]:
         """For each partition, the offset after its last message."""
-        return {partition_of(message): offset_of(message) + 1 for message in self.messages}
+        ends: dict[int, int] = {}
+        for message in reversed(self.messages):
+            partition = partition_of(message)
+            if partition not in ends:
+                ends[partition] = offset_of(message) + 1
+                if len(ends) == len(self.starts):
+                    break
+        return ends
 
 
 def partition_of(message: Message) -> int:
@@ -180,7 +187,8 @@ class PositionedConsumer:
             continues_at = self._next.get(partition)
             if continues_at is None or offset < continues_at:
                 continue  # of no partition of ours, or below its position; the client drops what an assign made stale
-            starts.setdefault(partition, continues_at)
+            if partition not in starts:
+                starts[partition] = continues_at
             self._next[partition] = offset + 1
             messages.append(message)
         # A rewind asked for since the fetch makes the batch stale: it carries the epoch of its positions.

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
@@ -108,8 +109,8 @@ class ClassifyStage:
     def classify(self, messages: Sequence[Message]) -> Answered:
         """Decode and classify messages; every one ends up in exactly one of the two lists, in order."""
         classifier = self._current()
-        now = datetime.now(UTC)
         max_future = timedelta(seconds=self._settings.max_future_s)
+        from_now = datetime.now(UTC) + max_future
         dead: list[DeadPost] = []
         posts: list[RawPost] = []
         raw: list[Message] = []
@@ -118,7 +119,7 @@ class ClassifyStage:
                 message.value(),
                 text_max_chars=self._settings.text_max_chars,
                 max_future=max_future,
-                now=_arrival(message) or now,
+                latest=_latest(message, max_future) or from_now,
             )
             if isinstance(decoded, Rejection):
                 dead.append(dead_letter(message, *decoded))
@@ -178,10 +179,16 @@ def _ask(classifier: Classifier, texts: Sequence[str]) -> list[Verdict]:
     return answers
 
 
-def _arrival(message: Message) -> datetime | None:
-    """When the broker appended the message; None where the topic has its producers' timestamps.
+def _latest(message: Message, max_future: timedelta) -> datetime | None:
+    """The latest moment a post may have, by when the broker appended it; None for a topic of producers' timestamps.
 
     The decision about a timestamp in the future must not change when the post is read again.
     """
     kind, milliseconds = message.timestamp()
-    return from_ms(milliseconds) if kind == TIMESTAMP_LOG_APPEND_TIME else None
+    return _after(milliseconds, max_future) if kind == TIMESTAMP_LOG_APPEND_TIME else None
+
+
+@lru_cache(1_024)
+def _after(milliseconds: int, length: timedelta) -> datetime:
+    """What a producer sends together the broker appends in one millisecond."""
+    return from_ms(milliseconds) + length

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.decode import RawPost
 from streams.records import (
     EARLIEST,
     ClassifiedPost,
@@ -35,6 +34,7 @@ from streams.results import to_counted, to_result
 from streams.sink.rows import read_post
 from streams.verdict import Verdict
 from streams.windows.counted import read_counted
+from tests.helpers import raw_post
 
 YEAR_9999_MS = 253_402_300_799_999
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -125,9 +125,7 @@ def test_a_result_is_the_classified_post_in_json(post: Post, like: ClassifiedPos
         "partition": like.origin.partition,
         "offset": like.origin.offset,
     }
-    read = RawPost(
-        post.id, post.text, rfc3339(post.created_at), post.source, post.keywords, post.lang, post.author, post.url
-    )
+    read = raw_post(post)
     whole = like.model_copy(update={**dict(post), "text": post.text if keep_text else None})
     record = to_result(read, verdict, origin, classified_at=rfc3339(like.classified_at), keep_text=keep_text)
     assert record == whole.model_dump_json().encode()
