@@ -3,8 +3,8 @@
 The producer is idempotent with acks=all. Unless told to give up after a time, it never times a record out and treats
 any failed record as fatal (`enable.gapless.guarantee`): the records of a partition then reach the log in the order they
 were given and without a gap, which is what lets a stage resume from the last record of its own output. It also lets a
-partition's last record stand for those before it, so that only that one is asked to be confirmed. While the broker is
-away deliveries wait; the backlog grows in Kafka and nowhere else, because callers wait for their delivery.
+partition's first and last record stand for those between, so that only they are asked to be confirmed. While the broker
+is away deliveries wait; the backlog grows in Kafka and nowhere else, because callers wait for their delivery.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -55,11 +56,12 @@ class _Delivery:
         self._missing -= 1
         if error is not None:
             self.fail(to_connector_error(error, f"writing to {message.topic()}"))
-        elif self._missing == 0 and not self.future.done():
-            self.future.set_result(None)
+        elif self._missing == 0:
+            with suppress(InvalidStateError):  # it has failed before
+                self.future.set_result(None)
 
     def fail(self, error: ConnectorError) -> None:
-        if not self.future.done():
+        with suppress(InvalidStateError):  # whoever is first, of two threads
             self.future.set_exception(error)
 
 
@@ -136,11 +138,21 @@ class ConfirmedProducer:
         return delivery.future
 
     def _to_confirm(self, records: Sequence[Outgoing]) -> Collection[int]:
-        """Whose confirmation says that all records are in the log: the last of each partition, where that is known."""
+        """Whose confirmation says that all records are in the log: a partition's first and last, where it is known.
+
+        The last alone would do, but for a topic that Kafka forgets for a while: that fails what waits just then, and is
+        not fatal.
+        """
         if self._give_up_after_s is not None:
             return range(len(records))
-        last = {(record.topic, record.partition): number for number, record in enumerate(records)}
-        return {*last.values(), *(number for number, record in enumerate(records) if record.partition is None)}
+        asked: set[int] = set()
+        last: dict[tuple[str, int], int] = {}
+        for number, (topic, _, _, partition) in enumerate(records):
+            if partition is None or (topic, partition) not in last:
+                asked.add(number)
+            if partition is not None:
+                last[topic, partition] = number
+        return asked.union(last.values())
 
     def _enqueue(self, record: Outgoing, on_delivery: Callable[[KafkaError | None, Message], None] | None) -> None:
         partition = PARTITION_BY_KEY if record.partition is None else record.partition

@@ -44,6 +44,7 @@ def test_one_refusal_fails_the_delivery_at_once_and_for_good() -> None:
     assert isinstance(failure, RejectedError)
     assert "writing to posts.dead" in str(failure)
     delivery.confirm(None, message(b""))
+    delivery.fail(ConnectorError("later"))
     assert delivery.future.exception(0) is failure
 
 
@@ -148,13 +149,16 @@ async def test_deliver_returns_when_all_is_confirmed(producer: ConfirmedProducer
         await task
 
 
-def test_the_last_record_of_a_partition_stands_for_those_before_it(producer: ConfirmedProducer) -> None:
-    records = [Outgoing("a", b"1", None, 0), Outgoing("a", b"2", None, 1), Outgoing("b", b"3", None, 0)]
-    delivery = producer.submit([*records, Outgoing("a", b"4", None, 0), Outgoing("a", b"5"), Outgoing("a", b"6")])
-    asked = [value for (_, value, _, _), asked in zip(*_sent(producer), strict=True) if asked is not None]
-    # Which partition the last two go to nobody knows here.
-    assert asked == [b"2", b"3", b"4", b"5", b"6"]
-    for confirm in filter(None, fake(producer).callbacks[1:]):
+def test_the_ends_of_a_partition_stand_for_what_lies_between(producer: ConfirmedProducer) -> None:
+    zero = [Outgoing("a", value, None, 0) for value in (b"first", b"between", b"between", b"last")]
+    other = [Outgoing("a", b"one", None, 1), Outgoing("b", b"b", None, 0)]
+    anywhere = [Outgoing("a", b"x"), Outgoing("a", b"y"), Outgoing("a", b"z")]
+    delivery = producer.submit([zero[0], other[0], zero[1], zero[2], other[1], zero[3], *anywhere])
+    sent, callbacks = fake(producer).sent, fake(producer).callbacks
+    asked = [value for (_, value, _, _), callback in zip(sent, callbacks, strict=True) if callback is not None]
+    # Which partition the last three go to nobody knows here.
+    assert asked == [b"first", b"one", b"b", b"last", b"x", b"y", b"z"]
+    for confirm in filter(None, callbacks):
         assert not delivery.done()
         confirm(None, message(b""))
     assert delivery.result(0) is None
@@ -198,10 +202,6 @@ def test_what_ends_the_client_may_come_while_it_closes(
     monkeypatch.setattr(fake(producer), "flush", flush)
     assert producer.close(0) == 1
     assert isinstance(delivery.exception(0), RejectedError)
-
-
-def _sent(producer: ConfirmedProducer) -> tuple[list[tuple[Any, ...]], list[Any]]:
-    return fake(producer).sent, fake(producer).callbacks
 
 
 async def test_deliver_raises_what_the_broker_refused(producer: ConfirmedProducer) -> None:
