@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import orjson
+from pydantic_core import to_json
 
 from streams.decode import RawPost
 from streams.records import OriginFields
@@ -22,7 +22,7 @@ def to_result(post: RawPost, verdict: Verdict, origin: OriginFields, *, classifi
         classified_at: in RFC 3339, UTC.
         keep_text: whether the record has the post's text.
     """
-    return orjson.dumps(
+    return to_json(
         {
             "id": post.id,
             "source": post.source,

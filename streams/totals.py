@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 from faust import App
 from mode import Service
+from pydantic_core import to_json
 
 from connectors.errors import ConnectorError, UnavailableError
 from connectors.kafka.producer import Outgoing
@@ -39,7 +39,7 @@ def totals_record(rows: Sequence[Row], at: datetime) -> bytes:
     Not by way of an `EmotionTotals`, which would cost several times as much.
     """
     first, _ = rows[0]
-    return orjson.dumps(
+    return to_json(
         {
             "at": rfc3339(at),
             "size": first.size,

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-import orjson
 from psycopg import IsolationLevel
 from psycopg.types.json import set_json_dumps
+from pydantic_core import to_json
 
 from connectors.errors import RejectedError
 from connectors.postgres import Connection, address_of, connect, find_migrations, postgres_errors
@@ -67,7 +67,7 @@ class History:
     def _open(self) -> Connection:
         if self._connection is None or self._connection.closed:
             self._connection = connect(self._dsn, application_name=self._name)
-            set_json_dumps(orjson.dumps, self._connection)
+            set_json_dumps(to_json, self._connection)
             if self._on_connect is not None:
                 self._on_connect(self._connection.info.backend_pid, client_port(self._connection.fileno()))
         return self._connection

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-import orjson
+from pydantic_core import to_json
 
 from streams.records import EmotionWindow, from_ms, rfc3339
 from streams.windows.counted import MICRO
@@ -40,7 +40,7 @@ def to_record(key: WindowKey, row: Mapping[str, str]) -> bytes:
 
     Not by way of an `EmotionWindow`, which would cost twice as much: a worker writes thousands a second.
     """
-    return orjson.dumps(_fields(key, row))
+    return to_json(_fields(key, row))
 
 
 def record_key(key: WindowKey) -> bytes:

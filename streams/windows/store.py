@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import orjson
+from pydantic_core import to_json
 
 from connectors.errors import UnavailableError
 from connectors.redis import RedisClient, redis_errors
@@ -165,7 +165,7 @@ class WindowStore(WindowReader):
             "duplicates": update.duplicates,
         }
         with redis_errors("applying a batch to the windows"):
-            applied, partition, stored = await self._apply(keys=keys, args=[orjson.dumps(content)])
+            applied, partition, stored = await self._apply(keys=keys, args=[to_json(content)])
         if applied == _SEALED:
             raise SealedError
         if applied:
@@ -256,7 +256,7 @@ class WindowStore(WindowReader):
         shown = [(key.member(), row.get("rev", "")) for key, row in rows]
         keys = [self._key(shard, "dirty"), *(self._window_key(shard, member) for member, _ in shown)]
         with redis_errors("clearing published windows"):
-            await self._published(keys=keys, args=[orjson.dumps(shown)])
+            await self._published(keys=keys, args=[to_json(shown)])
 
     async def mark_all_dirty(self, shard: int) -> int:
         """Have every window published again; returns how many there are."""
