@@ -89,15 +89,15 @@ class Rejection(NamedTuple):
 
 
 def decode_post(
-    value: bytes | None, *, text_max_chars: int, max_future: timedelta, latest: datetime
+    value: bytes | None, *, text_max_chars: int, max_future: timedelta, now: datetime
 ) -> RawPost | Rejection:
     """Read a post.
 
     Args:
         value: the message as it is; None for a tombstone.
         text_max_chars: longest text, in characters.
-        max_future: how far `created_at` may be ahead of the present time.
-        latest: that time, the present one and `max_future`.
+        max_future: how far `created_at` may be ahead of `now`.
+        now: the present time.
 
     Returns:
         The post, or why it becomes a dead letter.
@@ -113,7 +113,7 @@ def decode_post(
     if len(post.text) > text_max_chars:
         error = f"text: has {len(post.text)} characters; {text_max_chars} are allowed"
         return Rejection(DeadReason.TEXT_TOO_LONG, error)
-    if created_at > latest:
+    if created_at > now + max_future:
         error = f"created_at: {post.created_at} is more than {max_future.total_seconds():.0f} s in the future"
         return Rejection(DeadReason.FUTURE_TIMESTAMP, error)
     return post

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exported without saying so
+from confluent_kafka.admin import (
     AdminClient,
     OffsetSpec,
 )

@@ -187,8 +187,7 @@ class PositionedConsumer:
             continues_at = self._next.get(partition)
             if continues_at is None or offset < continues_at:
                 continue  # of no partition of ours, or below its position; the client drops what an assign made stale
-            if partition not in starts:
-                starts[partition] = continues_at
+            starts.setdefault(partition, continues_at)
             self._next[partition] = offset + 1
             messages.append(message)
         # A rewind asked for since the fetch makes the batch stale: it carries the epoch of its positions.

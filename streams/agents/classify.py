@@ -109,8 +109,8 @@ class ClassifyStage:
     def classify(self, messages: Sequence[Message]) -> Answered:
         """Decode and classify messages; every one ends up in exactly one of the two lists, in order."""
         classifier = self._current()
+        now = datetime.now(UTC)
         max_future = timedelta(seconds=self._settings.max_future_s)
-        from_now = datetime.now(UTC) + max_future
         dead: list[DeadPost] = []
         posts: list[RawPost] = []
         raw: list[Message] = []
@@ -119,7 +119,7 @@ class ClassifyStage:
                 message.value(),
                 text_max_chars=self._settings.text_max_chars,
                 max_future=max_future,
-                latest=_latest(message, max_future) or from_now,
+                now=_arrival(message) or now,
             )
             if isinstance(decoded, Rejection):
                 dead.append(dead_letter(message, *decoded))
@@ -179,16 +179,14 @@ def _ask(classifier: Classifier, texts: Sequence[str]) -> list[Verdict]:
     return answers
 
 
-def _latest(message: Message, max_future: timedelta) -> datetime | None:
-    """The latest moment a post may have, by when the broker appended it; None for a topic of producers' timestamps.
+def _arrival(message: Message) -> datetime | None:
+    """When the broker appended the message; None where the topic has its producers' timestamps.
 
     The decision about a timestamp in the future must not change when the post is read again.
     """
     kind, milliseconds = message.timestamp()
-    return _after(milliseconds, max_future) if kind == TIMESTAMP_LOG_APPEND_TIME else None
+    return _moment(milliseconds) if kind == TIMESTAMP_LOG_APPEND_TIME else None
 
 
-@lru_cache(1_024)
-def _after(milliseconds: int, length: timedelta) -> datetime:
-    """What a producer sends together the broker appends in one millisecond."""
-    return from_ms(milliseconds) + length
+# What a producer sends together the broker appends in one millisecond.
+_moment = lru_cache(1_024)(from_ms)

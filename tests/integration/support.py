@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from connectors.errors import UnavailableError
 from connectors.kafka.scan import TopicScan
@@ -113,6 +114,15 @@ def offsets(settings: Settings, topic: str) -> int:
         return scan.total()
     finally:
         scan.close()
+
+
+def configure(settings: Settings, topic: str, name: str, value: int) -> None:
+    """Change a setting of a topic in Kafka."""
+    entry = ConfigEntry(name, str(value), incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(30)
 
 
 def good_posts(count: int, **fields: object) -> list[bytes]:

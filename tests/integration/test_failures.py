@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from models.package import bundled_package_path
 from streams.demo.processes import Role, clean_environment
 from streams.settings import Settings
-from tests.integration.support import good_posts, offsets, post, produce, records, wait_for
+from tests.integration.support import configure, good_posts, offsets, post, produce, records, wait_for
 
 SECRET = "hunter2-secret"
 
@@ -128,26 +127,18 @@ def test_a_result_that_kafka_refuses_stops_the_worker_and_is_not_lost(
     produce(settings, good_posts(20))
     wait_for(lambda: offsets(settings, settings.topic_classified) == 20, seconds=60, what="20 results")
 
-    _limit(settings.topic_classified, settings, 1_000)
+    configure(settings, settings.topic_classified, "max.message.bytes", 1_000)
     produce(settings, [*good_posts(5), post(secrets.token_hex(2_000)), *good_posts(5)], partition=0)
     assert worker.wait(60) == 1
     last = worker.log.read_text().strip().splitlines()[-1]
     assert last.startswith("emostream: error: Kafka refused while writing")
     assert "Message size too large" in last
 
-    _limit(settings.topic_classified, settings, 1_000_000)
+    configure(settings, settings.topic_classified, "max.message.bytes", 1_000_000)
     start("worker")
     wait_for(lambda: offsets(settings, settings.topic_classified) == 31, seconds=60, what="all 31 results")
     origins = [json.loads(value)["origin"] for _, _, value in records(settings, settings.topic_classified)]
     assert len({(origin["partition"], origin["offset"]) for origin in origins}) == 31
-
-
-def _limit(topic: str, settings: Settings, size: int) -> None:
-    """Set the largest batch that a topic takes."""
-    client = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
-    entry = ConfigEntry("max.message.bytes", str(size), incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    client.incremental_alter_configs([resource])[resource].result(10)
 
 
 def test_a_secret_in_a_wrong_setting_is_not_shown(env: dict[str, str]) -> None:

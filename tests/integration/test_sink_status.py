@@ -13,20 +13,14 @@ from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined] # re-exported without saying so
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
+from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.producer import ConfirmedProducer
 from streams.demo.processes import Role, clean_environment
 from streams.settings import Settings
 from streams.sink.gate import OpenGate
 from streams.sink.runner import Sink
-from tests.integration.support import counter, free_port, metric_lines, wait_for
+from tests.integration.support import configure, counter, free_port, metric_lines, wait_for
 from tests.integration.test_sink import feed, query, rows
 
 # Nothing is ever written: the servers of the tests alone use more than a thousandth of the machine within any second,
@@ -185,7 +179,7 @@ def test_what_a_backfill_did_before_a_server_went_away_is_counted(
 def test_a_backlog_that_comes_near_the_retention_is_danger(
     env: dict[str, str], settings: Settings, producer: ConfirmedProducer, start: Callable[..., Role]
 ) -> None:
-    retain(settings, settings.topic_classified, ms=15_000)
+    configure(settings, settings.topic_classified, "retention.ms", 15_000)
     port = free_port()
     start("sink", EMOSTREAM_SINK_WEB_PORT=str(port), **CLOSED)
     wait_for(lambda: get(port, "/health")[1].get("status") == "waiting", seconds=60, what="it does not wait")
@@ -201,14 +195,6 @@ def test_a_backlog_that_comes_near_the_retention_is_danger(
     assert posts["retention_share"] > 0.8
     share = f'emostream_sink_retention_share{{topic="{settings.topic_classified}"}}'
     wait_for(lambda: counter(port, share) > 0.8, seconds=30, what="no metric says so")
-
-
-def retain(settings: Settings, topic: str, *, ms: int) -> None:
-    entry = ConfigEntry("retention.ms", str(ms), incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
-    for future in admin.incremental_alter_configs([resource]).values():
-        future.result(30)
 
 
 def test_what_is_missing_is_shown_without_a_sink(

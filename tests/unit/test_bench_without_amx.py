@@ -9,7 +9,7 @@ from pathlib import Path
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "without_amx.py"
 ASKS = """
-import ctypes, subprocess, sys
+import ctypes
 ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, ARCH_GET_XCOMP_PERM, XTILEDATA = 158, 0x1023, 0x1022, 18
 libc = ctypes.CDLL(None, use_errno=True)
 asked = libc.syscall(ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XTILEDATA), ctypes.get_errno()

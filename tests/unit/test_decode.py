@@ -10,11 +10,10 @@ from streams.decode import RawPost, Rejection, decode_post
 from streams.records import DeadReason, rfc3339
 from tests.helpers import NOON
 
-FUTURE = timedelta(seconds=300)
 
-
-def decode(value: bytes | None, *, text_max_chars: int = 10, max_future: timedelta = FUTURE) -> RawPost | Rejection:
-    return decode_post(value, text_max_chars=text_max_chars, max_future=max_future, latest=NOON + max_future)
+def decode(value: bytes | None, **limits: Any) -> RawPost | Rejection:
+    options: dict[str, Any] = {"text_max_chars": 10, "max_future": timedelta(seconds=300), "now": NOON, **limits}
+    return decode_post(value, **options)
 
 
 def raw(**fields: Any) -> bytes:
