@@ -7,7 +7,7 @@ commutative, so a window's content does not depend on the order in which workers
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -40,21 +40,22 @@ class Entry(NamedTuple):
     duplicate: bool = False
 
 
-@dataclass(slots=True)
-class WindowDelta:
-    """What a batch adds to one window: Redis hash fields to increment, and the range of its event times in ms."""
+class WindowDelta(NamedTuple):
+    """What a batch adds to a window: Redis hash fields to increment, and the range of its event times in ms.
 
-    fields: dict[str, int]
+    Never changed: the windows of one keyword that the same posts fall into, one of each size, share it.
+    """
+
+    fields: Mapping[str, int]
     first: int
     last: int
 
-    def merge(self, other: WindowDelta) -> None:
-        """Add another delta of the same window."""
-        fields = self.fields
+    def plus(self, other: WindowDelta) -> WindowDelta:
+        """This and another delta of the same window as one."""
+        fields = dict(self.fields)
         for name, amount in other.fields.items():
             fields[name] = fields.get(name, 0) + amount
-        self.first = min(self.first, other.first)
-        self.last = max(self.last, other.last)
+        return WindowDelta(fields, min(self.first, other.first), max(self.last, other.last))
 
 
 class TooLate(NamedTuple):
@@ -201,10 +202,7 @@ class _Pass:
                 for size, start in starts:
                     key = WindowKey(keyword, size, start)
                     known = found.get(key)
-                    if known is None:
-                        found[key] = WindowDelta(dict(delta.fields), delta.first, delta.last)
-                    else:
-                        known.merge(delta)
+                    found[key] = delta if known is None else known.plus(delta)
         return found
 
 

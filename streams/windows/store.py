@@ -139,7 +139,11 @@ class WindowStore(WindowReader):
         members = [key.member() for key in update.windows]
         keys = [self._key(shard, name) for name in ("state", "open", "dirty")]
         keys += [self._index(shard, size) for size in self.sizes]
-        keys += [self._window_key(shard, member) for member in members]
+        prefix = self._window_key(shard, "")
+        keys += [prefix + member for member in members]
+        # Windows share deltas, and each is written once; by identity, since to compare them would cost as much.
+        deltas = {id(delta): delta for delta in update.windows.values()}
+        place = {found: number for number, found in enumerate(deltas, 1)}
         # All in one argument: a client takes longer to write thousands of them than Redis takes to count.
         content = {
             "sizes": len(self.sizes),
@@ -148,17 +152,9 @@ class WindowStore(WindowReader):
                 (str(partition), "" if expected.offset < 0 else str(expected.offset), str(expected.fence), *new)
                 for partition, (expected, new) in update.moves.items()
             ],
+            "deltas": list(deltas.values()),
             "windows": [
-                (
-                    member,
-                    key.size,
-                    ordinal[key.size],
-                    key.end,
-                    key.keyword == ALL_KEYWORDS,
-                    delta.fields,
-                    delta.first,
-                    delta.last,
-                )
+                (member, key.size, ordinal[key.size], key.end, key.keyword == ALL_KEYWORDS, place[id(delta)])
                 for member, (key, delta) in zip(members, update.windows.items(), strict=True)
             ],
             "late": update.late,

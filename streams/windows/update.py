@@ -35,12 +35,11 @@ class ShardUpdate:
     duplicates: int = 0
 
     def add(self, partition: int, expected: Position, reduction: Reduction) -> None:
-        """Add one partition's reduction. Takes over its deltas."""
+        """Add one partition's reduction."""
         self.moves[partition] = Move(expected, reduction.position)
         for key, delta in reduction.windows.items():
-            known = self.windows.setdefault(key, delta)
-            if known is not delta:
-                known.merge(delta)
+            known = self.windows.get(key)
+            self.windows[key] = delta if known is None else known.plus(delta)
         self.late.update(note.window.size for note in reduction.too_late)
         self.duplicates += reduction.duplicates
 

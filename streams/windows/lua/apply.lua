@@ -4,8 +4,9 @@
 -- ARGV: JSON: {sizes = number of them, late = too-late counts by size, duplicates = their number,
 --       moves = for each partition [its number, expected offset ('' for none), expected fence (all three as text), new
 --       offset, new fence, new time],
+--       deltas = [{name: increment}, first event, last event (in ms)],
 --       windows = for each [member, size, which of the indexes is its size's (from 1), its end in ms, whether it is a
---       window of all posts, {name: increment}, first event, last event (in ms)]}.
+--       window of all posts, which of the deltas is added to it (from 1)]}.
 -- A window that was removed (expire.lua) is not made again of a straggler, nor one of which Kafka had lost posts when the
 -- tables were begun: it would replace the full one downstream.
 -- Returns {1, '', ''} when applied; {0, partition, stored offset or ''} where the shard stands elsewhere in a partition or the
@@ -48,7 +49,8 @@ end
 local first_window = 3 + change.sizes
 for i, of_window in ipairs(change.windows) do
   local window = KEYS[first_window + i]
-  local member, size, index, end_ms, of_all, fields, first, last = unpack(of_window)
+  local member, size, index, end_ms, of_all, delta = unpack(of_window)
+  local fields, first, last = unpack(change.deltas[delta])
   local known = redis.call('HMGET', window, 'first', 'last', 'final', 'rev')
   local gone = not known[4] and end_ms <= expired_to(size)
   local unbuilt = not known[4] and end_ms - size * 1000 < complete_from
