@@ -14,9 +14,10 @@ from faust.web import Request, Response, View
 from pydantic import TypeAdapter, ValidationError
 
 from connectors.errors import UnavailableError
+from connectors.kafka.batch import Batch
 from connectors.kafka.config import KafkaConfig
-from connectors.kafka.consumer import Batch
 from connectors.kafka.offsets import OffsetReader
+from connectors.kafka.own_writes import OwnWrites
 from connectors.kafka.producer import ConfirmedProducer
 from connectors.kafka.source import BatchSource
 from streams.agents.aggregate import AggregateStage
@@ -29,7 +30,6 @@ from streams.positions import AggregatePositions, ClassifyPositions
 from streams.records import ControlCommand, ControlRecord
 from streams.settings import Settings
 from streams.totals import TotalsFeed
-from streams.windows.own import OwnResults
 from streams.windows.pacing import SLOWEST
 from streams.windows.store import WindowStore
 
@@ -88,9 +88,10 @@ def create_pipeline(
     classify_reader = OffsetReader(kafka, group=f"{prefix}-classify")
     aggregate_reader = OffsetReader(kafka, group=f"{prefix}-aggregate")
     aggregate_positions = AggregatePositions(aggregate_reader, settings, store, asyncio.get_running_loop(), metrics)
-    own = OwnResults()
-    classify = ClassifyStage(settings, model.current, producer, metrics, own=own)
-    aggregate = AggregateStage(settings, store, producer, metrics, aggregate_positions, own=own)
+    # With ids to tell duplicates by, a record's time of arrival matters, which only the record itself has.
+    own_writes = None if settings.deduplication_s else OwnWrites()
+    classify = ClassifyStage(settings, model.current, producer, metrics, own_writes=own_writes)
+    aggregate = AggregateStage(settings, store, producer, metrics, aggregate_positions)
 
     def aggregate_wait_s() -> float:
         return settings.aggregate_wait_ms / 1_000 * (SLOWEST if raw_source.behind else 1)
@@ -129,6 +130,7 @@ def create_pipeline(
         batch_max=settings.aggregate_batch_max,
         batch_wait_s=aggregate_wait_s,
         on_assign=emitter.own,
+        own_writes=own_writes,
     )
 
     @app.agent(raw_source.channel, name="classify")  # type: ignore[untyped-decorator]

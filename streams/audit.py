@@ -15,8 +15,8 @@ from confluent_kafka import Message
 from pydantic import ValidationError
 
 from connectors.kafka.admin import KafkaAdmin
+from connectors.kafka.batch import offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
-from connectors.kafka.consumer import offset_of, partition_of
 from connectors.kafka.scan import Bounds, TopicScan
 from connectors.postgres import connect, postgres_errors
 from streams.records import ALL_KEYWORDS, HasOrigin

@@ -8,7 +8,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from confluent_kafka import Message
 
 from connectors.errors import UnavailableError
-from connectors.kafka.consumer import offset_of, partition_of
+from connectors.kafka.batch import offset_of, partition_of
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from streams.records import DeadPost, DeadReason, Origin, OriginFields
 

@@ -51,6 +51,11 @@ class Metrics(ProcessMetrics):
             "emostream_batch_seconds", "Time per batch by step.", ["step"], buckets=_SECONDS, registry=registry
         )
         self.counted = Counter("emostream_posts_counted", "Posts counted into windows.", registry=registry)
+        self.unfetched = Counter(
+            "emostream_posts_unfetched",
+            "Classified posts that this worker wrote itself and counted without fetching them.",
+            registry=registry,
+        )
         self.repeated = Counter(
             "emostream_posts_repeated", "Deliveries of a post that was counted before.", registry=registry
         )

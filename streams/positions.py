@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from connectors.errors import PositionError, UnavailableError
-from connectors.kafka.consumer import offset_of
+from connectors.kafka.batch import offset_of
 from connectors.kafka.offsets import OffsetReader
 from streams.metrics import Metrics
 from streams.records import HasOrigin

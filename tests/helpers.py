@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -10,7 +11,7 @@ from typing import Any, cast
 from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message
 
 from connectors.errors import ConnectorError
-from connectors.kafka.producer import Outgoing
+from connectors.kafka.producer import Outgoing, Written
 from streams.decode import RawPost
 from streams.records import ClassifiedPost, ModelRef, Origin, Post, Sentiment, from_ms, rfc3339, to_ms
 from streams.settings import Settings, load_settings
@@ -56,7 +57,7 @@ class FakeMessage:
         self,
         value: bytes | None,
         *,
-        offset: int = 0,
+        offset: int | None = 0,
         partition: int = 0,
         topic: str = "posts.raw",
         key: bytes | None = None,
@@ -75,7 +76,7 @@ class FakeMessage:
     def partition(self) -> int:
         return self._fields[1]
 
-    def offset(self) -> int:
+    def offset(self) -> int | None:
         return self._fields[2]
 
     def key(self) -> bytes | None:
@@ -131,17 +132,27 @@ def counted(post: ClassifiedPost) -> CountedPost:
 
 
 class RecordingDeliverer:
-    """Keeps what it is given, call by call; raises instead where it was told to."""
+    """Keeps what it is given, call by call; raises instead where it was told to.
+
+    Attributes:
+        calls: what each call was given.
+        ends: by topic and partition, the offset of the next record that is given with its partition.
+    """
 
     def __init__(self, fails_on: str | None = None, error: Exception | None = None) -> None:
         self.calls: list[list[Outgoing]] = []
+        self.ends: Counter[tuple[str, int]] = Counter()
         self._fails_on = fails_on
         self._error = error or ConnectorError("refused")
 
-    async def deliver(self, records: Sequence[Outgoing]) -> None:
+    async def deliver(self, records: Sequence[Outgoing]) -> Written:
         if self._fails_on is not None and any(record.topic == self._fails_on for record in records):
             raise self._error
         self.calls.append(list(records))
+        given = Counter((record.topic, record.partition) for record in records if record.partition is not None)
+        begins = {where: self.ends[where] for where in given}
+        self.ends.update(given)
+        return {where: range(begin, self.ends[where]) for where, begin in begins.items()}
 
     def to(self, topic: str) -> list[Outgoing]:
         """Everything that was written to a topic, in order."""

@@ -15,15 +15,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from connectors.errors import UnavailableError
+from connectors.kafka.batch import Batch, Run, offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import is_passing, kafka_error_of, log_client_error, to_connector_error
+from connectors.kafka.own_writes import Following, OwnWrites
 
 logger = logging.getLogger(__name__)
 
@@ -37,61 +38,11 @@ session timeout, and a Redis that restarts is back within the first few tries.""
 MAX_POLL_INTERVAL_MS = 300_000
 """A batch in flight may hold up polling for this long, in the worst case a lookup during a slow fail-over."""
 
+MIXED_POLL_S = 0.1
+"""Pace of the looks at what was fetched, while what we write ourselves is waited for in other partitions."""
+
 Positions = Callable[[Sequence[int]], Mapping[int, int]]
 """Start offsets by partition. Raises UnavailableError to be called again, anything else to stop."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Messages fetched in one poll, from any of the assigned partitions.
-
-    Attributes:
-        epoch: the assignment epoch in which they were fetched.
-        messages: in offset order within each partition; none of them is an error.
-        starts: for each partition in `messages`, the offset at which the batch before it ended.
-    """
-
-    epoch: int
-    messages: list[Message]
-    starts: Mapping[int, int]
-
-    def by_partition(self) -> dict[int, list[Message]]:
-        """The messages of each partition, in offset order."""
-        parts: dict[int, list[Message]] = defaultdict(list)
-        for message in self.messages:
-            parts[partition_of(message)].append(message)
-        return dict(parts)
-
-    def followed_by(self, later: Batch) -> Batch:
-        """This batch and the one fetched after it, of the same epoch, as one."""
-        return Batch(self.epoch, self.messages + later.messages, {**later.starts, **self.starts})
-
-    def ends(self) -> dict[int, int]:
-        """For each partition, the offset after its last message."""
-        ends: dict[int, int] = {}
-        for message in reversed(self.messages):
-            partition = partition_of(message)
-            if partition not in ends:
-                ends[partition] = offset_of(message) + 1
-                if len(ends) == len(self.starts):
-                    break
-        return ends
-
-
-def partition_of(message: Message) -> int:
-    """The partition of a consumed message (the client allows None, for produced ones)."""
-    partition: int | None = message.partition()
-    if partition is None:
-        raise ValueError("a consumed message has a partition")
-    return partition
-
-
-def offset_of(message: Message) -> int:
-    """The offset of a consumed message."""
-    offset: int | None = message.offset()
-    if offset is None:
-        raise ValueError("a consumed message has an offset")
-    return offset
 
 
 class PositionedConsumer:
@@ -106,6 +57,7 @@ class PositionedConsumer:
         positions: Positions,
         on_assign: Callable[[frozenset[int]], None] | None = None,
         on_revoke: Callable[[], None] | None = None,
+        own_writes: OwnWrites | None = None,
     ) -> None:
         """Prepare a member of `group`; it joins with the first `poll`.
 
@@ -116,11 +68,15 @@ class PositionedConsumer:
             positions: looks start offsets up; called in the polling thread.
             on_assign: told the partitions owned from now on, after every change (empty when revoked or lost).
             on_revoke: waits for the batch in flight; called while the partitions are still ours.
+            own_writes: what this process writes to the topic, and tells; it is not fetched.
         """
         self.topic = topic
         self._positions = positions
         self._on_assign = on_assign or (lambda partitions: None)
         self._on_revoke = on_revoke or (lambda: None)
+        self._own_writes = own_writes
+        self._following = Following()
+        self._paused = False
         self._lock = threading.Lock()
         self._epoch = 0
         self._positioned_epoch = 0  # the epoch of the last positioning: that of every batch fetched since
@@ -158,7 +114,7 @@ class PositionedConsumer:
         return dict(self._next)
 
     def poll(self, max_messages: int, timeout_s: float) -> Batch | None:
-        """Fetch up to `max_messages`, waiting up to `timeout_s` for them; None if there are none.
+        """Consume about `max_messages`, waiting up to `timeout_s` for them; None if there are none.
 
         Raises:
             ConnectorError: if Kafka or the source of the positions refuses for good.
@@ -168,16 +124,53 @@ class PositionedConsumer:
         if time.monotonic() >= self._commit_due:
             self._commit()
         try:
-            fetched = self._consumer.consume(max_messages, timeout_s)
+            fetched = self._consumer.consume(max_messages, self._await_own_writes(timeout_s))
         except KafkaException as exc:
             raise to_connector_error(kafka_error_of(exc), f"consuming {self.topic}") from exc
         if self._failure is not None:
             raise self._failure
-        return self._to_batch(fetched)
-
-    def _to_batch(self, fetched: list[Message]) -> Batch | None:
-        messages: list[Message] = []
         starts: dict[int, int] = {}
+        messages = self._continued(fetched, starts)
+        runs = self._follow_own_writes(max_messages - len(messages), starts)
+        # A rewind asked for since the fetch makes the batch stale: it carries the epoch of its positions.
+        return Batch(self._positioned_epoch, messages, starts, runs) if messages or runs else None
+
+    def _await_own_writes(self, timeout_s: float) -> float:
+        """Wait for what we write ourselves, where some partition follows it; returns how long to wait for others."""
+        following = self._following.partitions
+        if self._own_writes is None or self._paused or not following:
+            return timeout_s
+        self._own_writes.wait(min(timeout_s, MIXED_POLL_S) if following < self._next.keys() else timeout_s)
+        return 0.0
+
+    def _follow_own_writes(self, most: int, starts: dict[int, int]) -> list[Run[Any]]:
+        """Consume what we have written ourselves and need not fetch, and fetch where we must."""
+        # While paused they wait as well; those that find no room are fetched later.
+        if self._own_writes is None or self._paused:
+            return []
+        runs = self._own_writes.take(most)
+        step = self._following.step(runs, self._next, time.monotonic(), all_taken=not len(self._own_writes))
+        for run in step.consumed:
+            starts.setdefault(run.partition, run.first)
+            self._next[run.partition] = run.end
+        try:
+            if step.pause:
+                self._consumer.pause(self._partitions(step.pause))
+            for partition in step.fetch:
+                self._consumer.seek(TopicPartition(self.topic, partition, self._next[partition]))
+            if step.fetch:
+                self._consumer.resume(self._partitions(step.fetch))
+        except KafkaException as exc:
+            # The client has no such partition yet, or none any more. Assigned again they are fetched.
+            self.rewind(f"{self.topic} could not be turned to: {kafka_error_of(exc).str()}")
+        return step.consumed
+
+    def _partitions(self, numbers: Collection[int]) -> list[TopicPartition]:
+        return [TopicPartition(self.topic, number) for number in numbers]
+
+    def _continued(self, fetched: list[Message], starts: dict[int, int]) -> list[Message]:
+        """What was fetched and comes next in its partition; notes in `starts` where that was."""
+        messages: list[Message] = []
         for message in fetched:
             error = message.error()
             if error is not None:
@@ -190,8 +183,7 @@ class PositionedConsumer:
             starts.setdefault(partition, continues_at)
             self._next[partition] = offset + 1
             messages.append(message)
-        # A rewind asked for since the fetch makes the batch stale: it carries the epoch of its positions.
-        return Batch(self._positioned_epoch, messages, starts) if messages else None
+        return messages
 
     def _on_message_error(self, error: KafkaError) -> None:
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
@@ -222,11 +214,14 @@ class PositionedConsumer:
 
     def pause(self) -> None:
         """Stop fetching while going on as a member of the group; `resume`, a rewind or an assignment ends it."""
+        self._paused = True
         self._consumer.pause(self._consumer.assignment())
 
     def resume(self) -> None:
         """Fetch again after `pause`; harmless where nothing is paused."""
-        self._consumer.resume(self._consumer.assignment())
+        self._paused = False
+        following = self._following.partitions
+        self._consumer.resume([found for found in self._consumer.assignment() if found.partition not in following])
 
     def close(self) -> None:
         """Leave the group. Revokes first, with all that step 4 does.
@@ -269,6 +264,7 @@ class PositionedConsumer:
             self._lookup_due = None
         self._assigned = frozenset()
         self._next = {}
+        self._fetch_all()
         try:
             self._on_assign(self._assigned)
         except Exception as exc:  # noqa: BLE001 - raised by poll
@@ -281,6 +277,7 @@ class PositionedConsumer:
             self._lookup_due = None
             self._done.clear()
         self._next = {}
+        self._fetch_all()
         if not self._assigned:
             return
         try:
@@ -299,6 +296,13 @@ class PositionedConsumer:
         self._consumer.assign(partitions)
         # Assigning a partition again keeps its pause, and whoever paused it did so in an earlier epoch.
         self._consumer.resume(partitions)
+
+    def _fetch_all(self) -> None:
+        """Nothing is paused in a new epoch, and what we have written before it is fetched."""
+        self._paused = False
+        self._following.clear()
+        if self._own_writes is not None:
+            self._own_writes.clear()
 
     def _commit(self) -> None:
         # Never waits: positions come from the output, so a commit that is lost only shows as lag until the next one.

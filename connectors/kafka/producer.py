@@ -13,7 +13,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from typing import NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connectors.errors import ConnectorError, UnavailableError
+from connectors.kafka.batch import partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import kafka_error_of, log_client_error, to_connector_error
 
@@ -43,22 +44,39 @@ class Outgoing(NamedTuple):
     partition: int | None = None
 
 
+Written = Mapping[tuple[str, int], range]
+"""Where records are, by topic and partition: the offsets from the first of them to the last, with those of others that
+were written in between. Without a partition where the broker did not say."""
+
+
 class _Delivery:
     """Counts the confirmations of one call of `submit`."""
 
     def __init__(self, expected: int) -> None:
-        self.future: Future[None] = Future()
+        self.future: Future[Written] = Future()
         # A running future cannot be cancelled, so whoever stops waiting cannot make `confirm` fail.
         self.future.set_running_or_notify_cancel()
         self._missing = expected
+        self._offsets: dict[tuple[str, int], set[int | None]] = {}
 
     def confirm(self, error: KafkaError | None, message: Message) -> None:
         self._missing -= 1
         if error is not None:
             self.fail(to_connector_error(error, f"writing to {message.topic()}"))
-        elif self._missing == 0:
+            return
+        self._offsets.setdefault((message.topic() or "", partition_of(message)), set()).add(message.offset())
+        if self._missing == 0:
             with suppress(InvalidStateError):  # it has failed before
-                self.future.set_result(None)
+                self.future.set_result(self._written())
+
+    def _written(self) -> Written:
+        # A record that the broker had already, from a try whose answer was lost, is confirmed without an offset.
+        known = {where: [at for at in found if at is not None] for where, found in self._offsets.items()}
+        return {
+            where: range(min(offsets), max(offsets) + 1)
+            for where, offsets in known.items()
+            if len(offsets) == len(self._offsets[where])
+        }
 
     def fail(self, error: ConnectorError) -> None:
         with suppress(InvalidStateError):  # whoever is first, of two threads
@@ -111,7 +129,7 @@ class ConfirmedProducer:
         for delivery in list(self._pending):
             delivery.fail(self._fatal)
 
-    def submit(self, records: Sequence[Outgoing]) -> Future[None]:
+    def submit(self, records: Sequence[Outgoing]) -> Future[Written]:
         """Queue the records, in order; the future is done when all are confirmed, or one has failed.
 
         Blocks only while librdkafka's queue is full.
@@ -123,7 +141,7 @@ class ConfirmedProducer:
         asked = self._to_confirm(records)
         delivery = _Delivery(len(asked))
         if not records:
-            delivery.future.set_result(None)
+            delivery.future.set_result({})
             return delivery.future
         self._pending.add(delivery)
         delivery.future.add_done_callback(lambda _: self._pending.discard(delivery))
@@ -173,15 +191,19 @@ class ConfirmedProducer:
                 return
         raise ConnectorError("the producer is closed")
 
-    async def deliver(self, records: Sequence[Outgoing]) -> None:
+    async def deliver(self, records: Sequence[Outgoing]) -> Written:
         """Write the records, in order, and wait until the broker has confirmed every one.
+
+        Returns:
+            Where they are.
 
         Raises:
             ConnectorError: if a record was refused. Nothing after it may be assumed written.
         """
-        if records:
-            future = await asyncio.to_thread(self.submit, records)
-            await asyncio.wrap_future(future)
+        if not records:
+            return {}
+        future = await asyncio.to_thread(self.submit, records)
+        return await asyncio.wrap_future(future)
 
     def close(self, timeout_s: float = 5.0) -> int:
         """Wait up to `timeout_s` for what is queued, then give up on it.

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from connectors.errors import RejectedError, UnavailableError
+from connectors.kafka.batch import partition_of
 from connectors.kafka.config import KafkaConfig
-from connectors.kafka.consumer import partition_of
 from connectors.kafka.errors import is_passing, kafka_error_of, to_connector_error
 
 RETRY_S = 0.1

@@ -32,8 +32,10 @@ import faust
 from mode import Service
 from mode.utils.queues import FlowControlEvent, ThrowableQueue
 
+from connectors.kafka.batch import Batch
 from connectors.kafka.config import KafkaConfig
-from connectors.kafka.consumer import Batch, PositionedConsumer, Positions
+from connectors.kafka.consumer import PositionedConsumer, Positions
+from connectors.kafka.own_writes import OwnWrites
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +92,7 @@ class BatchSource(Service):  # type: ignore[misc]
         batch_wait_s: Callable[[], float],
         on_assign: Callable[[frozenset[int]], None] | None = None,
         prefetch: int = 2,
+        own_writes: OwnWrites | None = None,
         **kwargs: Any,  # noqa: ANN401 - mode's
     ) -> None:
         """Prepare the source; it joins `group` when the service starts.
@@ -105,6 +108,7 @@ class BatchSource(Service):  # type: ignore[misc]
                 again, in the polling thread.
             on_assign: told the partitions owned from now on; called in the polling thread.
             prefetch: batches waiting in the channel at most.
+            own_writes: what this process writes to the topic, and tells; it is not fetched.
             kwargs: for `mode.Service`.
         """
         super().__init__(**kwargs)
@@ -116,7 +120,13 @@ class BatchSource(Service):  # type: ignore[misc]
         self._batch_max = batch_max
         self._batch_wait_s = batch_wait_s
         self._make_consumer: Callable[[], PositionedConsumer] = lambda: PositionedConsumer(
-            config, group=group, topic=topic, positions=positions, on_assign=on_assign, on_revoke=self._await_idle
+            config,
+            group=group,
+            topic=topic,
+            positions=positions,
+            on_assign=on_assign,
+            on_revoke=self._await_idle,
+            own_writes=own_writes,
         )
         self._consumer: PositionedConsumer | None = None
         self._begin_lock = threading.Lock()
@@ -248,7 +258,7 @@ class Gathering:
         """Take in what was fetched; it may be more than is wanted, of a new epoch, and is never split."""
         if self._growing is None:
             self._since = now
-        elif len(self._growing.messages) + len(batch.messages) > self._batch_max or self._growing.epoch != batch.epoch:
+        elif len(self._growing) + len(batch) > self._batch_max or self._growing.epoch != batch.epoch:
             self._full.append(self._growing)
             self._growing, self._since = None, now
         self._growing = batch if self._growing is None else self._growing.followed_by(batch)
@@ -267,7 +277,7 @@ class Gathering:
         if batch is None:
             return None
         waited = awaited and now >= self._since + self._batch_wait_s()
-        if not waited and len(batch.messages) < self._batch_max:
+        if not waited and len(batch) < self._batch_max:
             return None
         self._growing = None
         return batch
@@ -280,4 +290,4 @@ class Gathering:
         left_s = self._since + self._batch_wait_s() - now
         # Never for long: meanwhile no stop is heard, and the wait may become a shorter one.
         wait_s = min(left_s, _IDLE_POLL_S) if left_s > 0 else _GATHER_POLL_S
-        return self._batch_max - len(self._growing.messages), wait_s
+        return self._batch_max - len(self._growing), wait_s

@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Protocol
 
 from confluent_kafka import Message
 from pydantic import ValidationError
 
-from connectors.kafka.consumer import Batch, offset_of
+from connectors.kafka.batch import Batch, Run, offset_of
 from connectors.kafka.producer import Outgoing
 from streams.agents.classify import Deliverer
 from streams.dead_letters import dead_letter, outgoing
 from streams.metrics import Metrics
 from streams.records import DeadReason, LatePost, explain, from_ms
 from streams.settings import Settings
-from streams.windows.counted import read_counted
+from streams.windows.counted import CountedPost, read_counted
 from streams.windows.deltas import Entry, Position, Reduction, TooLate, reduce_entries
-from streams.windows.own import OwnResults
 from streams.windows.recent import RecentIds
 from streams.windows.store import WindowStore
 from streams.windows.update import shard_updates
@@ -63,8 +63,6 @@ class AggregateStage:
         producer: Deliverer,
         metrics: Metrics,
         starts: Starts,
-        *,
-        own: OwnResults,
     ) -> None:
         """Prepare the stage.
 
@@ -74,9 +72,7 @@ class AggregateStage:
             producer: for dead letters and notes of late posts.
             metrics: where everything is counted.
             starts: what is known of where partitions start.
-            own: results that this worker has written; they need not be read.
         """
-        self._own = own
         self._settings = settings
         self._store = store
         self._tables = store
@@ -98,7 +94,7 @@ class AggregateStage:
             self._epoch, self._positions = batch.epoch, {}
             # One batch goes to one generation, also where rebuilt tables come into force meanwhile.
             self._tables = self._store.at(self._store.generation)
-        self._metrics.batch_posts.labels("aggregate").observe(len(batch.messages))
+        self._metrics.batch_posts.labels("aggregate").observe(len(batch))
         with self._metrics.batch_seconds.labels("aggregate").time():
             stands = {partition: await self._stand(partition, start) for partition, start in batch.starts.items()}
             dead, reductions = await asyncio.to_thread(self._reduce, batch, stands)
@@ -106,6 +102,7 @@ class AggregateStage:
             self._metrics.dead.labels(DeadReason.INVALID_RECORD.value).inc(len(dead))
             await self._note_late(reductions)
             await self._apply(stands, reductions)
+        self._metrics.unfetched.inc(sum(len(run.items) for run in batch.runs))
         self._count(reductions)
 
     def applied(self, shard: int) -> dict[int, int]:
@@ -152,10 +149,13 @@ class AggregateStage:
     def _reduce(self, batch: Batch, stands: _Stands) -> tuple[list[Outgoing], _Reductions]:
         dead: list[Outgoing] = []
         reductions: _Reductions = {}
-        ends = batch.ends()
-        for partition, messages in batch.by_partition().items():
-            entries, letters = self._decode(partition, messages)
+        ends, messages = batch.ends(), batch.by_partition()
+        for partition in batch.starts:
+            entries, letters = self._decode(partition, messages.get(partition, ()))
             dead += letters
+            known = [entry for run in batch.runs if run.partition == partition for entry in _known(run)]
+            # A partition is rarely both fetched and not; only then there is something to be put in order.
+            entries = sorted(entries + known, key=_offset) if entries and known else entries or known
             reductions[partition] = reduce_entries(
                 entries, positions=stands[partition], end=ends[partition], sizes=self._settings.window_sizes
             )
@@ -166,10 +166,10 @@ class AggregateStage:
         entries: list[Entry] = []
         dead: list[Outgoing] = []
         for message in messages:
-            offset, key, value = offset_of(message), message.key(), message.value() or b""
-            duplicate = ids is not None and ids.take(offset, key, message.timestamp()[1])
+            offset = offset_of(message)
+            duplicate = ids is not None and ids.take(offset, message.key(), message.timestamp()[1])
             try:
-                post = self._own.take(key, value) or read_counted(value)
+                post = read_counted(message.value() or b"")
             except ValidationError as exc:
                 letter = dead_letter(message, DeadReason.INVALID_RECORD, explain(exc))
                 dead.append(outgoing(letter, self._settings.topic_dead))
@@ -200,3 +200,11 @@ class AggregateStage:
             self._metrics.counted.inc(max(reduction.counted for reduction in of_shards))
             self._metrics.repeated.inc(max(reduction.repeated for reduction in of_shards))
             self._metrics.duplicates.inc(max(reduction.duplicates for reduction in of_shards))
+
+
+def _known(run: Run[CountedPost]) -> Iterable[Entry]:
+    """Results that this worker has written itself; what the windows need of them was kept."""
+    return map(Entry, range(run.first, run.end), run.items)
+
+
+_offset = attrgetter("offset")

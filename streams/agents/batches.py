@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import faust
 
 from connectors.errors import UnavailableError
-from connectors.kafka.consumer import Batch
+from connectors.kafka.batch import Batch
 from connectors.kafka.source import BatchSource
 from streams.agents.aggregate import PositionMismatch
 from streams.metrics import Metrics

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -22,8 +22,9 @@ from typing import NamedTuple, Protocol
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
-from connectors.kafka.consumer import Batch
-from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from connectors.kafka.batch import Batch, Run
+from connectors.kafka.own_writes import OwnWrites
+from connectors.kafka.producer import ConfirmedProducer, Outgoing, Written
 from models.classifier import Classifier
 from streams.dead_letters import dead_letter, origin_fields, outgoing
 from streams.decode import RawPost, Rejection, decode_post
@@ -32,7 +33,7 @@ from streams.records import DeadPost, DeadReason, from_ms, rfc3339
 from streams.results import to_counted, to_result
 from streams.settings import Settings
 from streams.verdict import Verdict, verdicts
-from streams.windows.own import OwnResult, OwnResults
+from streams.windows.counted import CountedPost
 
 logger = logging.getLogger(__name__)
 
@@ -42,15 +43,23 @@ _CONTROL_TEXT = "what a lovely day"
 class Deliverer(Protocol):
     """What the stage needs of a producer."""
 
-    async def deliver(self, records: Sequence[Outgoing]) -> None:
-        """Write records and wait for their confirmation."""
+    async def deliver(self, records: Sequence[Outgoing]) -> Written:
+        """Write records and wait for their confirmation; returns where they are."""
 
 
 class Answered(NamedTuple):
-    """What became of a batch: every message is in one of the two, in order. And how many posts each tier answered."""
+    """What became of a batch.
+
+    Attributes:
+        dead: letters; every message is in one of the two, in order.
+        classified: results.
+        counted: what the windows need of the results, by partition.
+        tiers: how many posts each tier answered.
+    """
 
     dead: list[DeadPost]
     classified: list[Outgoing]
+    counted: dict[int, list[CountedPost]]
     tiers: Counter[str]
 
 
@@ -64,7 +73,7 @@ class ClassifyStage:
         producer: ConfirmedProducer | Deliverer,
         metrics: Metrics,
         *,
-        own: OwnResults,
+        own_writes: OwnWrites | None,
     ) -> None:
         """Prepare the stage.
 
@@ -73,9 +82,9 @@ class ClassifyStage:
             current: the model of the moment; asked once per batch, in the inference thread.
             producer: writes the results.
             metrics: where everything is counted.
-            own: told every result, so that the windows need not read it again.
+            own_writes: told every result, so that the windows need not fetch it; None if they are to.
         """
-        self._own = own
+        self._own_writes = own_writes
         self._settings = settings
         self._current = current
         self._producer = producer
@@ -96,15 +105,25 @@ class ClassifyStage:
             ConnectorError: a result was refused.
         """
         metrics = self._metrics
-        dead, classified, tiers = answered
+        dead, classified, counted, tiers = answered
         with metrics.batch_seconds.labels("deliver").time():
             await self._producer.deliver([outgoing(letter, self._settings.topic_dead) for letter in dead])
-            await self._producer.deliver(classified)
+            written = await self._producer.deliver(classified)
+        self._tell(counted, written)
         metrics.classified.inc(len(classified))
         for tier, count in tiers.items():
             metrics.answered.labels(tier).inc(count)
         for letter in dead:
             metrics.dead.labels(letter.reason.value).inc()
+
+    def _tell(self, counted: Mapping[int, Sequence[CountedPost]], written: Written) -> None:
+        """Tell the windows of results that are in the log without a hole, so that their offsets are known."""
+        if self._own_writes is None:
+            return
+        for partition, posts in counted.items():
+            offsets = written.get((self._settings.topic_classified, partition), range(0))
+            if len(offsets) == len(posts):
+                self._own_writes.offer(Run(partition, offsets.start, posts))
 
     def classify(self, messages: Sequence[Message]) -> Answered:
         """Decode and classify messages; every one ends up in exactly one of the two lists, in order."""
@@ -128,22 +147,21 @@ class ClassifyStage:
                 raw.append(message)
         answers, failed = self._verdicts(classifier, [post.text for post in posts])
         classified: list[Outgoing] = []
-        own: list[OwnResult] = []
+        counted: dict[int, list[CountedPost]] = defaultdict(list)
         tiers: list[str] = []
+        topic, keep_text = self._settings.topic_classified, self._settings.keep_text
         classified_at = rfc3339(datetime.now(UTC))
         for i, (message, post, answer) in enumerate(zip(raw, posts, answers, strict=True)):
             if answer is None:
                 dead.append(dead_letter(message, DeadReason.CLASSIFICATION_FAILED, failed[i]))
                 continue
             origin = origin_fields(message)
-            value = to_result(post, answer, origin, classified_at=classified_at, keep_text=self._settings.keep_text)
+            value = to_result(post, answer, origin, classified_at=classified_at, keep_text=keep_text)
             # The same partition number as the raw post, whatever partitioner its producer used.
-            key = post.id.encode()
-            classified.append(Outgoing(self._settings.topic_classified, value, key, origin["partition"]))
+            classified.append(Outgoing(topic, value, post.id.encode(), origin["partition"]))
             tiers.append(answer.model["tier"])
-            own.append(OwnResult(key, value, to_counted(post, answer, origin)))
-        self._own.add(own)
-        return Answered(dead, classified, Counter(tiers))
+            counted[origin["partition"]].append(to_counted(post, answer, origin))
+        return Answered(dead, classified, counted, Counter(tiers))
 
     @staticmethod
     def _verdicts(classifier: Classifier, texts: Sequence[str]) -> tuple[Sequence[Verdict | None], dict[int, str]]:

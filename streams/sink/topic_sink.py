@@ -15,7 +15,8 @@ from typing import Generic, TypeVar
 from confluent_kafka import Message
 
 from connectors.errors import InvalidDataError, UnavailableError
-from connectors.kafka.consumer import Batch, PositionedConsumer, offset_of, partition_of
+from connectors.kafka.batch import Batch, offset_of, partition_of
+from connectors.kafka.consumer import PositionedConsumer
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer
 from streams.background import in_background

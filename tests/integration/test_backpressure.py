@@ -19,12 +19,12 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import UnavailableError
+from connectors.kafka import own_writes
 from connectors.kafka.offsets import OffsetReader
 from connectors.local import LocalStack
 from streams.bench.meter import Meter
 from streams.demo.processes import Role
 from streams.settings import Settings
-from streams.windows.own import LIMIT_BYTES
 from streams.windows.store import WindowStore
 from streams.wiring import kafka_config
 from tests.integration.own_servers import endpoints
@@ -48,7 +48,7 @@ PATIENCE_S = 300 if LONG else 90
 PAUSE_MS = 60_000
 """Session timeout of a worker that is paused: it keeps its partitions."""
 
-GROWTH_BYTES = 72 * 2**20 + LIMIT_BYTES
+GROWTH_BYTES = 72 * 2**20 + 1_024 * own_writes.LIMIT
 """What a worker may grow by in all: two clients that fetch 16 MiB and one response (1 MiB for each of four partitions)
 ahead, 2 x 5 batches of 64 posts of 16 KB as messages, one batch of each stage decoded, what the allocator keeps of it,
 and the results that the worker keeps to count them. The backlog is larger, so the test fails where it is held in

@@ -23,14 +23,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.errors import UnavailableError
-from connectors.kafka.consumer import Batch
+from connectors.kafka.batch import Batch, Run
 from streams.agents.aggregate import AggregateStage, PositionMismatch
 from streams.metrics import Metrics
 from streams.positions import AggregatePositions
 from streams.records import ClassifiedPost, to_ms
 from streams.windows.counted import read_counted
 from streams.windows.deltas import Entry, Position, WindowDelta, reduce_entries
-from streams.windows.own import OwnResults
 from streams.windows.recent import RecentIds
 from streams.windows.tumbling import WindowKey
 from streams.windows.update import ShardUpdate
@@ -167,7 +166,6 @@ class Worker:
             RecordingDeliverer(),
             METRICS,
             self.positions,
-            own=OwnResults(),
         )
         self.epoch = 0
         self.next: dict[int, int] = {}
@@ -187,10 +185,16 @@ class Worker:
                 starts[partition] = start
         if not messages:
             return True
-        # The source hands the messages of several partitions over mixed.
-        random.Random(wanted).shuffle(messages)
+        # The source hands the messages of several partitions over mixed, and what it need not fetch beside them.
+        chance = random.Random(wanted)
+        runs = []
+        if not self.world.settings.deduplication_s:
+            known = [message for message in messages if chance.random() < 0.5]
+            messages = [message for message in messages if message not in known]
+            runs = [Run(entry.partition(), entry.offset(), [read_counted(entry.value())]) for entry in known]
+        chance.shuffle(messages)
         messages.sort(key=lambda entry: entry.offset())
-        batch = Batch(self.epoch, messages, starts)
+        batch = Batch(self.epoch, messages, starts, runs)
         self.next.update(batch.ends())
         try:
             await self.stage.process(batch)

@@ -8,17 +8,15 @@ from typing import Any
 import pytest
 
 from connectors.errors import ConnectorError
-from connectors.kafka.consumer import Batch
+from connectors.kafka.batch import Batch, Run
 from streams.agents.aggregate import AggregateStage, PositionMismatch
 from streams.metrics import Metrics
 from streams.records import ClassifiedPost, DeadPost, DeadReason, LatePost, from_ms
-from streams.windows.counted import read_counted
 from streams.windows.deltas import Position
-from streams.windows.own import OwnResult, OwnResults
 from streams.windows.recent import RecentIds
 from streams.windows.tumbling import WindowKey, shard_of
 from streams.windows.update import ShardUpdate
-from tests.helpers import NOON_MS, RecordingDeliverer, classified, make_settings, message
+from tests.helpers import NOON_MS, RecordingDeliverer, classified, counted, make_settings, message
 
 
 class FakeStore:
@@ -60,8 +58,7 @@ class Bench:
         self.gaps: dict[int, int] = {}
         self.recent: dict[int, RecentIds] = {}
         settings = make_settings(shards=self.store.shards, **overrides)
-        self.own = OwnResults()
-        self.stage = AggregateStage(settings, self.store, self.out, self.metrics, self, own=self.own)  # type: ignore[arg-type]
+        self.stage = AggregateStage(settings, self.store, self.out, self.metrics, self)  # type: ignore[arg-type]
 
     def counted(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0
@@ -90,17 +87,26 @@ async def test_a_batch_reaches_every_shard() -> None:
     assert bench.counted("emostream_posts_counted_total") == 2
 
 
-async def test_what_the_worker_has_written_itself_is_not_read_again_unless_it_differs() -> None:
+async def test_what_the_worker_has_written_itself_is_counted_in_its_place() -> None:
+    """Raw offsets rise along the partition, so that anything out of place would be left out as a repetition."""
     bench = Bench()
-    ours, others = (classified(offset, keywords=["tea"]).model_dump_json().encode() for offset in (0, 1))
-    marked = read_counted(ours)._replace(keywords=["marked"])
-    bench.own.add([OwnResult(b"key", ours, marked)])
-    await bench.stage.process(batch(ours, others, b"{"))
-    found = {
-        key.keyword: delta.fields["n"] for _, update in bench.store.applied for key, delta in update.windows.items()
-    }
-    assert found == {"*": 2, "marked": 1, "tea": 1}
+    fetched = batch(classified(0, keywords=["tea"]), b"{", start=4)
+    later = batch(classified(7, keywords=["tea"]), start=8)
+    known = [Run(0, 6, [counted(classified(5)), counted(classified(6))]), Run(0, 9, [counted(classified(8))])]
+    other = Run(1, 3, [counted(classified(2, partition=1))])
+    mixed = Batch(1, fetched.messages + later.messages, {0: 4, 1: 3}, [*known, other])
+    bench.gaps = {0: 4, 1: 3}
+    await bench.stage.process(mixed)
+    assert bench.counted("emostream_posts_counted_total") == 6
+    assert bench.counted("emostream_posts_unfetched_total") == 4
+    assert bench.counted("emostream_posts_repeated_total") == 0
     assert bench.counted("emostream_dead_letters_total", reason="invalid_record") == 1
+    assert {where: position.offset for where, position in bench.store.stands.items()} == {
+        (0, 0): 10,
+        (0, 1): 4,
+        (1, 0): 10,
+        (1, 1): 4,
+    }
 
 
 async def test_batches_follow_each_other_without_reading_positions_again() -> None:

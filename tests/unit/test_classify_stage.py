@@ -11,14 +11,15 @@ import pytest
 from confluent_kafka import Message
 
 from connectors.errors import ConnectorError
-from connectors.kafka.consumer import Batch
+from connectors.kafka.batch import Batch
+from connectors.kafka.own_writes import OwnWrites
+from connectors.kafka.producer import Outgoing, Written
 from models.classifier import Classification
 from models.package import Head, Tier
 from streams.agents.classify import ClassifyStage
 from streams.metrics import Metrics
 from streams.records import ClassifiedPost, DeadPost, DeadReason, rfc3339
 from streams.windows.counted import read_counted
-from streams.windows.own import OwnResults
 from tests.helpers import NOON, RecordingDeliverer, make_settings, message
 from tests.tiny_model import SENTIMENT, tiny_manifest
 
@@ -63,9 +64,11 @@ class Bench:
         self.classifier = classifier or FakeClassifier()
         self.out = deliverer or RecordingDeliverer()
         self.metrics = Metrics()
-        self.own = OwnResults()
+        self.own_writes = OwnWrites()
         settings = make_settings(**overrides)
-        self.stage = ClassifyStage(settings, lambda: self.classifier, self.out, self.metrics, own=self.own)
+        self.stage = ClassifyStage(
+            settings, lambda: self.classifier, self.out, self.metrics, own_writes=self.own_writes
+        )
 
     async def process(self, *messages: Message) -> None:
         batch = Batch(1, list(messages), {m.partition() or 0: m.offset() or 0 for m in messages})
@@ -110,10 +113,35 @@ async def test_a_result_says_all_it_knows(bench: Bench) -> None:
 
 
 async def test_the_windows_are_told_what_they_would_read(bench: Bench) -> None:
-    await bench.process(raw(0, keywords=["tea"]), raw(1, text="bad"), raw(2, text="grr"), message(b"", offset=3))
-    assert len(bench.own) == 2
-    for record in bench.out.to("posts.classified"):
-        assert bench.own.take(record.key, record.value) == read_counted(record.value)
+    bench.out.ends["posts.classified", 1] = 40
+    batch = [
+        raw(0, keywords=["tea"]),
+        raw(1, text="bad"),
+        raw(7, partition=1),
+        raw(2, text="grr"),
+        message(b"", offset=3),
+    ]
+    await bench.process(*batch)
+    first, second = bench.own_writes.take(10)
+    written = [read_counted(record.value) for record in bench.out.to("posts.classified")]
+    assert (first.partition, first.first, first.items) == (0, 0, [written[0], written[2]])
+    assert (second.partition, second.first, second.items) == (1, 40, [written[1]])
+
+
+@pytest.mark.parametrize("written", [{}, {("posts.classified", 0): range(5, 8)}])
+async def test_the_windows_are_not_told_of_results_whose_offsets_are_not_known(written: Written) -> None:
+    """The broker did not say where they are, or somebody else wrote between them."""
+
+    class Other(RecordingDeliverer):
+        async def deliver(self, records: Sequence[Outgoing]) -> Written:
+            await super().deliver(records)
+            return written
+
+    bench = Bench(Other())
+    await bench.process(raw(0), raw(1))
+    bench.stage.close()
+    assert len(bench.results) == 2
+    assert len(bench.own_writes) == 0
 
 
 async def test_results_keep_order_and_partition(bench: Bench) -> None:
@@ -281,7 +309,7 @@ async def test_a_batch_has_one_model_though_it_is_replaced_meanwhile() -> None:
         return asked[-1]
 
     out = RecordingDeliverer()
-    stage = ClassifyStage(make_settings(), current, out, Metrics(), own=OwnResults())
+    stage = ClassifyStage(make_settings(), current, out, Metrics(), own_writes=None)
     for batch in (Batch(1, [raw(0), raw(1, text="bad"), raw(2)], {0: 0}), Batch(1, [raw(3)], {0: 3})):
         await stage.deliver(await stage.answer(batch))
     stage.close()

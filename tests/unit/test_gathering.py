@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.kafka.consumer import Batch
+from connectors.kafka.batch import Batch
 from connectors.kafka.source import Gathering
 from tests.helpers import message
 

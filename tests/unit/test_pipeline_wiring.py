@@ -6,8 +6,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from connectors.kafka.batch import Batch
 from connectors.kafka.config import KafkaConfig
-from connectors.kafka.consumer import Batch
 from connectors.kafka.source import BatchSource
 from streams.app import create_pipeline
 from streams.emitter import Emitter

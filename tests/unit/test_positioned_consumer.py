@@ -11,8 +11,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from connectors.errors import PositionError, RejectedError, UnavailableError
 from connectors.kafka import consumer as module
+from connectors.kafka.batch import Batch, offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
-from connectors.kafka.consumer import Batch, PositionedConsumer, offset_of, partition_of
+from connectors.kafka.consumer import PositionedConsumer
 from tests.helpers import message
 
 

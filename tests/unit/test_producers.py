@@ -30,10 +30,19 @@ def error(code: int, *, fatal: bool = False, retriable: bool = False, abort: boo
 
 def test_a_delivery_is_done_with_its_last_confirmation() -> None:
     delivery = _Delivery(2)
-    delivery.confirm(None, message(b""))
+    delivery.confirm(None, message(b"", offset=9))
     assert not delivery.future.done()
-    delivery.confirm(None, message(b""))
-    assert delivery.future.result(0) is None
+    delivery.confirm(None, message(b"", offset=7))
+    assert delivery.future.result(0) == {("posts.raw", 0): range(7, 10)}
+
+
+def test_a_delivery_knows_where_its_records_are_but_for_those_that_the_broker_had_already() -> None:
+    delivery = _Delivery(4)
+    delivery.confirm(None, message(b"", topic="a", partition=1, offset=3))
+    delivery.confirm(None, message(b"", topic="b", offset=5))
+    delivery.confirm(None, message(b"", topic="a", partition=1, offset=None))
+    delivery.confirm(None, message(b"", topic="a", offset=0))
+    assert delivery.future.result(0) == {("b", 0): range(5, 6), ("a", 0): range(1)}
 
 
 def test_one_refusal_fails_the_delivery_at_once_and_for_good() -> None:
@@ -52,7 +61,7 @@ def test_a_delivery_that_nobody_waits_for_any_more_takes_no_harm() -> None:
     delivery = _Delivery(1)
     assert not delivery.future.cancel(), "a cancelled future would make the client's thread fail"
     delivery.confirm(None, message(b""))
-    assert delivery.future.result(0) is None
+    assert delivery.future.result(0) == {("posts.raw", 0): range(1)}
 
 
 # The confirmed producer
@@ -161,7 +170,7 @@ def test_the_ends_of_a_partition_stand_for_what_lies_between(producer: Confirmed
     for confirm in filter(None, callbacks):
         assert not delivery.done()
         confirm(None, message(b""))
-    assert delivery.result(0) is None
+    assert delivery.result(0) == {("posts.raw", 0): range(1)}
 
 
 def test_a_producer_that_gives_up_asks_for_every_record(monkeypatch: pytest.MonkeyPatch) -> None:

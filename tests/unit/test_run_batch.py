@@ -15,8 +15,8 @@ import pytest
 
 from connectors.errors import ConnectorError, PositionError, RejectedError, UnavailableError
 from connectors.kafka import source as source_module
+from connectors.kafka.batch import Batch
 from connectors.kafka.config import KafkaConfig
-from connectors.kafka.consumer import Batch
 from connectors.kafka.source import BatchSource
 from streams.agents import batches as batches_module
 from streams.agents.aggregate import PositionMismatch

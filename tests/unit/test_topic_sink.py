@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import Message
 
 from connectors.errors import InvalidDataError, RejectedError, UnavailableError
-from connectors.kafka.consumer import Batch
+from connectors.kafka.batch import Batch
 from connectors.kafka.producer import Outgoing
 from streams.records import DeadPost, DeadReason
 from streams.sink import runner

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from confluent_kafka import Message
 
 from connectors.errors import InvalidDataError, PositionError
-from connectors.kafka.consumer import offset_of
+from connectors.kafka.batch import offset_of
 from connectors.kafka.offsets import OffsetReader
 from connectors.postgres import Connection, postgres_errors
 from streams.records import DeadReason

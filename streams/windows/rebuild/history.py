@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Message
 from pydantic import ValidationError
 
-from connectors.kafka.consumer import offset_of
+from connectors.kafka.batch import offset_of
 from connectors.kafka.offsets import OffsetReader
 from connectors.postgres import Connection, connect, postgres_errors
 from streams.positions import kafka_complete_from

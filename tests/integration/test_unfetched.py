@@ -1,0 +1,106 @@
+"""A consumer that need not fetch what its own process writes, on a real broker, where others write as well."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+
+import pytest
+
+from connectors.kafka.batch import Run, offset_of, partition_of
+from connectors.kafka.consumer import PositionedConsumer
+from connectors.kafka.own_writes import QUIET_S, OwnWrites
+from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from streams.settings import Settings
+from streams.wiring import kafka_config
+from tests.integration.support import wait_for
+
+PARTITIONS = range(4)
+RANDOM = random.Random(7)
+
+
+class Bench:
+    def __init__(self, settings: Settings) -> None:
+        config = kafka_config(settings)
+        self.topic = settings.topic_raw
+        self.own = OwnWrites(limit=200)
+        self.producers = [ConfirmedProducer(config, client_id=name) for name in ("ours", "others")]
+        self.consumer = PositionedConsumer(
+            config,
+            group=f"{settings.group_prefix}-test",
+            topic=self.topic,
+            positions=lambda partitions: dict.fromkeys(partitions, 0),
+            own_writes=self.own,
+        )
+        self.written: dict[int, list[bytes]] = defaultdict(list)
+        self.seen: dict[int, dict[int, bytes]] = defaultdict(dict)
+        self.fetched = 0
+
+    async def write(self, partition: int, *, ours: bool, count: int) -> None:
+        values = [b"%d" % RANDOM.getrandbits(64) for _ in range(count)]
+        records = [Outgoing(self.topic, value, partition=partition) for value in values]
+        written = (await self.producers[not ours].deliver(records))[self.topic, partition]
+        assert written == range(len(self.written[partition]), len(self.written[partition]) + count)
+        self.written[partition] += values
+        if ours:
+            self.own.offer(Run(partition, written.start, values))
+
+    def poll(self) -> None:
+        batch = self.consumer.poll(100, 0.1)
+        if batch is None:
+            return
+        found = [(partition_of(one), offset_of(one), one.value() or b"") for one in batch.messages]
+        self.fetched += len(found)
+        found += [
+            (run.partition, offset, item) for run in batch.runs for offset, item in enumerate(run.items, run.first)
+        ]
+        for partition, offset, value in sorted(found):
+            assert offset == len(self.seen[partition]), "in order, once, without a hole"
+            self.seen[partition][offset] = value
+
+    def complete(self) -> bool:
+        self.poll()
+        return all(len(self.seen[partition]) == len(self.written[partition]) for partition in PARTITIONS)
+
+    def check(self) -> None:
+        wait_for(self.complete, seconds=20, what="records are missing")
+        assert all([*self.seen[partition].values()] == self.written[partition] for partition in PARTITIONS)
+
+
+@pytest.fixture
+def bench(settings: Settings) -> Iterator[Bench]:
+    bench = Bench(settings)
+    yield bench
+    bench.consumer.close()
+    for producer in bench.producers:
+        producer.close()
+
+
+async def test_what_we_write_is_not_fetched(bench: Bench) -> None:
+    """At most what is fetched before we can tell of it: a few records of each partition at first."""
+    await bench.write(0, ours=False, count=5)
+    bench.check()  # it is a member of the group, and fetches
+    for number in range(200):
+        await bench.write(number % len(PARTITIONS), ours=True, count=50)
+        bench.poll()
+    bench.check()
+    assert bench.fetched <= 5 + 4 * 100
+
+
+async def test_what_others_write_is_fetched(bench: Bench) -> None:
+    """Between our own and after them; also where more of our own come than are kept, and where nothing comes."""
+    for round_number in range(60):
+        for partition in PARTITIONS:
+            await bench.write(partition, ours=RANDOM.random() < 0.8, count=RANDOM.choice((1, 20, 70)))
+        if round_number % 20 == 10:
+            await asyncio.sleep(QUIET_S)
+        if RANDOM.random() < 0.7:
+            bench.poll()
+    bench.check()
+    for partition in PARTITIONS:
+        await bench.write(partition, ours=True, count=1)
+        bench.poll()
+        await bench.write(partition, ours=False, count=1)
+    bench.check()

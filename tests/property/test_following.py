@@ -1,0 +1,87 @@
+"""A consumer that need not fetch what its process writes misses nothing of what anybody writes, and takes it once."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.kafka.batch import Run
+from connectors.kafka.own_writes import QUIET_S, Following, OwnWrites
+
+PARTITIONS = 2
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("own"), st.integers(0, PARTITIONS - 1), st.integers(1, 4)),
+        st.tuples(st.just("untold"), st.integers(0, PARTITIONS - 1), st.integers(1, 4)),
+        st.tuples(st.just("poll"), st.integers(0, 5), st.integers(0, 9)),
+        st.tuples(st.just("wait"), st.just(0), st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+class Consumer:
+    """What `PositionedConsumer` does with the client, which here is a list for each partition."""
+
+    def __init__(self) -> None:
+        self.logs: list[int] = [0] * PARTITIONS
+        self.stands = dict.fromkeys(range(PARTITIONS), 0)
+        self.fetching = dict(self.stands)
+        self.own = OwnWrites(limit=8)
+        self.following = Following()
+        self.seen: dict[int, list[int]] = {partition: [] for partition in self.stands}
+        self.now = 0.0
+        self.fetched = 0
+
+    def write(self, partition: int, count: int, *, told: bool) -> None:
+        first = self.logs[partition]
+        self.logs[partition] += count
+        if told:
+            self.own.offer(Run(partition, first, list(range(first, self.logs[partition]))))
+
+    def poll(self, fetch: int, most: int) -> None:
+        for partition in self.stands.keys() - self.following.partitions:
+            for offset in range(self.fetching[partition], min(self.fetching[partition] + fetch, self.logs[partition])):
+                self.fetching[partition] = offset + 1
+                if offset >= self.stands[partition]:
+                    self.take(partition, [offset])
+                    self.fetched += 1
+        runs = self.own.take(most)
+        step = self.following.step(runs, self.stands, self.now, all_taken=not len(self.own))
+        for run in step.consumed:
+            self.take(run.partition, run.items)
+        for partition in step.fetch:
+            self.fetching[partition] = self.stands[partition]
+
+    def take(self, partition: int, offsets: list[int] | tuple[int, ...]) -> None:
+        self.seen[partition] += offsets
+        self.stands[partition] += len(offsets)
+
+
+@given(steps)
+def test_every_record_is_consumed_once_and_in_order(wanted: list[tuple[str, int, int]]) -> None:
+    consumer = Consumer()
+    for kind, first, second in wanted:
+        if kind == "poll":
+            consumer.poll(first, second)
+        elif kind == "wait":
+            consumer.now += QUIET_S
+        else:
+            consumer.write(first, second, told=kind == "own")
+        assert all(seen == list(range(len(seen))) for seen in consumer.seen.values())
+    for _ in range(3):
+        consumer.now += 2 * QUIET_S
+        consumer.poll(1_000, 1_000)
+    assert consumer.seen == {partition: list(range(end)) for partition, end in enumerate(consumer.logs)}
+
+
+@given(st.lists(st.tuples(st.integers(0, PARTITIONS - 1), st.integers(1, 4)), max_size=40))
+def test_who_alone_writes_and_is_asked_in_time_fetches_nothing(writes: list[tuple[int, int]]) -> None:
+    consumer = Consumer()
+    for partition, count in writes:
+        consumer.write(partition, count, told=True)
+        consumer.poll(0, 100)
+        consumer.now += QUIET_S / 100
+    assert consumer.fetched == 0
+    assert [len(seen) for seen in consumer.seen.values()] == consumer.logs
