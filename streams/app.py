@@ -93,8 +93,11 @@ def create_pipeline(
     classify = ClassifyStage(settings, model.current, producer, metrics, own_writes=own_writes)
     aggregate = AggregateStage(settings, store, producer, metrics, aggregate_positions)
 
+    def behind() -> bool:
+        return raw_source.behind
+
     def aggregate_wait_s() -> float:
-        return settings.aggregate_wait_ms / 1_000 * (SLOWEST if raw_source.behind else 1)
+        return settings.aggregate_wait_ms / 1_000 * (SLOWEST if behind() else 1)
 
     def on_rollback(shard: int) -> None:
         metrics.rewinds.labels("aggregate", "rollback").inc()
@@ -118,9 +121,9 @@ def create_pipeline(
         metrics,
         applied=aggregate.applied,
         on_rollback=on_rollback,
-        behind=lambda: raw_source.behind,
+        behind=behind,
     )
-    totals = TotalsFeed(app, settings, store, producer, metrics, owned=emitter.owned)
+    totals = TotalsFeed(app, settings, store, producer, metrics, owned=emitter.owned, behind=behind)
     classified_source = BatchSource(
         app,
         kafka,

@@ -8,16 +8,14 @@ wrong.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Final, NamedTuple, NotRequired
 
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from streams.records import (
-    EARLIEST,
     Author,
     DeadReason,
     Keyword,
@@ -32,7 +30,7 @@ from streams.records import (
     to_ms,
 )
 
-_IN_UTC: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?(?:Z|\+00:00)", re.ASCII)
+_IN_UTC: Final = r"^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,6}))?(?:Z|\+00:00)$"
 _CANONICAL_LENGTH: Final = len("2026-03-01T12:00:00.000Z")
 """As `rfc3339` writes it; of what `_IN_UTC` takes nothing else is as long."""
 _NUL: Final = b"\\u0000"
@@ -44,7 +42,7 @@ class _UsualPost(TypedDict):
 
     id: PostId
     text: Annotated[str, Field(strict=True)]
-    created_at: Annotated[str, Field(strict=True)]
+    created_at: Annotated[str, Field(strict=True, pattern=_IN_UTC)]
     source: Source
     keywords: NotRequired[list[Keyword] | None]
     lang: NotRequired[Lang | None]
@@ -88,72 +86,73 @@ class Rejection(NamedTuple):
     error: str
 
 
-def decode_post(
-    value: bytes | None, *, text_max_chars: int, max_future: timedelta, now: datetime
-) -> RawPost | Rejection:
+def decode_post(value: bytes | None, *, text_max_chars: int, max_future_ms: int, now_ms: int) -> RawPost | Rejection:
     """Read a post.
 
     Args:
         value: the message as it is; None for a tombstone.
         text_max_chars: longest text, in characters.
-        max_future: how far `created_at` may be ahead of `now`.
-        now: the present time.
+        max_future_ms: how far `created_at` may be ahead of the present, in milliseconds.
+        now_ms: the present time, in milliseconds since 1970.
 
     Returns:
         The post, or why it becomes a dead letter.
     """
     if not value:
         return Rejection(DeadReason.EMPTY_MESSAGE, "the message has no value")
-    found = _usual(value) or _any(value)
-    if isinstance(found, Rejection):
-        return found
-    post, created_at = found
+    post = _usual(value) or _any(value)
+    if isinstance(post, Rejection):
+        return post
     if not post.text or post.text.isspace():
         return Rejection(DeadReason.EMPTY_TEXT, "text: is empty")
     if len(post.text) > text_max_chars:
         error = f"text: has {len(post.text)} characters; {text_max_chars} are allowed"
         return Rejection(DeadReason.TEXT_TOO_LONG, error)
-    if created_at > now + max_future:
-        error = f"created_at: {post.created_at} is more than {max_future.total_seconds():.0f} s in the future"
+    if post.event_ms > now_ms + max_future_ms:
+        error = f"created_at: {post.created_at} is more than {max_future_ms / 1_000:.0f} s in the future"
         return Rejection(DeadReason.FUTURE_TIMESTAMP, error)
     return post
 
 
-def _usual(value: bytes) -> tuple[RawPost, datetime] | None:
+def _usual(value: bytes) -> RawPost | None:
     """A post as most are written; None for any other message."""
     if _NUL in value:
         return None
     try:
         post = _USUAL.validate_json(value)
         written = post["created_at"]
-        parts = _IN_UTC.fullmatch(written)
-        created_at = datetime.fromisoformat(written)
-        if parts is None or created_at < EARLIEST:
+        event_ms = to_ms(datetime.fromisoformat(written))
+        if event_ms < 0:
             return None
         keywords = post.get("keywords")
-        read = RawPost(
+        return RawPost(
             post["id"],
             post["text"],
-            written if len(written) == _CANONICAL_LENGTH else f"{parts[1]}.{parts[2] or '':0<3.3}Z",
+            written if len(written) == _CANONICAL_LENGTH else _canonical(written),
             post["source"],
             clean_keywords(keywords) if keywords else (),
             post.get("lang"),
             post.get("author"),
             post.get("url"),
-            to_ms(created_at),
+            event_ms,
         )
     except ValueError:  # pydantic's is one
         return None
-    return read, created_at
 
 
-def _any(value: bytes) -> tuple[RawPost, datetime] | Rejection:
+def _canonical(moment: str) -> str:
+    """What `_IN_UTC` takes as `rfc3339` writes it; longer than a millisecond's digits are cut off."""
+    to_second, _, rest = moment.removesuffix("Z").removesuffix("+00:00").partition(".")
+    return f"{to_second}.{rest:0<3.3}Z"
+
+
+def _any(value: bytes) -> RawPost | Rejection:
     try:
         post = Post.model_validate_json(value)
     except ValidationError as exc:
         is_json = exc.errors(include_input=False, include_url=False)[0]["type"] != "json_invalid"
         return Rejection(DeadReason.INVALID_RECORD if is_json else DeadReason.INVALID_JSON, explain(exc))
-    read = RawPost(
+    return RawPost(
         post.id,
         post.text,
         rfc3339(post.created_at),
@@ -164,4 +163,3 @@ def _any(value: bytes) -> tuple[RawPost, datetime] | Rejection:
         post.url,
         to_ms(post.created_at),
     )
-    return read, post.created_at

@@ -334,7 +334,8 @@ class KeywordTotals(Record):
 class EmotionTotals(Record):
     """Running totals (`emotions.totals`, one record a second): the latest window of the longest size.
 
-    `keywords` has all posts together under `*`, and the hundred keywords with most posts. `at` is when it was read.
+    While the worker that writes them is behind, it is one record in ten seconds. `keywords` has all posts together
+    under `*`, and the hundred keywords with most posts. `at` is when it was read.
     """
 
     at: Moment

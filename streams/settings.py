@@ -82,7 +82,9 @@ class Settings(BaseSettings):
     topic_dead: Topic = Field("posts.dead", description="Dead letters: what could not be classified, and why.")
     topic_late: Topic = Field("posts.late", description="Posts too late for their window.")
     topic_windows: Topic = Field("emotions.windows", description="Emotion windows (compacted).")
-    topic_totals: Topic = Field("emotions.totals", description="Running totals, one record a second.")
+    topic_totals: Topic = Field(
+        "emotions.totals", description="Running totals, one record a second; one in ten while the worker is behind."
+    )
     topic_control: Topic = Field("emostream.control", description="Commands to the workers.")
     partitions: int = Field(
         4, ge=1, le=10_000, description="Partitions of the raw and the classified topic, and of the windows."

@@ -2,6 +2,7 @@
 
 They are those of the latest window of the longest size, by default of the day. One worker writes them, the owner of
 the shard of all posts. A worker that only believes to own it may write too for some seconds: readers take the latest.
+While the worker is behind, the totals take turns as rarely as its windows do (`windows.pacing`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 from faust import App
@@ -22,6 +24,7 @@ from streams.metrics import Metrics
 from streams.records import ALL_KEYWORDS, from_ms, rfc3339
 from streams.settings import Settings
 from streams.windows.codec import mean_score
+from streams.windows.pacing import SLOWEST
 from streams.windows.reader import Row, WindowReader
 from streams.windows.tumbling import shard_of
 
@@ -71,6 +74,7 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
         metrics: Metrics,
         *,
         owned: Callable[[], frozenset[int]],
+        behind: Callable[[], bool],
         **kwargs: Any,  # noqa: ANN401 - mode's
     ) -> None:
         """Prepare the feed.
@@ -82,6 +86,7 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
             producer: writes the records.
             metrics: where failures are counted.
             owned: the shards that this worker owns.
+            behind: whether this worker is; then most turns are left out.
             kwargs: for `mode.Service`.
         """
         super().__init__(**kwargs)
@@ -92,6 +97,8 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
         self._producer = producer
         self._metrics = metrics
         self._owned = owned
+        self._behind = behind
+        self._turns = count()
         self._mine = shard_of(ALL_KEYWORDS, settings.shards)
 
     @Service.task  # type: ignore[untyped-decorator]
@@ -100,7 +107,8 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
             await self._tick()
 
     async def _tick(self) -> None:
-        if self._mine not in self._owned():
+        left_out = next(self._turns) % SLOWEST != 0 and self._behind()
+        if left_out or self._mine not in self._owned():
             return
         try:
             await self._write()

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
@@ -29,7 +29,7 @@ from models.classifier import Classifier
 from streams.dead_letters import dead_letter, origin_fields, outgoing
 from streams.decode import RawPost, Rejection, decode_post
 from streams.metrics import Metrics
-from streams.records import DeadPost, DeadReason, from_ms, rfc3339
+from streams.records import DeadPost, DeadReason, rfc3339
 from streams.results import to_counted, to_result
 from streams.settings import Settings
 from streams.verdict import Verdict, verdicts
@@ -128,8 +128,8 @@ class ClassifyStage:
     def classify(self, messages: Sequence[Message]) -> Answered:
         """Decode and classify messages; every one ends up in exactly one of the two lists, in order."""
         classifier = self._current()
-        now = datetime.now(UTC)
-        max_future = timedelta(seconds=self._settings.max_future_s)
+        now_ms = time.time_ns() // 1_000_000
+        max_future_ms = int(self._settings.max_future_s * 1_000)
         dead: list[DeadPost] = []
         posts: list[RawPost] = []
         raw: list[Message] = []
@@ -137,8 +137,8 @@ class ClassifyStage:
             decoded = decode_post(
                 message.value(),
                 text_max_chars=self._settings.text_max_chars,
-                max_future=max_future,
-                now=_arrival(message) or now,
+                max_future_ms=max_future_ms,
+                now_ms=_arrival(message) or now_ms,
             )
             if isinstance(decoded, Rejection):
                 dead.append(dead_letter(message, *decoded))
@@ -197,14 +197,10 @@ def _ask(classifier: Classifier, texts: Sequence[str]) -> list[Verdict]:
     return answers
 
 
-def _arrival(message: Message) -> datetime | None:
-    """When the broker appended the message; None where the topic has its producers' timestamps.
+def _arrival(message: Message) -> int | None:
+    """When the broker appended the message, in milliseconds; None where the topic has its producers' timestamps.
 
     The decision about a timestamp in the future must not change when the post is read again.
     """
     kind, milliseconds = message.timestamp()
-    return _moment(milliseconds) if kind == TIMESTAMP_LOG_APPEND_TIME else None
-
-
-# What a producer sends together the broker appends in one millisecond.
-_moment = lru_cache(1_024)(from_ms)
+    return milliseconds if kind == TIMESTAMP_LOG_APPEND_TIME else None

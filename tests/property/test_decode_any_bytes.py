@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from datetime import timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,10 +11,10 @@ from pydantic import ValidationError
 
 from streams.dead_letters import dead_letter, outgoing
 from streams.decode import Rejection, decode_post
-from streams.records import ClassifiedPost, DeadPost, DeadReason, ModelRef, Origin, Post, explain
-from tests.helpers import NOON, message, raw_post
+from streams.records import ClassifiedPost, DeadPost, DeadReason, ModelRef, Origin, Post, explain, to_ms
+from tests.helpers import NOON, NOON_MS, message, raw_post
 
-FUTURE = timedelta(seconds=300)
+FUTURE_MS = 300_000
 ORIGIN = Origin(topic="posts.raw", partition=0, offset=0)
 
 JSON = st.recursive(
@@ -129,7 +128,7 @@ def read_as_model(value: bytes | None) -> tuple[Post | None, str]:
 @given(VALUES)
 @settings(max_examples=3_000)
 def test_any_bytes_are_a_post_or_rejected_as_a_post_would(value: bytes | None) -> None:
-    decoded = decode_post(value, text_max_chars=20, max_future=FUTURE, now=NOON)
+    decoded = decode_post(value, text_max_chars=20, max_future_ms=FUTURE_MS, now_ms=NOON_MS)
     post, error = read_as_model(value)
     if post is None:
         assert isinstance(decoded, Rejection)
@@ -139,11 +138,11 @@ def test_any_bytes_are_a_post_or_rejected_as_a_post_would(value: bytes | None) -
         assert "\n" not in decoded.error
         return
     if isinstance(decoded, Rejection):
-        assert not post.text.strip() or len(post.text) > 20 or post.created_at > NOON + FUTURE
+        assert not post.text.strip() or len(post.text) > 20 or to_ms(post.created_at) > NOON_MS + FUTURE_MS
         return
     assert decoded.text.strip()
     assert len(decoded.text) <= 20
-    assert post.created_at <= NOON + FUTURE
+    assert to_ms(post.created_at) <= NOON_MS + FUTURE_MS
     assert decoded == raw_post(post)
     # A post that was let in can be classified, written and read again.
     result = ClassifiedPost(

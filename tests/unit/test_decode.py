@@ -1,18 +1,17 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from streams.decode import RawPost, Rejection, decode_post
 from streams.records import DeadReason, rfc3339
-from tests.helpers import NOON
+from tests.helpers import NOON, NOON_MS
 
 
 def decode(value: bytes | None, **limits: Any) -> RawPost | Rejection:
-    options: dict[str, Any] = {"text_max_chars": 10, "max_future": timedelta(seconds=300), "now": NOON, **limits}
+    options: dict[str, Any] = {"text_max_chars": 10, "max_future_ms": 300_000, "now_ms": NOON_MS, **limits}
     return decode_post(value, **options)
 
 
@@ -80,8 +79,8 @@ def test_posts_at_the_limits_are_posts(value: bytes) -> None:
 
 
 def test_no_future_at_all() -> None:
-    assert isinstance(decode(raw(), max_future=timedelta(0)), RawPost)
-    later = decode(raw(created_at="2026-03-01T12:00:00.001Z"), max_future=timedelta(0))
+    assert isinstance(decode(raw(), max_future_ms=0), RawPost)
+    later = decode(raw(created_at="2026-03-01T12:00:00.001Z"), max_future_ms=0)
     assert isinstance(later, Rejection)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -44,7 +45,9 @@ class FakeApp:
         self.crashes.append(reason)
 
 
-def make(tables: FakeTables, out: RecordingDeliverer, owned: set[int]) -> tuple[Any, FakeApp, Metrics]:
+def make(
+    tables: FakeTables, out: RecordingDeliverer, owned: set[int], behind: Callable[[], bool] = lambda: False
+) -> tuple[Any, FakeApp, Metrics]:
     app, metrics = FakeApp(), Metrics()
     feed: Any = TotalsFeed(
         app,  # type: ignore[arg-type]
@@ -53,6 +56,7 @@ def make(tables: FakeTables, out: RecordingDeliverer, owned: set[int]) -> tuple[
         out,
         metrics,
         owned=lambda: frozenset(owned),
+        behind=behind,
     )
     return feed, app, metrics
 
@@ -71,6 +75,18 @@ async def test_a_record_has_every_keyword_of_the_latest_longest_window() -> None
     assert (every.count, every.labels, every.avg_sentiment) == (3, {"fear": 1, "joy": 2}, 0.5)
     assert totals.keywords["tea"].avg_sentiment is None
     assert tables.asked == [(DAY, 1 + MAX_KEYWORDS)]
+
+
+async def test_while_the_worker_is_behind_every_tenth_turn_is_left() -> None:
+    tables, out, late = FakeTables(window("*", n=1, l_joy=1)), RecordingDeliverer(), False
+    feed, _, _ = make(tables, out, {MINE}, lambda: late)
+    written = []
+    for turn in range(33):
+        before, late = len(out.calls), 3 <= turn < 32
+        await feed._tick()
+        written += [turn] * (len(out.calls) - before)
+    assert written == [0, 1, 2, 10, 20, 30, 32]
+    assert len(tables.asked) == len(out.calls)
 
 
 async def test_only_the_owner_of_the_shard_of_all_posts_writes() -> None:
