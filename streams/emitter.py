@@ -82,7 +82,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             applied: the offsets by partition that a shard is known to have.
             on_rollback: told a shard that has less than that: Redis was rolled back or emptied. A batch would notice,
                 but a partition that gets no more posts has none.
-            behind: whether this worker is; then most rounds are left out (`pacing.due`).
+            behind: whether this worker is; then windows have their turn more rarely (`pacing.due`).
             kwargs: for `mode.Service`.
         """
         super().__init__(**kwargs)

@@ -195,7 +195,7 @@ class Settings(BaseSettings):
         le=600_000,
         description="Pace of updates to the windows topic, for windows up to a minute. A longer one is updated less "
         "often: in twice this from two minutes on, five times from five, and ten times from ten. While the worker is "
-        "behind, which is while more than a batch of posts waits, all are updated in ten times this.",
+        "behind, which is while more than a batch of posts waits, each takes ten times as long.",
     )
 
     # Sink and operation

@@ -24,7 +24,7 @@ from streams.metrics import Metrics
 from streams.records import ALL_KEYWORDS, from_ms, rfc3339
 from streams.settings import Settings
 from streams.windows.codec import mean_score
-from streams.windows.pacing import SLOWEST
+from streams.windows.pacing import BEHIND
 from streams.windows.reader import Row, WindowReader
 from streams.windows.tumbling import shard_of
 
@@ -107,7 +107,7 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
             await self._tick()
 
     async def _tick(self) -> None:
-        left_out = next(self._turns) % SLOWEST != 0 and self._behind()
+        left_out = next(self._turns) % BEHIND != 0 and self._behind()
         if left_out or self._mine not in self._owned():
             return
         try:

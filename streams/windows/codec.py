@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from pydantic_core import to_json
 
@@ -12,6 +13,8 @@ from streams.windows.counted import MICRO
 from streams.windows.tumbling import WindowKey
 
 _UNIT = 10_000
+
+_FEW_FIELDS = 100
 
 MAX_SOURCES = 100
 OTHER_SOURCES = "(other)"
@@ -51,14 +54,11 @@ def record_key(key: WindowKey) -> bytes:
 def _fields(key: WindowKey, row: Mapping[str, str]) -> dict[str, object]:
     """The fields of an `EmotionWindow`, in its order."""
     count = int(row["n"])
-    by_kind: dict[str, dict[str, int]] = {kind: {} for kind in "lcmst"}
-    for name in sorted(row):
-        kind, of_kind = _parts(name)
-        if kind in by_kind:
-            by_kind[kind][of_kind] = int(row[name])
-    confidences, sentiments = by_kind["c"], by_kind["t"]
+    # A window of very many sources is one of few, and would fill the cache with names.
+    names = _names(frozenset(row)) if len(row) <= _FEW_FIELDS else _names.__wrapped__(frozenset(row))
     sentiment = None
-    if sentiments:
+    if names.sentiments:
+        sentiments = {of_kind: int(row[name]) for of_kind, name in names.sentiments}
         sentiment = {"labels": sentiments, "avg_score": mean_score(row, sum(sentiments.values()))}
     return {
         "keyword": key.keyword,
@@ -68,15 +68,15 @@ def _fields(key: WindowKey, row: Mapping[str, str]) -> dict[str, object]:
         "count": count,
         "labels": {
             label: {
-                "count": posts,
+                "count": (posts := int(row[name])),
                 "pct": _rounded(100 * posts, count),
-                "avg_score": _rounded(confidences.get(label, 0), MICRO * posts),
+                "avg_score": _rounded(int(row.get(f"c:{label}", 0)), MICRO * posts),
             }
-            for label, posts in by_kind["l"].items()
+            for label, name in names.labels
         },
         "sentiment": sentiment,
-        "models": by_kind["m"],
-        "sources": top_sources(by_kind["s"]),
+        "models": {of_kind: int(row[name]) for of_kind, name in names.models},
+        "sources": top_sources({of_kind: int(row[name]) for of_kind, name in names.sources}),
         "first_event": _moment(int(row.get("first", key.start))),
         "last_event": _moment(int(row.get("last", key.start))),
         "revision": int(row["rev"]),
@@ -95,11 +95,28 @@ def _rounded(amount: int, total: int) -> float:
     return (2 * _UNIT * amount + total) // (2 * total) / _UNIT
 
 
-@lru_cache(4_096)
-def _parts(name: str) -> tuple[str, str]:
-    """Of a field that counts posts of a kind: the kind, and which; names are few and come with every window."""
-    kind, colon, of_kind = name.partition(":")
-    return (kind, of_kind) if colon else ("", name)
+_OfKind = tuple[tuple[str, str], ...]
+"""What a window has posts of, and the field that counts them, in alphabetical order."""
+
+
+class _Names(NamedTuple):
+    """The fields of a window that count posts of a kind."""
+
+    labels: _OfKind
+    models: _OfKind
+    sources: _OfKind
+    sentiments: _OfKind
+
+
+@lru_cache(256)
+def _names(fields: frozenset[str]) -> _Names:
+    """Sorted out by kind. Most windows have the same fields as many others."""
+    by_kind: dict[str, list[tuple[str, str]]] = {kind: [] for kind in "lmst"}
+    for name in sorted(fields):
+        kind, colon, of_kind = name.partition(":")
+        if colon and kind in by_kind:
+            by_kind[kind].append((of_kind, name))
+    return _Names(*(tuple(by_kind[kind]) for kind in "lmst"))
 
 
 def _moment(milliseconds: int) -> str:

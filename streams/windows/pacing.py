@@ -11,26 +11,27 @@ from collections.abc import Iterable
 from typing import Final
 
 SLOWEST: Final = 10
-"""Rounds between two publications of a window at most; while the worker is behind, of every window.
+"""Rounds between two publications of a window at most, while the worker keeps up."""
 
-Then batches that count into the windows gather this many times as long, too. What the windows would say sooner is late
+BEHIND: Final = 10
+"""While the worker is behind, each size has its turn this many times more rarely.
+
+Batches that count into the windows gather this many times as long, too. What the windows would say sooner is late
 anyway, and one that is counted or published once for many posts costs no more than for one. So a core classifies more,
 and the more posts wait, the sooner they are through."""
 
 _PACES: Final = (1, 2, 5, SLOWEST)
-"""Divisors of the slowest: whether a worker falls behind or catches up, no window waits for longer than that."""
+"""Whether a worker falls behind or catches up, no window waits for longer than at the slower pace: a multiple."""
 
 _ROUND_FOR_S: Final = 60
 
 
 def rounds_between(size: int) -> int:
-    """In every how many rounds windows of `size` seconds are published."""
+    """In every how many rounds windows of `size` seconds are published, while the worker keeps up."""
     return max(pace for pace in _PACES if pace == 1 or pace <= size // _ROUND_FOR_S)
 
 
 def due(sizes: Iterable[int], round_number: int, *, behind: bool = False) -> tuple[int, ...]:
-    """The sizes whose windows are published in a round; in the first, number 0, that is all of them.
-
-    While the worker is behind, all have their turn in every `SLOWEST`-th round, and none in the others.
-    """
-    return tuple(size for size in sizes if round_number % (SLOWEST if behind else rounds_between(size)) == 0)
+    """The sizes whose windows are published in a round; in the first, number 0, that is all of them."""
+    slower = BEHIND if behind else 1
+    return tuple(size for size in sizes if round_number % (slower * rounds_between(size)) == 0)
