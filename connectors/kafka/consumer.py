@@ -38,7 +38,7 @@ session timeout, and a Redis that restarts is back within the first few tries.""
 MAX_POLL_INTERVAL_MS = 300_000
 """A batch in flight may hold up polling for this long, in the worst case a lookup during a slow fail-over."""
 
-MIXED_POLL_S = 0.1
+MIXED_POLL_S = 0.2
 """Pace of the looks at what was fetched, while what we write ourselves is waited for in other partitions."""
 
 Positions = Callable[[Sequence[int]], Mapping[int, int]]
