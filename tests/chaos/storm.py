@@ -71,6 +71,14 @@ class Feed(threading.Thread):
         return json.dumps(post).encode()
 
 
+_RUNS = "worker is running"
+
+
+def _runs(worker: Role) -> bool:
+    """Whether a worker has started."""
+    return _RUNS in worker.log.read_text()
+
+
 @dataclass
 class Fleet:
     """The workers; `log` tells what befell them."""
@@ -95,6 +103,8 @@ class Fleet:
         elif len(awake) > 1:
             worker = self.rng.choice(awake)
             what = self.rng.choice(["kill", "kill", "stop", "leave", "pause"])
+            if what == "pause" and not _runs(worker):
+                what = "kill"  # paused, it would find when it wakes that Kafka has not answered in time, and end
             self.log.append(f"{what} {worker.name}")
             self._befall(worker, what)
 
@@ -109,7 +119,7 @@ class Fleet:
         else:
             code, log = worker.stop(), worker.log.read_text()
             # One that is still starting dies of the signal.
-            assert code == 0 or "worker is running" not in log, f"{worker.name} ended with {code}: {log[-2_000:]}"
+            assert code == 0 or _RUNS not in log, f"{worker.name} ended with {code}: {log[-2_000:]}"
         if what != "leave":
             self.join()
 
