@@ -102,7 +102,7 @@ class AggregateStage:
             self._metrics.dead.labels(DeadReason.INVALID_RECORD.value).inc(len(dead))
             await self._note_late(reductions)
             await self._apply(stands, reductions)
-        self._metrics.unfetched.inc(sum(len(run.items) for run in batch.runs))
+        self._metrics.unfetched.inc(len(batch) - len(batch.messages))
         self._count(reductions)
 
     def applied(self, shard: int) -> dict[int, int]:

@@ -15,6 +15,7 @@ from connectors.kafka.batch import Batch, Run, offset_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.consumer import PositionedConsumer
 from connectors.kafka.own_writes import QUIET_S, OwnWrites
+from tests.fake_consumer_client import FakeClient
 from tests.helpers import message
 
 
@@ -63,48 +64,6 @@ def test_whoever_waits_is_woken_by_what_comes() -> None:
 # What a consumer does with it
 
 
-class FakeClient:
-    """What the consumer uses of confluent-kafka's."""
-
-    def __init__(self, _: dict[str, Any], **__: Any) -> None:
-        self.queue: list[Any] = []
-        self.waits: list[float] = []
-        self.assigned: dict[int, int] = {}
-        self.paused: set[int] = set()
-        self.refuses: KafkaException | None = None
-
-    def subscribe(self, _: list[str], *, on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
-        self.on_assign, self.on_lost = on_assign, on_lost
-
-    def consume(self, _: int, timeout: float) -> list[Any]:
-        self.waits.append(timeout)
-        found, self.queue = self.queue, []
-        return found
-
-    def assign(self, partitions: list[TopicPartition]) -> None:
-        self.assigned = {partition.partition: partition.offset for partition in partitions}
-
-    def unassign(self) -> None:
-        self.assigned = {}
-
-    def assignment(self) -> list[TopicPartition]:
-        return [TopicPartition("t", partition) for partition in self.assigned]
-
-    def pause(self, partitions: list[TopicPartition]) -> None:
-        self.paused |= {partition.partition for partition in partitions}
-
-    def resume(self, partitions: list[TopicPartition]) -> None:
-        self.paused -= {partition.partition for partition in partitions}
-
-    def seek(self, partition: TopicPartition) -> None:
-        if self.refuses is not None:
-            raise self.refuses
-        self.assigned[partition.partition] = partition.offset
-
-    def commit(self, **_: Any) -> None:
-        pass
-
-
 class Bench:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "Consumer", FakeClient)
@@ -127,7 +86,7 @@ class Bench:
         """One poll that fetches messages at these (partition, offset), after we have written these."""
         for one in own:
             self.own.offer(one)
-        self.client.queue = [message(b"x", partition=partition, offset=offset) for partition, offset in fetched]
+        self.client.queue.append([message(b"x", partition=partition, offset=offset) for partition, offset in fetched])
         return self.consumer.poll(most, 0.2)
 
 
@@ -250,7 +209,7 @@ def test_a_new_epoch_begins_by_fetching(bench: Bench, end: str) -> None:
 def test_a_client_that_cannot_be_turned_is_assigned_anew(bench: Bench) -> None:
     bench.assign(0)
     bench.poll(own=[run(10, 13)])
-    bench.client.refuses = KafkaException(KafkaError(KafkaError._STATE))
+    bench.client.seek_error = KafkaException(KafkaError(KafkaError._STATE))
     batch = bench.poll(own=[run(14, 15)])
     assert batch is None
     bench.starts[0] = 13

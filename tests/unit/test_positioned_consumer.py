@@ -14,57 +14,8 @@ from connectors.kafka import consumer as module
 from connectors.kafka.batch import Batch, offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.consumer import PositionedConsumer
+from tests.fake_consumer_client import FakeClient
 from tests.helpers import message
-
-
-class FakeClient:
-    """What the consumer uses of confluent-kafka's."""
-
-    def __init__(self, options: dict[str, Any], **_: Any) -> None:
-        self.options = options
-        self.queue: list[Any] = []
-        self.assigned: dict[int, int] = {}
-        self.commits: list[dict[int, int]] = []
-        self.calls: list[str] = []
-        self.commit_error: KafkaException | None = None
-
-    def subscribe(self, topics: list[str], *, on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
-        self.topics, self.on_assign, self.on_revoke, self.on_lost = topics, on_assign, on_revoke, on_lost
-
-    def consume(self, count: int, timeout: float) -> list[Message]:
-        if not self.queue:
-            return []
-        turn = self.queue.pop(0)
-        if isinstance(turn, KafkaException):
-            raise turn
-        if callable(turn):
-            turn()
-            return []
-        return list(turn)
-
-    def assign(self, partitions: list[TopicPartition]) -> None:
-        self.assigned = {partition.partition: partition.offset for partition in partitions}
-
-    def unassign(self) -> None:
-        self.assigned = {}
-        self.calls.append("unassign")
-
-    def assignment(self) -> list[TopicPartition]:
-        return [TopicPartition("t", partition) for partition in self.assigned]
-
-    def pause(self, partitions: list[TopicPartition]) -> None:
-        self.calls.append("pause")
-
-    def resume(self, partitions: list[TopicPartition]) -> None:
-        self.calls.append("resume")
-
-    def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:
-        if self.commit_error is not None:
-            raise self.commit_error
-        self.commits.append({partition.partition: partition.offset for partition in offsets})
-
-    def close(self) -> None:
-        self.calls.append("close")
 
 
 class Bench:
