@@ -272,12 +272,13 @@ def main(
     except ValueError as exc:
         click.echo(f"nothing is measured: {exc}")
         return
+    machine = describe_machine()  # before anything runs, and before this process keeps to its share of the cores
     try:
         progress_console().print(division.note, soft_wrap=True, markup=False)
         sent = make_posts(read_texts(data or DEFAULT_DATA), posts * max(division.counts))
         runs = _measure(division, sent, posts, rounds=rounds, partitions=partitions, work=work)
         found = Scaling(
-            machine=describe_machine(),
+            machine=machine,
             settings={"posts for each worker": posts, "rounds": rounds, "partitions": partitions},
             note=division.note,
             runs=tuple(runs),

@@ -4,10 +4,11 @@
     python benchmarks/bench_servers.py --data DATA --json servers.json
 
 Starts Kafka and Valkey of its own. Kafka takes raw posts as producers send them and classified ones as a worker does,
-in batches that are confirmed, and sends the raw ones to one reader and the classified ones to two, a worker and a sink.
-Batches of several sizes are reduced and applied to several numbers of shards, as a worker does it: what that costs
-Redis, and us. Only processor time and bytes are measured, so a busy machine changes little. docs/scaling.md builds on
-the figures: the file that --json writes has them as benchmarks/scaling_costs.json wants them.
+in batches that are confirmed, and sends the raw ones to a worker and the classified ones to a sink: a worker that keeps
+up does not fetch what it has written itself. Batches of several sizes are reduced and applied to several numbers of
+shards, as a worker does it: what that costs Redis, and us. Only processor time and bytes are measured, so a busy
+machine changes little. docs/scaling.md builds on the figures: the file that --json writes has them as
+benchmarks/scaling_costs.json wants them.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def measure_kafka(settings: Settings, broker: psutil.Process, folder: Path, post
         Outgoing(settings.topic_classified, post.model_dump_json().encode(), post.id.encode(), post.origin.partition)
         for post in classify(posts, settings.partitions)
     ]
-    spent = fetched = 0.0
+    spent = 0.0
     for turn in range(2):
         before = _spent(broker)
         _send(settings, posts)
@@ -101,17 +102,14 @@ def measure_kafka(settings: Settings, broker: psutil.Process, folder: Path, post
         for first in range(0, len(results), CLASSIFY_BATCH):
             producer.submit(results[first : first + CLASSIFY_BATCH]).result()
         producer.close()
-        _read(settings, settings.topic_raw, turn * len(posts), len(posts))
-        began = time.process_time()
-        for _ in range(2):
-            _read(settings, settings.topic_classified, turn * len(posts), len(posts))
-        fetched = (time.process_time() - began) / 2
+        for topic in (settings.topic_raw, settings.topic_classified):
+            _read(settings, topic, turn * len(posts), len(posts))
         spent = _spent(broker) - before
     sizes = [
         sum(log.stat().st_size for log in folder.glob(f"kafka/data/{topic}-*/*.log")) / (2 * len(posts))
         for topic in (settings.topic_raw, settings.topic_classified)
     ]
-    return KafkaCost(len(posts), 1e6 * spent / len(posts), 1e6 * fetched / len(posts), *sizes)
+    return KafkaCost(len(posts), 1e6 * spent / len(posts), *sizes)
 
 
 def _send(settings: Settings, posts: Sequence[Raw]) -> None:
@@ -152,9 +150,7 @@ async def measure_windows(
     """
     now = datetime.now(UTC)
     records = [post.model_copy(update={"created_at": now}).model_dump_json().encode() for post in classify(posts, 1)]
-    began = time.process_time()
     counted = [read_counted(record) for record in records]
-    decode_us = 1e6 * (time.process_time() - began) / len(records)
     found = []
     for shards in shard_counts:
         for batch in BATCHES:
@@ -173,7 +169,7 @@ async def measure_windows(
                     store, server, counted, batch=batch, batches=batches, sizes=tables.window_sizes
                 )
             each = 1e6 / (batches * batch)
-            found.append(WindowsCost(batch, shards, batches, each * redis_s, decode_us + each * worker_s))
+            found.append(WindowsCost(batch, shards, batches, each * redis_s, each * worker_s))
     return found
 
 

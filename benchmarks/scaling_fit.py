@@ -17,15 +17,13 @@ class KafkaCost:
 
     Attributes:
         posts: that were measured.
-        us: processor time for a post: two records written, three read.
-        fetch_us: processor time of a reader for a classified record.
+        us: processor time for a post: two records written, two read.
         raw_bytes: of a raw record in the log.
         classified_bytes: of a classified record in the log.
     """
 
     posts: int
     us: float
-    fetch_us: float
     raw_bytes: float
     classified_bytes: float
 
@@ -39,7 +37,7 @@ class WindowsCost:
         shards: that each is a call to.
         batches: that were applied.
         redis_us: processor time of Redis for a post.
-        worker_us: ours, to decode, reduce and send it.
+        worker_us: ours, to reduce and send it.
     """
 
     batch: int
@@ -91,7 +89,7 @@ def costs_of(kafka: KafkaCost, windows: Sequence[WindowsCost]) -> dict[str, Any]
         by_batch = [[batch, round(cost, 1)] for batch, cost in us.by_batch]
         return {"by_batch": by_batch, "call_us": round(us.call_us, 1)}
 
-    counting = [Measured(one.batch, one.shards, kafka.fetch_us + one.worker_us) for one in windows]
+    counting = [Measured(one.batch, one.shards, one.worker_us) for one in windows]
     return {
         "aggregate": entry(fit(counting)),
         "redis": entry(fit([Measured(one.batch, one.shards, one.redis_us) for one in windows])),
@@ -107,7 +105,7 @@ def describe(kafka: KafkaCost, windows: Sequence[WindowsCost], costs: Mapping[st
         f"Kafka: {kafka.us:.1f} µs a post; {kafka.raw_bytes:.0f} bytes raw and {kafka.classified_bytes:.0f} classified",
         *(
             f"batches of {one.batch:>6,} posts to {one.shards:>4} shards: Redis {one.redis_us:.1f} µs a post, "
-            f"the worker {kafka.fetch_us + one.worker_us:.1f} µs"
+            f"the worker {one.worker_us:.1f} µs"
             for one in windows
         ),
     ]

@@ -154,9 +154,12 @@ def bytes_in(costs: Costs, replication: int) -> float:
 
 
 def bytes_out(costs: Costs, replication: int) -> float:
-    """Bytes for a post that all brokers send: to the other copies, and to worker (both records) and sink."""
-    records = costs.raw_bytes + costs.classified_bytes
-    return (replication - 1) * records + records + costs.classified_bytes
+    """Bytes for a post that all brokers send: to the other copies, the raw record to a worker, the other to a sink.
+
+    A worker that keeps up does not fetch what it has written itself.
+    """
+    to_copies = (replication - 1) * (costs.raw_bytes + costs.classified_bytes)
+    return to_copies + costs.raw_bytes + costs.classified_bytes
 
 
 LARGEST_BATCH = 16_384

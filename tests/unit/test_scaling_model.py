@@ -70,8 +70,8 @@ class TestClosedForm:
         found = capacities(COSTS, Machines(2, 3, 10e6, 2), Fleet(4, 8, brokers=3, masters=2, shards=4, replication=2))
         assert found["workers"] == pytest.approx(4 * 2 * 1_000)
         assert found["broker cores"] == pytest.approx(3 * 3 * 1e6 / 40)
-        # Out: one copy to the other broker, both records to the worker, the classified one to the sink.
-        assert found["broker network"] == pytest.approx(3 * 10e6 / (1_000 + 1_000 + 700))
+        # Out: one copy to the other broker, the raw record to the worker, the classified one to the sink.
+        assert found["broker network"] == pytest.approx(3 * 10e6 / (1_000 + 300 + 700))
         assert found["Redis"] == pytest.approx(2 * 100_000)
         assert found["sinks"] == pytest.approx(2 * 40_000)
         assert found["Postgres"] == 40_000
@@ -84,7 +84,8 @@ class TestClosedForm:
 
     def test_bytes_come_in_once_for_each_copy(self) -> None:
         assert bytes_in(COSTS, 3) == 3_000
-        assert bytes_out(COSTS, 1) == 1_700
+        assert bytes_out(COSTS, 1) == 1_000
+        assert bytes_out(COSTS, 3) == 3_000
 
     def test_the_bottleneck_is_the_lowest(self) -> None:
         assert bottleneck({"a": 3, "b": 1, "c": 2}) == ("b", 1)
@@ -263,15 +264,14 @@ class TestFit:
             fit([Measured(16, 4, 100), Measured(16, 64, 50)])
 
     def test_costs_as_the_page_wants_them(self) -> None:
-        kafka = KafkaCost(10_000, 30.04, 2.0, 94.4, 305.2)
+        kafka = KafkaCost(10_000, 30.04, 94.4, 305.2)
         windows = [WindowsCost(batch, shards, 9, us, us + 18) for batch, shards, us in self.measured(4, 16)]
         found = costs_of(kafka, windows)
         assert found["redis"] == {"by_batch": [[16, 90.0], [256, 40.0], [4_096, 9.0]], "call_us": 35.0}
-        # What a record costs to fetch is in it.
-        assert found["aggregate"] == {"by_batch": [[16, 110.0], [256, 60.0], [4_096, 29.0]], "call_us": 35.0}
+        assert found["aggregate"] == {"by_batch": [[16, 108.0], [256, 58.0], [4_096, 27.0]], "call_us": 35.0}
         assert (found["broker_us"], found["raw_bytes"], found["classified_bytes"]) == (30.0, 94, 305)
         text = describe(kafka, windows, found)
-        assert "batches of     16 posts to    4 shards: Redis 98.8 µs a post, the worker 118.8 µs" in text
+        assert "batches of     16 posts to    4 shards: Redis 98.8 µs a post, the worker 116.8 µs" in text
         assert "for each batch and shard: Redis 35.0 µs" in text
 
 
@@ -383,6 +383,6 @@ def test_a_bill_by_hand() -> None:
     assert found.compute == pytest.approx(56 * 2 * 0.05 * 730)
     assert found.disk_gb == pytest.approx(86.4e6 * (7 * 3_000 + 100 * 500) / 1e9)
     # The producer's record, the worker's, and all that brokers send; two of three go to another zone.
-    assert found.traffic_gb == pytest.approx(1_000 * 730 * 3_600 * (1_000 + 2_000 + 1_000 + 700) * 2 / 3 / 1e9)
+    assert found.traffic_gb == pytest.approx(1_000 * 730 * 3_600 * (1_000 + 2_000 + 300 + 700) * 2 / 3 / 1e9)
     assert found.total == pytest.approx(found.compute + found.storage + found.traffic)
     assert not math.isnan(found.total)
