@@ -149,8 +149,8 @@ async def measure_windows(
         ConnectorError, BrokerError: Redis does not answer, or somebody else writes to the tables.
     """
     now = datetime.now(UTC)
-    records = [post.model_copy(update={"created_at": now}).model_dump_json().encode() for post in classify(posts, 1)]
-    counted = [read_counted(record) for record in records]
+    live = (post.model_copy(update={"created_at": now}) for post in classify(posts, 1))
+    counted = [read_counted(post.model_dump_json().encode()) for post in live]
     found = []
     for shards in shard_counts:
         for batch in BATCHES:
