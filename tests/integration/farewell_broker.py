@@ -21,46 +21,46 @@ class FarewellBroker:
     """One broker with a topic `t` of one partition. A context manager."""
 
     def __init__(self) -> None:
-        self._leaving = False
-        self._lock = threading.Lock()
-        self.farewells = 0
-        """Clients that were told."""
-        self._port = 0
-        self._listen()
+        self._leaving = threading.Event()
+        self._told: set[bytes] = set()
+        self._listener = socket.create_server((_HOST.decode(), 0), backlog=500)
+        self._port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
 
     @property
     def bootstrap(self) -> str:
-        """Where it is, or was, and will be again."""
+        """Where it is, also while it leaves."""
         return f"{_HOST.decode()}:{self._port}"
 
+    @property
+    def told(self) -> int:
+        """Clients that were told, counted by their `client.id`."""
+        return len(self._told)
+
     def leave(self) -> None:
-        """Tell the next client that asks, each once, that there is no broker, and hang up; let nobody in."""
-        self._leaving = True
-        # Wakes the thread that accepts, which close alone does not.
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        """Tell each client that asks, once, that there is no broker, and hang up; from then on only hang up.
+
+        It goes on to accept. A client opens the connection to a broker that it has just learnt of when it needs one, so
+        it may have none at this moment, and would never hear.
+        """
+        self._leaving.set()
 
     def come_back(self) -> None:
-        """At the same address."""
-        self._leaving = False
-        self._listen()
+        """Be the one broker again."""
+        self._leaving.clear()
 
     def __enter__(self) -> FarewellBroker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if not self._leaving:
-            self.leave()
+        # Wakes the thread that accepts, which close alone does not.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
 
-    def _listen(self) -> None:
-        self._listener = socket.create_server((_HOST.decode(), self._port), backlog=500)
-        self._port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
-
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self) -> None:
         while True:
             try:
-                connection, _ = listener.accept()
+                connection, _ = self._listener.accept()
             except OSError:
                 return
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
@@ -70,13 +70,15 @@ class FarewellBroker:
             try:
                 while length := requests.read(4):
                     request = requests.read(struct.unpack(">i", length)[0])
-                    api, version, correlation = struct.unpack(">hhi", request[:8])
-                    leaving = self._leaving
+                    api, version, correlation, id_length = struct.unpack_from(">hhih", request)
+                    leaving = api == _METADATA and self._leaving.is_set()
+                    client = request[10 : 10 + id_length]
+                    if leaving and client in self._told:
+                        return
                     body = _versions(version) if api == _API_VERSIONS else self._metadata(leaving=leaving)
                     connection.sendall(struct.pack(">ii", 4 + len(body), correlation) + body)
-                    if leaving and api == _METADATA:
-                        with self._lock:
-                            self.farewells += 1
+                    if leaving:
+                        self._told.add(client)
                         return
             except OSError:
                 return  # the client hung up

@@ -23,12 +23,12 @@ def test_every_client_comes_back() -> None:
     with FarewellBroker() as broker:
         config = KafkaConfig(broker.bootstrap)
         # It is when they ask that they are told.
-        options = config.librdkafka(topic_metadata_refresh_interval_ms=200)
-        clients = [Producer({**options, "error_cb": lambda error: None}) for _ in range(CLIENTS)]
+        options = {**config.librdkafka(topic_metadata_refresh_interval_ms=200), "error_cb": lambda error: None}
+        clients = [Producer({**options, "client.id": f"client-{number}"}) for number in range(CLIENTS)]
         wait_for(lambda: all(map(reaches_kafka, clients)), seconds=10, what="the clients are connected")
 
         broker.leave()
-        wait_for(lambda: broker.farewells >= CLIENTS, seconds=10, what="every client was told")
+        wait_for(lambda: broker.told == CLIENTS, seconds=10, what="every client was told")
         broker.come_back()
 
         missing = list(clients)
