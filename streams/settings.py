@@ -167,7 +167,7 @@ class Settings(BaseSettings):
         200,
         ge=1,
         le=60_000,
-        description="How long such a batch waits to fill; ten times as long while the worker is behind.",
+        description="How long such a batch waits to fill; thirty times as long while the worker is behind.",
     )
     text_max_chars: int = Field(5_000, ge=1, le=200_000, description="A longer text is dead-lettered.")
     max_future_s: float = Field(300, ge=0, le=86_400, description="A timestamp further in the future is dead-lettered.")

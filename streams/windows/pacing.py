@@ -16,9 +16,11 @@ SLOWEST: Final = 10
 BEHIND: Final = 10
 """While the worker is behind, each size has its turn this many times more rarely.
 
-Batches that count into the windows gather this many times as long, too. What the windows would say sooner is late
-anyway, and one that is counted or published once for many posts costs no more than for one. So a core classifies more,
-and the more posts wait, the sooner they are through."""
+What the windows would say sooner is late anyway, and one that is counted or published once for many posts costs no more
+than for one. So a core classifies more, and the more posts wait, the sooner they are through."""
+
+GATHER_BEHIND: Final = 30
+"""And batches that count into the windows gather this many times as long, for the same reason."""
 
 _PACES: Final = (1, 2, 5, SLOWEST)
 """Whether a worker falls behind or catches up, no window waits for longer than at the slower pace: a multiple."""
