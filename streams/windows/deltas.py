@@ -7,6 +7,7 @@ commutative, so a window's content does not depend on the order in which workers
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -50,12 +51,31 @@ class WindowDelta(NamedTuple):
     first: int
     last: int
 
-    def plus(self, other: WindowDelta) -> WindowDelta:
-        """This and another delta of the same window as one."""
-        fields = dict(self.fields)
-        for name, amount in other.fields.items():
-            fields[name] = fields.get(name, 0) + amount
-        return WindowDelta(fields, min(self.first, other.first), max(self.last, other.last))
+    @classmethod
+    def sum(cls, deltas: Sequence[WindowDelta]) -> WindowDelta:
+        """Several deltas of the same window, at least one, as one."""
+        fields = dict(deltas[0].fields)
+        for delta in deltas[1:]:
+            for name, amount in delta.fields.items():
+                fields[name] = fields.get(name, 0) + amount
+        return cls(fields, min(delta.first for delta in deltas), max(delta.last for delta in deltas))
+
+
+def sum_up(given: Mapping[WindowKey, Sequence[WindowDelta]]) -> dict[WindowKey, WindowDelta]:
+    """What each window is given in all. Windows that are given the same deltas share their sum as well."""
+    sums: dict[tuple[int, ...], WindowDelta] = {}
+    found: dict[WindowKey, WindowDelta] = {}
+    for key, deltas in given.items():
+        if len(deltas) == 1:
+            found[key] = deltas[0]
+            continue
+        # By identity, since to compare them would cost as much; they live as long as `given`.
+        which = tuple(map(id, deltas))
+        total = sums.get(which)
+        if total is None:
+            total = sums[which] = WindowDelta.sum(deltas)
+        found[key] = total
+    return found
 
 
 class TooLate(NamedTuple):
@@ -173,10 +193,10 @@ class _Pass:
         return tuple(found)
 
     def _count(self, post: CountedPost, sizes: tuple[int, ...]) -> None:
-        event_ms, confidence, score = post.event_ms, post.confidence, post.score
+        _, source, keywords, event_ms, label, confidence, sentiment, score, version, _ = post
         words = self._cells.setdefault((sizes, window_start(event_ms, self._cell)), {})
-        kind = (post.label, post.version, post.source, post.sentiment)
-        for keyword in (ALL_KEYWORDS, *post.keywords):
+        kind = (label, version, source, sentiment)
+        for keyword in (ALL_KEYWORDS, *keywords):
             kinds = words.get(keyword)
             if kinds is None:
                 kinds = words[keyword] = {}
@@ -194,16 +214,14 @@ class _Pass:
 
     def windows(self) -> dict[WindowKey, WindowDelta]:
         """What the posts add to each window."""
-        found: dict[WindowKey, WindowDelta] = {}
+        given: dict[WindowKey, list[WindowDelta]] = defaultdict(list)
         for (sizes, cell), words in self._cells.items():
             starts = [(size, window_start(cell, size)) for size in sizes]
             for keyword, kinds in words.items():
                 delta = _delta(kinds)
                 for size, start in starts:
-                    key = WindowKey(keyword, size, start)
-                    known = found.get(key)
-                    found[key] = delta if known is None else known.plus(delta)
-        return found
+                    given[WindowKey(keyword, size, start)].append(delta)
+        return sum_up(given)
 
 
 def _delta(kinds: _Sums) -> WindowDelta:

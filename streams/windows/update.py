@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from streams.windows.deltas import Position, Reduction, WindowDelta
+from streams.windows.deltas import Position, Reduction, WindowDelta, sum_up
 from streams.windows.tumbling import WindowKey
 
 
@@ -34,14 +34,19 @@ class ShardUpdate:
     late: Counter[int] = field(default_factory=Counter)
     duplicates: int = 0
 
-    def add(self, partition: int, expected: Position, reduction: Reduction) -> None:
-        """Add one partition's reduction."""
-        self.moves[partition] = Move(expected, reduction.position)
-        for key, delta in reduction.windows.items():
-            known = self.windows.get(key)
-            self.windows[key] = delta if known is None else known.plus(delta)
-        self.late.update(note.window.size for note in reduction.too_late)
-        self.duplicates += reduction.duplicates
+    @classmethod
+    def of(cls, reductions: Mapping[int, tuple[Position, Reduction]]) -> ShardUpdate:
+        """The update that brings a shard, for each partition, from where it stands to the end of a reduction."""
+        given: dict[WindowKey, list[WindowDelta]] = defaultdict(list)
+        update = cls()
+        for partition, (expected, reduction) in reductions.items():
+            update.moves[partition] = Move(expected, reduction.position)
+            for key, delta in reduction.windows.items():
+                given[key].append(delta)
+            update.late.update(note.window.size for note in reduction.too_late)
+            update.duplicates += reduction.duplicates
+        update.windows = sum_up(given)
+        return update
 
 
 def shard_updates(
@@ -53,9 +58,9 @@ def shard_updates(
         stands: by partition, where each shard stands.
         reductions: by partition, the effect on each shard.
     """
-    updates: dict[int, ShardUpdate] = {}
+    steps: dict[int, dict[int, tuple[Position, Reduction]]] = defaultdict(dict)
     for partition, of_shards in reductions.items():
         for shard, (stand, reduction) in enumerate(zip(stands[partition], of_shards, strict=True)):
             if stand.offset < reduction.position.offset:
-                updates.setdefault(shard, ShardUpdate()).add(partition, stand, reduction)
-    return updates
+                steps[shard][partition] = stand, reduction
+    return {shard: ShardUpdate.of(of_shard) for shard, of_shard in steps.items()}

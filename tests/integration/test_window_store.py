@@ -57,8 +57,7 @@ def reduced(store: WindowStore, shard: int, entries: list[Entry], at: Position, 
 
 async def apply(store: WindowStore, shard: int, partition: int, expected: Position, reduction: Reduction) -> int | None:
     """Apply one partition's reduction; where the shard stands if it is elsewhere."""
-    update = ShardUpdate()
-    update.add(partition, expected, reduction)
+    update = ShardUpdate.of({partition: (expected, reduction)})
     elsewhere = await store.apply(shard, update)
     if elsewhere is None:
         return None
@@ -108,9 +107,8 @@ async def test_the_partitions_of_an_update_move_together_or_not_at_all(store: Wi
     shard = shard_of(KEYWORD, store.shards)
     await apply_all(store, [entry(0, 1)], end=1, partition=1)
     before = await store.read()
-    update = ShardUpdate()
-    for partition in (0, 1, 2):
-        update.add(partition, Position(), reduced(store, shard, [entry(0, 2)], Position(), 1))
+    reduction = reduced(store, shard, [entry(0, 2)], Position(), 1)
+    update = ShardUpdate.of({partition: (Position(), reduction) for partition in (0, 1, 2)})
     assert update.windows[WindowKey(KEYWORD, 60, START)].fields["n"] == 3
     assert await store.apply(shard, update) == (1, 1)
     assert await store.read() == before

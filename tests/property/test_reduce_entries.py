@@ -13,6 +13,7 @@ from streams.records import ClassifiedPost, Sentiment
 from streams.windows.deltas import Entry, Position, Reduction, reduce_entries
 from streams.windows.sizes import WindowSize
 from streams.windows.tumbling import WindowKey
+from streams.windows.update import ShardUpdate
 from tests.helpers import NOON_MS, classified, counted
 
 SIZES = (WindowSize(60, 400), WindowSize(150, 300), WindowSize(300, 900))
@@ -181,6 +182,34 @@ def test_partitions_may_contribute_in_any_order(parts: list[Log], random: object
         add(shuffled, reduction)
     assert plain(forwards) == plain(shuffled)
     assert all(isinstance(amount, int) for fields, _, _ in forwards.values() for amount in fields.values())
+
+
+@given(st.lists(logs(max_posts=8), min_size=1, max_size=4))
+def test_the_update_of_a_shard_is_what_its_partitions_add_up_to(parts: list[Log]) -> None:
+    reductions = [reduce_one(log, Position(), log.end, 0, 1) for log in parts]
+    before = [dict(reduction.windows) for reduction in reductions]
+    added: Tables = {}
+    for reduction in reductions:
+        add(added, reduction)
+    update = ShardUpdate.of({number: (Position(), reduction) for number, reduction in enumerate(reductions)})
+    assert {key: tuple(delta) for key, delta in update.windows.items()} == plain(added)
+    assert [reduction.windows for reduction in reductions] == before, "a delta was changed"
+    assert {number: move.new for number, move in update.moves.items()} == {
+        number: reduction.position for number, reduction in enumerate(reductions)
+    }
+    assert update.late == Counter(note.window.size for reduction in reductions for note in reduction.too_late)
+
+
+def test_windows_of_the_same_posts_share_a_delta_whatever_partitions_and_minutes_those_are_of() -> None:
+    ats = (NOON_MS, NOON_MS + 59_999, NOON_MS + 60_000)
+    log = Log([Entry(offset, counted(classified(offset, at=at))) for offset, at in enumerate(ats)], len(ats))
+    sizes = tuple(WindowSize(seconds, 86_400) for seconds in (60, 300, 3_600))
+    reduction = reduce_entries(log.entries, positions=[Position()], end=log.end, sizes=sizes)[0]
+    windows = ShardUpdate.of({partition: (Position(), reduction) for partition in range(3)}).windows
+    counts = {(key.size, key.start - NOON_MS): delta.fields["n"] for key, delta in windows.items()}
+    assert counts == {(60, 0): 6, (60, 60_000): 3, (300, 0): 9, (3_600, 0): 9}
+    deltas = {id(delta) for delta in windows.values()}
+    assert len(deltas) == 3
 
 
 def test_a_post_too_late_for_one_size_still_counts_in_the_other() -> None:

@@ -98,8 +98,7 @@ class Recount:
         if reduction.position == stand:
             return
         self._sift(reduction)
-        update = ShardUpdate()
-        update.add(partition, stand, reduction)
+        update = ShardUpdate.of({partition: (stand, reduction)})
         if await self._tables.apply(shard, update) is not None:
             # The client asks again where an answer was lost; then the first call has done it.
             found = (await self._tables.positions(shard, [partition]))[partition]
