@@ -27,7 +27,7 @@ from benchmarks.harness.posts import Supply, read_texts
 from benchmarks.harness.program import CAN_PIN
 from benchmarks.harness.report import Comparison, markdown
 from benchmarks.harness.results import Files
-from benchmarks.harness.rounds import NO_MEASUREMENT, Runs, measure_latency, measure_speed
+from benchmarks.harness.rounds import NO_MEASUREMENT, Runs, measure_latency, measure_speed, warm_up
 from benchmarks.harness.servers import Cores, Servers
 from benchmarks.harness.systems import (
     BARE,
@@ -204,6 +204,7 @@ def main(
                 rate = bench.calibrate(next(each for each in installed if each.system is BARE))
                 count = posts or max(LEAST_POSTS, round(rate * seconds))
                 _tell(f"{count:,} posts in a run: {count / rate:.0f} s of the bare loop, at {rate:,.0f} posts/s")
+                warm_up(bench, runs, posts=count, tell=_tell)
                 measure_speed(bench, runs, posts=count, rounds=rounds, tell=_tell)
                 if latency_seconds:
                     measure_latency(bench, runs, seconds=latency_seconds, rounds=latency_rounds, tell=_tell)

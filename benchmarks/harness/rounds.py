@@ -26,6 +26,7 @@ NO_MEASUREMENT = (TrialError, ProgramError, BrokerError, ConnectorError, KafkaEx
 
 Tell = Callable[[str], None]
 Found = TypeVar("Found")
+System = TypeVar("System")
 
 
 @dataclass
@@ -56,13 +57,24 @@ class Runs:
         )
 
 
-def measure_speed(bench: Bench, runs: Sequence[Runs], *, posts: int, rounds: int, tell: Tell) -> None:
-    """Every system at full speed, round by round.
+def warm_up(bench: Bench, runs: Sequence[Runs], *, posts: int, tell: Tell) -> None:
+    """One run that does not count, of the first system that needs Kafka.
 
-    Whoever begins finds the machine as the last one left it, so each round another begins.
+    A broker that has just started compiles its code while it serves, beside whoever comes first; those that people run
+    have done so long ago. And what ran on the machine before has time to be over.
     """
+    run = next((run for run in runs if run.installed.system is not BARE), None)
+    if run is not None:
+        name = f"warm-up, not counted: {run.installed.system.name}"
+        result = _tried(run, name, partial(bench.throughput, run.installed, 0, posts), tell)
+        if result is not None:
+            tell(f"{name}: {_verdict(result)}")
+
+
+def measure_speed(bench: Bench, runs: Sequence[Runs], *, posts: int, rounds: int, tell: Tell) -> None:
+    """Every system at full speed, round by round, in `turns`."""
     for number in range(1, rounds + 1):
-        for run in _turned(runs, number):
+        for run in turns(runs, number):
             name = f"round {number} of {rounds}: {run.installed.system.name}"
             result = _tried(run, name, partial(bench.throughput, run.installed, number, posts), tell)
             if result is not None:
@@ -74,7 +86,7 @@ def measure_speed(bench: Bench, runs: Sequence[Runs], *, posts: int, rounds: int
 def measure_latency(bench: Bench, runs: Sequence[Runs], *, seconds: float, rounds: int, tell: Tell) -> None:
     """Every system that has shown a rate, at shares of it; the bare loop has no latency."""
     for number in range(1, rounds + 1):
-        for run in _turned([run for run in runs if run.throughput and run.installed.system is not BARE], number):
+        for run in turns([run for run in runs if run.throughput and run.installed.system is not BARE], number):
             for share in SHARES:
                 name = f"{100 * share:.0f} % of its rate: {run.installed.system.name}"
                 measure = partial(bench.latency, run.installed, share, run.maximum, seconds)
@@ -85,6 +97,15 @@ def measure_latency(bench: Bench, runs: Sequence[Runs], *, seconds: float, round
                     tell(f"{name}: {times}, {_verdict(result)}")
 
 
+def turns(systems: Sequence[System], number: int) -> list[System]:
+    """The order of a round, of which the first is number 1: every other one goes backwards.
+
+    So what the machine does over time falls on all alike, and those that are compared with each other and stand side by
+    side, as the bare loop and emostream, run within a minute or two in every round.
+    """
+    return list(systems if number % 2 else reversed(systems))
+
+
 def _tried(run: Runs, name: str, measure: Callable[[], Found], tell: Tell) -> Found | None:
     """A measurement; None, noted, where it failed: the other systems go on."""
     try:
@@ -93,11 +114,6 @@ def _tried(run: Runs, name: str, measure: Callable[[], Found], tell: Tell) -> Fo
         run.failures.append(f"{name}: {exc}")
         tell(f"{name}: FAILED: {exc}")
         return None
-
-
-def _turned(runs: Sequence[Runs], number: int) -> list[Runs]:
-    at = (number - 1) % max(1, len(runs))
-    return [*runs[at:], *runs[:at]]
 
 
 def _verdict(result: Throughput | Latency) -> str:
