@@ -26,7 +26,7 @@ NO_MEASUREMENT = (TrialError, ProgramError, BrokerError, ConnectorError, KafkaEx
 
 Tell = Callable[[str], None]
 Found = TypeVar("Found")
-System = TypeVar("System")
+Item = TypeVar("Item")
 
 
 @dataclass
@@ -97,7 +97,7 @@ def measure_latency(bench: Bench, runs: Sequence[Runs], *, seconds: float, round
                     tell(f"{name}: {times}, {_verdict(result)}")
 
 
-def turns(systems: Sequence[System], number: int) -> list[System]:
+def turns(systems: Sequence[Item], number: int) -> list[Item]:
     """The order of a round, of which the first is number 1: every other one goes backwards.
 
     So what the machine does over time falls on all alike, and those that are compared with each other and stand side by
