@@ -58,7 +58,7 @@ class Runs:
 
 
 def warm_up(bench: Bench, runs: Sequence[Runs], *, posts: int, tell: Tell) -> None:
-    """One run that does not count, of the first system that needs Kafka.
+    """One run of the first system that needs Kafka; its speed does not count, what it loses does.
 
     A broker that has just started compiles its code while it serves, beside whoever comes first; those that people run
     have done so long ago. And what ran on the machine before has time to be over.
@@ -68,6 +68,7 @@ def warm_up(bench: Bench, runs: Sequence[Runs], *, posts: int, tell: Tell) -> No
         name = f"warm-up, not counted: {run.installed.system.name}"
         result = _tried(run, name, partial(bench.throughput, run.installed, 0, posts), tell)
         if result is not None:
+            run.failures.extend(f"{name}: {fault}" for fault in result.check.faults())
             tell(f"{name}: {_verdict(result)}")
 
 

@@ -14,17 +14,18 @@ from benchmarks.harness.trial import TrialError
 
 
 class FakeBench:
-    """Notes who ran, in which round; a run in `broken` gives no measurement."""
+    """Notes who ran, in which round; a run in `broken` gives no measurement, and each loses `lost` posts."""
 
-    def __init__(self, *broken: int) -> None:
+    def __init__(self, *broken: int, lost: int = 0) -> None:
         self.ran: list[tuple[str, int]] = []
         self._broken = broken
+        self._lost = lost
 
     def throughput(self, installed: Installed, number: int, count: int) -> Throughput:
         self.ran.append((installed.system.name, number))
         if number in self._broken:
             raise TrialError("0 of 9 posts, then nothing")
-        return Throughput(number, count, count, 1.0, count, {"system": 1.0}, 1.0, None, Check(0, 0, 0, 1.0))
+        return Throughput(number, count, count, 1.0, count, {"system": 1.0}, 1.0, None, Check(self._lost, 0, 0, 1.0))
 
 
 def all_runs() -> list[Runs]:
@@ -59,6 +60,14 @@ def test_a_warm_up_that_fails_is_a_failure_of_that_system() -> None:
     assert {run.installed.system.name: run.failures for run in runs if run.failures} == {
         OURS.name: [f"warm-up, not counted: {OURS.name}: 0 of 9 posts, then nothing"]
     }
+
+
+def test_what_the_warm_up_loses_is_a_failure_of_that_system() -> None:
+    bench, runs = FakeBench(lost=2), all_runs()
+    warm_up(cast(Bench, bench), runs, posts=9, tell=lambda line: None)
+    faults = [f"warm-up, not counted: {OURS.name}: {fault}" for fault in Check(2, 0, 0, 1.0).faults()]
+    assert faults
+    assert {run.installed.system.name: run.failures for run in runs if run.failures} == {OURS.name: faults}
 
 
 def test_the_bare_loop_alone_needs_no_broker() -> None:
