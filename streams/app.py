@@ -141,14 +141,16 @@ def create_pipeline(
         overlap = Overlap(app, raw_source, classify.answer, classify.deliver, stage="classify", metrics=metrics)
         try:
             async for batch in batches:
-                await overlap.run(batch)
+                with raw_source.busy():
+                    await overlap.run(batch)
         finally:
             overlap.cancel()
 
     @app.agent(classified_source.channel, name="aggregate")  # type: ignore[untyped-decorator]
     async def aggregate_agent(batches: AsyncIterator[Batch]) -> None:
         async for batch in batches:
-            await run_batch(app, classified_source, batch, aggregate.process, stage="aggregate", metrics=metrics)
+            with classified_source.busy():
+                await run_batch(app, classified_source, batch, aggregate.process, stage="aggregate", metrics=metrics)
 
     control = app.topic(settings.topic_control, value_type=bytes, value_serializer="raw")
 

@@ -150,7 +150,7 @@ class Settings(BaseSettings):
     # Posts, batches and windows
     batch_max: int = Field(512, ge=1, le=100_000, description="Posts in a micro-batch at most.")
     batch_wait_ms: int = Field(
-        5,
+        20,
         ge=1,
         le=60_000,
         description="How long a micro-batch waits to fill while there is nothing else to classify. While there is, it "

@@ -4,13 +4,14 @@ The element of the stream is a batch, so Faust's cost per event is paid once in 
 acknowledged event by event. The agent's side is one rule:
 
     async for batch in source.channel:
-        with source.in_flight(batch) as current:
+        with source.busy(), source.in_flight(batch) as current:
             if current:
                 ...deliver everything...
                 source.done(batch)
 
 Batches are as large as the stage is busy. While it has nothing to do, what comes is handed over after `batch_wait_s`;
-while it works, what comes is gathered. So an idle stage answers soon, and a backlog comes in full batches.
+while it works, what comes is gathered, and only full batches are handed over before it asks. So an idle stage answers
+soon, and a backlog comes in full batches.
 
 A batch that fails must end in `source.rewind` (it is fetched again) or in `source.halt` and a stop of the worker; going
 on with the next one would leave a hole that nothing finds.
@@ -48,7 +49,7 @@ LEAVE_S = 2.0
 
 _IDLE_POLL_S = 0.25
 
-_GATHER_POLL_S = 0.01
+_GATHER_POLL_S = 0.005
 """Between two looks at whether the stage has taken the batch before."""
 
 
@@ -132,6 +133,7 @@ class BatchSource(Service):  # type: ignore[misc]
         self._begin_lock = threading.Lock()
         self._idle = threading.Event()
         self._idle.set()
+        self._busy = False
         self._halted = False
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -158,6 +160,15 @@ class BatchSource(Service):  # type: ignore[misc]
         """Whether the channel is full: more than a full batch waits for the stage. Thread-safe."""
         return bool(self.channel.queue.full())
 
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """The stage has a batch in hand and could not take another: what is fetched meanwhile adds to the next."""
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
     def done(self, batch: Batch) -> None:
         """Every output of the batch is confirmed."""
         if self._consumer is not None:
@@ -171,6 +182,11 @@ class BatchSource(Service):  # type: ignore[misc]
     def halt(self) -> None:
         """Let no further batch begin: one has failed for good, and the next must not leave a hole behind it."""
         self._halted = True
+
+    @property
+    def _awaited(self) -> bool:
+        """Whether the stage waits. While it has one in hand, a small one would just stand in the channel."""
+        return not self._busy and bool(self.channel.queue.empty())
 
     def _await_idle(self) -> None:
         with self._begin_lock:
@@ -216,7 +232,7 @@ class BatchSource(Service):  # type: ignore[misc]
                 handed.result()
                 handed = None
             now = time.monotonic()
-            if handed is None and (batch := gathering.due(now, awaited=self.channel.queue.empty())) is not None:
+            if handed is None and (batch := gathering.due(now, awaited=self._awaited)) is not None:
                 handed = asyncio.run_coroutine_threadsafe(self.channel.put(batch), loop)
                 handed_at = now
             if handed is None:

@@ -52,7 +52,7 @@ class FakeConsumer:
 
 
 class Bench:
-    def __init__(self, session_timeout_ms: int = 60_000) -> None:
+    def __init__(self, session_timeout_ms: int = 60_000, *, batch_max: int = 1, batch_wait_s: float = 0.1) -> None:
         self.app: Any = FakeApp()
         self.metrics = Metrics()
         self.consumer: Any = FakeConsumer()
@@ -62,8 +62,8 @@ class Bench:
             group="g",
             topic="posts.raw",
             positions=lambda partitions: {},
-            batch_max=1,
-            batch_wait_s=lambda: 0.1,
+            batch_max=batch_max,
+            batch_wait_s=lambda: batch_wait_s,
         )
         self.source._consumer = self.consumer
         self.processed: list[Batch] = []
@@ -412,3 +412,45 @@ async def test_batches_that_became_stale_while_a_stage_is_busy_are_not_kept(
     bench.source._stopping.set()
     await feeding
     assert consumer.alive <= 5
+
+
+class SteadyConsumer(FakeConsumer):
+    """A message every poll."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.polls = 0
+        self.enough = threading.Event()
+
+    def poll(self, most: int, timeout_s: float) -> Batch:
+        time.sleep(0.002)
+        self.polls += 1
+        if self.polls == 50:
+            self.enough.set()
+        return batch()
+
+
+async def test_a_busy_stage_is_handed_all_that_came_meanwhile_once_it_is_free() -> None:
+    source = Bench(batch_max=1_000, batch_wait_s=0.02).source
+    consumer = SteadyConsumer()
+    with source.busy():
+        feeding = asyncio.create_task(
+            asyncio.to_thread(source._feed, consumer, asyncio.get_running_loop())  # type: ignore[arg-type]
+        )
+        assert await asyncio.to_thread(consumer.enough.wait, 20)
+        assert source.channel.queue.empty()
+    async with asyncio.timeout(20):
+        found = await source.channel.queue.get()
+    assert len(found) >= 50 - 1  # of the fiftieth it is only known that it was asked for
+    source._stopping.set()
+    await feeding
+
+
+async def test_a_stage_that_failed_is_busy_no_more(bench: Bench) -> None:
+    def fail() -> None:
+        assert not bench.source._awaited
+        raise RejectedError("too large")
+
+    with pytest.raises(RejectedError), bench.source.busy():
+        fail()
+    assert bench.source._awaited
