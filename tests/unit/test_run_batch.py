@@ -441,7 +441,7 @@ async def test_a_busy_stage_is_handed_all_that_came_meanwhile_once_it_is_free() 
         assert source.channel.queue.empty()
     async with asyncio.timeout(20):
         found = await source.channel.queue.get()
-    assert len(found) >= 50 - 1  # of the fiftieth it is only known that it was asked for
+    assert len(found) >= 49  # the fiftieth poll has begun, and may not have returned
     source._stopping.set()
     await feeding
 
