@@ -50,7 +50,7 @@ LEAVE_S = 2.0
 _IDLE_POLL_S = 0.25
 
 _GATHER_POLL_S = 0.005
-"""Between two looks at whether the stage has taken the batch before."""
+"""Between two looks at whether the stage is free, while a batch that has waited long enough grows on."""
 
 
 class BatchChannel(faust.Channel):  # type: ignore[misc] # faust ships no types
