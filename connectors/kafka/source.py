@@ -185,7 +185,7 @@ class BatchSource(Service):  # type: ignore[misc]
 
     @property
     def _awaited(self) -> bool:
-        """Whether the stage waits. While it has one in hand, a small one would just stand in the channel."""
+        """Whether the stage waits for a batch. While it has one, a small one would just stand in the channel."""
         return not self._busy and bool(self.channel.queue.empty())
 
     def _await_idle(self) -> None:

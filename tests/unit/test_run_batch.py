@@ -76,6 +76,10 @@ class Bench:
 
         await run_batch(self.app, self.source, batch, process, stage="classify", metrics=self.metrics)
 
+    def feed(self, consumer: Any) -> asyncio.Task[None]:
+        """Let the source's thread poll `consumer`, until the source is stopped."""
+        return asyncio.create_task(asyncio.to_thread(self.source._feed, consumer, asyncio.get_running_loop()))
+
     def rewinds(self, cause: str) -> float:
         labels = {"stage": "classify", "cause": cause}
         return self.metrics.registry.get_sample_value("emostream_rewinds_total", labels) or 0
@@ -405,9 +409,7 @@ async def test_batches_that_became_stale_while_a_stage_is_busy_are_not_kept(
     monkeypatch.setattr(source_module, "PAUSE_AFTER_S", 0)
     consumer = RestlessConsumer(polls=200)
     # Nobody reads the channel: it holds two, and a third waits to be handed over.
-    feeding = asyncio.create_task(
-        asyncio.to_thread(bench.source._feed, consumer, asyncio.get_running_loop())  # type: ignore[arg-type]
-    )
+    feeding = bench.feed(consumer)
     assert await asyncio.to_thread(consumer.enough.wait, 20)
     bench.source._stopping.set()
     await feeding
@@ -431,12 +433,10 @@ class SteadyConsumer(FakeConsumer):
 
 
 async def test_a_busy_stage_is_handed_all_that_came_meanwhile_once_it_is_free() -> None:
-    source = Bench(batch_max=1_000, batch_wait_s=0.02).source
-    consumer = SteadyConsumer()
+    bench = Bench(batch_max=1_000, batch_wait_s=0.02)
+    source, consumer = bench.source, SteadyConsumer()
     with source.busy():
-        feeding = asyncio.create_task(
-            asyncio.to_thread(source._feed, consumer, asyncio.get_running_loop())  # type: ignore[arg-type]
-        )
+        feeding = bench.feed(consumer)
         assert await asyncio.to_thread(consumer.enough.wait, 20)
         assert source.channel.queue.empty()
     async with asyncio.timeout(20):
