@@ -45,10 +45,10 @@ from streams.bench.meter import Meter
 from streams.bench.pipeline import applied
 from streams.bench.steady import steady
 from streams.cli.common import console, progress_console
-from streams.cli.interrupt import leave_on_signals
 from streams.demo.processes import Role, clean_environment
 from streams.errors import EmostreamError
 from streams.init import init_topics
+from streams.process.signals import leave_on_signals
 from streams.settings import Settings, load_settings
 from streams.windows.opening import open_store
 

@@ -38,8 +38,8 @@ from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from models.errors import ModelError
 from models.training.labels import EMOTIONS
 from streams.cli.common import console
-from streams.cli.interrupt import leave_on_signals
 from streams.init import init_topics
+from streams.process.signals import leave_on_signals
 from streams.records import ClassifiedPost, ModelRef, Origin, Post, Sentiment
 from streams.settings import Settings, load_settings
 from streams.windows.counted import CountedPost, read_counted

@@ -45,7 +45,7 @@ from connectors.errors import ConnectorError
 from models.errors import ModelError
 from models.package import ModelPackage, bundled_package_path, load_package
 from streams.cli.common import progress_console
-from streams.cli.interrupt import leave_on_signals
+from streams.process.signals import leave_on_signals
 
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 LEAST_POSTS = 1_000

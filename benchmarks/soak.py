@@ -43,10 +43,10 @@ from models.errors import ModelError
 from models.package import bundled_package_path
 from streams.bench.pipeline import applied
 from streams.cli.common import console, progress_console
-from streams.cli.interrupt import leave_on_signals
 from streams.demo.processes import Role, clean_environment
 from streams.errors import EmostreamError
 from streams.init import init_topics
+from streams.process.signals import leave_on_signals
 from streams.settings import Settings, load_settings
 from streams.windows.opening import open_store
 

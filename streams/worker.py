@@ -15,10 +15,10 @@ from typing import Any
 
 from connectors.kafka.admin import KafkaAdmin
 from streams.app import Pipeline, create_pipeline
-from streams.background import in_background
-from streams.listening import check_port_free
 from streams.metrics import Metrics
 from streams.model_watch import ServedModel
+from streams.process.background import in_background
+from streams.process.listening import check_port_free
 from streams.settings import Settings
 from streams.topology import check_topics
 from streams.windows.opening import open_store

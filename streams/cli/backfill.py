@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from streams.cli.common import progress_console, read_settings
-from streams.cli.interrupt import stop_on_signals
 from streams.errors import BackfillStoppedError, HolesError
+from streams.process.signals import stop_on_signals
 
 if TYPE_CHECKING:
     import threading

@@ -16,8 +16,8 @@ from rich.table import Table
 
 from streams.bench.sizing import Size
 from streams.cli.common import console, log_to_stderr, progress_console, read_settings
-from streams.cli.interrupt import leave_on_signals
 from streams.demo.sample import sample_posts
+from streams.process.signals import leave_on_signals
 from streams.windows.sizes import format_duration
 
 if TYPE_CHECKING:

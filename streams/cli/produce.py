@@ -15,7 +15,6 @@ from rich.console import Console
 
 from streams.cli.common import progress_console, read_settings
 from streams.cli.inputs import describe_refusals, input_options, input_spec, progress_bar
-from streams.cli.interrupt import GracefulInterrupt
 from streams.errors import InputError
 from streams.inputs import (
     STDIN,
@@ -29,6 +28,7 @@ from streams.inputs import (
     read_rows,
     size_of,
 )
+from streams.process.signals import GracefulInterrupt
 from streams.produce import PostSender, paced, post_sender
 from streams.records import Post
 from streams.settings import Settings

@@ -7,8 +7,8 @@ import gc
 import click
 
 from streams.cli.common import log_to_stderr, read_settings
-from streams.cli.interrupt import stop_on_signals
 from streams.cli.sink_status import status
+from streams.process.signals import stop_on_signals
 
 GC_THRESHOLDS = (100_000, 50, 1_000)
 """A slice is tens of thousands of objects in no cycle, which the defaults walk through again and again: a tenth of the

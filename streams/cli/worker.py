@@ -8,7 +8,7 @@ import logging
 import click
 
 from streams.cli.common import log_to_stderr, read_settings
-from streams.lifeline import Lifeline
+from streams.process.lifeline import Lifeline
 from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def worker(processes: int | None, web_port: int | None, name: str, lifeline: int
     log_to_stderr(settings.log_level, name)
     if lifeline is not None:
         return _run(settings, Lifeline(lifeline))
-    from streams.processes import plan, supervise  # noqa: PLC0415 - not for the processes that it starts
+    from streams.process.worker_processes import plan, supervise  # noqa: PLC0415 - not for the processes that it starts
 
     division = plan(settings)
     if division.processes > 1:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from streams.errors import EmostreamError, SettingsError
-from streams.processes import stop_bound_s
+from streams.process.worker_processes import stop_bound_s
 from streams.settings import PREFIX, Settings, load_settings
 
 LEAVE_S = 5.0

@@ -17,8 +17,8 @@ from connectors.kafka.admin import KafkaAdmin
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer
 from streams import __version__
-from streams.background import in_background
 from streams.errors import BackfillBusyError, BackfillStoppedError
+from streams.process.background import in_background
 from streams.settings import Settings
 from streams.sink.backfill.holes import Findings
 from streams.sink.backfill.run import Backfill

@@ -19,9 +19,9 @@ from connectors.kafka.batch import Batch, offset_of, partition_of
 from connectors.kafka.consumer import PositionedConsumer
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer
-from streams.background import in_background
 from streams.dead_letters import bury, dead_letter
 from streams.positions import start_offset
+from streams.process.background import in_background
 from streams.records import DeadReason
 from streams.settings import Settings
 from streams.sink.backlog import BacklogReader, PartitionBacklog, is_near

@@ -19,7 +19,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-from streams.listening import listen_errors
+from streams.process.listening import listen_errors
 from streams.redact import redact
 from streams.sink.report import Health, SinkReport
 

@@ -16,7 +16,7 @@ import pytest
 
 from connectors.local.ports import choose, is_free
 from streams.demo.processes import LEAVE_S, Role, clean_environment
-from streams.processes import stop_bound_s
+from streams.process.worker_processes import stop_bound_s
 from streams.settings import Settings
 from streams.windows.store import WindowStore
 from tests.integration.support import (

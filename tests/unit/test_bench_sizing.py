@@ -31,9 +31,9 @@ from streams.bench.storage import History, WindowMemory
 from streams.cli import cli
 from streams.cli.bench import SHORTEST_S, Display, assumed, figure, measured_table
 from streams.cli.bench import size_table as shown_sizes
-from streams.cli.interrupt import leave_on_signals
 from streams.demo.processes import clean_environment
 from streams.demo.sample import sample_posts
+from streams.process.signals import leave_on_signals
 from streams.records import Post
 from streams.settings import load_settings
 from streams.windows.sizes import parse_sizes

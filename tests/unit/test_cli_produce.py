@@ -18,8 +18,8 @@ from connectors.errors import RejectedError, UnavailableError
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from streams.cli import produce as command
-from streams.cli.interrupt import GracefulInterrupt
 from streams.errors import InputError
+from streams.process.signals import GracefulInterrupt
 from streams.produce import MAX_UNCONFIRMED, PostSender, paced
 from streams.records import Post
 

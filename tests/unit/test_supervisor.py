@@ -20,11 +20,11 @@ import psutil
 import pytest
 
 from connectors.errors import RejectedError
-from streams import processes
 from streams.errors import InputError, LoadError, SettingsError
-from streams.lifeline import Lifeline
-from streams.processes import check_ports_free, child_commands, child_environment, web_ports
-from streams.supervisor import Supervisor, exit_code, how_it_ended, start
+from streams.process import worker_processes
+from streams.process.lifeline import Lifeline
+from streams.process.supervisor import Supervisor, exit_code, how_it_ended, start
+from streams.process.worker_processes import check_ports_free, child_commands, child_environment, web_ports
 from streams.wiring import model_threads, usable_cores
 from tests.helpers import make_settings
 
@@ -36,35 +36,35 @@ class TestPlan:
     def cores(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         def give(count: int) -> None:
             monkeypatch.setattr("streams.wiring.usable_cores", lambda: count)
-            monkeypatch.setattr("streams.processes.usable_cores", lambda: count)
+            monkeypatch.setattr("streams.process.worker_processes.usable_cores", lambda: count)
 
         give(8)
         return give
 
     def test_one_process_per_core_with_one_thread(self) -> None:
-        found = processes.plan(make_settings(partitions=12))
+        found = worker_processes.plan(make_settings(partitions=12))
         assert (found.processes, found.threads, found.capped) == (8, 1, False)
         assert found.note == "8 processes with 1 thread each (8 cores, 12 partitions)"
 
     def test_no_more_than_partitions_and_the_cores_are_divided(self) -> None:
-        found = processes.plan(make_settings(partitions=3))
+        found = worker_processes.plan(make_settings(partitions=3))
         assert (found.processes, found.threads, found.capped, found.idle) == (3, 2, True, 0)
 
     def test_the_user_is_obeyed_also_beyond_the_partitions(self) -> None:
-        found = processes.plan(make_settings(partitions=4, worker_processes=16))
+        found = worker_processes.plan(make_settings(partitions=4, worker_processes=16))
         assert (found.processes, found.threads, found.idle) == (16, 1, 12)
-        assert processes.plan(make_settings(partitions=4, worker_processes=4)).idle == 0
+        assert worker_processes.plan(make_settings(partitions=4, worker_processes=4)).idle == 0
 
     def test_one_process_has_all_cores(self) -> None:
-        assert processes.plan(make_settings(worker_processes=1)).threads == 8
-        assert processes.plan(make_settings(partitions=1)).threads == 8
+        assert worker_processes.plan(make_settings(worker_processes=1)).threads == 8
+        assert worker_processes.plan(make_settings(partitions=1)).threads == 8
 
     def test_threads_that_were_set_are_not_divided(self) -> None:
-        assert processes.plan(make_settings(partitions=8, model_threads=3)).threads == 3
+        assert worker_processes.plan(make_settings(partitions=8, model_threads=3)).threads == 3
 
     def test_a_machine_with_one_core_has_one_process(self, cores: Callable[[int], None]) -> None:
         cores(1)
-        found = processes.plan(make_settings(partitions=8))
+        found = worker_processes.plan(make_settings(partitions=8))
         assert (found.processes, found.threads, found.capped) == (1, 1, False)
 
 
@@ -138,7 +138,7 @@ def test_exit_codes() -> None:
 
 def test_the_supervisor_loads_neither_faust_nor_the_model() -> None:
     heavy = {"faust", "onnxruntime", "numpy", "confluent_kafka"}
-    script = f"import sys, streams.cli.worker, streams.processes; print({heavy!r} & set(sys.modules))"
+    script = f"import sys, streams.cli.worker, streams.process.worker_processes; print({heavy!r} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
@@ -150,7 +150,7 @@ def test_a_lifeline_that_is_none() -> None:
 
 PARENT = """
     import asyncio, json, logging, os, sys
-    from streams.supervisor import Supervisor
+    from streams.process.supervisor import Supervisor
 
     logging.basicConfig(level="INFO", format="%(message)s")
     commands, stop_s = json.loads(sys.argv[1]), float(sys.argv[2])
@@ -161,7 +161,7 @@ PARENT = """
 CHILD = """
     import os, signal, sys, time
     from pathlib import Path
-    from streams.lifeline import Lifeline
+    from streams.process.lifeline import Lifeline
 
     notes, how = Path(sys.argv[1]), sys.argv[2]
     if how == "broken":

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.errors import EmostreamError
-from streams.lifeline import GO
+from streams.process.lifeline import GO
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from connectors.errors import RejectedError
 from streams.errors import SettingsError
-from streams.listening import check_port_free
+from streams.process.listening import check_port_free
+from streams.process.supervisor import KILL_S, Supervisor
 from streams.settings import PREFIX, Settings
-from streams.supervisor import KILL_S, Supervisor
 from streams.wiring import kafka_config, model_threads, usable_cores
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""Processes: several of them as one, signals, listening sockets, background threads."""
