@@ -25,8 +25,8 @@ from streams.bench.signals import hold_signals
 from streams.bench.sizing import Assumptions, Costs, Size, size_table
 from streams.bench.storage import History, WindowMemory, measure_sink, record_bytes, redis_used, window_memory
 from streams.demo.processes import clean_environment
+from streams.ingest.produce import send_posts
 from streams.init import init_postgres, init_topics
-from streams.produce import send_posts
 from streams.records import Post
 from streams.redact import remember_secrets
 from streams.settings import PREFIX, Settings, load_settings

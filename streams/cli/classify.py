@@ -20,7 +20,10 @@ from streams.cli.inputs import describe_refusals, input_options, input_spec, pro
 from streams.cli.output import printable, printable_json, quiet_pipe
 from streams.cli.render import answer
 from streams.errors import InputError
-from streams.inputs import InputFormat, LineReader, Refusal, Row, Tally, open_lines, read_rows, size_of
+from streams.ingest.lines import LineReader, open_lines, size_of
+from streams.ingest.reading import read_rows
+from streams.ingest.rows import InputFormat, Refusal, Row
+from streams.ingest.tally import Tally
 from streams.palette import Colours
 from streams.settings import Settings
 from streams.verdict import Verdict, verdicts

@@ -11,7 +11,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from streams.inputs import FIELDS, STDIN, InputFormat, InputSpec, Tally, guess_format
+from streams.ingest.lines import STDIN
+from streams.ingest.reading import InputSpec, guess_format
+from streams.ingest.rows import FIELDS, InputFormat
+from streams.ingest.tally import Tally
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -17,7 +17,9 @@ from streams.cli.common import console, progress_console
 from streams.cli.model_common import json_option, megabytes
 from streams.cli.output import printable
 from streams.errors import InputError
-from streams.inputs import InputSpec, Refusal, guess_format, open_lines, read_rows
+from streams.ingest.lines import open_lines
+from streams.ingest.reading import InputSpec, guess_format, read_rows
+from streams.ingest.rows import Refusal
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _GOLDEN_MAX_CHARS = 100_000

@@ -16,20 +16,13 @@ from rich.console import Console
 from streams.cli.common import progress_console, read_settings
 from streams.cli.inputs import describe_refusals, input_options, input_spec, progress_bar
 from streams.errors import InputError
-from streams.inputs import (
-    STDIN,
-    InputFormat,
-    InputSpec,
-    LineReader,
-    PostMaker,
-    Refusal,
-    Tally,
-    open_lines,
-    read_rows,
-    size_of,
-)
+from streams.ingest.lines import STDIN, LineReader, open_lines, size_of
+from streams.ingest.posts import PostMaker
+from streams.ingest.produce import PostSender, paced, post_sender
+from streams.ingest.reading import InputSpec, read_rows
+from streams.ingest.rows import InputFormat, Refusal
+from streams.ingest.tally import Tally
 from streams.process.signals import GracefulInterrupt
-from streams.produce import PostSender, paced, post_sender
 from streams.records import Post
 from streams.settings import Settings
 

@@ -17,9 +17,13 @@ from streams.audit import Check, audit_until_balanced
 from streams.demo.processes import Role, clean_environment
 from streams.demo.progress import Counts, Observer
 from streams.errors import InputError
+from streams.ingest.lines import open_lines
+from streams.ingest.posts import PostMaker
+from streams.ingest.produce import send_posts
+from streams.ingest.reading import InputSpec, guess_format, read_rows
+from streams.ingest.rows import Refusal
+from streams.ingest.tally import Tally
 from streams.init import init_all
-from streams.inputs import InputSpec, PostMaker, Refusal, Tally, guess_format, open_lines, read_rows
-from streams.produce import send_posts
 from streams.records import EmotionWindow, Post
 from streams.redact import remember_secrets
 from streams.settings import Settings, load_settings

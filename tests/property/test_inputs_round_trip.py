@@ -9,7 +9,9 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.inputs import InputFormat, InputSpec, LineReader, Refusal, Row, read_rows
+from streams.ingest.lines import LineReader
+from streams.ingest.reading import InputSpec, read_rows
+from streams.ingest.rows import InputFormat, Refusal, Row
 
 # Neither NUL (refused on purpose) nor lone surrogates (which no UTF-8 file holds).
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")

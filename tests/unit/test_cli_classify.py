@@ -17,8 +17,8 @@ from models.errors import ModelNotFoundError
 from models.package import DEFAULT_TIERS, Head, Tier
 from streams.cli import classify as command
 from streams.errors import InputError
-from streams.inputs import Row
-from streams.inputs.lines import LineReader
+from streams.ingest.lines import LineReader
+from streams.ingest.rows import Row
 from streams.verdict import verdicts
 from tests.tiny_model import SENTIMENT, tiny_manifest
 

@@ -19,8 +19,8 @@ from connectors.kafka.config import KafkaConfig
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from streams.cli import produce as command
 from streams.errors import InputError
+from streams.ingest.produce import MAX_UNCONFIRMED, PostSender, paced
 from streams.process.signals import GracefulInterrupt
-from streams.produce import MAX_UNCONFIRMED, PostSender, paced
 from streams.records import Post
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -9,21 +9,11 @@ from pathlib import Path
 import pytest
 
 from streams.errors import InputError
-from streams.inputs import (
-    InputFormat,
-    InputSpec,
-    LineReader,
-    PostMaker,
-    Refusal,
-    RefusalReason,
-    Row,
-    Tally,
-    guess_format,
-    open_lines,
-    read_rows,
-    size_of,
-)
-from streams.inputs.lines import MAX_LINE_BYTES
+from streams.ingest.lines import MAX_LINE_BYTES, LineReader, open_lines, size_of
+from streams.ingest.posts import PostMaker
+from streams.ingest.reading import InputSpec, guess_format, read_rows
+from streams.ingest.rows import InputFormat, Refusal, RefusalReason, Row
+from streams.ingest.tally import Tally
 from streams.records import Post
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.inputs.rows import Refusal, RefusalReason
+from streams.ingest.rows import Refusal, RefusalReason
 
 FIRST_LINES = 5
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
-from streams.inputs.rows import Refusal, RefusalReason, Row
+from streams.ingest.rows import Refusal, RefusalReason, Row
 from streams.records import Post, explain
 
 _TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)

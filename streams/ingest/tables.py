@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from streams.errors import InputError
-from streams.inputs.lines import Line, LineReader
-from streams.inputs.rows import FIELDS, Refusal, RefusalReason
+from streams.ingest.lines import Line, LineReader
+from streams.ingest.rows import FIELDS, Refusal, RefusalReason
 
 MAX_CELL_CHARS = 1024 * 1024
 """A quote that is never closed swallows this much at most before its record is refused and reading goes on."""

@@ -12,9 +12,9 @@ from pathlib import PurePath
 from pydantic_core import from_json
 
 from streams.errors import InputError
-from streams.inputs.lines import LineReader
-from streams.inputs.rows import FIELDS, InputFormat, Refusal, RefusalReason, Row, make_row
-from streams.inputs.tables import NOT_UTF8, TOO_LONG, Layout, csv_records, layout, tsv_records
+from streams.ingest.lines import LineReader
+from streams.ingest.rows import FIELDS, InputFormat, Refusal, RefusalReason, Row, make_row
+from streams.ingest.tables import NOT_UTF8, TOO_LONG, Layout, csv_records, layout, tsv_records
 
 _SUFFIXES = {
     ".jsonl": InputFormat.JSONL,
