@@ -5,6 +5,7 @@ ConnectorError              one clear line for the operator
 ├── RejectedError           the system answered no: credentials, rights, a missing topic or bucket
 │   └── InvalidDataError    it would take other data: these violate a constraint or a type
 ├── PositionError           an offset that the topics involved contradict; never guessed around
+├── LoadError               the load of this machine, or of the cgroup, cannot be read
 └── LocalStackError         an embedded server did not start, stop, or find its files
 """
 
@@ -27,6 +28,10 @@ class InvalidDataError(RejectedError):
 
 class PositionError(ConnectorError):
     """Two sources of truth about an offset contradict each other."""
+
+
+class LoadError(ConnectorError):
+    """The load of the machine or of the cgroup cannot be read."""
 
 
 class LocalStackError(ConnectorError):

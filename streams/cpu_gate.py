@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+
+from connectors.machine.sample import Sample
 
 WINDOW_S = 1.0
 """Utilization is the mean over this long. Counters tick in hundredths of a second, so much less would be noise."""
@@ -37,25 +38,6 @@ _BACKWARDS_S = 0.05
 _EXCESS = 0.25
 """By so much of all processors (of one at least) own work may exceed all work within a window. Processes are metered by
 the nanosecond, the machine is sampled a hundred times a second, so work in short bursts looks less there."""
-
-
-class Sample(NamedTuple):
-    """Counters at one moment; only their differences count.
-
-    Attributes:
-        at: of a clock that never goes back, in seconds.
-        busy: processor seconds that everything has used, of the machine or of the cgroup.
-        own: of these, the sink's and its Postgres processes'. Never goes back.
-        capacity: processors of the machine, or the quota of the cgroup.
-        stalled: seconds in which some task waited, one number per resource (Linux pressure stall information); empty
-            where unknown.
-    """
-
-    at: float
-    busy: float
-    own: float
-    capacity: float
-    stalled: tuple[float, ...] = ()
 
 
 class GateReason(StrEnum):

@@ -4,7 +4,6 @@
     ├── SettingsError               a setting is unknown, malformed or impossible
     ├── InputError                  a file or an argument the user gave cannot be used
     ├── TopologyError               topics, partition counts or stores that contradict each other
-    ├── LoadError                   the load of the CPU cannot be read, so nothing can wait for it to fall
     ├── BackfillBusyError           another process is filling holes
     ├── BackfillStoppedError        somebody stopped the backfill
     ├── RebuildRefusedError         the window tables cannot be rebuilt now
@@ -42,10 +41,6 @@ class InputError(EmostreamError):
 
 class TopologyError(EmostreamError):
     """Topics, partition counts or stores contradict each other; going on could miscount."""
-
-
-class LoadError(EmostreamError):
-    """The load of the machine or of the cgroup cannot be read."""
 
 
 class BackfillBusyError(EmostreamError):

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pydantic import SecretStr
 
 from connectors.kafka.config import KafkaConfig
+from connectors.machine.cores import usable_cores
 from connectors.s3 import S3Config
-from models.cores import available_cores
-from streams.errors import LoadError
 from streams.settings import Settings
-from streams.sink.load import find_source
 
 
 def kafka_config(settings: Settings) -> KafkaConfig:
@@ -41,15 +39,6 @@ def s3_config(settings: Settings) -> S3Config:
         access_key_id=settings.s3_access_key_id,
         secret_access_key=_reveal(settings.s3_secret_access_key),
     )
-
-
-def usable_cores() -> int:
-    """Cores that this process may use, at least 1: in a container with a CPU quota, those that it pays for in full."""
-    try:
-        quota = int(find_source().capacity())
-    except LoadError:
-        return available_cores()
-    return max(1, min(available_cores(), quota))
 
 
 def model_threads(settings: Settings, processes: int = 1) -> int:

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from connectors.machine.cores import available_cores
 from models.classifier import OnnxClassifier
-from models.cores import available_cores
 from models.package import MANIFEST, ModelPackage, load_package, put_in_place
 from models.training import encoders
 from models.training.card import Provenance, Stage, model_card

@@ -11,13 +11,13 @@ from pathlib import Path
 from connectors.errors import UnavailableError
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.scan import TopicScan
+from connectors.machine.load import find_source
 from streams.bench.meter import Meter
 from streams.bench.steady import steady
 from streams.demo.processes import Role
 from streams.errors import MeasurementError
 from streams.records import DeadPost
 from streams.settings import Settings
-from streams.sink.load import find_source
 from streams.windows.opening import open_store
 from streams.windows.store import WindowStore
 from streams.wiring import kafka_config

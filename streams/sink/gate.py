@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol, Self
 
+from connectors.machine.load import LoadReader
 from streams.cpu_gate import MAX_GAP_S, SAMPLE_S, CpuGate, GateReason, GateState
 from streams.settings import Settings
-from streams.sink.load import LoadReader
 
 logger = logging.getLogger(__name__)
 

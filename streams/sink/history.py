@@ -18,11 +18,11 @@ from psycopg.types.json import set_json_dumps
 from pydantic_core import to_json
 
 from connectors.errors import RejectedError
+from connectors.machine.own_load import client_port
 from connectors.postgres import Connection, address_of, connect, find_migrations, postgres_errors
 from streams.migrations import migrations_folder
 from streams.sink import tables
 from streams.sink.ledger import LedgerRange, Span, check_stands
-from streams.sink.own_load import client_port
 from streams.sink.targets import Target
 
 R = TypeVar("R")

@@ -23,10 +23,10 @@ import pytest
 
 from connectors.local import LocalStack, postgres
 from connectors.local.state import StateFile
+from connectors.machine.load import LoadReader, Machine
+from connectors.machine.own_load import client_port, parse_stat
 from streams.cpu_gate import CpuGate, GateReason
 from streams.sink.gate import CpuAwareGate
-from streams.sink.load import LoadReader, Machine
-from streams.sink.own_load import client_port, parse_stat
 from tests.integration.support import wait_for
 
 pytestmark = pytest.mark.alone

@@ -20,11 +20,11 @@ import psutil
 import pytest
 
 from connectors.kafka.producer import ConfirmedProducer
+from connectors.machine.load import LoadReader, Machine
+from connectors.machine.own_load import OwnLoad, parse_stat
 from streams.cpu_gate import CpuGate
 from streams.settings import Settings
 from streams.sink.gate import CpuAwareGate
-from streams.sink.load import LoadReader, Machine
-from streams.sink.own_load import OwnLoad, parse_stat
 from streams.sink.runner import Sink
 from tests.integration.support import wait_for
 from tests.integration.test_sink import feed, rows

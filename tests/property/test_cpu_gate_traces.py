@@ -16,7 +16,8 @@ from typing import NamedTuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.cpu_gate import REOPEN, SAMPLE_S, WINDOW_S, CpuGate, GateReason, GateState, Sample
+from connectors.machine.sample import Sample
+from streams.cpu_gate import REOPEN, SAMPLE_S, WINDOW_S, CpuGate, GateReason, GateState
 
 UNIT = 1 / 64
 PROCESSORS = 4

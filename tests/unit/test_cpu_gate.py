@@ -8,7 +8,8 @@ import math
 
 import pytest
 
-from streams.cpu_gate import CpuGate, GateReason, GateState, Sample
+from connectors.machine.sample import Sample
+from streams.cpu_gate import CpuGate, GateReason, GateState
 
 LIMIT = 0.2
 CALM_S = 2.0

@@ -14,10 +14,10 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from streams.errors import LoadError
-from streams.sink import load, own_load
-from streams.sink.load import LoadReader, Machine, busy_of, find_source, parse_mounts, parse_quota
-from streams.sink.own_load import OwnLoad, client_port, parse_stat
+from connectors.errors import LoadError
+from connectors.machine import load, own_load
+from connectors.machine.load import LoadReader, Machine, busy_of, find_source, parse_mounts, parse_quota
+from connectors.machine.own_load import OwnLoad, client_port, parse_stat
 
 CPUS = 8
 TICKS = own_load._TICKS

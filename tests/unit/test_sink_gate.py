@@ -11,12 +11,14 @@ from collections.abc import Callable
 
 import pytest
 
-from streams.cpu_gate import CpuGate, GateReason, GateState, Sample
-from streams.errors import BackfillStoppedError, LoadError
+from connectors.errors import LoadError
+from connectors.machine.load import LoadReader, Machine
+from connectors.machine.sample import Sample
+from streams.cpu_gate import CpuGate, GateReason, GateState
+from streams.errors import BackfillStoppedError
 from streams.settings import load_settings
 from streams.sink.backfill.turn import turn_of
 from streams.sink.gate import CpuAwareGate, Gate, OpenGate, gate_for
-from streams.sink.load import LoadReader, Machine
 from tests.helpers import wait_for
 
 CALM_S = 2.0

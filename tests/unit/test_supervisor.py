@@ -19,13 +19,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from connectors.errors import RejectedError
-from streams.errors import InputError, LoadError, SettingsError
+from connectors.errors import LoadError, RejectedError
+from connectors.machine.cores import usable_cores
+from streams.errors import InputError, SettingsError
 from streams.process import worker_processes
 from streams.process.lifeline import Lifeline
 from streams.process.supervisor import Supervisor, exit_code, how_it_ended, start
 from streams.process.worker_processes import check_ports_free, child_commands, child_environment, web_ports
-from streams.wiring import model_threads, usable_cores
+from streams.wiring import model_threads
 from tests.helpers import make_settings
 
 WAIT_S = 20.0
@@ -75,8 +76,8 @@ class TestCores:
             def capacity(self) -> float:
                 return quota
 
-        monkeypatch.setattr("streams.wiring.available_cores", lambda: 6)
-        monkeypatch.setattr("streams.wiring.find_source", Source)
+        monkeypatch.setattr("connectors.machine.cores.available_cores", lambda: 6)
+        monkeypatch.setattr("connectors.machine.cores.find_source", Source)
         assert usable_cores() == expected
         assert model_threads(make_settings()) == expected
 
@@ -84,8 +85,8 @@ class TestCores:
         def unreadable() -> None:
             raise LoadError("no")
 
-        monkeypatch.setattr("streams.wiring.available_cores", lambda: 6)
-        monkeypatch.setattr("streams.wiring.find_source", unreadable)
+        monkeypatch.setattr("connectors.machine.cores.available_cores", lambda: 6)
+        monkeypatch.setattr("connectors.machine.cores.find_source", unreadable)
         assert usable_cores() == 6
 
 

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple, Protocol
 
 import psutil
 
-from streams.cpu_gate import Sample
-from streams.errors import LoadError
-from streams.sink.own_load import PROC, OwnLoad
+from connectors.errors import LoadError
+from connectors.machine.own_load import PROC, OwnLoad
+from connectors.machine.sample import Sample
 
 _RESOURCES = ("cpu", "io", "memory")
 
