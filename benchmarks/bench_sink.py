@@ -34,7 +34,7 @@ from streams.cli.common import console, progress_console
 from streams.cli.sink import GC_THRESHOLDS
 from streams.init import init_postgres, init_topics
 from streams.settings import Settings, load_settings
-from streams.sink.gate import OpenGate
+from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.history import History
 from streams.sink.ledger import spans_of
 from streams.sink.rows import POST_COLUMNS, PostRow, read_post

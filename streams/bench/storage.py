@@ -15,7 +15,7 @@ from connectors.postgres import connect, postgres_errors
 from streams.bench.meter import family_cpu_s
 from streams.errors import MeasurementError
 from streams.settings import Settings
-from streams.sink.gate import OpenGate
+from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.runner import Sink
 from streams.windows.opening import open_store
 from streams.windows.sizes import format_duration

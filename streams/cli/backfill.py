@@ -16,9 +16,9 @@ from streams.process.signals import stop_on_signals
 if TYPE_CHECKING:
     import threading
 
-    from streams.cpu_gate import GateState
     from streams.settings import Settings
     from streams.sink.backfill.holes import Findings
+    from streams.sink.gate.rule import GateState
 
 INTERRUPTED = 130
 
@@ -59,7 +59,7 @@ def backfill(*, check: bool, force: bool, as_json: bool) -> int:
 def _run(settings: Settings, stop: threading.Event, *, fill: bool, at_once: bool) -> Findings:
     from streams.sink.backfill.run import Backfill  # noqa: PLC0415 - loads the client libraries
     from streams.sink.backfill.turn import turn_of  # noqa: PLC0415
-    from streams.sink.gate import OpenGate, gate_for  # noqa: PLC0415
+    from streams.sink.gate.cpu_aware import OpenGate, gate_for  # noqa: PLC0415
     from streams.sink.history import History  # noqa: PLC0415
 
     dsn = settings.postgres_dsn.get_secret_value()

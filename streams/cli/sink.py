@@ -36,7 +36,7 @@ def sink(context: click.Context, *, once: bool, force: bool, web_port: int | Non
         return
     settings = read_settings(sink_web_port=web_port)
     log_to_stderr(settings.log_level)
-    from streams.sink.gate import OpenGate  # noqa: PLC0415
+    from streams.sink.gate.cpu_aware import OpenGate  # noqa: PLC0415
     from streams.sink.runner import Sink  # noqa: PLC0415 - loads the client libraries
 
     gc.set_threshold(*GC_THRESHOLDS)

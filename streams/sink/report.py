@@ -8,8 +8,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from streams.cpu_gate import REOPEN, GateReason, GateState
 from streams.settings import Settings
+from streams.sink.gate.rule import REOPEN, GateReason, GateState
 
 
 class Health(StrEnum):
@@ -30,7 +30,7 @@ class GateReport(_Report):
 
     Attributes:
         is_open: whether a slice may be written.
-        reason: why, as a word for machines: one of `streams.cpu_gate.GateReason`.
+        reason: why, as a word for machines: one of `streams.sink.gate.rule.GateReason`.
         why: the same, for people.
         utilization: of the CPU by everybody else; None where not known.
         limit: of the utilization.

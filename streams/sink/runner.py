@@ -24,7 +24,7 @@ from streams.sink.backfill.holes import Findings
 from streams.sink.backfill.run import Backfill
 from streams.sink.backfill.turn import turn_of
 from streams.sink.backlog import BacklogReader, retention_s
-from streams.sink.gate import CLOSED_POLL_S, Gate, gate_for
+from streams.sink.gate.cpu_aware import CLOSED_POLL_S, Gate, gate_for
 from streams.sink.history import History
 from streams.sink.metrics import SinkMetrics, by_topic
 from streams.sink.report import (

@@ -25,7 +25,7 @@ from streams.process.background import in_background
 from streams.records import DeadReason
 from streams.settings import Settings
 from streams.sink.backlog import BacklogReader, PartitionBacklog, is_near
-from streams.sink.gate import CLOSED_POLL_S, Gate
+from streams.sink.gate.cpu_aware import CLOSED_POLL_S, Gate
 from streams.sink.history import History
 from streams.sink.intake import DeadRecord, read_all, store_all
 from streams.sink.ledger import OffsetMoved, Span, spans_of

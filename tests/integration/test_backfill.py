@@ -25,7 +25,7 @@ from streams.settings import Settings
 from streams.sink.backfill import windows as windows_module
 from streams.sink.backfill.holes import Findings, HoleKind
 from streams.sink.backfill.run import Backfill
-from streams.sink.gate import OpenGate
+from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.history import History
 from streams.sink.runner import Sink
 from streams.windows.store import WindowStore

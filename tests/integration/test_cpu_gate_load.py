@@ -25,8 +25,8 @@ from connectors.local import LocalStack, postgres
 from connectors.local.state import StateFile
 from connectors.machine.load import LoadReader, Machine
 from connectors.machine.own_load import client_port, parse_stat
-from streams.cpu_gate import CpuGate, GateReason
-from streams.sink.gate import CpuAwareGate
+from streams.sink.gate.cpu_aware import CpuAwareGate
+from streams.sink.gate.rule import CpuGate, GateReason
 from tests.integration.support import wait_for
 
 pytestmark = pytest.mark.alone

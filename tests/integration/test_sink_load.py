@@ -22,9 +22,9 @@ import pytest
 from connectors.kafka.producer import ConfirmedProducer
 from connectors.machine.load import LoadReader, Machine
 from connectors.machine.own_load import OwnLoad, parse_stat
-from streams.cpu_gate import CpuGate
 from streams.settings import Settings
-from streams.sink.gate import CpuAwareGate
+from streams.sink.gate.cpu_aware import CpuAwareGate
+from streams.sink.gate.rule import CpuGate
 from streams.sink.runner import Sink
 from tests.integration.support import wait_for
 from tests.integration.test_sink import feed, rows

@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 from connectors.kafka.producer import ConfirmedProducer
 from streams.demo.processes import Role, clean_environment
 from streams.settings import Settings
-from streams.sink.gate import OpenGate
+from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.runner import Sink
 from tests.integration.support import configure, counter, free_port, metric_lines, wait_for
 from tests.integration.test_sink import feed, query, rows

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.machine.sample import Sample
-from streams.cpu_gate import REOPEN, SAMPLE_S, WINDOW_S, CpuGate, GateReason, GateState
+from streams.sink.gate.rule import REOPEN, SAMPLE_S, WINDOW_S, CpuGate, GateReason, GateState
 
 UNIT = 1 / 64
 PROCESSORS = 4

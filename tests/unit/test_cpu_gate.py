@@ -9,7 +9,7 @@ import math
 import pytest
 
 from connectors.machine.sample import Sample
-from streams.cpu_gate import CpuGate, GateReason, GateState
+from streams.sink.gate.rule import CpuGate, GateReason, GateState
 
 LIMIT = 0.2
 CALM_S = 2.0

@@ -14,11 +14,11 @@ import pytest
 from connectors.errors import LoadError
 from connectors.machine.load import LoadReader, Machine
 from connectors.machine.sample import Sample
-from streams.cpu_gate import CpuGate, GateReason, GateState
 from streams.errors import BackfillStoppedError
 from streams.settings import load_settings
 from streams.sink.backfill.turn import turn_of
-from streams.sink.gate import CpuAwareGate, Gate, OpenGate, gate_for
+from streams.sink.gate.cpu_aware import CpuAwareGate, Gate, OpenGate, gate_for
+from streams.sink.gate.rule import CpuGate, GateReason, GateState
 from tests.helpers import wait_for
 
 CALM_S = 2.0

@@ -18,8 +18,8 @@ from rich.console import Console, RenderableType
 from connectors.errors import RejectedError, UnavailableError
 from streams.cli.sink import sink as sink_command
 from streams.cli.sink_status import backlog_table, hole_lines, sink_lines, written_lines
-from streams.cpu_gate import GateReason, GateState
 from streams.redact import remember_secrets
+from streams.sink.gate.rule import GateReason, GateState
 from streams.sink.metrics import SinkMetrics
 from streams.sink.report import (
     BackfillReport,

@@ -17,7 +17,7 @@ from streams.records import DeadPost, DeadReason
 from streams.sink import runner
 from streams.sink import topic_sink as module
 from streams.sink.backlog import PartitionBacklog
-from streams.sink.gate import OpenGate
+from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.ledger import OffsetMoved, Span
 from streams.sink.metrics import SinkMetrics
 from streams.sink.rows import PostRow

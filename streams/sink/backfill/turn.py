@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from streams.cpu_gate import GateState
 from streams.errors import BackfillStoppedError
-from streams.sink.gate import CLOSED_POLL_S, Gate
+from streams.sink.gate.cpu_aware import CLOSED_POLL_S, Gate
+from streams.sink.gate.rule import GateState
 
 Turn = Callable[[], None]
 """Called between two short pieces of work: waits for the gate, or raises to stop."""

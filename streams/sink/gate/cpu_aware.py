@@ -1,7 +1,7 @@
 """Whether the sink may write now: asked before every slice, answered from the load of the last second.
 
-`CpuAwareGate` is what `streams.cpu_gate` decides, with a thread that reads the counters. It fails closed: numbers that
-are too old count as load, and a reader that fails stops the sink.
+`CpuAwareGate` runs the rule of `streams.sink.gate.rule` in a thread that reads the counters. It fails closed: counters
+that are too old count as load, and a reader that fails stops the sink.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import replace
 from typing import Protocol, Self
 
 from connectors.machine.load import LoadReader
-from streams.cpu_gate import MAX_GAP_S, SAMPLE_S, CpuGate, GateReason, GateState
 from streams.settings import Settings
+from streams.sink.gate.rule import MAX_GAP_S, SAMPLE_S, CpuGate, GateReason, GateState
 
 logger = logging.getLogger(__name__)
 
