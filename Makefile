@@ -80,7 +80,7 @@ setup-peers: $(PEERS_STAMP) ## Make .venv-peers with other stream processors, fo
 
 .PHONY: schemas
 schemas: $(STAMP) ## Write what is generated from the code: docs/schemas/, docs/settings.md, .env.example
-	@$(PY) -m streams.schemas
+	@$(PY) -m streams.ops.schemas
 
 .PHONY: setup-train
 setup-train: $(TRAIN_STAMP) ## Make .venv-train with PyTorch, for models/training (5 GB)

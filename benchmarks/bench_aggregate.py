@@ -27,11 +27,11 @@ from confluent_kafka import Producer
 from connectors.local import LocalStack
 from models.package import bundled_package_path
 from models.training.labels import EMOTIONS
-from streams.bench.pipeline import applied
-from streams.bench.posts import keyword_weights
 from streams.cli.common import console, progress_console
-from streams.demo.processes import Role, clean_environment
-from streams.init import init_topics
+from streams.ops.bench.pipeline import applied
+from streams.ops.bench.posts import keyword_weights
+from streams.ops.demo.processes import Role, clean_environment
+from streams.ops.init import init_topics
 from streams.records import ClassifiedPost, ModelRef, Origin, Sentiment
 from streams.settings import Settings, load_settings
 from streams.windows.opening import open_store

@@ -31,7 +31,7 @@ from connectors import postgres
 from connectors.errors import ConnectorError
 from connectors.local import LocalStack
 from streams.cli.common import console, progress_console
-from streams.migrations import migrations_folder
+from streams.sink.migrations import migrations_folder
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

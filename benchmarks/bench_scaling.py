@@ -41,13 +41,13 @@ from benchmarks.scaling_figures import Run, Scaling, markdown
 from connectors.errors import ConnectorError
 from models.errors import ModelError
 from models.package import bundled_package_path
-from streams.bench.meter import Meter
-from streams.bench.pipeline import applied
-from streams.bench.steady import steady
 from streams.cli.common import console, progress_console
-from streams.demo.processes import Role, clean_environment
 from streams.errors import EmostreamError
-from streams.init import init_topics
+from streams.ops.bench.meter import Meter
+from streams.ops.bench.pipeline import applied
+from streams.ops.bench.steady import steady
+from streams.ops.demo.processes import Role, clean_environment
+from streams.ops.init import init_topics
 from streams.process.signals import leave_on_signals
 from streams.settings import Settings, load_settings
 from streams.windows.opening import open_store

@@ -38,7 +38,7 @@ from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from models.errors import ModelError
 from models.training.labels import EMOTIONS
 from streams.cli.common import console
-from streams.init import init_topics
+from streams.ops.init import init_topics
 from streams.process.signals import leave_on_signals
 from streams.records import ClassifiedPost, ModelRef, Origin, Post, Sentiment
 from streams.settings import Settings, load_settings

@@ -32,7 +32,7 @@ from benchmarks.bench_aggregate import make_posts, preload
 from connectors.local import LocalStack
 from streams.cli.common import console, progress_console
 from streams.cli.sink import GC_THRESHOLDS
-from streams.init import init_postgres, init_topics
+from streams.ops.init import init_postgres, init_topics
 from streams.settings import Settings, load_settings
 from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.history import History

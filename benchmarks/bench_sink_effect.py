@@ -32,10 +32,10 @@ from confluent_kafka import Producer
 from benchmarks.bench_aggregate import make_posts, preload
 from connectors.local import LocalStack
 from models.package import bundled_package_path
-from streams.bench.pipeline import applied
 from streams.cli.common import console, progress_console
-from streams.demo.processes import Role, clean_environment
-from streams.init import init_postgres, init_topics
+from streams.ops.bench.pipeline import applied
+from streams.ops.demo.processes import Role, clean_environment
+from streams.ops.init import init_postgres, init_topics
 from streams.records import ClassifiedPost, Post
 from streams.settings import Settings, load_settings
 from streams.windows.opening import open_store

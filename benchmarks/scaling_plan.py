@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.scaling_model import LARGEST_BATCH, Costs, Fleet, Machines, capacities, max_balanced_load
-from streams.bench.posts import keyword_weights
+from streams.ops.bench.posts import keyword_weights
 from streams.records import ALL_KEYWORDS
 from streams.windows.sizes import WindowSize
 from streams.windows.tumbling import shard_of

@@ -41,11 +41,11 @@ from connectors.errors import ConnectorError
 from connectors.local import ports
 from models.errors import ModelError
 from models.package import bundled_package_path
-from streams.bench.pipeline import applied
 from streams.cli.common import console, progress_console
-from streams.demo.processes import Role, clean_environment
 from streams.errors import EmostreamError
-from streams.init import init_topics
+from streams.ops.bench.pipeline import applied
+from streams.ops.demo.processes import Role, clean_environment
+from streams.ops.init import init_topics
 from streams.process.signals import leave_on_signals
 from streams.settings import Settings, load_settings
 from streams.windows.opening import open_store

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException, Producer
 
 from benchmarks.harness.broker import BrokerError
 from benchmarks.harness.posts import KEYWORDS, SOURCES
-from streams.bench.posts import keyword_weights
+from streams.ops.bench.posts import keyword_weights
 from streams.records import Post
 from streams.settings import Settings
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 try:
     from connectors.errors import ConnectorError
-    from streams.bi.queries import read_chart_data
-    from streams.bi.scatter_chart import draw_scatter
-    from streams.bi.share_chart import draw_shares
+    from streams.ops.bi.queries import read_chart_data
+    from streams.ops.bi.scatter_chart import draw_scatter
+    from streams.ops.bi.share_chart import draw_shares
 except ModuleNotFoundError as missing:
     sys.exit(f"error: {missing.name} is missing; it comes with pip install 'emostream[bench]'")
 

@@ -15,8 +15,8 @@ from benchmarks.harness.stats import percentiles
 from benchmarks.harness.systems import BARE, Installed
 from benchmarks.harness.trial import Setup, TrialError
 from benchmarks.harness.waiting import until
-from streams.bench.meter import Meter
-from streams.bench.steady import WARM_SHARE, steady
+from streams.ops.bench.meter import Meter
+from streams.ops.bench.steady import WARM_SHARE, steady
 
 WARM_POSTS = 64
 LEAD_S = 0.5

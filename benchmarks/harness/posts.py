@@ -10,7 +10,7 @@ from itertools import cycle
 from pathlib import Path
 
 from models.training.questions import read_sets
-from streams.bench.posts import keyword_weights
+from streams.ops.bench.posts import keyword_weights
 from streams.records import Post
 
 SEED = 7

@@ -18,11 +18,11 @@ from benchmarks.harness.waiting import Stall
 from benchmarks.peers.task import Task
 from connectors.kafka.admin import KafkaAdmin
 from connectors.local import ports
-from streams.bench.meter import Meter
-from streams.bench.pipeline import applied
-from streams.bench.steady import WARM_SHARE
-from streams.demo.processes import clean_environment
-from streams.init import init_topics
+from streams.ops.bench.meter import Meter
+from streams.ops.bench.pipeline import applied
+from streams.ops.bench.steady import WARM_SHARE
+from streams.ops.demo.processes import clean_environment
+from streams.ops.init import init_topics
 from streams.settings import Settings, load_settings
 from streams.topology import topic_specs
 from streams.windows.opening import open_store

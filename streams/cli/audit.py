@@ -14,7 +14,7 @@ from streams.cli.common import console, progress_console, read_settings
 from streams.errors import AuditError
 
 if TYPE_CHECKING:
-    from streams.audit import Check
+    from streams.ops.audit import Check
 
 
 @click.command()
@@ -35,7 +35,7 @@ def audit(*, wait: float, as_json: bool) -> None:
 
 
 async def _run(wait: float) -> list[Check]:
-    from streams.audit import audit_until_balanced  # noqa: PLC0415 - loads the client libraries
+    from streams.ops.audit import audit_until_balanced  # noqa: PLC0415 - loads the client libraries
     from streams.windows.opening import open_store  # noqa: PLC0415
 
     settings = read_settings()

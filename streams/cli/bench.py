@@ -14,14 +14,14 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from streams.bench.sizing import Size
 from streams.cli.common import console, log_to_stderr, progress_console, read_settings
-from streams.demo.sample import sample_posts
+from streams.ops.bench.sizing import Size
+from streams.ops.demo.sample import sample_posts
 from streams.process.signals import leave_on_signals
 from streams.windows.sizes import format_duration
 
 if TYPE_CHECKING:
-    from streams.bench.run import Report
+    from streams.ops.bench.run import Report
 
 DEFAULT_RATES = (10.0, 100.0, 1_000.0, 10_000.0)
 
@@ -92,9 +92,9 @@ def bench(
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     settings = read_settings()
     log_to_stderr("ERROR")
-    from streams.bench.run import run_bench  # noqa: PLC0415 - loads the client libraries and the model runtime
     from streams.cli.classify import find_package  # noqa: PLC0415
-    from streams.demo.run import read_posts  # noqa: PLC0415
+    from streams.ops.bench.run import run_bench  # noqa: PLC0415 - loads the client libraries and the model runtime
+    from streams.ops.demo.run import read_posts  # noqa: PLC0415
 
     notes = progress_console()
     samples, refused = read_posts(posts, settings)

@@ -24,7 +24,7 @@ from streams.ingest.lines import LineReader, open_lines, size_of
 from streams.ingest.reading import read_rows
 from streams.ingest.rows import InputFormat, Refusal, Row
 from streams.ingest.tally import Tally
-from streams.palette import Colours
+from streams.ops.bi.palette import Colours
 from streams.settings import Settings
 from streams.verdict import Verdict, verdicts
 from streams.wiring import model_threads, s3_config

@@ -15,11 +15,11 @@ from rich.table import Table
 from streams.cli.audit import audit_table, require_balance
 from streams.cli.common import console
 from streams.cli.window_table import windows_table
-from streams.demo.sample import sample_posts
 from streams.errors import EmostreamError
+from streams.ops.demo.sample import sample_posts
 
 if TYPE_CHECKING:
-    from streams.demo.run import Progress
+    from streams.ops.demo.run import Progress
 
 SHOWN_WINDOWS = 14
 
@@ -48,7 +48,7 @@ def demo(*, posts: Path, data_dir: Path, keep: bool) -> None:
     settings, no Docker and no network once the packages are installed. Exit code 1 if the audit does not balance.
     """
     try:
-        from streams.demo.run import run_demo  # noqa: PLC0415 - loads everything
+        from streams.ops.demo.run import run_demo  # noqa: PLC0415 - loads everything
     except ModuleNotFoundError as exc:
         raise EmostreamError(f"the demo needs {exc.name}; run `pip install 'emostream[local]'`") from exc
 

@@ -13,7 +13,7 @@ def init() -> None:
 
     Safe to run again, and from two places at once.
     """
-    from streams.init import init_all  # noqa: PLC0415 - loads every client library
+    from streams.ops.init import init_all  # noqa: PLC0415 - loads every client library
 
     done: list[str] = []
 

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from streams.cli.output import printable
-from streams.palette import Colours
+from streams.ops.bi.palette import Colours
 from streams.records import (
     ALL_KEYWORDS,
     ClassifiedPost,

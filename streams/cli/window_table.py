@@ -11,7 +11,7 @@ from rich.text import Text
 
 from streams.cli.output import printable
 from streams.cli.render import signed
-from streams.palette import colour_of, label_order
+from streams.ops.bi.palette import colour_of, label_order
 from streams.records import EmotionWindow
 from streams.windows.sizes import format_duration
 

@@ -20,9 +20,9 @@ from pydantic_core import to_json
 from connectors.errors import RejectedError
 from connectors.machine.own_load import client_port
 from connectors.postgres import Connection, address_of, connect, find_migrations, postgres_errors
-from streams.migrations import migrations_folder
 from streams.sink import tables
 from streams.sink.ledger import LedgerRange, Span, check_stands
+from streams.sink.migrations import migrations_folder
 from streams.sink.targets import Target
 
 R = TypeVar("R")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from confluent_kafka import Producer
 
-from streams.demo.processes import Role
+from streams.ops.demo.processes import Role
 from streams.records import rfc3339
 from streams.settings import Settings
 from tests.chaos.oracle import LABEL_OF

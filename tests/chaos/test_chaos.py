@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.demo.processes import Role
+from streams.ops.demo.processes import Role
 from streams.records import EmotionWindow
 from streams.settings import Settings
 from streams.windows.opening import open_store

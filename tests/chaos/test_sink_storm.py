@@ -19,7 +19,7 @@ from connectors.errors import ConnectorError
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.local import LocalStack
 from connectors.postgres import postgres_errors
-from streams.demo.processes import Role
+from streams.ops.demo.processes import Role
 from streams.settings import Settings
 from streams.sink.backfill.run import Backfill
 from streams.sink.history import History

@@ -19,8 +19,8 @@ from connectors import s3 as s3_connector
 from connectors.kafka.producer import ConfirmedProducer
 from connectors.local import Endpoints, LocalStack
 from connectors.s3 import S3, S3Config
-from streams.demo.processes import Role, clean_environment
-from streams.init import init_model, init_postgres, init_topics
+from streams.ops.demo.processes import Role, clean_environment
+from streams.ops.init import init_model, init_postgres, init_topics
 from streams.settings import Settings, load_settings
 from streams.windows.opening import open_store
 from streams.windows.store import WindowStore

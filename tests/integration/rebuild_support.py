@@ -13,7 +13,7 @@ from typing import Any
 from redis import Redis
 from redis.cluster import RedisCluster
 
-from streams.demo.processes import clean_environment
+from streams.ops.demo.processes import clean_environment
 from streams.records import EmotionWindow
 from streams.settings import Settings
 from streams.windows.store import WindowStore

@@ -18,8 +18,8 @@ from confluent_kafka.admin import AdminClient
 from connectors.errors import PositionError
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.kafka.scan import TopicScan
-from streams.demo.processes import clean_environment
 from streams.errors import BackfillBusyError
+from streams.ops.demo.processes import clean_environment
 from streams.records import ClassifiedPost, DeadPost
 from streams.settings import Settings
 from streams.sink.backfill import windows as windows_module

@@ -22,8 +22,8 @@ from connectors.errors import UnavailableError
 from connectors.kafka import own_writes
 from connectors.kafka.offsets import OffsetReader
 from connectors.local import LocalStack
-from streams.bench.meter import Meter
-from streams.demo.processes import Role
+from streams.ops.bench.meter import Meter
+from streams.ops.demo.processes import Role
 from streams.settings import Settings
 from streams.windows.store import WindowStore
 from streams.wiring import kafka_config

@@ -17,10 +17,10 @@ import pytest
 
 from connectors.kafka.producer import Outgoing
 from connectors.kafka.transactional import TransactionalProducer
-from streams.bench.pipeline import measure_workers
-from streams.bench.storage import measure_sink, record_bytes, redis_used, window_memory
-from streams.demo.processes import clean_environment
 from streams.errors import MeasurementError
+from streams.ops.bench.pipeline import measure_workers
+from streams.ops.bench.storage import measure_sink, record_bytes, redis_used, window_memory
+from streams.ops.demo.processes import clean_environment
 from streams.settings import Settings
 from streams.wiring import kafka_config
 from tests.integration.support import good_posts, offsets, produce

@@ -22,10 +22,10 @@ from psycopg import errors, sql
 
 from connectors.local import Endpoints
 from connectors.postgres import find_migrations, migrate
-from streams.bi.queries import read_chart_data
-from streams.init import init_postgres
-from streams.migrations import migrations_folder
+from streams.ops.bi.queries import read_chart_data
+from streams.ops.init import init_postgres
 from streams.settings import load_settings
+from streams.sink.migrations import migrations_folder
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Labels = Mapping[str, tuple[int, float]]

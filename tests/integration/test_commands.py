@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from streams.demo.processes import clean_environment
+from streams.ops.demo.processes import clean_environment
 from streams.settings import Settings
 
 

@@ -10,7 +10,7 @@ import psycopg
 
 from models.package import Tier
 from streams.cli.window_table import windows_table
-from streams.demo.processes import Role
+from streams.ops.demo.processes import Role
 from streams.records import ClassifiedPost, EmotionWindow
 from streams.settings import Settings
 from streams.windows.store import WindowStore

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from streams.demo.processes import clean_environment
+from streams.ops.demo.processes import clean_environment
 
 
 def run_demo(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from streams.demo.processes import Role, clean_environment
+from streams.ops.demo.processes import Role, clean_environment
 from streams.settings import Settings
 from streams.windows.store import WindowStore
 from tests.integration.support import balanced, failures, good_posts, post, produce, wait_for

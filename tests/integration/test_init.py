@@ -10,11 +10,11 @@ import pytest
 
 from connectors.kafka.admin import KafkaAdmin, TopicSpec
 from connectors.postgres import find_migrations
-from streams.demo.processes import clean_environment
 from streams.errors import TopologyError
-from streams.init import init_all
-from streams.migrations import migrations_folder
+from streams.ops.demo.processes import clean_environment
+from streams.ops.init import init_all
 from streams.settings import Settings, load_settings
+from streams.sink.migrations import migrations_folder
 from streams.topology import topic_specs
 from streams.wiring import kafka_config
 

@@ -16,7 +16,7 @@ from models.package import bundled_package_path, load_package
 from models.registry import promote, publish, publish_if_empty, rollback
 from streams.cli import main
 from streams.cli.classify import load_classifier
-from streams.init import init_model
+from streams.ops.init import init_model
 from tests.helpers import make_settings
 from tests.integration.registry_support import BUCKET, SECRET, URI, make_package, one_line, race
 from tests.tiny_model import tiny_package

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from redis import Redis
 
-from streams.demo.processes import Role, clean_environment
+from streams.ops.demo.processes import Role, clean_environment
 from streams.settings import Settings
 from streams.windows.store import WindowStore
 from tests.integration.support import balanced, counter, failures, free_port, good_posts, offsets, produce, wait_for

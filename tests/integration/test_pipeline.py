@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from redis import Redis
 
-from streams.demo.processes import Role
+from streams.ops.demo.processes import Role
 from streams.records import ClassifiedPost, DeadPost, EmotionTotals, EmotionWindow, rfc3339
 from streams.settings import Settings
 from streams.windows.store import WindowStore

@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from streams.demo.processes import Role, clean_environment
+from streams.ops.demo.processes import Role, clean_environment
 from streams.records import rfc3339, to_ms
 from streams.settings import Settings
 from streams.windows.store import WindowStore

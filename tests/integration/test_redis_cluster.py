@@ -12,7 +12,7 @@ from connectors import redis as redis_connector
 from connectors.errors import RejectedError
 from connectors.local import Endpoints
 from connectors.redis import redis_errors
-from streams.demo.processes import Role
+from streams.ops.demo.processes import Role
 from streams.settings import Settings
 from streams.windows.store import WindowStore
 from tests.integration.redis_cluster import ClusterNode, running_cluster

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from connectors.local import LocalStack
-from streams.demo.processes import Role
+from streams.ops.demo.processes import Role
 from streams.settings import Settings
 from streams.windows.store import WindowStore
 from tests.integration.own_servers import endpoints  # noqa: F401 - a fixture

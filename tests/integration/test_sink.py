@@ -13,7 +13,7 @@ import pytest
 from connectors.errors import RejectedError
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.kafka.scan import TopicScan
-from streams.demo.processes import Role
+from streams.ops.demo.processes import Role
 from streams.records import (
     ClassifiedPost,
     DeadPost,

@@ -10,7 +10,7 @@ import pytest
 
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.kafka.scan import TopicScan
-from streams.demo.processes import Role
+from streams.ops.demo.processes import Role
 from streams.records import DeadPost, DeadReason
 from streams.settings import Settings
 from streams.wiring import kafka_config

@@ -16,7 +16,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.producer import ConfirmedProducer
-from streams.demo.processes import Role, clean_environment
+from streams.ops.demo.processes import Role, clean_environment
 from streams.settings import Settings
 from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.runner import Sink

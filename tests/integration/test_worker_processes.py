@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from connectors.local.ports import choose, is_free
-from streams.demo.processes import LEAVE_S, Role, clean_environment
+from streams.ops.demo.processes import LEAVE_S, Role, clean_environment
 from streams.process.worker_processes import stop_bound_s
 from streams.settings import Settings
 from streams.windows.store import WindowStore

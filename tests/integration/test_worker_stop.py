@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from streams.demo.processes import Role
+from streams.ops.demo.processes import Role
 from streams.settings import Settings
 
 Start = Callable[..., Role]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.bench.sizing import Assumptions, Costs, Size, expected_distinct, size_for
+from streams.ops.bench.sizing import Assumptions, Costs, Size, expected_distinct, size_for
 from streams.windows.sizes import WindowSize
 
 positive = st.floats(1e-9, 1e3)

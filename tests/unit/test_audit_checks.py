@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.audit import Check, Ledger, check_count, check_delivery
+from streams.ops.audit import Check, Ledger, check_count, check_delivery
 
 RAW = {0: (0, 10), 1: (0, 5)}
 

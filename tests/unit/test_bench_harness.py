@@ -32,8 +32,8 @@ from benchmarks.harness.systems import (
 )
 from benchmarks.harness.trial import Setup
 from benchmarks.peers.task import Task
-from streams.bench.meter import at
-from streams.bench.steady import steady
+from streams.ops.bench.meter import at
+from streams.ops.bench.steady import steady
 from streams.records import Post
 from tests.helpers import NOON
 

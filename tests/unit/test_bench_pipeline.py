@@ -15,10 +15,10 @@ from typing import Any, Self
 
 import pytest
 
-from streams.bench import pipeline
-from streams.bench.pipeline import Throughput, measure_workers
-from streams.demo.processes import LEAVE_S, Role, clean_environment, stop_timeout_s
 from streams.errors import EmostreamError, MeasurementError
+from streams.ops.bench import pipeline
+from streams.ops.bench.pipeline import Throughput, measure_workers
+from streams.ops.demo.processes import LEAVE_S, Role, clean_environment, stop_timeout_s
 from tests.helpers import make_settings
 
 PIDS = {"kafka": os.getpid(), "redis": os.getpid()}

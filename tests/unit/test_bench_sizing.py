@@ -18,21 +18,21 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from streams.bench import run as bench_run
-from streams.bench.meter import family_cpu_s
-from streams.bench.model import ModelRate
-from streams.bench.pipeline import Throughput
-from streams.bench.posts import SPAN_S, keyword_weights, make_posts, mean_keywords
-from streams.bench.run import Machine, Report, environment_for, posts_for, warnings_of
-from streams.bench.signals import hold_signals
-from streams.bench.sizing import Assumptions, Costs, expected_distinct, size_for, size_table
-from streams.bench.steady import steady
-from streams.bench.storage import History, WindowMemory
 from streams.cli import cli
 from streams.cli.bench import SHORTEST_S, Display, assumed, figure, measured_table
 from streams.cli.bench import size_table as shown_sizes
-from streams.demo.processes import clean_environment
-from streams.demo.sample import sample_posts
+from streams.ops.bench import run as bench_run
+from streams.ops.bench.meter import family_cpu_s
+from streams.ops.bench.model import ModelRate
+from streams.ops.bench.pipeline import Throughput
+from streams.ops.bench.posts import SPAN_S, keyword_weights, make_posts, mean_keywords
+from streams.ops.bench.run import Machine, Report, environment_for, posts_for, warnings_of
+from streams.ops.bench.signals import hold_signals
+from streams.ops.bench.sizing import Assumptions, Costs, expected_distinct, size_for, size_table
+from streams.ops.bench.steady import steady
+from streams.ops.bench.storage import History, WindowMemory
+from streams.ops.demo.processes import clean_environment
+from streams.ops.demo.sample import sample_posts
 from streams.process.signals import leave_on_signals
 from streams.records import Post
 from streams.settings import load_settings

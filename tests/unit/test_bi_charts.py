@@ -11,8 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from streams.bi.queries import ScatterPoint
-from streams.bi.scatter_chart import (
+from streams.ops.bi.queries import ScatterPoint
+from streams.ops.bi.scatter_chart import (
     DPI,
     LARGEST,
     MAX_EMOTIONS,

@@ -6,7 +6,8 @@ import pytest
 from click.testing import CliRunner
 from pydantic import SecretStr
 
-from streams.cli.settings import mask_address, settings, shown
+from streams.cli.settings import settings
+from streams.ops.settings_list import mask_address, shown
 from streams.settings import Settings
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from streams.palette import COLOURS, OTHER, Colours, colour_of, label_order
+from streams.ops.bi.palette import COLOURS, OTHER, Colours, colour_of, label_order
 
 
 def test_known_labels_come_first_in_their_order_and_others_by_name() -> None:

@@ -6,8 +6,8 @@ from dotenv import dotenv_values
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from streams.ops.schemas import COMPOSE_VARIABLES, RECORDS, ROOT, SECTIONS, generated, main, outdated
 from streams.records import Post
-from streams.schemas import COMPOSE_VARIABLES, RECORDS, ROOT, SECTIONS, generated, main, outdated
 from streams.settings import PREFIX, Settings, load_settings
 
 POST = {"id": "1", "text": "a fine day", "created_at": "2026-03-01T12:00:00Z", "source": "test"}

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from streams.palette import COLOURS
+from streams.ops.bi.palette import COLOURS
 
 ROOT = Path(__file__).parents[2]
 WORKBOOK = ROOT / "docs/tableau/emostream.twb"

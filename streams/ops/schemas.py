@@ -1,7 +1,7 @@
 """Writes the files that are generated from the code: the records' JSON Schemas, the settings' page and `.env.example`.
 
-    python -m streams.schemas            write what has changed
-    python -m streams.schemas --check    change nothing; exit with 1 if a file is not up to date
+    python -m streams.ops.schemas            write what has changed
+    python -m streams.ops.schemas --check    change nothing; exit with 1 if a file is not up to date
 
 A schema is named after its topic's default name. It describes what a reader accepts: a field with a default may be
 absent. What the application writes has every field.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from streams.cli.settings import Entry, entries, markdown_table
+from streams.ops.settings_list import Entry, entries, markdown_table
 from streams.records import (
     ClassifiedPost,
     ControlRecord,
@@ -27,7 +27,7 @@ from streams.records import (
 )
 from streams.settings import PREFIX, Settings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 RECORDS: dict[str, type[Record]] = {
     "topic_raw": Post,

@@ -14,9 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
-from streams.bi.queries import ScatterPoint
-from streams.bi.share_chart import INK, MUTED, short_name
-from streams.palette import colour_of, label_order
+from streams.ops.bi.palette import colour_of, label_order
+from streams.ops.bi.queries import ScatterPoint
+from streams.ops.bi.share_chart import INK, MUTED, short_name
 
 DPI = 150
 

@@ -17,16 +17,16 @@ from typing import Final, Protocol
 from connectors.local import Endpoints, LocalStack
 from models.package import ModelPackage
 from streams import __version__
-from streams.bench.meter import family_cpu_s
-from streams.bench.model import ModelRate, measure_model
-from streams.bench.pipeline import Throughput, measure_workers
-from streams.bench.posts import make_posts, mean_keywords
-from streams.bench.signals import hold_signals
-from streams.bench.sizing import Assumptions, Costs, Size, size_table
-from streams.bench.storage import History, WindowMemory, measure_sink, record_bytes, redis_used, window_memory
-from streams.demo.processes import clean_environment
 from streams.ingest.produce import send_posts
-from streams.init import init_postgres, init_topics
+from streams.ops.bench.meter import family_cpu_s
+from streams.ops.bench.model import ModelRate, measure_model
+from streams.ops.bench.pipeline import Throughput, measure_workers
+from streams.ops.bench.posts import make_posts, mean_keywords
+from streams.ops.bench.signals import hold_signals
+from streams.ops.bench.sizing import Assumptions, Costs, Size, size_table
+from streams.ops.bench.storage import History, WindowMemory, measure_sink, record_bytes, redis_used, window_memory
+from streams.ops.demo.processes import clean_environment
+from streams.ops.init import init_postgres, init_topics
 from streams.records import Post
 from streams.redact import remember_secrets
 from streams.settings import PREFIX, Settings, load_settings

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from streams.bench.posts import keyword_weights
+from streams.ops.bench.posts import keyword_weights
 from streams.windows.pacing import rounds_between
 from streams.windows.sizes import WindowSize
 

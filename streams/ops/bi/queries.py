@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from connectors.errors import RejectedError
 from connectors.postgres import Connection, address_of, connect, postgres_errors
-from streams.bi.share_chart import KeywordShare
+from streams.ops.bi.share_chart import KeywordShare
 from streams.records import ALL_KEYWORDS
 
 _SHARES = """

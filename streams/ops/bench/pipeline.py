@@ -12,10 +12,10 @@ from connectors.errors import UnavailableError
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.scan import TopicScan
 from connectors.machine.load import find_source
-from streams.bench.meter import Meter
-from streams.bench.steady import steady
-from streams.demo.processes import Role
 from streams.errors import MeasurementError
+from streams.ops.bench.meter import Meter
+from streams.ops.bench.steady import steady
+from streams.ops.demo.processes import Role
 from streams.records import DeadPost
 from streams.settings import Settings
 from streams.windows.opening import open_store

@@ -13,9 +13,6 @@ from pathlib import Path
 
 from connectors.kafka.offsets import OffsetReader
 from connectors.local import Endpoints, LocalStack
-from streams.audit import Check, audit_until_balanced
-from streams.demo.processes import Role, clean_environment
-from streams.demo.progress import Counts, Observer
 from streams.errors import InputError
 from streams.ingest.lines import open_lines
 from streams.ingest.posts import PostMaker
@@ -23,7 +20,10 @@ from streams.ingest.produce import send_posts
 from streams.ingest.reading import InputSpec, guess_format, read_rows
 from streams.ingest.rows import Refusal
 from streams.ingest.tally import Tally
-from streams.init import init_all
+from streams.ops.audit import Check, audit_until_balanced
+from streams.ops.demo.processes import Role, clean_environment
+from streams.ops.demo.progress import Counts, Observer
+from streams.ops.init import init_all
 from streams.records import EmotionWindow, Post
 from streams.redact import remember_secrets
 from streams.settings import Settings, load_settings
@@ -232,7 +232,7 @@ def _arrived(progress: Progress) -> bool:
 
 
 def _draw(settings: Settings, chart: Path, posts_file: Path) -> None:
-    from streams.demo.chart import draw_shares, read_shares  # noqa: PLC0415 - loads matplotlib
+    from streams.ops.demo.chart import draw_shares, read_shares  # noqa: PLC0415 - loads matplotlib
 
     size = settings.window_sizes[0].seconds
     shares = read_shares(settings.postgres_dsn.get_secret_value(), size)

@@ -12,8 +12,8 @@ from typing import Any
 from connectors import redis
 from connectors.kafka.scan import TopicScan
 from connectors.postgres import connect, postgres_errors
-from streams.bench.meter import family_cpu_s
 from streams.errors import MeasurementError
+from streams.ops.bench.meter import family_cpu_s
 from streams.settings import Settings
 from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.runner import Sink

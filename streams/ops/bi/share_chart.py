@@ -12,7 +12,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from streams.palette import colour_of, label_order
+from streams.ops.bi.palette import colour_of, label_order
 from streams.records import ALL_KEYWORDS
 
 INK = "#22262b"

@@ -13,7 +13,7 @@ def migrations_folder() -> Path:
     Raises:
         EmostreamError: neither is there.
     """
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     for folder in (package / "_init_db", package.parent / "init_db"):
         if folder.is_dir():
             return folder
