@@ -34,7 +34,7 @@ from streams.ops.demo.processes import Role, clean_environment
 from streams.ops.init import init_topics
 from streams.records import ClassifiedPost, ModelRef, Origin, Sentiment
 from streams.settings import Settings, load_settings
-from streams.windows.opening import open_store
+from streams.windows.connect import open_store
 from streams.windows.store import WindowStore
 
 SOURCES = ("mastodon", "bluesky", "reddit", "rss")

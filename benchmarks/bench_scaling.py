@@ -50,7 +50,7 @@ from streams.ops.demo.processes import Role, clean_environment
 from streams.ops.init import init_topics
 from streams.process.signals import leave_on_signals
 from streams.settings import Settings, load_settings
-from streams.windows.opening import open_store
+from streams.windows.connect import open_store
 
 STALL_S = 120.0
 """Without a new result for so long, a run is given up; with a small quota the first batch takes a while."""

@@ -38,17 +38,17 @@ from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from models.errors import ModelError
 from models.training.labels import EMOTIONS
 from streams.cli.common import console
+from streams.connections import kafka_config
 from streams.ops.init import init_topics
 from streams.process.signals import leave_on_signals
 from streams.records import ClassifiedPost, ModelRef, Origin, Post, Sentiment
 from streams.settings import Settings, load_settings
+from streams.window_sizes import WindowSize
+from streams.windows.connect import open_store
 from streams.windows.counted import CountedPost, read_counted
 from streams.windows.deltas import Entry, Position, reduce_entries
-from streams.windows.opening import open_store
-from streams.windows.sizes import WindowSize
 from streams.windows.store import WindowStore
 from streams.windows.update import shard_updates
-from streams.wiring import kafka_config
 
 BATCHES = (16, 64, 256, 1_024, 4_096, 16_384)
 SHARDS = (4, 16, 64)

@@ -38,7 +38,7 @@ from streams.ops.demo.processes import Role, clean_environment
 from streams.ops.init import init_postgres, init_topics
 from streams.records import ClassifiedPost, Post
 from streams.settings import Settings, load_settings
-from streams.windows.opening import open_store
+from streams.windows.connect import open_store
 
 PARTITIONS = 4
 WARM_SHARE = 0.1

@@ -22,10 +22,10 @@ from connectors.local import LocalStack
 from models.training.labels import EMOTIONS, SENTIMENTS
 from streams.cli.common import console
 from streams.settings import load_settings
+from streams.window_sizes import WindowSize
+from streams.windows.connect import open_store
 from streams.windows.counted import CountedPost
 from streams.windows.deltas import Entry, Position, reduce_entries
-from streams.windows.opening import open_store
-from streams.windows.sizes import WindowSize
 from streams.windows.store import WindowStore
 from streams.windows.update import shard_updates
 

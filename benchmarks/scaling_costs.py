@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.scaling_model import BatchCost, Costs, Machines, Prices
 from benchmarks.scaling_plan import Tables
-from streams.windows.sizes import parse_sizes
+from streams.window_sizes import parse_sizes
 
 
 class CostsError(Exception):

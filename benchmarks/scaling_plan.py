@@ -13,7 +13,7 @@ import numpy.typing as npt
 from benchmarks.scaling_model import LARGEST_BATCH, Costs, Fleet, Machines, capacities, max_balanced_load
 from streams.ops.bench.posts import keyword_weights
 from streams.records import ALL_KEYWORDS
-from streams.windows.sizes import WindowSize
+from streams.window_sizes import WindowSize
 from streams.windows.tumbling import shard_of
 
 MOST_SHARDS = 1_024

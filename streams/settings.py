@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_va
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streams.errors import SettingsError
-from streams.windows.sizes import WindowSize, parse_sizes
+from streams.window_sizes import WindowSize, parse_sizes
 
 PREFIX = "EMOSTREAM_"
 TEST_PREFIX = "EMOSTREAM_TEST_"  # read by the test fixtures only

@@ -12,7 +12,7 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Ka
 
 from connectors.errors import ConnectorError
 from connectors.kafka.producer import Outgoing, Written
-from streams.decode import RawPost
+from streams.pipeline.decode import RawPost
 from streams.records import ClassifiedPost, ModelRef, Origin, Post, Sentiment, from_ms, rfc3339, to_ms
 from streams.settings import Settings, load_settings
 from streams.sink.rows import PostRow, read_post

@@ -18,6 +18,7 @@ from benchmarks.harness.waiting import Stall
 from benchmarks.peers.task import Task
 from connectors.kafka.admin import KafkaAdmin
 from connectors.local import ports
+from streams.connections import kafka_config
 from streams.ops.bench.meter import Meter
 from streams.ops.bench.pipeline import applied
 from streams.ops.bench.steady import WARM_SHARE
@@ -25,8 +26,7 @@ from streams.ops.demo.processes import clean_environment
 from streams.ops.init import init_topics
 from streams.settings import Settings, load_settings
 from streams.topology import topic_specs
-from streams.windows.opening import open_store
-from streams.wiring import kafka_config
+from streams.windows.connect import open_store
 
 ROOT = Path(__file__).parents[2]
 THREADS = 1

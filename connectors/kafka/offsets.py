@@ -1,4 +1,4 @@
-"""Reads offsets and last records of partitions, outside any consumer group's assignment."""
+"""Reads offsets and last records of partitions, outside any consumer group's assignment; where to start reading."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from connectors.errors import ConnectorError, UnavailableError
+from connectors.errors import ConnectorError, PositionError, UnavailableError
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import is_passing, kafka_error_of, to_connector_error
 
@@ -173,6 +173,31 @@ class OffsetReader:
     def close(self) -> None:
         """Close the connection."""
         self._consumer.close()
+
+
+def start_offset(topic: str, partition: int, proven: int | None, bounds: tuple[int, int], hint: int | None) -> int:
+    """Where to start consuming a partition. Pure.
+
+    Args:
+        topic: the topic, for messages.
+        partition: the partition, for messages.
+        proven: the offset after the last one that the output holds; None where the output is empty.
+        bounds: the first offset the partition still holds, and the next it will write.
+        hint: the committed offset, used where the output is empty; None for none.
+
+    Raises:
+        PositionError: the output is ahead of its input.
+    """
+    low, high = bounds
+    if proven is None:
+        # A hint beyond the end belongs to an earlier topic of this name.
+        return max(hint, low) if hint is not None and hint <= high else low
+    if proven > high:
+        raise PositionError(
+            f"{topic}[{partition}] ends at offset {high}, but its output was made from offsets up to {proven}: "
+            "the topic was deleted and made again, or the output belongs to another cluster"
+        )
+    return max(proven, low)
 
 
 def _lookup_error(error: KafkaError, doing: str) -> ConnectorError:

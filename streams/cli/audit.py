@@ -36,7 +36,7 @@ def audit(*, wait: float, as_json: bool) -> None:
 
 async def _run(wait: float) -> list[Check]:
     from streams.ops.audit import audit_until_balanced  # noqa: PLC0415 - loads the client libraries
-    from streams.windows.opening import open_store  # noqa: PLC0415
+    from streams.windows.connect import open_store  # noqa: PLC0415
 
     settings = read_settings()
     async with open_store(settings) as store:

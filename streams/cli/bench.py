@@ -18,7 +18,7 @@ from streams.cli.common import console, log_to_stderr, progress_console, read_se
 from streams.ops.bench.sizing import Size
 from streams.ops.demo.sample import sample_posts
 from streams.process.signals import leave_on_signals
-from streams.windows.sizes import format_duration
+from streams.window_sizes import format_duration
 
 if TYPE_CHECKING:
     from streams.ops.bench.run import Report

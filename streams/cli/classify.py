@@ -19,15 +19,15 @@ from streams.cli.common import console, progress_console, read_settings
 from streams.cli.inputs import describe_refusals, input_options, input_spec, progress_bar, stdout_is_terminal
 from streams.cli.output import printable, printable_json, quiet_pipe
 from streams.cli.render import answer
+from streams.connections import model_threads, s3_config
 from streams.errors import InputError
 from streams.ingest.lines import LineReader, open_lines, size_of
 from streams.ingest.reading import read_rows
 from streams.ingest.rows import InputFormat, Refusal, Row
 from streams.ingest.tally import Tally
 from streams.ops.bi.palette import Colours
+from streams.pipeline.predictions import Verdict, verdicts
 from streams.settings import Settings
-from streams.verdict import Verdict, verdicts
-from streams.wiring import model_threads, s3_config
 
 Answered = tuple[Row, Verdict]
 

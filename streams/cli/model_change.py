@@ -18,8 +18,8 @@ from models.registry import rollback as roll_back
 from models.version import read_version
 from streams.cli.common import read_settings
 from streams.cli.model_common import json_option, megabytes, open_registry, position_json, transfer_bar
+from streams.connections import model_threads
 from streams.errors import InputError
-from streams.wiring import model_threads
 
 
 @click.command()

@@ -14,9 +14,9 @@ from connectors.s3 import S3, OnBytes
 from models.channels import Position
 from models.location import S3Location, registry_at
 from streams.cli.common import progress_console
+from streams.connections import s3_config
 from streams.records import rfc3339
 from streams.settings import Settings
-from streams.wiring import s3_config
 
 F = TypeVar("F", bound=Callable[..., Any])
 

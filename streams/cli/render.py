@@ -24,7 +24,7 @@ from streams.records import (
     rfc3339,
 )
 from streams.settings import Settings
-from streams.windows.sizes import format_duration
+from streams.window_sizes import format_duration
 
 _SHOWN_LABELS = 4
 _LABEL_CELLS = 8

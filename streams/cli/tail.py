@@ -15,9 +15,9 @@ from streams.cli.common import console, progress_console, read_settings
 from streams.cli.output import printable_json, quiet_pipe
 from streams.cli.render import KafkaRecord, renderer
 from streams.cli.tailing import Tail
+from streams.connections import kafka_config
 from streams.ingest.produce import partitions_of
 from streams.settings import Settings
-from streams.wiring import kafka_config
 
 ROLES = ("raw", "classified", "dead", "late", "windows", "totals")
 

@@ -13,7 +13,7 @@ from streams.cli.output import printable
 from streams.cli.render import signed
 from streams.ops.bi.palette import colour_of, label_order
 from streams.records import EmotionWindow
-from streams.windows.sizes import format_duration
+from streams.window_sizes import format_duration
 
 BAR_CELLS = 30
 NARROW_BAR_CELLS = 14

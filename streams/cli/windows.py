@@ -12,7 +12,7 @@ from rich.table import Table
 
 from streams.cli.common import console, progress_console, read_settings
 from streams.cli.windows_rebuild import rebuild
-from streams.windows.sizes import format_duration, parse_duration
+from streams.window_sizes import format_duration, parse_duration
 
 if TYPE_CHECKING:
     from streams.records import EmotionWindow
@@ -105,9 +105,9 @@ def republish() -> None:
     """Have the workers write every window in Redis to the windows topic again, each under its present revision."""
     from connectors.kafka.admin import KafkaAdmin  # noqa: PLC0415 - loads the client library
     from connectors.kafka.producer import ConfirmedProducer, Outgoing  # noqa: PLC0415
+    from streams.connections import kafka_config  # noqa: PLC0415
     from streams.records import ControlCommand, ControlRecord  # noqa: PLC0415
     from streams.topology import check_topics  # noqa: PLC0415
-    from streams.wiring import kafka_config  # noqa: PLC0415
 
     settings = read_settings()
     kafka = kafka_config(settings)
@@ -125,7 +125,7 @@ windows.add_command(rebuild)
 
 
 async def _show(settings: Settings, view: _View, *, follow: bool, as_json: bool) -> None:
-    from streams.windows.opening import open_store  # noqa: PLC0415 - loads the client library
+    from streams.windows.connect import open_store  # noqa: PLC0415 - loads the client library
 
     async with open_store(settings) as store:
         if follow:

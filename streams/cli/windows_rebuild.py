@@ -73,7 +73,7 @@ def rebuild(*, since: int | None, until: int | None, as_json: bool) -> int:
 
 
 async def _run(settings: Settings, since: int | None, until: int | None) -> Summary | None:
-    from streams.windows.opening import open_store  # noqa: PLC0415 - loads the client libraries
+    from streams.windows.connect import open_store  # noqa: PLC0415 - loads the client libraries
     from streams.windows.rebuild.run import RebuildStoppedError, rebuild  # noqa: PLC0415
 
     stop = asyncio.Event()

@@ -52,7 +52,7 @@ def worker(processes: int | None, web_port: int | None, name: str, lifeline: int
 
 
 def _run(settings: Settings, lifeline: Lifeline | None = None) -> int:
-    from streams.worker import run_worker  # noqa: PLC0415 - loads Faust and the model runtime
+    from streams.pipeline.worker import run_worker  # noqa: PLC0415 - loads Faust and the model runtime
 
     if lifeline is None:
         asyncio.run(run_worker(settings))

@@ -16,10 +16,10 @@ from typing import Protocol
 from connectors.errors import UnavailableError
 from connectors.kafka.admin import KafkaAdmin
 from connectors.kafka.producer import ConfirmedProducer, Outgoing, Written
+from streams.connections import kafka_config
 from streams.errors import EmostreamError, TopologyError
 from streams.records import Post
 from streams.settings import Settings
-from streams.wiring import kafka_config
 
 MAX_UNCONFIRMED = 10_000
 """Posts on their way at most: some 5 MB, and a tenth of librdkafka's queue, so that handing over never blocks."""

@@ -19,12 +19,12 @@ from connectors.kafka.batch import offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.scan import Bounds, TopicScan
 from connectors.postgres import connect, postgres_errors
+from streams.connections import kafka_config
 from streams.records import ALL_KEYWORDS, HasOrigin
 from streams.settings import Settings
 from streams.topology import check_topics
-from streams.windows.sizes import format_duration
+from streams.window_sizes import format_duration
 from streams.windows.store import WindowStore
-from streams.wiring import kafka_config
 
 RETRY_S = 0.5
 """Between two audits while posts are on their way."""

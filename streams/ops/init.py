@@ -13,10 +13,10 @@ from models.channels import LATEST
 from models.location import S3Location, parse_uri
 from models.package import bundled_package_path, load_package
 from models.registry import publish_if_empty
+from streams.connections import kafka_config, s3_config
 from streams.settings import Settings
 from streams.sink.migrations import migrations_folder
 from streams.topology import check_topics, topic_specs
-from streams.wiring import kafka_config, s3_config
 
 Report = Callable[[str], None]
 

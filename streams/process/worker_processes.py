@@ -11,11 +11,11 @@ from pathlib import Path
 
 from connectors.errors import RejectedError
 from connectors.machine.cores import usable_cores
+from streams.connections import kafka_config, model_threads
 from streams.errors import SettingsError
 from streams.process.listening import check_port_free
 from streams.process.supervisor import KILL_S, Supervisor
 from streams.settings import PREFIX, Settings
-from streams.wiring import kafka_config, model_threads
 
 logger = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from connectors.kafka.admin import KafkaAdmin
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer
 from streams import __version__
+from streams.connections import kafka_config
 from streams.errors import BackfillBusyError, BackfillStoppedError
 from streams.process.background import in_background
 from streams.settings import Settings
@@ -39,7 +40,6 @@ from streams.sink.targets import POSTS, WINDOWS, Target
 from streams.sink.topic_sink import TopicSink
 from streams.sink.web import SinkWeb
 from streams.topology import check_topics
-from streams.wiring import kafka_config
 
 logger = logging.getLogger(__name__)
 

@@ -19,13 +19,13 @@ from pydantic import ValidationError
 
 from connectors.kafka.admin import KafkaAdmin
 from connectors.kafka.offsets import OffsetReader
+from streams.connections import kafka_config
 from streams.settings import Settings
 from streams.sink.backfill.check import Checker
 from streams.sink.backlog import BacklogReader, is_near, retention_s
 from streams.sink.history import History
 from streams.sink.report import SinkReport
 from streams.topology import check_topics
-from streams.wiring import kafka_config
 
 ANSWER_S = 5.0
 """For a sink to answer; it looks nothing up, so this is a busy machine's delay."""

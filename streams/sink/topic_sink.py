@@ -17,10 +17,10 @@ from confluent_kafka import Message
 from connectors.errors import InvalidDataError, UnavailableError
 from connectors.kafka.batch import Batch, offset_of, partition_of
 from connectors.kafka.consumer import PositionedConsumer
-from connectors.kafka.offsets import OffsetReader
+from connectors.kafka.offsets import OffsetReader, start_offset
 from connectors.kafka.producer import ConfirmedProducer
+from streams.connections import kafka_config
 from streams.dead_letters import bury, dead_letter
-from streams.positions import start_offset
 from streams.process.background import in_background
 from streams.records import DeadReason
 from streams.settings import Settings
@@ -32,7 +32,6 @@ from streams.sink.ledger import OffsetMoved, Span, spans_of
 from streams.sink.metrics import SinkMetrics
 from streams.sink.slices import SliceSize
 from streams.sink.targets import Target
-from streams.wiring import kafka_config
 
 logger = logging.getLogger(__name__)
 

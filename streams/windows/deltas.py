@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from streams.records import ALL_KEYWORDS
+from streams.window_sizes import WindowSize
 from streams.windows.counted import CountedPost
-from streams.windows.sizes import WindowSize
 from streams.windows.tumbling import WindowKey, is_too_late, shard_of, window_start
 
 

@@ -20,7 +20,7 @@ import pytest
 from streams.ops.demo.processes import Role
 from streams.records import EmotionWindow
 from streams.settings import Settings
-from streams.windows.opening import open_store
+from streams.windows.connect import open_store
 from streams.windows.store import WindowStore
 from tests.chaos.oracle import Content, contents, expected
 from tests.chaos.storm import Feed, Fleet, rage

@@ -19,11 +19,11 @@ from connectors.errors import ConnectorError
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.local import LocalStack
 from connectors.postgres import postgres_errors
+from streams.connections import kafka_config
 from streams.ops.demo.processes import Role
 from streams.settings import Settings
 from streams.sink.backfill.run import Backfill
 from streams.sink.history import History
-from streams.wiring import kafka_config
 from tests.integration.own_servers import endpoints  # noqa: F401 - a fixture
 from tests.integration.support import ledger_breaks, wait_for
 from tests.integration.test_sink import classified

@@ -19,12 +19,12 @@ from connectors import s3 as s3_connector
 from connectors.kafka.producer import ConfirmedProducer
 from connectors.local import Endpoints, LocalStack
 from connectors.s3 import S3, S3Config
+from streams.connections import kafka_config
 from streams.ops.demo.processes import Role, clean_environment
 from streams.ops.init import init_model, init_postgres, init_topics
 from streams.settings import Settings, load_settings
-from streams.windows.opening import open_store
+from streams.windows.connect import open_store
 from streams.windows.store import WindowStore
-from streams.wiring import kafka_config
 from tests.integration.registry_support import BUCKET, S3Server
 
 STACK = os.environ.get("EMOSTREAM_TEST_STACK", "embedded")

@@ -18,12 +18,12 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from connectors.errors import UnavailableError
 from connectors.kafka.scan import TopicScan
+from streams.connections import kafka_config
 from streams.ops.audit import Check, audit
 from streams.ops.demo.processes import Role
 from streams.records import rfc3339
 from streams.settings import Settings
 from streams.windows.store import WindowStore
-from streams.wiring import kafka_config
 
 KEYWORDS = ("coffee", "rain", "train", "exam")
 TEXTS = (

@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient
 from connectors.errors import PositionError
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.kafka.scan import TopicScan
+from streams.connections import kafka_config
 from streams.errors import BackfillBusyError
 from streams.ops.demo.processes import clean_environment
 from streams.records import ClassifiedPost, DeadPost
@@ -29,7 +30,6 @@ from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.history import History
 from streams.sink.runner import Sink
 from streams.windows.store import WindowStore
-from streams.wiring import kafka_config
 from tests.helpers import NOON
 from tests.integration.support import wait_for
 from tests.integration.test_sink import classified, query

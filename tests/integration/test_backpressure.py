@@ -22,11 +22,11 @@ from connectors.errors import UnavailableError
 from connectors.kafka import own_writes
 from connectors.kafka.offsets import OffsetReader
 from connectors.local import LocalStack
+from streams.connections import kafka_config
 from streams.ops.bench.meter import Meter
 from streams.ops.demo.processes import Role
 from streams.settings import Settings
 from streams.windows.store import WindowStore
-from streams.wiring import kafka_config
 from tests.integration.own_servers import endpoints
 from tests.integration.support import balanced, counter, failures, free_port, post, produce, wait_for
 from tests.tiny_model import tiny_package

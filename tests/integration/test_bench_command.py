@@ -17,12 +17,12 @@ import pytest
 
 from connectors.kafka.producer import Outgoing
 from connectors.kafka.transactional import TransactionalProducer
+from streams.connections import kafka_config
 from streams.errors import MeasurementError
 from streams.ops.bench.pipeline import measure_workers
 from streams.ops.bench.storage import measure_sink, record_bytes, redis_used, window_memory
 from streams.ops.demo.processes import clean_environment
 from streams.settings import Settings
-from streams.wiring import kafka_config
 from tests.integration.support import good_posts, offsets, produce
 from tests.tiny_model import tiny_package
 

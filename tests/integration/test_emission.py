@@ -10,8 +10,8 @@ from connectors.errors import UnavailableError
 from connectors.kafka.producer import Outgoing
 from connectors.kafka.scan import TopicScan
 from connectors.kafka.transactional import FencedError, TransactionalProducer
+from streams.connections import kafka_config
 from streams.settings import Settings
-from streams.wiring import kafka_config
 
 
 def values(settings: Settings) -> list[bytes]:

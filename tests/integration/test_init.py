@@ -10,13 +10,13 @@ import pytest
 
 from connectors.kafka.admin import KafkaAdmin, TopicSpec
 from connectors.postgres import find_migrations
+from streams.connections import kafka_config
 from streams.errors import TopologyError
 from streams.ops.demo.processes import clean_environment
 from streams.ops.init import init_all
 from streams.settings import Settings, load_settings
 from streams.sink.migrations import migrations_folder
 from streams.topology import topic_specs
-from streams.wiring import kafka_config
 
 
 def test_topics_have_their_settings(settings: Settings) -> None:

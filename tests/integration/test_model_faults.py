@@ -14,7 +14,8 @@ from connectors.errors import RejectedError
 from connectors.s3 import S3
 from models.errors import ModelError
 from models.registry import publish
-from streams import model_steps, model_watch
+from streams import model_steps
+from streams.pipeline import model_watch
 from streams.settings import Settings
 from tests.integration.registry_support import BUCKET, URI, S3Server
 from tests.integration.watch_support import Worker, golden_package, watch_settings

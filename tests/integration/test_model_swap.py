@@ -26,11 +26,11 @@ from models.golden import write_golden
 from models.location import registry_at
 from models.package import GOLDEN, ModelPackage, bundled_package_path, load_package, write_package
 from models.registry import promote, publish
+from streams.connections import s3_config
 from streams.ops.demo.processes import Role
 from streams.records import ClassifiedPost
 from streams.settings import Settings
 from streams.windows.store import WindowStore
-from streams.wiring import s3_config
 from tests.integration.support import (
     KEYWORDS,
     balanced,

@@ -16,7 +16,7 @@ from models.errors import ModelError
 from models.location import S3Location
 from models.package import ModelPackage
 from models.registry import promote, publish
-from streams import model_watch
+from streams.pipeline import model_watch
 from streams.settings import Settings
 from tests.integration.registry_support import BUCKET, URI, S3Server
 from tests.integration.watch_support import Worker, golden_package, watch_settings

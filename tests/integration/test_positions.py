@@ -14,13 +14,13 @@ from connectors.errors import PositionError
 from connectors.kafka.consumer import PositionedConsumer
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from streams.connections import kafka_config
 from streams.metrics import Metrics
-from streams.positions import AggregatePositions, ClassifyPositions
+from streams.pipeline.positions import AggregatePositions, ClassifyPositions
 from streams.settings import Settings
 from streams.windows.deltas import Position
 from streams.windows.store import WindowStore
 from streams.windows.update import Move, ShardUpdate
-from streams.wiring import kafka_config
 from tests.integration.support import post, produce, wait_for
 
 

@@ -183,7 +183,7 @@ async def test_a_range_leaves_all_else_as_it_is(
 KILLED_WHILE_SEALED = """
 import asyncio, sys, time
 from streams.settings import load_settings
-from streams.windows.opening import open_store
+from streams.windows.connect import open_store
 from streams.windows.rebuild.run import rebuild
 
 def progress(step, done, total):

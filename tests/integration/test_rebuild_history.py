@@ -10,6 +10,7 @@ import pytest
 
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from streams.connections import kafka_config
 from streams.errors import RebuildRefusedError
 from streams.records import ClassifiedPost, ModelRef, Origin, to_ms
 from streams.settings import Settings
@@ -21,7 +22,6 @@ from streams.windows.rebuild.history import ALL_ORIGINS, Part, PostHistory
 from streams.windows.rebuild.leases import Leases
 from streams.windows.recent import RecentIds
 from streams.windows.store import WindowStore
-from streams.wiring import kafka_config
 from tests.helpers import row_of
 from tests.integration.redis_cluster import ClusterNode, redis_cluster  # noqa: F401 - a fixture
 from tests.integration.test_positions import delete_before

@@ -8,9 +8,10 @@ import pytest
 
 from connectors.errors import UnavailableError
 from connectors.kafka.offsets import OffsetReader
+from streams.connections import kafka_config
 from streams.errors import TopologyError
 from streams.metrics import Metrics
-from streams.positions import AggregatePositions
+from streams.pipeline.positions import AggregatePositions
 from streams.records import EmotionWindow, from_ms
 from streams.settings import Settings
 from streams.windows.deltas import Position
@@ -18,7 +19,6 @@ from streams.windows.rebuild.editor import TableEditor
 from streams.windows.store import SealedError, WindowStore
 from streams.windows.tumbling import WindowKey, shard_of
 from streams.windows.update import Move, ShardUpdate
-from streams.wiring import kafka_config
 from tests.integration.redis_cluster import redis_cluster  # noqa: F401 - a fixture
 from tests.integration.support import wait_for
 from tests.integration.test_window_store import KEYWORD, START, apply_all, entry, env  # noqa: F401 - a fixture

@@ -13,6 +13,7 @@ import pytest
 from connectors.errors import RejectedError
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.kafka.scan import TopicScan
+from streams.connections import kafka_config
 from streams.ops.demo.processes import Role
 from streams.records import (
     ClassifiedPost,
@@ -30,7 +31,6 @@ from streams.sink import tables
 from streams.sink.history import History
 from streams.sink.ledger import OffsetMoved, Span
 from streams.sink.targets import POSTS, WINDOWS
-from streams.wiring import kafka_config
 from tests.helpers import row_of
 from tests.integration.support import ledger_breaks, wait_for
 

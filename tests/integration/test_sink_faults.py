@@ -10,10 +10,10 @@ import pytest
 
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.kafka.scan import TopicScan
+from streams.connections import kafka_config
 from streams.ops.demo.processes import Role
 from streams.records import DeadPost, DeadReason
 from streams.settings import Settings
-from streams.wiring import kafka_config
 from tests.integration.support import wait_for
 from tests.integration.test_failures import run
 from tests.integration.test_sink import classified, feed, query, rows

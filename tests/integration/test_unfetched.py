@@ -13,8 +13,8 @@ from connectors.kafka.batch import Run, offset_of, partition_of
 from connectors.kafka.consumer import PositionedConsumer
 from connectors.kafka.own_writes import QUIET_S, OwnWrites
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from streams.connections import kafka_config
 from streams.settings import Settings
-from streams.wiring import kafka_config
 from tests.integration.support import wait_for
 
 PARTITIONS = range(4)

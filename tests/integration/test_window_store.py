@@ -11,9 +11,9 @@ from redis.cluster import RedisCluster
 from streams.errors import TopologyError
 from streams.records import ClassifiedPost, ModelRef, Origin, from_ms
 from streams.settings import Settings
+from streams.window_sizes import WindowSize
 from streams.windows import store as store_module
 from streams.windows.deltas import Entry, Position, Reduction, reduce_entries
-from streams.windows.sizes import WindowSize
 from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey, shard_of
 from streams.windows.update import ShardUpdate

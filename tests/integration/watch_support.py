@@ -9,7 +9,7 @@ from models.classifier import OnnxClassifier
 from models.golden import write_golden
 from models.package import ModelPackage
 from streams.metrics import Metrics
-from streams.model_watch import ServedModel
+from streams.pipeline.model_watch import ServedModel
 from streams.settings import Settings
 from tests.helpers import make_settings
 from tests.integration.registry_support import SECRET, URI, S3Server

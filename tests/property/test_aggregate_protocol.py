@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 
 from connectors.errors import UnavailableError
 from connectors.kafka.batch import Batch, Run
-from streams.agents.aggregate import AggregateStage, PositionMismatch
 from streams.metrics import Metrics
-from streams.positions import AggregatePositions
+from streams.pipeline.aggregate import AggregateStage, PositionMismatch
+from streams.pipeline.positions import AggregatePositions
 from streams.records import ClassifiedPost, to_ms
 from streams.windows.counted import read_counted
 from streams.windows.deltas import Entry, Position, WindowDelta, reduce_entries

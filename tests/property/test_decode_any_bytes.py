@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from streams.dead_letters import dead_letter, outgoing
-from streams.decode import Rejection, decode_post
+from streams.pipeline.decode import Rejection, decode_post
 from streams.records import ClassifiedPost, DeadPost, DeadReason, ModelRef, Origin, Post, explain, to_ms
 from tests.helpers import NOON, NOON_MS, message, raw_post
 

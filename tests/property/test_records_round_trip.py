@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.pipeline.predictions import Verdict
+from streams.pipeline.results import to_counted, to_result
 from streams.records import (
     EARLIEST,
     ClassifiedPost,
@@ -30,9 +32,7 @@ from streams.records import (
     rfc3339,
     to_ms,
 )
-from streams.results import to_counted, to_result
 from streams.sink.rows import read_post
-from streams.verdict import Verdict
 from streams.windows.counted import read_counted
 from tests.helpers import raw_post
 

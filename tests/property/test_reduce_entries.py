@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.records import ClassifiedPost, Sentiment
+from streams.window_sizes import WindowSize
 from streams.windows.deltas import Entry, Position, Reduction, reduce_entries
-from streams.windows.sizes import WindowSize
 from streams.windows.tumbling import WindowKey
 from streams.windows.update import ShardUpdate
 from tests.helpers import NOON_MS, classified, counted

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.ops.bench.sizing import Assumptions, Costs, Size, expected_distinct, size_for
-from streams.windows.sizes import WindowSize
+from streams.window_sizes import WindowSize
 
 positive = st.floats(1e-9, 1e3)
 sizes = st.lists(st.integers(1, 86_400), min_size=1, max_size=4, unique=True).flatmap(

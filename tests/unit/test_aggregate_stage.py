@@ -9,8 +9,8 @@ import pytest
 
 from connectors.errors import ConnectorError
 from connectors.kafka.batch import Batch, Run
-from streams.agents.aggregate import AggregateStage, PositionMismatch
 from streams.metrics import Metrics
+from streams.pipeline.aggregate import AggregateStage, PositionMismatch
 from streams.records import ClassifiedPost, DeadPost, DeadReason, LatePost, from_ms
 from streams.windows.deltas import Position
 from streams.windows.recent import RecentIds

@@ -36,7 +36,7 @@ from streams.ops.demo.sample import sample_posts
 from streams.process.signals import leave_on_signals
 from streams.records import Post
 from streams.settings import load_settings
-from streams.windows.sizes import parse_sizes
+from streams.window_sizes import parse_sizes
 from tests.helpers import NOON, make_settings
 
 COSTS = Costs(

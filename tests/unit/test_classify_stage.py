@@ -16,8 +16,8 @@ from connectors.kafka.own_writes import OwnWrites
 from connectors.kafka.producer import Outgoing, Written
 from models.classifier import Classification
 from models.package import Head, Tier
-from streams.agents.classify import ClassifyStage
 from streams.metrics import Metrics
+from streams.pipeline.classify import ClassifyStage
 from streams.records import ClassifiedPost, DeadPost, DeadReason, rfc3339
 from streams.windows.counted import read_counted
 from tests.helpers import NOON, RecordingDeliverer, make_settings, message

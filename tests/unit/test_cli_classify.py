@@ -19,7 +19,7 @@ from streams.cli import classify as command
 from streams.errors import InputError
 from streams.ingest.lines import LineReader
 from streams.ingest.rows import Row
-from streams.verdict import verdicts
+from streams.pipeline.predictions import verdicts
 from tests.tiny_model import SENTIMENT, tiny_manifest
 
 LABELS = ("joy", "fear")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from streams.decode import RawPost, Rejection, decode_post
+from streams.pipeline.decode import RawPost, Rejection, decode_post
 from streams.records import DeadReason, rfc3339
 from tests.helpers import NOON, NOON_MS
 

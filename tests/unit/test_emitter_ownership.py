@@ -15,9 +15,9 @@ from connectors.errors import RejectedError, UnavailableError
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.producer import Outgoing
 from connectors.kafka.transactional import FencedError
-from streams import emitter as module
-from streams.emitter import Emitter
 from streams.metrics import Metrics
+from streams.pipeline import emitter as module
+from streams.pipeline.emitter import Emitter
 from streams.settings import Settings
 from streams.windows.reader import Row
 from streams.windows.store import ShardTimes
@@ -419,7 +419,7 @@ async def test_a_fenced_shard_is_taken_again_in_a_while(bench: Bench, monkeypatc
     bench.store.change(0)
     bench.fails["e-windows-0"] = [FencedError("taken over")]
     await bench.tick()
-    monkeypatch.setattr("streams.emitter.FENCED_RETRY_S", 0.0)
+    monkeypatch.setattr("streams.pipeline.emitter.FENCED_RETRY_S", 0.0)
     assert ("publish", "e-windows-0", 1) in await bench.tick()
 
 

@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import pytest
 
-from streams import model_watch
 from streams.metrics import Metrics
-from streams.model_watch import ModelWatch, ServedModel
+from streams.pipeline import model_watch
+from streams.pipeline.model_watch import ModelWatch, ServedModel
 from tests.helpers import make_settings
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from connectors.kafka.batch import Batch
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.source import BatchSource
-from streams.app import create_pipeline
-from streams.emitter import Emitter
 from streams.metrics import Metrics
+from streams.pipeline.app import create_pipeline
+from streams.pipeline.emitter import Emitter
 from streams.windows.pacing import GATHER_BEHIND
 from tests.helpers import make_settings
 

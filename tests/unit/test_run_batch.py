@@ -18,10 +18,10 @@ from connectors.kafka import source as source_module
 from connectors.kafka.batch import Batch
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.source import BatchSource
-from streams.agents import batches as batches_module
-from streams.agents.aggregate import PositionMismatch
-from streams.agents.batches import Overlap, run_batch
 from streams.metrics import Metrics
+from streams.pipeline import batches as batches_module
+from streams.pipeline.aggregate import PositionMismatch
+from streams.pipeline.batches import Overlap, run_batch
 from tests.helpers import message
 
 

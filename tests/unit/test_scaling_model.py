@@ -29,7 +29,7 @@ from benchmarks.scaling_model import (
 from benchmarks.scaling_plan import MOST_SHARDS, Tables, batch_of, plan, shortest_wait
 from benchmarks.scaling_simulation import SimulationConfig, simulate
 from streams.records import ALL_KEYWORDS
-from streams.windows.sizes import parse_sizes
+from streams.window_sizes import parse_sizes
 from streams.windows.tumbling import shard_of
 
 COSTS = Costs(

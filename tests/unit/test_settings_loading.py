@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from streams.connections import kafka_config, s3_config
 from streams.errors import SettingsError
 from streams.settings import Settings, load_settings
-from streams.wiring import kafka_config, s3_config
 
 SECRET = "hunter-two"
 

@@ -9,10 +9,11 @@ import pytest
 from confluent_kafka import Message
 
 from connectors.errors import PositionError, UnavailableError
-from streams import positions as module
+from connectors.kafka.offsets import start_offset
 from streams.errors import TopologyError
 from streams.metrics import Metrics
-from streams.positions import AggregatePositions, ClassifyPositions, start_offset
+from streams.pipeline import positions as module
+from streams.pipeline.positions import AggregatePositions, ClassifyPositions
 from streams.windows.deltas import Position
 from tests.helpers import NOON_MS, classified, make_settings, message
 

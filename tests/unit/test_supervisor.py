@@ -21,12 +21,12 @@ import pytest
 
 from connectors.errors import LoadError, RejectedError
 from connectors.machine.cores import usable_cores
+from streams.connections import model_threads
 from streams.errors import InputError, SettingsError
 from streams.process import worker_processes
 from streams.process.lifeline import Lifeline
 from streams.process.supervisor import Supervisor, exit_code, how_it_ended, start
 from streams.process.worker_processes import check_ports_free, child_commands, child_environment, web_ports
-from streams.wiring import model_threads
 from tests.helpers import make_settings
 
 WAIT_S = 20.0
@@ -36,7 +36,7 @@ class TestPlan:
     @pytest.fixture(autouse=True)
     def cores(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         def give(count: int) -> None:
-            monkeypatch.setattr("streams.wiring.usable_cores", lambda: count)
+            monkeypatch.setattr("streams.connections.usable_cores", lambda: count)
             monkeypatch.setattr("streams.process.worker_processes.usable_cores", lambda: count)
 
         give(8)

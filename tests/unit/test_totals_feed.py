@@ -7,8 +7,8 @@ import pytest
 
 from connectors.errors import RejectedError, UnavailableError
 from streams.metrics import Metrics
+from streams.pipeline.totals import MAX_KEYWORDS, TotalsFeed
 from streams.records import EmotionTotals
-from streams.totals import MAX_KEYWORDS, TotalsFeed
 from streams.windows.reader import Row
 from streams.windows.tumbling import WindowKey, shard_of
 from tests.helpers import NOON_MS, RecordingDeliverer, make_settings

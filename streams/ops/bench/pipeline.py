@@ -12,15 +12,15 @@ from connectors.errors import UnavailableError
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.scan import TopicScan
 from connectors.machine.load import find_source
+from streams.connections import kafka_config
 from streams.errors import MeasurementError
 from streams.ops.bench.meter import Meter
 from streams.ops.bench.steady import steady
 from streams.ops.demo.processes import Role
 from streams.records import DeadPost
 from streams.settings import Settings
-from streams.windows.opening import open_store
+from streams.windows.connect import open_store
 from streams.windows.store import WindowStore
-from streams.wiring import kafka_config
 
 STALL_S = 60.0
 """Without a new result for so long, a measurement is given up; the slowest start is a third of it."""

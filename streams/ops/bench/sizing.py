@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from streams.ops.bench.posts import keyword_weights
+from streams.window_sizes import WindowSize
 from streams.windows.pacing import rounds_between
-from streams.windows.sizes import WindowSize
 
 UTILIZATION = 0.7
 """Of each core, at most this share is planned for: the rest is for peaks, and for catching up after a restart."""

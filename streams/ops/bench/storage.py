@@ -12,14 +12,14 @@ from typing import Any
 from connectors import redis
 from connectors.kafka.scan import TopicScan
 from connectors.postgres import connect, postgres_errors
+from streams.connections import kafka_config
 from streams.errors import MeasurementError
 from streams.ops.bench.meter import family_cpu_s
 from streams.settings import Settings
 from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.runner import Sink
-from streams.windows.opening import open_store
-from streams.windows.sizes import format_duration
-from streams.wiring import kafka_config
+from streams.window_sizes import format_duration
+from streams.windows.connect import open_store
 
 _POSTS = "SELECT sum(pg_total_relation_size(relid))::bigint FROM pg_partition_tree('posts') WHERE isleaf"
 _WINDOWS = """

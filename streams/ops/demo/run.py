@@ -13,6 +13,7 @@ from pathlib import Path
 
 from connectors.kafka.offsets import OffsetReader
 from connectors.local import Endpoints, LocalStack
+from streams.connections import kafka_config
 from streams.errors import InputError
 from streams.ingest.lines import open_lines
 from streams.ingest.posts import PostMaker
@@ -27,10 +28,9 @@ from streams.ops.init import init_all
 from streams.records import EmotionWindow, Post
 from streams.redact import remember_secrets
 from streams.settings import Settings, load_settings
-from streams.windows.opening import open_store
-from streams.windows.sizes import format_duration
+from streams.window_sizes import format_duration
+from streams.windows.connect import open_store
 from streams.windows.store import WindowStore
-from streams.wiring import kafka_config
 
 MARK = ".emostream-demo"
 """A folder with this file in it is the demonstration's, and may be emptied."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer
+from streams.connections import kafka_config
 from streams.dead_letters import bury, dead_letter
 from streams.errors import BackfillBusyError
 from streams.settings import Settings
@@ -20,7 +21,6 @@ from streams.sink.backlog import BacklogReader
 from streams.sink.history import History
 from streams.sink.intake import DeadRecord
 from streams.sink.targets import POSTS, WINDOWS, Target
-from streams.wiring import kafka_config
 
 R = TypeVar("R")
 

@@ -16,7 +16,7 @@ from streams.sink.backfill.turn import Turn
 from streams.sink.history import History
 from streams.sink.intake import store_all
 from streams.sink.targets import WINDOWS
-from streams.windows.opening import open_store
+from streams.windows.connect import open_store
 
 logger = logging.getLogger(__name__)
 

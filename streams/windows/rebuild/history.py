@@ -23,9 +23,9 @@ from pydantic import ValidationError
 from connectors.kafka.batch import offset_of
 from connectors.kafka.offsets import OffsetReader
 from connectors.postgres import Connection, connect, postgres_errors
-from streams.positions import kafka_complete_from
 from streams.records import ClassifiedPost, to_ms
 from streams.settings import Settings
+from streams.windows.completeness import kafka_complete_from
 from streams.windows.counted import MICRO, CountedPost, read_counted
 from streams.windows.deltas import Entry
 from streams.windows.recent import RecentIds

@@ -25,9 +25,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from connectors.errors import UnavailableError
-from connectors.kafka.offsets import OffsetReader
+from connectors.kafka.offsets import OffsetReader, start_offset
+from streams.connections import kafka_config
 from streams.errors import InputError, RebuildRefusedError
-from streams.positions import start_offset
 from streams.settings import Settings
 from streams.windows.rebuild.carrying import Carrier
 from streams.windows.rebuild.counting import Recount
@@ -37,7 +37,6 @@ from streams.windows.rebuild.leases import Leases
 from streams.windows.rebuild.scope import Scope, target_of
 from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey
-from streams.wiring import kafka_config
 
 logger = logging.getLogger(__name__)
 

@@ -20,16 +20,16 @@ from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.own_writes import OwnWrites
 from connectors.kafka.producer import ConfirmedProducer
 from connectors.kafka.source import BatchSource
-from streams.agents.aggregate import AggregateStage
-from streams.agents.batches import Overlap, run_batch
-from streams.agents.classify import ClassifyStage
-from streams.emitter import Emitter
 from streams.metrics import Metrics
-from streams.model_watch import ModelWatch, ServedModel
-from streams.positions import AggregatePositions, ClassifyPositions
+from streams.pipeline.aggregate import AggregateStage
+from streams.pipeline.batches import Overlap, run_batch
+from streams.pipeline.classify import ClassifyStage
+from streams.pipeline.emitter import Emitter
+from streams.pipeline.model_watch import ModelWatch, ServedModel
+from streams.pipeline.positions import AggregatePositions, ClassifyPositions
+from streams.pipeline.totals import TotalsFeed
 from streams.records import ControlCommand, ControlRecord
 from streams.settings import Settings
-from streams.totals import TotalsFeed
 from streams.windows.pacing import GATHER_BEHIND
 from streams.windows.store import WindowStore
 

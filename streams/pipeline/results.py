@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic_core import to_json
 
-from streams.decode import RawPost
+from streams.pipeline.decode import RawPost
+from streams.pipeline.predictions import Verdict
 from streams.records import OriginFields
-from streams.verdict import Verdict
 from streams.windows.counted import MICRO, CountedPost
 
 

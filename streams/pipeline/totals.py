@@ -19,8 +19,8 @@ from pydantic_core import to_json
 
 from connectors.errors import ConnectorError, UnavailableError
 from connectors.kafka.producer import Outgoing
-from streams.agents.classify import Deliverer
 from streams.metrics import Metrics
+from streams.pipeline.classify import Deliverer
 from streams.records import ALL_KEYWORDS, from_ms, rfc3339
 from streams.settings import Settings
 from streams.windows.codec import mean_score

@@ -19,9 +19,9 @@ from pydantic import ValidationError
 
 from connectors.kafka.batch import Batch, Run, offset_of
 from connectors.kafka.producer import Outgoing
-from streams.agents.classify import Deliverer
 from streams.dead_letters import dead_letter, outgoing
 from streams.metrics import Metrics
+from streams.pipeline.classify import Deliverer
 from streams.records import DeadReason, LatePost, explain, from_ms
 from streams.settings import Settings
 from streams.windows.counted import CountedPost, read_counted

@@ -28,10 +28,10 @@ from models.errors import ModelCacheError, ModelError
 from models.location import S3Location, parse_uri
 from models.package import ModelPackage, load_package
 from models.version import read_version
+from streams.connections import model_threads, s3_config
 from streams.metrics import Metrics
 from streams.model_steps import PASSING_FAULTS, ModelRefusedError, cause_of, ready, step
 from streams.settings import Settings
-from streams.wiring import model_threads, s3_config
 
 logger = logging.getLogger(__name__)
 

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from connectors.kafka.admin import KafkaAdmin
-from streams.app import Pipeline, create_pipeline
+from streams.connections import kafka_config
 from streams.metrics import Metrics
-from streams.model_watch import ServedModel
+from streams.pipeline.app import Pipeline, create_pipeline
+from streams.pipeline.model_watch import ServedModel
 from streams.process.background import in_background
 from streams.process.listening import check_port_free
 from streams.settings import Settings
 from streams.topology import check_topics
-from streams.windows.opening import open_store
-from streams.wiring import kafka_config
+from streams.windows.connect import open_store
 
 logger = logging.getLogger(__name__)
 

@@ -27,12 +27,12 @@ from connectors.kafka.own_writes import OwnWrites
 from connectors.kafka.producer import ConfirmedProducer, Outgoing, Written
 from models.classifier import Classifier
 from streams.dead_letters import dead_letter, origin_fields, outgoing
-from streams.decode import RawPost, Rejection, decode_post
 from streams.metrics import Metrics
+from streams.pipeline.decode import RawPost, Rejection, decode_post
+from streams.pipeline.predictions import Verdict, verdicts
+from streams.pipeline.results import to_counted, to_result
 from streams.records import DeadPost, DeadReason, rfc3339
-from streams.results import to_counted, to_result
 from streams.settings import Settings
-from streams.verdict import Verdict, verdicts
 from streams.windows.counted import CountedPost
 
 logger = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ import faust
 from connectors.errors import UnavailableError
 from connectors.kafka.batch import Batch
 from connectors.kafka.source import BatchSource
-from streams.agents.aggregate import PositionMismatch
 from streams.metrics import Metrics
+from streams.pipeline.aggregate import PositionMismatch
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, TypeVar
@@ -13,11 +12,12 @@ from pydantic import ValidationError
 
 from connectors.errors import PositionError, UnavailableError
 from connectors.kafka.batch import offset_of
-from connectors.kafka.offsets import OffsetReader
+from connectors.kafka.offsets import OffsetReader, start_offset
 from streams.metrics import Metrics
 from streams.records import HasOrigin
 from streams.settings import Settings
 from streams.topology import check_assigned
+from streams.windows.completeness import kafka_complete_from
 from streams.windows.recent import RecentIds
 from streams.windows.store import SealedError, WindowStore
 
@@ -27,31 +27,6 @@ T = TypeVar("T")
 
 LOOKUP_TIMEOUT_S = 30.0
 """For reading positions from Redis across threads: above the client's own retries, below the poll interval."""
-
-
-def start_offset(topic: str, partition: int, proven: int | None, bounds: tuple[int, int], hint: int | None) -> int:
-    """Where to start consuming a partition. Pure.
-
-    Args:
-        topic: the topic, for messages.
-        partition: the partition, for messages.
-        proven: the offset after the last one that the output holds; None where the output is empty.
-        bounds: the first offset the partition still holds, and the next it will write.
-        hint: the committed offset, used where the output is empty; None for none.
-
-    Raises:
-        PositionError: the output is ahead of its input.
-    """
-    low, high = bounds
-    if proven is None:
-        # A hint beyond the end belongs to an earlier topic of this name.
-        return max(hint, low) if hint is not None and hint <= high else low
-    if proven > high:
-        raise PositionError(
-            f"{topic}[{partition}] ends at offset {high}, but its output was made from offsets up to {proven}: "
-            "the topic was deleted and made again, or the output belongs to another cluster"
-        )
-    return max(proven, low)
 
 
 class ClassifyPositions:
@@ -182,20 +157,6 @@ class AggregatePositions:
         if any(await asyncio.gather(*(tables.sealed(shard) for shard in range(tables.shards)))):
             raise SealedError
         return tables
-
-
-def kafka_complete_from(reader: OffsetReader, topic: str, partition: int, max_future_ms: int) -> int:
-    """The event time in ms from which Kafka holds every post of a partition; 0 where it holds all there ever were.
-
-    What it no longer holds was appended before its first record, and no post lies further ahead of the broker's clock
-    than `max_future_ms`, or it would have been dead-lettered.
-    """
-    low, _ = reader.bounds(topic, partition)
-    if low == 0:
-        return 0
-    first = reader.first_message(topic, partition)
-    appended = time.time_ns() // 1_000_000 if first is None else first.timestamp()[1]
-    return appended + max_future_ms
 
 
 async def _not_begun(tables: WindowStore) -> list[int]:
