@@ -25,7 +25,7 @@ import psutil
 from confluent_kafka import Producer
 
 from connectors.local import LocalStack
-from models.package import bundled_package_path
+from models.package.folder import bundled_package_path
 from models.training.labels import EMOTIONS
 from streams.cli.common import console, progress_console
 from streams.ops.bench.pipeline import applied

@@ -21,9 +21,9 @@ from tokenizers import Tokenizer
 from benchmarks import distilbert
 from benchmarks.frontier import EMOTION_MIX, EQUAL_MIX, FIGURES, Contender, Frontier, markdown, mixture
 from connectors.machine.cores import available_cores
-from models.classifier import OnnxClassifier
 from models.errors import ModelError
-from models.package import ModelPackage, bundled_package_path, load_package
+from models.package.folder import ModelPackage, bundled_package_path, load_package
+from models.text.onnx_classifier import OnnxClassifier
 from models.training.data import SET_NAMES, Examples
 from models.training.errors import TrainingError
 from models.training.evaluate import evaluate

@@ -40,7 +40,7 @@ from benchmarks.harness.waiting import Stall
 from benchmarks.scaling_figures import Run, Scaling, markdown
 from connectors.errors import ConnectorError
 from models.errors import ModelError
-from models.package import bundled_package_path
+from models.package.folder import bundled_package_path
 from streams.cli.common import console, progress_console
 from streams.errors import EmostreamError
 from streams.ops.bench.meter import Meter

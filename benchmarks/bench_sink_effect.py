@@ -31,7 +31,7 @@ from confluent_kafka import Producer
 
 from benchmarks.bench_aggregate import make_posts, preload
 from connectors.local import LocalStack
-from models.package import bundled_package_path
+from models.package.folder import bundled_package_path
 from streams.cli.common import console, progress_console
 from streams.ops.bench.pipeline import applied
 from streams.ops.demo.processes import Role, clean_environment

@@ -43,7 +43,7 @@ from benchmarks.harness.systems import (
 from benchmarks.harness.trial import Setup
 from connectors.errors import ConnectorError
 from models.errors import ModelError
-from models.package import ModelPackage, bundled_package_path, load_package
+from models.package.folder import ModelPackage, bundled_package_path, load_package
 from streams.cli.common import progress_console
 from streams.process.signals import leave_on_signals
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from models.manifest import Head
-from models.network import Network, TokenIds
+from models.package.manifest import Head
+from models.text.network import Network, TokenIds
 from models.training.speed import batches
 
 LABELS: Final = ("joy", "sadness", "anger", "fear", "love", "surprise")

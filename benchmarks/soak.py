@@ -40,7 +40,7 @@ from benchmarks.soak_figures import SHORTEST_JUDGED_S, Sample, summarize, verdic
 from connectors.errors import ConnectorError
 from connectors.local import ports
 from models.errors import ModelError
-from models.package import bundled_package_path
+from models.package.folder import bundled_package_path
 from streams.cli.common import console, progress_console
 from streams.errors import EmostreamError
 from streams.ops.bench.pipeline import applied

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Final, Literal
 
 from connectors.errors import RejectedError, UnavailableError
-from models.classifier import OnnxClassifier
 from models.errors import ModelCacheError, ModelDamagedError, ModelError, ModelPackageError
-from models.golden import check_golden
-from models.network import one_line
-from models.package import ModelPackage, load_package
+from models.package.folder import ModelPackage, load_package
+from models.text.golden import check_golden
+from models.text.network import one_line
+from models.text.onnx_classifier import OnnxClassifier
 
 Step = Literal["channel", "manifest", "download", "checksum", "load", "golden"]
 

@@ -12,7 +12,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
-from models.package import DEFAULT_TIERS, DataSource, FileEntry, Head, Manifest, ModelPackage, Tier, write_package
+from models.package.folder import ModelPackage, write_package
+from models.package.manifest import DEFAULT_TIERS, DataSource, FileEntry, Head, Manifest, Tier
 from tests.onnx_files import bag_of_words
 
 TOPIC = Head(name="topic", labels=("spam", "ham", "größer als 🙂"), output="topic")

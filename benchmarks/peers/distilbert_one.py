@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from benchmarks.distilbert import LABELS, DistilBert
 from benchmarks.peers.confluent_one import run
 from benchmarks.peers.task import Task
-from models.package import load_package
+from models.package.folder import load_package
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models.classifier import OnnxClassifier
+from models.text.onnx_classifier import OnnxClassifier
 
 PREFIX = "BENCH_"
 
@@ -30,7 +30,8 @@ class Task:
         network: the DistilBERT-shaped network.
         threads: of ONNX Runtime.
         batch: posts handed to the model at once, where a system has a way to.
-        model_batch: texts that the model runs on at once, in the order they came; 0 for batches by `models.batching`.
+        model_batch: texts that the model runs on at once, in the order they came; 0 for batches by
+            `models.text.batching`.
         wait_ms: how long such a batch waits to fill.
         partitions: of the topics, for a system that takes a batch from each.
     """

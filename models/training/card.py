@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from models.manifest import Manifest
+from models.package.manifest import Manifest
 from models.training.data import SETS
 from models.training.labels import EMOTIONS, GO_EMOTIONS, SARAVIA, TWEET_EVAL, sentiment_of
 from models.training.markdown import markdown_table
@@ -134,7 +134,8 @@ def _head(manifest: Manifest, speed: Speed | None, threads: int) -> str:
         ("size", f"{manifest.size / 1e6:.1f} MB"),
         (
             "input",
-            f"text normalised by `models.normalize` ({manifest.normalization}), cut at {manifest.max_tokens} tokens",
+            f"text normalised by `models.text.normalize` ({manifest.normalization}), "
+            f"cut at {manifest.max_tokens} tokens",
         ),
         ("licence of the weights", manifest.licence),
     ]

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from models.manifest import PackageName, PackageVersion, first_problem
+from models.package.manifest import PackageName, PackageVersion, first_problem
 from models.training.data import SET_NAMES, read_utf8
 from models.training.errors import TrainingError
 from models.training.scaling import RIDGE

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.normalize import normalize
+from models.text.normalize import normalize
 from models.training.errors import TrainingError
 from models.training.labels import EMOTIONS, GO_EMOTIONS, SARAVIA, SENTIMENTS, TWEET_EVAL, sentiment_of
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.classifier import SMALLEST
+from models.text.onnx_classifier import SMALLEST
 from models.training.data import SET_NAMES, Examples, Logits
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from models.classifier import Classification, Classifier
 from models.errors import ModelPackageError
-from models.manifest import Manifest
+from models.package.manifest import Manifest
 from models.training import scores
 from models.training.data import Examples
 from models.training.errors import TrainingError

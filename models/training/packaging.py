@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from tokenizers import Tokenizer
 
-from models.classifier import OnnxClassifier
-from models.golden import write_golden
-from models.normalize import NORMALIZATION_ID
-from models.package import CARD, GOLDEN, MODEL, TOKENIZER, DataSource, Head, ModelPackage, Tier, write_package
+from models.package.folder import ModelPackage, write_package
+from models.package.manifest import CARD, GOLDEN, MODEL, TOKENIZER, DataSource, Head, Tier
+from models.text.golden import write_golden
+from models.text.normalize import NORMALIZATION_ID
+from models.text.onnx_classifier import OnnxClassifier
 from models.training import encoders, export
 from models.training.activations import fix_scales
 from models.training.calibrate import choose_gate

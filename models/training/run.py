@@ -7,8 +7,9 @@ import torch
 from rich.console import Console
 
 from connectors.machine.cores import available_cores
-from models.classifier import OnnxClassifier
-from models.package import MANIFEST, ModelPackage, load_package, put_in_place
+from models.package.folder import ModelPackage, load_package, put_in_place
+from models.package.manifest import MANIFEST
+from models.text.onnx_classifier import OnnxClassifier
 from models.training import encoders
 from models.training.card import Provenance, Stage, model_card
 from models.training.config import DEFAULT_CONFIG, Student, read_config

@@ -24,7 +24,7 @@ _DECIMALS: Final = 3
 
 @dataclass(frozen=True)
 class Scaling:
-    """How the logits of a tier become probabilities: by head, as `models.manifest.Tier` has it.
+    """How the logits of a tier become probabilities: by head, as `models.package.manifest.Tier` has it.
 
     Attributes:
         temperatures: What logits are divided by.

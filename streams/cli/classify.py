@@ -11,10 +11,11 @@ from typing import Any
 import click
 
 from connectors import s3
-from models.cache import resolve
-from models.classifier import Classifier, OnnxClassifier
-from models.location import S3Location, parse_uri
-from models.package import ModelPackage, bundled_package_path, load_package
+from models.classifier import Classifier
+from models.package.folder import ModelPackage, bundled_package_path, load_package
+from models.registry.cache import resolve
+from models.registry.location import S3Location, parse_uri
+from models.text.onnx_classifier import OnnxClassifier
 from streams.cli.common import console, progress_console, read_settings
 from streams.cli.inputs import describe_refusals, input_options, input_spec, progress_bar, stdout_is_terminal
 from streams.cli.output import printable, printable_json, quiet_pipe

@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-from models.classifier import OnnxClassifier
 from models.errors import ModelPackageError
-from models.package import CARD, MANIFEST, Manifest
+from models.package.manifest import CARD, MANIFEST, Manifest
+from models.text.onnx_classifier import OnnxClassifier
 from models.training.card import model_card
 from models.training.data import SET_NAMES, SETS, Examples
 from models.training.evaluate import ask, evaluate

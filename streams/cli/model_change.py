@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from models.cache import download, fetch
-from models.catalog import find
-from models.channels import LATEST, Channel, Pointer, Release
-from models.package import bundled_package_path, load_package
-from models.registry import promote as promote_to
-from models.registry import publish as publish_to
-from models.registry import rollback as roll_back
-from models.version import read_version
+from models.package.folder import bundled_package_path, load_package
+from models.registry.cache import download, fetch
+from models.registry.catalog import find
+from models.registry.channels import LATEST, Channel, Pointer, Release
+from models.registry.publish import promote as promote_to
+from models.registry.publish import publish as publish_to
+from models.registry.publish import rollback as roll_back
+from models.registry.version import read_version
 from streams.cli.common import read_settings
 from streams.cli.model_common import json_option, megabytes, open_registry, position_json, transfer_bar
 from streams.connections import model_threads

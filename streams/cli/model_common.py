@@ -11,8 +11,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from connectors import s3 as s3_connector
 from connectors.s3 import S3, OnBytes
-from models.channels import Position
-from models.location import S3Location, registry_at
+from models.registry.channels import Position
+from models.registry.location import S3Location, registry_at
 from streams.cli.common import progress_console
 from streams.connections import s3_config
 from streams.records import rfc3339

@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from connectors.s3 import S3
-from models.catalog import Contents, contents, find
-from models.channels import Channel, Release, is_channel_name, read_channel
 from models.errors import ModelPackageError
-from models.location import S3Location
-from models.package import Head, Manifest
-from models.version import Version, read_version
+from models.package.manifest import Head, Manifest
+from models.registry.catalog import Contents, contents, find
+from models.registry.channels import Channel, Release, is_channel_name, read_channel
+from models.registry.location import S3Location
+from models.registry.version import Version, read_version
 from streams.cli.common import console, progress_console, read_settings
 from streams.cli.model_common import json_option, megabytes, open_registry, position_json
 from streams.cli.output import printable

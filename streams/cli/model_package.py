@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from models.head_spec import HeadSpec
-from models.normalize import NORMALIZERS
-from models.packaging import MAX_TOKENS, NOT_STATED, Ingredients, Packaged, make_package
+from models.text.head_spec import HeadSpec
+from models.text.normalize import NORMALIZERS
+from models.text.packaging import MAX_TOKENS, NOT_STATED, Ingredients, Packaged, make_package
 from streams.cli.common import console, progress_console
 from streams.cli.model_common import json_option, megabytes
 from streams.cli.output import printable

@@ -9,10 +9,10 @@ from psycopg.errors import Diagnostic
 from connectors import postgres
 from connectors import s3 as s3_connector
 from connectors.kafka.admin import KafkaAdmin
-from models.channels import LATEST
-from models.location import S3Location, parse_uri
-from models.package import bundled_package_path, load_package
-from models.registry import publish_if_empty
+from models.package.folder import bundled_package_path, load_package
+from models.registry.channels import LATEST
+from models.registry.location import S3Location, parse_uri
+from models.registry.publish import publish_if_empty
 from streams.connections import kafka_config, s3_config
 from streams.settings import Settings
 from streams.sink.migrations import migrations_folder

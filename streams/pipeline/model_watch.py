@@ -20,14 +20,14 @@ from mode import Service
 
 from connectors import s3 as s3_connector
 from connectors.s3 import S3
-from models.cache import fetch, manifest_digest
-from models.cache_keep import last_good, remember_good, remove_old
-from models.channels import require_channel
-from models.classifier import OnnxClassifier
 from models.errors import ModelCacheError, ModelError
-from models.location import S3Location, parse_uri
-from models.package import ModelPackage, load_package
-from models.version import read_version
+from models.package.folder import ModelPackage, load_package
+from models.registry.cache import fetch, manifest_digest
+from models.registry.cache_keep import last_good, remember_good, remove_old
+from models.registry.channels import require_channel
+from models.registry.location import S3Location, parse_uri
+from models.registry.version import read_version
+from models.text.onnx_classifier import OnnxClassifier
 from streams.connections import model_threads, s3_config
 from streams.metrics import Metrics
 from streams.model_steps import PASSING_FAULTS, ModelRefusedError, cause_of, ready, step

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.classifier import Classification
-from models.package import SENTIMENT, Head, Manifest
+from models.package.manifest import SENTIMENT, Head, Manifest
 from streams.records import ModelFields, SentimentFields
 
 DECIMALS = 4

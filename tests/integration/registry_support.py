@@ -10,7 +10,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from connectors.s3 import S3, S3Config
-from models.package import DataSource, Head, ModelPackage, write_package
+from models.package.folder import ModelPackage, write_package
+from models.package.manifest import DataSource, Head
 
 SECRET = "s3cr3t-that-must-not-be-seen"
 BUCKET = "models-bucket"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-from models.package import Tier
+from models.package.manifest import Tier
 from streams.cli.window_table import windows_table
 from streams.ops.demo.processes import Role
 from streams.records import ClassifiedPost, EmotionWindow

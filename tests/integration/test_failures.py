@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from models.package import bundled_package_path
+from models.package.folder import bundled_package_path
 from streams.ops.demo.processes import Role, clean_environment
 from streams.settings import Settings
 from tests.integration.support import configure, good_posts, offsets, post, produce, records, wait_for

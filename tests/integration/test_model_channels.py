@@ -7,13 +7,13 @@ import pytest
 
 from connectors.errors import RejectedError
 from connectors.s3 import S3, S3Config
-from models.cache import resolve
-from models.catalog import contents, find
-from models.channels import HISTORY_LIMIT, Release, move, read_channel
 from models.errors import ChannelMovedError, ModelError, ModelNotFoundError, ModelPackageError
-from models.location import S3Location
-from models.package import bundled_package_path, load_package
-from models.registry import promote, publish, publish_if_empty, rollback
+from models.package.folder import bundled_package_path, load_package
+from models.registry.cache import resolve
+from models.registry.catalog import contents, find
+from models.registry.channels import HISTORY_LIMIT, Release, move, read_channel
+from models.registry.location import S3Location
+from models.registry.publish import promote, publish, publish_if_empty, rollback
 from streams.cli import main
 from streams.cli.classify import load_classifier
 from streams.ops.init import init_model

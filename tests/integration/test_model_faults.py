@@ -13,7 +13,7 @@ import pytest
 from connectors.errors import RejectedError
 from connectors.s3 import S3
 from models.errors import ModelError
-from models.registry import publish
+from models.registry.publish import publish
 from streams import model_steps
 from streams.pipeline import model_watch
 from streams.settings import Settings

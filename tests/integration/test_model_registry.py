@@ -11,13 +11,13 @@ import pytest
 from filelock import FileLock
 
 from connectors.errors import UnavailableError
-from models.cache import fetch, resolve
-from models.channels import Release, read_channel
 from models.errors import ModelCacheError, ModelError, ModelNotFoundError, ModelPackageError
-from models.location import S3Location, parse_uri
-from models.package import ModelPackage, load_package
-from models.registry import promote, publish, publish_if_empty
-from models.version import read_version
+from models.package.folder import ModelPackage, load_package
+from models.registry.cache import fetch, resolve
+from models.registry.channels import Release, read_channel
+from models.registry.location import S3Location, parse_uri
+from models.registry.publish import promote, publish, publish_if_empty
+from models.registry.version import read_version
 from tests.integration.registry_support import BUCKET, RACERS, URI, CountingS3, make_package, one_line, race
 
 
@@ -286,7 +286,7 @@ def test_threads_share_one_download(s3, package, tmp_path):
 def test_processes_share_one_cold_cache(s3, s3_server, package, tmp_path):
     publish(package, URI, s3)
     program = (
-        "import sys; from connectors.s3 import *; from models.cache import resolve\n"
+        "import sys; from connectors.s3 import *; from models.registry.cache import resolve\n"
         "s3 = connect(S3Config(sys.argv[1], access_key_id='key', secret_access_key='x'))\n"
         "print(resolve(sys.argv[2], s3, sys.argv[3]).path)"
     )

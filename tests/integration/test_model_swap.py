@@ -20,12 +20,13 @@ from pathlib import Path
 from confluent_kafka import Producer
 
 from connectors import s3 as s3_connector
-from models.channels import Release, move, read_channel
-from models.classifier import OnnxClassifier
-from models.golden import write_golden
-from models.location import registry_at
-from models.package import GOLDEN, ModelPackage, bundled_package_path, load_package, write_package
-from models.registry import promote, publish
+from models.package.folder import ModelPackage, bundled_package_path, load_package, write_package
+from models.package.manifest import GOLDEN
+from models.registry.channels import Release, move, read_channel
+from models.registry.location import registry_at
+from models.registry.publish import promote, publish
+from models.text.golden import write_golden
+from models.text.onnx_classifier import OnnxClassifier
 from streams.connections import s3_config
 from streams.ops.demo.processes import Role
 from streams.records import ClassifiedPost

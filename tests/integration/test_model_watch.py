@@ -11,11 +11,11 @@ import pytest
 
 from connectors.errors import UnavailableError
 from connectors.s3 import S3
-from models.channels import Release
 from models.errors import ModelError
-from models.location import S3Location
-from models.package import ModelPackage
-from models.registry import promote, publish
+from models.package.folder import ModelPackage
+from models.registry.channels import Release
+from models.registry.location import S3Location
+from models.registry.publish import promote, publish
 from streams.pipeline import model_watch
 from streams.settings import Settings
 from tests.integration.registry_support import BUCKET, URI, S3Server

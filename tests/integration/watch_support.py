@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from models.classifier import OnnxClassifier
-from models.golden import write_golden
-from models.package import ModelPackage
+from models.package.folder import ModelPackage
+from models.text.golden import write_golden
+from models.text.onnx_classifier import OnnxClassifier
 from streams.metrics import Metrics
 from streams.pipeline.model_watch import ServedModel
 from streams.settings import Settings

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from models.classifier import OnnxClassifier
-from models.golden import check_golden
+from models.text.golden import check_golden
+from models.text.onnx_classifier import OnnxClassifier
 from models.training import run
 from models.training.config import TrainingConfig, read_config
 from models.training.data import SET_NAMES, SETS, Examples, Logits, read_splits

@@ -11,9 +11,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from models.classifier import OnnxClassifier
-from models.golden import check_golden
-from models.package import ModelPackage
+from models.package.folder import ModelPackage
+from models.text.golden import check_golden
+from models.text.onnx_classifier import OnnxClassifier
 from models.training import encoders, network, vocabulary
 from models.training.calibrate import calibrated_loss
 from models.training.config import Recipe, read_config

@@ -17,8 +17,8 @@ from tokenizers import Tokenizer
 from benchmarks import bench_frontier, distilbert
 from benchmarks.frontier import EMOTION_MIX, EQUAL_MIX, Contender, Frontier, markdown, mixture
 from benchmarks.frontier_plot import plot
-from models.classifier import OnnxClassifier
 from models.errors import ModelError
+from models.text.onnx_classifier import OnnxClassifier
 from models.training import speed
 from models.training.data import SETS
 from models.training.speed import BATCH, Speed, measure, served, spread

@@ -26,7 +26,7 @@ from benchmarks.harness.systems import BARE, BY_NAME, find_installed
 from benchmarks.harness.trial import Setup
 from benchmarks.harness.waiting import Stall, until
 from benchmarks.peers.task import Labeller
-from models.network import Network
+from models.text.network import Network
 from streams.ops.bench.meter import Meter
 from tests.helpers import wait_for
 from tests.tiny_model import tiny_package

@@ -15,7 +15,7 @@ from connectors.kafka.batch import Batch
 from connectors.kafka.own_writes import OwnWrites
 from connectors.kafka.producer import Outgoing, Written
 from models.classifier import Classification
-from models.package import Head, Tier
+from models.package.manifest import Head, Tier
 from streams.metrics import Metrics
 from streams.pipeline.classify import ClassifyStage
 from streams.records import ClassifiedPost, DeadPost, DeadReason, rfc3339

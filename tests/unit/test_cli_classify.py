@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.classifier import Classification
 from models.errors import ModelNotFoundError
-from models.package import DEFAULT_TIERS, Head, Tier
+from models.package.manifest import DEFAULT_TIERS, Head, Tier
 from streams.cli import classify as command
 from streams.errors import InputError
 from streams.ingest.lines import LineReader

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from models.errors import ModelNotFoundError, ModelPackageError
-from models.package import CARD
+from models.package.manifest import CARD
 from models.training.errors import TrainingError
 from streams.cli import evaluate as command
 from streams.errors import EmostreamError, InputError

@@ -11,7 +11,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from benchmarks import distilbert, distilbert_graph
-from models.package import bundled_package_path
+from models.package.folder import bundled_package_path
 
 NARROW = {"LAYERS": 2, "WIDTH": 24, "ATTENTION_HEADS": 2, "FEED_FORWARD": 48, "POSITIONS": 32}
 

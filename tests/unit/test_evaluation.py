@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.classifier import OnnxClassifier
 from models.errors import ModelPackageError
-from models.manifest import Head, Tier
+from models.package.manifest import Head, Tier
+from models.text.onnx_classifier import OnnxClassifier
 from models.training import scores
 from models.training.data import SET_NAMES, SETS, Examples
 from models.training.errors import TrainingError

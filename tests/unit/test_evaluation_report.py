@@ -11,8 +11,7 @@ import pytest
 from rich.console import Console
 
 from models.errors import ModelError
-from models.manifest import FileEntry, Head, Manifest, Tier
-from models.package import DataSource
+from models.package.manifest import DataSource, FileEntry, Head, Manifest, Tier
 from models.training.card import Provenance, Stage, model_card
 from models.training.confusion import draw, draw_all
 from models.training.data import SETS

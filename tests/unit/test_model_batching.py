@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.batching import CHEAP_FACTOR, MAX_BATCH, PADDING, TOKEN_BUDGET, Limits, chunks, micro_batches
+from models.text.batching import CHEAP_FACTOR, MAX_BATCH, PADDING, TOKEN_BUDGET, Limits, chunks, micro_batches
 
 LENGTHS = st.lists(st.integers(1, 300), max_size=60)
 

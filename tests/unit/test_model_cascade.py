@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.batching import CHEAP_FACTOR
-from models.classifier import Classification, OnnxClassifier, confident, softmax
-from models.package import Tier, bundled_package_path
+from models.classifier import Classification
+from models.package.folder import bundled_package_path
+from models.package.manifest import Tier
+from models.text.batching import CHEAP_FACTOR
+from models.text.onnx_classifier import OnnxClassifier, confident, softmax
 from tests.tiny_model import HEADS, WORDS, network, tiny_package
 
 # The quick tier knows fewer words, and is less sure of all.

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models import tokenize
-from models.classifier import Classifier, OnnxClassifier, softmax
+from models.classifier import Classifier
 from models.errors import ModelNotFoundError, ModelPackageError
-from models.normalize import NORMALIZERS
-from models.package import DataSource, Head, Tier, bundled_package_path, load_package, write_package
-from models.tokenize import CHARS_PER_TOKEN
+from models.package.folder import bundled_package_path, load_package, write_package
+from models.package.manifest import DataSource, Head, Tier
+from models.text import tokenize
+from models.text.normalize import NORMALIZERS
+from models.text.onnx_classifier import OnnxClassifier, softmax
+from models.text.tokenize import CHARS_PER_TOKEN
 from tests.tiny_model import tiny_package
 
 OBVIOUS = [

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.classifier import OnnxClassifier
 from models.errors import ModelPackageError
-from models.golden import check_golden, read_golden, write_golden
-from models.package import ModelPackage, Tier
+from models.package.folder import ModelPackage
+from models.package.manifest import Tier
+from models.text.golden import check_golden, read_golden, write_golden
+from models.text.onnx_classifier import OnnxClassifier
 from tests.onnx_files import bag_of_words
 from tests.tiny_model import HEADS, WORDS, network, tiny_package, weights
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.classifier import OnnxClassifier
 from models.errors import ModelPackageError
-from models.network import Network, TokenIds
-from models.package import Head, ModelPackage, Tier
+from models.package.folder import ModelPackage
+from models.package.manifest import Head, Tier
+from models.text.network import Network, TokenIds
+from models.text.onnx_classifier import OnnxClassifier
 from tests.onnx_files import FLOAT, INT32, INT64, bag_of_words
 from tests.tiny_model import HEADS, SENTIMENT, TOPIC, WORDS, network, save_tokenizer, tiny_package, weights
 
@@ -99,7 +100,11 @@ def test_too_little_memory_is_not_the_packages_fault(tmp_path: Path, monkeypatch
     def full(*_: object, **__: object) -> None:
         raise MemoryError
 
-    for place in ("models.network.ort.InferenceSession", "models.network.Network.run", "models.tokenize.Tokenizer"):
+    for place in (
+        "models.text.network.ort.InferenceSession",
+        "models.text.network.Network.run",
+        "models.text.tokenize.Tokenizer",
+    ):
         with monkeypatch.context() as patch:
             if place.endswith("Tokenizer"):
                 patch.setattr(f"{place}.from_file", full, raising=False)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import normalize as module
-from models.normalize import NORMALIZATION_ID, NORMALIZERS, normalize
+from models.text import normalize as module
+from models.text.normalize import NORMALIZATION_ID, NORMALIZERS, normalize
 
 VERSION = "v2"
 GOLDEN = json.loads((Path(__file__).parent / "models" / f"normalize_{VERSION}.json").read_text(encoding="utf-8"))

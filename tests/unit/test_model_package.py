@@ -10,19 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from models.errors import ModelNotFoundError, ModelPackageError
-from models.package import (
-    MAX_MANIFEST_BYTES,
-    DataSource,
-    Head,
-    Manifest,
-    ModelPackage,
-    Tier,
-    bundled_package_path,
-    load_package,
-    parse_manifest,
-    put_in_place,
-    write_package,
-)
+from models.package.folder import ModelPackage, bundled_package_path, load_package, put_in_place, write_package
+from models.package.manifest import MAX_MANIFEST_BYTES, DataSource, Head, Manifest, Tier, parse_manifest
 
 
 def small_package(folder: Path, **changes: object) -> ModelPackage:

@@ -10,10 +10,10 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from models.classifier import OnnxClassifier
-from models.golden import check_golden, read_golden
-from models.head_spec import HeadSpec
-from models.package import load_package
+from models.package.folder import load_package
+from models.text.golden import check_golden, read_golden
+from models.text.head_spec import HeadSpec
+from models.text.onnx_classifier import OnnxClassifier
 from streams.cli.model_package import package as command
 from streams.cli.model_package import parse_head, with_values
 from streams.errors import USER_ERRORS

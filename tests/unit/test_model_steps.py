@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from connectors.errors import RejectedError, UnavailableError
-from models import tokenize
 from models.errors import ModelCacheError, ModelDamagedError, ModelNotFoundError, ModelPackageError
-from models.package import ModelPackage
+from models.package.folder import ModelPackage
+from models.text import tokenize
 from streams import model_steps
 from streams.model_steps import PASSING_FAULTS, LocalFaultError, ModelRefusedError, cause_of, ready, step
 from tests.onnx_files import bag_of_words

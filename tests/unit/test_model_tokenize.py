@@ -10,10 +10,10 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
-from models import tokenize
 from models.errors import ModelPackageError
-from models.package import ModelPackage
-from models.tokenize import TextEncoder
+from models.package.folder import ModelPackage
+from models.text import tokenize
+from models.text.tokenize import TextEncoder
 from tests.tiny_model import tiny_package
 
 WORDS = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "hello": 4}

@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models.classifier import OnnxClassifier
-from models.package import ModelPackage
+from models.package.folder import ModelPackage
+from models.text.onnx_classifier import OnnxClassifier
 
 
 @dataclass(frozen=True)

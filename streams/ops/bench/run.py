@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from connectors.local import Endpoints, LocalStack
-from models.package import ModelPackage
+from models.package.folder import ModelPackage
 from streams import __version__
 from streams.ingest.produce import send_posts
 from streams.ops.bench.meter import family_cpu_s

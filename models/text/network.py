@@ -10,7 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from models.errors import ModelPackageError
-from models.manifest import Head
+from models.package.manifest import Head
 
 _REQUIRED: Final = ("input_ids", "attention_mask")
 _KNOWN: Final = frozenset({*_REQUIRED, "token_type_ids"})

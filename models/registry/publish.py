@@ -1,6 +1,6 @@
 """The registry in S3: immutable versions, and channels that point to them.
 
-    s3://bucket/prefix/stable                              a channel; see `models.channels`
+    s3://bucket/prefix/stable                              a channel; see `models.registry.channels`
     s3://bucket/prefix/<name>/<version>/manifest.json      written after the files it lists, so a version that has a
     s3://bucket/prefix/<name>/<version>/model.onnx …       manifest is complete
     s3://bucket/prefix/<name>/<version>.claim              written first: the digest of the one manifest that this
@@ -13,7 +13,10 @@ conditional write, so that of two different packages under one version only one 
 from dataclasses import dataclass
 
 from connectors.s3 import S3, OnBytes
-from models.channels import (
+from models.errors import ModelError, ModelNotFoundError, ModelPackageError
+from models.package.folder import ModelPackage
+from models.package.manifest import MANIFEST
+from models.registry.channels import (
     LATEST,
     PROBE,
     STABLE,
@@ -27,10 +30,8 @@ from models.channels import (
     read_channel,
     require_channel,
 )
-from models.errors import ModelError, ModelNotFoundError, ModelPackageError
-from models.location import S3Location, read_object, registry_at
-from models.package import MANIFEST, ModelPackage
-from models.version import Version, check_sizes, damaged, read_version
+from models.registry.location import S3Location, read_object, registry_at
+from models.registry.version import Version, check_sizes, damaged, read_version
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def promote(location: S3Location, s3: S3, release: Release, channel: str) -> tup
         ModelNotFoundError: There is no such version.
         ModelPackageError: A file of it is missing or damaged.
         ChannelMovedError: Someone else moved the channel meanwhile.
-        ModelError, UnavailableError, RejectedError: As `models.channels.move`.
+        ModelError, UnavailableError, RejectedError: As `models.registry.channels.move`.
     """
     seen = read_channel(location, s3, channel)
     version = read_version(location, s3, release)
@@ -131,7 +132,7 @@ def rollback(location: S3Location, s3: S3, channel: str, version: str | None = N
         ModelNotFoundError: There is no such channel, or its history has no such version.
         ModelPackageError: A file of that version is missing or of another size.
         ChannelMovedError: Someone else moved the channel meanwhile.
-        ModelError, UnavailableError, RejectedError: As `models.channels.move`.
+        ModelError, UnavailableError, RejectedError: As `models.registry.channels.move`.
     """
     seen = require_channel(location, s3, channel)
     if version is None:

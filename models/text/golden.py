@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.classifier import OnnxClassifier, Probabilities
+from models.classifier import Probabilities
 from models.errors import ModelPackageError
-from models.manifest import Head, first_problem
-from models.package import ModelPackage
+from models.package.folder import ModelPackage
+from models.package.manifest import Head, first_problem
+from models.text.onnx_classifier import OnnxClassifier
 
 TOLERANCE: Final = 0.05
 """How far a probability may move. Between processors it moves by some thousandths; a wrong model moves it by tenths."""

@@ -1,6 +1,6 @@
 """`manifest.json`: what a model package is, what it answers, how its tiers share the work, and what its files must be.
 
-Pure: what the fields mean and what contradicts itself. `models.package` reads and writes the folder;
+Pure: what the fields mean and what contradicts itself. `models.package.folder` reads and writes the folder;
 `docs/model-package.md` describes the format.
 """
 
@@ -187,7 +187,7 @@ class Manifest(_Frozen):
     licence: Annotated[str, StringConstraints(min_length=1)] = Field(description="Licence of the weights.")
     training_data: tuple[DataSource, ...]
     normalization: Annotated[str, StringConstraints(min_length=1)] = Field(
-        description="Which text normalisation the model was trained with; see `models.normalize`."
+        description="Which text normalisation the model was trained with; see `models.text.normalize`."
     )
     max_tokens: int = Field(ge=2, le=100_000, description="Longer texts are cut here; special tokens included.")
     heads: Annotated[tuple[Head, ...], Field(min_length=1)] = Field(description="The first gives a post its label.")

@@ -8,8 +8,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from models.errors import ModelPackageError
-from models.manifest import SENTIMENT, Head, first_problem
-from models.network import Outputs
+from models.package.manifest import SENTIMENT, Head, first_problem
+from models.text.network import Outputs
 
 CONFIG: Final = "config.json"
 """Of a Hugging Face model; its `id2label` names the labels."""

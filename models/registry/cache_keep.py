@@ -13,10 +13,11 @@ from typing import Final
 from filelock import Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from models.cache import copy_folder, load_copy, manifest_digest, model_lock, remove_copy, usable
-from models.channels import Release
 from models.errors import ModelPackageError
-from models.package import ModelPackage, PackageName, PackageVersion
+from models.package.folder import ModelPackage
+from models.package.manifest import PackageName, PackageVersion
+from models.registry.cache import copy_folder, load_copy, manifest_digest, model_lock, remove_copy, usable
+from models.registry.channels import Release
 
 KEPT_COPIES: Final = 3
 """Copies of a model that are kept, the last used ones, besides those that are last good: enough to roll back twice."""

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from models.batching import chunks
 from models.errors import ModelPackageError
-from models.network import TokenIds, one_line
-from models.normalize import NORMALIZERS
-from models.package import ModelPackage
+from models.package.folder import ModelPackage
+from models.text.batching import chunks
+from models.text.network import TokenIds, one_line
+from models.text.normalize import NORMALIZERS
 
 # Tokenising is a hundredth of the work, and workers are many: a pool of all cores in each would only make them wait for
 # each other (and the library warns after a fork). Whoever sets the variable is obeyed; it is read at each call.

@@ -13,23 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from models.classifier import OnnxClassifier
 from models.errors import ModelError, ModelPackageError
-from models.golden import write_golden
-from models.head_spec import CONFIG, HeadSpec, labels_of, resolve_heads
-from models.network import outputs_of
-from models.package import (
-    CARD,
-    GOLDEN,
-    MANIFEST,
-    MODEL,
-    TOKENIZER,
-    Head,
-    ModelPackage,
-    load_package,
-    put_in_place,
-    write_package,
-)
+from models.package.folder import ModelPackage, load_package, put_in_place, write_package
+from models.package.manifest import CARD, GOLDEN, MANIFEST, MODEL, TOKENIZER, Head
+from models.text.golden import write_golden
+from models.text.head_spec import CONFIG, HeadSpec, labels_of, resolve_heads
+from models.text.network import outputs_of
+from models.text.onnx_classifier import OnnxClassifier
 
 NOT_STATED: Final = "not stated"
 MAX_TOKENS: Final = 128
@@ -52,7 +42,7 @@ class Ingredients:
         card: the model card; None writes a short one.
         licence: of the weights.
         base_model: what it was made from; None takes it from `config.json`.
-        normalization: a key of `models.normalize.NORMALIZERS`.
+        normalization: a key of `models.text.normalize.NORMALIZERS`.
         max_tokens: where texts are cut.
         golden_texts: texts whose answers become golden posts.
     """

@@ -17,8 +17,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from connectors.s3 import S3
 from models.errors import ChannelMovedError, ModelError, ModelNotFoundError, ModelPackageError
-from models.location import S3Location, read_object
-from models.package import PackageName, PackageVersion
+from models.package.manifest import PackageName, PackageVersion
+from models.registry.location import S3Location, read_object
 
 LATEST: Final = "latest"
 STABLE: Final = "stable"

@@ -9,7 +9,7 @@ from pathlib import Path
 from connectors.errors import RejectedError
 from connectors.s3 import S3, Stored
 from models.errors import ModelError, ModelNotFoundError, ModelPackageError
-from models.manifest import MAX_MANIFEST_BYTES
+from models.package.manifest import MAX_MANIFEST_BYTES
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://")
 _BUCKET = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")

@@ -20,50 +20,19 @@ from typing import Final
 from pydantic import ValidationError
 
 from models.errors import ModelDamagedError, ModelNotFoundError, ModelPackageError
-from models.manifest import (
-    CARD,
+from models.package.manifest import (
     DEFAULT_TIERS,
-    GOLDEN,
     MANIFEST,
     MAX_MANIFEST_BYTES,
-    MODEL,
-    SENTIMENT,
     TOKENIZER,
     DataSource,
     FileEntry,
     Head,
     Manifest,
-    PackageName,
-    PackageVersion,
     Tier,
     first_problem,
     parse_manifest,
 )
-
-__all__ = [
-    "CARD",
-    "DEFAULT_TIERS",
-    "GOLDEN",
-    "MANIFEST",
-    "MAX_MANIFEST_BYTES",
-    "MODEL",
-    "SENTIMENT",
-    "TOKENIZER",
-    "DataSource",
-    "FileEntry",
-    "Head",
-    "Manifest",
-    "ModelPackage",
-    "PackageName",
-    "PackageVersion",
-    "Tier",
-    "bundled_package_path",
-    "load_package",
-    "parse_manifest",
-    "put_in_place",
-    "verify_file",
-    "write_package",
-]
 
 _CHUNK_BYTES: Final = 1 << 20
 _DIGEST_PREFIX: Final = 12
@@ -187,7 +156,7 @@ def write_package(
         metrics: Figures by dotted name.
         files: The package's files relative to `folder`, without the manifest.
         tiers: The networks, cheapest first; by default one, ``model.onnx``.
-        golden: Which of the files holds golden posts (see `models.golden`), if any.
+        golden: Which of the files holds golden posts (see `models.text.golden`), if any.
 
     Returns:
         The package, loaded back from the folder.
@@ -242,7 +211,7 @@ def put_in_place(folder: Path, out: Path, aside: Path) -> None:
 
 def bundled_package_path() -> Path:
     """The folder of the package that ships with this project."""
-    return Path(__file__).parent / "bundled" / "emotion-minilm-l4"
+    return Path(__file__).parents[1] / "bundled" / "emotion-minilm-l4"
 
 
 def _measure(file: Path) -> FileEntry:

@@ -4,7 +4,7 @@
     <cache>/<name>/.lock                                   held while copies of this model are written or removed
 
 May be shared by any number of processes: one downloads a package under a file lock while the others wait for it, and a
-copy is renamed into place only once it is verified. What is removed and when is in `models.cache_keep`.
+copy is renamed into place only once it is verified. What is removed and when is in `models.registry.cache_keep`.
 """
 
 import hashlib
@@ -19,11 +19,12 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from connectors.s3 import S3, OnBytes
-from models.channels import LATEST, Release, require_channel
 from models.errors import ModelCacheError, ModelDamagedError, ModelError, ModelPackageError
-from models.location import registry_at
-from models.package import MANIFEST, ModelPackage, load_package
-from models.version import Version, check_sizes, download_file, read_version
+from models.package.folder import ModelPackage, load_package
+from models.package.manifest import MANIFEST
+from models.registry.channels import LATEST, Release, require_channel
+from models.registry.location import registry_at
+from models.registry.version import Version, check_sizes, download_file, read_version
 
 LOCK_TIMEOUT: Final = 600
 """Seconds to wait for another process that downloads the same model: a large one over a slow line."""

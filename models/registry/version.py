@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connectors.s3 import S3, OnBytes
-from models.channels import Release
 from models.errors import ModelDamagedError, ModelError, ModelNotFoundError, ModelPackageError
-from models.location import S3Location, read_object
-from models.package import MANIFEST, Manifest, parse_manifest, verify_file
+from models.package.folder import verify_file
+from models.package.manifest import MANIFEST, Manifest, parse_manifest
+from models.registry.channels import Release
+from models.registry.location import S3Location, read_object
 
 
 @dataclass(frozen=True)

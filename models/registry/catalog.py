@@ -7,11 +7,11 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from connectors.s3 import S3
-from models.channels import Channel, Release, is_channel_name, read_channel
 from models.errors import ModelError, ModelNotFoundError, ModelPackageError
-from models.location import S3Location, bucket_named
-from models.package import MANIFEST, PackageName, PackageVersion
-from models.version import read_version
+from models.package.manifest import MANIFEST, PackageName, PackageVersion
+from models.registry.channels import Channel, Release, is_channel_name, read_channel
+from models.registry.location import S3Location, bucket_named
+from models.registry.version import read_version
 
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(PackageName)
 _VERSION: Final[TypeAdapter[str]] = TypeAdapter(PackageVersion)

@@ -1,0 +1,1 @@
+"""The model package: a manifest, and the folder whose files it describes."""

@@ -1,0 +1,1 @@
+"""Text classifiers: normalisation, tokenising, micro-batches, and networks on ONNX Runtime."""
