@@ -1,4 +1,6 @@
-"""Texts in, probabilities out: what the streams need of a model, whatever it is made of."""
+"""What a classifier is: texts in, probabilities out, whatever it is made of. Pure."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +9,33 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.package.manifest import Manifest
-
 Probabilities = dict[str, NDArray[np.float32]]
 """For each head by name, float32[texts, labels]; each row sums to one."""
+
+ONLY_TIER = "full"
+"""The tier that answers every text of a classifier without a cascade."""
+
+SENTIMENT = "sentiment"
+"""The head that a text's sentiment is read from, if it has values."""
+
+
+class Head(Protocol):
+    """One question that a classifier answers: which of these labels."""
+
+    @property
+    def name(self) -> str:
+        """The head's name; the key in `Classification.probabilities`."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the order of the columns of the probabilities."""
+        ...
+
+    @property
+    def values(self) -> tuple[float, ...] | None:
+        """What each label is worth, in -1..1, for heads whose answer has a score; None for others."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -19,25 +44,37 @@ class Classification:
 
     Attributes:
         probabilities: for each head by name, float32[texts, labels]; each row sums to one.
-        tiers: intp[texts]; which of the manifest's tiers answered each text.
+        tiers: intp[texts]; the index of the tier that answered each text.
+        tier_names: the names of the tiers, in the order of their indices.
     """
 
     probabilities: Probabilities
     tiers: NDArray[np.intp]
+    tier_names: tuple[str, ...] = (ONLY_TIER,)
 
     def __len__(self) -> int:
-        """How many texts were answered."""
+        """The number of texts that were answered."""
         return len(self.tiers)
 
 
 class Classifier(Protocol):
-    """What the stream needs of a model. Safe to call from several threads."""
+    """What a stream needs of a model. Safe to call from several threads."""
 
     @property
-    def manifest(self) -> Manifest:
-        """What the model is: its name, version, heads, labels and tiers."""
+    def name(self) -> str:
+        """The model's name."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """The model's version."""
+        ...
+
+    @property
+    def heads(self) -> Sequence[Head]:
+        """The questions that the model answers, at least one; the first gives a text's label."""
         ...
 
     def classify(self, texts: Sequence[str]) -> Classification:
-        """Classify any number of raw posts; normalisation is the classifier's business."""
+        """Classify any number of texts as they were written; normalisation is the classifier's task."""
         ...

@@ -7,6 +7,7 @@ from pydantic import SecretStr
 from connectors.kafka.config import KafkaConfig
 from connectors.machine.cores import usable_cores
 from connectors.s3 import S3Config
+from models.serving.source import ModelSource
 from streams.settings import Settings
 
 
@@ -44,3 +45,15 @@ def s3_config(settings: Settings) -> S3Config:
 def model_threads(settings: Settings, processes: int = 1) -> int:
     """ONNX Runtime's threads for one batch; where the setting is 0, the cores divided by the processes, at least 1."""
     return settings.model_threads or max(1, usable_cores() // processes)
+
+
+def model_source(settings: Settings) -> ModelSource:
+    """Where a process gets its model from."""
+    return ModelSource(
+        uri=settings.model_uri,
+        channel=settings.model_channel,
+        cache=settings.model_cache,
+        threads=model_threads(settings),
+        poll_s=settings.model_poll_s,
+        s3=s3_config(settings),
+    )

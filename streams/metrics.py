@@ -12,6 +12,8 @@ from prometheus_client import (
     process_collector,
 )
 
+from models.serving.metrics import ModelMetrics
+
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _POSTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 
@@ -83,28 +85,7 @@ class Metrics(ProcessMetrics):
             "The window tables in use; a rebuild raises it.",
             registry=registry,
         )
-        self.model_info = Gauge(
-            "emostream_model_info", "1 for the model that serves.", ["name", "version", "channel"], registry=registry
-        )
-        self.model_swaps = Counter(
-            "emostream_model_swaps", "Models that took over while the worker ran.", registry=registry
-        )
-        self.model_refusals = Counter(
-            "emostream_model_refusals", "Models that were refused, by the failed step.", ["reason"], registry=registry
-        )
-        self.model_watch_failures = Counter(
-            "emostream_model_watch_failures", "Looks at the channel that failed.", ["cause"], registry=registry
-        )
-        self.model_last_look = Gauge(
-            "emostream_model_last_look_seconds",
-            "When the channel was last read, seconds since 1970.",
-            registry=registry,
-        )
-        self.model_from_cache = Gauge(
-            "emostream_model_from_cache",
-            "1 while the last good model serves because the channel's could not be had at the start.",
-            registry=registry,
-        )
+        self.model = ModelMetrics(registry)
 
     def render(self) -> bytes:
         """The metrics in Prometheus text format."""

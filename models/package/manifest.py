@@ -28,7 +28,6 @@ MODEL: Final = "model.onnx"
 TOKENIZER: Final = "tokenizer.json"
 CARD: Final = "MODEL_CARD.md"
 GOLDEN: Final = "golden.jsonl"
-SENTIMENT: Final = "sentiment"
 """The head by this name gives a post's sentiment, if its labels have values."""
 REQUIRED_FILES: Final = frozenset({TOKENIZER, CARD})
 """What every package has, besides the networks of its tiers."""

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from models.classifier import SENTIMENT
 from models.errors import ModelPackageError
-from models.package.manifest import SENTIMENT, Head, first_problem
+from models.package.manifest import Head, first_problem
 from models.text.network import Outputs
 
 CONFIG: Final = "config.json"

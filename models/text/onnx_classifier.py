@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.classifier import Classification, Probabilities
 from models.errors import ModelPackageError
 from models.package.folder import ModelPackage, load_package
-from models.package.manifest import Manifest
+from models.package.manifest import Head, Manifest
 from models.text.batching import MAX_BATCH, TOKEN_BUDGET, Limits, micro_batches
 from models.text.network import Network
 from models.text.tokenize import TextEncoder
@@ -88,8 +88,23 @@ class OnnxClassifier:
 
     @property
     def manifest(self) -> Manifest:
-        """What the model is."""
+        """What the package says of the model."""
         return self._package.manifest
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.manifest.name
+
+    @property
+    def version(self) -> str:
+        """The model's version."""
+        return self.manifest.version
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """What the model answers, with the outputs of the networks."""
+        return self.manifest.heads
 
     def warm_up(self) -> None:
         """Run every tier on posts of several kinds, so that no real one pays for allocations or finds a fault.
@@ -128,7 +143,7 @@ class OnnxClassifier:
                 answered_by[rows] = index
                 left = left[~sure]
                 before = {head: probabilities[~sure] for head, probabilities in found.items()}
-        return Classification(answers, answered_by)
+        return Classification(answers, answered_by, tuple(tier.name for tier in self.manifest.tiers))
 
     def classify_with(self, tier: int, texts: Sequence[str]) -> Probabilities:
         """What one tier says to all texts, whatever the thresholds; to calibrate and to compare tiers.

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from models.classifier import Classification, Classifier
 from models.errors import ModelPackageError
 from models.package.manifest import Manifest
+from models.text.onnx_classifier import OnnxClassifier
 from models.training import scores
 from models.training.data import Examples
 from models.training.errors import TrainingError
@@ -17,7 +18,7 @@ from models.training.speed import batches
 
 
 def evaluate(
-    classifier: Classifier,
+    classifier: OnnxClassifier,
     examples: Examples,
     *,
     split: str = "validation",
@@ -55,7 +56,7 @@ def evaluate(
 
 
 def ask(
-    classifier: Classifier,
+    classifier: OnnxClassifier,
     texts: Sequence[str],
     asked: Sequence[Question],
     *,
@@ -126,6 +127,7 @@ def _classify(classifier: Classifier, texts: Sequence[str], on_posts: Callable[[
     return Classification(
         {head: np.concatenate([part.probabilities[head] for part in parts]) for head in parts[0].probabilities},
         np.concatenate([part.tiers for part in parts]),
+        parts[0].tier_names,
     )
 
 

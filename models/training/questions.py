@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.package.manifest import SENTIMENT, Head
+from models.classifier import SENTIMENT
+from models.package.manifest import Head
 from models.training.data import SET_NAMES, SETS, DataSet, Examples, concatenate, read_utf8
 from models.training.errors import TrainingError
 from models.training.labels import EMOTIONS, SENTIMENTS

@@ -90,7 +90,7 @@ def served(classifier: Classifier) -> Contestant:
     """A package as a worker calls it: `BATCH` texts at once; answers with the first head's labels."""
 
     def answer(texts: Sequence[str]) -> NDArray[np.integer[Any]]:
-        head = classifier.manifest.heads[0].name
+        head = classifier.heads[0].name
         return np.concatenate([classifier.classify(part).probabilities[head].argmax(1) for part in batches(texts)])
 
     return answer

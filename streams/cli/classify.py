@@ -27,10 +27,10 @@ from streams.ingest.reading import read_rows
 from streams.ingest.rows import InputFormat, Refusal, Row
 from streams.ingest.tally import Tally
 from streams.ops.bi.palette import Colours
-from streams.pipeline.predictions import Verdict, verdicts
+from streams.pipeline.predictions import Prediction, predict
 from streams.settings import Settings
 
-Answered = tuple[Row, Verdict]
+Answered = tuple[Row, Prediction]
 
 
 @click.command(
@@ -95,21 +95,21 @@ def classify(
 
 
 def _write_json(rows: Iterable[Answered]) -> None:
-    for row, verdict in rows:
-        sys.stdout.write(printable_json(json.dumps(json_line(row, verdict), ensure_ascii=False)) + "\n")
+    for row, prediction in rows:
+        sys.stdout.write(printable_json(json.dumps(json_line(row, prediction), ensure_ascii=False)) + "\n")
 
 
-def _text_writer(classifier: Classifier) -> Callable[[Iterable[Answered]], None]:
+def _text_writer(classifier: OnnxClassifier) -> Callable[[Iterable[Answered]], None]:
     out = console()
-    colours = Colours(classifier.manifest.heads[0].labels)
+    colours = Colours(classifier.heads[0].labels)
     has_tiers = len(classifier.manifest.tiers) > 1
 
     def write(rows: Iterable[Answered]) -> None:
-        for row, verdict in rows:
-            sentiment = None if verdict.sentiment is None else verdict.sentiment["score"]
-            line = answer(verdict.label, verdict.confidence, sentiment, colours)
+        for row, prediction in rows:
+            sentiment = None if prediction.sentiment is None else prediction.sentiment["score"]
+            line = answer(prediction.label, prediction.confidence, sentiment, colours)
             if has_tiers:
-                line.append(f"{verdict.model['tier']} ", style="dim")
+                line.append(f"{prediction.model['tier']} ", style="dim")
             out.print(line.append(printable(row.text)), soft_wrap=True)
 
     return write
@@ -138,20 +138,20 @@ def batches(rows: Iterator[Row], lines: LineReader, size: int) -> Iterator[list[
 
 def answered(classifier: Classifier, rows: Sequence[Row]) -> Iterator[Answered]:
     """Each row with what the model says about it."""
-    return zip(rows, verdicts(classifier.manifest, classifier.classify([row.text for row in rows])), strict=True)
+    return zip(rows, predict(classifier, [row.text for row in rows]), strict=True)
 
 
-def json_line(row: Row, verdict: Verdict) -> dict[str, Any]:
+def json_line(row: Row, prediction: Prediction) -> dict[str, Any]:
     """What is printed for a row."""
     return {
         "line": row.line,
         **({"id": row.values["id"]} if "id" in row.values else {}),
         "text": row.text,
-        "label": verdict.label,
-        "confidence": verdict.confidence,
-        "scores": verdict.scores,
-        **({"sentiment": verdict.sentiment} if verdict.sentiment is not None else {}),
-        "model": verdict.model,
+        "label": prediction.label,
+        "confidence": prediction.confidence,
+        "scores": prediction.scores,
+        **({"sentiment": prediction.sentiment} if prediction.sentiment is not None else {}),
+        "model": prediction.model,
     }
 
 

@@ -60,9 +60,9 @@ def publish(
         package = load_package(folder or bundled_package_path())
         size = package.manifest.size
         if check:
-            from streams.model_steps import ready  # noqa: PLC0415 - loads the model runtime
+            from models.serving.steps import load_checked  # noqa: PLC0415 - loads the model runtime
 
-            ready(package, threads=model_threads(settings))
+            load_checked(package, threads=model_threads(settings))
         with transfer_bar("uploading", size) as on_bytes:
             done = publish_to(package, settings.model_uri, s3, channel=target, on_bytes=on_bytes)
     if as_json:

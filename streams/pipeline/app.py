@@ -20,12 +20,13 @@ from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.own_writes import OwnWrites
 from connectors.kafka.producer import ConfirmedProducer
 from connectors.kafka.source import BatchSource
+from models.serving.served import ServedModel
 from streams.metrics import Metrics
 from streams.pipeline.aggregate import AggregateStage
 from streams.pipeline.batches import Overlap, run_batch
 from streams.pipeline.classify import ClassifyStage
 from streams.pipeline.emitter import Emitter
-from streams.pipeline.model_watch import ModelWatch, ServedModel
+from streams.pipeline.model_watch import ModelWatch
 from streams.pipeline.positions import AggregatePositions, ClassifyPositions
 from streams.pipeline.totals import TotalsFeed
 from streams.records import ControlCommand, ControlRecord
@@ -77,7 +78,7 @@ def create_pipeline(
     Args:
         settings: all settings.
         kafka: how to reach Kafka.
-        model: started; its channel is watched from now on, if that is wanted.
+        model: started; its channel is polled from now on, if it has one.
         store: the window tables.
         metrics: where everything is counted; served at `/metrics`.
         data_dir: Faust wants a folder; nothing durable is kept there.
@@ -161,8 +162,8 @@ def create_pipeline(
 
     _serve_metrics(app, metrics)
     services: list[BatchSource | Emitter | ModelWatch | TotalsFeed] = [totals, emitter, classified_source, raw_source]
-    if model.watched:
-        services.append(ModelWatch(app, model, settings.model_poll_s))
+    if model.poll_s:
+        services.append(ModelWatch(app, model, model.poll_s))
     for service in services:
         app.service(service)
     return Pipeline(app, producer, [classify_reader, aggregate_reader], classify, services)

@@ -29,7 +29,7 @@ from models.classifier import Classifier
 from streams.dead_letters import dead_letter, origin_fields, outgoing
 from streams.metrics import Metrics
 from streams.pipeline.decode import RawPost, Rejection, decode_post
-from streams.pipeline.predictions import Verdict, verdicts
+from streams.pipeline.predictions import Prediction, predict
 from streams.pipeline.results import to_counted, to_result
 from streams.records import DeadPost, DeadReason, rfc3339
 from streams.settings import Settings
@@ -145,56 +145,51 @@ class ClassifyStage:
             else:
                 posts.append(decoded)
                 raw.append(message)
-        answers, failed = self._verdicts(classifier, [post.text for post in posts])
+        predictions, failed = self._predictions(classifier, [post.text for post in posts])
         classified: list[Outgoing] = []
         counted: dict[int, list[CountedPost]] = defaultdict(list)
         tiers: list[str] = []
         topic, keep_text = self._settings.topic_classified, self._settings.keep_text
         classified_at = rfc3339(datetime.now(UTC))
-        for i, (message, post, answer) in enumerate(zip(raw, posts, answers, strict=True)):
-            if answer is None:
+        for i, (message, post, prediction) in enumerate(zip(raw, posts, predictions, strict=True)):
+            if prediction is None:
                 dead.append(dead_letter(message, DeadReason.CLASSIFICATION_FAILED, failed[i]))
                 continue
             origin = origin_fields(message)
-            value = to_result(post, answer, origin, classified_at=classified_at, keep_text=keep_text)
+            value = to_result(post, prediction, origin, classified_at=classified_at, keep_text=keep_text)
             # The same partition number as the raw post, whatever partitioner its producer used.
             classified.append(Outgoing(topic, value, post.id.encode(), origin["partition"]))
-            tiers.append(answer.model["tier"])
-            counted[origin["partition"]].append(to_counted(post, answer, origin))
+            tiers.append(prediction.model["tier"])
+            counted[origin["partition"]].append(to_counted(post, prediction, origin))
         return Answered(dead, classified, counted, Counter(tiers))
 
     @staticmethod
-    def _verdicts(classifier: Classifier, texts: Sequence[str]) -> tuple[Sequence[Verdict | None], dict[int, str]]:
-        """One verdict per text; None, and by its index the reason, for a text that the model cannot take.
+    def _predictions(
+        classifier: Classifier, texts: Sequence[str]
+    ) -> tuple[Sequence[Prediction | None], dict[int, str]]:
+        """One prediction per text; None, and by its index the reason, for a text that the model cannot take.
 
         A batch that fails is tried text by text, so that one bad text costs only itself. If the model fails on a
         plain sentence too, it is the model that is broken, and its error is raised.
         """
         try:
-            return _ask(classifier, texts), {}
+            return predict(classifier, texts), {}
         except Exception:
             logger.exception("classifying a batch of %d failed; trying its texts one by one", len(texts))
-        _ask(classifier, [_CONTROL_TEXT])
-        answers: list[Verdict | None] = []
+        predict(classifier, [_CONTROL_TEXT])
+        predictions: list[Prediction | None] = []
         failed: dict[int, str] = {}
         for i, text in enumerate(texts):
             try:
-                answers += _ask(classifier, [text])
+                predictions += predict(classifier, [text])
             except Exception as exc:  # noqa: BLE001 - dead-lettered with its reason
-                answers.append(None)
+                predictions.append(None)
                 failed[i] = f"{type(exc).__name__}: {exc}"[:1_000]
-        return answers, failed
+        return predictions, failed
 
     def close(self) -> None:
         """Stop the inference thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
-
-
-def _ask(classifier: Classifier, texts: Sequence[str]) -> list[Verdict]:
-    answers = verdicts(classifier.manifest, classifier.classify(texts))
-    if len(answers) != len(texts):
-        raise ValueError(f"the model gave {len(answers)} answers to {len(texts)} texts")
-    return answers
 
 
 def _arrival(message: Message) -> int | None:

@@ -1,4 +1,4 @@
-"""Turns a model's probabilities into what a record says: a label, its confidence, the scores, sentiment. Pure."""
+"""Turns a model's probabilities into predictions: a label, its confidence, the scores, and the sentiment. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.classifier import Classification
-from models.package.manifest import SENTIMENT, Head, Manifest
+from models.classifier import SENTIMENT, Classification, Classifier, Head
 from streams.records import ModelFields, SentimentFields
 
 DECIMALS = 4
-"""Digits of a score after the point: finer than the model's own repeatability, and a third of the bytes on the wire."""
+"""Decimals of a score: finer than the repeatability of the model, and a third of the bytes on the wire."""
 
 
-class Verdict(NamedTuple):
-    """What a model says about one text. `confidence` is `scores[label]`, exactly."""
+class Prediction(NamedTuple):
+    """What a model predicts for one text. `confidence` is `scores[label]`, exactly."""
 
     label: str
     confidence: float
@@ -26,49 +25,64 @@ class Verdict(NamedTuple):
     model: ModelFields
 
 
-def sentiment_head(manifest: Manifest) -> Head | None:
-    """The head that sentiment is read from; None where the model has none."""
-    for head in manifest.heads:
+def sentiment_head(classifier: Classifier) -> Head | None:
+    """The head that sentiment is read from; None if the model has none."""
+    for head in classifier.heads:
         if head.name == SENTIMENT and head.values is not None:
             return head
     return None
 
 
-def verdicts(manifest: Manifest, answers: Classification) -> list[Verdict]:
-    """Read the verdicts off the answers to a batch.
-
-    The manifest's first head gives the label: the most probable one before rounding; between equals, the first.
+def predict(classifier: Classifier, texts: Sequence[str]) -> list[Prediction]:
+    """Classify texts, and read the predictions from the probabilities.
 
     Returns:
-        A verdict for each text, in order; scores are rounded to `DECIMALS` digits.
+        One prediction per text, in order.
 
     Raises:
-        ValueError: The shapes disagree with the manifest, or a probability is not a finite number in 0..1.
+        ValueError: The number of answers differs from the number of texts, or `predictions` refuses them.
     """
-    first = manifest.heads[0]
+    found = predictions(classifier, classifier.classify(texts))
+    if len(found) != len(texts):
+        raise ValueError(f"the model gave {len(found)} answers to {len(texts)} texts")
+    return found
+
+
+def predictions(classifier: Classifier, answers: Classification) -> list[Prediction]:
+    """Read the predictions from the answers to a batch.
+
+    The first head gives the label: the most probable one before rounding; of equal ones, the first.
+
+    Returns:
+        One prediction per text, in order; scores are rounded to `DECIMALS` decimals.
+
+    Raises:
+        ValueError: The shapes disagree with the heads, or a probability is not a finite number in 0..1.
+    """
+    first = classifier.heads[0]
     probabilities, rounded = _checked(first, answers)
     names = list(first.labels)
     models: list[ModelFields] = [
-        {"name": manifest.name, "version": manifest.version, "tier": tier.name} for tier in manifest.tiers
+        {"name": classifier.name, "version": classifier.version, "tier": tier} for tier in answers.tier_names
     ]
     return [
-        Verdict(names[best], row[best], dict(zip(names, row, strict=True)), sentiment, models[tier])
+        Prediction(names[best], row[best], dict(zip(names, row, strict=True)), sentiment, models[tier])
         for best, row, sentiment, tier in zip(
             probabilities.argmax(axis=1).tolist(),
             rounded.tolist(),
-            _sentiments(manifest, answers),
+            _sentiments(classifier, answers),
             answers.tiers.tolist(),
             strict=True,
         )
     ]
 
 
-def _sentiments(manifest: Manifest, answers: Classification) -> Sequence[SentimentFields | None]:
-    head = sentiment_head(manifest)
+def _sentiments(classifier: Classifier, answers: Classification) -> Sequence[SentimentFields | None]:
+    head = sentiment_head(classifier)
     if head is None or head.values is None:
         return [None] * len(answers)
     probabilities, _ = _checked(head, answers)
-    # The rows sum to one but for rounding, which must not lead out of the values' range.
+    # The rows sum to one only up to rounding, which must not lead out of the range of the values.
     means = _rounded((probabilities.astype(np.float64) @ np.array(head.values)).clip(-1.0, 1.0))
     return [
         {"label": head.labels[best], "score": score}
@@ -77,7 +91,7 @@ def _sentiments(manifest: Manifest, answers: Classification) -> Sequence[Sentime
 
 
 def _checked(head: Head, answers: Classification) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """A head's probabilities as they came, and rounded."""
+    """A head's probabilities, unchanged and rounded."""
     probabilities = answers.probabilities[head.name]
     if probabilities.shape != (len(answers), len(head.labels)):
         raise ValueError(

@@ -5,19 +5,21 @@ from __future__ import annotations
 from pydantic_core import to_json
 
 from streams.pipeline.decode import RawPost
-from streams.pipeline.predictions import Verdict
+from streams.pipeline.predictions import Prediction
 from streams.records import OriginFields
 from streams.windows.counted import MICRO, CountedPost
 
 
-def to_result(post: RawPost, verdict: Verdict, origin: OriginFields, *, classified_at: str, keep_text: bool) -> bytes:
+def to_result(
+    post: RawPost, prediction: Prediction, origin: OriginFields, *, classified_at: str, keep_text: bool
+) -> bytes:
     """The record of a `ClassifiedPost`, as JSON.
 
     Not by way of a `ClassifiedPost`, which would cost three times as much: this runs for every post.
 
     Args:
         post: as it was read.
-        verdict: the model's.
+        prediction: the model's.
         origin: where the post was read.
         classified_at: in RFC 3339, UTC.
         keep_text: whether the record has the post's text.
@@ -32,29 +34,29 @@ def to_result(post: RawPost, verdict: Verdict, origin: OriginFields, *, classifi
             "lang": post.lang,
             "author": post.author,
             "url": post.url,
-            "label": verdict.label,
-            "confidence": verdict.confidence,
-            "scores": verdict.scores,
-            "sentiment": verdict.sentiment,
-            "model": verdict.model,
+            "label": prediction.label,
+            "confidence": prediction.confidence,
+            "scores": prediction.scores,
+            "sentiment": prediction.sentiment,
+            "model": prediction.model,
             "origin": origin,
             "classified_at": classified_at,
         }
     )
 
 
-def to_counted(post: RawPost, verdict: Verdict, origin: OriginFields) -> CountedPost:
+def to_counted(post: RawPost, prediction: Prediction, origin: OriginFields) -> CountedPost:
     """What `read_counted` would read from the record that `to_result` makes of the same."""
-    sentiment = verdict.sentiment
+    sentiment = prediction.sentiment
     return CountedPost(
         post.id,
         post.source,
         list(post.keywords),
         post.event_ms,
-        verdict.label,
-        round(verdict.confidence * MICRO),
+        prediction.label,
+        round(prediction.confidence * MICRO),
         None if sentiment is None else sentiment["label"],
         0 if sentiment is None else round(sentiment["score"] * MICRO),
-        verdict.model["version"],
+        prediction.model["version"],
         (origin["topic"], origin["partition"], origin["offset"]),
     )

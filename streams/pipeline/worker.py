@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from connectors.kafka.admin import KafkaAdmin
-from streams.connections import kafka_config
+from models.serving.served import ServedModel
+from streams.connections import kafka_config, model_source
 from streams.metrics import Metrics
 from streams.pipeline.app import Pipeline, create_pipeline
-from streams.pipeline.model_watch import ServedModel
 from streams.process.background import in_background
 from streams.process.listening import check_port_free
 from streams.settings import Settings
@@ -55,7 +55,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[], None] = lambda: 
         await store.check_topology(settings.partitions)
         metrics = Metrics()
         with (
-            closing(ServedModel(settings, metrics)) as model,
+            closing(ServedModel(model_source(settings), metrics.model)) as model,
             tempfile.TemporaryDirectory(prefix="emostream-faust-") as data_dir,
         ):
             # From here on a signal is a wish: the first download may take minutes, and must end cleanly.

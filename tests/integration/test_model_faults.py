@@ -1,4 +1,4 @@
-"""Faults of this machine, of a transfer, or of our rights: a worker serves on, and no version is refused for them."""
+"""Faults of this machine, of a transfer, or of our rights: a worker keeps serving, and refuses no version for them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from connectors.errors import RejectedError
 from connectors.s3 import S3
 from models.errors import ModelError
 from models.registry.publish import publish
-from streams import model_steps
-from streams.pipeline import model_watch
+from models.serving import served, steps
 from streams.settings import Settings
 from tests.integration.registry_support import BUCKET, URI, S3Server
 from tests.integration.watch_support import Worker, golden_package, watch_settings
@@ -57,7 +56,7 @@ def _rejected(monkeypatch: pytest.MonkeyPatch, _cache: Path) -> None:
     def refuse(*_args: object) -> None:
         raise RejectedError("S3 at here, models-bucket/emotion/latest: refused (ExpiredToken, HTTP 403)")
 
-    monkeypatch.setattr(model_watch, "require_channel", refuse)
+    monkeypatch.setattr(served, "require_channel", refuse)
 
 
 def _read_only_cache(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
@@ -73,40 +72,40 @@ def _read_only_cache(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
 
 
 def _no_memory(monkeypatch: pytest.MonkeyPatch, _cache: Path) -> None:
-    load = model_steps.OnnxClassifier.load
+    load = steps.OnnxClassifier.load
 
     def fail(package: object, **kwargs: object) -> object:
         if package.manifest.version == "2.0.0":  # type: ignore[attr-defined]
             raise MemoryError
         return load(package, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(model_steps.OnnxClassifier, "load", fail)
+    monkeypatch.setattr(steps.OnnxClassifier, "load", fail)
 
 
 def _no_descriptors(monkeypatch: pytest.MonkeyPatch, _cache: Path) -> None:
-    check = model_steps.check_golden
+    check = steps.check_golden
 
     def fail(classifier: object, package: object) -> int:
         if package.manifest.version == "2.0.0":  # type: ignore[attr-defined]
             try:
                 raise OSError(errno.EMFILE, "Too many open files")
             except OSError as exc:
-                raise model_steps.ModelPackageError("golden.jsonl cannot be read: Too many open files") from exc
+                raise steps.ModelPackageError("golden.jsonl cannot be read: Too many open files") from exc
         return check(classifier, package)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(model_steps, "check_golden", fail)
+    monkeypatch.setattr(steps, "check_golden", fail)
 
 
 def _emptied_cache(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     """Between the download and the load."""
-    fetch = model_watch.fetch
+    fetch = served.fetch
 
     def emptied(*args: object) -> object:
         package = fetch(*args)  # type: ignore[arg-type]
         shutil.rmtree(package.path)
         return package
 
-    monkeypatch.setattr(model_watch, "fetch", emptied)
+    monkeypatch.setattr(served, "fetch", emptied)
 
 
 FAULTS = pytest.mark.parametrize(
@@ -129,11 +128,11 @@ def test_a_passing_fault_is_no_refusal(version, worker, monkeypatch, caplog, tmp
     with monkeypatch.context() as patch:
         fault(patch, tmp_path / "cache")
         for _ in range(2):
-            assert not one.model.look()
+            assert not one.model.poll()
     assert (one.version, one.refusals()) == ("1.0.0", {})
-    assert one.value("watch_failures_total", cause=cause) == 2
+    assert one.value("poll_failures_total", cause=cause) == 2
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1, "said once"
-    assert one.model.look()
+    assert one.model.poll()
     assert one.version == "2.0.0"
 
 
@@ -148,9 +147,9 @@ def test_a_start_with_a_passing_fault_takes_the_last_good_version(
         fault(patch, tmp_path / "cache")
         one.model.start()
     assert (one.version, one.value("from_cache"), one.refusals()) == ("1.0.0", 1, {})
-    assert one.value("watch_failures_total", cause=cause) == 1
+    assert one.value("poll_failures_total", cause=cause) == 1
     assert "the last good model in the cache serves: tiny 1.0.0" in caplog.text
-    assert one.model.look()
+    assert one.model.poll()
     assert (one.version, one.value("from_cache")) == ("2.0.0", 0)
 
 
@@ -162,7 +161,7 @@ def test_a_start_with_a_passing_fault_and_an_empty_cache_is_one_line(s3, worker,
     with pytest.raises((ModelError, RejectedError)) as info:
         one.model.start()
     assert "\n" not in str(info.value)
-    assert one.value("watch_failures_total", cause=cause) == 1
+    assert one.value("poll_failures_total", cause=cause) == 1
 
 
 def test_a_transfer_that_went_wrong_once_is_repeated(version, worker, monkeypatch):
@@ -179,7 +178,7 @@ def test_a_transfer_that_went_wrong_once_is_repeated(version, worker, monkeypatc
         return found
 
     monkeypatch.setattr(S3, "download", once)
-    assert one.model.look()
+    assert one.model.poll()
     assert garbled
     assert (one.version, one.refusals()) == ("2.0.0", {})
 
@@ -191,17 +190,17 @@ def test_a_refused_version_is_tried_again_now_and_then(s3, version, worker, monk
     good = s3.read(BUCKET, KEY).body
     s3.put(BUCKET, KEY, good[::-1])
     now = 1_000.0
-    monkeypatch.setattr(model_watch, "_now", lambda: now)
-    one.model.look()
-    now += model_watch.REFUSAL_RETRY_S
-    one.model.look()
+    monkeypatch.setattr(served, "_now", lambda: now)
+    one.model.poll()
+    now += served.REFUSAL_RETRY_S
+    one.model.poll()
     assert (one.version, one.refusals()) == ("1.0.0", {"checksum": 1}), "tried again, and counted once"
     s3.put(BUCKET, KEY, good)
-    now += model_watch.REFUSAL_RETRY_S - 1
-    one.model.look()
+    now += served.REFUSAL_RETRY_S - 1
+    one.model.poll()
     assert one.version == "1.0.0", "not at every look"
     now += 1
-    one.model.look()
+    one.model.poll()
     assert (one.version, one.refusals()) == ("2.0.0", {"checksum": 1})
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
 
@@ -214,13 +213,13 @@ def test_a_last_good_record_that_could_not_be_written_is_written_later(
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache/.last-good").write_text("in the way")
     one.model.start()
-    assert one.model.look()
-    assert one.value("watch_failures_total", cause="cache") == 2
+    assert one.model.poll()
+    assert one.value("poll_failures_total", cause="cache") == 2
     assert "can be followed again" not in caplog.text, "the channel could be read all the time"
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
     (tmp_path / "cache/.last-good").unlink()
-    assert one.model.look()
-    assert one.value("watch_failures_total", cause="cache") == 2
+    assert one.model.poll()
+    assert one.value("poll_failures_total", cause="cache") == 2
     own_s3.stop()
     other = worker()
     other.model.start()
@@ -237,7 +236,7 @@ def test_the_cache_keeps_the_last_versions_and_what_was_last_good(s3, own_s3, ve
     leftover.mkdir()
     for number in range(2, 7):
         version(f"{number}.0.0")
-        assert one.model.look()
+        assert one.model.poll()
     kept = sorted(path.name.partition("-")[0] for path in (tmp_path / "cache/tiny").iterdir())
     assert kept == [".lock", "0.1.0", "4.0.0", "5.0.0", "6.0.0"]
     stable.model.close()

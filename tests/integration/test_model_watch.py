@@ -16,7 +16,7 @@ from models.package.folder import ModelPackage
 from models.registry.channels import Release
 from models.registry.location import S3Location
 from models.registry.publish import promote, publish
-from streams.pipeline import model_watch
+from models.serving import served
 from streams.settings import Settings
 from tests.integration.registry_support import BUCKET, URI, S3Server
 from tests.integration.watch_support import Worker, golden_package, watch_settings
@@ -66,22 +66,22 @@ def first(s3: S3, package: Callable[..., ModelPackage]) -> ModelPackage:
 def test_a_new_version_takes_over(s3, first, package, worker):
     one = worker()
     one.model.start()
-    assert one.model.watched
+    assert one.model.poll_s > 0
     assert one.version == "1.0.0"
     before = one.model.current()
-    assert one.model.look()
+    assert one.model.poll()
     assert one.model.current() is before, "nothing has moved"
 
     publish(package("2.0.0"), URI, s3)
-    assert one.model.look()
+    assert one.model.poll()
     assert one.version == "2.0.0"
     assert one.serves() == {("tiny", "2.0.0", "latest")}
     assert one.value("swaps_total") == 1
     assert one.refusals() == {}
-    assert one.value("last_look_seconds") > 0
+    assert one.value("last_poll_seconds") > 0
 
     promote(HERE, s3, Release("tiny", "1.0.0"), "latest")
-    assert one.model.look()
+    assert one.model.poll()
     assert one.version == "1.0.0"
 
 
@@ -99,8 +99,8 @@ def test_a_folder_is_served_and_not_watched(first, worker):
     one = worker(model_uri=str(first.path))
     one.model.start()
     assert one.version == "1.0.0"
-    assert not one.model.watched
-    assert not worker(model_poll_s=0.0).model.watched
+    assert one.model.poll_s == 0
+    assert worker(model_poll_s=0.0).model.poll_s == 0
 
 
 def _no_manifest(s3: S3, _package: ModelPackage) -> None:
@@ -145,18 +145,18 @@ def test_a_damaged_version_is_refused_and_the_old_one_stays(
     damage(s3, new)
 
     for _ in range(3):
-        assert one.model.look(), "S3 did answer"
+        assert one.model.poll(), "S3 did answer"
     assert one.version == "1.0.0"
     assert one.refusals() == {reason: 1}, "tried once, not at every look"
     assert one.value("swaps_total") == 0
     (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert "the model on channel latest is refused" in record.message
-    assert "tiny 1.0.0 serves on" in record.message
+    assert "tiny 1.0.0 keeps serving" in record.message
     assert message in record.message
 
     # The next version is not held up by it.
     publish(package("3.0.0"), URI, s3)
-    assert one.model.look()
+    assert one.model.poll()
     assert one.version == "3.0.0"
 
 
@@ -164,7 +164,7 @@ def test_a_model_that_cannot_be_loaded_is_refused(s3, first, tmp_path, worker, c
     one = worker()
     one.model.start()
     publish(tiny_package(tmp_path / "2", version="2.0.0", networks={"model.onnx": b"not a network"}), URI, s3)
-    one.model.look()
+    one.model.poll()
     assert (one.version, one.refusals()) == ("1.0.0", {"load": 1})
 
 
@@ -173,7 +173,7 @@ def test_a_model_that_answers_otherwise_than_it_did_is_refused(s3, first, packag
     one = worker()
     one.model.start()
     publish(package("2.0.0", strength=1.0, golden_of=3.0), URI, s3)
-    one.model.look()
+    one.model.poll()
     assert (one.version, one.refusals()) == ("1.0.0", {"golden": 1})
 
 
@@ -187,10 +187,10 @@ def test_a_channel_that_is_damaged_or_gone(s3, first, worker, content):
     else:
         s3.put(BUCKET, "emotion/latest", content)
     for _ in range(3):
-        assert one.model.look()
+        assert one.model.poll()
     assert (one.version, one.refusals()) == ("1.0.0", {"channel": 1})
     s3.put(BUCKET, "emotion/latest", pointer)
-    one.model.look()
+    one.model.poll()
     assert (one.version, one.value("swaps_total")) == ("1.0.0", 0)
 
 
@@ -200,13 +200,13 @@ def test_a_refused_version_is_tried_again_when_the_channel_moves_to_it_again(s3,
     new = package("2.0.0")
     publish(new, URI, s3)
     _changed_file(s3, new)
-    one.model.look()
+    one.model.poll()
     s3.put(BUCKET, KEY, (new.path / "model.onnx").read_bytes())  # mended
-    one.model.look()
+    one.model.poll()
     assert (one.version, one.refusals()) == ("1.0.0", {"checksum": 1})
     for version in ("1.0.0", "2.0.0"):
         promote(HERE, s3, Release("tiny", version), "latest")
-        one.model.look()
+        one.model.poll()
     assert (one.version, one.refusals()) == ("2.0.0", {"checksum": 1})
 
 
@@ -217,14 +217,14 @@ def test_s3_goes_away_and_comes_back(s3, own_s3, first, package, worker, caplog)
     publish(package("2.0.0"), URI, s3)
     own_s3.stop()
     for _ in range(2):
-        assert not one.model.look()
+        assert not one.model.poll()
     assert one.version == "1.0.0"
-    assert one.value("watch_failures_total", cause="unavailable") == 2
+    assert one.value("poll_failures_total", cause="unavailable") == 2
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 1, "said once"
-    assert "the channel latest cannot be followed, tiny 1.0.0 serves on" in warnings[0].message
+    assert "the channel latest cannot be followed, tiny 1.0.0 keeps serving" in warnings[0].message
     own_s3.start()
-    assert one.model.look()
+    assert one.model.poll()
     assert one.version == "2.0.0"
     assert "the channel latest can be followed again" in caplog.messages
 
@@ -241,10 +241,10 @@ def test_s3_goes_away_in_the_middle_of_a_download(s3, own_s3, first, package, wo
 
     with monkeypatch.context() as patch:
         patch.setattr(S3, "download", stopping)
-        assert not one.model.look()
+        assert not one.model.poll()
     assert (one.version, one.refusals()) == ("1.0.0", {})
     own_s3.start()
-    assert one.model.look(), "no verdict was reached, so it is tried again"
+    assert one.model.poll(), "no verdict was reached, so it is tried again"
     assert one.version == "2.0.0"
 
 
@@ -257,17 +257,17 @@ def test_a_start_without_s3_takes_the_last_good_version(s3, own_s3, first, packa
     one.model.start()
     assert one.version == "1.0.0"
     assert one.value("from_cache") == 1
-    assert one.value("watch_failures_total", cause="unavailable") == 1
+    assert one.value("poll_failures_total", cause="unavailable") == 1
     (warning,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert "no answer" in warning.message
     assert "the last good model in the cache serves: tiny 1.0.0" in warning.message
-    assert not one.model.look()
+    assert not one.model.poll()
 
     own_s3.start()
-    assert one.model.look()
+    assert one.model.poll()
     assert (one.version, one.value("from_cache"), one.value("swaps_total")) == ("1.0.0", 0, 0)
     publish(package("2.0.0"), URI, s3)
-    assert one.model.look()
+    assert one.model.poll()
     assert (one.version, one.value("swaps_total")) == ("2.0.0", 1)
 
 
@@ -314,7 +314,7 @@ def test_a_start_on_a_refused_version_takes_the_last_good_one(s3, first, package
     one.model.start()
     assert (one.version, one.value("from_cache"), one.refusals()) == ("1.0.0", 1, {"checksum": 1})
     assert "the last good model in the cache serves: tiny 1.0.0" in caplog.text
-    one.model.look()
+    one.model.poll()
     assert one.refusals() == {"checksum": 1}
 
 
@@ -332,10 +332,10 @@ def test_a_cache_that_can_no_longer_be_used(s3, first, package, worker, tmp_path
     publish(package("2.0.0"), URI, s3)
     shutil.rmtree(tmp_path / "cache")
     (tmp_path / "cache").write_text("in the way")
-    assert not one.model.look()
-    assert (one.version, one.value("watch_failures_total", cause="cache")) == ("1.0.0", 1)
+    assert not one.model.poll()
+    assert (one.version, one.value("poll_failures_total", cause="cache")) == ("1.0.0", 1)
     (tmp_path / "cache").unlink()
-    assert one.model.look()
+    assert one.model.poll()
     assert one.version == "2.0.0"
 
 
@@ -344,7 +344,7 @@ def test_a_download_ends_when_the_worker_stops(s3, first, package, worker, tmp_p
     one.model.start()
     publish(package("2.0.0"), URI, s3)
     one.model.cancel()
-    with pytest.raises(model_watch.StoppedError):
-        one.model.look()
+    with pytest.raises(served.StoppedError):
+        one.model.poll()
     assert one.version == "1.0.0"
     assert not list((tmp_path / "cache/tiny").glob(".*.partial"))

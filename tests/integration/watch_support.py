@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 
 from models.package.folder import ModelPackage
+from models.serving.served import ServedModel
 from models.text.golden import write_golden
 from models.text.onnx_classifier import OnnxClassifier
+from streams.connections import model_source
 from streams.metrics import Metrics
-from streams.pipeline.model_watch import ServedModel
 from streams.settings import Settings
 from tests.helpers import make_settings
 from tests.integration.registry_support import SECRET, URI, S3Server
@@ -21,7 +22,7 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self.metrics = Metrics()
-        self.model = ServedModel(settings, self.metrics)
+        self.model = ServedModel(model_source(settings), self.metrics.model)
 
     @property
     def version(self) -> str:
@@ -31,11 +32,11 @@ class Worker:
         return self.metrics.registry.get_sample_value(f"emostream_model_{name}", labels) or 0.0
 
     def refusals(self) -> dict[str, float]:
-        family = next(iter(self.metrics.model_refusals.collect()))
+        family = next(iter(self.metrics.model.refusals.collect()))
         return {s.labels["reason"]: s.value for s in family.samples if s.name.endswith("_total")}
 
     def serves(self) -> set[tuple[str, str, str]]:
-        samples = next(iter(self.metrics.model_info.collect())).samples
+        samples = next(iter(self.metrics.model.info.collect())).samples
         assert {sample.value for sample in samples} <= {1.0}
         return {(s.labels["name"], s.labels["version"], s.labels["channel"]) for s in samples}
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.pipeline.predictions import Verdict
+from streams.pipeline.predictions import Prediction
 from streams.pipeline.results import to_counted, to_result
 from streams.records import (
     EARLIEST,
@@ -119,7 +119,7 @@ def test_a_result_is_the_classified_post_in_json(post: Post, like: ClassifiedPos
     if like.sentiment is not None:
         sentiment = {"label": like.sentiment.label, "score": like.sentiment.score}
     model: ModelFields = {"name": like.model.name, "version": like.model.version, "tier": like.model.tier}
-    verdict = Verdict(like.label, like.confidence, dict(like.scores), sentiment, model)
+    prediction = Prediction(like.label, like.confidence, dict(like.scores), sentiment, model)
     origin: OriginFields = {
         "topic": like.origin.topic,
         "partition": like.origin.partition,
@@ -127,9 +127,9 @@ def test_a_result_is_the_classified_post_in_json(post: Post, like: ClassifiedPos
     }
     read = raw_post(post)
     whole = like.model_copy(update={**dict(post), "text": post.text if keep_text else None})
-    record = to_result(read, verdict, origin, classified_at=rfc3339(like.classified_at), keep_text=keep_text)
+    record = to_result(read, prediction, origin, classified_at=rfc3339(like.classified_at), keep_text=keep_text)
     assert record == whole.model_dump_json().encode()
-    assert to_counted(read, verdict, origin) == read_counted(record)
+    assert to_counted(read, prediction, origin) == read_counted(record)
 
 
 @given(st.integers(-62_135_596_800_000, YEAR_9999_MS))

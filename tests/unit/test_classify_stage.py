@@ -15,20 +15,19 @@ from connectors.kafka.batch import Batch
 from connectors.kafka.own_writes import OwnWrites
 from connectors.kafka.producer import Outgoing, Written
 from models.classifier import Classification
-from models.package.manifest import Head, Tier
+from models.package.manifest import Head
 from streams.metrics import Metrics
 from streams.pipeline.classify import ClassifyStage
 from streams.records import ClassifiedPost, DeadPost, DeadReason, rfc3339
 from streams.windows.counted import read_counted
 from tests.helpers import NOON, RecordingDeliverer, make_settings, message
-from tests.tiny_model import SENTIMENT, tiny_manifest
+from tests.tiny_model import SENTIMENT
 
 LABELS = ("anger", "joy")
 
 
 MOOD = Head(name="mood", labels=LABELS, output="mood")
 OTHER = Head(name="other", labels=("a", "b", "c"), output="other")
-TIERS = (Tier(name="quick", file="quick.onnx", thresholds={"mood": 0.8}), Tier(name="full", file="model.onnx"))
 
 
 class FakeClassifier:
@@ -38,7 +37,8 @@ class FakeClassifier:
     """
 
     def __init__(self, *more: Head, version: str = "1.2.3") -> None:
-        self.manifest = tiny_manifest([MOOD, OTHER, *more], tiers=TIERS, version=version)
+        self.name, self.version = "tiny", version
+        self.heads = (MOOD, OTHER, *more)
         self.broken = False
         self.calls: list[list[str]] = []
 
@@ -51,7 +51,7 @@ class FakeClassifier:
         feelings = np.stack([mood[:, 0], np.zeros(len(texts), np.float32), mood[:, 1]], axis=1)
         other = np.zeros((len(texts), 3), np.float32)
         tiers = np.array(["hard" in text for text in texts], np.intp)
-        return Classification({"mood": mood, "other": other, "sentiment": feelings}, tiers)
+        return Classification({"mood": mood, "other": other, "sentiment": feelings}, tiers, ("quick", "full"))
 
 
 class Bench:

@@ -19,7 +19,7 @@ from streams.cli import classify as command
 from streams.errors import InputError
 from streams.ingest.lines import LineReader
 from streams.ingest.rows import Row
-from streams.pipeline.predictions import verdicts
+from streams.pipeline.predictions import predictions
 from tests.tiny_model import SENTIMENT, tiny_manifest
 
 LABELS = ("joy", "fear")
@@ -35,6 +35,7 @@ class FakeClassifier:
     def __init__(self, *heads: Head, tiers: Sequence[Tier] = DEFAULT_TIERS) -> None:
         self.batches: list[list[str]] = []
         self.manifest = tiny_manifest(heads or [EMOTION], tiers=tiers, name="fake", version="1.2.3")
+        self.name, self.version, self.heads = "fake", "1.2.3", self.manifest.heads
 
     def classify(self, texts: Sequence[str]) -> Classification:
         self.batches.append(list(texts))
@@ -42,7 +43,8 @@ class FakeClassifier:
         rows = np.where(good[:, None], [0.9, 0.1], [0.25, 0.75]).astype(np.float32)
         positive = np.tile(np.array([0.0, 0.125, 0.875], np.float32), (len(texts), 1))
         tiers = np.zeros(len(texts), np.intp) if len(self.manifest.tiers) == 1 else 1 - good.astype(np.intp)
-        return Classification({"emotion": rows, "sentiment": positive}, tiers)
+        names = tuple(tier.name for tier in self.manifest.tiers)
+        return Classification({"emotion": rows, "sentiment": positive}, tiers, names)
 
 
 @pytest.fixture
@@ -184,24 +186,29 @@ def classification(rows: NDArray[np.float32]) -> Classification:
     return Classification({"emotion": rows.astype(np.float32)}, np.zeros(len(rows), np.intp))
 
 
-def test_verdicts() -> None:
-    manifest = tiny_manifest([EMOTION])
+def test_predictions() -> None:
+    model = FakeClassifier(EMOTION)
     probabilities = np.array([[0.12344, 0.87656], [0.50001, 0.49999], [0.5, 0.5]], np.float32)
-    first, second, third = verdicts(manifest, classification(probabilities))
+    first, second, third = predictions(model, classification(probabilities))
     assert first.label == "fear"
     assert first.scores == {"joy": 0.1234, "fear": 0.8766}
     assert first.confidence == 0.8766
     assert (second.label, second.confidence) == ("joy", 0.5)  # decided before rounding
     assert third.label == "joy"
-    assert verdicts(manifest, classification(np.empty((0, 2), np.float32))) == []
+    assert predictions(model, classification(np.empty((0, 2), np.float32))) == []
 
 
 def test_a_sentiment_score_stays_within_its_range_and_has_no_negative_zero() -> None:
-    manifest = tiny_manifest([SENTIMENT])
+    model = FakeClassifier(SENTIMENT)
     rows = np.array([[1e-7, 0, 1.0000001], [1.0000001, 0, 1e-7], [0.50001, 0, 0.49999], [0, 1, 0]], np.float32)
-    found = verdicts(manifest, Classification({"sentiment": rows.clip(0, 1.00004)}, np.zeros(4, np.intp)))
-    assert [str(verdict.sentiment["score"]) for verdict in found if verdict.sentiment] == ["1.0", "-1.0", "0.0", "0.0"]
-    assert [verdict.label for verdict in found] == ["positive", "negative", "negative", "neutral"]
+    found = predictions(model, Classification({"sentiment": rows.clip(0, 1.00004)}, np.zeros(4, np.intp)))
+    assert [str(prediction.sentiment["score"]) for prediction in found if prediction.sentiment] == [
+        "1.0",
+        "-1.0",
+        "0.0",
+        "0.0",
+    ]
+    assert [prediction.label for prediction in found] == ["positive", "negative", "negative", "neutral"]
 
 
 @pytest.mark.parametrize(
@@ -209,4 +216,4 @@ def test_a_sentiment_score_stays_within_its_range_and_has_no_negative_zero() -> 
 )
 def test_what_is_no_probability_is_refused(probabilities: NDArray[np.float32]) -> None:
     with pytest.raises(ValueError, match="probabilities"):
-        verdicts(tiny_manifest([EMOTION]), classification(probabilities))
+        predictions(FakeClassifier(EMOTION), classification(probabilities))

@@ -11,9 +11,9 @@ import pytest
 from connectors.errors import RejectedError, UnavailableError
 from models.errors import ModelCacheError, ModelDamagedError, ModelNotFoundError, ModelPackageError
 from models.package.folder import ModelPackage
+from models.serving import steps
+from models.serving.steps import TRANSIENT_ERRORS, LocalResourceError, ModelRefusedError, cause_of, load_checked, step
 from models.text import tokenize
-from streams import model_steps
-from streams.model_steps import PASSING_FAULTS, LocalFaultError, ModelRefusedError, cause_of, ready, step
 from tests.onnx_files import bag_of_words
 from tests.tiny_model import HEADS, WORDS, tiny_package, weights
 
@@ -28,7 +28,7 @@ def package(tmp_path: Path) -> ModelPackage:
 
 
 def fail_to_load(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
-    monkeypatch.setattr(model_steps.OnnxClassifier, "load", lambda *_args, **_kwargs: action())
+    monkeypatch.setattr(steps.OnnxClassifier, "load", lambda *_args, **_kwargs: action())
 
 
 def raiser(error: BaseException) -> Callable[[], object]:
@@ -53,21 +53,21 @@ def test_a_damaged_file_is_refused_as_such() -> None:
 
 @pytest.mark.parametrize("error", [OSError(24, "Too many open files"), MemoryError()])
 def test_what_is_wrong_with_this_machine_is_none(error: Exception) -> None:
-    with pytest.raises(LocalFaultError) as info, step("load"):
+    with pytest.raises(LocalResourceError) as info, step("load"):
         raise error
     assert "\n" not in str(info.value)
-    with pytest.raises(LocalFaultError), step("load"):
+    with pytest.raises(LocalResourceError), step("load"):
         raise ModelPackageError("cannot be loaded") from error
 
 
-@pytest.mark.parametrize("kind", PASSING_FAULTS)
+@pytest.mark.parametrize("kind", TRANSIENT_ERRORS)
 def test_what_passes_passes_through(kind: type[Exception]) -> None:
     with pytest.raises(kind), step("download"):
         raise kind("x")
 
 
 def test_every_passing_fault_has_a_cause() -> None:
-    faults = [UnavailableError("x"), RejectedError("x"), ModelCacheError("x"), LocalFaultError("x")]
+    faults = [UnavailableError("x"), RejectedError("x"), ModelCacheError("x"), LocalResourceError("x")]
     assert [cause_of(fault) for fault in faults] == ["unavailable", "rejected", "cache", "local"]
 
 
@@ -81,14 +81,14 @@ def test_a_panic_is_a_refusal(package: ModelPackage, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(tokenize, "Tokenizer", Panicking)
     with pytest.raises(ModelRefusedError, match="not a tokenizer: the tokenizer panicked: index out of bounds") as info:
-        ready(package, threads=1)
+        load_checked(package, threads=1)
     assert info.value.reason == "load"
 
 
 def test_an_interrupt_is_none(package: ModelPackage, monkeypatch: pytest.MonkeyPatch) -> None:
     fail_to_load(monkeypatch, raiser(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
-        ready(package, threads=1)
+        load_checked(package, threads=1)
 
 
 @pytest.mark.parametrize("damage", ["gone", "changed"])
@@ -103,8 +103,8 @@ def test_a_copy_that_was_whole_and_is_not_is_no_refusal(
         raise ModelPackageError("model.onnx cannot be loaded")
 
     fail_to_load(monkeypatch, load)
-    with pytest.raises(LocalFaultError, match="it was whole before"):
-        ready(package, threads=1)
+    with pytest.raises(LocalResourceError, match="it was intact before"):
+        load_checked(package, threads=1)
 
 
 def test_probabilities_that_are_no_numbers_are_found_before_a_post_does(tmp_path: Path) -> None:
@@ -115,5 +115,5 @@ def test_probabilities_that_are_no_numbers_are_found_before_a_post_does(tmp_path
     with pytest.raises(
         ModelRefusedError, match="tier 'full' gives probabilities for head 'topic' that are not"
     ) as info:
-        ready(package, threads=1)
+        load_checked(package, threads=1)
     assert info.value.reason == "load"

@@ -10,23 +10,25 @@ from typing import Any, cast
 
 import pytest
 
+from models.serving import watch as watch_module
+from models.serving.served import ServedModel
+from streams.connections import model_source
 from streams.metrics import Metrics
-from streams.pipeline import model_watch
-from streams.pipeline.model_watch import ModelWatch, ServedModel
+from streams.pipeline.model_watch import ModelWatch
 from tests.helpers import make_settings
 
 
 class FakeModel:
-    """A served model whose looks do what the test says; notes when they came."""
+    """A served model whose polls do what the test says; notes when they came."""
 
-    def __init__(self, look: Callable[[int], bool]) -> None:
-        self._look = look
-        self.looks: list[float] = []
+    def __init__(self, poll: Callable[[int], bool]) -> None:
+        self._poll = poll
+        self.polls: list[float] = []
         self.cancelled = threading.Event()
 
-    def look(self) -> bool:
-        self.looks.append(time.monotonic())
-        return self._look(len(self.looks))
+    def poll(self) -> bool:
+        self.polls.append(time.monotonic())
+        return self._poll(len(self.polls))
 
     def cancel(self) -> None:
         self.cancelled.set()
@@ -42,7 +44,7 @@ class FakeApp:
 
 def watch(model: FakeModel, *, poll_s: float) -> tuple[ModelWatch, FakeApp]:
     app = FakeApp()
-    return ModelWatch(cast(Any, app), cast(ServedModel, model), poll_s), app
+    return ModelWatch(cast(Any, app), model, poll_s), app
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -52,28 +54,28 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def pauses(model: FakeModel) -> list[float]:
-    return [after - before for before, after in zip(model.looks, model.looks[1:], strict=False)]
+    return [after - before for before, after in zip(model.polls, model.polls[1:], strict=False)]
 
 
-async def test_it_looks_at_the_pace_that_was_set() -> None:
+async def test_it_polls_at_the_pace_that_was_set() -> None:
     model = FakeModel(lambda _: True)
     service, _ = watch(model, poll_s=0.05)
     await service.start()
-    await until(lambda: len(model.looks) >= 4)
+    await until(lambda: len(model.polls) >= 4)
     await service.stop()
     assert min(pauses(model)) >= 0.05
-    count = len(model.looks)
+    count = len(model.polls)
     await asyncio.sleep(0.15)
-    assert len(model.looks) == count, "it has stopped"
+    assert len(model.polls) == count, "it has stopped"
 
 
-async def test_looks_that_fail_come_at_longer_and_longer_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_polls_that_fail_come_at_longer_and_longer_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Doubled up to the limit, and back at the pace after one that succeeds (the fifth)."""
-    monkeypatch.setattr(model_watch, "MAX_BACKOFF_S", 0.4)
+    monkeypatch.setattr(watch_module, "MAX_BACKOFF_S", 0.4)
     model = FakeModel(lambda number: number == 5)
     service, _ = watch(model, poll_s=0.05)
     await service.start()
-    await until(lambda: len(model.looks) >= 6)
+    await until(lambda: len(model.polls) >= 6)
     await service.stop()
     least = [0.1, 0.2, 0.4, 0.4, 0.05]
     assert all(pause >= bound for pause, bound in zip(pauses(model), least, strict=False))
@@ -81,12 +83,12 @@ async def test_looks_that_fail_come_at_longer_and_longer_intervals(monkeypatch: 
 
 
 async def crash_after(defect: BaseException) -> BaseException:
-    """What stops the app when a look at the channel ends in this."""
+    """What stops the app when a poll at the channel ends in this."""
 
-    def look(_: int) -> bool:
+    def poll(_: int) -> bool:
         raise defect
 
-    service, app = watch(FakeModel(look), poll_s=0.01)
+    service, app = watch(FakeModel(poll), poll_s=0.01)
     await service.start()
     async with asyncio.timeout(10):
         reason: BaseException = await app.crashed.get()
@@ -101,13 +103,13 @@ async def test_a_defect_stops_the_app() -> None:
     assert await crash_after(defect) is defect
 
 
-async def test_a_look_that_hangs_does_not_hold_up_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_watch, "_JOIN_S", 0.1)
+async def test_a_poll_that_hangs_does_not_hold_up_the_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "JOIN_S", 0.1)
     released = threading.Event()
     model = FakeModel(lambda _: released.wait(20))
     service, _ = watch(model, poll_s=0.01)
     await service.start()
-    await until(lambda: len(model.looks) == 1)
+    await until(lambda: len(model.polls) == 1)
     begin = time.monotonic()
     await service.stop()
     assert time.monotonic() - begin < 5
@@ -117,7 +119,7 @@ async def test_a_look_that_hangs_does_not_hold_up_the_stop(monkeypatch: pytest.M
 
 def test_no_model_is_served_before_the_start() -> None:
     with pytest.raises(RuntimeError, match="no model has been loaded"):
-        ServedModel(make_settings(model_uri="somewhere"), Metrics()).current()
+        ServedModel(model_source(make_settings(model_uri="somewhere")), Metrics().model).current()
 
 
 async def test_a_panic_in_a_library_stops_the_app_too() -> None:

@@ -24,51 +24,53 @@ class ModelRefusedError(ModelError):
         self.reason = reason
 
 
-class LocalFaultError(ModelError):
-    """This machine failed, and not the version: memory, open files, a copy that was removed. It may pass."""
+class LocalResourceError(ModelError):
+    """This machine failed, and not the version: memory, open files, a copy that was removed."""
 
 
-PASSING_FAULTS: Final = (UnavailableError, RejectedError, ModelCacheError, LocalFaultError)
-"""What says nothing about a version: the same step may succeed later."""
+TRANSIENT_ERRORS: Final = (UnavailableError, RejectedError, ModelCacheError, LocalResourceError)
+"""Errors that say nothing about a version: the same step may succeed later."""
 
 _CAUSES: Final = ("unavailable", "rejected", "cache", "local")
 
 
-def cause_of(fault: Exception) -> str:
-    """What one of `PASSING_FAULTS` is called in the metrics."""
-    return next(cause for kind, cause in zip(PASSING_FAULTS, _CAUSES, strict=True) if isinstance(fault, kind))
+def cause_of(error: Exception) -> str:
+    """The name of one of `TRANSIENT_ERRORS` in the metrics."""
+    return next(cause for kind, cause in zip(TRANSIENT_ERRORS, _CAUSES, strict=True) if isinstance(error, kind))
 
 
 @contextmanager
-def step(reason: Step) -> Iterator[None]:
-    """Turn what is wrong with a version into a refusal; what is wrong with S3 or with the cache passes as it is.
+def step(name: Step) -> Iterator[None]:
+    """Raise a fault of the version as a refusal, and let a fault of S3 or of the cache through unchanged.
 
     Raises:
-        ModelRefusedError: with `reason`, or `checksum` where a file is not the one that its manifest lists.
-        LocalFaultError: Memory or the operating system failed.
+        ModelRefusedError: The version fails this step. Its reason is `name`, or `checksum` if a file differs from the
+            manifest.
+        LocalResourceError: Memory or the operating system failed.
     """
     try:
         yield
-    except (ModelCacheError, LocalFaultError):
+    except (ModelCacheError, LocalResourceError):
         raise
     except ModelDamagedError as exc:
         raise ModelRefusedError("checksum", str(exc)) from exc
     except ModelError as exc:
-        raise (LocalFaultError(str(exc)) if _is_local(exc) else ModelRefusedError(reason, str(exc))) from exc
+        raise (LocalResourceError(str(exc)) if _is_local(exc) else ModelRefusedError(name, str(exc))) from exc
     except (OSError, MemoryError) as exc:
-        raise LocalFaultError(f"{type(exc).__name__}: {one_line(exc)}") from exc
+        raise LocalResourceError(f"{type(exc).__name__}: {one_line(exc)}") from exc
 
 
-def ready(package: ModelPackage, *, threads: int) -> OnnxClassifier:
-    """Load a verified package, warm it up, and try it on its golden posts.
+def load_checked(package: ModelPackage, *, threads: int) -> OnnxClassifier:
+    """Load a verified package, warm it up, and classify its golden posts.
 
     Args:
         package: The package.
         threads: ONNX Runtime's intra-op threads.
 
     Raises:
-        ModelRefusedError: with the reason `load` or `golden`.
-        LocalFaultError: Memory or the operating system failed, or the package is no longer what was verified.
+        ModelRefusedError: The package does not load, or answers a golden post differently. The reason is `load` or
+            `golden`.
+        LocalResourceError: Memory or the operating system failed, or the package changed since it was verified.
     """
     try:
         with step("load"), _any_error(package):
@@ -80,13 +82,13 @@ def ready(package: ModelPackage, *, threads: int) -> OnnxClassifier:
         try:
             load_package(package.path)
         except ModelError as now:
-            raise LocalFaultError(f"{now} (it was whole before)") from exc
+            raise LocalResourceError(f"{now} (it was intact before)") from exc
         raise
     return classifier
 
 
 def _is_local(exc: BaseException | None) -> bool:
-    """Whether a fault of this machine is at the bottom of it."""
+    """Whether an error of the operating system or of memory is among the causes."""
     while exc is not None:
         if isinstance(exc, OSError | MemoryError):
             return True

@@ -1,0 +1,263 @@
+"""The model that a process serves, and how a new version takes over.
+
+A new version takes over in six steps:
+
+1. read the channel;
+2. read the manifest;
+3. download into the cache, and check the SHA-256 of every file;
+4. load and warm up;
+5. classify the golden posts and compare;
+6. replace the served model, in one assignment.
+
+A caller asks for the model once per batch, so the swap falls between two batches. A version that fails a step is
+refused, counted and logged, and the old version keeps serving. Steps 1 to 5 may run in any thread; batches go on
+meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Final, NamedTuple
+
+from connectors import s3 as s3_connector
+from connectors.s3 import S3
+from models.errors import ModelCacheError, ModelError
+from models.package.folder import ModelPackage, load_package
+from models.registry.cache import fetch, manifest_digest
+from models.registry.cache_keep import last_good, remember_good, remove_old
+from models.registry.channels import require_channel
+from models.registry.location import S3Location, parse_uri
+from models.registry.version import read_version
+from models.serving.metrics import ModelMetrics
+from models.serving.source import ModelSource
+from models.serving.steps import TRANSIENT_ERRORS, ModelRefusedError, cause_of, load_checked, step
+from models.text.onnx_classifier import OnnxClassifier
+
+logger = logging.getLogger(__name__)
+
+REFUSAL_RETRY_S: Final = 300.0
+"""Seconds until a refused version is tried again: the fault may have been repaired in S3."""
+
+_now = time.monotonic
+
+
+class StoppedError(Exception):
+    """The process stops; a download in progress ends with this error."""
+
+
+class _Seen(NamedTuple):
+    """What a poll found: the channel's ETag, and the digest of the manifest. None for what was absent."""
+
+    etag: str | None = None
+    digest: str | None = None
+
+
+class ServedModel:
+    """The classifier in service: that of a folder, or that to which a channel of a registry points.
+
+    `current` and `cancel` may be called from any thread; `start` and `poll` from one thread at a time.
+    """
+
+    def __init__(self, source: ModelSource, metrics: ModelMetrics) -> None:
+        """Prepare; nothing is read or sent yet.
+
+        Raises:
+            ModelError: The model URI is neither a registry nor a folder.
+            RejectedError: The S3 endpoint is not valid.
+        """
+        self._source = source
+        self._channel = source.channel
+        self._cache = source.cache.expanduser()
+        self._metrics = metrics
+        self._location = parse_uri(source.uri)
+        in_s3 = isinstance(self._location, S3Location)
+        self._s3: S3 | None = s3_connector.connect(source.s3) if in_s3 else None
+        self.poll_s: float = source.poll_s if in_s3 else 0.0
+        """Seconds between two polls; 0 if the model never changes."""
+        self._classifier: OnnxClassifier | None = None
+        self._serving = _Seen()
+        self._refused: _Seen | None = None
+        self._retry_refused_at = 0.0
+        self._seen = _Seen()
+        self._failing = False
+        self._to_remember: ModelPackage | None = None
+        self._remember_fails = False
+        self._cancelled = threading.Event()
+
+    def current(self) -> OnnxClassifier:
+        """The model to classify the next batch with."""
+        if self._classifier is None:
+            raise RuntimeError("no model has been loaded: call start first")
+        return self._classifier
+
+    def start(self) -> None:
+        """Load the model. If the channel's version is unavailable or refused, the last good one in the cache serves.
+
+        Raises:
+            ModelError: There is no such model, or it was refused, or cannot be loaded now, and the cache has no good
+                version of this channel.
+            UnavailableError: S3 did not answer, and the cache has no good version.
+            RejectedError: S3 refused, and the cache has no good version.
+            StoppedError: `cancel` was called.
+        """
+        if not isinstance(self._location, S3Location):
+            self._serve(load_checked(load_package(self._location), threads=self._source.threads), "")
+            logger.info("%s is ready (folder %s, not watched)", self._name(), self._location)
+            return
+        try:
+            self._follow()
+        except ModelRefusedError as exc:
+            self._refuse(exc)
+            if not self._serve_last_good(exc):
+                raise
+        except TRANSIENT_ERRORS as exc:
+            self._failing = True
+            self._metrics.poll_failures.labels(cause_of(exc)).inc()
+            if not self._serve_last_good(exc):
+                raise
+        else:
+            self._metrics.last_poll.set_to_current_time()
+
+    def poll(self) -> bool:
+        """Read the channel; a version that is new there takes over or is refused.
+
+        Returns:
+            True if the channel could be read and its version was decided on. False after a transient error: the model
+            in service stays, and a later poll may succeed.
+
+        Raises:
+            StoppedError: `cancel` was called.
+        """
+        self._remember()
+        try:
+            self._follow()
+        except ModelRefusedError as exc:
+            if self._refuse(exc):
+                logger.error(
+                    "the model on channel %s is refused (%s), %s keeps serving: %s",
+                    self._channel,
+                    exc.reason,
+                    self._name(),
+                    exc,
+                )
+        except TRANSIENT_ERRORS as exc:
+            self._metrics.poll_failures.labels(cause_of(exc)).inc()
+            if not self._failing:
+                self._failing = True
+                logger.warning(
+                    "the channel %s cannot be followed, %s keeps serving: %s", self._channel, self._name(), exc
+                )
+            return False
+        if self._failing:
+            self._failing = False
+            logger.info("the channel %s can be followed again", self._channel)
+        self._metrics.last_poll.set_to_current_time()
+        return True
+
+    def cancel(self) -> None:
+        """End a download, or a wait for one, in progress: the process stops."""
+        self._cancelled.set()
+
+    def close(self) -> None:
+        """Close the connection to S3."""
+        if self._s3 is not None:
+            self._s3.close()
+
+    def _follow(self) -> None:
+        """Do steps 1 to 6, as far as something has changed."""
+        assert self._s3 is not None  # noqa: S101 - for the type checker: registries only
+        assert isinstance(self._location, S3Location)  # noqa: S101
+        self._seen = _Seen()
+        with step("channel"):
+            channel = require_channel(self._location, self._s3, self._channel)
+        if self._refused is None and channel.etag == self._serving.etag:
+            return
+        self._seen = _Seen(channel.etag)
+        with step("manifest"):
+            version = read_version(self._location, self._s3, channel.pointer.release)
+        self._seen = _Seen(channel.etag, version.digest)
+        if version.digest == self._serving.digest:
+            self._settle()
+            return
+        if self._seen == self._refused and _now() < self._retry_refused_at:
+            return
+        begin = time.monotonic()
+        with step("download"):
+            package = fetch(version, self._s3, self._cache, self._on_bytes)
+        classifier = load_checked(package, threads=self._source.threads)
+        self._serve(classifier, self._channel)
+        self._settle()
+        logger.info("%s is ready after %.1f s (channel %s)", version.release, time.monotonic() - begin, channel.name)
+        self._to_remember = package
+        self._remember()
+
+    def _serve(self, classifier: OnnxClassifier, channel: str) -> None:
+        """Step 6: replace the served model."""
+        old, self._classifier = self._classifier, classifier
+        labels = (classifier.name, classifier.version, channel)
+        self._metrics.info.labels(*labels).set(1)
+        if old is None:
+            return
+        self._metrics.swaps.inc()
+        before = (old.name, old.version, channel)
+        if before != labels:
+            self._metrics.info.remove(*before)
+        logger.info("model %s %s takes over from %s %s", *labels[:2], *before[:2])
+
+    def _settle(self) -> None:
+        """Note that what the last poll saw is what serves."""
+        self._serving, self._refused = self._seen, None
+        self._metrics.from_cache.set(0)
+
+    def _remember(self) -> None:
+        """Record the new version as the last good one, and remove old copies. Each poll retries until it succeeds."""
+        package = self._to_remember
+        if package is None:
+            return
+        assert self._s3 is not None  # noqa: S101 - for the type checker
+        try:
+            remember_good(package, self._source.uri, self._channel, self._s3.where, self._cache)
+            remove_old(package.manifest.name, self._cache)
+        except ModelCacheError as exc:
+            self._metrics.poll_failures.labels("cache").inc()
+            if not self._remember_fails:
+                self._remember_fails = True
+                logger.warning("%s serves, but a start without S3 would not find it: %s", self._name(), exc)
+        else:
+            self._to_remember, self._remember_fails = None, False
+
+    def _serve_last_good(self, why: Exception) -> bool:
+        """Serve the last good version in the cache; returns False if there is none."""
+        assert self._s3 is not None  # noqa: S101 - for the type checker
+        try:
+            package = last_good(self._source.uri, self._channel, self._s3.where, self._cache)
+            if package is None:
+                return False
+            classifier = load_checked(package, threads=self._source.threads)
+        except ModelError as exc:
+            logger.warning("the last good model in the cache cannot serve either: %s", exc)
+            return False
+        self._serve(classifier, self._channel)
+        self._serving = _Seen(None, manifest_digest(package))
+        self._metrics.from_cache.set(1)
+        logger.warning("%s; the last good model in the cache serves: %s", why, self._name())
+        return True
+
+    def _refuse(self, exc: ModelRefusedError) -> bool:
+        """Count a refusal; returns False if the same version was refused before."""
+        self._retry_refused_at = _now() + REFUSAL_RETRY_S
+        if self._seen == self._refused:
+            return False
+        self._refused = self._seen
+        self._metrics.refusals.labels(exc.reason).inc()
+        return True
+
+    def _name(self) -> str:
+        serving = self.current()
+        return f"{serving.name} {serving.version}"
+
+    def _on_bytes(self, _count: int) -> None:
+        if self._cancelled.is_set():
+            raise StoppedError
