@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import ValidationError
 from rich.cells import cell_len
 from rich.text import Text
 
+from connectors.kafka.tail import KafkaRecord
 from streams.cli.output import printable
 from streams.ops.bi.palette import Colours
 from streams.records import (
@@ -29,16 +29,6 @@ from streams.window_sizes import format_duration
 _SHOWN_LABELS = 4
 _LABEL_CELLS = 8
 """Labels are filled up to this width, so that those of the models we ship stand in a column."""
-
-
-@dataclass(frozen=True, slots=True)
-class KafkaRecord:
-    """What is needed of a message."""
-
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
 
 
 def renderer(settings: Settings, topic: str) -> Callable[[KafkaRecord], Text]:

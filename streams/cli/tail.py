@@ -11,10 +11,10 @@ import click
 from pydantic_core import from_json
 
 from connectors.kafka.admin import KafkaAdmin
+from connectors.kafka.tail import KafkaRecord, Tail
 from streams.cli.common import console, progress_console, read_settings
 from streams.cli.output import printable_json, quiet_pipe
-from streams.cli.render import KafkaRecord, renderer
-from streams.cli.tailing import Tail
+from streams.cli.render import renderer
 from streams.connections import kafka_config
 from streams.ingest.produce import partitions_of
 from streams.settings import Settings

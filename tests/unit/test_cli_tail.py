@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.kafka.tail import KafkaRecord
 from streams.cli.output import printable, printable_json
-from streams.cli.render import KafkaRecord, renderer
+from streams.cli.render import renderer
 from streams.cli.tail import first, json_line, topic_of
 from streams.records import (
     ClassifiedPost,

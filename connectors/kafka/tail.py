@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -11,9 +12,18 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from connectors.errors import UnavailableError
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import kafka_error_of, to_connector_error
-from streams.cli.render import KafkaRecord
 
 _POLL_S = 0.2  # also how long Ctrl-C may take
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaRecord:
+    """What is needed of a message."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
 
 
 class Tail:
