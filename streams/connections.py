@@ -6,7 +6,7 @@ from pydantic import SecretStr
 
 from connectors.kafka.config import KafkaConfig
 from connectors.machine.cores import usable_cores
-from connectors.s3 import S3Config
+from connectors.s3.client import S3Config
 from models.serving.source import ModelSource
 from streams.settings import Settings
 

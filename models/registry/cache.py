@@ -18,7 +18,7 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from connectors.s3 import S3, OnBytes
+from connectors.s3.client import S3, OnBytes
 from models.errors import ModelCacheError, ModelDamagedError, ModelError, ModelPackageError
 from models.package.folder import ModelPackage, load_package
 from models.package.manifest import MANIFEST

@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from connectors.s3 import S3
+from connectors.s3.client import S3
 from models.errors import ModelError, ModelNotFoundError, ModelPackageError
 from models.package.manifest import MANIFEST, PackageName, PackageVersion
 from models.registry.channels import Channel, Release, is_channel_name, read_channel

@@ -15,7 +15,7 @@ from typing import Annotated, Final, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from connectors.s3 import S3
+from connectors.s3.client import S3
 from models.errors import ChannelMovedError, ModelError, ModelNotFoundError, ModelPackageError
 from models.package.manifest import PackageName, PackageVersion
 from models.registry.location import S3Location, read_object

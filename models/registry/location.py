@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from connectors.errors import RejectedError
-from connectors.s3 import S3, Stored
+from connectors.s3.client import S3, Stored
 from models.errors import ModelError, ModelNotFoundError, ModelPackageError
 from models.package.manifest import MAX_MANIFEST_BYTES
 

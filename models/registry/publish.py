@@ -12,7 +12,7 @@ conditional write, so that of two different packages under one version only one 
 
 from dataclasses import dataclass
 
-from connectors.s3 import S3, OnBytes
+from connectors.s3.client import S3, OnBytes
 from models.errors import ModelError, ModelNotFoundError, ModelPackageError
 from models.package.folder import ModelPackage
 from models.package.manifest import MANIFEST

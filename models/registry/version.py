@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from connectors.s3 import S3, OnBytes
+from connectors.s3.client import S3, OnBytes
 from models.errors import ModelDamagedError, ModelError, ModelNotFoundError, ModelPackageError
 from models.package.folder import verify_file
 from models.package.manifest import MANIFEST, Manifest, parse_manifest

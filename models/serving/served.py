@@ -21,8 +21,8 @@ import threading
 import time
 from typing import Final, NamedTuple
 
-from connectors import s3 as s3_connector
-from connectors.s3 import S3
+from connectors.s3 import client as s3_connector
+from connectors.s3.client import S3
 from models.errors import ModelCacheError, ModelError
 from models.package.folder import ModelPackage, load_package
 from models.registry.cache import fetch, manifest_digest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from connectors.s3 import S3Config
+from connectors.s3.client import S3Config
 
 
 @dataclass(frozen=True)

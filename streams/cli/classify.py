@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from connectors import s3
+from connectors.s3 import client as s3
 from models.classifier import Classifier
 from models.package.folder import ModelPackage, bundled_package_path, load_package
 from models.registry.cache import resolve

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from connectors import s3 as s3_connector
-from connectors.s3 import S3, OnBytes
+from connectors.s3 import client as s3_connector
+from connectors.s3.client import S3, OnBytes
 from models.registry.channels import Position
 from models.registry.location import S3Location, registry_at
 from streams.cli.common import progress_console

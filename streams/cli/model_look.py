@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from connectors.s3 import S3
+from connectors.s3.client import S3
 from models.errors import ModelPackageError
 from models.package.manifest import Head, Manifest
 from models.registry.catalog import Contents, contents, find

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from psycopg.errors import Diagnostic
 
 from connectors import postgres
-from connectors import s3 as s3_connector
 from connectors.kafka.admin import KafkaAdmin
+from connectors.s3 import client as s3_connector
 from models.package.folder import bundled_package_path, load_package
 from models.registry.channels import LATEST
 from models.registry.location import S3Location, parse_uri

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from connectors import s3 as s3_connector
 from connectors.kafka.producer import ConfirmedProducer
 from connectors.local import Endpoints, LocalStack
-from connectors.s3 import S3, S3Config
+from connectors.s3 import client as s3_connector
+from connectors.s3.client import S3, S3Config
 from streams.connections import kafka_config
 from streams.ops.demo.processes import Role, clean_environment
 from streams.ops.init import init_model, init_postgres, init_topics

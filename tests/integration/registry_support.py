@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from connectors.s3 import S3, S3Config
+from connectors.s3.client import S3, S3Config
 from models.package.folder import ModelPackage, write_package
 from models.package.manifest import DataSource, Head
 

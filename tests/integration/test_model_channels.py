@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import RejectedError
-from connectors.s3 import S3, S3Config
+from connectors.s3.client import S3, S3Config
 from models.errors import ChannelMovedError, ModelError, ModelNotFoundError, ModelPackageError
 from models.package.folder import bundled_package_path, load_package
 from models.registry.cache import resolve

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import RejectedError
-from connectors.s3 import S3
+from connectors.s3.client import S3
 from models.errors import ModelError
 from models.registry.publish import publish
 from models.serving import served, steps

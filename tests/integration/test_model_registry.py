@@ -286,7 +286,7 @@ def test_threads_share_one_download(s3, package, tmp_path):
 def test_processes_share_one_cold_cache(s3, s3_server, package, tmp_path):
     publish(package, URI, s3)
     program = (
-        "import sys; from connectors.s3 import *; from models.registry.cache import resolve\n"
+        "import sys; from connectors.s3.client import *; from models.registry.cache import resolve\n"
         "s3 = connect(S3Config(sys.argv[1], access_key_id='key', secret_access_key='x'))\n"
         "print(resolve(sys.argv[2], s3, sys.argv[3]).path)"
     )

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from confluent_kafka import Producer
 
-from connectors import s3 as s3_connector
+from connectors.s3 import client as s3_connector
 from models.package.folder import ModelPackage, bundled_package_path, load_package, write_package
 from models.package.manifest import GOLDEN
 from models.registry.channels import Release, move, read_channel

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import UnavailableError
-from connectors.s3 import S3
+from connectors.s3.client import S3
 from models.errors import ModelError
 from models.package.folder import ModelPackage
 from models.registry.channels import Release

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import RejectedError, UnavailableError
-from connectors.s3 import ObjectInfo, S3Config, connect
+from connectors.s3.client import ObjectInfo, S3Config, connect
 from tests.integration.registry_support import BUCKET, SECRET, one_line, race
 
 

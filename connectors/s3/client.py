@@ -22,7 +22,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from connectors.errors import RejectedError, UnavailableError
-from connectors.s3_errors import NOT_IMPLEMENTED, is_missing, mapped, status
+from connectors.s3.errors import NOT_IMPLEMENTED, is_missing, mapped, status
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

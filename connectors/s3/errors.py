@@ -1,4 +1,4 @@
-"""Maps botocore's errors to ours; used by `connectors.s3` alone.
+"""Maps botocore's errors to ours; used by `connectors.s3.client` alone.
 
 The messages are made of the error's code. The texts of botocore and of servers may repeat what they were sent.
 """

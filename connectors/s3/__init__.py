@@ -1,0 +1,1 @@
+"""S3: objects with conditional writes, resumable downloads, and errors that say what to do."""
