@@ -54,10 +54,11 @@ chaos: $(STAMP) ## Kill, pause and roll back everything for five minutes, then c
 		$(PY) -m pytest tests/chaos tests/integration/test_sink_load.py tests/integration/test_backpressure.py -s "$$@"
 
 .PHONY: lint
-lint: $(STAMP) ## Check style, formatting and types: ruff, mypy --strict
+lint: $(STAMP) ## Check style, formatting, types and imports: ruff, mypy --strict, import-linter
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo
 
 .PHONY: format
 format: $(STAMP) ## Format the code, and fix what ruff can fix
@@ -109,7 +110,7 @@ lock: | .venv/bin/uv ## Write requirements/*.txt anew from pyproject.toml; UPGRA
 
 .PHONY: clean
 clean: ## Remove .venv, caches and build outputs; data in .emostream/ stays
-	@rm -rf .venv .venv-train .venv-peers .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	@rm -rf .venv .venv-train .venv-peers .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # find_python: sets $python to the first interpreter that will do, or fails with one line.

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
 
 from streams import __version__
 from streams.cli import cli
@@ -105,6 +107,17 @@ def test_settings_that_are_named_exist(page: Path) -> None:
         assert name in known or name.startswith(TEST_PREFIX)
 
 
+def names_and_labels(registry: CollectorRegistry) -> dict[str, tuple[str, ...]]:
+    """Our metrics by name, each with its labels."""
+    found = {}
+    for collector in registry._collector_to_names:
+        if isinstance(collector, MetricWrapperBase):
+            (family,) = collector.describe()
+            suffix = "_total" if family.type == "counter" else ""
+            found[family.name + suffix] = tuple(collector._labelnames)
+    return found
+
+
 @pytest.mark.parametrize(
     ("heading", "metrics"), [("The worker's metrics", Metrics()), ("The sink's metrics", SinkMetrics())]
 )
@@ -116,12 +129,7 @@ def test_operations_lists_every_metric_with_its_labels(heading: str, metrics: Me
         name: tuple(re.findall(r"`(\w+)`", labels))
         for name, labels in re.findall(r"^\| `(emostream_\w+)` \|([^|]*)\|", section[1], re.MULTILINE)
     }
-    existing = {}
-    for collector in {id(c): c for c in vars(metrics).values() if hasattr(c, "_labelnames")}.values():
-        (family,) = collector.describe()
-        suffix = "_total" if family.type == "counter" else ""
-        existing[family.name + suffix] = tuple(collector._labelnames)
-    assert listed == existing
+    assert listed == names_and_labels(metrics.registry)
 
 
 @pages

@@ -18,7 +18,7 @@ from tests.helpers import make_settings
 
 async def test_windows_gather_longer_while_posts_wait_to_be_classified_and_not_while_windows_do(tmp_path: Path) -> None:
     settings = make_settings(aggregate_wait_ms=200)
-    model: Any = SimpleNamespace(current=None, watched=False)
+    model: Any = SimpleNamespace(current=None, poll_s=0.0)
     store: Any = SimpleNamespace(shards=settings.shards, sizes=(60,))
     pipeline = create_pipeline(settings, KafkaConfig("127.0.0.1:1"), model, store, Metrics(), data_dir=tmp_path)
     try:
