@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import click
@@ -32,7 +32,7 @@ from streams.ops.bench.pipeline import applied
 from streams.ops.bench.posts import keyword_weights
 from streams.ops.demo.processes import Role, clean_environment
 from streams.ops.init import init_topics
-from streams.records import ClassifiedPost, ModelRef, Origin, Sentiment
+from streams.records import ClassifiedPost, ModelRef, Origin, Sentiment, Timestamp
 from streams.settings import Settings, load_settings
 from streams.windows.connect import open_store
 from streams.windows.store import WindowStore
@@ -76,7 +76,7 @@ def make_posts(
     rng = random.Random(17)
     names = [f"keyword-{number}" for number in range(keywords)]
     weights = keyword_weights(keywords)
-    begin = datetime.now(UTC) - timedelta(seconds=span_s)
+    begin = Timestamp.now(UTC) - timedelta(seconds=span_s)
     drawn = iter(rng.choices(names, weights, k=count * 2))
     text = "i did not expect that this morning would turn out so well after all the rain of last night " * 2
     for number in range(count):
@@ -96,7 +96,7 @@ def make_posts(
             origin=Origin(topic=raw_topic, partition=number % partitions, offset=number // partitions),
             classified_at=begin,
         )
-        yield number % partitions, post.id, post.model_dump_json().encode()
+        yield number % partitions, post.id, post.to_json()
 
 
 def preload(settings: Settings, posts: Iterator[tuple[int, str, bytes]]) -> None:

@@ -20,12 +20,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 
 import click
 import psutil
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from msgspec.structs import replace
 
 from benchmarks.bench_frontier import DEFAULT_DATA, describe_machine
 from benchmarks.harness.broker import BrokerError
@@ -41,12 +42,12 @@ from streams.cli.common import console
 from streams.connections import kafka_config
 from streams.ops.init import init_topics
 from streams.process.signals import leave_on_signals
-from streams.records import ClassifiedPost, ModelRef, Origin, Post, Sentiment
+from streams.records import ClassifiedPost, ModelRef, Origin, Post, Sentiment, Timestamp
 from streams.settings import Settings, load_settings
 from streams.window_sizes import WindowSize
 from streams.windows.connect import open_store
-from streams.windows.counted import CountedPost, read_counted
 from streams.windows.deltas import Entry, Position, reduce_entries
+from streams.windows.post import PostForCounting
 from streams.windows.store import WindowStore
 from streams.windows.update import shard_updates
 
@@ -62,7 +63,7 @@ def classify(posts: Sequence[Raw], partitions: int) -> list[ClassifiedPost]:
     rng = random.Random(_SEED)
     classified = []
     for number, raw in enumerate(posts):
-        post = Post.model_validate_json(raw.value)
+        post = Post.from_json(raw.value)
         scores = rng.choices(range(1, 1_000), k=len(EMOTIONS))
         label = rng.choice(EMOTIONS)
         classified.append(
@@ -91,7 +92,7 @@ def measure_kafka(settings: Settings, broker: psutil.Process, folder: Path, post
         ConnectorError, BrokerError: Kafka does not answer.
     """
     results = [
-        Outgoing(settings.topic_classified, post.model_dump_json().encode(), post.id.encode(), post.origin.partition)
+        Outgoing(settings.topic_classified, post.to_json(), post.id.encode(), post.origin.partition)
         for post in classify(posts, settings.partitions)
     ]
     spent = 0.0
@@ -148,9 +149,9 @@ async def measure_windows(
     Raises:
         ConnectorError, BrokerError: Redis does not answer, or somebody else writes to the tables.
     """
-    now = datetime.now(UTC)
-    live = (post.model_copy(update={"created_at": now}) for post in classify(posts, 1))
-    counted = [read_counted(post.model_dump_json().encode()) for post in live]
+    now = Timestamp.now(UTC)
+    live = (replace(post, created_at=now) for post in classify(posts, 1))
+    counted = [PostForCounting.of(post) for post in live]
     found = []
     for shards in shard_counts:
         for batch in BATCHES:
@@ -176,7 +177,7 @@ async def measure_windows(
 async def _count(
     store: WindowStore,
     server: psutil.Process,
-    counted: Sequence[CountedPost],
+    counted: Sequence[PostForCounting],
     *,
     batch: int,
     batches: int,
@@ -189,7 +190,9 @@ async def _count(
         # The same posts again where there are too few; with their own origins they would not be counted.
         first = number * batch
         posts = (counted[at % len(counted)] for at in range(first, first + batch))
-        entries = [Entry(at, post._replace(origin=(*post.origin[:2], at))) for at, post in enumerate(posts, first)]
+        entries = [
+            Entry(at, post._replace(origin=replace(post.origin, offset=at))) for at, post in enumerate(posts, first)
+        ]
         began = time.process_time()
         reductions = reduce_entries(entries, positions=stands, end=first + batch, sizes=sizes)
         updates = shard_updates({0: stands}, {0: reductions})

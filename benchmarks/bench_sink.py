@@ -33,11 +33,12 @@ from connectors.local import LocalStack
 from streams.cli.common import console, progress_console
 from streams.cli.sink import GC_THRESHOLDS
 from streams.ops.init import init_postgres, init_topics
+from streams.records import ClassifiedPost
 from streams.settings import Settings, load_settings
 from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.history import History
 from streams.sink.ledger import spans_of
-from streams.sink.rows import POST_COLUMNS, PostRow, read_post
+from streams.sink.rows import POST_COLUMNS, PostRow, post_row
 from streams.sink.runner import Sink
 from streams.sink.targets import POSTS
 
@@ -157,7 +158,7 @@ def main(*, posts: int, rounds: int, json_file: Path | None) -> None:
             init_postgres(settings, lambda line: None)
             made = list(make_posts(posts, KEYWORDS, SPAN_S, PARTITIONS))
             preload(settings, iter(made))
-            rows = [read_post(value) for _, _, value in made]
+            rows = [post_row(ClassifiedPost.from_json(value)) for _, _, value in made]
             rates = measure(settings, rows, rounds)
         finally:
             stack.down()

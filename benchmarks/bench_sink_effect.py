@@ -36,7 +36,7 @@ from streams.cli.common import console, progress_console
 from streams.ops.bench.pipeline import applied
 from streams.ops.demo.processes import Role, clean_environment
 from streams.ops.init import init_postgres, init_topics
-from streams.records import ClassifiedPost, Post
+from streams.records import ClassifiedPost, Keywords, Post
 from streams.settings import Settings, load_settings
 from streams.windows.connect import open_store
 
@@ -80,9 +80,9 @@ def send_raw(settings: Settings, values: list[tuple[int, str, bytes]], rate: flo
     for number, (partition, key, value) in enumerate(values):
         if rate is not None:
             time.sleep(max(0.0, begin + number / rate - time.monotonic()))
-        one = ClassifiedPost.model_validate_json(value)
-        post = Post(id=one.id, text=one.text or "", created_at=one.created_at, source=one.source, keywords=one.keywords)
-        producer.produce(settings.topic_raw, post.model_dump_json().encode(), key.encode(), partition=partition)
+        one = ClassifiedPost.from_json(value)
+        post = Post(one.id, one.text or "", one.created_at, one.source, Keywords(one.keywords))
+        producer.produce(settings.topic_raw, post.to_json(), key.encode(), partition=partition)
         producer.poll(0)
     if producer.flush(60):
         raise click.ClickException("Kafka did not take the posts")

@@ -21,11 +21,12 @@ import click
 from connectors.local import LocalStack
 from models.training.labels import EMOTIONS, SENTIMENTS
 from streams.cli.common import console
+from streams.records import Origin
 from streams.settings import load_settings
 from streams.window_sizes import WindowSize
 from streams.windows.connect import open_store
-from streams.windows.counted import CountedPost
 from streams.windows.deltas import Entry, Position, reduce_entries
+from streams.windows.post import PostForCounting
 from streams.windows.store import WindowStore
 from streams.windows.update import shard_updates
 
@@ -43,10 +44,10 @@ class Memory:
     bytes_per_window: float
 
 
-def posts_of(window: int, count: int, rng: random.Random) -> Iterator[CountedPost]:
+def posts_of(window: int, count: int, rng: random.Random) -> Iterator[PostForCounting]:
     """The posts of one window of one keyword; a minute for each keyword, one after the other."""
     for number in range(count):
-        yield CountedPost(
+        yield PostForCounting(
             id="",
             source=rng.choice(SOURCES),
             keywords=[f"keyword-{window % 500}"],
@@ -56,7 +57,7 @@ def posts_of(window: int, count: int, rng: random.Random) -> Iterator[CountedPos
             sentiment=rng.choice(SENTIMENTS),
             score=rng.randrange(-1_000_000, 1_000_000),
             version="2.0.0",
-            origin=("posts.raw", 0, window * count + number),
+            origin=Origin("posts.raw", 0, window * count + number),
         )
 
 
@@ -69,8 +70,8 @@ async def fill(store: WindowStore, windows: int, posts: int) -> Memory:
     stands = [Position()] * store.shards
     for start in range(0, windows, BATCH):
         batch = [post for window in range(start, start + BATCH) for post in posts_of(window, posts, rng)]
-        entries = [Entry(post.origin[2], post) for post in batch]
-        reductions = reduce_entries(entries, positions=stands, end=batch[-1].origin[2] + 1, sizes=[MINUTE])
+        entries = [Entry(post.origin.offset, post) for post in batch]
+        reductions = reduce_entries(entries, positions=stands, end=batch[-1].origin.offset + 1, sizes=[MINUTE])
         for shard, update in shard_updates({0: stands}, {0: reductions}).items():
             if await store.apply(shard, update) is not None:
                 raise click.ClickException("somebody else writes to these tables")

@@ -44,7 +44,7 @@ class Feed:
                     post = next(posts)
                     self._producer.produce(
                         self._settings.topic_raw,
-                        post.model_dump_json(exclude_none=True).encode(),
+                        post.to_json(),
                         post.id.encode(),
                         partition=self.sent % self._settings.partitions,
                     )

@@ -10,26 +10,26 @@ from confluent_kafka import Message
 from connectors.errors import UnavailableError
 from connectors.kafka.batch import offset_of, partition_of
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
-from streams.records import DeadPost, DeadReason, Origin, OriginFields
+from streams.records import DeadPost, DeadReason, Origin
 
 DELIVERY_TIMEOUT_S = 30.0
 """For a dead letter; beyond it the record is read again."""
 
 
-def origin_fields(message: Message) -> OriginFields:
+def origin_of(message: Message) -> Origin:
     """Where a consumed message is."""
-    return {"topic": message.topic() or "", "partition": partition_of(message), "offset": offset_of(message)}
+    return Origin(message.topic() or "", partition_of(message), offset_of(message))
 
 
 def dead_letter(message: Message, reason: DeadReason, error: str) -> DeadPost:
     """The dead letter of a message."""
-    return DeadPost.of(message.value(), message.key(), Origin(**origin_fields(message)), reason, error)
+    return DeadPost.of(message.value(), message.key(), origin_of(message), reason, error)
 
 
 def outgoing(letter: DeadPost, topic: str) -> Outgoing:
     """A dead letter as it is written; it keeps the message's key."""
     key = letter.key.encode() if letter.key is not None else None
-    return Outgoing(topic, letter.model_dump_json().encode(), key)
+    return Outgoing(topic, letter.to_json(), key)
 
 
 def bury(producer: ConfirmedProducer, letters: Sequence[DeadPost], topic: str) -> None:

@@ -5,36 +5,20 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any, cast
 
 from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message
 
 from connectors.errors import ConnectorError
 from connectors.kafka.producer import Outgoing, Written
-from streams.pipeline.decode import RawPost
-from streams.records import ClassifiedPost, ModelRef, Origin, Post, Sentiment, from_ms, rfc3339, to_ms
+from streams.records import ClassifiedPost, ModelRef, Origin, Sentiment, Timestamp, from_ms
 from streams.settings import Settings, load_settings
-from streams.sink.rows import PostRow, read_post
-from streams.windows.counted import CountedPost, read_counted
+from streams.sink.rows import PostRow, post_row
+from streams.windows.post import PostForCounting
 
-NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+NOON = Timestamp(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOON_MS = 1_772_366_400_000
-
-
-def raw_post(post: Post) -> RawPost:
-    """What `decode_post` makes of a post."""
-    return RawPost(
-        post.id,
-        post.text,
-        rfc3339(post.created_at),
-        post.source,
-        post.keywords,
-        post.lang,
-        post.author,
-        post.url,
-        to_ms(post.created_at),
-    )
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -123,12 +107,12 @@ def classified(
 
 def row_of(post: ClassifiedPost) -> PostRow:
     """A post as the sink reads it from its record."""
-    return read_post(post.model_dump_json().encode())
+    return post_row(ClassifiedPost.from_json(post.to_json()))
 
 
-def counted(post: ClassifiedPost) -> CountedPost:
-    """The post as the windows read it."""
-    return read_counted(post.model_dump_json().encode())
+def counted(post: ClassifiedPost) -> PostForCounting:
+    """The post as the windows read it from its record."""
+    return PostForCounting.of(ClassifiedPost.from_json(post.to_json()))
 
 
 class RecordingDeliverer:

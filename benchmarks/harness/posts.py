@@ -11,7 +11,7 @@ from pathlib import Path
 
 from models.training.questions import read_sets
 from streams.ops.bench.posts import keyword_weights
-from streams.records import Post
+from streams.records import Keywords, Post, Timestamp
 
 SEED = 7
 SOURCES = ("mastodon", "bluesky", "reddit", "rss")
@@ -54,7 +54,7 @@ def make_posts(
     rng = random.Random(SEED)
     names = [f"keyword-{number}" for number in range(KEYWORDS)]
     weights = keyword_weights(KEYWORDS)
-    begin = begin or datetime.now(UTC) - timedelta(seconds=span_s)
+    begin = Timestamp.of(begin or datetime.now(UTC) - timedelta(seconds=span_s))
     posts = []
     for number in range(count):
         post = Post(
@@ -62,9 +62,9 @@ def make_posts(
             text=texts[number % len(texts)],
             created_at=begin + timedelta(seconds=span_s * number / count),
             source=rng.choice(SOURCES),
-            keywords=tuple(dict.fromkeys(rng.choices(names, weights, k=rng.randrange(3)))),
+            keywords=Keywords.of(rng.choices(names, weights, k=rng.randrange(3))),
         )
-        posts.append(Raw(post.id, post.model_dump_json(exclude_none=True).encode()))
+        posts.append(Raw(post.id, post.to_json()))
     return posts
 
 

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 import click
+from msgspec.structs import asdict
 
 from connectors.s3 import client as s3
 from models.classifier import Classifier
@@ -106,10 +107,10 @@ def _text_writer(classifier: OnnxClassifier) -> Callable[[Iterable[Answered]], N
 
     def write(rows: Iterable[Answered]) -> None:
         for row, prediction in rows:
-            sentiment = None if prediction.sentiment is None else prediction.sentiment["score"]
+            sentiment = None if prediction.sentiment is None else prediction.sentiment.score
             line = answer(prediction.label, prediction.confidence, sentiment, colours)
             if has_tiers:
-                line.append(f"{prediction.model['tier']} ", style="dim")
+                line.append(f"{prediction.model.tier} ", style="dim")
             out.print(line.append(printable(row.text)), soft_wrap=True)
 
     return write
@@ -150,8 +151,8 @@ def json_line(row: Row, prediction: Prediction) -> dict[str, Any]:
         "label": prediction.label,
         "confidence": prediction.confidence,
         "scores": prediction.scores,
-        **({"sentiment": prediction.sentiment} if prediction.sentiment is not None else {}),
-        "model": prediction.model,
+        **({"sentiment": asdict(prediction.sentiment)} if prediction.sentiment is not None else {}),
+        "model": asdict(prediction.model),
     }
 
 

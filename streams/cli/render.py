@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from pydantic import ValidationError
 from rich.cells import cell_len
 from rich.text import Text
 
@@ -21,7 +20,7 @@ from streams.records import (
     KeywordTotals,
     LatePost,
     Post,
-    rfc3339,
+    RecordError,
 )
 from streams.settings import Settings
 from streams.window_sizes import format_duration
@@ -48,7 +47,7 @@ def renderer(settings: Settings, topic: str) -> Callable[[KafkaRecord], Text]:
         if show is not None and record.value is not None:
             try:
                 return show(record.value)
-            except ValidationError:
+            except RecordError:
                 pass
         return _other(record)
 
@@ -64,7 +63,7 @@ def _keywords(keywords: tuple[str, ...]) -> tuple[str, str]:
 
 
 def _post(value: bytes) -> Text:
-    post = Post.model_validate_json(value)
+    post = Post.from_json(value)
     source = (f"{printable(post.source)} ", "dim")
     return Text.assemble(_clock(post.created_at), source, _keywords(post.keywords), printable(post.text))
 
@@ -84,7 +83,7 @@ def signed(score: float) -> str:
 
 
 def _classified(value: bytes, colours: Colours) -> Text:
-    post = ClassifiedPost.model_validate_json(value)
+    post = ClassifiedPost.from_json(value)
     return Text.assemble(
         _clock(post.created_at),
         answer(post.label, post.confidence, None if post.sentiment is None else post.sentiment.score, colours),
@@ -94,19 +93,22 @@ def _classified(value: bytes, colours: Colours) -> Text:
 
 
 def _dead(value: bytes) -> Text:
-    post = DeadPost.model_validate_json(value)
+    post = DeadPost.from_json(value)
     origin = f"{printable(post.origin.topic)}[{post.origin.partition}]@{post.origin.offset} "
     return Text.assemble(_clock(post.failed_at), (f"{post.reason} ", "red"), (origin, "dim"), printable(post.error))
 
 
 def _late(value: bytes) -> Text:
-    post = LatePost.model_validate_json(value)
-    missed = f"missed window {rfc3339(post.start)} of {post.size} s; watermark {rfc3339(post.watermark)}"
+    post = LatePost.from_json(value)
+    missed = (
+        f"missed window {post.start.rfc3339()} of {post.size} s; its partition had come to "
+        f"{post.latest_event_time.rfc3339()}"
+    )
     return Text.assemble(_clock(post.created_at), ("late ", "yellow"), f"{printable(post.id)} ", (missed, "dim"))
 
 
 def _window(value: bytes, colours: Colours) -> Text:
-    window = EmotionWindow.model_validate_json(value)
+    window = EmotionWindow.from_json(value)
     state = f"{'final' if window.final else 'open'} rev {window.revision}"
     late = f", {window.late} late" if window.late else ""
     return Text.assemble(
@@ -114,21 +116,21 @@ def _window(value: bytes, colours: Colours) -> Text:
         (f"{format_duration(window.size)} ", "dim"),
         (f"{printable(window.keyword):<12} ", "green"),
         f"{window.count:>6} ",
-        ("" if window.sentiment is None else f"{signed(window.sentiment.avg_score)} ", "dim"),
+        ("" if window.sentiment is None else f"{signed(window.sentiment.mean_sentiment)} ", "dim"),
         *_shares({label: stats.count for label, stats in window.labels.items()}, colours),
         (state + late, "dim"),
     )
 
 
 def _totals(value: bytes, colours: Colours) -> Text:
-    totals = EmotionTotals.model_validate_json(value)
+    totals = EmotionTotals.from_json(value)
     every = totals.keywords.get(ALL_KEYWORDS, KeywordTotals(count=0, labels={}))
     most = [word for word in totals.keywords if word != ALL_KEYWORDS][:_SHOWN_LABELS]
     return Text.assemble(
         _clock(totals.at),
         (f"{format_duration(totals.size)} from {totals.start:%m-%d %H:%M}Z ", "dim"),
         f"{every.count:>6} ",
-        ("" if every.avg_sentiment is None else f"{signed(every.avg_sentiment)} ", "dim"),
+        ("" if every.mean_sentiment is None else f"{signed(every.mean_sentiment)} ", "dim"),
         *_shares(every.labels, colours),
         (" ".join(f"{printable(word)} {totals.keywords[word].count}" for word in most), "green"),
     )

@@ -114,7 +114,7 @@ def republish() -> None:
     check_topics(settings, KafkaAdmin(kafka).partition_counts())
     producer = ConfirmedProducer(kafka, client_id="emostream-control")
     try:
-        command = ControlRecord(command=ControlCommand.REPUBLISH_WINDOWS).model_dump_json().encode()
+        command = ControlRecord(command=ControlCommand.REPUBLISH_WINDOWS).to_json()
         producer.submit([Outgoing(settings.topic_control, command)]).result(settings.kafka_timeout_s)
     finally:
         producer.close()
@@ -134,7 +134,7 @@ async def _show(settings: Settings, view: _View, *, follow: bool, as_json: bool)
         found = await view.read(store)
     if as_json:
         for window in found:
-            click.echo(window.model_dump_json())
+            click.echo(window.to_json())
     elif found:
         console().print(_table(found))
     else:
@@ -148,7 +148,7 @@ async def _follow(store: WindowReader, view: _View, *, as_json: bool) -> None:
             for window in reversed(await view.read(store)):
                 if shown.get(window.key) != window.revision:
                     shown[window.key] = window.revision
-                    click.echo(window.model_dump_json())
+                    click.echo(window.to_json())
             await asyncio.sleep(1)
     with Live(console=console(), auto_refresh=False) as live:
         while True:

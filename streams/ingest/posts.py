@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from streams.ingest.rows import Refusal, RefusalReason, Row
-from streams.records import Post, explain
+from streams.records import Post, RecordError
 
 _TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
@@ -54,19 +54,16 @@ class PostMaker:
         values = dict(row.values)
         try:
             created_at = self.now() if self.restamp or "created_at" not in values else _time(values["created_at"])
-            return Post(
-                id=self._id(row, values.get("id"), round_number),
-                text=row.text,
-                created_at=created_at,
-                source=_string("source", values.get("source", self.source)),
-                keywords=(*_keywords(values.get("keywords")), *self.keywords),
-                lang=_optional("lang", values.get("lang")),
-                author=_optional("author", values.get("author")),
-                url=_optional("url", values.get("url")),
-            )
-        except ValidationError as exc:
-            return Refusal(row.line, RefusalReason.INVALID_FIELD, explain(exc))
-        except _FieldError as exc:
+            fields = {
+                "id": self._id(row, values.get("id"), round_number),
+                "text": row.text,
+                "created_at": created_at,
+                "source": values.get("source", self.source),
+                "keywords": (*_keywords(values.get("keywords")), *self.keywords),
+                **{name: values.get(name) for name in ("lang", "author", "url")},
+            }
+            return Post.from_fields(fields)
+        except (RecordError, _FieldError) as exc:
             return Refusal(row.line, RefusalReason.INVALID_FIELD, str(exc))
 
     def _id(self, row: Row, given: object, round_number: int) -> str:
@@ -100,10 +97,6 @@ def _keywords(value: object) -> tuple[str, ...]:
     if isinstance(value, list):
         return tuple(_string("keywords", item) for item in value)
     raise _FieldError("keywords: is neither a list nor a string")
-
-
-def _optional(name: str, value: object) -> str | None:
-    return None if value is None else _string(name, value)
 
 
 def _string(name: str, value: object) -> str:

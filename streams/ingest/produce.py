@@ -93,7 +93,7 @@ class PostSender:
             UnavailableError: if Kafka has left a post unconfirmed for `patience_s`.
             ConnectorError: if it refused one.
         """
-        value = post.model_dump_json(exclude_none=True).encode()
+        value = post.to_json()
         future = self._producer.submit([Outgoing(self._topic, value, post.id.encode())])
         self._pending.append((future, self._clock()))
         self._collect()

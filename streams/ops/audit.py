@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from confluent_kafka import Message
-from pydantic import ValidationError
 
 from connectors.kafka.admin import KafkaAdmin
 from connectors.kafka.batch import offset_of, partition_of
@@ -20,7 +19,7 @@ from connectors.kafka.config import KafkaConfig
 from connectors.kafka.scan import Bounds, TopicScan
 from connectors.postgres import connect, postgres_errors
 from streams.connections import kafka_config
-from streams.records import ALL_KEYWORDS, HasOrigin
+from streams.records import ALL_KEYWORDS, OriginOnly, RecordError
 from streams.settings import Settings
 from streams.topology import check_topics
 from streams.window_sizes import format_duration
@@ -122,8 +121,8 @@ def read_ledger(settings: Settings, kafka: KafkaConfig, progress: Progress) -> t
                 ledger.complete = all(low == 0 for low, _ in scan.bounds.values())
             for message in _counted(scan, progress):
                 try:
-                    origin = HasOrigin.model_validate_json(message.value() or b"").origin
-                except ValidationError:
+                    origin = OriginOnly.from_json(message.value()).origin
+                except RecordError:
                     continue  # not ours; the aggregate stage dead-letters it
                 high = raw.bounds.get(origin.partition, (0, 0))[1]
                 if origin.topic != settings.topic_raw or origin.offset >= high:

@@ -78,7 +78,7 @@ This page is written by `make schemas`, from `streams/settings.py`.
 
 def schema(record: type[Record]) -> str:
     """A record's JSON Schema (draft 2020-12) as a document."""
-    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **record.model_json_schema()}
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **record.json_schema()}
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 

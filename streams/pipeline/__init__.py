@@ -1,6 +1,6 @@
 """The worker: a Faust application that classifies posts, counts them into windows, and publishes the windows.
 
-decode, predictions, results   a message -> a post -> what the model says -> a record (pure)
+decode, predictions            a message -> a post -> a prediction -> a record (pure)
 classify, aggregate            the stages: each takes a batch and returns when its output is confirmed
 batches                        what becomes of a batch that fails, and how two of them overlap
 positions                      where each stage resumes

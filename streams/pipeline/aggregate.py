@@ -15,17 +15,16 @@ from operator import attrgetter
 from typing import Protocol
 
 from confluent_kafka import Message
-from pydantic import ValidationError
 
 from connectors.kafka.batch import Batch, Run, offset_of
 from connectors.kafka.producer import Outgoing
 from streams.dead_letters import dead_letter, outgoing
 from streams.metrics import Metrics
 from streams.pipeline.classify import Deliverer
-from streams.records import DeadReason, LatePost, explain, from_ms
+from streams.records import ClassifiedPost, DeadReason, LatePost, RecordError, from_ms
 from streams.settings import Settings
-from streams.windows.counted import CountedPost, read_counted
 from streams.windows.deltas import Entry, Position, Reduction, TooLate, reduce_entries
+from streams.windows.post import PostForCounting
 from streams.windows.recent import RecentIds
 from streams.windows.store import WindowStore
 from streams.windows.update import shard_updates
@@ -169,9 +168,9 @@ class AggregateStage:
             offset = offset_of(message)
             duplicate = ids is not None and ids.take(offset, message.key(), message.timestamp()[1])
             try:
-                post = read_counted(message.value() or b"")
-            except ValidationError as exc:
-                letter = dead_letter(message, DeadReason.INVALID_RECORD, explain(exc))
+                post = PostForCounting.of(ClassifiedPost.from_json(message.value()))
+            except RecordError as exc:
+                letter = dead_letter(message, DeadReason.INVALID_RECORD, str(exc))
                 dead.append(outgoing(letter, self._settings.topic_dead))
             else:
                 entries.append(Entry(offset, post, duplicate))
@@ -189,10 +188,10 @@ class AggregateStage:
             created_at=from_ms(late.post.event_ms),
             size=late.window.size,
             start=from_ms(late.window.start),
-            watermark=from_ms(late.partition_time),
-            origin=late.post.raw,
+            latest_event_time=from_ms(late.partition_time),
+            origin=late.post.origin,
         )
-        return Outgoing(self._settings.topic_late, note.model_dump_json().encode(), late.post.id.encode())
+        return Outgoing(self._settings.topic_late, note.to_json(), late.post.id.encode())
 
     def _count(self, reductions: _Reductions) -> None:
         for of_shards in reductions.values():
@@ -202,7 +201,7 @@ class AggregateStage:
             self._metrics.duplicates.inc(max(reduction.duplicates for reduction in of_shards))
 
 
-def _known(run: Run[CountedPost]) -> Iterable[Entry]:
+def _known(run: Run[PostForCounting]) -> Iterable[Entry]:
     """Results that this worker has written itself; what the windows need of them was kept."""
     return map(Entry, range(run.first, run.end), run.items)
 

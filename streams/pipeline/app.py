@@ -11,7 +11,6 @@ from typing import Any
 
 import faust
 from faust.web import Request, Response, View
-from pydantic import TypeAdapter, ValidationError
 
 from connectors.errors import UnavailableError
 from connectors.kafka.batch import Batch
@@ -29,14 +28,12 @@ from streams.pipeline.emitter import Emitter
 from streams.pipeline.model_watch import ModelWatch
 from streams.pipeline.positions import AggregatePositions, ClassifyPositions
 from streams.pipeline.totals import TotalsFeed
-from streams.records import ControlCommand, ControlRecord
+from streams.records import ControlCommand, ControlRecord, RecordError
 from streams.settings import Settings
 from streams.windows.pacing import GATHER_BEHIND
 from streams.windows.store import WindowStore
 
 logger = logging.getLogger(__name__)
-
-_CONTROL: TypeAdapter[ControlRecord] = TypeAdapter(ControlRecord)
 
 
 @dataclass
@@ -171,8 +168,8 @@ def create_pipeline(
 
 async def _obey(command: bytes, store: WindowStore) -> None:
     try:
-        record = _CONTROL.validate_json(command)
-    except ValidationError:
+        record = ControlRecord.from_json(command)
+    except RecordError:
         logger.exception("ignoring a control record that is not valid")
         return
     if record.command is ControlCommand.REPUBLISH_WINDOWS:

@@ -17,7 +17,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import NamedTuple, Protocol
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
@@ -26,14 +26,13 @@ from connectors.kafka.batch import Batch, Run
 from connectors.kafka.own_writes import OwnWrites
 from connectors.kafka.producer import ConfirmedProducer, Outgoing, Written
 from models.classifier import Classifier
-from streams.dead_letters import dead_letter, origin_fields, outgoing
+from streams.dead_letters import dead_letter, origin_of, outgoing
 from streams.metrics import Metrics
-from streams.pipeline.decode import RawPost, Rejection, decode_post
-from streams.pipeline.predictions import Prediction, predict
-from streams.pipeline.results import to_counted, to_result
-from streams.records import DeadPost, DeadReason, rfc3339
+from streams.pipeline.decode import Rejection, decode_post
+from streams.pipeline.predictions import Prediction, classified_post, predict
+from streams.records import DeadPost, DeadReason, Post, Timestamp
 from streams.settings import Settings
-from streams.windows.counted import CountedPost
+from streams.windows.post import PostForCounting
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ class Answered(NamedTuple):
 
     dead: list[DeadPost]
     classified: list[Outgoing]
-    counted: dict[int, list[CountedPost]]
+    counted: dict[int, list[PostForCounting]]
     tiers: Counter[str]
 
 
@@ -116,7 +115,7 @@ class ClassifyStage:
         for letter in dead:
             metrics.dead.labels(letter.reason.value).inc()
 
-    def _tell(self, counted: Mapping[int, Sequence[CountedPost]], written: Written) -> None:
+    def _tell(self, counted: Mapping[int, Sequence[PostForCounting]], written: Written) -> None:
         """Tell the windows of results that are in the log without a hole, so that their offsets are known."""
         if self._own_writes is None:
             return
@@ -131,7 +130,7 @@ class ClassifyStage:
         now_ms = time.time_ns() // 1_000_000
         max_future_ms = int(self._settings.max_future_s * 1_000)
         dead: list[DeadPost] = []
-        posts: list[RawPost] = []
+        posts: list[Post] = []
         raw: list[Message] = []
         for message in messages:
             decoded = decode_post(
@@ -147,20 +146,20 @@ class ClassifyStage:
                 raw.append(message)
         predictions, failed = self._predictions(classifier, [post.text for post in posts])
         classified: list[Outgoing] = []
-        counted: dict[int, list[CountedPost]] = defaultdict(list)
+        counted: dict[int, list[PostForCounting]] = defaultdict(list)
         tiers: list[str] = []
         topic, keep_text = self._settings.topic_classified, self._settings.keep_text
-        classified_at = rfc3339(datetime.now(UTC))
+        classified_at = Timestamp.now(UTC)
         for i, (message, post, prediction) in enumerate(zip(raw, posts, predictions, strict=True)):
             if prediction is None:
                 dead.append(dead_letter(message, DeadReason.CLASSIFICATION_FAILED, failed[i]))
                 continue
-            origin = origin_fields(message)
-            value = to_result(post, prediction, origin, classified_at=classified_at, keep_text=keep_text)
+            origin = origin_of(message)
+            result = classified_post(post, prediction, origin, classified_at=classified_at, keep_text=keep_text)
             # The same partition number as the raw post, whatever partitioner its producer used.
-            classified.append(Outgoing(topic, value, post.id.encode(), origin["partition"]))
-            tiers.append(prediction.model["tier"])
-            counted[origin["partition"]].append(to_counted(post, prediction, origin))
+            classified.append(Outgoing(topic, result.to_json(), post.id.encode(), origin.partition))
+            tiers.append(prediction.model.tier)
+            counted[origin.partition].append(PostForCounting.of(result))
         return Answered(dead, classified, counted, Counter(tiers))
 
     @staticmethod

@@ -27,7 +27,7 @@ from connectors.kafka.producer import Outgoing
 from connectors.kafka.transactional import FencedError, TransactionalProducer
 from streams.metrics import Metrics
 from streams.settings import Settings
-from streams.windows.codec import record_key, to_record
+from streams.windows.codec import to_window
 from streams.windows.pacing import due
 from streams.windows.store import ShardTimes, WindowStore
 from streams.windows.tumbling import watermark
@@ -193,7 +193,8 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             if not rows:
                 return
             topic = self._settings.topic_windows
-            records = [Outgoing(topic, to_record(key, row), record_key(key)) for key, row in rows if row]
+            windows = [to_window(key, row) for key, row in rows if row]
+            records = [Outgoing(topic, window.to_json(), window.key.encode()) for window in windows]
             if records:
                 await asyncio.to_thread(producer.publish, records)
             await tables.published(shard, rows)

@@ -8,13 +8,11 @@ from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
 from connectors.errors import PositionError, UnavailableError
 from connectors.kafka.batch import offset_of
 from connectors.kafka.offsets import OffsetReader, start_offset
 from streams.metrics import Metrics
-from streams.records import HasOrigin
+from streams.records import OriginOnly, RecordError
 from streams.settings import Settings
 from streams.topology import check_assigned
 from streams.windows.completeness import kafka_complete_from
@@ -58,8 +56,8 @@ class ClassifyPositions:
             return None
         where = f"{self._classified}[{partition}]@{offset_of(last)}"
         try:
-            origin = HasOrigin.model_validate_json(last.value() or b"").origin
-        except ValidationError as exc:
+            origin = OriginOnly.from_json(last.value()).origin
+        except RecordError as exc:
             raise PositionError(f"{where} is not a classified post; only the workers may write there") from exc
         if (origin.topic, origin.partition) != (self._raw, partition):
             raise PositionError(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.classifier import SENTIMENT, Classification, Classifier, Head
-from streams.records import ModelFields, SentimentFields
+from streams.records import ClassifiedPost, ModelRef, Origin, Post, Sentiment, Timestamp
 
 DECIMALS = 4
 """Decimals of a score: finer than the repeatability of the model, and a third of the bytes on the wire."""
@@ -21,8 +21,8 @@ class Prediction(NamedTuple):
     label: str
     confidence: float
     scores: dict[str, float]
-    sentiment: SentimentFields | None
-    model: ModelFields
+    sentiment: Sentiment | None
+    model: ModelRef
 
 
 def sentiment_head(classifier: Classifier) -> Head | None:
@@ -62,9 +62,7 @@ def predictions(classifier: Classifier, answers: Classification) -> list[Predict
     first = classifier.heads[0]
     probabilities, rounded = _checked(first, answers)
     names = list(first.labels)
-    models: list[ModelFields] = [
-        {"name": classifier.name, "version": classifier.version, "tier": tier} for tier in answers.tier_names
-    ]
+    models = [ModelRef(classifier.name, classifier.version, tier) for tier in answers.tier_names]
     return [
         Prediction(names[best], row[best], dict(zip(names, row, strict=True)), sentiment, models[tier])
         for best, row, sentiment, tier in zip(
@@ -77,7 +75,38 @@ def predictions(classifier: Classifier, answers: Classification) -> list[Predict
     ]
 
 
-def _sentiments(classifier: Classifier, answers: Classification) -> Sequence[SentimentFields | None]:
+def classified_post(
+    post: Post, prediction: Prediction, origin: Origin, *, classified_at: Timestamp, keep_text: bool
+) -> ClassifiedPost:
+    """Join a post and its prediction.
+
+    Args:
+        post: the raw post.
+        prediction: the model's.
+        origin: where the raw post is.
+        classified_at: the present time.
+        keep_text: whether the result has the post's text.
+    """
+    return ClassifiedPost(
+        id=post.id,
+        source=post.source,
+        keywords=post.keywords,
+        created_at=post.created_at,
+        text=post.text if keep_text else None,
+        lang=post.lang,
+        author=post.author,
+        url=post.url,
+        label=prediction.label,
+        confidence=prediction.confidence,
+        scores=prediction.scores,
+        sentiment=prediction.sentiment,
+        model=prediction.model,
+        origin=origin,
+        classified_at=classified_at,
+    )
+
+
+def _sentiments(classifier: Classifier, answers: Classification) -> Sequence[Sentiment | None]:
     head = sentiment_head(classifier)
     if head is None or head.values is None:
         return [None] * len(answers)
@@ -85,7 +114,7 @@ def _sentiments(classifier: Classifier, answers: Classification) -> Sequence[Sen
     # The rows sum to one only up to rounding, which must not lead out of the range of the values.
     means = _rounded((probabilities.astype(np.float64) @ np.array(head.values)).clip(-1.0, 1.0))
     return [
-        {"label": head.labels[best], "score": score}
+        Sentiment(head.labels[best], score)
         for best, score in zip(probabilities.argmax(axis=1).tolist(), means.tolist(), strict=True)
     ]
 

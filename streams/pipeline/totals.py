@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from itertools import count
 from typing import Any
 
 from faust import App
 from mode import Service
-from pydantic_core import to_json
 
 from connectors.errors import ConnectorError, UnavailableError
 from connectors.kafka.producer import Outgoing
 from streams.metrics import Metrics
 from streams.pipeline.classify import Deliverer
-from streams.records import ALL_KEYWORDS, from_ms, rfc3339
+from streams.records import ALL_KEYWORDS, EmotionTotals, KeywordTotals, Timestamp, from_ms
 from streams.settings import Settings
-from streams.windows.codec import mean_score
+from streams.windows.codec import mean_sentiment
 from streams.windows.pacing import BEHIND
 from streams.windows.reader import Row, WindowReader
 from streams.windows.tumbling import shard_of
@@ -36,30 +35,25 @@ MAX_KEYWORDS = 100
 """The keywords with most posts; a record must stay far below Kafka's limit."""
 
 
-def totals_record(rows: Sequence[Row], at: datetime) -> bytes:
-    """The record, as JSON, of one window's state: `rows` are those of each keyword, all of the same start and size.
-
-    Not by way of an `EmotionTotals`, which would cost several times as much.
-    """
+def totals_of(rows: Sequence[Row], at: Timestamp) -> EmotionTotals:
+    """The totals of one window size: `rows` are the windows of each keyword, all of the same start and size."""
     first, _ = rows[0]
-    return to_json(
-        {
-            "at": rfc3339(at),
-            "size": first.size,
-            "start": rfc3339(from_ms(first.start)),
-            "end": rfc3339(from_ms(first.end)),
-            "keywords": {key.keyword: _keyword_totals(row) for key, row in rows},
-        }
+    return EmotionTotals(
+        at=at,
+        size=first.size,
+        start=from_ms(first.start),
+        end=from_ms(first.end),
+        keywords={key.keyword: _keyword_totals(row) for key, row in rows},
     )
 
 
-def _keyword_totals(row: Mapping[str, str]) -> dict[str, object]:
+def _keyword_totals(row: Mapping[str, str]) -> KeywordTotals:
     sentiments = sum(int(posts) for name, posts in row.items() if name.startswith("t:"))
-    return {
-        "count": int(row["n"]),
-        "labels": {name[2:]: int(row[name]) for name in sorted(row) if name.startswith("l:")},
-        "avg_sentiment": mean_score(row, sentiments) if sentiments else None,
-    }
+    return KeywordTotals(
+        count=int(row["n"]),
+        labels={name[2:]: int(row[name]) for name in sorted(row) if name.startswith("l:")},
+        mean_sentiment=mean_sentiment(row, sentiments) if sentiments else None,
+    )
 
 
 class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
@@ -123,5 +117,5 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
     async def _write(self) -> None:
         rows = await self._store.leading(self._size, 1 + MAX_KEYWORDS)
         if rows:
-            record = totals_record(rows, datetime.now(UTC))
+            record = totals_of(rows, Timestamp.now(UTC)).to_json()
             await self._producer.deliver([Outgoing(self._topic, record, ALL_KEYWORDS.encode())])

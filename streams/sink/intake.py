@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from confluent_kafka import Message
-from pydantic import ValidationError
 
 from connectors.errors import InvalidDataError
-from streams.records import DeadReason, explain
+from streams.records import DeadReason, RecordError
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -25,7 +24,7 @@ def read_all(
 
     Args:
         messages: as they were consumed.
-        read: makes a row of a value; raises pydantic.ValidationError where it is none.
+        read: makes a row of a value; raises RecordError if it is not a record.
     """
     entries: list[tuple[Message, R | None]] = []
     dead: list[DeadRecord] = []
@@ -35,8 +34,8 @@ def read_all(
         if value is not None:
             try:
                 row = read(value)
-            except ValidationError as exc:
-                dead.append((message, DeadReason.INVALID_RECORD, explain(exc)))
+            except RecordError as exc:
+                dead.append((message, DeadReason.INVALID_RECORD, str(exc)))
         entries.append((message, row))
     return entries, dead
 

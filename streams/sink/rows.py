@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from typing import NamedTuple, NotRequired
+from datetime import datetime
+from typing import NamedTuple
 
-from pydantic import AwareDatetime, TypeAdapter
-from typing_extensions import TypedDict
-
-from streams.records import EmotionWindow, OriginFields, Probability, SentimentFields
+from streams.records import ClassifiedPost, EmotionWindow
 
 Row = tuple[object, ...]
 Columns = Mapping[str, str]
@@ -43,7 +40,7 @@ WINDOW_COLUMNS: Columns = {
     "start_at": "timestamptz",
     "end_at": "timestamptz",
     "posts": "int8",
-    "sentiment_score": "float8",
+    "mean_sentiment": "float8",
     "models": "jsonb",
     "sources": "jsonb",
     "first_event": "timestamptz",
@@ -60,7 +57,7 @@ SENTIMENT_COLUMNS: Columns = {
     "posts": "int8",
     "percent": "float8",
 }
-LABEL_COLUMNS: Columns = {**SENTIMENT_COLUMNS, "avg_score": "float8"}
+LABEL_COLUMNS: Columns = {**SENTIMENT_COLUMNS, "mean_confidence": "float8"}
 
 
 class PostRow(NamedTuple):
@@ -88,64 +85,30 @@ class PostRow(NamedTuple):
     classified_at: datetime
 
 
-class _Model(TypedDict):
-    name: str
-    version: str
-    tier: NotRequired[str]
-
-
-class _Post(TypedDict):
-    id: str
-    source: str
-    keywords: list[str]
-    created_at: AwareDatetime
-    text: NotRequired[str | None]
-    lang: NotRequired[str | None]
-    author: NotRequired[str | None]
-    url: NotRequired[str | None]
-    label: str
-    confidence: Probability
-    scores: dict[str, Probability]
-    sentiment: NotRequired[SentimentFields | None]
-    model: _Model
-    origin: OriginFields
-    classified_at: AwareDatetime
-
-
-_POST: TypeAdapter[_Post] = TypeAdapter(_Post)
-
-
-def read_post(value: bytes) -> PostRow:
-    """The row of a classified post, from its record.
-
-    The record is checked, but not made into a model: this runs for every post, and costs half of what that would.
-
-    Raises:
-        pydantic.ValidationError: it is none.
-    """
-    post = _POST.validate_json(value)
-    origin, model, sentiment = post["origin"], post["model"], post.get("sentiment")
+def post_row(post: ClassifiedPost) -> PostRow:
+    """The row of a classified post."""
+    origin, model, sentiment = post.origin, post.model, post.sentiment
     return PostRow(
-        origin["topic"],
-        origin["partition"],
-        origin["offset"],
-        post["id"],
-        post["source"],
-        post["keywords"],
-        post["created_at"].astimezone(UTC),
-        post.get("text"),
-        post.get("lang"),
-        post.get("author"),
-        post.get("url"),
-        post["label"],
-        post["confidence"],
-        post["scores"],
-        None if sentiment is None else sentiment["label"],
-        None if sentiment is None else sentiment["score"],
-        model["name"],
-        model["version"],
-        model.get("tier", "full"),
-        post["classified_at"].astimezone(UTC),
+        origin.topic,
+        origin.partition,
+        origin.offset,
+        post.id,
+        post.source,
+        list(post.keywords),
+        post.created_at,
+        post.text,
+        post.lang,
+        post.author,
+        post.url,
+        post.label,
+        post.confidence,
+        post.scores,
+        None if sentiment is None else sentiment.label,
+        None if sentiment is None else sentiment.score,
+        model.name,
+        model.version,
+        model.tier,
+        post.classified_at,
     )
 
 
@@ -165,7 +128,7 @@ def window_row(window: EmotionWindow) -> Row:
         window.start,
         window.end,
         window.count,
-        window.sentiment and window.sentiment.avg_score,
+        window.sentiment and window.sentiment.mean_sentiment,
         window.models,
         window.sources,
         window.first_event,
@@ -179,7 +142,7 @@ def window_row(window: EmotionWindow) -> Row:
 def label_rows(window: EmotionWindow) -> list[Row]:
     """A window's rows of `emotion_window_labels`, in the order of `LABEL_COLUMNS`."""
     return [
-        (window.keyword, window.size, window.start, label, stats.count, stats.pct, stats.avg_score)
+        (window.keyword, window.size, window.start, label, stats.count, stats.pct, stats.mean_confidence)
         for label, stats in window.labels.items()
     ]
 

@@ -79,7 +79,7 @@ _WHOLE = """(
         SELECT coalesce(sum(label.posts), 0) FROM emotion_window_labels AS label
         WHERE (label.keyword, label.size_s, label.start_at) = (window_.keyword, window_.size_s, window_.start_at)
     )
-    AND (window_.sentiment_score IS NULL OR EXISTS (
+    AND (window_.mean_sentiment IS NULL OR EXISTS (
         SELECT FROM emotion_window_sentiments AS sentiment
         WHERE (sentiment.keyword, sentiment.size_s, sentiment.start_at)
             = (window_.keyword, window_.size_s, window_.start_at)

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Generic, TypeVar
 
 from connectors.postgres import Connection
-from streams.records import EmotionWindow
+from streams.records import ClassifiedPost, EmotionWindow
 from streams.sink import tables
 from streams.sink.ledger import LedgerRange, Span, note
 from streams.sink.rows import (
@@ -20,7 +20,7 @@ from streams.sink.rows import (
     distinct_rows,
     label_rows,
     latest_windows,
-    read_post,
+    post_row,
     sentiment_rows,
     window_row,
 )
@@ -39,7 +39,7 @@ class Target(Generic[R]):
     """What a topic's records become. All but `read` happens within the caller's transaction.
 
     Attributes:
-        read: makes a row of a record's value; raises pydantic.ValidationError where it is none.
+        read: makes a row of a record's value; raises RecordError if it is not a record.
         stage: brings rows into staging tables.
         move: brings what is staged into the tables; what is there and no older stays.
         note: the ledger's ranges for spans whose rows are staged; None for one that it covers already.
@@ -79,11 +79,13 @@ def _stage_windows(connection: Connection, windows: Sequence[EmotionWindow]) -> 
     tables.stage(connection, "stage_sentiments", "emotion_window_sentiments", SENTIMENT_COLUMNS, sentiments)
 
 
-POSTS: Target[PostRow] = Target(read_post, _stage_posts, _move_posts, _note_posts)
+POSTS: Target[PostRow] = Target(
+    lambda value: post_row(ClassifiedPost.from_json(value)), _stage_posts, _move_posts, _note_posts
+)
 """Each origin is one row."""
 
 WINDOWS: Target[EmotionWindow] = Target(
-    EmotionWindow.model_validate_json,
+    EmotionWindow.from_json,
     _stage_windows,
     lambda connection, windows: tables.move_windows(connection),
     lambda connection, spans, windows, before: [note(before[span.partition], span, None, None) for span in spans],

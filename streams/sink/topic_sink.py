@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from confluent_kafka import Message
+from msgspec.structs import astuple
 
 from connectors.errors import InvalidDataError, UnavailableError
 from connectors.kafka.batch import Batch, offset_of, partition_of
@@ -287,7 +288,7 @@ class TopicSink(Generic[R]):
     def _bury(self, dead: Sequence[DeadRecord]) -> None:
         letters = [dead_letter(*one) for one in dead]
         for letter in letters:
-            logger.warning("%s[%d]@%d is a dead letter: %s", *letter.origin.model_dump().values(), letter.error)
+            logger.warning("%s[%d]@%d is a dead letter: %s", *astuple(letter.origin), letter.error)
         bury(self._producer, letters, self._settings.topic_dead)
         for letter in letters:
             self._metrics.dead.labels(letter.reason).inc()

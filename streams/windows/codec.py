@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from pydantic_core import to_json
-
-from streams.records import EmotionWindow, from_ms, rfc3339
-from streams.windows.counted import MICRO
+from streams.records import EmotionWindow, LabelStats, SentimentStats, from_ms
+from streams.windows.post import MICRO
 from streams.windows.tumbling import WindowKey
 
 _UNIT = 10_000
@@ -31,62 +29,43 @@ def top_sources(sources: Mapping[str, int]) -> dict[str, int]:
 
 
 def to_window(key: WindowKey, row: Mapping[str, str]) -> EmotionWindow:
-    """A window, from its hash; see `to_record`."""
-    return EmotionWindow.model_validate(_fields(key, row))
+    """The record of a window; `row` has the fields that `deltas.WindowDelta` and `lua/apply.lua` write.
 
-
-def to_record(key: WindowKey, row: Mapping[str, str]) -> bytes:
-    """The record of a window, as JSON; `row` has the fields that `deltas.WindowDelta` and `lua/apply.lua` write.
-
-    Percentages and means are rounded to four decimals; labels are in alphabetical order. A window without posts,
-    which a rebuild leaves where there was a false one, has its start for its first and last event.
-
-    Not by way of an `EmotionWindow`, which would cost twice as much: a worker writes thousands a second.
+    Percentages and means are rounded to four decimals; labels are in alphabetical order. A window without posts, which
+    a rebuild leaves in place of a wrong one, has its start for its first and last event.
     """
-    return to_json(_fields(key, row))
-
-
-def record_key(key: WindowKey) -> bytes:
-    """The Kafka key of a window's record, as `EmotionWindow.key` has it."""
-    return f"{key.keyword}|{key.size}|{_moment(key.start)}".encode()
-
-
-def _fields(key: WindowKey, row: Mapping[str, str]) -> dict[str, object]:
-    """The fields of an `EmotionWindow`, in its order."""
     count = int(row["n"])
-    # A window of very many sources is one of few, and would fill the cache with names.
+    # A window of very many sources has names that no other window has, and would fill the cache with them.
     names = _names(frozenset(row)) if len(row) <= _FEW_FIELDS else _names.__wrapped__(frozenset(row))
     sentiment = None
     if names.sentiments:
         sentiments = {of_kind: int(row[name]) for of_kind, name in names.sentiments}
-        sentiment = {"labels": sentiments, "avg_score": mean_score(row, sum(sentiments.values()))}
-    return {
-        "keyword": key.keyword,
-        "size": key.size,
-        "start": _moment(key.start),
-        "end": _moment(key.end),
-        "count": count,
-        "labels": {
-            label: {
-                "count": (posts := int(row[name])),
-                "pct": _rounded(100 * posts, count),
-                "avg_score": _rounded(int(row.get(f"c:{label}", 0)), MICRO * posts),
-            }
-            for label, name in names.labels
-        },
-        "sentiment": sentiment,
-        "models": {of_kind: int(row[name]) for of_kind, name in names.models},
-        "sources": top_sources({of_kind: int(row[name]) for of_kind, name in names.sources}),
-        "first_event": _moment(int(row.get("first", key.start))),
-        "last_event": _moment(int(row.get("last", key.start))),
-        "revision": int(row["rev"]),
-        "final": row.get("final") == "1",
-        "late": int(row.get("late", 0)),
-    }
+        sentiment = SentimentStats(sentiments, mean_sentiment(row, sum(sentiments.values())))
+    return EmotionWindow(
+        keyword=key.keyword,
+        size=key.size,
+        start=_timestamp(key.start),
+        end=_timestamp(key.end),
+        count=count,
+        labels={label: _label_stats(row, label, int(row[name]), count) for label, name in names.labels},
+        sentiment=sentiment,
+        models={of_kind: int(row[name]) for of_kind, name in names.models},
+        sources=top_sources({of_kind: int(row[name]) for of_kind, name in names.sources}),
+        first_event=from_ms(int(row.get("first", key.start))),
+        last_event=from_ms(int(row.get("last", key.start))),
+        revision=int(row["rev"]),
+        final=row.get("final") == "1",
+        late=int(row.get("late", 0)),
+    )
 
 
-def mean_score(row: Mapping[str, str], posts: int) -> float:
-    """The mean sentiment of a window, in -1..1, to four decimals; `posts` are those that have one, more than none."""
+def _label_stats(row: Mapping[str, str], label: str, posts: int, count: int) -> LabelStats:
+    confidence = int(row.get(f"c:{label}", 0))
+    return LabelStats(posts, _rounded(100 * posts, count), _rounded(confidence, MICRO * posts))
+
+
+def mean_sentiment(row: Mapping[str, str], posts: int) -> float:
+    """The mean sentiment of a window, in -1..1, to four decimals; `posts` are those that have one, at least 1."""
     return _rounded(int(row.get("ts", 0)), MICRO * posts)
 
 
@@ -119,15 +98,8 @@ def _names(fields: frozenset[str]) -> _Names:
     return _Names(*(tuple(by_kind[kind]) for kind in "lmst"))
 
 
-def _moment(milliseconds: int) -> str:
-    """As `rfc3339` has it, for less: windows of one size share their bounds, and many events their second."""
-    second, rest = divmod(milliseconds, 1_000)
-    return f"{_second(second)}.{rest:03}Z"
-
-
-@lru_cache(4_096)
-def _second(seconds: int) -> str:
-    return rfc3339(from_ms(seconds * 1_000)).removesuffix(".000Z")
+_timestamp = lru_cache(4_096)(from_ms)
+"""Windows of one size share their bounds."""
 
 
 def sum_rows(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:

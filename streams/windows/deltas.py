@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from streams.records import ALL_KEYWORDS
 from streams.window_sizes import WindowSize
-from streams.windows.counted import CountedPost
+from streams.windows.post import PostForCounting
 from streams.windows.tumbling import WindowKey, is_too_late, shard_of, window_start
 
 
@@ -37,7 +37,7 @@ class Entry(NamedTuple):
     """A classified post and its offset in the classified topic; `duplicate` if its producer had sent it before."""
 
     offset: int
-    post: CountedPost
+    post: PostForCounting
     duplicate: bool = False
 
 
@@ -81,7 +81,7 @@ def sum_up(given: Mapping[WindowKey, Sequence[WindowDelta]]) -> dict[WindowKey, 
 class TooLate(NamedTuple):
     """A post that came after one of its windows had left the retention."""
 
-    post: CountedPost
+    post: PostForCounting
     window: WindowKey
     partition_time: int
 
@@ -168,7 +168,7 @@ class _Pass:
         for offset, post, duplicate in entries:
             if offset < self._start:
                 continue
-            origin = post.origin[2]
+            origin = post.origin.offset
             if origin <= self.fence:
                 self.repeated += 1
                 continue
@@ -182,7 +182,7 @@ class _Pass:
             self._count(post, every_size if in_time else self._sizes_in_time(post))
             self.time = max(self.time, post.event_ms)
 
-    def _sizes_in_time(self, post: CountedPost) -> tuple[int, ...]:
+    def _sizes_in_time(self, post: PostForCounting) -> tuple[int, ...]:
         found = []
         for size in self._sizes:
             window = WindowKey(ALL_KEYWORDS, size.seconds, window_start(post.event_ms, size.seconds))
@@ -192,7 +192,7 @@ class _Pass:
                 found.append(size.seconds)
         return tuple(found)
 
-    def _count(self, post: CountedPost, sizes: tuple[int, ...]) -> None:
+    def _count(self, post: PostForCounting, sizes: tuple[int, ...]) -> None:
         _, source, keywords, event_ms, label, confidence, sentiment, score, version, _ = post
         words = self._cells.setdefault((sizes, window_start(event_ms, self._cell)), {})
         kind = (label, version, source, sentiment)

@@ -106,7 +106,7 @@ async def test_every_window_is_exact_after_the_storm(
     # The tables go on to turn windows final, so both are read again until they agree.
     def is_published() -> bool:
         every = records(settings, settings.topic_windows)
-        last = {window.key: window for window in (EmotionWindow.model_validate_json(value) for _, _, value in every)}
+        last = {window.key: window for window in (EmotionWindow.from_json(value) for _, _, value in every)}
         state = {window.key: window for window in asyncio.run(read_windows(settings))}
         # A straggler's window, made while the emptied tables had no watermark yet, may have been published before the
         # watermark passed its retention and removed it.

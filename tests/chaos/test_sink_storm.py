@@ -49,7 +49,7 @@ def feed(settings: Settings, first: int, count: int) -> int:
     producer = ConfirmedProducer(kafka_config(settings), client_id="test")
     producer.submit(
         [
-            Outgoing(settings.topic_classified, post.model_dump_json().encode(), partition=post.origin.partition)
+            Outgoing(settings.topic_classified, post.to_json(), partition=post.origin.partition)
             for post in [*posts, *again]
         ]
     ).result(60)

@@ -116,7 +116,7 @@ def published(settings: Settings) -> dict[str, list[EmotionWindow]]:
     """Every record of the windows topic, by key, in order."""
     found: dict[str, list[EmotionWindow]] = {}
     for _, _, value in records(settings, settings.topic_windows):
-        window = EmotionWindow.model_validate_json(value)
+        window = EmotionWindow.from_json(value)
         found.setdefault(window.key, []).append(window)
     return found
 

@@ -47,7 +47,7 @@ def history(settings: Settings) -> Iterator[History]:
 
 def feed(producer: ConfirmedProducer, settings: Settings, posts: Sequence[ClassifiedPost]) -> None:
     producer.submit(
-        [Outgoing(settings.topic_classified, p.model_dump_json().encode(), partition=p.origin.partition) for p in posts]
+        [Outgoing(settings.topic_classified, p.to_json(), partition=p.origin.partition) for p in posts]
     ).result(30)
 
 
@@ -159,7 +159,7 @@ def test_a_range_that_was_skipped_is_read(
     assert contents(settings) == wanted([*written, *more, classified(2_000, 1)])
     assert check(settings, history).whole
     scan = TopicScan(kafka_config(settings), settings.topic_dead)
-    letters = [DeadPost.model_validate_json(message.value() or b"") for message in scan.messages()]
+    letters = [DeadPost.from_json(message.value() or b"") for message in scan.messages()]
     scan.close()
     assert [letter.raw_bytes for letter in letters] == [7], "what was skipped had not been dead-lettered"
 

@@ -43,7 +43,7 @@ async def test_everything_follows_the_models_labels(
 
     assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
 
-    posts = [ClassifiedPost.model_validate_json(value) for _, _, value in records(settings, settings.topic_classified)]
+    posts = [ClassifiedPost.from_json(value) for _, _, value in records(settings, settings.topic_classified)]
     assert {
         item.text: (item.label, item.sentiment and item.sentiment.label, item.model.tier) for item in posts
     } == TEXTS
@@ -54,12 +54,12 @@ async def test_everything_follows_the_models_labels(
     windows = await store.read(keyword="*", size=60)
     assert totals(windows) == {"spam": 30, "ham": 60, "größer als 🙂": 30}
     assert sentiments(windows) == {"negative": 30, "positive": 60, "neutral": 30}
-    scored = sum(window.sentiment.avg_score * window.count for window in windows if window.sentiment) / 120
+    scored = sum(window.sentiment.mean_sentiment * window.count for window in windows if window.sentiment) / 120
     assert abs(scored - sum(scores.values()) / 4) < 1e-3
     assert windows_table(windows, width=200).row_count == len(windows)
 
     def published() -> dict[str, EmotionWindow]:
-        found = (EmotionWindow.model_validate_json(value) for _, _, value in records(settings, settings.topic_windows))
+        found = (EmotionWindow.from_json(value) for _, _, value in records(settings, settings.topic_windows))
         return {window.key: window for window in found}
 
     in_redis = {window.key: window for window in await store.read()}

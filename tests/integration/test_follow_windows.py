@@ -23,7 +23,7 @@ async def test_a_plain_consumer_agrees_with_redis(
     worker, sink = start("worker"), start("sink")
     produce(settings, [*good_posts(120), *(post("i am so happy", keywords=["coffee", 'tea|"☕"']) for _ in range(60))])
     assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
-    in_redis = {window.key: json.loads(window.model_dump_json()) for window in await store.read()}
+    in_redis = {window.key: json.loads(window.to_json()) for window in await store.read()}
 
     def followed() -> dict[str, Any]:
         done = subprocess.run(

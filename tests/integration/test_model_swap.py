@@ -163,7 +163,7 @@ async def test_models_are_replaced_while_50000_posts_flow(
 
     assert failures(await balanced(settings, store, [worker, sink], seconds=120)) == []
     posts = [
-        (partition, ClassifiedPost.model_validate_json(value))
+        (partition, ClassifiedPost.from_json(value))
         for partition, _, value in records(settings, settings.topic_classified)
     ]
     check_records(posts, heavy)

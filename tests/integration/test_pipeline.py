@@ -52,13 +52,13 @@ async def test_bad_input_becomes_dead_letters_and_the_rest_goes_on(
     checks = await balanced(settings, store, [worker, sink], seconds=60)
 
     assert failures(checks) == []
-    dead = [DeadPost.model_validate_json(value) for _, _, value in records(settings, settings.topic_dead)]
+    dead = [DeadPost.from_json(value) for _, _, value in records(settings, settings.topic_dead)]
     assert Counter(letter.reason for letter in dead) == {reason: len(values) for reason, values in bad.items()}
     sent = Counter(value or b"" for values in bad.values() for value in values)
     assert Counter(base64.b64decode(letter.raw) for letter in dead) == sent
     raw = records(settings, settings.topic_raw)
     for partition, key, value in records(settings, settings.topic_classified):
-        classified = ClassifiedPost.model_validate_json(value)
+        classified = ClassifiedPost.from_json(value)
         assert classified.origin.partition == partition
         assert key == classified.id.encode()
         assert classified.confidence == classified.scores[classified.label] == max(classified.scores.values())
@@ -73,7 +73,7 @@ async def test_the_labels_are_the_models(settings: Settings, store: WindowStore,
 
     assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
 
-    posts = [ClassifiedPost.model_validate_json(value) for _, _, value in records(settings, settings.topic_classified)]
+    posts = [ClassifiedPost.from_json(value) for _, _, value in records(settings, settings.topic_classified)]
     by_text = {item.text: item.label for item in posts}
     assert [by_text[text] for text in TEXTS] == ["joy", "sadness", "anger", "fear", "love", "surprise"]
     expected: Counter[tuple[str, datetime, str]] = Counter()
@@ -87,7 +87,7 @@ async def test_the_labels_are_the_models(settings: Settings, store: WindowStore,
 
     def published() -> dict[str, EmotionWindow]:
         every = records(settings, settings.topic_windows)
-        return {window.key: window for window in (EmotionWindow.model_validate_json(value) for _, _, value in every)}
+        return {window.key: window for window in (EmotionWindow.from_json(value) for _, _, value in every)}
 
     in_redis = {window.key: window for window in await store.read()}
     wait_for(lambda: published() == in_redis, seconds=10, what="the windows topic does not reach Redis's state")
@@ -102,13 +102,13 @@ async def test_the_labels_are_the_models(settings: Settings, store: WindowStore,
     of_the_day = {w.keyword: w.count for w in in_redis.values() if (w.size, w.start) == (86_400, latest)}
 
     def totals() -> dict[str, int]:
-        written = [EmotionTotals.model_validate_json(value) for _, _, value in records(settings, settings.topic_totals)]
+        written = [EmotionTotals.from_json(value) for _, _, value in records(settings, settings.topic_totals)]
         return {word: each.count for word, each in written[-1].keywords.items()} if written else {}
 
     wait_for(lambda: totals() == of_the_day, seconds=10, what="the totals are not those of the day")
     revisions: dict[str, int] = {}
     for _, _, value in records(settings, settings.topic_windows):
-        window = EmotionWindow.model_validate_json(value)
+        window = EmotionWindow.from_json(value)
         assert window.revision >= revisions.get(window.key, 0), "revisions only rise in the log"
         revisions[window.key] = window.revision
 

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
+from msgspec.structs import replace
 
 from streams.ops.demo.processes import Role, clean_environment
 from streams.records import rfc3339, to_ms
@@ -334,7 +335,7 @@ async def test_windows_of_which_posts_are_nowhere_are_left_alone(
     for window in await store.read():
         old = before[window.key]
         # It may have become final meanwhile.
-        assert window == old.model_copy(update={"final": window.final, "revision": window.revision})
+        assert window == replace(old, final=window.final, revision=window.revision)
         assert window.revision == old.revision or window.final > old.final
     assert (summary["changed"], summary["windows"]) == (0, len(before))
     produce(settings, posts(10, now))

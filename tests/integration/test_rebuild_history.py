@@ -51,10 +51,7 @@ def log(settings: Settings) -> list[ClassifiedPost]:
     first = [delivered(settings, origin, origin) for origin in range(10)]
     again = [delivered(settings, origin, origin + 60, "fear") for origin in range(5, 13)]
     producer = ConfirmedProducer(kafka_config(settings), client_id="test")
-    records = [
-        Outgoing(settings.topic_classified, post.model_dump_json().encode(), post.id.encode(), 0)
-        for post in first + again
-    ]
+    records = [Outgoing(settings.topic_classified, post.to_json(), post.id.encode(), 0) for post in first + again]
     producer.submit(records).result(30)
     assert producer.close() == 0
     return first + again
@@ -80,8 +77,8 @@ def everything(history: PostHistory, part: Part, end: int, ids: RecentIds | None
     found, fence = [], -1
     for page in [*history.rows(part, ids, 3), *history.records(0, part.low, end, ids, 4)]:
         for _, post, duplicate in page.entries:
-            if post.origin[2] > fence:
-                fence = post.origin[2]
+            if post.origin.offset > fence:
+                fence = post.origin.offset
                 found.append((fence, post.label, duplicate))
     return found
 

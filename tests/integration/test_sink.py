@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from connectors.errors import RejectedError
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
@@ -53,7 +54,7 @@ def classified(offset: int, partition: int = 0, **fields: object) -> ClassifiedP
         "classified_at": from_ms(START),
         **fields,
     }
-    return ClassifiedPost.model_validate(values)
+    return ClassifiedPost(**values)
 
 
 def window(revision: int, labels: dict[str, int], keyword: str = "coffee") -> EmotionWindow:
@@ -65,9 +66,10 @@ def window(revision: int, labels: dict[str, int], keyword: str = "coffee") -> Em
         end=from_ms(START) + timedelta(minutes=1),
         count=total,
         labels={
-            label: LabelStats(count=count, pct=100 * count / total, avg_score=0.5) for label, count in labels.items()
+            label: LabelStats(count=count, pct=100 * count / total, mean_confidence=0.5)
+            for label, count in labels.items()
         },
-        sentiment=SentimentStats(labels={"positive": total}, avg_score=0.25),
+        sentiment=SentimentStats(labels={"positive": total}, mean_sentiment=0.25),
         models={"1.0.0": total},
         sources={"test": total},
         first_event=from_ms(START),
@@ -151,7 +153,7 @@ def test_the_highest_revision_of_a_window_wins_with_its_labels(settings: Setting
     # Rebuilt tables may have fewer labels than before.
     history.write("w", WINDOWS, [window(8, {"joy": 2})], [Span(0, 5, 6, 1)])
     assert query(settings, "SELECT label, posts FROM emotion_window_labels WHERE keyword = 'coffee'") == [("joy", 2)]
-    plain = window(9, {"joy": 3}).model_copy(update={"sentiment": None})
+    plain = replace(window(9, {"joy": 3}), sentiment=None)
     history.write("w", WINDOWS, [plain], [Span(0, 6, 7, 1)])
     assert query(settings, sentiments) == [("rain", "positive", 1, 100.0)], "nor sentiment at all"
 
@@ -166,7 +168,7 @@ def feed(producer: ConfirmedProducer, settings: Settings, first: int, count: int
     posts = [classified(first + i // 4, i % 4) for i in range(count)]
     posts += posts[: count // 10]
     producer.submit(
-        [Outgoing(settings.topic_classified, p.model_dump_json().encode(), partition=p.origin.partition) for p in posts]
+        [Outgoing(settings.topic_classified, p.to_json(), partition=p.origin.partition) for p in posts]
     ).result(30)
 
 
@@ -262,11 +264,11 @@ def test_what_is_no_record_is_dead_lettered_and_the_rest_goes_in(
     start("sink")
     producer.submit([Outgoing(settings.topic_windows, b"{broken", b"key")]).result(30)
     good = window(1, {"joy": 1})
-    producer.submit([Outgoing(settings.topic_windows, good.model_dump_json().encode(), good.key.encode())]).result(30)
+    producer.submit([Outgoing(settings.topic_windows, good.to_json(), good.key.encode())]).result(30)
     wait_for(
         lambda: query(settings, "SELECT count(*) FROM emotion_windows") == [(1,)], seconds=30, what="nothing goes in"
     )
     scan = TopicScan(kafka_config(settings), settings.topic_dead)
-    letters = [DeadPost.model_validate_json(message.value() or b"") for message in scan.messages()]
+    letters = [DeadPost.from_json(message.value() or b"") for message in scan.messages()]
     scan.close()
     assert [(letter.reason, letter.origin.topic) for letter in letters] == [("invalid_record", settings.topic_windows)]

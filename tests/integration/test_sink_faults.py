@@ -23,7 +23,7 @@ Start = Callable[..., Role]
 
 def dead(settings: Settings) -> list[DeadPost]:
     scan = TopicScan(kafka_config(settings), settings.topic_dead)
-    letters = [DeadPost.model_validate_json(message.value() or b"") for message in scan.messages()]
+    letters = [DeadPost.from_json(message.value() or b"") for message in scan.messages()]
     scan.close()
     return letters
 
@@ -36,7 +36,7 @@ def test_poison_is_taken_out_of_its_batch_and_the_rest_goes_in(
     poison = {17: {"label": "jo\0y"}, 40: {"source": "\0"}, 60: {"author": "elf"}, 61: {"author": "elf"}}
     posts = [classified(2_000 + offset, **poison.get(offset, {})) for offset in range(100)]
     feed(producer, settings, 1_000, 40)
-    values = [post.model_dump_json().encode() for post in posts]
+    values = [post.to_json() for post in posts]
     producer.submit([Outgoing(settings.topic_classified, value, b"key", partition=0) for value in values]).result(30)
     sink = start("sink")
     wait_for(lambda: rows(settings) == 40 + 96, seconds=30, what="the rest does not go in")

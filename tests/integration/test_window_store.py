@@ -79,7 +79,7 @@ async def test_what_is_applied_can_be_read(store: WindowStore) -> None:
 
     assert [(w.start, w.count) for w in windows] == [(from_ms(START + 60_000), 1), (from_ms(START), 2)]
     first = windows[1]
-    assert {label: (s.count, s.pct, s.avg_score) for label, s in first.labels.items()} == {
+    assert {label: (s.count, s.pct, s.mean_confidence) for label, s in first.labels.items()} == {
         "anger": (1, 50.0, 0.5),
         "joy": (1, 50.0, 0.75),
     }

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from connectors.errors import UnavailableError
 from connectors.kafka.batch import Batch, Run
@@ -28,8 +29,8 @@ from streams.metrics import Metrics
 from streams.pipeline.aggregate import AggregateStage, PositionMismatch
 from streams.pipeline.positions import AggregatePositions
 from streams.records import ClassifiedPost, to_ms
-from streams.windows.counted import read_counted
 from streams.windows.deltas import Entry, Position, WindowDelta, reduce_entries
+from streams.windows.post import PostForCounting
 from streams.windows.recent import RecentIds
 from streams.windows.tumbling import WindowKey
 from streams.windows.update import ShardUpdate
@@ -191,7 +192,10 @@ class Worker:
         if not self.world.settings.deduplication_s:
             known = [message for message in messages if chance.random() < 0.5]
             messages = [message for message in messages if message not in known]
-            runs = [Run(entry.partition(), entry.offset(), [read_counted(entry.value())]) for entry in known]
+            runs = [
+                Run(entry.partition(), entry.offset(), [PostForCounting.of(ClassifiedPost.from_json(entry.value()))])
+                for entry in known
+            ]
         chance.shuffle(messages)
         messages.sort(key=lambda entry: entry.offset())
         batch = Batch(self.epoch, messages, starts, runs)
@@ -254,7 +258,9 @@ class World:
             entries = []
             for entry in self.between("", partition, 0, target):
                 again = ids is not None and ids.take(entry.offset(), entry.key(), entry.timestamp()[1])
-                entries.append(Entry(entry.offset(), read_counted(entry.value()), again))
+                entries.append(
+                    Entry(entry.offset(), PostForCounting.of(ClassifiedPost.from_json(entry.value())), again)
+                )
             every = [Position()] * self.store.shards
             reduction = reduce_entries(entries, positions=every, end=target, sizes=self.settings.window_sizes)[shard]
             found.add(reduction.windows)
@@ -351,13 +357,13 @@ def make_log(seed: random.Random, partition: int) -> list[ClassifiedPost]:
     for _ in range(seed.randrange(25)):
         if log and seed.random() < 0.25:
             again = seed.randrange(len(log))
-            log += [post.model_copy(update={"label": "fear"}) for post in log[again : again + seed.randrange(1, 6)]]
+            log += [structs.replace(post, label="fear") for post in log[again : again + seed.randrange(1, 6)]]
             continue
         origin += seed.choice([1, 1, 1, 2])
         if log and seed.random() < 0.1:
             # Its producer sent it twice: the same id and text under another offset.
             twice = log[seed.randrange(len(log))]
-            log.append(twice.model_copy(update={"origin": twice.origin.model_copy(update={"offset": origin})}))
+            log.append(structs.replace(twice, origin=structs.replace(twice.origin, offset=origin)))
             continue
         log.append(
             classified(
@@ -375,7 +381,7 @@ def make_log(seed: random.Random, partition: int) -> list[ClassifiedPost]:
 def to_messages(log: list[ClassifiedPost], partition: int, seed: random.Random) -> list[Any]:
     offset, found, appended = 0, [], 0
     for post in log:
-        value = post.model_dump_json().encode()
+        value = post.to_json()
         # The broker's clock, which no post may be ahead of by more than `max_future_s`.
         appended = max(appended, to_ms(post.created_at) - seed.randrange(MAX_FUTURE_S * 1_000 + 1))
         found.append(

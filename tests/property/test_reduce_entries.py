@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from streams.records import ClassifiedPost, Sentiment
 from streams.window_sizes import WindowSize
@@ -56,7 +57,7 @@ def logs(draw: st.DrawFn, max_posts: int = 25) -> Log:
         if draw(st.integers(0, 3)) == 0:
             start = draw(st.integers(0, number))
             again = fresh[start : draw(st.integers(start, number)) + 1]
-            posts += [old.model_copy(update={"label": "fear"}) for old in again]
+            posts += [replace(old, label="fear") for old in again]
     offset, entries = draw(st.integers(0, 5)), []
     for post in posts:
         entries.append(Entry(offset, counted(post)))
@@ -71,9 +72,9 @@ def count_distinct(log: Log) -> tuple[Tables, Counter[int]]:
     late: Counter[int] = Counter()
     time = -1
     for _, post, _ in log.entries:
-        if post.origin[2] in seen:
+        if post.origin.offset in seen:
             continue
-        seen.add(post.origin[2])
+        seen.add(post.origin.offset)
         at = post.event_ms
         for size, kept in SIZES:
             start = at // (size * 1_000) * size * 1_000
@@ -121,7 +122,7 @@ def test_the_shards_together_count_every_distinct_post_once(log: Log, shards: in
         add(found, reduction)
     assert plain(found) == plain(expected)
     assert Counter(note.window.size for reduction in reductions for note in reduction.too_late) == late
-    distinct = {entry.post.origin[2] for entry in log.entries}
+    distinct = {entry.post.origin.offset for entry in log.entries}
     for reduction in reductions:
         assert reduction.counted == len(distinct)
         assert reduction.repeated == len(log.entries) - len(distinct)
@@ -147,7 +148,7 @@ def test_batches_of_any_size_add_up_to_one(log: Log, shards: int, data: st.DataO
             positions[shard] = reduction.position
             counted += reduction.counted
             repeated += reduction.repeated
-    distinct = len({entry.post.origin[2] for entry in log.entries})
+    distinct = len({entry.post.origin.offset for entry in log.entries})
     assert (counted, repeated) == (distinct * shards, (len(log.entries) - distinct) * shards)
     expected, expected_late = count_distinct(log)
     assert plain(found) == plain(expected)
@@ -220,7 +221,7 @@ def test_a_post_too_late_for_one_size_still_counts_in_the_other() -> None:
         [Entry(0, counted(classified(0, at=460_000))), Entry(1, counted(classified(1, at=59_999, keywords=["tea"])))], 2
     )
     reduction = reduce_one(log, Position(), 2, 0, 1)
-    assert [(note.post.origin[2], note.window, note.partition_time) for note in reduction.too_late] == [
+    assert [(note.post.origin.offset, note.window, note.partition_time) for note in reduction.too_late] == [
         (1, WindowKey("*", 60, 0), 460_000),
         (1, WindowKey("*", 150, 0), 460_000),
     ]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.windows.codec import to_window
-from streams.windows.counted import MICRO
+from streams.windows.post import MICRO
 from streams.windows.tumbling import WindowKey
 
 KEY = WindowKey("tea", 60, 0)
@@ -31,6 +31,6 @@ def test_shares_and_means_are_exact_to_four_decimals(
     label, sentiment = window.labels["joy"], window.sentiment
     assert sentiment is not None
     assert label.pct == four_decimals(Fraction(100 * joy, joy + fear))
-    assert label.avg_score == four_decimals(Fraction(row["c:joy"], MICRO * joy))
-    assert sentiment.avg_score == four_decimals(Fraction(row["ts"], MICRO * sentiments))
-    assert str(sentiment.avg_score) != "-0.0"
+    assert label.mean_confidence == four_decimals(Fraction(row["c:joy"], MICRO * joy))
+    assert sentiment.mean_sentiment == four_decimals(Fraction(row["ts"], MICRO * sentiments))
+    assert str(sentiment.mean_sentiment) != "-0.0"

@@ -66,7 +66,7 @@ class Bench:
 
 def batch(*posts: ClassifiedPost | bytes, start: int = 0, partition: int = 0, epoch: int = 1) -> Batch:
     """Posts at consecutive offsets of the classified topic."""
-    values = [post if isinstance(post, bytes) else post.model_dump_json().encode() for post in posts]
+    values = [post if isinstance(post, bytes) else post.to_json() for post in posts]
     messages = [
         message(value, offset=offset, partition=partition, topic="posts.classified", key=b"key")
         for offset, value in enumerate(values, start)
@@ -222,7 +222,7 @@ async def test_ids_that_end_elsewhere_than_the_batch_begins_ask_for_a_rewind() -
 async def test_what_is_not_a_classified_post_is_dead_lettered_and_passed() -> None:
     bench = Bench()
     await bench.stage.process(batch(classified(0), b"{}", classified(1)))
-    (letter,) = [DeadPost.model_validate_json(record.value) for record in bench.out.to("posts.dead")]
+    (letter,) = [DeadPost.from_json(record.value) for record in bench.out.to("posts.dead")]
     assert letter.reason is DeadReason.INVALID_RECORD
     assert (letter.origin.topic, letter.origin.offset, letter.key) == ("posts.classified", 1, "key")
     assert bench.store.stands[0, 0].offset == 3
@@ -239,10 +239,10 @@ async def test_repeated_posts_are_counted_as_such() -> None:
 async def test_a_post_too_late_is_noted_once_per_size_before_the_tables_move() -> None:
     bench = Bench(window_sizes="1m:6m,5m:6m")
     await bench.stage.process(batch(classified(0, at=NOON_MS), classified(1, at=NOON_MS - 700_000, keywords=["tea"])))
-    notes = [LatePost.model_validate_json(record.value) for record in bench.out.to("posts.late")]
+    notes = [LatePost.from_json(record.value) for record in bench.out.to("posts.late")]
     assert [(note.id, note.size, note.origin.offset) for note in notes] == [("0-1", 60, 1), ("0-1", 300, 1)]
     assert notes[0].start == from_ms(NOON_MS - 720_000)
-    assert notes[0].watermark == from_ms(NOON_MS)
+    assert notes[0].latest_event_time == from_ms(NOON_MS)
     assert [record.key for record in bench.out.to("posts.late")] == [b"0-1"] * 2
     assert not any(key.keyword == "tea" for _, update in bench.store.applied for key in update.windows)
     assert bench.counted("emostream_posts_too_late_total", size="60") == 1

@@ -176,10 +176,10 @@ class TestChecks:
 
 def test_posts_are_valid_different_and_the_same_again() -> None:
     posts = make_posts(["one", "two"], 5, begin=NOON, span_s=10)
-    records = [Post.model_validate_json(post.value) for post in posts]
+    records = [Post.from_json(post.value) for post in posts]
     assert [record.text for record in records] == ["one", "two", "one", "two", "one"]
     assert [record.id for record in records] == [post.id for post in posts] == [f"post-{i}" for i in range(5)]
-    again = [Post.model_validate_json(post.value) for post in make_posts(["one", "two"], 5, begin=NOON, span_s=10)]
+    again = [Post.from_json(post.value) for post in make_posts(["one", "two"], 5, begin=NOON, span_s=10)]
     assert [record.created_at - NOON for record in records] == [timedelta(seconds=2 * i) for i in range(5)]
     assert [(r.keywords, r.source) for r in again] == [(r.keywords, r.source) for r in records]
 
@@ -187,8 +187,8 @@ def test_posts_are_valid_different_and_the_same_again() -> None:
 class TestSupply:
     def test_more_posts_begin_with_the_same_ones(self) -> None:
         supply = Supply(["one", "two", "three"])
-        few = [Post.model_validate_json(post.value) for post in supply.first(4)]
-        many = [Post.model_validate_json(post.value) for post in supply.first(8)]
+        few = [Post.from_json(post.value) for post in supply.first(4)]
+        many = [Post.from_json(post.value) for post in supply.first(8)]
         assert [(post.id, post.text, post.keywords) for post in many[:4]] == [(p.id, p.text, p.keywords) for p in few]
         assert len(supply.first(5)) == 5
 
@@ -199,8 +199,8 @@ class TestSupply:
 
     def test_posts_to_warm_up_with_are_no_newer_than_the_others(self) -> None:
         supply = Supply(["one"])
-        posts = [Post.model_validate_json(post.value) for post in supply.first(3)]
-        warm = [Post.model_validate_json(post.value) for post in supply.warm_up(3)]
+        posts = [Post.from_json(post.value) for post in supply.first(3)]
+        warm = [Post.from_json(post.value) for post in supply.warm_up(3)]
         assert {post.created_at for post in warm} == {posts[0].created_at}
         assert not {post.id for post in warm} & {post.id for post in posts}
 
@@ -208,7 +208,7 @@ class TestSupply:
         supply = Supply(["one"])
         supply.first(4)
         supply.learn(["joy"], 20.0)
-        posts = [Post.model_validate_json(post.value) for post in supply.first(201)]
+        posts = [Post.from_json(post.value) for post in supply.first(201)]
         assert (posts[200].created_at - posts[0].created_at).total_seconds() == pytest.approx(10)
         assert 0 <= (datetime.now(UTC) - posts[200].created_at).total_seconds() < 5
         assert [post.value for post in supply.first(3)] == [post.value for post in supply.first(201)[:3]]

@@ -19,7 +19,7 @@ from models.package.manifest import Head
 from streams.metrics import Metrics
 from streams.pipeline.classify import ClassifyStage
 from streams.records import ClassifiedPost, DeadPost, DeadReason, rfc3339
-from streams.windows.counted import read_counted
+from streams.windows.post import PostForCounting
 from tests.helpers import NOON, RecordingDeliverer, make_settings, message
 from tests.tiny_model import SENTIMENT
 
@@ -76,11 +76,11 @@ class Bench:
 
     @property
     def results(self) -> list[ClassifiedPost]:
-        return [ClassifiedPost.model_validate_json(record.value) for record in self.out.to("posts.classified")]
+        return [ClassifiedPost.from_json(record.value) for record in self.out.to("posts.classified")]
 
     @property
     def letters(self) -> list[DeadPost]:
-        return [DeadPost.model_validate_json(record.value) for record in self.out.to("posts.dead")]
+        return [DeadPost.from_json(record.value) for record in self.out.to("posts.dead")]
 
     def counted(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0
@@ -123,7 +123,9 @@ async def test_the_windows_are_told_what_they_would_read(bench: Bench) -> None:
     ]
     await bench.process(*batch)
     first, second = bench.own_writes.take(10)
-    written = [read_counted(record.value) for record in bench.out.to("posts.classified")]
+    written = [
+        PostForCounting.of(ClassifiedPost.from_json(record.value)) for record in bench.out.to("posts.classified")
+    ]
     assert (first.partition, first.first, first.items) == (0, 0, [written[0], written[2]])
     assert (second.partition, second.first, second.items) == (1, 40, [written[1]])
 
@@ -313,7 +315,7 @@ async def test_a_batch_has_one_model_though_it_is_replaced_meanwhile() -> None:
     for batch in (Batch(1, [raw(0), raw(1, text="bad"), raw(2)], {0: 0}), Batch(1, [raw(3)], {0: 3})):
         await stage.deliver(await stage.answer(batch))
     stage.close()
-    posts = [ClassifiedPost.model_validate_json(record.value) for record in out.to("posts.classified")]
+    posts = [ClassifiedPost.from_json(record.value) for record in out.to("posts.classified")]
     assert [post.model.version for post in posts] == ["1.2.3", "1.2.3", "2.0.0"]
     assert asked == [old, new], "asked once per batch"
     assert [len(call) for call in new.calls] == [1]

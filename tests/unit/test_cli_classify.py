@@ -202,7 +202,7 @@ def test_a_sentiment_score_stays_within_its_range_and_has_no_negative_zero() -> 
     model = FakeClassifier(SENTIMENT)
     rows = np.array([[1e-7, 0, 1.0000001], [1.0000001, 0, 1e-7], [0.50001, 0, 0.49999], [0, 1, 0]], np.float32)
     found = predictions(model, Classification({"sentiment": rows.clip(0, 1.00004)}, np.zeros(4, np.intp)))
-    assert [str(prediction.sentiment["score"]) for prediction in found if prediction.sentiment] == [
+    assert [str(prediction.sentiment.score) for prediction in found if prediction.sentiment] == [
         "1.0",
         "-1.0",
         "0.0",

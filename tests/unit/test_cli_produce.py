@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from streams.cli import produce as command
 from streams.errors import InputError
 from streams.ingest.produce import MAX_UNCONFIRMED, PostSender, paced
 from streams.process.signals import GracefulInterrupt
-from streams.records import Post
+from streams.records import Post, Timestamp
 
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
+NOW = Timestamp(2026, 3, 1, tzinfo=UTC)
 
 
 def post(number: int) -> Post:
@@ -72,7 +72,6 @@ def test_records_are_keyed_by_id_and_hold_no_nulls() -> None:
         "text": "hello",
         "created_at": "2026-03-01T00:00:00.000Z",
         "source": "test",
-        "keywords": [],
     }
 
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import asdict, replace
 
 from connectors.kafka.tail import KafkaRecord
 from streams.cli.output import printable, printable_json
@@ -17,6 +18,7 @@ from streams.records import (
     DeadReason,
     EmotionTotals,
     EmotionWindow,
+    Keywords,
     KeywordTotals,
     LabelStats,
     LatePost,
@@ -26,21 +28,23 @@ from streams.records import (
     Record,
     Sentiment,
     SentimentStats,
+    Timestamp,
 )
 from streams.settings import Settings
 
-NOW = datetime(2026, 3, 1, 12, 0, 5, tzinfo=UTC)
+NOW = Timestamp(2026, 3, 1, 12, 0, 5, tzinfo=UTC)
 ORIGIN = Origin(topic="posts.raw", partition=2, offset=17)
 MODEL = ModelRef(name="m", version="1")
 SETTINGS = Settings()
-POST = Post(id="1", text="good\nmorning \x1b[31m", created_at=NOW, source="forum", keywords=("coffee", "rain"))
+POST = Post(
+    id="1", text="good\nmorning \x1b[31m", created_at=NOW, source="forum", keywords=Keywords(("coffee", "rain"))
+)
 RECORDS: list[tuple[str, Record, str]] = [
     ("raw", POST, r"03-01 12:00:05Z forum [coffee, rain] good morning \x1b[31m"),
     (
         "classified",
         ClassifiedPost(
-            **POST.model_dump(exclude={"created_at"}),
-            created_at=NOW,
+            **asdict(POST),
             label="joy",
             confidence=0.9,
             scores={"joy": 0.9, "fear": 0.1},
@@ -53,8 +57,7 @@ RECORDS: list[tuple[str, Record, str]] = [
     (
         "classified",
         ClassifiedPost(
-            **POST.model_dump(exclude={"created_at"}),
-            created_at=NOW,
+            **asdict(POST),
             label="größer als 🙂",
             confidence=0.9,
             scores={"größer als 🙂": 0.9},
@@ -80,8 +83,9 @@ RECORDS: list[tuple[str, Record, str]] = [
     ),
     (
         "late",
-        LatePost(id="1", created_at=NOW, size=60, start=NOW, watermark=NOW, origin=ORIGIN),
-        "03-01 12:00:05Z late 1 missed window 2026-03-01T12:00:05.000Z of 60 s; watermark 2026-03-01T12:00:05.000Z",
+        LatePost(id="1", created_at=NOW, size=60, start=NOW, latest_event_time=NOW, origin=ORIGIN),
+        "03-01 12:00:05Z late 1 missed window 2026-03-01T12:00:05.000Z of 60 s; "
+        "its partition had come to 2026-03-01T12:00:05.000Z",
     ),
     (
         "windows",
@@ -92,8 +96,8 @@ RECORDS: list[tuple[str, Record, str]] = [
             end=NOW,
             count=3,
             labels={
-                "fear": LabelStats(count=1, pct=33.3, avg_score=0.5),
-                "joy": LabelStats(count=2, pct=66.7, avg_score=0.5),
+                "fear": LabelStats(count=1, pct=33.3, mean_confidence=0.5),
+                "joy": LabelStats(count=2, pct=66.7, mean_confidence=0.5),
             },
             models={"1": 3},
             sources={"forum": 3},
@@ -113,7 +117,7 @@ RECORDS: list[tuple[str, Record, str]] = [
             start=NOW,
             end=NOW,
             keywords={
-                "*": KeywordTotals(count=40, labels={"fear": 10, "joy": 30}, avg_sentiment=0.25),
+                "*": KeywordTotals(count=40, labels={"fear": 10, "joy": 30}, mean_sentiment=0.25),
                 "coffee": KeywordTotals(count=9, labels={"joy": 9}),
                 "tea\x07": KeywordTotals(count=1, labels={"joy": 1}),
             },
@@ -129,13 +133,13 @@ def shown(topic: str, value: bytes | None, key: bytes | None = b"k") -> str:
 
 @pytest.mark.parametrize(("role", "record", "expected"), RECORDS, ids=[role for role, _, _ in RECORDS])
 def test_each_kind_of_record_is_one_line(role: str, record: Record, expected: str) -> None:
-    assert shown(topic_of(SETTINGS, role), record.model_dump_json().encode()) == expected
+    assert shown(topic_of(SETTINGS, role), record.to_json()) == expected
 
 
 def test_a_window_shows_its_mean_sentiment() -> None:
     role, record, expected = next(line for line in RECORDS if line[0] == "windows")
-    scored = record.model_copy(update={"sentiment": SentimentStats(labels={"positive": 3}, avg_score=0.125)})
-    line = shown(topic_of(SETTINGS, role), scored.model_dump_json().encode())
+    scored = replace(record, sentiment=SentimentStats(labels={"positive": 3}, mean_sentiment=0.125))
+    line = shown(topic_of(SETTINGS, role), scored.to_json())
     assert line == expected.replace("     3 joy", "     3 +0.12 joy")
 
 

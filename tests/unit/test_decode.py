@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from streams.pipeline.decode import RawPost, Rejection, decode_post
-from streams.records import DeadReason, rfc3339
+from streams.pipeline.decode import Rejection, decode_post
+from streams.records import DeadReason, Post, rfc3339
 from tests.helpers import NOON, NOON_MS
 
 
-def decode(value: bytes | None, **limits: Any) -> RawPost | Rejection:
+def decode(value: bytes | None, **limits: Any) -> Post | Rejection:
     options: dict[str, Any] = {"text_max_chars": 10, "max_future_ms": 300_000, "now_ms": NOON_MS, **limits}
     return decode_post(value, **options)
 
@@ -34,13 +34,14 @@ def raw(**fields: Any) -> bytes:
         (raw().replace(b"hello", b"\\ud800"), DeadReason.INVALID_JSON),
         (b"\xef\xbb\xbf" + raw(), DeadReason.INVALID_JSON),
         (raw().decode().encode("utf-16"), DeadReason.INVALID_JSON),
-        (b"[" * 100_000, DeadReason.INVALID_JSON),
+        (b"[" * 100_000, DeadReason.INVALID_RECORD),
+        (b'{"more": ' + b"[" * 100_000, DeadReason.INVALID_JSON),
         (b"null", DeadReason.INVALID_RECORD),
         (b"[]", DeadReason.INVALID_RECORD),
         (b'"post"', DeadReason.INVALID_RECORD),
         (b"{}", DeadReason.INVALID_RECORD),
         (raw(id=""), DeadReason.INVALID_RECORD),
-        (raw().replace(b'"1"', b"9" * 5_000), DeadReason.INVALID_JSON),
+        (raw().replace(b'"1"', b"9" * 5_000), DeadReason.INVALID_RECORD),
         (raw(text=None), DeadReason.INVALID_RECORD),
         (raw(text="a\0"), DeadReason.INVALID_RECORD),
         (raw(created_at="2026-03-01T12:00:00"), DeadReason.INVALID_RECORD),
@@ -75,11 +76,11 @@ def test_what_is_not_a_post_is_a_dead_letter_with_its_reason(value: bytes | None
     ],
 )
 def test_posts_at_the_limits_are_posts(value: bytes) -> None:
-    assert isinstance(decode(value), RawPost)
+    assert isinstance(decode(value), Post)
 
 
 def test_no_future_at_all() -> None:
-    assert isinstance(decode(raw(), max_future_ms=0), RawPost)
+    assert isinstance(decode(raw(), max_future_ms=0), Post)
     later = decode(raw(created_at="2026-03-01T12:00:00.001Z"), max_future_ms=0)
     assert isinstance(later, Rejection)
 
@@ -107,12 +108,12 @@ def test_the_error_does_not_quote_the_post() -> None:
 )
 def test_a_moment_is_repeated_in_utc_to_the_millisecond(written: str, read: str) -> None:
     post = decode(raw(created_at=written))
-    assert isinstance(post, RawPost)
-    assert post.created_at == read
+    assert isinstance(post, Post)
+    assert post.created_at.rfc3339() == read
 
 
 def test_keywords_are_cleaned() -> None:
     for written, read in [([" a", "b", "a "], ["a", "b"]), ([""], []), ([], []), (None, [])]:
         post = decode(raw(keywords=written))
-        assert isinstance(post, RawPost)
+        assert isinstance(post, Post)
         assert list(post.keywords) == read

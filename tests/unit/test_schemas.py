@@ -7,7 +7,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from streams.ops.schemas import COMPOSE_VARIABLES, RECORDS, ROOT, SECTIONS, generated, main, outdated
-from streams.records import Post
+from streams.records import Post, RecordError
 from streams.settings import PREFIX, Settings, load_settings
 
 POST = {"id": "1", "text": "a fine day", "created_at": "2026-03-01T12:00:00Z", "source": "test"}
@@ -41,24 +41,23 @@ def test_check_names_what_is_missing_changed_or_left_over_and_writing_cures_it(t
 
 def test_schemas_are_valid_and_times_have_a_format() -> None:
     for record in RECORDS.values():
-        document = record.model_json_schema()
+        document = record.json_schema()
         Draft202012Validator.check_schema(document)
-    assert Post.model_json_schema()["properties"]["created_at"] == {
+    assert Post.json_schema()["properties"]["created_at"] == {
         "format": "date-time",
-        "title": "Created At",
         "type": "string",
     }
 
 
 def test_the_post_schema_takes_what_the_record_takes() -> None:
-    validator = Draft202012Validator(Post.model_json_schema())
+    validator = Draft202012Validator(Post.json_schema())
     validator.validate(POST)
     validator.validate({**POST, "keywords": ["a"], "lang": None, "unknown": 1})
     for wrong in ({**POST, "id": ""}, {**POST, "text": 1}, {"id": "1"}):
         with pytest.raises(ValidationError):
             validator.validate(wrong)
-        with pytest.raises(ValueError, match="validation error"):
-            Post.model_validate(wrong)
+        with pytest.raises(RecordError):
+            Post.from_fields(wrong)
 
 
 def env_example() -> str:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from streams.records import EmotionWindow, Sentiment, SentimentStats, from_ms
 from streams.sink.rows import (
@@ -54,7 +55,7 @@ def test_a_windows_row() -> None:
         NOON,
         from_ms(NOON_MS + 60_000),
     )
-    assert (row["posts"], row["sentiment_score"], row["revision"], row["final"], row["late"]) == (2, 0.25, 9, False, 0)
+    assert (row["posts"], row["mean_sentiment"], row["revision"], row["final"], row["late"]) == (2, 0.25, 9, False, 0)
     assert row["models"] == {"1.0.0": 2}
 
 
@@ -67,21 +68,19 @@ def test_a_windows_labels() -> None:
         "label": "joy",
         "posts": 2,
         "percent": 100.0,
-        "avg_score": 0.75,
+        "mean_confidence": 0.75,
     }
 
 
 def test_a_windows_sentiment() -> None:
-    some = window().model_copy(
-        update={"sentiment": SentimentStats(labels={"negative": 1, "positive": 2}, avg_score=0.25)}
-    )
+    some = replace(window(), sentiment=SentimentStats(labels={"negative": 1, "positive": 2}, mean_sentiment=0.25))
     rows = [dict(zip(SENTIMENT_COLUMNS, row, strict=True)) for row in sentiment_rows(some)]
     assert [(row["label"], row["posts"], row["percent"]) for row in rows] == [
         ("negative", 1, 33.3333),
         ("positive", 2, 66.6667),
     ]
     assert {(row["keyword"], row["size_s"], row["start_at"]) for row in rows} == {("tea", 60, NOON)}
-    assert sentiment_rows(some.model_copy(update={"sentiment": None})) == []
+    assert sentiment_rows(replace(some, sentiment=None)) == []
 
 
 @pytest.mark.parametrize(
@@ -98,6 +97,8 @@ def test_the_tables_have_every_column(table: str, columns: Columns) -> None:
     bodies = re.findall(rf"CREATE TABLE (?:IF NOT EXISTS )?{table} \((.*?)\n\)", ddl, re.S)
     # Of a table that was made anew the last counts.
     found = dict(line.split()[:2] for line in bodies[-1].splitlines() if line.strip())
+    for old, new in re.findall(rf"ALTER TABLE {table} RENAME COLUMN (\w+) TO (\w+);", ddl):
+        found[new] = found.pop(old)
     types = {"integer": "int4", "bigint": "int8", "double": "float8", "boolean": "bool"}
     assert columns == {name: types.get(found[name].rstrip(","), found[name].rstrip(",")) for name in columns}
 

@@ -82,7 +82,7 @@ class ClassifyBench:
 
     def last(self, origin: int, *, partition: int = 0, origin_partition: int | None = None) -> None:
         post = classified(origin, partition=partition if origin_partition is None else origin_partition)
-        self.reader.last[partition] = message(post.model_dump_json().encode(), partition=partition, offset=55)
+        self.reader.last[partition] = message(post.to_json(), partition=partition, offset=55)
 
 
 def test_classify_goes_on_after_the_last_origin_of_each_partition() -> None:

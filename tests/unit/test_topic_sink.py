@@ -134,7 +134,7 @@ class Bench:
 
 
 def post(offset: int, partition: int = 0) -> Message:
-    value = classified(offset * 10, partition=partition).model_dump_json().encode()
+    value = classified(offset * 10, partition=partition).to_json()
     return message(value, offset=offset, partition=partition, topic="posts.classified", key=b"key")
 
 
@@ -248,7 +248,7 @@ def test_a_tombstone_is_passed_over_and_counted_in_the_range(bench: Bench) -> No
 def test_what_cannot_be_read_is_dead_lettered_and_passed(bench: Bench, value: bytes) -> None:
     bench.flush(Batch(1, [message(value, offset=4, partition=1, topic="posts.classified"), post(5, 1)], {1: 4}))
     (record,) = bench.producer.sent
-    letter = DeadPost.model_validate_json(record.value)
+    letter = DeadPost.from_json(record.value)
     assert record.topic == "posts.dead"
     assert letter.reason is DeadReason.INVALID_RECORD
     assert (letter.origin.topic, letter.origin.partition, letter.origin.offset) == ("posts.classified", 1, 4)
@@ -263,7 +263,7 @@ def test_what_postgres_does_not_take_is_dead_lettered_and_the_rest_goes_in(bench
     assert sorted(offset for _, offsets, _ in bench.history.written for offset in offsets) == sorted(
         {offset * 10 for offset in range(8)} - poison
     )
-    letters = [DeadPost.model_validate_json(record.value) for record in bench.producer.sent]
+    letters = [DeadPost.from_json(record.value) for record in bench.producer.sent]
     assert {letter.origin.offset * 10 for letter in letters} == poison
     assert {letter.reason for letter in letters} == {DeadReason.NOT_STORABLE}
     assert bench.metrics.dead.labels("not_storable")._value.get() == len(poison)

@@ -67,13 +67,13 @@ async def test_a_record_has_every_keyword_of_the_latest_longest_window() -> None
     feed, _, _ = make(tables, out, {MINE})
     await feed._tick()
     (record,) = out.to("emotions.totals")
-    totals = EmotionTotals.model_validate_json(record.value)
+    totals = EmotionTotals.from_json(record.value)
     assert record.key == b"*"
     assert (totals.size, (totals.end - totals.start).total_seconds()) == (DAY, DAY)
     assert list(totals.keywords) == ["*", "tea"]
     every = totals.keywords["*"]
-    assert (every.count, every.labels, every.avg_sentiment) == (3, {"fear": 1, "joy": 2}, 0.5)
-    assert totals.keywords["tea"].avg_sentiment is None
+    assert (every.count, every.labels, every.mean_sentiment) == (3, {"fear": 1, "joy": 2}, 0.5)
+    assert totals.keywords["tea"].mean_sentiment is None
     assert tables.asked == [(DAY, 1 + MAX_KEYWORDS)]
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.records import LabelStats, SentimentStats, from_ms
-from streams.windows.codec import record_key, to_record, to_window
+from streams.records import EmotionWindow, LabelStats, SentimentStats, from_ms, rfc3339
+from streams.windows.codec import to_window
 from streams.windows.tumbling import WindowKey
 from tests.helpers import NOON, NOON_MS
 
@@ -35,10 +35,10 @@ def test_every_field() -> None:
     assert (window.keyword, window.size, window.start, window.end) == ("coffee", 60, NOON, from_ms(NOON_MS + 60_000))
     assert window.count == 3
     assert window.labels == {
-        "joy": LabelStats(count=2, pct=66.6667, avg_score=0.9167),
-        "sadness": LabelStats(count=1, pct=33.3333, avg_score=0.5),
+        "joy": LabelStats(count=2, pct=66.6667, mean_confidence=0.9167),
+        "sadness": LabelStats(count=1, pct=33.3333, mean_confidence=0.5),
     }
-    assert window.sentiment == SentimentStats(labels={"negative": 1, "positive": 2}, avg_score=-0.3333)
+    assert window.sentiment == SentimentStats(labels={"negative": 1, "positive": 2}, mean_sentiment=-0.3333)
     assert (window.models, window.sources) == ({"1.0.0": 3}, {"app": 2, "web": 1})
     assert (window.first_event, window.last_event) == (from_ms(NOON_MS + 1), from_ms(NOON_MS + 59_999))
     assert (window.revision, window.final, window.late) == (NOON_MS + 70_000, False, 0)
@@ -58,7 +58,7 @@ def test_a_window_that_is_final_with_late_posts() -> None:
 def test_a_mean_sentiment_next_to_zero_has_no_sign() -> None:
     sentiment = to_window(KEY, {**ROW, "ts": "-9"}).sentiment
     assert sentiment is not None
-    assert str(sentiment.avg_score) == "0.0"
+    assert str(sentiment.mean_sentiment) == "0.0"
 
 
 def test_a_window_may_hold_posts_of_models_with_other_labels() -> None:
@@ -66,7 +66,7 @@ def test_a_window_may_hold_posts_of_models_with_other_labels() -> None:
     row = {**ROW, "n": "6", "l:größer als 🙂": "1", "c:größer als 🙂": "900000", "l:l:joy": "1", "c:l:joy": "500000"}
     row |= {"l:n": "1", "c:n": "250000", "m:2.0.0": "3"}
     window = to_window(KEY, row)
-    assert {label: (stats.count, stats.avg_score) for label, stats in window.labels.items()} == {
+    assert {label: (stats.count, stats.mean_confidence) for label, stats in window.labels.items()} == {
         "joy": (2, 0.9167),
         "sadness": (1, 0.5),
         "größer als 🙂": (1, 0.9),
@@ -86,19 +86,19 @@ def test_sentiment_of_some_posts_only_is_averaged_over_those() -> None:
     row = {**ROW, "t:positive": "1", "t:negative": "0", "ts": "800000"}
     sentiment = to_window(KEY, row).sentiment
     assert sentiment is not None
-    assert sentiment.avg_score == 0.8
+    assert sentiment.mean_sentiment == 0.8
 
 
 @pytest.mark.parametrize("label", ["ts", "a:b", ":", "n", "日本", "l:joy"])
 def test_labels_may_look_like_fields(label: str) -> None:
     window = to_window(KEY, {**ROW, f"l:{label}": "1", f"c:{label}": "250000", f"s:{label}": "7"})
-    assert window.labels[label] == LabelStats(count=1, pct=33.3333, avg_score=0.25)
+    assert window.labels[label] == LabelStats(count=1, pct=33.3333, mean_confidence=0.25)
     assert window.sources[label] == 7
     assert window.count == 3
 
 
 def test_a_label_without_confidences_has_a_mean_of_zero() -> None:
-    assert to_window(KEY, {**ROW, "l:fear": "1"}).labels["fear"].avg_score == 0
+    assert to_window(KEY, {**ROW, "l:fear": "1"}).labels["fear"].mean_confidence == 0
 
 
 def test_large_counts_stay_exact() -> None:
@@ -132,8 +132,8 @@ COUNTS = st.integers(1, 2**60).map(str)
     ),
     st.dictionaries(st.tuples(st.sampled_from("lcmst"), NAMES).map(":".join), COUNTS, max_size=12),
 )
-def test_a_record_is_the_window_in_json(key: WindowKey, fields: dict[str, str], counts: dict[str, str]) -> None:
+def test_the_record_of_any_window_reads_back(key: WindowKey, fields: dict[str, str], counts: dict[str, str]) -> None:
     row = {**fields, **counts}
     window = to_window(key, row)
-    assert to_record(key, row) == window.model_dump_json().encode()
-    assert record_key(key) == window.key.encode()
+    assert EmotionWindow.from_json(window.to_json()) == window
+    assert window.key == f"{key.keyword}|{key.size}|{rfc3339(from_ms(key.start))}"

@@ -146,7 +146,7 @@ def _wait_for_results(settings: Settings, worker: Role, posts: int, on_count: On
 def _first_dead(settings: Settings) -> str:
     scan = TopicScan(kafka_config(settings), settings.topic_dead)
     try:
-        return next(DeadPost.model_validate_json(message.value() or b"").error for message in scan.messages())
+        return next(DeadPost.from_json(message.value()).error for message in scan.messages())
     finally:
         scan.close()
 

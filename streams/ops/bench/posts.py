@@ -6,7 +6,9 @@ import random
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from streams.records import EARLIEST, Post
+from msgspec.structs import replace
+
+from streams.records import EARLIEST, Keywords, Post, Timestamp
 
 SEED = 7
 SPAN_S = 600
@@ -34,17 +36,11 @@ def make_posts(samples: Sequence[Post], count: int, *, keywords: int, end: datet
     names = [f"keyword-{number}" for number in range(keywords)]
     weights = keyword_weights(keywords)
     bare = not any(sample.keywords for sample in samples)
-    begin, step = end - timedelta(seconds=SPAN_S), timedelta(seconds=SPAN_S) / count
+    begin, step = Timestamp.of(end) - timedelta(seconds=SPAN_S), timedelta(seconds=SPAN_S) / count
     for number in range(count):
         sample = samples[number % len(samples)]
         drawn = rng.choices(names, weights, k=1 if bare else len(sample.keywords))
-        yield sample.model_copy(
-            update={
-                "id": f"bench-{number}",
-                "created_at": begin + step * number,
-                "keywords": tuple(dict.fromkeys(drawn)),
-            }
-        )
+        yield replace(sample, id=f"bench-{number}", created_at=begin + step * number, keywords=Keywords.of(drawn))
 
 
 def mean_keywords(samples: Sequence[Post], keywords: int) -> float:

@@ -8,8 +8,10 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from connectors.kafka.offsets import OffsetReader
 from connectors.local import Endpoints, LocalStack
@@ -25,7 +27,7 @@ from streams.ops.audit import Check, audit_until_balanced
 from streams.ops.demo.processes import Role, clean_environment
 from streams.ops.demo.progress import Counts, Observer
 from streams.ops.init import init_all
-from streams.records import EmotionWindow, Post
+from streams.records import EmotionWindow, Post, Timestamp
 from streams.redact import remember_secrets
 from streams.settings import Settings, load_settings
 from streams.window_sizes import format_duration
@@ -101,10 +103,10 @@ def read_posts(path: Path, settings: Settings) -> tuple[list[Post], Tally]:
                 made.append((post, "created_at" in row.values))
     if not made:
         raise InputError(f"{path} holds no post that can be used")
-    now = datetime.now(UTC)
+    now = Timestamp.now(UTC)
     step = SPREAD / len(made)
     posts = [
-        post if has_time else post.model_copy(update={"created_at": now - SPREAD + step * i})
+        post if has_time else replace(post, created_at=now - SPREAD + step * i)
         for i, (post, has_time) in enumerate(made)
     ]
     return posts, tally

@@ -18,16 +18,15 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from confluent_kafka import Message
-from pydantic import ValidationError
 
 from connectors.kafka.batch import offset_of
 from connectors.kafka.offsets import OffsetReader
 from connectors.postgres import Connection, connect, postgres_errors
-from streams.records import ClassifiedPost, to_ms
+from streams.records import ClassifiedPost, Origin, RecordError, to_ms
 from streams.settings import Settings
 from streams.windows.completeness import kafka_complete_from
-from streams.windows.counted import MICRO, CountedPost, read_counted
 from streams.windows.deltas import Entry
+from streams.windows.post import MICRO, PostForCounting
 from streams.windows.recent import RecentIds
 
 REPEATED_MAX = 100_000
@@ -121,7 +120,7 @@ class PostHistory:
         """
         held_from, high = self._reader.bounds(self._topic, partition)
         first = self._first(partition, held_from, high)
-        reaches = None if first is None else to_ms(first.post.created_at)
+        reaches = None if first is None else first.post.created_at.ms
         if held_from == 0:
             return Part(partition, 0, 0, 0, 0, reaches)
         low = held_from if first is None else first.offset
@@ -183,7 +182,7 @@ class PostHistory:
                 post, classified_at = _post(self._settings.topic_raw, part.partition, row)
                 again = ids is not None and ids.take(part.low - 1, post.id.encode(), classified_at)
                 entries.append(Entry(part.low, post, again))
-                after = post.origin[2]
+                after = post.origin.offset
             yield Page(entries, part.low, len(entries))
 
     def records(self, partition: int, start: int, end: int, ids: RecentIds | None, size: int) -> Iterator[Page]:
@@ -229,8 +228,8 @@ class PostHistory:
         messages = self._reader.between(self._topic, partition, low, high)
         try:
             for message in messages:
-                with suppress(ValidationError):
-                    return First(offset_of(message), ClassifiedPost.model_validate_json(message.value() or b""))
+                with suppress(RecordError):
+                    return First(offset_of(message), ClassifiedPost.from_json(message.value()))
         finally:
             messages.close()  # type: ignore[attr-defined]
         return None
@@ -243,17 +242,17 @@ class PostHistory:
         return self._connection
 
 
-def _counted(message: Message) -> CountedPost | None:
+def _counted(message: Message) -> PostForCounting | None:
     try:
-        return read_counted(message.value() or b"")
-    except ValidationError:
+        return PostForCounting.of(ClassifiedPost.from_json(message.value()))
+    except RecordError:
         return None
 
 
-def _post(topic: str, partition: int, row: tuple[Any, ...]) -> tuple[CountedPost, int]:
+def _post(topic: str, partition: int, row: tuple[Any, ...]) -> tuple[PostForCounting, int]:
     """A row of `_ROWS` as the windows see it, and when it was classified, in ms."""
     post_id, source, keywords, created_at, label, confidence, sentiment, score, version, offset, classified_at = row
-    post = CountedPost(
+    post = PostForCounting(
         post_id,
         source,
         keywords,
@@ -263,6 +262,6 @@ def _post(topic: str, partition: int, row: tuple[Any, ...]) -> tuple[CountedPost
         sentiment,
         0 if sentiment is None else round(score * MICRO),
         version,
-        (topic, partition, offset),
+        Origin(topic, partition, offset),
     )
     return post, to_ms(classified_at)

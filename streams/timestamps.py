@@ -1,0 +1,86 @@
+"""Points in time: RFC 3339 on the wire, UTC with milliseconds, whole milliseconds since 1970 in arithmetic. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+_FORM = re.compile(r"\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):\d\d(?::\d\d(?:[.,]\d+)?)?(?:[Zz]|[+-]\d\d:?\d\d)", re.ASCII)
+_DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", re.ASCII)
+
+
+class Timestamp(datetime):
+    """A `datetime` in UTC, as records have it. Written with exactly three decimals: `2026-03-01T12:00:00.000Z`."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, moment: datetime) -> Self:
+        """The same point in time in UTC.
+
+        Raises:
+            ValueError: `moment` has no time zone, or its year in UTC is not 1 to 9999.
+        """
+        if moment.tzinfo is None:
+            raise ValueError("has no time zone; write 2026-03-01T12:00:00Z")
+        try:
+            utc = moment.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("is not within the years 1 to 9999 in UTC") from None
+        return cls(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, utc.microsecond, UTC)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read RFC 3339. A blank for the `T`, lower case, and a time without seconds are accepted too.
+
+        Raises:
+            ValueError: `text` is not a date and time with an offset, lies before 1970, or has a year above 9999 in UTC.
+        """
+        if _FORM.fullmatch(text) is None:
+            if _DATE_AND_TIME.match(text):
+                raise ValueError("is not a valid time with a time zone; write 2026-03-01T12:00:00Z")
+            raise ValueError("is not a date and time; write 2026-03-01T12:00:00Z")
+        try:
+            found = cls.fromisoformat(text.upper())
+        except ValueError:
+            raise ValueError("is not a valid date and time") from None
+        return (found if found.tzinfo is UTC else cls.of(found)).checked()
+
+    def checked(self) -> Self:
+        """This point in time, if a record may have it.
+
+        Raises:
+            ValueError: it lies before 1970.
+        """
+        if self < EARLIEST:
+            raise ValueError("is before 1970")
+        return self
+
+    @property
+    def ms(self) -> int:
+        """Whole milliseconds since 1970, exactly (no floating point)."""
+        return to_ms(self)
+
+    def rfc3339(self) -> str:
+        """RFC 3339 with milliseconds; finer digits are cut off."""
+        return f"{self.isoformat(timespec='milliseconds')[:-6]}Z"
+
+
+EARLIEST = Timestamp(1970, 1, 1, tzinfo=UTC)
+
+
+def rfc3339(moment: datetime) -> str:
+    """`moment` in UTC as RFC 3339 with milliseconds: `2026-03-01T12:00:00.000Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def to_ms(moment: datetime) -> int:
+    """Milliseconds since 1970, exactly (no floating point)."""
+    since = moment - EARLIEST
+    return (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000
+
+
+def from_ms(milliseconds: int) -> Timestamp:
+    """The inverse of `to_ms`."""
+    return EARLIEST + timedelta(milliseconds=milliseconds)
