@@ -88,7 +88,7 @@ async def test_everything_follows_the_models_labels(
             lambda statement=statement, rows=rows: set(query(settings, statement)) == rows, seconds=20, what=statement
         )
     # What Tableau would show: the means of the windows, weighted by their posts.
-    ((mean,),) = query(settings, f"SELECT sum(sentiment_score * posts) / sum(posts) FROM emotion_windows {ALL_POSTS}")
+    ((mean,),) = query(settings, f"SELECT sum(mean_sentiment * posts) / sum(posts) FROM emotion_windows {ALL_POSTS}")
     assert abs(float(str(mean)) - sum(scores.values()) / 4) < 1e-3
 
 
