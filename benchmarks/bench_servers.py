@@ -184,7 +184,7 @@ async def _count(
     sizes: Sequence[WindowSize],
 ) -> tuple[float, float]:
     """Reduce and apply so many batches; seconds of Redis's processor time, and of ours."""
-    stands = [Position()] * store.shards
+    positions = [Position()] * store.shards
     before, spent = _spent(server), 0.0
     for number in range(batches):
         # The same posts again where there are too few; with their own origins they would not be counted.
@@ -194,13 +194,13 @@ async def _count(
             Entry(at, post._replace(origin=replace(post.origin, offset=at))) for at, post in enumerate(posts, first)
         ]
         began = time.process_time()
-        reductions = reduce_entries(entries, positions=stands, end=first + batch, sizes=sizes)
-        updates = shard_updates({0: stands}, {0: reductions})
+        reductions = reduce_entries(entries, positions=positions, end=first + batch, sizes=sizes)
+        updates = shard_updates({0: positions}, {0: reductions})
         elsewhere = await asyncio.gather(*(store.apply(shard, update) for shard, update in updates.items()))
         if any(one is not None for one in elsewhere):
             raise BrokerError("somebody else writes to these tables")
         spent += time.process_time() - began
-        stands = [reduction.position for reduction in reductions]
+        positions = [reduction.position for reduction in reductions]
     return _spent(server) - before, spent
 
 

@@ -93,7 +93,7 @@ def write(settings: Settings, rows: Sequence[PostRow]) -> float:
     """Rows per second of the sink's transactions."""
     history = History(settings.postgres_dsn.get_secret_value(), application_name="bench")
     topic = settings.topic_classified
-    history.stand(topic, {partition: (0, len(rows)) for partition in range(PARTITIONS)})
+    history.start_offsets(topic, {partition: (0, len(rows)) for partition in range(PARTITIONS)})
     starts = dict.fromkeys(range(PARTITIONS), 0)
     begin = time.perf_counter()
     for first in range(0, len(rows), SLICE):

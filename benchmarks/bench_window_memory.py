@@ -67,15 +67,15 @@ async def fill(store: WindowStore, windows: int, posts: int) -> Memory:
     for shard in range(store.shards):
         await store.begin(shard, 0)
     before = (await store._redis.info("memory"))["used_memory"]
-    stands = [Position()] * store.shards
+    positions = [Position()] * store.shards
     for start in range(0, windows, BATCH):
         batch = [post for window in range(start, start + BATCH) for post in posts_of(window, posts, rng)]
         entries = [Entry(post.origin.offset, post) for post in batch]
-        reductions = reduce_entries(entries, positions=stands, end=batch[-1].origin.offset + 1, sizes=[MINUTE])
-        for shard, update in shard_updates({0: stands}, {0: reductions}).items():
+        reductions = reduce_entries(entries, positions=positions, end=batch[-1].origin.offset + 1, sizes=[MINUTE])
+        for shard, update in shard_updates({0: positions}, {0: reductions}).items():
             if await store.apply(shard, update) is not None:
                 raise click.ClickException("somebody else writes to these tables")
-        stands = [reduction.position for reduction in reductions]
+        positions = [reduction.position for reduction in reductions]
         for shard in range(store.shards):
             await store.published(shard, await store.dirty(shard, 2 * BATCH))
     after = (await store._redis.info("memory"))["used_memory"]

@@ -4,7 +4,8 @@ ConnectorError              one clear line for the operator
 ├── UnavailableError        the system did not answer; trying again later may help
 ├── RejectedError           the system answered no: credentials, rights, a missing topic or bucket
 │   └── InvalidDataError    it would take other data: these violate a constraint or a type
-├── PositionError           an offset that the topics involved contradict; never guessed around
+├── PositionError           two stored offsets contradict each other, and nothing can be concluded from them
+├── PositionMismatchError   a stored position is not where a batch starts; rewinding to it helps
 ├── LoadError               the load of this machine, or of the cgroup, cannot be read
 └── LocalStackError         an embedded server did not start, stop, or find its files
 """
@@ -28,6 +29,13 @@ class InvalidDataError(RejectedError):
 
 class PositionError(ConnectorError):
     """Two sources of truth about an offset contradict each other."""
+
+
+class PositionMismatchError(ConnectorError):
+    """A stored position is not where a batch starts: another process moved it, or the store was rolled back or emptied.
+
+    Nothing was written. The consumer rewinds to the stored position.
+    """
 
 
 class LoadError(ConnectorError):

@@ -26,7 +26,7 @@ _NO_CLUSTER = "Cluster mode is not enabled"
 
 RedisClient = Redis | RedisCluster
 
-_PASSING = (
+_TRANSIENT = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
     exceptions.BusyLoadingError,
@@ -36,7 +36,7 @@ _PASSING = (
     exceptions.OutOfMemoryError,
 )
 
-_PASSING_CODES = ("BUSY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "UNKILLABLE")
+_TRANSIENT_CODES = ("BUSY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "UNKILLABLE")
 """Error codes (the first word of an error reply) without a class in redis-py: a script runs too long, a snapshot or
 the replicas fail for now."""
 
@@ -80,7 +80,7 @@ def redis_errors(doing: str) -> Iterator[None]:
         yield
     except (exceptions.AuthenticationError, exceptions.AuthorizationError) as exc:
         raise RejectedError(f"Redis refused while {doing}: {exc}") from exc
-    except _PASSING as exc:
+    except _TRANSIENT as exc:
         raise UnavailableError(f"Redis did not answer while {doing}: {exc}") from exc
     except (exceptions.CrossSlotTransactionError, exceptions.InvalidPipelineStack):
         raise  # a defect of ours
@@ -97,6 +97,6 @@ def redis_errors(doing: str) -> Iterator[None]:
             f"Redis refused while {doing}: it is a cluster ({exc}); set EMOSTREAM_REDIS_CLUSTER=true"
         ) from exc
     except exceptions.RedisError as exc:
-        if str(exc).split(" ", 1)[0] in _PASSING_CODES:
+        if str(exc).split(" ", 1)[0] in _TRANSIENT_CODES:
             raise UnavailableError(f"Redis cannot serve now, while {doing}: {exc}") from exc
         raise RejectedError(f"Redis refused while {doing}: {exc}") from exc

@@ -32,7 +32,7 @@ def outgoing(letter: DeadPost, topic: str) -> Outgoing:
     return Outgoing(topic, letter.to_json(), key)
 
 
-def bury(producer: ConfirmedProducer, letters: Sequence[DeadPost], topic: str) -> None:
+def write_dead_letters(producer: ConfirmedProducer, letters: Sequence[DeadPost], topic: str) -> None:
     """Write dead letters, and wait until Kafka has confirmed them.
 
     Raises:

@@ -23,8 +23,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from connectors.errors import UnavailableError
 from connectors.kafka.batch import Batch, Run, offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
-from connectors.kafka.errors import is_passing, kafka_error_of, log_client_error, to_connector_error
-from connectors.kafka.own_writes import Following, OwnWrites
+from connectors.kafka.errors import is_transient, kafka_error_of, log_client_error, to_connector_error
+from connectors.kafka.own_writes import LocalReads, OwnWrites
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ MAX_POLL_INTERVAL_MS = 300_000
 MIXED_POLL_S = 0.2
 """Pace of the looks at what was fetched, while what we write ourselves is waited for in other partitions."""
 
-Positions = Callable[[Sequence[int]], Mapping[int, int]]
+PositionLookup = Callable[[Sequence[int]], Mapping[int, int]]
 """Start offsets by partition. Raises UnavailableError to be called again, anything else to stop."""
 
 
@@ -54,7 +54,7 @@ class PositionedConsumer:
         *,
         group: str,
         topic: str,
-        positions: Positions,
+        positions: PositionLookup,
         on_assign: Callable[[frozenset[int]], None] | None = None,
         on_revoke: Callable[[], None] | None = None,
         own_writes: OwnWrites | None = None,
@@ -75,7 +75,7 @@ class PositionedConsumer:
         self._on_assign = on_assign or (lambda partitions: None)
         self._on_revoke = on_revoke or (lambda: None)
         self._own_writes = own_writes
-        self._following = Following()
+        self._local_reads = LocalReads()
         self._paused = False
         self._lock = threading.Lock()
         self._epoch = 0
@@ -124,32 +124,32 @@ class PositionedConsumer:
         if time.monotonic() >= self._commit_due:
             self._commit()
         try:
-            fetched = self._consumer.consume(max_messages, self._await_own_writes(timeout_s))
+            fetched = self._consumer.consume(max_messages, self._wait_for_own_writes(timeout_s))
         except KafkaException as exc:
             raise to_connector_error(kafka_error_of(exc), f"consuming {self.topic}") from exc
         if self._failure is not None:
             raise self._failure
         starts: dict[int, int] = {}
         messages = self._continued(fetched, starts)
-        runs = self._follow_own_writes(max_messages - len(messages), starts)
+        runs = self._take_own_writes(max_messages - len(messages), starts)
         # A rewind asked for since the fetch makes the batch stale: it carries the epoch of its positions.
         return Batch(self._positioned_epoch, messages, starts, runs) if messages or runs else None
 
-    def _await_own_writes(self, timeout_s: float) -> float:
+    def _wait_for_own_writes(self, timeout_s: float) -> float:
         """Wait for what we write ourselves, where some partition follows it; returns how long to wait for others."""
-        following = self._following.partitions
-        if self._own_writes is None or self._paused or not following:
+        local = self._local_reads.partitions
+        if self._own_writes is None or self._paused or not local:
             return timeout_s
-        self._own_writes.wait(min(timeout_s, MIXED_POLL_S) if following < self._next.keys() else timeout_s)
+        self._own_writes.wait(min(timeout_s, MIXED_POLL_S) if local < self._next.keys() else timeout_s)
         return 0.0
 
-    def _follow_own_writes(self, most: int, starts: dict[int, int]) -> list[Run[Any]]:
+    def _take_own_writes(self, most: int, starts: dict[int, int]) -> list[Run[Any]]:
         """Consume what we have written ourselves and need not fetch, and fetch where we must."""
         # While paused they wait as well; those that find no room are fetched later.
         if self._own_writes is None or self._paused:
             return []
         runs = self._own_writes.take(most)
-        step = self._following.step(runs, self._next, time.monotonic(), all_taken=not len(self._own_writes))
+        step = self._local_reads.step(runs, self._next, time.monotonic(), all_taken=not len(self._own_writes))
         for run in step.consumed:
             starts.setdefault(run.partition, run.first)
             self._next[run.partition] = run.end
@@ -189,7 +189,7 @@ class PositionedConsumer:
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             # Retention passed our position between the lookup and the fetch: look again.
             self.rewind(f"{self.topic} no longer holds the offset: {error.str()}")
-        elif is_passing(error):
+        elif is_transient(error):
             logger.warning("consuming %s: %s", self.topic, error.str())
         else:
             raise to_connector_error(error, f"consuming {self.topic}")
@@ -220,8 +220,8 @@ class PositionedConsumer:
     def resume(self) -> None:
         """Fetch again after `pause`; harmless where nothing is paused."""
         self._paused = False
-        following = self._following.partitions
-        self._consumer.resume([found for found in self._consumer.assignment() if found.partition not in following])
+        local = self._local_reads.partitions
+        self._consumer.resume([found for found in self._consumer.assignment() if found.partition not in local])
 
     def close(self) -> None:
         """Leave the group. Revokes first, with all that step 4 does.
@@ -300,7 +300,7 @@ class PositionedConsumer:
     def _fetch_all(self) -> None:
         """Nothing is paused in a new epoch, and what we have written before it is fetched."""
         self._paused = False
-        self._following.clear()
+        self._local_reads.clear()
         if self._own_writes is not None:
             self._own_writes.clear()
 

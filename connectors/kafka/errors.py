@@ -52,7 +52,7 @@ def kafka_error_of(exc: KafkaException) -> KafkaError:
     return error
 
 
-def is_passing(error: KafkaError) -> bool:
+def is_transient(error: KafkaError) -> bool:
     """Whether the same request may succeed later without anyone doing anything."""
     return not error.fatal() and (error.retriable() or error.code() in _UNAVAILABLE)
 
@@ -60,7 +60,7 @@ def is_passing(error: KafkaError) -> bool:
 def to_connector_error(error: KafkaError, doing: str) -> ConnectorError:
     """Our error for one of Kafka's: `doing` says what was attempted, e.g. `writing to posts.dead`."""
     detail = error.str() or error.name()
-    if is_passing(error):
+    if is_transient(error):
         return UnavailableError(f"Kafka did not answer while {doing}: {detail}")
     return RejectedError(f"Kafka refused while {doing}: {detail} ({error.name()})")
 

@@ -9,7 +9,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 
 from connectors.errors import ConnectorError, PositionError, UnavailableError
 from connectors.kafka.config import KafkaConfig
-from connectors.kafka.errors import is_passing, kafka_error_of, to_connector_error
+from connectors.kafka.errors import is_transient, kafka_error_of, to_connector_error
 
 _PAGE = 10_000
 _PAGE_WAIT_S = 0.5
@@ -117,7 +117,7 @@ class OffsetReader:
                         return last
                 elif error.code() == KafkaError._PARTITION_EOF:
                     return last
-                elif not is_passing(error):
+                elif not is_transient(error):
                     raise _lookup_error(error, f"reading {topic}[{partition}]")
         finally:
             self._consumer.unassign()
@@ -165,7 +165,7 @@ class OffsetReader:
                         deadline = time.monotonic() + self._timeout_s
                     elif error.code() == KafkaError._PARTITION_EOF:
                         return
-                    elif not is_passing(error):
+                    elif not is_transient(error):
                         raise _lookup_error(error, f"reading {topic}[{partition}]")
         finally:
             self._consumer.unassign()

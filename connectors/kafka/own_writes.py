@@ -81,7 +81,7 @@ class Step(NamedTuple):
     fetch: set[int]
 
 
-class Following:
+class LocalReads:
     """Which partitions follow our own writes and are not fetched. Pure."""
 
     def __init__(self) -> None:
@@ -96,29 +96,29 @@ class Following:
         """Every partition is fetched again."""
         self._since.clear()
 
-    def step(self, runs: Iterable[Run[Any]], stands: Mapping[int, int], now: float, *, all_taken: bool) -> Step:
+    def step(self, runs: Iterable[Run[Any]], next_offsets: Mapping[int, int], now: float, *, all_taken: bool) -> Step:
         """Decide about runs.
 
         Args:
             runs: the next ones.
-            stands: of each partition that is consumed, the offset after what was consumed last.
+            next_offsets: of each partition that is consumed, the offset after what was consumed last.
             now: on a clock that is not set, in seconds.
             all_taken: whether no more runs wait.
         """
         before = self.partitions
-        at = dict(stands)
+        at = dict(next_offsets)
         consumed: list[Run[Any]] = []
         for run in runs:
-            stand = at.get(run.partition)
-            if stand is None:
+            expected = at.get(run.partition)
+            if expected is None:
                 continue
-            if run.first == stand:
+            if run.first == expected:
                 consumed.append(run)
-                stand = at[run.partition] = run.end
+                expected = at[run.partition] = run.end
             # Or it was fetched already, to its end: then the next one follows.
-            if run.end == stand:
+            if run.end == expected:
                 self._since[run.partition] = now
-            elif run.end > stand:
+            elif run.end > expected:
                 self._since.pop(run.partition, None)
         if all_taken:
             for partition in [partition for partition, since in self._since.items() if now - since > QUIET_S]:

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from connectors.errors import RejectedError, UnavailableError
 from connectors.kafka.batch import partition_of
 from connectors.kafka.config import KafkaConfig
-from connectors.kafka.errors import is_passing, kafka_error_of, to_connector_error
+from connectors.kafka.errors import is_transient, kafka_error_of, to_connector_error
 
 RETRY_S = 0.1
 """Between two tries to find the bounds of a partition that has no leader yet."""
@@ -56,7 +56,7 @@ class TopicScan:
                 )
             except KafkaException as exc:
                 # A partition that was just made, or whose broker has just ended, has no leader for a moment.
-                if not is_passing(kafka_error_of(exc)) or time.monotonic() > deadline:
+                if not is_transient(kafka_error_of(exc)) or time.monotonic() > deadline:
                     raise
                 time.sleep(RETRY_S)
             else:
@@ -87,7 +87,7 @@ class TopicScan:
                 if error is not None:
                     if error.code() == KafkaError._PARTITION_EOF:
                         waiting.discard(partition)
-                    elif not is_passing(error):
+                    elif not is_transient(error):
                         raise to_connector_error(error, f"reading {self.topic}")
                     continue
                 offset, high = message.offset() or 0, self.bounds[partition][1]

@@ -35,7 +35,7 @@ from mode.utils.queues import FlowControlEvent, ThrowableQueue
 
 from connectors.kafka.batch import Batch
 from connectors.kafka.config import KafkaConfig
-from connectors.kafka.consumer import PositionedConsumer, Positions
+from connectors.kafka.consumer import PositionedConsumer, PositionLookup
 from connectors.kafka.own_writes import OwnWrites
 
 logger = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class BatchSource(Service):  # type: ignore[misc]
         *,
         group: str,
         topic: str,
-        positions: Positions,
+        positions: PositionLookup,
         batch_max: int,
         batch_wait_s: Callable[[], float],
         on_assign: Callable[[frozenset[int]], None] | None = None,

@@ -43,7 +43,7 @@ class Release(NamedTuple):
         return f"{self.name} {self.version}"
 
 
-class Position(BaseModel):
+class ChannelEntry(BaseModel):
     """Where a channel points or pointed to. Fields of later versions are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -60,10 +60,10 @@ class Position(BaseModel):
         return Release(self.name, self.version)
 
 
-class Pointer(Position):
+class Pointer(ChannelEntry):
     """The content of a pointer object: the present position, and the earlier ones, latest first."""
 
-    history: Annotated[tuple[Position, ...], Field(max_length=1_000)] = ()
+    history: Annotated[tuple[ChannelEntry, ...], Field(max_length=1_000)] = ()
 
     def back(self) -> Release | None:
         """Where a rollback leads: the latest earlier version that was not itself rolled back since; None if none."""
@@ -190,9 +190,9 @@ def create(location: S3Location, s3: S3, name: str, release: Release) -> bool:
 
 
 def _next_pointer(release: Release, seen: Channel | None, *, withdraw: bool) -> Pointer:
-    history: tuple[Position, ...] = ()
+    history: tuple[ChannelEntry, ...] = ()
     if seen is not None:
-        history = (Position.model_validate(seen.pointer.model_dump(exclude={"history"})), *seen.pointer.history)
+        history = (ChannelEntry.model_validate(seen.pointer.model_dump(exclude={"history"})), *seen.pointer.history)
         if withdraw:
             after = next((i for i, position in enumerate(history) if position.release == release), len(history))
             withdrawn = (position.model_copy(update={"withdrawn": True}) for position in history[:after])

@@ -58,7 +58,7 @@ def backfill(*, check: bool, force: bool, as_json: bool) -> int:
 
 def _run(settings: Settings, stop: threading.Event, *, fill: bool, at_once: bool) -> Findings:
     from streams.sink.backfill.run import Backfill  # noqa: PLC0415 - loads the client libraries
-    from streams.sink.backfill.turn import turn_of  # noqa: PLC0415
+    from streams.sink.backfill.wait import wait_for_gate  # noqa: PLC0415
     from streams.sink.gate.cpu_aware import OpenGate, gate_for  # noqa: PLC0415
     from streams.sink.history import History  # noqa: PLC0415
 
@@ -79,8 +79,8 @@ def _run(settings: Settings, stop: threading.Event, *, fill: bool, at_once: bool
         history = History(dsn, application_name="emostream-backfill", on_connect=gate.add_backend)
         stack.callback(history.close)
         history.check()
-        turn = turn_of(gate, stop, tell_waiting)
-        return Backfill(settings, history, turn=turn, on_findings=tell).run(fill=fill)
+        wait = wait_for_gate(gate, stop, tell_waiting)
+        return Backfill(settings, history, wait=wait, on_findings=tell).run(fill=fill)
 
 
 def to_json(findings: Findings) -> dict[str, object]:

@@ -19,7 +19,7 @@ from streams.errors import EmostreamError
 from streams.ops.demo.sample import sample_posts
 
 if TYPE_CHECKING:
-    from streams.ops.demo.run import Progress
+    from streams.ops.demo.run import DemoProgress
 
 SHOWN_WINDOWS = 14
 
@@ -90,7 +90,7 @@ class Display:
         """Print one line."""
         self._out.print(text, style="dim", markup=False, soft_wrap=True)
 
-    def update(self, progress: Progress) -> None:
+    def update(self, progress: DemoProgress) -> None:
         """Show how far the posts have come."""
         if self._live is not None:
             windows = progress.windows[:SHOWN_WINDOWS]
@@ -109,7 +109,7 @@ class Display:
             self._out.print(text, soft_wrap=True)
 
 
-def _bars(progress: Progress) -> Table:
+def _bars(progress: DemoProgress) -> Table:
     counts = progress.counts
     stations = [
         ("produced", progress.produced),

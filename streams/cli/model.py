@@ -9,8 +9,8 @@ import click
 from streams.cli.lazy import LazyCommand, LazyGroup
 
 _COMMANDS: Final = {
-    "list": LazyCommand("streams.cli.model_look", "list_models", "List the versions, and what points to them."),
-    "show": LazyCommand("streams.cli.model_look", "show", "Show one version or channel in full."),
+    "list": LazyCommand("streams.cli.model_list", "list_models", "List the versions, and what points to them."),
+    "show": LazyCommand("streams.cli.model_list", "show", "Show one version or channel in full."),
     "package": LazyCommand("streams.cli.model_package", "package", "Make a package of any ONNX text classifier."),
     "publish": LazyCommand("streams.cli.model_change", "publish", "Upload a package and move a channel to it."),
     "promote": LazyCommand("streams.cli.model_change", "promote", "Move a channel to a version that is there."),

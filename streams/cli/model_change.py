@@ -17,7 +17,7 @@ from models.registry.publish import publish as publish_to
 from models.registry.publish import rollback as roll_back
 from models.registry.version import read_version
 from streams.cli.common import read_settings
-from streams.cli.model_common import json_option, megabytes, open_registry, position_json, transfer_bar
+from streams.cli.model_common import entry_json, json_option, megabytes, open_registry, transfer_bar
 from streams.connections import model_threads
 from streams.errors import InputError
 
@@ -163,7 +163,7 @@ def _move_json(channel: str, pointer: Pointer, *, moved: bool) -> dict[str, Any]
         "channel": channel,
         "moved": moved,
         "before": None if before is None else before._asdict(),
-        **position_json(pointer),
+        **entry_json(pointer),
     }
 
 

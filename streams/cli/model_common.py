@@ -11,7 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from connectors.s3 import client as s3_connector
 from connectors.s3.client import S3, OnBytes
-from models.registry.channels import Position
+from models.registry.channels import ChannelEntry
 from models.registry.location import S3Location, registry_at
 from streams.cli.common import progress_console
 from streams.connections import s3_config
@@ -52,14 +52,14 @@ def transfer_bar(verb: str, total: int) -> Iterator[OnBytes]:
         yield lambda count: progress.advance(task, count)
 
 
-def position_json(position: Position) -> dict[str, Any]:
+def entry_json(entry: ChannelEntry) -> dict[str, Any]:
     """A position of a channel as it is printed for programs."""
     return {
-        "name": position.name,
-        "version": position.version,
-        "moved_at": rfc3339(position.moved_at) if position.moved_at else None,
-        "moved_by": position.moved_by,
-        "withdrawn": position.withdrawn,
+        "name": entry.name,
+        "version": entry.version,
+        "moved_at": rfc3339(entry.moved_at) if entry.moved_at else None,
+        "moved_by": entry.moved_by,
+        "withdrawn": entry.withdrawn,
     }
 
 

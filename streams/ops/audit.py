@@ -28,7 +28,7 @@ from streams.windows.store import WindowStore
 RETRY_S = 0.5
 """Between two audits while posts are on their way."""
 
-Progress = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 """Told the topic, records read so far, and records in all."""
 
 
@@ -44,7 +44,7 @@ class Check:
 
 
 @dataclass
-class Ledger:
+class Outcomes:
     """What the topics hold, by raw partition and offset.
 
     Attributes:
@@ -64,7 +64,7 @@ def _size(offsets: Mapping[int, set[int]]) -> int:
     return sum(len(found) for found in offsets.values())
 
 
-def check_delivery(ledger: Ledger, raw: Bounds) -> list[Check]:
+def check_delivery(outcomes: Outcomes, raw: Bounds) -> list[Check]:
     """Check that each produced post ended exactly once. Pure.
 
     Origins below the raw topic's first offset are left out: retention took their raw posts.
@@ -72,10 +72,10 @@ def check_delivery(ledger: Ledger, raw: Bounds) -> list[Check]:
     missing: list[str] = []
     lost = twice = 0
     held = dict.fromkeys(("classified", "dead"), 0)
-    for partition, produced in ledger.produced.items():
+    for partition, produced in outcomes.produced.items():
         low = raw[partition][0]
-        classified = {offset for offset in ledger.classified.get(partition, set()) if offset >= low}
-        dead = {offset for offset in ledger.dead.get(partition, set()) if offset >= low}
+        classified = {offset for offset in outcomes.classified.get(partition, set()) if offset >= low}
+        dead = {offset for offset in outcomes.dead.get(partition, set()) if offset >= low}
         held["classified"] += len(classified)
         held["dead"] += len(dead)
         twice += len(classified & dead)
@@ -84,7 +84,7 @@ def check_delivery(ledger: Ledger, raw: Bounds) -> list[Check]:
         missing += [f"{partition}@{offset}" for offset in sorted(nowhere)[: 5 - len(missing)]]
     note = f"{lost} neither, e.g. {', '.join(missing)}" if lost else ""
     found = held["classified"] + held["dead"]
-    ended = Check("produced = classified + dead-lettered", _size(ledger.produced), found, not lost, note)
+    ended = Check("produced = classified + dead-lettered", _size(outcomes.produced), found, not lost, note)
     if not lost and found - twice != ended.expected:
         ended = Check(ended.name, ended.expected, found, ok=False, note="results of posts that were never produced")
     return [ended, Check("both classified and dead-lettered", 0, twice, twice == 0)]
@@ -98,7 +98,7 @@ def check_count(name: str, classified: int, found: int, *, complete: bool, note:
     return Check(name, classified, found, classified == found, note)
 
 
-def read_ledger(settings: Settings, kafka: KafkaConfig, progress: Progress) -> tuple[Ledger, Bounds]:
+def read_outcomes(settings: Settings, kafka: KafkaConfig, progress: OnProgress) -> tuple[Outcomes, Bounds]:
     """Read the raw, classified and dead-letter topics.
 
     The raw topic's end is fixed first: what is produced while the audit runs is not part of it.
@@ -106,19 +106,19 @@ def read_ledger(settings: Settings, kafka: KafkaConfig, progress: Progress) -> t
     Raises:
         ConnectorError: Kafka did not answer, or a topic is missing.
     """
-    ledger = Ledger()
+    outcomes = Outcomes()
     raw = TopicScan(kafka, settings.topic_raw)
     try:
-        ledger.produced = {partition: set() for partition in raw.bounds}
+        outcomes.produced = {partition: set() for partition in raw.bounds}
         for message in _counted(raw, progress):
-            ledger.produced[partition_of(message)].add(offset_of(message))
+            outcomes.produced[partition_of(message)].add(offset_of(message))
     finally:
         raw.close()
-    for topic, into in ((settings.topic_classified, ledger.classified), (settings.topic_dead, ledger.dead)):
+    for topic, into in ((settings.topic_classified, outcomes.classified), (settings.topic_dead, outcomes.dead)):
         scan = TopicScan(kafka, topic)
         try:
             if topic == settings.topic_classified:
-                ledger.complete = all(low == 0 for low, _ in scan.bounds.values())
+                outcomes.complete = all(low == 0 for low, _ in scan.bounds.values())
             for message in _counted(scan, progress):
                 try:
                     origin = OriginOnly.from_json(message.value()).origin
@@ -130,10 +130,10 @@ def read_ledger(settings: Settings, kafka: KafkaConfig, progress: Progress) -> t
                 into.setdefault(origin.partition, set()).add(origin.offset)
         finally:
             scan.close()
-    return ledger, raw.bounds
+    return outcomes, raw.bounds
 
 
-def _counted(scan: TopicScan, progress: Progress) -> Iterator[Message]:
+def _counted(scan: TopicScan, progress: OnProgress) -> Iterator[Message]:
     total = scan.total()
     for done, message in enumerate(scan.messages(), start=1):
         if done % 1_000 == 0 or done == total:
@@ -142,7 +142,7 @@ def _counted(scan: TopicScan, progress: Progress) -> Iterator[Message]:
 
 
 async def audit_until_balanced(
-    settings: Settings, store: WindowStore, progress: Progress, *, patience_s: float
+    settings: Settings, store: WindowStore, progress: OnProgress, *, patience_s: float
 ) -> list[Check]:
     """The audit, repeated until it balances or `patience_s` is over: posts may still be on their way.
 
@@ -157,7 +157,7 @@ async def audit_until_balanced(
         await asyncio.sleep(RETRY_S)
 
 
-async def audit(settings: Settings, store: WindowStore, progress: Progress) -> list[Check]:
+async def audit(settings: Settings, store: WindowStore, progress: OnProgress) -> list[Check]:
     """Run the whole audit.
 
     Raises:
@@ -165,9 +165,9 @@ async def audit(settings: Settings, store: WindowStore, progress: Progress) -> l
     """
     kafka = kafka_config(settings)
     check_topics(settings, KafkaAdmin(kafka).partition_counts())
-    ledger, raw = read_ledger(settings, kafka, progress)
-    checks = check_delivery(ledger, raw)
-    classified = _size(ledger.classified)
+    outcomes, raw = read_outcomes(settings, kafka, progress)
+    checks = check_delivery(outcomes, raw)
+    classified = _size(outcomes.classified)
     await store.refresh()
     too_late, expired, unbuilt, duplicates = await store.uncounted()
     sent_twice = f"{duplicates} sent twice" if duplicates else ""
@@ -181,15 +181,15 @@ async def audit(settings: Settings, store: WindowStore, progress: Progress) -> l
         parts.append(f"{unbuilt[size]} in windows that Kafka cannot fill" if unbuilt.get(size) else "")
         name = f"{format_duration(size)} windows in Redis = classified"
         note = ", ".join(filter(None, parts))
-        checks.append(check_count(name, classified, counted, complete=ledger.complete, note=note))
+        checks.append(check_count(name, classified, counted, complete=outcomes.complete, note=note))
     rows, in_windows = _postgres_counts(settings)
-    checks.append(check_count("rows in Postgres = classified", classified, rows, complete=ledger.complete))
+    checks.append(check_count("rows in Postgres = classified", classified, rows, complete=outcomes.complete))
     for size in sizes:
         late = too_late.get(size, 0)
         name = f"{format_duration(size)} windows in Postgres = classified"
         note = ", ".join(filter(None, [sent_twice, f"{late} too late" if late else ""]))
         counted = in_windows.get(size, 0) + late + duplicates
-        checks.append(check_count(name, classified, counted, complete=ledger.complete, note=note))
+        checks.append(check_count(name, classified, counted, complete=outcomes.complete, note=note))
     return checks
 
 

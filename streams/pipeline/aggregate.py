@@ -16,6 +16,7 @@ from typing import Protocol
 
 from confluent_kafka import Message
 
+from connectors.errors import PositionMismatchError
 from connectors.kafka.batch import Batch, Run, offset_of
 from connectors.kafka.producer import Outgoing
 from streams.dead_letters import dead_letter, outgoing
@@ -31,13 +32,9 @@ from streams.windows.update import shard_updates
 
 logger = logging.getLogger(__name__)
 
-_Stands = dict[int, list[Position]]
+_Positions = dict[int, list[Position]]
 _Reductions = dict[int, list[Reduction]]
 """Both by partition, then by shard."""
-
-
-class PositionMismatch(Exception):  # noqa: N818 - not an error: the cure is a rewind
-    """The tables do not stand where this batch continues."""
 
 
 class Starts(Protocol):
@@ -86,7 +83,7 @@ class AggregateStage:
         """Apply a batch and return when every shard has it.
 
         Raises:
-            PositionMismatch: a shard stands elsewhere; rewind.
+            PositionMismatchError: a shard stands elsewhere; rewind.
             ConnectorError: Redis or Kafka did not answer, or refused; or the tables are being switched to rebuilt ones.
         """
         if (batch.epoch, self._store.generation) != (self._epoch, self._tables.generation):
@@ -95,12 +92,14 @@ class AggregateStage:
             self._tables = self._store.at(self._store.generation)
         self._metrics.batch_posts.labels("aggregate").observe(len(batch))
         with self._metrics.batch_seconds.labels("aggregate").time():
-            stands = {partition: await self._stand(partition, start) for partition, start in batch.starts.items()}
-            dead, reductions = await asyncio.to_thread(self._reduce, batch, stands)
+            positions = {
+                partition: await self._positions_of(partition, start) for partition, start in batch.starts.items()
+            }
+            dead, reductions = await asyncio.to_thread(self._reduce, batch, positions)
             await self._producer.deliver(dead)
             self._metrics.dead.labels(DeadReason.INVALID_RECORD.value).inc(len(dead))
             await self._note_late(reductions)
-            await self._apply(stands, reductions)
+            await self._apply(positions, reductions)
         self._metrics.unfetched.inc(len(batch) - len(batch.messages))
         self._count(reductions)
 
@@ -112,19 +111,21 @@ class AggregateStage:
         """Read anew where the shards stand, with the next batch."""
         self._positions = {}
 
-    async def _apply(self, stands: _Stands, reductions: _Reductions) -> None:
-        updates = shard_updates(stands, reductions)
+    async def _apply(self, positions: _Positions, reductions: _Reductions) -> None:
+        updates = shard_updates(positions, reductions)
         answers = await asyncio.gather(*(self._tables.apply(shard, update) for shard, update in updates.items()))
         for (shard, update), elsewhere in zip(updates.items(), answers, strict=True):
             if elsewhere is not None:
                 partition, offset = elsewhere
                 expected = update.moves[partition].expected.offset
-                raise PositionMismatch(f"shard {shard} stands at {offset} of partition {partition}, not at {expected}")
+                raise PositionMismatchError(
+                    f"shard {shard} is at offset {offset} of partition {partition}, not at {expected}"
+                )
         for shard, update in updates.items():
             for partition, move in update.moves.items():
-                stands[partition][shard] = move.new
+                positions[partition][shard] = move.new
 
-    async def _stand(self, partition: int, start: int) -> list[Position]:
+    async def _positions_of(self, partition: int, start: int) -> list[Position]:
         """Where each shard stands in a partition; read from Redis once per assignment."""
         known = self._positions.get(partition)
         if known is None:
@@ -135,17 +136,17 @@ class AggregateStage:
             lowest = min(position.offset for position in known)
             # Also where there is no position any more: the tables were emptied after the start was looked up.
             if max(lowest, 0) < start and self._starts.gaps.get(partition) != start:
-                raise PositionMismatch(f"partition {partition} is read from {start}, a shard stands at {lowest}")
+                raise PositionMismatchError(f"partition {partition} is read from {start}, a shard is at {lowest}")
             self._ids.pop(partition, None)
             if (recent := self._starts.recent.get(partition)) is not None:
                 if recent.offset != start:
-                    raise PositionMismatch(
+                    raise PositionMismatchError(
                         f"partition {partition} is read from {start}, its ids are known to {recent.offset}"
                     )
                 self._ids[partition] = recent
         return known
 
-    def _reduce(self, batch: Batch, stands: _Stands) -> tuple[list[Outgoing], _Reductions]:
+    def _reduce(self, batch: Batch, positions: _Positions) -> tuple[list[Outgoing], _Reductions]:
         dead: list[Outgoing] = []
         reductions: _Reductions = {}
         ends, messages = batch.ends(), batch.by_partition()
@@ -156,7 +157,7 @@ class AggregateStage:
             # A partition is rarely both fetched and not; only then there is something to be put in order.
             entries = sorted(entries + known, key=_offset) if entries and known else entries or known
             reductions[partition] = reduce_entries(
-                entries, positions=stands[partition], end=ends[partition], sizes=self._settings.window_sizes
+                entries, positions=positions[partition], end=ends[partition], sizes=self._settings.window_sizes
             )
         return dead, reductions
 

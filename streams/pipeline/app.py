@@ -22,7 +22,7 @@ from connectors.kafka.source import BatchSource
 from models.serving.served import ServedModel
 from streams.metrics import Metrics
 from streams.pipeline.aggregate import AggregateStage
-from streams.pipeline.batches import Overlap, run_batch
+from streams.pipeline.batches import PipelinedStage, run_batch
 from streams.pipeline.classify import ClassifyStage
 from streams.pipeline.emitter import Emitter
 from streams.pipeline.model_watch import ModelWatch
@@ -136,13 +136,15 @@ def create_pipeline(
 
     @app.agent(raw_source.channel, name="classify")  # type: ignore[untyped-decorator]
     async def classify_agent(batches: AsyncIterator[Batch]) -> None:
-        overlap = Overlap(app, raw_source, classify.answer, classify.deliver, stage="classify", metrics=metrics)
+        pipelined = PipelinedStage(
+            app, raw_source, classify.answer, classify.deliver, stage="classify", metrics=metrics
+        )
         try:
             async for batch in batches:
                 with raw_source.busy():
-                    await overlap.run(batch)
+                    await pipelined.run(batch)
         finally:
-            overlap.cancel()
+            pipelined.cancel()
 
     @app.agent(classified_source.channel, name="aggregate")  # type: ignore[untyped-decorator]
     async def aggregate_agent(batches: AsyncIterator[Batch]) -> None:

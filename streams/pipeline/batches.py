@@ -9,11 +9,10 @@ from typing import Generic, TypeVar
 
 import faust
 
-from connectors.errors import UnavailableError
+from connectors.errors import PositionMismatchError, UnavailableError
 from connectors.kafka.batch import Batch
 from connectors.kafka.source import BatchSource
 from streams.metrics import Metrics
-from streams.pipeline.aggregate import PositionMismatch
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +41,7 @@ async def run_batch(
             return
         try:
             await process(batch)
-        except PositionMismatch as exc:
+        except PositionMismatchError as exc:
             metrics.rewinds.labels(stage, "position").inc()
             source.rewind(str(exc))
         except UnavailableError as exc:
@@ -57,7 +56,7 @@ async def run_batch(
             source.done(batch)
 
 
-class Overlap(Generic[Prepared]):
+class PipelinedStage(Generic[Prepared]):
     """Runs a stage of two steps: while one batch is being delivered, the next is prepared. One reader at a time.
 
     Batches are delivered in their order, each after the one before has ended, and a batch that became stale meanwhile

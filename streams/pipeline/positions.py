@@ -38,7 +38,7 @@ class ClassifyPositions:
         self._metrics = metrics
 
     def __call__(self, partitions: Sequence[int]) -> Mapping[int, int]:
-        """Look the positions up; see `connectors.kafka.consumer.Positions`."""
+        """Look the positions up; see `connectors.kafka.consumer.PositionLookup`."""
         check_assigned(self._raw, partitions, self._partitions)
         hints = self._reader.committed(self._raw, partitions)
         starts = {}
@@ -96,7 +96,7 @@ class AggregatePositions:
         self.recent: dict[int, RecentIds] = {}
 
     def __call__(self, partitions: Sequence[int]) -> Mapping[int, int]:
-        """Look the positions up; see `connectors.kafka.consumer.Positions`."""
+        """Look the positions up; see `connectors.kafka.consumer.PositionLookup`."""
         check_assigned(self._classified, partitions, self._partitions)
         tables = self._await(self._in_force())
         if not_begun := self._await(_not_begun(tables)):

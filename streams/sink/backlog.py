@@ -58,17 +58,17 @@ class BacklogReader:
         self._topic = topic
         self._oldest: dict[tuple[int, int], int] = {}
 
-    def look(self, stands: Mapping[int, int]) -> list[PartitionBacklog]:
-        """The backlog of each partition that has a next offset in `stands`.
+    def read(self, next_offsets: Mapping[int, int]) -> list[PartitionBacklog]:
+        """The backlog of each partition that has a next offset in `next_offsets`.
 
         Raises:
             ConnectorError: Kafka did not answer, or refused.
         """
         found = []
         oldest: dict[tuple[int, int], int] = {}
-        for partition, stand in sorted(stands.items()):
+        for partition, next_offset in sorted(next_offsets.items()):
             low, high = self._reader.bounds(self._topic, partition)
-            start = max(stand, low)
+            start = max(next_offset, low)
             at: int | None = None
             if high > start:
                 # The same while nothing is written, so it is read once.

@@ -21,7 +21,7 @@ from connectors.errors import RejectedError
 from connectors.machine.own_load import client_port
 from connectors.postgres import Connection, address_of, connect, find_migrations, postgres_errors
 from streams.sink import tables
-from streams.sink.ledger import LedgerRange, Span, check_stands
+from streams.sink.ledger import LedgerRange, Span, check_offsets
 from streams.sink.migrations import migrations_folder
 from streams.sink.targets import Target
 
@@ -97,7 +97,7 @@ class History:
             self._connection.close()
             self._connection = None
 
-    def stand(self, topic: str, bounds: Mapping[int, tuple[int, int]]) -> tuple[dict[int, int], list[Span]]:
+    def start_offsets(self, topic: str, bounds: Mapping[int, tuple[int, int]]) -> tuple[dict[int, int], list[Span]]:
         """Where the sink stands in each partition; a new one starts at the first offset that Kafka holds.
 
         A partition whose offsets Kafka has partly lost moves to the first it holds, and the range between is noted in
@@ -147,7 +147,7 @@ class History:
         """Write a topic's rows and move the offsets from each span's start to its end; all of it or nothing.
 
         Raises:
-            OffsetMoved: the offsets stand elsewhere; nothing was written.
+            PositionMismatchError: the offsets stand elsewhere; nothing was written.
             InvalidDataError: a row violates a constraint; nothing was written.
             ConnectorError: Postgres did not answer, or refused.
         """
@@ -161,5 +161,5 @@ class History:
     def _lock(connection: Connection, topic: str, spans: Sequence[Span]) -> dict[int, LedgerRange | None]:
         partitions = [span.partition for span in spans]
         # The row locks hold until the commit: a zombie waits here, and then sees that the offsets have moved.
-        check_stands(topic, tables.lock_offsets(connection, topic, partitions), spans)
+        check_offsets(topic, tables.lock_offsets(connection, topic, partitions), spans)
         return tables.last_ranges(connection, topic, partitions)

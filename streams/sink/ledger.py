@@ -17,14 +17,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
-from connectors.errors import ConnectorError
+from connectors.errors import PositionMismatchError
 
 RANGE_RECORDS = 5_000
 """A range grows up to these many records: one is checked, or written again, in one short transaction."""
-
-
-class OffsetMoved(ConnectorError):  # noqa: N818 - the cure is a rewind
-    """Postgres does not stand where this batch continues: another sink took over, or the database was restored."""
 
 
 @dataclass(frozen=True)
@@ -105,16 +101,17 @@ def spans_of(records: Iterable[tuple[int, int]], starts: Mapping[int, int]) -> l
     return [Span(partition, starts[partition], end, counts[partition]) for partition, end in sorted(ends.items())]
 
 
-def check_stands(topic: str, stored: dict[int, int], spans: Sequence[Span]) -> None:
+def check_offsets(topic: str, stored: dict[int, int], spans: Sequence[Span]) -> None:
     """The compare of the compare-and-set.
 
     Raises:
-        OffsetMoved: a partition stands elsewhere.
+        PositionMismatchError: a partition stands elsewhere.
     """
     for span in spans:
         if stored.get(span.partition) != span.start:
-            raise OffsetMoved(
-                f"{topic}[{span.partition}] stands at {stored.get(span.partition)} in PostgreSQL, not at {span.start}"
+            raise PositionMismatchError(
+                f"{topic}[{span.partition}] is at offset {stored.get(span.partition)} in PostgreSQL, not at "
+                f"{span.start}"
             )
 
 

@@ -23,7 +23,7 @@ from streams.process.background import in_background
 from streams.settings import Settings
 from streams.sink.backfill.holes import Findings
 from streams.sink.backfill.run import Backfill
-from streams.sink.backfill.turn import turn_of
+from streams.sink.backfill.wait import wait_for_gate
 from streams.sink.backlog import BacklogReader, retention_s
 from streams.sink.gate.cpu_aware import CLOSED_POLL_S, Gate, gate_for
 from streams.sink.history import History
@@ -113,7 +113,7 @@ class Sink:
             wait_s = interval_s
             # Closed in between: with the connection ends the lock that keeps two sinks apart.
             history = self._history()
-            backfill = Backfill(self._settings, history, turn=turn_of(self.gate, stop))
+            backfill = Backfill(self._settings, history, wait=wait_for_gate(self.gate, stop))
             try:
                 self._finished(backfill.run(fill=True))
             except BackfillStoppedError:
@@ -219,15 +219,15 @@ class Sink:
             waits = {topic: BacklogReader(reader, topic) for topic in topics}
             while not stop.wait(CLOSED_POLL_S):
                 try:
-                    stands = {topic: history.offsets(topic, partitions) for topic, partitions in topics.items()}
-                    if all(stands[topic].get(p, 0) >= end for (topic, p), end in ends.items()):
+                    written = {topic: history.offsets(topic, partitions) for topic, partitions in topics.items()}
+                    if all(written[topic].get(p, 0) >= end for (topic, p), end in ends.items()):
                         break
                     # What is left may be markers of transactions only.
-                    looks = {topic: waits[topic].look(stands[topic]) for topic in topics}
+                    backlogs = {topic: waits[topic].read(written[topic]) for topic in topics}
                 except UnavailableError:
                     continue  # those that write tell of it, and try again
-                if all(len(looks[topic]) == len(topics[topic]) for topic in topics) and not any(
-                    one.records for look in looks.values() for one in look
+                if all(len(backlogs[topic]) == len(topics[topic]) for topic in topics) and not any(
+                    one.records for backlog in backlogs.values() for one in backlog
                 ):
                     break
         finally:

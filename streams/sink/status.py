@@ -195,11 +195,11 @@ def _read_topic(
     topic: str, partitions: Sequence[int], kept_s: float | None, history: History, reader: OffsetReader
 ) -> TopicStatus:
     checker = Checker(history, reader, lambda: None)
-    stands: dict[int, int] = {}
+    next_offsets: dict[int, int] = {}
     skipped: dict[int, tuple[tuple[int, int], ...]] = {}
     # Before Kafka's offsets: what is written in between then waits no longer, and does not seem to come from nowhere.
     for partition, first, following in checker.partitions(topic):
-        stands[partition] = following
+        next_offsets[partition] = following
         skipped[partition] = tuple(checker.skipped(topic, partition, first, following))
     (last_written_at,) = _query(history, "SELECT max(written_at) FROM sink_ledger WHERE topic = %s", topic)[0]
     gaps = _query(
@@ -209,7 +209,7 @@ def _read_topic(
         topic,
     )
     lows = {partition: reader.bounds(topic, partition)[0] for partition in partitions}
-    backlog = BacklogReader(reader, topic).look({p: max(stands.get(p, 0), low) for p, low in lows.items()})
+    backlog = BacklogReader(reader, topic).read({p: max(next_offsets.get(p, 0), low) for p, low in lows.items()})
     return TopicStatus(
         topic,
         kept_s,
@@ -217,11 +217,11 @@ def _read_topic(
         tuple(
             PartitionStatus(
                 one.partition,
-                stands.get(one.partition),
+                next_offsets.get(one.partition),
                 one.end_offset,
                 one.records,
                 None if one.oldest_ms is None else one.age_s(),
-                max(0, lows[one.partition] - stands.get(one.partition, lows[one.partition])),
+                max(0, lows[one.partition] - next_offsets.get(one.partition, lows[one.partition])),
                 skipped.get(one.partition, ()),
             )
             for one in backlog

@@ -15,13 +15,13 @@ from typing import Generic, TypeVar
 from confluent_kafka import Message
 from msgspec.structs import astuple
 
-from connectors.errors import InvalidDataError, UnavailableError
+from connectors.errors import InvalidDataError, PositionMismatchError, UnavailableError
 from connectors.kafka.batch import Batch, offset_of, partition_of
 from connectors.kafka.consumer import PositionedConsumer
 from connectors.kafka.offsets import OffsetReader, start_offset
 from connectors.kafka.producer import ConfirmedProducer
 from streams.connections import kafka_config
-from streams.dead_letters import bury, dead_letter
+from streams.dead_letters import dead_letter, write_dead_letters
 from streams.process.background import in_background
 from streams.records import DeadReason
 from streams.settings import Settings
@@ -29,7 +29,7 @@ from streams.sink.backlog import BacklogReader, PartitionBacklog, is_near
 from streams.sink.gate.cpu_aware import CLOSED_POLL_S, Gate
 from streams.sink.history import History
 from streams.sink.intake import DeadRecord, read_all, store_all
-from streams.sink.ledger import OffsetMoved, Span, spans_of
+from streams.sink.ledger import Span, spans_of
 from streams.sink.metrics import SinkMetrics
 from streams.sink.slices import SliceSize
 from streams.sink.targets import Target
@@ -42,7 +42,7 @@ POLL_S = 0.25
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Waits while Postgres is away; the last one repeats."""
 
-LOOK_S = 5.0
+BACKLOG_POLL_S = 5.0
 """Pace of the looks at the backlog, and at where Postgres stands."""
 
 REPORT_S = 30.0
@@ -74,7 +74,7 @@ class TopicSink(Generic[R]):
         topic: str,
         target: Target[R],
         history: History,
-        looks: History,
+        lookups: History,
         *,
         producer: ConfirmedProducer,
         gate: Gate,
@@ -88,7 +88,7 @@ class TopicSink(Generic[R]):
             topic: the topic.
             target: what its records become.
             history: the connection to write with.
-            looks: another one, for looking where Postgres stands while something is written.
+            lookups: another connection, which reads the stored offsets while something is written.
             producer: for dead letters.
             gate: asked before each slice.
             metrics: where it counts.
@@ -98,7 +98,7 @@ class TopicSink(Generic[R]):
         self._topic = topic
         self._target = target
         self._history = history
-        self._looks = looks
+        self._lookups = lookups
         self._producer = producer
         self._gate = gate
         self._metrics = metrics
@@ -110,7 +110,7 @@ class TopicSink(Generic[R]):
         self._failures = 0
         self._paused = False
         self._written = 0
-        self._look_due = 0.0
+        self._poll_due = 0.0
         self._report_due = time.monotonic() + REPORT_S
         self.backlog: list[PartitionBacklog] = []
         self.trouble: str | None = None
@@ -159,9 +159,9 @@ class TopicSink(Generic[R]):
                 else:
                     self._finish(consumer, stop)
                     self._wait_closed(consumer, stop)
-                if time.monotonic() >= self._look_due:
-                    self._look_due = time.monotonic() + LOOK_S
-                    self._look(consumer, backlog, idle=self._next is None and self._writing is None)
+                if time.monotonic() >= self._poll_due:
+                    self._poll_due = time.monotonic() + BACKLOG_POLL_S
+                    self._poll_backlog(consumer, backlog, idle=self._next is None and self._writing is None)
             self._finish(consumer, stop)
         finally:
             if self._writing is not None:
@@ -169,7 +169,7 @@ class TopicSink(Generic[R]):
             consumer.close()
             reader.close()
             self._history.close()
-            self._looks.close()
+            self._lookups.close()
 
     def _copy(self, consumer: PositionedConsumer, stop: threading.Event) -> None:
         """Read a slice while the one before it is written; then have it written."""
@@ -199,7 +199,7 @@ class TopicSink(Generic[R]):
 
     def _positions(self, reader: OffsetReader, partitions: Sequence[int]) -> Mapping[int, int]:
         bounds = {partition: reader.bounds(self._topic, partition) for partition in partitions}
-        stored, gaps = self._looks.stand(self._topic, bounds)
+        stored, gaps = self._lookups.start_offsets(self._topic, bounds)
         for gap in gaps:
             self._metrics.gap_offsets.labels(self._topic).inc(gap.end - gap.start)
             logger.error(
@@ -217,7 +217,7 @@ class TopicSink(Generic[R]):
     def _read(self, batch: Batch) -> Slice[R]:
         entries, dead = read_all(batch.messages, self._target.read)
         if dead:
-            self._bury(dead)
+            self._write_dead_letters(dead)
         return Slice(batch, entries)
 
     def _begin(self, part: Slice[R]) -> None:
@@ -239,7 +239,7 @@ class TopicSink(Generic[R]):
         """Go back to what Postgres says, after a wait where a server is away."""
         try:
             yield
-        except OffsetMoved as exc:
+        except PositionMismatchError as exc:
             self._rewind(consumer, "position", exc)
         except UnavailableError as exc:
             wait = RETRY_S[min(self._failures, len(RETRY_S) - 1)]
@@ -255,22 +255,22 @@ class TopicSink(Generic[R]):
 
     def _store(self, part: Slice[R]) -> int:
         """Write a slice; what Postgres does not take becomes a dead letter. Returns how many rows were written."""
-        stands = dict(part.batch.starts)
+        starts = dict(part.batch.starts)
         written = 0
 
         def store(entries: Sequence[tuple[Message, R | None]]) -> None:
             nonlocal written
-            spans = spans_of(((partition_of(message), offset_of(message)) for message, _ in entries), stands)
+            spans = spans_of(((partition_of(message), offset_of(message)) for message, _ in entries), starts)
             rows = [row for _, row in entries if row is not None]
             self._write(rows, spans, records=len(entries))
-            stands.update({span.partition: span.end for span in spans})
+            starts.update({span.partition: span.end for span in spans})
             written += len(rows)
 
         def refuse(entry: tuple[Message, R | None], why: InvalidDataError) -> None:
             message, row = entry
             if row is None:
                 raise why  # nothing but offsets: no record is at fault
-            self._bury([(message, DeadReason.NOT_STORABLE, str(why))])
+            self._write_dead_letters([(message, DeadReason.NOT_STORABLE, str(why))])
             store([(message, None)])
 
         store_all(part.entries, store, refuse)
@@ -285,30 +285,34 @@ class TopicSink(Generic[R]):
         self._metrics.written.labels(self._topic).inc(len(rows))
         self._metrics.last_write.labels(self._topic).set_to_current_time()
 
-    def _bury(self, dead: Sequence[DeadRecord]) -> None:
+    def _write_dead_letters(self, dead: Sequence[DeadRecord]) -> None:
         letters = [dead_letter(*one) for one in dead]
         for letter in letters:
             logger.warning("%s[%d]@%d is a dead letter: %s", *astuple(letter.origin), letter.error)
-        bury(self._producer, letters, self._settings.topic_dead)
+        write_dead_letters(self._producer, letters, self._settings.topic_dead)
         for letter in letters:
             self._metrics.dead.labels(letter.reason).inc()
 
-    def _look(self, consumer: PositionedConsumer, backlog: BacklogReader, *, idle: bool) -> None:
+    def _poll_backlog(self, consumer: PositionedConsumer, backlog: BacklogReader, *, idle: bool) -> None:
         """Look at the backlog, and whether Postgres still stands where we think."""
-        stands = consumer.next_offsets
+        next_offsets = consumer.next_offsets
         before = self.backlog
         try:
-            self.backlog = backlog.look(stands)
-            stored = self._looks.offsets(self._topic, stands)
+            self.backlog = backlog.read(next_offsets)
+            stored = self._lookups.offsets(self._topic, next_offsets)
         except UnavailableError as exc:
             self.trouble = str(exc)
             self._metrics.backlog_failures.inc()
             logger.info("no look at the backlog this time: %s", exc)
         else:
             self.trouble = None
-            if idle and any(stored.get(partition) != offset for partition, offset in stands.items()):
+            if idle and any(stored.get(partition) != offset for partition, offset in next_offsets.items()):
                 # A database that was restored would else be noticed with the next record only.
-                self._rewind(consumer, "position", OffsetMoved(f"{self._topic} stands elsewhere in PostgreSQL"))
+                self._rewind(
+                    consumer,
+                    "position",
+                    PositionMismatchError(f"the offsets of {self._topic} in PostgreSQL have moved"),
+                )
         # Another sink tells of those that it has taken.
         for gone in {one.partition for one in before} - {one.partition for one in self.backlog}:
             self._metrics.backlog_records.remove(self._topic, gone)

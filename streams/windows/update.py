@@ -50,17 +50,17 @@ class ShardUpdate:
 
 
 def shard_updates(
-    stands: Mapping[int, Sequence[Position]], reductions: Mapping[int, Sequence[Reduction]]
+    positions: Mapping[int, Sequence[Position]], reductions: Mapping[int, Sequence[Reduction]]
 ) -> dict[int, ShardUpdate]:
     """The update of each shard that has not got all of a batch.
 
     Args:
-        stands: by partition, where each shard stands.
+        positions: by partition, where each shard stands.
         reductions: by partition, the effect on each shard.
     """
     steps: dict[int, dict[int, tuple[Position, Reduction]]] = defaultdict(dict)
     for partition, of_shards in reductions.items():
-        for shard, (stand, reduction) in enumerate(zip(stands[partition], of_shards, strict=True)):
-            if stand.offset < reduction.position.offset:
-                steps[shard][partition] = stand, reduction
+        for shard, (position, reduction) in enumerate(zip(positions[partition], of_shards, strict=True)):
+            if position.offset < reduction.position.offset:
+                steps[shard][partition] = position, reduction
     return {shard: ShardUpdate.of(of_shard) for shard, of_shard in steps.items()}

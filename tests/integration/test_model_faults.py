@@ -121,7 +121,7 @@ FAULTS = pytest.mark.parametrize(
 
 
 @FAULTS
-def test_a_passing_fault_is_no_refusal(version, worker, monkeypatch, caplog, tmp_path, fault, cause):
+def test_a_transient_error_is_no_refusal(version, worker, monkeypatch, caplog, tmp_path, fault, cause):
     one = worker()
     one.model.start()
     version("2.0.0")
@@ -137,7 +137,7 @@ def test_a_passing_fault_is_no_refusal(version, worker, monkeypatch, caplog, tmp
 
 
 @FAULTS
-def test_a_start_with_a_passing_fault_takes_the_last_good_version(
+def test_a_start_with_a_transient_error_takes_the_last_good_version(
     version, worker, monkeypatch, caplog, tmp_path, fault, cause
 ):
     worker().model.start()
@@ -154,7 +154,7 @@ def test_a_start_with_a_passing_fault_takes_the_last_good_version(
 
 
 @FAULTS
-def test_a_start_with_a_passing_fault_and_an_empty_cache_is_one_line(s3, worker, monkeypatch, tmp_path, fault, cause):
+def test_a_start_with_a_transient_error_and_an_empty_cache_is_one_line(s3, worker, monkeypatch, tmp_path, fault, cause):
     publish(golden_package(tmp_path / "only", "2.0.0"), URI, s3)
     fault(monkeypatch, tmp_path / "cache")
     one = worker()

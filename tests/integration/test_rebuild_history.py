@@ -18,8 +18,8 @@ from streams.sink.history import History
 from streams.sink.ledger import Span
 from streams.sink.targets import POSTS
 from streams.windows.rebuild.editor import TableEditor
-from streams.windows.rebuild.history import ALL_ORIGINS, Part, PostHistory
 from streams.windows.rebuild.leases import Leases
+from streams.windows.rebuild.posts import ALL_ORIGINS, Part, PostReader
 from streams.windows.recent import RecentIds
 from streams.windows.store import WindowStore
 from tests.helpers import row_of
@@ -58,8 +58,8 @@ def log(settings: Settings) -> list[ClassifiedPost]:
 
 
 @pytest.fixture
-def history(settings: Settings) -> Iterator[PostHistory]:
-    found = PostHistory(settings, OffsetReader(kafka_config(settings), group="test"))
+def history(settings: Settings) -> Iterator[PostReader]:
+    found = PostReader(settings, OffsetReader(kafka_config(settings), group="test"))
     yield found
     found.close()
 
@@ -67,12 +67,12 @@ def history(settings: Settings) -> Iterator[PostHistory]:
 def write_rows(settings: Settings, posts: list[ClassifiedPost]) -> None:
     """What the sink does with a partition's first records."""
     sink = History(settings.postgres_dsn.get_secret_value(), application_name="test")
-    sink.stand(settings.topic_classified, {0: (0, len(posts))})
+    sink.start_offsets(settings.topic_classified, {0: (0, len(posts))})
     sink.write(settings.topic_classified, POSTS, [*map(row_of, posts)], [Span(0, 0, len(posts), len(posts))])
     sink.close()
 
 
-def everything(history: PostHistory, part: Part, end: int, ids: RecentIds | None = None) -> list[tuple[int, str, bool]]:
+def everything(history: PostReader, part: Part, end: int, ids: RecentIds | None = None) -> list[tuple[int, str, bool]]:
     """Origin, label and whether it is a duplicate, of each post that is new along the partition."""
     found, fence = [], -1
     for page in [*history.rows(part, ids, 3), *history.records(0, part.low, end, ids, 4)]:
@@ -84,7 +84,7 @@ def everything(history: PostHistory, part: Part, end: int, ids: RecentIds | None
 
 
 def test_all_that_was_delivered_first_comes_once(
-    settings: Settings, log: list[ClassifiedPost], history: PostHistory
+    settings: Settings, log: list[ClassifiedPost], history: PostReader
 ) -> None:
     wanted = [(origin, "joy" if origin < 10 else "fear", False) for origin in range(13)]
     assert history.survey(0) == Part(0, 0, 0, 0, 0, to_ms(log[0].created_at)), "Kafka has it all"
@@ -101,9 +101,7 @@ def test_all_that_was_delivered_first_comes_once(
     assert everything(history, part, len(log)) == wanted
 
 
-def test_a_row_is_counted_as_its_record_was(
-    settings: Settings, log: list[ClassifiedPost], history: PostHistory
-) -> None:
+def test_a_row_is_counted_as_its_record_was(settings: Settings, log: list[ClassifiedPost], history: PostReader) -> None:
     write_rows(settings, log)
     page, last = history.records(0, 0, 1, None, 5)
     assert (page.end, page.read, last) == (1, 1, ([], 1, 0))
@@ -113,7 +111,7 @@ def test_a_row_is_counted_as_its_record_was(
     assert {entry.offset for entry in rows.entries} == {3}
 
 
-def test_ids_are_known_across_the_cut(settings: Settings, log: list[ClassifiedPost], history: PostHistory) -> None:
+def test_ids_are_known_across_the_cut(settings: Settings, log: list[ClassifiedPost], history: PostReader) -> None:
     """Origins 8 and higher repeat the ids of the first; their records are in Kafka, those of the first in Postgres."""
     write_rows(settings, log)
     delete_before(settings, settings.topic_classified, 0, 5)
@@ -122,7 +120,7 @@ def test_ids_are_known_across_the_cut(settings: Settings, log: list[ClassifiedPo
     assert [origin for origin, _, duplicate in found if duplicate] == [8, 9, 10, 11, 12]
 
 
-def test_what_postgres_lacks_is_known(settings: Settings, log: list[ClassifiedPost], history: PostHistory) -> None:
+def test_what_postgres_lacks_is_known(settings: Settings, log: list[ClassifiedPost], history: PostReader) -> None:
     ahead_ms = int(settings.max_future_s * 1_000)
     delete_before(settings, settings.topic_classified, 0, 4)
     appended = history.survey(0).complete_from

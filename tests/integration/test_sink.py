@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from connectors.errors import RejectedError
+from connectors.errors import PositionMismatchError, RejectedError
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.kafka.scan import TopicScan
 from streams.connections import kafka_config
@@ -30,7 +30,7 @@ from streams.records import (
 from streams.settings import Settings
 from streams.sink import tables
 from streams.sink.history import History
-from streams.sink.ledger import OffsetMoved, Span
+from streams.sink.ledger import Span
 from streams.sink.targets import POSTS, WINDOWS
 from tests.helpers import row_of
 from tests.integration.support import ledger_breaks, wait_for
@@ -94,7 +94,7 @@ def history(settings: Settings) -> Iterator[History]:
 
 
 def test_rows_offsets_and_ledger_are_one_transaction(settings: Settings, history: History) -> None:
-    assert history.stand("t", {0: (0, 9), 1: (5, 9)}) == ({0: 0, 1: 5}, [])
+    assert history.start_offsets("t", {0: (0, 9), 1: (5, 9)}) == ({0: 0, 1: 5}, [])
     post = classified(0)
 
     history.write("t", POSTS, [*map(row_of, [post, classified(1), post])], [Span(0, 0, 3, 3)])
@@ -108,11 +108,11 @@ def test_rows_offsets_and_ledger_are_one_transaction(settings: Settings, history
 
 def test_a_write_from_another_offset_changes_nothing(settings: Settings, history: History) -> None:
     """A second sink took over, or the database was restored from a backup: compare-and-set in Postgres too."""
-    history.stand("t", {0: (0, 9)})
+    history.start_offsets("t", {0: (0, 9)})
     history.write("t", POSTS, [*map(row_of, [classified(0)])], [Span(0, 0, 1, 1)])
 
     for span in (Span(0, 0, 1, 1), Span(0, 4, 5, 1), Span(3, 0, 1, 1)):
-        with pytest.raises(OffsetMoved):
+        with pytest.raises(PositionMismatchError):
             history.write("t", POSTS, [row_of(classified(7))], [span])
 
     assert query(settings, "SELECT count(*) FROM posts") == [(1,)]
@@ -121,17 +121,17 @@ def test_a_write_from_another_offset_changes_nothing(settings: Settings, history
 
 
 def test_a_range_that_kafka_lost_is_noted(settings: Settings, history: History) -> None:
-    history.stand("t", {0: (0, 9)})
+    history.start_offsets("t", {0: (0, 9)})
     history.write("t", POSTS, [*map(row_of, [classified(0)])], [Span(0, 0, 3, 1)])
 
-    assert history.stand("t", {0: (7, 9)}) == ({0: 7}, [Span(0, 3, 7, 0)])
+    assert history.start_offsets("t", {0: (7, 9)}) == ({0: 7}, [Span(0, 3, 7, 0)])
 
     assert query(settings, "SELECT topic, partition, first_offset, next_offset FROM sink_gaps") == [("t", 0, 3, 7)]
-    assert history.stand("t", {0: (7, 9)}) == ({0: 7}, [])
+    assert history.start_offsets("t", {0: (7, 9)}) == ({0: 7}, [])
 
 
 def test_the_highest_revision_of_a_window_wins_with_its_labels(settings: Settings, history: History) -> None:
-    history.stand("w", {0: (0, 9)})
+    history.start_offsets("w", {0: (0, 9)})
     history.write(
         "w",
         WINDOWS,

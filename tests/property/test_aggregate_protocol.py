@@ -23,10 +23,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from connectors.errors import UnavailableError
+from connectors.errors import PositionMismatchError, UnavailableError
 from connectors.kafka.batch import Batch, Run
 from streams.metrics import Metrics
-from streams.pipeline.aggregate import AggregateStage, PositionMismatch
+from streams.pipeline.aggregate import AggregateStage
 from streams.pipeline.positions import AggregatePositions
 from streams.records import ClassifiedPost, to_ms
 from streams.windows.deltas import Entry, Position, WindowDelta, reduce_entries
@@ -202,7 +202,7 @@ class Worker:
         self.next.update(batch.ends())
         try:
             await self.stage.process(batch)
-        except (PositionMismatch, UnavailableError):
+        except (PositionMismatchError, UnavailableError):
             await self.rewind()
             return False
         return True

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from streams.records import ALL_KEYWORDS, ClassifiedPost
 from streams.windows.deltas import Entry, Position, reduce_entries
 from streams.windows.rebuild.counting import Recount
-from streams.windows.rebuild.history import ALL_ORIGINS, Page, Part, PostHistory
-from streams.windows.rebuild.scope import Fate, Scope
+from streams.windows.rebuild.posts import ALL_ORIGINS, Page, Part, PostReader
+from streams.windows.rebuild.scope import Action, Scope
 from streams.windows.recent import RecentIds
 from streams.windows.tumbling import shard_of
 from tests.helpers import NOON_MS, counted
 from tests.property.test_aggregate_protocol import HORIZON_MS, SETTINGS, Shard, World, make_log, to_messages
 
 
-class FakeHistory(PostHistory):
+class FakeHistory(PostReader):
     """Kafka is a list of messages; Postgres holds each origin once, with the time at which it was appended first."""
 
     def __init__(self, world: World, posts: list[ClassifiedPost], low: int) -> None:
@@ -113,24 +113,24 @@ def test_a_recount_is_the_count_of_the_whole_log(
             entry._replace(duplicate=ids.take(entry.offset, m.key(), m.timestamp()[1]))
             for entry, m in zip(everything, whole, strict=True)
         ]
-    set_aside: dict[Fate, Counter[Any]] = {Fate.EXPIRED: Counter(), Fate.KEEP: Counter()}
+    set_aside: dict[Action, Counter[Any]] = {Action.EXPIRED: Counter(), Action.KEEP: Counter()}
     for shard, target in enumerate(targets):
         every = [entry for entry in everything if entry.offset < target]
         wanted = reduce_entries(every, positions=[Position()] * shards, end=target, sizes=world.settings.window_sizes)[
             shard
         ]
         for key in list(wanted.windows):
-            if (fate := scope.fate(key)) is not Fate.COUNT:
+            if (fate := scope.action_for(key)) is not Action.COUNT:
                 posts = wanted.windows.pop(key).fields["n"]
                 if key.keyword == ALL_KEYWORDS:
-                    set_aside[fate][key.size if fate is Fate.EXPIRED else key] += posts
+                    set_aside[fate][key.size if fate is Action.EXPIRED else key] += posts
         table, expected = world.store.tables[shard], Shard()
         expected.add(wanted.windows)
         assert table.windows == expected.windows
         assert table.late == Counter(note.window.size for note in wanted.too_late)
         assert table.duplicates == wanted.duplicates
         if shard_of(ALL_KEYWORDS, shards) == shard:
-            assert (found.expired, found.kept) == (set_aside[Fate.EXPIRED], set_aside[Fate.KEEP])
+            assert (found.expired, found.kept) == (set_aside[Action.EXPIRED], set_aside[Action.KEEP])
         if target > low or history.part.rows:
             assert table.positions[0] == wanted.position._replace(offset=max(target, low))
     assert found.lag(history.part, end) == max(0, end - max(low, min(targets)))

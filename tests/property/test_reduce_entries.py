@@ -157,11 +157,11 @@ def test_batches_of_any_size_add_up_to_one(log: Log, shards: int, data: st.DataO
 
 @given(logs(), st.integers(2, 4), st.data())
 def test_shards_that_stand_apart_after_a_crash_come_out_the_same(log: Log, shards: int, data: st.DataObject) -> None:
-    stands = [data.draw(st.integers(0, log.end)) for _ in range(shards)]
+    offsets = [data.draw(st.integers(0, log.end)) for _ in range(shards)]
     found: Tables = {}
     positions = []
-    for shard, stand in enumerate(stands):
-        first = reduce_one(log, Position(), stand, shard, shards)
+    for shard, offset in enumerate(offsets):
+        first = reduce_one(log, Position(), offset, shard, shards)
         add(found, first)
         positions.append(first.position)
     lowest = min(position.offset for position in positions)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from connectors.errors import ConnectorError
+from connectors.errors import ConnectorError, PositionMismatchError
 from connectors.kafka.batch import Batch, Run
 from streams.metrics import Metrics
-from streams.pipeline.aggregate import AggregateStage, PositionMismatch
+from streams.pipeline.aggregate import AggregateStage
 from streams.records import ClassifiedPost, DeadPost, DeadReason, LatePost, from_ms
 from streams.windows.deltas import Position
 from streams.windows.recent import RecentIds
@@ -24,7 +24,7 @@ class FakeStore:
 
     def __init__(self, shards: int = 2) -> None:
         self.shards = shards
-        self.stands: dict[tuple[int, int], Position] = {}
+        self.stored: dict[tuple[int, int], Position] = {}
         self.applied: list[tuple[int, ShardUpdate]] = []
         self.reads: list[int] = []
         self.generation = 0
@@ -37,15 +37,15 @@ class FakeStore:
 
     async def positions(self, shard: int, partitions: Sequence[int]) -> dict[int, Position]:
         self.reads.append(shard)
-        return {partition: self.stands.get((shard, partition), Position()) for partition in partitions}
+        return {partition: self.stored.get((shard, partition), Position()) for partition in partitions}
 
     async def apply(self, shard: int, update: ShardUpdate) -> tuple[int, int] | None:
         await asyncio.sleep(0)
         for partition, move in update.moves.items():
-            stored = self.stands.get((shard, partition), Position())
+            stored = self.stored.get((shard, partition), Position())
             if stored.offset != move.expected.offset:
                 return partition, stored.offset
-        self.stands.update({(shard, partition): move.new for partition, move in update.moves.items()})
+        self.stored.update({(shard, partition): move.new for partition, move in update.moves.items()})
         self.applied.append((shard, update))
         return None
 
@@ -79,7 +79,7 @@ async def test_a_batch_reaches_every_shard() -> None:
     assert (shard_of("tea", 2), shard_of("*", 2)) == (0, 1)
     bench = Bench()
     await bench.stage.process(batch(classified(4, keywords=["tea"]), classified(6)))
-    assert bench.store.stands == {(0, 0): Position(2, 6, NOON_MS), (1, 0): Position(2, 6, NOON_MS)}
+    assert bench.store.stored == {(0, 0): Position(2, 6, NOON_MS), (1, 0): Position(2, 6, NOON_MS)}
     counts = {
         key.keyword: delta.fields["n"] for _, update in bench.store.applied for key, delta in update.windows.items()
     }
@@ -101,7 +101,7 @@ async def test_what_the_worker_has_written_itself_is_counted_in_its_place() -> N
     assert bench.counted("emostream_posts_unfetched_total") == 4
     assert bench.counted("emostream_posts_repeated_total") == 0
     assert bench.counted("emostream_dead_letters_total", reason="invalid_record") == 1
-    assert {where: position.offset for where, position in bench.store.stands.items()} == {
+    assert {where: position.offset for where, position in bench.store.stored.items()} == {
         (0, 0): 10,
         (0, 1): 4,
         (1, 0): 10,
@@ -113,35 +113,35 @@ async def test_batches_follow_each_other_without_reading_positions_again() -> No
     bench = Bench()
     await bench.stage.process(batch(classified(0)))
     await bench.stage.process(batch(classified(1), start=1))
-    assert bench.store.stands[0, 0].offset == 2
+    assert bench.store.stored[0, 0].offset == 2
     assert len(bench.store.reads) == 2  # once for each shard
 
 
 async def test_a_new_epoch_reads_the_positions_again() -> None:
     bench = Bench()
     await bench.stage.process(batch(classified(0), classified(1)))
-    bench.store.stands = dict.fromkeys(bench.store.stands, Position(1, 0, NOON_MS))
+    bench.store.stored = dict.fromkeys(bench.store.stored, Position(1, 0, NOON_MS))
     await bench.stage.process(batch(classified(1), start=1, epoch=2))
-    assert bench.store.stands[0, 0] == Position(2, 1, NOON_MS)
+    assert bench.store.stored[0, 0] == Position(2, 1, NOON_MS)
 
 
 async def test_a_shard_that_is_ahead_is_left_alone() -> None:
     bench = Bench()
-    bench.store.stands = {(0, 0): Position(2, 1, NOON_MS), (1, 0): Position(1, 0, NOON_MS)}
+    bench.store.stored = {(0, 0): Position(2, 1, NOON_MS), (1, 0): Position(1, 0, NOON_MS)}
     await bench.stage.process(batch(classified(1), start=1))
     assert [shard for shard, _ in bench.store.applied] == [1]
     assert bench.counted("emostream_posts_counted_total") == 1
     await bench.stage.process(batch(classified(2), start=2))
-    assert [bench.store.stands[shard, 0].offset for shard in (0, 1)] == [3, 3]
+    assert [bench.store.stored[shard, 0].offset for shard in (0, 1)] == [3, 3]
 
 
 async def test_a_shard_that_moved_asks_for_a_rewind_and_keeps_what_it_has() -> None:
     bench = Bench()
     await bench.stage.process(batch(classified(0)))
-    bench.store.stands[1, 0] = Position(5, 4, NOON_MS)
-    with pytest.raises(PositionMismatch, match="shard 1 stands at 5 of partition 0, not at 1"):
+    bench.store.stored[1, 0] = Position(5, 4, NOON_MS)
+    with pytest.raises(PositionMismatchError, match="shard 1 is at offset 5 of partition 0, not at 1"):
         await bench.stage.process(batch(classified(1), start=1))
-    assert bench.store.stands[1, 0].offset == 5
+    assert bench.store.stored[1, 0].offset == 5
     assert bench.counted("emostream_posts_counted_total") == 1
 
 
@@ -149,8 +149,8 @@ async def test_a_shard_that_moved_asks_for_a_rewind_and_keeps_what_it_has() -> N
 async def test_tables_that_stand_before_the_start_ask_for_a_rewind(stand: Position) -> None:
     # They were rolled back, or emptied, after the start was looked up. Counting on would leave a hole.
     bench = Bench()
-    bench.store.stands = {(shard, 0): stand for shard in range(2) if stand.offset >= 0}
-    with pytest.raises(PositionMismatch, match="is read from 5"):
+    bench.store.stored = {(shard, 0): stand for shard in range(2) if stand.offset >= 0}
+    with pytest.raises(PositionMismatchError, match="is read from 5"):
         await bench.stage.process(batch(classified(9), start=5))
     assert bench.store.applied == []
 
@@ -158,17 +158,17 @@ async def test_tables_that_stand_before_the_start_ask_for_a_rewind(stand: Positi
 @pytest.mark.parametrize("stand", [Position(), Position(3, 2, NOON_MS)])
 async def test_a_gap_that_is_known_is_gone_over(stand: Position) -> None:
     bench = Bench()
-    bench.store.stands = {(shard, 0): stand for shard in range(2) if stand.offset >= 0}
+    bench.store.stored = {(shard, 0): stand for shard in range(2) if stand.offset >= 0}
     bench.gaps[0] = 5
     await bench.stage.process(batch(classified(9), start=5))
-    assert bench.store.stands[0, 0] == Position(6, 9, NOON_MS)
+    assert bench.store.stored[0, 0] == Position(6, 9, NOON_MS)
 
 
 async def test_partitions_stand_apart() -> None:
     bench = Bench()
     first, second = batch(classified(0)), batch(classified(0, partition=1), classified(1, partition=1), partition=1)
     await bench.stage.process(Batch(1, first.messages + second.messages, {0: 0, 1: 0}))
-    assert {key: position.offset for key, position in bench.store.stands.items()} == {
+    assert {key: position.offset for key, position in bench.store.stored.items()} == {
         (0, 0): 1,
         (1, 0): 1,
         (0, 1): 2,
@@ -189,13 +189,13 @@ async def test_the_partitions_of_a_batch_are_one_change_of_a_shard() -> None:
 async def test_one_partition_that_stands_elsewhere_holds_back_the_whole_change() -> None:
     bench = Bench(FakeStore(shards=1))
     await bench.stage.process(batch(classified(0)))
-    bench.store.stands[0, 1] = Position(7, 7, NOON_MS)
+    bench.store.stored[0, 1] = Position(7, 7, NOON_MS)
     bench.stage.applied(0)  # partition 1 is not known yet
     first, second = batch(classified(1), start=1), batch(classified(0, partition=1), partition=1)
-    bench.store.stands[0, 0] = Position(9, 9, NOON_MS)
-    with pytest.raises(PositionMismatch, match="shard 0 stands at 9 of partition 0, not at 1"):
+    bench.store.stored[0, 0] = Position(9, 9, NOON_MS)
+    with pytest.raises(PositionMismatchError, match="shard 0 is at offset 9 of partition 0, not at 1"):
         await bench.stage.process(Batch(1, first.messages + second.messages, {0: 1, 1: 0}))
-    assert bench.store.stands[0, 1] == Position(7, 7, NOON_MS)
+    assert bench.store.stored[0, 1] == Position(7, 7, NOON_MS)
 
 
 # Duplicates. Every message of `batch` has the same key.
@@ -207,14 +207,14 @@ async def test_a_post_that_was_sent_before_is_not_counted_again() -> None:
     await bench.stage.process(batch(classified(0), classified(1), b"{}", classified(2)))
     assert bench.counted("emostream_posts_counted_total") == 1
     assert bench.counted("emostream_posts_duplicate_total") == 2
-    assert bench.store.stands[0, 0] == Position(4, 2, NOON_MS)
+    assert bench.store.stored[0, 0] == Position(4, 2, NOON_MS)
     assert sum(update.duplicates for _, update in bench.store.applied) == 2, "on the books once, not once a shard"
 
 
 async def test_ids_that_end_elsewhere_than_the_batch_begins_ask_for_a_rewind() -> None:
     bench = Bench(deduplication_s=60)
     bench.recent[0] = RecentIds(60_000, offset=3)
-    with pytest.raises(PositionMismatch, match="is read from 0, its ids are known to 3"):
+    with pytest.raises(PositionMismatchError, match="is read from 0, its ids are known to 3"):
         await bench.stage.process(batch(classified(0)))
     assert bench.store.applied == []
 
@@ -225,7 +225,7 @@ async def test_what_is_not_a_classified_post_is_dead_lettered_and_passed() -> No
     (letter,) = [DeadPost.from_json(record.value) for record in bench.out.to("posts.dead")]
     assert letter.reason is DeadReason.INVALID_RECORD
     assert (letter.origin.topic, letter.origin.offset, letter.key) == ("posts.classified", 1, "key")
-    assert bench.store.stands[0, 0].offset == 3
+    assert bench.store.stored[0, 0].offset == 3
     assert bench.counted("emostream_posts_counted_total") == 2
 
 
@@ -267,11 +267,11 @@ async def test_rebuilt_tables_go_on_where_they_stand_and_not_where_the_old_ones_
     bench = Bench()
     await bench.stage.process(batch(classified(0), classified(1)))
     rebuilt = bench.store.generations[1] = FakeStore()
-    rebuilt.stands = {(shard, 0): Position(3, 2, NOON_MS + 5) for shard in range(2)}
+    rebuilt.stored = {(shard, 0): Position(3, 2, NOON_MS + 5) for shard in range(2)}
     bench.store.generation = 1
     await bench.stage.process(batch(classified(2), classified(3), start=2))
-    assert bench.store.stands[0, 0].offset == 2, "the old tables are left alone"
-    assert rebuilt.stands == {(shard, 0): Position(4, 3, NOON_MS + 5) for shard in range(2)}
+    assert bench.store.stored[0, 0].offset == 2, "the old tables are left alone"
+    assert rebuilt.stored == {(shard, 0): Position(4, 3, NOON_MS + 5) for shard in range(2)}
     assert {update.windows[key].fields["n"] for _, update in rebuilt.applied for key in update.windows} == {1}
 
 
@@ -279,9 +279,9 @@ async def test_rebuilt_tables_that_stand_further_back_ask_for_a_rewind() -> None
     bench = Bench()
     await bench.stage.process(batch(classified(0), classified(1)))
     rebuilt = bench.store.generations[1] = FakeStore()
-    rebuilt.stands = {(shard, 0): Position(1, 0, NOON_MS) for shard in range(2)}
+    rebuilt.stored = {(shard, 0): Position(1, 0, NOON_MS) for shard in range(2)}
     bench.store.generation = 1
-    with pytest.raises(PositionMismatch, match="is read from 2, a shard stands at 1"):
+    with pytest.raises(PositionMismatchError, match="is read from 2, a shard is at 1"):
         await bench.stage.process(batch(classified(2), start=2))
     assert rebuilt.applied == []
 

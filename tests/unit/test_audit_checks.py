@@ -2,16 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from streams.ops.audit import Check, Ledger, check_count, check_delivery
+from streams.ops.audit import Check, Outcomes, check_count, check_delivery
 
 RAW = {0: (0, 10), 1: (0, 5)}
 
 
-def ledger(produced: dict[int, set[int]], classified: dict[int, set[int]], dead: dict[int, set[int]]) -> Ledger:
-    return Ledger(produced=produced, classified=classified, dead=dead)
+def ledger(produced: dict[int, set[int]], classified: dict[int, set[int]], dead: dict[int, set[int]]) -> Outcomes:
+    return Outcomes(produced=produced, classified=classified, dead=dead)
 
 
-def everything() -> Ledger:
+def everything() -> Outcomes:
     """Fifteen posts in two partitions, two of them dead letters."""
     return ledger(
         {0: set(range(10)), 1: set(range(5))},

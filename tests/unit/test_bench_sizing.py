@@ -31,7 +31,7 @@ from streams.ops.bench.run import Machine, Report, environment_for, posts_for, w
 from streams.ops.bench.signals import hold_signals
 from streams.ops.bench.sizing import Assumptions, Costs, expected_distinct, size_for, size_table
 from streams.ops.bench.steady import steady
-from streams.ops.bench.storage import History, WindowMemory
+from streams.ops.bench.storage import SinkFigures, WindowMemory
 from streams.ops.demo.processes import clean_environment
 from streams.ops.demo.sample import sample_posts
 from streams.process.signals import leave_on_signals
@@ -76,7 +76,7 @@ def report(**changes: object) -> Report:
         taking_cpu_s=0.00002,
         pipeline=PIPELINE,
         redis=[WindowMemory(60, 5_000, 400.0), WindowMemory(3_600, 900, 600.0)],
-        postgres=History(20_000, 6_000, 500.0, 1_000.0, 0.00003, 0.00001, 0.00002),
+        postgres=SinkFigures(20_000, 6_000, 500.0, 1_000.0, 0.00003, 0.00001, 0.00002),
         costs=COSTS,
         assumptions=ASSUMED,
         sizes=list(size_table([100.0, 10_000.0], COSTS, ASSUMED)),

@@ -66,7 +66,7 @@ def test_what_passes_passes_through(kind: type[Exception]) -> None:
         raise kind("x")
 
 
-def test_every_passing_fault_has_a_cause() -> None:
+def test_every_transient_error_has_a_cause() -> None:
     faults = [UnavailableError("x"), RejectedError("x"), ModelCacheError("x"), LocalResourceError("x")]
     assert [cause_of(fault) for fault in faults] == ["unavailable", "rejected", "cache", "local"]
 

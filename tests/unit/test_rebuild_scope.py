@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.windows.rebuild.scope import Fate, Scope, final_state, next_end, target_of
+from streams.windows.rebuild.scope import Action, Scope, final_state, next_end, target_of
 from streams.windows.tumbling import WindowKey
 from tests.helpers import NOON_MS
 
@@ -25,28 +25,28 @@ def scope(complete_from: int = 0, since: float | None = None, until: float | Non
 @pytest.mark.parametrize(
     ("minutes", "size", "fate"),
     [
-        (9, 60, Fate.KEEP),  # ends where the range begins
-        (9, 300, Fate.COUNT),  # reaches into it
-        (10, 60, Fate.COUNT),
-        (19, 60, Fate.COUNT),
-        (20, 60, Fate.KEEP),  # starts where the range ends
-        (0, 3_600, Fate.COUNT),  # holds the range whole
+        (9, 60, Action.KEEP),  # ends where the range begins
+        (9, 300, Action.COUNT),  # reaches into it
+        (10, 60, Action.COUNT),
+        (19, 60, Action.COUNT),
+        (20, 60, Action.KEEP),  # starts where the range ends
+        (0, 3_600, Action.COUNT),  # holds the range whole
     ],
 )
-def test_windows_that_overlap_a_range_are_counted(minutes: float, size: int, fate: Fate) -> None:
-    assert scope(since=10, until=20).fate(key(minutes, size)) is fate
+def test_windows_that_overlap_a_range_are_counted(minutes: float, size: int, fate: Action) -> None:
+    assert scope(since=10, until=20).action_for(key(minutes, size)) is fate
 
 
 def test_a_window_that_cannot_be_whole_is_kept() -> None:
     whole_from = scope(complete_from=NOON_MS + 1)
-    assert whole_from.fate(key(0)) is Fate.KEEP
-    assert whole_from.fate(key(1)) is Fate.COUNT
+    assert whole_from.action_for(key(0)) is Action.KEEP
+    assert whole_from.action_for(key(1)) is Action.COUNT
 
 
 def test_a_window_beyond_the_retention_is_on_the_books_unless_it_is_still_there() -> None:
     found = Scope(0, None, None, {60: NOON_MS + MINUTE}, frozenset([key(0, word="tea")]))
-    assert (found.fate(key(0)), found.fate(key(0, word="tea"))) == (Fate.EXPIRED, Fate.COUNT)
-    assert (found.fate(key(1)), found.fate(key(0, 300))) == (Fate.COUNT, Fate.COUNT)
+    assert (found.action_for(key(0)), found.action_for(key(0, word="tea"))) == (Action.EXPIRED, Action.COUNT)
+    assert (found.action_for(key(1)), found.action_for(key(0, 300))) == (Action.COUNT, Action.COUNT)
 
 
 OLD = {
@@ -104,10 +104,10 @@ def test_tables_that_were_emptied_are_counted_to_the_end() -> None:
 
 @given(st.lists(st.integers(-1, 20), min_size=1, max_size=4), st.integers(0, 10))
 def test_every_shard_is_read_up_to_its_own_target(targets: list[int], low: int) -> None:
-    stands = [-1] * len(targets)
+    positions = [-1] * len(targets)
     ends = []
-    while (end := next_end(stands, targets, low)) is not None:
+    while (end := next_end(positions, targets, low)) is not None:
         ends.append(end)
-        stands = [max(at, end) if to >= end else at for at, to in zip(stands, targets, strict=True)]
+        positions = [max(at, end) if to >= end else at for at, to in zip(positions, targets, strict=True)]
     assert ends == sorted({to for to in targets if to > low})
-    assert stands == [to if to > low else -1 for to in targets]
+    assert positions == [to if to > low else -1 for to in targets]

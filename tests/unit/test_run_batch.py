@@ -13,15 +13,14 @@ from typing import Any
 import faust
 import pytest
 
-from connectors.errors import ConnectorError, PositionError, RejectedError, UnavailableError
+from connectors.errors import ConnectorError, PositionError, PositionMismatchError, RejectedError, UnavailableError
 from connectors.kafka import source as source_module
 from connectors.kafka.batch import Batch
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.source import BatchSource
 from streams.metrics import Metrics
 from streams.pipeline import batches as batches_module
-from streams.pipeline.aggregate import PositionMismatch
-from streams.pipeline.batches import Overlap, run_batch
+from streams.pipeline.batches import PipelinedStage, run_batch
 from tests.helpers import message
 
 
@@ -121,7 +120,7 @@ async def test_a_batch_of_another_epoch_is_skipped(bench: Bench, epoch: int) -> 
 
 @pytest.mark.parametrize(
     ("error", "cause"),
-    [(UnavailableError("Redis is away"), "unavailable"), (PositionMismatch("elsewhere"), "position")],
+    [(UnavailableError("Redis is away"), "unavailable"), (PositionMismatchError("elsewhere"), "position")],
 )
 async def test_what_may_pass_is_fetched_again(bench: Bench, error: Exception, cause: str) -> None:
     await bench.run(batch(), error)
@@ -171,7 +170,7 @@ class Steps:
         self.log: list[str] = []
         self.fails: dict[str, Exception] = {}
         self._held = {step: asyncio.Event() for step in ("prepare 2", "deliver 1", "deliver 2")}
-        self.overlap = Overlap(
+        self.pipelined = PipelinedStage(
             bench.app, bench.source, self.prepare, self.deliver, stage="classify", metrics=bench.metrics
         )
 
@@ -208,8 +207,8 @@ def numbered(number: int, epoch: int = 1) -> Batch:
 async def begun(bench: Bench) -> tuple[Steps, asyncio.Task[None]]:
     """The first batch is being delivered, and the second one prepared."""
     steps = Steps(bench)
-    await steps.overlap.run(numbered(1))
-    second = asyncio.create_task(steps.overlap.run(numbered(2)))
+    await steps.pipelined.run(numbered(1))
+    second = asyncio.create_task(steps.pipelined.run(numbered(2)))
     await steps.reach("prepare 2 begins", "deliver 1 begins")
     return steps, second
 
@@ -228,7 +227,7 @@ async def test_a_batch_is_prepared_while_the_one_before_is_delivered_and_then_wa
     await second
     assert delivered(bench) == [1]
     steps.let("deliver 2")
-    await steps.overlap.drain()
+    await steps.pipelined.drain()
     assert delivered(bench) == [1, 2]
     assert steps.log.index("deliver 1 ends") < steps.log.index("deliver 2 begins")
     assert bench.app.crashes == []
@@ -239,14 +238,14 @@ async def test_what_was_prepared_is_dropped_when_the_batch_before_is_fetched_aga
     steps.fails["deliver 1"] = UnavailableError("Kafka is away")
     steps.let("deliver 1", "prepare 2", "deliver 2")
     await second
-    await steps.overlap.drain()
+    await steps.pipelined.drain()
     assert bench.consumer.calls == [("rewind", "Kafka is away")]
     assert "deliver 2 begins" not in steps.log
     # Both come again, under the next epoch.
     steps.fails.clear()
     for number in (1, 2):
-        await steps.overlap.run(numbered(number, epoch=2))
-    await steps.overlap.drain()
+        await steps.pipelined.run(numbered(number, epoch=2))
+    await steps.pipelined.drain()
     assert delivered(bench) == [1, 2]
 
 
@@ -258,7 +257,7 @@ async def test_what_was_prepared_is_dropped_when_the_batch_before_stops_the_work
         await second
     assert bench.app.crashes == [steps.fails["deliver 1"]]
     # Faust restarts the agent, which goes on with what is on the channel.
-    await Steps(bench).overlap.run(numbered(3))
+    await Steps(bench).pipelined.run(numbered(3))
     assert delivered(bench) == []
 
 
@@ -270,9 +269,9 @@ async def test_a_batch_that_cannot_be_prepared_stops_the_worker_after_the_one_be
         await second
     assert bench.app.crashes == [steps.fails["prepare 2"]]
     steps.let("deliver 1")
-    await steps.overlap.drain()
+    await steps.pipelined.drain()
     assert delivered(bench) == [1]
-    await Steps(bench).overlap.run(numbered(3))
+    await Steps(bench).pipelined.run(numbered(3))
     assert delivered(bench) == [1]
 
 
@@ -288,23 +287,23 @@ async def test_a_revocation_waits_for_a_delivery_and_not_for_what_is_prepared(be
     assert "prepare 2 ends" not in steps.log
     steps.let("prepare 2", "deliver 2")
     await second
-    await steps.overlap.drain()
+    await steps.pipelined.drain()
     assert delivered(bench) == [1]
     assert "deliver 2 begins" not in steps.log
 
 
 async def test_a_stale_batch_is_not_even_prepared(bench: Bench) -> None:
     steps = Steps(bench)
-    await steps.overlap.run(numbered(1, epoch=0))
+    await steps.pipelined.run(numbered(1, epoch=0))
     assert steps.log == []
 
 
 async def test_a_delivery_that_is_given_up_is_neither_done_nor_a_crash(bench: Bench) -> None:
     steps, second = await begun(bench)
     second.cancel()
-    steps.overlap.cancel()
+    steps.pipelined.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await steps.overlap.drain()
+        await steps.pipelined.drain()
     assert (bench.consumer.calls, bench.app.crashes) == ([], [])
     assert bench.source._idle.is_set()
 

@@ -32,7 +32,7 @@ def reader() -> Any:
 
 
 def test_what_waits_is_counted_from_where_the_sink_stands(reader: Any) -> None:
-    (found,) = BacklogReader(reader, "t").look({0: 15})
+    (found,) = BacklogReader(reader, "t").read({0: 15})
     assert found == PartitionBacklog(0, 15, 20, NOON_MS + 15_000)
     assert found.records == 5
     assert found.age_s(NOON_MS / 1_000 + 60) == 45
@@ -40,22 +40,22 @@ def test_what_waits_is_counted_from_where_the_sink_stands(reader: Any) -> None:
 
 
 def test_what_kafka_has_forgotten_does_not_wait(reader: Any) -> None:
-    (found,) = BacklogReader(reader, "t").look({0: 4})
+    (found,) = BacklogReader(reader, "t").read({0: 4})
     assert (found.next_offset, found.records) == (10, 10)
 
 
-@pytest.mark.parametrize("stands", [{0: 20}, {0: 25}, {1: 0}])
-def test_nothing_waits_at_the_end_and_behind_markers(reader: Any, stands: dict[int, int]) -> None:
-    (found,) = BacklogReader(reader, "t").look(stands)
+@pytest.mark.parametrize("next_offsets", [{0: 20}, {0: 25}, {1: 0}])
+def test_nothing_waits_at_the_end_and_behind_markers(reader: Any, next_offsets: dict[int, int]) -> None:
+    (found,) = BacklogReader(reader, "t").read(next_offsets)
     assert (found.records, found.oldest_ms, found.age_s()) == (0, None, 0.0)
 
 
 def test_the_oldest_record_is_read_once_while_nothing_is_written(reader: Any) -> None:
     backlog = BacklogReader(reader, "t")
     for stand in (12, 12, 13, 13):
-        backlog.look({0: stand})
+        backlog.read({0: stand})
     reader.low = 15
-    assert backlog.look({0: 13})[0].oldest_ms == NOON_MS + 15_000
+    assert backlog.read({0: 13})[0].oldest_ms == NOON_MS + 15_000
     assert reader.reads == [(0, 12), (0, 13), (0, 15)]
 
 

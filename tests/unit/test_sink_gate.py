@@ -16,7 +16,7 @@ from connectors.machine.load import LoadReader, Machine
 from connectors.machine.sample import Sample
 from streams.errors import BackfillStoppedError
 from streams.settings import load_settings
-from streams.sink.backfill.turn import turn_of
+from streams.sink.backfill.wait import wait_for_gate
 from streams.sink.gate.cpu_aware import CpuAwareGate, Gate, OpenGate, gate_for
 from streams.sink.gate.rule import CpuGate, GateReason, GateState
 from tests.helpers import wait_for
@@ -60,14 +60,14 @@ class Bench:
         self.load.others = others
         for _ in range(round(seconds / 0.25)):
             self.now += 0.25
-            self.gate.look()
+            self.gate.take_sample()
         return self.gate.is_open()
 
 
 @pytest.fixture
 def bench() -> Bench:
     bench = Bench()
-    bench.gate.look()
+    bench.gate.take_sample()
     assert bench.run(3)
     return bench
 
@@ -189,7 +189,7 @@ def test_since_is_in_seconds_since_1970(bench: Bench) -> None:
 def test_overdue_is_warned_of_once_when_it_begins_and_once_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     bench = Bench(max_delay_s=60)
-    bench.gate.look()
+    bench.gate.take_sample()
     bench.oldest_s = 59
     assert not bench.run(5, 0.9)
     bench.oldest_s = 61
@@ -246,9 +246,9 @@ def test_a_turn_waits_for_the_gate_and_ends_with_the_stop() -> None:
         waited.append(state.reason)
         stop.set()
 
-    turn_of(OpenGate(), stop)()
+    wait_for_gate(OpenGate(), stop)()
     with pytest.raises(BackfillStoppedError):
-        turn_of(never_started, stop, on_wait)()
+        wait_for_gate(never_started, stop, on_wait)()
     assert waited == [GateReason.STARTING]
     with pytest.raises(BackfillStoppedError):
-        turn_of(OpenGate(), stop)()
+        wait_for_gate(OpenGate(), stop)()

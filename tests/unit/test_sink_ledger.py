@@ -9,9 +9,9 @@ from streams.sink.ledger import (
     Fence,
     Figures,
     LedgerRange,
-    OffsetMoved,
+    PositionMismatchError,
     Span,
-    check_stands,
+    check_offsets,
     note,
     spans_of,
     uncovered,
@@ -87,17 +87,17 @@ def test_what_no_range_covers(ranges: list[tuple[int, int]], holes: list[tuple[i
 
 
 def test_spans_that_continue_what_is_stored() -> None:
-    check_stands("t", {0: 5, 1: 0, 2: 9}, [Span(0, 5, 8, 3), Span(1, 0, 1, 1)])
+    check_offsets("t", {0: 5, 1: 0, 2: 9}, [Span(0, 5, 8, 3), Span(1, 0, 1, 1)])
 
 
 @pytest.mark.parametrize(
     ("stored", "message"),
     [
-        ({0: 5, 1: 1}, r"t\[1\] stands at 1 in PostgreSQL, not at 0"),
-        ({0: 4, 1: 0}, r"t\[0\] stands at 4 in PostgreSQL, not at 5"),
-        ({0: 5}, r"t\[1\] stands at None"),
+        ({0: 5, 1: 1}, r"t\[1\] is at offset 1 in PostgreSQL, not at 0"),
+        ({0: 4, 1: 0}, r"t\[0\] is at offset 4 in PostgreSQL, not at 5"),
+        ({0: 5}, r"t\[1\] is at offset None"),
     ],
 )
 def test_a_partition_that_stands_elsewhere_stops_the_write(stored: dict[int, int], message: str) -> None:
-    with pytest.raises(OffsetMoved, match=message):
-        check_stands("t", stored, [Span(0, 5, 8, 3), Span(1, 0, 1, 1)])
+    with pytest.raises(PositionMismatchError, match=message):
+        check_offsets("t", stored, [Span(0, 5, 8, 3), Span(1, 0, 1, 1)])

@@ -127,7 +127,7 @@ def test_a_partition_that_was_added_while_we_ran_is_refused() -> None:
 
 class FakeStore:
     def __init__(self, *shards: dict[int, int]) -> None:
-        self.stands = shards
+        self.stored = shards
         self.shards = len(shards)
         self.hangs = False
         self.complete_from: dict[int, int] = {}
@@ -152,7 +152,7 @@ class FakeStore:
     async def positions(self, shard: int, partitions: Sequence[int]) -> dict[int, Position]:
         if self.hangs:
             await asyncio.sleep(60)
-        return {partition: Position(self.stands[shard].get(partition, -1)) for partition in partitions}
+        return {partition: Position(self.stored[shard].get(partition, -1)) for partition in partitions}
 
 
 async def look_up(

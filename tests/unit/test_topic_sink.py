@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Message
 
-from connectors.errors import InvalidDataError, RejectedError, UnavailableError
+from connectors.errors import InvalidDataError, PositionMismatchError, RejectedError, UnavailableError
 from connectors.kafka.batch import Batch
 from connectors.kafka.producer import Outgoing
 from streams.records import DeadPost, DeadReason
@@ -18,7 +18,7 @@ from streams.sink import runner
 from streams.sink import topic_sink as module
 from streams.sink.backlog import PartitionBacklog
 from streams.sink.gate.cpu_aware import OpenGate
-from streams.sink.ledger import OffsetMoved, Span
+from streams.sink.ledger import Span
 from streams.sink.metrics import SinkMetrics
 from streams.sink.rows import PostRow
 from streams.sink.targets import POSTS, Target
@@ -70,7 +70,7 @@ class FakeHistory:
         self.written: list[tuple[str, list[int], list[Span]]] = []
         self.fails: list[Exception] = []
         self.poison: set[int] = set()
-        self.stands: dict[int, int] = {}
+        self.next_offsets: dict[int, int] = {}
         self.away: Exception | None = None
         self.begun = threading.Semaphore(0)
         self.may_write = threading.Event()
@@ -88,14 +88,14 @@ class FakeHistory:
     def offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         if self.away is not None:
             raise self.away
-        return self.stands
+        return self.next_offsets
 
 
 class FakeBacklog:
     """Seven records wait in every partition."""
 
-    def look(self, stands: Mapping[int, int]) -> list[PartitionBacklog]:
-        return [PartitionBacklog(partition, stand, stand + 7, 1_000) for partition, stand in stands.items()]
+    def read(self, next_offsets: Mapping[int, int]) -> list[PartitionBacklog]:
+        return [PartitionBacklog(partition, offset, offset + 7, 1_000) for partition, offset in next_offsets.items()]
 
 
 class FakeGate(OpenGate):
@@ -151,7 +151,7 @@ def test_a_batch_is_written_with_the_ranges_it_covers(bench: Bench) -> None:
     assert bench.consumer.calls == [("done", batch)]
 
 
-@pytest.mark.parametrize("error", [OffsetMoved("elsewhere"), UnavailableError("PostgreSQL is away")])
+@pytest.mark.parametrize("error", [PositionMismatchError("elsewhere"), UnavailableError("PostgreSQL is away")])
 def test_what_may_pass_is_fetched_again(bench: Bench, error: Exception) -> None:
     bench.history.fails = [error]
     bench.flush(Batch(1, [post(0)], {0: 0}))
@@ -290,13 +290,13 @@ def test_nothing_is_written_past_a_dead_letter_that_was_not_confirmed(bench: Ben
 
 
 def test_trouble_is_told_until_a_write_or_a_look_succeeds(bench: Bench) -> None:
-    bench.history.stands = {0: 1}
+    bench.history.positions = {0: 1}
     bench.consumer.next_offsets = {0: 1}
     backlog: Any = FakeBacklog()
 
     for heal in (
         lambda: bench.flush(Batch(1, [post(0)], {0: 0})),
-        lambda: bench.sink._look(bench.consumer, backlog, idle=True),
+        lambda: bench.sink._poll_backlog(bench.consumer, backlog, idle=True),
     ):
         bench.history.fails = [UnavailableError("PostgreSQL is away")]
         bench.flush(Batch(1, [post(0)], {0: 0}))
@@ -305,7 +305,7 @@ def test_trouble_is_told_until_a_write_or_a_look_succeeds(bench: Bench) -> None:
         assert bench.sink.trouble is None
 
     bench.history.away = UnavailableError("still away")
-    bench.sink._look(bench.consumer, backlog, idle=True)
+    bench.sink._poll_backlog(bench.consumer, backlog, idle=True)
     assert bench.sink.trouble == "still away"
     assert bench.metrics.backlog_failures._value.get() == 1
 
@@ -315,7 +315,7 @@ def test_what_another_sink_has_taken_is_told_by_that_one(bench: Bench) -> None:
     name = "emostream_sink_backlog_records"
     for assigned in ({0: 3, 1: 4}, {1: 4}, {}):
         bench.consumer.next_offsets = assigned
-        bench.sink._look(bench.consumer, backlog, idle=False)
+        bench.sink._poll_backlog(bench.consumer, backlog, idle=False)
         values = [
             bench.metrics.registry.get_sample_value(name, {"topic": "posts.classified", "partition": str(partition)})
             for partition in (0, 1)

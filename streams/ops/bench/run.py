@@ -24,7 +24,7 @@ from streams.ops.bench.pipeline import Throughput, measure_workers
 from streams.ops.bench.posts import make_posts, mean_keywords
 from streams.ops.bench.signals import hold_signals
 from streams.ops.bench.sizing import Assumptions, Costs, Size, size_table
-from streams.ops.bench.storage import History, WindowMemory, measure_sink, record_bytes, redis_used, window_memory
+from streams.ops.bench.storage import SinkFigures, WindowMemory, measure_sink, record_bytes, redis_used, window_memory
 from streams.ops.demo.processes import clean_environment
 from streams.ops.init import init_postgres, init_topics
 from streams.records import Post
@@ -115,7 +115,7 @@ class Report:
     taking_cpu_s: float
     pipeline: Throughput
     redis: Sequence[WindowMemory]
-    postgres: History
+    postgres: SinkFigures
     costs: Costs
     assumptions: Assumptions
     sizes: Sequence[Size]

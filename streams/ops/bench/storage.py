@@ -44,7 +44,7 @@ class WindowMemory:
 
 
 @dataclass(frozen=True)
-class History:
+class SinkFigures:
     """What the sink wrote, and what that cost.
 
     Attributes:
@@ -124,7 +124,7 @@ def record_bytes(settings: Settings, logs: Path, topic: str) -> float:
     return taken / records
 
 
-def measure_sink(settings: Settings, pids: Mapping[str, int], posts: int) -> History:
+def measure_sink(settings: Settings, pids: Mapping[str, int], posts: int) -> SinkFigures:
     """Write everything that lies in Kafka to Postgres, in this process, as `emostream sink --once --force` does.
 
     Args:
@@ -149,7 +149,7 @@ def measure_sink(settings: Settings, pids: Mapping[str, int], posts: int) -> His
     written, windows = after["posts"], after["windows"]
     if written != posts or not windows:
         raise MeasurementError(f"the sink wrote {written:,} of {posts:,} posts and {windows:,} windows")
-    return History(
+    return SinkFigures(
         posts=written,
         windows=windows,
         post_bytes=(after["posts_bytes"] - before["posts_bytes"]) / written,

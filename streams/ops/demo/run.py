@@ -50,13 +50,13 @@ FASTEST_RATE = 400.0
 STALL_S = 60.0
 """Without any progress for this long the demonstration gives up waiting and lets the audit speak."""
 
-LOOK_S = 0.5
+POLL_S = 0.5
 AUDIT_PATIENCE_S = 15.0
 """For the last windows to reach Postgres: the longest are published every two seconds."""
 
 
 @dataclass
-class Progress:
+class DemoProgress:
     """What the display shows.
 
     Attributes:
@@ -140,7 +140,7 @@ async def run_demo(
     *,
     keep: bool,
     on_line: Callable[[str], None],
-    on_progress: Callable[[Progress], None],
+    on_progress: Callable[[DemoProgress], None],
 ) -> Outcome:
     """Run everything on the posts of a file.
 
@@ -193,11 +193,11 @@ async def _feed(
     store: WindowStore,
     posts: list[Post],
     roles: list[Role],
-    on_progress: Callable[[Progress], None],
+    on_progress: Callable[[DemoProgress], None],
 ) -> None:
     """Send the posts, and look on until all have arrived everywhere or nothing moves any more."""
     rate = max(SLOWEST_RATE, len(posts) / FEED_S)
-    progress = Progress(total=len(posts))
+    progress = DemoProgress(total=len(posts))
     reader = OffsetReader(kafka_config(settings), group="emostream-demo")
     observer = Observer(settings, store, reader)
 
@@ -210,7 +210,7 @@ async def _feed(
     moved = time.monotonic()
     try:
         while not (feeding.done() and _arrived(progress)):
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
             for role in roles:
                 role.check()
             windows = await observer.windows()
@@ -227,7 +227,7 @@ async def _feed(
         reader.close()
 
 
-def _arrived(progress: Progress) -> bool:
+def _arrived(progress: DemoProgress) -> bool:
     counts = progress.counts
     done = counts.classified + counts.dead >= progress.total
     return done and counts.in_windows >= counts.classified and counts.in_postgres >= counts.classified

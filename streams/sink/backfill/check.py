@@ -11,7 +11,7 @@ from connectors.kafka.offsets import OffsetReader
 from connectors.postgres import Connection
 from streams.sink import tables
 from streams.sink.backfill.holes import Findings, Hole, HoleKind, compare
-from streams.sink.backfill.turn import Turn
+from streams.sink.backfill.wait import Wait
 from streams.sink.history import History
 from streams.sink.ledger import LedgerRange, Span, uncovered
 
@@ -22,10 +22,10 @@ PAGE = 500
 class Checker:
     """Looks for holes in what was written of a topic."""
 
-    def __init__(self, history: History, reader: OffsetReader, turn: Turn) -> None:
+    def __init__(self, history: History, reader: OffsetReader, wait: Wait) -> None:
         self._history = history
         self._reader = reader
-        self._turn = turn
+        self._wait = wait
 
     def holes(self, topic: str, findings: Findings) -> Iterator[Hole]:
         """Every hole of a topic, partition by partition; counts in `findings` what it compared.
@@ -38,7 +38,7 @@ class Checker:
             for start, stop in self.skipped(topic, partition, first, end):
                 yield Hole(topic, Span(partition, start, stop, 0), HoleKind.SKIPPED, None, low)
             for written in self._ranges(topic, partition):
-                self._turn()
+                self._wait()
                 if (hole := self._compare(topic, written, low)) is not None:
                     yield hole
                 findings.ranges += 1

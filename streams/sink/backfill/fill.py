@@ -17,7 +17,7 @@ from streams.records import DeadReason
 from streams.sink import tables
 from streams.sink.backfill.check import compare_range
 from streams.sink.backfill.holes import Hole, HoleKind
-from streams.sink.backfill.turn import Turn
+from streams.sink.backfill.wait import Wait
 from streams.sink.history import History
 from streams.sink.intake import DeadRecord, read_all, store_all
 from streams.sink.ledger import RANGE_RECORDS, Span
@@ -25,28 +25,36 @@ from streams.sink.targets import Target
 
 R = TypeVar("R")
 
-Bury = Callable[[Sequence[DeadRecord]], None]
+WriteDeadLetters = Callable[[Sequence[DeadRecord]], None]
 """Writes dead letters, and returns when Kafka has confirmed them."""
 
 
 class Filler(Generic[R]):
     """Fills the holes of one topic; each range in a transaction of its own."""
 
-    def __init__(self, history: History, reader: OffsetReader, target: Target[R], *, bury: Bury, turn: Turn) -> None:
+    def __init__(
+        self,
+        history: History,
+        reader: OffsetReader,
+        target: Target[R],
+        *,
+        write_dead_letters: WriteDeadLetters,
+        wait: Wait,
+    ) -> None:
         """Prepare it.
 
         Args:
             history: the connection to write with.
             reader: reads the ranges from Kafka.
             target: what the records become.
-            bury: for records that nobody has dead-lettered yet.
-            turn: called before each transaction.
+            write_dead_letters: for records that nobody has dead-lettered yet.
+            wait: called before each transaction.
         """
         self._history = history
         self._reader = reader
         self._target = target
-        self._bury = bury
-        self._turn = turn
+        self._write_dead_letters = write_dead_letters
+        self._wait = wait
 
     def fill(self, hole: Hole) -> tuple[int, list[Span]]:
         """Fill a hole as far as Kafka has it.
@@ -76,14 +84,14 @@ class Filler(Generic[R]):
     def _fill_skipped(self, hole: Hole) -> tuple[int, list[Span]]:
         gaps = []
         if hole.expired is not None:
-            self._turn()
+            self._wait()
             gaps.append(hole.expired)
             with self._transaction(hole) as connection:
                 tables.note_gap(connection, hole.topic, hole.expired, "expired", None)
         written = 0
         if hole.held is not None:
             for span, messages in self._pages(hole.topic, hole.held):
-                self._turn()
+                self._wait()
                 written += self._add_range(hole, span, messages)
         return written, gaps
 
@@ -108,14 +116,14 @@ class Filler(Generic[R]):
             before = tables.range_before(connection, hole.topic, span.partition, span.start)
             noted = self._target.note(connection, [span], kept, {span.partition: before})
             tables.store_ranges(connection, hole.topic, noted)
-            # Before the commit: after a crash in between they are buried twice, which their origin tells.
+            # Before the commit: after a crash in between they are dead-lettered twice, which their origin tells.
             if dead or refused:
-                self._bury([*dead, *refused])
+                self._write_dead_letters([*dead, *refused])
         return len(kept)
 
     def _fill_damaged(self, hole: Hole) -> tuple[int, list[Span]]:
         """Write the rows of a range again. What was a dead letter when it was first read is one already."""
-        self._turn()
+        self._wait()
         pages = [] if hole.held is None else self._pages(hole.topic, hole.held)
         entries, _ = self._read([message for _, page in pages for message in page])
         with self._transaction(hole) as connection:

@@ -9,13 +9,13 @@ from typing import TypeVar
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer
 from streams.connections import kafka_config
-from streams.dead_letters import bury, dead_letter
+from streams.dead_letters import dead_letter, write_dead_letters
 from streams.errors import BackfillBusyError
 from streams.settings import Settings
 from streams.sink.backfill.check import Checker
 from streams.sink.backfill.fill import Filler
 from streams.sink.backfill.holes import Findings
-from streams.sink.backfill.turn import Turn
+from streams.sink.backfill.wait import Wait
 from streams.sink.backfill.windows import copy_windows
 from streams.sink.backlog import BacklogReader
 from streams.sink.history import History
@@ -35,7 +35,7 @@ class Backfill:
         settings: Settings,
         history: History,
         *,
-        turn: Turn = lambda: None,
+        wait: Wait = lambda: None,
         on_findings: OnFindings = lambda findings: None,
     ) -> None:
         """Prepare a run.
@@ -43,7 +43,7 @@ class Backfill:
         Args:
             settings: all settings.
             history: the connection to Postgres. The caller closes it, and with it ends the lock of the one that fills.
-            turn: called between two short pieces of work: waits for the gate, or raises to stop.
+            wait: called between two short pieces of work: waits for the gate, or raises to stop.
             on_findings: told how far it is, as often.
         """
         self._settings = settings
@@ -51,11 +51,11 @@ class Backfill:
         self.findings = Findings()
         """What it found and did so far."""
 
-        def tell_and_turn() -> None:
+        def report_and_wait() -> None:
             on_findings(self.findings)
-            turn()
+            wait()
 
-        self._turn = tell_and_turn
+        self._wait = report_and_wait
 
     def run(self, *, fill: bool) -> Findings:
         """Look for holes, and fill them if `fill` is set.
@@ -81,12 +81,12 @@ class Backfill:
     def _run_topic(
         self, topic: str, target: Target[R], reader: OffsetReader, producer: ConfirmedProducer, *, fill: bool
     ) -> None:
-        def bury_all(dead: Sequence[DeadRecord]) -> None:
-            bury(producer, [dead_letter(*one) for one in dead], self._settings.topic_dead)
+        def write_dead(dead: Sequence[DeadRecord]) -> None:
+            write_dead_letters(producer, [dead_letter(*one) for one in dead], self._settings.topic_dead)
             self.findings.dead += [reason for _, reason, _ in dead]
 
-        filler = Filler(self._history, reader, target, bury=bury_all, turn=self._turn)
-        for hole in Checker(self._history, reader, self._turn).holes(topic, self.findings):
+        filler = Filler(self._history, reader, target, write_dead_letters=write_dead, wait=self._wait)
+        for hole in Checker(self._history, reader, self._wait).holes(topic, self.findings):
             self.findings.holes.append(hole)
             if fill:
                 rows, gaps = filler.fill(hole)
@@ -95,13 +95,13 @@ class Backfill:
 
     async def _copy_windows(self, reader: OffsetReader, *, fill: bool) -> None:
         topic = self._settings.topic_windows
-        stands = self._history.offsets(topic, range(self._settings.partitions))
-        waiting = [one.oldest_ms for one in BacklogReader(reader, topic).look(stands) if one.oldest_ms is not None]
+        offsets = self._history.offsets(topic, range(self._settings.partitions))
+        waiting = [one.oldest_ms for one in BacklogReader(reader, topic).read(offsets) if one.oldest_ms is not None]
         await copy_windows(
             self._settings,
             self._history,
             self.findings,
-            self._turn,
+            self._wait,
             oldest_ms=min(waiting, default=None),
             write=fill,
         )

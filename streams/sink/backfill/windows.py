@@ -12,7 +12,7 @@ from streams.records import EmotionWindow
 from streams.settings import Settings
 from streams.sink import tables
 from streams.sink.backfill.holes import Findings
-from streams.sink.backfill.turn import Turn
+from streams.sink.backfill.wait import Wait
 from streams.sink.history import History
 from streams.sink.intake import store_all
 from streams.sink.targets import WINDOWS
@@ -57,7 +57,7 @@ def wrong_windows(
 
 
 async def copy_windows(
-    settings: Settings, history: History, findings: Findings, turn: Turn, *, oldest_ms: float | None, write: bool
+    settings: Settings, history: History, findings: Findings, wait: Wait, *, oldest_ms: float | None, write: bool
 ) -> None:
     """Compare every window in Redis with Postgres, and copy what is wrong if `write` is set.
 
@@ -65,7 +65,7 @@ async def copy_windows(
         settings: all settings.
         history: the connection to Postgres.
         findings: where it counts.
-        turn: called before each page.
+        wait: called before each page.
         oldest_ms: when the first record that waits in the windows topic was appended; None if none waits.
         write: whether to copy.
 
@@ -77,7 +77,7 @@ async def copy_windows(
     async with open_store(settings) as store:
         for size in store.sizes:
             async for page in store.scan(size):
-                turn()
+                wait()
                 wrong = wrong_windows(page, _stored(history, page), passed_ms)
                 findings.windows += len(page)
                 findings.windows_missing += len(wrong.missing)

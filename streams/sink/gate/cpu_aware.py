@@ -126,7 +126,7 @@ class CpuAwareGate:
         Raises:
             LoadError: the counters cannot be read.
         """
-        self.look()
+        self.take_sample()
         logger.info("the gate watches the load of %s", self._load.source)
         self._thread.start()
 
@@ -178,7 +178,7 @@ class CpuAwareGate:
         """The connection to this backend has ended."""
         self._load.own.drop_backend(pid)
 
-    def look(self) -> None:
+    def take_sample(self) -> None:
         """Take a sample and decide; what the thread does every `SAMPLE_S`.
 
         Raises:
@@ -206,7 +206,7 @@ class CpuAwareGate:
         due = self._clock() + SAMPLE_S
         try:
             while not self._stop.wait(max(0.0, due - self._clock())):
-                self.look()
+                self.take_sample()
                 due = max(due + SAMPLE_S, self._clock())  # a sample missed is not made up for
         except BaseException as exc:  # noqa: BLE001 - crosses from the thread to whoever asks
             self._failure = exc

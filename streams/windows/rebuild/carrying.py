@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from streams.records import ALL_KEYWORDS
 from streams.windows.rebuild.counting import Recount
 from streams.windows.rebuild.editor import TableEditor
-from streams.windows.rebuild.scope import Fate, final_state
+from streams.windows.rebuild.scope import Action, final_state
 from streams.windows.tumbling import WindowKey, shard_of
 
 _PAGE = 500
@@ -95,15 +95,15 @@ class Carrier:
         while page := await self._old.members(shard, size, start, _PAGE):
             start += len(page)
             here, there = await self._rebuilt.posts(shard, page), await self._old.posts(shard, page)
-            by_fate: dict[Fate, list[WindowKey]] = {}
+            by_action: dict[Action, list[WindowKey]] = {}
             for key, rebuilt_posts, old_posts in zip(page, here, there, strict=True):
                 if rebuilt_posts is None and old_posts is not None:
-                    by_fate.setdefault(self._scope.fate(key), []).append(key)
-            if kept := by_fate.get(Fate.KEEP):
+                    by_action.setdefault(self._scope.action_for(key), []).append(key)
+            if kept := by_action.get(Action.KEEP):
                 await self._rebuilt.carry(self._old, shard, size, kept, "copy")
                 self._carried.windows += len(kept)
             # One that has left the retention leaves the tables as it would have, but for what it was false about.
-            if false := [key for key in by_fate.get(Fate.COUNT, []) if key not in self._scope.lingering]:
+            if false := [key for key in by_action.get(Action.COUNT, []) if key not in self._scope.lingering]:
                 emptied = await self._rebuilt.carry(self._old, shard, size, false, "empty")
                 self._carried.windows += len(false)
                 self._carried.emptied += emptied

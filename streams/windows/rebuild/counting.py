@@ -11,8 +11,8 @@ from streams.records import ALL_KEYWORDS
 from streams.settings import Settings
 from streams.windows.deltas import Position, Reduction, reduce_entries
 from streams.windows.rebuild.editor import TableEditor
-from streams.windows.rebuild.history import Page, Part, PostHistory
-from streams.windows.rebuild.scope import Fate, Scope, next_end
+from streams.windows.rebuild.posts import Page, Part, PostReader
+from streams.windows.rebuild.scope import Action, Scope, next_end
 from streams.windows.tumbling import WindowKey
 from streams.windows.update import ShardUpdate
 
@@ -31,7 +31,7 @@ class Recount:
         self,
         settings: Settings,
         tables: TableEditor,
-        history: PostHistory,
+        history: PostReader,
         scope: Scope,
         on_page: Callable[[], Awaitable[None]],
     ) -> None:
@@ -50,7 +50,7 @@ class Recount:
         self._on_page = on_page
         self._sizes = settings.window_sizes
         self._page = settings.aggregate_batch_max
-        self._stands = {partition: [Position()] * tables.shards for partition in range(settings.partitions)}
+        self._positions = {partition: [Position()] * tables.shards for partition in range(settings.partitions)}
         self._ids = {partition: history.recent() for partition in range(settings.partitions)}
         self.read = 0
         self.expired: Counter[int] = Counter()
@@ -58,7 +58,7 @@ class Recount:
 
     def lag(self, part: Part, end: int) -> int:
         """How many offsets of a partition are left up to `end`."""
-        return max(0, end - max(part.low, min(stand.offset for stand in self._stands[part.partition])))
+        return max(0, end - max(part.low, min(position.offset for position in self._positions[part.partition])))
 
     async def count_rows(self, part: Part) -> None:
         """Count what only Postgres holds of a partition. It then stands where Kafka's part begins."""
@@ -69,11 +69,11 @@ class Recount:
         """Count what Kafka holds of a partition, up to the offset that each shard has for a target."""
         partition = part.partition
         while True:
-            stands = self._stands[partition]
-            end = next_end([stand.offset for stand in stands], targets, part.low)
+            positions = self._positions[partition]
+            end = next_end([position.offset for position in positions], targets, part.low)
             if end is None:
                 return
-            reached = [stand.offset for stand, to in zip(stands, targets, strict=True) if stand.offset < to]
+            reached = [position.offset for position, to in zip(positions, targets, strict=True) if position.offset < to]
             start = max(part.low, min(reached))
             shards = [shard for shard, to in enumerate(targets) if to >= end]
             pages = self._history.records(partition, start, end, self._ids[partition], self._page)
@@ -82,9 +82,9 @@ class Recount:
     async def _count(self, partition: int, pages: Iterator[Page], shards: Sequence[int] | None = None) -> None:
         try:
             while (page := await asyncio.to_thread(next, pages, None)) is not None:
-                stands = self._stands[partition]
+                positions = self._positions[partition]
                 reductions = await asyncio.to_thread(
-                    reduce_entries, page.entries, positions=stands, end=page.end, sizes=self._sizes
+                    reduce_entries, page.entries, positions=positions, end=page.end, sizes=self._sizes
                 )
                 wanted = range(self._tables.shards) if shards is None else shards
                 await asyncio.gather(*(self._apply(partition, shard, reductions[shard]) for shard in wanted))
@@ -94,27 +94,27 @@ class Recount:
             pages.close()  # type: ignore[attr-defined] # a generator
 
     async def _apply(self, partition: int, shard: int, reduction: Reduction) -> None:
-        stand = self._stands[partition][shard]
-        if reduction.position == stand:
+        position = self._positions[partition][shard]
+        if reduction.position == position:
             return
         self._sift(reduction)
-        update = ShardUpdate.of({partition: (stand, reduction)})
+        update = ShardUpdate.of({partition: (position, reduction)})
         if await self._tables.apply(shard, update) is not None:
             # The client asks again where an answer was lost; then the first call has done it.
             found = (await self._tables.positions(shard, [partition]))[partition]
             if found != reduction.position:
                 raise TopologyError(
-                    f"the rebuilt tables stand at {found.offset} of partition {partition}, not at {stand.offset}: "
+                    f"the rebuilt tables stand at {found.offset} of partition {partition}, not at {position.offset}: "
                     "Redis lost data, or another rebuild has taken over; nothing has changed, run it again"
                 )
-        self._stands[partition][shard] = reduction.position
+        self._positions[partition][shard] = reduction.position
 
     def _sift(self, reduction: Reduction) -> None:
         """Leave out the windows that are not counted anew, and note their posts."""
-        for key in [key for key in reduction.windows if self.scope.fate(key) is not Fate.COUNT]:
+        for key in [key for key in reduction.windows if self.scope.action_for(key) is not Action.COUNT]:
             delta = reduction.windows.pop(key)
             if key.keyword == ALL_KEYWORDS:
-                if self.scope.fate(key) is Fate.EXPIRED:
+                if self.scope.action_for(key) is Action.EXPIRED:
                     self.expired[key.size] += delta.fields["n"]
                 else:
                     self.kept[key] += delta.fields["n"]

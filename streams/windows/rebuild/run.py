@@ -32,8 +32,8 @@ from streams.settings import Settings
 from streams.windows.rebuild.carrying import Carrier
 from streams.windows.rebuild.counting import Recount
 from streams.windows.rebuild.editor import TableEditor
-from streams.windows.rebuild.history import Part, PostHistory
 from streams.windows.rebuild.leases import Leases
+from streams.windows.rebuild.posts import Part, PostReader
 from streams.windows.rebuild.scope import Scope, target_of
 from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey
@@ -52,7 +52,7 @@ RENEW_S = 2.0
 LITTLE = 5_000
 """Posts that may be left when the old tables are sealed: less than a second's work."""
 
-Progress = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 """Told the step (`counting`, `sealed`, `switched`), posts read so far, and posts in all."""
 
 
@@ -86,10 +86,10 @@ class Summary:
 class _Rebuild:
     settings: Settings
     leases: Leases
-    history: PostHistory
+    history: PostReader
     since: int | None
     until: int | None
-    progress: Progress
+    progress: OnProgress
     stopped: Callable[[], bool]
     parts: list[Part] = field(default_factory=list)
     sealed_at: float | None = None
@@ -218,12 +218,12 @@ class _Rebuild:
         """
         partitions = [part.partition for part in self.parts]
         shards = range(self.old.shards)
-        stands = await asyncio.gather(*(self.old.positions(shard, partitions) for shard in shards))
+        positions = await asyncio.gather(*(self.old.positions(shard, partitions) for shard in shards))
         begun = await asyncio.gather(*(self.old.begun(shard) for shard in shards))
         targets = {}
         for part in self.parts:
             end = await asyncio.to_thread(self.history.end, part.partition)
-            offsets = [stand[part.partition].offset for stand in stands]
+            offsets = [position[part.partition].offset for position in positions]
             start_offset(self.settings.topic_classified, part.partition, max(offsets), (part.low, end), None)
             targets[part] = [
                 target_of(offset, end, begun=is_begun) for offset, is_begun in zip(offsets, begun, strict=True)
@@ -259,7 +259,7 @@ async def rebuild(
     *,
     since: int | None = None,
     until: int | None = None,
-    progress: Progress = lambda step, done, total: None,
+    progress: OnProgress = lambda step, done, total: None,
     stopped: Callable[[], bool] = lambda: False,
     lock_ms: int = LOCK_MS,
     seal_ms: int = SEAL_MS,
@@ -286,7 +286,7 @@ async def rebuild(
     leases = Leases(TableEditor.of(store), secrets.token_hex(8), lock_ms, seal_ms)
     await leases.lock()
     reader = OffsetReader(kafka_config(settings), group=f"{settings.group_prefix}-rebuild")
-    history = PostHistory(settings, reader)
+    history = PostReader(settings, reader)
     try:
         await leases.tables.refresh()
         summary = await _Rebuild(settings, leases, history, since, until, progress, stopped).run()

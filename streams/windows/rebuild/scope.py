@@ -21,7 +21,7 @@ BOOKS = ("late", "expired", "unbuilt")
 """Kinds of posts that no window of all posts holds, by window size."""
 
 
-class Fate(Enum):
+class Action(Enum):
     """What a rebuild does with a window."""
 
     COUNT = "count"
@@ -55,15 +55,15 @@ class Scope:
         """Whether only a range is counted anew; then the books stay what they are."""
         return self.since is not None or self.until is not None
 
-    def fate(self, key: WindowKey) -> Fate:
+    def action_for(self, key: WindowKey) -> Action:
         """What becomes of a window."""
         if self.since is not None and key.end <= self.since:
-            return Fate.KEEP
+            return Action.KEEP
         if self.until is not None and key.start >= self.until:
-            return Fate.KEEP
+            return Action.KEEP
         if key.end <= self.expired_to.get(key.size, -1) and key not in self.lingering:
-            return Fate.EXPIRED
-        return Fate.KEEP if key.start < self.complete_from else Fate.COUNT
+            return Action.EXPIRED
+        return Action.KEEP if key.start < self.complete_from else Action.COUNT
 
 
 def target_of(old: int, end: int, *, begun: bool) -> int:
@@ -117,12 +117,12 @@ def final_state(
     return fields
 
 
-def next_end(stands: Sequence[int], targets: Sequence[int], low: int) -> int | None:
+def next_end(offsets: Sequence[int], targets: Sequence[int], low: int) -> int | None:
     """Up to which offset to read a partition next: the first target that a shard has not reached; None if all have.
 
     Args:
-        stands: the offset at which each shard stands; -1 for none.
+        offsets: the offset at which each shard stands; -1 for none.
         targets: where each shard shall stand.
         low: the first offset that Kafka holds; nothing is read for a target at or before it.
     """
-    return min((to for at, to in zip(stands, targets, strict=True) if at < to and to > low), default=None)
+    return min((to for at, to in zip(offsets, targets, strict=True) if at < to and to > low), default=None)

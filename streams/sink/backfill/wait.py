@@ -1,4 +1,4 @@
-"""Between two short pieces of work a backfill waits for its turn: for the gate to be open."""
+"""Between two short pieces of work a backfill waits for its wait: for the gate to be open."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from streams.errors import BackfillStoppedError
 from streams.sink.gate.cpu_aware import CLOSED_POLL_S, Gate
 from streams.sink.gate.rule import GateState
 
-Turn = Callable[[], None]
+Wait = Callable[[], None]
 """Called between two short pieces of work: waits for the gate, or raises to stop."""
 
 
-def turn_of(gate: Gate, stop: threading.Event, on_wait: Callable[[GateState], None] = lambda state: None) -> Turn:
+def wait_for_gate(gate: Gate, stop: threading.Event, on_wait: Callable[[GateState], None] = lambda state: None) -> Wait:
     """Waits while the gate is closed; raises BackfillStoppedError once `stop` is set.
 
     Args:
@@ -22,11 +22,11 @@ def turn_of(gate: Gate, stop: threading.Event, on_wait: Callable[[GateState], No
         on_wait: told, as often as it looks, why the gate is closed.
     """
 
-    def turn() -> None:
+    def wait() -> None:
         while not stop.is_set() and not gate.is_open():
             on_wait(gate.state)
             stop.wait(CLOSED_POLL_S)
         if stop.is_set():
             raise BackfillStoppedError("stopped")
 
-    return turn
+    return wait

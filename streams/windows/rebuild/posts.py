@@ -101,7 +101,7 @@ class Page(NamedTuple):
     read: int
 
 
-class PostHistory:
+class PostReader:
     """Reads it. Blocking; one thread at a time."""
 
     def __init__(self, settings: Settings, reader: OffsetReader) -> None:

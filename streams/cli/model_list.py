@@ -17,7 +17,7 @@ from models.registry.channels import Channel, Release, is_channel_name, read_cha
 from models.registry.location import S3Location
 from models.registry.version import Version, read_version
 from streams.cli.common import console, progress_console, read_settings
-from streams.cli.model_common import json_option, megabytes, open_registry, position_json
+from streams.cli.model_common import entry_json, json_option, megabytes, open_registry
 from streams.cli.output import printable
 from streams.records import rfc3339
 
@@ -146,8 +146,8 @@ def _full(version: Version, pointing: list[str], channel: Channel | None) -> dic
         if channel is None
         else {
             "channel": channel.name,
-            **position_json(channel.pointer),
-            "history": [position_json(position) for position in channel.pointer.history],
+            **entry_json(channel.pointer),
+            "history": [entry_json(position) for position in channel.pointer.history],
         },
         "manifest": version.manifest.model_dump(mode="json"),
     }

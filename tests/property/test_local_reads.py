@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.kafka.batch import Run
-from connectors.kafka.own_writes import QUIET_S, Following, OwnWrites
+from connectors.kafka.own_writes import QUIET_S, LocalReads, OwnWrites
 
 PARTITIONS = 2
 
@@ -26,11 +26,11 @@ class Consumer:
 
     def __init__(self) -> None:
         self.logs: list[int] = [0] * PARTITIONS
-        self.stands = dict.fromkeys(range(PARTITIONS), 0)
-        self.fetching = dict(self.stands)
+        self.next_offsets = dict.fromkeys(range(PARTITIONS), 0)
+        self.fetching = dict(self.next_offsets)
         self.own = OwnWrites(limit=8)
-        self.following = Following()
-        self.seen: dict[int, list[int]] = {partition: [] for partition in self.stands}
+        self.local = LocalReads()
+        self.seen: dict[int, list[int]] = {partition: [] for partition in self.next_offsets}
         self.now = 0.0
         self.fetched = 0
 
@@ -41,22 +41,22 @@ class Consumer:
             self.own.offer(Run(partition, first, list(range(first, self.logs[partition]))))
 
     def poll(self, fetch: int, most: int) -> None:
-        for partition in self.stands.keys() - self.following.partitions:
+        for partition in self.next_offsets.keys() - self.local.partitions:
             for offset in range(self.fetching[partition], min(self.fetching[partition] + fetch, self.logs[partition])):
                 self.fetching[partition] = offset + 1
-                if offset >= self.stands[partition]:
+                if offset >= self.next_offsets[partition]:
                     self.take(partition, [offset])
                     self.fetched += 1
         runs = self.own.take(most)
-        step = self.following.step(runs, self.stands, self.now, all_taken=not len(self.own))
+        step = self.local.step(runs, self.next_offsets, self.now, all_taken=not len(self.own))
         for run in step.consumed:
             self.take(run.partition, run.items)
         for partition in step.fetch:
-            self.fetching[partition] = self.stands[partition]
+            self.fetching[partition] = self.next_offsets[partition]
 
     def take(self, partition: int, offsets: list[int] | tuple[int, ...]) -> None:
         self.seen[partition] += offsets
-        self.stands[partition] += len(offsets)
+        self.next_offsets[partition] += len(offsets)
 
 
 @given(steps)
