@@ -1,13 +1,25 @@
-"""The types of the settings: topics, brokers, addresses with their passwords masked, and places of models. Pure."""
+"""The types of the settings that pydantic has none for, such as topics and addresses whose passwords are masked."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import SplitResult, unquote, unquote_plus, urlsplit, urlunsplit
 
-from pydantic import AfterValidator, AnyHttpUrl, AnyUrl, SecretStr, TypeAdapter, UrlConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    AnyUrl,
+    BeforeValidator,
+    SecretStr,
+    TypeAdapter,
+    UrlConstraints,
+    ValidationError,
+)
 from pydantic_core import MultiHostUrl
+from pydantic_settings import NoDecode
+
+from streams.window_sizes import WindowSize, parse_sizes
 
 MASK = "***"
 
@@ -16,7 +28,7 @@ _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/,@\[\]]+):(\d{1,5})")
 _REGISTRY = re.compile(r"(?i:s3)://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?", re.DOTALL)
 _PASSWORD_PARAMETERS = frozenset({"password", "sslpassword"})
 
-# RedisDsn takes `redis://` for localhost, and PostgresDsn takes SQLAlchemy's schemes: the constraints are our own.
+# pydantic's own RedisDsn takes `redis://` for localhost, and its PostgresDsn takes the schemes of SQLAlchemy.
 _REDIS: TypeAdapter[AnyUrl] = TypeAdapter(
     Annotated[AnyUrl, UrlConstraints(allowed_schemes=["redis", "rediss"], host_required=True)]
 )
@@ -56,6 +68,10 @@ class Address(SecretStr):
 
 def _is_password(parameter: str) -> bool:
     return unquote(parameter.partition("=")[0]) in _PASSWORD_PARAMETERS
+
+
+def _window_sizes(value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller gives
+    return parse_sizes(value) if isinstance(value, str) else value
 
 
 def _topic(value: str) -> str:
@@ -103,7 +119,8 @@ def _model_uri(value: str) -> str:
 
 Topic = Annotated[str, AfterValidator(_topic)]
 Bootstrap = Annotated[str, AfterValidator(_bootstrap)]
-RedisAddress = Annotated[Address, AfterValidator(_redis_address)]
-PostgresAddress = Annotated[Address, AfterValidator(_postgres_address)]
+RedisUrl = Annotated[Address, AfterValidator(_redis_address)]
+PostgresDsn = Annotated[Address, AfterValidator(_postgres_address)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 ModelUri = Annotated[str, AfterValidator(_model_uri)]
+WindowSizes = Annotated[tuple[WindowSize, ...], NoDecode, BeforeValidator(_window_sizes)]

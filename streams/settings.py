@@ -9,21 +9,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
     EnvSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from streams.errors import SettingsError
-from streams.setting_types import Address, Bootstrap, Endpoint, ModelUri, PostgresAddress, RedisAddress, Topic
-from streams.window_sizes import WindowSize, parse_sizes
+from streams.setting_types import Address, Bootstrap, Endpoint, ModelUri, PostgresDsn, RedisUrl, Topic, WindowSizes
+from streams.window_sizes import parse_sizes
 
 PREFIX = "EMOSTREAM_"
 TEST_PREFIX = "EMOSTREAM_TEST_"  # read by the test fixtures only
@@ -96,7 +95,7 @@ class Settings(BaseSettings):
     group_prefix: Topic = Field("emostream", description="Prefix of the consumer groups and transactional ids.")
 
     # Redis
-    redis_url: RedisAddress = Field(
+    redis_url: RedisUrl = Field(
         Address("redis://127.0.0.1:6379/0"), description="`redis://` or `rediss://` address of the tables."
     )
     redis_cluster: bool = Field(
@@ -112,7 +111,7 @@ class Settings(BaseSettings):
     shards: int = Field(4, ge=1, le=1024, description="Redis hash tags that the windows are spread over.")
 
     # Postgres
-    postgres_dsn: PostgresAddress = Field(
+    postgres_dsn: PostgresDsn = Field(
         Address("postgresql://emostream@127.0.0.1:5432/emostream"),
         description="`postgresql://` address of the history.",
     )
@@ -171,7 +170,7 @@ class Settings(BaseSettings):
     )
     text_max_chars: int = Field(5_000, ge=1, le=200_000, description="A longer text is dead-lettered.")
     max_future_s: float = Field(300, ge=0, le=86_400, description="A timestamp further in the future is dead-lettered.")
-    window_sizes: Annotated[tuple[WindowSize, ...], NoDecode] = Field(
+    window_sizes: WindowSizes = Field(
         parse_sizes("1m:2d,5m:7d,1h:30d,1d:400d"),
         description="Tumbling window sizes, and after the colon how long after its end a window takes corrections and "
         "stays in Redis; separated by commas, durations with s, m, h or d.",
@@ -256,11 +255,6 @@ class Settings(BaseSettings):
     )
     web_bind: str = Field("127.0.0.1", min_length=1, description="Address the web server binds to.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Log level.")
-
-    @field_validator("window_sizes", mode="before")
-    @classmethod
-    def _parse_sizes(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller gives
-        return parse_sizes(value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _check_together(self) -> Settings:
