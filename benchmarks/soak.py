@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
 import json
 import math
 import tempfile
 import time
-import urllib.request
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
 import click
+import httpx
 import psutil
 import redis
 from confluent_kafka import KafkaException
@@ -137,9 +136,8 @@ def scrape(settings: Settings) -> None:
         WatchError: it does not answer.
     """
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{settings.web_port}/metrics", timeout=30) as answer:
-            answer.read()
-    except (OSError, http.client.HTTPException) as exc:
+        httpx.get(f"http://127.0.0.1:{settings.web_port}/metrics", timeout=30, trust_env=False).raise_for_status()
+    except httpx.HTTPError as exc:
         raise WatchError(f"the worker's metrics cannot be read: {exc}") from exc
 
 

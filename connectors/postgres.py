@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from connectors.errors import InvalidDataError, RejectedError, UnavailableError
 
@@ -62,9 +62,11 @@ def connect(dsn: str, *, application_name: str) -> Connection:
 
     Raises:
         UnavailableError: nothing answers there.
-        RejectedError: wrong credentials or database.
+        RejectedError: wrong credentials or database, or libpq cannot read the address.
     """
-    with postgres_errors(f"connecting to {address_of(dsn)}"):
+    with postgres_errors("reading its address"):
+        where = address_of(dsn)
+    with postgres_errors(f"connecting to {where}"):
         return psycopg.connect(
             dsn,
             connect_timeout=CONNECT_TIMEOUT_S,
@@ -80,9 +82,18 @@ def connect(dsn: str, *, application_name: str) -> Connection:
 
 
 def address_of(dsn: str) -> str:
-    """`host:port/database` of an address, without its credentials."""
-    parts = urlsplit(dsn)
-    return f"{parts.hostname}:{parts.port or 5432}{parts.path}"
+    """`host:port/database` of an address as libpq reads it, without its credentials; several hosts with commas.
+
+    Raises:
+        psycopg.ProgrammingError: libpq cannot read it.
+    """
+    found = conninfo_to_dict(dsn)
+    hosts = str(found.get("host", "localhost")).split(",")
+    ports = str(found.get("port", "")).split(",")
+    if len(ports) == 1:
+        ports *= len(hosts)  # libpq takes a single port for every host
+    servers = ",".join(f"{host}:{port or 5432}" for host, port in zip(hosts, ports, strict=False))
+    return f"{servers}/{found['dbname']}" if "dbname" in found else servers
 
 
 @contextmanager

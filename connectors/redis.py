@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 from redis import exceptions
 from redis.asyncio import Redis, RedisCluster
@@ -60,12 +59,6 @@ def connect(url: str, *, cluster: bool = False) -> RedisClient:
         retry=Retry(ExponentialWithJitterBackoff(base=0.1, cap=1.0), CLUSTER_RETRIES if cluster else RETRIES),
     )
     return client
-
-
-def address_of(url: str) -> str:
-    """`host:port` of an address, without its credentials."""
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or 6379}"
 
 
 @contextmanager

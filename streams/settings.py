@@ -7,41 +7,37 @@ the prefix that is not listed here is an error, so that a misspelt setting canno
 from __future__ import annotations
 
 import difflib
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import unquote, unquote_plus, urlsplit
+from typing import Any, Literal
 
-from dotenv import dotenv_values
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from streams.errors import SettingsError
-from streams.window_sizes import WindowSize, parse_sizes
+from streams.setting_types import Address, Bootstrap, Endpoint, ModelUri, PostgresDsn, RedisUrl, Topic, WindowSizes
+from streams.window_sizes import parse_sizes
 
 PREFIX = "EMOSTREAM_"
 TEST_PREFIX = "EMOSTREAM_TEST_"  # read by the test fixtures only
-
-_TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
-_ADDRESSES = {"redis_url", "postgres_dsn"}  # secret only where they hold a password
-_HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/,@\[\]]+):(\d{1,5})")
-
-
-def _topic(value: str) -> str:
-    if not _TOPIC_NAME.fullmatch(value) or value in {".", ".."}:
-        raise ValueError("a topic name has 1 to 249 letters, digits, '.', '_' or '-'")
-    return value
-
-
-Topic = Annotated[str, AfterValidator(_topic)]
 
 
 class Settings(BaseSettings):
     """All settings of every role. Immutable; secrets are masked in its repr."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        dotenv_filtering="only_existing",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -52,11 +48,14 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take what `load_settings` gives and nothing else: it also knows which names are unknown."""
+        """Take what the caller gives and nothing else: `load_settings` reads the other sources itself.
+
+        They pass over unknown names of the environment, and know no environment but that of the process.
+        """
         return (init_settings,)
 
     # Kafka
-    kafka_bootstrap: str = Field("127.0.0.1:9092", description="Brokers, `host:port`, separated by commas.")
+    kafka_bootstrap: Bootstrap = Field("127.0.0.1:9092", description="Brokers, `host:port`, separated by commas.")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="How to talk to the brokers."
     )
@@ -96,8 +95,8 @@ class Settings(BaseSettings):
     group_prefix: Topic = Field("emostream", description="Prefix of the consumer groups and transactional ids.")
 
     # Redis
-    redis_url: SecretStr = Field(
-        SecretStr("redis://127.0.0.1:6379/0"), description="`redis://` or `rediss://` address of the tables."
+    redis_url: RedisUrl = Field(
+        Address("redis://127.0.0.1:6379/0"), description="`redis://` or `rediss://` address of the tables."
     )
     redis_cluster: bool = Field(
         False, description="Whether the address is that of a Redis Cluster; any of its nodes will do."
@@ -112,18 +111,18 @@ class Settings(BaseSettings):
     shards: int = Field(4, ge=1, le=1024, description="Redis hash tags that the windows are spread over.")
 
     # Postgres
-    postgres_dsn: SecretStr = Field(
-        SecretStr("postgresql://emostream@127.0.0.1:5432/emostream"),
+    postgres_dsn: PostgresDsn = Field(
+        Address("postgresql://emostream@127.0.0.1:5432/emostream"),
         description="`postgresql://` address of the history.",
     )
     keep_text: bool = Field(True, description="Carry the post's text on to the classified topic and Postgres.")
 
     # S3 and the model
-    s3_endpoint: str | None = Field(None, description="S3-compatible endpoint; empty for AWS.")
+    s3_endpoint: Endpoint | None = Field(None, description="S3-compatible endpoint; empty for AWS.")
     s3_region: str = Field("us-east-1", min_length=1, description="S3 region.")
     s3_access_key_id: str | None = Field(None, description="S3 key id; empty for the default credential chain.")
     s3_secret_access_key: SecretStr | None = Field(None, description="S3 secret key.")
-    model_uri: str = Field(
+    model_uri: ModelUri = Field(
         "s3://emostream-models/emotion",
         description="Model registry, `s3://bucket/prefix`, or the folder of one model package.",
     )
@@ -171,7 +170,7 @@ class Settings(BaseSettings):
     )
     text_max_chars: int = Field(5_000, ge=1, le=200_000, description="A longer text is dead-lettered.")
     max_future_s: float = Field(300, ge=0, le=86_400, description="A timestamp further in the future is dead-lettered.")
-    window_sizes: Annotated[tuple[WindowSize, ...], NoDecode] = Field(
+    window_sizes: WindowSizes = Field(
         parse_sizes("1m:2d,5m:7d,1h:30d,1d:400d"),
         description="Tumbling window sizes, and after the colon how long after its end a window takes corrections and "
         "stays in Redis; separated by commas, durations with s, m, h or d.",
@@ -257,51 +256,6 @@ class Settings(BaseSettings):
     web_bind: str = Field("127.0.0.1", min_length=1, description="Address the web server binds to.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Log level.")
 
-    @field_validator("window_sizes", mode="before")
-    @classmethod
-    def _parse_sizes(cls, value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller gives
-        return parse_sizes(value) if isinstance(value, str) else value
-
-    @field_validator("kafka_bootstrap")
-    @classmethod
-    def _check_bootstrap(cls, value: str) -> str:
-        servers = [server.strip() for server in value.split(",")]
-        for server in servers:
-            match = _HOST_PORT.fullmatch(server)
-            if match is None or not 1 <= int(match[2]) <= 65_535:
-                raise ValueError("give host:port pairs separated by commas, e.g. broker1:9092,broker2:9092")
-        return ",".join(servers)
-
-    @field_validator("redis_url")
-    @classmethod
-    def _check_redis(cls, value: SecretStr) -> SecretStr:
-        _check_url(value.get_secret_value(), ("redis", "rediss"))
-        return value
-
-    @field_validator("postgres_dsn")
-    @classmethod
-    def _check_postgres(cls, value: SecretStr) -> SecretStr:
-        _check_url(value.get_secret_value(), ("postgresql", "postgres"))
-        return value
-
-    @field_validator("s3_endpoint")
-    @classmethod
-    def _check_s3(cls, value: str | None) -> str | None:
-        if value is not None:
-            parts = _check_url(value, ("http", "https"))
-            if parts.username or parts.password:
-                raise ValueError("credentials belong in S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY")
-        return value
-
-    @field_validator("model_uri")
-    @classmethod
-    def _check_model_uri(cls, value: str) -> str:
-        if "://" in value:
-            parts = _check_url(value, ("s3",))
-            if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", parts.netloc):
-                raise ValueError("give s3://bucket/prefix with a valid bucket name, or a folder")
-        return value
-
     @model_validator(mode="after")
     def _check_together(self) -> Settings:
         if self.kafka_security_protocol.startswith("SASL"):
@@ -324,34 +278,13 @@ class Settings(BaseSettings):
 
     def secrets(self) -> list[str]:
         """Every string that must not be printed: the secret values and the passwords inside addresses."""
-        found = []
-        for name, value in self:
-            if isinstance(value, SecretStr):
-                text = value.get_secret_value()
-                found += _passwords_of(text) if name in _ADDRESSES else [text]
+        found: list[str] = []
+        for _, value in self:
+            if isinstance(value, Address):
+                found += value.passwords()
+            elif isinstance(value, SecretStr):
+                found.append(value.get_secret_value())
         return [secret for secret in found if secret]
-
-
-def _check_url(value: str, schemes: tuple[str, ...]) -> Any:  # noqa: ANN401 - urllib's SplitResult
-    wanted = " or ".join(f"{scheme}://" for scheme in schemes)
-    try:
-        parts = urlsplit(value)
-        _ = parts.port  # raises ValueError where it is no port
-    except ValueError as exc:
-        raise ValueError(f"not a valid address; give {wanted}host[:port]/…") from exc
-    if parts.scheme not in schemes or not parts.netloc or not parts.hostname:
-        raise ValueError(f"not a valid address; give {wanted}host[:port]/…")
-    return parts
-
-
-def _passwords_of(url: str) -> list[str]:
-    """The passwords inside an address, as written and decoded: drivers print either."""
-    parts = urlsplit(url)
-    pairs = (pair.partition("=") for pair in parts.query.split("&"))
-    written = [value for key, _, value in pairs if unquote(key) in {"password", "sslpassword"}]
-    written += [parts.password] if parts.password else []
-    # In a query redis-py takes "+" for a space, libpq does not.
-    return [form for password in written for form in (password, unquote(password), unquote_plus(password))]
 
 
 def load_settings(
@@ -371,20 +304,19 @@ def load_settings(
         SettingsError: with one line for every unknown, malformed or impossible setting; no line holds a value
             of a secret.
     """
-    file_values = _read_env_file(env_file) if env_file is not None and env_file.is_file() else {}
-    values = {
-        key: value
-        for key, value in {**file_values, **(os.environ if environ is None else environ)}.items()
-        if value is not None
-    }
-    mine = {
-        key: value
-        for key, value in values.items()
-        if key.upper().startswith(PREFIX) and not key.upper().startswith(TEST_PREFIX)
-    }
-    known = {PREFIX + name.upper(): name for name in Settings.model_fields}
-    problems = [_unknown(key, known) for key in mine if key.upper() not in known]
-    given = {known[key.upper()]: value for key, value in mine.items() if key.upper() in known and value != ""}
+    file = _read_env_file(env_file)
+    environment = EnvSettingsSource(Settings)
+    if environ is not None:
+        environment.env_vars = {name.lower(): value for name, value in environ.items()}
+    # The sources pass over names that they do not know.
+    names = [name.upper() for name in {**file.env_vars, **environment.env_vars}]
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    problems = [
+        _unknown(name, known)
+        for name in names
+        if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX) and name not in known
+    ]
+    given = {name: value for name, value in {**file(), **environment()}.items() if value != ""}
     try:
         settings = Settings(**{**given, **overrides})
     except ValidationError as exc:
@@ -398,14 +330,14 @@ def load_settings(
     return settings
 
 
-def _read_env_file(env_file: Path) -> dict[str, str | None]:
+def _read_env_file(env_file: Path | None) -> DotEnvSettingsSource:
     try:
-        return dotenv_values(env_file)
+        return DotEnvSettingsSource(Settings, env_file)
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
         raise SettingsError([f"{env_file}: cannot be read: {reason}"]) from None
 
 
-def _unknown(key: str, known: dict[str, str]) -> str:
-    near = difflib.get_close_matches(key.upper(), known, n=1)
-    return f"{key}: unknown setting" + (f"; did you mean {near[0]}?" if near else "")
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"{name}: unknown setting" + (f"; did you mean {near[0]}?" if near else "")

@@ -19,6 +19,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from semver import Version
 
 from models.errors import ModelPackageError
 
@@ -38,13 +39,6 @@ MAX_MANIFEST_BYTES: Final = 1 << 20
 _MAX_FILE_NAME: Final = 255
 """Bytes in UTF-8 of a path in the package: what file systems take for one part of it."""
 
-# semver.org's own expression, without the named groups.
-_SEMVER = re.compile(
-    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
-    r"(-((0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
-    r"(\+([0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*))?",
-    re.ASCII,
-)
 # Names become folders and object keys, so they hold nothing that either could misread.
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
 
@@ -58,7 +52,7 @@ def _plain_name(name: str) -> str:
 
 
 def _semantic_version(version: str) -> str:
-    if not _SEMVER.fullmatch(version):
+    if not Version.is_valid(version):
         raise ValueError(f"{version!a} is not a semantic version, such as 1.0.0")
     return version
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
+from semver import Version
 
 from connectors.s3.client import S3
 from models.errors import ModelError, ModelNotFoundError, ModelPackageError
@@ -99,11 +100,12 @@ def find(location: S3Location, s3: S3, reference: str) -> Release:
     )
 
 
-def precedence(release: Release) -> tuple[object, ...]:
-    """A key that sorts by name, then by the precedence of semantic versions (semver.org, 11), oldest first."""
-    core, _, pre = release.version.partition("+")[0].partition("-")
-    identifiers = tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in pre.split("."))
-    return release.name, tuple(map(int, core.split("."))), not pre, identifiers, release.version
+def precedence(release: Release) -> tuple[str, Version, str]:
+    """A key that sorts by name, then by the precedence of semantic versions (semver.org, 11), oldest first.
+
+    Versions that differ in their build metadata alone have the same precedence; their text decides.
+    """
+    return release.name, Version.parse(release.version), release.version
 
 
 def _is_release(release: Release) -> bool:

@@ -40,7 +40,7 @@ def progress_console() -> Console:
 
 QUIETED = {
     # They tell at INFO of every step.
-    **dict.fromkeys(("faust", "mode", "botocore", "boto3", "urllib3", "aiohttp.access"), logging.WARNING),
+    **dict.fromkeys(("faust", "mode", "botocore", "boto3", "httpx", "urllib3", "aiohttp.access"), logging.WARNING),
     # Faust's transport, for the control topic alone. While the broker is away it writes 40 errors a second; that the
     # broker is away our own clients say once.
     "aiokafka": logging.CRITICAL,

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import click
 from rich.markup import escape
@@ -29,14 +28,15 @@ class _StatusUrl(click.ParamType):
     name = "url"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        import httpx  # noqa: PLC0415 - takes time, and no other command of the sink needs it
+
         try:
-            parts = urlsplit(value)
-            _ = parts.port  # raises ValueError where it is no port
-        except ValueError as exc:
+            url = httpx.URL(value)
+        except httpx.InvalidURL as exc:
             self.fail(f"{value!r} is no address: {exc}", param, ctx)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if url.scheme not in ("http", "https") or not url.host:
             self.fail(f"{value!r} is no address; give http://host:port", param, ctx)
-        return value if parts.path.strip("/") else parts._replace(path="/status").geturl()
+        return str(url if url.path.strip("/") else url.copy_with(path="/status"))
 
 
 @click.command(epilog="Exit code: 0; 1 if Kafka or Postgres does not answer.")

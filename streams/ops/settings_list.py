@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from streams.setting_types import MASK, Address
 from streams.settings import PREFIX, Settings
-
-MASK = "***"
-_QUERY_PASSWORD = re.compile(r"(?<=password=)[^&]*")
 
 
 class Entry(NamedTuple):
@@ -43,25 +39,16 @@ def shown(value: Any) -> str:  # noqa: ANN401 - a setting of any type
     match value:
         case None:
             return ""
+        case Address():
+            return value.masked()
         case SecretStr():
-            secret = value.get_secret_value()
-            return mask_address(secret) if "://" in secret else MASK if secret else ""
+            return MASK if value else ""
         case bool():
             return str(value).lower()
         case tuple():
             return ",".join(map(str, value))
         case _:
             return str(value)
-
-
-def mask_address(address: str) -> str:
-    """An address with the passwords in it masked: that of the user, and those among its parameters."""
-    parts = urlsplit(address)
-    netloc = parts.netloc
-    if parts.password is not None:
-        credentials, _, host = netloc.rpartition("@")
-        netloc = f"{credentials.partition(':')[0]}:{MASK}@{host}"
-    return urlunsplit(parts._replace(netloc=netloc, query=_QUERY_PASSWORD.sub(MASK, parts.query)))
 
 
 def markdown_table(listed: list[Entry]) -> str:

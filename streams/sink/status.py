@@ -6,15 +6,14 @@ The first needs no running sink; the second is asked over HTTP. Formatting is ap
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
+import ssl
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from http.client import HTTPException
 from typing import Any
 
+import httpx
 from pydantic import ValidationError
 
 from connectors.kafka.admin import KafkaAdmin
@@ -147,25 +146,32 @@ def default_urls(settings: Settings) -> list[str]:
 
 def ask(url: str) -> Answer:
     """Ask a sink for its status; never raises for what is wrong with the other end."""
-    # Directly: a proxy has no business between a sink and its operator, least of all for 127.0.0.1.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    body = bytearray()
     try:
-        with opener.open(url, timeout=ANSWER_S) as answer:
-            return Answer(url, SinkReport.model_validate_json(answer.read(LARGEST_ANSWER)))
-    except urllib.error.HTTPError as exc:
-        with exc:
-            return Answer(url, None, f"it answered {exc.code} {exc.reason}; is it a sink?")
+        # The proxies of the environment are not used: none stands between a sink and its operator. The certificates
+        # of the system are, instead of httpx's own.
+        with httpx.stream("GET", url, timeout=ANSWER_S, trust_env=False, verify=ssl.create_default_context()) as answer:
+            if answer.status_code != httpx.codes.OK:
+                return Answer(url, None, f"it answered {answer.status_code} {answer.reason_phrase}; is it a sink?")
+            for part in answer.iter_bytes():
+                body += part
+                if len(body) > LARGEST_ANSWER:
+                    return Answer(url, None, f"it answered more than {LARGEST_ANSWER:,} bytes; is it a sink?")
+        return Answer(url, SinkReport.model_validate_json(body))
     except ValidationError:
         return Answer(url, None, "what answered is not a sink of this version")
-    except urllib.error.URLError as exc:
-        return Answer(url, None, _words(exc.reason))
-    except (OSError, HTTPException) as exc:
+    except (httpx.HTTPError, httpx.InvalidURL) as exc:
         return Answer(url, None, _words(exc))
 
 
-def _words(reason: object) -> str:
-    strerror = reason.strerror if isinstance(reason, OSError) else None
-    return strerror or str(reason) or type(reason).__name__
+def _words(error: Exception) -> str:
+    """What the system said, without its number; else what httpx says."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__
 
 
 def read_topics(settings: Settings) -> list[TopicStatus]:

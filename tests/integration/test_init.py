@@ -13,10 +13,11 @@ from connectors.postgres import find_migrations
 from streams.connections import kafka_config
 from streams.errors import TopologyError
 from streams.ops.demo.processes import clean_environment
-from streams.ops.init import init_all
+from streams.ops.init import init_all, init_postgres
 from streams.settings import Settings, load_settings
 from streams.sink.migrations import migrations_folder
 from streams.topology import topic_specs
+from tests.integration.support import free_port
 
 
 def test_topics_have_their_settings(settings: Settings) -> None:
@@ -59,6 +60,14 @@ def test_five_at_once(env: dict[str, str]) -> None:
     with psycopg.connect(env["EMOSTREAM_POSTGRES_DSN"]) as connection:
         applied = connection.execute("SELECT version FROM schema_migrations ORDER BY version").fetchall()
         assert applied == [(version,) for version in versions]
+
+
+def test_a_database_may_have_several_hosts(env: dict[str, str]) -> None:
+    """libpq goes on to the next where the first does not answer."""
+    dsn = env["EMOSTREAM_POSTGRES_DSN"].replace("@", f"@127.0.0.1:{free_port()},", 1)
+    lines: list[str] = []
+    init_postgres(load_settings(env_file=None, environ={**env, "EMOSTREAM_POSTGRES_DSN": dsn}), lines.append)
+    assert len(lines) == len(find_migrations(migrations_folder()))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ One stack serves the whole module, since Kafka takes seconds to start; each test
 it so. Its directory has a space and is longer than a Unix socket's path may be.
 """
 
-import http.client
 import json
 import os
 import signal
@@ -16,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import psutil
 import psycopg
 import pytest
@@ -245,10 +245,7 @@ def test_a_port_taken_by_another_program_is_replaced(stack, endpoints):
         moved = stack.endpoints()
     assert moved is not None
     assert moved.s3_endpoint != endpoints.s3_endpoint
-    connection = http.client.HTTPConnection(urlsplit(moved.s3_endpoint).netloc, timeout=5)
-    connection.request("GET", "/")
-    assert connection.getresponse().status == 200
-    connection.close()
+    assert httpx.get(moved.s3_endpoint, timeout=5, trust_env=False).status_code == 200
 
 
 def test_a_server_that_cannot_start_says_why_and_the_rest_keeps_running(stack, endpoints):

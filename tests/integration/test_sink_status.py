@@ -7,11 +7,10 @@ import socket
 import subprocess
 import sys
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -31,13 +30,11 @@ CLOSED = {"EMOSTREAM_SINK_CPU_PERCENT": "0.1", "EMOSTREAM_SINK_CALM_S": "3600"}
 def get(port: int, path: str) -> tuple[int, dict[str, Any]]:
     """Code and document; 0 where nobody answers yet."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-            return answer.status, json.load(answer)
-    except urllib.error.HTTPError as exc:
-        with exc:
-            return exc.code, json.load(exc)
-    except OSError:
+        # Certificates take longer to load than the rest.
+        answer = httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10, trust_env=False, verify=False)
+    except httpx.TransportError:
         return 0, {}
+    return answer.status_code, answer.json()
 
 
 def run_status(env: dict[str, str], *options: str, **more: str) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,8 @@ from click.testing import CliRunner
 from pydantic import SecretStr
 
 from streams.cli.settings import settings
-from streams.ops.settings_list import mask_address, shown
+from streams.ops.settings_list import shown
+from streams.setting_types import Address
 from streams.settings import Settings
 
 
@@ -54,14 +55,28 @@ def test_markdown_needs_no_valid_settings(monkeypatch: pytest.MonkeyPatch) -> No
         ("redis://h:1/0", "redis://h:1/0"),
         ("redis://:p@h:1/0", "redis://:***@h:1/0"),
         ("postgresql://u:p%40:x@h/d?sslpassword=q&a=b", "postgresql://u:***@h/d?sslpassword=***&a=b"),
+        (
+            "postgresql://u:p,q@h1:1,h2:2/d?sslmode=require&p%61ssword=a#b",
+            "postgresql://u:***@h1:1,h2:2/d?sslmode=require&p%61ssword=***",
+        ),
+        ("rediss://u@h?password=a&x=a", "rediss://u@h?password=***&x=a"),
     ],
 )
 def test_addresses_are_masked(address: str, expected: str) -> None:
-    assert mask_address(address) == expected
+    assert shown(Address(address)) == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(None, ""), (True, "true"), ((60, 300), "60,300"), (SecretStr("x"), "***"), (1.5, "1.5")]
+    ("value", "expected"),
+    [
+        (None, ""),
+        (True, "true"),
+        ((60, 300), "60,300"),
+        (SecretStr("x"), "***"),
+        (SecretStr("hunter://two"), "***"),
+        (SecretStr(""), ""),
+        (1.5, "1.5"),
+    ],
 )
 def test_values_are_shown_as_they_are_written(value: object, expected: str) -> None:
     assert shown(value) == expected

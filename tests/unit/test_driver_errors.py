@@ -10,10 +10,9 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from redis import exceptions as redis_exceptions
 
-from connectors import redis as redis_connector
 from connectors.errors import ConnectorError, InvalidDataError, RejectedError, UnavailableError
 from connectors.kafka.errors import kafka_error_of, to_connector_error
-from connectors.postgres import postgres_errors
+from connectors.postgres import address_of, connect, postgres_errors
 from connectors.redis import redis_errors
 
 OURS = (UnavailableError, RejectedError)
@@ -227,17 +226,23 @@ def test_what_passes_in_redis(error: type[Exception], expected: type[ConnectorEr
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
-    [("redis://u:hunter@h/0", "h:6379"), ("rediss://:p%40@h:1", "h:1"), ("redis://[::1]:2?password=x", "::1:2")],
+    ("dsn", "shown"),
+    [
+        ("postgresql://u:hunter@h/d?password=x", "h:5432/d"),
+        ("postgresql://u:hunter@[::1]:1", "::1:1"),
+        ("postgresql://u:p,%40@h1:1,h2,h3:3/a%20b", "h1:1,h2:5432,h3:3/a b"),
+        ("postgresql://h1,h2/d?port=7", "h1:7,h2:7/d"),
+        ("postgresql://%2Ftmp/d", "/tmp:5432/d"),
+        ("postgresql://h/d?host=/tmp&dbname=e", "/tmp:5432/e"),
+    ],
 )
-def test_an_address_is_shown_without_its_credentials(url: str, shown: str) -> None:
-    assert redis_connector.address_of(url) == shown
+def test_a_database_is_shown_without_its_credentials(dsn: str, shown: str) -> None:
+    assert address_of(dsn) == shown
 
 
-def test_a_database_is_shown_without_its_credentials() -> None:
-    from connectors.postgres import address_of
-
-    assert address_of("postgresql://u:hunter@h/d?password=x") == "h:5432/d"
+def test_an_address_that_libpq_cannot_read_is_refused() -> None:
+    with pytest.raises(RejectedError, match=r"PostgreSQL refused while reading its address: .*nonsense"):
+        connect("postgresql://h/d?nonsense=1", application_name="tests")
 
 
 @pytest.mark.parametrize("code", ["BUSY", "MISCONF", "NOREPLICAS", "MASTERDOWN"])

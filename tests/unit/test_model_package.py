@@ -114,6 +114,8 @@ def test_no_package(tmp_path, where):
         ({"surprise": 1}, "surprise: Extra inputs"),
         ({"version": "1.0"}, "version"),
         ({"version": "01.0.0"}, "version"),
+        ({"version": "1.0.0\n"}, "version"),
+        ({"version": "1.0.\u0661"}, "version"),
         ({"name": "../up"}, "name"),
         ({"name": "Emotion"}, "name"),
         ({"heads": []}, "heads"),

@@ -4,9 +4,12 @@ import pickle
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
+from redis.connection import parse_url
 
 from streams.connections import kafka_config, s3_config
 from streams.errors import SettingsError
+from streams.setting_types import Address
 from streams.settings import Settings, load_settings
 
 SECRET = "hunter-two"
@@ -60,6 +63,10 @@ def test_an_unknown_name_is_refused_even_when_its_value_is_empty() -> None:
 
 def test_an_unknown_name_does_not_print_its_value() -> None:
     assert SECRET not in str(problems(KAFKA_SASL_PASSWORT=SECRET))
+
+
+def test_an_empty_value_in_the_environment_is_the_default_whatever_the_file_says(tmp_path: Path) -> None:
+    assert load(env_file(tmp_path, "EMOSTREAM_PARTITIONS=3"), PARTITIONS="") == load()
 
 
 def test_names_are_read_in_any_case() -> None:
@@ -192,6 +199,8 @@ def test_impossible_window_sizes(value: str) -> None:
         ("POSTGRES_DSN", "host=h dbname=d"),
         ("POSTGRES_DSN", "mysql://h/d"),
         ("POSTGRES_DSN", "postgresql:///d"),
+        ("POSTGRES_DSN", "postgresql+psycopg://h/d"),
+        ("POSTGRES_DSN", "postgresql://h1:1,h2:port/d"),
         ("S3_ENDPOINT", "127.0.0.1:9000"),
         ("S3_ENDPOINT", "ftp://h"),
         ("MODEL_URI", "s3://"),
@@ -210,15 +219,45 @@ def test_an_impossible_value_is_one_line_that_names_the_setting(name: str, value
         ("KAFKA_BOOTSTRAP", "broker-1:9092, [2001:db8::1]:65535"),
         ("REDIS_URL", "rediss://user:p%40ss@[::1]:6380/3"),
         ("POSTGRES_DSN", "postgres://u:p@h/d?sslmode=require"),
+        ("REDIS_URL", "redis://h"),
+        ("REDIS_URL", "redis://h_1?db=3&password=a%2Fb"),
+        ("POSTGRES_DSN", "postgresql://h1:5432,[::1]:5433,h3/d?target_session_attrs=any"),
+        ("POSTGRES_DSN", "postgresql://u:p,%40@h1,h2"),
+        ("POSTGRES_DSN", "postgresql://%2Fvar%2Frun%2FPostgres:5433/d"),
+        ("POSTGRES_DSN", "postgresql://h/d?host=/tmp&options=-c%20geqo%3Doff&password=a+b"),
         ("S3_ENDPOINT", "https://minio.example"),
+        ("S3_ENDPOINT", "http://127.0.0.1:9000/s3"),
         ("MODEL_URI", "models/emotion"),
+        ("MODEL_URI", "s3://a.b-1/x/y"),
         ("TOPIC_RAW", "x" * 249),
         ("WEB_PORT", "0"),
         ("MAX_FUTURE_S", "0"),
     ],
 )
 def test_values_at_the_edge_of_what_is_possible(name: str, value: str) -> None:
-    load(**{name: value})
+    found = getattr(load(**{name: value}), name.lower())
+    if isinstance(found, Address):
+        assert found.get_secret_value() == value
+
+
+@pytest.mark.parametrize("password", ["p@ss", "p[w", "p^w", "p'w", "p w", "p,w", "pässword", "p%zz"])
+def test_the_drivers_read_an_unusual_password_as_it_is_meant(password: str) -> None:
+    settings = load(REDIS_URL=f"REDIS://u:{password}@h:1/2", POSTGRES_DSN=f"postgresql://u:{password}@h/d")
+    assert parse_url(settings.redis_url.get_secret_value()) == {
+        "host": "h",
+        "port": 1,
+        "db": 2,
+        "username": "u",
+        "password": password,
+    }
+    if password != "p%zz":  # libpq refuses what is no percent-encoding
+        found = conninfo_to_dict(settings.postgres_dsn.get_secret_value())
+        assert found == {"host": "h", "dbname": "d", "user": "u", "password": password}
+    assert password in settings.secrets()
+
+
+def test_an_s3_endpoint_needs_no_slash_at_its_end() -> None:
+    assert load(S3_ENDPOINT="HTTP://minio:9000/").s3_endpoint == "http://minio:9000"
 
 
 def test_several_problems_are_told_at_once_one_line_each() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import socket
-import urllib.error
-import urllib.request
+import socketserver
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 from click.testing import CliRunner
 from rich.console import Console, RenderableType
@@ -33,7 +35,7 @@ from streams.sink.report import (
     judge,
     percent,
 )
-from streams.sink.status import Answer, Gaps, PartitionStatus, TopicStatus, ask, default_urls, to_json
+from streams.sink.status import LARGEST_ANSWER, Answer, Gaps, PartitionStatus, TopicStatus, ask, default_urls, to_json
 from streams.sink.web import SinkWeb
 from tests.helpers import NOON, make_settings
 
@@ -186,13 +188,9 @@ class Served:
         self.report = report(gate(), topic())
 
     def get(self, path: str, **options: Any) -> tuple[int, str, bytes]:
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", **options)
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return answer.status, answer.headers["Content-Type"], answer.read()
-        except urllib.error.HTTPError as exc:
-            with exc:
-                return exc.code, exc.headers["Content-Type"], exc.read()
+        request = {"method": "GET", **options}
+        answer = httpx.request(url=f"http://127.0.0.1:{self.port}{path}", timeout=10, trust_env=False, **request)
+        return answer.status_code, answer.headers.get("Content-Type", ""), answer.content
 
 
 @pytest.fixture
@@ -241,8 +239,8 @@ def test_status_is_the_report_with_secrets_masked(served: Served) -> None:
     [
         ("/", {}, 404),
         ("/metrics/x", {}, 404),
-        ("/health", {"method": "POST", "data": b"x"}, 405),
-        ("/metrics", {"method": "POST", "data": b"x"}, 405),
+        ("/health", {"method": "POST", "content": b"x"}, 405),
+        ("/metrics", {"method": "POST", "content": b"x"}, 405),
     ],
 )
 def test_what_it_does_not_serve_is_refused(served: Served, path: str, options: dict[str, Any], code: int) -> None:
@@ -312,6 +310,50 @@ def test_the_sink_of_this_machine_is_asked(settings: dict[str, Any], urls: list[
 def test_who_answers_and_is_no_sink_is_told(served: Served) -> None:
     assert ask(f"http://127.0.0.1:{served.port}/metrics").error == "what answered is not a sink of this version"
     assert ask(f"http://127.0.0.1:{served.port}/").error == "it answered 404 Not Found; is it a sink?"
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """A server that gives the same bytes to everyone; yields its address."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline().strip():
+                pass
+            with suppress(OSError):  # the client need not read it all
+                self.wfile.write(answer)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/status"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_redirect_is_not_followed(served: Served) -> None:
+    elsewhere = f"Location: http://127.0.0.1:{served.port}/status\r\n"
+    with answering(f"HTTP/1.1 302 Found\r\n{elsewhere}Content-Length: 0\r\n\r\n".encode()) as url:
+        assert ask(url).error == "it answered 302 Found; is it a sink?"
+
+
+def test_an_endless_answer_is_not_read_to_its_end() -> None:
+    with answering(b"HTTP/1.1 200 OK\r\n\r\n" + b" " * (LARGEST_ANSWER + 1)) as url:
+        assert ask(url).error == "it answered more than 10,000,000 bytes; is it a sink?"
+
+
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"])
+def test_what_speaks_no_http_is_told(answer: bytes) -> None:
+    with answering(answer) as url:
+        assert "\n" not in (ask(url).error or "\n")
+
+
+def test_the_proxy_of_the_environment_is_not_asked(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    assert ask(f"http://127.0.0.1:{served.port}/status").report is not None
 
 
 @pytest.mark.parametrize("url", ["sink:6065", "ftp://sink", "http://", "http://sink:port", "file:///etc/passwd"])

@@ -1,0 +1,126 @@
+"""The types of the settings that pydantic has none for, such as topics and addresses whose passwords are masked."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, TypeVar
+from urllib.parse import SplitResult, unquote, unquote_plus, urlsplit, urlunsplit
+
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    AnyUrl,
+    BeforeValidator,
+    SecretStr,
+    TypeAdapter,
+    UrlConstraints,
+    ValidationError,
+)
+from pydantic_core import MultiHostUrl
+from pydantic_settings import NoDecode
+
+from streams.window_sizes import WindowSize, parse_sizes
+
+MASK = "***"
+
+_TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/,@\[\]]+):(\d{1,5})")
+_REGISTRY = re.compile(r"(?i:s3)://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?", re.DOTALL)
+_PASSWORD_PARAMETERS = frozenset({"password", "sslpassword"})
+
+# pydantic's own RedisDsn takes `redis://` for localhost, and its PostgresDsn takes the schemes of SQLAlchemy.
+_REDIS: TypeAdapter[AnyUrl] = TypeAdapter(
+    Annotated[AnyUrl, UrlConstraints(allowed_schemes=["redis", "rediss"], host_required=True)]
+)
+_LIBPQ = UrlConstraints(allowed_schemes=["postgresql", "postgres"], host_required=True)
+# MultiHostUrl comes second, because a comma in the password ends a host for it.
+_POSTGRES: TypeAdapter[AnyUrl | MultiHostUrl] = TypeAdapter(Annotated[AnyUrl, _LIBPQ] | Annotated[MultiHostUrl, _LIBPQ])
+_HTTP: TypeAdapter[AnyHttpUrl] = TypeAdapter(AnyHttpUrl)
+
+_Url = TypeVar("_Url", AnyUrl, AnyHttpUrl, AnyUrl | MultiHostUrl)
+
+
+class Address(SecretStr):
+    """The address of a server. It may hold passwords, so its repr is masked like that of every secret."""
+
+    def passwords(self) -> list[str]:
+        """The passwords in it, as written and decoded: drivers print either."""
+        parts = self._split()
+        written = [pair.partition("=")[2] for pair in parts.query.split("&") if _is_password(pair)]
+        written.append(parts.password or "")
+        # In a query redis-py takes "+" for a space, libpq does not.
+        forms = [form for text in written for form in (text, unquote(text), unquote_plus(text))]
+        return [form for form in forms if form]
+
+    def masked(self) -> str:
+        """The address with `***` for the user's password and for those among the parameters."""
+        parts = self._split()
+        credentials, _, hosts = parts.netloc.rpartition("@")
+        user, colon, _ = credentials.partition(":")
+        netloc = f"{user}:{MASK}@{hosts}" if colon else parts.netloc
+        pairs = [f"{pair.partition('=')[0]}={MASK}" if _is_password(pair) else pair for pair in parts.query.split("&")]
+        return urlunsplit(parts._replace(netloc=netloc, query="&".join(pairs)))
+
+    def _split(self) -> SplitResult:
+        # libpq knows no fragments: a "#" may be part of a password.
+        return urlsplit(self.get_secret_value(), allow_fragments=False)
+
+
+def _is_password(parameter: str) -> bool:
+    return unquote(parameter.partition("=")[0]) in _PASSWORD_PARAMETERS
+
+
+def _window_sizes(value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller gives
+    return parse_sizes(value) if isinstance(value, str) else value
+
+
+def _topic(value: str) -> str:
+    if not _TOPIC_NAME.fullmatch(value) or value in {".", ".."}:
+        raise ValueError("a topic name has 1 to 249 letters, digits, '.', '_' or '-'")
+    return value
+
+
+def _bootstrap(value: str) -> str:
+    servers = [server.strip() for server in value.split(",")]
+    for server in servers:
+        match = _HOST_PORT.fullmatch(server)
+        if match is None or not 1 <= int(match[2]) <= 65_535:
+            raise ValueError("give host:port pairs separated by commas, e.g. broker1:9092,broker2:9092")
+    return ",".join(servers)
+
+
+def _parsed(kind: TypeAdapter[_Url], text: str, schemes: str) -> _Url:
+    try:
+        return kind.validate_python(text)
+    except ValidationError:
+        raise ValueError(f"not a valid address; give {schemes}host[:port]/…") from None
+
+
+def _redis_address(value: Address) -> Address:
+    return Address(str(_parsed(_REDIS, value.get_secret_value(), "redis:// or rediss://")))
+
+
+def _postgres_address(value: Address) -> Address:
+    return Address(str(_parsed(_POSTGRES, value.get_secret_value(), "postgresql:// or postgres://")))
+
+
+def _endpoint(value: str) -> str:
+    url = _parsed(_HTTP, value, "http:// or https://")
+    if url.username or url.password:
+        raise ValueError("credentials belong in S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY")
+    return str(url).rstrip("/")
+
+
+def _model_uri(value: str) -> str:
+    if "://" in value and not _REGISTRY.fullmatch(value):
+        raise ValueError("give s3://bucket/prefix with a valid bucket name, or a folder")
+    return value
+
+
+Topic = Annotated[str, AfterValidator(_topic)]
+Bootstrap = Annotated[str, AfterValidator(_bootstrap)]
+RedisUrl = Annotated[Address, AfterValidator(_redis_address)]
+PostgresDsn = Annotated[Address, AfterValidator(_postgres_address)]
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+ModelUri = Annotated[str, AfterValidator(_model_uri)]
+WindowSizes = Annotated[tuple[WindowSize, ...], NoDecode, BeforeValidator(_window_sizes)]
