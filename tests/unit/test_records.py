@@ -9,7 +9,6 @@ import pytest
 
 from streams.records import (
     EARLIEST,
-    MAX_RAW_BYTES,
     ClassifiedPost,
     DeadPost,
     DeadReason,
@@ -22,6 +21,7 @@ from streams.records import (
     rfc3339,
     to_ms,
 )
+from streams.records.posts import MAX_RAW_BYTES
 from streams.windows.codec import to_window
 from streams.windows.tumbling import WindowKey
 from tests.helpers import NOON, NOON_MS, classified

@@ -1,0 +1,137 @@
+"""How records are read and written. Pure.
+
+A record is read with `from_json` and written with `to_json`, and in no other way. `from_json` checks types and limits.
+It ignores unknown fields, so that producers can add theirs. Constructors trust their arguments; `from_fields` checks
+them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from inspect import cleandoc
+from typing import Any, Self, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from streams.records.values import MAX_KEYWORD_CHARS, Keywords
+from streams.timestamps import Timestamp
+
+R = TypeVar("R", bound="Record")
+
+
+class RecordError(ValueError):
+    """A value is not the record that it should be; the message is one line and does not quote the value."""
+
+
+class MalformedRecordError(RecordError):
+    """A value is not JSON in UTF-8."""
+
+
+class Record(Struct, frozen=True, gc=False):
+    """What all records share: immutable, read and written as JSON. A record is in no reference cycle (`gc=False`)."""
+
+    @classmethod
+    def from_json(cls, value: bytes | None) -> Self:
+        """Read a record.
+
+        Raises:
+            MalformedRecordError: `value` is not JSON in UTF-8.
+            RecordError: a field is missing, or has the wrong type or an impossible value.
+        """
+        try:
+            # As text, because the decoder does not check the encoding of what it passes over.
+            return _decoder(cls).decode((value or b"").decode("utf-8"))
+        except msgspec.ValidationError as exc:
+            raise RecordError(_explain(exc)) from None
+        except UnicodeDecodeError:
+            raise MalformedRecordError("is not UTF-8") from None
+        except msgspec.DecodeError as exc:
+            raise MalformedRecordError(str(exc)) from None
+        except RecursionError:
+            raise MalformedRecordError("is nested too deeply") from None
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, object]) -> Self:
+        """Make a record of values that nobody has checked.
+
+        Raises:
+            RecordError: a field is missing, or has the wrong type or an impossible value.
+        """
+        try:
+            return msgspec.convert(dict(fields), cls, dec_hook=_decode_hook)
+        except msgspec.ValidationError as exc:
+            raise RecordError(_explain(exc)) from None
+
+    def to_json(self) -> bytes:
+        """The record as it is written."""
+        return _ENCODER.encode(self)
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """The record's JSON Schema (draft 2020-12). It describes what a reader accepts."""
+        (schema,), definitions = msgspec.json.schema_components(
+            [cls], schema_hook=_schema_hook, ref_template="#/$defs/{name}"
+        )
+        own = definitions.pop(schema["$ref"].rpartition("/")[2])
+        for definition in (own, *definitions.values()):
+            if "description" in definition:
+                definition["description"] = cleandoc(definition["description"])
+        return {**({"$defs": definitions} if definitions else {}), **own}
+
+
+def _decode_hook(kind: type, value: Any) -> Any:  # noqa: ANN401 - msgspec's hook takes and gives any type
+    if kind is Timestamp:
+        if isinstance(value, str):
+            return Timestamp.parse(value)
+        if isinstance(value, datetime):
+            return Timestamp.of(value).checked()
+        raise ValueError("is not a date and time; write 2026-03-01T12:00:00Z")
+    if kind is Keywords:
+        if value is None:
+            return Keywords()
+        if isinstance(value, list | tuple):
+            return Keywords.of(value)
+        raise ValueError("is not a list of keywords")
+    raise NotImplementedError(kind)
+
+
+def _encode_hook(value: Any) -> Any:  # noqa: ANN401 - msgspec's hook takes and gives any type
+    if isinstance(value, Timestamp):
+        return value.rfc3339()
+    raise NotImplementedError(type(value))
+
+
+def _schema_hook(kind: type) -> dict[str, Any]:
+    if kind is Timestamp:
+        return {"type": "string", "format": "date-time"}
+    if kind is Keywords:
+        keywords = {"type": "array", "items": {"type": "string", "maxLength": MAX_KEYWORD_CHARS}}
+        return {"anyOf": [keywords, {"type": "null"}]}
+    raise NotImplementedError(kind)
+
+
+_MISSING = re.compile(r"Object missing required field `(.+)`")
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_encode_hook)
+
+
+_decoders: dict[type[Record], msgspec.json.Decoder[Any]] = {}
+
+
+def _decoder(kind: type[R]) -> msgspec.json.Decoder[R]:
+    found = _decoders.get(kind)
+    if found is None:
+        found = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=_decode_hook)
+    return found
+
+
+def _explain(error: msgspec.ValidationError) -> str:
+    """One line for what is wrong: `created_at: is before 1970`."""
+    message, _, path = str(error).partition(" - at `$")
+    field = path.removesuffix("`").lstrip(".")
+    if missing := _MISSING.fullmatch(message):
+        return f"{'.'.join(filter(None, (field, missing[1])))}: is missing"
+    return f"{field}: {message}" if field else message

@@ -1,0 +1,45 @@
+"""The types of fields that several records share. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Self
+
+from msgspec import Meta
+
+ALL_KEYWORDS = "*"
+"""The keyword under which all posts are counted together; a post may not name it itself."""
+
+MAX_KEYWORDS = 64
+MAX_KEYWORD_CHARS = 200
+MAX_ID_CHARS = 512
+
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+Offset = Annotated[int, Meta(ge=0)]
+
+
+class Keywords(tuple[str, ...]):
+    """A post's keywords, without white space around them, empty ones and repetitions."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, given: Iterable[object]) -> Self:
+        """Clean keywords.
+
+        Raises:
+            ValueError: A keyword is not a string, too long, or `ALL_KEYWORDS`, or there are more than `MAX_KEYWORDS`.
+        """
+        cleaned: dict[str, None] = {}
+        for word in given:
+            if not isinstance(word, str):
+                raise ValueError("holds a keyword that is not a string")
+            if len(word) > MAX_KEYWORD_CHARS:
+                raise ValueError(f"holds a keyword of {len(word)} characters; {MAX_KEYWORD_CHARS} are allowed")
+            if stripped := word.strip():
+                cleaned[stripped] = None
+        if len(cleaned) > MAX_KEYWORDS:
+            raise ValueError(f"has {len(cleaned)} keywords; {MAX_KEYWORDS} are allowed")
+        if ALL_KEYWORDS in cleaned:
+            raise ValueError(f"'{ALL_KEYWORDS}' stands for all posts and cannot be a keyword")
+        return cls(cleaned)
