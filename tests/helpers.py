@@ -37,7 +37,7 @@ def raw_post(post: Post) -> RawPost:
     )
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until what another thread does has come about; fail where it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():

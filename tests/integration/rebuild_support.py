@@ -19,7 +19,7 @@ from streams.settings import Settings
 from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey, shard_of
 from tests.chaos.oracle import contents, expected
-from tests.integration.support import records
+from tests.integration.support import PATIENCE_S, records
 
 Key = tuple[str, int, int]
 
@@ -30,7 +30,7 @@ def emostream(env: dict[str, str], *arguments: str) -> subprocess.CompletedProce
         env=clean_environment(env),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
     )
 
@@ -123,7 +123,7 @@ def published(settings: Settings) -> dict[str, list[EmotionWindow]]:
 
 async def check_topic(settings: Settings, store: WindowStore) -> None:
     """The topic's last record of each window is Redis's, and no revision was followed by a lower one."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         await store.refresh()
         state = {window.key: window for window in await store.read()}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from redis import RedisError
 
-from tests.integration.support import free_port, wait_for
+from tests.integration.support import PATIENCE_S, free_port, wait_for
 from tests.integration.valkey_node import ValkeyNode
 
 SLOTS = 16_384
@@ -59,13 +59,13 @@ def running_cluster(folder: Path) -> Iterator[list[ClusterNode]]:
             node.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in nodes[1:]:
             node.meet(nodes[0])
-        wait_for(lambda: all(node.knows(len(nodes)) for node in nodes), seconds=30, what="the nodes do not join")
+        wait_for(lambda: all(node.knows(len(nodes)) for node in nodes), what="the nodes do not join")
         _replicate(nodes[-1], nodes[0])
         yield nodes
 
 
 def _replicate(replica: ClusterNode, master: ClusterNode) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             replica.client.execute_command("CLUSTER", "REPLICATE", master.id)
@@ -74,7 +74,7 @@ def _replicate(replica: ClusterNode, master: ClusterNode) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
-    wait_for(lambda: _is_linked(replica), seconds=30, what="the replica does not find its master")
+    wait_for(lambda: _is_linked(replica), what="the replica does not find its master")
 
 
 def _is_linked(replica: ClusterNode) -> bool:

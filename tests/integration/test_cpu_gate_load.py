@@ -78,7 +78,7 @@ def watch(source: Processes) -> tuple[LoadReader, CpuAwareGate]:
 
 
 def wait_open(gate: CpuAwareGate) -> None:
-    wait_for(gate.is_open, seconds=60, what="the gate to open")
+    wait_for(gate.is_open, what="the gate to open")
 
 
 def closed_at(gate: CpuAwareGate, deadline: float) -> float:

@@ -125,7 +125,7 @@ def test_a_result_that_kafka_refuses_stops_the_worker_and_is_not_lost(
 ) -> None:
     worker = start("worker")
     produce(settings, good_posts(20))
-    wait_for(lambda: offsets(settings, settings.topic_classified) == 20, seconds=60, what="20 results")
+    wait_for(lambda: offsets(settings, settings.topic_classified) == 20, what="20 results")
 
     configure(settings, settings.topic_classified, "max.message.bytes", 1_000)
     produce(settings, [*good_posts(5), post(secrets.token_hex(2_000)), *good_posts(5)], partition=0)
@@ -136,7 +136,7 @@ def test_a_result_that_kafka_refuses_stops_the_worker_and_is_not_lost(
 
     configure(settings, settings.topic_classified, "max.message.bytes", 1_000_000)
     start("worker")
-    wait_for(lambda: offsets(settings, settings.topic_classified) == 31, seconds=60, what="all 31 results")
+    wait_for(lambda: offsets(settings, settings.topic_classified) == 31, what="all 31 results")
     origins = [json.loads(value)["origin"] for _, _, value in records(settings, settings.topic_classified)]
     assert len({(origin["partition"], origin["offset"]) for origin in origins}) == 31
 

@@ -22,7 +22,7 @@ async def test_a_plain_consumer_agrees_with_redis(
 ) -> None:
     worker, sink = start("worker"), start("sink")
     produce(settings, [*good_posts(120), *(post("i am so happy", keywords=["coffee", 'tea|"☕"']) for _ in range(60))])
-    assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
+    assert failures(await balanced(settings, store, [worker, sink])) == []
     in_redis = {window.key: json.loads(window.model_dump_json()) for window in await store.read()}
 
     def followed() -> dict[str, Any]:
@@ -38,4 +38,4 @@ async def test_a_plain_consumer_agrees_with_redis(
         return {f"{window['keyword']}|{window['size']}|{window['start']}": window for window in windows}
 
     assert len(in_redis) > 20
-    wait_for(lambda: followed() == in_redis, seconds=20, what="the topic does not reach Redis's state")
+    wait_for(lambda: followed() == in_redis, what="the topic does not reach Redis's state")

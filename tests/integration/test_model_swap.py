@@ -188,25 +188,25 @@ async def test_models_are_replaced_while_posts_flow(
                 now = ends(settings)
                 return all(now[partition] >= begin + count for partition, begin in before.items())
 
-            wait_for(are_there, seconds=120, what="nothing is classified")
+            wait_for(are_there, what="nothing is classified")
 
         def swapped(times: int) -> bool:
             return counter(port, "emostream_model_swaps_total") == times
 
-        wait_for(lambda: counter(port, "emostream_model_info") == 1, seconds=120, what="the worker does not start")
+        wait_for(lambda: counter(port, "emostream_model_info") == 1, what="the worker does not start")
         with Flow(settings) as flow:
             more_results(STEP)
             publish(packages["1.1.0"], uri, s3)
-            wait_for(lambda: swapped(1), seconds=120, what="1.1.0 is not taken")
+            wait_for(lambda: swapped(1), what="1.1.0 is not taken")
 
             more_results(STEP)
             publish_damaged(packages["1.2.0"], uri, s3)
             refused = 'emostream_model_refusals_total{reason="checksum"}'
-            wait_for(lambda: counter(port, refused) == 1, seconds=120, what="the damaged version is not refused")
+            wait_for(lambda: counter(port, refused) == 1, what="the damaged version is not refused")
 
             more_results(STEP)
             publish(packages["1.3.0"], uri, s3)
-            wait_for(lambda: swapped(2), seconds=120, what="1.3.0 is not taken")
+            wait_for(lambda: swapped(2), what="1.3.0 is not taken")
 
             more_results(STEP)
             promote(registry_at(uri), s3, Release(heavy.manifest.name, HEAVY), "latest")
@@ -216,12 +216,12 @@ async def test_models_are_replaced_while_posts_flow(
             during_download = {partition: range(begin[partition], end) for partition, end in ends(settings).items()}
             assert swapped(2)
             download.open.set()
-            wait_for(lambda: swapped(3), seconds=120, what=f"{HEAVY} is not taken")
+            wait_for(lambda: swapped(3), what=f"{HEAVY} is not taken")
 
             more_results(CHUNK)
             await asyncio.to_thread(flow.finish)
 
-    assert failures(await balanced(settings, store, [worker, sink], seconds=180)) == []
+    assert failures(await balanced(settings, store, [worker, sink])) == []
     posts: dict[int, list[ClassifiedPost]] = {}
     for partition, _, value in records(settings, settings.topic_classified):
         posts.setdefault(partition, []).append(ClassifiedPost.model_validate_json(value))

@@ -22,16 +22,16 @@ async def test_redis_is_away_for_a_while(settings: Settings, store: WindowStore,
     port = free_port()
     worker, sink = start("worker", EMOSTREAM_WEB_PORT=str(port)), start("sink")
     produce(settings, good_posts(100))
-    assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
+    assert failures(await balanced(settings, store, [worker, sink])) == []
 
     client = Redis.from_url(settings.redis_url.get_secret_value())
     # Every command of every client is held, as by a server that hangs; this connection is exempt while it pauses.
     client.client_pause(12_000, all=True)
     client.close()
     produce(settings, good_posts(1_000))
-    wait_for(lambda: offsets(settings, settings.topic_classified) >= 1_100, seconds=60, what="classification stalls")
+    wait_for(lambda: offsets(settings, settings.topic_classified) >= 1_100, what="classification stalls")
 
-    assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
+    assert failures(await balanced(settings, store, [worker, sink])) == []
     assert counter(port, 'emostream_rewinds_total{cause="unavailable",stage="aggregate"}') > 0
 
 
@@ -41,9 +41,9 @@ async def test_windows_are_published_again_on_request(
     port = free_port()
     worker, sink = start("worker", EMOSTREAM_WEB_PORT=str(port)), start("sink")
     produce(settings, good_posts(100))
-    assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
+    assert failures(await balanced(settings, store, [worker, sink])) == []
     windows = len(await store.read())
-    wait_for(lambda: counter(port, "emostream_windows_published_total") > 0, seconds=20, what="nothing is published")
+    wait_for(lambda: counter(port, "emostream_windows_published_total") > 0, what="nothing is published")
     before = offsets(settings, settings.topic_windows)
 
     await asyncio.to_thread(
@@ -52,6 +52,4 @@ async def test_windows_are_published_again_on_request(
         env=clean_environment(env),
         check=True,
     )
-    wait_for(
-        lambda: offsets(settings, settings.topic_windows) >= before + windows, seconds=20, what="nobody republishes"
-    )
+    wait_for(lambda: offsets(settings, settings.topic_windows) >= before + windows, what="nobody republishes")

@@ -33,12 +33,11 @@ from tests.integration.rebuild_support import (
     rebuilt,
 )
 from tests.integration.redis_cluster import ClusterNode, redis_cluster  # noqa: F401 - a fixture
-from tests.integration.support import balanced, failures, offsets, post, produce, wait_for
+from tests.integration.support import PATIENCE_S, balanced, failures, offsets, post, produce, wait_for
 from tests.integration.valkey_node import ValkeyNode
 from tests.tiny_model import tiny_package
 
 Start = Callable[..., Role]
-pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
@@ -76,7 +75,7 @@ def posts(count: int, day: datetime, *, text: str = "hello", keyword: str = "cof
 
 async def caught_up(settings: Settings, store: WindowStore, roles: list[Role]) -> None:
     await store.refresh()
-    assert failures(await balanced(settings, store, roles, seconds=60)) == []
+    assert failures(await balanced(settings, store, roles)) == []
 
 
 @pytest.mark.parametrize("env", ["one server", "cluster"], indirect=True)
@@ -86,7 +85,7 @@ async def test_damaged_windows_are_whole_again_while_posts_flow(
     worker, sink = start("worker"), start("sink")
     feed = Feed(settings, 60_000, 160, seed=7)
     feed.start()
-    wait_for(lambda: min(map(tables.windows, ("keyword-0", "*"))) > 0, seconds=60, what="nothing is counted")
+    wait_for(lambda: min(map(tables.windows, ("keyword-0", "*"))) > 0, what="nothing is counted")
     minutes = sorted({window.start for window in await store.read(keyword="*", size=60)})
     some = [WindowKey("*", size, to_ms(minutes[-1]) // (size * 1_000) * size * 1_000) for size in (60, 300, 86_400)]
     phantom = WindowKey("nobody's", 300, some[1].start)
@@ -94,7 +93,7 @@ async def test_damaged_windows_are_whole_again_while_posts_flow(
     tables.falsify(some[1])
     tables.delete(some[2])
     tables.invent(some[0], phantom)
-    wait_for(lambda: "nobody's" in str(published(settings).keys()), seconds=20, what="the phantom is not published")
+    wait_for(lambda: "nobody's" in str(published(settings).keys()), what="the phantom is not published")
 
     summary = await asyncio.to_thread(rebuilt, env)
 
@@ -110,7 +109,6 @@ async def test_damaged_windows_are_whole_again_while_posts_flow(
     await check_topic(settings, store)
     wait_for(
         lambda: rows(settings, "SELECT posts FROM emotion_windows WHERE keyword = 'nobody''s'") == [(0,)],
-        seconds=20,
         what="Postgres does not learn that there is no such window",
     )
     assert rows(settings, "SELECT count(*) FROM emotion_window_labels WHERE keyword = 'nobody''s'") == [(0,)]
@@ -171,7 +169,7 @@ async def test_a_range_leaves_all_else_as_it_is(
     books = await store.uncounted()
     # The posts that come now find the same positions, and the falsified window is counted on as it is.
     produce(settings, posts(60, days[3]), partition=1)
-    wait_for(lambda: tables.client.hget(tables.window(falsified), "n") == "1120", seconds=30, what="nothing is counted")
+    wait_for(lambda: tables.client.hget(tables.window(falsified), "n") == "1120", what="nothing is counted")
     assert await store.uncounted() == books
     whole = await asyncio.to_thread(rebuilt, env, "--from", days[3].isoformat())
     assert whole["changed"] >= 1
@@ -281,7 +279,6 @@ async def test_postgres_has_what_kafka_has_lost(
     produce(settings, posts(100, now, text="buy", keyword="word-0"))
     wait_for(
         lambda: tables.client.hget(tables.window(WindowKey("word-0", 3_600, to_ms(now))), "n") == "300",
-        seconds=40,
         what="an old window takes no correction",
     )
     assert "left Kafka's retention before they were read" not in worker.log.read_text().split("consuming")[-1]
@@ -290,7 +287,7 @@ async def test_postgres_has_what_kafka_has_lost(
 
 async def reaches(store: WindowStore, wanted: dict[Key, Content]) -> None:
     """Wait until the windows are these."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         found = contents(await store.read())
         if found == wanted or time.monotonic() > deadline:
@@ -321,7 +318,6 @@ async def test_windows_of_which_posts_are_nowhere_are_left_alone(
     produce(settings, posts(400, now))
     wait_for(
         lambda: tables.client.hget(tables.window(WindowKey("*", 3_600, to_ms(now))), "n") == "400",
-        seconds=60,
         what="nothing is counted",
     )
     lose_the_first(settings, 0.5)
@@ -340,7 +336,6 @@ async def test_windows_of_which_posts_are_nowhere_are_left_alone(
     produce(settings, posts(10, now))
     wait_for(
         lambda: tables.client.hget(tables.window(WindowKey("*", 3_600, to_ms(now))), "n") == "410",
-        seconds=40,
         what="it takes no correction",
     )
     assert await asyncio.to_thread(worker.stop) == 0
@@ -369,7 +364,7 @@ async def test_ctrl_c_leaves_nothing_behind(
     before = set(tables.client.scan_iter(f"{settings.redis_prefix}:*"))
     slow = {**env, "EMOSTREAM_AGGREGATE_BATCH_MAX": "1"}
     with started(slow, "-m", "streams", "windows", "rebuild") as running:
-        wait_for(lambda: tables.left_over() != [], seconds=30, what="it does not begin")
+        wait_for(lambda: tables.left_over() != [], what="it does not begin")
         running.send_signal(signal.SIGINT)
         assert running.wait(30) == 130
         assert running.stderr is not None

@@ -90,7 +90,7 @@ async def test_positions_are_not_looked_up_in_sealed_tables_but_in_those_in_forc
         except UnavailableError:
             return False
 
-    wait_for(is_led, seconds=20, what="the topic has no leader")
+    wait_for(is_led, what="the topic has no leader")
     positions = AggregatePositions(reader, settings, store, asyncio.get_running_loop(), Metrics())
     try:
         await old.lease(2, "sealed", "me", 60_000, "take")

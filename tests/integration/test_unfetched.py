@@ -65,7 +65,7 @@ class Bench:
         return all(len(self.seen[partition]) == len(self.written[partition]) for partition in PARTITIONS)
 
     def check(self) -> None:
-        wait_for(self.complete, seconds=20, what="records are missing")
+        wait_for(self.complete, what="records are missing")
         assert all([*self.seen[partition].values()] == self.written[partition] for partition in PARTITIONS)
 
 

@@ -34,7 +34,7 @@ class ValkeyNode:
         with (self._folder / "log").open("ab") as log:
             command = [binary(), self._folder / "valkey.conf"]
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        wait_for(self._answers, seconds=20, what=f"no Valkey on port {self.port}: {self._folder / 'log'}")
+        wait_for(self._answers, what=f"no Valkey on port {self.port}: {self._folder / 'log'}")
 
     def _answers(self) -> bool:
         try:

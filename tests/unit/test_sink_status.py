@@ -188,7 +188,7 @@ class Served:
     def get(self, path: str, **options: Any) -> tuple[int, str, bytes]:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", **options)
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, answer.headers["Content-Type"], answer.read()
         except urllib.error.HTTPError as exc:
             with exc:
@@ -250,7 +250,7 @@ def test_what_it_does_not_serve_is_refused(served: Served, path: str, options: d
 
 
 def test_a_silent_client_keeps_nobody_waiting(served: Served) -> None:
-    with socket.create_connection(("127.0.0.1", served.port), timeout=10):
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60):
         assert served.get("/health")[0] == 200
 
 
