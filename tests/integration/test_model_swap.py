@@ -12,14 +12,9 @@ import itertools
 import json
 import math
 import shutil
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
-from confluent_kafka import Producer
-
-from connectors.kafka.scan import TopicScan
 from connectors.s3 import client as s3_connector
 from connectors.s3.client import S3
 from models.package.folder import ModelPackage, bundled_package_path, load_package, write_package
@@ -29,11 +24,12 @@ from models.registry.location import registry_at
 from models.registry.publish import promote, publish
 from models.text.golden import write_golden
 from models.text.onnx_classifier import OnnxClassifier
-from streams.connections import kafka_config, s3_config
+from streams.connections import s3_config
 from streams.ops.demo.processes import Role
 from streams.records import ClassifiedPost
 from streams.settings import Settings
 from streams.windows.store import WindowStore
+from tests.integration.flow import CHUNK, Flow, ends
 from tests.integration.gate_proxy import GateProxy
 from tests.integration.support import (
     KEYWORDS,
@@ -51,9 +47,8 @@ from tests.tiny_model import TOPIC, network, tiny_package
 RATE = 2_500
 """Posts a second at most: a third of what the worker takes on two idle cores."""
 
-CHUNK = 50
 AHEAD = 3_000
-"""So many posts may wait to be classified. On a slow machine the producer waits for the worker."""
+"""So many posts may wait to be classified: what the heavy model has before it when it takes over."""
 
 STEP = 300
 """Results that every partition gets from one version before the next one is published."""
@@ -73,57 +68,9 @@ def confidence(strength: float) -> float:
     return math.exp(strength) / (math.exp(strength) + len(TOPIC.labels) - 1)
 
 
-class Flow(threading.Thread):
-    """Produces posts until it is told to stop; their ids are their numbers. A context manager."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(name="flow")
-        self.sent = 0
-        self._settings = settings
-        self._told_to_stop = threading.Event()
-        self._error: BaseException | None = None
-
-    def finish(self) -> None:
-        """Stop it, and wait until Kafka has confirmed every post."""
-        self._told_to_stop.set()
-        self.join()
-        if self._error is not None:
-            raise self._error
-
-    def __enter__(self) -> Flow:
-        self.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._told_to_stop.set()
-        self.join()
-
-    def run(self) -> None:
-        try:
-            self._produce()
-        except BaseException as exc:  # noqa: BLE001 - crosses from the thread to the test
-            self._error = exc
-
-    def _produce(self) -> None:
-        producer = Producer({"bootstrap.servers": self._settings.kafka_bootstrap, "linger.ms": 5})
-        while not self._told_to_stop.wait(CHUNK / RATE):
-            if self.sent % (10 * CHUNK) == 0 and self.sent - sum(ends(self._settings).values()) > AHEAD:
-                continue
-            for number in range(self.sent, self.sent + CHUNK):
-                value = post(TEXT, id=str(number), keywords=[KEYWORDS[number % len(KEYWORDS)]], source="flow")
-                producer.produce(self._settings.topic_raw, value, str(number).encode())
-                producer.poll(0)
-            self.sent += CHUNK
-        assert producer.flush(60) == 0
-
-
-def ends(settings: Settings) -> dict[int, int]:
-    """By partition, how many results there are."""
-    scan = TopicScan(kafka_config(settings), settings.topic_classified)
-    try:
-        return {partition: end for partition, (_, end) in scan.bounds.items()}
-    finally:
-        scan.close()
+def flow_post(number: int) -> bytes:
+    """Its id is its number."""
+    return post(TEXT, id=str(number), keywords=[KEYWORDS[number % len(KEYWORDS)]], source="flow")
 
 
 KEPT = (
@@ -194,7 +141,7 @@ async def test_models_are_replaced_while_posts_flow(
             return counter(port, "emostream_model_swaps_total") == times
 
         wait_for(lambda: counter(port, "emostream_model_info") == 1, what="the worker does not start")
-        with Flow(settings) as flow:
+        with Flow(settings, flow_post, ahead=AHEAD, rate=RATE) as flow:
             more_results(STEP)
             publish(packages["1.1.0"], uri, s3)
             wait_for(lambda: swapped(1), what="1.1.0 is not taken")

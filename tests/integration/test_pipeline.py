@@ -17,7 +17,9 @@ from streams.ops.demo.processes import Role
 from streams.records import ClassifiedPost, DeadPost, EmotionTotals, EmotionWindow, rfc3339
 from streams.settings import Settings
 from streams.windows.store import WindowStore
+from tests.integration.flow import Flow
 from tests.integration.support import (
+    KEYWORDS,
     PATIENCE_S,
     TEXTS,
     balanced,
@@ -124,24 +126,37 @@ async def test_the_labels_are_the_models(settings: Settings, store: WindowStore,
         revisions[window.key] = window.revision
 
 
-async def test_the_worker_is_killed_in_the_middle_of_20000_posts(
+def flow_post(number: int) -> bytes:
+    """One of posts that are spread over the last five minutes; every five hundredth is broken."""
+    if number % 500 == 0:
+        return b"broken"
+    at = datetime.now(UTC) - timedelta(seconds=max(0.0, 300 - number / 25))
+    text, keyword = TEXTS[number % len(TEXTS)], KEYWORDS[number % len(KEYWORDS)]
+    return post(text, keywords=[keyword], created_at=rfc3339(at))
+
+
+async def test_the_worker_is_killed_twice_while_posts_flow(
     settings: Settings, store: WindowStore, start: Start
 ) -> None:
     worker, sink = start("worker"), start("sink")
-    produce(settings, [*good_posts(19_990), *[b"broken"] * 10])
-    for share in (0.1, 0.4):
-        wait_for(
-            lambda share=share: offsets(settings, settings.topic_classified) > share * 20_000,
-            what="the worker does not get on",
-        )
-        worker.kill()
-        assert offsets(settings, settings.topic_classified) < 19_990, "killed in the middle, not at the end"
-        worker = start("worker")
+    with Flow(settings, flow_post, ahead=2_000) as flow:
+        for _ in range(2):
+            wait_for_more(settings, 2_000)
+            worker.kill()
+            worker = start("worker")
+        wait_for_more(settings, 500)
+        await asyncio.to_thread(flow.finish)
 
     checks = await balanced(settings, store, [worker, sink])
 
     assert failures(checks) == []
-    assert checks[0].expected == 20_000
+    assert checks[0].expected == flow.sent
+
+
+def wait_for_more(settings: Settings, results: int) -> None:
+    """Wait for so many more results."""
+    until = offsets(settings, settings.topic_classified) + results
+    wait_for(lambda: offsets(settings, settings.topic_classified) >= until, what="the worker does not get on")
 
 
 async def test_redis_is_emptied_and_the_windows_are_rebuilt(
@@ -171,13 +186,13 @@ async def test_a_paused_worker_wakes_as_a_zombie(settings: Settings, store: Wind
     fence was taken out).
     """
     first, sink = start("worker"), start("sink")
-    produce(settings, good_posts(3_000))
-    wait_for(lambda: offsets(settings, settings.topic_classified) > 300, what="the first worker is idle")
-    first.pause()
-    second = start("worker")
-    reached = offsets(settings, settings.topic_classified)
-    wait_for(lambda: offsets(settings, settings.topic_classified) > reached + 600, what="nobody took over")
-    first.resume()
+    with Flow(settings, flow_post, ahead=2_000) as flow:
+        wait_for_more(settings, 300)
+        first.pause()
+        second = start("worker")
+        wait_for_more(settings, 1_000)
+        first.resume()
+        await asyncio.to_thread(flow.finish)
 
     checks = await balanced(settings, store, [first, second, sink])
 
