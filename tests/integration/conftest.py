@@ -28,6 +28,7 @@ from streams.ops.init import init_model, init_postgres, init_topics
 from streams.settings import Settings, load_settings
 from streams.windows.connect import open_store
 from streams.windows.store import WindowStore
+from tests.integration.redis_cluster import ClusterNode, running_cluster
 from tests.integration.registry_support import BUCKET, S3Server
 
 STACK = os.environ.get("EMOSTREAM_TEST_STACK", "embedded")
@@ -156,6 +157,13 @@ def start(env: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Role]]:
     yield start_role
     for role in roles:
         role.kill()  # a test that cares how one stops has stopped it
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ClusterNode]]:
+    """A cluster that no test may break."""
+    with running_cluster(tmp_path_factory.mktemp("cluster")) as nodes:
+        yield nodes
 
 
 @pytest.fixture(scope="session")

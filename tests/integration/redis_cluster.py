@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import pytest
 from redis import RedisError
 
 from tests.integration.support import PATIENCE_S, free_port, wait_for
@@ -30,6 +29,7 @@ class ClusterNode(ValkeyNode):
             cluster_port=self._bus_port,
             cluster_node_timeout=NODE_TIMEOUT_MS,
             cluster_replica_validity_factor=0,
+            repl_diskless_sync_delay=0,  # else a master waits 5 s for more replicas to come
             appendonly="yes",
         )
         self.id: str = self.client.execute_command("CLUSTER", "MYID")
@@ -80,10 +80,3 @@ def _replicate(replica: ClusterNode, master: ClusterNode) -> None:
 def _is_linked(replica: ClusterNode) -> bool:
     info = replica.client.info("replication")
     return info["role"] == "slave" and info["master_link_status"] == "up"
-
-
-@pytest.fixture(scope="session")
-def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ClusterNode]]:
-    """A cluster that no test may break."""
-    with running_cluster(tmp_path_factory.mktemp("cluster")) as nodes:
-        yield nodes

@@ -16,7 +16,7 @@ import pytest
 from models.package.folder import bundled_package_path
 from streams.ops.demo.processes import Role, clean_environment
 from streams.settings import Settings
-from tests.integration.support import configure, good_posts, offsets, post, produce, records, wait_for
+from tests.integration.support import PATIENCE_S, configure, good_posts, offsets, post, produce, records, wait_for
 
 SECRET = "hunter2-secret"
 
@@ -33,10 +33,10 @@ def run(env: dict[str, str], *arguments: str, **more: str) -> str:
     """Run a command that must fail; its one line."""
     result = subprocess.run(
         [sys.executable, "-m", "streams", *arguments],
-        env=clean_environment({**env, "EMOSTREAM_KAFKA_TIMEOUT_S": "2", "EMOSTREAM_LOG_LEVEL": "ERROR", **more}),
+        env=clean_environment({**env, "EMOSTREAM_LOG_LEVEL": "ERROR", **more}),
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert result.returncode == 1, result
@@ -49,7 +49,7 @@ def run(env: dict[str, str], *arguments: str, **more: str) -> str:
 
 @pytest.mark.parametrize("command", ["init", "worker", "sink", "audit"])
 def test_no_broker(env: dict[str, str], closed_port: int, command: str) -> None:
-    line = run(env, command, EMOSTREAM_KAFKA_BOOTSTRAP=f"127.0.0.1:{closed_port}")
+    line = run(env, command, EMOSTREAM_KAFKA_BOOTSTRAP=f"127.0.0.1:{closed_port}", EMOSTREAM_KAFKA_TIMEOUT_S="2")
     assert f"no Kafka broker answers at 127.0.0.1:{closed_port}" in line
 
 

@@ -32,7 +32,7 @@ from tests.integration.rebuild_support import (
     published,
     rebuilt,
 )
-from tests.integration.redis_cluster import ClusterNode, redis_cluster  # noqa: F401 - a fixture
+from tests.integration.redis_cluster import ClusterNode
 from tests.integration.support import PATIENCE_S, balanced, failures, offsets, post, produce, wait_for
 from tests.integration.valkey_node import ValkeyNode
 from tests.tiny_model import tiny_package

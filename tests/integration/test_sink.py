@@ -213,9 +213,9 @@ def test_two_sinks_share_the_work_and_one_takes_over(
 def test_a_sink_stopped_between_two_statements_loses_its_locks(settings: Settings) -> None:
     """Also between two of a series: in a pipeline the server takes it for busy, and never ends its transaction."""
     dsn, topic = settings.postgres_dsn.get_secret_value(), settings.topic_classified
-    stopped = psycopg.connect(dsn, options="-c idle_in_transaction_session_timeout=500")
-    with stopped, psycopg.connect(dsn, options="-c lock_timeout=10000") as successor:
+    with psycopg.connect(dsn) as stopped, psycopg.connect(dsn) as successor:
         tables.begin_offsets(stopped, topic, {0: 0, 1: 0})
+        stopped.execute("SET idle_in_transaction_session_timeout = 500")
         stopped.commit()
 
         class Offsets(dict[int, int]):
