@@ -20,12 +20,15 @@ from pydantic_core import to_json
 from connectors.errors import RejectedError
 from connectors.machine.own_load import client_port
 from connectors.postgres import Connection, address_of, connect, find_migrations, postgres_errors
-from streams.sink import tables
+from streams.sink import ledger_sql, offsets_sql
 from streams.sink.ledger import LedgerRange, Span, check_offsets
-from streams.sink.migrations import migrations_folder
+from streams.sink.migrations import migrations_folder, schema_version
+from streams.sink.sql import fetch_all
 from streams.sink.targets import Target
 
 R = TypeVar("R")
+
+_TRY_LOCK_BACKFILL = "SELECT pg_try_advisory_lock(hashtextextended('emostream backfill', 0))"
 
 OnConnect = Callable[[int, int | None], object]
 """Told the process id of the server's backend, and the port of our end; None for a Unix socket."""
@@ -80,7 +83,7 @@ class History:
         """
         needed = find_migrations(migrations_folder())[-1].version
         with connect(self._dsn, application_name=self._name) as connection, postgres_errors("looking for the schema"):
-            found = tables.schema_version(connection)
+            found = schema_version(connection)
         where = f"the database {address_of(self._dsn)}"
         if found is None:
             raise RejectedError(f"{where} has no schema yet; run `emostream init`")
@@ -115,14 +118,14 @@ class History:
         """
         gaps = []
         with self.transaction("reading the sink's offsets") as connection:
-            tables.begin_offsets(connection, topic, {partition: low for partition, (low, _) in bounds.items()})
-            stored = tables.lock_offsets(connection, topic, bounds)
+            offsets_sql.initialise(connection, topic, {partition: low for partition, (low, _) in bounds.items()})
+            stored = offsets_sql.lock(connection, topic, bounds)
             for partition, (low, _) in bounds.items():
                 if stored[partition] < low:
                     gaps.append(Span(partition, stored[partition], low, 0))
-                    tables.note_gap(connection, topic, gaps[-1], "expired", None)
+                    offsets_sql.record_gap(connection, topic, gaps[-1], "expired", None)
                     stored[partition] = low
-            tables.set_offsets(connection, topic, {gap.partition: gap.end for gap in gaps})
+            offsets_sql.update(connection, topic, {gap.partition: gap.end for gap in gaps})
         return stored, gaps
 
     def offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
@@ -132,7 +135,7 @@ class History:
             ConnectorError: Postgres did not answer, or refused.
         """
         with self.transaction("reading the sink's offsets") as connection:
-            return tables.read_offsets(connection, topic, partitions)
+            return offsets_sql.read(connection, topic, partitions)
 
     def lock_backfill(self) -> bool:
         """Whether this connection may fill holes now: one may at a time, until it is closed.
@@ -141,7 +144,8 @@ class History:
             ConnectorError: Postgres did not answer, or refused.
         """
         with self.transaction("locking the backfill") as connection:
-            return tables.lock_backfill(connection)
+            [[free]] = fetch_all(connection, _TRY_LOCK_BACKFILL)
+            return bool(free)
 
     def write(self, topic: str, target: Target[R], rows: Sequence[R], spans: Sequence[Span]) -> None:
         """Write a topic's rows and move the offsets from each span's start to its end; all of it or nothing.
@@ -155,11 +159,13 @@ class History:
             target.stage(connection, rows)
             before = self._lock(connection, topic, spans)
             target.move(connection, rows)
-            tables.move(connection, topic, spans, target.note(connection, spans, rows, before))
+            ranges = target.note(connection, spans, rows, before)
+            offsets_sql.update(connection, topic, {span.partition: span.end for span in spans})
+            ledger_sql.store(connection, topic, ranges)
 
     @staticmethod
     def _lock(connection: Connection, topic: str, spans: Sequence[Span]) -> dict[int, LedgerRange | None]:
         partitions = [span.partition for span in spans]
         # The row locks hold until the commit: a zombie waits here, and then sees that the offsets have moved.
-        check_offsets(topic, tables.lock_offsets(connection, topic, partitions), spans)
-        return tables.last_ranges(connection, topic, partitions)
+        check_offsets(topic, offsets_sql.lock(connection, topic, partitions), spans)
+        return ledger_sql.last_ranges(connection, topic, partitions)

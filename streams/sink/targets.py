@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from connectors.postgres import Connection
 from streams.records import ClassifiedPost, EmotionWindow
-from streams.sink import tables
+from streams.sink import posts_sql, windows_sql
 from streams.sink.ledger import LedgerRange, Span, note
 from streams.sink.rows import (
     LABEL_COLUMNS,
@@ -24,6 +24,7 @@ from streams.sink.rows import (
     sentiment_rows,
     window_row,
 )
+from streams.sink.sql import stage_rows
 
 DAYS_AHEAD = 2
 """Partitions of `posts` are made for today and these many days more, so that midnight finds them there."""
@@ -52,13 +53,13 @@ class Target(Generic[R]):
 
 
 def _stage_posts(connection: Connection, rows: Sequence[PostRow]) -> None:
-    tables.stage(connection, "stage_posts", "posts", POST_COLUMNS, distinct_rows(rows))
+    stage_rows(connection, "stage_posts", "posts", POST_COLUMNS, distinct_rows(rows))
 
 
 def _move_posts(connection: Connection, rows: Sequence[PostRow]) -> None:
-    tables.make_days(connection, {row.created_at.date() for row in rows} | _days_ahead())
-    tables.move_posts(connection)
-    tables.note_models(connection, first_uses(rows))
+    posts_sql.create_days(connection, {row.created_at.date() for row in rows} | _days_ahead())
+    posts_sql.insert_staged(connection)
+    posts_sql.record_models(connection, first_uses(rows))
 
 
 def _note_posts(
@@ -66,7 +67,7 @@ def _note_posts(
 ) -> list[LedgerRange | None]:
     # The figures are of the raw topic of the last post: in practice there is one.
     raw_topic = rows[-1].origin_topic if rows else None
-    figures = {} if raw_topic is None else tables.figures_of_stage(connection, raw_topic, before)
+    figures = {} if raw_topic is None else posts_sql.staged_figures(connection, raw_topic, before)
     return [note(before[span.partition], span, raw_topic, figures.get(span.partition)) for span in spans]
 
 
@@ -74,9 +75,9 @@ def _stage_windows(connection: Connection, windows: Sequence[EmotionWindow]) -> 
     latest = latest_windows(windows)
     labels = [row for window in latest for row in label_rows(window)]
     sentiments = [row for window in latest for row in sentiment_rows(window)]
-    tables.stage(connection, "stage_windows", "emotion_windows", WINDOW_COLUMNS, map(window_row, latest))
-    tables.stage(connection, "stage_labels", "emotion_window_labels", LABEL_COLUMNS, labels)
-    tables.stage(connection, "stage_sentiments", "emotion_window_sentiments", SENTIMENT_COLUMNS, sentiments)
+    stage_rows(connection, "stage_windows", "emotion_windows", WINDOW_COLUMNS, map(window_row, latest))
+    stage_rows(connection, "stage_labels", "emotion_window_labels", LABEL_COLUMNS, labels)
+    stage_rows(connection, "stage_sentiments", "emotion_window_sentiments", SENTIMENT_COLUMNS, sentiments)
 
 
 POSTS: Target[PostRow] = Target(
@@ -87,7 +88,7 @@ POSTS: Target[PostRow] = Target(
 WINDOWS: Target[EmotionWindow] = Target(
     EmotionWindow.from_json,
     _stage_windows,
-    lambda connection, windows: tables.move_windows(connection),
+    lambda connection, windows: windows_sql.merge_staged(connection),
     lambda connection, spans, windows, before: [note(before[span.partition], span, None, None) for span in spans],
 )
 """Each window is one row, with its labels and sentiments, of its highest revision."""

@@ -28,7 +28,7 @@ from streams.records import (
     from_ms,
 )
 from streams.settings import Settings
-from streams.sink import tables
+from streams.sink import offsets_sql
 from streams.sink.history import History
 from streams.sink.ledger import Span
 from streams.sink.targets import POSTS, WINDOWS
@@ -217,17 +217,17 @@ def test_a_sink_stopped_between_two_statements_loses_its_locks(settings: Setting
     dsn, topic = settings.postgres_dsn.get_secret_value(), settings.topic_classified
     stopped = psycopg.connect(dsn, options="-c idle_in_transaction_session_timeout=500")
     with stopped, psycopg.connect(dsn, options="-c lock_timeout=10000") as successor:
-        tables.begin_offsets(stopped, topic, {0: 0, 1: 0})
+        offsets_sql.initialise(stopped, topic, {0: 0, 1: 0})
         stopped.commit()
 
         class Offsets(dict[int, int]):
             def items(self) -> Any:
                 yield 0, 5
-                assert tables.lock_offsets(successor, topic, [0, 1]) == {0: 0, 1: 0}
+                assert offsets_sql.lock(successor, topic, [0, 1]) == {0: 0, 1: 0}
                 yield 1, 5
 
         with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
-            tables.set_offsets(stopped, topic, Offsets())
+            offsets_sql.update(stopped, topic, Offsets())
 
 
 def test_two_sessions_that_need_the_same_new_day_make_it_once(settings: Settings) -> None:

@@ -9,7 +9,7 @@ from psycopg import IsolationLevel
 
 from connectors.kafka.offsets import OffsetReader
 from connectors.postgres import Connection
-from streams.sink import tables
+from streams.sink import ledger_sql, posts_sql
 from streams.sink.backfill.holes import Findings, Hole, HoleKind, compare
 from streams.sink.backfill.wait import Wait
 from streams.sink.history import History
@@ -84,7 +84,7 @@ class Checker:
 
     def _page(self, topic: str, partition: int, after: int) -> list[LedgerRange]:
         with self._history.transaction("reading the ledger") as connection:
-            return tables.ranges_after(connection, topic, partition, after, PAGE)
+            return ledger_sql.ranges_after(connection, topic, partition, after, PAGE)
 
     def _compare(self, topic: str, written: LedgerRange, low: int) -> Hole | None:
         """Compare a range with its rows, both as of one moment: the sink may let it grow meanwhile."""
@@ -99,9 +99,9 @@ class Checker:
 
 def compare_range(connection: Connection, topic: str, span: Span, low: int) -> Hole | None:
     """What is wrong with the range that begins where `span` does; None if nothing is, or if it is no more."""
-    written = tables.range_at(connection, topic, span.partition, span.start)
+    written = ledger_sql.range_at(connection, topic, span.partition, span.start)
     if written is None or written.fence is None or written.figures is None:
         return None
-    found = tables.figures_of_posts(connection, span.partition, written.fence.topic, written.figures)
+    found = posts_sql.stored_figures(connection, span.partition, written.fence.topic, written.figures)
     wrong = compare(written, found)
     return None if wrong is None else Hole(topic, written.span, *wrong, first_held=low, ledger=written)

@@ -14,7 +14,7 @@ from connectors.kafka.batch import offset_of
 from connectors.kafka.offsets import OffsetReader
 from connectors.postgres import Connection, postgres_errors
 from streams.records import DeadReason
-from streams.sink import tables
+from streams.sink import ledger_sql, offsets_sql, posts_sql
 from streams.sink.backfill.check import compare_range
 from streams.sink.backfill.holes import Hole, HoleKind
 from streams.sink.backfill.wait import Wait
@@ -78,7 +78,7 @@ class Filler(Generic[R]):
     def _transaction(self, hole: Hole) -> Iterator[Connection]:
         """A transaction in which no sink writes to the hole's partition."""
         with self._history.transaction("filling a hole") as connection:
-            tables.lock_offsets(connection, hole.topic, [hole.span.partition])
+            offsets_sql.lock(connection, hole.topic, [hole.span.partition])
             yield connection
 
     def _fill_skipped(self, hole: Hole) -> tuple[int, list[Span]]:
@@ -87,7 +87,7 @@ class Filler(Generic[R]):
             self._wait()
             gaps.append(hole.expired)
             with self._transaction(hole) as connection:
-                tables.note_gap(connection, hole.topic, hole.expired, "expired", None)
+                offsets_sql.record_gap(connection, hole.topic, hole.expired, "expired", None)
         written = 0
         if hole.held is not None:
             for span, messages in self._pages(hole.topic, hole.held):
@@ -113,9 +113,9 @@ class Filler(Generic[R]):
         with self._transaction(hole) as connection:
             refused = self._insert(connection, entries)
             kept = [row for message, row in entries if all(message is not one for one, _, _ in refused)]
-            before = tables.range_before(connection, hole.topic, span.partition, span.start)
+            before = ledger_sql.range_before(connection, hole.topic, span.partition, span.start)
             noted = self._target.note(connection, [span], kept, {span.partition: before})
-            tables.store_ranges(connection, hole.topic, noted)
+            ledger_sql.store(connection, hole.topic, noted)
             # Before the commit: after a crash in between they are dead-lettered twice, which their origin tells.
             if dead or refused:
                 self._write_dead_letters([*dead, *refused])
@@ -134,18 +134,22 @@ class Filler(Generic[R]):
             assert now.ledger.figures is not None  # noqa: S101
             raw_topic, wanted = now.ledger.fence.topic, now.ledger.figures
             if hole.expired is None:
-                tables.delete_posts(connection, hole.span.partition, raw_topic, wanted.first_origin, wanted.last_origin)
+                posts_sql.delete_range(
+                    connection, hole.span.partition, raw_topic, wanted.first_origin, wanted.last_origin
+                )
             self._insert(connection, entries)
-            found = tables.figures_of_posts(connection, hole.span.partition, raw_topic, wanted)
+            found = posts_sql.stored_figures(connection, hole.span.partition, raw_topic, wanted)
             rows = 0 if found is None else found.rows
             gaps = []
             if found != wanted:
                 # What is there now is all that there will be; the gap remembers the rest.
-                tables.store_ranges(connection, hole.topic, [replace(now.ledger, figures=found)])
+                ledger_sql.store(connection, hole.topic, [replace(now.ledger, figures=found)])
                 if hole.expired is not None:
                     gaps.append(hole.expired)
                     missing = wanted.rows - rows
-                    tables.note_gap(connection, hole.topic, hole.expired, "lost" if missing else "changed", missing)
+                    offsets_sql.record_gap(
+                        connection, hole.topic, hole.expired, "lost" if missing else "changed", missing
+                    )
         return rows - (wanted.rows - (now.rows or 0)), gaps
 
     def _read(self, messages: Sequence[Message]) -> tuple[list[tuple[Message, R]], list[DeadRecord]]:

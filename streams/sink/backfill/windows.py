@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from connectors.errors import InvalidDataError
 from streams.records import EmotionWindow
 from streams.settings import Settings
-from streams.sink import tables
+from streams.sink import windows_sql
 from streams.sink.backfill.holes import Findings
 from streams.sink.backfill.wait import Wait
 from streams.sink.history import History
 from streams.sink.intake import store_all
 from streams.sink.targets import WINDOWS
+from streams.sink.windows_sql import StoredWindow, WindowId
 from streams.windows.connect import open_store
 
 logger = logging.getLogger(__name__)
@@ -32,9 +33,7 @@ class Wrong:
     behind: list[EmotionWindow]
 
 
-def wrong_windows(
-    windows: Sequence[EmotionWindow], stored: dict[tuple[str, int, float], tuple[int, bool]], passed_ms: float
-) -> Wrong:
+def wrong_windows(windows: Sequence[EmotionWindow], stored: Mapping[WindowId, StoredWindow], passed_ms: float) -> Wrong:
     """Which windows Postgres lacks, and which it has in an older revision. Pure.
 
     Args:
@@ -89,9 +88,9 @@ async def copy_windows(
                     findings.windows_refused += refused
 
 
-def _stored(history: History, windows: Sequence[EmotionWindow]) -> dict[tuple[str, int, float], tuple[int, bool]]:
+def _stored(history: History, windows: Sequence[EmotionWindow]) -> Mapping[WindowId, StoredWindow]:
     with history.transaction("reading the windows") as connection:
-        return tables.stored_windows(connection, windows)
+        return windows_sql.stored_windows(connection, windows)
 
 
 def _write(history: History, windows: Sequence[EmotionWindow]) -> int:
@@ -101,7 +100,7 @@ def _write(history: History, windows: Sequence[EmotionWindow]) -> int:
     def store(part: Sequence[EmotionWindow]) -> None:
         with history.transaction("copying windows") as connection:
             WINDOWS.stage(connection, part)
-            tables.forget_damaged(connection)
+            windows_sql.delete_incomplete(connection)
             WINDOWS.move(connection, part)
 
     def refuse(window: EmotionWindow, why: InvalidDataError) -> None:
