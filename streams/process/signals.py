@@ -25,7 +25,7 @@ def stop_on_signals() -> threading.Event:
 
 
 @contextmanager
-def leave_on_signals() -> Iterator[None]:
+def exit_on_signals() -> Iterator[None]:
     """The first Ctrl-C, SIGTERM or SIGHUP unwinds the stack, and none after it disturbs that. Main thread only.
 
     Raises:

@@ -38,7 +38,7 @@ def exit_code(returncode: int) -> int:
     return 128 - returncode if returncode < 0 else max(1, returncode)
 
 
-def how_it_ended(returncode: int) -> str:
+def describe_exit(returncode: int) -> str:
     """In words."""
     if returncode >= 0:
         return f"ended with exit code {returncode}"
@@ -185,7 +185,7 @@ class Supervisor:
         code = lost.ended.result()
         # The first one, where it could not begin, has said why itself, in one line.
         if begun or lost is not first or code <= 0:
-            logger.error("%s %s; stopping the others", lost, how_it_ended(code))
+            logger.error("%s %s; stopping the others", lost, describe_exit(code))
         return lost
 
     async def _told_before(self, *events: asyncio.Future[Any]) -> bool:
@@ -218,6 +218,6 @@ class Supervisor:
             # Before it takes note of signals, the signal ends it, and nothing is lost by that.
             if child not in (*late, lost) and child.ended.result() not in {0, -signal.SIGTERM}:
                 when = "while all were being stopped" if child in running else "before it was told to stop"
-                logger.error("%s %s %s", child, how_it_ended(child.ended.result()), when)
+                logger.error("%s %s %s", child, describe_exit(child.ended.result()), when)
                 clean = False
         return clean

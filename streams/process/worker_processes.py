@@ -28,7 +28,7 @@ _THREADS = f"{PREFIX}MODEL_THREADS"
 
 
 @dataclass(frozen=True)
-class Plan:
+class ProcessPlan:
     """How a worker is divided.
 
     Attributes:
@@ -46,16 +46,16 @@ class Plan:
     capped: bool = False
 
 
-def plan(settings: Settings) -> Plan:
+def plan_processes(settings: Settings) -> ProcessPlan:
     """One process per core, unless the user has given a number; more than there are partitions only on demand."""
     wanted, partitions = settings.worker_processes, settings.partitions
     if wanted:
         threads, note = model_threads(settings, wanted), "as was asked for"
-        return Plan(wanted, threads, _note(wanted, threads, note), idle=max(0, wanted - partitions))
+        return ProcessPlan(wanted, threads, _note(wanted, threads, note), idle=max(0, wanted - partitions))
     cores = usable_cores()
     processes = min(cores, partitions)
     threads, note = model_threads(settings, processes), f"{_count(cores, 'core')}, {_count(partitions, 'partition')}"
-    return Plan(processes, threads, _note(processes, threads, note), capped=processes < cores)
+    return ProcessPlan(processes, threads, _note(processes, threads, note), capped=processes < cores)
 
 
 def web_ports(first: int, processes: int) -> list[int]:
@@ -103,7 +103,7 @@ def child_commands(ports: Sequence[int]) -> dict[str, list[str]]:
     }
 
 
-async def supervise(settings: Settings, division: Plan) -> int:
+async def supervise(settings: Settings, plan: ProcessPlan) -> int:
     """Run a worker as several processes; the exit code.
 
     Raises:
@@ -111,20 +111,20 @@ async def supervise(settings: Settings, division: Plan) -> int:
         SettingsError: there are not so many ports.
         EmostreamError: the system refuses to start a process.
     """
-    ports = web_ports(settings.web_port, division.processes)
+    ports = web_ports(settings.web_port, plan.processes)
     check_ports_free(settings.web_bind, ports)
-    if division.idle:
+    if plan.idle:
         logger.warning(
             "%s for %s: %d of them will have nothing to do",
-            _count(division.processes, "process"),
+            _count(plan.processes, "process"),
             _count(settings.partitions, "partition"),
-            division.idle,
+            plan.idle,
         )
     supervisor = Supervisor(
         child_commands(ports),
-        env=child_environment(os.environ, division.threads),
+        env=child_environment(os.environ, plan.threads),
         stop_s=_stop_s(settings),
-        note=division.note,
+        note=plan.note,
     )
     return await supervisor.run()
 

@@ -18,7 +18,7 @@ def retention_s(config: Mapping[str, str]) -> float | None:
     return None if "delete" not in config.get("cleanup.policy", "delete") or ms < 0 else ms / 1_000
 
 
-def is_near(oldest_s: float | None, kept_s: float | None) -> bool:
+def is_near_retention(oldest_s: float | None, kept_s: float | None) -> bool:
     """Whether a record that has waited for `oldest_s` comes near the retention `kept_s`; None is none, and for ever."""
     return oldest_s is not None and kept_s is not None and oldest_s >= NEAR_RETENTION * kept_s
 

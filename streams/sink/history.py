@@ -137,7 +137,7 @@ class History:
         with self.transaction("reading the sink's offsets") as connection:
             return offsets_sql.read(connection, topic, partitions)
 
-    def lock_backfill(self) -> bool:
+    def try_lock_backfill(self) -> bool:
         """Whether this connection may fill holes now: one may at a time, until it is closed.
 
         Raises:
@@ -158,8 +158,8 @@ class History:
         with self.transaction(f"writing {topic}") as connection:
             target.stage(connection, rows)
             before = self._lock(connection, topic, spans)
-            target.move(connection, rows)
-            ranges = target.note(connection, spans, rows, before)
+            target.merge(connection, rows)
+            ranges = target.ledger_ranges(connection, spans, rows, before)
             offsets_sql.update(connection, topic, {span.partition: span.end for span in spans})
             ledger_sql.store(connection, topic, ranges)
 

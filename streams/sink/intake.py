@@ -17,7 +17,7 @@ DeadRecord = tuple[Message, DeadReason, str]
 """A record that cannot be stored, and why."""
 
 
-def read_all(
+def decode_all(
     messages: Sequence[Message], read: Callable[[bytes], R]
 ) -> tuple[list[tuple[Message, R | None]], list[DeadRecord]]:
     """Each message with its row, None for a tombstone and for what is no record; and those that are none.

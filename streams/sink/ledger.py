@@ -115,7 +115,9 @@ def check_offsets(topic: str, stored: dict[int, int], spans: Sequence[Span]) -> 
             )
 
 
-def note(last: LedgerRange | None, span: Span, raw_topic: str | None, figures: Figures | None) -> LedgerRange | None:
+def range_to_store(
+    last: LedgerRange | None, span: Span, raw_topic: str | None, figures: Figures | None
+) -> LedgerRange | None:
     """The range to store after `span` was written: `last` grown by it, or a new one; None if `last` covers it all.
 
     Args:

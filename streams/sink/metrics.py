@@ -88,12 +88,12 @@ class SinkMetrics(ProcessMetrics):
         """Show this gate from now on: it is asked whenever somebody reads the metrics."""
         self.gate_open.set_function(lambda: gate.state.is_open)
         self.gate_since.set_function(lambda: gate.state.since)
-        self.gate_breaks.set_function(lambda: gate.breaks)
+        self.gate_breaks.set_function(lambda: gate.resets)
         self.utilization.set_function(lambda: _number(gate.state.utilization))
         self.pressure.set_function(lambda: _number(gate.state.pressure))
 
 
-def by_topic(metric: Counter | Gauge) -> dict[str, float]:
+def values_by_topic(metric: Counter | Gauge) -> dict[str, float]:
     """The values of a metric with the label `topic`; a topic that it never had is left out."""
     (family,) = metric.collect()
     return {one.labels["topic"]: one.value for one in family.samples if not one.name.endswith("_created")}

@@ -180,7 +180,7 @@ def _against(text: str, share: float | None, limit_percent: float) -> str:
     return f"{text.format(percent(share))}, {opens}"
 
 
-def judge(gate: GateReport, topics: Sequence[TopicReport]) -> tuple[Health, tuple[str, ...]]:
+def assess_health(gate: GateReport, topics: Sequence[TopicReport]) -> tuple[Health, tuple[str, ...]]:
     """The health of a sink, and everything that speaks against it in words, the worst first."""
     found = [
         (

@@ -23,18 +23,18 @@ from streams.process.background import in_background
 from streams.settings import Settings
 from streams.sink.backfill.holes import Findings
 from streams.sink.backfill.run import Backfill
-from streams.sink.backfill.wait import wait_for_gate
+from streams.sink.backfill.wait import gate_waiter
 from streams.sink.backlog import BacklogReader, retention_s
 from streams.sink.gate.cpu_aware import CLOSED_POLL_S, Gate, gate_for
 from streams.sink.history import History
-from streams.sink.metrics import SinkMetrics, by_topic
+from streams.sink.metrics import SinkMetrics, values_by_topic
 from streams.sink.report import (
     BackfillReport,
     PartitionReport,
     SinkReport,
     TopicReport,
+    assess_health,
     gate_report,
-    judge,
 )
 from streams.sink.targets import POSTS, WINDOWS, Target
 from streams.sink.topic_sink import TopicSink
@@ -113,7 +113,7 @@ class Sink:
             wait_s = interval_s
             # Closed in between: with the connection ends the lock that keeps two sinks apart.
             history = self._history()
-            backfill = Backfill(self._settings, history, wait=wait_for_gate(self.gate, stop))
+            backfill = Backfill(self._settings, history, wait=gate_waiter(self.gate, stop))
             try:
                 self._finished(backfill.run(fill=True))
             except BackfillStoppedError:
@@ -173,7 +173,7 @@ class Sink:
     def report(self) -> SinkReport:
         """What it does, and how it is. Of any thread."""
         gate = gate_report(self.gate.state, self._settings)
-        written, last_writes = by_topic(self.metrics.written), by_topic(self.metrics.last_write)
+        written, last_writes = values_by_topic(self.metrics.written), values_by_topic(self.metrics.last_write)
         topics = tuple(
             TopicReport(
                 topic=topic.name,
@@ -181,7 +181,7 @@ class Sink:
                 in_danger=topic.in_danger,
                 written=int(written.get(topic.name, 0)),
                 last_write=datetime.fromtimestamp(at, UTC) if (at := last_writes.get(topic.name)) else None,
-                trouble=topic.trouble,
+                trouble=topic.last_error,
                 partitions=tuple(
                     PartitionReport(
                         partition=one.partition,
@@ -193,7 +193,7 @@ class Sink:
             )
             for topic in self.topics
         )
-        health, reasons = judge(gate, topics)
+        health, reasons = assess_health(gate, topics)
         return SinkReport(
             health=health,
             reasons=reasons,

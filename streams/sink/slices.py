@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-FIRST = 1_000
+FIRST_RECORDS = 1_000
 """Records of the first slice, before any was timed."""
 
-LEAST = 50
+MIN_RECORDS = 50
 """A slice is never smaller: each costs a commit, however few its records."""
 
-GROWTH = 2.0
+MAX_GROWTH = 2.0
 """By at most this factor a slice is larger than the one before: one that was quick by chance says little."""
 
 
@@ -24,12 +24,12 @@ class SliceSize:
         """
         self._target_s = target_s
         self._most = most
-        self.records = min(FIRST, most)
+        self.records = min(FIRST_RECORDS, most)
 
-    def took(self, records: int, seconds: float) -> None:
+    def observe(self, records: int, seconds: float) -> None:
         """Note that a slice of `records` took so long."""
         fits = records * self._target_s / max(seconds, 1e-9)
         if seconds <= self._target_s:
             # It says nothing against larger ones if there was not more to write.
             fits = max(fits, self.records)
-        self.records = int(max(min(LEAST, self._most), min(fits, self.records * GROWTH, self._most)))
+        self.records = int(max(min(MIN_RECORDS, self._most), min(fits, self.records * MAX_GROWTH, self._most)))

@@ -21,7 +21,7 @@ from connectors.kafka.offsets import OffsetReader
 from streams.connections import kafka_config
 from streams.settings import Settings
 from streams.sink.backfill.check import Checker
-from streams.sink.backlog import BacklogReader, is_near, retention_s
+from streams.sink.backlog import BacklogReader, is_near_retention, retention_s
 from streams.sink.history import History
 from streams.sink.report import SinkReport
 from streams.topology import check_topics
@@ -116,7 +116,7 @@ class TopicStatus:
     @property
     def in_danger(self) -> bool:
         """Whether the backlog comes near the retention."""
-        return is_near(self.oldest_s, self.retention_s)
+        return is_near_retention(self.oldest_s, self.retention_s)
 
     @property
     def gap_offsets(self) -> dict[int, int]:

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from connectors.postgres import Connection
 from streams.records import ClassifiedPost, EmotionWindow
 from streams.sink import posts_sql, windows_sql
-from streams.sink.ledger import LedgerRange, Span, note
+from streams.sink.ledger import LedgerRange, Span, range_to_store
 from streams.sink.rows import (
     LABEL_COLUMNS,
     POST_COLUMNS,
@@ -40,16 +40,16 @@ class Target(Generic[R]):
     """What a topic's records become. All but `read` happens within the caller's transaction.
 
     Attributes:
-        read: makes a row of a record's value; raises RecordError if it is not a record.
+        decode: makes a row of a record's value; raises RecordError if it is not a record.
         stage: brings rows into staging tables.
-        move: brings what is staged into the tables; what is there and no older stays.
-        note: the ledger's ranges for spans whose rows are staged; None for one that it covers already.
+        merge: brings what is staged into the tables; what is there and no older stays.
+        ledger_ranges: the ledger's ranges for spans whose rows are staged; None for one that it covers already.
     """
 
-    read: Callable[[bytes], R]
+    decode: Callable[[bytes], R]
     stage: Callable[[Connection, Sequence[R]], None]
-    move: Callable[[Connection, Sequence[R]], None]
-    note: Callable[[Connection, Sequence[Span], Sequence[R], Before], list[LedgerRange | None]]
+    merge: Callable[[Connection, Sequence[R]], None]
+    ledger_ranges: Callable[[Connection, Sequence[Span], Sequence[R], Before], list[LedgerRange | None]]
 
 
 def _stage_posts(connection: Connection, rows: Sequence[PostRow]) -> None:
@@ -68,7 +68,7 @@ def _note_posts(
     # The figures are of the raw topic of the last post: in practice there is one.
     raw_topic = rows[-1].origin_topic if rows else None
     figures = {} if raw_topic is None else posts_sql.staged_figures(connection, raw_topic, before)
-    return [note(before[span.partition], span, raw_topic, figures.get(span.partition)) for span in spans]
+    return [range_to_store(before[span.partition], span, raw_topic, figures.get(span.partition)) for span in spans]
 
 
 def _stage_windows(connection: Connection, windows: Sequence[EmotionWindow]) -> None:
@@ -89,7 +89,9 @@ WINDOWS: Target[EmotionWindow] = Target(
     EmotionWindow.from_json,
     _stage_windows,
     lambda connection, windows: windows_sql.merge_staged(connection),
-    lambda connection, spans, windows, before: [note(before[span.partition], span, None, None) for span in spans],
+    lambda connection, spans, windows, before: [
+        range_to_store(before[span.partition], span, None, None) for span in spans
+    ],
 )
 """Each window is one row, with its labels and sentiments, of its highest revision."""
 

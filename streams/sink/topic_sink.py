@@ -25,10 +25,10 @@ from streams.dead_letters import dead_letter, write_dead_letters
 from streams.process.background import in_background
 from streams.records import DeadReason
 from streams.settings import Settings
-from streams.sink.backlog import BacklogReader, PartitionBacklog, is_near
+from streams.sink.backlog import BacklogReader, PartitionBacklog, is_near_retention
 from streams.sink.gate.cpu_aware import CLOSED_POLL_S, Gate
 from streams.sink.history import History
-from streams.sink.intake import DeadRecord, read_all, store_all
+from streams.sink.intake import DeadRecord, decode_all, store_all
 from streams.sink.ledger import Span, spans_of
 from streams.sink.metrics import SinkMetrics
 from streams.sink.slices import SliceSize
@@ -113,7 +113,7 @@ class TopicSink(Generic[R]):
         self._poll_due = 0.0
         self._report_due = time.monotonic() + REPORT_S
         self.backlog: list[PartitionBacklog] = []
-        self.trouble: str | None = None
+        self.last_error: str | None = None
         """Why the last write, or the last look at the servers, failed; None if it did not."""
 
     @property
@@ -130,7 +130,7 @@ class TopicSink(Generic[R]):
     @property
     def in_danger(self) -> bool:
         """Whether the backlog comes near the topic's retention. Of any thread."""
-        return is_near(self.oldest_s, self.retention_s)
+        return is_near_retention(self.oldest_s, self.retention_s)
 
     def run(self, stop: threading.Event, *, alone: bool = False) -> None:
         """Run until `stop` is set.
@@ -215,7 +215,7 @@ class TopicSink(Generic[R]):
         }
 
     def _read(self, batch: Batch) -> Slice[R]:
-        entries, dead = read_all(batch.messages, self._target.read)
+        entries, dead = decode_all(batch.messages, self._target.decode)
         if dead:
             self._write_dead_letters(dead)
         return Slice(batch, entries)
@@ -231,7 +231,7 @@ class TopicSink(Generic[R]):
         with self._rewinding(consumer, stop):
             self._written += outcome.result()
             self._failures = 0
-            self.trouble = None
+            self.last_error = None
             consumer.done(part.batch)
 
     @contextmanager
@@ -244,7 +244,7 @@ class TopicSink(Generic[R]):
         except UnavailableError as exc:
             wait = RETRY_S[min(self._failures, len(RETRY_S) - 1)]
             self._failures += 1
-            self.trouble = str(exc)
+            self.last_error = str(exc)
             logger.warning("%s; trying again in %.1f s", exc, wait)
             self._rewind(consumer, "unavailable", exc)
             stop.wait(wait)
@@ -280,7 +280,7 @@ class TopicSink(Generic[R]):
         begin = time.monotonic()
         self._history.write(self._topic, self._target, rows, spans)
         seconds = time.monotonic() - begin
-        self._size.took(records, seconds)
+        self._size.observe(records, seconds)
         self._metrics.write_seconds.labels(self._topic).observe(seconds)
         self._metrics.written.labels(self._topic).inc(len(rows))
         self._metrics.last_write.labels(self._topic).set_to_current_time()
@@ -301,11 +301,11 @@ class TopicSink(Generic[R]):
             self.backlog = backlog.read(next_offsets)
             stored = self._lookups.offsets(self._topic, next_offsets)
         except UnavailableError as exc:
-            self.trouble = str(exc)
+            self.last_error = str(exc)
             self._metrics.backlog_failures.inc()
             logger.info("no look at the backlog this time: %s", exc)
         else:
-            self.trouble = None
+            self.last_error = None
             if idle and any(stored.get(partition) != offset for partition, offset in next_offsets.items()):
                 # A database that was restored would else be noticed with the next record only.
                 self._rewind(

@@ -95,7 +95,7 @@ def test_nothing_is_missing_after_a_clean_run(
     settings: Settings, history: History, written: Sequence[ClassifiedPost]
 ) -> None:
     findings = check(settings, history)
-    assert findings.whole
+    assert findings.complete
     assert (findings.rows, findings.holes) == (POSTS, [])
 
 
@@ -111,7 +111,7 @@ def test_deleted_rows_are_found_and_written_again(
     assert contents(settings) != wanted(written), "a check changes nothing"
     assert fill(settings, history).rows_filled == 20
     assert contents(settings) == wanted(written)
-    assert check(settings, history).whole
+    assert check(settings, history).complete
 
 
 def test_a_truncated_day_is_filled(settings: Settings, history: History, written: Sequence[ClassifiedPost]) -> None:
@@ -119,7 +119,7 @@ def test_a_truncated_day_is_filled(settings: Settings, history: History, written
     assert sum(hole.rows or 0 for hole in check(settings, history).holes) == pytest.approx(POSTS / 3, abs=1)
     fill(settings, history)
     assert contents(settings) == wanted(written)
-    assert check(settings, history).whole
+    assert check(settings, history).complete
 
 
 def test_a_dropped_day_is_made_again(settings: Settings, history: History, written: Sequence[ClassifiedPost]) -> None:
@@ -135,7 +135,7 @@ def test_changed_rows_are_found_and_written_again(
     assert [(hole.kind, hole.span.partition) for hole in check(settings, history).holes] == [(HoleKind.CHANGED, 3)]
     fill(settings, history)
     assert contents(settings) == wanted(written)
-    assert check(settings, history).whole
+    assert check(settings, history).complete
 
 
 def test_a_range_that_was_skipped_is_read(
@@ -157,7 +157,7 @@ def test_a_range_that_was_skipped_is_read(
     assert (hole.kind, hole.span.start, hole.span.end) == (HoleKind.SKIPPED, stand, int(str(stand)) + 61)
     fill(settings, history)
     assert contents(settings) == wanted([*written, *more, classified(2_000, 1)])
-    assert check(settings, history).whole
+    assert check(settings, history).complete
     scan = TopicScan(kafka_config(settings), settings.topic_dead)
     letters = [DeadPost.from_json(message.value() or b"") for message in scan.messages()]
     scan.close()
@@ -178,7 +178,7 @@ def test_what_kafka_has_lost_too_is_a_gap(
     assert query(settings, gaps) == [(2, hole.span.start, 20, "lost", 1)]
     gone = [post for post in written if (post.origin.partition, post.origin.offset) == (2, 15)]
     assert contents(settings) == wanted([post for post in written if post not in gone])
-    assert check(settings, history).whole, "a gap is reported once, not for ever"
+    assert check(settings, history).complete, "a gap is reported once, not for ever"
     assert query(settings, gaps) == [(2, hole.span.start, 20, "lost", 1)]
 
 
@@ -193,7 +193,7 @@ def test_what_expired_before_it_was_written_is_a_gap(
         (0, stand, int(str(stand)) + 25, "expired")
     ]
     assert contents(settings) == wanted([*written, *(classified(1_000 + i, 0) for i in range(25, 40))])
-    assert check(settings, history).whole
+    assert check(settings, history).complete
 
 
 def test_an_older_dump_is_filled_from_where_it_ends(
@@ -210,7 +210,7 @@ def test_an_older_dump_is_filled_from_where_it_ends(
         query(settings, f"TRUNCATE {table}; INSERT INTO {table} SELECT * FROM dump_{table}")
     write(settings)
     assert contents(settings) == wanted([*written, *more])
-    assert check(settings, history).whole
+    assert check(settings, history).complete
 
 
 def test_a_dump_of_the_rows_alone_is_filled_too(
@@ -227,12 +227,12 @@ def test_a_dump_of_the_rows_alone_is_filled_too(
 
 def test_two_do_not_fill_at_once(settings: Settings, history: History, written: Sequence[ClassifiedPost]) -> None:
     other = History(settings.postgres_dsn.get_secret_value(), application_name="test")
-    assert other.lock_backfill()
+    assert other.try_lock_backfill()
     with pytest.raises(BackfillBusyError, match="another process"):
         fill(settings, history)
     other.close()
     # The server notices the end of a session a moment later.
-    wait_for(history.lock_backfill, seconds=10, what="the lock outlives its connection")
+    wait_for(history.try_lock_backfill, seconds=10, what="the lock outlives its connection")
     fill(settings, history)
 
 
@@ -291,7 +291,7 @@ async def test_windows_are_copied_from_redis(
         ) == [(6,)]
 
     found = await asyncio.to_thread(check, settings, history)
-    assert (found.windows, found.windows_missing, found.windows_behind, found.whole) == (4, 4, 0, False)
+    assert (found.windows, found.windows_missing, found.windows_behind, found.complete) == (4, 4, 0, False)
     found = await asyncio.to_thread(fill, settings, history)
     assert found.windows_filled == 4
     assert copied()
@@ -301,7 +301,7 @@ async def test_windows_are_copied_from_redis(
     found = await asyncio.to_thread(fill, settings, history)
     assert (found.windows_missing, found.windows_behind, found.windows_filled) == (1, 2, 3)
     assert copied()
-    assert (await asyncio.to_thread(check, settings, history)).whole
+    assert (await asyncio.to_thread(check, settings, history)).complete
 
 
 async def test_windows_that_the_sink_is_still_to_bring_are_no_holes(
@@ -309,4 +309,4 @@ async def test_windows_that_the_sink_is_still_to_bring_are_no_holes(
 ) -> None:
     await apply_all(store, [entry(0, 1)], end=1)
     found = await asyncio.to_thread(check, settings, history)
-    assert (found.windows, found.windows_missing, found.whole) == (2, 0, True)
+    assert (found.windows, found.windows_missing, found.complete) == (2, 0, True)

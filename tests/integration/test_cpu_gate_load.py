@@ -26,7 +26,7 @@ from connectors.local.state import StateFile
 from connectors.machine.load import LoadReader, Machine
 from connectors.machine.own_load import client_port, parse_stat
 from streams.sink.gate.cpu_aware import CpuAwareGate
-from streams.sink.gate.rule import CpuGate, GateReason
+from streams.sink.gate.rule import GateReason, GateRule
 from tests.integration.support import wait_for
 
 pytestmark = pytest.mark.alone
@@ -74,7 +74,7 @@ class Processes(Machine):
 
 def watch(source: Processes) -> tuple[LoadReader, CpuAwareGate]:
     load = LoadReader(source)
-    return load, CpuAwareGate(CpuGate(limit=LIMIT, calm_s=1.0), load)
+    return load, CpuAwareGate(GateRule(limit=LIMIT, calm_s=1.0), load)
 
 
 def wait_open(gate: CpuAwareGate) -> None:

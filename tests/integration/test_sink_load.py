@@ -24,7 +24,7 @@ from connectors.machine.load import LoadReader, Machine
 from connectors.machine.own_load import OwnLoad, parse_stat
 from streams.settings import Settings
 from streams.sink.gate.cpu_aware import CpuAwareGate
-from streams.sink.gate.rule import CpuGate
+from streams.sink.gate.rule import GateRule
 from streams.sink.runner import Sink
 from tests.integration.support import wait_for
 from tests.integration.test_sink import feed, rows
@@ -92,7 +92,7 @@ def sink(settings: Settings, load: Load) -> Iterator[Sink]:
     """Runs in a thread of the test."""
     reader = LoadReader(load)
     load.own = reader.own
-    running = Sink(settings, gate=CpuAwareGate(CpuGate(limit=0.2, calm_s=CALM_S), reader))
+    running = Sink(settings, gate=CpuAwareGate(GateRule(limit=0.2, calm_s=CALM_S), reader))
     stop = threading.Event()
     thread = threading.Thread(target=running.run, args=(stop,))
     thread.start()

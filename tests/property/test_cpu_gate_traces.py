@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.machine.sample import Sample
-from streams.sink.gate.rule import REOPEN, SAMPLE_S, WINDOW_S, CpuGate, GateReason, GateState
+from streams.sink.gate.rule import REOPEN, SAMPLE_S, WINDOW_S, GateReason, GateRule, GateState
 
 UNIT = 1 / 64
 PROCESSORS = 4
@@ -94,9 +94,9 @@ def ticks(seconds: float) -> float:
     return math.floor(seconds * 100) / 100
 
 
-def simulate(trace: list[Stretch], gate: CpuGate, seed: int, *, ticked: bool = True) -> list[Look]:
+def simulate(trace: list[Stretch], gate: GateRule, seed: int, *, ticked: bool = True) -> list[Look]:
     looks = [Look(sample, others, gate.update(sample)) for sample, others in samples(trace, seed, ticked=ticked)]
-    assert gate.breaks == 0
+    assert gate.resets == 0
     return looks
 
 
@@ -110,7 +110,7 @@ def means(looks: list[Look], index: int) -> list[float]:
 @many
 @given(stretches(), LIMITS, CALMS, SEEDS)
 def test_it_is_never_open_at_or_above_the_limit(trace: list[Stretch], limit: float, calm_s: float, seed: int) -> None:
-    looks = simulate(trace, CpuGate(limit=limit, calm_s=calm_s), seed)
+    looks = simulate(trace, GateRule(limit=limit, calm_s=calm_s), seed)
     for index, (_, _, state) in enumerate(looks):
         if state.is_open:
             assert state.utilization is not None
@@ -123,7 +123,7 @@ def test_it_is_never_open_at_or_above_the_limit(trace: list[Stretch], limit: flo
 def test_three_times_the_limit_is_yielded_to_within_a_second(
     trace: list[Stretch], limit: float, calm_s: float, seed: int
 ) -> None:
-    looks = simulate(trace, CpuGate(limit=limit, calm_s=calm_s), seed)
+    looks = simulate(trace, GateRule(limit=limit, calm_s=calm_s), seed)
     begin = 0.0
     for stretch in trace:
         if stretch.others >= min(1.0, 3 * limit) + NOISE:
@@ -139,7 +139,7 @@ def test_three_times_the_limit_is_yielded_to_within_a_second(
 @given(stretches(), LIMITS, CALMS, SEEDS)
 def test_a_lasting_calm_opens_it(trace: list[Stretch], limit: float, calm_s: float, seed: int) -> None:
     quiet = Stretch(LONGEST_S + calm_s + 2 * PACE_S, (math.floor((REOPEN * limit - NOISE) / UNIT)) * UNIT, 0.5)
-    looks = simulate([*trace, quiet], CpuGate(limit=limit, calm_s=calm_s), seed)
+    looks = simulate([*trace, quiet], GateRule(limit=limit, calm_s=calm_s), seed)
     assert looks[-1].state.reason is GateReason.IDLE
     calm_from = None
     for sample, _, state in looks:
@@ -154,7 +154,7 @@ def test_a_lasting_calm_opens_it(trace: list[Stretch], limit: float, calm_s: flo
 def test_it_opens_only_after_an_uninterrupted_calm(
     trace: list[Stretch], limit: float, calm_s: float, seed: int
 ) -> None:
-    looks = simulate(trace, CpuGate(limit=limit, calm_s=calm_s), seed)
+    looks = simulate(trace, GateRule(limit=limit, calm_s=calm_s), seed)
     assert not looks[0].state.is_open
     openings = [now for before, now in pairwise(looks) if now.state.is_open and not before.state.is_open]
     for opening in openings:
@@ -172,7 +172,7 @@ def test_own_load_of_any_size_changes_nothing(trace: list[Stretch], limit: float
     without = [stretch._replace(own=0.0) for stretch in trace]
     full = [stretch._replace(own=1.0 - stretch.others) for stretch in trace]
     told = [
-        [look.state for look in simulate(variant, CpuGate(limit=limit, calm_s=calm_s), seed, ticked=False)]
+        [look.state for look in simulate(variant, GateRule(limit=limit, calm_s=calm_s), seed, ticked=False)]
         for variant in (trace, without, full)
     ]
     assert told[0] == told[1] == told[2]
@@ -183,8 +183,8 @@ def test_own_load_of_any_size_changes_nothing(trace: list[Stretch], limit: float
 def test_a_deadline_opens_it_and_leaves_no_trace(
     trace: list[Stretch], limit: float, calm_s: float, seed: int, ages: list[int]
 ) -> None:
-    plain = CpuGate(limit=limit, calm_s=calm_s)
-    gate = CpuGate(limit=limit, calm_s=calm_s, max_delay_s=100)
+    plain = GateRule(limit=limit, calm_s=calm_s)
+    gate = GateRule(limit=limit, calm_s=calm_s, max_delay_s=100)
     for index, (sample, _) in enumerate(samples(trace, seed, ticked=True)):
         age = ages[index % len(ages)] if ages else None
         expected, state = plain.update(sample), gate.update(sample, age)
@@ -215,7 +215,7 @@ FAULTS: list[Callable[[Sample], Sample]] = [
 def test_after_numbers_that_cannot_be_it_has_calm_again_first(
     trace: list[Stretch], limit: float, calm_s: float, seed: int, faults: dict[int, Callable[[Sample], Sample]]
 ) -> None:
-    gate = CpuGate(limit=limit, calm_s=calm_s)
+    gate = GateRule(limit=limit, calm_s=calm_s)
     fault_at = -math.inf
     for index, (sample, _) in enumerate(samples(trace, seed, ticked=True)):
         if index in faults:

@@ -9,7 +9,7 @@ import math
 import pytest
 
 from connectors.machine.sample import Sample
-from streams.sink.gate.rule import CpuGate, GateReason, GateState
+from streams.sink.gate.rule import GateReason, GateRule, GateState
 
 LIMIT = 0.2
 CALM_S = 2.0
@@ -21,7 +21,7 @@ class Machine:
     """Counters that run under loads given as shares of all processors."""
 
     def __init__(self, *, calm_s: float = CALM_S, pressure_limit: float | None = None, max_delay_s: float = 0) -> None:
-        self.gate = CpuGate(limit=LIMIT, calm_s=calm_s, pressure_limit=pressure_limit, max_delay_s=max_delay_s)
+        self.gate = GateRule(limit=LIMIT, calm_s=calm_s, pressure_limit=pressure_limit, max_delay_s=max_delay_s)
         self.sample = Sample(1_000.0, 50.0, 7.0, PROCESSORS, (1.0, 2.0, 3.0))
         self.oldest_s: float | None = None
         self.states = [self.gate.update(self.sample)]
@@ -135,7 +135,7 @@ def test_own_work_that_the_machine_did_not_see_in_full_is_no_load_and_no_error()
         state = machine.gate.update(sample)
         assert state.is_open
     assert state.utilization == 0
-    assert machine.gate.breaks == 0
+    assert machine.gate.resets == 0
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_numbers_that_cannot_be_close_it_until_it_has_calm_again(fields: dict[st
     machine = opened()
     state = machine.disturb(**fields)
     assert (state.is_open, state.reason, state.utilization) == (False, GateReason.STARTING, None)
-    assert machine.gate.breaks == 1
+    assert machine.gate.resets == 1
     machine.sample = machine.sample._replace(at=max(3_000.0, machine.sample.at))
     machine.run(0.25, 0.05)  # begins anew once more, as this is another clock
     assert not any(machine.run(0.25, 0.05).is_open for _ in range(11))
@@ -166,9 +166,9 @@ def test_numbers_that_cannot_be_close_it_until_it_has_calm_again(fields: dict[st
 @pytest.mark.parametrize("counter", ["busy", "own"])
 def test_a_counter_below_zero_is_never_believed_also_where_it_stays_there(counter: str) -> None:
     machine = opened()
-    for breaks in (1, 2, 3):
+    for resets in (1, 2, 3):
         assert not machine.disturb(**{counter: -1.0}).is_open
-        assert machine.gate.breaks == breaks
+        assert machine.gate.resets == resets
 
 
 def test_a_wild_own_value_does_not_open_a_closed_gate_without_a_calm_time_either() -> None:
@@ -181,7 +181,7 @@ def test_a_wild_own_value_does_not_open_a_closed_gate_without_a_calm_time_either
 def test_counters_that_tick_back_a_little_are_no_error() -> None:
     machine = opened()
     assert machine.disturb(busy=machine.sample.busy - 0.02).is_open
-    assert machine.gate.breaks == 0
+    assert machine.gate.resets == 0
 
 
 def test_the_smaller_quota_counts_where_it_changes() -> None:
@@ -212,7 +212,7 @@ def test_without_a_limit_stalls_are_told_and_do_not_close_it() -> None:
 
 def test_a_limit_of_pressure_needs_numbers() -> None:
     with pytest.raises(ValueError, match="pressure"):
-        CpuGate(limit=LIMIT, calm_s=0, pressure_limit=0.5).update(Sample(0, 0, 0, 1))
+        GateRule(limit=LIMIT, calm_s=0, pressure_limit=0.5).update(Sample(0, 0, 0, 1))
 
 
 def test_an_overdue_record_opens_it_whatever_the_load() -> None:
@@ -237,7 +237,7 @@ def test_overdue_ends_when_the_backlog_is_clearly_younger() -> None:
 
 
 def test_overdue_opens_it_from_the_first_sample_and_ends_where_nothing_waits() -> None:
-    gate = CpuGate(limit=LIMIT, calm_s=CALM_S, max_delay_s=100)
+    gate = GateRule(limit=LIMIT, calm_s=CALM_S, max_delay_s=100)
     assert gate.update(Sample(0, 0, 0, 1), 500).reason is GateReason.OVERDUE
     assert gate.update(Sample(0.25, 0, 0, 1), None).reason is GateReason.STARTING
 

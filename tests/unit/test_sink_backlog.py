@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Message
 
-from streams.sink.backlog import BacklogReader, PartitionBacklog, is_near, retention_s
+from streams.sink.backlog import BacklogReader, PartitionBacklog, is_near_retention, retention_s
 from tests.helpers import NOON_MS, message
 
 
@@ -81,4 +81,4 @@ def test_only_a_topic_that_deletes_forgets(config: dict[str, str], seconds: floa
 def test_a_backlog_is_in_danger_from_four_fifths_of_the_retention(
     oldest_s: float | None, kept_s: float | None, near: bool
 ) -> None:
-    assert is_near(oldest_s, kept_s) is near
+    assert is_near_retention(oldest_s, kept_s) is near

@@ -16,9 +16,9 @@ from connectors.machine.load import LoadReader, Machine
 from connectors.machine.sample import Sample
 from streams.errors import BackfillStoppedError
 from streams.settings import load_settings
-from streams.sink.backfill.wait import wait_for_gate
+from streams.sink.backfill.wait import gate_waiter
 from streams.sink.gate.cpu_aware import CpuAwareGate, Gate, OpenGate, gate_for
-from streams.sink.gate.rule import CpuGate, GateReason, GateState
+from streams.sink.gate.rule import GateReason, GateRule, GateState
 from tests.helpers import wait_for
 
 CALM_S = 2.0
@@ -50,7 +50,7 @@ class Bench:
         self.oldest_s: float | None = None
         self.load = Counters(lambda: self.now)
         self.gate = CpuAwareGate(
-            CpuGate(limit=0.2, calm_s=CALM_S, max_delay_s=max_delay_s),
+            GateRule(limit=0.2, calm_s=CALM_S, max_delay_s=max_delay_s),
             self.load,
             lambda: self.oldest_s,
             clock=lambda: self.now,
@@ -117,7 +117,7 @@ def test_counters_that_cannot_be_read_at_the_start_are_an_error() -> None:
 @pytest.mark.parametrize("failure", [LoadError("cannot read the load"), RuntimeError("a defect")])
 def test_an_error_in_the_thread_stops_whoever_asks(failure: Exception) -> None:
     load = Counters(time.monotonic)
-    gate = CpuAwareGate(CpuGate(limit=0.2, calm_s=0), load)
+    gate = CpuAwareGate(GateRule(limit=0.2, calm_s=0), load)
     with gate:
         wait_for(gate.is_open)
         load.failure = failure
@@ -134,7 +134,7 @@ def test_an_age_that_cannot_be_told_stops_it_too() -> None:
             raise LoadError("no age")
         return 0.0
 
-    with CpuAwareGate(CpuGate(limit=0.2, calm_s=0), Counters(time.monotonic), oldest_s) as gate:
+    with CpuAwareGate(GateRule(limit=0.2, calm_s=0), Counters(time.monotonic), oldest_s) as gate:
         wait_for(lambda: gate._failure is not None)
         with pytest.raises(LoadError, match="no age"):
             gate.is_open()
@@ -153,7 +153,7 @@ def test_a_thread_that_hangs_closes_it() -> None:
         return read()
 
     load.read = hanging  # type: ignore[method-assign]
-    with CpuAwareGate(CpuGate(limit=0.2, calm_s=0), load) as gate:
+    with CpuAwareGate(GateRule(limit=0.2, calm_s=0), load) as gate:
         wait_for(gate.is_open)
         hang.set()
         assert hung.wait(5)
@@ -163,7 +163,7 @@ def test_a_thread_that_hangs_closes_it() -> None:
 
 
 def test_a_stopped_gate_is_closed_and_its_thread_has_ended() -> None:
-    gate = CpuAwareGate(CpuGate(limit=0.2, calm_s=0), Counters(time.monotonic))
+    gate = CpuAwareGate(GateRule(limit=0.2, calm_s=0), Counters(time.monotonic))
     gate.start()
     wait_for(gate.is_open)
     gate.stop()
@@ -223,11 +223,11 @@ def gate_with(**texts: str) -> Gate:
 def test_the_settings_make_the_gate() -> None:
     gate = gate_with(CPU_PERCENT="35", CALM_S="4", PRESSURE_PERCENT="50", MAX_DELAY_S="7")
     assert isinstance(gate, CpuAwareGate)
-    assert gate._decide._limit == 0.35
-    assert (gate._decide._calm_s, gate._decide._pressure_limit, gate._decide._max_delay_s) == (4.0, 0.5, 7.0)
+    assert gate._rule._limit == 0.35
+    assert (gate._rule._calm_s, gate._rule._pressure_limit, gate._rule._max_delay_s) == (4.0, 0.5, 7.0)
     plain = gate_with()
     assert isinstance(plain, CpuAwareGate)
-    assert plain._decide._pressure_limit is None
+    assert plain._rule._pressure_limit is None
 
 
 def test_a_limit_of_100_is_none_unless_pressure_has_one() -> None:
@@ -240,15 +240,15 @@ def test_a_turn_waits_for_the_gate_and_ends_with_the_stop() -> None:
     """The backfill's, in the sink and as a command."""
     stop = threading.Event()
     waited: list[GateReason] = []
-    never_started = CpuAwareGate(CpuGate(limit=0.2, calm_s=0), Counters(time.monotonic))
+    never_started = CpuAwareGate(GateRule(limit=0.2, calm_s=0), Counters(time.monotonic))
 
     def on_wait(state: GateState) -> None:
         waited.append(state.reason)
         stop.set()
 
-    wait_for_gate(OpenGate(), stop)()
+    gate_waiter(OpenGate(), stop)()
     with pytest.raises(BackfillStoppedError):
-        wait_for_gate(never_started, stop, on_wait)()
+        gate_waiter(never_started, stop, on_wait)()
     assert waited == [GateReason.STARTING]
     with pytest.raises(BackfillStoppedError):
-        wait_for_gate(OpenGate(), stop)()
+        gate_waiter(OpenGate(), stop)()

@@ -12,7 +12,7 @@ from streams.sink.ledger import (
     PositionMismatchError,
     Span,
     check_offsets,
-    note,
+    range_to_store,
     spans_of,
     uncovered,
 )
@@ -33,28 +33,28 @@ def test_spans_take_in_the_holes_before_their_records() -> None:
 
 def test_the_first_range_of_a_partition() -> None:
     span = Span(0, 10, 20, 10)
-    assert note(None, span, "raw", figures(3, 12)) == LedgerRange(span, Fence("raw", 12), figures(3, 12))
-    assert note(None, span, None, None) == LedgerRange(span), "windows have no figures"
+    assert range_to_store(None, span, "raw", figures(3, 12)) == LedgerRange(span, Fence("raw", 12), figures(3, 12))
+    assert range_to_store(None, span, None, None) == LedgerRange(span), "windows have no figures"
 
 
 def test_a_range_grows_until_it_is_full() -> None:
     last = LedgerRange(Span(0, 0, 10, 10), Fence("raw", 9), figures(0, 9, 0b0110))
-    grown = note(last, Span(0, 10, 15, 5), "raw", figures(10, 13, 0b0011))
+    grown = range_to_store(last, Span(0, 10, 15, 5), "raw", figures(10, 13, 0b0011))
     assert grown == LedgerRange(Span(0, 0, 15, 15), Fence("raw", 13), Figures(14, 0b0101, 0, 13, NOON, LATER))
     span = Span(0, 10, 10 + RANGE_RECORDS, RANGE_RECORDS)
-    assert note(last, span, "raw", figures(10, 13)) == LedgerRange(span, Fence("raw", 13), figures(10, 13))
+    assert range_to_store(last, span, "raw", figures(10, 13)) == LedgerRange(span, Fence("raw", 13), figures(10, 13))
 
 
 def test_a_range_of_repeated_posts_keeps_the_fence() -> None:
     last = LedgerRange(Span(0, 0, 10, 10), Fence("raw", 9), figures(0, 9))
-    assert note(last, Span(0, 10, 12, 2), "raw", None) == LedgerRange(
+    assert range_to_store(last, Span(0, 10, 12, 2), "raw", None) == LedgerRange(
         Span(0, 0, 12, 12), Fence("raw", 9), figures(0, 9)
     )
 
 
 def test_posts_of_another_raw_topic_begin_a_range() -> None:
     last = LedgerRange(Span(0, 0, 10, 10), Fence("raw", 9), figures(0, 9))
-    assert note(last, Span(0, 10, 12, 2), "raw.2", figures(0, 1)) == LedgerRange(
+    assert range_to_store(last, Span(0, 10, 12, 2), "raw.2", figures(0, 1)) == LedgerRange(
         Span(0, 10, 12, 2), Fence("raw.2", 1), figures(0, 1)
     )
 
@@ -62,8 +62,8 @@ def test_posts_of_another_raw_topic_begin_a_range() -> None:
 def test_what_the_ledger_knows_is_not_noted_again() -> None:
     """The database was restored: the sink writes again what the ledger, restored or not, may have."""
     last = LedgerRange(Span(0, 0, 10, RANGE_RECORDS), Fence("raw", 9), figures(0, 9))
-    assert note(last, Span(0, 3, 10, 7), "raw", None) is None
-    assert note(last, Span(0, 3, 14, 11), "raw", figures(10, 13)) == LedgerRange(
+    assert range_to_store(last, Span(0, 3, 10, 7), "raw", None) is None
+    assert range_to_store(last, Span(0, 3, 14, 11), "raw", figures(10, 13)) == LedgerRange(
         Span(0, 10, 14, 11), Fence("raw", 13), figures(10, 13)
     )
 

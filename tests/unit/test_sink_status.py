@@ -31,8 +31,8 @@ from streams.sink.report import (
     SinkReport,
     TopicReport,
     age,
+    assess_health,
     gate_report,
-    judge,
     percent,
 )
 from streams.sink.status import LARGEST_ANSWER, Answer, Gaps, PartitionStatus, TopicStatus, ask, default_urls, to_json
@@ -68,7 +68,7 @@ def topic(**fields: Any) -> TopicReport:
 
 
 def report(gate: GateReport, *topics: TopicReport, backfill: BackfillReport | None = None) -> SinkReport:
-    health, reasons = judge(gate, topics)
+    health, reasons = assess_health(gate, topics)
     return SinkReport(
         health=health,
         reasons=reasons,
@@ -171,7 +171,7 @@ AWAY = topic(trouble="PostgreSQL did not answer")
 def test_the_worst_decides_and_everything_is_told(
     reason: GateReason, topics: list[TopicReport], health: Health, reasons: list[str]
 ) -> None:
-    assert judge(gate(reason), topics) == (health, tuple(reasons))
+    assert assess_health(gate(reason), topics) == (health, tuple(reasons))
 
 
 def test_a_report_survives_its_way_as_json() -> None:
@@ -272,7 +272,7 @@ def test_after_its_end_nobody_answers() -> None:
 def test_the_gates_gauges_are_as_it_is_when_they_are_read() -> None:
     class FakeGate:
         state = state(GateReason.BUSY, 0.5)
-        breaks = 2
+        resets = 2
 
         def is_open(self) -> bool:
             return False

@@ -25,7 +25,7 @@ from streams.connections import model_threads
 from streams.errors import InputError, SettingsError
 from streams.process import worker_processes
 from streams.process.lifeline import Lifeline
-from streams.process.supervisor import Supervisor, exit_code, how_it_ended, start
+from streams.process.supervisor import Supervisor, describe_exit, exit_code, start
 from streams.process.worker_processes import check_ports_free, child_commands, child_environment, web_ports
 from tests.helpers import make_settings
 
@@ -43,29 +43,29 @@ class TestPlan:
         return give
 
     def test_one_process_per_core_with_one_thread(self) -> None:
-        found = worker_processes.plan(make_settings(partitions=12))
+        found = worker_processes.plan_processes(make_settings(partitions=12))
         assert (found.processes, found.threads, found.capped) == (8, 1, False)
         assert found.note == "8 processes with 1 thread each (8 cores, 12 partitions)"
 
     def test_no_more_than_partitions_and_the_cores_are_divided(self) -> None:
-        found = worker_processes.plan(make_settings(partitions=3))
+        found = worker_processes.plan_processes(make_settings(partitions=3))
         assert (found.processes, found.threads, found.capped, found.idle) == (3, 2, True, 0)
 
     def test_the_user_is_obeyed_also_beyond_the_partitions(self) -> None:
-        found = worker_processes.plan(make_settings(partitions=4, worker_processes=16))
+        found = worker_processes.plan_processes(make_settings(partitions=4, worker_processes=16))
         assert (found.processes, found.threads, found.idle) == (16, 1, 12)
-        assert worker_processes.plan(make_settings(partitions=4, worker_processes=4)).idle == 0
+        assert worker_processes.plan_processes(make_settings(partitions=4, worker_processes=4)).idle == 0
 
     def test_one_process_has_all_cores(self) -> None:
-        assert worker_processes.plan(make_settings(worker_processes=1)).threads == 8
-        assert worker_processes.plan(make_settings(partitions=1)).threads == 8
+        assert worker_processes.plan_processes(make_settings(worker_processes=1)).threads == 8
+        assert worker_processes.plan_processes(make_settings(partitions=1)).threads == 8
 
     def test_threads_that_were_set_are_not_divided(self) -> None:
-        assert worker_processes.plan(make_settings(partitions=8, model_threads=3)).threads == 3
+        assert worker_processes.plan_processes(make_settings(partitions=8, model_threads=3)).threads == 3
 
     def test_a_machine_with_one_core_has_one_process(self, cores: Callable[[int], None]) -> None:
         cores(1)
-        found = worker_processes.plan(make_settings(partitions=8))
+        found = worker_processes.plan_processes(make_settings(partitions=8))
         assert (found.processes, found.threads, found.capped) == (1, 1, False)
 
 
@@ -129,7 +129,7 @@ def test_the_current_folder_is_searched_only_where_it_was(monkeypatch: pytest.Mo
 
 def test_exit_codes() -> None:
     assert [exit_code(code) for code in (0, 1, 3, -9, -15)] == [1, 1, 3, 137, 143]
-    assert [how_it_ended(code) for code in (0, 2, -9, -63)] == [
+    assert [describe_exit(code) for code in (0, 2, -9, -63)] == [
         "ended with exit code 0",
         "ended with exit code 2",
         "was killed by SIGKILL",

@@ -214,14 +214,14 @@ def test_a_dead_letter_that_cannot_be_written_now_is_tried_again(bench: Bench) -
     bench.producer.error = UnavailableError("Kafka is away")
     bench.sink._copy(bench.consumer, stop)
     assert bench.consumer.calls == [("rewind", "Kafka is away")]
-    assert (bench.history.written, bench.sink.trouble) == ([], "Kafka is away")
+    assert (bench.history.written, bench.sink.last_error) == ([], "Kafka is away")
 
     bench.producer.error = None
     bench.consumer.batches = [Batch(2, [message(b"{}", offset=0), post(1)], {0: 0})]
     for _ in range(2):
         bench.sink._copy(bench.consumer, stop)
     assert bench.history.written == [("posts.classified", [10], [Span(0, 0, 2, 2)])]
-    assert bench.sink.trouble is None
+    assert bench.sink.last_error is None
 
 
 def test_a_slice_that_was_read_waits_for_the_gate(bench: Bench) -> None:
@@ -300,13 +300,13 @@ def test_trouble_is_told_until_a_write_or_a_look_succeeds(bench: Bench) -> None:
     ):
         bench.history.fails = [UnavailableError("PostgreSQL is away")]
         bench.flush(Batch(1, [post(0)], {0: 0}))
-        assert bench.sink.trouble == "PostgreSQL is away"
+        assert bench.sink.last_error == "PostgreSQL is away"
         heal()
-        assert bench.sink.trouble is None
+        assert bench.sink.last_error is None
 
     bench.history.away = UnavailableError("still away")
     bench.sink._poll_backlog(bench.consumer, backlog, idle=True)
-    assert bench.sink.trouble == "still away"
+    assert bench.sink.last_error == "still away"
     assert bench.metrics.backlog_failures._value.get() == 1
 
 

@@ -19,7 +19,7 @@ from streams.sink.backfill.check import compare_range
 from streams.sink.backfill.holes import Hole, HoleKind
 from streams.sink.backfill.wait import Wait
 from streams.sink.history import History
-from streams.sink.intake import DeadRecord, read_all, store_all
+from streams.sink.intake import DeadRecord, decode_all, store_all
 from streams.sink.ledger import RANGE_RECORDS, Span
 from streams.sink.targets import Target
 
@@ -114,7 +114,7 @@ class Filler(Generic[R]):
             refused = self._insert(connection, entries)
             kept = [row for message, row in entries if all(message is not one for one, _, _ in refused)]
             before = ledger_sql.range_before(connection, hole.topic, span.partition, span.start)
-            noted = self._target.note(connection, [span], kept, {span.partition: before})
+            noted = self._target.ledger_ranges(connection, [span], kept, {span.partition: before})
             ledger_sql.store(connection, hole.topic, noted)
             # Before the commit: after a crash in between they are dead-lettered twice, which their origin tells.
             if dead or refused:
@@ -153,7 +153,7 @@ class Filler(Generic[R]):
         return rows - (wanted.rows - (now.rows or 0)), gaps
 
     def _read(self, messages: Sequence[Message]) -> tuple[list[tuple[Message, R]], list[DeadRecord]]:
-        entries, dead = read_all(messages, self._target.read)
+        entries, dead = decode_all(messages, self._target.decode)
         return [(message, row) for message, row in entries if row is not None], dead
 
     def _insert(self, connection: Connection, entries: Sequence[tuple[Message, R]]) -> list[DeadRecord]:
@@ -164,7 +164,7 @@ class Filler(Generic[R]):
             rows = [row for _, row in part]
             with postgres_errors("filling a hole"), connection.transaction():
                 self._target.stage(connection, rows)
-                self._target.move(connection, rows)
+                self._target.merge(connection, rows)
 
         def refuse(entry: tuple[Message, R], why: InvalidDataError) -> None:
             refused.append((entry[0], DeadReason.NOT_STORABLE, str(why)))

@@ -102,6 +102,6 @@ class Findings:
     dead: list[DeadReason] = field(default_factory=list)
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Whether nothing was wrong."""
         return not self.holes and self.windows_missing == 0 and self.windows_behind == 0

@@ -64,7 +64,7 @@ class Backfill:
             BackfillBusyError: another process is at it.
             ConnectorError: Kafka or Postgres did not answer, or refused.
         """
-        if fill and not self._history.lock_backfill():
+        if fill and not self._history.try_lock_backfill():
             raise BackfillBusyError("another process is filling holes; it does the same work")
         kafka = kafka_config(self._settings)
         reader = OffsetReader(kafka, group=f"{self._settings.group_prefix}-backfill")

@@ -13,7 +13,7 @@ Wait = Callable[[], None]
 """Called between two short pieces of work: waits for the gate, or raises to stop."""
 
 
-def wait_for_gate(gate: Gate, stop: threading.Event, on_wait: Callable[[GateState], None] = lambda state: None) -> Wait:
+def gate_waiter(gate: Gate, stop: threading.Event, on_wait: Callable[[GateState], None] = lambda state: None) -> Wait:
     """Waits while the gate is closed; raises BackfillStoppedError once `stop` is set.
 
     Args:

@@ -26,14 +26,16 @@ SLACK_MS = 60_000
 
 
 @dataclass(frozen=True)
-class Wrong:
+class WindowDifferences:
     """Windows of a page that Postgres should have and does not."""
 
     missing: list[EmotionWindow]
     behind: list[EmotionWindow]
 
 
-def wrong_windows(windows: Sequence[EmotionWindow], stored: Mapping[WindowId, StoredWindow], passed_ms: float) -> Wrong:
+def compare_windows(
+    windows: Sequence[EmotionWindow], stored: Mapping[WindowId, StoredWindow], passed_ms: float
+) -> WindowDifferences:
     """Which windows Postgres lacks, and which it has in an older revision. Pure.
 
     Args:
@@ -52,7 +54,7 @@ def wrong_windows(windows: Sequence[EmotionWindow], stored: Mapping[WindowId, St
             missing.append(window)
         elif revision < window.revision:
             behind.append(window)
-    return Wrong(missing, behind)
+    return WindowDifferences(missing, behind)
 
 
 async def copy_windows(
@@ -77,7 +79,7 @@ async def copy_windows(
         for size in store.sizes:
             async for page in store.scan(size):
                 wait()
-                wrong = wrong_windows(page, _stored(history, page), passed_ms)
+                wrong = compare_windows(page, _stored(history, page), passed_ms)
                 findings.windows += len(page)
                 findings.windows_missing += len(wrong.missing)
                 findings.windows_behind += len(wrong.behind)
@@ -101,7 +103,7 @@ def _write(history: History, windows: Sequence[EmotionWindow]) -> int:
         with history.transaction("copying windows") as connection:
             WINDOWS.stage(connection, part)
             windows_sql.delete_incomplete(connection)
-            WINDOWS.move(connection, part)
+            WINDOWS.merge(connection, part)
 
     def refuse(window: EmotionWindow, why: InvalidDataError) -> None:
         logger.error("the window %s stays out of Postgres: %s", window.key, why)

@@ -15,7 +15,7 @@ from typing import Protocol, Self
 
 from connectors.machine.load import LoadReader
 from streams.settings import Settings
-from streams.sink.gate.rule import MAX_GAP_S, SAMPLE_S, CpuGate, GateReason, GateState
+from streams.sink.gate.rule import MAX_GAP_S, SAMPLE_S, GateReason, GateRule, GateState
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ CLOSED_POLL_S = 0.25
 JOIN_S = 2.0
 """For the thread to end; a look takes a millisecond."""
 
-OldestS = Callable[[], float | None]
+OldestAge = Callable[[], float | None]
 """Age in seconds of the oldest record that is not written yet; None where there is none. Asked eight times a second."""
 
 
@@ -56,7 +56,7 @@ class Gate(Protocol):
         """The last decision; never raises."""
 
     @property
-    def breaks(self) -> int:
+    def resets(self) -> int:
         """How often the load could not be told and the gate began anew."""
 
 
@@ -86,7 +86,7 @@ class OpenGate:
         return self._state
 
     @property
-    def breaks(self) -> int:
+    def resets(self) -> int:
         """None: it looks at nothing."""
         return 0
 
@@ -96,21 +96,21 @@ class CpuAwareGate:
 
     def __init__(
         self,
-        decide: CpuGate,
+        rule: GateRule,
         load: LoadReader,
-        oldest_s: OldestS = lambda: None,
+        oldest_s: OldestAge = lambda: None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """A gate that is closed until it has been started and has seen enough.
 
         Args:
-            decide: the rule.
+            rule: the rule.
             load: takes the samples.
             oldest_s: for the rule's deadline.
             clock: the one of the samples.
         """
-        self._decide = decide
+        self._rule = rule
         self._load = load
         self._oldest_s = oldest_s
         self._clock = clock
@@ -163,9 +163,9 @@ class CpuAwareGate:
         return state
 
     @property
-    def breaks(self) -> int:
+    def resets(self) -> int:
         """How often the numbers could not be and the rule began anew."""
-        return self._decide.breaks
+        return self._rule.resets
 
     def add_backend(self, pid: int, port: int | None) -> bool:
         """Take the load of a Postgres backend off, see `OwnLoad.add_backend`; whether it can be seen from here."""
@@ -185,12 +185,12 @@ class CpuAwareGate:
             LoadError: the counters cannot be read.
         """
         before, _ = self._last
-        breaks = self._decide.breaks
+        breaks = self._rule.resets
         sample = self._load.read()
-        state = self._decide.update(sample, self._oldest_s())
+        state = self._rule.update(sample, self._oldest_s())
         since = before.since if state.is_open == before.is_open else time.time()
         self._last = (replace(state, since=since), sample.at)
-        if self._decide.breaks > breaks and before.utilization is not None:
+        if self._rule.resets > breaks and before.utilization is not None:
             logger.warning("no sample of the load for %.0f s, or one that cannot be: the gate begins anew", MAX_GAP_S)
         self._tell(before, state)
 
@@ -212,7 +212,7 @@ class CpuAwareGate:
             self._failure = exc
 
 
-def gate_for(settings: Settings, oldest_s: OldestS = lambda: None) -> Gate:
+def gate_for(settings: Settings, oldest_s: OldestAge = lambda: None) -> Gate:
     """The gate that the settings describe, not started; always open where they set no limit.
 
     Raises:
@@ -221,10 +221,10 @@ def gate_for(settings: Settings, oldest_s: OldestS = lambda: None) -> Gate:
     pressure = settings.sink_pressure_percent
     if settings.sink_cpu_percent == 100 and pressure is None:
         return OpenGate()
-    decide = CpuGate(
+    rule = GateRule(
         limit=settings.sink_cpu_percent / 100,
         calm_s=settings.sink_calm_s,
         pressure_limit=None if pressure is None else pressure / 100,
         max_delay_s=settings.sink_max_delay_s,
     )
-    return CpuAwareGate(decide, LoadReader(need_pressure=pressure is not None), oldest_s)
+    return CpuAwareGate(rule, LoadReader(need_pressure=pressure is not None), oldest_s)

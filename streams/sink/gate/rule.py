@@ -61,7 +61,7 @@ class GateState:
         reason: why.
         utilization: by others, 0 to 1, over the last second; None where not known yet.
         pressure: the share of the last second in which some task stalled, 0 to 1; None where unknown.
-        since: when the gate last opened or closed, in seconds: of the samples' clock from `CpuGate`, since 1970 from
+        since: when the gate last opened or closed, in seconds: of the samples' clock from `GateRule`, since 1970 from
             the gates of the sink.
     """
 
@@ -72,7 +72,7 @@ class GateState:
     since: float
 
 
-class CpuGate:
+class GateRule:
     """Decides from samples, in order. Not thread-safe."""
 
     def __init__(
@@ -95,7 +95,7 @@ class CpuGate:
         self._idle = False  # what the load alone says
         self._overdue = False
         self._state: GateState | None = None
-        self.breaks = 0
+        self.resets = 0
         """How often the numbers could not be and it began anew."""
 
     def update(self, sample: Sample, oldest_s: float | None = None) -> GateState:
@@ -132,7 +132,7 @@ class CpuGate:
         if samples and not (_follows(samples[-1], sample) and _agrees(samples[0], sample)):
             samples.clear()
             self._calm_from = None
-            self.breaks += 1
+            self.resets += 1
         samples.append(sample)
         enough = WINDOW_S - SAMPLE_S / 2  # samples are never quite on time
         while len(samples) > 1 and sample.at - samples[1].at >= enough:
