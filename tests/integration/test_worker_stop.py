@@ -1,4 +1,4 @@
-"""A worker that is told to stop while it loads its first model."""
+"""A worker that gets a signal while it loads its first model."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from streams.settings import Settings
 Start = Callable[..., Role]
 
 STOP_S = 10
-"""A read from a silent server alone takes 30 s."""
+"""Seconds; less than the 30 s after which a read from a silent server times out."""
 
 
 @pytest.fixture
 def silent_server() -> Iterator[socket.socket]:
-    """Takes connections and never answers."""
+    """A server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(60)
         yield server
