@@ -1,4 +1,4 @@
-"""The SQL migrations: their folder, and the version that a database has."""
+"""The SQL migrations: the folder of their files, and the version that a database has."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from streams.sink.sql import fetch_all
 
 
 def migrations_folder() -> Path:
-    """`init_db/` of the checkout, or its copy inside an installed package.
+    """Returns the folder `init_db/` of the checkout, or its copy in an installed package.
 
     Raises:
-        EmostreamError: neither is there.
+        EmostreamError: Neither folder exists.
     """
     package = Path(__file__).parents[1]
     for folder in (package / "_init_db", package.parent / "init_db"):
         if folder.is_dir():
             return folder
-    raise EmostreamError("the folder init_db/ with the SQL migrations is missing from this installation")
+    raise EmostreamError("the folder init_db/ with the SQL migrations is missing from this installation; reinstall it")
 
 
 def schema_version(connection: Connection) -> int | None:

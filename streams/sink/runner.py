@@ -253,7 +253,7 @@ class Sink:
             if port and not once:
                 stack.enter_context(SinkWeb(host, port, registry=self.metrics.registry, report=self.report))
             stack.enter_context(self.gate)
-            _run_threads([*(partial(topic.run, alone=once) for topic in self.topics), *more], stop)
+            _run_threads([*(partial(topic.run, all_partitions=once) for topic in self.topics), *more], stop)
 
 
 def _run_threads(targets: Sequence[Callable[[threading.Event], None]], stop: threading.Event) -> None:

@@ -1,3 +1,5 @@
+"""The size of slices follows the time that transactions take."""
+
 from __future__ import annotations
 
 from hypothesis import given
@@ -6,14 +8,14 @@ from hypothesis import strategies as st
 from streams.sink.slices import FIRST_RECORDS, MAX_GROWTH, MIN_RECORDS, SliceSize
 
 
-def test_it_finds_what_fits_into_the_time() -> None:
+def test_it_grows_to_what_fits_into_the_time() -> None:
     size = SliceSize(0.2, 20_000)
-    taken = []
+    sizes = []
     for _ in range(8):
-        taken.append(size.records)
+        sizes.append(size.records)
         size.observe(size.records, size.records / 30_000)
-    assert taken[:4] == [FIRST_RECORDS, FIRST_RECORDS * MAX_GROWTH, FIRST_RECORDS * MAX_GROWTH**2, 6_000]
-    assert taken[-1] == 6_000
+    assert sizes[:4] == [FIRST_RECORDS, FIRST_RECORDS * MAX_GROWTH, FIRST_RECORDS * MAX_GROWTH**2, 6_000]
+    assert sizes[-1] == 6_000
 
 
 def test_a_slow_slice_is_followed_by_a_smaller_one() -> None:
@@ -24,7 +26,7 @@ def test_a_slow_slice_is_followed_by_a_smaller_one() -> None:
     assert size.records == MIN_RECORDS
 
 
-def test_a_slice_with_little_to_write_does_not_shrink_the_next() -> None:
+def test_a_small_slice_does_not_shrink_the_next_one() -> None:
     size = SliceSize(0.2, 20_000)
     size.observe(3, 0.19)
     assert size.records == FIRST_RECORDS
