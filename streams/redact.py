@@ -10,7 +10,7 @@ _secrets: set[str] = set()
 
 
 def remember_secrets(secrets: Iterable[str]) -> None:
-    """From now on, have `redact` mask these strings; for the whole process."""
+    """Add strings that `redact` masks from now on, in the whole process."""
     _secrets.update(secret for secret in secrets if secret)
 
 

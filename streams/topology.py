@@ -10,7 +10,7 @@ from streams.errors import TopologyError
 from streams.settings import Settings
 
 RAW_MAX_BYTES = 1_048_588
-"""Largest message of the raw topic: Kafka's default. The dead letter of a message of this size fits
+"""Most bytes of a message in the raw topic: Kafka's default. The dead letter of a message of this size fits
 `MAX_MESSAGE_BYTES`."""
 
 

@@ -2,9 +2,9 @@
 
     supervisor ── worker-0, worker-1, …      each a worker of its own, with its own web port
 
-1. Start all processes. Each waits until it may begin, and imports its modules meanwhile.
-2. Let the first process begin, and wait until it is ready: it has checked and loaded everything. An error that all
-   processes would have is so reported once, and a model is downloaded once.
+1. Start all processes. Each imports its modules, and then waits until it may begin.
+2. Let the first process begin, and wait until it is ready: it has checked and loaded everything. So an error that all
+   processes would have is reported once, and a model is downloaded once.
 3. Let the other processes begin.
 4. Wait for SIGTERM or Ctrl-C, or until a process ends by itself.
 5. Stop all processes: SIGTERM first, and SIGKILL after `stop_s` or at a second signal.

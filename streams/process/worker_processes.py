@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 STOP_S = 20.0
 """Seconds that a process has to stop, after the `KafkaConfig.revoke_deadline_s` seconds for the batches in flight.
 
-If the broker is away, a process needs 7 s, and some time to close its connections."""
+If the broker does not answer, a process needs 7 s, and some time to close its connections."""
 
 _LAST_PORT = 65_535
 _THREADS = f"{PREFIX}MODEL_THREADS"

@@ -259,14 +259,14 @@ def _run_threads(targets: Sequence[Callable[[threading.Event], None]], stop: thr
     """Run each target in a thread until `stop` is set. The first error sets it, and is raised at the end."""
     failures: list[BaseException] = []
 
-    def note_end(run: Future[None]) -> None:
+    def on_end(run: Future[None]) -> None:
         if (failure := run.exception()) is not None:
             failures.append(failure)
             stop.set()
 
     runs = {f"sink-{i}": in_background(partial(target, stop), name=f"sink-{i}") for i, target in enumerate(targets)}
     for run in runs.values():
-        run.add_done_callback(note_end)
+        run.add_done_callback(on_end)
     stop.wait()
     _, late = wait_for_futures(runs.values(), STOP_S)
     for name, run in runs.items():

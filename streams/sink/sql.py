@@ -27,7 +27,8 @@ def execute_each(connection: Connection, statement: str, rows: Iterable[Row]) ->
     """Execute a statement once for each row of parameters.
 
     `executemany` would send the statements as a pipeline. If the process is paused in the middle of a pipeline, the
-    server sees a busy session instead of an idle transaction, so it never ends the transaction and frees its locks.
+    server sees a busy session instead of one that is idle in a transaction. It would never end the session, which keeps
+    its locks.
     """
     for row in rows:
         connection.execute(statement, row)

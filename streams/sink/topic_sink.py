@@ -1,6 +1,6 @@
 """Copies one topic from Kafka to Postgres.
 
-A slice is the records that the sink writes in one transaction. While the gate is open, for each slice the sink
+A slice is a batch of records that the sink writes in one transaction. While the gate is open, for each slice the sink
 
 1. decodes the records, and dead-letters those that cannot be read;
 2. writes the rows in a transaction that compares and sets the offsets in Postgres (`streams.sink.history`);

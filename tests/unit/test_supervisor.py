@@ -237,7 +237,7 @@ class Family:
         wait_until(lambda: self.notes(number) != [], f"process {number} does not start")
         return int(self.notes(number)[0].removeprefix("pid "))
 
-    def begun(self, number: int) -> int:
+    def wait_begun(self, number: int) -> int:
         """Wait until a process was let begin; returns its pid."""
         wait_until(lambda: "go" in self.notes(number), f"process {number} does not begin")
         return self.pid(number)
@@ -280,7 +280,7 @@ class TestSupervisor:
     def test_a_signal_stops_all_and_reaches_each_once(self, family: Family, to_the_group: bool) -> None:
         """Ctrl-C goes to the process group of the terminal, to which the processes do not belong."""
         family.start("runs", "runs", "runs")
-        pids = [family.begun(number) for number in range(3)]
+        pids = [family.wait_begun(number) for number in range(3)]
         if to_the_group:
             os.killpg(family.process.pid, signal.SIGINT)
         else:
@@ -292,7 +292,7 @@ class TestSupervisor:
 
     def test_the_others_wait_until_the_first_is_ready(self, family: Family) -> None:
         family.start("slow to start", "runs")
-        family.begun(0)
+        family.wait_begun(0)
         family.pid(1)
         family.process.terminate()
         assert family.end() == (0, [])  # the first one had no handler yet
@@ -300,7 +300,7 @@ class TestSupervisor:
 
     def test_a_first_process_that_closes_its_lifeline_and_runs_on_is_stopped(self, family: Family) -> None:
         family.start("closes its lifeline", "runs")
-        family.begun(0)
+        family.wait_begun(0)
         family.pid(1)
         family.process.terminate()
         assert family.end() == (0, [])
@@ -317,14 +317,14 @@ class TestSupervisor:
 
     def test_a_process_that_is_killed_while_it_waits_ends_all(self, family: Family) -> None:
         family.start("slow to start", "runs")
-        family.begun(0)
+        family.wait_begun(0)
         pid = family.pid(1)
         os.kill(pid, signal.SIGKILL)
         assert family.end() == (137, [f"worker-1 (pid {pid}) was killed by SIGKILL; stopping the others"])
 
     def test_a_process_that_is_killed_ends_all(self, family: Family) -> None:
         family.start("runs", "runs", "runs")
-        pids = [family.begun(number) for number in range(3)]
+        pids = [family.wait_begun(number) for number in range(3)]
         os.kill(pids[1], signal.SIGKILL)
         code, lines = family.end()
         assert code == 137
@@ -333,7 +333,7 @@ class TestSupervisor:
 
     def test_a_first_process_that_is_killed_while_it_starts_is_logged(self, family: Family) -> None:
         family.start("slow to start", "runs")
-        pid = family.begun(0)
+        pid = family.wait_begun(0)
         os.kill(pid, signal.SIGKILL)
         assert family.end() == (137, [f"worker-0 (pid {pid}) was killed by SIGKILL; stopping the others"])
 
@@ -346,7 +346,7 @@ class TestSupervisor:
 
     def test_a_process_that_fails_while_it_stops_makes_exit_code_1(self, family: Family) -> None:
         family.start("runs", "fails to stop")
-        pid = family.begun(1)
+        pid = family.wait_begun(1)
         family.process.terminate()
         code, lines = family.end()
         assert code == 1
@@ -370,7 +370,7 @@ class TestSupervisor:
 
     def test_a_process_that_does_not_stop_in_time_is_killed(self, family: Family) -> None:
         family.start("runs", "deaf", stop_s=1)
-        pid = family.begun(1)
+        pid = family.wait_begun(1)
         family.process.terminate()
         code, lines = family.end()
         assert code == 1
@@ -378,7 +378,7 @@ class TestSupervisor:
 
     def test_a_second_signal_kills_all(self, family: Family) -> None:
         family.start("deaf", "deaf", stop_s=600)
-        pids = [family.begun(number) for number in range(2)]
+        pids = [family.wait_begun(number) for number in range(2)]
         family.process.terminate()
         both = [["go", "SIGTERM"]] * 2
         wait_until(lambda: [family.notes(number)[1:] for number in range(2)] == both, "the signal is not passed on")
@@ -389,7 +389,7 @@ class TestSupervisor:
 
     def test_no_process_outlives_a_supervisor_that_is_killed(self, family: Family) -> None:
         family.start("runs", "runs")
-        pids = [family.begun(0), family.begun(1)]
+        pids = [family.wait_begun(0), family.wait_begun(1)]
         family.process.kill()
         wait_until(lambda: all(map(is_gone, pids)), "a process is left")
         assert [family.notes(number)[1:] for number in range(2)] == [["go", "SIGTERM"]] * 2
