@@ -48,7 +48,7 @@ from streams.ops.bench.pipeline import applied
 from streams.ops.bench.steady import steady
 from streams.ops.demo.processes import Role, clean_environment
 from streams.ops.init import init_topics
-from streams.process.signals import leave_on_signals
+from streams.process.signals import exit_on_signals
 from streams.settings import Settings, load_settings
 from streams.windows.connect import open_store
 
@@ -304,7 +304,7 @@ def _measure(
     logs = Path(tempfile.mkdtemp(prefix="scaling-", dir=work))
     runs = []
     with ExitStack() as stack:
-        stack.enter_context(leave_on_signals())
+        stack.enter_context(exit_on_signals())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emostream-bench-")))
         servers = stack.enter_context(Servers(folder, Cores(division.workers, division.servers)))
         broker = Broker(servers.endpoints.kafka_bootstrap, partitions)

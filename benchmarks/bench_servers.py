@@ -41,7 +41,7 @@ from models.training.labels import EMOTIONS
 from streams.cli.common import console
 from streams.connections import kafka_config
 from streams.ops.init import init_topics
-from streams.process.signals import leave_on_signals
+from streams.process.signals import exit_on_signals
 from streams.records import ClassifiedPost, ModelRef, Origin, Post, Sentiment, Timestamp
 from streams.settings import Settings, load_settings
 from streams.window_sizes import WindowSize
@@ -234,7 +234,7 @@ def main(*, data: Path | None, posts: int, shard_counts: tuple[int, ...], json_f
         raw = make_posts(read_texts(data or DEFAULT_DATA), posts)
         machine = describe_machine()
         with (
-            leave_on_signals(),
+            exit_on_signals(),
             tempfile.TemporaryDirectory(prefix="emostream-bench-") as name,
             Servers(Path(name), Cores()) as servers,
         ):

@@ -45,7 +45,7 @@ from connectors.errors import ConnectorError
 from models.errors import ModelError
 from models.package.folder import ModelPackage, bundled_package_path, load_package
 from streams.cli.common import progress_console
-from streams.process.signals import leave_on_signals
+from streams.process.signals import exit_on_signals
 
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 LEAST_POSTS = 1_000
@@ -181,7 +181,7 @@ def main(
         machine = describe_machine()
         runs = [Runs(each) for each in installed]
         with (
-            leave_on_signals(),
+            exit_on_signals(),
             tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder,
             Servers(Path(folder), division) as servers,
         ):

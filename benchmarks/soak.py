@@ -45,7 +45,7 @@ from streams.errors import EmostreamError
 from streams.ops.bench.pipeline import applied
 from streams.ops.demo.processes import Role, clean_environment
 from streams.ops.init import init_topics
-from streams.process.signals import leave_on_signals
+from streams.process.signals import exit_on_signals
 from streams.settings import Settings, load_settings
 from streams.windows.connect import open_store
 
@@ -164,7 +164,7 @@ def soak(
         EmostreamError, ConnectorError, BrokerError, WatchError: something ended or does not answer.
     """
     with ExitStack() as stack:
-        stack.enter_context(leave_on_signals())
+        stack.enter_context(exit_on_signals())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emostream-soak-")))
         servers = stack.enter_context(Servers(folder, Cores()))
         environment = {

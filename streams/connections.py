@@ -1,4 +1,4 @@
-"""Turns the settings into what the connectors and models take."""
+"""Makes the configuration of the connectors and models, which do not know the settings, from the settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streams.settings import Settings
 
 
 def kafka_config(settings: Settings) -> KafkaConfig:
-    """How to reach Kafka."""
+    """Returns the configuration of the Kafka clients."""
     return KafkaConfig(
         bootstrap=settings.kafka_bootstrap,
         security_protocol=settings.kafka_security_protocol,
@@ -33,7 +33,7 @@ def _reveal(secret: SecretStr | None) -> str | None:
 
 
 def s3_config(settings: Settings) -> S3Config:
-    """How to reach S3."""
+    """Returns the configuration of the S3 client."""
     return S3Config(
         endpoint=settings.s3_endpoint,
         region=settings.s3_region,
@@ -43,12 +43,15 @@ def s3_config(settings: Settings) -> S3Config:
 
 
 def model_threads(settings: Settings, processes: int = 1) -> int:
-    """ONNX Runtime's threads for one batch; where the setting is 0, the cores divided by the processes, at least 1."""
+    """Returns the number of ONNX Runtime's threads in each of a worker's processes.
+
+    If `model_threads` is 0, that is the number of cores divided by `processes`, and at least 1.
+    """
     return settings.model_threads or max(1, usable_cores() // processes)
 
 
 def model_source(settings: Settings) -> ModelSource:
-    """Where a process gets its model from."""
+    """Returns where a process gets its model from, and how it runs it."""
     return ModelSource(
         uri=settings.model_uri,
         channel=settings.model_channel,

@@ -1,20 +1,20 @@
-"""What stops the application, and where each kind of error comes from.
+"""The errors that a user of the application can act on.
 
-    EmostreamError                  raised by streams: one clear line for the user
-    ├── SettingsError               a setting is unknown, malformed or impossible
-    ├── InputError                  a file or an argument the user gave cannot be used
-    ├── TopologyError               topics, partition counts or stores that contradict each other
-    ├── BackfillBusyError           another process is filling holes
-    ├── BackfillStoppedError        somebody stopped the backfill
+    EmostreamError                  the root of the errors that `streams` raises
+    ├── SettingsError               a setting is unknown or malformed, or contradicts another setting
+    ├── InputError                  a file or an argument that the user gave cannot be used
+    ├── TopologyError               topics, partition counts or stores contradict each other
+    ├── BackfillBusyError           another process is running a backfill
+    ├── BackfillStoppedError        the backfill was stopped before its end
     ├── RebuildRefusedError         the window tables cannot be rebuilt now
-    ├── MeasurementError            a figure of this machine could not be taken
-    ├── HolesError                  the history lacks something
-    └── AuditError                  the books do not balance
-    connectors.errors.ConnectorError    an outside system (its own tree)
-    models.errors.ModelError            a model package (its own tree)
+    ├── MeasurementError            a benchmark could not take a measurement
+    ├── HolesError                  Postgres lacks rows
+    └── AuditError                  the audit found posts that are missing or counted twice
+    connectors.errors.ConnectorError    an outside system failed; the root of a tree of its own
+    models.errors.ModelError            a model package cannot be used; the root of a tree of its own
 
-The command line prints any of the three roots as a single line and exits 1. Everything else is a defect of ours and
-keeps its stack trace.
+The command line prints an error of these three trees as one line and exits with code 1. Any other exception is a defect
+in emostream and is printed with its stack trace.
 """
 
 from __future__ import annotations
@@ -24,11 +24,15 @@ from models.errors import ModelError
 
 
 class EmostreamError(Exception):
-    """Something the user can act on; the message is one line."""
+    """An error that the user can act on. The message is one line."""
 
 
 class SettingsError(EmostreamError):
-    """A setting is unknown, malformed or impossible. `problems` holds one line for each."""
+    """A setting is unknown or malformed, or contradicts another setting.
+
+    Attributes:
+        problems: one line for each setting that is wrong.
+    """
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -40,32 +44,32 @@ class InputError(EmostreamError):
 
 
 class TopologyError(EmostreamError):
-    """Topics, partition counts or stores contradict each other; going on could miscount."""
+    """Topics, partition counts or stores contradict each other, so that posts could be counted wrongly."""
 
 
 class BackfillBusyError(EmostreamError):
-    """Another process is filling holes in Postgres."""
+    """Another process is running a backfill; only one may run at a time."""
 
 
 class BackfillStoppedError(EmostreamError):
-    """The backfill was stopped; what it has filled stays."""
+    """The backfill was stopped before its end. What it has written stays."""
 
 
 class HolesError(EmostreamError):
-    """Postgres lacks something of what the sink has been through."""
+    """Postgres lacks rows of records that the sink has passed."""
 
 
 class RebuildRefusedError(EmostreamError):
-    """The window tables cannot be rebuilt now; those in force stay in force."""
+    """The window tables cannot be rebuilt now. The workers keep the current tables."""
 
 
 class MeasurementError(EmostreamError):
-    """A figure of this machine could not be taken, so there is nothing to size by."""
+    """A benchmark could not take a measurement on this machine, so no sizing can be computed."""
 
 
 class AuditError(EmostreamError):
-    """The audit found records that are missing or counted twice."""
+    """The audit found posts that are missing or counted twice."""
 
 
 USER_ERRORS: tuple[type[Exception], ...] = (EmostreamError, ConnectorError, ModelError)
-"""The roots of the three error trees: what the command line reports without a stack trace."""
+"""The roots of the three error trees. The command line prints their errors without a stack trace."""

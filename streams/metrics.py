@@ -1,4 +1,7 @@
-"""Counters and histograms, in Prometheus form. One instance per process, served at `/metrics`."""
+"""The Prometheus metrics of a worker, and those that the worker and the sink share.
+
+A process has one instance and serves it at `/metrics`. docs/operations.md explains each metric.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ _POSTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 
 
 class ProcessMetrics:
-    """What every process of ours counts."""
+    """The metrics that a worker and a sink share."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -27,49 +30,59 @@ class ProcessMetrics:
         platform_collector.PlatformCollector(registry=registry)
         self.dead = Counter("emostream_dead_letters", "Dead letters written.", ["reason"], registry=registry)
         self.rewinds = Counter(
-            "emostream_rewinds", "Returns to the looked-up positions.", ["stage", "cause"], registry=registry
+            "emostream_rewinds", "Rewinds to the stored positions.", ["stage", "cause"], registry=registry
         )
         self.gap_offsets = Counter(
-            "emostream_gap_offsets", "Offsets that retention took before they were read.", ["topic"], registry=registry
+            "emostream_gap_offsets",
+            "Offsets that Kafka deleted before they were read. A value above 0 is data loss.",
+            ["topic"],
+            registry=registry,
         )
 
 
 class Metrics(ProcessMetrics):
-    """Everything that a worker counts. Every failure path has a counter here."""
+    """The metrics of a worker. Every failure path has a counter here."""
 
     def __init__(self) -> None:
         super().__init__()
         registry = self.registry
         self.classified = Counter(
-            "emostream_posts_classified", "Posts whose classification the broker confirmed.", registry=registry
+            "emostream_posts_classified", "Posts whose classification the broker has confirmed.", registry=registry
         )
         self.answered = Counter(
-            "emostream_tier_answers", "Classified posts, by the tier that answered.", ["tier"], registry=registry
+            "emostream_tier_answers",
+            "Classified posts, by the model's tier that answered.",
+            ["tier"],
+            registry=registry,
         )
         self.batch_posts = Histogram(
             "emostream_batch_posts", "Posts in a micro-batch.", ["stage"], buckets=_POSTS, registry=registry
         )
         self.batch_seconds = Histogram(
-            "emostream_batch_seconds", "Time per batch by step.", ["step"], buckets=_SECONDS, registry=registry
+            "emostream_batch_seconds", "Seconds per batch, by step.", ["step"], buckets=_SECONDS, registry=registry
         )
         self.counted = Counter("emostream_posts_counted", "Posts counted into windows.", registry=registry)
         self.unfetched = Counter(
             "emostream_posts_unfetched",
-            "Classified posts that this worker wrote itself and counted without fetching them.",
+            "Classified posts that the worker wrote itself and counted without fetching them from Kafka.",
             registry=registry,
         )
         self.repeated = Counter(
-            "emostream_posts_repeated", "Deliveries of a post that was counted before.", registry=registry
+            "emostream_posts_repeated", "Deliveries of a post that had been counted before.", registry=registry
         )
         self.duplicates = Counter(
-            "emostream_posts_duplicate", "Posts that their producer had sent before.", registry=registry
+            "emostream_posts_duplicate",
+            "Posts that their producer had sent before, and so not counted again.",
+            registry=registry,
         )
-        self.too_late = Counter("emostream_posts_too_late", "Posts too late for a window.", ["size"], registry=registry)
+        self.too_late = Counter(
+            "emostream_posts_too_late", "Posts whose window had left the retention.", ["size"], registry=registry
+        )
         self.published = Counter(
-            "emostream_windows_published", "Window records written to the windows topic.", registry=registry
+            "emostream_windows_published", "Records written to the windows topic.", registry=registry
         )
         self.emit_failures = Counter(
-            "emostream_emit_failures", "Publications that failed and were tried again.", ["cause"], registry=registry
+            "emostream_emit_failures", "Publications of windows that failed, by cause.", ["cause"], registry=registry
         )
         self.totals_failures = Counter(
             "emostream_totals_failures", "Records of the running totals that could not be written.", registry=registry
@@ -78,15 +91,15 @@ class Metrics(ProcessMetrics):
             "emostream_shards_owned", "Shards whose windows this worker publishes.", registry=registry
         )
         self.watermark = Gauge(
-            "emostream_watermark_seconds", "Watermark of a shard, seconds since 1970.", ["shard"], registry=registry
+            "emostream_watermark_seconds", "Watermark of the shard, seconds since 1970.", ["shard"], registry=registry
         )
         self.generation = Gauge(
             "emostream_window_generation",
-            "The window tables in use; a rebuild raises it.",
+            "Number of the current generation of the window tables; each rebuild raises it.",
             registry=registry,
         )
         self.model = ModelMetrics(registry)
 
     def render(self) -> bytes:
-        """The metrics in Prometheus text format."""
+        """Returns the metrics in Prometheus' text format."""
         return generate_latest(self.registry)

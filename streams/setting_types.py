@@ -1,4 +1,4 @@
-"""The types of the settings that pydantic has none for, such as topics and addresses whose passwords are masked."""
+"""Types of settings that pydantic lacks, such as topic names, and addresses whose passwords are masked."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/,@\[\]]+):(\d{1,5})")
 _REGISTRY = re.compile(r"(?i:s3)://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?", re.DOTALL)
 _PASSWORD_PARAMETERS = frozenset({"password", "sslpassword"})
 
-# pydantic's own RedisDsn takes `redis://` for localhost, and its PostgresDsn takes the schemes of SQLAlchemy.
+# Not pydantic's own types: its RedisDsn accepts `redis://` without a host, its PostgresDsn the schemes of SQLAlchemy.
 _REDIS: TypeAdapter[AnyUrl] = TypeAdapter(
     Annotated[AnyUrl, UrlConstraints(allowed_schemes=["redis", "rediss"], host_required=True)]
 )
 _LIBPQ = UrlConstraints(allowed_schemes=["postgresql", "postgres"], host_required=True)
-# MultiHostUrl comes second, because a comma in the password ends a host for it.
+# AnyUrl is tried first, because MultiHostUrl takes a comma in a password for the end of a host.
 _POSTGRES: TypeAdapter[AnyUrl | MultiHostUrl] = TypeAdapter(Annotated[AnyUrl, _LIBPQ] | Annotated[MultiHostUrl, _LIBPQ])
 _HTTP: TypeAdapter[AnyHttpUrl] = TypeAdapter(AnyHttpUrl)
 
@@ -41,19 +41,19 @@ _Url = TypeVar("_Url", AnyUrl, AnyHttpUrl, AnyUrl | MultiHostUrl)
 
 
 class Address(SecretStr):
-    """The address of a server. It may hold passwords, so its repr is masked like that of every secret."""
+    """The address of a server. It may contain passwords, so its `repr` is masked."""
 
     def passwords(self) -> list[str]:
-        """The passwords in it, as written and decoded: drivers print either."""
+        """Returns the passwords in the address, both as they are written and decoded: drivers print either form."""
         parts = self._split()
         written = [pair.partition("=")[2] for pair in parts.query.split("&") if _is_password(pair)]
         written.append(parts.password or "")
-        # In a query redis-py takes "+" for a space, libpq does not.
+        # In the query part, redis-py reads "+" as a space and libpq does not.
         forms = [form for text in written for form in (text, unquote(text), unquote_plus(text))]
         return [form for form in forms if form]
 
     def masked(self) -> str:
-        """The address with `***` for the user's password and for those among the parameters."""
+        """Returns the address with `***` in place of the user's password and of passwords in the query part."""
         parts = self._split()
         credentials, _, hosts = parts.netloc.rpartition("@")
         user, colon, _ = credentials.partition(":")
@@ -62,7 +62,7 @@ class Address(SecretStr):
         return urlunsplit(parts._replace(netloc=netloc, query="&".join(pairs)))
 
     def _split(self) -> SplitResult:
-        # libpq knows no fragments: a "#" may be part of a password.
+        # libpq has no fragments, so a "#" may be part of a password.
         return urlsplit(self.get_secret_value(), allow_fragments=False)
 
 
@@ -70,13 +70,13 @@ def _is_password(parameter: str) -> bool:
     return unquote(parameter.partition("=")[0]) in _PASSWORD_PARAMETERS
 
 
-def _window_sizes(value: Any) -> Any:  # noqa: ANN401 - whatever the environment or a caller gives
+def _window_sizes(value: Any) -> Any:  # noqa: ANN401 - text of the environment, or a value that a caller gives
     return parse_sizes(value) if isinstance(value, str) else value
 
 
 def _topic(value: str) -> str:
     if not _TOPIC_NAME.fullmatch(value) or value in {".", ".."}:
-        raise ValueError("a topic name has 1 to 249 letters, digits, '.', '_' or '-'")
+        raise ValueError("not a topic name; give 1 to 249 letters, digits, '.', '_' or '-', other than '.' and '..'")
     return value
 
 
@@ -85,7 +85,7 @@ def _bootstrap(value: str) -> str:
     for server in servers:
         match = _HOST_PORT.fullmatch(server)
         if match is None or not 1 <= int(match[2]) <= 65_535:
-            raise ValueError("give host:port pairs separated by commas, e.g. broker1:9092,broker2:9092")
+            raise ValueError("not a list of brokers; give host:port, separated by commas: broker1:9092,broker2:9092")
     return ",".join(servers)
 
 
@@ -107,13 +107,16 @@ def _postgres_address(value: Address) -> Address:
 def _endpoint(value: str) -> str:
     url = _parsed(_HTTP, value, "http:// or https://")
     if url.username or url.password:
-        raise ValueError("credentials belong in S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY")
+        raise ValueError(
+            "the address contains credentials; give them in EMOSTREAM_S3_ACCESS_KEY_ID and "
+            "EMOSTREAM_S3_SECRET_ACCESS_KEY"
+        )
     return str(url).rstrip("/")
 
 
 def _model_uri(value: str) -> str:
     if "://" in value and not _REGISTRY.fullmatch(value):
-        raise ValueError("give s3://bucket/prefix with a valid bucket name, or a folder")
+        raise ValueError("not a model registry; give s3://bucket/prefix with a valid bucket name, or a folder")
     return value
 
 

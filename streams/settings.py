@@ -1,7 +1,7 @@
-"""The configuration: one class, read from the environment and `.env`, refused as a whole if any part is wrong.
+"""The settings: one class, and the function that reads them from the environment and a `.env` file.
 
-Every setting is an environment variable with the prefix `EMOSTREAM_`; the environment wins over `.env`. A name with
-the prefix that is not listed here is an error, so that a misspelt setting cannot be silently ignored.
+Each setting is an environment variable with the prefix `EMOSTREAM_`, or a line in `.env`; the environment wins. A name
+with the prefix that is not a setting is an error, so that a misspelt setting is not silently ignored.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TEST_PREFIX = "EMOSTREAM_TEST_"  # read by the test fixtures only
 
 
 class Settings(BaseSettings):
-    """All settings of every role. Immutable; secrets are masked in its repr."""
+    """All settings, of every command. Immutable; secrets are masked in its `repr`."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -48,16 +48,16 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take what the caller gives and nothing else: `load_settings` reads the other sources itself.
+        """Use no source but the arguments of the constructor; `load_settings` reads the environment and the file.
 
-        They pass over unknown names of the environment, and know no environment but that of the process.
+        The other sources ignore unknown names in the environment, and cannot read an environment that is passed in.
         """
         return (init_settings,)
 
     # Kafka
     kafka_bootstrap: Bootstrap = Field("127.0.0.1:9092", description="Brokers, `host:port`, separated by commas.")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How to talk to the brokers."
+        "PLAINTEXT", description="Protocol of the connections to the brokers."
     )
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
         None, description="SASL mechanism; required with SASL_PLAINTEXT and SASL_SSL."
@@ -69,37 +69,37 @@ class Settings(BaseSettings):
     kafka_ssl_key_location: Path | None = Field(None, description="PEM file of the client's private key.")
     kafka_ssl_key_password: SecretStr | None = Field(None, description="Passphrase of the private key.")
     kafka_session_timeout_ms: int = Field(
-        10_000, ge=1_000, le=300_000, description="A consumer silent for this long loses its partitions."
+        10_000, ge=1_000, le=300_000, description="Milliseconds after which a silent consumer loses its partitions."
     )
     kafka_timeout_s: float = Field(
-        10.0, gt=0, le=300, description="How long a start-up request to the brokers may take."
+        10.0, gt=0, le=300, description="Seconds that a request to the brokers may take at a start."
     )
 
     # Topics
     topic_raw: Topic = Field("posts.raw", description="Raw posts, written by producers.")
     topic_classified: Topic = Field("posts.classified", description="Classified posts.")
     topic_dead: Topic = Field("posts.dead", description="Dead letters: what could not be classified, and why.")
-    topic_late: Topic = Field("posts.late", description="Posts too late for their window.")
+    topic_late: Topic = Field("posts.late", description="Posts that were too late for their window.")
     topic_windows: Topic = Field("emotions.windows", description="Emotion windows (compacted).")
     topic_totals: Topic = Field(
-        "emotions.totals", description="Running totals, one record a second; one in ten while the worker is behind."
+        "emotions.totals", description="Running totals: a record each second, or every ten while the worker is behind."
     )
     topic_control: Topic = Field("emostream.control", description="Commands to the workers.")
     partitions: int = Field(
-        4, ge=1, le=10_000, description="Partitions of the raw and the classified topic, and of the windows."
+        4, ge=1, le=10_000, description="Partitions of the raw, the classified and the windows topic."
     )
     replication_factor: int = Field(1, ge=1, le=9, description="Copies of each partition; 3 in production.")
     retention_hours: float = Field(
-        168, gt=0, le=87_600, description="How long raw, classified, dead and late posts stay in Kafka."
+        168, gt=0, le=87_600, description="Hours that raw, classified, dead and late posts stay in Kafka."
     )
     group_prefix: Topic = Field("emostream", description="Prefix of the consumer groups and transactional ids.")
 
     # Redis
     redis_url: RedisUrl = Field(
-        Address("redis://127.0.0.1:6379/0"), description="`redis://` or `rediss://` address of the tables."
+        Address("redis://127.0.0.1:6379/0"), description="`redis://` or `rediss://` address of the windows' Redis."
     )
     redis_cluster: bool = Field(
-        False, description="Whether the address is that of a Redis Cluster; any of its nodes will do."
+        False, description="Whether the address is that of a node of a Redis Cluster; any node will do."
     )
     redis_prefix: str = Field(
         "emo",
@@ -108,17 +108,17 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9_.-]+$",
         description="Prefix of every Redis key.",
     )
-    shards: int = Field(4, ge=1, le=1024, description="Redis hash tags that the windows are spread over.")
+    shards: int = Field(4, ge=1, le=1024, description="Number of Redis hash tags that the windows are spread over.")
 
     # Postgres
     postgres_dsn: PostgresDsn = Field(
         Address("postgresql://emostream@127.0.0.1:5432/emostream"),
-        description="`postgresql://` address of the history.",
+        description="`postgresql://` address of the database that the sink writes to.",
     )
-    keep_text: bool = Field(True, description="Carry the post's text on to the classified topic and Postgres.")
+    keep_text: bool = Field(True, description="Whether the classified topic and Postgres keep the texts of posts.")
 
     # S3 and the model
-    s3_endpoint: Endpoint | None = Field(None, description="S3-compatible endpoint; empty for AWS.")
+    s3_endpoint: Endpoint | None = Field(None, description="Endpoint of an S3-compatible server; empty for AWS.")
     s3_region: str = Field("us-east-1", min_length=1, description="S3 region.")
     s3_access_key_id: str | None = Field(None, description="S3 key id; empty for the default credential chain.")
     s3_secret_access_key: SecretStr | None = Field(None, description="S3 secret key.")
@@ -135,66 +135,69 @@ class Settings(BaseSettings):
         10.0,
         ge=0,
         le=86_400,
-        description="How often a worker looks whether its channel has moved; 0 looks at the start only.",
+        description="Seconds between two polls of the channel by a worker; 0 reads the channel only at the start.",
     )
     model_cache: Path = Field(Path("~/.cache/emostream/models"), description="Folder for downloaded model packages.")
     model_threads: int = Field(
         0,
         ge=0,
         le=256,
-        description="Threads of the inference session; 0 divides the cores among the processes of a worker, at least "
-        "one for each.",
+        description="Threads of the inference session of each process. 0 divides the cores among the processes of a "
+        "worker, with at least one thread for each.",
     )
 
     # Posts, batches and windows
-    batch_max: int = Field(512, ge=1, le=100_000, description="Posts in a micro-batch at most.")
+    batch_max: int = Field(512, ge=1, le=100_000, description="Most posts in a micro-batch of the classify stage.")
     batch_wait_ms: int = Field(
         20,
         ge=1,
         le=60_000,
-        description="How long a micro-batch waits to fill while there is nothing else to classify. While there is, it "
-        "fills meanwhile.",
+        description="Milliseconds that a micro-batch waits to fill while no other one is being classified. While "
+        "another one is, it goes on filling.",
     )
     aggregate_batch_max: int = Field(
         16_384,
         ge=1,
         le=100_000,
-        description="Classified posts that are counted into the windows at once at most. Redis's work grows with the "
-        "windows of a batch, hardly with its posts.",
+        description="Most classified posts in a batch of the aggregate stage. The work of Redis grows with the windows "
+        "in a batch, and hardly with its posts.",
     )
     aggregate_wait_ms: int = Field(
         200,
         ge=1,
         le=60_000,
-        description="How long such a batch waits to fill; thirty times as long while the worker is behind.",
+        description="Milliseconds that a batch of the aggregate stage waits to fill; thirty times as long while the "
+        "worker is behind.",
     )
-    text_max_chars: int = Field(5_000, ge=1, le=200_000, description="A longer text is dead-lettered.")
-    max_future_s: float = Field(300, ge=0, le=86_400, description="A timestamp further in the future is dead-lettered.")
+    text_max_chars: int = Field(5_000, ge=1, le=200_000, description="Characters; a longer text is dead-lettered.")
+    max_future_s: float = Field(
+        300, ge=0, le=86_400, description="A post dated more than this many seconds in the future is dead-lettered."
+    )
     window_sizes: WindowSizes = Field(
         parse_sizes("1m:2d,5m:7d,1h:30d,1d:400d"),
-        description="Tumbling window sizes, and after the colon how long after its end a window takes corrections and "
-        "stays in Redis; separated by commas, durations with s, m, h or d.",
+        description="Sizes of the tumbling windows, separated by commas. After each colon: how long after its end a "
+        "window stays in Redis and still counts late posts. Durations end with s, m, h or d.",
     )
     allowed_lateness_s: float = Field(
-        10, ge=0, le=86_400, description="How far the watermark stays behind the latest event time."
+        10, ge=0, le=86_400, description="Seconds that the watermark stays behind the latest event time."
     )
     idle_partition_s: float = Field(
-        30, gt=0, le=86_400, description="A partition silent for this long stops holding the watermark back."
+        30, gt=0, le=86_400, description="Seconds without posts until a partition no longer holds the watermark back."
     )
     deduplication_s: float = Field(
         0,
         ge=0,
         le=7 * 86_400,
-        description="A post whose id came before within these seconds, on the broker's clock, is not counted again; "
-        "0 counts every post. Costs about 150 bytes of memory for each post within them.",
+        description="Seconds, by the broker's clock, within which a post with an id that came before is not counted "
+        "again. 0 counts every post. Costs about 150 bytes of memory for each post within that time.",
     )
     emit_interval_ms: int = Field(
         1_000,
         ge=50,
         le=600_000,
-        description="Pace of updates to the windows topic, for windows up to a minute. A longer one is updated less "
-        "often: in twice this from two minutes on, five times from five, and ten times from ten. While the worker is "
-        "behind, which is while more than a batch of posts waits, each takes ten times as long.",
+        description="Milliseconds between two publications of changed windows. Windows of two minutes and more are "
+        "published every second interval, those of five and more every fifth, those of ten and more every tenth. While "
+        "the worker is behind (more than a batch of posts waits), all are published ten times less often.",
     )
 
     # Sink and operation
@@ -202,82 +205,81 @@ class Settings(BaseSettings):
         20_000,
         ge=1,
         le=1_000_000,
-        description="Records of a topic that the sink holds at most; half of them are in one transaction.",
+        description="Most records of a topic that the sink holds in memory; a transaction has at most half of them.",
     )
     sink_slice_ms: int = Field(
-        100, ge=10, le=60_000, description="How long a transaction may take; between two the sink looks at the load."
+        100, ge=10, le=60_000, description="Milliseconds that a transaction should take. The load is checked before it."
     )
     sink_cpu_percent: float = Field(
         20,
         gt=0,
         le=100,
-        description="The sink writes only while the CPU utilization of everything else is below this: the machine's, "
-        "or in a container with a CPU quota the container's. 100 for no limit.",
+        description="The sink writes only while the CPU utilization of everything else is below this percentage of the "
+        "machine, or of the quota in a container with a CPU quota. 100 is no limit.",
     )
     sink_calm_s: float = Field(
-        3, ge=0, le=3_600, description="How long the load must have stayed low before the sink writes again."
+        3, ge=0, le=3_600, description="Seconds that the load must stay low before the sink writes again."
     )
     sink_pressure_percent: float | None = Field(
         None,
         gt=0,
         le=100,
-        description="The sink also waits while some task stalls for this share of the time, for CPU, memory or I/O "
-        "(Linux pressure stall information); empty for no such limit.",
+        description="The sink also waits while tasks stall for CPU, memory or I/O for this percentage of the time "
+        "(Linux pressure stall information); empty for no limit.",
     )
     sink_max_delay_s: float = Field(
         0,
         ge=0,
         le=31_536_000,
-        description="A record that has waited this long in Kafka is written whatever the load; 0 for never.",
+        description="Seconds after which a record that waits in Kafka is written whatever the load; 0 for no deadline.",
     )
     sink_backfill_interval_s: float = Field(
         3_600,
         ge=0,
         le=31_536_000,
-        description="How often the sink looks, while the machine is idle, for rows that are missing and fills them; 0 "
-        "for never.",
+        description="Seconds between two backfills: the sink finds rows that are missing and fills them while the "
+        "machine is idle. 0 for no backfills.",
     )
     sink_web_port: int = Field(
-        6065, ge=0, le=65_535, description="Port of the sink's web server (/metrics, /health); 0 turns it off."
+        6065, ge=0, le=65_535, description="Port of the sink's web server (/metrics, /health, /status); 0 turns it off."
     )
     worker_processes: int = Field(
-        0,
-        ge=0,
-        le=256,
-        description="Processes of one `emostream worker`; 0 takes one per core, but no more than there are partitions.",
+        0, ge=0, le=256, description="Processes of one `emostream worker`. 0: one per core, at most one per partition."
     )
     web_port: int = Field(
         6066,
         ge=0,
         le=65_535,
-        description="Port of the worker's web server (/metrics); 0 turns it off. The first process has it, the others "
-        "have the ports that follow.",
+        description="Port of the web server (/metrics) of a worker's first process; each other process has the next "
+        "port. 0 turns them off.",
     )
-    web_bind: str = Field("127.0.0.1", min_length=1, description="Address the web server binds to.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Log level.")
+    web_bind: str = Field("127.0.0.1", min_length=1, description="Address that the web servers listen on.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Level of the log.")
 
     @model_validator(mode="after")
     def _check_together(self) -> Settings:
         if self.kafka_security_protocol.startswith("SASL"):
             if self.kafka_sasl_mechanism is None:
-                raise ValueError("KAFKA_SECURITY_PROTOCOL with SASL needs KAFKA_SASL_MECHANISM")
+                raise ValueError(f"{PREFIX}KAFKA_SECURITY_PROTOCOL with SASL needs {PREFIX}KAFKA_SASL_MECHANISM")
             if self.kafka_sasl_username is None or self.kafka_sasl_password is None:
-                raise ValueError("SASL needs KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD")
+                raise ValueError(f"SASL needs {PREFIX}KAFKA_SASL_USERNAME and {PREFIX}KAFKA_SASL_PASSWORD")
         elif self.kafka_sasl_mechanism is not None:
-            raise ValueError("KAFKA_SASL_MECHANISM needs KAFKA_SECURITY_PROTOCOL SASL_PLAINTEXT or SASL_SSL")
+            raise ValueError(
+                f"{PREFIX}KAFKA_SASL_MECHANISM needs {PREFIX}KAFKA_SECURITY_PROTOCOL SASL_PLAINTEXT or SASL_SSL"
+            )
         for name in ("kafka_ssl_ca_location", "kafka_ssl_certificate_location", "kafka_ssl_key_location"):
             path: Path | None = getattr(self, name)
             if path is not None and not path.is_file():
-                raise ValueError(f"{name.upper()}: no such file: {path}")
+                raise ValueError(f"{PREFIX}{name.upper()}: no such file: {path}")
         if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
-            raise ValueError("give both S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY, or neither")
+            raise ValueError(f"give both {PREFIX}S3_ACCESS_KEY_ID and {PREFIX}S3_SECRET_ACCESS_KEY, or neither")
         topics = [value for name, value in self if name.startswith("topic_")]
         if len(set(topics)) != len(topics):
-            raise ValueError("each topic needs a name of its own")
+            raise ValueError("two topics have the same name; give each topic a name of its own")
         return self
 
     def secrets(self) -> list[str]:
-        """Every string that must not be printed: the secret values and the passwords inside addresses."""
+        """Returns every string that must not be printed: secret settings, and the passwords in addresses."""
         found: list[str] = []
         for _, value in self:
             if isinstance(value, Address):
@@ -292,23 +294,23 @@ def load_settings(
     environ: Mapping[str, str] | None = None,
     **overrides: Any,  # noqa: ANN401 - each setting has its own type
 ) -> Settings:
-    """Read the settings from the environment and `env_file`; `overrides` win over both.
+    """Read the settings from the environment and `env_file`. An empty value is the default.
 
     Args:
-        env_file: a dotenv file; one that does not exist is passed over. Names without the prefix are ignored,
-            because `docker compose` reads the same file.
-        environ: the environment; None for this process's.
-        overrides: settings by field name.
+        env_file: A dotenv file; it need not exist. Names without the prefix are ignored, because `docker compose`
+            reads the same file.
+        environ: The environment; None for that of this process. It wins over `env_file`.
+        overrides: Settings by field name; they win over both.
 
     Raises:
-        SettingsError: with one line for every unknown, malformed or impossible setting; no line holds a value
-            of a secret.
+        SettingsError: A setting is unknown or malformed, or contradicts another one. The error has a line for each
+            such setting; no line contains a secret.
     """
     file = _read_env_file(env_file)
     environment = EnvSettingsSource(Settings)
     if environ is not None:
         environment.env_vars = {name.lower(): value for name, value in environ.items()}
-    # The sources pass over names that they do not know.
+    # The sources ignore names that are not settings.
     names = [name.upper() for name in {**file.env_vars, **environment.env_vars}]
     known = [PREFIX + name.upper() for name in Settings.model_fields]
     problems = [

@@ -1,4 +1,4 @@
-"""The topics as they should be, and the check that they are."""
+"""The topics that the application needs, and checks that the topics in Kafka match them."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from streams.errors import TopologyError
 from streams.settings import Settings
 
 RAW_MAX_BYTES = 1_048_588
-"""Kafka's default; a dead letter of such a message still fits `MAX_MESSAGE_BYTES`."""
+"""Most bytes of a message in the raw topic: Kafka's default. The dead letter of a message of this size fits
+`MAX_MESSAGE_BYTES`."""
 
 
 def topic_specs(settings: Settings) -> list[TopicSpec]:
-    """Every topic the application uses, with partition counts, retention and compaction."""
+    """Returns every topic that the application uses, with its partitions, retention and compaction."""
     copies = settings.replication_factor
     kept = {"retention.ms": str(int(settings.retention_hours * 3_600_000)), "cleanup.policy": "delete"}
     for_a_day = {"retention.ms": "86400000", "cleanup.policy": "delete"}
     large = {**kept, "max.message.bytes": str(MAX_MESSAGE_BYTES)}
-    # The broker's clock: rising along a partition, and the same for what is compared.
+    # The broker sets the timestamps: they rise along a partition, and a record has the same one at every read.
     by_broker = {"message.timestamp.type": "LogAppendTime"}
     return [
         TopicSpec(
             settings.topic_raw,
             settings.partitions,
             copies,
-            # The broker's own clock says whether a post is from the future, also when it is read again later.
+            # A post is from the future if it is ahead of this timestamp, however much later it is read again.
             {**kept, **by_broker, "max.message.bytes": str(RAW_MAX_BYTES)},
         ),
         TopicSpec(settings.topic_classified, settings.partitions, copies, {**large, **by_broker}),
@@ -36,8 +37,8 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
             settings.topic_windows,
             settings.partitions,
             copies,
-            # Only closed segments are compacted; an hour's keeps the topic near one record per window. What has left
-            # the tables for good leaves the topic too.
+            # Kafka compacts closed segments only. Segments of an hour keep the topic near one record per window.
+            # A window leaves the topic when it has left the window tables.
             {
                 "cleanup.policy": "compact,delete",
                 "retention.ms": str(max(size.kept_ms + size.seconds * 1_000 for size in settings.window_sizes)),
@@ -51,28 +52,27 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
 
 
 def check_assigned(topic: str, assigned: Iterable[int], partitions: int) -> None:
-    """Refuse partitions that the tables were not built for: somebody has added some while we ran.
+    """Refuse partitions that were added to the topic while the process ran.
 
     Raises:
-        TopologyError: naming the first of them.
+        TopologyError: A partition in `assigned` is not below `partitions`, the number that the windows are counted for.
     """
     new = min((partition for partition in assigned if partition >= partitions), default=None)
     if new is not None:
         raise TopologyError(
-            f'{topic} has got a partition {new}, the settings say {partitions}; see "More partitions" in '
+            f'{topic} has a partition {new}, but EMOSTREAM_PARTITIONS is {partitions}; see "More partitions" in '
             "docs/operations.md"
         )
 
 
 def check_topics(settings: Settings, counts: Mapping[str, int]) -> None:
-    """Refuse topics that are missing, or whose partition counts cannot work.
+    """Refuse topics that are missing or have wrong numbers of partitions.
 
-    Args:
-        settings: what is wanted.
-        counts: partitions of each topic that exists.
+    `counts` has the number of partitions of each topic that exists.
 
     Raises:
-        TopologyError: naming every topic that is wrong, and what to do.
+        TopologyError: A topic is missing, the raw and the classified topic differ in their number of partitions, or
+            the number is not that of the settings. The message says what to do.
     """
     missing = [spec.name for spec in topic_specs(settings) if spec.name not in counts]
     if missing:
@@ -85,6 +85,6 @@ def check_topics(settings: Settings, counts: Mapping[str, int]) -> None:
         )
     if raw != settings.partitions:
         raise TopologyError(
-            f"{settings.topic_raw} has {raw} partitions, the settings say {settings.partitions}; "
+            f"{settings.topic_raw} has {raw} partitions, but EMOSTREAM_PARTITIONS is {settings.partitions}; "
             f"set EMOSTREAM_PARTITIONS={raw}"
         )

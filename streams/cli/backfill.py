@@ -51,14 +51,14 @@ def backfill(*, check: bool, force: bool, as_json: bool) -> int:
     else:
         for line in to_lines(findings, filled=not check):
             click.echo(line)
-    if check and not findings.whole:
+    if check and not findings.complete:
         raise HolesError("Postgres lacks something; `emostream backfill` fills what can be filled")
     return 0
 
 
 def _run(settings: Settings, stop: threading.Event, *, fill: bool, at_once: bool) -> Findings:
     from streams.sink.backfill.run import Backfill  # noqa: PLC0415 - loads the client libraries
-    from streams.sink.backfill.wait import wait_for_gate  # noqa: PLC0415
+    from streams.sink.backfill.wait import gate_waiter  # noqa: PLC0415
     from streams.sink.gate.cpu_aware import OpenGate, gate_for  # noqa: PLC0415
     from streams.sink.history import History  # noqa: PLC0415
 
@@ -79,14 +79,14 @@ def _run(settings: Settings, stop: threading.Event, *, fill: bool, at_once: bool
         history = History(dsn, application_name="emostream-backfill", on_connect=gate.add_backend)
         stack.callback(history.close)
         history.check()
-        wait = wait_for_gate(gate, stop, tell_waiting)
+        wait = gate_waiter(gate, stop, tell_waiting)
         return Backfill(settings, history, wait=wait, on_findings=tell).run(fill=fill)
 
 
 def to_json(findings: Findings) -> dict[str, object]:
     """The findings for machines."""
     return {
-        "whole": findings.whole,
+        "whole": findings.complete,
         "ranges": findings.ranges,
         "rows": findings.rows,
         "holes": [
@@ -120,7 +120,7 @@ def to_lines(findings: Findings, *, filled: bool) -> list[str]:
         f"{len(findings.holes):,} holes, {findings.windows_missing:,} windows missing, "
         f"{findings.windows_behind:,} behind"
     )
-    if filled and not findings.whole:
+    if filled and not findings.complete:
         lines.append(f"{findings.rows_filled:,} rows and {findings.windows_filled:,} windows filled")
     if findings.windows_refused:
         lines.append(f"{findings.windows_refused:,} windows are none that PostgreSQL takes")

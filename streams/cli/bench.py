@@ -17,7 +17,7 @@ from rich.table import Table
 from streams.cli.common import console, log_to_stderr, progress_console, read_settings
 from streams.ops.bench.sizing import Size
 from streams.ops.demo.sample import sample_posts
-from streams.process.signals import leave_on_signals
+from streams.process.signals import exit_on_signals
 from streams.window_sizes import format_duration
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def bench(
     samples, refused = read_posts(posts, settings)
     for line in refused.describe():
         notes.print(f"refused: {line}", markup=False, soft_wrap=True)
-    with leave_on_signals(), Display(notes) as display:
+    with exit_on_signals(), Display(notes) as display:
         report = run_bench(
             settings,
             find_package(settings, model),

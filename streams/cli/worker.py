@@ -41,13 +41,13 @@ def worker(processes: int | None, web_port: int | None, name: str, lifeline: int
     log_to_stderr(settings.log_level, name)
     if lifeline is not None:
         return _run(settings, Lifeline(lifeline))
-    from streams.process.worker_processes import plan, supervise  # noqa: PLC0415 - not for the processes that it starts
+    from streams.process.worker_processes import plan_processes, supervise  # noqa: PLC0415 - not for the processes that it starts
 
-    division = plan(settings)
-    if division.processes > 1:
-        return asyncio.run(supervise(settings, division))
-    if division.capped:
-        logger.info(division.note)
+    plan = plan_processes(settings)
+    if plan.processes > 1:
+        return asyncio.run(supervise(settings, plan))
+    if plan.capped:
+        logger.info(plan.note)
     return _run(settings)
 
 

@@ -1,1 +1,1 @@
-"""Processes: several of them as one, signals, listening sockets, background threads."""
+"""Processes: a worker as several processes, signals, listening sockets, and background threads."""

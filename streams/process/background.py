@@ -1,4 +1,4 @@
-"""A call in a thread that nothing waits for at the end of the process."""
+"""Runs a call in a daemon thread, for which the interpreter does not wait when the process ends."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ T = TypeVar("T")
 
 
 def in_background(work: Callable[[], T], *, name: str) -> Future[T]:
-    """Run `work` in a daemon thread of its own; what it returns or raises is the future's.
+    """Run `work` in a daemon thread, and return a future of its result or exception.
 
-    Not an executor: the interpreter waits for the threads of those, also where a server never answers.
+    The interpreter waits for the threads of an executor at its end, even while a server never answers. It does not wait
+    for a daemon thread.
     """
-    outcome: Future[T] = Future()
-    outcome.set_running_or_notify_cancel()
+    future: Future[T] = Future()
+    future.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
             result = work()
-        except BaseException as exc:  # noqa: BLE001 - crosses to whoever asks for the result
-            outcome.set_exception(exc)
+        except BaseException as exc:  # noqa: BLE001 - the future raises it in the caller's thread
+            future.set_exception(exc)
         else:
-            outcome.set_result(result)
+            future.set_result(result)
 
     threading.Thread(target=run, name=name, daemon=True).start()
-    return outcome
+    return future

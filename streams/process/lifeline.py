@@ -1,7 +1,7 @@
-"""A process's connection to the supervisor that started it: one end of a socket pair, inherited.
+"""A worker process's connection to the supervisor that started it: one end of an inherited socket pair.
 
-The supervisor writes when the process may begin, the process writes when it is ready, and beyond that nothing is said.
-The supervisor alone holds the other side. However that one ended, also by SIGKILL, the system closes it, and the
+The supervisor writes `GO` when the process may begin. The process writes `READY` when it has checked and loaded
+everything. Nothing else is written. If the supervisor ends, even by SIGKILL, the system closes the other end, and the
 process stops as if by SIGTERM.
 """
 
@@ -20,29 +20,29 @@ READY = b"ready\n"
 
 
 class Lifeline:
-    """The process's side. It is watched from the construction on, by a thread that nothing waits for."""
+    """The process's end of the connection. A daemon thread reads it from the construction on."""
 
     def __init__(self, fd: int) -> None:
         """Take over the file descriptor.
 
         Raises:
-            InputError: it is no socket; nobody but a supervisor gives one.
+            InputError: The file descriptor is not a socket. Only a supervisor passes one.
         """
         try:
             self._socket = socket.socket(fileno=fd)
         except (OSError, ValueError) as exc:
-            raise InputError(f"file descriptor {fd} is no lifeline: {exc}") from exc
+            raise InputError(f"file descriptor {fd} is not a lifeline: {exc}") from exc
         self._socket.set_inheritable(False)
         self._go = threading.Event()
         threading.Thread(target=self._watch, name="lifeline", daemon=True).start()
 
     def wait_for_go(self) -> None:
-        """Wait until the supervisor says that this process may begin; a signal ends the wait."""
+        """Wait until the supervisor lets this process begin. A signal ends the wait."""
         self._go.wait()
 
     def report_ready(self) -> None:
-        """Tell the supervisor that everything is checked and loaded."""
-        # If it has gone, that is seen, and acted on, by who reads.
+        """Tell the supervisor that this process has checked and loaded everything."""
+        # If the supervisor has ended, the reading thread stops this process.
         with contextlib.suppress(OSError):
             self._socket.sendall(READY)
 
@@ -50,5 +50,5 @@ class Lifeline:
         with contextlib.suppress(OSError):
             while self._socket.recv(64):
                 self._go.set()
-        # To ourselves: whatever is prepared for a signal, or not yet, is what happens.
+        # The process stops by the handler that it has for SIGTERM by now, or by the default action.
         os.kill(os.getpid(), signal.SIGTERM)

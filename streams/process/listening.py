@@ -1,4 +1,4 @@
-"""Where a web server may listen, and what it says where it may not."""
+"""Errors of a web server that cannot listen, and a check that a port is free."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from connectors.errors import RejectedError, UnavailableError
 
 @contextmanager
 def listen_errors(host: str, port: int, *, setting: str) -> Iterator[None]:
-    """Raise our errors for those of `bind`; `setting` is where the user chooses the port.
+    """Map the errors of `bind` in the block to errors of one line; `setting` is the setting of the port.
 
     Raises:
-        RejectedError: the port is taken, or not for us.
-        UnavailableError: the address is not one of this machine.
+        RejectedError: The port is in use, or the process may not use it.
+        UnavailableError: The address does not belong to this machine.
     """
     try:
         yield
@@ -31,11 +31,11 @@ def listen_errors(host: str, port: int, *, setting: str) -> Iterator[None]:
 
 
 def check_port_free(host: str, port: int) -> None:
-    """Raise if the port of the worker's web server is taken.
+    """Check that a worker's web server could listen on a port.
 
     Raises:
-        RejectedError: with what to do about it.
-        UnavailableError: the address is not one of this machine.
+        RejectedError: The port is in use, or the process may not use it. The message says what to do.
+        UnavailableError: The address does not belong to this machine.
     """
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""Signals that end the input, or ask for the end, and not the work: what was begun is finished and reported."""
+"""Handling of SIGINT, SIGTERM and SIGHUP: set an event, exit with cleanup, or end the input and finish the work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def stop_on_signals() -> threading.Event:
-    """An event that SIGTERM and Ctrl-C set from now on. Main thread only."""
+    """Returns an event that SIGTERM and Ctrl-C set from now on. Call it in the main thread."""
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
@@ -25,24 +25,27 @@ def stop_on_signals() -> threading.Event:
 
 
 @contextmanager
-def leave_on_signals() -> Iterator[None]:
-    """The first Ctrl-C, SIGTERM or SIGHUP unwinds the stack, and none after it disturbs that. Main thread only.
+def exit_on_signals() -> Iterator[None]:
+    """While entered, the first Ctrl-C, SIGTERM or SIGHUP raises, so that the block cleans up and the process exits.
+
+    Later signals are ignored, so that they do not interrupt the cleanup. Enter it in the main thread.
 
     Raises:
-        KeyboardInterrupt: at Ctrl-C.
-        SystemExit: at the others, with the code that a shell expects.
+        KeyboardInterrupt: Ctrl-C was pressed.
+        SystemExit: SIGTERM or SIGHUP arrived. The exit code is 128 plus the signal's number, as a shell expects.
     """
 
-    def leave(number: int, _frame: FrameType | None) -> NoReturn:
-        for each in heeded:
+    def exit_on(number: int, _frame: FrameType | None) -> NoReturn:
+        for each in handled:
             signal.signal(each, signal.SIG_IGN)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]  # nohup ignores
-    previous = {number: signal.signal(number, leave) for number in heeded}
+    # A signal that is ignored already, such as SIGHUP under `nohup`, stays ignored.
+    handled = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, exit_on) for number in handled}
     try:
         yield
     finally:
@@ -51,10 +54,10 @@ def leave_on_signals() -> Iterator[None]:
 
 
 class GracefulInterrupt:
-    """While entered, the first Ctrl-C only ends what `until_stopped` yields; a second one interrupts as usual.
+    """While entered, the first Ctrl-C only ends the items of `until_stopped`; a second one raises KeyboardInterrupt.
 
-    An iterable that may wait, for input or for its pace, is interrupted while it waits and nowhere else, so that its
-    consumer is never cut in half. Main thread only.
+    Ctrl-C interrupts the iterator while it waits for its next item, and never the code that handles an item. Enter it
+    in the main thread.
 
     Attributes:
         stopped: whether Ctrl-C was pressed.
@@ -80,7 +83,7 @@ class GracefulInterrupt:
             raise KeyboardInterrupt
 
     def until_stopped(self, items: Iterable[T]) -> Iterator[T]:
-        """The items, up to the first Ctrl-C."""
+        """Yield the items, up to the first Ctrl-C."""
         iterator = iter(items)
         while True:
             try:

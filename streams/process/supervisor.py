@@ -1,15 +1,19 @@
-"""Runs a worker as several processes: started, stopped and ended together.
+"""Runs a worker as several processes that start, stop and end together.
 
-    supervisor ── worker-0, worker-1, …      each a whole worker with a web port of its own
+    supervisor ── worker-0, worker-1, …      each a worker of its own, with its own web port
 
-- The first one begins alone, and the others when it has checked and loaded everything. So what keeps all from starting
-  is told once, and a model is downloaded once. What Python has to import, the others have by then.
-- SIGTERM or Ctrl-C stops all of them, within a bounded time; a second one kills them. They are in sessions of their
-  own, so that the terminal's Ctrl-C reaches them through here only, once.
-- One that ends by itself ends all. To start again is for whoever runs the worker: systemd, Compose, Kubernetes.
-- A supervisor that is killed lets go of its lifelines, and its processes stop by themselves.
+1. Start all processes. Each imports its modules, and then waits until it may begin.
+2. Let the first process begin, and wait until it is ready: it has checked and loaded everything. So an error that all
+   processes would have is reported once, and a model is downloaded once.
+3. Let the other processes begin.
+4. Wait for SIGTERM or Ctrl-C, or until a process ends by itself.
+5. Stop all processes: SIGTERM first, and SIGKILL after `stop_s` or at a second signal.
 
-This process only waits: no Faust and no model in it.
+Processes are not restarted: systemd, Compose or Kubernetes restarts the worker. Each process runs in a session of its
+own, so that the terminal's Ctrl-C reaches it through the supervisor only. If the supervisor is killed, its ends of the
+lifelines close, and the processes stop by themselves (`streams.process.lifeline`).
+
+The supervisor imports neither Faust nor the model.
 """
 
 from __future__ import annotations
@@ -30,16 +34,19 @@ from streams.process.lifeline import GO
 logger = logging.getLogger(__name__)
 
 KILL_S = 5.0
-"""For the system to remove a process that was killed."""
+"""Seconds to wait until the system has removed killed processes."""
 
 
 def exit_code(returncode: int) -> int:
-    """Ours for that of a process which should have gone on: at least 1, and 128 + N for signal N, as shells have it."""
+    """Returns the supervisor's exit code after a process ended by itself: at least 1, and 128 + N for signal N.
+
+    `returncode` is that of the process, negative for a signal.
+    """
     return 128 - returncode if returncode < 0 else max(1, returncode)
 
 
-def how_it_ended(returncode: int) -> str:
-    """In words."""
+def describe_exit(returncode: int) -> str:
+    """Returns how a process ended, in words: "was killed by SIGKILL" for -9."""
     if returncode >= 0:
         return f"ended with exit code {returncode}"
     try:
@@ -50,13 +57,13 @@ def how_it_ended(returncode: int) -> str:
 
 @dataclass(frozen=True)
 class Child:
-    """A process that runs, or has ended.
+    """A process that the supervisor has started.
 
     Attributes:
-        name: for the log.
-        process: to send signals to.
-        lifeline: our side.
-        ended: its return code; negative for a signal.
+        name: its name in the log.
+        process: the process.
+        lifeline: the supervisor's end of its lifeline.
+        ended: a task that ends with the process; its result is the return code, negative for a signal.
     """
 
     name: str
@@ -68,63 +75,63 @@ class Child:
         return f"{self.name} (pid {self.process.pid})"
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal; nothing where it has ended."""
+        """Send the process a signal, unless it has ended."""
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)
 
     async def go(self) -> None:
-        """Let it begin; nothing where it has ended."""
+        """Let the process begin, unless it has ended."""
         with contextlib.suppress(OSError):
             await asyncio.get_running_loop().sock_sendall(self.lifeline, GO)
 
     async def is_ready(self) -> bool:
-        """Wait until it says that it has checked and loaded everything; False if it ended first."""
-        # Reset where it ended without having read that it may go.
+        """Wait until the process reports that it is ready, and return True; return False if it ended first."""
+        # The connection is reset if the process ended before it read `GO`.
         with contextlib.suppress(ConnectionResetError):
             if await asyncio.get_running_loop().sock_recv(self.lifeline, 64):
                 return True
-        # Not awaited directly: who stops waiting for this would cancel it for all who wait for the process.
+        # `await self.ended` would cancel the task, for all who wait for it, if this call is cancelled.
         await asyncio.wait([self.ended])
         return False
 
 
 async def start(name: str, command: Sequence[str], env: Mapping[str, str]) -> Child:
-    """Start a process, with `--lifeline FD` added to its arguments; it waits until it may go.
+    """Start a process with `--lifeline FD` added to its arguments. It waits for `Child.go`.
 
     Raises:
-        EmostreamError: the system refuses.
+        EmostreamError: The system refuses to start it.
     """
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
+    supervisor_end, process_end = socket.socketpair()
+    supervisor_end.setblocking(False)
     try:
-        with theirs:
+        with process_end:
             process = await asyncio.create_subprocess_exec(
                 *command,
-                *("--lifeline", str(theirs.fileno())),
+                *("--lifeline", str(process_end.fileno())),
                 env=env,
                 stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(process_end.fileno(),),
                 start_new_session=True,
             )
     except OSError as exc:
-        ours.close()
+        supervisor_end.close()
         raise EmostreamError(f"cannot start {name}: {exc.strerror or exc}") from exc
-    return Child(name, process, ours, asyncio.ensure_future(process.wait()))
+    return Child(name, process, supervisor_end, asyncio.ensure_future(process.wait()))
 
 
 class Supervisor:
-    """Runs processes as one. For one `run`, in the main thread."""
+    """Runs processes as one. Call `run` once, in the main thread."""
 
     def __init__(
         self, commands: Mapping[str, Sequence[str]], *, env: Mapping[str, str], stop_s: float, note: str
     ) -> None:
-        """Prepare.
+        """Prepare the supervisor; `run` starts the processes.
 
         Args:
-            commands: program and arguments of each process, by name; the first one begins alone.
-            env: the whole environment of each.
-            stop_s: how long they may take to stop.
-            note: logged when all are started.
+            commands: The program and arguments of each process, by its name. The first process begins alone.
+            env: The environment of each process.
+            stop_s: Seconds that the processes have to stop before they are killed.
+            note: Text that is logged when all processes have begun.
         """
         self._commands = commands
         self._env = env
@@ -132,92 +139,97 @@ class Supervisor:
         self._stop_s = stop_s
         self._children: list[Child] = []
         self._signals: list[int] = []
-        self._told = asyncio.Event()
-        self._forced = asyncio.Event()
+        self._stop_requested = asyncio.Event()
+        self._kill_requested = asyncio.Event()
 
     async def run(self) -> int:
-        """Run until a signal, or until one of them ends; the exit code.
+        """Run the processes until a signal arrives or one of them ends, and return the exit code.
 
         Raises:
-            EmostreamError: the system refuses to start one.
+            EmostreamError: The system refuses to start a process.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
-        lost: Child | None = None
+        failed: Child | None = None
         try:
-            lost = await self._watch()
+            failed = await self._run_children()
         finally:
-            stopped = await self._stop_all(lost)
+            # 5. Stop all processes.
+            stopped = await self._stop_all(failed)
             for child in self._children:
                 child.lifeline.close()
-        if self._forced.is_set() and not stopped:
+        if self._kill_requested.is_set() and not stopped:
             return 128 + self._signals[-1]
-        if lost is not None:
-            return exit_code(lost.ended.result())
+        if failed is not None:
+            return exit_code(failed.ended.result())
         return 0 if stopped else 1
 
     def _on_signal(self, number: int) -> None:
         self._signals.append(number)
-        (self._forced if self._told.is_set() else self._told).set()
+        (self._kill_requested if self._stop_requested.is_set() else self._stop_requested).set()
 
-    async def _watch(self) -> Child | None:
-        """Start them, and wait; the one that ended by itself, or None after a signal."""
+    async def _run_children(self) -> Child | None:
+        """Steps 1 to 4. Returns the process that ended by itself, or None after a signal."""
+        # 1. Start all processes.
         for name, command in self._commands.items():
             self._children.append(await start(name, command, self._env))
         first, *others = self._children
         ended = [child.ended for child in self._children]
+        # 2. Let the first process begin, and wait until it is ready.
         await first.go()
         ready = asyncio.ensure_future(first.is_ready())
         try:
-            if await self._told_before(ready, *ended):
+            if await self._stop_requested_before(ready, *ended):
                 return None
-            begun = ready.done() and ready.result()
+            first_ready = ready.done() and ready.result()
         finally:
             ready.cancel()
-        if begun:
+        if first_ready:
+            # 3. Let the others begin.
             for child in others:
                 await child.go()
             logger.info("%s: %s", self._note, ", ".join(map(str, self._children)))
-            if await self._told_before(*ended):
+            # 4. Wait for a signal, or until a process ends.
+            if await self._stop_requested_before(*ended):
                 return None
-        lost = next(child for child in self._children if child.ended.done())
-        code = lost.ended.result()
-        # The first one, where it could not begin, has said why itself, in one line.
-        if begun or lost is not first or code <= 0:
-            logger.error("%s %s; stopping the others", lost, how_it_ended(code))
-        return lost
+        failed = next(child for child in self._children if child.ended.done())
+        code = failed.ended.result()
+        # A first process that cannot begin has printed the reason itself, in one line.
+        if first_ready or failed is not first or code <= 0:
+            logger.error("%s %s; stopping the others", failed, describe_exit(code))
+        return failed
 
-    async def _told_before(self, *events: asyncio.Future[Any]) -> bool:
-        """Wait for a signal or for one of the events; whether it was the signal."""
-        told = asyncio.ensure_future(self._told.wait())
+    async def _stop_requested_before(self, *events: asyncio.Future[Any]) -> bool:
+        """Wait for a signal or for one of the events, and return whether a signal has arrived."""
+        stop_requested = asyncio.ensure_future(self._stop_requested.wait())
         try:
-            await asyncio.wait([told, *events], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([stop_requested, *events], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            told.cancel()
-        return self._told.is_set()
+            stop_requested.cancel()
+        return self._stop_requested.is_set()
 
-    async def _stop_all(self, lost: Child | None) -> bool:
-        """Stop what still runs, or kill it; whether everything but the lost one stopped as it should."""
+    async def _stop_all(self, failed: Child | None) -> bool:
+        """Step 5. Returns whether all processes stopped cleanly; `failed`, which ended by itself, does not matter."""
         running = [child for child in self._children if not child.ended.done()]
         for child in running:
             child.send(signal.SIGTERM)
-        hurry: asyncio.Future[Any] = asyncio.ensure_future(self._forced.wait())
-        everything: asyncio.Future[Any] = asyncio.gather(*(child.ended for child in running))
-        await asyncio.wait([everything, hurry], timeout=self._stop_s, return_when=asyncio.FIRST_COMPLETED)
-        hurry.cancel()
+        kill_requested: asyncio.Future[Any] = asyncio.ensure_future(self._kill_requested.wait())
+        all_ended: asyncio.Future[Any] = asyncio.gather(*(child.ended for child in running))
+        await asyncio.wait([all_ended, kill_requested], timeout=self._stop_s, return_when=asyncio.FIRST_COMPLETED)
+        kill_requested.cancel()
         late = [child for child in running if not child.ended.done()]
+        why = "at the second signal" if self._kill_requested.is_set() else f"it did not stop in {self._stop_s:.0f} s"
         for child in late:
             child.send(signal.SIGKILL)
-            why = "at the second signal" if self._forced.is_set() else f"it did not stop in {self._stop_s:.0f} s"
             logger.error("killed %s: %s", child, why)
         if late:
-            await asyncio.wait([everything], timeout=KILL_S)
+            await asyncio.wait([all_ended], timeout=KILL_S)
         clean = not late
         for child in self._children:
-            # Before it takes note of signals, the signal ends it, and nothing is lost by that.
-            if child not in (*late, lost) and child.ended.result() not in {0, -signal.SIGTERM}:
+            # A process that has no handler for SIGTERM yet ends by it, and has nothing to lose.
+            if child not in (*late, failed) and child.ended.result() not in {0, -signal.SIGTERM}:
                 when = "while all were being stopped" if child in running else "before it was told to stop"
-                logger.error("%s %s %s", child, how_it_ended(child.ended.result()), when)
+                logger.error("%s %s %s", child, describe_exit(child.ended.result()), when)
                 clean = False
         return clean

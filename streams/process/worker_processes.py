@@ -1,4 +1,4 @@
-"""Divides a worker into processes: how many, with which ports and threads, and what each is told."""
+"""Divides a worker into processes: their number, ports, threads, commands and environment."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ from streams.settings import PREFIX, Settings
 logger = logging.getLogger(__name__)
 
 STOP_S = 20.0
-"""For a process to stop, beside `KafkaConfig.revoke_deadline_s` for the batches in flight. It bounds the rest itself:
-7 s where the broker is away, and some more to close what it had open."""
+"""Seconds that a process has to stop, after the `KafkaConfig.revoke_deadline_s` seconds for the batches in flight.
+
+If the broker does not answer, a process needs 7 s, and some time to close its connections."""
 
 _LAST_PORT = 65_535
 _THREADS = f"{PREFIX}MODEL_THREADS"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How a worker is divided.
+class ProcessPlan:
+    """How a worker is divided into processes.
 
     Attributes:
-        processes: how many; 1 for no supervisor.
-        threads: of the inference session, in each.
-        note: why so many, for the log.
-        idle: how many of them more than there are partitions; they have nothing to do until another one ends.
-        capped: whether there are fewer than cores.
+        processes: the number of processes; 1 needs no supervisor.
+        threads: threads of the inference session of each process.
+        note: the numbers and their reason, for the log.
+        idle: the number of processes above the number of partitions, which get no partition.
+        capped: whether there are fewer processes than cores.
     """
 
     processes: int
@@ -46,37 +47,38 @@ class Plan:
     capped: bool = False
 
 
-def plan(settings: Settings) -> Plan:
-    """One process per core, unless the user has given a number; more than there are partitions only on demand."""
+def plan_processes(settings: Settings) -> ProcessPlan:
+    """Returns the number that the user set; else one process per core, and no more than there are partitions."""
     wanted, partitions = settings.worker_processes, settings.partitions
     if wanted:
-        threads, note = model_threads(settings, wanted), "as was asked for"
-        return Plan(wanted, threads, _note(wanted, threads, note), idle=max(0, wanted - partitions))
+        threads, note = model_threads(settings, wanted), "as configured"
+        return ProcessPlan(wanted, threads, _note(wanted, threads, note), idle=max(0, wanted - partitions))
     cores = usable_cores()
     processes = min(cores, partitions)
     threads, note = model_threads(settings, processes), f"{_count(cores, 'core')}, {_count(partitions, 'partition')}"
-    return Plan(processes, threads, _note(processes, threads, note), capped=processes < cores)
+    return ProcessPlan(processes, threads, _note(processes, threads, note), capped=processes < cores)
 
 
 def web_ports(first: int, processes: int) -> list[int]:
-    """The port of each process; all 0 where the first is, for no web server.
+    """Returns the port of each process: `first` and those that follow. If `first` is 0, all are 0: no web server.
 
     Raises:
-        SettingsError: there are not so many ports.
+        SettingsError: A port would be above 65535.
     """
     if not first:
         return [0] * processes
     if first + processes - 1 > _LAST_PORT:
-        raise SettingsError([f"{PREFIX}WEB_PORT: {processes} processes from {first} on need ports above {_LAST_PORT}"])
+        problem = f"{processes} processes from {first} on need ports above {_LAST_PORT}; choose a lower port"
+        raise SettingsError([f"{PREFIX}WEB_PORT: {problem}"])
     return list(range(first, first + processes))
 
 
 def check_ports_free(host: str, ports: Sequence[int]) -> None:
-    """Raise if one of the ports is taken.
+    """Check that the web server of each process could listen on its port.
 
     Raises:
-        RejectedError: with what to do about it.
-        UnavailableError: the address is not one of this machine.
+        RejectedError: A port is in use, or the process may not use it. The message says what to do.
+        UnavailableError: The address does not belong to this machine.
     """
     for port in filter(None, ports):
         try:
@@ -86,13 +88,13 @@ def check_ports_free(host: str, ports: Sequence[int]) -> None:
 
 
 def child_environment(environ: Mapping[str, str], threads: int) -> dict[str, str]:
-    """The environment for a process: that of the supervisor, with its share of the threads."""
+    """Returns the environment of a process: that of the supervisor, with the number of threads set."""
     return {**{name: value for name, value in environ.items() if name.upper() != _THREADS}, _THREADS: str(threads)}
 
 
 def child_commands(ports: Sequence[int]) -> dict[str, list[str]]:
-    """What to run, by name."""
-    # `-m` looks into the current folder first; it must not where this process, an installed script, does not.
+    """Returns the command of each process by its name, `worker-0` and so on."""
+    # `-m` searches the current folder first. `-P` prevents that, unless this process searches it too.
     safe = [] if {"", str(Path.cwd())} & set(sys.path) else ["-P"]
     return {
         f"worker-{number}": [
@@ -103,34 +105,34 @@ def child_commands(ports: Sequence[int]) -> dict[str, list[str]]:
     }
 
 
-async def supervise(settings: Settings, division: Plan) -> int:
-    """Run a worker as several processes; the exit code.
+async def supervise(settings: Settings, plan: ProcessPlan) -> int:
+    """Run a worker as several processes, and return its exit code.
 
     Raises:
-        RejectedError, UnavailableError: a web port cannot be listened on.
-        SettingsError: there are not so many ports.
-        EmostreamError: the system refuses to start a process.
+        RejectedError, UnavailableError: A web server could not listen on its port.
+        SettingsError: A web port would be above 65535.
+        EmostreamError: The system refuses to start a process.
     """
-    ports = web_ports(settings.web_port, division.processes)
+    ports = web_ports(settings.web_port, plan.processes)
     check_ports_free(settings.web_bind, ports)
-    if division.idle:
+    if plan.idle:
         logger.warning(
-            "%s for %s: %d of them will have nothing to do",
-            _count(division.processes, "process"),
+            "%s for %s: %d of the processes get no partition",
+            _count(plan.processes, "process"),
             _count(settings.partitions, "partition"),
-            division.idle,
+            plan.idle,
         )
     supervisor = Supervisor(
         child_commands(ports),
-        env=child_environment(os.environ, division.threads),
+        env=child_environment(os.environ, plan.threads),
         stop_s=_stop_s(settings),
-        note=division.note,
+        note=plan.note,
     )
     return await supervisor.run()
 
 
 def stop_bound_s(settings: Settings) -> float:
-    """Seconds after which a worker that was told to stop has ended, killed where it did not stop by itself."""
+    """Returns the seconds within which a worker ends after SIGTERM; processes that do not stop in time are killed."""
     return _stop_s(settings) + KILL_S
 
 

@@ -1,1 +1,1 @@
-"""The sink: classified posts and windows to Postgres, offsets in the transaction that writes the rows."""
+"""The sink: writes classified posts and windows from Kafka to Postgres, each record exactly once."""

@@ -1,4 +1,4 @@
-"""What waits in Kafka to be written: how many records of each partition, and since when."""
+"""The backlog: how many records of each partition wait in Kafka to be written, and since when."""
 
 from __future__ import annotations
 
@@ -9,29 +9,32 @@ from dataclasses import dataclass
 from connectors.kafka.offsets import OffsetReader
 
 NEAR_RETENTION = 0.8
-"""From this share of the topic's retention on, a backlog is in danger."""
+"""Share of the topic's retention from which on the backlog is in danger: Kafka may delete its records unwritten."""
 
 
 def retention_s(config: Mapping[str, str]) -> float | None:
-    """How long a topic with these settings keeps a record, in seconds; None for ever."""
+    """Returns how many seconds a topic with this configuration keeps a record; None if it never deletes records."""
     ms = int(config.get("retention.ms", "-1"))
     return None if "delete" not in config.get("cleanup.policy", "delete") or ms < 0 else ms / 1_000
 
 
-def is_near(oldest_s: float | None, kept_s: float | None) -> bool:
-    """Whether a record that has waited for `oldest_s` comes near the retention `kept_s`; None is none, and for ever."""
+def is_near_retention(oldest_s: float | None, kept_s: float | None) -> bool:
+    """Returns whether a record that has waited for `oldest_s` is near the end of the retention `kept_s`.
+
+    Returns False if no record waits (`oldest_s` is None) or the topic never deletes records (`kept_s` is None).
+    """
     return oldest_s is not None and kept_s is not None and oldest_s >= NEAR_RETENTION * kept_s
 
 
 @dataclass(frozen=True)
 class PartitionBacklog:
-    """What waits in one partition.
+    """The backlog of one partition.
 
     Attributes:
-        partition: its number.
-        next_offset: the first that is not written, of those that Kafka holds.
-        end_offset: the next that Kafka will give.
-        oldest_ms: when the first record that waits was appended, in milliseconds since 1970; None where none waits.
+        partition: the number of the partition.
+        next_offset: the first offset that is not written, of those that Kafka holds.
+        end_offset: the offset of the next record that Kafka will append.
+        oldest_ms: when the first record that waits was appended, in milliseconds since 1970; None if none waits.
     """
 
     partition: int
@@ -41,17 +44,17 @@ class PartitionBacklog:
 
     @property
     def records(self) -> int:
-        """Offsets that wait; markers of transactions and compacted records among them take some too."""
+        """The offsets that wait, including those of transaction markers and of records that were compacted."""
         return 0 if self.oldest_ms is None else self.end_offset - self.next_offset
 
     def age_s(self, now_s: float | None = None) -> float:
-        """How long the oldest has waited, in seconds; 0 where none waits."""
+        """Returns how many seconds the oldest record has waited; 0 if none waits."""
         now_s = time.time() if now_s is None else now_s
         return 0.0 if self.oldest_ms is None else max(0.0, now_s - self.oldest_ms / 1_000)
 
 
 class BacklogReader:
-    """Looks the backlog of one topic up."""
+    """Reads the backlog of one topic."""
 
     def __init__(self, reader: OffsetReader, topic: str) -> None:
         self._reader = reader
@@ -59,10 +62,10 @@ class BacklogReader:
         self._oldest: dict[tuple[int, int], int] = {}
 
     def read(self, next_offsets: Mapping[int, int]) -> list[PartitionBacklog]:
-        """The backlog of each partition that has a next offset in `next_offsets`.
+        """Returns the backlog of each partition in `next_offsets`, which are the first offsets that are not written.
 
         Raises:
-            ConnectorError: Kafka did not answer, or refused.
+            ConnectorError: Kafka does not answer, or refuses.
         """
         found = []
         oldest: dict[tuple[int, int], int] = {}
@@ -71,7 +74,7 @@ class BacklogReader:
             start = max(next_offset, low)
             at: int | None = None
             if high > start:
-                # The same while nothing is written, so it is read once.
+                # While nothing is written, the oldest record stays the same: its time is read once.
                 at = self._oldest.get((partition, start)) or self._appended_ms(partition, start)
                 if at is not None:
                     oldest[partition, start] = at
@@ -82,6 +85,6 @@ class BacklogReader:
     def _appended_ms(self, partition: int, offset: int) -> int | None:
         message = self._reader.message_at(self._topic, partition, offset)
         if message is None:
-            return None  # nothing but markers of transactions
+            return None  # the remaining offsets are those of transaction markers
         _, appended_ms = message.timestamp()
         return int(appended_ms)

@@ -1,10 +1,13 @@
-"""Writes to Postgres. Each write is one transaction.
+"""The sink's connection to Postgres, and the transaction that writes a slice: step 2 of `streams.sink.topic_sink`.
 
-1. COPY the rows, in binary form, into staging tables of the session: temporary, and so not logged. 2. Lock the offsets
-and compare them with where the batch begins. 3. Move the rows into their tables. 4. Set the offsets, and note the
-ranges in the ledger. The lock comes after the COPY: from then on the server has everything, so that a process stopped
-in between is idle in its transaction, which the server ends (`connectors.postgres.IDLE_IN_TRANSACTION_MS`); a COPY
-that waits for its client it would not.
+2a. COPY the rows, in binary form, into staging tables. These are temporary, so Postgres does not log them.
+2b. Lock the stored offsets of the partitions, and compare them with the offsets at which the slice begins.
+2c. Merge the staged rows into the tables.
+2d. Set the offsets, and store the ranges of the slice in the ledger.
+
+The lock comes after the COPY. If the process is paused after 2a, its session is idle in a transaction, and the server
+ends it after `connectors.postgres.IDLE_IN_TRANSACTION_MS`, which frees the lock. During a COPY the session would be
+busy, and the server would wait for its client without an end.
 """
 
 from __future__ import annotations
@@ -20,27 +23,30 @@ from pydantic_core import to_json
 from connectors.errors import RejectedError
 from connectors.machine.own_load import client_port
 from connectors.postgres import Connection, address_of, connect, find_migrations, postgres_errors
-from streams.sink import tables
+from streams.sink import ledger_sql, offsets_sql
 from streams.sink.ledger import LedgerRange, Span, check_offsets
-from streams.sink.migrations import migrations_folder
+from streams.sink.migrations import migrations_folder, schema_version
+from streams.sink.sql import fetch_all
 from streams.sink.targets import Target
 
 R = TypeVar("R")
 
+_TRY_LOCK_BACKFILL = "SELECT pg_try_advisory_lock(hashtextextended('emostream backfill', 0))"
+
 OnConnect = Callable[[int, int | None], object]
-"""Told the process id of the server's backend, and the port of our end; None for a Unix socket."""
+"""Called with the process id of the server's backend, and the local port of the connection; None for a Unix socket."""
 
 
 class History:
-    """One connection to Postgres, opened when it is first needed and again after it broke."""
+    """A connection to Postgres. It is opened at the first use, and opened again after it broke."""
 
     def __init__(self, dsn: str, *, application_name: str, on_connect: OnConnect | None = None) -> None:
         """Prepare the connection.
 
         Args:
-            dsn: address of the database.
-            application_name: how it shows on the server.
-            on_connect: called after each connect.
+            dsn: The address of the database.
+            application_name: The name of the session on the server.
+            on_connect: Called after each connect.
         """
         self._dsn = dsn
         self._name = application_name
@@ -49,14 +55,14 @@ class History:
 
     @contextmanager
     def transaction(self, doing: str, isolation: IsolationLevel | None = None) -> Iterator[Connection]:
-        """The connection, in a transaction.
+        """Yield the connection in a transaction.
 
         Args:
-            doing: what is attempted, for errors.
-            isolation: of the transaction; None for the server's default.
+            doing: What the transaction does, for error messages.
+            isolation: The isolation level; None for the server's default.
 
         Raises:
-            ConnectorError: Postgres did not answer, or refused.
+            ConnectorError: Postgres does not answer, or refuses.
         """
         with postgres_errors(doing):
             connection = self._open()
@@ -73,14 +79,17 @@ class History:
         return self._connection
 
     def check(self) -> None:
-        """Connect, and compare the schema with the one this version is made for.
+        """Connect, and check that the database has the schema of this version of emostream.
 
         Raises:
-            ConnectorError: Postgres did not answer, refused, or has no schema, an older or a newer one.
+            ConnectorError: Postgres does not answer or refuses, or the database has no schema, an older or a newer one.
         """
         needed = find_migrations(migrations_folder())[-1].version
-        with connect(self._dsn, application_name=self._name) as connection, postgres_errors("looking for the schema"):
-            found = tables.schema_version(connection)
+        with (
+            connect(self._dsn, application_name=self._name) as connection,
+            postgres_errors("reading its schema version"),
+        ):
+            found = schema_version(connection)
         where = f"the database {address_of(self._dsn)}"
         if found is None:
             raise RejectedError(f"{where} has no schema yet; run `emostream init`")
@@ -88,78 +97,88 @@ class History:
             raise RejectedError(f"{where} has schema version {found}, and {needed} is needed; run `emostream init`")
         if found > needed:
             raise RejectedError(
-                f"{where} has schema version {found}, and this emostream knows {needed}; run a newer emostream"
+                f"{where} has schema version {found}, and this emostream supports {needed}; run a newer emostream"
             )
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, and with it end its locks."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def start_offsets(self, topic: str, bounds: Mapping[int, tuple[int, int]]) -> tuple[dict[int, int], list[Span]]:
-        """Where the sink stands in each partition; a new one starts at the first offset that Kafka holds.
+        """Returns the offsets at which the sink starts to read.
 
-        A partition whose offsets Kafka has partly lost moves to the first it holds, and the range between is noted in
-        `sink_gaps`.
+        A new partition starts at the first offset that Kafka holds. If Kafka has deleted records that were not written,
+        the partition goes on at the first offset that Kafka holds, and the range between is recorded in `sink_gaps`.
 
         Args:
-            topic: the topic.
-            bounds: for each partition, the first offset Kafka holds and the next it will write.
+            topic: The topic.
+            bounds: For each partition, the first offset that Kafka holds, and the offset of the next record.
 
         Returns:
-            The next offset of each partition, and the gaps that were found now.
+            The next offset of each partition, and the gaps that were recorded now.
 
         Raises:
-            ConnectorError: Postgres did not answer, or refused.
+            ConnectorError: Postgres does not answer, or refuses.
         """
         gaps = []
         with self.transaction("reading the sink's offsets") as connection:
-            tables.begin_offsets(connection, topic, {partition: low for partition, (low, _) in bounds.items()})
-            stored = tables.lock_offsets(connection, topic, bounds)
+            offsets_sql.initialise(connection, topic, {partition: low for partition, (low, _) in bounds.items()})
+            stored = offsets_sql.lock(connection, topic, bounds)
             for partition, (low, _) in bounds.items():
                 if stored[partition] < low:
                     gaps.append(Span(partition, stored[partition], low, 0))
-                    tables.note_gap(connection, topic, gaps[-1], "expired", None)
+                    offsets_sql.record_gap(connection, topic, gaps[-1], "expired", None)
                     stored[partition] = low
-            tables.set_offsets(connection, topic, {gap.partition: gap.end for gap in gaps})
+            offsets_sql.update(connection, topic, {gap.partition: gap.end for gap in gaps})
         return stored, gaps
 
     def offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-        """Where the sink stands in these partitions; one it never saw is left out. Changes nothing.
+        """Returns the next offset of each partition; a partition without one is left out. Changes nothing.
 
         Raises:
-            ConnectorError: Postgres did not answer, or refused.
+            ConnectorError: Postgres does not answer, or refuses.
         """
         with self.transaction("reading the sink's offsets") as connection:
-            return tables.read_offsets(connection, topic, partitions)
+            return offsets_sql.read(connection, topic, partitions)
 
-    def lock_backfill(self) -> bool:
-        """Whether this connection may fill holes now: one may at a time, until it is closed.
+    def try_lock_backfill(self) -> bool:
+        """Lock the backfill, until this connection is closed; returns False if another one has the lock.
 
         Raises:
-            ConnectorError: Postgres did not answer, or refused.
+            ConnectorError: Postgres does not answer, or refuses.
         """
         with self.transaction("locking the backfill") as connection:
-            return tables.lock_backfill(connection)
+            [[locked]] = fetch_all(connection, _TRY_LOCK_BACKFILL)
+            return bool(locked)
 
     def write(self, topic: str, target: Target[R], rows: Sequence[R], spans: Sequence[Span]) -> None:
-        """Write a topic's rows and move the offsets from each span's start to its end; all of it or nothing.
+        """Write the rows of a topic, and move the offset of each span's partition from its start to its end.
+
+        All of this happens in one transaction.
 
         Raises:
-            PositionMismatchError: the offsets stand elsewhere; nothing was written.
-            InvalidDataError: a row violates a constraint; nothing was written.
-            ConnectorError: Postgres did not answer, or refused.
+            PositionMismatchError: A stored offset is not the start of its span. Nothing was written.
+            InvalidDataError: A row violates a constraint. Nothing was written.
+            ConnectorError: Postgres does not answer, or refuses.
         """
         with self.transaction(f"writing {topic}") as connection:
+            # 2a. COPY the rows into staging tables.
             target.stage(connection, rows)
-            before = self._lock(connection, topic, spans)
-            target.move(connection, rows)
-            tables.move(connection, topic, spans, target.note(connection, spans, rows, before))
+            # 2b. Lock the offsets and compare them.
+            last = self._lock(connection, topic, spans)
+            # 2c. Merge the staged rows into the tables.
+            target.merge(connection, rows)
+            # 2d. Set the offsets, and store the ranges in the ledger.
+            ranges = target.ledger_ranges(connection, spans, rows, last)
+            offsets_sql.update(connection, topic, {span.partition: span.end for span in spans})
+            ledger_sql.store(connection, topic, ranges)
 
     @staticmethod
     def _lock(connection: Connection, topic: str, spans: Sequence[Span]) -> dict[int, LedgerRange | None]:
         partitions = [span.partition for span in spans]
-        # The row locks hold until the commit: a zombie waits here, and then sees that the offsets have moved.
-        check_offsets(topic, tables.lock_offsets(connection, topic, partitions), spans)
-        return tables.last_ranges(connection, topic, partitions)
+        # The row locks last until the commit. A zombie, a process that was paused and resumes, waits for them here, and
+        # then finds that the offsets have moved.
+        check_offsets(topic, offsets_sql.lock(connection, topic, partitions), spans)
+        return ledger_sql.last_ranges(connection, topic, partitions)

@@ -1,4 +1,4 @@
-"""Reading records, and writing them where some may be at fault: what the sink and the backfill have in common."""
+"""Decoding records, and storing them if Postgres rejects some: shared by the sink and the backfill."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 DeadRecord = tuple[Message, DeadReason, str]
-"""A record that cannot be stored, and why."""
+"""A record to dead-letter: its message, the reason, and the error."""
 
 
-def read_all(
-    messages: Sequence[Message], read: Callable[[bytes], R]
+def decode_all(
+    messages: Sequence[Message], decode: Callable[[bytes], R]
 ) -> tuple[list[tuple[Message, R | None]], list[DeadRecord]]:
-    """Each message with its row, None for a tombstone and for what is no record; and those that are none.
+    """Decode the values of messages.
 
     Args:
-        messages: as they were consumed.
-        read: makes a row of a value; raises RecordError if it is not a record.
+        messages: The messages as they were consumed.
+        decode: Makes a row of a value; raises RecordError if the value is not a record.
+
+    Returns:
+        Each message with its row, which is None for a tombstone and for a value that is not a record; and the messages
+        whose value is not a record.
     """
     entries: list[tuple[Message, R | None]] = []
     dead: list[DeadRecord] = []
@@ -33,7 +37,7 @@ def read_all(
         row: R | None = None
         if value is not None:
             try:
-                row = read(value)
+                row = decode(value)
             except RecordError as exc:
                 dead.append((message, DeadReason.INVALID_RECORD, str(exc)))
         entries.append((message, row))
@@ -43,12 +47,14 @@ def read_all(
 def store_all(
     items: Sequence[T], store: Callable[[Sequence[T]], None], refuse: Callable[[T, InvalidDataError], None]
 ) -> None:
-    """Store items together; where Postgres does not take them in halves, in order, down to those at fault.
+    """Store items together; if Postgres rejects them, store each half, and so on down to single items.
+
+    The items are stored in their order.
 
     Args:
-        items: what to store.
-        store: stores all it is given or nothing; raises InvalidDataError where it cannot for what they say.
-        refuse: told each item that is at fault, after those before it and before those after it were stored.
+        items: The items to store.
+        store: Stores all items that it is given, or none; raises InvalidDataError if Postgres rejects their content.
+        refuse: Called with each single item that Postgres rejects, after the items before it were stored.
     """
     if not items:
         return

@@ -1,12 +1,12 @@
-"""The arithmetic of the sink's ledger: which ranges of offsets were written, and with what. Pure.
+"""The arithmetic of the sink's ledger: which ranges of offsets were written, and which rows they added. Pure.
 
-A range of posts has figures: how many rows, and a checksum of them. They are of the posts that the range delivers
-first. Classify delivers some posts again after a crash, always with raw offsets that were seen before; so a post is
-new if its raw offset lies above the fence, the highest of all ranges before. The figures follow from the records alone
-and not from what the table holds by chance.
+A range of posts has figures: the number of rows that it added to `posts`, and a checksum of them. After a crash, the
+classify stage delivers some posts again, with raw offsets that it has delivered before. So a post is new if its raw
+offset is above the fence: the highest raw offset of all ranges before. The figures follow from the records alone, and
+not from the rows that the table happens to have.
 
-Ranges are noted in the order of their offsets and never noted twice. A sink that goes back, because the database was
-restored, writes rows again that the ledger knows; it notes only what lies beyond.
+Ranges are stored in the order of their offsets, and do not overlap. After the database was restored, the sink writes
+rows again that the ledger covers; it then stores only the part of the range that the ledger does not cover.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import NamedTuple
 from connectors.errors import PositionMismatchError
 
 RANGE_RECORDS = 5_000
-"""A range grows up to these many records: one is checked, or written again, in one short transaction."""
+"""Most records of a range: it must be possible to check it, or to write it again, in one short transaction."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """A range of offsets of one partition, [start, end), and how many records it held."""
+    """A range of offsets of one partition, [start, end), and the number of records in it."""
 
     partition: int
     start: int
@@ -34,22 +34,22 @@ class Span:
 
 
 class Fence(NamedTuple):
-    """The highest raw offset that was written, and of which raw topic."""
+    """The highest raw offset that was counted, and its raw topic."""
 
     topic: str
     offset: int
 
 
 class Figures(NamedTuple):
-    """What the new posts of a range must be in the table.
+    """The figures of a range: what identifies the rows of its new posts.
 
     Attributes:
-        rows: how many.
-        checksum: the hash of each row, combined by exclusive or; a signed 64-bit integer.
-        first_origin: lowest raw offset among them.
-        last_origin: highest raw offset among them.
-        first_event: earliest `created_at` among them.
-        last_event: latest `created_at` among them.
+        rows: the number of rows.
+        checksum: the exclusive or of the hashes of the rows, a signed 64-bit integer.
+        first_origin: the lowest raw offset of the rows.
+        last_origin: the highest raw offset of the rows.
+        first_event: the earliest `created_at` of the rows.
+        last_event: the latest `created_at` of the rows.
     """
 
     rows: int
@@ -60,7 +60,7 @@ class Figures(NamedTuple):
     last_event: datetime
 
     def plus(self, other: Figures) -> Figures:
-        """Those of two ranges together."""
+        """Returns the figures of both ranges together."""
         return Figures(
             self.rows + other.rows,
             self.checksum ^ other.checksum,
@@ -76,9 +76,9 @@ class LedgerRange:
     """A range of the ledger.
 
     Attributes:
-        span: the offsets, and how many records were read there.
-        fence: at the end of the range; None before the first post, and for windows.
-        figures: of the new posts; None if there are none.
+        span: the offsets of the range, and the number of records that were read.
+        fence: the fence at the end of the range; None for windows, and before the first post.
+        figures: the figures of the new posts; None if the range has no new post.
     """
 
     span: Span
@@ -87,11 +87,13 @@ class LedgerRange:
 
 
 def spans_of(records: Iterable[tuple[int, int]], starts: Mapping[int, int]) -> list[Span]:
-    """The spans of these records, by partition. Holes in the offsets belong to the span of the record after them.
+    """Returns the span of the records of each partition.
+
+    Offsets without a record belong to the span of the record that follows them.
 
     Args:
-        records: partition and offset of each, in order of the offsets within a partition.
-        starts: for each partition, where it continues.
+        records: The partition and offset of each record, in the order of the offsets within a partition.
+        starts: The offset at which each partition continues.
     """
     ends: dict[int, int] = {}
     counts: Counter[int] = Counter()
@@ -102,10 +104,10 @@ def spans_of(records: Iterable[tuple[int, int]], starts: Mapping[int, int]) -> l
 
 
 def check_offsets(topic: str, stored: dict[int, int], spans: Sequence[Span]) -> None:
-    """The compare of the compare-and-set.
+    """Check that each span starts at the stored offset of its partition: the compare of the compare-and-set.
 
     Raises:
-        PositionMismatchError: a partition stands elsewhere.
+        PositionMismatchError: The stored offset of a partition is another one.
     """
     for span in spans:
         if stored.get(span.partition) != span.start:
@@ -115,14 +117,18 @@ def check_offsets(topic: str, stored: dict[int, int], spans: Sequence[Span]) -> 
             )
 
 
-def note(last: LedgerRange | None, span: Span, raw_topic: str | None, figures: Figures | None) -> LedgerRange | None:
-    """The range to store after `span` was written: `last` grown by it, or a new one; None if `last` covers it all.
+def range_to_store(
+    last: LedgerRange | None, span: Span, raw_topic: str | None, figures: Figures | None
+) -> LedgerRange | None:
+    """Returns the range to store after `span` was written; None if the ledger covers the span already.
+
+    That is `last`, extended by the span, or a new range if `last` is full.
 
     Args:
-        last: the partition's last range; None if there is none.
-        span: what was written.
-        raw_topic: where its posts come from; None for windows.
-        figures: of those above the fence of `last`; None if there are none.
+        last: The last range of the partition; None if there is none.
+        span: The offsets that were written.
+        raw_topic: The raw topic of the posts; None for windows.
+        figures: The figures of the posts above the fence of `last`; None if there are none.
     """
     if last is None:
         return LedgerRange(span, _fence(None, raw_topic, figures), figures)
@@ -130,12 +136,12 @@ def note(last: LedgerRange | None, span: Span, raw_topic: str | None, figures: F
         return None
     start = max(span.start, last.span.end)
     fence = _fence(last.fence, raw_topic, figures)
-    grows = (
+    extends = (
         start == last.span.end
         and last.span.records + span.records <= RANGE_RECORDS
         and (last.figures is None or figures is None or last.fence is None or last.fence.topic == raw_topic)
     )
-    if not grows:
+    if not extends:
         return LedgerRange(replace(span, start=start), fence, figures)
     both = last.figures if figures is None else figures if last.figures is None else last.figures.plus(figures)
     return LedgerRange(replace(last.span, end=span.end, records=last.span.records + span.records), fence, both)
@@ -146,7 +152,7 @@ def _fence(before: Fence | None, raw_topic: str | None, figures: Figures | None)
 
 
 def uncovered(start: int, end: int, ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """What of [start, end) lies in none of the `ranges`, in order; each range is [first, next) and they may overlap."""
+    """Returns the parts of [start, end) that are in none of `ranges`, in order; each range is [first, next)."""
     found = []
     reached = start
     for first, following in sorted(ranges):

@@ -1,4 +1,4 @@
-"""What the sink counts, in Prometheus form. One instance per process, served at `/metrics` by the sink."""
+"""The Prometheus metrics of the sink. A process has one instance, and serves it at `/metrics`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class SinkMetrics(ProcessMetrics):
-    """Everything that a sink counts. Every failure path has a counter here."""
+    """The metrics of a sink. Every failure path has a counter here."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,22 +25,28 @@ class SinkMetrics(ProcessMetrics):
             "emostream_sink_records", "Records whose transaction was committed.", ["topic"], registry=registry
         )
         self.write_seconds = Histogram(
-            "emostream_sink_write_seconds", "Time per transaction.", ["topic"], buckets=_SECONDS, registry=registry
+            "emostream_sink_write_seconds", "Seconds per transaction.", ["topic"], buckets=_SECONDS, registry=registry
         )
         self.gate_open = Gauge("emostream_sink_gate_open", "1 while the sink may write.", registry=registry)
         self.gate_since = Gauge(
             "emostream_sink_gate_since_seconds",
-            "When the gate opened or closed, seconds since 1970.",
+            "When the gate last opened or closed, seconds since 1970.",
             registry=registry,
         )
         self.gate_breaks = Gauge(
-            "emostream_sink_gate_breaks", "Times that the load could not be told and it began anew.", registry=registry
+            "emostream_sink_gate_breaks",
+            "Times that the gate was reset by missing or implausible samples of the load.",
+            registry=registry,
         )
         self.utilization = Gauge(
-            "emostream_sink_cpu_utilization", "CPU utilization of everything else, 0 to 1.", registry=registry
+            "emostream_sink_cpu_utilization",
+            "CPU utilization of everything else, 0 to 1; NaN if unknown.",
+            registry=registry,
         )
         self.pressure = Gauge(
-            "emostream_sink_pressure", "Share of the time in which some task stalled, 0 to 1.", registry=registry
+            "emostream_sink_pressure",
+            "Share of the last second in which some task stalled, 0 to 1; NaN if unknown.",
+            registry=registry,
         )
         self.backlog_records = Gauge(
             "emostream_sink_backlog_records",
@@ -49,11 +55,11 @@ class SinkMetrics(ProcessMetrics):
             registry=registry,
         )
         self.backlog_seconds = Gauge(
-            "emostream_sink_backlog_seconds", "Age of the oldest record that waits.", ["topic"], registry=registry
+            "emostream_sink_backlog_seconds", "Seconds that the oldest record has waited.", ["topic"], registry=registry
         )
         self.retention_share = Gauge(
             "emostream_sink_retention_share",
-            "That age as a share of the topic's retention; at 1 Kafka begins to forget what was not written.",
+            "Age of the oldest record that waits, as a share of the topic's retention. At 1, Kafka deletes it.",
             ["topic"],
             registry=registry,
         )
@@ -64,37 +70,44 @@ class SinkMetrics(ProcessMetrics):
             registry=registry,
         )
         self.backlog_failures = Counter(
-            "emostream_sink_backlog_failures", "Looks at the backlog that a server did not answer.", registry=registry
+            "emostream_sink_backlog_failures",
+            "Reads of the backlog that Kafka or Postgres did not answer.",
+            registry=registry,
         )
-
         self.holes = Counter(
-            "emostream_sink_holes", "Holes that a backfill has found.", ["topic", "kind"], registry=registry
+            "emostream_sink_holes", "Holes that backfills found.", ["topic", "kind"], registry=registry
         )
-        self.rows_filled = Counter("emostream_sink_rows_filled", "Rows of posts that it filled.", registry=registry)
-        self.windows_filled = Counter("emostream_sink_windows_filled", "Windows that it copied.", registry=registry)
+        self.rows_filled = Counter(
+            "emostream_sink_rows_filled", "Rows of posts that backfills wrote.", registry=registry
+        )
+        self.windows_filled = Counter(
+            "emostream_sink_windows_filled", "Windows that backfills copied from Redis.", registry=registry
+        )
         self.windows_refused = Counter(
-            "emostream_sink_windows_refused", "Windows in Redis that Postgres does not take.", registry=registry
+            "emostream_sink_windows_refused", "Windows in Redis that Postgres rejects.", registry=registry
         )
         self.backfill_failures = Counter(
-            "emostream_sink_backfill_failures", "Backfills that a server's absence ended.", registry=registry
+            "emostream_sink_backfill_failures",
+            "Backfills that ended early because a server did not answer.",
+            registry=registry,
         )
         self.last_backfill = Gauge(
             "emostream_sink_last_backfill_seconds",
-            "When a backfill last came to its end, seconds since 1970.",
+            "When a backfill was last completed, seconds since 1970; 0 before the first.",
             registry=registry,
         )
 
     def watch(self, gate: Gate) -> None:
-        """Show this gate from now on: it is asked whenever somebody reads the metrics."""
+        """Show the state of this gate, which is read at each scrape."""
         self.gate_open.set_function(lambda: gate.state.is_open)
         self.gate_since.set_function(lambda: gate.state.since)
-        self.gate_breaks.set_function(lambda: gate.breaks)
+        self.gate_breaks.set_function(lambda: gate.resets)
         self.utilization.set_function(lambda: _number(gate.state.utilization))
         self.pressure.set_function(lambda: _number(gate.state.pressure))
 
 
-def by_topic(metric: Counter | Gauge) -> dict[str, float]:
-    """The values of a metric with the label `topic`; a topic that it never had is left out."""
+def values_by_topic(metric: Counter | Gauge) -> dict[str, float]:
+    """Returns the values of a metric by its label `topic`; a topic without a value is left out."""
     (family,) = metric.collect()
     return {one.labels["topic"]: one.value for one in family.samples if not one.name.endswith("_created")}
 

@@ -1,4 +1,4 @@
-"""What a running sink says of itself: its gate, its backlog, its health. Pure; in this form `/status` gives it."""
+"""The status of a running sink, as `/status` returns it: its gate, its backlog and its health. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from streams.sink.gate.rule import REOPEN, GateReason, GateState
 
 
 class Health(StrEnum):
-    """The worst that is true of a sink."""
+    """The health of a sink. If several values apply, it is the last of them."""
 
-    OK = "ok"
+    OK = "ok"  # it writes
     WAITING = "waiting"  # the gate is closed, as it should be while the machine is busy
     RETRYING = "retrying"  # Postgres or Kafka does not answer
-    DANGER = "danger"  # Kafka will soon forget what is not written
+    DANGER = "danger"  # Kafka will soon delete records that are not written
 
 
 class _Report(BaseModel):
@@ -26,17 +26,17 @@ class _Report(BaseModel):
 
 
 class GateReport(_Report):
-    """The gate. Shares are 0 to 1; a limit is None where there is none.
+    """The gate. Utilization, pressure and limits are shares, 0 to 1.
 
     Attributes:
-        is_open: whether a slice may be written.
-        reason: why, as a word for machines: one of `streams.sink.gate.rule.GateReason`.
-        why: the same, for people.
-        utilization: of the CPU by everybody else; None where not known.
-        limit: of the utilization.
-        pressure: the share of time in which some task stalled; None where unknown.
-        pressure_limit: of the pressure.
-        since: when it last opened or closed.
+        is_open: whether the sink may write.
+        reason: why the gate is open or closed, a value of `streams.sink.gate.rule.GateReason`.
+        why: the reason in words, with figures.
+        utilization: CPU utilization by others; None if it is not known.
+        limit: the limit of the utilization; None if there is none.
+        pressure: the share of the time in which some task stalled; None if it is not known.
+        pressure_limit: the limit of the pressure; None if there is none.
+        since: when the gate last opened or closed.
     """
 
     is_open: bool
@@ -50,7 +50,13 @@ class GateReport(_Report):
 
 
 class PartitionReport(_Report):
-    """What waits in a partition: how many records, and for how many seconds the oldest; None where none waits."""
+    """The backlog of a partition.
+
+    Attributes:
+        partition: the number of the partition.
+        records: the number of records that wait.
+        oldest_s: seconds that the oldest of them has waited; None if none waits.
+    """
 
     partition: int
     records: int
@@ -58,16 +64,16 @@ class PartitionReport(_Report):
 
 
 class TopicReport(_Report):
-    """A topic, as far as this sink has its partitions.
+    """A topic, with the partitions that are assigned to this sink.
 
     Attributes:
-        topic: its name.
-        retention_s: how long Kafka keeps a record, in seconds; None for ever.
-        in_danger: whether the backlog comes near that.
-        written: records since the start.
+        topic: the name of the topic.
+        retention_s: seconds that Kafka keeps a record; None if it never deletes records.
+        in_danger: whether the backlog is near the retention.
+        written: records written since the start.
         last_write: when a transaction was last committed; None if none was since the start.
-        trouble: why the last write, or the last look at the servers, failed; None if it did not.
-        partitions: the backlog.
+        trouble: the last error: why the last write, or the last read of the backlog, failed; None if it succeeded.
+        partitions: the backlog of each partition.
     """
 
     topic: str
@@ -80,12 +86,12 @@ class TopicReport(_Report):
 
     @property
     def oldest_s(self) -> float | None:
-        """Age of the oldest record that waits, in seconds; None where none does."""
+        """Seconds that the oldest record has waited; None if none waits."""
         return max((one.oldest_s for one in self.partitions if one.oldest_s is not None), default=None)
 
 
 class BackfillReport(_Report):
-    """The last backfill that came to its end: what it compared, found and filled."""
+    """The last backfill that was completed. The fields are those of `streams.sink.backfill.holes.Findings`."""
 
     ended_at: datetime
     ranges: int
@@ -102,13 +108,13 @@ class SinkReport(_Report):
     """A running sink.
 
     Attributes:
-        health: the worst that is true of it.
-        reasons: in words; empty where the health is ok.
-        version: of emostream.
+        health: its health.
+        reasons: why the health is not ok, in words, the worst first; empty if it is ok.
+        version: the version of emostream.
         started_at: when the sink was started.
         gate: the gate.
-        topics: what it writes.
-        backfill: the last one; None if there was none since the start.
+        topics: the topics that it writes.
+        backfill: the last backfill; None if none was completed since the start.
     """
 
     health: Health
@@ -121,13 +127,13 @@ class SinkReport(_Report):
 
 
 def percent(share: float) -> str:
-    """A share, 0 to 1, for people."""
+    """Returns a share, 0 to 1, as text: "12.5 %" for 0.125."""
     return f"{round(100 * share, 1):g} %"
 
 
 def age(seconds: float) -> str:
-    """A duration for people, in its two largest units."""
-    left = max(0, int(seconds))  # clocks differ
+    """Returns a duration as text, in its two largest units: "2 min 10 s" for 130."""
+    left = max(0, int(seconds))  # below 0 if clocks differ
     parts: list[tuple[int, str]] = []
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
         count, left = divmod(left, length)
@@ -137,7 +143,7 @@ def age(seconds: float) -> str:
 
 
 def gate_report(state: GateState, settings: Settings) -> GateReport:
-    """What the gate has decided, and why."""
+    """Returns the report of a gate with this state under these settings."""
     forced = state.reason is GateReason.FORCED
     pressure_limit = settings.sink_pressure_percent
     return GateReport(
@@ -164,13 +170,13 @@ def _why(state: GateState, settings: Settings) -> str:
         case GateReason.OVERDUE:
             return f"a record has waited for {age(settings.sink_max_delay_s)} or more; {load}"
         case GateReason.FORCED:
-            return "it was told to write whatever the load"
+            return "there is no limit on the load (--force, or EMOSTREAM_SINK_CPU_PERCENT=100)"
         case GateReason.BUSY | GateReason.IDLE:
             return load
 
 
 def _against(text: str, share: float | None, limit_percent: float) -> str:
-    """`text` with the share, and its limit; of a share that only keeps a closed gate closed, what opens it."""
+    """Returns `text` with the share and its limit, and with the lower limit of a closed gate if that one is reached."""
     if share is None:
         return text.format("an unknown share")
     limit = limit_percent / 100
@@ -180,13 +186,13 @@ def _against(text: str, share: float | None, limit_percent: float) -> str:
     return f"{text.format(percent(share))}, {opens}"
 
 
-def judge(gate: GateReport, topics: Sequence[TopicReport]) -> tuple[Health, tuple[str, ...]]:
-    """The health of a sink, and everything that speaks against it in words, the worst first."""
+def assess_health(gate: GateReport, topics: Sequence[TopicReport]) -> tuple[Health, tuple[str, ...]]:
+    """Returns the health of a sink, and the reasons why it is not ok, the worst first."""
     found = [
         (
             Health.DANGER,
-            f"{topic.topic}: the oldest record that is not written has waited {age(topic.oldest_s or 0)}, and Kafka "
-            f"keeps it {age(topic.retention_s or 0)}",
+            f"{topic.topic}: the oldest unwritten record has waited {age(topic.oldest_s or 0)}, and Kafka deletes it "
+            f"after {age(topic.retention_s or 0)}",
         )
         for topic in topics
         if topic.in_danger

@@ -1,4 +1,4 @@
-"""What the records become in Postgres: for each table, the columns with their types, and a record's row. Pure."""
+"""The rows of records in Postgres: the columns of each table with their types, and functions that make rows. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streams.records import ClassifiedPost, EmotionWindow
 
 Row = tuple[object, ...]
 Columns = Mapping[str, str]
-"""Names of columns, and their types for COPY in binary form."""
+"""The names of columns, with their types for COPY in binary form."""
 
 POST_COLUMNS: Columns = {
     "origin_topic": "text",
@@ -61,7 +61,7 @@ LABEL_COLUMNS: Columns = {**SENTIMENT_COLUMNS, "mean_confidence": "float8"}
 
 
 class PostRow(NamedTuple):
-    """A row of `posts`."""
+    """A row of `posts`, in the order of `POST_COLUMNS`."""
 
     origin_topic: str
     origin_partition: int
@@ -86,7 +86,7 @@ class PostRow(NamedTuple):
 
 
 def post_row(post: ClassifiedPost) -> PostRow:
-    """The row of a classified post."""
+    """Returns the row of a classified post."""
     origin, model, sentiment = post.origin, post.model, post.sentiment
     return PostRow(
         origin.topic,
@@ -113,7 +113,10 @@ def post_row(post: ClassifiedPost) -> PostRow:
 
 
 def distinct_rows(rows: Iterable[PostRow]) -> list[PostRow]:
-    """Each origin once: classify delivers some posts twice, and the first delivery is the one the windows count."""
+    """Returns one row for each origin.
+
+    The classify stage may deliver a post twice. The first delivery is kept, because the windows count that one.
+    """
     first: dict[tuple[int, int], PostRow] = {}
     for row in rows:
         first.setdefault((row.origin_partition, row.origin_offset), row)
@@ -121,7 +124,7 @@ def distinct_rows(rows: Iterable[PostRow]) -> list[PostRow]:
 
 
 def window_row(window: EmotionWindow) -> Row:
-    """A row of `emotion_windows`, in the order of `WINDOW_COLUMNS`."""
+    """Returns the row of a window in `emotion_windows`, in the order of `WINDOW_COLUMNS`."""
     return (
         window.keyword,
         window.size,
@@ -140,7 +143,7 @@ def window_row(window: EmotionWindow) -> Row:
 
 
 def label_rows(window: EmotionWindow) -> list[Row]:
-    """A window's rows of `emotion_window_labels`, in the order of `LABEL_COLUMNS`."""
+    """Returns the rows of a window in `emotion_window_labels`, in the order of `LABEL_COLUMNS`."""
     return [
         (window.keyword, window.size, window.start, label, stats.count, stats.pct, stats.mean_confidence)
         for label, stats in window.labels.items()
@@ -148,7 +151,10 @@ def label_rows(window: EmotionWindow) -> list[Row]:
 
 
 def sentiment_rows(window: EmotionWindow) -> list[Row]:
-    """A window's rows of `emotion_window_sentiments`, in the order of `SENTIMENT_COLUMNS`; none without sentiment."""
+    """Returns the rows of a window in `emotion_window_sentiments`, in the order of `SENTIMENT_COLUMNS`.
+
+    A window without sentiments has none.
+    """
     counts = {} if window.sentiment is None else window.sentiment.labels
     scored = sum(counts.values())
     return [
@@ -158,7 +164,7 @@ def sentiment_rows(window: EmotionWindow) -> list[Row]:
 
 
 def latest_windows(windows: Iterable[EmotionWindow]) -> list[EmotionWindow]:
-    """Of each window the record with the highest revision: one statement may touch a row once."""
+    """Returns the record with the highest revision of each window: a statement may upsert a row only once."""
     latest: dict[str, EmotionWindow] = {}
     for window in windows:
         known = latest.get(window.key)

@@ -1,4 +1,4 @@
-"""Runs the sink: the gate, and one thread per topic."""
+"""Runs the sink: the gate, the web server, a thread for each topic, and a thread for the backfills."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from streams.process.background import in_background
 from streams.settings import Settings
 from streams.sink.backfill.holes import Findings
 from streams.sink.backfill.run import Backfill
-from streams.sink.backfill.wait import wait_for_gate
+from streams.sink.backfill.wait import gate_waiter
 from streams.sink.backlog import BacklogReader, retention_s
 from streams.sink.gate.cpu_aware import CLOSED_POLL_S, Gate, gate_for
 from streams.sink.history import History
-from streams.sink.metrics import SinkMetrics, by_topic
+from streams.sink.metrics import SinkMetrics, values_by_topic
 from streams.sink.report import (
     BackfillReport,
     PartitionReport,
     SinkReport,
     TopicReport,
+    assess_health,
     gate_report,
-    judge,
 )
 from streams.sink.targets import POSTS, WINDOWS, Target
 from streams.sink.topic_sink import TopicSink
@@ -46,24 +46,28 @@ logger = logging.getLogger(__name__)
 R = TypeVar("R")
 
 STOP_S = 10.0
-"""For the transaction in hand, and for leaving the group, when the sink is told to stop."""
+"""Seconds to wait at the end for the transactions that are running, and for the consumers to leave their groups."""
 
 FIRST_BACKFILL_S = 60.0
-"""After the start, or after the interval if that is shorter; a sink that is often restarted has one too."""
+"""Seconds from the start to the first backfill, unless the interval is shorter: a sink that is often restarted needs
+backfills too."""
 
 
 class Sink:
-    """The parts of a running sink."""
+    """A sink. Make it, and call `run` once.
+
+    Attributes:
+        metrics: its metrics.
+        gate: its gate.
+        topics: one part for each topic.
+    """
 
     def __init__(self, settings: Settings, *, gate: Gate | None = None) -> None:
-        """Check the outside systems, and prepare the parts.
-
-        Args:
-            settings: all settings.
-            gate: tells when to write; None for the one that the settings describe.
+        """Check Kafka and Postgres, and prepare the parts. `gate` replaces the gate that the settings describe.
 
         Raises:
-            EmostreamError, ConnectorError: the user can act on it.
+            TopologyError: The topics do not fit the settings.
+            ConnectorError: Kafka or Postgres does not answer or refuses, or the load cannot be measured.
         """
         self._settings = settings
         kafka = kafka_config(settings)
@@ -71,7 +75,7 @@ class Sink:
         self._partitions = admin.partition_counts()
         check_topics(settings, self._partitions)
         self._dsn = dsn = settings.postgres_dsn.get_secret_value()
-        # Opened here first, so that a wrong address is one clear line at the start and not a retry for ever.
+        # A wrong address is an error at the start; the threads would only retry.
         History(dsn, application_name="emostream-sink").check()
         self._started_at = datetime.now(UTC)
         self._last_backfill: BackfillReport | None = None
@@ -99,40 +103,39 @@ class Sink:
         ]
 
     def _history(self) -> History:
-        """A connection of its own for each thread."""
+        """Returns a new connection: each thread has its own."""
         return History(self._dsn, application_name="emostream-sink", on_connect=self.gate.add_backend)
 
-    def _backfill(self, stop: threading.Event) -> None:
-        """Look for holes every so often, while the gate is open, and fill them."""
+    def _run_backfills(self, stop: threading.Event) -> None:
+        """Run a backfill at each interval, until `stop` is set. A backfill waits while the gate is closed."""
         interval_s = self._settings.sink_backfill_interval_s
         if interval_s == 0:
             return
-
         wait_s = min(FIRST_BACKFILL_S, interval_s)
         while not stop.wait(wait_s):
             wait_s = interval_s
-            # Closed in between: with the connection ends the lock that keeps two sinks apart.
+            # Each backfill has a connection of its own, because closing it releases the lock of the backfill.
             history = self._history()
-            backfill = Backfill(self._settings, history, wait=wait_for_gate(self.gate, stop))
+            backfill = Backfill(self._settings, history, wait=gate_waiter(self.gate, stop))
             try:
-                self._finished(backfill.run(fill=True))
+                self._record_backfill(backfill.run(fill=True))
             except BackfillStoppedError:
                 return
             except BackfillBusyError:
-                logger.info("another sink is filling holes")
+                logger.info("no backfill now: another process is running one")
             except UnavailableError as exc:
                 self.metrics.backfill_failures.inc()
-                logger.warning("no backfill this time: %s", exc)
+                logger.warning("the backfill ended early: %s; the next one starts in %.0f s", exc, interval_s)
             finally:
-                self._note(backfill.findings)
+                self._count_findings(backfill.findings)
                 history.close()
 
-    def _note(self, findings: Findings) -> None:
-        """Count what a backfill found and did, also where it did not come to its end."""
+    def _count_findings(self, findings: Findings) -> None:
+        """Count and log what a backfill found and did, also if it ended early."""
         metrics = self.metrics
         for hole in findings.holes:
             metrics.holes.labels(hole.topic, hole.kind).inc()
-            logger.warning("hole: %s", hole)
+            logger.warning("found a hole: %s", hole)
         for reason in findings.dead:
             metrics.dead.labels(reason).inc()
         metrics.rows_filled.inc(findings.rows_filled)
@@ -141,14 +144,14 @@ class Sink:
         for topic, gap in findings.gaps:
             metrics.gap_offsets.labels(topic).inc(gap.end - gap.start)
             logger.error(
-                "%s[%d]: offsets %d to %d are nowhere any more; noted in sink_gaps",
+                "%s[%d]: offsets %d to %d cannot be filled: Kafka no longer has them; recorded in sink_gaps",
                 topic,
                 gap.partition,
                 gap.start,
                 gap.end - 1,
             )
 
-    def _finished(self, findings: Findings) -> None:
+    def _record_backfill(self, findings: Findings) -> None:
         self.metrics.last_backfill.set_to_current_time()
         self._last_backfill = BackfillReport(
             ended_at=datetime.now(UTC),
@@ -162,7 +165,7 @@ class Sink:
             gaps=len(findings.gaps),
         )
         logger.info(
-            "backfill: %d ranges with %d rows looked at, %d holes, %d rows and %d windows filled",
+            "backfill: compared %d ranges with %d rows, found %d holes, filled %d rows and %d windows",
             findings.ranges,
             findings.rows,
             len(findings.holes),
@@ -171,9 +174,9 @@ class Sink:
         )
 
     def report(self) -> SinkReport:
-        """What it does, and how it is. Of any thread."""
+        """Returns the current status. Any thread may call it."""
         gate = gate_report(self.gate.state, self._settings)
-        written, last_writes = by_topic(self.metrics.written), by_topic(self.metrics.last_write)
+        written, last_writes = values_by_topic(self.metrics.written), values_by_topic(self.metrics.last_write)
         topics = tuple(
             TopicReport(
                 topic=topic.name,
@@ -181,7 +184,7 @@ class Sink:
                 in_danger=topic.in_danger,
                 written=int(written.get(topic.name, 0)),
                 last_write=datetime.fromtimestamp(at, UTC) if (at := last_writes.get(topic.name)) else None,
-                trouble=topic.trouble,
+                trouble=topic.last_error,
                 partitions=tuple(
                     PartitionReport(
                         partition=one.partition,
@@ -193,7 +196,7 @@ class Sink:
             )
             for topic in self.topics
         )
-        health, reasons = judge(gate, topics)
+        health, reasons = assess_health(gate, topics)
         return SinkReport(
             health=health,
             reasons=reasons,
@@ -205,27 +208,27 @@ class Sink:
         )
 
     def oldest_s(self) -> float | None:
-        """Age of the oldest record that waits in any topic, in seconds; None where none does."""
+        """Returns the seconds that the oldest record of any topic has waited; None if none waits."""
         ages = [age for topic in self.topics if (age := topic.oldest_s) is not None]
         return max(ages, default=None)
 
     def _stop_when_written(self, stop: threading.Event) -> None:
-        """Set `stop` when everything that Kafka has now is in Postgres, whichever sink brought it."""
+        """Set `stop` when all records that Kafka has now are in Postgres, whichever sink wrote them."""
         history = self._history()
         reader = OffsetReader(kafka_config(self._settings), group=f"{self._settings.group_prefix}-sink")
         topics = {topic.name: range(self._partitions[topic.name]) for topic in self.topics}
         try:
             ends = {(topic, p): reader.bounds(topic, p)[1] for topic, partitions in topics.items() for p in partitions}
-            waits = {topic: BacklogReader(reader, topic) for topic in topics}
+            readers = {topic: BacklogReader(reader, topic) for topic in topics}
             while not stop.wait(CLOSED_POLL_S):
                 try:
                     written = {topic: history.offsets(topic, partitions) for topic, partitions in topics.items()}
                     if all(written[topic].get(p, 0) >= end for (topic, p), end in ends.items()):
                         break
-                    # What is left may be markers of transactions only.
-                    backlogs = {topic: waits[topic].read(written[topic]) for topic in topics}
+                    # The remaining offsets may be those of transaction markers, which are never written.
+                    backlogs = {topic: readers[topic].read(written[topic]) for topic in topics}
                 except UnavailableError:
-                    continue  # those that write tell of it, and try again
+                    continue  # the threads of the topics log the error, and try again
                 if all(len(backlogs[topic]) == len(topics[topic]) for topic in topics) and not any(
                     one.records for backlog in backlogs.values() for one in backlog
                 ):
@@ -236,43 +239,39 @@ class Sink:
         stop.set()
 
     def run(self, stop: threading.Event, *, once: bool = False) -> None:
-        """Run until `stop` is set, or until one of the threads fails for good.
-
-        Args:
-            stop: ends the run.
-            once: also end it when everything that Kafka has now is written.
+        """Run until `stop` is set; with `once` only until all records that Kafka has now are written.
 
         Raises:
-            EmostreamError, ConnectorError: the user can act on it.
+            EmostreamError, ConnectorError: A thread failed with an error that a retry does not help against.
         """
-        more = [self._stop_when_written] if once else [self._backfill]
+        more = [self._stop_when_written] if once else [self._run_backfills]
         host, port = self._settings.web_bind, self._settings.sink_web_port
         with ExitStack() as stack:
             stack.callback(self._producer.close)
-            # Not where it ends by itself: a sink may be running here, on that port.
+            # With `once` there is no web server, because another sink may be using the port.
             if port and not once:
                 stack.enter_context(SinkWeb(host, port, registry=self.metrics.registry, report=self.report))
             stack.enter_context(self.gate)
-            _run_threads([*(partial(topic.run, alone=once) for topic in self.topics), *more], stop)
+            _run_threads([*(partial(topic.run, all_partitions=once) for topic in self.topics), *more], stop)
 
 
 def _run_threads(targets: Sequence[Callable[[threading.Event], None]], stop: threading.Event) -> None:
-    """Run each target in a thread until `stop`; the first failure stops them all and is raised."""
+    """Run each target in a thread until `stop` is set. The first error sets it, and is raised at the end."""
     failures: list[BaseException] = []
 
-    def note_end(run: Future[None]) -> None:
+    def on_end(run: Future[None]) -> None:
         if (failure := run.exception()) is not None:
             failures.append(failure)
             stop.set()
 
     runs = {f"sink-{i}": in_background(partial(target, stop), name=f"sink-{i}") for i, target in enumerate(targets)}
     for run in runs.values():
-        run.add_done_callback(note_end)
+        run.add_done_callback(on_end)
     stop.wait()
     _, late = wait_for_futures(runs.values(), STOP_S)
     for name, run in runs.items():
         if run in late:
-            # What it was writing is one transaction, which is rolled back.
-            logger.warning("%s did not stop in %.0f s; is a server away?", name, STOP_S)
+            # The transaction that it was writing is rolled back.
+            logger.warning("%s did not stop in %.0f s; does a server not answer?", name, STOP_S)
     if failures:
         raise failures[0]

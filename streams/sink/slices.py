@@ -1,35 +1,36 @@
-"""How many records to write in one transaction, so that it takes about as long as it may. Pure."""
+"""The size of a slice: how many records the sink writes in one transaction, so that it takes the wanted time. Pure."""
 
 from __future__ import annotations
 
-FIRST = 1_000
-"""Records of the first slice, before any was timed."""
+FIRST_RECORDS = 1_000
+"""Records of the first slice, before a transaction was timed."""
 
-LEAST = 50
-"""A slice is never smaller: each costs a commit, however few its records."""
+MIN_RECORDS = 50
+"""Records that a slice has at least, if so many wait: each slice costs a commit."""
 
-GROWTH = 2.0
-"""By at most this factor a slice is larger than the one before: one that was quick by chance says little."""
+MAX_GROWTH = 2.0
+"""A slice has at most this many times the records of the one before, whose time may have been short by chance."""
 
 
 class SliceSize:
-    """The number of records in the next slice, from the time that the last one took."""
+    """The number of records of the next slice, from the times that the transactions before took."""
 
-    def __init__(self, target_s: float, most: int) -> None:
-        """Begin with a small one.
+    def __init__(self, target_s: float, max_records: int) -> None:
+        """Begin with `FIRST_RECORDS`.
 
         Args:
-            target_s: how long a slice may take, in seconds.
-            most: no slice has more records.
+            target_s: Seconds that a transaction should take.
+            max_records: Most records of a slice.
         """
         self._target_s = target_s
-        self._most = most
-        self.records = min(FIRST, most)
+        self._max_records = max_records
+        self.records = min(FIRST_RECORDS, max_records)
 
-    def took(self, records: int, seconds: float) -> None:
-        """Note that a slice of `records` took so long."""
-        fits = records * self._target_s / max(seconds, 1e-9)
+    def observe(self, records: int, seconds: float) -> None:
+        """Set the size of the next slice after a transaction of `records` that took `seconds`."""
+        fitting = records * self._target_s / max(seconds, 1e-9)
         if seconds <= self._target_s:
-            # It says nothing against larger ones if there was not more to write.
-            fits = max(fits, self.records)
-        self.records = int(max(min(LEAST, self._most), min(fits, self.records * GROWTH, self._most)))
+            # A slice may have been small because few records waited: that is no reason for a smaller one.
+            fitting = max(fitting, self.records)
+        least = min(MIN_RECORDS, self._max_records)
+        self.records = int(max(least, min(fitting, self.records * MAX_GROWTH, self._max_records)))

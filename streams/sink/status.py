@@ -1,7 +1,7 @@
-"""What `emostream sink status` shows: what waits and what is missing, from Kafka and Postgres, and what sinks say.
+"""Collects what `emostream sink status` shows.
 
-The first needs no running sink; the second is asked over HTTP. Formatting is apart from both
-(`streams.cli.sink_status`).
+`read_topics` reads the backlog and the gaps from Kafka and Postgres, and needs no running sink. `ask` gets the status
+of a running sink over HTTP. `streams.cli.sink_status` formats both.
 """
 
 from __future__ import annotations
@@ -21,29 +21,30 @@ from connectors.kafka.offsets import OffsetReader
 from streams.connections import kafka_config
 from streams.settings import Settings
 from streams.sink.backfill.check import Checker
-from streams.sink.backlog import BacklogReader, is_near, retention_s
+from streams.sink.backlog import BacklogReader, is_near_retention, retention_s
 from streams.sink.history import History
 from streams.sink.report import SinkReport
 from streams.topology import check_topics
 
 ANSWER_S = 5.0
-"""For a sink to answer; it looks nothing up, so this is a busy machine's delay."""
+"""Seconds to wait for the answer of a sink. It has its status at hand, but its machine may be busy."""
 
 LARGEST_ANSWER = 10_000_000
-"""Bytes; a partition takes about fifty."""
+"""Most bytes of an answer. A partition takes about fifty."""
 
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a server on all addresses is asked at
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - the addresses at which to ask a server that listens on all
 
 
 @dataclass(frozen=True)
 class Gaps:
-    """Ranges of `sink_gaps`: records that Postgres lacks and Kafka no longer holds.
+    """The gaps of a partition that have the same reason: offsets in `sink_gaps`, which Kafka no longer holds.
 
     Attributes:
-        partition: of the records.
-        reason: `expired`, `lost` or `changed`, as the table has it.
-        ranges: how many.
-        offsets: how many there are in them.
+        partition: the number of the partition.
+        reason: `expired` (Kafka deleted the records before they were written), `lost` (rows are missing) or `changed`
+            (rows have other values).
+        ranges: the number of gaps.
+        offsets: the number of offsets in the gaps.
     """
 
     partition: int
@@ -54,16 +55,16 @@ class Gaps:
 
 @dataclass(frozen=True)
 class PartitionStatus:
-    """A partition, as Kafka and Postgres have it.
+    """The status of a partition in Kafka and Postgres.
 
     Attributes:
-        partition: its number.
-        next_offset: where the sink stands; None where it never was.
-        end_offset: the next that Kafka will give.
-        records: how many wait and are in Kafka.
-        oldest_s: for how many seconds the first of them has waited; None where none waits.
-        expired: offsets that left Kafka before they were written, and that the sink has not noted in `sink_gaps` yet.
-        skipped: ranges, [first, next), that the sink has passed and that neither the ledger nor `sink_gaps` knows.
+        partition: the number of the partition.
+        next_offset: the next offset that the sink will write; None if it has never read the partition.
+        end_offset: the offset of the next record that Kafka will append.
+        records: the number of records in Kafka that wait.
+        oldest_s: seconds that the first of them has waited; None if none waits.
+        expired: the number of offsets that Kafka deleted before they were written, and that are not in `sink_gaps` yet.
+        skipped: ranges, [first, next), that the sink has passed, but that are neither in the ledger nor in `sink_gaps`.
     """
 
     partition: int
@@ -76,20 +77,20 @@ class PartitionStatus:
 
     @property
     def skipped_offsets(self) -> int:
-        """Offsets in `skipped`."""
+        """The number of offsets in `skipped`."""
         return sum(end - start for start, end in self.skipped)
 
 
 @dataclass(frozen=True)
 class TopicStatus:
-    """A topic, as Kafka and Postgres have it.
+    """The status of a topic in Kafka and Postgres.
 
     Attributes:
-        topic: its name.
-        retention_s: how long Kafka keeps a record, in seconds; None for ever.
-        last_written_at: when the ledger last grew, or a hole was filled; None if never.
-        partitions: each of them.
-        gaps: what is in `sink_gaps`.
+        topic: the name of the topic.
+        retention_s: seconds that Kafka keeps a record; None if it never deletes records.
+        last_written_at: when a range of the ledger was last written; None if there is none.
+        partitions: the status of each partition.
+        gaps: the gaps in `sink_gaps`, by partition and reason.
     """
 
     topic: str
@@ -100,27 +101,27 @@ class TopicStatus:
 
     @property
     def records(self) -> int:
-        """How many wait."""
+        """The number of records that wait."""
         return sum(one.records for one in self.partitions)
 
     @property
     def oldest_s(self) -> float | None:
-        """For how many seconds the oldest has waited; None where none waits."""
+        """Seconds that the oldest record has waited; None if none waits."""
         return max((one.oldest_s for one in self.partitions if one.oldest_s is not None), default=None)
 
     @property
     def retention_share(self) -> float | None:
-        """`oldest_s` as a share of the retention; None where Kafka keeps records for ever."""
+        """`oldest_s` as a share of the retention; None if Kafka never deletes records."""
         return None if self.retention_s is None else (self.oldest_s or 0.0) / max(self.retention_s, 1e-3)
 
     @property
     def in_danger(self) -> bool:
-        """Whether the backlog comes near the retention."""
-        return is_near(self.oldest_s, self.retention_s)
+        """Whether the backlog is near the retention."""
+        return is_near_retention(self.oldest_s, self.retention_s)
 
     @property
     def gap_offsets(self) -> dict[int, int]:
-        """Offsets in `gaps`, by partition."""
+        """The number of offsets in `gaps`, by partition."""
         found: defaultdict[int, int] = defaultdict(int)
         for gap in self.gaps:
             found[gap.partition] += gap.offsets
@@ -129,7 +130,13 @@ class TopicStatus:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a sink said of itself, or why there is nothing."""
+    """The answer of a sink.
+
+    Attributes:
+        url: the address that was asked.
+        report: the status of the sink; None if there is no such answer.
+        error: why there is none; None if there is one.
+    """
 
     url: str
     report: SinkReport | None
@@ -137,7 +144,7 @@ class Answer:
 
 
 def default_urls(settings: Settings) -> list[str]:
-    """Where a sink with these settings answers on this machine; nowhere if its web server is off."""
+    """Returns the address of the status of a sink on this machine; none if its web server is off."""
     if settings.sink_web_port == 0:
         return []
     host = _LOOPBACK.get(settings.web_bind, settings.web_bind)
@@ -145,11 +152,11 @@ def default_urls(settings: Settings) -> list[str]:
 
 
 def ask(url: str) -> Answer:
-    """Ask a sink for its status; never raises for what is wrong with the other end."""
+    """Ask a sink for its status. Errors of the connection and of the answer are in the result, and not raised."""
     body = bytearray()
     try:
-        # The proxies of the environment are not used: none stands between a sink and its operator. The certificates
-        # of the system are, instead of httpx's own.
+        # A sink is asked directly, without the proxies of the environment. The certificates are those of the system,
+        # instead of httpx's own.
         with httpx.stream("GET", url, timeout=ANSWER_S, trust_env=False, verify=ssl.create_default_context()) as answer:
             if answer.status_code != httpx.codes.OK:
                 return Answer(url, None, f"it answered {answer.status_code} {answer.reason_phrase}; is it a sink?")
@@ -159,13 +166,13 @@ def ask(url: str) -> Answer:
                     return Answer(url, None, f"it answered more than {LARGEST_ANSWER:,} bytes; is it a sink?")
         return Answer(url, SinkReport.model_validate_json(body))
     except ValidationError:
-        return Answer(url, None, "what answered is not a sink of this version")
+        return Answer(url, None, "the answer is not the status of a sink of this version")
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
-        return Answer(url, None, _words(exc))
+        return Answer(url, None, _describe(exc))
 
 
-def _words(error: Exception) -> str:
-    """What the system said, without its number; else what httpx says."""
+def _describe(error: Exception) -> str:
+    """Returns the message of the system, without its number, if there is one; else that of httpx."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
@@ -175,10 +182,11 @@ def _words(error: Exception) -> str:
 
 
 def read_topics(settings: Settings) -> list[TopicStatus]:
-    """What waits in Kafka, and what Postgres says of itself. Changes nothing.
+    """Returns the status of each topic of the sink, from Kafka and Postgres. Changes nothing.
 
     Raises:
-        EmostreamError, ConnectorError: a server does not answer, refuses, or was not initialised.
+        TopologyError: The topics do not fit the settings.
+        ConnectorError: Kafka or Postgres does not answer or refuses, or the database has another schema.
     """
     kafka = kafka_config(settings)
     admin = KafkaAdmin(kafka)
@@ -203,7 +211,7 @@ def _read_topic(
     checker = Checker(history, reader, lambda: None)
     next_offsets: dict[int, int] = {}
     skipped: dict[int, tuple[tuple[int, int], ...]] = {}
-    # Before Kafka's offsets: what is written in between then waits no longer, and does not seem to come from nowhere.
+    # Postgres is read before Kafka: in the other order, a next offset could be above the end of its partition.
     for partition, first, following in checker.partitions(topic):
         next_offsets[partition] = following
         skipped[partition] = tuple(checker.skipped(topic, partition, first, following))
@@ -242,7 +250,7 @@ def _query(history: History, statement: str, topic: str) -> list[tuple[Any, ...]
 
 
 def to_json(answers: Iterable[Answer], topics: Iterable[TopicStatus]) -> dict[str, Any]:
-    """Everything for machines."""
+    """Returns everything as JSON values."""
     return {
         "sinks": [
             {

@@ -1,4 +1,4 @@
-"""What the records of each topic become in Postgres."""
+"""The tables that the records of each topic are written to."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 
 from connectors.postgres import Connection
 from streams.records import ClassifiedPost, EmotionWindow
-from streams.sink import tables
-from streams.sink.ledger import LedgerRange, Span, note
+from streams.sink import posts_sql, windows_sql
+from streams.sink.ledger import LedgerRange, Span, range_to_store
 from streams.sink.rows import (
     LABEL_COLUMNS,
     POST_COLUMNS,
@@ -24,77 +24,84 @@ from streams.sink.rows import (
     sentiment_rows,
     window_row,
 )
+from streams.sink.sql import stage_rows
 
 DAYS_AHEAD = 2
-"""Partitions of `posts` are made for today and these many days more, so that midnight finds them there."""
+"""Days ahead for which the partitions of `posts` are created, so that they exist at midnight."""
 
 R = TypeVar("R")
 
-Before = Mapping[int, LedgerRange | None]
-"""The ledger's range before those that are written, by partition; None where there is none."""
+LastRanges = Mapping[int, LedgerRange | None]
+"""The last range of the ledger before the span to write, by partition; None if there is none."""
 
 
 @dataclass(frozen=True)
 class Target(Generic[R]):
-    """What a topic's records become. All but `read` happens within the caller's transaction.
+    """How the records of a topic get into their tables. All but `decode` run in the transaction of the caller.
 
     Attributes:
-        read: makes a row of a record's value; raises RecordError if it is not a record.
-        stage: brings rows into staging tables.
-        move: brings what is staged into the tables; what is there and no older stays.
-        note: the ledger's ranges for spans whose rows are staged; None for one that it covers already.
+        decode: makes a row of a record's value; raises RecordError if the value is not a record.
+        stage: copies rows into staging tables.
+        merge: merges the staged rows into the tables, where a row that is not older stays as it is.
+        ledger_ranges: returns the ranges of the ledger for spans whose rows are staged; None for a span that the
+            ledger covers already.
     """
 
-    read: Callable[[bytes], R]
+    decode: Callable[[bytes], R]
     stage: Callable[[Connection, Sequence[R]], None]
-    move: Callable[[Connection, Sequence[R]], None]
-    note: Callable[[Connection, Sequence[Span], Sequence[R], Before], list[LedgerRange | None]]
+    merge: Callable[[Connection, Sequence[R]], None]
+    ledger_ranges: Callable[[Connection, Sequence[Span], Sequence[R], LastRanges], list[LedgerRange | None]]
 
 
 def _stage_posts(connection: Connection, rows: Sequence[PostRow]) -> None:
-    tables.stage(connection, "stage_posts", "posts", POST_COLUMNS, distinct_rows(rows))
+    stage_rows(connection, "stage_posts", "posts", POST_COLUMNS, distinct_rows(rows))
 
 
-def _move_posts(connection: Connection, rows: Sequence[PostRow]) -> None:
-    tables.make_days(connection, {row.created_at.date() for row in rows} | _days_ahead())
-    tables.move_posts(connection)
-    tables.note_models(connection, first_uses(rows))
+def _merge_posts(connection: Connection, rows: Sequence[PostRow]) -> None:
+    posts_sql.create_days(connection, {row.created_at.date() for row in rows} | _days_ahead())
+    posts_sql.insert_staged(connection)
+    posts_sql.record_models(connection, first_uses(rows))
 
 
-def _note_posts(
-    connection: Connection, spans: Sequence[Span], rows: Sequence[PostRow], before: Before
+def _post_ranges(
+    connection: Connection, spans: Sequence[Span], rows: Sequence[PostRow], last: LastRanges
 ) -> list[LedgerRange | None]:
-    # The figures are of the raw topic of the last post: in practice there is one.
+    # The figures cover the raw topic of the last post. In practice there is one raw topic.
     raw_topic = rows[-1].origin_topic if rows else None
-    figures = {} if raw_topic is None else tables.figures_of_stage(connection, raw_topic, before)
-    return [note(before[span.partition], span, raw_topic, figures.get(span.partition)) for span in spans]
+    figures = {} if raw_topic is None else posts_sql.staged_figures(connection, raw_topic, last)
+    return [range_to_store(last[span.partition], span, raw_topic, figures.get(span.partition)) for span in spans]
 
 
 def _stage_windows(connection: Connection, windows: Sequence[EmotionWindow]) -> None:
     latest = latest_windows(windows)
     labels = [row for window in latest for row in label_rows(window)]
     sentiments = [row for window in latest for row in sentiment_rows(window)]
-    tables.stage(connection, "stage_windows", "emotion_windows", WINDOW_COLUMNS, map(window_row, latest))
-    tables.stage(connection, "stage_labels", "emotion_window_labels", LABEL_COLUMNS, labels)
-    tables.stage(connection, "stage_sentiments", "emotion_window_sentiments", SENTIMENT_COLUMNS, sentiments)
+    stage_rows(connection, "stage_windows", "emotion_windows", WINDOW_COLUMNS, map(window_row, latest))
+    stage_rows(connection, "stage_labels", "emotion_window_labels", LABEL_COLUMNS, labels)
+    stage_rows(connection, "stage_sentiments", "emotion_window_sentiments", SENTIMENT_COLUMNS, sentiments)
+
+
+def _merge_windows(connection: Connection, windows: Sequence[EmotionWindow]) -> None:
+    windows_sql.merge_staged(connection)
+
+
+def _window_ranges(
+    connection: Connection, spans: Sequence[Span], windows: Sequence[EmotionWindow], last: LastRanges
+) -> list[LedgerRange | None]:
+    return [range_to_store(last[span.partition], span, None, None) for span in spans]
 
 
 POSTS: Target[PostRow] = Target(
-    lambda value: post_row(ClassifiedPost.from_json(value)), _stage_posts, _move_posts, _note_posts
+    lambda value: post_row(ClassifiedPost.from_json(value)), _stage_posts, _merge_posts, _post_ranges
 )
-"""Each origin is one row."""
+"""Classified posts: one row for each origin."""
 
-WINDOWS: Target[EmotionWindow] = Target(
-    EmotionWindow.from_json,
-    _stage_windows,
-    lambda connection, windows: tables.move_windows(connection),
-    lambda connection, spans, windows, before: [note(before[span.partition], span, None, None) for span in spans],
-)
-"""Each window is one row, with its labels and sentiments, of its highest revision."""
+WINDOWS: Target[EmotionWindow] = Target(EmotionWindow.from_json, _stage_windows, _merge_windows, _window_ranges)
+"""Windows: one row for each window, in its highest revision, and the rows of its labels and sentiments."""
 
 
 def first_uses(rows: Iterable[PostRow]) -> dict[tuple[str, str], datetime]:
-    """For each model, by name and version, when it classified the first of these posts."""
+    """Returns, for each model by name and version, when it classified the first of these posts."""
     first: dict[tuple[str, str], datetime] = {}
     for row in rows:
         model = (row.model_name, row.model_version)

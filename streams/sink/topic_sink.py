@@ -1,4 +1,15 @@
-"""Copies one topic to Postgres: a consumer-group member that resumes from Postgres."""
+"""Copies one topic from Kafka to Postgres.
+
+A slice is a batch of records that the sink writes in one transaction. While the gate is open, for each slice the sink
+
+1. decodes the records, and dead-letters those that cannot be read;
+2. writes the rows in a transaction that compares and sets the offsets in Postgres (`streams.sink.history`);
+3. commits the offsets to Kafka, for lag monitoring only.
+
+Step 2 has a thread of its own; meanwhile the next slice is fetched and decoded. If Postgres does not answer, or its
+offsets are not those at which the slice begins, the sink rewinds to the offsets in Postgres. A row that Postgres
+rejects is dead-lettered, and the rest of its slice is written.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +36,10 @@ from streams.dead_letters import dead_letter, write_dead_letters
 from streams.process.background import in_background
 from streams.records import DeadReason
 from streams.settings import Settings
-from streams.sink.backlog import BacklogReader, PartitionBacklog, is_near
+from streams.sink.backlog import BacklogReader, PartitionBacklog, is_near_retention
 from streams.sink.gate.cpu_aware import CLOSED_POLL_S, Gate
 from streams.sink.history import History
-from streams.sink.intake import DeadRecord, read_all, store_all
+from streams.sink.intake import DeadRecord, decode_all, store_all
 from streams.sink.ledger import Span, spans_of
 from streams.sink.metrics import SinkMetrics
 from streams.sink.slices import SliceSize
@@ -37,35 +48,40 @@ from streams.sink.targets import Target
 logger = logging.getLogger(__name__)
 
 POLL_S = 0.25
-"""How long a slice waits to fill. The sink is not in a hurry; fewer, larger transactions cost Postgres less."""
+"""Seconds that a slice waits to fill. Fewer, larger transactions cost Postgres less."""
 
 RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
-"""Waits while Postgres is away; the last one repeats."""
+"""Seconds to wait after each failed try while a server does not answer; the last value repeats."""
 
 BACKLOG_POLL_S = 5.0
-"""Pace of the looks at the backlog, and at where Postgres stands."""
+"""Seconds between two reads of the backlog and of the offsets in Postgres."""
 
 REPORT_S = 30.0
-"""Pace of the lines in the log that say how much was written, or that the backlog is in danger."""
+"""Seconds between two log lines that say how much was written, or that the backlog is in danger."""
 
 R = TypeVar("R")
 
 
 @dataclass(frozen=True)
 class Slice(Generic[R]):
-    """A batch and what its messages were decoded to, None for those without a row; written as one."""
+    """A batch of messages, decoded, that is written in one transaction.
+
+    Attributes:
+        batch: the batch as it was fetched.
+        entries: each message with its row; None for a message without a row.
+    """
 
     batch: Batch
     entries: Sequence[tuple[Message, R | None]]
 
 
 class TopicSink(Generic[R]):
-    """Copies one topic to Postgres.
+    """Copies one topic to Postgres: a member of a consumer group that resumes from the offsets in Postgres.
 
-    For each slice, while the gate is open: 1. decode, dead-lettering what cannot be read; 2. in one transaction compare
-    the offsets, write the rows, set the offsets; 3. commit to Kafka for lag monitoring. Step 2 has a thread of its own,
-    so that the next slice is read meanwhile. Postgres being away, or standing elsewhere, ends in a rewind to what it
-    says. A row that Postgres does not take is dead-lettered, and the rest of its slice goes in.
+    Attributes:
+        retention_s: seconds that Kafka keeps a record of the topic; None if it never deletes records.
+        backlog: the backlog of each assigned partition, as it was last read.
+        last_error: why the last write, or the last read of the backlog, failed; None if it succeeded.
     """
 
     def __init__(
@@ -83,16 +99,8 @@ class TopicSink(Generic[R]):
     ) -> None:
         """Prepare the sink.
 
-        Args:
-            settings: all settings.
-            topic: the topic.
-            target: what its records become.
-            history: the connection to write with.
-            lookups: another connection, which reads the stored offsets while something is written.
-            producer: for dead letters.
-            gate: asked before each slice.
-            metrics: where it counts.
-            retention_s: how long Kafka keeps a record of the topic; None for ever.
+        `history` writes. `lookups` reads the stored offsets, also during a write, so it must be another connection. The
+        producer writes dead letters.
         """
         self._settings = settings
         self._topic = topic
@@ -103,51 +111,49 @@ class TopicSink(Generic[R]):
         self._gate = gate
         self._metrics = metrics
         self.retention_s = retention_s
-        # One slice is written while the next is read.
-        self._size = SliceSize(settings.sink_slice_ms / 1_000, max(1, settings.sink_batch // 2))
+        # Half of `sink_batch`: one slice is written while the next one is decoded.
+        self._slice_size = SliceSize(settings.sink_slice_ms / 1_000, max(1, settings.sink_batch // 2))
         self._writing: tuple[Slice[R], Future[int]] | None = None
-        self._next: Slice[R] | None = None
+        self._decoded: Slice[R] | None = None
         self._failures = 0
         self._paused = False
         self._written = 0
         self._poll_due = 0.0
         self._report_due = time.monotonic() + REPORT_S
         self.backlog: list[PartitionBacklog] = []
-        self.trouble: str | None = None
-        """Why the last write, or the last look at the servers, failed; None if it did not."""
+        self.last_error: str | None = None
 
     @property
     def name(self) -> str:
-        """The topic."""
+        """The name of the topic."""
         return self._topic
 
     @property
     def oldest_s(self) -> float | None:
-        """Age of the oldest record that waits, in seconds; None where none does. Of any thread."""
+        """Seconds that the oldest record of the backlog has waited; None if none waits. Any thread may read it."""
         ages = [one.age_s() for one in self.backlog if one.oldest_ms is not None]
         return max(ages, default=None)
 
     @property
     def in_danger(self) -> bool:
-        """Whether the backlog comes near the topic's retention. Of any thread."""
-        return is_near(self.oldest_s, self.retention_s)
+        """Whether the backlog is near the topic's retention. Any thread may read it."""
+        return is_near_retention(self.oldest_s, self.retention_s)
 
-    def run(self, stop: threading.Event, *, alone: bool = False) -> None:
+    def run(self, stop: threading.Event, *, all_partitions: bool = False) -> None:
         """Run until `stop` is set.
 
-        Args:
-            stop: ends the run.
-            alone: take every partition, also those of a sink that runs; Postgres decides which of the two writes.
+        With `all_partitions` it reads every partition, also those of a sink that is running. The offsets in Postgres
+        decide which of the two sinks writes a record.
 
         Raises:
-            EmostreamError, ConnectorError: Kafka or Postgres refused for good, or the gate cannot tell.
+            ConnectorError: Kafka or Postgres refuses, or the load can no longer be measured.
         """
         kafka = kafka_config(self._settings)
         group = f"{self._settings.group_prefix}-sink"
         reader = OffsetReader(kafka, group=group)
         consumer = PositionedConsumer(
             kafka,
-            group=f"{group}-once-{self._topic}" if alone else f"{group}-{self._topic}",
+            group=f"{group}-once-{self._topic}" if all_partitions else f"{group}-{self._topic}",
             topic=self._topic,
             positions=lambda p: self._positions(reader, p),
         )
@@ -155,14 +161,14 @@ class TopicSink(Generic[R]):
         try:
             while not stop.is_set():
                 if self._gate.is_open():
-                    self._copy(consumer, stop)
+                    self._copy_slice(consumer, stop)
                 else:
-                    self._finish(consumer, stop)
+                    self._finish_write(consumer, stop)
                     self._wait_closed(consumer, stop)
                 if time.monotonic() >= self._poll_due:
                     self._poll_due = time.monotonic() + BACKLOG_POLL_S
-                    self._poll_backlog(consumer, backlog, idle=self._next is None and self._writing is None)
-            self._finish(consumer, stop)
+                    self._poll_backlog(consumer, backlog, idle=self._decoded is None and self._writing is None)
+            self._finish_write(consumer, stop)
         finally:
             if self._writing is not None:
                 wait_for_futures([self._writing[1]])
@@ -171,30 +177,30 @@ class TopicSink(Generic[R]):
             self._history.close()
             self._lookups.close()
 
-    def _copy(self, consumer: PositionedConsumer, stop: threading.Event) -> None:
-        """Read a slice while the one before it is written; then have it written."""
+    def _copy_slice(self, consumer: PositionedConsumer, stop: threading.Event) -> None:
+        """Fetch and decode a slice while the slice before is written; then start to write it, if the gate is open."""
         if self._paused:
             consumer.resume()
             self._paused = False
-        if self._next is None and (batch := consumer.poll(self._size.records, POLL_S)) is not None:
+        if self._decoded is None and (batch := consumer.poll(self._slice_size.records, POLL_S)) is not None:
             with self._rewinding(consumer, stop):
-                self._next = self._read(batch)
-        self._finish(consumer, stop)
-        if self._next is not None and not consumer.is_current(self._next.batch):
-            self._next = None
-        if self._next is not None and self._gate.is_open():
-            self._begin(self._next)
-            self._next = None
+                self._decoded = self._decode(batch)
+        self._finish_write(consumer, stop)
+        if self._decoded is not None and not consumer.is_current(self._decoded.batch):
+            self._decoded = None
+        if self._decoded is not None and self._gate.is_open():
+            self._start_write(self._decoded)
+            self._decoded = None
 
     def _wait_closed(self, consumer: PositionedConsumer, stop: threading.Event) -> None:
-        """Stay in the group and fetch nothing; the backlog waits in Kafka."""
+        """Wait, stay a member of the group, and fetch nothing: the backlog waits in Kafka."""
         if not self._paused:
             consumer.pause()
             self._paused = True
         stop.wait(CLOSED_POLL_S)
         if consumer.poll(1, 0) is not None:
-            # A rebalance brought partitions that are not paused; going back to their positions ends every pause.
-            consumer.rewind("a rebalance fetched while the gate was closed")
+            # A rebalance has brought partitions that are not paused. The rewind drops the record, and ends the pauses.
+            consumer.rewind("a rebalance brought partitions while the gate was closed")
             self._paused = False
 
     def _positions(self, reader: OffsetReader, partitions: Sequence[int]) -> Mapping[int, int]:
@@ -203,7 +209,7 @@ class TopicSink(Generic[R]):
         for gap in gaps:
             self._metrics.gap_offsets.labels(self._topic).inc(gap.end - gap.start)
             logger.error(
-                "%s[%d]: offsets %d to %d left Kafka's retention before they were written; noted in sink_gaps",
+                "%s[%d]: Kafka deleted the offsets %d to %d before they were written; recorded in sink_gaps",
                 self._topic,
                 gap.partition,
                 gap.start,
@@ -214,29 +220,32 @@ class TopicSink(Generic[R]):
             for partition in partitions
         }
 
-    def _read(self, batch: Batch) -> Slice[R]:
-        entries, dead = read_all(batch.messages, self._target.read)
+    def _decode(self, batch: Batch) -> Slice[R]:
+        """Step 1."""
+        entries, dead = decode_all(batch.messages, self._target.decode)
         if dead:
             self._write_dead_letters(dead)
         return Slice(batch, entries)
 
-    def _begin(self, part: Slice[R]) -> None:
-        self._writing = part, in_background(lambda: self._store(part), name=f"sink-write-{self._topic}")
+    def _start_write(self, decoded: Slice[R]) -> None:
+        """Start step 2 in a thread."""
+        written = in_background(lambda: self._write_slice(decoded), name=f"sink-write-{self._topic}")
+        self._writing = decoded, written
 
-    def _finish(self, consumer: PositionedConsumer, stop: threading.Event) -> None:
-        """Wait for the write in hand, if there is one."""
+    def _finish_write(self, consumer: PositionedConsumer, stop: threading.Event) -> None:
+        """Wait for the end of the write that is running, if there is one, and do step 3."""
         if self._writing is None:
             return
-        (part, outcome), self._writing = self._writing, None
+        (decoded, written), self._writing = self._writing, None
         with self._rewinding(consumer, stop):
-            self._written += outcome.result()
+            self._written += written.result()
             self._failures = 0
-            self.trouble = None
-            consumer.done(part.batch)
+            self.last_error = None
+            consumer.done(decoded.batch)
 
     @contextmanager
     def _rewinding(self, consumer: PositionedConsumer, stop: threading.Event) -> Iterator[None]:
-        """Go back to what Postgres says, after a wait where a server is away."""
+        """Rewind to the offsets in Postgres after an error in the block, and wait if a server did not answer."""
         try:
             yield
         except PositionMismatchError as exc:
@@ -244,7 +253,7 @@ class TopicSink(Generic[R]):
         except UnavailableError as exc:
             wait = RETRY_S[min(self._failures, len(RETRY_S) - 1)]
             self._failures += 1
-            self.trouble = str(exc)
+            self.last_error = str(exc)
             logger.warning("%s; trying again in %.1f s", exc, wait)
             self._rewind(consumer, "unavailable", exc)
             stop.wait(wait)
@@ -253,34 +262,34 @@ class TopicSink(Generic[R]):
         self._metrics.rewinds.labels("sink", cause).inc()
         consumer.rewind(str(why))
 
-    def _store(self, part: Slice[R]) -> int:
-        """Write a slice; what Postgres does not take becomes a dead letter. Returns how many rows were written."""
-        starts = dict(part.batch.starts)
+    def _write_slice(self, decoded: Slice[R]) -> int:
+        """Step 2: write a slice, and dead-letter the rows that Postgres rejects. Returns the number of rows written."""
+        starts = dict(decoded.batch.starts)
         written = 0
 
         def store(entries: Sequence[tuple[Message, R | None]]) -> None:
             nonlocal written
             spans = spans_of(((partition_of(message), offset_of(message)) for message, _ in entries), starts)
             rows = [row for _, row in entries if row is not None]
-            self._write(rows, spans, records=len(entries))
+            self._write_rows(rows, spans, records=len(entries))
             starts.update({span.partition: span.end for span in spans})
             written += len(rows)
 
         def refuse(entry: tuple[Message, R | None], why: InvalidDataError) -> None:
             message, row = entry
             if row is None:
-                raise why  # nothing but offsets: no record is at fault
+                raise why  # the transaction has offsets only, so the content of no record is the cause
             self._write_dead_letters([(message, DeadReason.NOT_STORABLE, str(why))])
             store([(message, None)])
 
-        store_all(part.entries, store, refuse)
+        store_all(decoded.entries, store, refuse)
         return written
 
-    def _write(self, rows: Sequence[R], spans: Sequence[Span], *, records: int) -> None:
+    def _write_rows(self, rows: Sequence[R], spans: Sequence[Span], *, records: int) -> None:
         begin = time.monotonic()
         self._history.write(self._topic, self._target, rows, spans)
         seconds = time.monotonic() - begin
-        self._size.took(records, seconds)
+        self._slice_size.observe(records, seconds)
         self._metrics.write_seconds.labels(self._topic).observe(seconds)
         self._metrics.written.labels(self._topic).inc(len(rows))
         self._metrics.last_write.labels(self._topic).set_to_current_time()
@@ -294,31 +303,31 @@ class TopicSink(Generic[R]):
             self._metrics.dead.labels(letter.reason).inc()
 
     def _poll_backlog(self, consumer: PositionedConsumer, backlog: BacklogReader, *, idle: bool) -> None:
-        """Look at the backlog, and whether Postgres still stands where we think."""
+        """Read the backlog, and rewind if nothing is being written and the offsets in Postgres have changed."""
         next_offsets = consumer.next_offsets
         before = self.backlog
         try:
             self.backlog = backlog.read(next_offsets)
             stored = self._lookups.offsets(self._topic, next_offsets)
         except UnavailableError as exc:
-            self.trouble = str(exc)
+            self.last_error = str(exc)
             self._metrics.backlog_failures.inc()
-            logger.info("no look at the backlog this time: %s", exc)
+            logger.info("cannot read the backlog of %s: %s; trying again in %.0f s", self._topic, exc, BACKLOG_POLL_S)
         else:
-            self.trouble = None
+            self.last_error = None
             if idle and any(stored.get(partition) != offset for partition, offset in next_offsets.items()):
-                # A database that was restored would else be noticed with the next record only.
+                # Else a restored database would be noticed only when the next record is written.
                 self._rewind(
                     consumer,
                     "position",
-                    PositionMismatchError(f"the offsets of {self._topic} in PostgreSQL have moved"),
+                    PositionMismatchError(f"the offsets of {self._topic} in PostgreSQL are not those of this sink"),
                 )
-        # Another sink tells of those that it has taken.
+        # A partition that another sink has taken is in the metrics of that sink.
         for gone in {one.partition for one in before} - {one.partition for one in self.backlog}:
             self._metrics.backlog_records.remove(self._topic, gone)
-        self._tell()
+        self._update_metrics()
 
-    def _tell(self) -> None:
+    def _update_metrics(self) -> None:
         for one in self.backlog:
             self._metrics.backlog_records.labels(self._topic, one.partition).set(one.records)
         oldest_s = self.oldest_s or 0.0
@@ -332,8 +341,8 @@ class TopicSink(Generic[R]):
                 self._written = 0
             if self.in_danger:
                 logger.warning(
-                    "%s: the oldest record that is not written has waited %.0f s, and Kafka keeps it %.0f s; the "
-                    "machine is too busy: set EMOSTREAM_SINK_MAX_DELAY_S, or give the sink a quieter machine",
+                    "%s: the oldest unwritten record has waited %.0f s, and Kafka deletes it after %.0f s; set "
+                    "EMOSTREAM_SINK_MAX_DELAY_S, or run the sink on a machine that is less busy",
                     self._topic,
                     oldest_s,
                     self.retention_s,

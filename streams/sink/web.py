@@ -1,7 +1,7 @@
 """The sink's web server: `/metrics` for Prometheus, `/health` for a supervisor, `/status` for `emostream sink status`.
 
-A thread per request, so that somebody slow keeps nobody waiting; nothing here asks a server, so it also answers while
-Postgres or Kafka does not.
+Each request has a thread of its own, so that a slow client delays no other one. The pages need no other server, so they
+are served while Postgres or Kafka does not answer.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CLIENT_TIMEOUT_S = 10.0
-"""A client that says nothing for so long is hung up on."""
+"""Seconds after which the connection of a silent client is closed."""
 
 POLL_S = 0.1
-"""How often the server looks whether it is to stop."""
+"""Seconds between two checks of the server whether it is to stop."""
 
 JOIN_S = 2.0
+"""Seconds to wait for the thread to end."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -53,16 +54,16 @@ class _Handler(WSGIRequestHandler):
 
 
 class SinkWeb:
-    """The server, in a thread of its own. A context manager: it listens while entered."""
+    """The web server, in a thread of its own. It is a context manager, and listens while it is entered."""
 
     def __init__(self, host: str, port: int, *, registry: CollectorRegistry, report: Callable[[], SinkReport]) -> None:
         """Prepare the server.
 
         Args:
-            host: address to listen on.
-            port: its port.
-            registry: what `/metrics` shows.
-            report: what the sink says of itself now; called by several threads.
+            host: The address to listen on.
+            port: The port to listen on; 0 for any free port.
+            registry: The metrics that `/metrics` shows.
+            report: Returns the current status of the sink; called from several threads.
         """
         self._host = host
         self._port = port
@@ -72,14 +73,14 @@ class SinkWeb:
 
     @property
     def port(self) -> int:
-        """Where it listens; 0 asks the system for one."""
+        """The port on which the server listens while it is entered."""
         return self._port if self._server is None else self._server.server_port
 
     def __enter__(self) -> Self:
-        """Listen.
+        """Start to listen.
 
         Raises:
-            ConnectorError: the port is taken, or the address is not ours.
+            ConnectorError: The port is in use or not allowed, or the address does not belong to this machine.
         """
         kind = _Server6 if ":" in self._host else _Server
         with listen_errors(self._host, self._port, setting="EMOSTREAM_SINK_WEB_PORT"):
@@ -103,18 +104,20 @@ class SinkWeb:
             page: Iterable[bytes] = self._metrics(environ, start_response)
             return page
         if environ["REQUEST_METHOD"] != "GET":
-            return _json(start_response, HTTPStatus.METHOD_NOT_ALLOWED, {"error": "GET only"})
+            return _json(start_response, HTTPStatus.METHOD_NOT_ALLOWED, {"error": "only GET is allowed"})
         if path == "/status":
             return _json(start_response, HTTPStatus.OK, self._report().model_dump(mode="json"))
         if path == "/health":
             report = self._report()
             code = HTTPStatus.SERVICE_UNAVAILABLE if report.health is Health.DANGER else HTTPStatus.OK
             return _json(start_response, code, {"status": report.health, "reasons": report.reasons})
-        return _json(start_response, HTTPStatus.NOT_FOUND, {"error": "there are /metrics, /health and /status"})
+        return _json(
+            start_response, HTTPStatus.NOT_FOUND, {"error": "no such page; there are /metrics, /health and /status"}
+        )
 
 
 def _json(start_response: StartResponse, code: HTTPStatus, document: object) -> list[bytes]:
     headers = [("Content-Type", "application/json"), ("Cache-Control", "no-store")]
     start_response(f"{code.value} {code.phrase}", headers)
-    # A server's error message may repeat an address with its password.
+    # The error message of a server may contain an address with its password.
     return [redact(json.dumps(document)).encode() + b"\n"]

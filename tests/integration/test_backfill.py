@@ -1,4 +1,4 @@
-"""Whatever is missing in Postgres is found, and what Kafka or Redis still has is filled."""
+"""A backfill finds what Postgres lacks, and fills what Kafka or Redis still has."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def feed(producer: ConfirmedProducer, settings: Settings, posts: Sequence[Classi
 
 
 def write(settings: Settings) -> None:
-    """Everything that Kafka has, to Postgres."""
+    """Write all records that Kafka has to Postgres."""
     Sink(settings, gate=OpenGate()).run(threading.Event(), once=True)
 
 
 @pytest.fixture
 def written(settings: Settings, producer: ConfirmedProducer) -> Sequence[ClassifiedPost]:
-    """Posts over all partitions and three days, a tenth of them delivered twice; all in Postgres."""
+    """Posts in all partitions and of three days, a tenth of them delivered twice; all are in Postgres."""
     posts = [classified(i // 4, i % 4, created_at=NOON + timedelta(days=i % 3, seconds=i)) for i in range(POSTS)]
     feed(producer, settings, [*posts, *posts[: POSTS // 10]])
     write(settings)
@@ -85,7 +85,7 @@ def fill(settings: Settings, history: History) -> Findings:
 
 
 def expire(settings: Settings, topic: str, partition: int, before: int) -> None:
-    """Let Kafka forget the records below an offset, as retention does."""
+    """Delete the records below an offset from Kafka, as its retention does."""
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     for future in admin.delete_records([TopicPartition(topic, partition, before)]).values():
         future.result(30)
@@ -95,7 +95,7 @@ def test_nothing_is_missing_after_a_clean_run(
     settings: Settings, history: History, written: Sequence[ClassifiedPost]
 ) -> None:
     findings = check(settings, history)
-    assert findings.whole
+    assert findings.complete
     assert (findings.rows, findings.holes) == (POSTS, [])
 
 
@@ -111,7 +111,7 @@ def test_deleted_rows_are_found_and_written_again(
     assert contents(settings) != wanted(written), "a check changes nothing"
     assert fill(settings, history).rows_filled == 20
     assert contents(settings) == wanted(written)
-    assert check(settings, history).whole
+    assert check(settings, history).complete
 
 
 def test_a_truncated_day_is_filled(settings: Settings, history: History, written: Sequence[ClassifiedPost]) -> None:
@@ -119,10 +119,12 @@ def test_a_truncated_day_is_filled(settings: Settings, history: History, written
     assert sum(hole.rows or 0 for hole in check(settings, history).holes) == pytest.approx(POSTS / 3, abs=1)
     fill(settings, history)
     assert contents(settings) == wanted(written)
-    assert check(settings, history).whole
+    assert check(settings, history).complete
 
 
-def test_a_dropped_day_is_made_again(settings: Settings, history: History, written: Sequence[ClassifiedPost]) -> None:
+def test_a_dropped_day_is_created_and_filled(
+    settings: Settings, history: History, written: Sequence[ClassifiedPost]
+) -> None:
     query(settings, "DROP TABLE posts_20260303")
     fill(settings, history)
     assert contents(settings) == wanted(written)
@@ -135,10 +137,10 @@ def test_changed_rows_are_found_and_written_again(
     assert [(hole.kind, hole.span.partition) for hole in check(settings, history).holes] == [(HoleKind.CHANGED, 3)]
     fill(settings, history)
     assert contents(settings) == wanted(written)
-    assert check(settings, history).whole
+    assert check(settings, history).complete
 
 
-def test_a_range_that_was_skipped_is_read(
+def test_a_range_that_was_skipped_is_filled(
     settings: Settings, history: History, producer: ConfirmedProducer, written: Sequence[ClassifiedPost]
 ) -> None:
     more = [classified(1_000 + i, 1) for i in range(60)]
@@ -146,7 +148,9 @@ def test_a_range_that_was_skipped_is_read(
     feed(producer, settings, more[:30])
     producer.submit([unreadable]).result(30)
     feed(producer, settings, more[30:])
-    [[stand]] = query(settings, "SELECT next_offset FROM sink_offsets WHERE topic LIKE '%classified' AND partition = 1")
+    [[next_offset]] = query(
+        settings, "SELECT next_offset FROM sink_offsets WHERE topic LIKE '%classified' AND partition = 1"
+    )
     query(
         settings,
         "UPDATE sink_offsets SET next_offset = next_offset + 61 WHERE topic LIKE '%classified' AND partition = 1",
@@ -154,17 +158,17 @@ def test_a_range_that_was_skipped_is_read(
     feed(producer, settings, [classified(2_000, 1)])
     write(settings)
     (hole,) = check(settings, history).holes
-    assert (hole.kind, hole.span.start, hole.span.end) == (HoleKind.SKIPPED, stand, int(str(stand)) + 61)
+    assert (hole.kind, hole.span.start, hole.span.end) == (HoleKind.SKIPPED, next_offset, int(str(next_offset)) + 61)
     fill(settings, history)
     assert contents(settings) == wanted([*written, *more, classified(2_000, 1)])
-    assert check(settings, history).whole
+    assert check(settings, history).complete
     scan = TopicScan(kafka_config(settings), settings.topic_dead)
     letters = [DeadPost.from_json(message.value() or b"") for message in scan.messages()]
     scan.close()
-    assert [letter.raw_bytes for letter in letters] == [7], "what was skipped had not been dead-lettered"
+    assert [letter.raw_bytes for letter in letters] == [7], "the sink has not dead-lettered records that it skipped"
 
 
-def test_what_kafka_has_lost_too_is_a_gap(
+def test_a_hole_that_kafka_has_deleted_is_a_gap(
     settings: Settings, history: History, written: Sequence[ClassifiedPost]
 ) -> None:
     query(settings, "DELETE FROM posts WHERE origin_partition = 2 AND origin_offset IN (15, 50)")
@@ -178,28 +182,30 @@ def test_what_kafka_has_lost_too_is_a_gap(
     assert query(settings, gaps) == [(2, hole.span.start, 20, "lost", 1)]
     gone = [post for post in written if (post.origin.partition, post.origin.offset) == (2, 15)]
     assert contents(settings) == wanted([post for post in written if post not in gone])
-    assert check(settings, history).whole, "a gap is reported once, not for ever"
+    assert check(settings, history).complete, "a gap is found only once"
     assert query(settings, gaps) == [(2, hole.span.start, 20, "lost", 1)]
 
 
-def test_what_expired_before_it_was_written_is_a_gap(
+def test_records_that_kafka_deleted_before_they_were_written_are_a_gap(
     settings: Settings, history: History, producer: ConfirmedProducer, written: Sequence[ClassifiedPost]
 ) -> None:
-    [[stand]] = query(settings, "SELECT next_offset FROM sink_offsets WHERE topic LIKE '%classified' AND partition = 0")
+    [[next_offset]] = query(
+        settings, "SELECT next_offset FROM sink_offsets WHERE topic LIKE '%classified' AND partition = 0"
+    )
     feed(producer, settings, [classified(1_000 + i, 0) for i in range(40)])
-    expire(settings, settings.topic_classified, 0, int(str(stand)) + 25)
+    expire(settings, settings.topic_classified, 0, int(str(next_offset)) + 25)
     write(settings)
     assert query(settings, "SELECT partition, first_offset, next_offset, reason FROM sink_gaps") == [
-        (0, stand, int(str(stand)) + 25, "expired")
+        (0, next_offset, int(str(next_offset)) + 25, "expired")
     ]
     assert contents(settings) == wanted([*written, *(classified(1_000 + i, 0) for i in range(25, 40))])
-    assert check(settings, history).whole
+    assert check(settings, history).complete
 
 
-def test_an_older_dump_is_filled_from_where_it_ends(
+def test_a_restored_older_dump_is_filled_from_its_end_on(
     settings: Settings, history: History, producer: ConfirmedProducer, written: Sequence[ClassifiedPost]
 ) -> None:
-    """Rows, offsets and ledger go back together, as they do in a dump."""
+    """A dump restores the rows, the offsets and the ledger together."""
     tables = ("posts", "sink_offsets", "sink_ledger")
     for table in tables:
         query(settings, f"CREATE TABLE dump_{table} AS SELECT * FROM {table}")
@@ -210,10 +216,10 @@ def test_an_older_dump_is_filled_from_where_it_ends(
         query(settings, f"TRUNCATE {table}; INSERT INTO {table} SELECT * FROM dump_{table}")
     write(settings)
     assert contents(settings) == wanted([*written, *more])
-    assert check(settings, history).whole
+    assert check(settings, history).complete
 
 
-def test_a_dump_of_the_rows_alone_is_filled_too(
+def test_a_restored_dump_of_the_rows_alone_is_filled(
     settings: Settings, history: History, producer: ConfirmedProducer, written: Sequence[ClassifiedPost]
 ) -> None:
     query(settings, "CREATE TABLE dump_posts AS SELECT * FROM posts")
@@ -225,22 +231,24 @@ def test_a_dump_of_the_rows_alone_is_filled_too(
     assert contents(settings) == wanted([*written, *more])
 
 
-def test_two_do_not_fill_at_once(settings: Settings, history: History, written: Sequence[ClassifiedPost]) -> None:
+def test_only_one_process_fills_at_a_time(
+    settings: Settings, history: History, written: Sequence[ClassifiedPost]
+) -> None:
     other = History(settings.postgres_dsn.get_secret_value(), application_name="test")
-    assert other.lock_backfill()
+    assert other.try_lock_backfill()
     with pytest.raises(BackfillBusyError, match="another process"):
         fill(settings, history)
     other.close()
-    # The server notices the end of a session a moment later.
-    wait_for(history.lock_backfill, what="the lock outlives its connection")
+    # The server releases the lock a moment after the session ended.
+    wait_for(history.try_lock_backfill, what="the lock outlives its connection")
     fill(settings, history)
 
 
-def test_a_topic_that_was_made_again_is_refused(
+def test_a_topic_that_was_created_again_is_refused(
     settings: Settings, history: History, written: Sequence[ClassifiedPost]
 ) -> None:
     query(settings, "UPDATE sink_offsets SET next_offset = 5000 WHERE partition = 0")
-    with pytest.raises(PositionError, match="made again"):
+    with pytest.raises(PositionError, match="created again"):
         fill(settings, history)
 
 
@@ -259,11 +267,11 @@ def test_the_command_names_what_is_missing(
     env: dict[str, str], settings: Settings, written: Sequence[ClassifiedPost]
 ) -> None:
     query(settings, "DELETE FROM posts WHERE origin_partition = 0 AND origin_offset = 3")
-    looked = run_backfill(env, "--check")
-    assert looked.returncode == 1
-    assert re.search(rf"^{settings.topic_classified}\[0\] 0 to \d+: missing, 1 rows$", looked.stdout, re.M)
+    checked = run_backfill(env, "--check")
+    assert checked.returncode == 1
+    assert re.search(rf"^{settings.topic_classified}\[0\] 0 to \d+: missing, 1 rows$", checked.stdout, re.M)
     assert (
-        looked.stderr == "emostream: error: Postgres lacks something; `emostream backfill` fills what can be filled\n"
+        checked.stderr == "emostream: error: Postgres lacks something; `emostream backfill` fills what can be filled\n"
     )
 
     filled = run_backfill(env, "--force", "--json")
@@ -277,7 +285,7 @@ def test_the_command_names_what_is_missing(
 async def test_windows_are_copied_from_redis(
     settings: Settings, history: History, store: WindowStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What stands in for a lost topic of windows: Redis has them, and nobody publishes them here."""
+    """No worker publishes these windows, so that Postgres can have them from Redis only."""
     monkeypatch.setattr(windows_module, "SLACK_MS", 0)
     await apply_all(store, [entry(0, 1), entry(1, 59.999, "anger", 0.5), entry(2, 60)], end=3)
     in_redis = {(w.keyword, w.start): (w.count, w.revision) for w in await store.read()}
@@ -291,7 +299,7 @@ async def test_windows_are_copied_from_redis(
         ) == [(6,)]
 
     found = await asyncio.to_thread(check, settings, history)
-    assert (found.windows, found.windows_missing, found.windows_behind, found.whole) == (4, 4, 0, False)
+    assert (found.windows, found.windows_missing, found.windows_behind, found.complete) == (4, 4, 0, False)
     found = await asyncio.to_thread(fill, settings, history)
     assert found.windows_filled == 4
     assert copied()
@@ -301,12 +309,12 @@ async def test_windows_are_copied_from_redis(
     found = await asyncio.to_thread(fill, settings, history)
     assert (found.windows_missing, found.windows_behind, found.windows_filled) == (1, 2, 3)
     assert copied()
-    assert (await asyncio.to_thread(check, settings, history)).whole
+    assert (await asyncio.to_thread(check, settings, history)).complete
 
 
-async def test_windows_that_the_sink_is_still_to_bring_are_no_holes(
+async def test_windows_that_the_sink_is_still_to_write_are_not_missing(
     settings: Settings, history: History, store: WindowStore
 ) -> None:
     await apply_all(store, [entry(0, 1)], end=1)
     found = await asyncio.to_thread(check, settings, history)
-    assert (found.windows, found.windows_missing, found.whole) == (2, 0, True)
+    assert (found.windows, found.windows_missing, found.complete) == (2, 0, True)

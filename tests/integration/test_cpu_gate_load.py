@@ -28,7 +28,7 @@ from connectors.local.state import StateFile
 from connectors.machine.load import LoadReader, Machine
 from connectors.machine.own_load import OwnLoad, client_port
 from streams.sink.gate.cpu_aware import CpuAwareGate
-from streams.sink.gate.rule import CpuGate, GateReason
+from streams.sink.gate.rule import GateReason, GateRule
 from tests.integration.burners import PROCESSORS, Burners, CountedLooks, Processes
 from tests.integration.support import PATIENCE_S, wait_for
 
@@ -45,7 +45,7 @@ LOOKS = 12
 
 def watch(source: Processes) -> tuple[CountedLooks, CpuAwareGate]:
     load = CountedLooks(source)
-    return load, CpuAwareGate(CpuGate(limit=LIMIT, calm_s=1.0), load)
+    return load, CpuAwareGate(GateRule(limit=LIMIT, calm_s=1.0), load)
 
 
 def wait_open(gate: CpuAwareGate) -> None:

@@ -71,9 +71,9 @@ def test_it_prints_the_windows_that_come(
     """And passes over those without a post, which `emostream windows rebuild` may leave."""
     empty = replace(window(1, {"joy": 1}), count=0, labels={}, sentiment=None)
     windows = [empty, window(2, {"joy": 1, "fear": 3}), window(1, {"joy": 2}, keyword="rain")]
-    producer.submit(
-        [Outgoing(settings.topic_windows, one.to_json(), one.key.encode(), 0) for one in windows]
-    ).result(PATIENCE_S)
+    producer.submit([Outgoing(settings.topic_windows, one.to_json(), one.key.encode(), 0) for one in windows]).result(
+        PATIENCE_S
+    )
     command = [sys.executable, "-u", "-c", SNIPPETS[name]]
     environment = clean_environment(endpoints.as_env())
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Postgres holds every record exactly once, however often the sink is killed, restored or doubled."""
+"""Postgres has every record exactly once: after kills, with two sinks, and after a restored backup."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from streams.records import (
     from_ms,
 )
 from streams.settings import Settings
-from streams.sink import tables
+from streams.sink import offsets_sql
 from streams.sink.history import History
 from streams.sink.ledger import Span
 from streams.sink.targets import POSTS, WINDOWS
@@ -120,7 +120,7 @@ def test_a_write_from_another_offset_changes_nothing(settings: Settings, history
     assert query(settings, "SELECT count(*) FROM posts") == [(2,)]
 
 
-def test_a_range_that_kafka_lost_is_noted(settings: Settings, history: History) -> None:
+def test_a_range_that_kafka_deleted_is_recorded(settings: Settings, history: History) -> None:
     history.start_offsets("t", {0: (0, 9)})
     history.write("t", POSTS, [*map(row_of, [classified(0)])], [Span(0, 0, 3, 1)])
 
@@ -150,21 +150,21 @@ def test_the_highest_revision_of_a_window_wins_with_its_labels(settings: Setting
     sentiments = "SELECT keyword, label, posts, percent FROM emotion_window_sentiments ORDER BY 1, 2"
     assert query(settings, sentiments) == [("coffee", "positive", 3, 100.0), ("rain", "positive", 1, 100.0)]
 
-    # Rebuilt tables may have fewer labels than before.
+    # A rebuilt window may have fewer labels than before.
     history.write("w", WINDOWS, [window(8, {"joy": 2})], [Span(0, 5, 6, 1)])
     assert query(settings, "SELECT label, posts FROM emotion_window_labels WHERE keyword = 'coffee'") == [("joy", 2)]
     plain = replace(window(9, {"joy": 3}), sentiment=None)
     history.write("w", WINDOWS, [plain], [Span(0, 6, 7, 1)])
-    assert query(settings, sentiments) == [("rain", "positive", 1, 100.0)], "nor sentiment at all"
+    assert query(settings, sentiments) == [("rain", "positive", 1, 100.0)], "or no sentiment"
 
 
-def test_a_database_without_the_schema_is_one_clear_line(env: dict[str, str]) -> None:
+def test_a_database_without_a_schema_is_an_error_of_one_line(env: dict[str, str]) -> None:
     with pytest.raises(RejectedError, match="has no schema yet; run `emostream init`"):
         History(env["EMOSTREAM_POSTGRES_DSN"], application_name="test").check()
 
 
 def feed(producer: ConfirmedProducer, settings: Settings, first: int, count: int) -> None:
-    """Classified posts over all partitions, a tenth of them delivered twice."""
+    """Write classified posts to all four partitions, and a tenth of them a second time."""
     posts = [classified(first + i // 4, i % 4) for i in range(count)]
     posts += posts[: count // 10]
     producer.submit(
@@ -176,7 +176,7 @@ def rows(settings: Settings) -> int:
     return int(str(query(settings, "SELECT count(*) FROM posts")[0][0]))
 
 
-def test_the_sink_is_killed_again_and_again(
+def test_a_sink_that_is_killed_again_and_again_writes_each_post_once(
     settings: Settings, producer: ConfirmedProducer, start: Callable[..., Role]
 ) -> None:
     for round_number in range(2):
@@ -199,7 +199,7 @@ def test_the_sink_is_killed_again_and_again(
 def test_two_sinks_share_the_work_and_one_takes_over(
     settings: Settings, producer: ConfirmedProducer, start: Callable[..., Role]
 ) -> None:
-    """The first is stopped beyond its session timeout and wakes as a zombie, with a batch it has not written."""
+    """The first is paused beyond its session timeout, and resumes as a zombie with a slice that it has not written."""
     first, _second = start("sink", EMOSTREAM_SINK_BATCH="100"), start("sink", EMOSTREAM_SINK_BATCH="100")
     feed(producer, settings, 0, 4_000)
     wait_for(lambda: rows(settings) > 200, what="the sinks write nothing")
@@ -212,25 +212,25 @@ def test_two_sinks_share_the_work_and_one_takes_over(
     first.check()
 
 
-def test_a_sink_stopped_between_two_statements_loses_its_locks(settings: Settings) -> None:
-    """Also between two of a series: in a pipeline the server takes it for busy, and never ends its transaction."""
+def test_a_sink_that_is_paused_between_two_statements_loses_its_locks(settings: Settings) -> None:
+    """In a pipeline of statements the server would see a busy session, and would never end its transaction."""
     dsn, topic = settings.postgres_dsn.get_secret_value(), settings.topic_classified
-    with psycopg.connect(dsn) as stopped, psycopg.connect(dsn) as successor:
-        tables.begin_offsets(stopped, topic, {0: 0, 1: 0})
-        stopped.execute("SET idle_in_transaction_session_timeout = 500")
-        stopped.commit()
+    with psycopg.connect(dsn) as paused, psycopg.connect(dsn) as successor:
+        offsets_sql.initialise(paused, topic, {0: 0, 1: 0})
+        paused.execute("SET idle_in_transaction_session_timeout = 500")
+        paused.commit()
 
         class Offsets(dict[int, int]):
             def items(self) -> Any:
                 yield 0, 5
-                assert tables.lock_offsets(successor, topic, [0, 1]) == {0: 0, 1: 0}
+                assert offsets_sql.lock(successor, topic, [0, 1]) == {0: 0, 1: 0}
                 yield 1, 5
 
         with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
-            tables.set_offsets(stopped, topic, Offsets())
+            offsets_sql.update(paused, topic, Offsets())
 
 
-def test_two_sessions_that_need_the_same_new_day_make_it_once(settings: Settings) -> None:
+def test_two_sessions_that_need_a_new_day_create_it_once(settings: Settings) -> None:
     dsn, day = settings.postgres_dsn.get_secret_value(), date(2031, 5, 17)
     make = "SELECT make_post_days(ARRAY[%s]::date[])"
     with psycopg.connect(dsn) as first, psycopg.connect(dsn) as second, ThreadPoolExecutor(1) as pool:
@@ -245,7 +245,7 @@ def test_two_sessions_that_need_the_same_new_day_make_it_once(settings: Settings
         assert waiting.result(30) == (0,)
 
 
-def test_a_restored_backup_is_filled_again(
+def test_after_a_restored_backup_the_rows_are_written_again(
     settings: Settings, producer: ConfirmedProducer, start: Callable[..., Role]
 ) -> None:
     sink = start("sink")
@@ -257,14 +257,17 @@ def test_a_restored_backup_is_filled_again(
     sink.check()
 
 
-def test_what_is_no_record_is_dead_lettered_and_the_rest_goes_in(
+def test_a_value_that_is_no_record_is_dead_lettered_and_the_rest_is_written(
     settings: Settings, producer: ConfirmedProducer, start: Callable[..., Role]
 ) -> None:
     start("sink")
     producer.submit([Outgoing(settings.topic_windows, b"{broken", b"key")]).result(30)
     good = window(1, {"joy": 1})
     producer.submit([Outgoing(settings.topic_windows, good.to_json(), good.key.encode())]).result(30)
-    wait_for(lambda: query(settings, "SELECT count(*) FROM emotion_windows") == [(1,)], what="nothing goes in")
+    wait_for(
+        lambda: query(settings, "SELECT count(*) FROM emotion_windows") == [(1,)],
+        what="the window is not written",
+    )
     scan = TopicScan(kafka_config(settings), settings.topic_dead)
     letters = [DeadPost.from_json(message.value() or b"") for message in scan.messages()]
     scan.close()

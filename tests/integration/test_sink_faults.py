@@ -1,4 +1,4 @@
-"""What the sink does with records that Postgres does not take, and with a Postgres that will not have any."""
+"""The sink with records that Postgres rejects, with a full disk, another schema and missing rights."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def dead(settings: Settings) -> list[DeadPost]:
     return letters
 
 
-def test_poison_is_taken_out_of_its_batch_and_the_rest_goes_in(
+def test_rows_that_postgres_rejects_are_dead_lettered_and_the_rest_is_written(
     settings: Settings, producer: ConfirmedProducer, start: Start
 ) -> None:
-    """A NUL that PostgreSQL's text cannot hold, a number that its type cannot, and what a constraint forbids."""
+    """Rows with a NUL character, which the type text does not allow, and rows that violate a constraint."""
     query(settings, "ALTER TABLE posts ADD CONSTRAINT no_elves CHECK (author <> 'elf')")
     poison = {17: {"label": "jo\0y"}, 40: {"source": "\0"}, 60: {"author": "elf"}, 61: {"author": "elf"}}
     posts = [classified(2_000 + offset, **poison.get(offset, {})) for offset in range(100)]
@@ -39,13 +39,13 @@ def test_poison_is_taken_out_of_its_batch_and_the_rest_goes_in(
     values = [post.to_json() for post in posts]
     producer.submit([Outgoing(settings.topic_classified, value, b"key", partition=0) for value in values]).result(30)
     sink = start("sink")
-    wait_for(lambda: rows(settings) == 40 + 96, what="the rest does not go in")
+    wait_for(lambda: rows(settings) == 40 + 96, what="the rest is not written")
     sink.check()
 
     letters = dead(settings)
     assert {letter.reason for letter in letters} == {DeadReason.NOT_STORABLE}
     offsets = sorted(letter.origin.offset for letter in letters)
-    # 10 records, and the one that feed repeats, lie before them in the partition.
+    # The partition has 11 records before them: 10 posts, and the one that `feed` writes twice.
     first = offsets[0] - 17
     assert offsets == [first + offset for offset in poison]
     assert {letter.origin.topic for letter in letters} == {settings.topic_classified}
@@ -54,7 +54,9 @@ def test_poison_is_taken_out_of_its_batch_and_the_rest_goes_in(
     assert query(settings, ranges) == [(44 + 100, 40 + 96)]
 
 
-def test_a_full_disk_is_waited_out(settings: Settings, producer: ConfirmedProducer, start: Start) -> None:
+def test_the_sink_waits_until_a_full_disk_has_room(
+    settings: Settings, producer: ConfirmedProducer, start: Start
+) -> None:
     """The error is PostgreSQL's own, raised by a trigger: a disk cannot be filled everywhere that tests run."""
     query(
         settings,
@@ -68,8 +70,8 @@ def test_a_full_disk_is_waited_out(settings: Settings, producer: ConfirmedProduc
     )
     feed(producer, settings, 0, 400)
     sink = start("sink")
-    told = "PostgreSQL has no room left while writing"
-    wait_for(lambda: sink.log.read_text().count(told) >= 2, what="the sink does not try again")
+    message = "PostgreSQL has no room left while writing"
+    wait_for(lambda: sink.log.read_text().count(message) >= 2, what="the sink does not try again")
     sink.check()
     assert "could not extend file" in sink.log.read_text()
     assert rows(settings) == 0
@@ -90,14 +92,14 @@ def test_a_full_disk_is_waited_out(settings: Settings, producer: ConfirmedProduc
     ],
 )
 @pytest.mark.parametrize("command", [["sink"], ["backfill", "--check"]])
-def test_another_schema_is_one_clear_line(
+def test_another_schema_is_an_error_of_one_line(
     env: dict[str, str], settings: Settings, change: str, line: str, command: list[str]
 ) -> None:
     query(settings, change)
     assert re.search(line, run(env, *command))
 
 
-def test_missing_rights_are_one_clear_line(
+def test_missing_rights_are_an_error_of_one_line(
     env: dict[str, str], settings: Settings, producer: ConfirmedProducer
 ) -> None:
     name = f"nobody_{env['EMOSTREAM_GROUP_PREFIX']}"
@@ -110,7 +112,7 @@ def test_missing_rights_are_one_clear_line(
         query(settings, f"REVOKE ALL ON schema_migrations FROM {name}; DROP ROLE {name}")
 
 
-def test_the_writers_rights_suffice(
+def test_the_role_emostream_writer_has_the_rights_that_the_sink_needs(
     env: dict[str, str], settings: Settings, producer: ConfirmedProducer, start: Start
 ) -> None:
     name = f"writer_{env['EMOSTREAM_GROUP_PREFIX']}"
@@ -128,10 +130,10 @@ def test_the_writers_rights_suffice(
         query(settings, f"DROP ROLE {name}")
 
 
-def test_an_operator_writes_beside_a_sink_that_waits(
+def test_a_forced_sink_writes_while_another_one_waits(
     settings: Settings, producer: ConfirmedProducer, start: Start
 ) -> None:
-    """The one that waits keeps its partitions, and finds when it may go on that another has been there."""
+    """The sink that waits keeps its partitions, and goes on without an error."""
     waiting = start("sink", EMOSTREAM_SINK_CPU_PERCENT="0.1", EMOSTREAM_SINK_CALM_S="3600")
     feed(producer, settings, 0, 400)
     wait_for(lambda: "consuming" in waiting.log.read_text(), what="the sink has no partitions")

@@ -16,7 +16,7 @@ import pytest
 from connectors.kafka.producer import ConfirmedProducer
 from streams.settings import Settings
 from streams.sink.gate.cpu_aware import CpuAwareGate
-from streams.sink.gate.rule import CpuGate, GateReason
+from streams.sink.gate.rule import GateReason, GateRule
 from streams.sink.runner import Sink
 from tests.integration.burners import Burners, CountedLooks, Processes
 from tests.integration.support import PATIENCE_S, wait_for
@@ -57,7 +57,7 @@ def load(burners: Burners) -> CountedLooks:
 @pytest.fixture
 def sink(settings: Settings, load: CountedLooks) -> Iterator[Sink]:
     """Runs in a thread of the test."""
-    running = Sink(settings, gate=CpuAwareGate(CpuGate(limit=LIMIT, calm_s=1.0), load))
+    running = Sink(settings, gate=CpuAwareGate(GateRule(limit=LIMIT, calm_s=1.0), load))
     stop = threading.Event()
     thread = threading.Thread(target=running.run, args=(stop,))
     thread.start()

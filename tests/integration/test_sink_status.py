@@ -1,4 +1,4 @@
-"""A sink tells how it is, to Prometheus, to a supervisor and to `emostream sink status`; on real servers."""
+"""The metrics, health and status of a running sink, and `emostream sink status`; with real servers."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from streams.sink.runner import Sink
 from tests.integration.support import configure, counter, free_port, metric_lines, wait_for
 from tests.integration.test_sink import feed, query, rows
 
-# Nothing is ever written: the servers of the tests alone use more than a thousandth of the machine within any second,
-# and if they did not, the load would have to stay low for an hour.
+# The gate stays closed: the servers of the tests use more than a thousandth of the machine in each second. If they did
+# not, the load would have to stay low for an hour.
 CLOSED = {"EMOSTREAM_SINK_CPU_PERCENT": "0.1", "EMOSTREAM_SINK_CALM_S": "3600"}
 
 
 def get(port: int, path: str) -> tuple[int, dict[str, Any]]:
-    """Code and document; 0 where nobody answers yet."""
+    """Returns the status code and the document; code 0 if nothing answers yet."""
     try:
-        # Certificates take longer to load than the rest.
+        # `verify=False`: loading the certificates would take most of the time.
         answer = httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10, trust_env=False, verify=False)
     except httpx.TransportError:
         return 0, {}
@@ -56,22 +56,23 @@ def status(env: dict[str, str], *options: str) -> dict[str, Any]:
 
 
 def backlog(port: int) -> float:
-    """What the sink says that waits."""
+    """Returns the backlog by the metrics of the sink."""
     return counter(port, "emostream_sink_backlog_records")
 
 
-def test_a_sink_that_writes_says_what_it_has_written(
+def test_a_sink_that_writes_shows_what_it_has_written(
     env: dict[str, str], settings: Settings, producer: ConfirmedProducer, start: Callable[..., Role]
 ) -> None:
     port = free_port()
-    feed(producer, settings, 0, 400)  # and 40 of them once more
+    feed(producer, settings, 0, 400)  # 40 of them are delivered twice
     start("sink", "--web-port", str(port), EMOSTREAM_SINK_BACKFILL_INTERVAL_S="1")
     wait_for(lambda: counter(port, "emostream_sink_records_total") == 440, what="the sink does not count them")
     assert get(port, "/health") == (200, {"status": "ok", "reasons": []})
-    # The first may have come before the posts.
+    # The first backfill may have run before the posts were written.
     wait_for(
         lambda: ((get(port, "/status")[1].get("backfill") or {}).get("rows")) == 400,
-        what="no backfill looks at them",
+        seconds=60,
+        what="no backfill compares them",
     )
     assert counter(port, "emostream_sink_last_backfill_seconds") > 0
     assert metric_lines(port, "emostream_sink_gate_open") == ["emostream_sink_gate_open 1.0"]
@@ -90,11 +91,11 @@ def test_a_sink_that_writes_says_what_it_has_written(
 
     lines = run_status(env, "--url", f"http://127.0.0.1:{port}").stdout.splitlines()
     assert lines[0] == f"sink at http://127.0.0.1:{port}/status: ok"
-    assert any("it was told to write whatever the load" in line for line in lines)
+    assert any("there is no limit on the load" in line for line in lines)
     assert any("400 rows looked at, 0 holes" in line for line in lines)
 
 
-def test_a_closed_gate_is_no_illness_and_the_backlog_grows(
+def test_a_sink_with_a_closed_gate_is_waiting_and_its_backlog_grows(
     env: dict[str, str], settings: Settings, producer: ConfirmedProducer, start: Callable[..., Role]
 ) -> None:
     port = free_port()
@@ -126,7 +127,7 @@ def test_a_closed_gate_is_no_illness_and_the_backlog_grows(
     assert [one["records"] for one in posts["partitions"]] == [165] * 4
     assert posts["oldest_s"] > 0
 
-    assert closed.stop() == 0  # its partitions are its own as long as it runs
+    assert closed.stop() == 0  # while it runs, it keeps its partitions
     Sink(settings, gate=OpenGate()).run(threading.Event(), once=True)
     assert rows(settings) == 600
     assert [one["records"] for one in status(env)["topics"]] == [0, 0]
@@ -147,10 +148,10 @@ def test_a_sink_whose_backfill_waits_for_the_gate_stops_cleanly(
     assert "did not stop" not in sink.log.read_text()
 
 
-def test_what_a_backfill_did_before_a_server_went_away_is_counted(
+def test_a_backfill_that_ends_early_is_counted_with_what_it_did(
     settings: Settings, producer: ConfirmedProducer, start: Callable[..., Role]
 ) -> None:
-    """Posts come before windows, and for those it needs Redis."""
+    """A backfill fills posts first. For the windows it needs Redis, which does not answer here."""
     feed(producer, settings, 0, 40)
     Sink(settings, gate=OpenGate()).run(threading.Event(), once=True)
     query(settings, "DELETE FROM posts WHERE origin_partition = 1")
@@ -170,7 +171,7 @@ def test_what_a_backfill_did_before_a_server_went_away_is_counted(
     assert rows(settings) == 40
 
 
-def test_a_backlog_that_comes_near_the_retention_is_danger(
+def test_a_backlog_near_the_retention_is_danger(
     env: dict[str, str], settings: Settings, producer: ConfirmedProducer, start: Callable[..., Role]
 ) -> None:
     configure(settings, settings.topic_classified, "retention.ms", 15_000)
@@ -178,17 +179,17 @@ def test_a_backlog_that_comes_near_the_retention_is_danger(
     start("sink", EMOSTREAM_SINK_WEB_PORT=str(port), **CLOSED)
     wait_for(lambda: get(port, "/health")[1].get("status") == "waiting", what="it does not wait")
     feed(producer, settings, 0, 40)
-    wait_for(lambda: get(port, "/health")[0] == 503, what="nobody warns")
+    wait_for(lambda: get(port, "/health")[0] == 503, what="the health is not danger")
 
     _, health = get(port, "/health")
     assert health["status"] == "danger"
-    assert health["reasons"][0].startswith(f"{settings.topic_classified}: the oldest record that is not written")
-    assert health["reasons"][0].endswith("Kafka keeps it 15 s")
+    assert health["reasons"][0].startswith(f"{settings.topic_classified}: the oldest unwritten record has waited")
+    assert health["reasons"][0].endswith("Kafka deletes it after 15 s")
     posts, windows = status(env)["topics"]
     assert (posts["in_danger"], windows["in_danger"]) == (True, False)
     assert posts["retention_share"] > 0.8
     share = f'emostream_sink_retention_share{{topic="{settings.topic_classified}"}}'
-    wait_for(lambda: counter(port, share) > 0.8, what="no metric says so")
+    wait_for(lambda: counter(port, share) > 0.8, what="the metric does not show it")
 
 
 def test_what_is_missing_is_shown_without_a_sink(
@@ -209,7 +210,7 @@ def test_what_is_missing_is_shown_without_a_sink(
         "INSERT INTO sink_gaps (topic, partition, first_offset, next_offset, reason) "
         f"VALUES ('{topic}', 2, 0, 7, 'lost'), ('{topic}', 2, 10, 11, 'lost'), ('{topic}', 1, 0, 10, 'expired')",
     )
-    # 100 to 110 and 40 of the second delivery: partition 3 loses ten that nobody has written.
+    # Kafka deletes the offsets 110 to 119 of partition 3, which no sink has written.
     feed(producer, settings, 100, 400)
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     for future in admin.delete_records([TopicPartition(topic, 3, 120)]).values():
@@ -235,7 +236,7 @@ def test_what_is_missing_is_shown_without_a_sink(
     assert f"{topic}[3]: 10 offsets left Kafka before they were written;" in shown
 
 
-def test_a_port_that_is_taken_is_one_line(env: dict[str, str], settings: Settings) -> None:
+def test_a_port_in_use_is_an_error_of_one_line(env: dict[str, str], settings: Settings) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         command = [sys.executable, "-m", "streams", "sink", "--web-port", port]
@@ -249,14 +250,16 @@ def test_a_port_that_is_taken_is_one_line(env: dict[str, str], settings: Setting
             "server"
         )
         assert "Traceback" not in result.stderr
-        # One that ends by itself needs no port, and must not be kept from its work by the sink that runs.
+        # A sink with --once has no web server, so the port of a running sink does not matter.
         once = subprocess.run(
             [*command, "--once"], env=clean_environment(env), capture_output=True, text=True, timeout=60, check=False
         )
         assert once.returncode == 0
 
 
-def test_a_server_that_is_away_is_one_line_below_what_the_sinks_say(env: dict[str, str], settings: Settings) -> None:
+def test_a_server_that_does_not_answer_is_an_error_after_the_answers_of_the_sinks(
+    env: dict[str, str], settings: Settings
+) -> None:
     nobody = free_port()
     result = run_status(
         env,

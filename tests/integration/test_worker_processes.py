@@ -1,4 +1,4 @@
-"""`emostream worker --processes 2`: real workers that share the partitions, and how they end."""
+"""`emostream worker --processes 2`: the processes share the partitions, and end together."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from tests.tiny_model import tiny_package
 Start = Callable[..., Role]
 
 SHARDS = {"emostream_shards_owned 2.0"}
-"""What each of two processes publishes when both have half of the four."""
+"""The metric of each of two processes when each publishes half of the four shards."""
 
 
 @pytest.fixture(scope="module")
 def model_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A model that loads at once: what it says does not matter here."""
+    """A model that loads at once; these tests do not check its predictions."""
     folder = tmp_path_factory.mktemp("model")
     tiny_package(folder)
     return str(folder)
@@ -48,20 +48,20 @@ def model_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def ports() -> tuple[int, int]:
-    """Two that follow each other, both free, and not of those that the system gives to outgoing connections."""
+    """Two consecutive free ports, outside the range that the system gives to outgoing connections."""
     first = choose(["web"], {}, set(), lambda port: is_free(port) and is_free(port + 1))["web"]
     return first, first + 1
 
 
 @pytest.fixture
 def stop_s(settings: Settings) -> float:
-    """By when a worker has ended that was told to stop."""
+    """Seconds within which a worker ends after SIGTERM."""
     return stop_bound_s(settings) + LEAVE_S
 
 
 @pytest.fixture
 def worker(start: Start, settings: Settings, ports: tuple[int, int], stop_s: float) -> Iterator[Role]:
-    """A worker of two processes, both of which have partitions."""
+    """A worker of two processes that both have partitions."""
     role = start("worker", "--processes", "2", "--web-port", str(ports[0]))
     deadline = time.monotonic() + PATIENCE_S
     while [set(metric_lines(port, "emostream_shards_owned")) for port in ports] != [SHARDS, SHARDS]:
@@ -70,12 +70,12 @@ def worker(start: Start, settings: Settings, ports: tuple[int, int], stop_s: flo
         time.sleep(0.1)
     family = children(role)
     yield role
-    role.stop()  # which it has been, unless the test failed
+    role.stop()  # the test has stopped it, unless it failed
     wait_for(lambda: not any(map(runs, family)), seconds=stop_s, what="a process has outlived its test")
 
 
 def children(role: Role) -> list[psutil.Process]:
-    """Both processes; the first is `worker-0`."""
+    """Returns both processes; the first is `worker-0`."""
     found = sorted(psutil.Process(role.pid).children(), key=lambda process: process.cmdline())
     assert len(found) == 2
     return found
@@ -85,7 +85,7 @@ def runs(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
-async def test_they_share_the_partitions_and_a_signal_stops_them(
+async def test_the_processes_share_the_partitions_and_a_signal_stops_them(
     settings: Settings, store: WindowStore, start: Start, worker: Role, ports: tuple[int, int], stop_s: float
 ) -> None:
     sink = start("sink")
@@ -109,7 +109,7 @@ async def test_they_share_the_partitions_and_a_signal_stops_them(
     assert "Traceback" not in "\n".join(lines)
 
 
-async def test_one_that_is_killed_ends_both_and_nothing_is_lost(
+async def test_a_process_that_is_killed_ends_both_and_no_post_is_lost(
     settings: Settings, store: WindowStore, start: Start, worker: Role, stop_s: float
 ) -> None:
     produce(settings, good_posts(300))
@@ -125,17 +125,17 @@ async def test_one_that_is_killed_ends_both_and_nothing_is_lost(
     assert failures(await balanced(settings, store, [again, sink])) == []
 
 
-def test_they_do_not_outlive_a_supervisor_that_is_killed(worker: Role, stop_s: float) -> None:
+def test_the_processes_do_not_outlive_a_supervisor_that_is_killed(worker: Role, stop_s: float) -> None:
     family = children(worker)
     worker.kill()
-    wait_for(lambda: not any(map(runs, family)), seconds=stop_s, what="its processes go on")
-    # Not cut off: they left their groups, and the next worker need not wait for a session to time out.
+    wait_for(lambda: not any(map(runs, family)), seconds=stop_s, what="its processes run on")
+    # The processes stopped cleanly and left their consumer groups, so the next worker waits for no session timeout.
     log = worker.log.read_text()
     assert log.count("worker is stopping") == 2
     assert "Traceback" not in log
 
 
-def test_ctrl_c_while_the_first_loads_its_model(start: Start, stop_s: float) -> None:
+def test_ctrl_c_while_the_first_process_loads_its_model(start: Start, stop_s: float) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(PATIENCE_S)
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -149,7 +149,7 @@ def test_ctrl_c_while_the_first_loads_its_model(start: Start, stop_s: float) -> 
 
 
 def run(env: dict[str, str], *arguments: str, **more: str) -> str:
-    """Run a worker that must fail; its one line."""
+    """Run a worker that must fail, and return its line on stderr."""
     done = subprocess.run(
         [sys.executable, "-m", "streams", "worker", "--processes", "2", *arguments],
         env=clean_environment({**env, **more}),
@@ -164,17 +164,17 @@ def run(env: dict[str, str], *arguments: str, **more: str) -> str:
     return done.stderr
 
 
-def test_a_wrong_address_is_told_once(env: dict[str, str], settings: Settings) -> None:
+def test_a_wrong_address_is_reported_once(env: dict[str, str], settings: Settings) -> None:
     closed = free_port()
     line = run(env, EMOSTREAM_REDIS_URL=f"redis://127.0.0.1:{closed}/0")
     assert "Redis did not answer" in line
 
 
-def test_missing_topics_are_told_once(env: dict[str, str]) -> None:
+def test_missing_topics_are_reported_once(env: dict[str, str]) -> None:
     assert "missing topics: " in run(env)
 
 
-def test_each_port_is_looked_at_before_anything_starts(env: dict[str, str], ports: tuple[int, int]) -> None:
+def test_every_port_is_checked_before_a_process_starts(env: dict[str, str], ports: tuple[int, int]) -> None:
     first, second = ports
     with socket.create_server(("127.0.0.1", second)):
         line = run(env, "--web-port", str(first))

@@ -1,4 +1,4 @@
-"""A worker that is told to stop while it loads its first model."""
+"""A worker that gets a signal while it loads its first model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Start = Callable[..., Role]
 
 @pytest.fixture
 def silent_server() -> Iterator[socket.socket]:
-    """Takes connections and never answers."""
+    """A server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(PATIENCE_S)
         yield server

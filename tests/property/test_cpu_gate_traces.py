@@ -1,7 +1,7 @@
-"""The gate in thousands of simulated loads.
+"""The rule of the gate under thousands of simulated loads.
 
-A trace is a machine whose load stays as it is for a while and then changes at once, sampled at uneven moments. Times
-and loads are whole 64ths, so that sums of floats are exact; `ticked` counters show hundredths of a second, as the
+A trace is a list of stretches, in each of which the load is constant. Samples are taken at uneven times. Times and
+loads are whole 64ths, so that sums of floats are exact. Counters that are `ticked` count hundredths of a second, as the
 kernel's do.
 """
 
@@ -17,20 +17,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.machine.sample import Sample
-from streams.sink.gate.rule import REOPEN, SAMPLE_S, WINDOW_S, CpuGate, GateReason, GateState
+from streams.sink.gate.rule import REOPEN, SAMPLE_S, WINDOW_S, GateReason, GateRule, GateState
 
 UNIT = 1 / 64
 PROCESSORS = 4
 LATE_S = 6 * UNIT
-"""How late a sample may be."""
+"""Seconds that a sample may be late."""
 
 PACE_S = SAMPLE_S + LATE_S
 SHORTEST_S = WINDOW_S - SAMPLE_S / 2
 LONGEST_S = SHORTEST_S + PACE_S
-"""Utilization is the mean over the time since some sample between these ages."""
+"""The rule averages the utilization since a sample whose age is between these two."""
 
 NOISE = 4 * 0.01 / (SHORTEST_S * PROCESSORS)
-"""What ticks may do to a utilization: two counters, off by up to one tick at both ends."""
+"""Largest error of a utilization by ticks: each of two counters is off by up to one tick at both ends."""
 
 LIMITS = st.sampled_from([0.1, 0.2, 0.5])
 CALMS = st.sampled_from([0.0, 1.0, 3.0])
@@ -40,15 +40,15 @@ many = settings(max_examples=1_000, deadline=None)
 
 
 class Stretch(NamedTuple):
-    """A constant load: shares of all processors."""
+    """A constant load, as shares of all processors."""
 
     seconds: float
     others: float
     own: float
 
 
-class Look(NamedTuple):
-    """A sample, the work of others that was truly done by then, and what the gate said."""
+class Step(NamedTuple):
+    """A sample, the true CPU time of others by then, and the decision."""
 
     sample: Sample
     others_s: float
@@ -57,7 +57,7 @@ class Look(NamedTuple):
 
 @st.composite
 def stretches(draw: st.DrawFn) -> list[Stretch]:
-    """Mostly loads about the usual limits; the sink takes any part of what others leave free."""
+    """Returns a trace, mostly of loads near the limits. The sink takes any part of what others leave free."""
     units = st.sampled_from([0, 3, 6, 9, 10, 11, 12, 13, 14, 20, 32, 40, 64]) | st.integers(0, 64)
     found = []
     for _ in range(draw(st.integers(1, 12))):
@@ -68,19 +68,19 @@ def stretches(draw: st.DrawFn) -> list[Stretch]:
 
 
 def samples(trace: list[Stretch], seed: int, *, ticked: bool) -> Iterator[tuple[Sample, float]]:
-    """Samples of a trace, each with the true work of others."""
+    """Yield the samples of a trace, each with the true CPU time of others."""
     rng = random.Random(seed)
     total = sum(stretch.seconds for stretch in trace)
     at = 0.0
     while at <= total:
-        others, own = work(trace, at)
+        others, own = cpu_time(trace, at)
         busy = others + own
         yield Sample(at, ticks(busy) if ticked else busy, ticks(own) if ticked else own, PROCESSORS), others
         at += SAMPLE_S + rng.randint(0, 6) * UNIT
 
 
-def work(trace: list[Stretch], at: float) -> tuple[float, float]:
-    """Processor seconds of others and of the sink until a moment."""
+def cpu_time(trace: list[Stretch], at: float) -> tuple[float, float]:
+    """Returns the processor seconds of others and of the sink until a time."""
     others = own = begin = 0.0
     for stretch in trace:
         part = min(max(at - begin, 0.0), stretch.seconds) * PROCESSORS
@@ -94,55 +94,55 @@ def ticks(seconds: float) -> float:
     return math.floor(seconds * 100) / 100
 
 
-def simulate(trace: list[Stretch], gate: CpuGate, seed: int, *, ticked: bool = True) -> list[Look]:
-    looks = [Look(sample, others, gate.update(sample)) for sample, others in samples(trace, seed, ticked=ticked)]
-    assert gate.breaks == 0
-    return looks
+def simulate(trace: list[Stretch], gate: GateRule, seed: int, *, ticked: bool = True) -> list[Step]:
+    steps = [Step(sample, others, gate.update(sample)) for sample, others in samples(trace, seed, ticked=ticked)]
+    assert gate.resets == 0
+    return steps
 
 
-def means(looks: list[Look], index: int) -> list[float]:
-    """The true utilizations by others over every time that the gate may take as the last second."""
-    now = looks[index]
-    ages = [(now.sample.at - then.sample.at, now.others_s - then.others_s) for then in looks[:index]]
+def means(steps: list[Step], index: int) -> list[float]:
+    """Returns the true utilizations by others over every time that the rule may take as the last second."""
+    now = steps[index]
+    ages = [(now.sample.at - then.sample.at, now.others_s - then.others_s) for then in steps[:index]]
     return [done / (age * PROCESSORS) for age, done in ages if SHORTEST_S <= age <= LONGEST_S]
 
 
 @many
 @given(stretches(), LIMITS, CALMS, SEEDS)
 def test_it_is_never_open_at_or_above_the_limit(trace: list[Stretch], limit: float, calm_s: float, seed: int) -> None:
-    looks = simulate(trace, CpuGate(limit=limit, calm_s=calm_s), seed)
-    for index, (_, _, state) in enumerate(looks):
+    steps = simulate(trace, GateRule(limit=limit, calm_s=calm_s), seed)
+    for index, (_, _, state) in enumerate(steps):
         if state.is_open:
             assert state.utilization is not None
             assert state.utilization < limit
-            assert min(means(looks, index)) < limit + NOISE
+            assert min(means(steps, index)) < limit + NOISE
 
 
 @many
 @given(stretches(), LIMITS, CALMS, SEEDS)
-def test_three_times_the_limit_is_yielded_to_within_a_second(
+def test_a_load_of_three_times_the_limit_closes_it_within_a_second(
     trace: list[Stretch], limit: float, calm_s: float, seed: int
 ) -> None:
-    looks = simulate(trace, CpuGate(limit=limit, calm_s=calm_s), seed)
+    steps = simulate(trace, GateRule(limit=limit, calm_s=calm_s), seed)
     begin = 0.0
     for stretch in trace:
         if stretch.others >= min(1.0, 3 * limit) + NOISE:
-            # Seen by the first sample after this, so at most one pace later.
+            # The first sample after this time closes the gate, at most `PACE_S` later.
             seen_from = begin + (limit + NOISE) * LONGEST_S / stretch.others
             assert seen_from + PACE_S < begin + 1.0
-            inside = [look for look in looks if seen_from <= look.sample.at <= begin + stretch.seconds]
-            assert not any(look.state.is_open for look in inside)
+            inside = [step for step in steps if seen_from <= step.sample.at <= begin + stretch.seconds]
+            assert not any(step.state.is_open for step in inside)
         begin += stretch.seconds
 
 
 @many
 @given(stretches(), LIMITS, CALMS, SEEDS)
-def test_a_lasting_calm_opens_it(trace: list[Stretch], limit: float, calm_s: float, seed: int) -> None:
+def test_it_opens_when_the_load_stays_low(trace: list[Stretch], limit: float, calm_s: float, seed: int) -> None:
     quiet = Stretch(LONGEST_S + calm_s + 2 * PACE_S, (math.floor((REOPEN * limit - NOISE) / UNIT)) * UNIT, 0.5)
-    looks = simulate([*trace, quiet], CpuGate(limit=limit, calm_s=calm_s), seed)
-    assert looks[-1].state.reason is GateReason.IDLE
+    steps = simulate([*trace, quiet], GateRule(limit=limit, calm_s=calm_s), seed)
+    assert steps[-1].state.reason is GateReason.IDLE
     calm_from = None
-    for sample, _, state in looks:
+    for sample, _, state in steps:
         low = state.utilization is not None and state.utilization < REOPEN * limit
         calm_from = (sample.at if calm_from is None else calm_from) if low else None
         if calm_from is not None and sample.at >= calm_from + calm_s:
@@ -151,17 +151,17 @@ def test_a_lasting_calm_opens_it(trace: list[Stretch], limit: float, calm_s: flo
 
 @many
 @given(stretches(), LIMITS, CALMS, SEEDS)
-def test_it_opens_only_after_an_uninterrupted_calm(
+def test_it_opens_only_after_an_uninterrupted_low_load(
     trace: list[Stretch], limit: float, calm_s: float, seed: int
 ) -> None:
-    looks = simulate(trace, CpuGate(limit=limit, calm_s=calm_s), seed)
-    assert not looks[0].state.is_open
-    openings = [now for before, now in pairwise(looks) if now.state.is_open and not before.state.is_open]
+    steps = simulate(trace, GateRule(limit=limit, calm_s=calm_s), seed)
+    assert not steps[0].state.is_open
+    openings = [now for before, now in pairwise(steps) if now.state.is_open and not before.state.is_open]
     for opening in openings:
-        for look in looks:
-            if opening.sample.at - calm_s <= look.sample.at <= opening.sample.at:
-                assert look.state.utilization is not None
-                assert look.state.utilization < REOPEN * limit
+        for step in steps:
+            if opening.sample.at - calm_s <= step.sample.at <= opening.sample.at:
+                assert step.state.utilization is not None
+                assert step.state.utilization < REOPEN * limit
         assert opening.state.since == opening.sample.at
     assert all(later.sample.at - sooner.sample.at >= calm_s for sooner, later in pairwise(openings))
 
@@ -171,20 +171,20 @@ def test_it_opens_only_after_an_uninterrupted_calm(
 def test_own_load_of_any_size_changes_nothing(trace: list[Stretch], limit: float, calm_s: float, seed: int) -> None:
     without = [stretch._replace(own=0.0) for stretch in trace]
     full = [stretch._replace(own=1.0 - stretch.others) for stretch in trace]
-    told = [
-        [look.state for look in simulate(variant, CpuGate(limit=limit, calm_s=calm_s), seed, ticked=False)]
+    states = [
+        [step.state for step in simulate(variant, GateRule(limit=limit, calm_s=calm_s), seed, ticked=False)]
         for variant in (trace, without, full)
     ]
-    assert told[0] == told[1] == told[2]
+    assert states[0] == states[1] == states[2]
 
 
 @many
 @given(stretches(), LIMITS, CALMS, SEEDS, st.lists(st.integers(0, 200), max_size=20))
-def test_a_deadline_opens_it_and_leaves_no_trace(
+def test_an_overdue_record_opens_it_and_does_not_change_later_decisions(
     trace: list[Stretch], limit: float, calm_s: float, seed: int, ages: list[int]
 ) -> None:
-    plain = CpuGate(limit=limit, calm_s=calm_s)
-    gate = CpuGate(limit=limit, calm_s=calm_s, max_delay_s=100)
+    plain = GateRule(limit=limit, calm_s=calm_s)
+    gate = GateRule(limit=limit, calm_s=calm_s, max_delay_s=100)
     for index, (sample, _) in enumerate(samples(trace, seed, ticked=True)):
         age = ages[index % len(ages)] if ages else None
         expected, state = plain.update(sample), gate.update(sample, age)
@@ -212,10 +212,10 @@ FAULTS: list[Callable[[Sample], Sample]] = [
 
 @many
 @given(stretches(), LIMITS, CALMS, SEEDS, st.dictionaries(st.integers(1, 150), st.sampled_from(FAULTS), min_size=1))
-def test_after_numbers_that_cannot_be_it_has_calm_again_first(
+def test_after_implausible_counters_it_opens_only_when_the_load_was_low_again(
     trace: list[Stretch], limit: float, calm_s: float, seed: int, faults: dict[int, Callable[[Sample], Sample]]
 ) -> None:
-    gate = CpuGate(limit=limit, calm_s=calm_s)
+    gate = GateRule(limit=limit, calm_s=calm_s)
     fault_at = -math.inf
     for index, (sample, _) in enumerate(samples(trace, seed, ticked=True)):
         if index in faults:

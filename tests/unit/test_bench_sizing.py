@@ -34,7 +34,7 @@ from streams.ops.bench.steady import steady
 from streams.ops.bench.storage import SinkFigures, WindowMemory
 from streams.ops.demo.processes import clean_environment
 from streams.ops.demo.sample import sample_posts
-from streams.process.signals import leave_on_signals
+from streams.process.signals import exit_on_signals
 from streams.records import Keywords, Post
 from streams.settings import load_settings
 from streams.window_sizes import parse_sizes
@@ -350,7 +350,7 @@ class TestSignals:
         cleaned = []
 
         def run() -> None:
-            with leave_on_signals():
+            with exit_on_signals():
                 try:
                     signal.raise_signal(number)
                 finally:
@@ -366,7 +366,7 @@ class TestSignals:
     def test_what_is_ignored_stays_ignored(self) -> None:
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
-            with leave_on_signals():
+            with exit_on_signals():
                 signal.raise_signal(signal.SIGHUP)
         finally:
             signal.signal(signal.SIGHUP, before)

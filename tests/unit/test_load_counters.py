@@ -1,4 +1,4 @@
-"""Reading counters: folders that look like /proc and /sys/fs/cgroup, and the processes of this machine."""
+"""CPU counters, read from folders like /proc and /sys/fs/cgroup, and from this machine; and the sink's own load."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write(root: Path, files: dict[str, str]) -> None:
 
 
 class Cgroups:
-    """A /proc and a /sys/fs/cgroup below a folder."""
+    """Writes the files of /proc and /sys/fs/cgroup into a folder."""
 
     def __init__(self, root: Path) -> None:
         self.proc = root / "proc"
@@ -79,7 +79,7 @@ def test_version_2_in_a_container(cgroups: Cgroups) -> None:
 PRESSURE = {"cpu": 1_500_000, "io": 250_000, "memory": 0}
 
 
-def test_version_2_takes_the_nearest_group_with_a_quota(cgroups: Cgroups) -> None:
+def test_version_2_uses_the_nearest_group_with_a_quota(cgroups: Cgroups) -> None:
     cgroups.version_2(
         "/system.slice/app.slice/sink.service",
         {
@@ -94,12 +94,12 @@ def test_version_2_takes_the_nearest_group_with_a_quota(cgroups: Cgroups) -> Non
     assert source.stalls() == ()
 
 
-def test_version_2_where_only_a_part_of_the_tree_is_mounted(cgroups: Cgroups) -> None:
+def test_version_2_with_only_a_part_of_the_tree_mounted(cgroups: Cgroups) -> None:
     cgroups.version_2("/docker/abc", {"cpu.max": "50000 100000\n", "cpu.stat": STAT}, root="/docker/abc")
     assert str(find_source(cgroups.proc)) == "cgroup /docker/abc (quota of 0.5 processors)"
 
 
-def test_version_2_where_our_group_lies_outside_of_what_is_mounted(cgroups: Cgroups) -> None:
+def test_version_2_with_a_group_outside_of_the_mounted_part(cgroups: Cgroups) -> None:
     cgroups.version_2("/../../elsewhere", {"cpu.max": "50000 100000\n", "cpu.stat": STAT})
     write(cgroups.sys.parent, {"cpu.max": "70000 100000\n", "cpu.stat": STAT})
     assert str(find_source(cgroups.proc)) == "cgroup / (quota of 0.5 processors)"
@@ -119,7 +119,7 @@ def test_version_1(cgroups: Cgroups) -> None:
     assert (source.capacity(), source.busy(), source.stalls()) == (3.0, 46585.820853931, (1.5, 0.25, 0.0))
 
 
-def test_version_1_in_a_container_and_with_a_quota_above_it(cgroups: Cgroups) -> None:
+def test_version_1_with_a_quota_of_the_container_above_the_group(cgroups: Cgroups) -> None:
     cgroups.version_1(
         "/docker/abc/inner",
         {
@@ -137,7 +137,7 @@ def test_version_1_in_a_container_and_with_a_quota_above_it(cgroups: Cgroups) ->
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_without_a_quota_it_is_the_machine(cgroups: Cgroups, version: int) -> None:
+def test_without_a_quota_the_machine_is_measured(cgroups: Cgroups, version: int) -> None:
     if version == 1:
         cgroups.version_1("/", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"})
     else:
@@ -147,11 +147,11 @@ def test_without_a_quota_it_is_the_machine(cgroups: Cgroups, version: int) -> No
     assert source.capacity() == CPUS
 
 
-def test_without_cgroups_it_is_the_machine(tmp_path: Path) -> None:
+def test_without_cgroups_the_machine_is_measured(tmp_path: Path) -> None:
     assert isinstance(find_source(tmp_path), Machine)
 
 
-def test_a_quota_is_read_anew_and_never_more_than_the_machine(cgroups: Cgroups) -> None:
+def test_a_quota_is_read_each_time_and_is_at_most_the_machine(cgroups: Cgroups) -> None:
     cgroups.version_2("/", {"cpu.max": "150000 100000\n", "cpu.stat": STAT})
     source = find_source(cgroups.proc)
     for text, capacity in [("400000 100000", 4.0), ("2000000 100000", 8.0), ("max 100000", 8.0)]:
@@ -162,20 +162,20 @@ def test_a_quota_is_read_anew_and_never_more_than_the_machine(cgroups: Cgroups) 
 @pytest.mark.parametrize(
     "files",
     [
-        pytest.param({"cpu.max": "lots\n", "cpu.stat": STAT}, id="a quota that is none"),
+        pytest.param({"cpu.max": "lots\n", "cpu.stat": STAT}, id="a malformed quota"),
         pytest.param({"cpu.max": "100000 0\n", "cpu.stat": STAT}, id="no period"),
         pytest.param({"cpu.max": "100000 100000\n"}, id="no usage"),
         pytest.param({"cpu.max": "100000 100000\n", "cpu.stat": "nr_periods 0\n"}, id="usage without a number"),
     ],
 )
-def test_a_quota_that_cannot_be_measured_is_an_error(cgroups: Cgroups, files: dict[str, str]) -> None:
+def test_a_quota_without_readable_files_is_an_error(cgroups: Cgroups, files: dict[str, str]) -> None:
     cgroups.version_2("/", files)
     with pytest.raises(LoadError) as caught:
         find_source(cgroups.proc)
     assert "\n" not in str(caught.value)
 
 
-def test_counters_that_vanish_later_are_an_error(cgroups: Cgroups) -> None:
+def test_counters_that_disappear_later_are_an_error(cgroups: Cgroups) -> None:
     cgroups.version_2("/", {"cpu.max": "100000 100000\n", "cpu.stat": STAT})
     reader = LoadReader(find_source(cgroups.proc))
     reader.read()
@@ -190,19 +190,19 @@ def test_a_machine_without_counters_is_an_error(monkeypatch: pytest.MonkeyPatch)
         Machine().busy()
 
 
-def test_pressure_that_is_needed_and_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_pressure_is_an_error_if_it_is_needed(tmp_path: Path) -> None:
     source = Machine(tmp_path)
     assert LoadReader(source).read().stalled == ()
     with pytest.raises(LoadError, match="EMOSTREAM_SINK_PRESSURE_PERCENT"):
         LoadReader(source, need_pressure=True).read()
 
 
-def test_pressure_in_another_form_is_unknown(tmp_path: Path) -> None:
+def test_a_malformed_pressure_is_unknown(tmp_path: Path) -> None:
     write(tmp_path, {f"pressure/{resource}": "none\n" for resource in PRESSURE})
     assert Machine(tmp_path).stalls() == ()
 
 
-def test_busy_is_everything_but_idle_and_guests_are_counted_once() -> None:
+def test_busy_time_is_all_but_idle_time_and_counts_guests_once() -> None:
     linux = SimpleNamespace(
         user=1.0, nice=2.0, system=4.0, idle=512.0, iowait=256.0, irq=8.0, softirq=16.0, steal=32.0, guest=64.0
     )
@@ -210,7 +210,7 @@ def test_busy_is_everything_but_idle_and_guests_are_counted_once() -> None:
     assert busy_of(SimpleNamespace(user=1.0, nice=2.0, system=4.0, idle=512.0)) == 7.0
 
 
-def test_the_machine_of_this_test_gives_samples() -> None:
+def test_samples_of_this_machine() -> None:
     reader = LoadReader(Machine())
     first, second = reader.read(), reader.read()
     assert second.at > first.at
@@ -224,23 +224,23 @@ def test_a_malformed_quota_is_refused(text: str) -> None:
         parse_quota(text)
 
 
-def test_mounts_of_a_combined_controller() -> None:
+def test_mounts_of_two_controllers_in_one() -> None:
     text = "33 31 0:29 /docker/a /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n"
     mounts = parse_mounts(TMPFS + text)
     assert mounts["cpu"] == mounts["cpuacct"] == load.Mount(Path("/sys/fs/cgroup/cpu,cpuacct"), "/docker/a")
 
 
-def test_a_name_with_parentheses_and_blanks_is_read() -> None:
+def test_a_process_name_with_parentheses_and_blanks_is_read() -> None:
     fields = ["S", "17", *["0"] * 9, str(3 * TICKS), str(TICKS // 2), *["0"] * 6, "123456", "0"]
     assert parse_stat(f"42 (a (b) c) {' '.join(fields)}\n") == ("a (b) c", 17, 3.5, 123456)
 
 
-def test_our_own_line_is_read() -> None:
+def test_the_stat_of_this_process_is_read() -> None:
     stat = parse_stat(Path("/proc/self/stat").read_text())
     assert (stat.parent, stat.used) == (os.getppid(), pytest.approx(sum(os.times()[:2]), abs=0.1))
 
 
-# Own load: a server with two backends of clients at the ports 40001 and 40002, and its writers.
+# Own load: a Postgres server with its writers, and two backends of clients with the ports 40001 and 40002.
 
 SERVER, OURS, THEIRS, CHECKPOINTER, IO, VACUUM, FORKED, PARALLEL = 100, 101, 102, 103, 104, 105, 106, 107
 TITLES = {
@@ -255,6 +255,8 @@ TITLES = {
 
 
 class Processes:
+    """Writes the files of the server's processes into a folder like /proc."""
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.used = dict.fromkeys(TITLES, 10.0)
@@ -311,7 +313,7 @@ def own(processes: Processes) -> OwnLoad:
         (SERVER, False),
     ],
 )
-def test_what_counts_as_own(own: OwnLoad, processes: Processes, pid: int, counts: bool) -> None:
+def test_which_processes_count_as_own(own: OwnLoad, processes: Processes, pid: int, counts: bool) -> None:
     processes.use(pid, 3.0)
     assert own.seconds() == pytest.approx(5.0 if counts else 2.0)
     processes.use(pid, 0.5)
@@ -330,14 +332,14 @@ def test_without_a_backend_only_this_process_counts(processes: Processes) -> Non
     ("pid", "port"),
     [
         pytest.param(OURS, 40002, id="another client's"),
-        pytest.param(OURS, 4000, id="a port that begins alike"),
-        pytest.param(OURS, None, id="not over a Unix socket"),
+        pytest.param(OURS, 4000, id="a port that is a prefix"),
+        pytest.param(OURS, None, id="a Unix socket"),
         pytest.param(999, 40001, id="no process"),
         pytest.param(SERVER, 40001, id="the server itself"),
-        pytest.param(os.getpid(), 40001, id="no process of that folder"),
+        pytest.param(os.getpid(), 40001, id="a process that is not in the folder"),
     ],
 )
-def test_a_process_that_is_not_proven_to_be_ours_is_not_counted(processes: Processes, pid: int, port: int) -> None:
+def test_a_process_that_may_not_be_the_backend_is_not_counted(processes: Processes, pid: int, port: int) -> None:
     own = OwnLoad(processes.root)
     assert not own.add_backend(pid, port)
     before = own.seconds()
@@ -345,7 +347,7 @@ def test_a_process_that_is_not_proven_to_be_ours_is_not_counted(processes: Proce
     assert own.seconds() == before
 
 
-def test_a_process_that_is_no_postgres_is_not_counted(processes: Processes) -> None:
+def test_a_process_that_is_not_postgres_is_not_counted(processes: Processes) -> None:
     stat = processes.root / str(OURS) / "stat"
     stat.write_text(stat.read_text().replace("(postgres)", "(python)"))
     assert not OwnLoad(processes.root).add_backend(OURS, 40001)
@@ -358,30 +360,30 @@ def test_a_backend_over_a_unix_socket(processes: Processes) -> None:
     assert not own.add_backend(120, 40001)
 
 
-def test_what_a_process_used_before_it_was_seen_is_not_ours(processes: Processes) -> None:
+def test_time_that_a_process_used_before_it_was_added_is_not_own(processes: Processes) -> None:
     own = OwnLoad(processes.root)
     processes.use(OURS, 1_000.0)
     own.add_backend(OURS, 40001)
     assert own.seconds() == 2.0
 
 
-def test_what_a_process_uses_from_then_on_is_ours(processes: Processes) -> None:
+def test_time_that_a_process_uses_after_it_was_added_is_own(processes: Processes) -> None:
     own = OwnLoad(processes.root)
     own.add_backend(OURS, 40001)
     processes.use(OURS, 0.5)
     assert own.seconds() == pytest.approx(2.5)
 
 
-def test_a_process_that_ends_leaves_its_share(own: OwnLoad, processes: Processes) -> None:
+def test_the_time_of_a_process_that_has_ended_remains_own(own: OwnLoad, processes: Processes) -> None:
     processes.use(OURS, 3.0)
     assert own.seconds() == pytest.approx(5.0)
     processes.end(OURS)
     assert own.seconds() == pytest.approx(5.0)
-    processes.use(CHECKPOINTER, 1.0)  # its server has no backend of ours any more
+    processes.use(CHECKPOINTER, 1.0)  # the server has no backend of the sink any more
     assert own.seconds() == pytest.approx(5.0)
 
 
-def test_a_number_that_is_used_again_is_another_process(own: OwnLoad, processes: Processes) -> None:
+def test_a_pid_that_is_used_again_is_another_process(own: OwnLoad, processes: Processes) -> None:
     processes.started[OURS] = 7000
     processes.use(OURS, 50.0)
     assert own.seconds() == 2.0
@@ -389,7 +391,7 @@ def test_a_number_that_is_used_again_is_another_process(own: OwnLoad, processes:
     assert own.seconds() == 2.0
 
 
-def test_a_number_that_goes_from_a_backend_to_a_writer_begins_anew(own: OwnLoad, processes: Processes) -> None:
+def test_a_pid_of_a_backend_that_a_writer_gets_begins_without_time(own: OwnLoad, processes: Processes) -> None:
     processes.begin(130, "postgres: emostream emostream 127.0.0.1(40009) idle")
     own.add_backend(130, 40009)
     processes.end(130)
@@ -403,7 +405,7 @@ def test_a_number_that_goes_from_a_backend_to_a_writer_begins_anew(own: OwnLoad,
     assert own.seconds() == pytest.approx(3.0)
 
 
-def test_a_number_that_goes_from_a_stranger_to_a_writer_is_looked_at_again(own: OwnLoad, processes: Processes) -> None:
+def test_a_pid_of_another_process_that_a_writer_gets_is_checked_again(own: OwnLoad, processes: Processes) -> None:
     processes.end(THEIRS)
     own.seconds()
     processes.begin(THEIRS, "postgres: io worker 7")
@@ -412,14 +414,14 @@ def test_a_number_that_goes_from_a_stranger_to_a_writer_is_looked_at_again(own: 
     assert own.seconds() == pytest.approx(3.0)
 
 
-def test_a_counter_that_goes_back_takes_nothing_off(own: OwnLoad, processes: Processes) -> None:
+def test_a_counter_that_goes_back_subtracts_nothing(own: OwnLoad, processes: Processes) -> None:
     processes.use(OURS, 3.0)
     assert own.seconds() == pytest.approx(5.0)
     processes.use(OURS, -2.0)
     assert own.seconds() == pytest.approx(5.0)
 
 
-def test_a_dropped_backend_is_load_of_others_though_its_process_lives_on(own: OwnLoad, processes: Processes) -> None:
+def test_a_dropped_backend_counts_as_load_of_others(own: OwnLoad, processes: Processes) -> None:
     processes.begin(130, "postgres: emostream emostream 127.0.0.1(40009) idle")
     assert own.add_backend(130, 40009)
     own.seconds()
@@ -432,7 +434,7 @@ def test_a_dropped_backend_is_load_of_others_though_its_process_lives_on(own: Ow
     assert own.seconds() == pytest.approx(2.25)
 
 
-def test_parallel_workers_of_our_backends_count_and_those_of_others_do_not(own: OwnLoad, processes: Processes) -> None:
+def test_parallel_workers_of_own_backends_count_as_own(own: OwnLoad, processes: Processes) -> None:
     processes.begin(PARALLEL, f"postgres: parallel worker for PID {OURS} ")
     processes.begin(PARALLEL + 1, f"postgres: parallel worker for PID {THEIRS} ")
     own.seconds()
@@ -441,7 +443,7 @@ def test_parallel_workers_of_our_backends_count_and_those_of_others_do_not(own: 
     assert own.seconds() == pytest.approx(3.0)
 
 
-def test_a_child_that_has_no_title_yet_is_looked_at_again(own: OwnLoad, processes: Processes) -> None:
+def test_a_child_without_a_title_is_checked_again(own: OwnLoad, processes: Processes) -> None:
     processes.titles[FORKED] = "postgres: walwriter "
     processes.write()
     own.seconds()
@@ -449,7 +451,7 @@ def test_a_child_that_has_no_title_yet_is_looked_at_again(own: OwnLoad, processe
     assert own.seconds() == pytest.approx(3.0)
 
 
-def test_what_runs_outside_of_the_measured_cgroup_is_not_taken_off(processes: Processes) -> None:
+def test_processes_outside_of_the_measured_cgroup_are_not_own(processes: Processes) -> None:
     assert not OwnLoad(processes.root, lambda pid: pid != OURS).add_backend(OURS, 40001)
     own = OwnLoad(processes.root, lambda pid: pid != CHECKPOINTER)
     assert own.add_backend(OURS, 40001)
@@ -461,7 +463,7 @@ def test_what_runs_outside_of_the_measured_cgroup_is_not_taken_off(processes: Pr
 @pytest.mark.parametrize(
     ("path", "inside"), [("/app", True), ("/app/db", True), ("/apple", False), ("/", False), ("/app/../x", False)]
 )
-def test_which_processes_are_in_a_cgroup(cgroups: Cgroups, path: str, inside: bool) -> None:
+def test_which_processes_a_cgroup_holds(cgroups: Cgroups, path: str, inside: bool) -> None:
     cgroups.version_2("/app", {"app/cpu.max": "100000 100000\n", "app/cpu.stat": STAT})
     write(cgroups.proc, {"55/cgroup": f"0::{path}\n"})
     source = find_source(cgroups.proc)
@@ -477,7 +479,7 @@ def burner() -> Iterator[subprocess.Popen[bytes]]:
     child.wait()
 
 
-def test_children_of_this_process_are_not_own(burner: subprocess.Popen[bytes]) -> None:
+def test_the_children_of_this_process_are_not_own(burner: subprocess.Popen[bytes]) -> None:
     own = OwnLoad()
     child = psutil.Process(burner.pid)
     own_before, child_before = own.seconds(), child.cpu_times().user
@@ -486,7 +488,7 @@ def test_children_of_this_process_are_not_own(burner: subprocess.Popen[bytes]) -
     assert own.seconds() - own_before < 0.2
 
 
-def test_the_port_of_a_connection() -> None:
+def test_the_local_port_of_a_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as end:
         assert client_port(end.fileno()) == end.getsockname()[1]
         end.send(b"still open")

@@ -1,3 +1,5 @@
+"""Secrets are masked in text and in log records, stack traces included."""
+
 from __future__ import annotations
 
 import io
@@ -11,7 +13,7 @@ from streams.redact import RedactingFilter, redact, remember_secrets
 
 
 @pytest.fixture(autouse=True)
-def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_secrets", set())
 
 
@@ -38,7 +40,7 @@ def test_an_empty_secret_masks_nothing() -> None:
     assert redact("hunter") == "hunter"
 
 
-def test_a_secret_that_holds_another_is_masked_whole() -> None:
+def test_a_secret_that_contains_another_is_masked_completely() -> None:
     remember_secrets(["hunter", "hunter-two", "two"])
     assert redact("a hunter-two, a hunter, two") == "a ***, a ***, ***"
 
@@ -55,7 +57,7 @@ def test_arguments_by_name_are_masked(output: io.StringIO) -> None:
     assert output.getvalue() == "*** 100%\n"
 
 
-def test_a_percent_sign_in_what_was_masked_is_printed_as_it_is(output: io.StringIO) -> None:
+def test_a_percent_sign_in_a_masked_argument_is_printed_as_it_is(output: io.StringIO) -> None:
     remember_secrets(["hunter"])
     logger.warning("%s", "hunter%40 %s")
     assert output.getvalue() == "***%40 %s\n"
@@ -68,7 +70,7 @@ def fail() -> None:
         raise RuntimeError("outer hunter") from exc
 
 
-def test_stack_traces_are_masked_through_their_causes(output: io.StringIO) -> None:
+def test_stack_traces_and_those_of_their_causes_are_masked(output: io.StringIO) -> None:
     remember_secrets(["hunter"])
     try:
         fail()
@@ -95,12 +97,12 @@ def test_a_stack_trace_that_another_handler_has_formatted_is_masked_too(output: 
 
 def test_stack_info_is_masked(output: io.StringIO) -> None:
     remember_secrets(["hunter"])
-    logger.warning("look", stack_info=True)  # hunter: the line itself is in the stack
+    logger.warning("printed", stack_info=True)  # hunter: this line is part of the stack info
     assert "hunter" not in output.getvalue()
-    assert "look" in output.getvalue()
+    assert "printed" in output.getvalue()
 
 
-def test_a_malformed_call_to_log_neither_raises_nor_leaks(output: io.StringIO) -> None:
+def test_a_malformed_log_call_neither_raises_nor_shows_a_secret(output: io.StringIO) -> None:
     remember_secrets(["hunter"])
     logger.warning("%d posts", "hunter")
     assert "posts" in output.getvalue()

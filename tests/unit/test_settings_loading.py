@@ -1,3 +1,5 @@
+"""Settings: where they are read from, which values they accept, and that no secret of theirs is printed."""
+
 from __future__ import annotations
 
 import pickle
@@ -33,7 +35,7 @@ def env_file(folder: Path, *lines: str) -> Path:
     return path
 
 
-def test_no_settings_at_all_are_valid() -> None:
+def test_every_setting_has_a_default() -> None:
     settings = load()
     assert (settings.kafka_bootstrap, settings.window_sizes[0], settings.keep_text) == (
         "127.0.0.1:9092",
@@ -51,7 +53,7 @@ def test_a_misspelt_name_is_refused_and_the_right_one_suggested() -> None:
     ]
 
 
-def test_an_unknown_name_that_resembles_nothing_has_no_suggestion() -> None:
+def test_an_unknown_name_that_is_like_no_setting_has_no_suggestion() -> None:
     assert problems(ZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZ="1") == [
         "EMOSTREAM_ZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZZ: unknown setting"
     ]
@@ -74,7 +76,7 @@ def test_names_are_read_in_any_case() -> None:
 
 
 @pytest.mark.parametrize("name", ["EMOSTREAM_TEST_STACK", "emostream_test_stack", "PATH", "REDIS_URL", "EMOSTREAMX"])
-def test_names_that_are_not_ours_are_left_alone(name: str) -> None:
+def test_other_names_are_ignored(name: str) -> None:
     assert load_settings(env_file=None, environ={name: "containers"}) == load()
 
 
@@ -97,16 +99,16 @@ def test_overrides_win_over_both(tmp_path: Path) -> None:
     assert load_settings(file, {"EMOSTREAM_PARTITIONS": "8"}, partitions=5).partitions == 5
 
 
-def test_this_processs_environment_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_of_the_process_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMOSTREAM_PARTITIONS", "9")
     assert load_settings(env_file=None).partitions == 9
 
 
-def test_a_file_that_does_not_exist_is_passed_over(tmp_path: Path) -> None:
+def test_a_file_that_does_not_exist_is_ignored(tmp_path: Path) -> None:
     assert load(tmp_path / "none.env") == load()
 
 
-def test_the_file_may_hold_what_others_read(tmp_path: Path) -> None:
+def test_the_file_may_contain_other_names(tmp_path: Path) -> None:
     file = env_file(
         tmp_path, "# for compose", "POSTGRES_PASSWORD=x", "PARTITIONS=99", "BARE", "EMOSTREAM_PARTITIONS='3'"
     )
@@ -118,7 +120,7 @@ def test_a_misspelt_name_in_the_file_is_refused(tmp_path: Path) -> None:
         load(env_file(tmp_path, "EMOSTREAM_PARTITION=3"))
 
 
-def test_an_empty_value_is_as_good_as_none(tmp_path: Path) -> None:
+def test_an_empty_value_is_the_default(tmp_path: Path) -> None:
     file = env_file(tmp_path, "EMOSTREAM_KAFKA_SASL_MECHANISM=", "EMOSTREAM_SHARDS=")
     settings = load(
         file, S3_ENDPOINT="", S3_SECRET_ACCESS_KEY="", PARTITIONS="", REDIS_URL="", KAFKA_SSL_CA_LOCATION=""
@@ -141,7 +143,7 @@ def test_window_sizes_are_a_sorted_list(value: str, sizes: tuple[tuple[int, int]
     assert load(WINDOW_SIZES=value).window_sizes == sizes
 
 
-def test_window_sizes_are_shown_as_they_are_written() -> None:
+def test_window_sizes_are_formatted_as_they_are_written() -> None:
     text = "1m:2d,5m:7d,1h:30d,1d:400d"
     assert ",".join(map(str, load().window_sizes)) == text
     assert load(WINDOW_SIZES=text) == load()
@@ -154,7 +156,7 @@ def test_window_sizes_are_shown_as_they_are_written() -> None:
         *("1M:2d", "1m:2w", "32d:40d", "1h:59m", "1d:3661d", "1m:2d:3d", "[60:1d]", "1m:9999999999"),
     ],
 )
-def test_impossible_window_sizes(value: str) -> None:
+def test_impossible_window_sizes_are_refused(value: str) -> None:
     (line,) = problems(WINDOW_SIZES=value)
     assert line.startswith("EMOSTREAM_WINDOW_SIZES: ")
 
@@ -234,14 +236,14 @@ def test_an_impossible_value_is_one_line_that_names_the_setting(name: str, value
         ("MAX_FUTURE_S", "0"),
     ],
 )
-def test_values_at_the_edge_of_what_is_possible(name: str, value: str) -> None:
+def test_unusual_values_are_accepted(name: str, value: str) -> None:
     found = getattr(load(**{name: value}), name.lower())
     if isinstance(found, Address):
         assert found.get_secret_value() == value
 
 
 @pytest.mark.parametrize("password", ["p@ss", "p[w", "p^w", "p'w", "p w", "p,w", "pässword", "p%zz"])
-def test_the_drivers_read_an_unusual_password_as_it_is_meant(password: str) -> None:
+def test_the_drivers_read_an_unusual_password_as_it_is_written(password: str) -> None:
     settings = load(REDIS_URL=f"REDIS://u:{password}@h:1/2", POSTGRES_DSN=f"postgresql://u:{password}@h/d")
     assert parse_url(settings.redis_url.get_secret_value()) == {
         "host": "h",
@@ -250,17 +252,17 @@ def test_the_drivers_read_an_unusual_password_as_it_is_meant(password: str) -> N
         "username": "u",
         "password": password,
     }
-    if password != "p%zz":  # libpq refuses what is no percent-encoding
+    if password != "p%zz":  # libpq refuses a "%" that encodes nothing
         found = conninfo_to_dict(settings.postgres_dsn.get_secret_value())
         assert found == {"host": "h", "dbname": "d", "user": "u", "password": password}
     assert password in settings.secrets()
 
 
-def test_an_s3_endpoint_needs_no_slash_at_its_end() -> None:
+def test_a_slash_at_the_end_of_the_s3_endpoint_is_removed() -> None:
     assert load(S3_ENDPOINT="HTTP://minio:9000/").s3_endpoint == "http://minio:9000"
 
 
-def test_several_problems_are_told_at_once_one_line_each() -> None:
+def test_several_problems_are_reported_at_once_with_one_line_each() -> None:
     lines = problems(PARTITIONS="0", REDIS_URL="nowhere", LOG_LEVEL="LOUD", SHARD="1", WINDOW_SIZES="x,60:1h,y")
     assert sorted(line.partition(":")[0] for line in lines) == [
         "EMOSTREAM_LOG_LEVEL",
@@ -271,7 +273,7 @@ def test_several_problems_are_told_at_once_one_line_each() -> None:
     ]
 
 
-def test_settings_do_not_change() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load().partitions = 5  # type: ignore[misc]
 
@@ -292,7 +294,7 @@ def test_sasl_reaches_the_client() -> None:
 
 
 @pytest.mark.parametrize("missing", ["KAFKA_SASL_MECHANISM", "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"])
-def test_sasl_needs_all_its_parts(missing: str) -> None:
+def test_sasl_needs_a_mechanism_a_user_and_a_password(missing: str) -> None:
     (line,) = problems(**{**SASL, missing: ""})
     assert missing in line
 
@@ -312,7 +314,7 @@ def test_a_certificate_must_be_a_file(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", ["S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY"])
-def test_one_half_of_the_s3_keys_is_refused(given: str) -> None:
+def test_one_of_the_two_s3_keys_is_refused(given: str) -> None:
     (line,) = problems(**{given: SECRET})
     assert "S3_ACCESS_KEY_ID" in line
     assert SECRET not in line
@@ -349,7 +351,7 @@ def test_no_secret_is_in_the_text_of_the_settings() -> None:
     assert "hunter" not in repr(s3_config(settings))
 
 
-def test_every_secret_is_known_for_masking() -> None:
+def test_every_secret_is_listed_for_masking() -> None:
     assert {
         "sasl-hunter",
         "key-hunter",
@@ -362,7 +364,7 @@ def test_every_secret_is_known_for_masking() -> None:
     } <= set(load(**WITH_SECRETS).secrets())
 
 
-def test_no_setting_but_the_secret_ones_is_masked() -> None:
+def test_settings_without_a_secret_list_nothing_for_masking() -> None:
     assert load().secrets() == []
     assert set(load(REDIS_URL="redis://user@h", POSTGRES_DSN="postgresql://u@h/d?sslmode=require").secrets()) == set()
 
@@ -405,24 +407,24 @@ def test_no_error_shows_a_secret(broken: dict[str, str]) -> None:
         load(**broken)
     exc: BaseException | None = caught.value
     assert SECRET not in str(caught.value.problems)
-    # What a stack trace would print: the causes that are not suppressed.
+    # A stack trace also prints the causes that are not suppressed.
     while exc is not None:
         assert SECRET not in str(exc)
         exc = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
 
 
-def test_settings_made_without_the_loader_do_not_show_what_they_refuse() -> None:
+def test_the_constructor_does_not_show_a_refused_value() -> None:
     with pytest.raises(ValueError, match="redis_url") as caught:
         Settings(redis_url=f"http://u:{SECRET}@h")  # type: ignore[arg-type]
     assert SECRET not in str(caught.value)
 
 
-def test_settings_travel_to_another_process_with_their_secrets() -> None:
+def test_pickled_settings_keep_their_secrets() -> None:
     settings = load(**WITH_SECRETS)
     assert pickle.loads(pickle.dumps(settings)) == settings
 
 
-def test_an_env_file_that_is_not_utf_8_is_one_line(tmp_path: Path) -> None:
+def test_an_env_file_that_is_not_utf_8_is_an_error_of_one_line(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_bytes(b"EMOSTREAM_S3_REGION=\xff\n")
     with pytest.raises(SettingsError, match="cannot be read: it is not UTF-8"):

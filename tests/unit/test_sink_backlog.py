@@ -1,4 +1,4 @@
-"""What waits in Kafka, and when that is too long."""
+"""The backlog, and when it is in danger."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from confluent_kafka import Message
 
-from streams.sink.backlog import BacklogReader, PartitionBacklog, is_near, retention_s
+from streams.sink.backlog import BacklogReader, PartitionBacklog, is_near_retention, retention_s
 from tests.helpers import NOON_MS, message
 
 
 class FakeReader:
-    """Partition 0 holds [10, 20) and was appended to once a second from noon; partition 1 has only markers."""
+    """Partition 0 has the records [10, 20), one for each second from noon; partition 1 has transaction markers only."""
 
     def __init__(self) -> None:
         self.low = 10
@@ -31,29 +31,29 @@ def reader() -> Any:
     return FakeReader()
 
 
-def test_what_waits_is_counted_from_where_the_sink_stands(reader: Any) -> None:
+def test_the_backlog_begins_at_the_next_offset(reader: Any) -> None:
     (found,) = BacklogReader(reader, "t").read({0: 15})
     assert found == PartitionBacklog(0, 15, 20, NOON_MS + 15_000)
     assert found.records == 5
     assert found.age_s(NOON_MS / 1_000 + 60) == 45
-    assert found.age_s(NOON_MS / 1_000) == 0, "the broker's clock is ahead"
+    assert found.age_s(NOON_MS / 1_000) == 0, "the clock of the broker is ahead"
 
 
-def test_what_kafka_has_forgotten_does_not_wait(reader: Any) -> None:
+def test_records_that_kafka_has_deleted_do_not_wait(reader: Any) -> None:
     (found,) = BacklogReader(reader, "t").read({0: 4})
     assert (found.next_offset, found.records) == (10, 10)
 
 
 @pytest.mark.parametrize("next_offsets", [{0: 20}, {0: 25}, {1: 0}])
-def test_nothing_waits_at_the_end_and_behind_markers(reader: Any, next_offsets: dict[int, int]) -> None:
+def test_nothing_waits_at_the_end_or_before_markers_only(reader: Any, next_offsets: dict[int, int]) -> None:
     (found,) = BacklogReader(reader, "t").read(next_offsets)
     assert (found.records, found.oldest_ms, found.age_s()) == (0, None, 0.0)
 
 
 def test_the_oldest_record_is_read_once_while_nothing_is_written(reader: Any) -> None:
     backlog = BacklogReader(reader, "t")
-    for stand in (12, 12, 13, 13):
-        backlog.read({0: stand})
+    for next_offset in (12, 12, 13, 13):
+        backlog.read({0: next_offset})
     reader.low = 15
     assert backlog.read({0: 13})[0].oldest_ms == NOON_MS + 15_000
     assert reader.reads == [(0, 12), (0, 13), (0, 15)]
@@ -70,7 +70,7 @@ def test_the_oldest_record_is_read_once_while_nothing_is_written(reader: Any) ->
         ({}, None),
     ],
 )
-def test_only_a_topic_that_deletes_forgets(config: dict[str, str], seconds: float | None) -> None:
+def test_only_a_topic_that_deletes_records_has_a_retention(config: dict[str, str], seconds: float | None) -> None:
     assert retention_s(config) == seconds
 
 
@@ -78,7 +78,7 @@ def test_only_a_topic_that_deletes_forgets(config: dict[str, str], seconds: floa
     ("oldest_s", "kept_s", "near"),
     [(80, 100, True), (79.9, 100, False), (1e9, None, False), (None, 100, False), (None, 0, False)],
 )
-def test_a_backlog_is_in_danger_from_four_fifths_of_the_retention(
+def test_a_backlog_is_in_danger_from_80_percent_of_the_retention(
     oldest_s: float | None, kept_s: float | None, near: bool
 ) -> None:
-    assert is_near(oldest_s, kept_s) is near
+    assert is_near_retention(oldest_s, kept_s) is near

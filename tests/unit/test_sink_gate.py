@@ -1,4 +1,4 @@
-"""The gate of the sink with a clock and counters of its own: what it does where the sampler fails, stalls or warns."""
+"""The gate of the sink with a clock and counters of the test: its thread fails, hangs and is too late."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from connectors.machine.load import LoadReader, Machine
 from connectors.machine.sample import Sample
 from streams.errors import BackfillStoppedError
 from streams.settings import load_settings
-from streams.sink.backfill.wait import wait_for_gate
+from streams.sink.backfill.wait import gate_waiter
 from streams.sink.gate.cpu_aware import CpuAwareGate, Gate, OpenGate, gate_for
-from streams.sink.gate.rule import CpuGate, GateReason, GateState
+from streams.sink.gate.rule import GateReason, GateRule, GateState
 from tests.helpers import wait_for
 
 CALM_S = 2.0
 
 
 class Counters(LoadReader):
-    """Counters under a load that the test sets."""
+    """Counters of a machine whose load the test sets."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(Machine(), clock=clock)
@@ -43,14 +43,14 @@ class Counters(LoadReader):
 
 
 class Bench:
-    """A gate without its thread, and time that passes when the test says so."""
+    """A gate whose thread does not run, with a clock that the test moves."""
 
     def __init__(self, *, max_delay_s: float = 0) -> None:
         self.now = 500.0
         self.oldest_s: float | None = None
         self.load = Counters(lambda: self.now)
         self.gate = CpuAwareGate(
-            CpuGate(limit=0.2, calm_s=CALM_S, max_delay_s=max_delay_s),
+            GateRule(limit=0.2, calm_s=CALM_S, max_delay_s=max_delay_s),
             self.load,
             lambda: self.oldest_s,
             clock=lambda: self.now,
@@ -78,28 +78,26 @@ def test_a_gate_that_was_not_started_is_closed() -> None:
     assert gate.state.reason is GateReason.STARTING
 
 
-def test_numbers_that_are_too_old_count_as_load_until_it_has_calm_again(bench: Bench) -> None:
+def test_a_sample_that_is_too_old_closes_it_until_the_load_was_low_again(bench: Bench) -> None:
     bench.now += 0.99
     assert bench.gate.is_open()
-    bench.now += 0.02  # the process was stopped, say
+    bench.now += 0.02  # for example because the process was paused
     assert not bench.gate.is_open()
     assert bench.gate.state.reason is GateReason.STARTING
     assert not bench.run(2.75)
     assert bench.run(0.5)
 
 
-def test_a_stall_is_told_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_pause_is_logged_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.now += 60
     bench.run(0.25)
     bench.now += 60
     bench.run(3)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "begins anew" in caplog.text
+    assert "the gate was reset" in caplog.text
 
 
-def test_counters_that_contradict_each_other_for_ever_are_told_once(
-    bench: Bench, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_counters_that_stay_implausible_are_logged_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(50):
         bench.load._last = bench.load._last._replace(busy=bench.load._last.busy - 100)
         assert not bench.run(0.25)
@@ -115,9 +113,9 @@ def test_counters_that_cannot_be_read_at_the_start_are_an_error() -> None:
 
 
 @pytest.mark.parametrize("failure", [LoadError("cannot read the load"), RuntimeError("a defect")])
-def test_an_error_in_the_thread_stops_whoever_asks(failure: Exception) -> None:
+def test_is_open_raises_the_error_of_the_thread(failure: Exception) -> None:
     load = Counters(time.monotonic)
-    gate = CpuAwareGate(CpuGate(limit=0.2, calm_s=0), load)
+    gate = CpuAwareGate(GateRule(limit=0.2, calm_s=0), load)
     with gate:
         wait_for(gate.is_open)
         load.failure = failure
@@ -128,13 +126,13 @@ def test_an_error_in_the_thread_stops_whoever_asks(failure: Exception) -> None:
                 gate.is_open()
 
 
-def test_an_age_that_cannot_be_told_stops_it_too() -> None:
+def test_is_open_raises_an_error_of_the_age_too() -> None:
     def oldest_s() -> float:
         if threading.current_thread().name == "sink-gate":
             raise LoadError("no age")
         return 0.0
 
-    with CpuAwareGate(CpuGate(limit=0.2, calm_s=0), Counters(time.monotonic), oldest_s) as gate:
+    with CpuAwareGate(GateRule(limit=0.2, calm_s=0), Counters(time.monotonic), oldest_s) as gate:
         wait_for(lambda: gate._failure is not None)
         with pytest.raises(LoadError, match="no age"):
             gate.is_open()
@@ -153,7 +151,7 @@ def test_a_thread_that_hangs_closes_it() -> None:
         return read()
 
     load.read = hanging  # type: ignore[method-assign]
-    with CpuAwareGate(CpuGate(limit=0.2, calm_s=0), load) as gate:
+    with CpuAwareGate(GateRule(limit=0.2, calm_s=0), load) as gate:
         wait_for(gate.is_open)
         hang.set()
         assert hung.wait(60)
@@ -163,7 +161,7 @@ def test_a_thread_that_hangs_closes_it() -> None:
 
 
 def test_a_stopped_gate_is_closed_and_its_thread_has_ended() -> None:
-    gate = CpuAwareGate(CpuGate(limit=0.2, calm_s=0), Counters(time.monotonic))
+    gate = CpuAwareGate(GateRule(limit=0.2, calm_s=0), Counters(time.monotonic))
     gate.start()
     wait_for(gate.is_open)
     gate.stop()
@@ -188,7 +186,7 @@ def test_since_is_in_seconds_since_1970(bench: Bench) -> None:
     assert before - 7 <= since <= time.time() - 7
 
 
-def test_overdue_is_warned_of_once_when_it_begins_and_once_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_overdue_record_is_logged_once_and_its_end_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     bench = Bench(max_delay_s=60)
     bench.gate.take_sample()
@@ -200,10 +198,10 @@ def test_overdue_is_warned_of_once_when_it_begins_and_once_when_it_ends(caplog: 
     bench.oldest_s = 1
     assert not bench.run(5, 0.9)
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
-    assert "no record has waited for too long any more" in caplog.records[-1].message
+    assert "no record waits for EMOSTREAM_SINK_MAX_DELAY_S any more" in caplog.records[-1].message
 
 
-def test_a_backend_that_is_not_in_view_is_told(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_backend_that_cannot_be_seen_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     assert not bench.gate.add_backend(2**22 + 1, 5432)  # above every process number of Linux
     assert "counts as load of others" in caplog.text
@@ -225,32 +223,31 @@ def gate_with(**texts: str) -> Gate:
 def test_the_settings_make_the_gate() -> None:
     gate = gate_with(CPU_PERCENT="35", CALM_S="4", PRESSURE_PERCENT="50", MAX_DELAY_S="7")
     assert isinstance(gate, CpuAwareGate)
-    assert gate._decide._limit == 0.35
-    assert (gate._decide._calm_s, gate._decide._pressure_limit, gate._decide._max_delay_s) == (4.0, 0.5, 7.0)
+    assert gate._rule._limit == 0.35
+    assert (gate._rule._calm_s, gate._rule._pressure_limit, gate._rule._max_delay_s) == (4.0, 0.5, 7.0)
     plain = gate_with()
     assert isinstance(plain, CpuAwareGate)
-    assert plain._decide._pressure_limit is None
+    assert plain._rule._pressure_limit is None
 
 
-def test_a_limit_of_100_is_none_unless_pressure_has_one() -> None:
+def test_a_limit_of_100_percent_is_no_limit_unless_there_is_one_of_the_pressure() -> None:
     with gate_with(CPU_PERCENT="100") as gate:
         assert gate.is_open()
     assert isinstance(gate_with(CPU_PERCENT="100", PRESSURE_PERCENT="50"), CpuAwareGate)
 
 
-def test_a_turn_waits_for_the_gate_and_ends_with_the_stop() -> None:
-    """The backfill's, in the sink and as a command."""
+def test_a_backfill_waits_for_the_gate_and_ends_at_the_stop() -> None:
     stop = threading.Event()
     waited: list[GateReason] = []
-    never_started = CpuAwareGate(CpuGate(limit=0.2, calm_s=0), Counters(time.monotonic))
+    never_started = CpuAwareGate(GateRule(limit=0.2, calm_s=0), Counters(time.monotonic))
 
     def on_wait(state: GateState) -> None:
         waited.append(state.reason)
         stop.set()
 
-    wait_for_gate(OpenGate(), stop)()
+    gate_waiter(OpenGate(), stop)()
     with pytest.raises(BackfillStoppedError):
-        wait_for_gate(never_started, stop, on_wait)()
+        gate_waiter(never_started, stop, on_wait)()
     assert waited == [GateReason.STARTING]
     with pytest.raises(BackfillStoppedError):
-        wait_for_gate(OpenGate(), stop)()
+        gate_waiter(OpenGate(), stop)()

@@ -1,3 +1,5 @@
+"""The arithmetic of the ledger: spans of records, and the ranges to store after a write."""
+
 from __future__ import annotations
 
 from datetime import timedelta
@@ -12,7 +14,7 @@ from streams.sink.ledger import (
     PositionMismatchError,
     Span,
     check_offsets,
-    note,
+    range_to_store,
     spans_of,
     uncovered,
 )
@@ -25,45 +27,45 @@ def figures(first: int, last: int, checksum: int = 1) -> Figures:
     return Figures(last - first + 1, checksum, first, last, NOON, LATER)
 
 
-def test_spans_take_in_the_holes_before_their_records() -> None:
+def test_spans_include_the_offsets_without_a_record_before_their_records() -> None:
     records = [(1, 12), (0, 5), (0, 7), (1, 13)]
     assert spans_of(records, {0: 3, 1: 12, 2: 9}) == [Span(0, 3, 8, 2), Span(1, 12, 14, 2)]
     assert spans_of([], {0: 3}) == []
 
 
-def test_the_first_range_of_a_partition() -> None:
+def test_the_first_range_of_a_partition_is_its_span() -> None:
     span = Span(0, 10, 20, 10)
-    assert note(None, span, "raw", figures(3, 12)) == LedgerRange(span, Fence("raw", 12), figures(3, 12))
-    assert note(None, span, None, None) == LedgerRange(span), "windows have no figures"
+    assert range_to_store(None, span, "raw", figures(3, 12)) == LedgerRange(span, Fence("raw", 12), figures(3, 12))
+    assert range_to_store(None, span, None, None) == LedgerRange(span), "windows have no figures"
 
 
-def test_a_range_grows_until_it_is_full() -> None:
+def test_a_range_is_extended_until_it_is_full() -> None:
     last = LedgerRange(Span(0, 0, 10, 10), Fence("raw", 9), figures(0, 9, 0b0110))
-    grown = note(last, Span(0, 10, 15, 5), "raw", figures(10, 13, 0b0011))
-    assert grown == LedgerRange(Span(0, 0, 15, 15), Fence("raw", 13), Figures(14, 0b0101, 0, 13, NOON, LATER))
+    extended = range_to_store(last, Span(0, 10, 15, 5), "raw", figures(10, 13, 0b0011))
+    assert extended == LedgerRange(Span(0, 0, 15, 15), Fence("raw", 13), Figures(14, 0b0101, 0, 13, NOON, LATER))
     span = Span(0, 10, 10 + RANGE_RECORDS, RANGE_RECORDS)
-    assert note(last, span, "raw", figures(10, 13)) == LedgerRange(span, Fence("raw", 13), figures(10, 13))
+    assert range_to_store(last, span, "raw", figures(10, 13)) == LedgerRange(span, Fence("raw", 13), figures(10, 13))
 
 
 def test_a_range_of_repeated_posts_keeps_the_fence() -> None:
     last = LedgerRange(Span(0, 0, 10, 10), Fence("raw", 9), figures(0, 9))
-    assert note(last, Span(0, 10, 12, 2), "raw", None) == LedgerRange(
+    assert range_to_store(last, Span(0, 10, 12, 2), "raw", None) == LedgerRange(
         Span(0, 0, 12, 12), Fence("raw", 9), figures(0, 9)
     )
 
 
-def test_posts_of_another_raw_topic_begin_a_range() -> None:
+def test_posts_of_another_raw_topic_begin_a_new_range() -> None:
     last = LedgerRange(Span(0, 0, 10, 10), Fence("raw", 9), figures(0, 9))
-    assert note(last, Span(0, 10, 12, 2), "raw.2", figures(0, 1)) == LedgerRange(
+    assert range_to_store(last, Span(0, 10, 12, 2), "raw.2", figures(0, 1)) == LedgerRange(
         Span(0, 10, 12, 2), Fence("raw.2", 1), figures(0, 1)
     )
 
 
-def test_what_the_ledger_knows_is_not_noted_again() -> None:
-    """The database was restored: the sink writes again what the ledger, restored or not, may have."""
+def test_offsets_that_the_ledger_covers_are_not_stored_again() -> None:
+    """After the database was restored, the sink writes records again that the ledger may cover."""
     last = LedgerRange(Span(0, 0, 10, RANGE_RECORDS), Fence("raw", 9), figures(0, 9))
-    assert note(last, Span(0, 3, 10, 7), "raw", None) is None
-    assert note(last, Span(0, 3, 14, 11), "raw", figures(10, 13)) == LedgerRange(
+    assert range_to_store(last, Span(0, 3, 10, 7), "raw", None) is None
+    assert range_to_store(last, Span(0, 3, 14, 11), "raw", figures(10, 13)) == LedgerRange(
         Span(0, 10, 14, 11), Fence("raw", 13), figures(10, 13)
     )
 
@@ -81,12 +83,12 @@ def test_what_the_ledger_knows_is_not_noted_again() -> None:
         ([(5, 11), (19, 25)], [(11, 19)]),
     ],
 )
-def test_what_no_range_covers(ranges: list[tuple[int, int]], holes: list[tuple[int, int]]) -> None:
+def test_the_parts_that_no_range_covers(ranges: list[tuple[int, int]], holes: list[tuple[int, int]]) -> None:
     assert uncovered(10, 20, ranges) == holes
     assert uncovered(10, 10, ranges) == []
 
 
-def test_spans_that_continue_what_is_stored() -> None:
+def test_spans_that_start_at_the_stored_offsets_pass() -> None:
     check_offsets("t", {0: 5, 1: 0, 2: 9}, [Span(0, 5, 8, 3), Span(1, 0, 1, 1)])
 
 
@@ -98,6 +100,6 @@ def test_spans_that_continue_what_is_stored() -> None:
         ({0: 5}, r"t\[1\] is at offset None"),
     ],
 )
-def test_a_partition_that_stands_elsewhere_stops_the_write(stored: dict[int, int], message: str) -> None:
+def test_a_span_that_starts_at_another_offset_is_refused(stored: dict[int, int], message: str) -> None:
     with pytest.raises(PositionMismatchError, match=message):
         check_offsets("t", stored, [Span(0, 5, 8, 3), Span(1, 0, 1, 1)])

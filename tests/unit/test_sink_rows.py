@@ -1,3 +1,5 @@
+"""The rows that posts and windows become, and their columns."""
+
 from __future__ import annotations
 
 import re
@@ -32,7 +34,7 @@ def window(revision: int = 1, *, keyword: str = "tea", posts: int = 2) -> Emotio
     return to_window(WindowKey(keyword, 60, NOON_MS), row)
 
 
-def test_a_posts_row() -> None:
+def test_the_row_of_a_post() -> None:
     post = classified(7, partition=3, keywords=["tea", "rain"], sentiment=Sentiment(label="positive", score=0.5))
     row = dict(zip(POST_COLUMNS, row_of(post), strict=True))
     assert (row["origin_topic"], row["origin_partition"], row["origin_offset"]) == ("posts.raw", 3, 7)
@@ -47,7 +49,7 @@ def test_a_post_without_text_or_sentiment_has_nulls() -> None:
     assert [row[name] for name in ("text", "lang", "author", "url", "sentiment_label", "sentiment_score")] == [None] * 6
 
 
-def test_a_windows_row() -> None:
+def test_the_row_of_a_window() -> None:
     row = dict(zip(WINDOW_COLUMNS, window_row(window(9)), strict=True))
     assert (row["keyword"], row["size_s"], row["start_at"], row["end_at"]) == (
         "tea",
@@ -59,7 +61,7 @@ def test_a_windows_row() -> None:
     assert row["models"] == {"1.0.0": 2}
 
 
-def test_a_windows_labels() -> None:
+def test_the_rows_of_the_labels_of_a_window() -> None:
     (row,) = label_rows(window())
     assert dict(zip(LABEL_COLUMNS, row, strict=True)) == {
         "keyword": "tea",
@@ -72,7 +74,7 @@ def test_a_windows_labels() -> None:
     }
 
 
-def test_a_windows_sentiment() -> None:
+def test_the_rows_of_the_sentiments_of_a_window() -> None:
     some = replace(window(), sentiment=SentimentStats(labels={"negative": 1, "positive": 2}, mean_sentiment=0.25))
     rows = [dict(zip(SENTIMENT_COLUMNS, row, strict=True)) for row in sentiment_rows(some)]
     assert [(row["label"], row["posts"], row["percent"]) for row in rows] == [
@@ -95,7 +97,7 @@ def test_a_windows_sentiment() -> None:
 def test_the_tables_have_every_column(table: str, columns: Columns) -> None:
     ddl = "\n".join(path.read_text("utf-8") for path in sorted(INIT_DB.glob("*.sql")))
     bodies = re.findall(rf"CREATE TABLE (?:IF NOT EXISTS )?{table} \((.*?)\n\)", ddl, re.S)
-    # Of a table that was made anew the last counts.
+    # The last definition counts: a migration may have created the table again.
     found = dict(line.split()[:2] for line in bodies[-1].splitlines() if line.strip())
     for old, new in re.findall(rf"ALTER TABLE {table} RENAME COLUMN (\w+) TO (\w+);", ddl):
         found[new] = found.pop(old)
@@ -103,7 +105,7 @@ def test_the_tables_have_every_column(table: str, columns: Columns) -> None:
     assert columns == {name: types.get(found[name].rstrip(","), found[name].rstrip(",")) for name in columns}
 
 
-def test_of_each_window_the_highest_revision_is_written_once() -> None:
+def test_each_window_is_written_once_in_its_highest_revision() -> None:
     windows = [window(3), window(1, keyword="rain"), window(5, posts=4), window(4)]
     assert [(kept.keyword, kept.revision, kept.count) for kept in latest_windows(windows)] == [
         ("tea", 5, 4),
@@ -111,7 +113,7 @@ def test_of_each_window_the_highest_revision_is_written_once() -> None:
     ]
 
 
-def test_of_each_post_the_first_delivery_is_written_as_the_windows_count_it() -> None:
+def test_each_post_is_written_once_in_its_first_delivery() -> None:
     posts = [classified(0, label="joy"), classified(1), classified(0, label="fear"), classified(0, partition=1)]
     kept = distinct_rows(map(row_of, posts))
     assert [(row.origin_partition, row.origin_offset, row.label) for row in kept] == [

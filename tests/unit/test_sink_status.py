@@ -1,4 +1,4 @@
-"""What a sink says of itself, and how `emostream sink status` shows it."""
+"""The status of a sink: its report, its web server, and the command `emostream sink status`."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from streams.sink.report import (
     SinkReport,
     TopicReport,
     age,
+    assess_health,
     gate_report,
-    judge,
     percent,
 )
 from streams.sink.status import LARGEST_ANSWER, Answer, Gaps, PartitionStatus, TopicStatus, ask, default_urls, to_json
@@ -68,7 +68,7 @@ def topic(**fields: Any) -> TopicReport:
 
 
 def report(gate: GateReport, *topics: TopicReport, backfill: BackfillReport | None = None) -> SinkReport:
-    health, reasons = judge(gate, topics)
+    health, reasons = assess_health(gate, topics)
     return SinkReport(
         health=health,
         reasons=reasons,
@@ -94,14 +94,14 @@ def report(gate: GateReport, *topics: TopicReport, backfill: BackfillReport | No
         (90_000, "1 d 1 h"),
     ],
 )
-def test_ages_have_their_two_largest_units(seconds: float, words: str) -> None:
+def test_an_age_has_its_two_largest_units(seconds: float, words: str) -> None:
     assert age(seconds) == words
 
 
 @pytest.mark.parametrize(
     ("share", "words"), [(0.0, "0 %"), (0.001, "0.1 %"), (0.2, "20 %"), (0.8734, "87.3 %"), (1, "100 %")]
 )
-def test_percents_are_short(share: float, words: str) -> None:
+def test_a_share_is_shown_in_percent(share: float, words: str) -> None:
     assert percent(share) == words
 
 
@@ -125,16 +125,16 @@ def test_percents_are_short(share: float, words: str) -> None:
             "a record has waited for 1 h or more; others use 90 % of the CPU, the limit is 20 %",
         ),
         (state(GateReason.OVERDUE), "a record has waited for 1 h or more; others use an unknown share of the CPU"),
-        (state(GateReason.FORCED), "it was told to write whatever the load"),
+        (state(GateReason.FORCED), "there is no limit on the load (--force, or EMOSTREAM_SINK_CPU_PERCENT=100)"),
     ],
 )
-def test_the_gate_says_why_it_is_as_it_is(found: GateState, words: str) -> None:
+def test_the_report_says_why_the_gate_is_open_or_closed(found: GateState, words: str) -> None:
     made = gate_report(found, make_settings(sink_pressure_percent=30, sink_max_delay_s=3_600))
     assert (made.is_open, made.reason, made.why) == (found.is_open, found.reason, words)
     assert made.since == SINCE
 
 
-def test_every_reason_has_words() -> None:
+def test_every_reason_has_a_text() -> None:
     assert all(gate_report(state(reason), make_settings()).why for reason in GateReason)
 
 
@@ -146,7 +146,7 @@ def test_limits_are_shares_and_a_forced_gate_has_none() -> None:
 
 
 DANGER = topic(topic="w", in_danger=True, partitions=(PartitionReport(partition=0, records=1, oldest_s=850.0),))
-AWAY = topic(trouble="PostgreSQL did not answer")
+UNAVAILABLE = topic(trouble="PostgreSQL did not answer")
 
 
 @pytest.mark.parametrize(
@@ -155,31 +155,31 @@ AWAY = topic(trouble="PostgreSQL did not answer")
         (GateReason.IDLE, [topic()], Health.OK, []),
         (GateReason.FORCED, [], Health.OK, []),
         (GateReason.STARTING, [topic()], Health.WAITING, ["the gate is closed: the load is not known yet"]),
-        (GateReason.IDLE, [topic(), AWAY], Health.RETRYING, ["posts.classified: PostgreSQL did not answer"]),
+        (GateReason.IDLE, [topic(), UNAVAILABLE], Health.RETRYING, ["posts.classified: PostgreSQL did not answer"]),
         (
             GateReason.STARTING,
-            [AWAY, DANGER],
+            [UNAVAILABLE, DANGER],
             Health.DANGER,
             [
-                "w: the oldest record that is not written has waited 14 min 10 s, and Kafka keeps it 16 min 40 s",
+                "w: the oldest unwritten record has waited 14 min 10 s, and Kafka deletes it after 16 min 40 s",
                 "posts.classified: PostgreSQL did not answer",
                 "the gate is closed: the load is not known yet",
             ],
         ),
     ],
 )
-def test_the_worst_decides_and_everything_is_told(
+def test_the_health_is_the_worst_and_all_reasons_are_listed(
     reason: GateReason, topics: list[TopicReport], health: Health, reasons: list[str]
 ) -> None:
-    assert judge(gate(reason), topics) == (health, tuple(reasons))
+    assert assess_health(gate(reason), topics) == (health, tuple(reasons))
 
 
-def test_a_report_survives_its_way_as_json() -> None:
+def test_a_report_can_be_read_back_from_json() -> None:
     made = report(gate(GateReason.STARTING, None), topic())
     assert SinkReport.model_validate_json(made.model_dump_json()) == made
 
 
-# Its own web server, on loopback.
+# The web server, on loopback.
 
 
 class Served:
@@ -213,11 +213,11 @@ def test_metrics_are_those_of_the_registry(served: Served) -> None:
     [
         (GateReason.IDLE, [topic()], 200, "ok"),
         (GateReason.BUSY, [topic()], 200, "waiting"),
-        (GateReason.IDLE, [AWAY], 200, "retrying"),
+        (GateReason.IDLE, [UNAVAILABLE], 200, "retrying"),
         (GateReason.IDLE, [DANGER], 503, "danger"),
     ],
 )
-def test_health_is_a_code_and_words(
+def test_health_has_a_code_and_reasons(
     served: Served, reason: GateReason, topics: list[TopicReport], code: int, status: str
 ) -> None:
     served.report = report(gate(reason, 0.5), *topics)
@@ -243,16 +243,16 @@ def test_status_is_the_report_with_secrets_masked(served: Served) -> None:
         ("/metrics", {"method": "POST", "content": b"x"}, 405),
     ],
 )
-def test_what_it_does_not_serve_is_refused(served: Served, path: str, options: dict[str, Any], code: int) -> None:
+def test_other_pages_and_methods_are_refused(served: Served, path: str, options: dict[str, Any], code: int) -> None:
     assert served.get(path, **options)[0] == code
 
 
-def test_a_silent_client_keeps_nobody_waiting(served: Served) -> None:
+def test_a_silent_client_delays_no_other(served: Served) -> None:
     with socket.create_connection(("127.0.0.1", served.port), timeout=60):
         assert served.get("/health")[0] == 200
 
 
-def test_a_port_that_is_taken_is_one_line_and_an_address_that_is_not_ours_another(served: Served) -> None:
+def test_a_port_in_use_and_a_foreign_address_are_errors(served: Served) -> None:
     for host, port, error, words in (
         ("127.0.0.1", served.port, RejectedError, f"port {served.port} is in use; .*EMOSTREAM_SINK_WEB_PORT, or 0"),
         ("192.0.2.1", 0, UnavailableError, "cannot listen on 192.0.2.1"),
@@ -262,17 +262,17 @@ def test_a_port_that_is_taken_is_one_line_and_an_address_that_is_not_ours_anothe
             pytest.fail("it listens")
 
 
-def test_after_its_end_nobody_answers() -> None:
+def test_after_its_end_it_no_longer_answers() -> None:
     metrics = SinkMetrics()
     with SinkWeb("127.0.0.1", 0, registry=metrics.registry, report=lambda: report(gate())) as web:
         assert ask(f"http://127.0.0.1:{web.port}/status").report is not None
     assert ask(f"http://127.0.0.1:{web.port}/status").error == "Connection refused"
 
 
-def test_the_gates_gauges_are_as_it_is_when_they_are_read() -> None:
+def test_the_gauges_show_the_state_of_the_gate_at_each_read() -> None:
     class FakeGate:
         state = state(GateReason.BUSY, 0.5)
-        breaks = 2
+        resets = 2
 
         def is_open(self) -> bool:
             return False
@@ -303,24 +303,26 @@ def test_the_gates_gauges_are_as_it_is_when_they_are_read() -> None:
         ({"sink_web_port": 0}, []),
     ],
 )
-def test_the_sink_of_this_machine_is_asked(settings: dict[str, Any], urls: list[str]) -> None:
+def test_the_default_address_is_that_of_the_sink_on_this_machine(settings: dict[str, Any], urls: list[str]) -> None:
     assert default_urls(make_settings(**settings)) == urls
 
 
-def test_who_answers_and_is_no_sink_is_told(served: Served) -> None:
-    assert ask(f"http://127.0.0.1:{served.port}/metrics").error == "what answered is not a sink of this version"
+def test_an_answer_that_is_not_a_status_is_an_error(served: Served) -> None:
+    assert (
+        ask(f"http://127.0.0.1:{served.port}/metrics").error == "the answer is not the status of a sink of this version"
+    )
     assert ask(f"http://127.0.0.1:{served.port}/").error == "it answered 404 Not Found; is it a sink?"
 
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[str]:
-    """A server that gives the same bytes to everyone; yields its address."""
+    """Run a server that gives the same answer to each request; yields its address."""
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             while self.rfile.readline().strip():
                 pass
-            with suppress(OSError):  # the client need not read it all
+            with suppress(OSError):  # the client may not read all of it
                 self.wfile.write(answer)
 
     with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
@@ -339,32 +341,32 @@ def test_a_redirect_is_not_followed(served: Served) -> None:
         assert ask(url).error == "it answered 302 Found; is it a sink?"
 
 
-def test_an_endless_answer_is_not_read_to_its_end() -> None:
+def test_an_answer_that_is_too_long_is_not_read_to_its_end() -> None:
     with answering(b"HTTP/1.1 200 OK\r\n\r\n" + b" " * (LARGEST_ANSWER + 1)) as url:
         assert ask(url).error == "it answered more than 10,000,000 bytes; is it a sink?"
 
 
 @pytest.mark.parametrize("answer", [b"", b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}"])
-def test_what_speaks_no_http_is_told(answer: bytes) -> None:
+def test_an_answer_that_is_not_http_is_an_error_of_one_line(answer: bytes) -> None:
     with answering(answer) as url:
         assert "\n" not in (ask(url).error or "\n")
 
 
-def test_the_proxy_of_the_environment_is_not_asked(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_proxy_of_the_environment_is_not_used(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     assert ask(f"http://127.0.0.1:{served.port}/status").report is not None
 
 
 @pytest.mark.parametrize("url", ["sink:6065", "ftp://sink", "http://", "http://sink:port", "file:///etc/passwd"])
-def test_what_is_no_address_is_a_wrong_option(url: str) -> None:
+def test_an_invalid_address_is_a_wrong_option(url: str) -> None:
     result = CliRunner().invoke(sink_command, ["status", "--url", url])
     assert result.exit_code == 2
     assert "is no address" in result.output
 
 
 @pytest.mark.parametrize("option", ["--once", "--force", "--web-port=1"])
-def test_options_of_the_sink_are_refused_before_a_command(option: str) -> None:
+def test_options_of_the_sink_are_refused_before_the_command_status(option: str) -> None:
     result = CliRunner().invoke(sink_command, [option, "status"])
     assert result.exit_code == 2
     assert "belong to `emostream sink` without a command" in result.output
@@ -377,7 +379,7 @@ def shown(what: RenderableType) -> str:
     return capture.get()
 
 
-def test_a_sink_is_a_few_lines() -> None:
+def test_a_sink_is_shown_in_a_few_lines() -> None:
     backfill = BackfillReport(
         ended_at=NOON - timedelta(minutes=12),
         ranges=9,
@@ -398,17 +400,17 @@ def test_a_sink_is_a_few_lines() -> None:
         "  gate: closed for 2 min 10 s: others use 87 % of the CPU, the limit is 20 %\n"
         "  written in 2 h: 1,234 of posts.classified, 1,234 of w\n"
         "  backfill: 12 min ago; 40,000 rows looked at, 3 holes, 120 rows and 0 windows filled, 1 gaps\n"
-        "  w: the oldest record that is not written has waited 14 min 10 s, and Kafka keeps it 16 min 40 s\n"
+        "  w: the oldest unwritten record has waited 14 min 10 s, and Kafka deletes it after 16 min 40 s\n"
         "no sink answers at http://b/status: Connection refused\n"
     )
 
 
-def test_without_a_web_server_nobody_is_asked() -> None:
+def test_without_a_web_server_no_sink_is_asked() -> None:
     (line,) = sink_lines([], make_settings(sink_web_port=0), NOON)
     assert line == "no sink was asked: EMOSTREAM_SINK_WEB_PORT is 0; give --url"
 
 
-def test_what_a_stranger_says_does_not_steer_the_terminal() -> None:
+def test_control_characters_of_an_answer_are_escaped() -> None:
     answer = Answer("http://a/status", None, "\x1b[2J[bold]x")
     assert shown("\n".join(sink_lines([answer], make_settings(), NOON))) == (
         "no sink answers at http://a/status: \\x1b[2J[bold]x\n"
@@ -430,7 +432,7 @@ STORED = [
 ]
 
 
-def test_the_table_has_each_partition_and_the_sums() -> None:
+def test_the_table_has_each_partition_and_the_totals() -> None:
     lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown(backlog_table(STORED)).splitlines()]
     assert [line for line in lines if line] == [
         ["posts.classified", "1,350", "15 min", "90 %", "15", "45"],
@@ -443,7 +445,7 @@ def test_the_table_has_each_partition_and_the_sums() -> None:
     assert [one.in_danger for one in STORED] == [True, False]
 
 
-def test_holes_are_named_one_by_one() -> None:
+def test_each_hole_has_a_line() -> None:
     assert shown("\n".join([*written_lines(STORED, NOON), *hole_lines(STORED)])) == (
         "posts.classified: last written 3 min ago\n"
         "emotions.windows: nothing was written yet\n"
@@ -455,7 +457,7 @@ def test_holes_are_named_one_by_one() -> None:
     )
 
 
-def test_json_has_everything_the_tables_have() -> None:
+def test_the_json_has_all_that_the_tables_have() -> None:
     made = report(gate(), topic())
     document = json.loads(json.dumps(to_json([Answer("u", made), Answer("v", None, "away")], STORED)))
     assert document["sinks"] == [

@@ -1,6 +1,6 @@
-"""Several processes as one worker: how many, where they listen, and how they start, stop and end together.
+"""A worker of several processes: their number and ports, and how they start, stop and end together.
 
-The processes here are small stand-ins on the real supervisor and lifeline; tests/integration has real workers.
+The supervisor and the lifeline are real, the processes are small scripts; tests/integration has real workers.
 """
 
 from __future__ import annotations
@@ -25,53 +25,53 @@ from streams.connections import model_threads
 from streams.errors import InputError, SettingsError
 from streams.process import worker_processes
 from streams.process.lifeline import Lifeline
-from streams.process.supervisor import Supervisor, exit_code, how_it_ended, start
+from streams.process.supervisor import Supervisor, describe_exit, exit_code, start
 from streams.process.worker_processes import check_ports_free, child_commands, child_environment, web_ports
 from tests.helpers import make_settings
 
 WAIT_S = 120.0
 
 
-class TestPlan:
+class TestProcessPlan:
     @pytest.fixture(autouse=True)
     def cores(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-        def give(count: int) -> None:
+        def set_cores(count: int) -> None:
             monkeypatch.setattr("streams.connections.usable_cores", lambda: count)
             monkeypatch.setattr("streams.process.worker_processes.usable_cores", lambda: count)
 
-        give(8)
-        return give
+        set_cores(8)
+        return set_cores
 
     def test_one_process_per_core_with_one_thread(self) -> None:
-        found = worker_processes.plan(make_settings(partitions=12))
+        found = worker_processes.plan_processes(make_settings(partitions=12))
         assert (found.processes, found.threads, found.capped) == (8, 1, False)
         assert found.note == "8 processes with 1 thread each (8 cores, 12 partitions)"
 
     def test_no_more_than_partitions_and_the_cores_are_divided(self) -> None:
-        found = worker_processes.plan(make_settings(partitions=3))
+        found = worker_processes.plan_processes(make_settings(partitions=3))
         assert (found.processes, found.threads, found.capped, found.idle) == (3, 2, True, 0)
 
-    def test_the_user_is_obeyed_also_beyond_the_partitions(self) -> None:
-        found = worker_processes.plan(make_settings(partitions=4, worker_processes=16))
+    def test_the_user_may_set_more_processes_than_partitions(self) -> None:
+        found = worker_processes.plan_processes(make_settings(partitions=4, worker_processes=16))
         assert (found.processes, found.threads, found.idle) == (16, 1, 12)
-        assert worker_processes.plan(make_settings(partitions=4, worker_processes=4)).idle == 0
+        assert worker_processes.plan_processes(make_settings(partitions=4, worker_processes=4)).idle == 0
 
     def test_one_process_has_all_cores(self) -> None:
-        assert worker_processes.plan(make_settings(worker_processes=1)).threads == 8
-        assert worker_processes.plan(make_settings(partitions=1)).threads == 8
+        assert worker_processes.plan_processes(make_settings(worker_processes=1)).threads == 8
+        assert worker_processes.plan_processes(make_settings(partitions=1)).threads == 8
 
-    def test_threads_that_were_set_are_not_divided(self) -> None:
-        assert worker_processes.plan(make_settings(partitions=8, model_threads=3)).threads == 3
+    def test_threads_that_the_user_set_are_not_divided(self) -> None:
+        assert worker_processes.plan_processes(make_settings(partitions=8, model_threads=3)).threads == 3
 
     def test_a_machine_with_one_core_has_one_process(self, cores: Callable[[int], None]) -> None:
         cores(1)
-        found = worker_processes.plan(make_settings(partitions=8))
+        found = worker_processes.plan_processes(make_settings(partitions=8))
         assert (found.processes, found.threads, found.capped) == (1, 1, False)
 
 
 class TestCores:
     @pytest.mark.parametrize(("quota", "expected"), [(0.5, 1), (1.5, 1), (2.0, 2), (64.0, 6)])
-    def test_a_quota_limits_them(self, monkeypatch: pytest.MonkeyPatch, quota: float, expected: int) -> None:
+    def test_a_quota_limits_the_cores(self, monkeypatch: pytest.MonkeyPatch, quota: float, expected: int) -> None:
         class Source:
             def capacity(self) -> float:
                 return quota
@@ -81,7 +81,7 @@ class TestCores:
         assert usable_cores() == expected
         assert model_threads(make_settings()) == expected
 
-    def test_a_quota_that_cannot_be_read_does_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_quota_that_cannot_be_read_does_not_limit_the_cores(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def unreadable() -> None:
             raise LoadError("no")
 
@@ -90,7 +90,7 @@ class TestCores:
         assert usable_cores() == 6
 
 
-def test_ports_follow_each_other() -> None:
+def test_ports_are_consecutive() -> None:
     assert web_ports(6066, 3) == [6066, 6067, 6068]
     assert web_ports(0, 3) == [0, 0, 0]
     assert web_ports(65_534, 2) == [65_534, 65_535]
@@ -98,7 +98,7 @@ def test_ports_follow_each_other() -> None:
         web_ports(65_534, 3)
 
 
-def test_a_taken_port_is_found_before_anything_starts() -> None:
+def test_a_port_that_is_in_use_is_found() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(RejectedError, match=rf"^port {port} is in use; .*\(2 processes need the ports"):
@@ -106,7 +106,7 @@ def test_a_taken_port_is_found_before_anything_starts() -> None:
     check_ports_free("127.0.0.1", [0, 0])
 
 
-def test_the_environment_is_ours_with_the_share_of_threads() -> None:
+def test_a_process_has_the_environment_of_the_supervisor_and_its_number_of_threads() -> None:
     given = {"PATH": "/bin", "emostream_model_threads": "0", "EMOSTREAM_REDIS_PREFIX": "x"}
     assert child_environment(given, 2) == {
         "PATH": "/bin",
@@ -115,7 +115,9 @@ def test_the_environment_is_ours_with_the_share_of_threads() -> None:
     }
 
 
-def test_the_current_folder_is_searched_only_where_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_process_searches_the_current_folder_only_like_the_supervisor(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["/usr/lib/python"])
     (command,) = child_commands([0]).values()
@@ -127,9 +129,9 @@ def test_the_current_folder_is_searched_only_where_it_was(monkeypatch: pytest.Mo
     ]
 
 
-def test_exit_codes() -> None:
+def test_exit_codes_and_their_descriptions() -> None:
     assert [exit_code(code) for code in (0, 1, 3, -9, -15)] == [1, 1, 3, 137, 143]
-    assert [how_it_ended(code) for code in (0, 2, -9, -63)] == [
+    assert [describe_exit(code) for code in (0, 2, -9, -63)] == [
         "ended with exit code 0",
         "ended with exit code 2",
         "was killed by SIGKILL",
@@ -144,8 +146,8 @@ def test_the_supervisor_loads_neither_faust_nor_the_model() -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_a_lifeline_that_is_none() -> None:
-    with open(os.devnull) as file, pytest.raises(InputError, match="is no lifeline"):  # noqa: PTH123
+def test_a_lifeline_must_be_a_socket() -> None:
+    with open(os.devnull) as file, pytest.raises(InputError, match="is not a lifeline"):  # noqa: PTH123
         Lifeline(file.fileno())
 
 
@@ -158,7 +160,7 @@ PARENT = """
     sys.exit(asyncio.run(Supervisor(commands, env=os.environ, stop_s=stop_s, note="all started").run()))
 """
 
-# Arguments: where to note what happens, how to behave, and the lifeline.
+# Arguments: the file to note events in, the behaviour, and the lifeline.
 CHILD = """
     import os, signal, sys, time
     from pathlib import Path
@@ -181,7 +183,7 @@ CHILD = """
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
     fd = int(sys.argv[sys.argv.index("--lifeline") + 1])
-    if how == "lets go":
+    if how == "closes its lifeline":
         note(f"pid {os.getpid()}")
         os.read(fd, 64)
         os.close(fd)
@@ -231,17 +233,17 @@ class Family:
         return path.read_text().splitlines() if path.exists() else []
 
     def pid(self, number: int) -> int:
-        """Of a process that has begun; waits for it."""
-        wait_until(lambda: self.notes(number) != [], f"process {number} does not begin")
+        """Wait until a process has started; returns its pid."""
+        wait_until(lambda: self.notes(number) != [], f"process {number} does not start")
         return int(self.notes(number)[0].removeprefix("pid "))
 
-    def begun(self, number: int) -> int:
-        """The same, once it was let go."""
-        wait_until(lambda: "go" in self.notes(number), f"process {number} is not let go")
+    def wait_begun(self, number: int) -> int:
+        """Wait until a process was let begin; returns its pid."""
+        wait_until(lambda: "go" in self.notes(number), f"process {number} does not begin")
         return self.pid(number)
 
     def end(self) -> tuple[int, list[str]]:
-        """Wait for the supervisor's end; its exit code and what all wrote to stderr. No process may be left."""
+        """Wait until the supervisor ends and no process is left; returns its exit code and the lines of stderr."""
         _, text = self.process.communicate(timeout=WAIT_S)
         pids = [int(note.removeprefix("pid ")) for n in range(3) for note in self.notes(n) if note.startswith("pid ")]
         assert all(map(is_gone, pids))
@@ -276,9 +278,9 @@ def family(tmp_path: Path) -> Iterator[Family]:
 class TestSupervisor:
     @pytest.mark.parametrize("to_the_group", [False, True], ids=["SIGTERM", "Ctrl-C"])
     def test_a_signal_stops_all_and_reaches_each_once(self, family: Family, to_the_group: bool) -> None:
-        """Ctrl-C goes to the whole process group of the terminal; the processes are in none of it."""
+        """Ctrl-C goes to the process group of the terminal, to which the processes do not belong."""
         family.start("runs", "runs", "runs")
-        pids = [family.begun(number) for number in range(3)]
+        pids = [family.wait_begun(number) for number in range(3)]
         if to_the_group:
             os.killpg(family.process.pid, signal.SIGINT)
         else:
@@ -290,67 +292,67 @@ class TestSupervisor:
 
     def test_the_others_wait_until_the_first_is_ready(self, family: Family) -> None:
         family.start("slow to start", "runs")
-        family.begun(0)
+        family.wait_begun(0)
         family.pid(1)
         family.process.terminate()
-        assert family.end() == (0, [])  # the first one had not begun to take note of signals
+        assert family.end() == (0, [])  # the first one had no handler yet
         assert family.notes(1)[1:] == ["SIGTERM"]
 
-    def test_the_first_lets_go_of_its_lifeline_and_runs_on(self, family: Family) -> None:
-        family.start("lets go", "runs")
-        family.begun(0)
+    def test_a_first_process_that_closes_its_lifeline_and_runs_on_is_stopped(self, family: Family) -> None:
+        family.start("closes its lifeline", "runs")
+        family.wait_begun(0)
         family.pid(1)
         family.process.terminate()
         assert family.end() == (0, [])
         assert [family.notes(number)[1:] for number in range(2)] == [["go", "SIGTERM"], ["SIGTERM"]]
 
-    def test_what_keeps_the_first_from_starting_is_told_once(self, family: Family) -> None:
+    def test_an_error_of_the_first_process_is_printed_once(self, family: Family) -> None:
         family.start("cannot start", "cannot start")
         assert family.end() == (1, ["emostream: error: no such server"])
         assert "go" not in family.notes(1)
 
-    def test_the_first_ends_before_it_listens(self, family: Family) -> None:
+    def test_a_first_process_that_ends_before_it_reads_its_lifeline_ends_all(self, family: Family) -> None:
         family.start("broken", "runs")
         assert family.end() == (1, ["cannot import"])
 
-    def test_one_that_is_killed_while_it_waits_ends_all(self, family: Family) -> None:
+    def test_a_process_that_is_killed_while_it_waits_ends_all(self, family: Family) -> None:
         family.start("slow to start", "runs")
-        family.begun(0)
+        family.wait_begun(0)
         pid = family.pid(1)
         os.kill(pid, signal.SIGKILL)
         assert family.end() == (137, [f"worker-1 (pid {pid}) was killed by SIGKILL; stopping the others"])
 
-    def test_one_that_is_killed_ends_all(self, family: Family) -> None:
+    def test_a_process_that_is_killed_ends_all(self, family: Family) -> None:
         family.start("runs", "runs", "runs")
-        pids = [family.begun(number) for number in range(3)]
+        pids = [family.wait_begun(number) for number in range(3)]
         os.kill(pids[1], signal.SIGKILL)
         code, lines = family.end()
         assert code == 137
         assert lines[1:] == [f"worker-1 (pid {pids[1]}) was killed by SIGKILL; stopping the others"]
         assert [family.notes(number)[1:] for number in (0, 2)] == [["go", "SIGTERM"]] * 2
 
-    def test_the_first_killed_while_it_starts_is_told(self, family: Family) -> None:
+    def test_a_first_process_that_is_killed_while_it_starts_is_logged(self, family: Family) -> None:
         family.start("slow to start", "runs")
-        pid = family.begun(0)
+        pid = family.wait_begun(0)
         os.kill(pid, signal.SIGKILL)
         assert family.end() == (137, [f"worker-0 (pid {pid}) was killed by SIGKILL; stopping the others"])
 
-    def test_one_that_ends_by_itself_ends_all_and_is_no_success(self, family: Family) -> None:
+    def test_a_process_that_ends_by_itself_ends_all_with_exit_code_1(self, family: Family) -> None:
         family.start("runs", "ends", "runs")
         code, lines = family.end()
         assert code == 1
         assert lines[1].endswith("ended with exit code 0; stopping the others")
         assert family.notes(0)[1:] == ["go", "SIGTERM"]
 
-    def test_one_that_fails_while_it_stops_is_no_success(self, family: Family) -> None:
+    def test_a_process_that_fails_while_it_stops_makes_exit_code_1(self, family: Family) -> None:
         family.start("runs", "fails to stop")
-        pid = family.begun(1)
+        pid = family.wait_begun(1)
         family.process.terminate()
         code, lines = family.end()
         assert code == 1
         assert lines[1:] == [f"worker-1 (pid {pid}) ended with exit code 5 while all were being stopped"]
 
-    async def test_one_that_ends_before_it_is_told_to_stop_is_no_success(
+    async def test_a_process_that_ended_before_the_stop_was_not_stopped_cleanly(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         supervisor = Supervisor({}, env=os.environ, stop_s=WAIT_S, note="")
@@ -366,28 +368,28 @@ class TestSupervisor:
         assert runs.ended.result() == -signal.SIGTERM
         assert caplog.messages == [f"{ends} ended with exit code 5 before it was told to stop"]
 
-    def test_one_that_does_not_stop_is_killed_in_time(self, family: Family) -> None:
+    def test_a_process_that_does_not_stop_in_time_is_killed(self, family: Family) -> None:
         family.start("runs", "deaf", stop_s=1)
-        pid = family.begun(1)
+        pid = family.wait_begun(1)
         family.process.terminate()
         code, lines = family.end()
         assert code == 1
         assert lines[1:] == [f"killed worker-1 (pid {pid}): it did not stop in 1 s"]
 
-    def test_a_second_signal_kills(self, family: Family) -> None:
+    def test_a_second_signal_kills_all(self, family: Family) -> None:
         family.start("deaf", "deaf", stop_s=600)
-        pids = [family.begun(number) for number in range(2)]
+        pids = [family.wait_begun(number) for number in range(2)]
         family.process.terminate()
         both = [["go", "SIGTERM"]] * 2
-        wait_until(lambda: [family.notes(number)[1:] for number in range(2)] == both, "the first is not passed on")
+        wait_until(lambda: [family.notes(number)[1:] for number in range(2)] == both, "the signal is not passed on")
         family.process.send_signal(signal.SIGINT)
         code, lines = family.end()
         assert code == 130
         assert lines[1:] == [f"killed worker-{n} (pid {pid}): at the second signal" for n, pid in enumerate(pids)]
 
-    def test_nothing_outlives_a_supervisor_that_is_killed(self, family: Family) -> None:
+    def test_no_process_outlives_a_supervisor_that_is_killed(self, family: Family) -> None:
         family.start("runs", "runs")
-        pids = [family.begun(0), family.begun(1)]
+        pids = [family.wait_begun(0), family.wait_begun(1)]
         family.process.kill()
         wait_until(lambda: all(map(is_gone, pids)), "a process is left")
         assert [family.notes(number)[1:] for number in range(2)] == [["go", "SIGTERM"]] * 2

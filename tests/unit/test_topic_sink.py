@@ -1,4 +1,4 @@
-"""What the sink makes of a batch, and of what befalls its write. The tables are in the integration tests."""
+"""How the sink copies batches, and what it does if a write fails. Postgres is in the integration tests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.helpers import classified, make_settings, message, wait_for
 
 
 class FakeConsumer:
-    """Gives out `batches`; a rewind makes those that it has given out stale."""
+    """Returns `batches` one by one; a rewind makes those that were returned stale."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, Any]] = []
@@ -64,7 +64,7 @@ class FakeProducer:
 
 
 class FakeHistory:
-    """Takes every write, but for those that are to fail and those with a poisonous row."""
+    """Accepts every write, except while there are errors in `fails`, and those with a row that is in `poison`."""
 
     def __init__(self) -> None:
         self.written: list[tuple[str, list[int], list[Span]]] = []
@@ -125,12 +125,12 @@ class Bench:
 
     def flush(self, batch: Batch) -> None:
         stop = threading.Event()
-        stop.set()  # no waiting between tries
+        stop.set()  # do not wait between tries
         self.write(batch, stop)
 
     def write(self, batch: Batch, stop: threading.Event) -> None:
-        self.sink._begin(self.sink._read(batch))
-        self.sink._finish(self.consumer, stop)
+        self.sink._start_write(self.sink._decode(batch))
+        self.sink._finish_write(self.consumer, stop)
 
 
 def post(offset: int, partition: int = 0) -> Message:
@@ -146,27 +146,29 @@ def bench() -> Bench:
 def test_a_batch_is_written_with_the_ranges_it_covers(bench: Bench) -> None:
     batch = Batch(1, [post(12, 1), post(5), post(7), post(13, 1)], {0: 3, 1: 12})
     bench.flush(batch)
-    # Holes in the offsets belong to the range of the batch that follows them.
+    # Offsets without a record belong to the range of the record that follows them.
     assert bench.history.written == [("posts.classified", [120, 50, 70, 130], [Span(0, 3, 8, 2), Span(1, 12, 14, 2)])]
     assert bench.consumer.calls == [("done", batch)]
 
 
 @pytest.mark.parametrize("error", [PositionMismatchError("elsewhere"), UnavailableError("PostgreSQL is away")])
-def test_what_may_pass_is_fetched_again(bench: Bench, error: Exception) -> None:
+def test_after_a_transient_error_the_records_are_fetched_again(bench: Bench, error: Exception) -> None:
     bench.history.fails = [error]
     bench.flush(Batch(1, [post(0)], {0: 0}))
     assert bench.consumer.calls == [("rewind", str(error))]
     assert bench.history.written == []
 
 
-def test_what_will_not_pass_stops_the_sink(bench: Bench) -> None:
+def test_a_rejected_write_stops_the_sink(bench: Bench) -> None:
     bench.history.fails = [RejectedError("no")]
     with pytest.raises(RejectedError):
         bench.flush(Batch(1, [post(0)], {0: 0}))
     assert bench.consumer.calls == []
 
 
-def test_waits_grow_while_postgres_is_away_and_start_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_waits_grow_while_postgres_does_not_answer_and_a_write_resets_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     waits: list[float] = []
     stop: Any = type("Stop", (), {"wait": lambda self, seconds: waits.append(seconds)})()
     monkeypatch.setattr(module, "RETRY_S", (1.0, 2.0))
@@ -178,74 +180,74 @@ def test_waits_grow_while_postgres_is_away_and_start_anew(bench: Bench, monkeypa
     assert waits == [1.0, 2.0, 2.0, 1.0]
 
 
-def test_a_slice_is_read_while_the_one_before_is_written(bench: Bench) -> None:
+def test_a_slice_is_decoded_while_the_one_before_is_written(bench: Bench) -> None:
     stop = threading.Event()
     bench.consumer.batches = [Batch(1, [post(0)], {0: 0}), Batch(1, [post(1)], {0: 1})]
     bench.history.may_write.clear()
-    bench.sink._copy(bench.consumer, stop)
+    bench.sink._copy_slice(bench.consumer, stop)
     assert bench.history.begun.acquire(timeout=60)
 
-    second = threading.Thread(target=bench.sink._copy, args=(bench.consumer, stop))
+    second = threading.Thread(target=bench.sink._copy_slice, args=(bench.consumer, stop))
     second.start()
     wait_for(lambda: not bench.consumer.batches)
     assert bench.history.written == []
     assert not bench.history.begun.acquire(timeout=0.1), "one transaction at a time"
     bench.history.may_write.set()
     second.join(60)
-    bench.sink._finish(bench.consumer, stop)
+    bench.sink._finish_write(bench.consumer, stop)
     assert [offsets for _, offsets, _ in bench.history.written] == [[0], [10]]
 
 
-def test_what_was_read_after_a_slice_that_failed_is_forgotten(bench: Bench) -> None:
+def test_a_slice_that_was_decoded_during_a_failed_write_is_dropped(bench: Bench) -> None:
     stop = threading.Event()
-    stop.set()  # no waiting between tries
+    stop.set()  # do not wait between tries
     bench.consumer.batches = [Batch(1, [post(0)], {0: 0}), Batch(1, [post(1)], {0: 1})]
     bench.history.fails = [UnavailableError("away")]
     for _ in range(3):
-        bench.sink._copy(bench.consumer, stop)
+        bench.sink._copy_slice(bench.consumer, stop)
     assert bench.history.written == []
     assert bench.consumer.calls == [("rewind", "away")]
 
 
-def test_a_dead_letter_that_cannot_be_written_now_is_tried_again(bench: Bench) -> None:
+def test_a_dead_letter_that_kafka_does_not_confirm_is_written_again(bench: Bench) -> None:
     stop = threading.Event()
-    stop.set()  # no waiting between tries
+    stop.set()  # do not wait between tries
     bench.consumer.batches = [Batch(1, [message(b"{}", offset=0), post(1)], {0: 0})]
     bench.producer.error = UnavailableError("Kafka is away")
-    bench.sink._copy(bench.consumer, stop)
+    bench.sink._copy_slice(bench.consumer, stop)
     assert bench.consumer.calls == [("rewind", "Kafka is away")]
-    assert (bench.history.written, bench.sink.trouble) == ([], "Kafka is away")
+    assert (bench.history.written, bench.sink.last_error) == ([], "Kafka is away")
 
     bench.producer.error = None
     bench.consumer.batches = [Batch(2, [message(b"{}", offset=0), post(1)], {0: 0})]
     for _ in range(2):
-        bench.sink._copy(bench.consumer, stop)
+        bench.sink._copy_slice(bench.consumer, stop)
     assert bench.history.written == [("posts.classified", [10], [Span(0, 0, 2, 2)])]
-    assert bench.sink.trouble is None
+    assert bench.sink.last_error is None
 
 
-def test_a_slice_that_was_read_waits_for_the_gate(bench: Bench) -> None:
-    """It may close while a slice is read, which takes as long as one takes to be written."""
+def test_a_decoded_slice_waits_for_the_gate(bench: Bench) -> None:
+    """The gate may close while a slice is decoded."""
     stop = threading.Event()
     bench.consumer.batches = [Batch(1, [post(0)], {0: 0}), Batch(1, [post(1)], {0: 1})]
     bench.gate.open = False
     for _ in range(2):
-        bench.sink._copy(bench.consumer, stop)
+        bench.sink._copy_slice(bench.consumer, stop)
     assert (bench.history.written, len(bench.consumer.batches)) == ([], 1)
     bench.gate.open = True
     for _ in range(2):
-        bench.sink._copy(bench.consumer, stop)
-    bench.sink._finish(bench.consumer, stop)
+        bench.sink._copy_slice(bench.consumer, stop)
+    bench.sink._finish_write(bench.consumer, stop)
     assert [offsets for _, offsets, _ in bench.history.written] == [[0], [10]]
 
 
-def test_a_tombstone_is_passed_over_and_counted_in_the_range(bench: Bench) -> None:
+def test_a_tombstone_has_no_row_and_belongs_to_the_range(bench: Bench) -> None:
     bench.flush(Batch(1, [message(None, offset=0), post(1)], {0: 0}))
     assert bench.history.written == [("posts.classified", [10], [Span(0, 0, 2, 2)])]
 
 
 @pytest.mark.parametrize("value", [b"", b"not json", b"{}"])
-def test_what_cannot_be_read_is_dead_lettered_and_passed(bench: Bench, value: bytes) -> None:
+def test_a_record_that_cannot_be_read_is_dead_lettered_and_belongs_to_the_range(bench: Bench, value: bytes) -> None:
     bench.flush(Batch(1, [message(value, offset=4, partition=1, topic="posts.classified"), post(5, 1)], {1: 4}))
     (record,) = bench.producer.sent
     letter = DeadPost.from_json(record.value)
@@ -256,7 +258,7 @@ def test_what_cannot_be_read_is_dead_lettered_and_passed(bench: Bench, value: by
 
 
 @pytest.mark.parametrize("poison", [{0}, {30}, {70}, {20, 30}, {0, 10, 20, 30, 40, 50, 60, 70}])
-def test_what_postgres_does_not_take_is_dead_lettered_and_the_rest_goes_in(bench: Bench, poison: set[int]) -> None:
+def test_rows_that_postgres_rejects_are_dead_lettered_and_the_rest_is_written(bench: Bench, poison: set[int]) -> None:
     bench.history.poison = poison
     batch = Batch(1, [post(offset, offset % 2) for offset in range(8)], {0: 0, 1: 1})
     bench.flush(batch)
@@ -267,7 +269,7 @@ def test_what_postgres_does_not_take_is_dead_lettered_and_the_rest_goes_in(bench
     assert {letter.origin.offset * 10 for letter in letters} == poison
     assert {letter.reason for letter in letters} == {DeadReason.NOT_STORABLE}
     assert bench.metrics.dead.labels("not_storable")._value.get() == len(poison)
-    # Together the writes move each partition from its start to its end, without a hole.
+    # Together the writes move each partition from its start to its end, without skipping an offset.
     for partition, start, end in ((0, 0, 7), (1, 1, 8)):
         spans = [span for _, _, spans in bench.history.written for span in spans if span.partition == partition]
         assert [span.start for span in spans] == [start, *(span.end for span in spans)][:-1]
@@ -275,42 +277,42 @@ def test_what_postgres_does_not_take_is_dead_lettered_and_the_rest_goes_in(bench
     assert bench.consumer.calls == [("done", batch)]
 
 
-def test_a_refusal_that_is_no_records_fault_stops_the_sink(bench: Bench) -> None:
+def test_a_rejection_without_rows_stops_the_sink(bench: Bench) -> None:
     bench.history.fails = [InvalidDataError("the ledger violates a constraint")]
     with pytest.raises(InvalidDataError):
         bench.flush(Batch(1, [message(None, offset=0)], {0: 0}))
     assert bench.producer.sent == []
 
 
-def test_nothing_is_written_past_a_dead_letter_that_was_not_confirmed(bench: Bench) -> None:
+def test_nothing_is_written_if_a_dead_letter_is_rejected(bench: Bench) -> None:
     bench.producer.error = RejectedError("no")
     with pytest.raises(RejectedError):
         bench.flush(Batch(1, [message(b"{}", offset=0), post(1)], {0: 0}))
     assert (bench.history.written, bench.consumer.calls) == ([], [])
 
 
-def test_trouble_is_told_until_a_write_or_a_look_succeeds(bench: Bench) -> None:
+def test_the_last_error_is_shown_until_a_write_or_a_read_of_the_backlog_succeeds(bench: Bench) -> None:
     bench.history.positions = {0: 1}
     bench.consumer.next_offsets = {0: 1}
     backlog: Any = FakeBacklog()
 
-    for heal in (
+    for succeed in (
         lambda: bench.flush(Batch(1, [post(0)], {0: 0})),
         lambda: bench.sink._poll_backlog(bench.consumer, backlog, idle=True),
     ):
         bench.history.fails = [UnavailableError("PostgreSQL is away")]
         bench.flush(Batch(1, [post(0)], {0: 0}))
-        assert bench.sink.trouble == "PostgreSQL is away"
-        heal()
-        assert bench.sink.trouble is None
+        assert bench.sink.last_error == "PostgreSQL is away"
+        succeed()
+        assert bench.sink.last_error is None
 
     bench.history.away = UnavailableError("still away")
     bench.sink._poll_backlog(bench.consumer, backlog, idle=True)
-    assert bench.sink.trouble == "still away"
+    assert bench.sink.last_error == "still away"
     assert bench.metrics.backlog_failures._value.get() == 1
 
 
-def test_what_another_sink_has_taken_is_told_by_that_one(bench: Bench) -> None:
+def test_a_partition_that_another_sink_has_taken_leaves_the_metrics(bench: Bench) -> None:
     backlog: Any = FakeBacklog()
     name = "emostream_sink_backlog_records"
     for assigned in ({0: 3, 1: 4}, {1: 4}, {}):
@@ -337,7 +339,7 @@ def test_the_first_thread_that_fails_stops_the_others_and_is_raised() -> None:
     assert stop.is_set()
 
 
-def test_threads_end_in_peace_when_they_are_stopped() -> None:
+def test_threads_that_end_after_the_stop_are_no_error() -> None:
     stop = threading.Event()
     stop.set()
     runner._run_threads([lambda stopped: None, lambda stopped: None], stop)

@@ -1,3 +1,5 @@
+"""The topics that the application needs, and the refusal of topics that do not fit them."""
+
 from __future__ import annotations
 
 import pytest
@@ -18,21 +20,21 @@ def refusal(counts: dict[str, int]) -> str:
     return str(caught.value)
 
 
-def test_every_topic_of_the_settings_is_made() -> None:
+def test_every_topic_of_the_settings_has_a_specification() -> None:
     assert set(GOOD) == {value for name, value in SETTINGS if name.startswith("topic_")}
     assert {spec.replication_factor for spec in topic_specs(SETTINGS)} == {3}
 
 
-def test_raw_and_classified_are_partitioned_alike() -> None:
+def test_raw_and_classified_have_the_same_number_of_partitions() -> None:
     assert (GOOD["posts.raw"], GOOD["posts.classified"]) == (6, 6)
 
 
-def test_posts_are_kept_for_the_retention_and_windows_as_long_as_in_the_tables() -> None:
+def test_posts_are_kept_for_the_retention_and_windows_as_long_as_in_redis() -> None:
     config = {spec.name: spec.config for spec in topic_specs(SETTINGS)}
     for topic in ("posts.raw", "posts.classified", "posts.dead", "late"):
         assert (config[topic]["retention.ms"], config[topic]["cleanup.policy"]) == ("5400000", "delete")
     assert config["emotions.windows"]["cleanup.policy"] == "compact,delete"
-    assert config["emotions.windows"]["retention.ms"] == str(401 * 86_400_000)  # a window of a day, kept for 400
+    assert config["emotions.windows"]["retention.ms"] == str(401 * 86_400_000)  # 400 days after the day's end
 
 
 def test_a_dead_letter_of_the_largest_raw_message_fits() -> None:
@@ -42,11 +44,11 @@ def test_a_dead_letter_of_the_largest_raw_message_fits() -> None:
         assert in_base64 + 100_000 < int(config[topic]["max.message.bytes"]) <= MAX_MESSAGE_BYTES
 
 
-def test_topics_as_they_should_be_pass_and_others_do_not_matter() -> None:
+def test_correct_topics_pass_and_other_topics_are_ignored() -> None:
     check_topics(SETTINGS, {**GOOD, "__consumer_offsets": 50})
 
 
-def test_every_missing_topic_is_named_with_the_cure() -> None:
+def test_every_missing_topic_is_named_with_what_to_do() -> None:
     message = refusal({name: count for name, count in GOOD.items() if name not in {"late", "posts.raw"}})
     assert "posts.raw" in message
     assert "late" in message
@@ -55,10 +57,10 @@ def test_every_missing_topic_is_named_with_the_cure() -> None:
 
 
 @pytest.mark.parametrize("classified", [5, 7])
-def test_raw_and_classified_must_agree(classified: int) -> None:
+def test_raw_and_classified_must_have_the_same_number_of_partitions(classified: int) -> None:
     message = refusal({**GOOD, "posts.classified": classified})
     assert f"posts.raw has 6 partitions and posts.classified has {classified}" in message
 
 
-def test_the_settings_must_say_what_there_is() -> None:
+def test_the_number_of_partitions_must_be_that_of_the_settings() -> None:
     assert "EMOSTREAM_PARTITIONS=12" in refusal({**GOOD, "posts.raw": 12, "posts.classified": 12})

@@ -1,1 +1,1 @@
-"""Finds what Postgres lacks of what the sink has been through, and fills it from Kafka and Redis."""
+"""The backfill: finds rows that Postgres lacks, and fills them from Kafka and Redis."""

@@ -1,4 +1,17 @@
-"""Fills holes in posts and windows from what Kafka holds, and notes what it does not hold any more."""
+"""Fills holes from Kafka.
+
+A range that was skipped is written as the sink would have written it: decode, dead-letter, insert the rows, and store
+the range in the ledger. If Kafka no longer holds the beginning of the range, that part is recorded in `sink_gaps`.
+
+A range whose rows are missing or changed is written again:
+
+a. read the records that Kafka still holds;
+b. in one transaction, compare the range with its rows once more: it may have been filled, or extended by the sink;
+c. delete the rows of the range, if Kafka still holds all of it;
+d. insert the rows that the table does not have;
+e. if the figures of the rows still differ from those of the ledger, store the new figures in the ledger, so that the
+   difference is found only once; and record the part of the range that Kafka has deleted in `sink_gaps`.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +27,23 @@ from connectors.kafka.batch import offset_of
 from connectors.kafka.offsets import OffsetReader
 from connectors.postgres import Connection, postgres_errors
 from streams.records import DeadReason
-from streams.sink import tables
+from streams.sink import ledger_sql, offsets_sql, posts_sql
 from streams.sink.backfill.check import compare_range
 from streams.sink.backfill.holes import Hole, HoleKind
 from streams.sink.backfill.wait import Wait
 from streams.sink.history import History
-from streams.sink.intake import DeadRecord, read_all, store_all
+from streams.sink.intake import DeadRecord, decode_all, store_all
 from streams.sink.ledger import RANGE_RECORDS, Span
 from streams.sink.targets import Target
 
 R = TypeVar("R")
 
 WriteDeadLetters = Callable[[Sequence[DeadRecord]], None]
-"""Writes dead letters, and returns when Kafka has confirmed them."""
+"""Called with records to dead-letter; returns when Kafka has confirmed them."""
 
 
 class Filler(Generic[R]):
-    """Fills the holes of one topic; each range in a transaction of its own."""
+    """Fills the holes of one topic, each range in a transaction of its own."""
 
     def __init__(
         self,
@@ -41,14 +54,14 @@ class Filler(Generic[R]):
         write_dead_letters: WriteDeadLetters,
         wait: Wait,
     ) -> None:
-        """Prepare it.
+        """Prepare to fill holes.
 
         Args:
-            history: the connection to write with.
-            reader: reads the ranges from Kafka.
-            target: what the records become.
-            write_dead_letters: for records that nobody has dead-lettered yet.
-            wait: called before each transaction.
+            history: The connection for writing.
+            reader: Reads the records from Kafka.
+            target: The tables that the records are written to.
+            write_dead_letters: Writes the dead letters of ranges that were skipped.
+            wait: Called before each transaction.
         """
         self._history = history
         self._reader = reader
@@ -57,28 +70,28 @@ class Filler(Generic[R]):
         self._wait = wait
 
     def fill(self, hole: Hole) -> tuple[int, list[Span]]:
-        """Fill a hole as far as Kafka has it.
+        """Fill the part of a hole that Kafka still holds, and record the rest in `sink_gaps`.
 
         Returns:
-            How many rows are there that were not, and the ranges that were noted in `sink_gaps`.
+            The number of rows that the table has now and had not before, and the ranges that were recorded as gaps.
 
         Raises:
-            PositionError: Kafka's partition ends before the hole does.
-            ConnectorError: Kafka or Postgres did not answer, or refused.
+            PositionError: The partition in Kafka ends before the hole does.
+            ConnectorError: Kafka or Postgres does not answer, or refuses.
         """
         _, high = self._reader.bounds(hole.topic, hole.span.partition)
         if high < hole.span.end:
             raise PositionError(
                 f"{hole.topic}[{hole.span.partition}] ends at offset {high}, but records up to {hole.span.end} were "
-                "written: the topic was deleted and made again, or the database belongs to another cluster"
+                "written: the topic was deleted and created again, or the database belongs to another Kafka cluster"
             )
         return self._fill_skipped(hole) if hole.kind is HoleKind.SKIPPED else self._fill_damaged(hole)
 
     @contextmanager
     def _transaction(self, hole: Hole) -> Iterator[Connection]:
-        """A transaction in which no sink writes to the hole's partition."""
+        """Yield the connection in a transaction during which no sink writes to the partition of the hole."""
         with self._history.transaction("filling a hole") as connection:
-            tables.lock_offsets(connection, hole.topic, [hole.span.partition])
+            offsets_sql.lock(connection, hole.topic, [hole.span.partition])
             yield connection
 
     def _fill_skipped(self, hole: Hole) -> tuple[int, list[Span]]:
@@ -87,7 +100,7 @@ class Filler(Generic[R]):
             self._wait()
             gaps.append(hole.expired)
             with self._transaction(hole) as connection:
-                tables.note_gap(connection, hole.topic, hole.expired, "expired", None)
+                offsets_sql.record_gap(connection, hole.topic, hole.expired, "expired", None)
         written = 0
         if hole.held is not None:
             for span, messages in self._pages(hole.topic, hole.held):
@@ -96,7 +109,7 @@ class Filler(Generic[R]):
         return written, gaps
 
     def _pages(self, topic: str, held: Span) -> Iterator[tuple[Span, list[Message]]]:
-        """The records of a range in pieces of `RANGE_RECORDS`; the spans follow each other and end with the range."""
+        """Yield the records of a range in pages of `RANGE_RECORDS`, each with its span; the spans cover the range."""
         start, page = held.start, list[Message]()
         for message in self._reader.between(topic, held.partition, held.start, held.end):
             page.append(message)
@@ -108,59 +121,67 @@ class Filler(Generic[R]):
             yield Span(held.partition, start, held.end, len(page)), page
 
     def _add_range(self, hole: Hole, span: Span, messages: Sequence[Message]) -> int:
-        """Write records that were skipped, and note the range in the ledger."""
-        entries, dead = self._read(messages)
+        """Write records that were skipped, and store their range in the ledger. Returns the number of rows."""
+        entries, dead = self._decode(messages)
         with self._transaction(hole) as connection:
             refused = self._insert(connection, entries)
             kept = [row for message, row in entries if all(message is not one for one, _, _ in refused)]
-            before = tables.range_before(connection, hole.topic, span.partition, span.start)
-            noted = self._target.note(connection, [span], kept, {span.partition: before})
-            tables.store_ranges(connection, hole.topic, noted)
-            # Before the commit: after a crash in between they are dead-lettered twice, which their origin tells.
+            last = ledger_sql.range_before(connection, hole.topic, span.partition, span.start)
+            ranges = self._target.ledger_ranges(connection, [span], kept, {span.partition: last})
+            ledger_sql.store(connection, hole.topic, ranges)
+            # Before the commit: a crash in between writes the dead letters twice, and loses none.
             if dead or refused:
                 self._write_dead_letters([*dead, *refused])
         return len(kept)
 
     def _fill_damaged(self, hole: Hole) -> tuple[int, list[Span]]:
-        """Write the rows of a range again. What was a dead letter when it was first read is one already."""
+        """Write the rows of a range again. Its dead letters were written when the sink read it first."""
         self._wait()
+        # a. Read the records that Kafka still holds.
         pages = [] if hole.held is None else self._pages(hole.topic, hole.held)
-        entries, _ = self._read([message for _, page in pages for message in page])
+        entries, _ = self._decode([message for _, page in pages for message in page])
         with self._transaction(hole) as connection:
+            # b. Compare the range with its rows once more.
             now = compare_range(connection, hole.topic, hole.span, hole.first_held)
             if now is None or now.span != hole.span or now.ledger is None:
-                return 0, []  # whole again; or it has grown since, and the next look sees all of it
-            assert now.ledger.fence is not None  # noqa: S101 - a range that can be compared has both
+                return 0, []  # it was filled; or the sink has extended it, and the next backfill fills it
+            assert now.ledger.fence is not None  # noqa: S101 - `compare_range` returns only ranges that have both
             assert now.ledger.figures is not None  # noqa: S101
             raw_topic, wanted = now.ledger.fence.topic, now.ledger.figures
+            # c. Delete the rows, if Kafka still holds all of the range.
             if hole.expired is None:
-                tables.delete_posts(connection, hole.span.partition, raw_topic, wanted.first_origin, wanted.last_origin)
+                posts_sql.delete_range(
+                    connection, hole.span.partition, raw_topic, wanted.first_origin, wanted.last_origin
+                )
+            # d. Insert the rows that the table does not have.
             self._insert(connection, entries)
-            found = tables.figures_of_posts(connection, hole.span.partition, raw_topic, wanted)
+            found = posts_sql.stored_figures(connection, hole.span.partition, raw_topic, wanted)
             rows = 0 if found is None else found.rows
             gaps = []
+            # e. Store the figures of the rows in the ledger, and record the gap.
             if found != wanted:
-                # What is there now is all that there will be; the gap remembers the rest.
-                tables.store_ranges(connection, hole.topic, [replace(now.ledger, figures=found)])
+                ledger_sql.store(connection, hole.topic, [replace(now.ledger, figures=found)])
                 if hole.expired is not None:
                     gaps.append(hole.expired)
                     missing = wanted.rows - rows
-                    tables.note_gap(connection, hole.topic, hole.expired, "lost" if missing else "changed", missing)
+                    offsets_sql.record_gap(
+                        connection, hole.topic, hole.expired, "lost" if missing else "changed", missing
+                    )
         return rows - (wanted.rows - (now.rows or 0)), gaps
 
-    def _read(self, messages: Sequence[Message]) -> tuple[list[tuple[Message, R]], list[DeadRecord]]:
-        entries, dead = read_all(messages, self._target.read)
+    def _decode(self, messages: Sequence[Message]) -> tuple[list[tuple[Message, R]], list[DeadRecord]]:
+        entries, dead = decode_all(messages, self._target.decode)
         return [(message, row) for message, row in entries if row is not None], dead
 
     def _insert(self, connection: Connection, entries: Sequence[tuple[Message, R]]) -> list[DeadRecord]:
-        """Insert rows; what is there stays. Returns the records that Postgres does not take."""
+        """Insert rows; rows that the table has stay as they are. Returns the records that Postgres rejects."""
         refused: list[DeadRecord] = []
 
         def store(part: Sequence[tuple[Message, R]]) -> None:
             rows = [row for _, row in part]
             with postgres_errors("filling a hole"), connection.transaction():
                 self._target.stage(connection, rows)
-                self._target.move(connection, rows)
+                self._target.merge(connection, rows)
 
         def refuse(entry: tuple[Message, R], why: InvalidDataError) -> None:
             refused.append((entry[0], DeadReason.NOT_STORABLE, str(why)))

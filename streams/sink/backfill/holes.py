@@ -1,4 +1,7 @@
-"""What can be missing, and what to say of it. Pure."""
+"""Holes, and the findings of a backfill. Pure.
+
+A hole is a range of offsets that the sink has passed, but whose rows Postgres lacks or has with other values.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +13,24 @@ from streams.sink.ledger import Figures, LedgerRange, Span
 
 
 class HoleKind(StrEnum):
-    """What is wrong with a range of offsets."""
+    """The kind of a hole."""
 
-    SKIPPED = "skipped"  # it is not in the ledger: nobody wrote it
-    MISSING = "missing"  # rows that it added are gone
-    CHANGED = "changed"  # its rows are there, and do not say what was written
+    SKIPPED = "skipped"  # the ledger does not cover the range: it was never written
+    MISSING = "missing"  # rows that the range added are missing
+    CHANGED = "changed"  # no row is missing, but the rows have other values than those that were written
 
 
 @dataclass(frozen=True)
 class Hole:
-    """A range of offsets that Postgres does not have as Kafka had it.
+    """A hole in the rows of a topic.
 
     Attributes:
-        topic: of the records.
-        span: the range. Its `records` are those that the ledger knows of; 0 where it was skipped.
-        kind: what is wrong.
-        rows: how many rows are missing; None where only Kafka knows.
-        first_held: the first offset that Kafka still holds of the partition.
-        ledger: the range's row of the ledger; None where it was skipped.
+        topic: the topic.
+        span: the range. The number of records is that of the ledger; 0 if the range was skipped.
+        kind: the kind of the hole.
+        rows: the number of rows that are missing; None if the range was skipped, since only Kafka can tell.
+        first_held: the first offset of the partition that Kafka still holds.
+        ledger: the range of the ledger; None if the range was skipped.
     """
 
     topic: str
@@ -39,14 +42,14 @@ class Hole:
 
     @property
     def expired(self) -> Span | None:
-        """The part of it that Kafka no longer holds; None if there is none."""
+        """The part of the range that Kafka no longer holds; None if it holds all of it."""
         if self.first_held <= self.span.start:
             return None
         return Span(self.span.partition, self.span.start, min(self.first_held, self.span.end), 0)
 
     @property
     def held(self) -> Span | None:
-        """The part of it that Kafka holds; None if there is none."""
+        """The part of the range that Kafka holds; None if it holds none of it."""
         start = max(self.span.start, self.first_held)
         return Span(self.span.partition, start, self.span.end, 0) if start < self.span.end else None
 
@@ -57,11 +60,14 @@ class Hole:
 
 
 def compare(wanted: LedgerRange, found: Figures | None) -> tuple[HoleKind, int] | None:
-    """What is wrong with the rows of a range, and how many are missing; None if nothing is.
+    """Compare the figures of a range with those of its rows.
 
     Args:
-        wanted: a range with figures.
-        found: what the table has between their bounds; None if it has nothing.
+        wanted: The range of the ledger.
+        found: The figures of the rows between the bounds of the range; None if there are no rows.
+
+    Returns:
+        The kind of the hole and the number of missing rows; None if there is no hole.
     """
     if wanted.figures is None or found == wanted.figures:
         return None
@@ -73,26 +79,26 @@ def compare(wanted: LedgerRange, found: Figures | None) -> tuple[HoleKind, int] 
 
 @dataclass
 class Findings:
-    """What a check found, and what was done about it.
+    """What a backfill has compared, found and written so far.
 
     Attributes:
-        ranges: ranges of the ledger that were compared with the rows.
-        rows: rows that were compared.
-        holes: what Postgres does not have as Kafka had it.
-        windows: windows that were compared with Redis; None where Redis could not be asked.
-        windows_missing: those that Postgres lacks, or has without their labels.
-        windows_behind: those that Postgres has in an older revision, which the sink has passed.
-        rows_filled: rows of posts that were written.
-        windows_filled: windows that were written.
-        windows_refused: windows that Postgres does not take.
-        gaps: ranges that nobody has any more, noted in `sink_gaps` now.
-        dead: why each record that could not be filled in is a dead letter now.
+        ranges: the number of ranges of the ledger that were compared with their rows.
+        rows: the number of rows in these ranges.
+        holes: the holes that were found.
+        windows: the number of windows in Redis that were compared with Postgres.
+        windows_missing: the number of windows that Postgres lacks, or that lack labels or sentiments there.
+        windows_behind: the number of windows that Postgres has in a revision that is too old.
+        rows_filled: the number of rows of posts that were written.
+        windows_filled: the number of windows that were written.
+        windows_refused: the number of windows that Postgres rejected.
+        gaps: the topic and range of each gap that was recorded in `sink_gaps`.
+        dead: the reason of each record that was dead-lettered.
     """
 
     ranges: int = 0
     rows: int = 0
     holes: list[Hole] = field(default_factory=list)
-    windows: int | None = 0
+    windows: int = 0
     windows_missing: int = 0
     windows_behind: int = 0
     rows_filled: int = 0
@@ -102,6 +108,6 @@ class Findings:
     dead: list[DeadReason] = field(default_factory=list)
 
     @property
-    def whole(self) -> bool:
-        """Whether nothing was wrong."""
+    def complete(self) -> bool:
+        """Whether Postgres lacks nothing: no hole was found, and no window is missing or behind."""
         return not self.holes and self.windows_missing == 0 and self.windows_behind == 0

@@ -1,4 +1,13 @@
-"""Runs a backfill: looks for what Postgres lacks, and fills it."""
+"""Runs a backfill, which finds and fills what Postgres lacks.
+
+1. For each topic, compare the ledger with `sink_offsets`. A range that the sink has passed, and that the ledger does
+   not cover, was skipped.
+2. For each topic, compare the figures of each range of the ledger with its rows. Rows may be missing or changed.
+3. Compare the windows in Redis with those in Postgres. A window may be missing, or have a revision that is too old.
+
+Holes of steps 1 and 2 are filled from Kafka (`streams.sink.backfill.fill`), each before the next one is looked for.
+Windows of step 3 are copied from Redis (`streams.sink.backfill.windows`).
+"""
 
 from __future__ import annotations
 
@@ -25,10 +34,15 @@ from streams.sink.targets import POSTS, WINDOWS, Target
 R = TypeVar("R")
 
 OnFindings = Callable[[Findings], None]
+"""Called with the findings so far."""
 
 
 class Backfill:
-    """One run; of all processes one at a time fills."""
+    """One backfill. Only one process at a time may fill holes.
+
+    Attributes:
+        findings: what was found and done so far.
+    """
 
     def __init__(
         self,
@@ -38,18 +52,17 @@ class Backfill:
         wait: Wait = lambda: None,
         on_findings: OnFindings = lambda findings: None,
     ) -> None:
-        """Prepare a run.
+        """Prepare a backfill.
 
         Args:
-            settings: all settings.
-            history: the connection to Postgres. The caller closes it, and with it ends the lock of the one that fills.
-            wait: called between two short pieces of work: waits for the gate, or raises to stop.
-            on_findings: told how far it is, as often.
+            settings: The settings.
+            history: The connection to Postgres. The caller closes it, which releases the lock of the backfill.
+            wait: Called before each short piece of work: waits for the gate, or raises to stop.
+            on_findings: Called before `wait`.
         """
         self._settings = settings
         self._history = history
         self.findings = Findings()
-        """What it found and did so far."""
 
         def report_and_wait() -> None:
             on_findings(self.findings)
@@ -58,20 +71,23 @@ class Backfill:
         self._wait = report_and_wait
 
     def run(self, *, fill: bool) -> Findings:
-        """Look for holes, and fill them if `fill` is set.
+        """Find holes, and fill them if `fill` is set.
 
         Raises:
-            BackfillBusyError: another process is at it.
-            ConnectorError: Kafka or Postgres did not answer, or refused.
+            BackfillBusyError: Another process is filling holes.
+            BackfillStoppedError: `wait` raised it. What was filled stays.
+            ConnectorError: Kafka, Postgres or Redis does not answer, or refuses. What was filled stays.
         """
-        if fill and not self._history.lock_backfill():
-            raise BackfillBusyError("another process is filling holes; it does the same work")
+        if fill and not self._history.try_lock_backfill():
+            raise BackfillBusyError("another process is running a backfill; only one may run at a time")
         kafka = kafka_config(self._settings)
         reader = OffsetReader(kafka, group=f"{self._settings.group_prefix}-backfill")
         producer = ConfirmedProducer(kafka, client_id=f"{self._settings.group_prefix}-backfill")
         try:
+            # 1. and 2. Skipped ranges, and ranges whose rows are missing or changed.
             self._run_topic(self._settings.topic_classified, POSTS, reader, producer, fill=fill)
             self._run_topic(self._settings.topic_windows, WINDOWS, reader, producer, fill=fill)
+            # 3. Windows.
             asyncio.run(self._copy_windows(reader, fill=fill))
         finally:
             producer.close()

@@ -1,4 +1,4 @@
-"""Between two short pieces of work a backfill waits for its wait: for the gate to be open."""
+"""Lets a backfill wait for the gate between two short pieces of work."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ from streams.sink.gate.cpu_aware import CLOSED_POLL_S, Gate
 from streams.sink.gate.rule import GateState
 
 Wait = Callable[[], None]
-"""Called between two short pieces of work: waits for the gate, or raises to stop."""
+"""Called before each short piece of work: returns when it may be done, and raises BackfillStoppedError to stop."""
 
 
-def wait_for_gate(gate: Gate, stop: threading.Event, on_wait: Callable[[GateState], None] = lambda state: None) -> Wait:
-    """Waits while the gate is closed; raises BackfillStoppedError once `stop` is set.
+def gate_waiter(gate: Gate, stop: threading.Event, on_wait: Callable[[GateState], None] = lambda state: None) -> Wait:
+    """Returns a `Wait` that returns once the gate is open, and raises BackfillStoppedError once `stop` is set.
 
-    Args:
-        gate: asked before each piece of work.
-        stop: ends the work, and the waiting.
-        on_wait: told, as often as it looks, why the gate is closed.
+    It calls `on_wait` with the state of the gate at each check of the closed gate.
     """
 
     def wait() -> None:
@@ -27,6 +24,6 @@ def wait_for_gate(gate: Gate, stop: threading.Event, on_wait: Callable[[GateStat
             on_wait(gate.state)
             stop.wait(CLOSED_POLL_S)
         if stop.is_set():
-            raise BackfillStoppedError("stopped")
+            raise BackfillStoppedError("the backfill was stopped; what it has written stays")
 
     return wait

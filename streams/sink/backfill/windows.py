@@ -1,111 +1,116 @@
-"""Copies windows from Redis that Postgres lacks or has in a revision that the sink has passed."""
+"""Copies windows from Redis that are missing in Postgres, or too old there: step 3 of `streams.sink.backfill.run`."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from connectors.errors import InvalidDataError
 from streams.records import EmotionWindow
 from streams.settings import Settings
-from streams.sink import tables
+from streams.sink import windows_sql
 from streams.sink.backfill.holes import Findings
 from streams.sink.backfill.wait import Wait
 from streams.sink.history import History
 from streams.sink.intake import store_all
 from streams.sink.targets import WINDOWS
+from streams.sink.windows_sql import StoredWindow, WindowId
 from streams.windows.connect import open_store
 
 logger = logging.getLogger(__name__)
 
 SLACK_MS = 60_000
-"""A window that changed this shortly ago may still be on its way to the topic."""
+"""Milliseconds after its last change during which a window may still be on its way to the topic."""
 
 
 @dataclass(frozen=True)
-class Wrong:
-    """Windows of a page that Postgres should have and does not."""
+class WindowDifferences:
+    """The windows of a page that Postgres should have, and does not.
+
+    Attributes:
+        missing: the windows that Postgres lacks, or whose labels or sentiments it lacks.
+        behind: the windows that Postgres has in a lower revision.
+    """
 
     missing: list[EmotionWindow]
     behind: list[EmotionWindow]
 
 
-def wrong_windows(
-    windows: Sequence[EmotionWindow], stored: dict[tuple[str, int, float], tuple[int, bool]], passed_ms: float
-) -> Wrong:
-    """Which windows Postgres lacks, and which it has in an older revision. Pure.
+def compare_windows(
+    windows: Sequence[EmotionWindow], stored: Mapping[WindowId, StoredWindow], passed_ms: float
+) -> WindowDifferences:
+    """Compare windows in Redis with those in Postgres. Pure.
 
     Args:
-        windows: as Redis has them.
-        stored: by keyword, size and start in seconds since 1970: the revision in Postgres, and whether the labels and
-            sentiments of the window are whole there.
-        passed_ms: everything published before has been written; a revision is the time of a change in milliseconds, so
-            what is newer is the sink's to bring.
+        windows: The windows in Redis.
+        stored: The windows in Postgres.
+        passed_ms: The sink has written all windows that were published before this time, in milliseconds since 1970. A
+            revision is the time of a change, so the sink is still to write windows with a higher one.
     """
     missing, behind = [], []
     for window in windows:
         if window.revision >= passed_ms:
             continue
-        revision, whole = stored.get((window.keyword, window.size, window.start.timestamp()), (None, True))
-        if revision is None or not whole:
+        found = stored.get((window.keyword, window.size, window.start.timestamp()))
+        if found is None or not found.complete:
             missing.append(window)
-        elif revision < window.revision:
+        elif found.revision < window.revision:
             behind.append(window)
-    return Wrong(missing, behind)
+    return WindowDifferences(missing, behind)
 
 
 async def copy_windows(
     settings: Settings, history: History, findings: Findings, wait: Wait, *, oldest_ms: float | None, write: bool
 ) -> None:
-    """Compare every window in Redis with Postgres, and copy what is wrong if `write` is set.
+    """Compare every window in Redis with Postgres, and copy those that are missing or behind if `write` is set.
 
     Args:
-        settings: all settings.
-        history: the connection to Postgres.
-        findings: where it counts.
-        wait: called before each page.
-        oldest_ms: when the first record that waits in the windows topic was appended; None if none waits.
-        write: whether to copy.
+        settings: The settings.
+        history: The connection to Postgres.
+        findings: Counts what was compared and copied.
+        wait: Called before each page of windows.
+        oldest_ms: When the first record that waits in the windows topic was appended, in milliseconds since 1970; None
+            if none waits.
+        write: Whether to copy windows.
 
     Raises:
-        ConnectorError: Redis or Postgres did not answer, or refused.
+        ConnectorError: Redis or Postgres does not answer, or refuses.
     """
     passed_ms = min(time.time() * 1_000, oldest_ms or float("inf")) - SLACK_MS
-    findings.windows = 0
     async with open_store(settings) as store:
         for size in store.sizes:
             async for page in store.scan(size):
                 wait()
-                wrong = wrong_windows(page, _stored(history, page), passed_ms)
+                different = compare_windows(page, _stored(history, page), passed_ms)
                 findings.windows += len(page)
-                findings.windows_missing += len(wrong.missing)
-                findings.windows_behind += len(wrong.behind)
+                findings.windows_missing += len(different.missing)
+                findings.windows_behind += len(different.behind)
                 if write:
-                    wanted = [*wrong.missing, *wrong.behind]
+                    wanted = [*different.missing, *different.behind]
                     refused = _write(history, wanted)
                     findings.windows_filled += len(wanted) - refused
                     findings.windows_refused += refused
 
 
-def _stored(history: History, windows: Sequence[EmotionWindow]) -> dict[tuple[str, int, float], tuple[int, bool]]:
+def _stored(history: History, windows: Sequence[EmotionWindow]) -> Mapping[WindowId, StoredWindow]:
     with history.transaction("reading the windows") as connection:
-        return tables.stored_windows(connection, windows)
+        return windows_sql.stored_windows(connection, windows)
 
 
 def _write(history: History, windows: Sequence[EmotionWindow]) -> int:
-    """Write windows; returns how many Postgres refuses for good."""
+    """Write windows; returns the number of windows that Postgres rejects."""
     refused: list[EmotionWindow] = []
 
     def store(part: Sequence[EmotionWindow]) -> None:
         with history.transaction("copying windows") as connection:
             WINDOWS.stage(connection, part)
-            tables.forget_damaged(connection)
-            WINDOWS.move(connection, part)
+            windows_sql.delete_incomplete(connection)
+            WINDOWS.merge(connection, part)
 
     def refuse(window: EmotionWindow, why: InvalidDataError) -> None:
-        logger.error("the window %s stays out of Postgres: %s", window.key, why)
+        logger.error("Postgres rejects the window %s: %s", window.key, why)
         refused.append(window)
 
     store_all(windows, store, refuse)

@@ -1,1 +1,1 @@
-"""The gate: whether the machine is idle enough to write history (`rule`, pure), and the thread that watches it."""
+"""The gate: the rule that decides whether the machine is idle enough to write, and the thread that applies it."""

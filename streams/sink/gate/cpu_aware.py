@@ -1,7 +1,7 @@
-"""Whether the sink may write now: asked before every slice, answered from the load of the last second.
+"""The gate: says whether the sink may write now.
 
-`CpuAwareGate` runs the rule of `streams.sink.gate.rule` in a thread that reads the counters. It fails closed: counters
-that are too old count as load, and a reader that fails stops the sink.
+A thread of `CpuAwareGate` samples the CPU counters and applies the rule of `streams.sink.gate.rule`. While the last
+sample is too old, the gate is closed. If the counters cannot be read, the gate raises, and the sink stops.
 """
 
 from __future__ import annotations
@@ -15,53 +15,55 @@ from typing import Protocol, Self
 
 from connectors.machine.load import LoadReader
 from streams.settings import Settings
-from streams.sink.gate.rule import MAX_GAP_S, SAMPLE_S, CpuGate, GateReason, GateState
+from streams.sink.gate.rule import MAX_GAP_S, SAMPLE_S, GateReason, GateRule, GateState
 
 logger = logging.getLogger(__name__)
 
 CLOSED_POLL_S = 0.25
-"""Between two looks at a closed gate."""
+"""Seconds between two checks of a closed gate."""
 
 JOIN_S = 2.0
-"""For the thread to end; a look takes a millisecond."""
+"""Seconds to wait for the thread to end. Taking a sample takes about a millisecond."""
 
-OldestS = Callable[[], float | None]
-"""Age in seconds of the oldest record that is not written yet; None where there is none. Asked eight times a second."""
+OldestAge = Callable[[], float | None]
+"""Returns the age in seconds of the oldest record that waits to be written; None if none waits.
+
+The gate calls it for each sample."""
 
 
 class Gate(Protocol):
-    """Asked before every slice of writing; while it is closed the backlog stays in Kafka.
-
-    A context, within which it works.
-    """
+    """Says whether the sink may write now. It is a context manager, and works while it is entered."""
 
     def __enter__(self) -> Self:
-        """Begin to watch."""
+        """Begin to measure the load."""
 
     def __exit__(self, *exc_info: object) -> None:
-        """Watch no longer."""
+        """Measure the load no longer."""
 
     def add_backend(self, pid: int, port: int | None) -> bool:
-        """Told a backend of Postgres that works for us, and the port of our end; whether it is told apart now."""
+        """Do not count the load of a Postgres backend that works for the sink; see `OwnLoad.add_backend`.
+
+        Returns whether the backend's load can be subtracted.
+        """
 
     def is_open(self) -> bool:
-        """Whether a slice may be written now.
+        """Returns whether the sink may write now.
 
         Raises:
-            EmostreamError: it can no longer be told.
+            ConnectorError: The load can no longer be measured.
         """
 
     @property
     def state(self) -> GateState:
-        """The last decision; never raises."""
+        """The last decision. Does not raise."""
 
     @property
-    def breaks(self) -> int:
-        """How often the load could not be told and the gate began anew."""
+    def resets(self) -> int:
+        """How often the rule was reset since the start, because of implausible or missing samples."""
 
 
 class OpenGate:
-    """Always open: writes as records come. An operator's choice."""
+    """A gate that is always open: there is no limit on the load."""
 
     def __init__(self) -> None:
         self._state = GateState(True, GateReason.FORCED, None, None, time.time())
@@ -73,65 +75,68 @@ class OpenGate:
         pass
 
     def add_backend(self, pid: int, port: int | None) -> bool:
-        """False: it looks at no load."""
+        """Returns False: this gate measures no load."""
         return False
 
     def is_open(self) -> bool:
-        """True."""
+        """Returns True."""
         return True
 
     @property
     def state(self) -> GateState:
-        """Forced, since it was made."""
+        """Open and forced, since the construction."""
         return self._state
 
     @property
-    def breaks(self) -> int:
-        """None: it looks at nothing."""
+    def resets(self) -> int:
+        """0: this gate has no rule that could be reset."""
         return 0
 
 
 class CpuAwareGate:
-    """Open while everybody else's load is low. Thread-safe; use it as a context, or call `start` and `stop`."""
+    """A gate that is open while the load of others is low. Thread-safe.
+
+    Use it as a context manager, or call `start` and `stop`.
+    """
 
     def __init__(
         self,
-        decide: CpuGate,
+        rule: GateRule,
         load: LoadReader,
-        oldest_s: OldestS = lambda: None,
+        oldest_s: OldestAge = lambda: None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """A gate that is closed until it has been started and has seen enough.
+        """Make a gate that is closed until it is started and has a second of samples.
 
         Args:
-            decide: the rule.
-            load: takes the samples.
-            oldest_s: for the rule's deadline.
-            clock: the one of the samples.
+            rule: Decides from the samples.
+            load: Takes the samples.
+            oldest_s: Returns the age of the oldest record, for the deadline of the rule.
+            clock: The clock of the samples.
         """
-        self._decide = decide
+        self._rule = rule
         self._load = load
         self._oldest_s = oldest_s
         self._clock = clock
-        # A decision and when it was made, replaced as a whole, so that readers need no lock.
+        # The last decision and its time on `clock`. The tuple is replaced as a whole, so readers need no lock.
         self._last = (GateState(False, GateReason.STARTING, None, None, time.time()), clock())
         self._failure: BaseException | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sink-gate", daemon=True)
 
     def start(self) -> None:
-        """Take the first sample and begin to watch.
+        """Take the first sample, and start the thread.
 
         Raises:
-            LoadError: the counters cannot be read.
+            LoadError: The counters cannot be read.
         """
         self.take_sample()
-        logger.info("the gate watches the load of %s", self._load.source)
+        logger.info("the gate measures the load of %s", self._load.source)
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; the gate is closed from now on."""
+        """Stop the thread. The gate is closed from now on."""
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(JOIN_S)
@@ -144,10 +149,10 @@ class CpuAwareGate:
         self.stop()
 
     def is_open(self) -> bool:
-        """Whether a slice may be written now.
+        """Returns whether the sink may write now.
 
         Raises:
-            LoadError: the counters could not be read any more.
+            LoadError: The counters can no longer be read. Any other error of the thread is raised too.
         """
         if self._failure is not None:
             raise self._failure
@@ -155,7 +160,7 @@ class CpuAwareGate:
 
     @property
     def state(self) -> GateState:
-        """The last decision; closed where that is too old to act upon."""
+        """The last decision; a closed gate if that decision is too old, or if the thread has stopped."""
         state, at = self._last
         age = self._clock() - at
         if state.is_open and (age > MAX_GAP_S or self._failure is not None or self._stop.is_set()):
@@ -163,42 +168,42 @@ class CpuAwareGate:
         return state
 
     @property
-    def breaks(self) -> int:
-        """How often the numbers could not be and the rule began anew."""
-        return self._decide.breaks
+    def resets(self) -> int:
+        """How often the rule was reset since the start."""
+        return self._rule.resets
 
     def add_backend(self, pid: int, port: int | None) -> bool:
-        """Take the load of a Postgres backend off, see `OwnLoad.add_backend`; whether it can be seen from here."""
+        """Do not count the load of a Postgres backend; returns False if its process cannot be seen from here."""
         if self._load.own.add_backend(pid, port):
             return True
-        logger.info("Postgres's process %d is not in view: what it does here counts as load of others", pid)
+        logger.info("Postgres's process %d cannot be seen from here: its CPU time counts as load of others", pid)
         return False
 
     def drop_backend(self, pid: int) -> None:
-        """The connection to this backend has ended."""
+        """Count the load of this backend as that of others again."""
         self._load.own.drop_backend(pid)
 
     def take_sample(self) -> None:
-        """Take a sample and decide; what the thread does every `SAMPLE_S`.
+        """Take a sample and decide. The thread does this every `SAMPLE_S` seconds.
 
         Raises:
-            LoadError: the counters cannot be read.
+            LoadError: The counters cannot be read.
         """
         before, _ = self._last
-        breaks = self._decide.breaks
+        resets = self._rule.resets
         sample = self._load.read()
-        state = self._decide.update(sample, self._oldest_s())
+        state = self._rule.update(sample, self._oldest_s())
         since = before.since if state.is_open == before.is_open else time.time()
         self._last = (replace(state, since=since), sample.at)
-        if self._decide.breaks > breaks and before.utilization is not None:
-            logger.warning("no sample of the load for %.0f s, or one that cannot be: the gate begins anew", MAX_GAP_S)
-        self._tell(before, state)
+        if self._rule.resets > resets and before.utilization is not None:
+            logger.warning("the gate was reset: no sample of the load for %.0f s, or implausible counters", MAX_GAP_S)
+        self._log_change(before, state)
 
-    def _tell(self, before: GateState, state: GateState) -> None:
+    def _log_change(self, before: GateState, state: GateState) -> None:
         if state.reason is GateReason.OVERDUE and before.reason is not GateReason.OVERDUE:
-            logger.warning("records have waited for too long in Kafka: writing whatever the load")
+            logger.warning("a record has waited for EMOSTREAM_SINK_MAX_DELAY_S: writing whatever the load")
         elif before.reason is GateReason.OVERDUE and state.reason is not GateReason.OVERDUE:
-            logger.warning("no record has waited for too long any more: writing while the load is low")
+            logger.warning("no record waits for EMOSTREAM_SINK_MAX_DELAY_S any more: writing while the load is low")
         elif state.is_open != before.is_open:
             logger.debug("the gate is %s: %s", "open" if state.is_open else "closed", state.reason)
 
@@ -207,24 +212,24 @@ class CpuAwareGate:
         try:
             while not self._stop.wait(max(0.0, due - self._clock())):
                 self.take_sample()
-                due = max(due + SAMPLE_S, self._clock())  # a sample missed is not made up for
-        except BaseException as exc:  # noqa: BLE001 - crosses from the thread to whoever asks
+                due = max(due + SAMPLE_S, self._clock())  # missed samples are not made up for
+        except BaseException as exc:  # noqa: BLE001 - `is_open` raises it in the caller's thread
             self._failure = exc
 
 
-def gate_for(settings: Settings, oldest_s: OldestS = lambda: None) -> Gate:
-    """The gate that the settings describe, not started; always open where they set no limit.
+def gate_for(settings: Settings, oldest_s: OldestAge = lambda: None) -> Gate:
+    """Returns the gate that the settings describe, not started. It is always open if they set no limit.
 
     Raises:
-        LoadError: the cgroup's quota cannot be read.
+        LoadError: The cgroup's CPU quota cannot be read.
     """
     pressure = settings.sink_pressure_percent
     if settings.sink_cpu_percent == 100 and pressure is None:
         return OpenGate()
-    decide = CpuGate(
+    rule = GateRule(
         limit=settings.sink_cpu_percent / 100,
         calm_s=settings.sink_calm_s,
         pressure_limit=None if pressure is None else pressure / 100,
         max_delay_s=settings.sink_max_delay_s,
     )
-    return CpuAwareGate(decide, LoadReader(need_pressure=pressure is not None), oldest_s)
+    return CpuAwareGate(rule, LoadReader(need_pressure=pressure is not None), oldest_s)

@@ -1,15 +1,17 @@
-"""Whether the machine is idle enough to write history. Pure: samples in, a decision out; no clock, no system calls.
+"""Decides whether the machine is idle enough for the sink to write. Pure: samples in, a decision out.
 
-The gate is a Schmitt trigger with a delay. It closes with the first sample at or above the limit, and opens once every
-sample of the last `calm_s` lay below `REOPEN` times the limit. So it yields at once, and does not flap where the load
-lies about the limit.
+For each sample of the CPU counters the rule
 
-What counts is the load of everybody else, over the last second: the sink's own processor time and that of the Postgres
-processes that work for it are taken off, or the sink would stop itself. With a sample every eighth of a second, a load
-of twice the limit is seen within 0.65 s of its beginning.
+1. checks the sample against those before it. If a counter went back or is below zero, if the sink's own time is above
+   all time, or if there was no sample for `MAX_GAP_S`, the rule resets: it forgets the samples, and the gate is closed;
+2. computes the utilization by others over the last second. The CPU time of the sink, and of the Postgres processes that
+   work for it, is subtracted: else the sink's own work would close the gate;
+3. compares the utilization with the limit. The gate closes with the first sample at or above the limit. It opens when
+   the load has been low, below `REOPEN` times the limit, for `calm_s` seconds. So the gate closes at once, and does not
+   open and close again and again under a load near the limit;
+4. opens the gate whatever the load, if a record has waited for longer than the deadline `max_delay_s`.
 
-Numbers that cannot be (a counter that goes back or is below zero, own work beyond all work, no sample for a while) are
-never acted upon: the gate closes and begins anew.
+With a sample every eighth of a second, a load of twice the limit closes the gate within 0.65 s.
 """
 
 from __future__ import annotations
@@ -21,48 +23,50 @@ from enum import StrEnum
 from connectors.machine.sample import Sample
 
 WINDOW_S = 1.0
-"""Utilization is the mean over this long. Counters tick in hundredths of a second, so much less would be noise."""
+"""Seconds over which utilization is averaged. The counters tick in hundredths of a second: much less would be noise."""
 
 SAMPLE_S = 0.125
-"""The pace of samples that the bounds here are made for."""
+"""Seconds between two samples; the other constants suit this interval."""
 
 MAX_GAP_S = 1.0
-"""Between two samples. After more the process was stopped or starved, and what it knew is old."""
+"""Most seconds between two samples. In a longer gap the process was paused or starved, and the samples are too old."""
 
 REOPEN = 0.9
-"""A closed gate opens below this share of the limit: the hysteresis."""
+"""A closed gate opens below this share of the limit."""
 
 _BACKWARDS_S = 0.05
-"""By so much of each processor the kernel's sums may go back: they are added up while they change."""
+"""Seconds for each processor that the counters may go back: the kernel adds them up while they change."""
 
 _EXCESS = 0.25
-"""By so much of all processors (of one at least) own work may exceed all work within a window. Processes are metered by
-the nanosecond, the machine is sampled a hundred times a second, so work in short bursts looks less there."""
+"""Own time may exceed all time within the window by this share of all processors, and of one at least.
+
+The time of a process is metered in nanoseconds, that of the machine by a hundred ticks a second, which see less of work
+in short bursts."""
 
 
 class GateReason(StrEnum):
-    """Why the gate is as it is. Open are idle, overdue and forced."""
+    """Why the gate is open or closed. With the last three reasons it is open."""
 
-    STARTING = "starting"  # too few samples yet, or again
-    BUSY = "busy"
-    PRESSURE = "pressure"
-    CALMING = "calming"  # the load is low, but not for long enough
-    IDLE = "idle"
-    OVERDUE = "overdue"  # a record has waited for too long: open whatever the load
-    FORCED = "forced"  # somebody said so
+    STARTING = "starting"  # there are too few samples, after the start or after a reset
+    BUSY = "busy"  # the utilization by others is too high
+    PRESSURE = "pressure"  # tasks stall for too much of the time
+    CALMING = "calming"  # the load is low, but not yet for `calm_s`
+    IDLE = "idle"  # the load is low
+    OVERDUE = "overdue"  # a record has waited for longer than the deadline
+    FORCED = "forced"  # there is no limit on the load
 
 
 @dataclass(frozen=True)
 class GateState:
-    """A decision. Made of plain values, so that `dataclasses.asdict` gives JSON.
+    """A decision of the gate. Its values are plain, so that `dataclasses.asdict` gives JSON.
 
     Attributes:
-        is_open: whether a slice may be written now.
-        reason: why.
-        utilization: by others, 0 to 1, over the last second; None where not known yet.
-        pressure: the share of the last second in which some task stalled, 0 to 1; None where unknown.
-        since: when the gate last opened or closed, in seconds: of the samples' clock from `CpuGate`, since 1970 from
-            the gates of the sink.
+        is_open: whether the sink may write now.
+        reason: why the gate is open or closed.
+        utilization: CPU utilization by others over the last second, 0 to 1; None if it is not known yet.
+        pressure: the share of the last second in which some task stalled, 0 to 1; None if it is unknown.
+        since: when the gate last opened or closed, in seconds: on the clock of the samples from `GateRule`, since 1970
+            from a `Gate`.
     """
 
     is_open: bool
@@ -72,74 +76,79 @@ class GateState:
     since: float
 
 
-class CpuGate:
-    """Decides from samples, in order. Not thread-safe."""
+class GateRule:
+    """Decides whether the gate is open, from one sample after the other. Not thread-safe."""
 
     def __init__(
         self, *, limit: float, calm_s: float, pressure_limit: float | None = None, max_delay_s: float = 0.0
     ) -> None:
-        """A gate that is closed until it has seen enough.
+        """Begin without samples: the gate is closed for the first second.
 
         Args:
-            limit: utilization by others at which it closes, above 0, at most 1.
-            calm_s: how long the load must have been low before it opens.
-            pressure_limit: the share of stalls at which it closes too, above 0, at most 1; None for no such limit.
-            max_delay_s: a record that has waited this long holds it open; 0 for never.
+            limit: Utilization by others at which the gate closes, above 0 and at most 1.
+            calm_s: Seconds that the load must have been low before the gate opens.
+            pressure_limit: Share of the time, above 0 and at most 1, at which the gate closes if some task stalls for
+                it; None for no limit.
+            max_delay_s: Deadline: a record that has waited for this many seconds opens the gate; 0 for none.
         """
         self._limit = limit
         self._calm_s = calm_s
         self._pressure_limit = pressure_limit
         self._max_delay_s = max_delay_s
         self._samples: deque[Sample] = deque()
-        self._calm_from: float | None = None
-        self._idle = False  # what the load alone says
+        self._calm_from: float | None = None  # since when the load has been low
+        self._idle = False  # the decision by the load alone
         self._overdue = False
         self._state: GateState | None = None
-        self.breaks = 0
-        """How often the numbers could not be and it began anew."""
+        self.resets = 0
+        """How often the rule was reset since the start."""
 
     def update(self, sample: Sample, oldest_s: float | None = None) -> GateState:
-        """Take a sample and decide.
+        """Add a sample, and return the decision.
 
         Args:
-            sample: the counters now.
-            oldest_s: age of the oldest record that is not written yet, in seconds; None where there is none.
+            sample: The current counters.
+            oldest_s: Age in seconds of the oldest record that is not written; None if no record waits.
 
         Raises:
-            ValueError: there is a limit of pressure, and the sample does not tell it.
+            ValueError: There is a limit of the pressure, and the sample has no pressure.
         """
         if self._pressure_limit is not None and not sample.stalled:
-            raise ValueError("a limit of pressure needs samples that tell it")
-        base = self._remember(sample)
+            raise ValueError("a limit of the pressure needs samples that have it")
+        # 1. Check the sample against those before it.
+        base = self._add(sample)
         utilization = pressure = None
         if base is None:
             reason = GateReason.STARTING
         else:
+            # 2. Compute the utilization by others.
             utilization, pressure = _utilization(base, sample), _pressure(base, sample)
-            reason = self._judge(sample.at, utilization, pressure)
+            # 3. Compare it with the limit.
+            reason = self._compare(sample.at, utilization, pressure)
         self._idle = reason is GateReason.IDLE
+        # 4. Open the gate if a record is overdue.
         if self._is_overdue(oldest_s):
             reason = GateReason.OVERDUE
         is_open = reason in {GateReason.IDLE, GateReason.OVERDUE}
-        turned = self._state is None or self._state.is_open != is_open
-        since = sample.at if self._state is None or turned else self._state.since
+        changed = self._state is None or self._state.is_open != is_open
+        since = sample.at if self._state is None or changed else self._state.since
         self._state = GateState(is_open, reason, utilization, pressure, since)
         return self._state
 
-    def _remember(self, sample: Sample) -> Sample | None:
-        """Keep the sample; returns the one to compare it with, or None where there is none yet."""
+    def _add(self, sample: Sample) -> Sample | None:
+        """Add the sample; returns the sample of a second before, or None if there is none yet."""
         samples = self._samples
-        if samples and not (_follows(samples[-1], sample) and _agrees(samples[0], sample)):
+        if samples and not (_may_follow(samples[-1], sample) and _has_plausible_own_time(samples[0], sample)):
             samples.clear()
             self._calm_from = None
-            self.breaks += 1
+            self.resets += 1
         samples.append(sample)
-        enough = WINDOW_S - SAMPLE_S / 2  # samples are never quite on time
+        enough = WINDOW_S - SAMPLE_S / 2  # samples are not exactly on time
         while len(samples) > 1 and sample.at - samples[1].at >= enough:
             samples.popleft()
         return samples[0] if sample.at - samples[0].at >= enough else None
 
-    def _judge(self, at: float, utilization: float, pressure: float | None) -> GateReason:
+    def _compare(self, at: float, utilization: float, pressure: float | None) -> GateReason:
         share = 1.0 if self._idle else REOPEN
         if utilization >= share * self._limit:
             self._calm_from = None
@@ -153,14 +162,18 @@ class CpuGate:
         return GateReason.IDLE if calm else GateReason.CALMING
 
     def _is_overdue(self, oldest_s: float | None) -> bool:
-        """With a hysteresis too: once begun, until the backlog is clearly younger, not for one record at a time."""
+        """Returns whether the oldest record is overdue.
+
+        Once it is, it remains so until it is younger than `REOPEN` times the deadline: else the gate would open for one
+        record at a time.
+        """
         share = REOPEN if self._overdue else 1.0
         self._overdue = self._max_delay_s > 0 and oldest_s is not None and oldest_s >= share * self._max_delay_s
         return self._overdue
 
 
-def _follows(last: Sample, sample: Sample) -> bool:
-    """Whether a sample can come after the last one. Worded so that NaN says no."""
+def _may_follow(last: Sample, sample: Sample) -> bool:
+    """Returns whether the sample is plausible after the last one; False for NaN, which fails each comparison."""
     return (
         last.at < sample.at <= last.at + MAX_GAP_S
         and sample.busy >= max(0.0, last.busy - _BACKWARDS_S * last.capacity)
@@ -170,14 +183,15 @@ def _follows(last: Sample, sample: Sample) -> bool:
     )
 
 
-def _agrees(base: Sample, sample: Sample) -> bool:
+def _has_plausible_own_time(base: Sample, sample: Sample) -> bool:
+    """Returns whether own time is at most all time since `base`, within `_EXCESS`."""
     elapsed = max(sample.at - base.at, WINDOW_S)
     return (sample.own - base.own) - (sample.busy - base.busy) <= _EXCESS * elapsed * max(1.0, sample.capacity)
 
 
 def _utilization(base: Sample, sample: Sample) -> float:
     others = (sample.busy - base.busy) - (sample.own - base.own)
-    # A quota may change in between; the smaller one makes more of the load.
+    # If the quota has changed in between, the smaller one counts, under which the load is higher.
     return _share(others, (sample.at - base.at) * min(base.capacity, sample.capacity))
 
 
