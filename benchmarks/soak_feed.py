@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 
 from confluent_kafka import KafkaException, Producer
 
 from benchmarks.harness.broker import BrokerError
 from benchmarks.harness.posts import KEYWORDS, SOURCES
 from streams.ops.bench.posts import keyword_weights
-from streams.records import Post
+from streams.records import Keywords, Post, Timestamp
 from streams.settings import Settings
 
 SEED = 7
@@ -61,9 +61,9 @@ class Feed:
             yield Post(
                 id=f"soak-{self.sent}",
                 text=self._texts[self.sent % len(self._texts)],
-                created_at=datetime.now(UTC),
+                created_at=Timestamp.now(UTC),
                 source=rng.choice(SOURCES),
-                keywords=tuple(dict.fromkeys(rng.choices(names, weights, k=rng.randrange(3)))),
+                keywords=Keywords.of(rng.choices(names, weights, k=rng.randrange(3))),
             )
 
     def __enter__(self) -> Feed:
