@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,7 +127,7 @@ class _Simulation:
         self._number = 0
 
     def run(self) -> Simulated:
-        steps = {
+        steps: dict[str, Callable[[float, int, int], None]] = {
             "take": self._take,
             "write": self._write,
             "written": self._on_written,

@@ -118,7 +118,7 @@ class Broker:
 
     def _ends(self, topic: str) -> list[int]:
         # One request for all partitions: the broker's processor time is measured too.
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        latest = OffsetSpec.latest()
         wanted = {TopicPartition(topic, number): latest for number in range(self._partitions)}
         deadline = time.monotonic() + TIMEOUT_S
         while True:

@@ -55,13 +55,13 @@ def find_places(mounts: str, own: str) -> list[Place]:
         _, point, kind, options = line.split(" ")[:4]
         root = Path(point)
         if kind == "cgroup" and "cpu" in options.split(","):
-            homes = _unique(root / paths.get("cpu", ""), root)
+            homes = _unique(root / paths.get("cpu", PurePosixPath()), root)
             found += [Place(home, 1, homes) for home in homes]
         elif kind == "cgroup2":
-            path = paths.get("", PurePosixPath())
-            homes = _unique(root / path, root)
+            own_group = paths.get("", PurePosixPath())
+            homes = _unique(root / own_group, root)
             # A group that holds processes cannot hand controllers on, but for the root.
-            found += [Place(folder, 2, homes) for folder in _unique(root / path, root / path.parent, root)]
+            found += [Place(folder, 2, homes) for folder in _unique(root / own_group, root / own_group.parent, root)]
     return found
 
 

@@ -195,7 +195,7 @@ def _speed(run: Throughput) -> float:
 
 
 def _speed_row(found: Comparison, system: Measured) -> list[str]:
-    checks = [run.check for run in (*system.throughput, *system.latency)]
+    checks = [*(run.check for run in system.throughput), *(run.check for run in system.latency)]
     agreement = [check.agreement for check in checks if check.agreement is not None]
     return [
         system.title,

@@ -201,7 +201,7 @@ class Installed:
 
 def clients(installed: Sequence[Installed]) -> dict[str, str]:
     """The versions of `CLIENT`, as settings of the benchmark: ours, and the peers' where one of them runs."""
-    found = {}
+    found: dict[str, str] = {}
     for each in installed:
         suffix = "" if each.beside_us else " of the peers"
         found |= {f"{name}{suffix}": version or "none" for name, version in zip(CLIENT, each.client, strict=True)}

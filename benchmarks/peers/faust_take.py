@@ -22,7 +22,7 @@ class Post(faust.Record):
     text: str
 
 
-class Classified(faust.Record, include_metadata=False):
+class Classified(faust.Record, include_metadata=False):  # type: ignore[call-arg] # Faust has no types
     """The result."""
 
     id: str

@@ -52,10 +52,19 @@ class Task:
     def read(cls) -> Task:
         """The task of this process."""
         given = {field: os.environ[PREFIX + field.upper()] for field in cls.__dataclass_fields__}
-        numbers = {name: int(given[name]) for name in ("threads", "batch", "model_batch", "wait_ms", "partitions")}
-        paths = {name: Path(given[name]) for name in ("model", "network")}
-        names = {name: given[name] for name in ("bootstrap", "raw", "classified", "group")}
-        return cls(**names, **paths, **numbers)
+        return cls(
+            bootstrap=given["bootstrap"],
+            raw=given["raw"],
+            classified=given["classified"],
+            group=given["group"],
+            model=Path(given["model"]),
+            network=Path(given["network"]),
+            threads=int(given["threads"]),
+            batch=int(given["batch"]),
+            model_batch=int(given["model_batch"]),
+            wait_ms=int(given["wait_ms"]),
+            partitions=int(given["partitions"]),
+        )
 
     def environment(self) -> dict[str, str]:
         """The variables that `read` reads."""
