@@ -34,8 +34,8 @@ from streams.cli.inputs import progress_bar
 
 ROOT = Path(__file__).parents[1]
 DEFAULT_DATA = ROOT.parent / "shared" / "data"
-AS_THEY_COME = "DistilBERT INT8, batches of 32"
-BY_LENGTH = "DistilBERT INT8, batches of 32 by length"
+REFERENCE = "DistilBERT INT8, batches of 32"
+REFERENCE_BY_LENGTH = "DistilBERT INT8, batches of 32 by length"
 _BUSY = 0.5
 """Load, as a share of the cores, from which wall times are not to be believed."""
 
@@ -150,7 +150,7 @@ def compare(
         threads=threads,
         posts={mix: len(texts) for mix, texts in mixes.items()},
         contenders=tuple(contenders),
-        reference=AS_THEY_COME if references else None,
+        reference=REFERENCE if references else None,
     )
 
 
@@ -186,7 +186,7 @@ def _references(
     max_tokens = max(package.manifest.max_tokens for package in packages)
     return {
         name: distilbert.DistilBert(file, tokenizer, threads=threads, max_tokens=max_tokens, by_length=by_length)
-        for name, by_length in ((AS_THEY_COME, False), (BY_LENGTH, True))
+        for name, by_length in ((REFERENCE, False), (REFERENCE_BY_LENGTH, True))
     }, file.stat().st_size
 
 

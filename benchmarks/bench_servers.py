@@ -29,9 +29,9 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from msgspec.structs import replace
 
 from benchmarks.bench_frontier import DEFAULT_DATA, describe_machine
-from benchmarks.harness.broker import BrokerError
+from benchmarks.harness.broker import BenchmarkError
 from benchmarks.harness.options import data_option
-from benchmarks.harness.posts import KEYWORDS, Raw, make_posts, read_texts
+from benchmarks.harness.posts import KEYWORDS, RawPost, make_posts, read_texts
 from benchmarks.harness.servers import Cores, Servers
 from benchmarks.scaling_fit import KafkaCost, WindowsCost, costs_of, describe
 from connectors.errors import ConnectorError
@@ -58,7 +58,7 @@ READ_S = 60.0
 _SEED = 7
 
 
-def classify(posts: Sequence[Raw], partitions: int) -> list[ClassifiedPost]:
+def classify(posts: Sequence[RawPost], partitions: int) -> list[ClassifiedPost]:
     """What a worker would write, with made-up answers."""
     rng = random.Random(_SEED)
     classified = []
@@ -85,11 +85,11 @@ def classify(posts: Sequence[Raw], partitions: int) -> list[ClassifiedPost]:
     return classified
 
 
-def measure_kafka(settings: Settings, broker: psutil.Process, folder: Path, posts: Sequence[Raw]) -> KafkaCost:
+def measure_kafka(settings: Settings, broker: psutil.Process, folder: Path, posts: Sequence[RawPost]) -> KafkaCost:
     """Move all posts twice; the first time its virtual machine warms up.
 
     Raises:
-        ConnectorError, BrokerError: Kafka does not answer.
+        ConnectorError, BenchmarkError: Kafka does not answer.
     """
     results = [
         Outgoing(settings.topic_classified, post.to_json(), post.id.encode(), post.origin.partition)
@@ -113,14 +113,14 @@ def measure_kafka(settings: Settings, broker: psutil.Process, folder: Path, post
     return KafkaCost(len(posts), 1e6 * spent / len(posts), *sizes)
 
 
-def _send(settings: Settings, posts: Sequence[Raw]) -> None:
+def _send(settings: Settings, posts: Sequence[RawPost]) -> None:
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "linger.ms": 20, "compression.type": "lz4"})
     for number, post in enumerate(posts):
         producer.produce(settings.topic_raw, post.value, post.id, partition=number % settings.partitions)
         if number % 1_000 == 0:
             producer.poll(0)
     if producer.flush(READ_S):
-        raise BrokerError("Kafka did not take the posts")
+        raise BenchmarkError("Kafka did not take the posts")
 
 
 def _read(settings: Settings, topic: str, skipped: int, count: int) -> None:
@@ -133,7 +133,7 @@ def _read(settings: Settings, topic: str, skipped: int, count: int) -> None:
     while seen < count:
         found = consumer.consume(min(10_000, count - seen), READ_S)
         if not found:
-            raise BrokerError(f"{count - seen} records of {topic} could not be read in {READ_S:.0f} s")
+            raise BenchmarkError(f"{count - seen} records of {topic} could not be read in {READ_S:.0f} s")
         for message in found:
             if error := message.error():
                 raise KafkaException(error)
@@ -142,12 +142,12 @@ def _read(settings: Settings, topic: str, skipped: int, count: int) -> None:
 
 
 async def measure_windows(
-    settings: Settings, server: psutil.Process, posts: Sequence[Raw], most: int, shard_counts: Sequence[int]
+    settings: Settings, server: psutil.Process, posts: Sequence[RawPost], most: int, shard_counts: Sequence[int]
 ) -> list[WindowsCost]:
     """Count the posts in batches of each size for each number of shards, in tables of their own.
 
     Raises:
-        ConnectorError, BrokerError: Redis does not answer, or somebody else writes to the tables.
+        ConnectorError, BenchmarkError: Redis does not answer, or somebody else writes to the tables.
     """
     now = Timestamp.now(UTC)
     live = (replace(post, created_at=now) for post in classify(posts, 1))
@@ -198,7 +198,7 @@ async def _count(
         updates = shard_updates({0: positions}, {0: reductions})
         elsewhere = await asyncio.gather(*(store.apply(shard, update) for shard, update in updates.items()))
         if any(one is not None for one in elsewhere):
-            raise BrokerError("somebody else writes to these tables")
+            raise BenchmarkError("somebody else writes to these tables")
         spent += time.process_time() - began
         positions = [reduction.position for reduction in reductions]
     return _spent(server) - before, spent
@@ -243,7 +243,7 @@ def main(*, data: Path | None, posts: int, shard_counts: tuple[int, ...], json_f
             kafka = measure_kafka(settings, psutil.Process(servers.pids["kafka"]), Path(name), raw)
             redis = psutil.Process(servers.pids["redis"])
             windows = asyncio.run(measure_windows(settings, redis, raw, posts, shard_counts))
-    except (ModelError, ConnectorError, BrokerError, KafkaException, OSError) as exc:
+    except (ModelError, ConnectorError, BenchmarkError, KafkaException, OSError) as exc:
         raise click.ClickException(str(exc)) from exc
     try:
         costs = costs_of(kafka, windows)

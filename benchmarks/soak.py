@@ -29,13 +29,13 @@ import redis
 from confluent_kafka import KafkaException
 
 from benchmarks.bench_frontier import DEFAULT_DATA, ROOT, describe_machine
-from benchmarks.harness.broker import Broker, BrokerError
+from benchmarks.harness.broker import BenchmarkError, KafkaClient
 from benchmarks.harness.options import data_option
 from benchmarks.harness.posts import read_texts
 from benchmarks.harness.servers import Cores, Servers
 from benchmarks.harness.waiting import Stall
 from benchmarks.soak_feed import Feed
-from benchmarks.soak_figures import SHORTEST_JUDGED_S, Sample, summarize, verdict
+from benchmarks.soak_figures import MIN_SLOPE_RUN_S, Sample, exceeded_limit, summarize
 from connectors.errors import ConnectorError
 from connectors.local import ports
 from models.errors import ModelError
@@ -52,18 +52,18 @@ from streams.windows.connect import open_store
 STALL_S = 60.0
 
 
-class WatchError(Exception):
+class SamplingError(Exception):
     """Something that is watched cannot be asked."""
 
 
 async def watch(
-    settings: Settings, broker: Broker, worker: Role, feed: Feed, *, seconds: float, every_s: float
+    settings: Settings, kafka: KafkaClient, worker: Role, feed: Feed, *, seconds: float, every_s: float
 ) -> list[Sample]:
     """Samples, from the first classified post on.
 
     Raises:
-        EmostreamError, BrokerError: the worker ended, or did nothing for `STALL_S`.
-        WatchError: something cannot be asked.
+        EmostreamError, BenchmarkError: the worker ended, or did nothing for `STALL_S`.
+        SamplingError: something cannot be asked.
         ConnectorError: Redis does not answer.
     """
     samples: list[Sample] = []
@@ -74,10 +74,10 @@ async def watch(
             while not samples or samples[-1].at < seconds:
                 worker.check()
                 feed.check()
-                now, classified = time.monotonic(), await asyncio.to_thread(broker.count, settings.topic_classified)
+                now, classified = time.monotonic(), await asyncio.to_thread(kafka.count, settings.topic_classified)
                 feed.classified = classified
                 if stall.reached(classified):
-                    raise BrokerError(f"nothing was classified for {STALL_S:.0f} s; the worker's log: {worker.log}")
+                    raise BenchmarkError(f"nothing was classified for {STALL_S:.0f} s; the worker's log: {worker.log}")
                 if not samples and classified:
                     begin = due = now
                 if classified and now >= due:
@@ -103,14 +103,14 @@ def memory_of(pid: int) -> int:
     """Resident memory of a process and its children, in bytes.
 
     Raises:
-        WatchError: it has ended.
+        SamplingError: it has ended.
     """
     try:
         root = psutil.Process(pid)
         total = root.memory_info().rss
         children = root.children(recursive=True)
     except psutil.Error as exc:
-        raise WatchError(f"the memory of process {pid} cannot be read: {exc}") from exc
+        raise SamplingError(f"the memory of process {pid} cannot be read: {exc}") from exc
     for child in children:
         with contextlib.suppress(psutil.NoSuchProcess):  # ended just now
             total += child.memory_info().rss
@@ -121,24 +121,24 @@ def redis_memory(client: redis.Redis) -> int:
     """Memory of Valkey's data, in bytes.
 
     Raises:
-        WatchError: it does not answer.
+        SamplingError: it does not answer.
     """
     try:
         return int(client.info("memory")["used_memory"])
     except redis.RedisError as exc:
-        raise WatchError(f"Redis cannot be asked for its memory: {exc}") from exc
+        raise SamplingError(f"Redis cannot be asked for its memory: {exc}") from exc
 
 
 def scrape(settings: Settings) -> None:
     """Read the worker's metrics, as a monitor would.
 
     Raises:
-        WatchError: it does not answer.
+        SamplingError: it does not answer.
     """
     try:
         httpx.get(f"http://127.0.0.1:{settings.web_port}/metrics", timeout=30, trust_env=False).raise_for_status()
     except httpx.HTTPError as exc:
-        raise WatchError(f"the worker's metrics cannot be read: {exc}") from exc
+        raise SamplingError(f"the worker's metrics cannot be read: {exc}") from exc
 
 
 def tell(samples: Sequence[Sample], seconds: float) -> None:
@@ -161,7 +161,7 @@ def soak(
     """Run everything.
 
     Raises:
-        EmostreamError, ConnectorError, BrokerError, WatchError: something ended or does not answer.
+        EmostreamError, ConnectorError, BenchmarkError, SamplingError: something ended or does not answer.
     """
     with ExitStack() as stack:
         stack.enter_context(leave_on_signals())
@@ -176,13 +176,13 @@ def soak(
         }
         settings = load_settings(env_file=None, environ=environment)
         init_topics(settings, lambda line: None)
-        broker = Broker(servers.endpoints.kafka_bootstrap, partitions)
-        stack.callback(broker.close)
+        kafka = KafkaClient(servers.endpoints.kafka_bootstrap, partitions)
+        stack.callback(kafka.close)
         worker = stack.enter_context(Role("worker", ["worker"], env=clean_environment(environment), log=log))
         feed = stack.enter_context(Feed(settings, texts, backlog))
         try:
-            return asyncio.run(watch(settings, broker, worker, feed, seconds=seconds, every_s=every_s))
-        except WatchError:
+            return asyncio.run(watch(settings, kafka, worker, feed, seconds=seconds, every_s=every_s))
+        except SamplingError:
             worker.check()  # its last words say more
             raise
 
@@ -213,7 +213,7 @@ def soak(
     type=click.FloatRange(min=0),
     default=20.0,
     show_default=True,
-    help=f"Likewise its growth in MiB an hour, of a run of {SHORTEST_JUDGED_S / 60:g} minutes or more.",
+    help=f"Likewise its growth in MiB an hour, of a run of {MIN_SLOPE_RUN_S / 60:g} minutes or more.",
 )
 @click.option(
     "--log",
@@ -249,7 +249,7 @@ def main(
         texts = read_texts(data or DEFAULT_DATA)
         machine = describe_machine()
         samples = soak(texts, log, seconds=60 * minutes, every_s=every, backlog=backlog, partitions=partitions)
-    except (ModelError, EmostreamError, ConnectorError, BrokerError, WatchError, KafkaException, OSError) as exc:
+    except (ModelError, EmostreamError, ConnectorError, BenchmarkError, SamplingError, KafkaException, OSError) as exc:
         raise click.ClickException(str(exc)) from exc
     found = summarize(samples)
     if json_file is not None:
@@ -264,7 +264,7 @@ def main(
         json_file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     if plot_file is not None:
         plot(samples, plot_file, limit_mb=max_rss)
-    judged = "" if 60 * found.minutes >= SHORTEST_JUDGED_S else " (too short a run to judge that)"
+    judged = "" if 60 * found.minutes >= MIN_SLOPE_RUN_S else " (too short a run to judge that)"
     console().print(
         f"{found.posts:,} posts in {found.minutes:.1f} min: {found.per_second:,.0f} posts/s\n"
         f"worker {found.rss_mb:.0f} MB at the most, {found.slope:+.1f} MiB an hour after the warm-up{judged}\n"
@@ -272,7 +272,7 @@ def main(
         f"and the windows were {found.most_behind:,} behind",
         soft_wrap=True,
     )
-    wrong = verdict(found, limit_mb=max_rss, limit_slope=max_slope)
+    wrong = exceeded_limit(found, limit_mb=max_rss, limit_slope=max_slope)
     if wrong is not None:
         raise click.ClickException(wrong)
 

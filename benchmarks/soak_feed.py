@@ -9,7 +9,7 @@ from datetime import UTC
 
 from confluent_kafka import KafkaException, Producer
 
-from benchmarks.harness.broker import BrokerError
+from benchmarks.harness.broker import BenchmarkError
 from benchmarks.harness.posts import KEYWORDS, SOURCES
 from streams.ops.bench.posts import keyword_weights
 from streams.records import Keywords, Post, Timestamp
@@ -34,7 +34,7 @@ class Feed:
     def check(self) -> None:
         """Raise what has stopped it."""
         if self._failure is not None:
-            raise BrokerError(f"posts can no longer be sent: {self._failure}") from self._failure
+            raise BenchmarkError(f"posts can no longer be sent: {self._failure}") from self._failure
 
     def _run(self) -> None:
         try:

@@ -12,7 +12,7 @@ MIB = 2**20
 WARM_SHARE = 0.1
 """Of the time, left out of the slope: caches fill, and the allocator finds its size."""
 
-SHORTEST_JUDGED_S = 600.0
+MIN_SLOPE_RUN_S = 600.0
 """In a shorter run the slope is noise; it is told, and not judged."""
 
 
@@ -97,10 +97,10 @@ def summarize(samples: Sequence[Sample]) -> Summary:
     )
 
 
-def verdict(found: Summary, *, limit_mb: float, limit_slope: float) -> str | None:
+def exceeded_limit(found: Summary, *, limit_mb: float, limit_slope: float) -> str | None:
     """What is wrong, in one line; None if nothing is."""
     if found.rss_mb > limit_mb:
         return f"the worker used {found.rss_mb:.0f} MB, more than {limit_mb:g}"
-    if found.minutes * 60 >= SHORTEST_JUDGED_S and found.slope > limit_slope:
+    if found.minutes * 60 >= MIN_SLOPE_RUN_S and found.slope > limit_slope:
         return f"the worker's memory grew by {found.slope:.1f} MiB an hour, more than {limit_slope:g}"
     return None

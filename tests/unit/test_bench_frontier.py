@@ -199,8 +199,8 @@ def test_the_whole_comparison(data: Path, work: Path, tmp_path: Path) -> None:
     names = [contender["name"] for contender in found["contenders"]]
     assert names == [
         *(f"tiny 1.0.0 ({path})" for path in candidates),
-        bench_frontier.AS_THEY_COME,
-        bench_frontier.BY_LENGTH,
+        bench_frontier.REFERENCE,
+        bench_frontier.REFERENCE_BY_LENGTH,
     ]
     tiny, *_, reference = found["contenders"]
     # It has a head `topic` instead of `emotion`; its recalls of sentiment are 1, 0 and 1.

@@ -15,8 +15,8 @@ import redis
 from click.testing import CliRunner
 
 from benchmarks import soak
-from benchmarks.soak import WatchError, memory_of, redis_memory, scrape
-from benchmarks.soak_figures import MIB, Sample, Summary, slope_of, summarize, verdict
+from benchmarks.soak import SamplingError, memory_of, redis_memory, scrape
+from benchmarks.soak_figures import MIB, Sample, Summary, exceeded_limit, slope_of, summarize
 from benchmarks.soak_plot import plot
 from connectors.local import ports
 from tests.helpers import make_settings
@@ -66,20 +66,20 @@ class TestVerdict:
     found = Summary(30, 1_000_000, 500, 300, 5, 100, 10_000, 500)
 
     def test_flat_is_well(self) -> None:
-        assert verdict(self.found, limit_mb=400, limit_slope=20) is None
+        assert exceeded_limit(self.found, limit_mb=400, limit_slope=20) is None
 
     def test_too_much_memory(self) -> None:
-        wrong = verdict(replace(self.found, rss_mb=401), limit_mb=400, limit_slope=20)
+        wrong = exceeded_limit(replace(self.found, rss_mb=401), limit_mb=400, limit_slope=20)
         assert wrong == "the worker used 401 MB, more than 400"
 
     def test_growth(self) -> None:
-        wrong = verdict(replace(self.found, slope=20.1), limit_mb=400, limit_slope=20)
+        wrong = exceeded_limit(replace(self.found, slope=20.1), limit_mb=400, limit_slope=20)
         assert wrong == "the worker's memory grew by 20.1 MiB an hour, more than 20"
 
     def test_the_growth_of_a_short_run_is_not_judged_and_its_memory_is(self) -> None:
         short = replace(self.found, minutes=5, slope=500)
-        assert verdict(short, limit_mb=400, limit_slope=20) is None
-        assert verdict(replace(short, rss_mb=500), limit_mb=400, limit_slope=20) is not None
+        assert exceeded_limit(short, limit_mb=400, limit_slope=20) is None
+        assert exceeded_limit(replace(short, rss_mb=500), limit_mb=400, limit_slope=20) is not None
 
 
 def test_a_picture(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ class TestWatching:
         return process.pid
 
     def test_a_worker_that_has_ended_is_one_line(self) -> None:
-        with pytest.raises(WatchError, match=r"^the memory of process \d+ cannot be read: .*$"):
+        with pytest.raises(SamplingError, match=r"^the memory of process \d+ cannot be read: .*$"):
             memory_of(self.ended())
 
     def test_a_child_that_ends_meanwhile_is_passed_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ class TestWatching:
 
     def test_servers_that_do_not_answer_are_one_line_each(self) -> None:
         port = ports.choose(["nobody"], {}, set())["nobody"]
-        with redis.Redis(port=port) as client, pytest.raises(WatchError, match=r"^Redis cannot be asked .*refused"):
+        with redis.Redis(port=port) as client, pytest.raises(SamplingError, match=r"^Redis cannot be asked .*refused"):
             redis_memory(client)
-        with pytest.raises(WatchError, match=r"^the worker's metrics cannot be read: .*refused"):
+        with pytest.raises(SamplingError, match=r"^the worker's metrics cannot be read: .*refused"):
             scrape(make_settings(web_port=port))
