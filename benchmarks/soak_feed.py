@@ -1,4 +1,4 @@
-"""Posts for a soak: always of now, and always some that wait."""
+"""Sends posts for the soak, with the current time, so that some always wait in Kafka."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ SEED = 7
 
 
 class Feed:
-    """Sends posts of now, in a thread, so that about `backlog` of them wait in Kafka. A context manager."""
+    """Sends posts with the current time in a thread, so that about `backlog` of them wait in Kafka. A context manager.
+
+    Attributes:
+        sent: Posts sent so far.
+        classified: Posts classified so far. The caller sets it; the feed sends new posts for those that it counts.
+    """
 
     def __init__(self, settings: Settings, texts: Sequence[str], backlog: int) -> None:
         self._settings, self._texts, self._backlog = settings, texts, backlog
@@ -29,12 +34,17 @@ class Feed:
         self._failure: Exception | None = None
         self.sent = 0
         self.classified = 0
-        """Told from outside; what it leaves is made up for."""
 
     def check(self) -> None:
-        """Raise what has stopped it."""
+        """Check that the feed still sends.
+
+        Raises:
+            BenchmarkError: Kafka refused a post, and the feed has stopped.
+        """
         if self._failure is not None:
-            raise BenchmarkError(f"posts can no longer be sent: {self._failure}") from self._failure
+            raise BenchmarkError(
+                f"the feed has stopped, because Kafka refused a post: {self._failure}"
+            ) from self._failure
 
     def _run(self) -> None:
         try:
