@@ -114,7 +114,7 @@ def row_of(post: ClassifiedPost) -> PostRow:
 
 
 def counted(post: ClassifiedPost) -> PostForCounting:
-    """Return a post as the aggregate agent reads it from its record."""
+    """The post as the windows read it from its record."""
     return PostForCounting.of(ClassifiedPost.from_json(post.to_json()))
 
 
