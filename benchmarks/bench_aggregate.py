@@ -175,12 +175,16 @@ async def run(posts: int, keywords: int, span_s: float, partitions: int, folder:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--posts", type=click.IntRange(min=1_000), default=200_000, show_default=True)
-@click.option("--keywords", type=click.IntRange(min=1), default=500, show_default=True)
+@click.option("--posts", type=click.IntRange(min=1_000), default=200_000, show_default=True, help="Posts to count.")
+@click.option(
+    "--keywords", type=click.IntRange(min=1), default=500, show_default=True, help="Number of different keywords."
+)
 @click.option(
     "--span", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Event time of the posts in seconds."
 )
-@click.option("--partitions", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option(
+    "--partitions", type=click.IntRange(min=1), default=4, show_default=True, help="Partitions of each topic."
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
 def main(*, posts: int, keywords: int, span: float, partitions: int, json_file: Path | None) -> None:
     """Measure what counting posts in windows costs a worker and Redis."""

@@ -54,7 +54,7 @@ _BUSY = 0.5
     show_default="the bundled package",
     help="Folder of a model package; may be repeated.",
 )
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Runs of each model.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="ONNX Runtime's threads.")
 @click.option(
     "--posts", type=click.IntRange(min=4), default=1000, show_default=True, help="Number of texts in each mix."

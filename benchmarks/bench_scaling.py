@@ -238,8 +238,10 @@ class Bench:
     show_default=True,
     help="Posts for each worker in a run, so that all runs take about equally long.",
 )
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--partitions", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of each number.")
+@click.option(
+    "--partitions", type=click.IntRange(min=1), default=8, show_default=True, help="Partitions of each topic."
+)
 @click.option(
     "--work",
     type=click.Path(path_type=Path, file_okay=False),

@@ -225,7 +225,7 @@ def _spent(process: psutil.Process) -> float:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @data_option
-@click.option("--posts", type=click.IntRange(min=10_000), default=50_000, show_default=True)
+@click.option("--posts", type=click.IntRange(min=10_000), default=50_000, show_default=True, help="Posts to measure.")
 @click.option(
     "--shards",
     "shard_counts",

@@ -140,8 +140,8 @@ def measure(settings: Settings, rows: Sequence[PostRow], rounds: int) -> list[Ra
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--posts", type=click.IntRange(min=1_000), default=200_000, show_default=True)
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--posts", type=click.IntRange(min=1_000), default=200_000, show_default=True, help="Posts to write.")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of each way.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
 def main(*, posts: int, rounds: int, json_file: Path | None) -> None:
     """Measure how fast the sink writes posts, compared with a bare COPY."""

@@ -177,7 +177,7 @@ def run_all(load: Load, rounds: int, folder: Path) -> list[Effect]:
     type=click.FloatRange(min=0, min_open=True),
     help="Posts a second, for half a minute. It replaces --posts.",
 )
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of each way.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
 def main(*, posts: int, backlog: int, rate: float | None, rounds: int, json_file: Path | None) -> None:
     """Measure how much a sink slows down a worker on the same machine."""

@@ -98,7 +98,9 @@ DISTILBERT_FILE = "distilbert-int8.onnx"
     show_default="1, or 0 on a machine with one",
     help="1: the system has one core, and the servers have the others. 0: all share all cores.",
 )
-@click.option("--partitions", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option(
+    "--partitions", type=click.IntRange(min=1), default=4, show_default=True, help="Partitions of each topic."
+)
 @click.option("--batch", type=click.IntRange(min=1), default=512, show_default=True, help="Posts in a batch at most.")
 @click.option(
     "--model-batch",

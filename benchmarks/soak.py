@@ -214,7 +214,9 @@ def soak(
     show_default=True,
     help="Posts that always wait in Kafka, so that the worker always has work.",
 )
-@click.option("--partitions", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option(
+    "--partitions", type=click.IntRange(min=1), default=4, show_default=True, help="Partitions of each topic."
+)
 @click.option(
     "--max-rss",
     type=click.FloatRange(min=1),

@@ -90,7 +90,7 @@ class Supply:
     def first(self, count: int) -> list[RawPost]:
         """Return the first `count` posts.
 
-        A call for more posts than before makes all posts anew: the event time of the last of them is then now.
+        A call for more posts than before makes all posts again, so that the event time of the last one is now.
         """
         if count > len(self._posts):
             span_s = count / self._rate
