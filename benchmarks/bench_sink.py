@@ -1,15 +1,15 @@
-"""How fast the sink writes, beside a bare COPY of the same rows.
+"""Measures how fast the sink writes, compared with a bare COPY of the same rows.
 
     python -m benchmarks.bench_sink
     python -m benchmarks.bench_sink --posts 500000 --json sink.json
 
-Starts Kafka, Valkey and PostgreSQL of its own. In one run, alternating, over the same rows:
+It starts its own Kafka, Valkey and PostgreSQL. In each round it writes the same rows in three ways:
 
-copy    COPY in text form into a table like `posts`, with its key and index: no staging, no ledger, nothing exactly once
-write   the sink's transactions: COPY into a stage, INSERT … ON CONFLICT, offsets, ledger; the rows lie ready in memory
-sink    the sink as it runs: read from Kafka, decode, write
+copy    COPY in text form into a table like `posts`, with its key and index; no staging, no ledger, not exactly once
+write   the sink's transactions on rows in memory: COPY into a staging table, INSERT … ON CONFLICT, offsets, ledger
+sink    the complete sink: read from Kafka, decode, write
 
-The ratio to `copy` is what to believe; on a machine that is busy the rates are noise.
+On a busy machine, the rates are unreliable; the ratios to `copy` are not.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ SLICE = 5_000
 
 @dataclass(frozen=True)
 class Rate:
-    """One way to write the rows.
+    """The rate of one way to write the rows.
 
     Attributes:
-        name: of the way.
-        rows_per_second: the median of the rounds.
-        ratio: to a bare COPY, of the medians.
-        rounds: rows per second of each round.
+        name: Name of the way.
+        rows_per_second: Median of the rounds.
+        ratio: Ratio of this median to that of a bare COPY.
+        rounds: Rows per second in each round.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Rate:
 
 
 def bare_copy(settings: Settings, rows: Sequence[PostRow]) -> float:
-    """Rows per second of COPY into an empty table with the key and the index of `posts`."""
+    """Return the rows per second of COPY into an empty table with the key and the index of `posts`."""
     with psycopg.connect(settings.postgres_dsn.get_secret_value(), autocommit=True) as connection:
         connection.execute("DROP TABLE IF EXISTS bare")
         connection.execute("CREATE TABLE bare (LIKE posts INCLUDING ALL)")
@@ -83,14 +83,14 @@ def bare_copy(settings: Settings, rows: Sequence[PostRow]) -> float:
         return len(rows) / (time.perf_counter() - begin)
 
 
-def empty(settings: Settings) -> None:
-    """Take back what was written."""
+def delete_rows(settings: Settings) -> None:
+    """Delete the rows, offsets and ledger of the last way."""
     with psycopg.connect(settings.postgres_dsn.get_secret_value(), autocommit=True) as connection:
         connection.execute("TRUNCATE posts, sink_offsets, sink_ledger")
 
 
 def write(settings: Settings, rows: Sequence[PostRow]) -> float:
-    """Rows per second of the sink's transactions."""
+    """Return the rows per second of the sink's transactions."""
     history = History(settings.postgres_dsn.get_secret_value(), application_name="bench")
     topic = settings.topic_classified
     history.start_offsets(topic, {partition: (0, len(rows)) for partition in range(PARTITIONS)})
@@ -107,7 +107,7 @@ def write(settings: Settings, rows: Sequence[PostRow]) -> float:
 
 
 def sink(settings: Settings, count: int) -> float:
-    """Rows per second of the sink from Kafka to Postgres, from its first transaction to its last."""
+    """Return the rows per second of the complete sink, from its first transaction to its last."""
     with psycopg.connect(settings.postgres_dsn.get_secret_value(), autocommit=True) as connection:
         Sink(settings, gate=OpenGate()).run(threading.Event(), once=True)
         found = connection.execute(
@@ -122,7 +122,7 @@ def sink(settings: Settings, count: int) -> float:
 
 
 def measure(settings: Settings, rows: Sequence[PostRow], rounds: int) -> list[Rate]:
-    """Every way, in turn, `rounds` times."""
+    """Measure every way in every round."""
     ways: dict[str, Callable[[], float]] = {
         "copy": lambda: bare_copy(settings, rows),
         "write": lambda: write(settings, rows),
@@ -131,7 +131,7 @@ def measure(settings: Settings, rows: Sequence[PostRow], rounds: int) -> list[Ra
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
-            empty(settings)
+            delete_rows(settings)
             taken[name].append(way())
     bare = statistics.median(taken["copy"])
     return [
@@ -140,15 +140,15 @@ def measure(settings: Settings, rows: Sequence[PostRow], rounds: int) -> list[Ra
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--posts", type=click.IntRange(min=1_000), default=200_000, show_default=True)
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option("--posts", type=click.IntRange(min=1_000), default=200_000, show_default=True, help="Posts to write.")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of each way.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
 def main(*, posts: int, rounds: int, json_file: Path | None) -> None:
-    """Measure how fast the sink writes posts, beside a bare COPY."""
+    """Measure how fast the sink writes posts, compared with a bare COPY."""
     gc.set_threshold(*GC_THRESHOLDS)
-    busy = os.getloadavg()[0]
-    if busy > 0.5:
-        progress_console().print(f"the machine is busy (load {busy:.1f}): believe the ratios, not the rates")
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        progress_console().print(f"the machine is busy (load {load:.1f}): the rates are unreliable, the ratios are not")
     with tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder:
         stack = LocalStack(Path(folder))
         try:
@@ -156,9 +156,9 @@ def main(*, posts: int, rounds: int, json_file: Path | None) -> None:
             settings = load_settings(env_file=None, environ=environment)
             init_topics(settings, lambda line: None)
             init_postgres(settings, lambda line: None)
-            made = list(make_posts(posts, KEYWORDS, SPAN_S, PARTITIONS))
-            preload(settings, iter(made))
-            rows = [post_row(ClassifiedPost.from_json(value)) for _, _, value in made]
+            posts_made = list(make_posts(posts, KEYWORDS, SPAN_S, PARTITIONS))
+            preload(settings, iter(posts_made))
+            rows = [post_row(ClassifiedPost.from_json(value)) for _, _, value in posts_made]
             rates = measure(settings, rows, rounds)
         finally:
             stack.down()

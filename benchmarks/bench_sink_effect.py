@@ -1,15 +1,15 @@
-"""What a sink costs the workers beside it: how fast posts are classified and counted without one, and with one.
+"""Measures how much a sink slows down a worker on the same machine.
 
 none    no sink
-gate    a sink that has a backlog and writes while everybody else leaves it the machine, as it does by default
-forced  the same without a limit, for comparison
+gate    a sink with a backlog, which writes only while other processes leave the CPU idle, as it does by default
+forced  a sink with a backlog and without the CPU limit, for comparison
 
     python -m benchmarks.bench_sink_effect
     python -m benchmarks.bench_sink_effect --posts 50000 --rounds 5 --json effect.json
     python -m benchmarks.bench_sink_effect --rate 40
 
-Starts Kafka, Valkey, PostgreSQL and S3 of its own. In each round, over the same posts, a worker classifies and counts
-them as fast as it can in each of these ways; or, with --rate, as they come, which leaves the machine idle enough for
+It starts its own Kafka, Valkey, PostgreSQL and S3. In each round, a worker classifies and counts the same posts in each
+of these ways, as fast as it can. With --rate, posts come at that rate instead, which leaves the machine idle enough for
 the sink to write.
 """
 
@@ -42,16 +42,22 @@ from streams.windows.connect import open_store
 
 PARTITIONS = 4
 WARM_SHARE = 0.1
-"""Of the posts, done before the measurement begins: imports, the model, connections."""
-
+"""Share of the posts that are counted before the measurement begins: imports, the model and connections slow them
+down."""
 
 WAYS = {"none": None, "gate": {}, "forced": {"EMOSTREAM_SINK_CPU_PERCENT": "100"}}
-"""The settings of the sink in each way; None for no sink."""
+"""The sink's settings in each way; None for no sink."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What there is to do: posts for the worker, at a rate or all at once, and records for the sink."""
+    """The work of a run.
+
+    Attributes:
+        posts: Posts for the worker.
+        backlog: Classified posts for the sink.
+        rate: Posts a second for the worker; None for all at once.
+    """
 
     posts: int
     backlog: int
@@ -63,9 +69,9 @@ class Effect:
     """One run.
 
     Attributes:
-        way: which of `WAYS`.
-        posts_per_second: classified and counted.
-        rows: of posts that the sink wrote meanwhile.
+        way: Name of the way, a key of `WAYS`.
+        posts_per_second: Posts a second that the worker classified and counted.
+        rows: Rows that the sink wrote during the run.
     """
 
     way: str
@@ -74,7 +80,7 @@ class Effect:
 
 
 def send_raw(settings: Settings, values: list[tuple[int, str, bytes]], rate: float | None = None) -> None:
-    """The texts of classified posts as raw posts, all at once or so many a second."""
+    """Send the texts of classified posts as raw posts, all at once or `rate` a second."""
     begin = time.monotonic()
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "linger.ms": 50, "compression.type": "lz4"})
     for number, (partition, key, value) in enumerate(values):
@@ -85,18 +91,18 @@ def send_raw(settings: Settings, values: list[tuple[int, str, bytes]], rate: flo
         producer.produce(settings.topic_raw, post.to_json(), key.encode(), partition=partition)
         producer.poll(0)
     if producer.flush(60):
-        raise click.ClickException("Kafka did not take the posts")
+        raise click.ClickException("Kafka did not confirm the posts in 60 s")
 
 
 def rows(settings: Settings) -> int:
-    """Rows in `posts`."""
+    """Return the number of rows in `posts`."""
     with psycopg.connect(settings.postgres_dsn.get_secret_value()) as connection:
         found = connection.execute("SELECT count(*) FROM posts").fetchone()
     return int(found[0]) if found else 0
 
 
 async def run_once(base: dict[str, str], folder: Path, load: Load, way: str) -> Effect:
-    """A worker on topics and tables of its own, with a backlog for a sink; the posts lie ready, or come at a rate."""
+    """Run a worker on its own topics and window tables, and a sink with a backlog unless `way` has none."""
     name = f"b{secrets.token_hex(4)}"
     environment = {
         **base,
@@ -115,8 +121,8 @@ async def run_once(base: dict[str, str], folder: Path, load: Load, way: str) -> 
         send_raw(settings, classified[: load.posts])
     before = rows(settings)
     roles = [Role("worker", ["worker"], env=clean_environment(environment), log=folder / f"{name}-worker.log")]
-    if (more := WAYS[way]) is not None:
-        env = clean_environment({**environment, **more})
+    if (sink_settings := WAYS[way]) is not None:
+        env = clean_environment({**environment, **sink_settings})
         roles.append(Role("sink", ["sink"], env=env, log=folder / f"{name}-sink.log"))
     try:
         async with open_store(settings) as store:
@@ -139,7 +145,7 @@ async def run_once(base: dict[str, str], folder: Path, load: Load, way: str) -> 
 
 
 def run_all(load: Load, rounds: int, folder: Path) -> list[Effect]:
-    """Every way in turn."""
+    """Run every way in every round."""
     stack = LocalStack(folder)
     try:
         base = {
@@ -162,18 +168,24 @@ def run_all(load: Load, rounds: int, folder: Path) -> list[Effect]:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--posts", type=click.IntRange(min=100), default=20_000, show_default=True, help="To classify and count.")
+@click.option("--posts", type=click.IntRange(min=100), default=20_000, show_default=True, help="Posts for the worker.")
 @click.option(
-    "--backlog", type=click.IntRange(min=100), default=100_000, show_default=True, help="For the sink to write."
+    "--backlog", type=click.IntRange(min=100), default=100_000, show_default=True, help="Classified posts for the sink."
 )
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Posts a second, for half a minute.")
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Posts a second, for half a minute. It replaces --posts.",
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Runs of each way.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
 def main(*, posts: int, backlog: int, rate: float | None, rounds: int, json_file: Path | None) -> None:
-    """Measure what a sink costs the workers beside it."""
-    busy = os.getloadavg()[0]
-    if busy > 0.5:
-        progress_console().print(f"the machine is busy (load {busy:.1f}): believe the ratio, not the rates")
+    """Measure how much a sink slows down a worker on the same machine."""
+    machine_load = os.getloadavg()[0]
+    if machine_load > 0.5:
+        progress_console().print(
+            f"the machine is busy (load {machine_load:.1f}): the rates are unreliable, the ratios are not"
+        )
     with tempfile.TemporaryDirectory(prefix="emostream-bench-") as folder:
         if rate is not None:
             posts = min(backlog, int(30 * rate))
@@ -184,7 +196,7 @@ def main(*, posts: int, backlog: int, rate: float | None, rounds: int, json_file
     for way, speed in speeds.items():
         written = statistics.median(one.rows for one in found if one.way == way)
         console().print(
-            f"{way:6} {speed:>7,.1f} posts/s  {speed / speeds['none']:.3f}  {written:>9,.0f} rows written meanwhile"
+            f"{way:6} {speed:>7,.1f} posts/s  {speed / speeds['none']:.3f}  {written:>9,.0f} rows written by the sink"
         )
 
 

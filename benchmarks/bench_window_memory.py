@@ -1,9 +1,9 @@
-"""What windows cost in Redis: memory for each, by how much is in it.
+"""Measures the memory of a window in Redis, for windows with few and with many posts.
 
     python benchmarks/bench_window_memory.py
 
-Fills the tables of a Valkey of its own, with the application's own script, and asks the server for the memory of its
-data before and after. Nothing here depends on how busy the machine is.
+It fills the window tables of its own Valkey with the application's Lua script, and reads the memory of Valkey's data
+before and after. The result does not depend on other load on the machine.
 """
 
 from __future__ import annotations
@@ -37,7 +37,13 @@ BATCH = 5_000
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes for a window that holds so many posts."""
+    """The memory of windows with equally many posts.
+
+    Attributes:
+        posts: Posts in each window.
+        windows: Windows that were made.
+        bytes_per_window: Memory of a window in bytes.
+    """
 
     posts: int
     windows: int
@@ -45,7 +51,7 @@ class Memory:
 
 
 def posts_of(window: int, count: int, rng: random.Random) -> Iterator[PostForCounting]:
-    """The posts of one window of one keyword; a minute for each keyword, one after the other."""
+    """Yield the posts of a window. Window `n` has keyword `n % 500` in minute `n // 500`."""
     for number in range(count):
         yield PostForCounting(
             id="",
@@ -62,7 +68,7 @@ def posts_of(window: int, count: int, rng: random.Random) -> Iterator[PostForCou
 
 
 async def fill(store: WindowStore, windows: int, posts: int) -> Memory:
-    """Make windows, and measure."""
+    """Make `windows` windows with `posts` posts each, and measure their memory."""
     rng = random.Random(17)
     for shard in range(store.shards):
         await store.begin(shard, 0)
@@ -74,7 +80,7 @@ async def fill(store: WindowStore, windows: int, posts: int) -> Memory:
         reductions = reduce_entries(entries, positions=positions, end=batch[-1].origin.offset + 1, sizes=[MINUTE])
         for shard, update in shard_updates({0: positions}, {0: reductions}).items():
             if await store.apply(shard, update) is not None:
-                raise click.ClickException("somebody else writes to these tables")
+                raise click.ClickException("another process writes to the window tables of this benchmark")
         positions = [reduction.position for reduction in reductions]
         for shard in range(store.shards):
             await store.published(shard, await store.dirty(shard, 2 * BATCH))
@@ -84,7 +90,7 @@ async def fill(store: WindowStore, windows: int, posts: int) -> Memory:
 
 
 async def run(windows: int, folder: Path) -> list[Memory]:
-    """Every case, each in tables of its own."""
+    """Measure windows of 1, 10 and 100 posts, each in their own window tables."""
     stack = LocalStack(folder)
     try:
         url = stack.up().redis_url
@@ -101,7 +107,9 @@ async def run(windows: int, folder: Path) -> list[Memory]:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--windows", type=click.IntRange(min=BATCH), default=20_000, show_default=True, help="Of each kind.")
+@click.option(
+    "--windows", type=click.IntRange(min=BATCH), default=20_000, show_default=True, help="Windows of each kind."
+)
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
 def main(*, windows: int, json_file: Path | None) -> None:
     """Measure the memory that windows take in Redis."""

@@ -1,7 +1,7 @@
-"""The model to beat: DistilBERT as it is commonly served, in shape and in kernels, with weights of no meaning.
+"""The reference model: a network with DistilBERT's shape and kernels, served as DistilBERT usually is.
 
-What a network costs depends on its shape and not on its weights, so random ones will do. `benchmarks.distilbert_graph`
-makes the network; this module serves it.
+Its weights are random, because the cost of a network depends on its shape and not on its weights.
+`benchmarks.distilbert_graph` makes the network; this module serves it.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ from models.training.speed import batches
 LABELS: Final = ("joy", "sadness", "anger", "fear", "love", "surprise")
 
 BATCH: Final = 32
+"""Texts in a model batch."""
 
 PUBLISHED: Final = 0.927
-"""Accuracy on `emotion` of the public DistilBERT that was fine-tuned for it."""
+"""Accuracy of the public DistilBERT that was fine-tuned on the data set `emotion`."""
 
 
 class DistilBert:
-    """Serves the network the usual way: batches of 32, each padded to its longest text."""
+    """Serves the network in the usual way: batches of 32 texts, each padded to its longest text."""
 
     def __init__(self, file: Path, tokenizer: Tokenizer, *, threads: int, max_tokens: int, by_length: bool) -> None:
-        """Load it.
+        """Load the network.
 
         Args:
-            file: What `build` wrote.
+            file: The file that `build` has written.
             tokenizer: WordPiece, with ids below 30,522.
             threads: ONNX Runtime's intra-op threads.
-            max_tokens: Longer texts are cut there.
-            by_length: Whether the texts of a call are sorted by length first, so that batches hold little padding.
+            max_tokens: Longer texts are cut to this many tokens.
+            by_length: Whether the texts of a call are sorted by length first, so that batches have little padding.
         """
         self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
         self._tokenizer.no_padding()
@@ -50,10 +51,10 @@ class DistilBert:
         self._by_length = by_length
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.integer[Any]]:
-        """Answer texts: intp[texts], the index of each one's label."""
+        """Return the index of each text's label, as intp[texts]."""
         answers = np.empty(len(texts), np.intp)
         at = 0
-        # A worker hands over a few hundred posts at once; only those can be sorted.
+        # A worker passes a few hundred posts at once, so only those are sorted together.
         for call in batches(texts):
             ids = [np.array(encoding.ids, np.int64) for encoding in self._tokenizer.encode_batch_fast(list(call))]
             order = sorted(range(len(ids)), key=lambda i: len(ids[i])) if self._by_length else list(range(len(ids)))
@@ -66,7 +67,7 @@ class DistilBert:
 
 
 def build(file: Path) -> None:
-    """Write the INT8 network, unless it is there already.
+    """Write the INT8 network, unless the file exists.
 
     Raises:
         ModuleNotFoundError: The library `onnx` is not installed.

@@ -1,4 +1,4 @@
-"""What a comparison of models found: as plain data and as Markdown. `benchmarks.frontier_plot` draws it."""
+"""The comparison of models as plain data and as Markdown. `benchmarks.frontier_plot` draws it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ from models.training.speed import Speed
 FIGURES: Final[Mapping[str, str]] = {
     question: HEADLINE[question] for question in ("emotion", "goemotions", "tweets-sentiment")
 }
-"""The questions that are compared, and the figure of each."""
+"""The questions that are compared, each with the figure of accuracy that is used for it."""
 
 EMOTION_MIX: Final = "emotion"
+"""Name of the mix of texts of the set emotion."""
+
 EQUAL_MIX: Final = "all sets"
+"""Name of the mix with equally many texts of each set."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One model in one way of serving it.
+    """One model, served in one way.
 
     Attributes:
-        name: what it is called.
-        size: bytes.
-        figures: by question of `FIGURES`; None where it has no such answer.
-        published: whether the figures are from others' publications and not measured here.
-        speeds: by mix of texts.
+        name: The name in the tables.
+        size: Size of the model in bytes.
+        figures: The accuracy by question of `FIGURES`; None if the model does not answer the question.
+        published: Whether the figures are published ones, and not measured.
+        speeds: The speed by mix of texts.
     """
 
     name: str
@@ -41,14 +44,14 @@ class Contender:
 
 @dataclass(frozen=True)
 class Frontier:
-    """The whole comparison.
+    """The complete comparison.
 
     Attributes:
-        machine: what it ran on, and how busy that was.
-        threads: of ONNX Runtime.
-        posts: texts of each mix.
-        contenders: in the order they were given.
-        reference: the name of the contender that ratios are to; None where it was not measured.
+        machine: What describes the machine and its load, by name.
+        threads: Threads of ONNX Runtime.
+        posts: Number of texts by mix.
+        contenders: The models: packages in the given order, then the reference.
+        reference: Name of the contender that ratios refer to; None if it was not measured.
     """
 
     machine: Mapping[str, str | int | float]
@@ -58,17 +61,17 @@ class Frontier:
     reference: str | None
 
     def ratio(self, contender: Contender, mix: str) -> float | None:
-        """How many times as fast as the reference, by wall time."""
+        """Return the speed divided by the reference's, by wall time; None without a reference."""
         speed = self._reference_speed(mix)
         return None if speed is None else contender.speeds[mix].per_second / speed.per_second
 
     def processor_ratio(self, contender: Contender, mix: str) -> float | None:
-        """How many times less processor time than the reference."""
+        """Return the reference's processor time divided by the contender's; None without a reference."""
         speed = self._reference_speed(mix)
         return None if speed is None else speed.cpu_us / contender.speeds[mix].cpu_us
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON, the ratios included."""
+        """Return everything as data for JSON, with the ratios."""
         rows = [
             asdict(contender)
             | {
@@ -86,7 +89,7 @@ class Frontier:
 
 
 def markdown(frontier: Frontier) -> str:
-    """A table of figures and speeds, then for each mix of texts a table of the timing in detail."""
+    """Return a table of accuracy and speed, and for each mix of texts a table of detailed timings."""
     mixes = list(frontier.posts)
     titles = {"emotion": "emotion", "goemotions": "GoEmotions", "tweets-sentiment": "tweets' sentiment"}
     header = ["model", "MB", *(f"{titles[name]}, {TITLES[figure]}" for name, figure in FIGURES.items())]
@@ -100,7 +103,7 @@ def markdown(frontier: Frontier) -> str:
         rows.append(cells)
     parts = [markdown_table(header, rows, numbers=True)]
     for mix, posts in frontier.posts.items():
-        title = f"{posts:,} texts of {'the set emotion' if mix == EMOTION_MIX else 'all sets alike'}"
+        title = f"{posts:,} texts of {'the set emotion' if mix == EMOTION_MIX else 'all sets in equal parts'}"
         header = ["model", "posts/s (median)", "slowest", "fastest", "ratio", "CPU µs a post", "CPU ratio"]
         rows = [
             [
@@ -125,15 +128,15 @@ def markdown(frontier: Frontier) -> str:
 
 
 def mixture(sets: Sequence[Sequence[str]], posts: int) -> list[str]:
-    """As many texts of each set, evenly spread over it, taken in turns.
+    """Return equally many texts of each set, evenly spread over the set. The sets alternate.
 
     Args:
         sets: The texts of each set.
-        posts: At most so many in all; fewer where the smallest set does not hold its share.
+        posts: Largest number of texts. The result has fewer if the smallest set has less than its share.
     """
     share = min(posts // len(sets), *(len(texts) for texts in sets))
     step = [max(len(texts) / share, 1) if share else 1 for texts in sets]
-    return [texts[int(turn * step[index])] for turn in range(share) for index, texts in enumerate(sets)]
+    return [texts[int(number * step[index])] for number in range(share) for index, texts in enumerate(sets)]
 
 
 def _figure(contender: Contender, name: str) -> str:

@@ -1,4 +1,4 @@
-"""How right against how fast, as a picture."""
+"""Draws accuracy against speed."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from models.training.report import TITLES
 
 _INK: Final = "#22262b"
 _MUTED: Final = "#6b7178"
-# Okabe and Ito's colours, which every kind of colour vision tells apart; shapes say the same again.
+# Okabe and Ito's palette, which people with any kind of colour vision can tell apart. Each colour has its own marker.
 _COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _MARKERS: Final = "osD^vP"
 
 
 def plot(frontier: Frontier, file: Path) -> None:
-    """Draw each figure against the posts a second: up and to the right is better.
+    """Draw a chart for each figure of accuracy against posts a second, and write a PNG. Up and to the right is better.
 
-    A figure that nobody has is left out. Speed is that on the set emotion for its own figure and that on all sets for
-    the others. A contender with no figure of its own is a dashed line at its speed; a figure that others published is a
-    hollow mark.
+    A figure that no contender has is left out. The figure of the set emotion is drawn against the speed on its texts,
+    the other figures against the speed on all sets. A contender without the figure is a dashed line at its speed. A
+    published figure is a hollow mark.
     """
     names = [name for name in FIGURES if any(c.figures.get(name) is not None for c in frontier.contenders)]
     figure = Figure(figsize=(5 * len(names), 4.6), dpi=150)
@@ -59,7 +59,7 @@ def plot(frontier: Frontier, file: Path) -> None:
 
 
 def _plain_ticks(axes: Axes) -> None:
-    """Speeds as 200 and 1,000, not as powers of ten; few enough to read."""
+    """Label the axis with numbers such as 200 and 1,000 instead of powers of ten, few enough to be readable."""
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())

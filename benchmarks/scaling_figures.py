@@ -1,4 +1,4 @@
-"""What a scaling benchmark measured: as plain data and as Markdown."""
+"""The measurements of the scaling benchmark as plain data and as Markdown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.training.markdown import markdown_table
 
 
 class FiguresError(Exception):
-    """A file is not what a scaling benchmark has written."""
+    """The file is not one that bench_scaling.py has written."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class Run:
     """One run.
 
     Attributes:
-        round: which.
-        workers: how many.
-        per_second: posts, in the steady part.
-        lag_s: how long after the last result the windows held every post.
-        worker_cpu_s: processor seconds of all workers for 1,000 posts.
-        server_cpu_s: the same of Kafka and Redis.
-        server_cores: that Kafka and Redis used; near those they have, they are what is measured.
-        check: of the results.
+        round: Number of the round.
+        workers: Number of workers.
+        per_second: Posts a second in the steady part.
+        lag_s: Seconds from the last result until the windows held every post.
+        worker_cpu_s: Processor seconds of all workers for 1,000 posts.
+        server_cpu_s: Processor seconds of Kafka and Redis for 1,000 posts.
+        server_cores: Cores that Kafka and Redis used on average. If they used all their cores, they limit the rate.
+        check: The check of the results.
     """
 
     round: int
@@ -44,7 +44,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Scaling:
-    """All runs, and on what."""
+    """All runs, the machine and the settings.
+
+    Attributes:
+        machine: What describes the machine, by name.
+        settings: The benchmark's settings, by name.
+        note: How the cores were divided.
+        runs: The runs of all rounds.
+    """
 
     machine: Mapping[str, Any]
     settings: Mapping[str, Any]
@@ -52,29 +59,32 @@ class Scaling:
     runs: tuple[Run, ...]
 
     def rates(self, workers: int) -> dict[int, float]:
-        """Posts a second of so many workers, by round."""
+        """Return the posts a second of runs with `workers` workers, by round."""
         return {run.round: run.per_second for run in self.runs if run.workers == workers}
 
     def counts(self) -> list[int]:
-        """The numbers of workers that were measured."""
+        """Return the numbers of workers that were measured."""
         return sorted({run.workers for run in self.runs})
 
     def linear(self, workers: int) -> Spread | None:
-        """Their rate to so many times that of one, round by round; 1 is linear."""
+        """Return the rate of `workers` workers, divided by `workers` times the rate of one worker in the same round.
+
+        1 is linear growth. Returns None if the two have no round in common.
+        """
         times = {number: workers * rate for number, rate in self.rates(1).items()}
         return ratios(self.rates(workers), times)
 
     def faults(self) -> list[str]:
-        """What is wrong with the results, in words."""
+        """Return the faults of the results, one line for each run with a fault."""
         return [
-            f"round {run.round}, {run.workers} workers: {run.check.lost} lost, {run.check.duplicated} twice, "
+            f"round {run.round}, {run.workers} workers: {run.check.lost} lost, {run.check.duplicated} duplicated, "
             f"{run.check.unknown} unknown"
             for run in self.runs
             if not run.check.exactly_once
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
+        """Return everything as data for JSON, with medians and faults."""
         medians = {
             str(count): {
                 "per_second": asdict(Spread.of(list(self.rates(count).values()))),
@@ -85,12 +95,12 @@ class Scaling:
         return asdict(self) | {"medians": medians, "faults": self.faults()}
 
 
-def markdown(found: Scaling) -> str:
-    """The table, what was wrong, and what it ran on."""
+def markdown(scaling: Scaling) -> str:
+    """Return a table, the faults, and a description of the machine and the settings."""
     rows = []
-    for count in found.counts():
-        runs = [run for run in found.runs if run.workers == count]
-        linear = found.linear(count)
+    for count in scaling.counts():
+        runs = [run for run in scaling.runs if run.workers == count]
+        linear = scaling.linear(count)
         rows.append(
             [
                 str(count),
@@ -107,24 +117,25 @@ def markdown(found: Scaling) -> str:
         "posts/s",
         "of linear",
         "windows' lag, s",
-        "CPU s per 1,000 posts",
-        "Kafka and Redis",
-        "cores of theirs",
+        "workers' CPU s per 1,000 posts",
+        "Kafka's and Redis's",
+        "cores of Kafka and Redis",
     ]
-    wrong = "\n".join(f"- {fault}" for fault in found.faults())
-    about = ", ".join(f"{name} {value}" for name, value in (*found.machine.items(), *found.settings.items()))
+    faults = "\n".join(f"- {fault}" for fault in scaling.faults())
+    about = ", ".join(f"{name} {value}" for name, value in (*scaling.machine.items(), *scaling.settings.items()))
     return (
         f"{markdown_table(header, rows, numbers=True)}\n\n"
-        f"{wrong or 'Every post was there once, in every run.'}\n\n"
-        f"Medians of the rounds, smallest and largest in brackets. {found.note[:1].upper()}{found.note[1:]}. {about}.\n"
+        f"{faults or 'Every post has exactly one result in every run.'}\n\n"
+        "Medians of the rounds, smallest and largest in brackets. "
+        f"{scaling.note[:1].upper()}{scaling.note[1:]}. {about}.\n"
     )
 
 
 def measured_table(file: Path) -> str:
-    """The table of a file that was written from `Scaling.to_dict`, and what it ran on.
+    """Return the table of a file that bench_scaling.py has written, and a description of the machine.
 
     Raises:
-        FiguresError: it cannot be read, or is none.
+        FiguresError: The file cannot be read, or bench_scaling.py has not written it.
     """
     try:
         content = json.loads(file.read_text("utf-8"))
@@ -140,7 +151,7 @@ def measured_table(file: Path) -> str:
     except OSError as exc:
         raise FiguresError(f"cannot read {file}: {exc.strerror}") from exc
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
-        problem = f"it lacks {exc}" if isinstance(exc, KeyError) else exc
+        problem = f"{exc} is missing" if isinstance(exc, KeyError) else exc
         raise FiguresError(f"{file} is not what bench_scaling.py --json writes: {problem}") from exc
     table = markdown_table(["workers", "posts/s", "of linear"], rows, numbers=True)
     return f"{table}\n\n{note[:1].upper()}{note[1:]}. {about}."

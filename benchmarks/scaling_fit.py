@@ -1,4 +1,7 @@
-"""From what bench_servers.py has measured to costs: what posts cost is told from what calls do. Pure."""
+"""Computes costs from the measurements of bench_servers.py, separately for posts and for calls. Pure.
+
+A call is what a batch does to one shard.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,13 @@ from benchmarks.scaling_model import BatchCost
 
 @dataclass(frozen=True)
 class KafkaCost:
-    """Kafka's part.
+    """What a post costs Kafka.
 
     Attributes:
-        posts: that were measured.
-        us: processor time for a post: two records written, two read.
-        raw_bytes: of a raw record in the log.
-        classified_bytes: of a classified record in the log.
+        posts: Posts that were measured.
+        us: Processor time for a post in microseconds: two records written, and two read.
+        raw_bytes: Bytes of a raw record in the log.
+        classified_bytes: Bytes of a classified record in the log.
     """
 
     posts: int
@@ -30,14 +33,14 @@ class KafkaCost:
 
 @dataclass(frozen=True)
 class WindowsCost:
-    """What counting costs, in batches of one size to so many shards.
+    """What counting a post costs, for one batch size and one number of shards.
 
     Attributes:
-        batch: posts in it.
-        shards: that each is a call to.
-        batches: that were applied.
-        redis_us: processor time of Redis for a post.
-        worker_us: ours, to reduce and send it.
+        batch: Posts in a batch.
+        shards: Number of shards. Each batch calls every shard.
+        batches: Batches that were applied.
+        redis_us: Processor time of Redis for a post, in microseconds.
+        worker_us: Processor time of the worker to reduce and send a post, in microseconds.
     """
 
     batch: int
@@ -47,52 +50,52 @@ class WindowsCost:
     worker_us: float
 
 
-class Measured(NamedTuple):
-    """What a post cost, in batches of one size to so many shards."""
+class BatchMeasurement(NamedTuple):
+    """The microseconds that a post cost, for one batch size and one number of shards."""
 
     batch: int
     shards: int
     us: float
 
 
-def fit(measured: Sequence[Measured]) -> BatchCost:
-    """The costs by which each measurement is off by the smallest share, in the mean of squares.
+def fit(measured: Sequence[BatchMeasurement]) -> BatchCost:
+    """Return the costs with the smallest mean square of the relative errors.
 
-    A post costs what it does in a batch of its size, plus its part of the calls: by_batch + call_us * shards / batch.
+    The model of a measurement is `by_batch[batch] + call_us * shards / batch`.
 
     Raises:
-        ValueError: there are no different numbers of shards, or the measurements contradict one another.
+        ValueError: All measurements have the same number of shards, or a fitted cost is not positive.
     """
-    if len({one.shards for one in measured}) < 2:
-        raise ValueError("calls can be told from posts only with different numbers of shards")
-    batches = sorted({one.batch for one in measured})
+    if len({measurement.shards for measurement in measured}) < 2:
+        raise ValueError("the cost of a call can be computed only from different numbers of shards")
+    batches = sorted({measurement.batch for measurement in measured})
     terms = np.zeros((len(measured), len(batches) + 1))
-    for row, one in zip(terms, measured, strict=True):
-        row[batches.index(one.batch)] = 1
-        row[-1] = one.shards / one.batch
-    weights = 1 / np.array([one.us for one in measured])
+    for row, measurement in zip(terms, measured, strict=True):
+        row[batches.index(measurement.batch)] = 1
+        row[-1] = measurement.shards / measurement.batch
+    weights = 1 / np.array([measurement.us for measurement in measured])
     found, *_ = np.linalg.lstsq(terms * weights[:, None], np.ones(len(measured)), rcond=None)
     *by_batch, call_us = (float(us) for us in found)
     if min(found) <= 0:
-        raise ValueError("the costs of posts and of calls cannot be told apart in these measurements; give more posts")
+        raise ValueError("the costs of posts and of calls cannot be separated in these measurements; use more posts")
     return BatchCost(tuple(zip(batches, by_batch, strict=True)), call_us)
 
 
 def costs_of(kafka: KafkaCost, windows: Sequence[WindowsCost]) -> dict[str, Any]:
-    """What is for benchmarks/scaling_costs.json, without where it was measured.
+    """Return the costs for benchmarks/scaling_costs.json, without the places where they were measured.
 
     Raises:
-        ValueError: the costs of posts and of calls cannot be told apart.
+        ValueError: The costs of posts and of calls cannot be separated.
     """
 
     def entry(us: BatchCost) -> dict[str, Any]:
         by_batch = [[batch, round(cost, 1)] for batch, cost in us.by_batch]
         return {"by_batch": by_batch, "call_us": round(us.call_us, 1)}
 
-    counting = [Measured(one.batch, one.shards, one.worker_us) for one in windows]
+    counting = [BatchMeasurement(one.batch, one.shards, one.worker_us) for one in windows]
     return {
         "aggregate": entry(fit(counting)),
-        "redis": entry(fit([Measured(one.batch, one.shards, one.redis_us) for one in windows])),
+        "redis": entry(fit([BatchMeasurement(one.batch, one.shards, one.redis_us) for one in windows])),
         "broker_us": round(kafka.us, 1),
         "raw_bytes": round(kafka.raw_bytes),
         "classified_bytes": round(kafka.classified_bytes),
@@ -100,7 +103,7 @@ def costs_of(kafka: KafkaCost, windows: Sequence[WindowsCost]) -> dict[str, Any]
 
 
 def describe(kafka: KafkaCost, windows: Sequence[WindowsCost], costs: Mapping[str, Any] | None) -> str:
-    """What was measured, for people."""
+    """Return the measurements and the costs as text."""
     lines = [
         f"Kafka: {kafka.us:.1f} µs a post; {kafka.raw_bytes:.0f} bytes raw and {kafka.classified_bytes:.0f} classified",
         *(
@@ -111,5 +114,5 @@ def describe(kafka: KafkaCost, windows: Sequence[WindowsCost], costs: Mapping[st
     ]
     if costs is not None:
         redis, worker = costs["redis"]["call_us"], costs["aggregate"]["call_us"]
-        lines.append(f"of that, for each batch and shard: Redis {redis:.1f} µs, the worker {worker:.1f} µs")
+        lines.append(f"of which each call of a batch to a shard: Redis {redis:.1f} µs, the worker {worker:.1f} µs")
     return "\n".join(lines)

@@ -1,7 +1,7 @@
-"""What limits a fleet of workers, brokers and Redis masters, and what it costs: in closed form. Pure.
+"""A closed-form model of a fleet of workers, brokers and Redis masters: what limits it, and what it costs. Pure.
 
-Each part does as many posts a second as its cores pay for. What waiting adds to that, `scaling_simulation` plays; which
-fleet a rate needs, `scaling_plan` finds.
+Each part processes as many posts a second as its cores have time for. `scaling_simulation` adds the effects of waiting.
+`scaling_plan` finds the fleet for a rate.
 """
 
 from __future__ import annotations
@@ -19,28 +19,29 @@ SECONDS_PER_MONTH = HOURS_PER_MONTH * 3_600
 
 @dataclass(frozen=True)
 class BatchCost:
-    """What a post costs that comes in a batch, whose every part for a shard is a call.
+    """What a post costs in a batch. Each batch calls every shard.
 
     Attributes:
-        by_batch: microseconds for a post, by how many posts come in one batch, without the calls: a window that several
-            of them change is written once. Batches rise.
-        call_us: for each call. A batch makes one to every shard, if only to note that it was there.
+        by_batch: Pairs of a batch size and the microseconds for a post in such a batch, without calls. A post costs
+            less in a larger batch, because a window that several posts change is written once. Batch sizes rise.
+        call_us: Microseconds for a call. A batch also calls the shards whose windows it does not change, because each
+            shard stores the position of the batch.
     """
 
     by_batch: tuple[tuple[int, float], ...]
     call_us: float
 
     def __post_init__(self) -> None:
-        """Check.
+        """Check the fields.
 
         Raises:
-            ValueError: there is no batch, or they do not rise, or a cost is not positive.
+            ValueError: There is no batch size, batch sizes do not rise, or a cost is not positive.
         """
         sizes = [batch for batch, _ in self.by_batch]
         if not sizes or sizes[0] < 1 or sizes != sorted(set(sizes)):
-            raise ValueError("batches must be at least 1, and rise")
+            raise ValueError("by_batch: batch sizes must be at least 1, and rise")
         if min(us for _, us in self.by_batch) <= 0 or self.call_us < 0:
-            raise ValueError("costs must be positive")
+            raise ValueError("by_batch: costs must be above 0, and call_us must be at least 0")
 
     @cached_property
     def _logs(self) -> tuple[list[float], list[float]]:
@@ -48,7 +49,10 @@ class BatchCost:
         return [math.log(size) for size in sizes], [math.log(cost) for cost in costs]
 
     def us(self, batch: float, shards: int) -> float:
-        """For a post out of a batch of so many: between two that were measured a power of them, plus the calls."""
+        """Return the microseconds for a post in a batch of `batch` posts, calls included.
+
+        Between two measured batch sizes, the cost is interpolated linearly on logarithmic scales.
+        """
         sizes, costs = self._logs
         at = min(max(math.log(batch), sizes[0]), sizes[-1])
         right = min(bisect_right(sizes, at), len(sizes) - 1)
@@ -59,19 +63,19 @@ class BatchCost:
 
 @dataclass(frozen=True)
 class Costs:
-    """What a post costs, on average over a stream.
+    """What a post costs each part, on average over a stream. Core times are in microseconds.
 
     Attributes:
-        classify_us: core time of a worker to read, classify and write it, in microseconds.
-        aggregate: core time of a worker to count it.
-        redis: core time of Redis to apply it, over all shards.
-        broker_us: core time of the brokers for all of its records, without replication.
-        sink_us: core time of a sink to write its row.
-        postgres_rows: rows a second that one Postgres takes.
-        raw_bytes: of its record in the raw topic, key and overhead included.
-        classified_bytes: of its record in the classified topic.
-        row_bytes: of its row in Postgres, indexes included.
-        window_bytes: of one window in Redis.
+        classify_us: Core time of a worker to read, classify and write a post.
+        aggregate: Core time of a worker to count a post.
+        redis: Core time of Redis to apply a post, over all shards.
+        broker_us: Core time of the brokers for all records of a post, without replication.
+        sink_us: Core time of a sink to write the row of a post.
+        postgres_rows: Rows a second that one Postgres can write.
+        raw_bytes: Bytes of a record in the raw topic, key and overhead included.
+        classified_bytes: Bytes of a record in the classified topic.
+        row_bytes: Bytes of a row in Postgres, indexes included.
+        window_bytes: Bytes of a window in Redis.
     """
 
     classify_us: float
@@ -86,20 +90,20 @@ class Costs:
     window_bytes: float
 
     def worker_us(self, batch: float, shards: int) -> float:
-        """Core time of a worker for a post that is counted in a batch of so many."""
+        """Return a worker's core time for a post that is counted in a batch of `batch` posts, in microseconds."""
         return self.classify_us + self.aggregate.us(batch, shards)
 
 
 @dataclass(frozen=True)
 class Machines:
-    """What one of each has.
+    """The resources of one worker, broker, sink and Redis master.
 
     Attributes:
-        worker_cores: of a worker; one, if a worker is a process.
-        broker_cores: of a broker.
-        broker_bytes: that a broker's network takes in, and as many out, in bytes a second.
-        sink_cores: of a sink.
-        master_bytes: of memory that a Redis master has for windows.
+        worker_cores: Cores of a worker; one if a worker is a process.
+        broker_cores: Cores of a broker.
+        broker_bytes: Bytes a second that a broker's network can receive, and send at the same time.
+        sink_cores: Cores of a sink.
+        master_bytes: Memory of a Redis master for windows, in bytes.
     """
 
     worker_cores: float = 1
@@ -111,16 +115,16 @@ class Machines:
 
 @dataclass(frozen=True)
 class Fleet:
-    """How many of each.
+    """The number of each part.
 
     Attributes:
-        workers: processes.
-        partitions: of the raw and the classified topic.
-        brokers: of Kafka.
-        masters: of Redis; each uses one core.
-        shards: of the windows, spread over the masters.
-        sinks: that write to Postgres.
-        replication: copies of each partition.
+        workers: Worker processes.
+        partitions: Partitions of the raw topic, and of the classified topic.
+        brokers: Kafka brokers.
+        masters: Redis masters. Each uses one core.
+        shards: Shards of the windows, spread over the masters.
+        sinks: Sinks that write to Postgres.
+        replication: Copies of each partition.
     """
 
     workers: int
@@ -132,80 +136,86 @@ class Fleet:
     replication: int = 1
 
     def __post_init__(self) -> None:
-        """Check.
+        """Check the fields.
 
         Raises:
-            ValueError: a number is below 1, or there are more brokers' copies than brokers.
+            ValueError: A number is below 1, or a partition has more copies than there are brokers.
         """
         if min(vars(self).values()) < 1:
-            raise ValueError("there must be at least one of each")
+            raise ValueError("a fleet needs at least one of each part")
         if self.replication > self.brokers:
-            raise ValueError(f"{self.replication} copies need as many brokers, not {self.brokers}")
+            raise ValueError(
+                f"{self.replication} copies of a partition need {self.replication} brokers, not {self.brokers}"
+            )
 
 
-def max_balanced_load(items: int, holders: int) -> float:
-    """How many holders' worth of work is done at most when items are dealt out whole: the fullest sets the pace."""
+def effective_holders(items: int, holders: int) -> float:
+    """Return how many holders are in effect at work when whole items are distributed over `holders` holders.
+
+    The holder with the most items limits the others: 8 partitions on 7 workers are as fast as on 4.
+    """
     return items / math.ceil(items / holders)
 
 
 def bytes_in(costs: Costs, replication: int) -> float:
-    """Bytes for a post that all brokers together take in: its two records, once for each copy."""
+    """Return the bytes of a post that all brokers together receive: both records, once for each copy."""
     return replication * (costs.raw_bytes + costs.classified_bytes)
 
 
 def bytes_out(costs: Costs, replication: int) -> float:
-    """Bytes for a post that all brokers send: to the other copies, the raw record to a worker, the other to a sink.
+    """Return the bytes of a post that all brokers together send.
 
-    A worker that keeps up does not fetch what it has written itself.
+    Both records go to the other copies, the raw record goes to a worker, and the classified record to a sink. A worker
+    that keeps up does not fetch the classified records that it has written itself.
     """
     to_copies = (replication - 1) * (costs.raw_bytes + costs.classified_bytes)
     return to_copies + costs.raw_bytes + costs.classified_bytes
 
 
 LARGEST_BATCH = 16_384
-"""Posts that a worker counts at once at most (EMOSTREAM_AGGREGATE_BATCH_MAX)."""
+"""Posts in a batch for the windows at most (EMOSTREAM_AGGREGATE_BATCH_MAX)."""
 
 
 def capacities(costs: Costs, machines: Machines, fleet: Fleet, *, batch: int = LARGEST_BATCH) -> dict[str, float]:
-    """Posts a second that each part of a fleet can do, if the others held nothing up.
+    """Return how many posts a second each part of a fleet can process if no other part slows it down.
 
-    Those of Redis and of the workers depend on how many posts are counted at once. Where Redis is too slow posts wait
-    in Kafka, so batches grow up to the largest; that is the default.
+    The capacity of Redis and of the workers depends on `batch`, the posts in a batch for the windows. If Redis is too
+    slow, posts wait in Kafka and batches grow to the largest size, which is the default.
     """
     brokers_us = costs.broker_us * fleet.replication
     moved = max(bytes_in(costs, fleet.replication), bytes_out(costs, fleet.replication))
     return {
-        "workers": max_balanced_load(fleet.partitions, fleet.workers)
+        "workers": effective_holders(fleet.partitions, fleet.workers)
         * machines.worker_cores
         * 1e6
         / costs.worker_us(batch, fleet.shards),
         "broker cores": fleet.brokers * machines.broker_cores * 1e6 / brokers_us,
         "broker network": fleet.brokers * machines.broker_bytes / moved,
-        "Redis": max_balanced_load(fleet.shards, fleet.masters) * 1e6 / costs.redis.us(batch, fleet.shards),
-        "sinks": max_balanced_load(fleet.partitions, fleet.sinks) * machines.sink_cores * 1e6 / costs.sink_us,
+        "Redis": effective_holders(fleet.shards, fleet.masters) * 1e6 / costs.redis.us(batch, fleet.shards),
+        "sinks": effective_holders(fleet.partitions, fleet.sinks) * machines.sink_cores * 1e6 / costs.sink_us,
         "Postgres": costs.postgres_rows,
     }
 
 
 def bottleneck(found: Mapping[str, float], *, without: frozenset[str] = frozenset()) -> tuple[str, float]:
-    """The part that gives way first, and at how many posts a second."""
+    """Return the part with the lowest capacity, and that capacity. Parts of `without` are left out."""
     name = min((part for part in found if part not in without), key=lambda part: found[part])
     return name, found[name]
 
 
-LIVE = frozenset({"sinks", "Postgres"})
-"""Left out, the rest is what live windows need: history may wait in Kafka."""
+HISTORY_PARTS = frozenset({"sinks", "Postgres"})
+"""The parts that write the history. Live windows do not need them, because the history can wait in Kafka."""
 
 
 @dataclass(frozen=True)
 class Prices:
-    """What the cloud asks, in any currency.
+    """Prices of a cloud, in any currency.
 
     Attributes:
-        vcpu_hour: for a vCPU with its memory, an hour.
-        core_vcpus: vCPUs that do the work of one measured core.
-        gb_month: for 10^9 bytes of disk, a month.
-        gb_traffic: for 10^9 bytes between zones.
+        vcpu_hour: Price of an hour of a vCPU with its memory.
+        core_vcpus: Number of vCPUs that do the work of one measured core.
+        gb_month: Price of 10^9 bytes of disk for a month.
+        gb_traffic: Price of 10^9 bytes of traffic between zones.
     """
 
     vcpu_hour: float
@@ -216,7 +226,16 @@ class Prices:
 
 @dataclass(frozen=True)
 class Bill:
-    """What a fleet costs a month."""
+    """What a fleet costs a month.
+
+    Attributes:
+        cores: Measured cores, not vCPUs.
+        disk_gb: Disk in 10^9 bytes.
+        traffic_gb: Traffic between zones in 10^9 bytes.
+        compute: Cost of the cores.
+        storage: Cost of the disk.
+        traffic: Cost of the traffic.
+    """
 
     cores: float
     disk_gb: float
@@ -227,7 +246,7 @@ class Bill:
 
     @property
     def total(self) -> float:
-        """All of it."""
+        """The sum of compute, storage and traffic."""
         return self.compute + self.storage + self.traffic
 
 
@@ -243,10 +262,10 @@ def bill(
     postgres_cores: float,
     zones: int = 3,
 ) -> Bill:
-    """What a fleet at `rate` posts a second costs a month.
+    """Return what a fleet costs a month at `rate` posts a second.
 
-    Kafka keeps `retention_days` of both records in each copy, Postgres `history_days` of rows. Of what brokers move,
-    the share that crosses zones, (zones - 1) / zones, is paid for.
+    Each copy in Kafka keeps both records for `retention_days`; Postgres keeps rows for `history_days`. The share
+    (zones - 1) / zones of the bytes that brokers receive from clients and send crosses zones, and is charged.
     """
     cores = (
         fleet.workers * machines.worker_cores

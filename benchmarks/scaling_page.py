@@ -1,11 +1,11 @@
-"""Writes the tables of docs/scaling.md from measured costs: what gives way first, what a rate needs, what that costs.
+"""Writes the tables of docs/scaling.md from measured costs: which part limits a fleet, what a rate needs and costs.
 
     python benchmarks/scaling_page.py
     python benchmarks/scaling_page.py --costs costs.json --scaling scaling.json
     python benchmarks/scaling_page.py --check
 
-Everything between `<!-- NAME:begin -->` and `<!-- NAME:end -->` is written anew; the rest of the page is left alone.
-The costs are benchmarks/scaling_costs.json, each with where it was measured.
+It replaces the text between `<!-- NAME:begin -->` and `<!-- NAME:end -->`, and leaves the rest of the page unchanged.
+The costs are in benchmarks/scaling_costs.json, each with the benchmark that measured it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.scaling_costs import CostsError, Given, read_costs
+from benchmarks.scaling_costs import CostsError, PageInputs, read_costs
 from benchmarks.scaling_figures import FiguresError, measured_table
 from benchmarks.scaling_model import LARGEST_BATCH, BatchCost, Bill, Fleet, bill, bytes_in, bytes_out, capacities
 from benchmarks.scaling_plan import batch_of, plan, shortest_wait
@@ -42,41 +42,44 @@ _NAMES = {
 _UNITS = {"_us": "µs", "_rows": "rows/s", "_bytes": "bytes"}
 
 
-def costs_table(given: Given) -> str:
-    """Each cost, and where it was measured."""
+def costs_table(inputs: PageInputs) -> str:
+    """Return the table of costs, each with the benchmark that measured it."""
     rows = []
     for name, title in _NAMES.items():
-        value = getattr(given.costs, name)
+        value = getattr(inputs.costs, name)
         if isinstance(value, BatchCost):
             cells = (f"{us:g} µs in batches of {batch:,}" for batch, us in value.by_batch)
             cell = f"{', '.join(cells)}; and for each batch {value.call_us:g} µs a shard"
         else:
             unit = next(unit for ending, unit in _UNITS.items() if name.endswith(ending))
             cell = f"{value:,g} {unit}"
-        rows.append([title, cell, given.measured[name]])
+        rows.append([title, cell, inputs.measured[name]])
     return markdown_table(["part", "a post", "measured by"], rows)
 
 
 def base_fleet() -> Fleet:
-    """What a first machine of eight cores runs: the defaults."""
+    """Return the fleet of a first machine with eight cores and the default settings."""
     return Fleet(workers=8, partitions=8, brokers=1, masters=1, shards=4, sinks=1, replication=1)
 
 
-def base_capacities(given: Given) -> dict[str, float]:
-    """What each part of it does; Redis with batches that are gathered for a second, and with the largest."""
+def base_capacities(inputs: PageInputs) -> dict[str, float]:
+    """Return the capacity of each part of the first machine.
+
+    Redis is there twice: with the largest batches, and as `_SECOND` with batches that fill for a second.
+    """
     fleet = base_fleet()
-    most = capacities(given.costs, given.machines, fleet)
+    most = capacities(inputs.costs, inputs.machines, fleet)
     second = batch_of(most["workers"], fleet.workers, 1.0)
-    found = capacities(given.costs, given.machines, fleet, batch=second)
+    found = capacities(inputs.costs, inputs.machines, fleet, batch=second)
     return found | {_SECOND: found["Redis"], "Redis": most["Redis"]}
 
 
 _SECOND = "Redis, windows within a second"
 
 
-def limits_table(given: Given) -> str:
-    """What each part of the first machine does, the lowest first, and which rates it lasts for."""
-    found = base_capacities(given)
+def limits_table(inputs: PageInputs) -> str:
+    """Return the table of the first machine's capacities, lowest first, and the rates for which each is enough."""
+    found = base_capacities(inputs)
     rows = [
         [part, f"{limit:,.0f}", *("yes" if limit >= rate else "no" for rate in RATES)]
         for part, limit in sorted(found.items(), key=lambda item: item[1])
@@ -84,9 +87,9 @@ def limits_table(given: Given) -> str:
     return markdown_table(["part", "posts/s", *(f"{rate:,}" for rate in RATES)], rows, numbers=True)
 
 
-def first_table(given: Given) -> str:
-    """For each rate, what gives way in turn as the part before it is made larger."""
-    found = base_capacities(given)
+def first_table(inputs: PageInputs) -> str:
+    """Return the table of the parts that are too small for each rate, the smallest capacity first."""
+    found = base_capacities(inputs)
     del found[_SECOND]
     rows = []
     for rate in RATES:
@@ -95,28 +98,28 @@ def first_table(given: Given) -> str:
     return markdown_table(["posts/s", "gives way first", "then, in this order"], rows)
 
 
-def fleet_of(given: Given, rate: float) -> tuple[float, Fleet]:
-    """For how many seconds batches are gathered at a rate, and the fleet for it."""
+def fleet_of(inputs: PageInputs, rate: float) -> tuple[float, Fleet]:
+    """Return how many seconds batches for the windows fill at a rate, and the fleet for the rate."""
 
     def plan_for(wait_s: float) -> Fleet:
         return plan(
-            given.costs,
-            given.machines,
+            inputs.costs,
+            inputs.machines,
             rate,
-            headroom=given.more["headroom"],
-            replication=int(given.more["replication"]),
+            headroom=inputs.assumptions["headroom"],
+            replication=int(inputs.assumptions["replication"]),
             wait_s=wait_s,
-            tables=given.tables,
+            tables=inputs.tables,
         )
 
-    return shortest_wait(given.waits_s, plan_for, given.machines)
+    return shortest_wait(inputs.waits_s, plan_for, inputs.machines)
 
 
-def fleets_table(given: Given) -> str:
-    """What each rate needs."""
-    found = [fleet_of(given, rate) for rate in RATES]
+def fleets_table(inputs: PageInputs) -> str:
+    """Return the table of the fleet for each rate."""
+    found = [fleet_of(inputs, rate) for rate in RATES]
     fleets = [fleet for _, fleet in found]
-    costs, tables = given.costs, given.tables
+    costs, tables = inputs.costs, inputs.tables
 
     def row(title: str, *cells: str) -> list[str]:
         return [title, *cells]
@@ -153,17 +156,17 @@ def fleets_table(given: Given) -> str:
     return markdown_table(["", *(f"{rate:,} posts/s" for rate in RATES)], rows, numbers=True)
 
 
-def simulation_table(given: Given) -> str:
-    """Workers at full speed on one Redis master, and on as many as they need."""
+def simulation_table(inputs: PageInputs) -> str:
+    """Return the table of simulated workers at full speed, with one Redis master and with four."""
     rows = []
-    # Alone for as long as it does as many batches as many do: few batches tell a rate to some percent only.
-    alone = replace(_SIMULATION, seconds=_SIMULATION.seconds * 60)
-    single = simulate(given.costs, given.machines, Fleet(1, 1), alone).classified
+    # One worker runs 60 times as long, because few batches give an imprecise rate.
+    long_run = replace(_SIMULATION, seconds=_SIMULATION.seconds * 60)
+    single = simulate(inputs.costs, inputs.machines, Fleet(1, 1), long_run).classified
     for workers in WORKERS:
         brokers = max(3, workers // 16)
         one = Fleet(workers, workers, brokers=brokers, masters=1, shards=4)
-        found = simulate(given.costs, given.machines, one, _SIMULATION)
-        four = simulate(given.costs, given.machines, replace(one, masters=4, shards=16), _SIMULATION)
+        found = simulate(inputs.costs, inputs.machines, one, _SIMULATION)
+        four = simulate(inputs.costs, inputs.machines, replace(one, masters=4, shards=16), _SIMULATION)
         rows.append(
             [
                 f"{workers:,}",
@@ -179,12 +182,12 @@ def simulation_table(given: Given) -> str:
     return markdown_table(header, rows, numbers=True)
 
 
-_SIMULATION = SimulationConfig(seconds=240, answer_s=0.01, spread=0.3, aggregate_batch=LARGEST_BATCH)
+_SIMULATION = SimulationConfig(seconds=240, answer_s=0.01, sigma=0.3, aggregate_batch=LARGEST_BATCH)
 
 
-def bill_table(given: Given) -> str:
-    """The example: what each rate costs a month."""
-    bills = [_bill(given, rate) for rate in RATES]
+def bill_table(inputs: PageInputs) -> str:
+    """Return the table of what each rate costs a month, with the assumed prices."""
+    bills = [_bill(inputs, rate) for rate in RATES]
     rows = [
         ["cores", *(f"{one.cores:,.0f}" for one in bills)],
         ["disk, TB", *(f"{one.disk_gb / 1_000:,.1f}" for one in bills)],
@@ -201,44 +204,48 @@ def bill_table(given: Given) -> str:
     return markdown_table(["", *(f"{rate:,} posts/s" for rate in RATES)], rows, numbers=True)
 
 
-def _bill(given: Given, rate: float) -> Bill:
-    more = given.more
+def _bill(inputs: PageInputs, rate: float) -> Bill:
+    assumptions = inputs.assumptions
     return bill(
-        given.costs,
-        given.machines,
-        fleet_of(given, rate)[1],
-        given.prices,
+        inputs.costs,
+        inputs.machines,
+        fleet_of(inputs, rate)[1],
+        inputs.prices,
         rate=rate,
-        retention_days=more["retention_days"],
-        history_days=more["history_days"],
-        postgres_cores=more["postgres_cores"],
-        zones=int(more["zones"]),
+        retention_days=assumptions["retention_days"],
+        history_days=assumptions["history_days"],
+        postgres_cores=assumptions["postgres_cores"],
+        zones=int(assumptions["zones"]),
     )
 
 
 def render(page: str, blocks: Mapping[str, str]) -> str:
-    """The page with these blocks.
+    """Return the page with its blocks replaced.
+
+    Args:
+        page: The page.
+        blocks: The new text of each block, by name.
 
     Raises:
-        CostsError: the page has no place for one.
+        CostsError: The page does not have the markers of a block exactly once.
     """
     for name, block in blocks.items():
-        place = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
-        page, count = place.subn(lambda match, text=block: f"{match[1]}\n{text.strip()}\n\n{match[2]}", page)  # type: ignore[misc]
+        marked = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
+        page, count = marked.subn(lambda match, text=block: f"{match[1]}\n{text.strip()}\n\n{match[2]}", page)  # type: ignore[misc]
         if count != 1:
-            raise CostsError(f"the page has {count} places for {name}; it needs one")
+            raise CostsError(f"the page has {count} blocks <!-- {name}:begin --> … <!-- {name}:end -->; it needs one")
     return page
 
 
-def blocks_of(given: Given) -> dict[str, str]:
-    """Every block that follows from the costs."""
+def blocks_of(inputs: PageInputs) -> dict[str, str]:
+    """Return every block that is computed from the costs."""
     return {
-        "costs": costs_table(given),
-        "limits": limits_table(given),
-        "first": first_table(given),
-        "fleets": fleets_table(given),
-        "simulation": simulation_table(given),
-        "bill": bill_table(given),
+        "costs": costs_table(inputs),
+        "limits": limits_table(inputs),
+        "first": first_table(inputs),
+        "fleets": fleets_table(inputs),
+        "simulation": simulation_table(inputs),
+        "bill": bill_table(inputs),
     }
 
 
@@ -249,21 +256,22 @@ def blocks_of(given: Given) -> dict[str, str]:
     type=click.Path(path_type=Path, dir_okay=False),
     default=ROOT / "benchmarks" / "scaling_costs.json",
     show_default="benchmarks/scaling_costs.json",
-    help="What a post costs each part.",
+    help="The costs file: what a post costs each part.",
 )
 @click.option(
     "--scaling",
     "scaling_file",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="What bench_scaling.py has measured; without it that table stays as it is.",
+    help="JSON of bench_scaling.py. Without it, the table of that benchmark stays unchanged.",
 )
 @click.option(
     "--page",
     type=click.Path(path_type=Path, dir_okay=False),
     default=ROOT / "docs" / "scaling.md",
     show_default="docs/scaling.md",
+    help="The page to write.",
 )
-@click.option("--check", is_flag=True, help="Write nothing; the exit code is 1 if the page is out of date.")
+@click.option("--check", is_flag=True, help="Write nothing. The exit code is 1 if the page is out of date.")
 def main(*, costs_file: Path, scaling_file: Path | None, page: Path, check: bool) -> None:
     """Write the tables of docs/scaling.md."""
     try:
@@ -277,7 +285,7 @@ def main(*, costs_file: Path, scaling_file: Path | None, page: Path, check: bool
     except (CostsError, FiguresError, OSError, ValueError) as exc:
         raise click.ClickException(str(exc)) from exc
     if check and new != old:
-        raise click.ClickException(f"{page} is out of date: python benchmarks/scaling_page.py")
+        raise click.ClickException(f"{page} is out of date; update it with: python benchmarks/scaling_page.py")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The smallest fleet for a rate of posts. Pure."""
+"""Finds the smallest fleet for a rate of posts. Pure."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.scaling_model import LARGEST_BATCH, Costs, Fleet, Machines, capacities, max_balanced_load
+from benchmarks.scaling_model import LARGEST_BATCH, Costs, Fleet, Machines, capacities, effective_holders
 from streams.ops.bench.posts import keyword_weights
 from streams.records import ALL_KEYWORDS
 from streams.window_sizes import WindowSize
 from streams.windows.tumbling import shard_of
 
-MOST_SHARDS = 1_024
-"""That the settings allow (EMOSTREAM_SHARDS)."""
+MAX_SHARDS = 1_024
+"""The largest number of shards that EMOSTREAM_SHARDS allows."""
 
-_EACH = (4, 3, 2, 1)
-"""Shards for each master: several, so that a master more may take some from all; but each is a call of every batch."""
-
+_SHARDS_PER_MASTER = (4, 3, 2, 1)
+"""Numbers of shards for each master that `plan` compares, in order of preference. With several shards, a new master can
+take over some of them; but every batch calls each shard."""
 
 _FRESHNESS = 0.05
-"""Share of the cores that fresher windows may cost."""
+"""Windows that are fresher may cost this share more cores than the cheapest fleet."""
 
 
 @dataclass(frozen=True)
-class Tables:
-    """The windows in Redis, and which posts change them.
+class WindowTables:
+    """The window tables in Redis, and which windows posts change.
 
     Attributes:
-        keywords: how many there are; posts are spread over them as those of the benchmarks are.
-        per_post: keywords of a post, on average.
-        sizes: of the windows.
+        keywords: Number of keywords. Posts have them with the weights of `keyword_weights`.
+        per_post: Keywords of a post, on average.
+        sizes: The window sizes.
     """
 
     keywords: int
@@ -42,33 +42,33 @@ class Tables:
     sizes: Sequence[WindowSize]
 
     @cached_property
-    def _names(self) -> npt.NDArray[np.int64]:
-        """The hash by which each keyword's shard is found, that of all posts first."""
+    def _hashes(self) -> npt.NDArray[np.int64]:
+        """The hash of each keyword, which determines its shard. The first is that of `ALL_KEYWORDS`."""
         names = (ALL_KEYWORDS, *(f"keyword-{number}" for number in range(self.keywords)))
         return np.array([shard_of(name, 2**32) for name in names], np.int64)
 
     @cached_property
-    def _posts(self) -> npt.NDArray[np.float64]:
-        """For each of them, how many of its keyword come with a post."""
+    def _posts_per_keyword(self) -> npt.NDArray[np.float64]:
+        """How often each keyword of `_hashes` occurs in a post, on average; infinite for `ALL_KEYWORDS`."""
         weights = np.array(keyword_weights(self.keywords), np.float64)
         return np.concatenate(([np.inf], self.per_post * weights / weights.sum()))
 
     def busiest(self, batch: float, holders: int) -> float:
-        """Share of the windows that a batch changes in the busiest of so many shards.
+        """Return which share of the windows that a batch changes is in the busiest holder.
 
-        Also in that of so many masters which shards are dealt out to in turn, if it divides them.
+        Holders are shards, or masters if their number divides that of the shards, which are assigned in turn.
         """
-        changed = -np.expm1(-batch * self._posts)
-        return float(np.bincount(self._names % holders, changed).max() / changed.sum())
+        changed = -np.expm1(-batch * self._posts_per_keyword)
+        return float(np.bincount(self._hashes % holders, changed).max() / changed.sum())
 
     def fullest(self, holders: int) -> float:
-        """Windows in the fullest of so many shards, or masters, when every keyword has a post in each of them."""
-        of_keyword = math.fsum(1 + size.kept_s / size.seconds for size in self.sizes)  # the open one and those kept
-        return float(np.bincount(self._names % holders).max() * of_keyword)
+        """Return the windows in the fullest of `holders` shards or masters, if every keyword has all its windows."""
+        per_keyword = math.fsum(1 + size.kept_s / size.seconds for size in self.sizes)  # the open window and kept ones
+        return float(np.bincount(self._hashes % holders).max() * per_keyword)
 
 
 def batch_of(rate: float, workers: int, wait_s: float) -> int:
-    """Posts that a worker counts at once when it gathers them for so long."""
+    """Return the posts in a worker's batch for the windows, if the batch fills for `wait_s` seconds."""
     return max(1, min(LARGEST_BATCH, int(rate / workers * wait_s)))
 
 
@@ -80,26 +80,27 @@ def plan(
     headroom: float = 0.7,
     replication: int = 3,
     wait_s: float = 1.0,
-    tables: Tables | None = None,
+    tables: WindowTables | None = None,
 ) -> Fleet:
-    """The smallest fleet that does `rate` posts a second at `headroom` of its capacity.
+    """Return the smallest fleet that processes `rate` posts a second with `headroom` of its capacity.
 
-    Each worker has a partition, and counts batches that it gathers for `wait_s` (EMOSTREAM_AGGREGATE_WAIT_MS). A batch
-    is a call to every shard, so that shards cost workers and masters: each master has as many of `_EACH` as need the
-    fewest cores.
+    Each worker has one partition, and its batches for the windows fill for `wait_s` (EMOSTREAM_AGGREGATE_WAIT_MS). A
+    batch calls every shard, so shards cost workers and masters core time. Of `_SHARDS_PER_MASTER`, the plan takes the
+    number that needs the fewest cores.
 
     Args:
-        costs: of a post.
-        machines: what one of each has.
-        rate: posts a second.
-        headroom: share of its capacity that each part may use.
-        replication: copies of each partition.
-        wait_s: for how long a batch is gathered.
-        tables: by which keywords make some masters busier and fuller than others; None where all are alike.
+        costs: What a post costs each part.
+        machines: The resources of one of each part.
+        rate: Posts a second.
+        headroom: The share of its capacity that each part may use.
+        replication: Copies of each partition.
+        wait_s: How long a batch for the windows fills, in seconds.
+        tables: The window tables, whose keywords make some masters busier and fuller than others; None for an equal
+            load on all masters.
 
     Raises:
-        ValueError: the rate is not positive, or the headroom is not within 0 and 1; or no number of masters is enough:
-            the calls of all batches, or one keyword's windows, take more than a master's time or memory.
+        ValueError: The rate is not positive, or the headroom is not above 0 and at most 1. Or no number of masters is
+            enough, because the calls of all batches, or the windows of one keyword, exceed a master's time or memory.
     """
     if rate <= 0 or not 0 < headroom <= 1:
         raise ValueError("the rate must be positive, and the headroom above 0 and at most 1")
@@ -108,7 +109,7 @@ def plan(
         return max(1, math.ceil(rate / (headroom * per_unit) - 1e-9))
 
     def workers_for(shards: int) -> int:
-        # More workers have smaller batches, which cost them more: so their number only rises, and comes to rest.
+        # With more workers, batches are smaller and a post costs more. So the number only rises until it is enough.
         found, needed = 0, 1
         while needed > found:
             found = needed
@@ -116,7 +117,7 @@ def plan(
         return found
 
     def redis_for(each: int) -> Fleet | None:
-        for masters in range(1, MOST_SHARDS // each + 1):
+        for masters in range(1, MAX_SHARDS // each + 1):
             shards = each * masters
             workers = workers_for(shards)
             batch = batch_of(rate, workers, wait_s)
@@ -127,11 +128,13 @@ def plan(
                 return Fleet(workers=workers, partitions=workers, masters=masters, shards=shards)
         return None
 
-    # Of those that cost the same, the first has the most shards for each master.
-    found = [fleet for each in _EACH if (fleet := redis_for(each)) is not None]
-    if not found:
-        raise ValueError(f"no number of Redis masters does {rate:,.0f} posts/s in batches gathered for {wait_s:g} s")
-    fleet = min(found, key=lambda fleet: fleet.masters + fleet.workers * machines.worker_cores)
+    # Among equal costs, `min` takes the first, which has the most shards for each master.
+    fleets = [fleet for each in _SHARDS_PER_MASTER if (fleet := redis_for(each)) is not None]
+    if not fleets:
+        raise ValueError(
+            f"no number of Redis masters can apply {rate:,.0f} posts/s in batches that fill for {wait_s:g} s"
+        )
+    fleet = min(fleets, key=lambda fleet: fleet.masters + fleet.workers * machines.worker_cores)
     by_part = capacities(costs, machines, Fleet(1, 1, brokers=replication, replication=replication))
     per_broker = min(by_part["broker cores"], by_part["broker network"]) / replication
     sinks = min(rate * costs.sink_us / (headroom * machines.sink_cores * 1e6), fleet.workers)
@@ -141,8 +144,8 @@ def plan(
         brokers=max(replication, units(per_broker)),
         masters=fleet.masters,
         shards=fleet.shards,
-        # Partitions are dealt out whole: more sinks, until the fullest is not too full.
-        sinks=next(n for n in range(1, fleet.workers + 1) if max_balanced_load(fleet.workers, n) >= sinks - 1e-9),
+        # A sink has whole partitions, so the sink with the most of them must have enough capacity.
+        sinks=next(n for n in range(1, fleet.workers + 1) if effective_holders(fleet.workers, n) >= sinks - 1e-9),
         replication=replication,
     )
 
@@ -150,15 +153,15 @@ def plan(
 def shortest_wait(
     waits_s: Sequence[float], plan_for: Callable[[float], Fleet], machines: Machines
 ) -> tuple[float, Fleet]:
-    """The shortest time to gather a batch that needs hardly more cores than the best, and its fleet.
+    """Return the shortest wait whose fleet needs at most `_FRESHNESS` more cores than the best, and that fleet.
 
     Args:
-        waits_s: times to choose from, in seconds; they rise.
-        plan_for: the fleet for such a time, or a ValueError.
-        machines: what one of each has.
+        waits_s: The times that a batch may fill, in seconds, in rising order.
+        plan_for: Returns the fleet for a wait, or raises ValueError.
+        machines: The resources of one of each part.
 
     Raises:
-        ValueError: there is no fleet for any; that of the last.
+        ValueError: No wait has a fleet. This is the error of the last wait.
     """
     found: list[tuple[float, Fleet]] = []
     for wait_s in waits_s:

@@ -1,4 +1,4 @@
-"""How the rate grows with the workers, as a picture."""
+"""Draws how the rate grows with the number of workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OURS: Final = "#0072b2"
 
 
 def plot(rates: Mapping[int, Spread], file: Path) -> None:
-    """Draw posts a second against the number of workers, and beside it what would be linear."""
+    """Draw posts a second against the number of workers, with a line for linear growth; write a PNG."""
     figure = Figure(figsize=(5.2, 4), dpi=150)
     axes = figure.add_subplot(1, 1, 1)
     counts = sorted(rates)

@@ -1,15 +1,15 @@
-"""Plays the batches of a fleet, event by event. Pure.
+"""Simulates the batches of a fleet, event by event. Pure.
 
-A worker's cores classify a batch, the brokers take it, its cores reduce it to deltas, and the Redis masters apply
-these, each one after the other. Where nothing waits in vain this agrees with the closed form of `scaling_model`, which
-the tests check; where something does, it tells.
+A worker's core classifies a batch, the brokers write it, the core reduces it to deltas, and the Redis masters apply the
+deltas. Each core serves one piece of work at a time. If no part has to wait for another, the result agrees with the
+closed form of `scaling_model`; tests check that. If parts wait, the simulation shows what that costs.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,18 +17,18 @@ import numpy as np
 from benchmarks.scaling_model import Costs, Fleet, Machines
 
 WARM_SHARE = 0.2
-"""Of a simulation, left out at its beginning: the queues fill."""
+"""Share of the simulated time at the beginning that is not measured, because the queues still fill."""
 
 
 @dataclass(frozen=True)
-class Simulated:
-    """What a simulation gave.
+class SimulationResult:
+    """The result of a simulation.
 
     Attributes:
-        classified: posts a second that were in the classified topic.
-        applied: posts a second that were in the windows.
-        lag: posts in the raw topic and in the classified topic at the end, that nobody had taken.
-        busy: share of its time that each part worked.
+        classified: Posts a second that reached the classified topic.
+        applied: Posts a second that reached the windows.
+        lag: Posts that still waited at the end, in the raw topic and in the classified topic.
+        busy: Share of the time that each part was at work, by name of the part.
     """
 
     classified: float
@@ -38,14 +38,14 @@ class Simulated:
 
 
 class _Cores:
-    """Servers of one queue, first come first served. Asked in the order of time."""
+    """Cores that serve one queue in the order of arrival. Calls must come in the order of time."""
 
     def __init__(self, count: int) -> None:
         self._free = [0.0] * count
         self.worked = 0.0
 
     def serve(self, now: float, seconds: float) -> float:
-        """When work that comes now is done."""
+        """Return when a piece of work that arrives at `now` and takes `seconds` is done."""
         end = max(now, heapq.heappop(self._free)) + seconds
         heapq.heappush(self._free, end)
         self.worked += seconds
@@ -57,17 +57,17 @@ class _Cores:
 
 @dataclass(frozen=True)
 class SimulationConfig:
-    """How a simulation is run.
+    """How a simulation runs.
 
     Attributes:
-        rate: posts a second that come, evenly over the partitions; infinite for a backlog that never ends.
-        seconds: simulated.
-        batch: posts in a batch of the classify stage at most.
-        batch_wait_s: for how long such a batch is gathered, from its first post; while the stage is busy it grows on.
-        aggregate_batch: posts in a batch of the aggregate stage at most.
-        answer_s: from the end of a broker's or a master's work to when the worker knows.
-        spread: of the time that a piece of work takes, as the standard deviation of its logarithm.
-        seed: of those times.
+        rate: Posts a second that arrive, evenly over the partitions; infinite for an endless backlog.
+        seconds: Simulated time.
+        batch: Posts in a batch of the classify stage at most.
+        batch_wait_s: How long such a batch fills, from its first post on. It fills for longer while the stage is busy.
+        aggregate_batch: Posts in a batch of the aggregate stage at most.
+        answer_s: Seconds from the end of a broker's or a master's work until the worker has the answer.
+        sigma: Standard deviation of the logarithm of the time that a piece of work takes.
+        seed: Seed of the random times.
     """
 
     rate: float = math.inf
@@ -76,58 +76,60 @@ class SimulationConfig:
     batch_wait_s: float = 0.005
     aggregate_batch: int = 4_096
     answer_s: float = 0.0
-    spread: float = 0.0
+    sigma: float = 0.0
     seed: int = 7
 
     def __post_init__(self) -> None:
-        """Check.
+        """Check the fields.
 
         Raises:
-            ValueError: no posts come, or a batch is not gathered at all.
+            ValueError: `rate` or `batch_wait_s` is not positive.
         """
         if self.rate <= 0 or self.batch_wait_s <= 0:
-            raise ValueError("posts must come, and a batch must be gathered for some time")
+            raise ValueError("rate and batch_wait_s must be above 0")
 
 
-def simulate(costs: Costs, machines: Machines, fleet: Fleet, config: SimulationConfig | None = None) -> Simulated:
-    """Play a fleet's batches.
+def simulate(
+    costs: Costs, machines: Machines, fleet: Fleet, config: SimulationConfig | None = None
+) -> SimulationResult:
+    """Simulate a fleet's batches.
 
-    Each worker has its share of the partitions. It classifies one batch after another, and waits for the broker's
-    answer to each; it counts what is in the classified topic, a batch at a time, and waits for every shard. Both want
-    its cores. What a stage has not taken waits in Kafka, however much it is.
+    Each worker has its share of the partitions. Its classify stage classifies one batch after another, and waits for
+    the brokers' answer to each. Its aggregate stage counts the posts in the classified topic, a batch at a time, and
+    waits for every shard. Both stages use the worker's cores. Any number of posts can wait in Kafka.
 
-    One batch of a stage is one core's work: give a worker one core, as a process with one thread has.
+    A batch of a stage is the work of one core. So a worker should have one core, like a process with one thread.
 
     Raises:
-        ValueError: a worker has no partition.
+        ValueError: There are more workers than partitions.
     """
     if fleet.workers > fleet.partitions:
-        raise ValueError(f"{fleet.workers} workers share {fleet.partitions} partitions: some have nothing to do")
+        raise ValueError(f"{fleet.workers} workers need at least as many partitions, not {fleet.partitions}")
     return _Simulation(costs, machines, fleet, config or SimulationConfig()).run()
 
 
 class _Simulation:
-    """One run. Events are (time, number, what, worker, posts).
+    """One run. An event is (time, number, step, worker, posts); the number keeps simultaneous events in order.
 
-    A stage without work has no event: that which brings it some wakes it.
+    A stage without work has no event. The event that brings it work starts it.
     """
 
     def __init__(self, costs: Costs, machines: Machines, fleet: Fleet, config: SimulationConfig) -> None:
         self._costs, self._fleet, self._config = costs, fleet, config
         self._random = np.random.default_rng(config.seed)
-        held = [len(range(worker, fleet.partitions, fleet.workers)) for worker in range(fleet.workers)]
-        self._rates = [config.rate * number / fleet.partitions for number in held]
-        self._cores = [_Cores(max(1, round(machines.worker_cores))) for _ in held]
+        partitions = [len(range(worker, fleet.partitions, fleet.workers)) for worker in range(fleet.workers)]
+        self._rates = [config.rate * number / fleet.partitions for number in partitions]
+        self._cores = [_Cores(max(1, round(machines.worker_cores))) for _ in partitions]
         self._brokers = [_Cores(max(1, round(machines.broker_cores))) for _ in range(fleet.brokers)]
         self._masters = [_Cores(1) for _ in range(fleet.masters)]
-        self._taken, self._written, self._counted = [0] * len(held), [0] * len(held), [0] * len(held)
-        self._counting = [False] * len(held)
+        self._taken, self._written, self._counted = [[0] * fleet.workers for _ in range(3)]
+        self._counting = [False] * fleet.workers
         self._measured = {"classified": 0, "applied": 0}
         self._events: list[tuple[float, int, str, int, int]] = []
         self._number = 0
 
-    def run(self) -> Simulated:
-        steps = {
+    def run(self) -> SimulationResult:
+        steps: dict[str, Callable[[float, int, int], None]] = {
             "take": self._take,
             "write": self._write,
             "written": self._on_written,
@@ -142,7 +144,7 @@ class _Simulation:
         measured_s = self._config.seconds * (1 - WARM_SHARE)
         arrived = sum(self._arrived(worker, self._config.seconds) for worker in range(self._fleet.workers))
         waiting = 0 if math.isinf(arrived) else int(arrived) - sum(self._taken)
-        return Simulated(
+        return SimulationResult(
             classified=self._measured["classified"] / measured_s,
             applied=self._measured["applied"] / measured_s,
             lag=(waiting, sum(self._written) - sum(self._counted)),
@@ -152,50 +154,50 @@ class _Simulation:
             },
         )
 
-    def _at(self, when: float, step: str, worker: int, posts: int = 0) -> None:
+    def _schedule(self, when: float, step: str, worker: int, posts: int = 0) -> None:
         self._number += 1
         heapq.heappush(self._events, (when, self._number, step, worker, posts))
 
-    def _took(self, us: float) -> float:
-        # The mean of a lognormal is exp(spread^2 / 2).
-        factor = (
-            self._random.lognormal(-(self._config.spread**2) / 2, self._config.spread) if self._config.spread else 1.0
-        )
+    def _duration_s(self, us: float) -> float:
+        """Return a random duration in seconds whose mean is `us` microseconds."""
+        # exp(-sigma^2 / 2) makes the mean of the lognormal factor 1.
+        sigma = self._config.sigma
+        factor = self._random.lognormal(-(sigma**2) / 2, sigma) if sigma else 1.0
         return us * factor / 1e6
 
     def _arrived(self, worker: int, now: float) -> float:
         return math.inf if math.isinf(self._rates[worker]) else self._rates[worker] * now
 
-    def _note(self, what: str, now: float, posts: int) -> None:
+    def _measure(self, what: str, now: float, posts: int) -> None:
         if now >= self._config.seconds * WARM_SHARE:
             self._measured[what] += posts
 
     def _classify(self, now: float, worker: int) -> None:
-        """Find when the next batch is gathered: full, or its first post has waited for long enough."""
+        """Take the next batch, or schedule it for when it is full or its first post has waited for `batch_wait_s`."""
         rate, taken = self._rates[worker], self._taken[worker]
         full, first = (0.0, 0.0) if math.isinf(rate) else ((taken + self._config.batch) / rate, (taken + 1) / rate)
-        gathered = min(full, first + self._config.batch_wait_s)
-        if gathered > now:
-            self._at(gathered, "take", worker)
+        ready = min(full, first + self._config.batch_wait_s)
+        if ready > now:
+            self._schedule(ready, "take", worker)
         else:
             self._take(now, worker)
 
     def _take(self, now: float, worker: int, _: int = 0) -> None:
-        # A little more than has come, because the post that was waited for may be a rounding error short of it.
+        # The small addition counts a post that a rounding error puts just after `now`.
         posts = int(min(self._config.batch, self._arrived(worker, now) - self._taken[worker] + 1e-6))
         self._taken[worker] += posts
-        end = self._cores[worker].serve(now, self._took(posts * self._costs.classify_us))
-        self._at(end, "write", worker, posts)
+        end = self._cores[worker].serve(now, self._duration_s(posts * self._costs.classify_us))
+        self._schedule(end, "write", worker, posts)
 
     def _write(self, now: float, worker: int, posts: int) -> None:
-        # A copy on another broker is that broker's work.
+        # Each copy is written by another broker.
         brokers = (self._brokers[(worker + copy) % len(self._brokers)] for copy in range(self._fleet.replication))
-        ends = [broker.serve(now, self._took(posts * self._costs.broker_us)) for broker in brokers]
-        self._at(max(ends) + self._config.answer_s, "written", worker, posts)
+        ends = [broker.serve(now, self._duration_s(posts * self._costs.broker_us)) for broker in brokers]
+        self._schedule(max(ends) + self._config.answer_s, "written", worker, posts)
 
     def _on_written(self, now: float, worker: int, posts: int) -> None:
         self._written[worker] += posts
-        self._note("classified", now, posts)
+        self._measure("classified", now, posts)
         self._classify(now, worker)
         if not self._counting[worker]:
             self._count(now, worker)
@@ -207,16 +209,16 @@ class _Simulation:
             return
         self._counted[worker] += posts
         us = posts * self._costs.aggregate.us(posts, self._fleet.shards)
-        self._at(self._cores[worker].serve(now, self._took(us)), "apply", worker, posts)
+        self._schedule(self._cores[worker].serve(now, self._duration_s(us)), "apply", worker, posts)
 
     def _apply(self, now: float, worker: int, posts: int) -> None:
-        each = posts * self._costs.redis.us(posts, self._fleet.shards) / self._fleet.shards
+        per_shard = posts * self._costs.redis.us(posts, self._fleet.shards) / self._fleet.shards
         ends = [
-            self._masters[shard % len(self._masters)].serve(now, self._took(each))
+            self._masters[shard % len(self._masters)].serve(now, self._duration_s(per_shard))
             for shard in range(self._fleet.shards)
         ]
-        self._at(max(ends) + self._config.answer_s, "applied", worker, posts)
+        self._schedule(max(ends) + self._config.answer_s, "applied", worker, posts)
 
     def _on_applied(self, now: float, worker: int, posts: int) -> None:
-        self._note("applied", now, posts)
+        self._measure("applied", now, posts)
         self._count(now, worker)

@@ -1,12 +1,12 @@
-"""A worker at full load for half an hour: whether its memory stays flat.
+"""Keeps a worker at full load for half an hour, and checks that its memory does not grow.
 
     python benchmarks/soak.py --data DATA
     python benchmarks/soak.py --data DATA --minutes 240 --json soak.json --plot soak.png
 
-Starts Kafka and Valkey of its own, and one worker process with everything on: classified topic, four window sizes in
-Redis, the windows and totals topics, metrics. Posts of now are sent so that some always wait in Kafka. Every few
-seconds it takes down the worker's memory, Redis's, and how far classification and the windows are. Kafka's log grows by
-about a kilobyte a post: three gigabytes in half an hour at 1,500 posts/s.
+It starts its own Kafka and Valkey, and one worker process with all features on: classified topic, four window sizes in
+Redis, the windows and totals topics, metrics. Posts with the current time are sent so that some always wait in Kafka.
+Every few seconds it records the memory of the worker and of Redis, and how many posts are classified and counted.
+Kafka's log grows by about a kilobyte a post, which is three gigabytes in half an hour at 1,500 posts/s.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ import redis
 from confluent_kafka import KafkaException
 
 from benchmarks.bench_frontier import DEFAULT_DATA, ROOT, describe_machine
-from benchmarks.harness.broker import Broker, BrokerError
+from benchmarks.harness.broker import BenchmarkError, KafkaClient
 from benchmarks.harness.options import data_option
 from benchmarks.harness.posts import read_texts
 from benchmarks.harness.servers import Cores, Servers
 from benchmarks.harness.waiting import Stall
 from benchmarks.soak_feed import Feed
-from benchmarks.soak_figures import SHORTEST_JUDGED_S, Sample, summarize, verdict
+from benchmarks.soak_figures import MIN_SLOPE_RUN_S, Sample, exceeded_limit, summarize
 from connectors.errors import ConnectorError
 from connectors.local import ports
 from models.errors import ModelError
@@ -50,20 +50,21 @@ from streams.settings import Settings, load_settings
 from streams.windows.connect import open_store
 
 STALL_S = 60.0
+"""Seconds without a new classified post after which the soak fails."""
 
 
-class WatchError(Exception):
-    """Something that is watched cannot be asked."""
+class SamplingError(Exception):
+    """A measured value cannot be read."""
 
 
-async def watch(
-    settings: Settings, broker: Broker, worker: Role, feed: Feed, *, seconds: float, every_s: float
+async def take_samples(
+    settings: Settings, kafka: KafkaClient, worker: Role, feed: Feed, *, seconds: float, every_s: float
 ) -> list[Sample]:
-    """Samples, from the first classified post on.
+    """Take samples from the first classified post on, for `seconds`.
 
     Raises:
-        EmostreamError, BrokerError: the worker ended, or did nothing for `STALL_S`.
-        WatchError: something cannot be asked.
+        EmostreamError, BenchmarkError: The worker has ended, or classified nothing for `STALL_S`.
+        SamplingError: A measured value cannot be read.
         ConnectorError: Redis does not answer.
     """
     samples: list[Sample] = []
@@ -74,10 +75,12 @@ async def watch(
             while not samples or samples[-1].at < seconds:
                 worker.check()
                 feed.check()
-                now, classified = time.monotonic(), await asyncio.to_thread(broker.count, settings.topic_classified)
+                now, classified = time.monotonic(), await asyncio.to_thread(kafka.count, settings.topic_classified)
                 feed.classified = classified
                 if stall.reached(classified):
-                    raise BrokerError(f"nothing was classified for {STALL_S:.0f} s; the worker's log: {worker.log}")
+                    raise BenchmarkError(
+                        f"no post was classified for {STALL_S:.0f} s; see the worker's log {worker.log}"
+                    )
                 if not samples and classified:
                     begin = due = now
                 if classified and now >= due:
@@ -87,62 +90,62 @@ async def watch(
                             rss=memory_of(worker.pid),
                             redis=redis_memory(client),
                             classified=classified,
-                            # Asked for later, it may be ahead.
+                            # It is read after `classified`, so it may be larger.
                             counted=min(classified, await applied(store)),
                             waiting=max(0, feed.sent - classified),
                         )
                     )
                     scrape(settings)
-                    tell(samples, seconds)
+                    print_progress(samples, seconds)
                     due += every_s
                 await asyncio.sleep(min(0.25, every_s))
     return samples
 
 
 def memory_of(pid: int) -> int:
-    """Resident memory of a process and its children, in bytes.
+    """Return the resident memory of a process and its children, in bytes.
 
     Raises:
-        WatchError: it has ended.
+        SamplingError: The process has ended.
     """
     try:
         root = psutil.Process(pid)
         total = root.memory_info().rss
         children = root.children(recursive=True)
     except psutil.Error as exc:
-        raise WatchError(f"the memory of process {pid} cannot be read: {exc}") from exc
+        raise SamplingError(f"the memory of process {pid} cannot be read: {exc}") from exc
     for child in children:
-        with contextlib.suppress(psutil.NoSuchProcess):  # ended just now
+        with contextlib.suppress(psutil.NoSuchProcess):  # the child has just ended
             total += child.memory_info().rss
     return int(total)
 
 
 def redis_memory(client: redis.Redis) -> int:
-    """Memory of Valkey's data, in bytes.
+    """Return the memory of Redis's data, in bytes.
 
     Raises:
-        WatchError: it does not answer.
+        SamplingError: Redis does not answer.
     """
     try:
         return int(client.info("memory")["used_memory"])
     except redis.RedisError as exc:
-        raise WatchError(f"Redis cannot be asked for its memory: {exc}") from exc
+        raise SamplingError(f"the memory of Redis cannot be read: {exc}") from exc
 
 
 def scrape(settings: Settings) -> None:
-    """Read the worker's metrics, as a monitor would.
+    """Read the worker's metrics, because a monitoring system would do it too.
 
     Raises:
-        WatchError: it does not answer.
+        SamplingError: The worker does not answer.
     """
     try:
         httpx.get(f"http://127.0.0.1:{settings.web_port}/metrics", timeout=30, trust_env=False).raise_for_status()
     except httpx.HTTPError as exc:
-        raise WatchError(f"the worker's metrics cannot be read: {exc}") from exc
+        raise SamplingError(f"the worker's metrics cannot be read: {exc}") from exc
 
 
-def tell(samples: Sequence[Sample], seconds: float) -> None:
-    """One line about once a minute, and in a short run oftener."""
+def print_progress(samples: Sequence[Sample], seconds: float) -> None:
+    """Print a line about once a minute, and five times in a run shorter than five minutes."""
     last = samples[-1]
     step = min(60.0, seconds / 5)
     if len(samples) < 2 or int(last.at / step) == int(samples[-2].at / step):
@@ -150,7 +153,7 @@ def tell(samples: Sequence[Sample], seconds: float) -> None:
     rate = (last.classified - samples[-2].classified) / (last.at - samples[-2].at)
     progress_console().print(
         f"{last.at / 60:.1f} of {seconds / 60:g} min: {rate:,.0f} posts/s, worker {last.rss / 1e6:.0f} MB, "
-        f"Redis {last.redis / 1e6:.0f} MB, {last.waiting:,} wait, windows {last.behind:,} behind",
+        f"Redis {last.redis / 1e6:.0f} MB, {last.waiting:,} posts wait, {last.behind:,} are not counted yet",
         soft_wrap=True,
     )
 
@@ -158,10 +161,19 @@ def tell(samples: Sequence[Sample], seconds: float) -> None:
 def soak(
     texts: Sequence[str], log: Path, *, seconds: float, every_s: float, backlog: int, partitions: int
 ) -> list[Sample]:
-    """Run everything.
+    """Start the servers, the worker and the feed, and take samples.
+
+    Args:
+        texts: The texts of the posts.
+        log: File for the worker's log.
+        seconds: How long samples are taken.
+        every_s: Seconds between two samples.
+        backlog: Posts that always wait in Kafka.
+        partitions: Partitions of each topic.
 
     Raises:
-        EmostreamError, ConnectorError, BrokerError, WatchError: something ended or does not answer.
+        EmostreamError, ConnectorError, BenchmarkError, SamplingError: The worker has ended, or something does not
+        answer.
     """
     with ExitStack() as stack:
         stack.enter_context(exit_on_signals())
@@ -176,20 +188,22 @@ def soak(
         }
         settings = load_settings(env_file=None, environ=environment)
         init_topics(settings, lambda line: None)
-        broker = Broker(servers.endpoints.kafka_bootstrap, partitions)
-        stack.callback(broker.close)
+        kafka = KafkaClient(servers.endpoints.kafka_bootstrap, partitions)
+        stack.callback(kafka.close)
         worker = stack.enter_context(Role("worker", ["worker"], env=clean_environment(environment), log=log))
         feed = stack.enter_context(Feed(settings, texts, backlog))
         try:
-            return asyncio.run(watch(settings, broker, worker, feed, seconds=seconds, every_s=every_s))
-        except WatchError:
-            worker.check()  # its last words say more
+            return asyncio.run(take_samples(settings, kafka, worker, feed, seconds=seconds, every_s=every_s))
+        except SamplingError:
+            worker.check()  # if the worker has ended, its error says more
             raise
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @data_option
-@click.option("--minutes", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="How long.")
+@click.option(
+    "--minutes", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="How long the soak runs."
+)
 @click.option(
     "--every", type=click.FloatRange(min=0.5), default=3.0, show_default=True, help="Seconds between samples."
 )
@@ -198,29 +212,32 @@ def soak(
     type=click.IntRange(min=1, max=50_000),
     default=10_000,
     show_default=True,
-    help="Posts that wait in Kafka at any time, so that the worker never waits for one.",
+    help="Posts that always wait in Kafka, so that the worker always has work.",
 )
-@click.option("--partitions", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option(
+    "--partitions", type=click.IntRange(min=1), default=4, show_default=True, help="Partitions of each topic."
+)
 @click.option(
     "--max-rss",
     type=click.FloatRange(min=1),
     default=400.0,
     show_default=True,
-    help="The most memory of the worker in MB; with more the exit code is 1.",
+    help="Limit of the worker's memory in MB. If it uses more, the exit code is 1.",
 )
 @click.option(
     "--max-slope",
     type=click.FloatRange(min=0),
     default=20.0,
     show_default=True,
-    help=f"Likewise its growth in MiB an hour, of a run of {SHORTEST_JUDGED_S / 60:g} minutes or more.",
+    help="Limit of the growth of the worker's memory in MiB an hour. If it grows faster, the exit code is 1. A run of "
+    f"less than {MIN_SLOPE_RUN_S / 60:g} minutes is too short to check this.",
 )
 @click.option(
     "--log",
     type=click.Path(path_type=Path, dir_okay=False),
     default=ROOT / ".emostream" / "bench" / "soak-worker.log",
     show_default=".emostream/bench/soak-worker.log",
-    help="The worker's log.",
+    help="File for the worker's log.",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON here.")
 @click.option("--plot", "plot_file", type=click.Path(path_type=Path, dir_okay=False), help="Draw a PNG here.")
@@ -237,9 +254,9 @@ def main(
     json_file: Path | None,
     plot_file: Path | None,
 ) -> None:
-    """Keep a worker at full load, and watch its memory. Leave the machine alone meanwhile."""
+    """Keep a worker at full load, and measure its memory. Run nothing else on the machine meanwhile."""
     if data is None and not DEFAULT_DATA.is_dir():
-        raise click.ClickException("there are no data sets at ../shared/data; name their folder: soak.py --data DATA")
+        raise click.ClickException("no data sets in ../shared/data; give their folder: soak.py --data DATA")
     if plot_file is not None:
         try:
             from benchmarks.soak_plot import plot  # noqa: PLC0415 - loads matplotlib
@@ -249,32 +266,32 @@ def main(
         texts = read_texts(data or DEFAULT_DATA)
         machine = describe_machine()
         samples = soak(texts, log, seconds=60 * minutes, every_s=every, backlog=backlog, partitions=partitions)
-    except (ModelError, EmostreamError, ConnectorError, BrokerError, WatchError, KafkaException, OSError) as exc:
+    except (ModelError, EmostreamError, ConnectorError, BenchmarkError, SamplingError, KafkaException, OSError) as exc:
         raise click.ClickException(str(exc)) from exc
-    found = summarize(samples)
+    summary = summarize(samples)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         content = {
             "machine": machine,
             "settings": {"minutes": minutes, "every_s": every, "backlog": backlog, "partitions": partitions},
             # JSON has no NaN.
-            "summary": asdict(found) | {"slope": None if math.isnan(found.slope) else found.slope},
+            "summary": asdict(summary) | {"slope": None if math.isnan(summary.slope) else summary.slope},
             "samples": [asdict(sample) for sample in samples],
         }
         json_file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     if plot_file is not None:
         plot(samples, plot_file, limit_mb=max_rss)
-    judged = "" if 60 * found.minutes >= SHORTEST_JUDGED_S else " (too short a run to judge that)"
+    unchecked = "" if 60 * summary.minutes >= MIN_SLOPE_RUN_S else " (the run is too short to check this)"
     console().print(
-        f"{found.posts:,} posts in {found.minutes:.1f} min: {found.per_second:,.0f} posts/s\n"
-        f"worker {found.rss_mb:.0f} MB at the most, {found.slope:+.1f} MiB an hour after the warm-up{judged}\n"
-        f"Redis {found.redis_mb:.0f} MB at the end; at the worst moment {found.most_waiting:,} posts waited in Kafka, "
-        f"and the windows were {found.most_behind:,} behind",
+        f"{summary.posts:,} posts in {summary.minutes:.1f} min: {summary.per_second:,.0f} posts/s\n"
+        f"worker at most {summary.rss_mb:.0f} MB, after the warm-up {summary.slope:+.1f} MiB an hour{unchecked}\n"
+        f"Redis {summary.redis_mb:.0f} MB at the end; at most {summary.most_waiting:,} posts waited in Kafka, and "
+        f"{summary.most_behind:,} classified posts were not counted yet",
         soft_wrap=True,
     )
-    wrong = verdict(found, limit_mb=max_rss, limit_slope=max_slope)
-    if wrong is not None:
-        raise click.ClickException(wrong)
+    exceeded = exceeded_limit(summary, limit_mb=max_rss, limit_slope=max_slope)
+    if exceeded is not None:
+        raise click.ClickException(exceeded)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,30 @@
-"""Posts for a soak: always of now, and always some that wait."""
+"""Sends posts for the soak, with the current time, so that some always wait in Kafka."""
 
 from __future__ import annotations
 
 import random
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 
 from confluent_kafka import KafkaException, Producer
 
-from benchmarks.harness.broker import BrokerError
+from benchmarks.harness.broker import BenchmarkError
 from benchmarks.harness.posts import KEYWORDS, SOURCES
 from streams.ops.bench.posts import keyword_weights
-from streams.records import Post
+from streams.records import Keywords, Post, Timestamp
 from streams.settings import Settings
 
 SEED = 7
 
 
 class Feed:
-    """Sends posts of now, in a thread, so that about `backlog` of them wait in Kafka. A context manager."""
+    """Sends posts with the current time in a thread, so that about `backlog` of them wait in Kafka. A context manager.
+
+    Attributes:
+        sent: Posts sent so far.
+        classified: Posts classified so far. The caller sets it; the feed sends new posts for those that it counts.
+    """
 
     def __init__(self, settings: Settings, texts: Sequence[str], backlog: int) -> None:
         self._settings, self._texts, self._backlog = settings, texts, backlog
@@ -29,12 +34,17 @@ class Feed:
         self._failure: Exception | None = None
         self.sent = 0
         self.classified = 0
-        """Told from outside; what it leaves is made up for."""
 
     def check(self) -> None:
-        """Raise what has stopped it."""
+        """Check that the feed still sends.
+
+        Raises:
+            BenchmarkError: Kafka refused a post, and the feed has stopped.
+        """
         if self._failure is not None:
-            raise BrokerError(f"posts can no longer be sent: {self._failure}") from self._failure
+            raise BenchmarkError(
+                f"the feed has stopped, because Kafka refused a post: {self._failure}"
+            ) from self._failure
 
     def _run(self) -> None:
         try:
@@ -61,9 +71,9 @@ class Feed:
             yield Post(
                 id=f"soak-{self.sent}",
                 text=self._texts[self.sent % len(self._texts)],
-                created_at=datetime.now(UTC),
+                created_at=Timestamp.now(UTC),
                 source=rng.choice(SOURCES),
-                keywords=tuple(dict.fromkeys(rng.choices(names, weights, k=rng.randrange(3)))),
+                keywords=Keywords.of(rng.choices(names, weights, k=rng.randrange(3))),
             )
 
     def __enter__(self) -> Feed:

@@ -1,4 +1,4 @@
-"""What a soak saw, and what it amounts to. Pure."""
+"""The samples of a soak, and the figures computed from them. Pure."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 
 MIB = 2**20
 WARM_SHARE = 0.1
-"""Of the time, left out of the slope: caches fill, and the allocator finds its size."""
+"""Share of the time at the beginning that is left out of the slope: caches fill, and the allocator's memory grows."""
 
-SHORTEST_JUDGED_S = 600.0
-"""In a shorter run the slope is noise; it is told, and not judged."""
+MIN_SLOPE_RUN_S = 600.0
+"""Length of a run in seconds from which on the slope is checked. In a shorter run, it is mostly noise."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What was seen at one moment.
+    """The values measured at one time.
 
     Attributes:
-        at: seconds since the beginning.
-        rss: memory of the worker and its children, in bytes.
-        redis: memory of Valkey's data, in bytes.
-        classified: posts in the classified topic.
-        counted: posts in the windows.
-        waiting: posts in the raw topic that are not classified.
+        at: Seconds since the first sample.
+        rss: Memory of the worker and its children, in bytes.
+        redis: Memory of Redis's data, in bytes.
+        classified: Posts in the classified topic.
+        counted: Posts counted in the windows.
+        waiting: Posts in the raw topic that are not classified yet.
     """
 
     at: float
@@ -38,23 +38,23 @@ class Sample:
 
     @property
     def behind(self) -> int:
-        """Classified posts that are not in the windows."""
+        """Classified posts that are not counted in the windows yet."""
         return self.classified - self.counted
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The run in figures.
+    """The figures of a run.
 
     Attributes:
-        minutes: it lasted.
-        posts: classified.
-        per_second: after the warm-up.
-        rss_mb: the most memory of the worker, in 10^6 bytes.
-        slope: of its memory after the warm-up, least squares, in MiB an hour; NaN for fewer than three samples.
-        redis_mb: memory of Valkey's data at the end, in 10^6 bytes.
-        most_waiting: posts in the raw topic at the worst moment.
-        most_behind: classified posts that were not in the windows at the worst moment.
+        minutes: Length of the run.
+        posts: Posts that were classified.
+        per_second: Posts a second after the warm-up.
+        rss_mb: Largest memory of the worker, in 10^6 bytes.
+        slope: Growth of the worker's memory after the warm-up in MiB an hour; NaN for fewer than three samples.
+        redis_mb: Memory of Redis's data at the end, in 10^6 bytes.
+        most_waiting: Largest number of posts that waited in the raw topic.
+        most_behind: Largest number of classified posts that were not counted in the windows.
     """
 
     minutes: float
@@ -68,12 +68,12 @@ class Summary:
 
 
 def steady_part(samples: Sequence[Sample]) -> list[Sample]:
-    """The samples after the warm-up."""
+    """Return the samples after the warm-up."""
     return [sample for sample in samples if sample.at >= WARM_SHARE * samples[-1].at]
 
 
 def slope_of(samples: Sequence[Sample]) -> float:
-    """Growth of the worker's memory in MiB an hour, by least squares; NaN for fewer than three samples."""
+    """Return the growth of the worker's memory in MiB an hour, by least squares; NaN for fewer than three samples."""
     if len(samples) < 3:
         return math.nan
     hours = np.array([sample.at for sample in samples]) / 3_600
@@ -82,7 +82,7 @@ def slope_of(samples: Sequence[Sample]) -> float:
 
 
 def summarize(samples: Sequence[Sample]) -> Summary:
-    """The figures of at least two samples."""
+    """Return the figures of at least two samples."""
     steady = steady_part(samples)
     first, last = steady[0], samples[-1]
     return Summary(
@@ -97,10 +97,12 @@ def summarize(samples: Sequence[Sample]) -> Summary:
     )
 
 
-def verdict(found: Summary, *, limit_mb: float, limit_slope: float) -> str | None:
-    """What is wrong, in one line; None if nothing is."""
-    if found.rss_mb > limit_mb:
-        return f"the worker used {found.rss_mb:.0f} MB, more than {limit_mb:g}"
-    if found.minutes * 60 >= SHORTEST_JUDGED_S and found.slope > limit_slope:
-        return f"the worker's memory grew by {found.slope:.1f} MiB an hour, more than {limit_slope:g}"
+def exceeded_limit(summary: Summary, *, limit_mb: float, limit_slope: float) -> str | None:
+    """Return the limit that was exceeded, in one line; None if none was."""
+    if summary.rss_mb > limit_mb:
+        return f"the worker used {summary.rss_mb:.0f} MB of memory; the limit is {limit_mb:g} MB (--max-rss)"
+    if summary.minutes * 60 >= MIN_SLOPE_RUN_S and summary.slope > limit_slope:
+        return (
+            f"the worker's memory grew by {summary.slope:.1f} MiB an hour; the limit is {limit_slope:g} (--max-slope)"
+        )
     return None

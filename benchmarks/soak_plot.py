@@ -1,4 +1,4 @@
-"""A soak as a picture: the worker's memory and its rate over time."""
+"""Draws a soak: the worker's memory and its rate over time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _WORKER: Final = "#0072b2"
 _REDIS: Final = "#cc79a7"
 _LIMIT: Final = "#d55e00"
 POINTS: Final = 120
-"""Of the rate at most: in half an hour, one for 15 s."""
+"""Points of the rate's curve at most. In half an hour, each is the mean of 15 s."""
 
 
 def plot(samples: Sequence[Sample], file: Path, *, limit_mb: float) -> None:
-    """Draw memory above and posts a second below, over minutes."""
+    """Draw memory above and posts a second below, over minutes; write a PNG."""
     figure = Figure(figsize=(9, 5.2), dpi=150)
     memory, rate = figure.add_subplot(2, 1, 1), figure.add_subplot(2, 1, 2)
     minutes = [sample.at / 60 for sample in samples]
@@ -32,7 +32,7 @@ def plot(samples: Sequence[Sample], file: Path, *, limit_mb: float) -> None:
     memory.set_ylim(0, 1.35 * max(limit_mb, *(sample.rss / 1e6 for sample in samples)))
     memory.legend(frameon=False, fontsize=8, loc="upper left", ncols=3)
     _dress(memory, "memory in MB")
-    # Results come in batches, so between two samples there may be none or two.
+    # Results come in batches, so two samples may have no batch or two batches between them. Longer steps smooth that.
     step = max(1, len(samples) // POINTS)
     pairs = list(pairwise(samples[::step]))
     rates = [(b.classified - a.classified) / (b.at - a.at) for a, b in pairs]

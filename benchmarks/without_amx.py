@@ -1,10 +1,11 @@
-"""Runs a command as on a machine whose processor has no AMX, such as most in use.
+"""Runs a command without AMX, as on most processors in use.
 
 python benchmarks/without_amx.py COMMAND [ARGUMENT...]
 
-A process asks the kernel before it uses AMX (https://docs.kernel.org/arch/x86/xstate.html), and ONNX Runtime does
-without where it may not. Here a seccomp filter answers for the kernel, for the command and all its children. It changes
-nothing else, and takes effect on Linux and x86-64 only.
+AMX is the matrix unit of newer Intel Xeon processors. A process must ask the kernel before it uses AMX
+(https://docs.kernel.org/arch/x86/xstate.html). If the kernel refuses, ONNX Runtime does not use AMX. This program sets
+a seccomp filter that refuses the request of the command and of all its children. It changes nothing else, and works
+only on Linux and x86-64.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ def _instruction(code: int, operand: int, *, if_true: int = 0, if_false: int = 0
 
 
 def refuse_amx() -> None:
-    """Let this process, and those it starts, have no permission to use AMX.
+    """Refuse AMX to this process and to all processes that it starts.
 
     Raises:
-        OSError: the kernel takes no filter.
+        OSError: The kernel does not accept the filter.
     """
     instructions = [
         _instruction(_LOAD, _SYSCALL_AT),
@@ -61,14 +62,14 @@ def refuse_amx() -> None:
 
 
 def main(command: list[str]) -> None:
-    """Become the command."""
+    """Replace this process with the command."""
     if command[:1] in (["-h"], ["--help"]):
         print((__doc__ or "").strip())
         return
     if not command:
-        sys.exit("without_amx: give a command; --help says more")
+        sys.exit("without_amx: no command; usage: without_amx.py COMMAND [ARGUMENT...]")
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        sys.exit("without_amx: there is no AMX but on x86-64, and only Linux asks for it")
+        sys.exit("without_amx: AMX can be refused only on Linux and x86-64")
     try:
         refuse_amx()
         os.execvp(command[0], command)

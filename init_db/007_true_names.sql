@@ -1,4 +1,4 @@
--- Means are named after what they are the mean of, as the views in bi name them already. The data stay as they are.
+-- Rename the columns of means after the value that is averaged, as in the views of bi. The data do not change.
 
 ALTER TABLE emotion_window_labels RENAME COLUMN avg_score TO mean_confidence;
 ALTER TABLE emotion_windows RENAME COLUMN sentiment_score TO mean_sentiment;

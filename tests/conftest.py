@@ -1,13 +1,13 @@
-"""What holds for all tests."""
+"""Set-up of all tests."""
 
 import signal
 
 import hypothesis
 
-# A shell lets what it runs in the background ignore Ctrl-C, and children inherit that: there, a test that interrupts
-# something would interrupt nothing.
+# A shell starts background jobs with SIGINT ignored, and children inherit that. Without this line, tests that interrupt
+# a process would have no effect when they run in the background.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# How long an example takes says nothing about whether it is right.
+# The time of an example depends on the machine, so it is not checked.
 hypothesis.settings.register_profile("emostream", deadline=None)
 hypothesis.settings.load_profile("emostream")

@@ -1,4 +1,4 @@
-"""Stands for confluent-kafka's consumer where the group's callbacks and the client's answers are the test's."""
+"""A fake of confluent-kafka's consumer, whose answers and rebalances the test controls."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from confluent_kafka import KafkaException, Message, TopicPartition
 
 
 class FakeClient:
-    """What `PositionedConsumer` uses of it.
+    """The methods of the consumer that `PositionedConsumer` uses.
 
     Attributes:
-        queue: what `consume` is to do, call by call: messages to return, an error to raise, or something to call.
-        waits: how long each `consume` was to wait, in seconds.
-        assigned: by partition, where it is fetched from.
-        paused: partitions that are not fetched.
-        commits: the offsets of each commit, by partition.
-        calls: what was done to the assignment or the client, in order.
-        commit_error: raised by `commit`.
-        seek_error: raised by `seek`.
+        queue: What each call of `consume` does: messages to return, an error to raise, or a function to call.
+        waits: The timeout of each call of `consume` in seconds.
+        assigned: The next offset of each assigned partition.
+        paused: Paused partitions.
+        commits: The offsets of each commit, by partition.
+        calls: Names of the calls of `pause`, `resume`, `unassign` and `close`, in order.
+        commit_error: The error that `commit` raises; None for no error.
+        seek_error: The error that `seek` raises; None for no error.
     """
 
     def __init__(self, options: dict[str, Any], **_: Any) -> None:
@@ -39,13 +39,13 @@ class FakeClient:
         self.waits.append(timeout)
         if not self.queue:
             return []
-        turn = self.queue.pop(0)
-        if isinstance(turn, KafkaException):
-            raise turn
-        if callable(turn):
-            turn()
+        answer = self.queue.pop(0)
+        if isinstance(answer, KafkaException):
+            raise answer
+        if callable(answer):
+            answer()
             return []
-        return list(turn)
+        return list(answer)
 
     def assign(self, partitions: list[TopicPartition]) -> None:
         self.assigned = {partition.partition: partition.offset for partition in partitions}

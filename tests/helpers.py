@@ -1,4 +1,4 @@
-"""What several unit and property tests share: settings, records and messages, made with no server."""
+"""Helpers that several unit and property tests share: settings, records and messages, without a server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOON_MS = 1_772_366_400_000
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Wait until what another thread does has come about; fail where it does not in time."""
+    """Wait until a condition holds, which another thread makes true. Fail if it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -35,7 +35,10 @@ def make_settings(**overrides: Any) -> Settings:
 
 
 class FakeMessage:
-    """A consumed message, as far as the application looks at one."""
+    """A consumed message, with the methods that the application uses.
+
+    `appended` is the broker's timestamp in milliseconds; None for a producer's timestamp of 0.
+    """
 
     def __init__(
         self,
@@ -89,7 +92,7 @@ def classified(
     source: str = "test",
     version: str = "1.0.0",
 ) -> ClassifiedPost:
-    """A classified post; `origin` is its raw offset, `at` its event time in milliseconds."""
+    """Make a classified post. `origin` is its offset in the raw topic, `at` its event time in milliseconds."""
     return ClassifiedPost(
         id=f"{partition}-{origin}",
         source=source,
@@ -106,7 +109,7 @@ def classified(
 
 
 def row_of(post: ClassifiedPost) -> PostRow:
-    """A post as the sink reads it from its record."""
+    """Return a post as the sink reads it from its record."""
     return post_row(ClassifiedPost.from_json(post.to_json()))
 
 
@@ -116,11 +119,11 @@ def counted(post: ClassifiedPost) -> PostForCounting:
 
 
 class RecordingDeliverer:
-    """Keeps what it is given, call by call; raises instead where it was told to.
+    """Keeps the records of each call. It raises `error` for records of the topic `fails_on`.
 
     Attributes:
-        calls: what each call was given.
-        ends: by topic and partition, the offset of the next record that is given with its partition.
+        calls: The records of each call.
+        ends: The offset of the next record, by topic and partition. Records without a partition do not count.
     """
 
     def __init__(self, fails_on: str | None = None, error: Exception | None = None) -> None:
@@ -139,5 +142,5 @@ class RecordingDeliverer:
         return {where: range(begin, self.ends[where]) for where, begin in begins.items()}
 
     def to(self, topic: str) -> list[Outgoing]:
-        """Everything that was written to a topic, in order."""
+        """Return all records that were written to a topic, in order."""
         return [record for call in self.calls for record in call if record.topic == topic]

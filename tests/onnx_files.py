@@ -1,6 +1,7 @@
-"""ONNX files made byte by byte, so that tests need neither the library `onnx` nor files in the repository.
+"""Makes ONNX files byte by byte, so that tests need neither the library `onnx` nor model files in the repository.
 
-Only what a bag of words needs of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto; the comments give its names.
+It writes only the fields of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto that a bag of words needs. Comments
+give some of their names.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ def bag_of_words(
     inputs: Mapping[str, tuple[int, Sequence[str]]] | None = None,
     output_type: int = FLOAT,
 ) -> bytes:
-    """A network whose logits are the sums, over a text's tokens that are not masked, of the tokens' weights.
+    """Return a network whose logits are the sums of the weights of a text's tokens. Masked tokens are left out.
 
     Args:
-        heads: by output, float32[vocabulary, labels].
-        inputs: element type and dimensions by name, where they are not to be the usual ones. `input_ids` and
-            `attention_mask` are used if they are there; without the latter padding counts like any token.
-        output_type: element type of the outputs.
+        heads: The weights by name of the output, as float32[vocabulary, labels].
+        inputs: Element type and dimensions by name of the input; None for `input_ids` and `attention_mask`. Without
+            `attention_mask`, padding counts like any token.
+        output_type: Element type of the outputs.
     """
     usual = dict.fromkeys(("input_ids", "attention_mask"), (INT64, ("batch", "tokens")))
     declared = usual if inputs is None else dict(inputs)

@@ -1,4 +1,4 @@
-"""Tiny model packages that really run: bags of words with any labels, in one tier or in several."""
+"""Makes tiny model packages that run: bags of words with any labels, in one tier or in several."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORDS: dict[str, dict[str, str]] = {
     "good": {"sentiment": "positive"},
     "filler": {},
 }
-"""What each word of the vocabulary speaks for, by head."""
+"""The label that each word of the vocabulary adds weight to, by head."""
 
 
 def tiny_manifest(
@@ -39,7 +39,7 @@ def tiny_manifest(
     name: str = "tiny",
     version: str = "1.0.0",
 ) -> Manifest:
-    """A manifest without its files, for a classifier that only pretends."""
+    """Make a manifest without files, for a fake classifier."""
     files = {"tokenizer.json", "MODEL_CARD.md", *(tier.file for tier in tiers)}
     return Manifest(
         name=name,
@@ -58,7 +58,7 @@ def tiny_manifest(
 
 
 def save_tokenizer(file: Path, words: Sequence[str] = tuple(WORDS)) -> None:
-    """A tokenizer that knows the words, in lower case as they are; nothing is added to a text."""
+    """Write a tokenizer that splits texts at white space. It knows only `words`, and adds no special tokens."""
     vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", *words])}
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = WhitespaceSplit()
@@ -66,7 +66,7 @@ def save_tokenizer(file: Path, words: Sequence[str] = tuple(WORDS)) -> None:
 
 
 def weights(head: Head, words: Mapping[str, Mapping[str, str]], strength: float) -> NDArray[np.float32]:
-    """float32[vocabulary, labels]: `strength` where a word speaks for a label."""
+    """Return float32[vocabulary, labels] with `strength` where `words` gives a word a label, and 0 elsewhere."""
     rows = np.zeros((len(words) + 2, len(head.labels)), np.float32)
     for row, meaning in enumerate(words.values(), start=2):
         if head.name in meaning:
@@ -77,7 +77,7 @@ def weights(head: Head, words: Mapping[str, Mapping[str, str]], strength: float)
 def network(
     heads: Sequence[Head] = HEADS, words: Mapping[str, Mapping[str, str]] = WORDS, strength: float = 3.0
 ) -> bytes:
-    """An ONNX network that adds up what a text's words speak for."""
+    """Return an ONNX network whose logits are `strength` for each word with the label."""
     return bag_of_words({head.output: weights(head, words, strength) for head in heads})
 
 
@@ -93,7 +93,7 @@ def tiny_package(
     normalization: str = "none",
     max_tokens: int = 16,
 ) -> ModelPackage:
-    """A sealed package; `networks` are its ONNX files by name, by default one that knows `WORDS`."""
+    """Write a sealed package. `networks` are its ONNX files by name; the default is one network that knows `WORDS`."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {"model.onnx": network(heads)} if networks is None else dict(networks)
     for file, content in files.items():

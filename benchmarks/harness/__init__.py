@@ -1,5 +1,5 @@
-"""Runs a system on real servers and measures it from outside; `bench_systems.py` is the command.
+"""Runs each compared system on real servers and measures it from outside. The command is `bench_systems.py`.
 
-`stats`, `pacing`, `checks`, `division` and `report` are pure. `program`, `servers` and `broker` are the processes and
-Kafka, `trial` one system on topics of its own, `bench` what is measured of it, `rounds` the order of all runs.
+`stats`, `pacing`, `checks`, `division` and `report` are pure. `program`, `servers` and `broker` wrap processes and
+Kafka. `trial` runs one system on its own topics, `bench` measures such a run, and `rounds` orders all runs.
 """

@@ -1,4 +1,4 @@
-"""What is measured of a system: its speed on posts that lie ready, and its latency at a fixed rate."""
+"""Measures one system: its speed on a backlog of posts, and its latency at a fixed rate."""
 
 from __future__ import annotations
 
@@ -8,63 +8,64 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.harness.checks import Check, Result, check
-from benchmarks.harness.pacing import Schedule, posts_for
-from benchmarks.harness.posts import Raw, Supply
+from benchmarks.harness.pacing import Schedule, post_count
+from benchmarks.harness.posts import RawPost, Supply
 from benchmarks.harness.report import GROUPS, Latency, Throughput
 from benchmarks.harness.stats import percentiles
-from benchmarks.harness.systems import BARE, Installed
-from benchmarks.harness.trial import Setup, TrialError
-from benchmarks.harness.waiting import until
+from benchmarks.harness.systems import BARE, InstalledSystem
+from benchmarks.harness.trial import RunError, Setup
+from benchmarks.harness.waiting import wait_until
 from streams.ops.bench.meter import Meter
 from streams.ops.bench.steady import WARM_SHARE, steady
 
 WARM_POSTS = 64
+"""Posts that a system answers before its latency is measured. Until then it may still be starting."""
+
 LEAD_S = 0.5
+"""Seconds between the end of the warm-up and the first measured post."""
+
 CALIBRATION_POSTS = 5_000
+"""Posts of the calibration at least, so that its rate is steady."""
+
 BARE_LIMIT_S = 1_800.0
-"""A bare loop that takes longer has too many posts, or hangs."""
+"""Seconds after which a run of the bare loop fails: it has too many posts, or it hangs."""
 
 
 @dataclass
 class Bench:
-    """Measures.
-
-    Attributes:
-        setup: what all runs share.
-        supply: the posts.
-    """
+    """Runs systems and measures them."""
 
     setup: Setup
     supply: Supply
     _loaded: set[int] = field(default_factory=set)
 
-    def calibrate(self, bare: Installed) -> float:
-        """Ask the bare loop about every text, before anything is measured: the labels that all must give.
+    def calibrate(self, bare: InstalledSystem) -> float:
+        """Classify every text once with the bare loop. Its labels are what every system must answer.
 
         Returns:
-            Its rate meanwhile, in posts a second.
+            The bare loop's rate in posts a second.
 
         Raises:
-            TrialError, ProgramError: it gave no answers.
-            ValueError: it gave them all at once.
+            RunError, ProgramError: The bare loop did not finish.
+            ValueError: All results came in one burst, so there is no rate.
         """
         texts = len(self.supply.texts)
         results, _ = self._run_bare(bare, self.supply.first(max(texts, CALIBRATION_POSTS)))
         rate = steady([result.at for result in results]).per_second
-        self.supply.learn([result.label for result in results[:texts]], rate)
+        self.supply.calibrate([result.label for result in results[:texts]], rate)
         return rate
 
-    def throughput(self, installed: Installed, number: int, count: int) -> Throughput:
-        """Let a system work off posts that lie ready.
+    def throughput(self, installed: InstalledSystem, number: int, count: int) -> Throughput:
+        """Measure the speed of a system on a backlog of posts.
 
         Args:
-            installed: the system.
-            number: of the round.
-            count: of posts for the fastest systems; slower ones are given the first of them.
+            installed: The system.
+            number: The number of the round.
+            count: Posts for a system with divisor 1. Other systems get the first `count // divisor` of these posts.
 
         Raises:
-            TrialError, ProgramError, BrokerError, ConnectorError: it gave no measurement.
-            ValueError: its results came in one burst.
+            RunError, ProgramError, BenchmarkError, ConnectorError: The run failed.
+            ValueError: All results came in one burst, so there is no rate.
         """
         system = installed.system
         posts = self.supply.first(max(WARM_POSTS, count // system.divisor))
@@ -72,16 +73,16 @@ class Bench:
         if system is BARE:
             results, meter = self._run_bare(installed, posts)
         else:
-            with self.setup.trial(installed, raw=f"posts-{len(posts)}") as trial:
+            with self.setup.run(installed, raw=f"posts-{len(posts)}") as run:
                 if len(posts) not in self._loaded:
-                    self.setup.broker.send(trial.settings.topic_raw, posts)
+                    self.setup.kafka.send(run.settings.topic_raw, posts)
                     self._loaded.add(len(posts))
-                with trial.start() as program, self.setup.meter(program) as meter:
-                    trial.wait(program, len(posts))
-                    done = trial.finished(program, len(posts))
-                results = self.setup.broker.read(trial.settings.topic_classified)
+                with run.start() as program, self.setup.meter(program) as meter:
+                    run.wait_for_results(program, len(posts))
+                    done = run.wait_for_windows(program, len(posts))
+                results = self.setup.kafka.read(run.settings.topic_classified)
         times = [result.at for result in results]
-        # Windows are part of the work: what they take after the last result counts, however little it is.
+        # Windows are part of the work, so the clock runs until they hold every post.
         part = steady(times, done)
         return Throughput(
             round=number,
@@ -95,26 +96,31 @@ class Bench:
             check=self._check(installed, results, posts),
         )
 
-    def latency(self, installed: Installed, share: float, maximum: float, seconds: float) -> Latency:
-        """Send a system posts at a share of its maximum rate.
+    def latency(self, installed: InstalledSystem, share: float, maximum: float, seconds: float) -> Latency:
+        """Measure the latency of a system while posts come at a share of its maximum rate.
+
+        Args:
+            installed: The system.
+            share: Share of `maximum`, between 0 and 1.
+            maximum: The rate that the system has shown on a backlog, in posts a second.
+            seconds: How long posts are sent.
 
         Raises:
-            TrialError, ProgramError, BrokerError, ConnectorError: it gave no measurement.
+            RunError, ProgramError, BenchmarkError, ConnectorError: The run failed.
         """
         rate = share * maximum
-        posts = self.supply.first(posts_for(rate, seconds))
+        posts = self.supply.first(post_count(rate, seconds))
         setup = self.setup
-        with setup.trial(installed, raw=None) as trial:
-            raw = trial.settings.topic_raw
-            with trial.start() as program, setup.meter(program) as meter:
-                # Before it has answered some, it is still starting.
-                setup.broker.send(raw, self.supply.warm_up(WARM_POSTS))
-                trial.wait(program, WARM_POSTS)
+        with setup.run(installed, raw=None) as run:
+            raw = run.settings.topic_raw
+            with run.start() as program, setup.meter(program) as meter:
+                setup.kafka.send(raw, self.supply.warm_up_posts(WARM_POSTS))
+                run.wait_for_results(program, WARM_POSTS)
                 schedule = Schedule(time.time() + LEAD_S, rate, len(posts))
-                late = setup.broker.send_paced(raw, posts, schedule, program.check)
-                trial.wait(program, WARM_POSTS + len(posts))
+                late = setup.kafka.send_paced(raw, posts, schedule, program.check)
+                run.wait_for_results(program, WARM_POSTS + len(posts))
                 end = time.time()
-            results = [r for r in setup.broker.read(trial.settings.topic_classified) if not r.id.startswith("warm")]
+            results = [r for r in setup.kafka.read(run.settings.topic_classified) if not r.id.startswith("warm")]
         due = {post.id: schedule.at(number) for number, post in enumerate(posts)}
         first = int(len(posts) * WARM_SHARE)
         counted = {post.id for post in posts[first:]}
@@ -132,23 +138,27 @@ class Bench:
             check=self._check(installed, results, posts),
         )
 
-    def _run_bare(self, installed: Installed, posts: Sequence[Raw]) -> tuple[list[Result], Meter]:
+    def _run_bare(self, installed: InstalledSystem, posts: Sequence[RawPost]) -> tuple[list[Result], Meter]:
         folder = self.setup.new_folder(installed)
-        given, answers = folder / "posts.jsonl", folder / "results.jsonl"
-        given.write_bytes(b"\n".join(post.value for post in posts))
+        posts_file, results_file = folder / "posts.jsonl", folder / "results.jsonl"
+        posts_file.write_bytes(b"\n".join(post.value for post in posts))
         task = self.setup.task(installed.system, "none", "none", "none")
         with (
-            self.setup.start(installed, [str(given), str(answers)], task, folder, ours={}) as program,
+            self.setup.start(
+                installed, [str(posts_file), str(results_file)], task, folder, emostream_env={}
+            ) as program,
             self.setup.meter(program) as meter,
         ):
-            if not until(answers.exists, BARE_LIMIT_S, program.check):
-                raise TrialError(f"{len(posts):,} posts take longer than {BARE_LIMIT_S / 60:.0f} minutes; give fewer")
-        results = [Result(*json.loads(line)) for line in answers.read_text("utf-8").splitlines()]
-        # They are large, and the same every time.
-        given.unlink()
-        answers.unlink()
+            if not wait_until(results_file.exists, BARE_LIMIT_S, program.check):
+                raise RunError(
+                    f"the bare loop did not finish {len(posts):,} posts in {BARE_LIMIT_S / 60:.0f} minutes; use fewer"
+                )
+        results = [Result(*json.loads(line)) for line in results_file.read_text("utf-8").splitlines()]
+        # The files are large, and the same in every run.
+        posts_file.unlink()
+        results_file.unlink()
         return results, meter
 
-    def _check(self, installed: Installed, results: Sequence[Result], posts: Sequence[Raw]) -> Check:
+    def _check(self, installed: InstalledSystem, results: Sequence[Result], posts: Sequence[RawPost]) -> Check:
         labels = None if installed.system.own_model else self.supply.labels(len(posts))
         return check(results, {post.id for post in posts}, labels)

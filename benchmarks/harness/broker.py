@@ -1,4 +1,4 @@
-"""The harness's own use of Kafka: topics, posts in, counts and results out."""
+"""What the harness itself does with Kafka: send posts, count and read results, delete topics."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from confluent_kafka.admin import (
 
 from benchmarks.harness.checks import Result
 from benchmarks.harness.pacing import Schedule
-from benchmarks.harness.posts import Raw
+from benchmarks.harness.posts import RawPost
 from benchmarks.harness.waiting import Stall
 
 TIMEOUT_S = 30.0
+"""Seconds without progress after which a request to Kafka fails."""
+
 _TICK_S = 0.001
+"""The shortest pause between two posts that are sent at a fixed rate."""
 
 
-class BrokerError(Exception):
-    """Kafka did not do what the harness needs."""
+class BenchmarkError(Exception):
+    """Kafka, Redis or a worker did not do what the benchmark needs."""
 
 
-class Broker:
-    """One connection for counting and reading. Close it at the end."""
+class KafkaClient:
+    """The harness's connection to Kafka. Close it at the end."""
 
     def __init__(self, bootstrap: str, partitions: int) -> None:
         self._bootstrap = bootstrap
@@ -37,17 +40,21 @@ class Broker:
                 "bootstrap.servers": bootstrap,
                 "group.id": "bench-harness",
                 "enable.auto.commit": False,
-                # Topics come and go, and it says so for each partition.
+                # Critical errors only: otherwise it logs a line for each partition of a deleted topic.
                 "log_level": 2,
             }
         )
 
     def count(self, topic: str) -> int:
-        """Records that were ever appended."""
+        """Return how many records were ever appended to a topic."""
         return sum(self._ends(topic))
 
     def read(self, topic: str) -> list[Result]:
-        """Every result of a topic, with the broker's time of it."""
+        """Return every result of a topic, with the broker's timestamp.
+
+        Raises:
+            BenchmarkError: No record came for `TIMEOUT_S`, although some are missing.
+        """
         ends = self._ends(topic)
         self._consumer.assign([TopicPartition(topic, number, 0) for number in range(self._partitions)])
         results: list[Result] = []
@@ -55,7 +62,9 @@ class Broker:
         stall = Stall(TIMEOUT_S)
         while missing:
             if stall.reached(len(results)):
-                raise BrokerError(f"{missing} records of {topic} could not be read: none came for {TIMEOUT_S:.0f} s")
+                raise BenchmarkError(
+                    f"Kafka returned no record of {topic} for {TIMEOUT_S:.0f} s; {missing} are missing"
+                )
             for message in self._consumer.consume(min(missing, 10_000), 0.5):
                 if message.error():
                     raise KafkaException(message.error())
@@ -65,10 +74,13 @@ class Broker:
         self._consumer.unassign()
         return results
 
-    def send(self, topic: str, posts: Iterable[Raw]) -> None:
-        """Preload posts, partition by partition in turn, and wait until they are in the log.
+    def send(self, topic: str, posts: Iterable[RawPost]) -> None:
+        """Send posts to all partitions in turn, and wait until Kafka has confirmed them.
 
-        Not compressed: not every client can read lz4 as it is installed.
+        They are not compressed: aiokafka, which Faust uses, reads lz4 only with another package.
+
+        Raises:
+            BenchmarkError: Kafka did not confirm the posts in `TIMEOUT_S`.
         """
         producer = Producer({"bootstrap.servers": self._bootstrap, "linger.ms": 50})
         for number, post in enumerate(posts):
@@ -79,10 +91,19 @@ class Broker:
                 except BufferError:
                     producer.poll(0.1)
         if producer.flush(TIMEOUT_S):
-            raise BrokerError("Kafka did not take the posts")
+            raise BenchmarkError(f"Kafka did not confirm the posts in {TIMEOUT_S:.0f} s")
 
-    def send_paced(self, topic: str, posts: Sequence[Raw], schedule: Schedule, on_tick: Callable[[], None]) -> float:
-        """Send each post when it is due; returns by how many seconds the latest was late."""
+    def send_paced(
+        self, topic: str, posts: Sequence[RawPost], schedule: Schedule, on_tick: Callable[[], None]
+    ) -> float:
+        """Send each post when it is due.
+
+        Returns:
+            The largest delay of a post, in seconds.
+
+        Raises:
+            BenchmarkError: Kafka did not confirm the posts in `TIMEOUT_S`.
+        """
         producer = Producer({"bootstrap.servers": self._bootstrap, "linger.ms": 0})
         sent, late = 0, 0.0
         while sent < schedule.posts:
@@ -98,27 +119,27 @@ class Broker:
             if sent < schedule.posts:
                 time.sleep(max(_TICK_S, schedule.at(sent) - time.time()))
         if producer.flush(TIMEOUT_S):
-            raise BrokerError("Kafka did not take the posts")
+            raise BenchmarkError(f"Kafka did not confirm the posts in {TIMEOUT_S:.0f} s")
         return late
 
     def delete(self, topics: Sequence[str]) -> None:
-        """Delete topics, so that a long run does not fill the disk; those that do not exist are passed over."""
+        """Delete those of the topics that exist, so that a long benchmark does not fill the disk."""
         existing = self._admin.list_topics(timeout=TIMEOUT_S).topics
-        doomed = [topic for topic in topics if topic in existing]
-        if doomed:
-            for future in self._admin.delete_topics(doomed).values():
+        to_delete = [topic for topic in topics if topic in existing]
+        if to_delete:
+            for future in self._admin.delete_topics(to_delete).values():
                 future.result(TIMEOUT_S)
 
     def close(self) -> None:
-        """Leave."""
+        """Close the connection."""
         self._consumer.close()
 
     def _new_admin(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self._bootstrap, "log_level": 2})
 
     def _ends(self, topic: str) -> list[int]:
-        # One request for all partitions: the broker's processor time is measured too.
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        # One request for all partitions, because the broker's processor time is measured.
+        latest = OffsetSpec.latest()
         wanted = {TopicPartition(topic, number): latest for number in range(self._partitions)}
         deadline = time.monotonic() + TIMEOUT_S
         while True:
@@ -126,8 +147,8 @@ class Broker:
                 futures = self._admin.list_offsets(wanted, request_timeout=TIMEOUT_S)
                 return [futures[partition].result().offset for partition in wanted]
             except KafkaException:
-                # A topic that was just made has no leader yet, and a client that has seen another deleted may hold on
-                # to that for ever.
+                # A new topic has no leader yet. A client that has seen another topic deleted may keep reporting this
+                # error, so a new client replaces it.
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""A share of the machine's processors for some processes: a control group with a CPU quota, version 1 or 2."""
+"""Limits the CPU time of processes with a control group (cgroup), version 1 or 2."""
 
 from __future__ import annotations
 
@@ -13,55 +13,58 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 PERIOD_US = 50_000
-"""A group that has spent its quota waits for the rest of a period."""
+"""Length of a quota period in microseconds. A group that has used up its quota waits for the next period."""
 
 _REMOVE_S = 5.0
+"""Seconds to retry the removal of a group, which fails while a process that has just ended is still in it."""
 
 
 class NoCgroupError(Exception):
-    """This machine lets us make no group with a CPU quota."""
+    """No control group with a CPU quota can be made on this machine."""
 
 
-class Place(NamedTuple):
-    """Where a group might be made.
+class Location(NamedTuple):
+    """A place in the cgroup file system where a group may be made.
 
     Attributes:
-        parent: the folder that it would be made in.
-        version: of control groups, 1 or 2.
-        homes: where this process may be now, likelier first. A process that leaves the group goes there: on version 2
-            the parent may not hold any, because it hands controllers on.
+        parent: The folder of the parent group.
+        version: The version of control groups, 1 or 2.
+        origins: Groups that this process may be in now, the likeliest first. A process that leaves the new group goes
+            back there. It cannot go to the parent: in version 2 a group that delegates controllers holds no processes.
     """
 
     parent: Path
     version: int
-    homes: tuple[Path, ...]
+    origins: tuple[Path, ...]
 
 
-def find_places(mounts: str, own: str) -> list[Place]:
-    """Where groups might be made, best first.
+def find_locations(mounts: str, own: str) -> list[Location]:
+    """Return the locations to try, the best first.
 
     Args:
-        mounts: what /proc/self/mounts says.
-        own: what /proc/self/cgroup says. In a container without a cgroup namespace its paths are those of the host,
-            and what is mounted is this process's own group: so the mount itself is a place, and a home, too.
+        mounts: Content of /proc/self/mounts.
+        own: Content of /proc/self/cgroup. In a container without a cgroup namespace, these paths are those of the host,
+            while the mount point is the process's own group. So the mount point itself is a location and an origin too.
     """
     paths: dict[str, PurePosixPath] = {}
     for line in own.splitlines():
         _, controllers, path = line.split(":", 2)
         for controller in controllers.split(","):
             paths[controller] = PurePosixPath(path.lstrip("/"))
-    found: list[Place] = []
+    found: list[Location] = []
     for line in mounts.splitlines():
         _, point, kind, options = line.split(" ")[:4]
         root = Path(point)
         if kind == "cgroup" and "cpu" in options.split(","):
-            homes = _unique(root / paths.get("cpu", ""), root)
-            found += [Place(home, 1, homes) for home in homes]
+            origins = _unique(root / paths.get("cpu", PurePosixPath()), root)
+            found += [Location(origin, 1, origins) for origin in origins]
         elif kind == "cgroup2":
-            path = paths.get("", PurePosixPath())
-            homes = _unique(root / path, root)
-            # A group that holds processes cannot hand controllers on, but for the root.
-            found += [Place(folder, 2, homes) for folder in _unique(root / path, root / path.parent, root)]
+            own_group = paths.get("", PurePosixPath())
+            origins = _unique(root / own_group, root)
+            # A group that holds processes cannot delegate controllers; only the root can.
+            found += [
+                Location(folder, 2, origins) for folder in _unique(root / own_group, root / own_group.parent, root)
+            ]
     return found
 
 
@@ -70,36 +73,37 @@ def _unique(*folders: Path) -> tuple[Path, ...]:
 
 
 class CpuShare:
-    """A group that may use so many cores in all. A context manager: it is removed at the end, empty or not.
+    """A control group whose processes together use at most `cores` cores.
 
-    End its processes before it: what still runs then goes on without a limit.
+    A context manager. On exit, processes that still run leave the group and continue without a limit, and the group is
+    removed.
     """
 
     def __init__(self, cores: float) -> None:
-        """Make it.
+        """Make the group.
 
         Raises:
-            NoCgroupError: None can be made here.
+            NoCgroupError: No control group with a CPU quota can be made on this machine.
         """
         proc = Path("/proc/self")
         try:
-            places = find_places((proc / "mounts").read_text(), (proc / "cgroup").read_text())
+            locations = find_locations((proc / "mounts").read_text(), (proc / "cgroup").read_text())
         except OSError as exc:
             raise NoCgroupError("this system has no control groups") from exc
-        for place in places:
-            home = next((folder for folder in place.homes if (folder / "cgroup.procs").is_file()), None)
-            folder = place.parent / f"emostream-bench-{os.getpid()}-{id(self):x}"
-            if home is not None and _made(folder, place.version, cores):
-                self._folder, self._home = folder, home
+        for location in locations:
+            origin = next((folder for folder in location.origins if (folder / "cgroup.procs").is_file()), None)
+            folder = location.parent / f"emostream-bench-{os.getpid()}-{id(self):x}"
+            if origin is not None and _make_group(folder, location.version, cores):
+                self._folder, self._origin = folder, origin
                 return
         raise NoCgroupError("no control group with a CPU quota can be made here")
 
     def add(self, pid: int) -> None:
-        """Let a process and what it starts from now on share it."""
+        """Move a process into the group. Processes that it starts later are in the group too."""
         (self._folder / "cgroup.procs").write_text(str(pid))
 
     def processes(self) -> Iterator[int]:
-        """Those in it."""
+        """Return the ids of the group's processes."""
         yield from map(int, (self._folder / "cgroup.procs").read_text().split())
 
     def __enter__(self) -> Self:
@@ -111,12 +115,12 @@ class CpuShare:
         deadline = time.monotonic() + _REMOVE_S
         while True:
             for pid in self.processes():
-                with contextlib.suppress(OSError):  # it has just ended
-                    (self._home / "cgroup.procs").write_text(str(pid))
+                with contextlib.suppress(OSError):  # the process has just ended
+                    (self._origin / "cgroup.procs").write_text(str(pid))
             try:
                 self._folder.rmdir()
             except OSError:
-                # A process that has just ended is still in it for a moment.
+                # A process that has just ended is still in the group for a moment.
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
@@ -124,8 +128,8 @@ class CpuShare:
                 return
 
 
-def has_shares() -> bool:
-    """Whether a process can be given a share here, and taken out of it again."""
+def can_limit_cpu() -> bool:
+    """Return whether a process can join a group with a CPU quota here, and leave it again."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         with CpuShare(1.0) as share:
@@ -139,7 +143,7 @@ def has_shares() -> bool:
         child.wait()
 
 
-def _made(folder: Path, version: int, cores: float) -> bool:
+def _make_group(folder: Path, version: int, cores: float) -> bool:
     quota = str(max(1_000, round(cores * PERIOD_US)))
     files = (
         {"cpu.cfs_period_us": str(PERIOD_US), "cpu.cfs_quota_us": quota}

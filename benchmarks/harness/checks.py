@@ -1,4 +1,4 @@
-"""Whether a system did its work: every post once, with the label that the bare loop gives. Pure."""
+"""Checks a system's results: each post once, with the label that the bare loop gives. Pure."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-LEAST_AGREEMENT = 0.999
-"""With a smaller share of the right labels, a system has not done the same work."""
+MIN_AGREEMENT = 0.999
+"""Share of labels that must match the bare loop's. With fewer matches, the system has not done the same work."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A result as it lies on the output topic.
+    """A record of the output topic.
 
     Attributes:
-        at: when it was appended, in seconds since 1970.
-        id: the post's.
-        label: what the system says.
+        at: When it was appended, in seconds since 1970.
+        id: The post's id.
+        label: The system's answer.
     """
 
     at: float
@@ -27,13 +27,14 @@ class Result:
 
 @dataclass(frozen=True)
 class Check:
-    """What was found.
+    """The outcome of a check.
 
     Attributes:
-        lost: posts without a result.
-        duplicated: results beyond the first of a post.
-        unknown: results of posts that were not sent.
-        agreement: share of the posts with a result whose label is the bare loop's; None where labels are not compared.
+        lost: Posts without a result.
+        duplicated: Results of a post beyond its first one.
+        unknown: Results of posts that were not sent.
+        agreement: Of the posts with a result, the share whose label matches the bare loop's. None if labels are not
+            compared.
     """
 
     lost: int
@@ -43,26 +44,26 @@ class Check:
 
     @property
     def exactly_once(self) -> bool:
-        """Every post once and nothing else."""
+        """Whether each post has exactly one result, and there are no others."""
         return not (self.lost or self.duplicated or self.unknown)
 
     def faults(self) -> list[str]:
-        """What is wrong, in words."""
+        """Return what is wrong, one phrase for each fault; empty if nothing is."""
         found = []
         if not self.exactly_once:
-            found.append(f"{self.lost} lost, {self.duplicated} twice, {self.unknown} unknown")
-        if self.agreement is not None and self.agreement < LEAST_AGREEMENT:
-            found.append(f"{100 * self.agreement:.3f} % of the labels are right")
+            found.append(f"{self.lost} lost, {self.duplicated} duplicated, {self.unknown} unknown")
+        if self.agreement is not None and self.agreement < MIN_AGREEMENT:
+            found.append(f"{100 * self.agreement:.3f} % of the labels match the bare loop's")
         return found
 
 
 def check(results: Sequence[Result], sent: Collection[str], labels: Mapping[str, str] | None) -> Check:
-    """Hold results against what was sent.
+    """Compare results with the posts that were sent.
 
     Args:
-        results: all of them.
-        sent: ids of the posts.
-        labels: what the bare loop says, by id; None to compare no labels.
+        results: All results of the run.
+        sent: Ids of the posts.
+        labels: The bare loop's label by post id; None to compare no labels.
     """
     wanted = set(sent)
     counts = Counter(result.id for result in results)

@@ -1,4 +1,4 @@
-"""Options that several benchmarks have."""
+"""Command-line options that several benchmarks share."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ data_option = click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
     show_default="../shared/data",
-    help="Folder of the data sets: emotion/, goemotions/, tweets/; the posts' texts are their validation splits.",
+    help="Folder of the data sets emotion/, goemotions/ and tweets/. The posts' texts are their validation splits.",
 )

@@ -1,7 +1,7 @@
-"""When which post is due, at a fixed rate. Pure: the clock is the caller's.
+"""The times at which posts are due at a fixed rate. Pure: the caller reads the clock.
 
-A post's latency counts from the moment it was due, not from when a late producer came to send it: else a system that
-holds the producer up would look fast.
+A post's latency is measured from the time it was due, not from the time it was sent. Otherwise a system that slows the
+producer down would look fast.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Schedule:
-    """Posts at even distances.
+    """Posts at equal intervals.
 
     Attributes:
-        begin: when the first is due, in seconds since 1970.
-        rate: posts a second.
-        posts: how many.
+        begin: When the first post is due, in seconds since 1970.
+        rate: Posts a second.
+        posts: Number of posts.
     """
 
     begin: float
@@ -25,22 +25,22 @@ class Schedule:
     posts: int
 
     def due(self, now: float) -> int:
-        """How many posts are due by `now`, that moment included."""
+        """Return how many posts are due at `now` or before."""
         if now < self.begin:
             return 0
-        # A microsecond more, so that a post is due at its own time: seconds since 1970 are known to a quarter of that.
+        # Adding a microsecond makes a post due at its own time: a float holds seconds since 1970 to about 0.2 µs.
         return min(self.posts, math.floor((now - self.begin + 1e-6) * self.rate) + 1)
 
     def at(self, number: int) -> float:
-        """When post `number` is due; the first is 0."""
+        """Return when post `number` is due, in seconds since 1970. The first post is 0."""
         return self.begin + number / self.rate
 
     @property
     def end(self) -> float:
-        """When the last is due."""
+        """When the last post is due, in seconds since 1970."""
         return self.at(self.posts - 1)
 
 
-def posts_for(rate: float, seconds: float) -> int:
-    """Posts in so many seconds; at least 20, so that there are percentiles at all."""
+def post_count(rate: float, seconds: float) -> int:
+    """Return the number of posts in `seconds` at `rate`; at least 20, so that percentiles can be computed."""
     return max(20, round(rate * seconds))

@@ -1,4 +1,4 @@
-"""Posts for a benchmark: real texts, the same for every system and every run."""
+"""Posts for benchmarks: real texts, the same for every system and every run."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ SEED = 7
 SOURCES = ("mastodon", "bluesky", "reddit", "rss")
 KEYWORDS = 500
 SPAN_S = 600
-"""Seconds of event time that posts span where nothing else is said."""
+"""Default of the event time from the first post to the last, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Raw:
-    """A post as it is sent."""
+class RawPost:
+    """A raw post as it is sent: its id, which is the key, and its JSON."""
 
     id: str
     value: bytes
 
 
 def read_texts(folder: Path) -> list[str]:
-    """The validation splits' texts, shuffled: none that the model was trained on, whose answers would come too cheaply.
+    """Return the texts of the validation splits in a fixed random order.
+
+    The model was not trained on them. Its first tier would answer known texts too often, which would make it look fast.
 
     Raises:
         OSError, TrainingError: A file cannot be read.
@@ -41,15 +43,17 @@ def read_texts(folder: Path) -> list[str]:
 
 def make_posts(
     texts: Sequence[str], count: int, *, prefix: str = "post", begin: datetime | None = None, span_s: float = SPAN_S
-) -> list[Raw]:
-    """Posts with these texts in turn, each with an id of its own and up to two keywords; a few are in most of them.
+) -> list[RawPost]:
+    """Make posts that use the texts in turn. Each has its own id and up to two keywords.
+
+    Keywords are drawn with the weights of `keyword_weights`, so that a few of them are in most posts.
 
     Args:
-        texts: at least one.
-        count: of posts.
-        prefix: of the ids, before their number.
-        begin: event time of the first; None for `span_s` ago.
-        span_s: seconds of event time from the first to the last.
+        texts: At least one text.
+        count: Number of posts.
+        prefix: What ids begin with, before the post's number.
+        begin: Event time of the first post; None for `span_s` before now.
+        span_s: Event time from the first post to the last, in seconds.
     """
     rng = random.Random(SEED)
     names = [f"keyword-{number}" for number in range(KEYWORDS)]
@@ -64,46 +68,49 @@ def make_posts(
             source=rng.choice(SOURCES),
             keywords=Keywords.of(rng.choices(names, weights, k=rng.randrange(3))),
         )
-        posts.append(Raw(post.id, post.to_json()))
+        posts.append(RawPost(post.id, post.to_json()))
     return posts
 
 
 class Supply:
-    """The posts of all runs: always the same ones in the same order, as many as are asked for.
+    """The posts of all runs: the same posts in the same order for every system.
 
-    Their event time passes as fast as the model alone classifies. So a run is an excerpt of a stream that keeps a core
-    busy: were ten minutes of it in half a minute's posts, twenty times as many windows would be counted and published.
+    Event time advances at the bare loop's rate, so a run is an excerpt of a stream that keeps one core busy. With ten
+    minutes of event time in half a minute's posts, a system would count and publish twenty times as many windows.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
-        """With at least one text."""
+        """Make posts from at least one text."""
         self.texts = texts
-        self._rate = 1_000.0  # until `learn` knows better
-        self._posts: list[Raw] = []
+        self._rate = 1_000.0  # until `calibrate` sets the measured rate
+        self._posts: list[RawPost] = []
         self._begin = datetime.now(UTC)
         self._labels: Sequence[str] = ()
 
-    def first(self, count: int) -> list[Raw]:
-        """The first `count` posts. The newest of all is as old as the call that first asked for so many."""
+    def first(self, count: int) -> list[RawPost]:
+        """Return the first `count` posts.
+
+        A call for more posts than before makes all posts again, so that the event time of the last one is now.
+        """
         if count > len(self._posts):
             span_s = count / self._rate
             self._begin = datetime.now(UTC) - timedelta(seconds=span_s)
             self._posts = make_posts(self.texts, count, begin=self._begin, span_s=span_s)
         return self._posts[:count]
 
-    def warm_up(self, count: int) -> list[Raw]:
-        """Others to begin with, whose ids begin with `warm`.
+    def warm_up_posts(self, count: int) -> list[RawPost]:
+        """Make other posts for the warm-up, whose ids begin with `warm`.
 
-        They are as old as the first of those that were asked for, or they would make those late.
+        They have the event time of the first post of `first`. If they were newer, they would make those posts late.
         """
         return make_posts(self.texts, count, prefix="warm", begin=self._begin, span_s=0)
 
-    def learn(self, labels: Sequence[str], rate: float) -> None:
-        """Take the right label of each text, in their order, and the posts a second of event time from now on."""
+    def calibrate(self, labels: Sequence[str], rate: float) -> None:
+        """Set the expected label of each text, in the order of the texts, and the posts for a second of event time."""
         self._labels = labels
         self._rate = rate
         self._posts = []
 
     def labels(self, count: int) -> dict[str, str]:
-        """The right labels of the first posts, by id."""
+        """Return the expected labels of the first `count` posts, by post id."""
         return {post.id: label for post, label in zip(self.first(count), cycle(self._labels), strict=False)}

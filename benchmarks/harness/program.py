@@ -1,4 +1,4 @@
-"""A system under test: a process on cores of its own, its output in a file."""
+"""Runs a system under test: a process on given cores, whose output goes to a file."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from typing import Self
 
 import psutil
 
-from benchmarks.harness.waiting import until
+from benchmarks.harness.waiting import wait_until
 
 STOP_TIMEOUT_S = 40.0
-"""For a clean stop of all. The slowest is an emostream worker of several processes, which takes 33 s at most: its
-supervisor gives them 28 s, and those that it has to kill 5 s more."""
+"""Seconds for a system to stop after SIGTERM. The slowest is an emostream worker of several processes with 33 s: its
+supervisor waits 28 s for them to stop, and 5 s after it kills the rest."""
 
 KILL_S = 5.0
-"""For the system to remove a process that was killed, and for one to notice that its parent was."""
+"""Seconds for killed processes to disappear, and for children to notice that their parent was killed."""
 
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_CONTROL_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 CAN_PIN = hasattr(os, "sched_setaffinity")
 
 
 class ProgramError(Exception):
-    """A system ended that should run."""
+    """A program has ended although it should run."""
 
 
 class Program:
-    """A child process and its descendants. A context manager: all are stopped at the end."""
+    """A child process and its descendants. A context manager: all of them are stopped on exit."""
 
     def __init__(
         self, argv: Sequence[str], *, env: Mapping[str, str], folder: Path, log: Path, cores: Collection[int]
     ) -> None:
-        """Start it.
+        """Start the program.
 
         Args:
-            argv: program and arguments.
-            env: its whole environment.
-            folder: where it runs.
-            log: receives its output.
-            cores: what it may run on; empty for all.
+            argv: Program and arguments.
+            env: The complete environment.
+            folder: The working directory.
+            log: The file that receives the output.
+            cores: Cores that it may use; empty for all.
         """
         self.log = log
         with log.open("ab") as stream:
@@ -58,7 +58,7 @@ class Program:
                 stderr=stream,
                 start_new_session=True,
             )
-        # It has one thread yet, and the others inherit.
+        # The process still has one thread. Later threads and children inherit its cores.
         pin(self._process.pid, cores)
 
     @property
@@ -67,19 +67,19 @@ class Program:
         return self._process.pid
 
     def check(self) -> None:
-        """Raise if the process has ended.
+        """Check that the process still runs.
 
         Raises:
-            ProgramError: with the last line of its log.
+            ProgramError: The process has ended. The message has the last line of its log.
         """
         code = self._process.poll()
         if code is not None:
-            raise ProgramError(f"ended with exit code {code}: {self.last_words()}")
+            raise ProgramError(f"ended with exit code {code}: {self.last_line()}")
 
-    def last_words(self) -> str:
-        """The last line of its log."""
-        lines = _CONTROL.sub("", self.log.read_text("utf-8", "replace")).strip().splitlines()
-        return lines[-1][:300] if lines else "it printed nothing"
+    def last_line(self) -> str:
+        """Return the last line of the log, at most 300 characters."""
+        lines = _CONTROL_SEQUENCE.sub("", self.log.read_text("utf-8", "replace")).strip().splitlines()
+        return lines[-1][:300] if lines else "the log is empty"
 
     def __enter__(self) -> Self:
         return self
@@ -88,7 +88,8 @@ class Program:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         deadline = time.monotonic() + STOP_TIMEOUT_S
-        family = self._descendants()
+        # Collected now: after the process has ended, its children no longer name it as their parent.
+        descendants = self._descendants()
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -96,25 +97,24 @@ class Program:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        # What outlived it in its session was not told to stop, and is of no use.
+        # Kill the processes of its session that the program has not stopped.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        # Those with a session of their own, as a supervisor's, may be about to stop.
-        if not until(lambda: not any(map(_runs, family)), max(KILL_S, deadline - time.monotonic())):
-            for process in filter(_runs, family):
+        # Descendants with their own session, such as a supervisor's processes, may still be stopping.
+        if not wait_until(lambda: not any(map(_is_running, descendants)), max(KILL_S, deadline - time.monotonic())):
+            for process in filter(_is_running, descendants):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
-            until(lambda: not any(map(_runs, family)), KILL_S)
+            wait_until(lambda: not any(map(_is_running, descendants)), KILL_S)
 
     def _descendants(self) -> list[psutil.Process]:
-        # Once it has ended, nobody knows any more whose children they were.
         try:
             return psutil.Process(self._process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
 
 
-def _runs(process: psutil.Process) -> bool:
+def _is_running(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -122,7 +122,7 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def pin(pid: int, cores: Collection[int]) -> None:
-    """Confine every thread of a process, and what it starts from now on, to some cores; no cores for no limit."""
+    """Confine a process to some cores: all its threads, and the children that it starts later. Empty for no limit."""
     if not cores or not CAN_PIN:
         return
     tasks = Path(f"/proc/{pid}/task")

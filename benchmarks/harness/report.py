@@ -1,4 +1,4 @@
-"""What was measured: as plain data and as Markdown. Pure; `plot` draws it."""
+"""The measurements as plain data and as Markdown. Pure; `plot` draws them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from benchmarks.harness.stats import Spread, ratios
 from models.training.markdown import markdown_table
 
 GROUPS: Final = ("system", "broker", "redis")
+"""The groups of processes whose processor time is measured separately."""
 
 
 @dataclass(frozen=True)
@@ -18,15 +19,15 @@ class Throughput:
     """One run at full speed.
 
     Attributes:
-        round: which.
-        posts: given to the system.
-        measured: of them, in the steady part.
-        seconds: that the steady part took.
-        per_second: posts.
-        cpu_s: processor seconds for 1,000 posts, by group of processes, in the steady part.
-        peak_mb: the system's memory at its most, in 10^6 bytes; processes of one system added up.
-        lag_s: how long after the last result the windows were complete; None for systems without windows.
-        check: of the results.
+        round: Number of the round.
+        posts: Posts that the system was given.
+        measured: Posts in the steady part of the run.
+        seconds: Length of the steady part.
+        per_second: Posts a second in the steady part.
+        cpu_s: Processor seconds for 1,000 posts in the steady part, by group of processes.
+        peak_mb: Largest memory of all the system's processes together, in 10^6 bytes.
+        lag_s: Seconds from the last result until the windows held every post; None for systems without windows.
+        check: The check of the results.
     """
 
     round: int
@@ -42,18 +43,18 @@ class Throughput:
 
 @dataclass(frozen=True)
 class Latency:
-    """One run at a fixed rate; from when a post was due to its result in the log, in milliseconds.
+    """One run at a fixed rate. A post's latency runs from when it was due until the broker's timestamp of its result.
 
     Attributes:
-        share: of the system's own maximum.
-        rate: posts a second.
-        posts: measured.
-        p50: half of them were faster.
-        p95: likewise.
-        p99: likewise.
-        late_ms: how late the producer was at most, which counts as latency.
-        cpu_s: as in `Throughput`.
-        check: of the results.
+        share: The rate as a share of the system's own maximum.
+        rate: Posts a second.
+        posts: Posts that were measured.
+        p50: Median latency in milliseconds.
+        p95: 95th percentile of the latency in milliseconds.
+        p99: 99th percentile of the latency in milliseconds.
+        late_ms: Largest delay of the producer in milliseconds; it counts as latency.
+        cpu_s: Processor seconds for 1,000 posts, by group of processes.
+        check: The check of the results.
     """
 
     share: float
@@ -68,22 +69,22 @@ class Latency:
 
 
 def processor(group: str) -> Callable[[Throughput], float]:
-    """The figure of one group's processor time."""
+    """Return a function that reads one group's processor time from a run."""
     return lambda run: run.cpu_s[group]
 
 
 @dataclass(frozen=True)
-class Measured:
-    """All of one system.
+class SystemSummary:
+    """All measurements of one system.
 
     Attributes:
-        name: for machines.
-        title: for people.
-        version: of its library.
-        guarantee: what happens to posts in flight at a crash.
-        throughput: its runs at full speed.
-        latency: its runs at fixed rates.
-        failures: runs that gave no measurement, each with the reason.
+        name: The system's name on the command line.
+        title: The system's name in tables.
+        version: Version of its library; None if it has none.
+        guarantee: What happens to posts in flight at a crash.
+        throughput: Runs at full speed.
+        latency: Runs at fixed rates.
+        failures: The runs that failed, each with the reason.
     """
 
     name: str
@@ -95,11 +96,11 @@ class Measured:
     failures: tuple[str, ...]
 
     def spread(self, figure: Callable[[Throughput], float]) -> Spread | None:
-        """A figure over the rounds."""
+        """Return the spread of a figure over the rounds; None without rounds."""
         return Spread.of([figure(run) for run in self.throughput]) if self.throughput else None
 
     def faults(self) -> list[str]:
-        """What is wrong with its results, in words."""
+        """Return the failed runs and the faults of the results, one line each; empty if there are none."""
         found = list(self.failures)
         checks = [(f"round {run.round}", run.check) for run in self.throughput]
         checks += [(f"{100 * run.share:.0f} % load", run.check) for run in self.latency]
@@ -110,30 +111,39 @@ class Measured:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The whole comparison.
+    """The complete comparison.
 
     Attributes:
-        machine: what it ran on.
-        settings: of the benchmark.
-        model: name, version.
-        systems: in the order of their table.
-        missing: those that did not run, each with the reason.
+        machine: What describes the machine, by name.
+        settings: The benchmark's settings, by name.
+        model: Name and version of the model.
+        systems: The systems that ran, in the order of `SYSTEMS`.
+        missing: The systems that did not run, each with the reason.
     """
 
     machine: Mapping[str, str | int | float]
     settings: Mapping[str, Any]
     model: str
-    systems: tuple[Measured, ...]
+    systems: tuple[SystemSummary, ...]
     missing: tuple[str, ...]
 
     def ratio(self, name: str, to: str, figure: Callable[[Throughput], float] | None = None) -> Spread | None:
-        """A figure of one to another's, round by round; None for posts a second."""
+        """Return the ratio of a figure of system `name` to that of system `to`, computed for each round.
+
+        Args:
+            name: The system of the numerator.
+            to: The system of the denominator.
+            figure: Reads the figure from a run; None for posts a second.
+
+        Returns:
+            None if the two have no round in common.
+        """
         figure = figure or _speed
         by_name = {system.name: {run.round: figure(run) for run in system.throughput} for system in self.systems}
         return ratios(by_name.get(name, {}), by_name.get(to, {}))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON, with the medians and ratios."""
+        """Return everything as data for JSON, with medians and ratios."""
         rows = []
         for system in self.systems:
             median = {
@@ -152,9 +162,9 @@ class Comparison:
         return asdict(self) | {"systems": rows}
 
 
-def markdown(found: Comparison) -> str:
-    """Tables of speed and of latency, what was wrong, and what it ran on."""
-    ordered = sorted(found.systems, key=lambda s: -(spread.median if (spread := s.spread(_speed)) else 0.0))
+def markdown(comparison: Comparison) -> str:
+    """Return tables of speed and latency, the faults, and a description of the machine and the settings."""
+    ordered = sorted(comparison.systems, key=lambda s: -(spread.median if (spread := s.spread(_speed)) else 0.0))
     header = [
         "system",
         "posts/s",
@@ -168,9 +178,11 @@ def markdown(found: Comparison) -> str:
         "same labels",
     ]
     parts = [
-        markdown_table(header, [_speed_row(found, system) for system in ordered if system.throughput], numbers=True)
+        markdown_table(
+            header, [_speed_row(comparison, system) for system in ordered if system.throughput], numbers=True
+        )
     ]
-    shares = sorted({run.share for system in found.systems for run in system.latency})
+    shares = sorted({run.share for system in comparison.systems for run in system.latency})
     if shares:
         header = ["system", *(f"{100 * share:.0f} % of its maximum: posts/s, p50 / p95 / p99 ms" for share in shares)]
         rows = [_latency_row(system, shares) for system in ordered if system.latency]
@@ -178,14 +190,16 @@ def markdown(found: Comparison) -> str:
     header = ["system", "version", "at a crash"]
     parts.append(markdown_table(header, [[s.title, s.version or "-", s.guarantee] for s in ordered]))
     faults = [f"- {system.title}: {fault}" for system in ordered for fault in system.faults()]
-    every = "Every system gave every post exactly once in every run, and 99.9 % or more the bare loop's label."
-    parts.append("What went wrong:\n\n" + "\n".join(faults) if faults else every)
-    if found.missing:
-        parts.append("Left out:\n\n" + "\n".join(f"- {line}" for line in found.missing))
-    about = ", ".join(f"{name} {value}" for name, value in (*found.machine.items(), *found.settings.items()))
+    no_faults = (
+        "Every system answered every post exactly once in every run; at least 99.9 % of labels match the bare loop's."
+    )
+    parts.append("Faults:\n\n" + "\n".join(faults) if faults else no_faults)
+    if comparison.missing:
+        parts.append("Did not run:\n\n" + "\n".join(f"- {line}" for line in comparison.missing))
+    about = ", ".join(f"{name} {value}" for name, value in (*comparison.machine.items(), *comparison.settings.items()))
     parts.append(
         "Medians of the rounds, smallest and largest in brackets; ratios are taken round by round. "
-        f"{found.model}; {about}."
+        f"{comparison.model}; {about}."
     )
     return "\n\n".join(parts) + "\n"
 
@@ -194,23 +208,23 @@ def _speed(run: Throughput) -> float:
     return run.per_second
 
 
-def _speed_row(found: Comparison, system: Measured) -> list[str]:
-    checks = [run.check for run in (*system.throughput, *system.latency)]
+def _speed_row(comparison: Comparison, system: SystemSummary) -> list[str]:
+    checks = [*(run.check for run in system.throughput), *(run.check for run in system.latency)]
     agreement = [check.agreement for check in checks if check.agreement is not None]
     return [
         system.title,
         _cell(system.spread(_speed), "{:,.0f}"),
-        _cell(found.ratio(system.name, "bare"), "{:.2f}"),
-        _cell(found.ratio(system.name, "distilbert"), "{:.1f}"),
+        _cell(comparison.ratio(system.name, "bare"), "{:.2f}"),
+        _cell(comparison.ratio(system.name, "distilbert"), "{:.1f}"),
         _cell(system.spread(processor("system")), "{:.3f}"),
-        _cell(found.ratio(system.name, "bare", processor("system")), "{:.2f}"),
+        _cell(comparison.ratio(system.name, "bare", processor("system")), "{:.2f}"),
         *(_cell(system.spread(processor(group)), "{:.3f}") for group in GROUPS if group != "system"),
         _cell(system.spread(lambda run: run.peak_mb), "{:,.0f}", spread=False),
         f"{100 * min(agreement):.2f} %" if agreement else "-",
     ]
 
 
-def _latency_row(system: Measured, shares: Sequence[float]) -> list[str]:
+def _latency_row(system: SystemSummary, shares: Sequence[float]) -> list[str]:
     runs = {share: [run for run in system.latency if run.share == share] for share in shares}
     return [system.title, *(_latencies(runs[share]) for share in shares)]
 

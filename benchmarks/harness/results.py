@@ -1,4 +1,4 @@
-"""Where a comparison is written, and what is said at its end."""
+"""Writes a comparison to files, and reports where they are."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from pathlib import Path
 from benchmarks.harness.report import Comparison, markdown
 
 CHART_NEEDS = "matplotlib (pip install 'emostream[bench]')"
+"""What drawing a chart needs, for messages."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where results are written.
+    """The files of a comparison.
 
     Attributes:
-        json: everything.
-        markdown: tables.
-        plot: a chart; None for none.
+        json: All measurements.
+        markdown: The tables.
+        plot: The chart; None for no chart.
     """
 
     json: Path
@@ -30,37 +31,40 @@ class Files:
 
     @classmethod
     def choose(cls, folder: Path, json: Path | None, markdown: Path | None, plot: Path | None) -> Files:
-        """What was asked for; the others in a new folder below `folder`, named by the time. No matplotlib, no chart.
+        """Return the given files. Each one that is None goes to a new folder in `folder`, named after the current time.
+
+        Without matplotlib there is no chart.
 
         Raises:
-            ValueError: A chart was asked for that cannot be drawn.
+            ValueError: `plot` is given, and matplotlib is not installed.
         """
-        drawn = find_spec("matplotlib") is not None
-        if plot is not None and not drawn:
+        can_draw = find_spec("matplotlib") is not None
+        if plot is not None and not can_draw:
             raise ValueError(f"--plot needs {CHART_NEEDS}")
         new = folder / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
         chart = plot or new / "systems.png"
-        return cls(json or new / "systems.json", markdown or new / "systems.md", chart if drawn else None)
+        return cls(json or new / "systems.json", markdown or new / "systems.md", chart if can_draw else None)
 
-    def write(self, found: Comparison) -> None:
-        """Write everything.
+    def write(self, comparison: Comparison) -> None:
+        """Write all files, and make their folders.
 
         Raises:
-            OSError: a file cannot be written.
+            OSError: A file cannot be written.
         """
-        text = json.dumps(found.to_dict(), indent=2) + "\n"
-        for file, content in ((self.json, text), (self.markdown, markdown(found))):
+        text = json.dumps(comparison.to_dict(), indent=2) + "\n"
+        for file, content in ((self.json, text), (self.markdown, markdown(comparison))):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(content, encoding="utf-8")
         if self.plot is not None:
             from benchmarks.harness.plot import plot  # noqa: PLC0415 - loads matplotlib
 
-            plot(found, self.plot)
+            plot(comparison, self.plot)
 
-    def tell(self, found: Comparison, tell: Callable[[str], None]) -> None:
-        """Say what is where, and what is missing."""
-        for line in found.missing:
-            tell(f"left out: {line}")
+    def report(self, comparison: Comparison, on_line: Callable[[str], None]) -> None:
+        """Report which systems did not run, and which files were written."""
+        for line in comparison.missing:
+            on_line(f"did not run: {line}")
         if self.plot is None:
-            tell(f"no chart: it needs {CHART_NEEDS}")
-        tell(f"written: {', '.join(str(file) for file in (self.json, self.markdown, self.plot) if file is not None)}")
+            on_line(f"no chart was drawn: it needs {CHART_NEEDS}")
+        written = [str(file) for file in (self.json, self.markdown, self.plot) if file is not None]
+        on_line(f"results were written to {', '.join(written)}")

@@ -1,4 +1,4 @@
-"""The order of the runs: systems take turns, so that what else the machine does falls on all of them."""
+"""Orders the runs. Rounds of all systems spread the effects of the machine's other load evenly over them."""
 
 from __future__ import annotations
 
@@ -12,41 +12,49 @@ import psutil
 from confluent_kafka import KafkaException
 
 from benchmarks.harness.bench import Bench
-from benchmarks.harness.broker import BrokerError
+from benchmarks.harness.broker import BenchmarkError
 from benchmarks.harness.program import ProgramError
-from benchmarks.harness.report import Latency, Measured, Throughput
-from benchmarks.harness.systems import BARE, Installed
-from benchmarks.harness.trial import TrialError
+from benchmarks.harness.report import Latency, SystemSummary, Throughput
+from benchmarks.harness.systems import BARE, InstalledSystem
+from benchmarks.harness.trial import RunError
 from connectors.errors import ConnectorError
 
 SHARES = (0.25, 0.5, 0.75)
-"""Of a system's own maximum, at which its latency is measured."""
+"""Latency is measured at these shares of a system's own maximum rate."""
 
-NO_MEASUREMENT = (TrialError, ProgramError, BrokerError, ConnectorError, KafkaException, psutil.Error, ValueError)
+MEASUREMENT_ERRORS = (RunError, ProgramError, BenchmarkError, ConnectorError, KafkaException, psutil.Error, ValueError)
+"""Errors after which a run counts as failed, and the next run starts."""
 
-Tell = Callable[[str], None]
-Found = TypeVar("Found")
+OnLine = Callable[[str], None]
+"""Called with each line of progress."""
+
+Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 
 @dataclass
-class Runs:
-    """What has been measured of a system so far."""
+class Measurements:
+    """The measurements of one system so far."""
 
-    installed: Installed
+    installed: InstalledSystem
     throughput: list[Throughput] = field(default_factory=list)
     latency: list[Latency] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     @property
+    def name(self) -> str:
+        """The system's name on the command line."""
+        return self.installed.system.name
+
+    @property
     def maximum(self) -> float:
-        """Posts a second, the median of its rounds."""
+        """Posts a second at full speed, the median of the rounds."""
         return statistics.median(run.per_second for run in self.throughput)
 
-    def measured(self) -> Measured:
-        """All of it."""
+    def summary(self) -> SystemSummary:
+        """Return all measurements as one record."""
         system = self.installed.system
-        return Measured(
+        return SystemSummary(
             name=system.name,
             title=system.title,
             version=self.installed.version,
@@ -57,65 +65,68 @@ class Runs:
         )
 
 
-def warm_up(bench: Bench, runs: Sequence[Runs], *, posts: int, tell: Tell) -> None:
-    """One run of the first system that needs Kafka; its speed does not count, what it loses does.
+def warm_up(bench: Bench, systems: Sequence[Measurements], *, posts: int, on_line: OnLine) -> None:
+    """Run the first system that uses Kafka once, before the rounds. Its speed does not count; faults in its results do.
 
-    A broker that has just started compiles its code while it serves, beside whoever comes first; those that people run
-    have done so long ago. And what ran on the machine before has time to be over.
+    A broker that has just started compiles its code while it serves, which slows the first system down. Brokers in
+    production have finished that. The run also gives earlier load on the machine time to end.
     """
-    run = next((run for run in runs if run.installed.system is not BARE), None)
-    if run is not None:
-        name = f"warm-up, not counted: {run.installed.system.name}"
-        result = _tried(run, name, partial(bench.throughput, run.installed, 0, posts), tell)
-        if result is not None:
-            run.failures.extend(f"{name}: {fault}" for fault in result.check.faults())
-            tell(f"{name}: {_verdict(result)}")
+    system = next((system for system in systems if system.installed.system is not BARE), None)
+    if system is not None:
+        title = f"warm-up, not counted: {system.name}"
+        run = _try_measure(system, title, partial(bench.throughput, system.installed, 0, posts), on_line)
+        if run is not None:
+            system.failures.extend(f"{title}: {fault}" for fault in run.check.faults())
+            on_line(f"{title}: {_check_line(run)}")
 
 
-def measure_speed(bench: Bench, runs: Sequence[Runs], *, posts: int, rounds: int, tell: Tell) -> None:
-    """Every system at full speed, round by round, in `turns`."""
+def measure_speed(bench: Bench, systems: Sequence[Measurements], *, posts: int, rounds: int, on_line: OnLine) -> None:
+    """Measure the speed of every system in every round. `order_of_round` gives the order."""
     for number in range(1, rounds + 1):
-        for run in turns(runs, number):
-            name = f"round {number} of {rounds}: {run.installed.system.name}"
-            result = _tried(run, name, partial(bench.throughput, run.installed, number, posts), tell)
-            if result is not None:
-                run.throughput.append(result)
-                cpu = sum(result.cpu_s.values())
-                tell(f"{name}: {result.per_second:,.0f} posts/s, {cpu:.3f} CPU s per 1,000, {_verdict(result)}")
+        for system in order_of_round(systems, number):
+            title = f"round {number} of {rounds}: {system.name}"
+            run = _try_measure(system, title, partial(bench.throughput, system.installed, number, posts), on_line)
+            if run is not None:
+                system.throughput.append(run)
+                cpu = sum(run.cpu_s.values())
+                on_line(f"{title}: {run.per_second:,.0f} posts/s, {cpu:.3f} CPU s per 1,000, {_check_line(run)}")
 
 
-def measure_latency(bench: Bench, runs: Sequence[Runs], *, seconds: float, rounds: int, tell: Tell) -> None:
-    """Every system that has shown a rate, at shares of it; the bare loop has no latency."""
+def measure_latency(
+    bench: Bench, systems: Sequence[Measurements], *, seconds: float, rounds: int, on_line: OnLine
+) -> None:
+    """Measure the latency of every system whose speed is known, at `SHARES` of it. The bare loop has no latency."""
+    timed = [system for system in systems if system.throughput and system.installed.system is not BARE]
     for number in range(1, rounds + 1):
-        for run in turns([run for run in runs if run.throughput and run.installed.system is not BARE], number):
+        for system in order_of_round(timed, number):
             for share in SHARES:
-                name = f"{100 * share:.0f} % of its rate: {run.installed.system.name}"
-                measure = partial(bench.latency, run.installed, share, run.maximum, seconds)
-                result = _tried(run, name, measure, tell)
-                if result is not None:
-                    run.latency.append(result)
-                    times = f"p50 {result.p50:,.0f}, p95 {result.p95:,.0f}, p99 {result.p99:,.0f} ms"
-                    tell(f"{name}: {times}, {_verdict(result)}")
+                title = f"{100 * share:.0f} % of its rate: {system.name}"
+                measure = partial(bench.latency, system.installed, share, system.maximum, seconds)
+                run = _try_measure(system, title, measure, on_line)
+                if run is not None:
+                    system.latency.append(run)
+                    times = f"p50 {run.p50:,.0f}, p95 {run.p95:,.0f}, p99 {run.p99:,.0f} ms"
+                    on_line(f"{title}: {times}, {_check_line(run)}")
 
 
-def turns(systems: Sequence[Item], number: int) -> list[Item]:
-    """The order of a round, of which the first is number 1: every other one goes backwards.
+def order_of_round(systems: Sequence[Item], number: int) -> list[Item]:
+    """Return the systems in the order of a round. Rounds with an even number are reversed; the first round is 1.
 
-    So what the machine does over time falls on all alike, and those that are compared with each other and stand side by
-    side, as the bare loop and emostream, run within a minute or two in every round.
+    This spreads slow changes of the machine evenly. Neighbours in the list, such as the bare loop and emostream, run
+    within a minute or two of each other in every round.
     """
     return list(systems if number % 2 else reversed(systems))
 
 
-def _tried(run: Runs, name: str, measure: Callable[[], Found], tell: Tell) -> Found | None:
-    """A measurement; None, noted, where it failed: the other systems go on."""
+def _try_measure(system: Measurements, title: str, measure: Callable[[], Result], on_line: OnLine) -> Result | None:
+    """Return a measurement. If the run fails, note the failure and return None, so that the other systems still run."""
     try:
         return measure()
-    except NO_MEASUREMENT as exc:
-        run.failures.append(f"{name}: {exc}")
-        tell(f"{name}: FAILED: {exc}")
+    except MEASUREMENT_ERRORS as exc:
+        system.failures.append(f"{title}: {exc}")
+        on_line(f"{title}: FAILED: {exc}")
         return None
 
 
-def _verdict(result: Throughput | Latency) -> str:
-    return "; ".join(result.check.faults()) or "every post once"
+def _check_line(run: Throughput | Latency) -> str:
+    return "; ".join(run.check.faults()) or "every post once"

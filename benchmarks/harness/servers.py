@@ -1,4 +1,4 @@
-"""Kafka and Valkey for one comparison, in a folder of their own and on cores of their own."""
+"""Starts Kafka and Valkey for one benchmark, in their own folder and on their own cores."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from connectors.local.endpoints import Endpoints
 
 @dataclass(frozen=True)
 class Cores:
-    """Who runs where; both empty for everybody everywhere.
+    """Which cores the system and the servers use. If both are empty, all processes may use all cores.
 
     Attributes:
-        system: for the system under test.
-        servers: for Kafka, Redis and the harness.
+        system: Cores of the system under test.
+        servers: Cores of Kafka, Redis and the harness.
     """
 
     system: tuple[int, ...] = ()
@@ -31,21 +31,28 @@ class Cores:
 
     @classmethod
     def split(cls, allowed: Collection[int], count: int) -> Cores:
-        """The first `count` for the system and the others for the servers; 0 for no split.
+        """Return the first `count` cores for the system and the others for the servers; with 0, divide nothing.
 
         Raises:
-            ValueError: none would be left.
+            ValueError: No core would be left for the servers.
         """
         ordered = tuple(sorted(allowed))
         if not count:
             return cls()
         if count >= len(ordered):
-            raise ValueError(f"of {len(ordered)} cores, {len(ordered) - 1} can be given to a system at most")
+            raise ValueError(
+                f"a system can have at most {len(ordered) - 1} of {len(ordered)} cores: the servers need one"
+            )
         return cls(ordered[:count], ordered[count:])
 
 
 class Servers:
-    """A context manager: they are stopped at the end."""
+    """A context manager that starts Kafka and Valkey, and stops them on exit.
+
+    Attributes:
+        endpoints: Where they listen.
+        pids: Their process ids, `kafka` and `redis`.
+    """
 
     def __init__(self, folder: Path, cores: Cores) -> None:
         self._stack = LocalStack(folder)
@@ -72,7 +79,7 @@ class Servers:
         self._stack.down()
 
     def empty_redis(self) -> None:
-        """Remove what a run has left.
+        """Remove all data from Redis.
 
         Raises:
             UnavailableError: Redis does not answer.

@@ -1,4 +1,4 @@
-"""Arithmetic of the measurements: percentiles, medians with their spread. Pure."""
+"""Arithmetic on measurements: percentiles, medians and ratios. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure that was measured several times."""
+    """The median, smallest and largest of several measurements of a figure."""
 
     median: float
     low: float
@@ -19,19 +19,26 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Of at least one value."""
+        """Return the spread of at least one value."""
         return cls(statistics.median(values), min(values), max(values))
 
 
 def percentiles(values: Sequence[float], wanted: Sequence[float] = (50, 95, 99)) -> tuple[float, ...]:
-    """Percentiles of at least one value, interpolated linearly."""
+    """Return percentiles of at least one value, interpolated linearly."""
     return tuple(float(found) for found in np.percentile(values, wanted))
 
 
 def ratios(rounds: Mapping[int, float], reference: Mapping[int, float]) -> Spread | None:
-    """A figure to another's, round by round, so that what else the machine did falls on both.
+    """Return the spread of the ratios of two figures, one ratio for each round that both have.
 
-    None where they have no round in common.
+    Load on the machine affects both figures of a round, and so hardly their ratio.
+
+    Args:
+        rounds: The figure by number of the round.
+        reference: The figure that it is divided by, by number of the round.
+
+    Returns:
+        None if the two have no round in common.
     """
     common = [rounds[number] / reference[number] for number in rounds if number in reference]
     return Spread.of(common) if common else None

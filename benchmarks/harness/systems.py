@@ -1,4 +1,7 @@
-"""The systems that are compared: how each is started, and what is known of it."""
+"""The compared systems: how each is started, and which are installed.
+
+The peers are the systems that emostream is compared with. Their libraries may be in a Python environment of their own.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,21 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class System:
-    """A system.
+    """A compared system.
 
     Attributes:
-        name: for the command line.
-        title: for tables.
-        module: what `python -m` runs.
-        arguments: for it.
-        needs: distributions that must be installed, the first of which gives the version that is reported.
-        guarantee: what happens to posts in flight at a crash.
-        divisor: it is given so many times fewer posts than the fast ones, so that its run is not many times as long.
-        own_model: it has another model, so its labels are not compared.
-        as_they_come: the model runs on the posts of a batch in their order, so many at a time, padded to the longest,
-            as frameworks' examples do; else by `models.classifier`, sorted by length and bounded by tokens.
-        optional: runs only where it is asked for by name or with `all`.
+        name: Its name on the command line.
+        title: Its name in tables.
+        module: The module that `python -m` runs.
+        arguments: The module's arguments.
+        needs: Distributions that must be installed. The report gives the version of the first.
+        guarantee: What happens to posts in flight at a crash.
+        divisor: The system gets this many times fewer posts than the fast systems, so that its run takes about as long.
+        own_model: The system has another model, so its labels are not compared.
+        arrival_order: The model gets the posts of a batch in the order of their arrival, a fixed number at a time, each
+            padded to the longest. Frameworks' examples do this. If false, `models.classifier` sorts the batch by length
+            and limits model batches by tokens.
+        optional: The system runs only if it is named, or with `all`.
     """
 
     name: str
@@ -36,42 +40,46 @@ class System:
     guarantee: str = "at least once"
     divisor: int = 1
     own_model: bool = False
-    as_they_come: bool = False
+    arrival_order: bool = False
     optional: bool = False
 
 
 BARE = System("bare", "the model alone, no Kafka", "benchmarks.peers.bare", guarantee="none")
-OURS = System("emostream", "emostream worker", "streams", ("worker",), ("emostream",), "no loss; windows exactly once")
+EMOSTREAM = System(
+    "emostream", "emostream worker", "streams", ("worker",), ("emostream",), "no loss; windows exactly once"
+)
 
 
-def _twice(system: System) -> tuple[System, System]:
-    """A framework that takes batches: with the model called in the usual way, and with our way as a library."""
-    own = f"{system.title.partition(',')[0]} + models.classifier"
-    return replace(system, as_they_come=True), replace(system, name=f"{system.name}-classifier", title=own)
+def _with_classifier_variant(system: System) -> tuple[System, System]:
+    """Return a framework that takes batches twice: with texts in the order of arrival, and with `models.classifier`."""
+    title = f"{system.title.partition(',')[0]} + models.classifier"
+    return replace(system, arrival_order=True), replace(system, name=f"{system.name}-classifier", title=title)
 
 
 SYSTEMS = (
     BARE,
-    OURS,
-    *_twice(
+    EMOSTREAM,
+    *_with_classifier_variant(
         System(
             "bytewax",
             "Bytewax, flat_map_batch",
             "bytewax.run",
             ("benchmarks.peers.bytewax_flow",),
             ("bytewax",),
-            "starts anew: no recovery store",
+            "starts over: no recovery store",
         )
     ),
-    *_twice(System("quixstreams", "Quix Streams, batches", "benchmarks.peers.quix_batch", (), ("quixstreams",))),
-    *_twice(
+    *_with_classifier_variant(
+        System("quixstreams", "Quix Streams, batches", "benchmarks.peers.quix_batch", (), ("quixstreams",))
+    ),
+    *_with_classifier_variant(
         System(
             "pathway",
             "Pathway, batch UDF",
             "benchmarks.peers.pathway_udf",
             (),
             ("pathway",),
-            "starts anew: no persistence",
+            "starts over: no persistence",
         )
     ),
     System(
@@ -108,7 +116,7 @@ SYSTEMS = (
         ("worker", "--without-web", "-l", "warn"),
         ("faust-streaming",),
         "a batch that fails is lost",
-        as_they_come=True,
+        arrival_order=True,
         optional=True,
     ),
     System(
@@ -117,7 +125,7 @@ SYSTEMS = (
         "benchmarks.peers.confluent_batch",
         (),
         ("confluent-kafka",),
-        as_they_come=True,
+        arrival_order=True,
         optional=True,
     ),
     System(
@@ -151,12 +159,13 @@ print(json.dumps(versions))
 
 
 def choose(names: Sequence[str]) -> list[System]:
-    """Systems by name, in their own order; `all` for all; no name for those that are not optional.
+    """Return the named systems in the order of `SYSTEMS`.
 
-    The bare loop is always among them: labels and ratios are held against it.
+    The name `all` stands for all systems. Without names, the result is all that are not optional. The bare loop is
+    always included, because labels and ratios are compared with it.
 
     Raises:
-        KeyError: there is none of a name.
+        KeyError: No system has one of the names.
     """
     if "all" in names:
         return list(SYSTEMS)
@@ -164,27 +173,27 @@ def choose(names: Sequence[str]) -> list[System]:
     return [s for s in SYSTEMS if s is BARE or (s in wanted if names else not s.optional)]
 
 
-RUNTIME = ("onnxruntime", "tokenizers")
-"""What the model runs on; it should be the same for all."""
+RUNTIME_LIBRARIES = ("onnxruntime", "tokenizers")
+"""Distributions that run the model. Their versions should be the same for all systems."""
 
-CLIENT = ("confluent-kafka", "librdkafka")
-"""What most of them reach Kafka through."""
+CLIENT_LIBRARIES = ("confluent-kafka", "librdkafka")
+"""The Kafka client that most systems use."""
 
 
 class PythonError(Exception):
-    """There is no Python where one was named."""
+    """The given Python interpreter does not work."""
 
 
 @dataclass(frozen=True)
-class Installed:
-    """A system that can run.
+class InstalledSystem:
+    """A system whose libraries are installed.
 
     Attributes:
-        system: which.
-        python: with which interpreter.
-        version: of its library; None where it has none.
-        runtime: versions of `RUNTIME` there.
-        client: versions of `CLIENT` there, whether it uses them or not.
+        system: The system.
+        python: The interpreter that runs it.
+        version: Version of its library; None if it has none.
+        runtime: Versions of `RUNTIME_LIBRARIES` in its environment.
+        client: Versions of `CLIENT_LIBRARIES` in its environment, also if the system does not use them.
     """
 
     system: System
@@ -194,38 +203,42 @@ class Installed:
     client: tuple[str | None, ...]
 
     @property
-    def beside_us(self) -> bool:
-        """Whether it runs with the same Python as ourselves."""
+    def in_benchmark_environment(self) -> bool:
+        """Whether the system runs with the interpreter that runs the benchmark."""
         return self.python == Path(sys.executable)
 
 
-def clients(installed: Sequence[Installed]) -> dict[str, str]:
-    """The versions of `CLIENT`, as settings of the benchmark: ours, and the peers' where one of them runs."""
-    found = {}
+def client_versions(installed: Sequence[InstalledSystem]) -> dict[str, str]:
+    """Return the versions of `CLIENT_LIBRARIES` for the report: of the benchmark's environment, and of the peers'."""
+    found: dict[str, str] = {}
     for each in installed:
-        suffix = "" if each.beside_us else " of the peers"
-        found |= {f"{name}{suffix}": version or "none" for name, version in zip(CLIENT, each.client, strict=True)}
+        suffix = "" if each.in_benchmark_environment else " of the peers"
+        found |= {
+            f"{name}{suffix}": version or "none" for name, version in zip(CLIENT_LIBRARIES, each.client, strict=True)
+        }
     return found
 
 
-def find_installed(systems: Sequence[System], peers_python: Path | None) -> tuple[list[Installed], list[System]]:
-    """Those that can run, and those that cannot.
+def find_installed(systems: Sequence[System], peers_python: Path | None) -> tuple[list[InstalledSystem], list[System]]:
+    """Return the systems that can run, and those whose libraries are not installed.
 
-    What is installed beside ourselves runs with the same Python as ourselves; the others with the peers'.
+    A system runs with the benchmark's interpreter if its libraries are there, and otherwise with `peers_python`.
 
     Raises:
-        PythonError: `peers_python` is none.
+        PythonError: `peers_python` is not a Python interpreter that works.
     """
     found, missing = [], []
-    names = sorted({*RUNTIME, "confluent-kafka", *(name for system in systems for name in system.needs)})
+    names = sorted({*RUNTIME_LIBRARIES, "confluent-kafka", *(name for system in systems for name in system.needs)})
     pythons = [Path(sys.executable), *([peers_python] if peers_python else [])]
     versions = {python: _versions(python, names) for python in pythons}
     for system in systems:
         for python, known in versions.items():
             if all(known.get(name) for name in system.needs):
                 version = known[system.needs[0]] if system.needs else None
-                runtime, client = (tuple(known[name] for name in group) for group in (RUNTIME, CLIENT))
-                found.append(Installed(system, python, version, runtime, client))
+                runtime, client = (
+                    tuple(known[name] for name in group) for group in (RUNTIME_LIBRARIES, CLIENT_LIBRARIES)
+                )
+                found.append(InstalledSystem(system, python, version, runtime, client))
                 break
         else:
             missing.append(system)
@@ -237,8 +250,8 @@ def _versions(python: Path, names: Sequence[str]) -> Mapping[str, str | None]:
         done = subprocess.run([python, "-c", _VERSIONS, *names], capture_output=True, text=True, check=True)
         versions: dict[str, str | None] = json.loads(done.stdout)
     except subprocess.CalledProcessError as exc:
-        said = str(exc.stderr).strip().splitlines() or [f"it ended with exit code {exc.returncode}"]
-        raise PythonError(f"{python} is no Python that works: {said[-1]}") from exc
+        lines = str(exc.stderr).strip().splitlines() or [f"it ended with exit code {exc.returncode}"]
+        raise PythonError(f"{python} is not a working Python interpreter: {lines[-1]}") from exc
     except (OSError, ValueError) as exc:
-        raise PythonError(f"{python} is no Python that works: {exc}") from exc
+        raise PythonError(f"{python} is not a working Python interpreter: {exc}") from exc
     return versions

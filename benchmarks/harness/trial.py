@@ -1,4 +1,4 @@
-"""A system on topics of its own: how it is set up, started and waited for."""
+"""Runs a system once, on its own topics: makes the topics, starts the system and waits for its results."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness.broker import Broker
+from benchmarks.harness.broker import KafkaClient
 from benchmarks.harness.program import Program
 from benchmarks.harness.servers import Cores, Servers
-from benchmarks.harness.systems import OURS, Installed, System
+from benchmarks.harness.systems import EMOSTREAM, InstalledSystem, System
 from benchmarks.harness.waiting import Stall
 from benchmarks.peers.task import Task
 from connectors.kafka.admin import KafkaAdmin
@@ -30,17 +30,21 @@ from streams.windows.connect import open_store
 
 ROOT = Path(__file__).parents[2]
 THREADS = 1
-"""Of ONNX Runtime. With more, it would count how a system divides itself: ours into processes, others into threads."""
+"""Threads of ONNX Runtime. With one thread, the result does not depend on how a system divides its work: emostream uses
+several processes, the other systems several threads."""
 
 STALL_S = 60.0
-"""Without a new result for so long, a run is given up; the slowest start is a third of it."""
+"""Seconds without a new result after which a run fails. The slowest system needs a third of this to start."""
 
 _POLL_S = 0.25
+"""Seconds between two counts of the results."""
+
 _POLL_NEAR_END_S = 0.05
+"""The same near the end of a run, whose time is measured."""
 
 
-class TrialError(Exception):
-    """A run that gave no measurement."""
+class RunError(Exception):
+    """A run failed, and there is no measurement."""
 
 
 @dataclass
@@ -49,19 +53,19 @@ class Setup:
 
     Attributes:
         servers: Kafka and Redis, running.
-        broker: the harness's connection.
-        cores: who runs where.
-        folder: for logs and what systems write.
-        model: the package's folder.
-        network: the DistilBERT-shaped network.
-        batch: posts that are handed to the model at once.
-        model_batch: of these, the texts that it runs on at once in systems that call it on posts as they come.
-        wait_ms: how long such a batch waits to fill; emostream's by its own setting.
-        partitions: of the topics.
+        kafka: The harness's connection to Kafka.
+        cores: Which cores the system and the servers use.
+        folder: Folder of the logs and of the files that systems write.
+        model: Folder of the model package.
+        network: File of the DistilBERT-shaped network.
+        batch: Posts in a batch at most.
+        model_batch: Texts in a model batch, for systems that classify posts in the order of their arrival.
+        wait_ms: How long a batch waits to fill, in milliseconds. A batch of emostream waits as its own setting says.
+        partitions: Partitions of each topic.
     """
 
     servers: Servers
-    broker: Broker
+    kafka: KafkaClient
     cores: Cores
     folder: Path
     model: Path
@@ -72,34 +76,48 @@ class Setup:
     partitions: int
     _count: int = 0
 
-    def new_folder(self, installed: Installed) -> Path:
-        """For one run."""
+    def new_folder(self, installed: InstalledSystem) -> Path:
+        """Make a new folder for one run."""
         self._count += 1
         folder = self.folder / f"{self._count:03d}-{installed.system.name}"
         folder.mkdir(parents=True)
         return folder
 
     def start(
-        self, installed: Installed, arguments: Sequence[str], task: Task, folder: Path, *, ours: Mapping[str, str]
+        self,
+        installed: InstalledSystem,
+        arguments: Sequence[str],
+        task: Task,
+        folder: Path,
+        *,
+        emostream_env: Mapping[str, str],
     ) -> Program:
-        """Start a system with what it is to do and, where it is emostream, its settings."""
+        """Start a system.
+
+        Args:
+            installed: The system.
+            arguments: Arguments of its module.
+            task: Passed on in environment variables.
+            folder: The working directory, where the log goes too.
+            emostream_env: Emostream's settings as environment variables.
+        """
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         return Program(
             [str(installed.python), "-m", installed.system.module, *arguments],
-            env={**clean_environment(ours), **task.environment(), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+            env={**clean_environment(emostream_env), **task.environment(), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
             folder=folder,
             log=folder / "log",
             cores=self.cores.system,
         )
 
     def meter(self, program: Program) -> Meter:
-        """A meter of it and the servers."""
+        """Return a meter of the processor time and memory of a program and the servers."""
         pids = self.servers.pids
         groups = {"system": program.pid, "broker": pids["kafka"], "redis": pids["redis"]}
         return Meter(groups, alone=("broker", "redis"))
 
     def task(self, system: System, group: str, raw: str, classified: str) -> Task:
-        """What a system is to do."""
+        """Return a system's task: where its posts are, where its results go, and which model it uses."""
         return Task(
             bootstrap=self.servers.endpoints.kafka_bootstrap,
             raw=raw,
@@ -109,26 +127,26 @@ class Setup:
             network=self.network,
             threads=THREADS,
             batch=self.batch,
-            model_batch=self.model_batch if system.as_they_come else 0,
+            model_batch=self.model_batch if system.arrival_order else 0,
             wait_ms=self.wait_ms,
             partitions=self.partitions,
         )
 
     @contextmanager
-    def trial(self, installed: Installed, *, raw: str | None) -> Iterator[Trial]:
-        """Topics for one run; they are deleted at its end.
+    def run(self, installed: InstalledSystem, *, raw: str | None) -> Iterator[SystemRun]:
+        """Make the topics of one run. On exit they are deleted, and Redis is emptied.
 
         Args:
-            installed: the system.
-            raw: name of the raw topic, which stays; None for one of its own.
+            installed: The system.
+            raw: Name of a raw topic that other runs use too, and that is kept; None for a raw topic of this run.
 
         Raises:
-            ConnectorError: Kafka or Redis does not do it.
+            ConnectorError: Kafka or Redis does not answer.
         """
         folder = self.new_folder(installed)
         name = f"bench-{self._count}"
         topics = ("classified", "dead", "late", "windows", "totals", "control")
-        ours = {
+        emostream_env = {
             **self.servers.endpoints.as_env(),
             "EMOSTREAM_MODEL_URI": str(self.model),
             "EMOSTREAM_MODEL_THREADS": str(THREADS),
@@ -141,29 +159,37 @@ class Setup:
             "EMOSTREAM_TOPIC_RAW": raw or f"{name}.raw",
             **{f"EMOSTREAM_TOPIC_{topic.upper()}": f"{name}.{topic}" for topic in topics},
         }
-        settings = load_settings(env_file=None, environ=ours)
-        if installed.system is OURS:
+        settings = load_settings(env_file=None, environ=emostream_env)
+        if installed.system is EMOSTREAM:
             init_topics(settings, lambda line: None)
         else:
             wanted = {settings.topic_raw, settings.topic_classified}
             KafkaAdmin(kafka_config(settings)).create([spec for spec in topic_specs(settings) if spec.name in wanted])
         try:
-            yield Trial(self, installed, settings, folder, ours)
+            yield SystemRun(self, installed, settings, folder, emostream_env)
         finally:
-            own = [getattr(settings, f"topic_{topic}") for topic in topics]
-            self.broker.delete(own if raw else [*own, settings.topic_raw])
+            of_run = [getattr(settings, f"topic_{topic}") for topic in topics]
+            self.kafka.delete(of_run if raw else [*of_run, settings.topic_raw])
             self.servers.empty_redis()
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A system on its topics."""
+class SystemRun:
+    """One run of a system, whose topics exist.
+
+    Attributes:
+        setup: What all runs share.
+        installed: The system.
+        settings: Emostream's settings, which name the topics of every system.
+        folder: Folder of the run's log.
+        emostream_env: The settings as environment variables.
+    """
 
     setup: Setup
-    installed: Installed
+    installed: InstalledSystem
     settings: Settings
     folder: Path
-    ours: Mapping[str, str]
+    emostream_env: Mapping[str, str]
 
     def start(self) -> Program:
         """Start the system."""
@@ -171,32 +197,37 @@ class Trial:
         task = self.setup.task(
             self.installed.system, settings.group_prefix, settings.topic_raw, settings.topic_classified
         )
-        return self.setup.start(self.installed, self.installed.system.arguments, task, self.folder, ours=self.ours)
+        return self.setup.start(
+            self.installed, self.installed.system.arguments, task, self.folder, emostream_env=self.emostream_env
+        )
 
-    def wait(self, program: Program, posts: int) -> None:
-        """Wait until so many results are there.
+    def wait_for_results(self, program: Program, posts: int) -> None:
+        """Wait until the classified topic has `posts` results.
 
         Raises:
-            TrialError: none came for `STALL_S`.
-            ProgramError: the system ended.
+            RunError: No result came for `STALL_S`.
+            ProgramError: The system has ended.
         """
         stall = Stall(STALL_S)
-        while (count := self.setup.broker.count(self.settings.topic_classified)) < posts:
+        while (count := self.setup.kafka.count(self.settings.topic_classified)) < posts:
             program.check()
             if stall.reached(count):
-                raise TrialError(
-                    f"{count:,} of {posts:,} posts, then nothing for {STALL_S:.0f} s: {program.last_words()}"
+                raise RunError(
+                    f"no result for {STALL_S:.0f} s after {count:,} of {posts:,} posts: {program.last_line()}"
                 )
             time.sleep(_POLL_S if count < posts * (1 - WARM_SHARE) else _POLL_NEAR_END_S)
 
-    def finished(self, program: Program, posts: int) -> float | None:
-        """Wait until the windows hold everything; when that was, or None for a system without windows.
+    def wait_for_windows(self, program: Program, posts: int) -> float | None:
+        """Wait until emostream's windows hold every post.
+
+        Returns:
+            When they did, in seconds since 1970; None for a system without windows.
 
         Raises:
-            TrialError: they did not within `STALL_S`.
-            ProgramError: the system ended.
+            RunError: The windows did not hold every post within `STALL_S`.
+            ProgramError: The system has ended.
         """
-        if self.installed.system is not OURS:
+        if self.installed.system is not EMOSTREAM:
             return None
 
         async def wait() -> float:
@@ -205,7 +236,7 @@ class Trial:
                 while await applied(store) < posts:
                     program.check()
                     if time.monotonic() > deadline:
-                        raise TrialError(f"the windows are not complete {STALL_S:.0f} s after the last post")
+                        raise RunError(f"the windows do not hold every post {STALL_S:.0f} s after the last result")
                     await asyncio.sleep(0.02)
                 return time.time()
 

@@ -1,7 +1,8 @@
-"""The systems that `bench_systems.py` compares ours with: one file each, started as a process of its own.
+"""The peers: the programs that `bench_systems.py` compares emostream with, one file each, run as separate processes.
 
-Each is written the way its own documentation shows; where that page has a way to hand a model many posts at once, it is
-used, and named. All have the same model, threads and librdkafka settings, and write id, label and confidence. The
-frameworks run twice: with the model called on posts as they come, and through `models.classifier`. None of them writes
-scores, sentiment, origin or text, keeps windows or serves metrics, as ours does meanwhile.
+Each program follows the documentation of its framework, and names the page. If the page has a way to pass many posts to
+a model at once, the program uses it. All programs have the same model, threads and librdkafka settings, and write id,
+label and confidence. Frameworks that take batches run twice: with texts in the order of arrival, and with
+`models.classifier`. None of them writes scores, sentiment, origin or text, keeps windows, or serves metrics. Emostream
+does all of that in its run.
 """

@@ -1,4 +1,4 @@
-"""The limit: the model alone, without Kafka, JSON or windows; texts lie ready in memory, batches as large as ours.
+"""The bare loop, the upper limit: the model alone on texts in memory, in batches of 512. No Kafka, JSON or windows.
 
 python -m benchmarks.peers.bare POSTS.jsonl RESULTS.jsonl
 """
@@ -15,7 +15,10 @@ from benchmarks.peers.task import Labeller, Task
 
 
 def main(posts_file: Path, results_file: Path) -> None:
-    """Classify the posts; write for each when its batch was done, its id and its label; then wait to be stopped."""
+    """Classify the posts, write the results, and wait until the process is stopped.
+
+    A result is a JSON list: when the post's batch was done in seconds since 1970, the post's id, and its label.
+    """
     task = Task.read()
     labeller = Labeller(task)
     posts = [json.loads(line) for line in posts_file.read_text("utf-8").split("\n") if line]
@@ -26,11 +29,11 @@ def main(posts_file: Path, results_file: Path) -> None:
         done.append((time.time(), answers))
     answered = [(at, label) for at, answers in done for label, _ in answers]
     lines = [json.dumps([at, post["id"], label]) for (at, label), post in zip(answered, posts, strict=True)]
-    written = results_file.with_suffix(".part")
-    written.write_text("\n".join(lines), encoding="utf-8")
-    # Once it is there, it is whole.
-    written.rename(results_file)
-    # As the other systems, which end when they are told: the processor time of one that is gone cannot be asked for.
+    partial_file = results_file.with_suffix(".part")
+    partial_file.write_text("\n".join(lines), encoding="utf-8")
+    # The reader waits for this name, so the file must be complete when it appears.
+    partial_file.rename(results_file)
+    # The processor time of a process that has ended cannot be read.
     signal.pause()
 
 

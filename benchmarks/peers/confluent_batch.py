@@ -1,8 +1,8 @@
-"""A loop over confluent-kafka by hand that does everything right: `consume(n)`, one batch, flush, then commit.
+"""A hand-written loop over confluent-kafka that loses nothing: `consume(n)`, classify, flush, commit.
 
 `Consumer.consume` is the client's own way to take many messages at once:
 https://docs.confluent.io/platform/current/clients/confluent-kafka-python/html/index.html#confluent_kafka.Consumer.consume
-At least once: offsets are committed after the results of the batch are confirmed.
+Delivery is at least once: offsets are committed after Kafka has confirmed the results of the batch.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A plain loop over confluent-kafka, one post at a time, as its examples have it: poll, classify, produce.
+"""A plain loop over confluent-kafka, one post at a time, as in its examples: poll, classify, produce.
 
 https://docs.confluent.io/platform/current/clients/confluent-kafka-python/html/index.html ("Consumer", "Producer").
-Offsets are committed automatically, every five seconds, of messages handed out and not of results
-confirmed: a crash may lose the posts in flight.
+The client commits the offsets of polled messages every five seconds, without waiting for the results to be
+confirmed. A crash may lose the posts in flight.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def run(task: Task, classify: Callable[[str], Answer]) -> None:
 
 
 def main() -> None:
-    """One post at a time through the shared model."""
+    """Classify one post at a time with the shared model."""
     task = Task.read()
     labeller = Labeller(task)
     run(task, lambda text: labeller([text])[0])

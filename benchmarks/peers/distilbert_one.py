@@ -1,6 +1,6 @@
-"""The usual design: a DistilBERT in INT8, one post at a time, in the plain loop of `confluent_one`.
+"""A DistilBERT in INT8, one post at a time, in the plain loop of `confluent_one`. This is the usual design.
 
-The network has DistilBERT's shape and kernels, and weights of no meaning: its labels are not compared.
+The network has DistilBERT's shape and kernels, but random weights, so its labels are not compared.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from models.package.folder import load_package
 
 
 def main() -> None:
-    """One post at a time."""
+    """Classify one post at a time with the DistilBERT."""
     task = Task.read()
     package = load_package(task.model)
     network = DistilBert(

@@ -1,8 +1,8 @@
-"""A Faust agent as the user guide shows it first: `async for` over the stream, one post at a time.
+"""A Faust agent as in the first example of the user guide: `async for` over the stream, one post at a time.
 
-https://faust-streaming.github.io/faust/userguide/agents.html and .../streams.html. At least once: an event
-is acknowledged when the loop asks for the next one; the send is not waited for, as in the guide. Results are not
-compressed: for lz4 aiokafka needs another package.
+https://faust-streaming.github.io/faust/userguide/agents.html and .../streams.html. Delivery is at least once: Faust
+acknowledges an event when the loop asks for the next one. As in the guide, the loop does not wait for a send to be
+confirmed. Results are not compressed, because aiokafka needs another package for lz4.
 
     python -m benchmarks.peers.faust_one worker --without-web
 """
@@ -20,14 +20,14 @@ labeller = Labeller(task)
 
 
 class Post(faust.Record):
-    """What is read of a post."""
+    """The fields of a post that the agent reads."""
 
     id: str
     text: str
 
 
-class Classified(faust.Record, include_metadata=False):
-    """The result."""
+class Classified(faust.Record, include_metadata=False):  # type: ignore[call-arg] # Faust has no types
+    """A result."""
 
     id: str
     label: str
@@ -46,7 +46,7 @@ classified = app.topic(task.classified, key_type=str, value_type=Classified)
 
 @app.agent(raw)
 async def classify(posts: AsyncIterator[Post]) -> None:
-    """One post at a time."""
+    """Classify one post at a time."""
     async for post in posts:
         ((label, confidence),) = labeller([post.text])
         await classified.send(key=post.id, value=Classified(id=post.id, label=label, confidence=confidence))

@@ -1,4 +1,4 @@
-"""A Faust agent over batches: `stream.take(n, within=seconds)`, the user guide's way to buffer values into a list.
+"""A Faust agent over batches: `stream.take(n, within=seconds)`, which the user guide shows for lists of values.
 
 https://faust-streaming.github.io/faust/userguide/streams.html#take-buffer-up-to-n-values-in-the-stream
 
@@ -16,14 +16,14 @@ labeller = Labeller(task)
 
 
 class Post(faust.Record):
-    """What is read of a post."""
+    """The fields of a post that the agent reads."""
 
     id: str
     text: str
 
 
-class Classified(faust.Record, include_metadata=False):
-    """The result."""
+class Classified(faust.Record, include_metadata=False):  # type: ignore[call-arg] # Faust has no types
+    """A result."""
 
     id: str
     label: str
@@ -42,7 +42,7 @@ classified = app.topic(task.classified, key_type=str, value_type=Classified)
 
 @app.agent(raw)
 async def classify(posts: faust.Stream[Post]) -> None:
-    """A list of posts at a time."""
+    """Classify one list of posts at a time."""
     async for batch in posts.take(task.batch, within=task.wait_ms / 1_000):
         answers = labeller([post.text for post in batch])
         for post, (label, confidence) in zip(batch, answers, strict=True):

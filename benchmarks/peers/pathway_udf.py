@@ -1,9 +1,9 @@
-"""Pathway with a batch UDF: `max_batch_size`, its way to hand a local model many rows at once.
+"""Pathway with a batch UDF: with `max_batch_size` it passes many rows to a local model at once.
 
 https://pathway.com/blog/local-embeddings-batch-udfs and
-https://pathway.com/developers/user-guide/data-transformation/user-defined-functions, which advises `deterministic=True`
-too: results are then not kept in memory. `max_backlog_size` as the reference of `pw.io.kafka.read` advises for a topic
-with a backlog. There is no persistence, without which Pathway starts anew after a crash.
+https://pathway.com/developers/user-guide/data-transformation/user-defined-functions. The second page recommends
+`deterministic=True`, with which Pathway does not keep results in memory. The reference of `pw.io.kafka.read` recommends
+`max_backlog_size` for a topic with a backlog. There is no persistence, so Pathway starts over after a crash.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ labeller = Labeller(task)
 
 
 class Post(pw.Schema):
-    """What is read of a post. A column cannot be named `id`: that is the row's."""
+    """The columns that are read of a post. `id` is the name of the row's own id, so the post's id is `post_id`."""
 
     post_id: str
     text: str
@@ -27,12 +27,12 @@ class Post(pw.Schema):
 
 @pw.udf(deterministic=True, max_batch_size=task.batch)
 def classify(texts: list[str]) -> list[tuple[str, float]]:
-    """A batch of rows at a time."""
+    """Classify one batch of rows."""
     return labeller(texts)
 
 
 def librdkafka(settings: dict[str, Any]) -> dict[str, str]:
-    """Pathway wants every value as text."""
+    """Return librdkafka settings with all values as strings, as Pathway expects them."""
     return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in settings.items()}
 
 

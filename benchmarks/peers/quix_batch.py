@@ -1,10 +1,10 @@
-"""Quix Streams with batches in memory: its Consumer and Producer, which its documentation names for this.
+"""Quix Streams with batches in memory: its Consumer and Producer, which its documentation recommends for this.
 
 https://quix.io/docs/quix-streams/advanced/producer-consumer-lowlevel.html: "The intended use is when StreamingDataFrame
-is not enough …: To batch messages in-memory before processing them." The other way that the documentation has, a
-count window with `Collect` (https://quix.io/docs/quix-streams/windowing.html#count-based-tumbling-windows), gathers by
-message key, which here is the post's id, and waits for ever for a window to fill. At least once, as the page shows:
-offsets are stored after processing, for the auto-commit.
+is not enough …: To batch messages in-memory before processing them." The documentation has another way, a count window
+with `Collect` (https://quix.io/docs/quix-streams/windowing.html#count-based-tumbling-windows). It collects messages of
+one key, which here is the post's id, so no window would ever fill. Delivery is at least once, as on the first page:
+offsets are stored for the auto-commit after processing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Quix Streams as its quickstart shows it: a StreamingDataFrame whose `apply` sees one post at a time.
+"""Quix Streams as in its quickstart: a StreamingDataFrame whose `apply` gets one post at a time.
 
-https://quix.io/docs/quix-streams/quickstart.html and https://quix.io/docs/quix-streams/processing.html. At least once,
-the default: https://quix.io/docs/quix-streams/configuration.html#processing-guarantees
+https://quix.io/docs/quix-streams/quickstart.html and https://quix.io/docs/quix-streams/processing.html. Delivery is at
+least once, the default: https://quix.io/docs/quix-streams/configuration.html#processing-guarantees
 """
 
 from __future__ import annotations

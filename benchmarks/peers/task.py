@@ -1,6 +1,6 @@
-"""What every system is given, through the environment, and what all of them share: the model and the client's settings.
+"""The task of a system, passed in environment variables, and what the peers share: the model and client settings.
 
-Needs nothing of the project but `models`: the peers may run in an environment of their own.
+This module imports only `models` from the project, because the peers may run in a Python environment of their own.
 """
 
 from __future__ import annotations
@@ -19,21 +19,20 @@ PREFIX = "BENCH_"
 
 @dataclass(frozen=True)
 class Task:
-    """Where the posts are and where the results go.
+    """Where the posts are, where the results go, and how the model runs.
 
     Attributes:
         bootstrap: Kafka's address.
-        raw: topic of the posts, JSON with at least `id` and `text`, key = id.
-        classified: topic of the results.
-        group: consumer group, new for each run.
-        model: folder of the model package; for the DistilBERT its ONNX file stands in `network`.
-        network: the DistilBERT-shaped network.
-        threads: of ONNX Runtime.
-        batch: posts handed to the model at once, where a system has a way to.
-        model_batch: texts that the model runs on at once, in the order they came; 0 for batches by
-            `models.text.batching`.
-        wait_ms: how long such a batch waits to fill.
-        partitions: of the topics, for a system that takes a batch from each.
+        raw: Topic of the posts: JSON with at least `id` and `text`; the key is the id.
+        classified: Topic of the results.
+        group: Consumer group, new for each run.
+        model: Folder of the model package. The DistilBERT uses only its tokenizer and its limit of tokens.
+        network: ONNX file of the DistilBERT-shaped network.
+        threads: Threads of ONNX Runtime.
+        batch: Posts in a batch at most, for systems that take batches.
+        model_batch: Texts in a model batch, in the order of arrival; 0 for model batches by `models.text.batching`.
+        wait_ms: How long a batch waits to fill, in milliseconds.
+        partitions: Partitions of each topic, for a system that takes a batch from each partition.
     """
 
     bootstrap: str
@@ -50,23 +49,32 @@ class Task:
 
     @classmethod
     def read(cls) -> Task:
-        """The task of this process."""
+        """Return the task of this process from its environment variables."""
         given = {field: os.environ[PREFIX + field.upper()] for field in cls.__dataclass_fields__}
-        numbers = {name: int(given[name]) for name in ("threads", "batch", "model_batch", "wait_ms", "partitions")}
-        paths = {name: Path(given[name]) for name in ("model", "network")}
-        names = {name: given[name] for name in ("bootstrap", "raw", "classified", "group")}
-        return cls(**names, **paths, **numbers)
+        return cls(
+            bootstrap=given["bootstrap"],
+            raw=given["raw"],
+            classified=given["classified"],
+            group=given["group"],
+            model=Path(given["model"]),
+            network=Path(given["network"]),
+            threads=int(given["threads"]),
+            batch=int(given["batch"]),
+            model_batch=int(given["model_batch"]),
+            wait_ms=int(given["wait_ms"]),
+            partitions=int(given["partitions"]),
+        )
 
     def environment(self) -> dict[str, str]:
-        """The variables that `read` reads."""
+        """Return the environment variables that `read` reads."""
         return {PREFIX + field.upper(): str(getattr(self, field)) for field in self.__dataclass_fields__}
 
     def consumer(self) -> dict[str, Any]:
-        """librdkafka's settings of a consumer: its defaults, from the beginning of the topic."""
+        """Return librdkafka's consumer settings: its defaults, from the beginning of the topic."""
         return {"bootstrap.servers": self.bootstrap, "group.id": self.group, "auto.offset.reset": "earliest"}
 
     def producer(self) -> dict[str, Any]:
-        """librdkafka's settings of a producer: those of our own, for everybody."""
+        """Return librdkafka's producer settings, which are those of emostream."""
         return {"bootstrap.servers": self.bootstrap, **PRODUCER}
 
 
@@ -78,10 +86,10 @@ PRODUCER: dict[str, Any] = {
 }
 
 
-class AsTheyCome(OnnxClassifier):
-    """The usual way to serve a model in batches: so many texts at a time, in their order, padded to the longest.
+class ArrivalOrderClassifier(OnnxClassifier):
+    """Classifies a fixed number of texts at a time in the order of arrival, each padded to the longest.
 
-    As a `transformers` pipeline does with its `batch_size`. The answers are the same: padding is masked.
+    A `transformers` pipeline with a `batch_size` does this. The answers are the same, because padding is masked.
     """
 
     def _batches(self, index: int, lengths: Sequence[int]) -> Iterator[Sequence[int]]:
@@ -90,11 +98,11 @@ class AsTheyCome(OnnxClassifier):
 
 
 class Labeller:
-    """The model as every system calls it: texts in, a label and its confidence out."""
+    """The model as every peer calls it."""
 
     def __init__(self, task: Task) -> None:
         self._classifier = (
-            AsTheyCome.load(task.model, threads=task.threads, max_batch=task.model_batch)
+            ArrivalOrderClassifier.load(task.model, threads=task.threads, max_batch=task.model_batch)
             if task.model_batch
             else OnnxClassifier.load(task.model, threads=task.threads)
         )
@@ -102,7 +110,7 @@ class Labeller:
         self._head = self._classifier.manifest.heads[0]
 
     def __call__(self, texts: Sequence[str]) -> list[tuple[str, float]]:
-        """The first head's most probable label of each text, and its probability."""
+        """Return the most probable label of the first head for each text, and its probability."""
         probabilities = self._classifier.classify(texts).probabilities[self._head.name]
         best = probabilities.argmax(axis=1)
         return [
@@ -112,5 +120,5 @@ class Labeller:
 
 
 def result(post_id: str, label: str, confidence: float) -> bytes:
-    """The record on the classified topic."""
+    """Return a record of the classified topic."""
     return json.dumps({"id": post_id, "label": label, "confidence": confidence}).encode()

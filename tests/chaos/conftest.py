@@ -1,4 +1,4 @@
-"""The servers and roles of the integration tests, started for these tests alone."""
+"""The fixtures of the integration tests, with servers that are started only for these tests."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""What the windows must hold, counted from the raw topic by a few lines that share nothing with the application.
+"""Counts the expected windows from the raw topic, in a few lines that share no code with the application.
 
-For each partition in offset order: a post that can be read counts in each of its windows, unless the latest event time
-before it in the partition lies further beyond the window's end than the window is kept.
+The records of each partition are counted in offset order. A post that can be read counts in each of its windows, unless
+the window had expired: the latest event time of earlier posts in the partition is at least the window's retention after
+the window's end.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Key = tuple[str, int, int]
 
 @dataclass
 class Content:
-    """A window: posts by label and by source, and the range of their times in milliseconds."""
+    """The content of a window: posts by label and by source, and the first and last event time in milliseconds."""
 
     labels: Counter[str] = field(default_factory=Counter)
     sources: Counter[str] = field(default_factory=Counter)
@@ -36,7 +37,14 @@ class Content:
 
 @dataclass
 class Expected:
-    """What an endless memory would hold: `late` and `expired` are posts by window size."""
+    """The expected windows.
+
+    Attributes:
+        windows: Content of the windows that are still kept.
+        late: Posts that came too late for a window, by window size.
+        expired: Posts whose window has been removed since, by window size.
+        unreadable: Records that are not JSON.
+    """
 
     windows: dict[Key, Content] = field(default_factory=dict)
     late: Counter[int] = field(default_factory=Counter)
@@ -45,7 +53,11 @@ class Expected:
 
 
 def expected(raw: Iterable[tuple[int, bytes]]) -> Expected:
-    """Count the records, given as (partition, value) in offset order."""
+    """Return what the windows must hold.
+
+    Args:
+        raw: Partition and value of the raw records, those of each partition in offset order.
+    """
     found = Expected()
     latest: dict[int, int] = {}
     for partition, value in raw:
@@ -64,7 +76,7 @@ def expected(raw: Iterable[tuple[int, bytes]]) -> Expected:
                 content = found.windows.setdefault((keyword, size, start), Content())
                 content.add(LABEL_OF[post["text"]], post["source"], at)
         latest[partition] = max(latest.get(partition, -1), at)
-    # What every partition has left behind is removed.
+    # A window is removed when it has expired in every partition.
     for key in [key for key in found.windows if key[2] + (key[1] + KEPT_S[key[1]]) * 1_000 <= min(latest.values())]:
         content = found.windows.pop(key)
         if key[0] == "*":
@@ -73,7 +85,7 @@ def expected(raw: Iterable[tuple[int, bytes]]) -> Expected:
 
 
 def contents(windows: Iterable[EmotionWindow]) -> dict[Key, Content]:
-    """The same of the windows that the application holds."""
+    """Return the content of the application's windows, in the form of `Expected.windows`."""
     return {
         (window.keyword, window.size, _ms(window.start)): Content(
             Counter({label: stats.count for label, stats in window.labels.items()}),

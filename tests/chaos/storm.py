@@ -1,4 +1,4 @@
-"""Posts that flow, and what befalls the workers and Redis meanwhile."""
+"""Produces posts while workers and Redis fail in random ways."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ KEYWORDS = [f"keyword-{number}" for number in range(40)]
 WEIGHTS = [1 / (rank + 1) for rank in range(len(KEYWORDS))]
 SOURCES = ("mastodon", "bluesky", "rss")
 OLD = timedelta(days=5)
-"""Too late for the windows of a minute, and for no others."""
+"""How old late posts are: too late for windows of a minute, in time for all others."""
 
 
 class Feed(threading.Thread):
-    """Produces posts at an even pace: some out of order, some days late, some unreadable.
+    """Produces posts at a constant rate: some out of order, some days late, some unreadable.
 
-    An endless one goes on at this pace until it is stopped.
+    An endless feed goes on at this rate until it is stopped.
     """
 
     def __init__(self, settings: Settings, posts: int, seconds: float, seed: int, *, endless: bool = False) -> None:
@@ -44,7 +44,7 @@ class Feed(threading.Thread):
         self._ended = threading.Event()
 
     def stop(self) -> None:
-        """End it, whether or not all is sent."""
+        """Stop before all posts are sent."""
         self._ended.set()
         self.join()
 
@@ -76,17 +76,25 @@ class Feed(threading.Thread):
         return json.dumps(post).encode()
 
 
-_RUNS = "worker is running"
+_STARTED = "worker is running"
 
 
-def _runs(worker: Role) -> bool:
-    """Whether a worker has started."""
-    return _RUNS in worker.log.read_text()
+def _has_started(worker: Role) -> bool:
+    return _STARTED in worker.log.read_text()
 
 
 @dataclass
 class Fleet:
-    """The workers; `log` tells what befell them."""
+    """The running workers.
+
+    Attributes:
+        start: Starts a worker.
+        rng: Source of the random choices.
+        pause_s: Shortest and longest pause of a worker in seconds.
+        workers: The running workers, paused ones included.
+        paused: When the pause of a worker ends, by process id.
+        log: What was done, in order.
+    """
 
     start: Callable[[], Role]
     rng: random.Random
@@ -99,8 +107,8 @@ class Fleet:
         self.workers.append(self.start())
 
     def act(self, most: int) -> None:
-        """Let one thing happen to one of them."""
-        self.wake()
+        """Do one random thing: start a worker if there are fewer than `most`, or fail one that is not paused."""
+        self.resume()
         awake = [worker for worker in self.workers if worker.pid not in self.paused]
         if len(self.workers) < most and self.rng.random() < 0.4:
             self.log.append("a worker joins")
@@ -108,12 +116,12 @@ class Fleet:
         elif len(awake) > 1:
             worker = self.rng.choice(awake)
             what = self.rng.choice(["kill", "kill", "stop", "leave", "pause"])
-            if what == "pause" and not _runs(worker):
-                what = "kill"  # paused, it would find when it wakes that Kafka has not answered in time, and end
+            if what == "pause" and not _has_started(worker):
+                what = "kill"  # a worker that is paused while it starts would end: Kafka has not answered in time
             self.log.append(f"{what} {worker.name}")
-            self._befall(worker, what)
+            self._fail(worker, what)
 
-    def _befall(self, worker: Role, what: str) -> None:
+    def _fail(self, worker: Role, what: str) -> None:
         if what == "pause":
             worker.pause()
             self.paused[worker.pid] = time.monotonic() + self.rng.uniform(*self.pause_s)
@@ -123,31 +131,39 @@ class Fleet:
             worker.kill()
         else:
             code, log = worker.stop(), worker.log.read_text()
-            # One that is still starting dies of the signal.
-            assert code == 0 or _RUNS not in log, f"{worker.name} ended with {code}: {log[-2_000:]}"
+            # A worker that is still starting is ended by the signal.
+            assert code == 0 or _STARTED not in log, f"{worker.name} ended with {code}: {log[-2_000:]}"
         if what != "leave":
             self.join()
 
-    def wake(self, *, everyone: bool = False) -> None:
-        """Resume those whose pause is over."""
+    def resume(self, *, everyone: bool = False) -> None:
+        """Resume the workers whose pause is over, or all."""
         for worker in self.workers:
             if worker.pid in self.paused and (everyone or time.monotonic() > self.paused[worker.pid]):
                 worker.resume()
                 del self.paused[worker.pid]
 
     def check(self) -> None:
-        """Raise if one has ended by itself."""
+        """Raise if a worker has ended by itself."""
         for worker in self.workers:
             worker.check()
 
 
-def rage(
+def run_storm(
     fleet: Fleet, redis: ValkeyNode, seconds: float, *, every_s: float, most: int, rebuild: Callable[[], object]
 ) -> None:
-    """A storm: something happens every few seconds; Redis is rolled back once and emptied once.
+    """Act on a worker every few seconds, roll Redis back once and empty it once.
 
-    The windows are rebuilt twice: once so that the roll-back takes it back, and once to stay. On a slow machine the
+    The windows are rebuilt twice. The roll-back undoes the first rebuild. On a slow machine the
     storm lasts until all of that has happened.
+
+    Args:
+        fleet: The workers.
+        redis: The server of the window tables.
+        seconds: How long the storm lasts.
+        every_s: Mean time between two actions in seconds.
+        most: Workers at most.
+        rebuild: Starts a rebuild of the windows.
     """
     begin = time.monotonic()
     to_redis = [(0.2, "snapshot"), (0.25, "rebuild"), (0.45, "roll back"), (0.7, "empty"), (0.8, "rebuild")]
@@ -164,4 +180,4 @@ def rage(
         fleet.act(most)
         fleet.check()
         time.sleep(every_s * fleet.rng.uniform(0.5, 1.5))
-    fleet.wake(everyone=True)
+    fleet.resume(everyone=True)

@@ -1,7 +1,7 @@
-"""Every window is exact in the end, whatever befell the workers and Redis on the way.
+"""Every window is exact in the end, although workers and Redis failed meanwhile.
 
-`make chaos` runs five minutes and 200,000 posts; in `make test` it is one minute. EMOSTREAM_TEST_CHAOS_SEED repeats a
-run's choices, though not its timing.
+`make chaos` runs it for five minutes with 200,000 posts, `make test` for one minute with 30,000.
+EMOSTREAM_TEST_CHAOS_SEED repeats the random choices of a run, but not its timing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from streams.settings import Settings
 from streams.windows.connect import open_store
 from streams.windows.store import WindowStore
 from tests.chaos.oracle import Content, contents, expected
-from tests.chaos.storm import Feed, Fleet, rage
+from tests.chaos.storm import Feed, Fleet, run_storm
 from tests.integration.support import PATIENCE_S, balanced, failures, records, wait_for
 from tests.integration.valkey_node import ValkeyNode
 from tests.tiny_model import tiny_package
@@ -76,7 +76,7 @@ async def test_every_window_is_exact_after_the_storm(
 
     try:
         await asyncio.to_thread(
-            rage,
+            run_storm,
             fleet,
             redis,
             SECONDS,
@@ -88,35 +88,35 @@ async def test_every_window_is_exact_after_the_storm(
         print("\n".join(fleet.log))
         await asyncio.to_thread(feed.join)
     assert feed.sent == POSTS
-    # Before anything is looked at: the last one switches over to other tables.
+    # The last rebuild switches to other window tables, so nothing is read before it ends.
     codes = [await asyncio.to_thread(role.wait, PATIENCE_S) for role in rebuilds]
-    told = [role.log.read_text() for role in rebuilds]
-    print("".join(told))
-    # The first may have met the roll-back.
-    assert codes[-1] == 0, told[-1]
-    assert not any("Traceback" in text for text in told)
+    logs = [role.log.read_text() for role in rebuilds]
+    print("".join(logs))
+    # The roll-back may have stopped the first rebuild.
+    assert codes[-1] == 0, logs[-1]
+    assert not any("Traceback" in log for log in logs)
     checks = await balanced(settings, store, [*fleet.workers, sink])
     assert failures(checks) == []
     wanted = expected((partition, value) for partition, _, value in records(settings, settings.topic_raw))
     in_redis = await store.read()
     assert differences(contents(in_redis), wanted.windows) == []
-    # A straggler of a window that was removed before is late; of one that was removed after, expired with it.
+    # A late post counts as late if its window was removed before it came, and as expired if it was removed later.
     uncounted = await store.uncounted()
     assert Counter(uncounted.late) + Counter(uncounted.expired) == wanted.late + wanted.expired
     assert uncounted.unbuilt == {}
-    assert wanted.late.keys() == {60}, "nothing was late: the test has lost its point"
+    assert wanted.late.keys() == {60}, "no post was late, so lateness is not tested"
     origins = Counter(_origin(value) for _, _, value in records(settings, settings.topic_classified))
-    assert len(origins) == POSTS - wanted.unreadable, "a post is missing, or was made up"
+    assert len(origins) == POSTS - wanted.unreadable, "posts are missing, or there are too many"
     repeated = origins.total() - len(origins)
     print(f"{POSTS} posts, {len(in_redis)} windows, {repeated} posts were delivered again and not counted")
 
-    # The tables go on to turn windows final, so both are read again until they agree.
+    # Windows still become final, so the topic and the window tables are read until they agree.
     def is_published() -> bool:
         every = records(settings, settings.topic_windows)
         last = {window.key: window for window in (EmotionWindow.from_json(value) for _, _, value in every)}
         state = {window.key: window for window in asyncio.run(read_windows(settings))}
-        # A straggler's window, made while the emptied tables had no watermark yet, may have been published before the
-        # watermark passed its retention and removed it.
+        # After Redis was emptied there is no watermark, so a late post makes a window. It may be published before the
+        # watermark passes the window's retention and removes it.
         removed = [window for key, window in last.items() if key not in state]
         assert all(window.end < datetime.now(UTC) - timedelta(days=2) for window in removed), removed
         return {key: last.get(key) for key in state} == state

@@ -1,7 +1,6 @@
-"""Postgres holds every record exactly once, however often the sink is killed and Postgres goes away.
+"""Postgres holds every record exactly once, although the sink is killed and Postgres is stopped repeatedly.
 
-`make chaos` writes 100,000 records under 20 kills, two restarts of Postgres and a stop of 30 s; in `make test` it is
-less of each.
+`make chaos` writes 100,000 records with 20 kills, two restarts of Postgres and a stop of 30 s; `make test` does less.
 """
 
 from __future__ import annotations
@@ -33,9 +32,11 @@ RECORDS = 100_000 if LONG else 14_000
 KILLS = 20 if LONG else 4
 RESTARTS = 2 if LONG else 1
 AWAY_S = 30.0 if LONG else 5.0
+"""How long Postgres is stopped."""
+
 PARTITIONS = 4
 REPEATED = 0.1
-"""Of the records, delivered twice by a worker that was killed."""
+"""Share of the records that are there twice, as if a worker had been killed and had written them again."""
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -43,7 +44,7 @@ Start = Callable[..., Role]
 
 
 def feed(settings: Settings, first: int, count: int) -> int:
-    """Records over all partitions, in order, a tenth of them twice; returns how many were sent."""
+    """Write `count` classified posts to all partitions, and the last tenth twice. Returns the number of records."""
     posts = [classified((first + i) // PARTITIONS, (first + i) % PARTITIONS) for i in range(count)]
     again = posts[-int(count * REPEATED) :]
     producer = ConfirmedProducer(kafka_config(settings), client_id="test")
@@ -58,7 +59,7 @@ def feed(settings: Settings, first: int, count: int) -> int:
 
 
 def rows(settings: Settings) -> int:
-    """Rows of `posts`; 0 while Postgres is away."""
+    """Return the number of rows in `posts`; 0 while Postgres is stopped."""
     try:
         with (
             postgres_errors("counting"),
@@ -71,27 +72,27 @@ def rows(settings: Settings) -> int:
 
 
 async def test_every_record_is_written_once(own_stack: LocalStack, settings: Settings, start: Start) -> None:
-    chance = random.Random(6)
-    strokes = ["kill"] * KILLS + ["restart"] * RESTARTS
-    chance.shuffle(strokes)
-    strokes.insert(len(strokes) // 2, "away")
-    part = RECORDS // (len(strokes) + 1)
+    rng = random.Random(6)
+    faults = ["kill"] * KILLS + ["restart"] * RESTARTS
+    rng.shuffle(faults)
+    faults.insert(len(faults) // 2, "away")
+    part = RECORDS // (len(faults) + 1)
     sent = fed = 0
-    # Small transactions, so that a kill is likely to meet one.
+    # With many small transactions, a kill is likely to interrupt one.
     sink = start("sink", EMOSTREAM_SINK_BATCH="500", EMOSTREAM_SINK_BACKFILL_INTERVAL_S="3")
-    for stroke in strokes:
+    for fault in faults:
         sent += await asyncio.to_thread(feed, settings, fed, part)
         fed += part
         before = rows(settings)
         await asyncio.to_thread(wait_for, lambda before=before: rows(settings) > before, what="the sink writes nothing")
-        await asyncio.sleep(chance.uniform(0, 0.3))
-        if stroke == "kill":
+        await asyncio.sleep(rng.uniform(0, 0.3))
+        if fault == "kill":
             sink.kill()
             sink = start("sink", EMOSTREAM_SINK_BATCH="500", EMOSTREAM_SINK_BACKFILL_INTERVAL_S="3")
         else:
             sink.check()
             await asyncio.to_thread(own_stack.stop, "postgres")
-            await asyncio.sleep(AWAY_S if stroke == "away" else 0)
+            await asyncio.sleep(AWAY_S if fault == "away" else 0)
             await asyncio.to_thread(own_stack.start, "postgres")
     sent += await asyncio.to_thread(feed, settings, fed, part)
     fed += part
@@ -106,9 +107,9 @@ async def test_every_record_is_written_once(own_stack: LocalStack, settings: Set
             return tuple(found)
 
         topic = settings.topic_classified
-        # The repeated ones at the end are still to be read when the last row is in.
+        # When the last row is written, the sink may still have to read the repeated records at the end.
         while one(f"SELECT sum(next_offset) FROM sink_offsets WHERE topic = '{topic}'") != (sent,):
-            assert time.monotonic() < deadline, "the sink does not come to the end"
+            assert time.monotonic() < deadline, "the sink does not read to the end"
             sink.check()
             await asyncio.sleep(0.2)
         assert one("SELECT count(*), count(DISTINCT (origin_partition, origin_offset)) FROM posts") == (fed, fed)

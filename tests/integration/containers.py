@@ -1,4 +1,4 @@
-"""The same servers as Docker containers, for machines that have an engine (EMOSTREAM_TEST_STACK=containers)."""
+"""The test servers as Docker containers, for machines with a Docker engine (EMOSTREAM_TEST_STACK=containers)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ S3_PORT = 5000
 
 @contextmanager
 def running_containers() -> Iterator[Endpoints]:
-    """Start Kafka, Valkey, PostgreSQL and S3 (moto), and stop them at the end."""
+    """Start Kafka, Valkey, PostgreSQL and S3 (moto), and stop them on exit."""
     with ExitStack() as stack:
         kafka = stack.enter_context(
             KafkaContainer("confluentinc/cp-kafka:7.9.1")

@@ -1,7 +1,7 @@
-"""A broker that says goodbye as Kafka's last one does: while it stops, its metadata names no broker.
+"""A fake broker that stops like the last broker of a Kafka cluster: meanwhile its metadata names no broker.
 
-Kafka does so in some of its shutdowns only, by chance of timing. This speaks the two requests that a client needs for
-it, ApiVersions and Metadata in old versions (https://kafka.apache.org/protocol), over a socket.
+Kafka does this only in some shutdowns, depending on timing. The fake answers the two requests that a client needs to
+see it, ApiVersions and Metadata in old versions (https://kafka.apache.org/protocol), over a socket.
 """
 
 from __future__ import annotations
@@ -18,42 +18,44 @@ _HOST = b"127.0.0.1"
 
 
 class FarewellBroker:
-    """One broker with a topic `t` of one partition. A context manager."""
+    """A broker with a topic `t` of one partition. A context manager."""
 
     def __init__(self) -> None:
         self._leaving = threading.Event()
-        self._told: set[bytes] = set()
+        self._notified: set[bytes] = set()
         self._listener = socket.create_server((_HOST.decode(), 0), backlog=500)
         self._port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
     def bootstrap(self) -> str:
-        """Where it is, also while it leaves."""
+        """The broker's address, which stays the same while it leaves."""
         return f"{_HOST.decode()}:{self._port}"
 
     @property
-    def told(self) -> int:
-        """Clients that were told, counted by their `client.id`."""
-        return len(self._told)
+    def notified(self) -> int:
+        """Number of clients, by `client.id`, that got metadata without a broker."""
+        return len(self._notified)
 
     def leave(self) -> None:
-        """Tell each client that asks, once, that there is no broker, and hang up; from then on only hang up.
+        """Answer the next metadata request of each client with no broker, and its later ones not at all.
 
-        It goes on to accept. A client opens the connection to a broker that it has just learnt of when it needs one, so
-        it may have none at this moment, and would never hear.
+        Each time, the fake closes the connection.
+
+        The fake still accepts connections. A client connects to a broker only when it needs to, so a client without a
+        connection could not be notified otherwise.
         """
         self._leaving.set()
 
     def come_back(self) -> None:
-        """Be the one broker again."""
+        """Name this broker in metadata again."""
         self._leaving.clear()
 
     def __enter__(self) -> FarewellBroker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        # Wakes the thread that accepts, which close alone does not.
+        # Wakes the accepting thread, which `close` alone does not do.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
@@ -73,18 +75,18 @@ class FarewellBroker:
                     api, version, correlation, id_length = struct.unpack_from(">hhih", request)
                     leaving = api == _METADATA and self._leaving.is_set()
                     client = request[10 : 10 + id_length]
-                    if leaving and client in self._told:
+                    if leaving and client in self._notified:
                         return
                     body = _versions(version) if api == _API_VERSIONS else self._metadata(leaving=leaving)
                     connection.sendall(struct.pack(">ii", 4 + len(body), correlation) + body)
                     if leaving:
-                        self._told.add(client)
+                        self._notified.add(client)
                         return
             except OSError:
-                return  # the client hung up
+                return  # the client has closed the connection
 
     def _metadata(self, *, leaving: bool) -> bytes:
-        """Version 1: brokers, the controller, topics."""
+        """Return a Metadata response of version 1: brokers, the controller, topics."""
         no_rack = struct.pack(">h", -1)
         node = struct.pack(">ih", _NODE, len(_HOST)) + _HOST + struct.pack(">i", self._port) + no_rack
         brokers = struct.pack(">i", 0) if leaving else struct.pack(">i", 1) + node
@@ -95,8 +97,8 @@ class FarewellBroker:
         return brokers + struct.pack(">ii", leader, 1) + topic
 
 
-def _versions(asked: int) -> bytes:
-    """What it speaks."""
-    error = _UNSUPPORTED_VERSION if asked else 0
+def _versions(requested: int) -> bytes:
+    """Return an ApiVersions response of version 0 with the supported requests."""
+    error = _UNSUPPORTED_VERSION if requested else 0
     versions = ((_API_VERSIONS, 0, 0), (_METADATA, 1, 1))
     return struct.pack(">hi", error, len(versions)) + b"".join(struct.pack(">hhh", *one) for one in versions)

@@ -1,4 +1,4 @@
-"""A fixture for tests that stop the servers under their processes."""
+"""A fixture for test modules that stop servers while their processes run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from connectors.local import Endpoints, LocalStack
 
 @pytest.fixture(scope="module")
 def endpoints(own_stack: LocalStack) -> Endpoints:
-    """Where the module's own servers listen; in place of those that all tests share."""
-    found = own_stack.endpoints()
-    assert found is not None
-    return found
+    """Return the addresses of the module's own servers. It replaces the fixture of the shared servers."""
+    own = own_stack.endpoints()
+    assert own is not None
+    return own

@@ -1,4 +1,4 @@
-"""Posts that flow while the tables are rebuilt, damage to the tables, and what must hold in the end."""
+"""Helpers for tests of a rebuild: running it, damaging the window tables, and checking the result."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ Key = tuple[str, int, int]
 
 
 def emostream(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run an `emostream` command."""
     return subprocess.run(
         [sys.executable, "-m", "streams", *arguments],
         env=clean_environment(env),
@@ -36,7 +37,7 @@ def emostream(env: dict[str, str], *arguments: str) -> subprocess.CompletedProce
 
 
 def rebuilt(env: dict[str, str], *arguments: str) -> dict[str, Any]:
-    """Rebuild as an operator does; the summary."""
+    """Rebuild the windows with the command that operators use. Returns its summary."""
     done = emostream(env, "windows", "rebuild", "--json", *arguments)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -45,7 +46,7 @@ def rebuilt(env: dict[str, str], *arguments: str) -> dict[str, Any]:
 
 
 class Tables:
-    """The tables as Redis has them, to be damaged."""
+    """Direct access to the window tables in Redis, to damage them."""
 
     def __init__(self, settings: Settings) -> None:
         self._prefix, self._shards = settings.redis_prefix, settings.shards
@@ -64,11 +65,11 @@ class Tables:
         return self.key(shard_of(key.keyword, self._shards), f"w:{key.member()}")
 
     def windows(self, keyword: str) -> int:
-        """How many windows of a minute the keyword's shard has."""
+        """Return how many one-minute windows the keyword's shard has."""
         return int(self.client.zcard(self.key(shard_of(keyword, self._shards), "index:60")))
 
     def delete(self, key: WindowKey) -> None:
-        """The window is gone, as if it had never been."""
+        """Delete a window and everything that refers to it."""
         shard = shard_of(key.keyword, self._shards)
         assert self.client.delete(self.window(key)) == 1
         for name in ("open", f"index:{key.size}"):
@@ -76,10 +77,11 @@ class Tables:
         self.client.srem(self.key(shard, "dirty"), key.member())
 
     def falsify(self, key: WindowKey) -> None:
+        """Add 1,000 posts to a window's count."""
         assert self.client.hincrby(self.window(key), "n", 1_000) > 1_000
 
     def invent(self, like: WindowKey, key: WindowKey) -> None:
-        """A window that no post ever fell into, published as it is."""
+        """Add window `key`, which no post is in, as a copy of `like`, and mark it for publication."""
         shard = shard_of(key.keyword, self._shards)
         row = self.client.hgetall(self.window(like))
         self.client.hset(self.window(key), mapping=row)
@@ -100,7 +102,7 @@ class Tables:
         self.client.hset(f"{self._prefix}:meta", "rebuild_until", 1)
 
     def left_over(self) -> list[str]:
-        """Keys that do not belong to the generation in force, but for the state of the last one, which expires."""
+        """Return the keys of other generations. The state of the last generation is left out, because it expires."""
         mine = f":g{self.generation}:" if self.generation else "}:"
         every = set(self.client.scan_iter(f"{self._prefix}:*"))
         if not self.generation:
@@ -111,18 +113,19 @@ class Tables:
 
 
 def counted_by_hand(settings: Settings) -> Any:
+    """Return the windows that follow from the raw topic, as `tests.chaos.oracle` counts them."""
     return expected((partition, value) for partition, _, value in records(settings, settings.topic_raw))
 
 
 def differences(windows: Iterable[EmotionWindow], wanted: dict[Key, Any]) -> list[str]:
-    """Where the windows that hold posts are not what was counted by hand."""
+    """Return the first ten differences between the windows with posts and the expected ones."""
     found = contents(window for window in windows if window.count)
     keys = sorted(found.keys() | wanted.keys())
     return [f"{key}: {found.get(key)}, not {wanted.get(key)}" for key in keys if found.get(key) != wanted.get(key)][:10]
 
 
 def published(settings: Settings) -> dict[str, list[EmotionWindow]]:
-    """Every record of the windows topic, by key, in order."""
+    """Return the records of the windows topic in order, by key."""
     found: dict[str, list[EmotionWindow]] = {}
     for _, _, value in records(settings, settings.topic_windows):
         window = EmotionWindow.from_json(value)
@@ -131,7 +134,7 @@ def published(settings: Settings) -> dict[str, list[EmotionWindow]]:
 
 
 async def check_topic(settings: Settings, store: WindowStore) -> None:
-    """The topic's last record of each window is Redis's, and no revision was followed by a lower one."""
+    """Check that the last record of each window equals the window in Redis, and that revisions never decrease."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         await store.refresh()

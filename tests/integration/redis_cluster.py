@@ -1,4 +1,4 @@
-"""A Redis Cluster (Valkey in cluster mode) on loopback: three masters, and a replica of the first."""
+"""Runs a Redis Cluster (Valkey in cluster mode) on loopback: three masters, and a replica of the first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.integration.valkey_node import ValkeyNode
 SLOTS = 16_384
 MASTERS = 3
 NODE_TIMEOUT_MS = 1_000
-"""After it a node that does not answer is taken for failed."""
+"""Milliseconds without an answer after which a node counts as failed."""
 
 
 class ClusterNode(ValkeyNode):
@@ -35,18 +35,18 @@ class ClusterNode(ValkeyNode):
         self.id: str = self.client.execute_command("CLUSTER", "MYID")
 
     def meet(self, other: ClusterNode) -> None:
-        """Become part of the other's cluster."""
+        """Join the cluster of another node."""
         self.client.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port, other._bus_port)
 
     def knows(self, nodes: int) -> bool:
-        """Whether the cluster is whole for this node, with so many members."""
+        """Return whether this node sees a complete cluster of `nodes` members."""
         info = dict(line.split(":", 1) for line in self.client.execute_command("CLUSTER", "INFO").splitlines())
         return info["cluster_state"] == "ok" and int(info["cluster_known_nodes"]) == nodes
 
 
 @contextmanager
 def running_cluster(folder: Path) -> Iterator[list[ClusterNode]]:
-    """The masters, each with a third of the slots, and then the replica of the first."""
+    """Start a cluster. Yields the masters, each with a third of the slots, and then the replica of the first master."""
     with ExitStack() as stack:
         nodes = []
         for number in range(MASTERS + 1):
@@ -70,7 +70,7 @@ def _replicate(replica: ClusterNode, master: ClusterNode) -> None:
         try:
             replica.client.execute_command("CLUSTER", "REPLICATE", master.id)
             break
-        except RedisError:  # it has not heard of its master yet
+        except RedisError:  # the replica does not know the master yet
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""What the tests of S3 and of the model registry share: packages, races, and a connection that counts."""
+"""Helpers that tests of S3 and of the model registry share: packages, races, and a connection that counts calls."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ RACERS = 6
 
 
 class S3Server:
-    """moto's S3 server on a port of its own. It keeps its state while it is stopped."""
+    """moto's S3 server on its own port. It keeps its data while it is stopped."""
 
     def __init__(self) -> None:
         self._server: ThreadedMotoServer | None = self._start(0)
@@ -28,7 +28,7 @@ class S3Server:
         self.config = S3Config(f"http://127.0.0.1:{self._port}", access_key_id="key", secret_access_key=SECRET)
 
     def empty(self) -> None:
-        """As new: running, without buckets. Far quicker than another server."""
+        """Start the server if it is stopped, and delete all buckets. This is much faster than a new server."""
         self.start()
         answer = httpx.post(f"{self.config.endpoint}/moto-api/reset", timeout=10, trust_env=False)
         assert answer.status_code == 200
@@ -51,7 +51,7 @@ class S3Server:
 def make_package(
     folder: Path, version: str = "1.0.0", content: bytes = b"network", *, name: str = "tiny"
 ) -> ModelPackage:
-    """A sealed package whose network is not one: the registry does not look inside."""
+    """Write a sealed package whose network is not an ONNX file, because the registry does not read it."""
     (folder / "licences").mkdir(parents=True)
     files = {"model.onnx": content * 1000, "tokenizer.json": b"{}", "MODEL_CARD.md": b"# card", "licences/A": b"yes"}
     for file, data in files.items():
@@ -73,7 +73,7 @@ def make_package(
 
 
 def race(function):
-    """Run `function` in several threads that start together; their results."""
+    """Call `function` in `RACERS` threads that start together, each with its number. Returns their results."""
     gate = threading.Barrier(RACERS)
 
     def start(number: int):
@@ -85,7 +85,7 @@ def race(function):
 
 
 def one_line(info: pytest.ExceptionInfo[BaseException], *parts: str) -> None:
-    """The error is one line that holds these parts and no secret."""
+    """Assert that an error is one line that contains `parts` and no secret."""
     message = str(info.value)
     assert "\n" not in message
     assert SECRET not in message
@@ -94,7 +94,7 @@ def one_line(info: pytest.ExceptionInfo[BaseException], *parts: str) -> None:
 
 
 class CountingS3(S3):
-    """Counts what is asked of the server."""
+    """A connection that counts downloads and uploads."""
 
     def __init__(self, other: S3) -> None:
         self.__dict__.update(other.__dict__)

@@ -1,4 +1,4 @@
-"""What the integration tests share: making raw posts, waiting, and the audit as a condition to wait for."""
+"""Helpers that integration tests share: making raw posts, waiting for a condition, and waiting for the audit."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TEXTS = (
 def produce(
     settings: Settings, values: Sequence[bytes | None], *, partition: int = -1, keys: Sequence[bytes] | None = None
 ) -> None:
-    """Write raw values as they are; the key is the index unless `keys` are given."""
+    """Write values to the raw topic. The key is the value's index unless `keys` are given."""
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap, "linger.ms": 5})
     for index, value in enumerate(values):
         while True:
@@ -58,7 +58,7 @@ def produce(
 
 
 def post(text: str, **fields: Any) -> bytes:
-    """A raw post; `fields` override the defaults."""
+    """Return the JSON of a raw post. `fields` override the defaults."""
     values = {
         "id": secrets.token_hex(8),
         "text": text,
@@ -71,16 +71,16 @@ def post(text: str, **fields: Any) -> bytes:
 
 
 def wait_for(condition: Callable[[], bool], *, what: str, seconds: float = PATIENCE_S) -> None:
-    """Wait until a condition holds; fail with `what` if it does not in time."""
+    """Wait until a condition holds. If it does not in time, fail with `what`, which says what did not happen."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {seconds:g} s in vain: {what}")
+            pytest.fail(f"waited {seconds:g} s: {what}")
         time.sleep(0.1)
 
 
 async def balanced(settings: Settings, store: WindowStore, roles: Sequence[Role]) -> list[Check]:
-    """Wait until the audit balances while every role runs; the checks, which say what does not where it never does."""
+    """Wait until every check of the audit is ok, while all roles run. Returns the last checks, even if some failed."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         for role in roles:
@@ -97,14 +97,14 @@ async def balanced(settings: Settings, store: WindowStore, roles: Sequence[Role]
 
 
 def failures(checks: Sequence[Check]) -> list[str]:
-    """The lines that do not balance, readably."""
+    """Return a line for each check that is not ok."""
     return [
         f"{check.name}: expected {check.expected}, found {check.found} {check.note}" for check in checks if not check.ok
     ]
 
 
 def records(settings: Settings, topic: str) -> list[tuple[int, bytes | None, bytes]]:
-    """Partition, key and value of every record of a topic."""
+    """Return the partition, key and value of every record of a topic."""
     scan = TopicScan(kafka_config(settings), topic)
     try:
         return [(m.partition() or 0, m.key(), m.value() or b"") for m in scan.messages()]
@@ -113,6 +113,7 @@ def records(settings: Settings, topic: str) -> list[tuple[int, bytes | None, byt
 
 
 def offsets(settings: Settings, topic: str) -> int:
+    """Return the number of offsets of a topic, over all partitions."""
     scan = TopicScan(kafka_config(settings), topic)
     try:
         return scan.total()
@@ -130,7 +131,7 @@ def configure(settings: Settings, topic: str, name: str, value: int) -> None:
 
 
 def good_posts(count: int, **fields: object) -> list[bytes]:
-    """Posts spread over keywords, and over the last five minutes."""
+    """Return posts spread over the keywords, and over the last five minutes."""
     now = datetime.now(UTC)
     return [
         post(
@@ -144,7 +145,10 @@ def good_posts(count: int, **fields: object) -> list[bytes]:
 
 
 def ledger_breaks(topic: str) -> str:
-    """A query: in how many places a ledger's ranges do not follow each other. At 0 every offset is in exactly one."""
+    """Return a query that counts where a range of the ledger does not begin at the end of the one before.
+
+    If the count is 0, every offset is in exactly one range.
+    """
     return f"""
         SELECT count(*) FROM (
             SELECT first_offset,
@@ -161,9 +165,9 @@ def free_port() -> int:
 
 
 def metric_lines(port: int, name: str) -> list[str]:
-    """The worker's metrics whose lines begin like this; none where it does not answer yet."""
+    """Return the lines of the worker's metrics that begin with `name`; none if it does not answer yet."""
     try:
-        # Certificates take longer to load than the rest.
+        # Without `verify=False`, loading certificates takes longer than the request.
         answer = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5, trust_env=False, verify=False)
         answer.raise_for_status()
     except httpx.HTTPError:
@@ -172,5 +176,5 @@ def metric_lines(port: int, name: str) -> list[str]:
 
 
 def counter(port: int, name: str) -> float:
-    """A counter of the worker's, summed over its labels; 0 where it has not been touched yet."""
+    """Return the sum of a worker's counter over its labels; 0 if it has no value yet."""
     return sum(float(line.rsplit(" ", 1)[1]) for line in metric_lines(port, name))

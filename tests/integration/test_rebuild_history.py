@@ -12,7 +12,7 @@ from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from streams.connections import kafka_config
 from streams.errors import RebuildRefusedError
-from streams.records import ClassifiedPost, ModelRef, Origin, to_ms
+from streams.records import ClassifiedPost, ModelRef, Origin, Timestamp, to_ms
 from streams.settings import Settings
 from streams.sink.history import History
 from streams.sink.ledger import Span
@@ -26,7 +26,7 @@ from tests.helpers import row_of
 from tests.integration.redis_cluster import ClusterNode
 from tests.integration.test_positions import delete_before
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+NOON = Timestamp(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def delivered(settings: Settings, origin: int, at: float, label: str = "joy") -> ClassifiedPost:

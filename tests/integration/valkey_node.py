@@ -1,4 +1,4 @@
-"""A Valkey server of the test's own, to be killed, started again and put back to what it was."""
+"""Runs a Valkey server that a test can kill, start again and roll back."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.integration.support import free_port, wait_for
 
 
 class ValkeyNode:
-    """One server, on a port that stays its own. `config` is added to its configuration file."""
+    """A server that keeps its port when it is started again. `config` has further lines of its configuration file."""
 
     def __init__(self, folder: Path, **config: object) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self._folder = folder
-        every = {"bind": "127.0.0.1", "port": self.port, "dir": folder, "save": '""', **config}
-        lines = (f"{name.replace('_', '-')} {value}\n" for name, value in every.items())
+        settings = {"bind": "127.0.0.1", "port": self.port, "dir": folder, "save": '""', **config}
+        lines = (f"{name.replace('_', '-')} {value}\n" for name, value in settings.items())
         (folder / "valkey.conf").write_text("".join(lines))
         self.client: Redis = Redis(port=self.port, decode_responses=True)
         self.start()
@@ -33,7 +33,7 @@ class ValkeyNode:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Start it with the data that its folder holds."""
+        """Start the server with the data in its folder."""
         with (self._folder / "log").open("ab") as log:
             command = [binary(), self._folder / "valkey.conf"]
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
@@ -46,7 +46,7 @@ class ValkeyNode:
             return False
 
     def kill(self) -> None:
-        """End it with SIGKILL."""
+        """Kill the server with SIGKILL."""
         self._process.kill()
         self._process.wait()
 
@@ -60,12 +60,12 @@ class ValkeyNode:
             self._process.send_signal(signal.SIGCONT)
 
     def snapshot(self) -> None:
-        """Keep what it holds now, for `roll_back`."""
+        """Save the current data for `roll_back`."""
         self.client.save()
         shutil.copy(self._folder / "dump.rdb", self._folder / "snapshot.rdb")
 
     def roll_back(self) -> None:
-        """Kill it and start it from the snapshot, as after the loss of everything since."""
+        """Kill the server and start it with the data of the snapshot. All later changes are lost."""
         self.kill()
         shutil.copy(self._folder / "snapshot.rdb", self._folder / "dump.rdb")
         self.start()

@@ -1,4 +1,4 @@
-"""What the tests of a worker's model share: a worker reduced to its model, and packages with golden posts."""
+"""Helpers that tests of a worker's model share: a worker reduced to its model, and packages with golden posts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.tiny_model import network, tiny_package
 
 
 class Worker:
-    """What of a worker has to do with its model."""
+    """The parts of a worker that serve its model."""
 
     def __init__(self, settings: Settings) -> None:
         self.metrics = Metrics()
@@ -42,7 +42,7 @@ class Worker:
 
 
 def watch_settings(server: S3Server, cache: Path) -> Settings:
-    """A worker on the channel `latest`, where the tests publish."""
+    """Return the settings of a worker on the channel `latest`, where the tests publish."""
     return make_settings(
         s3_endpoint=server.config.endpoint,
         s3_access_key_id="key",
@@ -57,7 +57,7 @@ def watch_settings(server: S3Server, cache: Path) -> Settings:
 def golden_package(
     folder: Path, version: str, *, strength: float = 3.0, golden_of: float | None = None
 ) -> ModelPackage:
-    """A package with golden posts; `golden_of` has them made by a network of another strength."""
+    """Write a package with golden posts. A network of strength `golden_of` answers them; None for the package's own."""
     (folder / "golden").mkdir(parents=True)
     answers = {"model.onnx": network(strength=strength if golden_of is None else golden_of)}
     plain = OnnxClassifier.load(tiny_package(folder / "golden", version=version, networks=answers))

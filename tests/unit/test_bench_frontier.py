@@ -1,4 +1,4 @@
-"""Timing, and the comparison of models: turns, medians, ratios, and the same answers in every round."""
+"""The comparison of models: timing in rounds, medians, ratios, and equal answers in every round."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
-    """Where a network that stands in for the DistilBERT is already built."""
+    """The work folder, with a small network in place of the DistilBERT."""
     weights = np.zeros((len(WORDS) + 2, 6), np.float32)
     weights[5, 1] = weights[6, 0] = 1  # bad is sadness, good is joy
     folder = tmp_path / "work"
@@ -63,39 +63,39 @@ def bench(*arguments: str | Path) -> Result:
     return CliRunner().invoke(bench_frontier.main, [str(argument) for argument in arguments])
 
 
-def test_contestants_take_turns_and_the_median_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Every look at the clock is the next of these: a turn of the wall's is as long as it says.
-    turns: list[str] = []
+def test_contestants_alternate_and_the_median_round_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    # After the warm-up, each answer of a contestant takes the next of its seconds.
+    answered: list[str] = []
     seconds = {"a": iter([1.0, 8.0, 2.0]), "b": iter([4.0, 5.0, 40.0])}
     now = 0.0
 
     def contestant(name: str) -> Any:
         def answer(texts: Sequence[str]) -> NDArray[np.intp]:
             nonlocal now
-            turns.append(name)
-            now += 0 if len(turns) <= 2 else next(seconds[name])
+            answered.append(name)
+            now += 0 if len(answered) <= 2 else next(seconds[name])
             return np.zeros(len(texts), np.intp)
 
         return answer
 
     monkeypatch.setattr(speed.time, "perf_counter", lambda: now)
     monkeypatch.setattr(speed.time, "process_time", lambda: now / 2)
-    told = itertools.count()
-    found = measure({name: contestant(name) for name in "ab"}, ["x"] * 40, 3, lambda: next(told))
-    assert turns == ["a", "b", "a", "b", "b", "a", "a", "b"]
-    assert next(told) == len(turns)
+    calls = itertools.count()
+    found = measure({name: contestant(name) for name in "ab"}, ["x"] * 40, 3, lambda: next(calls))
+    assert answered == ["a", "b", "a", "b", "b", "a", "a", "b"]
+    assert next(calls) == len(answered)
     assert found["a"] == Speed(posts=40, rounds=3, per_second=20, slowest=5, fastest=40, cpu_us=25_000)
     assert found["b"] == Speed(posts=40, rounds=3, per_second=8, slowest=1, fastest=10, cpu_us=62_500)
 
 
-def test_other_answers_in_a_later_round_are_no_measurement() -> None:
+def test_other_answers_in_a_later_round_are_an_error() -> None:
     count = itertools.count()
     with pytest.raises(ModelError, match="fickle answered otherwise in round 2"):
         measure({"fickle": lambda texts: np.full(len(texts), next(count) // 2)}, ["x"], 2)
 
 
 @pytest.mark.parametrize(("texts", "rounds"), [([], 1), (["x"], 0)])
-def test_nothing_to_time(texts: list[str], rounds: int) -> None:
+def test_without_texts_or_rounds_there_is_an_error(texts: list[str], rounds: int) -> None:
     with pytest.raises(ValueError, match="at least one text and one round"):
         measure({}, texts, rounds)
 
@@ -111,7 +111,7 @@ def test_texts_are_spread() -> None:
     assert spread([str(i) for i in range(101)], 3) == ["0", "50", "100"]
 
 
-def test_a_mixture_has_as_many_of_each() -> None:
+def test_a_mixture_has_equally_many_texts_of_each_set() -> None:
     sets = [[f"{name}{i}" for i in range(size)] for name, size in (("a", 100), ("b", 10), ("c", 30))]
     assert mixture(sets, 9) == ["a0", "b0", "c0", "a33", "b3", "c10", "a66", "b6", "c20"]
     assert len(mixture(sets, 1000)) == 30
@@ -122,13 +122,13 @@ def test_a_mixture_has_as_many_of_each() -> None:
 def test_the_reference_answers_in_the_order_of_the_texts(work: Path, tokenizer: Tokenizer, by_length: bool) -> None:
     file = work / "distilbert-int8.onnx"
     reference = distilbert.DistilBert(file, tokenizer, threads=1, max_tokens=16, by_length=by_length)
-    # More than a call of a worker, of many lengths.
+    # More texts than a worker passes in a call, of many lengths.
     labels = [(i * 7) % 2 for i in range(BATCH + 100)]
     texts = [" ".join([("good", "bad")[label]] * (1 + i % 11)) for i, label in enumerate(labels)]
     assert reference(texts).tolist() == labels
 
 
-def test_sorting_saves_padding(work: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sorting_by_length_saves_padding(work: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [" ".join(["good"] * (1 + i % 16)) for i in range(128)]
     tokens = {}
     for by_length in (False, True):
@@ -179,12 +179,12 @@ def test_without_a_reference_there_are_no_ratios() -> None:
     assert alone.to_dict()["contenders"][0]["ratios"][EMOTION_MIX] == {"wall": None, "cpu": None}
 
 
-def test_a_picture(tmp_path: Path) -> None:
+def test_the_chart_is_a_png(tmp_path: Path) -> None:
     plot(FRONTIER, tmp_path / "new" / "frontier.png")
     assert (tmp_path / "new" / "frontier.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_whole_comparison(data: Path, work: Path, tmp_path: Path) -> None:
+def test_the_complete_comparison(data: Path, work: Path, tmp_path: Path) -> None:
     candidates = [tiny_package(tmp_path / name).path for name in ("one", "two")]
     files = {name: tmp_path / "out" / name for name in ("f.json", "f.md", "f.png")}
     result = bench(
@@ -199,11 +199,11 @@ def test_the_whole_comparison(data: Path, work: Path, tmp_path: Path) -> None:
     names = [contender["name"] for contender in found["contenders"]]
     assert names == [
         *(f"tiny 1.0.0 ({path})" for path in candidates),
-        bench_frontier.AS_THEY_COME,
-        bench_frontier.BY_LENGTH,
+        bench_frontier.REFERENCE,
+        bench_frontier.REFERENCE_BY_LENGTH,
     ]
     tiny, *_, reference = found["contenders"]
-    # It has a head `topic` instead of `emotion`; its recalls of sentiment are 1, 0 and 1.
+    # The package has a head `topic` instead of `emotion`. Its recalls of the sentiments are 1, 0 and 1.
     assert tiny["figures"] == {"emotion": None, "goemotions": None, "tweets-sentiment": pytest.approx(2 / 3)}
     assert reference["figures"] == {"emotion": 0.927}
     assert found["contenders"][2]["ratios"][EQUAL_MIX] == {"wall": 1, "cpu": 1}
@@ -220,11 +220,11 @@ def test_without_the_library_onnx_only_packages_are_measured(
     package = tiny_package(tmp_path / "tiny").path
     result = bench("--data", data, "--candidates", package, "--work", tmp_path, "--posts", 8, "--rounds", 1)
     assert result.exit_code == 0, result.output
-    assert "without DistilBERT: building it needs onnx" in result.stderr
+    assert "DistilBERT is not measured: building it needs onnx" in result.stderr
     assert "| tiny 1.0.0 |" in result.stdout
 
 
-def test_without_data_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_data_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(bench_frontier, "DEFAULT_DATA", tmp_path / "none")
     result = bench()
     assert (result.exit_code, result.output.count("\n")) == (0, 1)
@@ -235,7 +235,7 @@ def test_a_set_without_posts_is_one_line(data: Path, work: Path) -> None:
     (data / SETS[1].validation).write_text("", encoding="utf-8")
     result = bench("--data", data, "--work", work)
     assert (result.exit_code, result.output.count("\n")) == (1, 1)
-    assert "no posts to compare on in goemotions" in result.output
+    assert "the validation split has no posts in goemotions" in result.output
 
 
 def test_a_wrong_candidate_is_one_line(data: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The comparison of systems: its arithmetic, its posts, its checks of results, and what it finds installed."""
+"""The comparison of systems: arithmetic, posts, checks of results, and installed systems."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from benchmarks import bench_systems
 from benchmarks.harness import checks
 from benchmarks.harness.bench import Bench
 from benchmarks.harness.checks import Check, check
-from benchmarks.harness.pacing import Schedule, posts_for
+from benchmarks.harness.pacing import Schedule, post_count
 from benchmarks.harness.posts import Supply, make_posts
 from benchmarks.harness.servers import Cores
 from benchmarks.harness.stats import Spread, percentiles, ratios
 from benchmarks.harness.systems import (
     BARE,
     BY_NAME,
-    OURS,
+    EMOSTREAM,
     SYSTEMS,
-    Installed,
+    InstalledSystem,
     PythonError,
     choose,
-    clients,
+    client_versions,
     find_installed,
 )
 from benchmarks.harness.trial import Setup
@@ -39,28 +39,28 @@ from tests.helpers import NOON
 
 
 class TestSteady:
-    def test_an_even_stream_loses_its_first_tenth(self) -> None:
+    def test_the_first_tenth_of_an_even_stream_is_left_out(self) -> None:
         part = steady([number * 0.01 for number in range(1001)])
         assert part.begin == pytest.approx(1.0)
         assert (part.posts, part.end) == (900, 10)
         assert part.per_second == pytest.approx(100)
 
-    def test_bursts_count_from_the_end_of_one(self) -> None:
-        # 400 results every 4 s: 100 a second, whatever share of a burst the tenth falls on.
+    def test_with_bursts_the_steady_part_begins_at_the_end_of_one(self) -> None:
+        # 400 results every 4 s are 100 a second, wherever in a burst the first tenth ends.
         times = [4.0 * burst + 0.001 * (number % 4) for burst in range(5) for number in range(400)]
         part = steady(times)
         assert part.posts == 1600
         assert part.per_second == pytest.approx(100, rel=1e-3)
 
-    def test_a_first_burst_larger_than_a_tenth_does_not_count(self) -> None:
+    def test_a_first_burst_larger_than_a_tenth_is_left_out(self) -> None:
         times = [10.0] * 4096 + [20.0] * 4096 + [24.0] * 1808
         assert steady(times).per_second == pytest.approx(5904 / 14)
 
-    def test_a_slow_start_does_not_count(self) -> None:
+    def test_a_slow_start_is_left_out(self) -> None:
         times = [0.0] * 50 + [100 + number * 0.01 for number in range(950)]
         assert steady(times).per_second == pytest.approx(100, rel=0.01)
 
-    def test_work_that_is_done_later_counts(self) -> None:
+    def test_the_clock_runs_until_the_given_end(self) -> None:
         times = [number * 0.01 for number in range(1001)]
         assert steady(times, end=19.0).per_second == pytest.approx(50)
         assert steady(times, end=3.0) == steady(times)
@@ -80,13 +80,13 @@ def test_percentiles() -> None:
     assert percentiles([7.0]) == (7, 7, 7)
 
 
-def test_a_cumulative_figure_between_samples() -> None:
+def test_a_cumulative_figure_is_interpolated_between_samples() -> None:
     samples = [(10.0, 1.0), (12.0, 2.0), (13.0, 2.0)]
     assert [at(samples, moment) for moment in (0, 10, 11, 12.5, 99)] == [1, 1, 1.5, 2, 2]
 
 
-def test_ratios_are_taken_round_by_round() -> None:
-    # The machine was half as fast in round 2: the ratio does not notice.
+def test_ratios_are_computed_for_each_round() -> None:
+    # The machine was half as fast in round 2, which does not change the ratio.
     assert ratios({1: 90.0, 2: 45.0}, {1: 100.0, 2: 50.0, 3: 100.0}) == Spread(0.9, 0.9, 0.9)
     assert ratios({1: 90.0}, {2: 100.0}) is None
     assert Spread.of([3, 1, 2, 10]) == Spread(2.5, 1, 10)
@@ -94,24 +94,24 @@ def test_ratios_are_taken_round_by_round() -> None:
 
 class TestThroughput:
     @pytest.mark.parametrize(("behind", "seconds"), [(0.0, 9.0), (0.3, 9.3), (5.0, 14.0)])
-    def test_what_windows_take_after_the_last_result_counts_always(self, behind: float, seconds: float) -> None:
+    def test_the_clock_runs_until_the_windows_hold_every_post(self, behind: float, seconds: float) -> None:
         results = [checks.Result(number * 0.01, f"post-{number}", "joy") for number in range(1001)]
         supply = Supply(["good"])
-        supply.learn(["joy"], 100.0)
+        supply.calibrate(["joy"], 100.0)
         topics = SimpleNamespace(topic_raw="raw", topic_classified="classified")
-        trial = SimpleNamespace(
+        run = SimpleNamespace(
             settings=topics,
             start=nullcontext,
-            wait=lambda program, posts: None,
-            finished=lambda program, posts: results[-1].at + behind,
+            wait_for_results=lambda program, posts: None,
+            wait_for_windows=lambda program, posts: results[-1].at + behind,
         )
         meter = SimpleNamespace(cpu_s=lambda group, begin, end: end - begin, peak_bytes=lambda group: 2e6)
         setup = SimpleNamespace(
-            trial=lambda installed, raw: nullcontext(trial),
+            run=lambda installed, raw: nullcontext(run),
             meter=lambda program: nullcontext(meter),
-            broker=SimpleNamespace(send=lambda topic, posts: None, read=lambda topic: results),
+            kafka=SimpleNamespace(send=lambda topic, posts: None, read=lambda topic: results),
         )
-        installed, _ = find_installed([OURS], None)
+        installed, _ = find_installed([EMOSTREAM], None)
         found = Bench(cast("Setup", setup), supply).throughput(installed[0], 1, 1001)
         assert found.seconds == pytest.approx(seconds)
         assert found.per_second == pytest.approx(900 / seconds)
@@ -131,8 +131,8 @@ class TestSchedule:
         assert schedule.end - schedule.begin == pytest.approx(999 / 300)
 
     @pytest.mark.parametrize(("rate", "seconds", "posts"), [(100, 10, 1000), (0.5, 10, 20), (3.33, 10, 33)])
-    def test_posts(self, rate: float, seconds: float, posts: int) -> None:
-        assert posts_for(rate, seconds) == posts
+    def test_the_number_of_posts(self, rate: float, seconds: float, posts: int) -> None:
+        assert post_count(rate, seconds) == posts
 
 
 class TestChecks:
@@ -141,7 +141,7 @@ class TestChecks:
     def results(self, *pairs: tuple[str, str]) -> list[checks.Result]:
         return [checks.Result(1.0, name, label) for name, label in pairs]
 
-    def test_all_well(self) -> None:
+    def test_results_without_a_fault(self) -> None:
         found = check(self.results(("c", "anger"), ("a", "joy"), ("b", "fear")), self.LABELS, self.LABELS)
         assert found == Check(lost=0, duplicated=0, unknown=0, agreement=1.0)
         assert found.exactly_once
@@ -160,21 +160,21 @@ class TestChecks:
         assert found == expected
         assert not found.exactly_once
 
-    def test_other_labels_are_no_loss(self) -> None:
+    def test_other_labels_are_not_lost_posts(self) -> None:
         found = check(self.results(("a", "joy"), ("b", "joy"), ("c", "joy")), self.LABELS, self.LABELS)
         assert found.exactly_once
         assert found.agreement == pytest.approx(1 / 3)
-        assert found.faults() == ["33.333 % of the labels are right"]
+        assert found.faults() == ["33.333 % of the labels match the bare loop's"]
 
-    @pytest.mark.parametrize(("agreement", "well"), [(1.0, True), (0.999, True), (0.9989, False), (None, True)])
-    def test_a_label_in_a_thousand_may_differ(self, agreement: float | None, well: bool) -> None:
-        assert (not Check(0, 0, 0, agreement).faults()) is well
+    @pytest.mark.parametrize(("agreement", "right"), [(1.0, True), (0.999, True), (0.9989, False), (None, True)])
+    def test_a_label_in_a_thousand_may_differ(self, agreement: float | None, right: bool) -> None:
+        assert (not Check(0, 0, 0, agreement).faults()) is right
 
     def test_labels_of_another_model_are_not_compared(self) -> None:
         assert check(self.results(("a", "x")), ["a"], None).agreement is None
 
 
-def test_posts_are_valid_different_and_the_same_again() -> None:
+def test_posts_are_valid_and_have_their_own_ids_and_two_calls_give_equal_posts() -> None:
     posts = make_posts(["one", "two"], 5, begin=NOON, span_s=10)
     records = [Post.from_json(post.value) for post in posts]
     assert [record.text for record in records] == ["one", "two", "one", "two", "one"]
@@ -185,7 +185,7 @@ def test_posts_are_valid_different_and_the_same_again() -> None:
 
 
 class TestSupply:
-    def test_more_posts_begin_with_the_same_ones(self) -> None:
+    def test_a_call_for_more_posts_begins_with_the_same_posts(self) -> None:
         supply = Supply(["one", "two", "three"])
         few = [Post.from_json(post.value) for post in supply.first(4)]
         many = [Post.from_json(post.value) for post in supply.first(8)]
@@ -194,20 +194,20 @@ class TestSupply:
 
     def test_labels_are_those_of_the_texts(self) -> None:
         supply = Supply(["one", "two"])
-        supply.learn(["joy", "fear"], 100.0)
+        supply.calibrate(["joy", "fear"], 100.0)
         assert supply.labels(3) == {"post-0": "joy", "post-1": "fear", "post-2": "joy"}
 
-    def test_posts_to_warm_up_with_are_no_newer_than_the_others(self) -> None:
+    def test_posts_of_the_warm_up_are_as_old_as_the_first_post(self) -> None:
         supply = Supply(["one"])
         posts = [Post.from_json(post.value) for post in supply.first(3)]
-        warm = [Post.from_json(post.value) for post in supply.warm_up(3)]
+        warm = [Post.from_json(post.value) for post in supply.warm_up_posts(3)]
         assert {post.created_at for post in warm} == {posts[0].created_at}
         assert not {post.id for post in warm} & {post.id for post in posts}
 
-    def test_event_time_passes_as_fast_as_the_model_classifies_and_ends_now(self) -> None:
+    def test_event_time_advances_at_the_rate_of_the_bare_loop_and_ends_now(self) -> None:
         supply = Supply(["one"])
         supply.first(4)
-        supply.learn(["joy"], 20.0)
+        supply.calibrate(["joy"], 20.0)
         posts = [Post.from_json(post.value) for post in supply.first(201)]
         assert (posts[200].created_at - posts[0].created_at).total_seconds() == pytest.approx(10)
         assert 0 <= (datetime.now(UTC) - posts[200].created_at).total_seconds() < 5
@@ -215,11 +215,11 @@ class TestSupply:
 
 
 class TestSystems:
-    def test_the_bare_loop_is_always_among_them(self) -> None:
+    def test_the_bare_loop_is_always_chosen(self) -> None:
         assert choose(["bytewax"]) == [BARE, BY_NAME["bytewax"]]
-        assert choose(["bytewax", "emostream"]) == [BARE, OURS, BY_NAME["bytewax"]]
+        assert choose(["bytewax", "emostream"]) == [BARE, EMOSTREAM, BY_NAME["bytewax"]]
 
-    def test_variants_run_when_they_are_asked_for(self) -> None:
+    def test_optional_systems_run_only_when_they_are_named(self) -> None:
         assert [system.name for system in SYSTEMS if system not in choose([])] == [
             "faust-take",
             "confluent-batch",
@@ -227,7 +227,7 @@ class TestSystems:
         ]
         assert choose(["all"]) == list(SYSTEMS)
 
-    def test_every_module_is_there(self) -> None:
+    def test_every_module_exists(self) -> None:
         root = Path(bench_systems.__file__).parents[1]
         for system in SYSTEMS:
             for module in (system.module, *system.arguments):
@@ -244,12 +244,12 @@ class TestSystems:
         assert installed[1].version is not None
         assert missing == [absent]
 
-    def test_the_clients_versions_are_told_of_both_environments(self) -> None:
-        (ours,), _ = find_installed([BARE], None)
-        theirs = Installed(BY_NAME["quixstreams"], Path("/peers/python"), "3", ours.runtime, ("2.12.2", None))
-        found = clients([ours, theirs])
+    def test_the_versions_of_both_environments_are_reported(self) -> None:
+        (bare,), _ = find_installed([BARE], None)
+        peer = InstalledSystem(BY_NAME["quixstreams"], Path("/peers/python"), "3", bare.runtime, ("2.12.2", None))
+        found = client_versions([bare, peer])
         assert found.keys() >= {"confluent-kafka", "librdkafka"}
-        assert found["librdkafka"] == ours.client[1] != "none"
+        assert found["librdkafka"] == bare.client[1] != "none"
         assert found["confluent-kafka of the peers"] == "2.12.2"
         assert found["librdkafka of the peers"] == "none"
 
@@ -259,18 +259,18 @@ class TestSystems:
             ("#!/bin/sh\necho 'it is broken' >&2; exit 3\n", "it is broken"),
             ("#!/bin/sh\nexit 3\n", "exit code 3"),
             ("#!/bin/sh\necho hello\n", "Expecting value"),
-            ("no program", "Exec format error"),
+            ("not a program", "Exec format error"),
         ],
     )
-    def test_what_is_no_python_is_one_line(self, tmp_path: Path, script: str, reason: str) -> None:
+    def test_a_python_that_does_not_work_is_one_line(self, tmp_path: Path, script: str, reason: str) -> None:
         python = tmp_path / "python"
         python.write_text(script, encoding="utf-8")
         python.chmod(0o755)
-        with pytest.raises(PythonError, match=rf"^{python} is no Python that works: .*{reason}"):
+        with pytest.raises(PythonError, match=rf"^{python} is not a working Python interpreter: .*{reason}"):
             find_installed([BARE], python)
 
 
-def test_a_task_survives_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_is_read_from_its_own_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     task = Task(
         "host:1",
         "raw",
@@ -292,5 +292,5 @@ def test_a_task_survives_the_environment(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_cores_are_divided() -> None:
     assert Cores.split({3, 1, 2}, 1) == Cores((1,), (2, 3))
     assert Cores.split({0, 1}, 0) == Cores()
-    with pytest.raises(ValueError, match="of 2 cores, 1 can be given"):
+    with pytest.raises(ValueError, match="at most 1 of 2 cores"):
         Cores.split({0, 1}, 2)

@@ -1,4 +1,4 @@
-"""The harness's processes: how they are waited for, measured and stopped."""
+"""The harness's processes: waiting for them, measuring and stopping them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from benchmarks.harness import program
 from benchmarks.harness.bench import Bench
-from benchmarks.harness.broker import Broker
+from benchmarks.harness.broker import KafkaClient
 from benchmarks.harness.posts import Supply
 from benchmarks.harness.program import Program, ProgramError
 from benchmarks.harness.servers import Cores, Servers
 from benchmarks.harness.systems import BARE, BY_NAME, find_installed
 from benchmarks.harness.trial import Setup
-from benchmarks.harness.waiting import Stall, until
+from benchmarks.harness.waiting import Stall, wait_until
 from benchmarks.peers.task import Labeller
 from models.text.network import Network
 from streams.ops.bench.meter import Meter
@@ -33,7 +33,7 @@ from tests.tiny_model import tiny_package
 
 
 class TestWaiting:
-    def test_a_count_that_stands_still_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_count_that_stops_growing_is_stalled(self, monkeypatch: pytest.MonkeyPatch) -> None:
         clock = iter((0.0, 9.0, 19.0, 19.0, 29.0, 29.5, 29.5))
         monkeypatch.setattr("benchmarks.harness.waiting.time.monotonic", lambda: next(clock))
         stall = Stall(10)
@@ -41,16 +41,16 @@ class TestWaiting:
         assert stall.reached(6)
         assert not stall.reached(7)
 
-    def test_until(self) -> None:
-        questions = count()
-        assert until(lambda: next(questions) == 2, 60)
-        assert not until(lambda: False, 0)
+    def test_wait_until(self) -> None:
+        calls = count()
+        assert wait_until(lambda: next(calls) == 2, 60)
+        assert not wait_until(lambda: False, 0)
 
         def check() -> None:
             raise ProgramError("it has ended")
 
         with pytest.raises(ProgramError):
-            until(lambda: True, 60, check)
+            wait_until(lambda: True, 60, check)
 
 
 def start(folder: Path, code: str) -> Program:
@@ -58,13 +58,13 @@ def start(folder: Path, code: str) -> Program:
 
 
 def started_child(folder: Path, running: Program) -> psutil.Process:
-    """The child that a program has started and whose pid it has written."""
+    """Return the child that a program has started, when the program has written the child's pid."""
 
-    def told() -> bool:
+    def is_written() -> bool:
         running.check()
         return (folder / "child").exists()
 
-    wait_for(told, seconds=60)
+    wait_for(is_written, seconds=60)
     return psutil.Process(int((folder / "child").read_text()))
 
 
@@ -85,7 +85,7 @@ def start(code, **options):
 
 
 class TestProgram:
-    def test_its_last_words_are_told(self, tmp_path: Path) -> None:
+    def test_the_error_has_the_last_line_of_the_log(self, tmp_path: Path) -> None:
         code = "print('x', flush=True); raise SystemExit('\\x1b[31mno broker\\x1b[0m\\x1b[?25h\\n')"
 
         def check() -> bool:
@@ -95,14 +95,14 @@ class TestProgram:
         with start(tmp_path, code) as failed, pytest.raises(ProgramError, match=r"^ended with exit code 1: no broker$"):
             wait_for(check, seconds=60)
 
-    def test_it_and_its_children_are_stopped(self, tmp_path: Path) -> None:
+    def test_a_program_and_its_children_are_stopped(self, tmp_path: Path) -> None:
         with start(tmp_path, f"{START_CHILD}\nstart('import time; time.sleep(600)'); time.sleep(600)") as running:
             child = started_child(tmp_path, running)
             assert not has_ended(child)
         wait_for(lambda: has_ended(child))
 
-    def test_one_that_ends_while_its_parent_does_is_waited_for(self, tmp_path: Path) -> None:
-        # As the processes of a supervisor: they have a session of their own, and stop when they are told.
+    def test_a_child_that_stops_after_its_parent_is_waited_for(self, tmp_path: Path) -> None:
+        # Like a supervisor's processes: they have their own session, and stop after SIGTERM.
         child_code = (
             "import pathlib, signal, time\n"
             "def stop(*_): time.sleep(0.5); pathlib.Path('clean').touch(); raise SystemExit\n"
@@ -123,7 +123,7 @@ class TestProgram:
         assert has_ended(child)
         assert (tmp_path / "clean").exists()
 
-    def test_one_that_goes_on_after_its_parent_is_killed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_child_that_does_not_stop_is_killed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(program, "STOP_TIMEOUT_S", 0.5)
         monkeypatch.setattr(program, "KILL_S", 1.0)
         code = f"{START_CHILD}\nstart('import time; time.sleep(600)', start_new_session=True); time.sleep(600)"
@@ -131,7 +131,7 @@ class TestProgram:
             child = started_child(tmp_path, running)
         wait_for(lambda: has_ended(child))
 
-    def test_processor_time_and_memory_of_it_and_its_children(self, tmp_path: Path) -> None:
+    def test_processor_time_and_memory_include_the_children(self, tmp_path: Path) -> None:
         def spin(file: str) -> str:
             return (
                 "import pathlib, time\nwhile time.process_time() < 0.5: pass\n"
@@ -148,20 +148,20 @@ class TestProgram:
                     return (tmp_path / "childs").exists() and (tmp_path / "own").exists()
 
                 wait_for(both, seconds=120)
-            # It takes the last sample when it is closed, and both are alive then.
+            # The meter takes the last sample when it is closed. Both processes still run then.
             spent = meter.cpu_s("it", begin, time.time())
         assert 0.9 < spent < 2.5
         assert meter.peak_bytes("it") > 5e6
 
 
 def setup_without_servers(tmp_path: Path) -> Setup:
-    """For the bare loop, which reaches none; somebody has to be measured as them."""
+    """A setup for the bare loop, which uses no servers. This process stands in for them in the meter."""
     servers = SimpleNamespace(
         pids={"kafka": os.getpid(), "redis": os.getpid()}, endpoints=SimpleNamespace(kafka_bootstrap="none:1")
     )
     return Setup(
         servers=cast("Servers", servers),
-        broker=cast("Broker", None),
+        kafka=cast("KafkaClient", None),
         cores=Cores(),
         folder=tmp_path / "logs",
         model=tiny_package(tmp_path / "model").path,
@@ -174,16 +174,16 @@ def setup_without_servers(tmp_path: Path) -> Setup:
 
 
 class TestBareLoop:
-    def test_it_stays_when_it_has_answered(self, tmp_path: Path) -> None:
-        # Of a process that has ended, the last processor time cannot be asked for.
+    def test_it_runs_on_after_its_last_answer(self, tmp_path: Path) -> None:
+        # The processor time of a process that has ended cannot be read.
         setup = setup_without_servers(tmp_path)
         (installed,), _ = find_installed([BARE], None)
         given, answers = tmp_path / "given", tmp_path / "answers.jsonl"
         given.write_bytes(Supply(["good"]).first(1)[0].value)
         task = setup.task(BARE, "none", "none", "none")
-        with setup.start(installed, [str(given), str(answers)], task, tmp_path, ours={}) as running:
-            assert until(answers.exists, 60, running.check)
-            assert not until(lambda: has_ended(psutil.Process(running.pid)), 0.5)
+        with setup.start(installed, [str(given), str(answers)], task, tmp_path, emostream_env={}) as running:
+            assert wait_until(answers.exists, 60, running.check)
+            assert not wait_until(lambda: has_ended(psutil.Process(running.pid)), 0.5)
 
     def test_its_answers(self, tmp_path: Path) -> None:
         supply = Supply(["good", "bad", "so so"])
@@ -196,7 +196,9 @@ class TestBareLoop:
         assert not list(tmp_path.glob("logs/*/*.jsonl"))
 
 
-def test_a_model_may_be_called_on_texts_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_are_classified_in_the_order_of_arrival_or_sorted_by_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     setup = setup_without_servers(tmp_path)
     texts = ["hello good", "bad", "buy " * 9, "", "good", "hello " * 30, "bad bad good"] * 3
     sizes: list[tuple[int, ...]] = []
@@ -213,7 +215,7 @@ def test_a_model_may_be_called_on_texts_as_they_come(tmp_path: Path, monkeypatch
         sizes.clear()
         answers[system.name] = labeller(texts)
         flat = [length for batch in sizes for length in batch]
-        if system.as_they_come:
+        if system.arrival_order:
             assert [len(batch) for batch in sizes] == [8, 8, 5]
             assert flat[:7] == [2, 1, 9, 1, 1, 16, 3]
         else:

@@ -1,4 +1,4 @@
-"""The scaling benchmark: how it divides a machine, what it reports, and the page that is made of costs."""
+"""The scaling benchmark: the division of a machine, its report, and the page that is computed from costs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from click.testing import Result as CommandResult
 
 from benchmarks import bench_scaling, bench_servers, scaling_page
 from benchmarks.harness import cgroups
-from benchmarks.harness.broker import BrokerError
-from benchmarks.harness.cgroups import CpuShare, NoCgroupError, Place, _made, find_places, has_shares
+from benchmarks.harness.broker import BenchmarkError
+from benchmarks.harness.cgroups import CpuShare, Location, NoCgroupError, _make_group, can_limit_cpu, find_locations
 from benchmarks.harness.checks import Check, Result
 from benchmarks.harness.division import divide
-from benchmarks.harness.posts import Raw
+from benchmarks.harness.posts import RawPost
 from benchmarks.harness.stats import Spread
 from benchmarks.scaling_costs import CostsError, read_costs
 from benchmarks.scaling_figures import Run, Scaling, markdown
@@ -37,33 +37,33 @@ RIGHT = Check(0, 0, 0, None)
 
 
 class TestDivision:
-    def test_each_worker_has_a_core_where_there_are_enough(self) -> None:
+    def test_with_enough_cores_each_worker_has_its_own(self) -> None:
         found = divide(range(6), (1, 2, 4), quotas=True)
         assert found.share is None
         assert [found.cores_of(worker) for worker in range(4)] == [(0,), (1,), (2,), (3,)]
         assert found.servers == (4, 5)
 
-    def test_fewer_cores_are_shared_by_quotas(self) -> None:
+    def test_with_fewer_cores_workers_have_quotas(self) -> None:
         found = divide({0, 1}, (1, 2, 4), quotas=True)
         assert (found.share, found.counts) == (0.25, (1, 2, 4))
         assert found.cores_of(0) == found.cores_of(3) == (0,)
         assert found.servers == (1,)
-        assert "fewer than 4 workers" in found.note
+        assert "too few for 4 workers" in found.note
 
-    def test_quotas_are_never_more_than_there_is(self) -> None:
+    def test_all_quotas_together_are_at_most_the_workers_cores(self) -> None:
         for cores in range(2, 9):
             found = divide(range(cores), (1, 2, 8), quotas=True)
             if found.share is not None:
                 assert found.share * 8 <= len(found.workers) + 1e-9
                 assert not set(found.workers) & set(found.servers)
 
-    def test_without_quotas_only_what_has_a_core_is_measured(self) -> None:
+    def test_without_quotas_only_numbers_of_workers_with_enough_cores_are_measured(self) -> None:
         found = divide(range(3), (1, 2, 4), quotas=False)
         assert found.counts == (1, 2)
         assert "not measured with 4 workers" in found.note
 
     def test_one_core(self) -> None:
-        with pytest.raises(ValueError, match="one core"):
+        with pytest.raises(ValueError, match="this machine has one"):
             divide({0}, (1,), quotas=True)
 
 
@@ -73,34 +73,34 @@ class TestGroups:
 
     def test_version_1(self) -> None:
         mounts = f"cgroup {self.root}/memory cgroup rw,memory 0 0\ncgroup {self.cpu} cgroup rw,cpu,cpuacct 0 0\n"
-        homes = (self.cpu / "a/b", self.cpu)
-        found = find_places(mounts, "4:cpu,cpuacct:/a/b\n3:memory:/m\n")
-        # The second is for a container that sees the host's paths and its own mounts.
-        assert found == [Place(self.cpu / "a/b", 1, homes), Place(self.cpu, 1, homes)]
+        origins = (self.cpu / "a/b", self.cpu)
+        found = find_locations(mounts, "4:cpu,cpuacct:/a/b\n3:memory:/m\n")
+        # The second is for a container that has the host's paths and its own mounts.
+        assert found == [Location(self.cpu / "a/b", 1, origins), Location(self.cpu, 1, origins)]
 
-    def test_version_2_tries_its_own_group_and_those_above_and_goes_home_to_its_own(self) -> None:
+    def test_version_2_tries_the_own_group_and_those_above_and_its_origin_is_the_own_group(self) -> None:
         mounts = f"cgroup2 {self.root} cgroup2 rw 0 0\n"
-        found = find_places(mounts, "0::/user/job\n")
-        assert [place.parent for place in found] == [self.root / "user/job", self.root / "user", self.root]
-        assert {place.homes for place in found} == {(self.root / "user/job", self.root)}
+        found = find_locations(mounts, "0::/user/job\n")
+        assert [location.parent for location in found] == [self.root / "user/job", self.root / "user", self.root]
+        assert {location.origins for location in found} == {(self.root / "user/job", self.root)}
 
-    def test_nothing_above_the_mount_is_tried(self) -> None:
+    def test_groups_above_the_mount_point_are_not_tried(self) -> None:
         mounts = f"cgroup2 {self.root} cgroup2 rw 0 0\ncgroup {self.cpu} cgroup rw,cpu 0 0\n"
-        assert find_places(mounts, "1:cpu:/\n0::/\n") == [
-            Place(self.root, 2, (self.root,)),
-            Place(self.cpu, 1, (self.cpu,)),
+        assert find_locations(mounts, "1:cpu:/\n0::/\n") == [
+            Location(self.root, 2, (self.root,)),
+            Location(self.cpu, 1, (self.cpu,)),
         ]
 
-    def test_none(self) -> None:
-        assert find_places("proc /proc proc rw 0 0\n", "") == []
+    def test_without_control_groups_there_is_no_location(self) -> None:
+        assert find_locations("proc /proc proc rw 0 0\n", "") == []
 
-    def test_a_folder_that_is_no_group_is_removed_again(self, tmp_path: Path) -> None:
+    def test_a_folder_that_is_not_a_group_is_removed_again(self, tmp_path: Path) -> None:
         for version in (1, 2):
-            assert not _made(tmp_path / "group", version, 0.2)
-        assert not _made(tmp_path / "absent" / "group", 2, 0.2)
+            assert not _make_group(tmp_path / "group", version, 0.2)
+        assert not _make_group(tmp_path / "absent" / "group", 2, 0.2)
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_share_limits_and_leaves_nothing_behind(self) -> None:
+    def test_a_share_limits_its_processes_and_is_removed(self) -> None:
         try:
             share = CpuShare(0.2)
         except NoCgroupError:
@@ -116,16 +116,16 @@ class TestGroups:
                 share.add(child.pid)
                 assert list(share.processes()) == [child.pid]
                 assert groups.read_text() != before
-            # It runs on, where it came from.
+            # The process still runs, in its former group.
             assert not share._folder.exists()
             assert child.poll() is None
             assert groups.read_text() == before
         finally:
             child.kill()
             child.wait()
-        assert has_shares()
+        assert can_limit_cpu()
 
-    def test_a_process_that_cannot_go_back_means_no_shares(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_a_way_back_to_the_former_group_there_are_no_shares(self, monkeypatch: pytest.MonkeyPatch) -> None:
         class Stuck:
             def __init__(self, cores: float) -> None: ...
 
@@ -138,15 +138,15 @@ class TestGroups:
             def add(self, pid: int) -> None: ...
 
         monkeypatch.setattr(cgroups, "CpuShare", Stuck)
-        assert not has_shares()
+        assert not can_limit_cpu()
 
 
 def scaling(*runs: Run) -> Scaling:
-    return Scaling({"cores": 8}, {"rounds": 2}, "each worker has a core", runs)
+    return Scaling({"cores": 8}, {"rounds": 2}, "each worker has its own core", runs)
 
 
 class TestStall:
-    def test_windows_that_stand_still_end_the_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_windows_that_stop_growing_end_the_run(self, monkeypatch: pytest.MonkeyPatch) -> None:
         now = 0.0
         monkeypatch.setattr(time, "monotonic", lambda: now)
         progress = bench_scaling._Progress("were in the windows", 100, [])
@@ -155,13 +155,13 @@ class TestStall:
         assert not progress.complete(10)
         assert not progress.complete(11)
         now = 2 * bench_scaling.STALL_S + 1
-        with pytest.raises(BrokerError, match="11 of 100 posts were in the windows, then none for 120 s"):
+        with pytest.raises(BenchmarkError, match="11 of 100 posts were in the windows, then no more for 120 s"):
             progress.complete(11)
         assert progress.complete(100)
 
 
 class _Recorded:
-    """A context manager that notes when it is left."""
+    """A context manager that notes when it exits."""
 
     pid = 1
 
@@ -179,7 +179,7 @@ class _Recorded:
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[bench_scaling.Bench, list[str]]:
-    """One that starts nothing, on a machine of two cores; and who was left, in turn."""
+    """A benchmark that starts nothing, on a machine of two cores, and the names of what exited, in order."""
     left: list[str] = []
     meter = MagicMock()
     meter.__enter__.return_value.cpu_s.return_value = 1.0
@@ -197,10 +197,10 @@ class TestRun:
         self, monkeypatch: pytest.MonkeyPatch, bench: tuple[bench_scaling.Bench, list[str]]
     ) -> None:
         found, left = bench
-        posts = [Raw(f"post-{number}", b"{}") for number in range(2_000)]
+        posts = [RawPost(f"post-{number}", b"{}") for number in range(2_000)]
 
         async def complete(*_: object) -> float:
-            # While the workers still run.
+            # The workers still run.
             assert not left
             return 40.0
 
@@ -208,9 +208,9 @@ class TestRun:
         monkeypatch.setattr(found, "_await_results", lambda *_: None)
         monkeypatch.setattr(found, "_await_windows", complete)
         results = [Result(number / 100, post.id, "joy") for number, post in enumerate(posts)]
-        monkeypatch.setattr(found._broker, "read", lambda topic: results)
+        monkeypatch.setattr(found._kafka, "read", lambda topic: results)
         run = found.run(posts, 2, 1)
-        # They were classified in 20 s; the first tenth is left out.
+        # The posts were classified in 20 s. The first tenth is left out.
         assert run.per_second == pytest.approx(1_800 / 38, rel=0.01)
         assert run.lag_s == pytest.approx(20, abs=0.1)
         assert run.check.exactly_once
@@ -221,15 +221,17 @@ class TestRun:
         found, left = bench
 
         def no_members(*_: object) -> None:
-            raise BrokerError("no members")
+            raise BenchmarkError("no members")
 
         monkeypatch.setattr(found, "_await_members", no_members)
-        with pytest.raises(BrokerError, match="no members"):
+        with pytest.raises(BenchmarkError, match="no members"):
             found.run([], 2, 1)
         assert left == ["worker-1", "worker-0", "share", "share"]
 
     @pytest.mark.parametrize("module", [bench_scaling, bench_servers])
-    def test_sigterm_unwinds(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, module: ModuleType) -> None:
+    def test_sigterm_stops_the_servers(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, module: ModuleType
+    ) -> None:
         more = ["--work", str(tmp_path)] if module is bench_scaling else []
         left: list[str] = []
 
@@ -237,10 +239,10 @@ class TestRun:
             with _Recorded("servers", left):
                 os.kill(os.getpid(), signal.SIGTERM)
                 time.sleep(10)
-            raise AssertionError("it went on")
+            raise AssertionError("SIGTERM had no effect")
 
         monkeypatch.setattr(module, "read_texts", lambda folder: ["a"])
-        monkeypatch.setattr(bench_scaling, "has_shares", lambda: False)
+        monkeypatch.setattr(bench_scaling, "can_limit_cpu", lambda: False)
         monkeypatch.setattr(bench_scaling, "_cores", lambda: {0, 1, 2})
         monkeypatch.setattr(module, "Servers", interrupted)
         result = CliRunner().invoke(module.main, ["--data", str(tmp_path), "--posts", "10000", *more])
@@ -257,7 +259,7 @@ class TestFigures:
         Run(2, 2, 220, 4.0, 3, 0.1, 0.3, RIGHT),
     )
 
-    def test_linear_is_taken_round_by_round(self) -> None:
+    def test_linear_is_computed_for_each_round(self) -> None:
         assert self.found.linear(2) == Spread(pytest.approx(0.975), pytest.approx(0.95), pytest.approx(1.0))
         assert self.found.linear(1) == Spread(1, 1, 1)
         assert json.loads(json.dumps(self.found.to_dict()))["medians"]["2"]["per_second"]["median"] == 205
@@ -265,35 +267,35 @@ class TestFigures:
     def test_the_table(self) -> None:
         text = markdown(self.found)
         assert "| 2 | 205 (190 to 220) | 0.97 (0.95 to 1.00) | 2.1 (0.3 to 4.0) |" in text
-        assert "Every post was there once" in text
-        assert "Each worker has a core." in text
+        assert "Every post has exactly one result" in text
+        assert "Each worker has its own core." in text
 
-    def test_what_was_lost_is_told(self) -> None:
+    def test_lost_posts_are_reported(self) -> None:
         wrong = scaling(Run(1, 4, 100, 0.3, 3, 0.1, 0.2, Check(3, 1, 0, None)))
-        assert wrong.faults() == ["round 1, 4 workers: 3 lost, 1 twice, 0 unknown"]
+        assert wrong.faults() == ["round 1, 4 workers: 3 lost, 1 duplicated, 0 unknown"]
         assert wrong.faults()[0] in markdown(wrong)
 
-    def test_a_picture(self, tmp_path: Path) -> None:
+    def test_the_chart_is_a_png(self, tmp_path: Path) -> None:
         plot({1: Spread(100, 90, 110), 2: Spread(190, 180, 200)}, tmp_path / "scaling.png")
         assert (tmp_path / "scaling.png").read_bytes()[1:4] == b"PNG"
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the simulation, which takes seconds."""
-    monkeypatch.setattr(scaling_page, "simulation_table", lambda given: "| a table |")
+    """The page without the simulation, which takes seconds."""
+    monkeypatch.setattr(scaling_page, "simulation_table", lambda inputs: "| a table |")
 
 
 class TestPage:
     def run(self, *arguments: str) -> CommandResult:
         return CliRunner().invoke(scaling_page.main, list(arguments))
 
-    def test_the_page_is_what_its_costs_give(self) -> None:
+    def test_the_page_is_up_to_date_with_its_costs(self) -> None:
         result = self.run("--check")
         assert result.exit_code == 0, result.output
 
     @pytest.mark.usefixtures("quick")
-    def test_other_costs_are_another_page(self, tmp_path: Path) -> None:
+    def test_other_costs_give_another_page(self, tmp_path: Path) -> None:
         content = json.loads(COSTS.read_text())
         content["costs"]["classify_us"]["value"] *= 2
         (tmp_path / "costs.json").write_text(json.dumps(content))
@@ -302,7 +304,7 @@ class TestPage:
         assert "out of date" in result.output
 
     @pytest.mark.usefixtures("quick")
-    def test_what_was_measured_is_filled_in(self, tmp_path: Path) -> None:
+    def test_measurements_are_filled_in(self, tmp_path: Path) -> None:
         page = tmp_path / "scaling.md"
         page.write_text((ROOT / "docs" / "scaling.md").read_text())
         (tmp_path / "scaling.json").write_text(json.dumps(TestFigures.found.to_dict()))
@@ -317,7 +319,7 @@ class TestPage:
         [
             ("[1]", "is not what bench_scaling.py --json writes"),
             ("{", "is not what bench_scaling.py --json writes"),
-            ("{}", "it lacks 'medians'"),
+            ("{}", "'medians' is missing"),
             ('{"medians": {"1": {"per_second": 3, "of_linear": null}}}', "is not what bench_scaling.py --json writes"),
             ('{"medians": {"1": {"per_second": {"median": "x"}, "of_linear": null}}}', "is not what bench_scaling.py"),
             (
@@ -338,23 +340,23 @@ class TestPage:
         assert page.read_text() == before
 
     @pytest.mark.usefixtures("quick")
-    def test_a_page_without_a_place(self, tmp_path: Path) -> None:
+    def test_a_page_without_markers(self, tmp_path: Path) -> None:
         (tmp_path / "page.md").write_text("# Nothing\n")
         result = self.run("--page", str(tmp_path / "page.md"))
         assert result.exit_code == 1
-        assert "0 places for costs" in result.output
+        assert "the page has 0 blocks <!-- costs:begin -->" in result.output
 
     @pytest.mark.parametrize(
         ("content", "problem"),
         [
-            ("{", "not a file of costs"),
-            ("{}", "not a file of costs"),
-            ("[]", "not a file of costs"),
-            ('{"costs": []}', "not a file of costs"),
+            ("{", "not a costs file"),
+            ("{}", "not a costs file"),
+            ("[]", "not a costs file"),
+            ('{"costs": []}', "not a costs file"),
             ('{"costs": {}}', "costs must be"),
         ],
     )
-    def test_a_file_that_is_none(self, tmp_path: Path, content: str, problem: str) -> None:
+    def test_a_file_that_is_not_a_costs_file(self, tmp_path: Path, content: str, problem: str) -> None:
         (tmp_path / "costs.json").write_text(content)
         with pytest.raises(CostsError, match=problem):
             read_costs(tmp_path / "costs.json")
@@ -366,11 +368,11 @@ class TestPage:
         [
             ("waits_s", [], "waits_s must be"),
             ("waits_s", [0, 1], "waits_s must be"),
-            ("tables", {"keywords": 5}, "not a file of costs"),
-            ("tables", {"keywords": 5, "keywords_per_post": 1, "window_sizes": "soon"}, "not a file of costs"),
+            ("tables", {"keywords": 5}, "not a costs file"),
+            ("tables", {"keywords": 5, "keywords_per_post": 1, "window_sizes": "soon"}, "not a costs file"),
         ],
     )
-    def test_assumptions_that_are_none(self, tmp_path: Path, part: str, value: object, problem: str) -> None:
+    def test_assumptions_that_are_wrong(self, tmp_path: Path, part: str, value: object, problem: str) -> None:
         content = json.loads(COSTS.read_text())
         content["assumed"][part] = value
         (tmp_path / "costs.json").write_text(json.dumps(content))

@@ -144,7 +144,7 @@ def test_keywords_that_have_a_post(posts: float, keywords: int, per_post: float,
 
 def test_expected_distinct_is_what_drawn_posts_show() -> None:
     """The formula against counting: windows of 200 posts, each with its keyword."""
-    samples = [Post(id="a", text="x", created_at=NOON, source="s", keywords=("k",))]
+    samples = [Post(id="a", text="x", created_at=NOON, source="s", keywords=Keywords(("k",)))]
     posts = list(make_posts(samples, 20_000, keywords=100, end=NOON))
     windows = [posts[start : start + 200] for start in range(0, len(posts), 200)]
     counted = sum(1 + len({word for post in window for word in post.keywords}) for window in windows) / len(windows)
@@ -153,7 +153,7 @@ def test_expected_distinct_is_what_drawn_posts_show() -> None:
 
 class TestPosts:
     SAMPLES = (
-        Post(id="a", text="one", created_at=NOON, source="s", keywords=("k", "l")),
+        Post(id="a", text="one", created_at=NOON, source="s", keywords=Keywords(("k", "l"))),
         Post(id="b", text="two", created_at=NOON, source="t", author="me"),
     )
 

@@ -1,4 +1,4 @@
-"""The comparison of systems: its texts, its tables, its files, and what the command says."""
+"""The comparison of systems: texts, tables, files, and the command's messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks import bench_scaling, bench_servers, bench_systems, soak
 from benchmarks.harness.checks import Check
 from benchmarks.harness.plot import plot
 from benchmarks.harness.posts import read_texts
-from benchmarks.harness.report import Comparison, Latency, Measured, Throughput, markdown
+from benchmarks.harness.report import Comparison, Latency, SystemSummary, Throughput, markdown
 from benchmarks.harness.results import Files
 from models.training.data import SETS
 
@@ -34,7 +34,7 @@ def write_sets(folder: Path) -> Path:
     return folder
 
 
-def test_texts_are_all_sets_validation_texts_that_say_something(tmp_path: Path) -> None:
+def test_texts_are_the_validation_texts_of_all_sets_without_blank_ones(tmp_path: Path) -> None:
     texts = read_texts(write_sets(tmp_path))
     assert sorted(texts) == ["bad", "good", "so good", "thanks"]
     assert read_texts(tmp_path) == texts
@@ -52,9 +52,9 @@ def latency(share: float, found: Check = GOOD) -> Latency:
     return Latency(share, 500 * share, 100, 40.0, 80.0, 120.0, 1.0, {"system": 1, "broker": 0, "redis": 0}, found)
 
 
-def measured(name: str, speeds: list[float], *runs: Latency, found: Check = GOOD, failures: Any = ()) -> Measured:
+def measured(name: str, speeds: list[float], *runs: Latency, found: Check = GOOD, failures: Any = ()) -> SystemSummary:
     rounds = tuple(throughput(number, speed, found) for number, speed in enumerate(speeds, start=1))
-    return Measured(name, name.title(), "1.0", "at least once", rounds, runs, tuple(failures))
+    return SystemSummary(name, name.title(), "1.0", "at least once", rounds, runs, tuple(failures))
 
 
 COMPARISON = Comparison(
@@ -79,53 +79,51 @@ class TestReport:
         ) in text
         assert "| Emostream | 125: 40 / 80 / 120 | 250: 40 / 80 / 120 |" in text
         assert text.index("| Bare |") < text.index("| Emostream |") < text.index("| Distilbert |")
-        assert (
-            "Every system gave every post exactly once in every run, and 99.9 % or more the bare loop's label." in text
-        )
-        assert "Left out:\n\n- Pathway: pathway is not installed\n" in text
+        assert "Every system answered every post exactly once in every run; at least 99.9 % of labels match" in text
+        assert "Did not run:\n\n- Pathway: pathway is not installed\n" in text
         assert "emotion 1.0; CPU some, cores 2, posts 10000." in text
 
-    def test_faults_are_told(self) -> None:
+    def test_faults_are_reported(self) -> None:
         bad = measured(
             "bad", [10.0], latency(0.5, Check(1, 0, 0, 1.0)), found=Check(3, 2, 1, 0.5), failures=["it died"]
         )
         assert bad.faults() == [
             "it died",
-            "round 1: 3 lost, 2 twice, 1 unknown",
-            "round 1: 50.000 % of the labels are right",
-            "50 % load: 1 lost, 0 twice, 0 unknown",
+            "round 1: 3 lost, 2 duplicated, 1 unknown",
+            "round 1: 50.000 % of the labels match the bare loop's",
+            "50 % load: 1 lost, 0 duplicated, 0 unknown",
         ]
         text = markdown(Comparison({}, {}, "m", (bad,), ()))
         assert "Every system" not in text
-        assert "- Bad: round 1: 3 lost, 2 twice, 1 unknown" in text
+        assert "- Bad: round 1: 3 lost, 2 duplicated, 1 unknown" in text
         assert "| 50.00 % |" in text
 
-    def test_wrong_labels_are_a_fault_also_of_a_latency_run(self) -> None:
+    def test_wrong_labels_of_a_latency_run_are_a_fault(self) -> None:
         bad = measured("bad", [10.0], latency(0.5, Check(0, 0, 0, 0.9)))
-        assert bad.faults() == ["50 % load: 90.000 % of the labels are right"]
+        assert bad.faults() == ["50 % load: 90.000 % of the labels match the bare loop's"]
         assert "| 90.00 % |" in markdown(Comparison({}, {}, "m", (bad,), ()))
 
-    def test_a_system_that_never_ran(self) -> None:
+    def test_a_system_without_a_run_has_its_failure_in_the_report(self) -> None:
         text = markdown(Comparison({}, {}, "m", (measured("bare", [10.0]), measured("x", [], failures=["no"])), ()))
-        assert "What went wrong:\n\n- X: no" in text
+        assert "Faults:\n\n- X: no" in text
 
     def test_json(self) -> None:
         found = json.loads(json.dumps(COMPARISON.to_dict()))
-        ours = found["systems"][1]
-        assert ours["medians"]["per_second"] == {"median": 930, "low": 480, "high": 950}
-        assert ours["medians"]["ratio_to_distilbert"]["median"] == 19
-        assert ours["medians"]["cpu_ratio_to_bare"]["median"] == 1
-        assert ours["medians"]["cpu_s_broker"]["median"] == pytest.approx(0.1)
-        assert [run["p95"] for run in ours["latency"]] == [80, 80]
-        assert ours["faults"] == []
+        emostream = found["systems"][1]
+        assert emostream["medians"]["per_second"] == {"median": 930, "low": 480, "high": 950}
+        assert emostream["medians"]["ratio_to_distilbert"]["median"] == 19
+        assert emostream["medians"]["cpu_ratio_to_bare"]["median"] == 1
+        assert emostream["medians"]["cpu_s_broker"]["median"] == pytest.approx(0.1)
+        assert [run["p95"] for run in emostream["latency"]] == [80, 80]
+        assert emostream["faults"] == []
 
-    def test_a_picture(self, tmp_path: Path) -> None:
+    def test_the_chart_is_a_png(self, tmp_path: Path) -> None:
         plot(COMPARISON, tmp_path / "new" / "systems.png")
         assert (tmp_path / "new" / "systems.png").read_bytes().startswith(b"\x89PNG")
 
 
 class TestFiles:
-    def test_each_call_has_a_folder_and_what_is_named_goes_elsewhere(self, tmp_path: Path) -> None:
+    def test_files_without_a_given_path_go_to_a_new_folder(self, tmp_path: Path) -> None:
         files = Files.choose(tmp_path / "results", tmp_path / "own.json", None, None)
         files.write(COMPARISON)
         assert json.loads((tmp_path / "own.json").read_text())["model"] == "emotion 1.0"
@@ -133,14 +131,14 @@ class TestFiles:
         assert sorted(file.name for file in folder.iterdir()) == ["systems.md", "systems.png"]
         assert (folder / "systems.md").read_text() == markdown(COMPARISON)
 
-    def test_what_is_where_and_what_is_missing_is_told(self, tmp_path: Path) -> None:
+    def test_written_files_and_missing_systems_are_reported(self, tmp_path: Path) -> None:
         lines: list[str] = []
-        Files(tmp_path / "a.json", tmp_path / "a.md", None).tell(COMPARISON, lines.append)
-        assert lines[0] == "left out: Pathway: pathway is not installed"
-        assert lines[1].startswith("no chart: it needs matplotlib")
-        assert lines[2] == f"written: {tmp_path / 'a.json'}, {tmp_path / 'a.md'}"
+        Files(tmp_path / "a.json", tmp_path / "a.md", None).report(COMPARISON, lines.append)
+        assert lines[0] == "did not run: Pathway: pathway is not installed"
+        assert lines[1].startswith("no chart was drawn: it needs matplotlib")
+        assert lines[2] == f"results were written to {tmp_path / 'a.json'}, {tmp_path / 'a.md'}"
 
-    def test_no_chart_without_matplotlib_and_a_refusal_where_one_was_asked_for(
+    def test_without_matplotlib_there_is_no_chart_and_a_given_path_is_an_error(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.setattr("benchmarks.harness.results.find_spec", lambda name: None)
@@ -150,7 +148,7 @@ class TestFiles:
 
 
 class SignalledServers:
-    """Servers that are told to stop as soon as they are up."""
+    """Servers whose first use sends SIGTERM to this process."""
 
     stopped = False
 
@@ -160,7 +158,7 @@ class SignalledServers:
     @property
     def kafka_bootstrap(self) -> str:
         signal.raise_signal(signal.SIGTERM)
-        raise AssertionError("the signal was not heeded")
+        raise AssertionError("SIGTERM had no effect")
 
     def as_env(self) -> dict[str, str]:
         return {"EMOSTREAM_KAFKA_BOOTSTRAP": self.kafka_bootstrap}
@@ -179,7 +177,7 @@ def bench(*arguments: str) -> Result:
 
 
 class TestCommand:
-    def test_without_data_it_says_so(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_without_data_one_line_says_what_to_do(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(bench_systems, "DEFAULT_DATA", tmp_path / "none")
         result = bench()
         assert (result.exit_code, result.output.count("\n")) == (0, 1)
@@ -190,24 +188,22 @@ class TestCommand:
         assert (result.exit_code, result.output.count("\n")) == (1, 1)
         assert "emotion/validation.tsv" in result.output
 
-    def test_several_cores_would_be_no_fair_race(self, tmp_path: Path) -> None:
+    def test_several_cores_are_refused(self, tmp_path: Path) -> None:
         result = bench("--data", str(tmp_path), "--cores", "2", "--work", str(tmp_path / "work"))
         assert result.exit_code == 2
         assert "--cores takes 0 or 1" in result.output
 
-    def test_a_python_that_is_none_is_one_line(self, tmp_path: Path) -> None:
+    def test_a_file_that_is_not_a_python_is_one_line(self, tmp_path: Path) -> None:
         python = tmp_path / "python"
         python.touch(0o644)
         result = bench("--data", str(tmp_path), "--peers-python", str(python), "--work", str(tmp_path / "work"))
         assert (result.exit_code, result.output.count("\n")) == (1, 1)
-        assert "is no Python that works" in result.output
+        assert "is not a working Python interpreter" in result.output
 
     @pytest.mark.parametrize("module", [bench_systems, bench_scaling, bench_servers, soak])
-    def test_a_signal_leaves_no_servers_behind(
-        self, module: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
-        monkeypatch.setattr(module, "Servers", type("Theirs", (SignalledServers,), {}))
-        # Whatever this machine is.
+    def test_a_signal_stops_the_servers(self, module: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr(module, "Servers", type("SignalledServers", (SignalledServers,), {}))
+        # Whatever cores this machine has.
         monkeypatch.setattr(bench_scaling, "_cores", lambda: {0, 1})
         takes_work = any(option.name == "work" for option in module.main.params)
         arguments = ["--work", str(tmp_path)] if takes_work else []
@@ -217,7 +213,7 @@ class TestCommand:
         assert result.exit_code == 128 + signal.SIGTERM
         assert module.Servers.stopped
 
-    def test_an_unknown_system_is_a_wrong_call(self) -> None:
+    def test_an_unknown_system_is_a_usage_error(self) -> None:
         result = bench("--systems", "flink")
         assert result.exit_code == 2
         assert "'flink' is not one of" in result.output

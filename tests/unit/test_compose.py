@@ -1,4 +1,4 @@
-"""What can be known of docker-compose.yml and the Dockerfile without an engine."""
+"""Checks of docker-compose.yml and the Dockerfile that need no Docker engine."""
 
 import re
 from functools import cache
@@ -16,7 +16,8 @@ from streams.settings import PREFIX, Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 ROLES = ("init", "worker", "sink")
-# Of the compose specification: what a service may hold here. A misspelt key would be refused by docker compose only.
+# Keys of the compose specification that services here may have. Otherwise only docker compose would find a misspelt
+# key.
 SERVICE_KEYS = {
     "build",
     "command",
@@ -52,7 +53,7 @@ def test_keys_are_those_of_the_compose_specification() -> None:
         assert set(service.get("healthcheck", {})) <= {"test", "interval", "timeout", "retries", "start_period"}, name
 
 
-def test_every_role_runs_a_command_of_ours() -> None:
+def test_every_role_runs_an_emostream_command() -> None:
     assert set(ROLES) <= set(services())
     for role in ROLES:
         assert services()[role]["command"] == [role]
@@ -76,7 +77,7 @@ def test_the_settings_of_every_role_load(role: str) -> None:
 
 
 def substituted(value: str) -> str:
-    """The value with ${NAME:-default} replaced by the default."""
+    """Return the value with ${NAME:-default} replaced by the default."""
     return re.sub(r"\$\{\w+:-([^}]*)}", r"\1", value)
 
 
@@ -85,7 +86,7 @@ def test_variables_have_the_documented_defaults() -> None:
     assert used == {name: default for name, (default, _) in COMPOSE_VARIABLES.items()}
 
 
-def test_dependencies_exist_and_can_become_true() -> None:
+def test_dependencies_exist_and_can_be_met() -> None:
     for name, service in services().items():
         for other, condition in service.get("depends_on", {}).items():
             assert other in services(), name
@@ -93,10 +94,10 @@ def test_dependencies_exist_and_can_become_true() -> None:
                 assert "healthcheck" in services()[other], other
             else:
                 assert condition == {"condition": "service_completed_successfully"}
-                assert "restart" not in services()[other], f"{other} must end"
+                assert "restart" not in services()[other], f"{other} must end, so it must not be restarted"
 
 
-def test_volumes_are_declared_or_in_the_checkout() -> None:
+def test_volumes_are_declared_or_are_in_the_repository() -> None:
     mounts = [volume for service in services().values() for volume in service.get("volumes", [])]
     named = {mount.split(":")[0] for mount in mounts if not mount.startswith("./")}
     assert named == set(compose()["volumes"])
@@ -110,7 +111,7 @@ def test_ports_are_published_on_loopback_only() -> None:
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+(-\d+)?:\d+", port) for port in ports)
 
 
-def test_several_workers_fit() -> None:
+def test_the_port_range_is_large_enough_for_all_workers() -> None:
     worker = services()["worker"]
     assert "container_name" not in worker
     first, last = re.match(r"127\.0\.0\.1:(\d+)-(\d+):", worker["ports"][0]).groups()  # type: ignore[union-attr]
@@ -118,11 +119,11 @@ def test_several_workers_fit() -> None:
 
 
 @pytest.mark.parametrize("role", ["worker", "sink"])
-def test_the_web_server_is_published_and_is_what_the_healthcheck_asks(role: str) -> None:
+def test_the_web_server_is_published_and_the_healthcheck_uses_it(role: str) -> None:
     service = services()[role]
     settings = load_settings(None, environ={k: substituted(str(v)) for k, v in service["environment"].items()})
     port = settings.web_port if role == "worker" else settings.sink_web_port
-    assert settings.web_bind == "0.0.0.0"  # or nobody outside the container reaches it
+    assert settings.web_bind == "0.0.0.0"  # otherwise it cannot be reached from outside the container
     assert [published.rpartition(":")[2] for published in service["ports"]] == [str(port)]
     assert f"http://127.0.0.1:{port}/" in service["healthcheck"]["test"][-1]
 
@@ -148,7 +149,7 @@ def test_servers_have_the_versions_of_the_embedded_stack() -> None:
     assert services()["postgres"]["image"] == "postgres:18"
 
 
-def test_the_image_is_made_of_files_that_exist_and_are_not_ignored() -> None:
+def test_files_of_the_image_exist_and_are_not_ignored() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
     ignore = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
     copied = [
@@ -165,7 +166,7 @@ def test_the_image_is_made_of_files_that_exist_and_are_not_ignored() -> None:
     assert "--require-hashes" in dockerfile
 
 
-def test_the_caches_folder_is_the_one_that_is_mounted() -> None:
+def test_the_mounted_folder_is_the_model_cache() -> None:
     cache_folder = re.search(r"EMOSTREAM_MODEL_CACHE=(\S+)", (ROOT / "Dockerfile").read_text("utf-8"))
     assert cache_folder is not None
     assert services()["worker"]["environment"]["EMOSTREAM_MODEL_CACHE"] == cache_folder[1]

@@ -1,4 +1,4 @@
-"""The network that everything is compared with: built as it is for the benchmark, but narrow."""
+"""The DistilBERT-shaped network: built as for the benchmark, but narrow and with fewer layers."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def test_its_kernels_are_fused_and_in_int8(network: Path) -> None:
+def test_kernels_are_fused_and_in_int8(network: Path) -> None:
     kinds = [node.op_type for node in onnx.load(network).graph.node]
     layers = NARROW["LAYERS"]
     assert kinds.count("QAttention") == layers
     assert kinds.count("BiasGelu") == layers
     assert kinds.count("SkipLayerNormalization") == 2 * layers
-    # Two matrices of each feed-forward part, the attention's output, and the two of the classifier.
+    # Three for each layer: two of the feed-forward part and the attention's output. Two for the classifier.
     assert kinds.count("MatMulInteger") == 3 * layers + 2
     assert not {"MatMul", "Attention"} & set(kinds)
 
 
-def test_padding_changes_no_answer(network: Path) -> None:
+def test_padding_does_not_change_the_answer(network: Path) -> None:
     session = onnxruntime.InferenceSession(network)
     ids = np.array([[5, 6, 7]])
     (alone,) = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
