@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from streams.cli.audit import audit_table, require_balance
+from streams.cli.audit import audit_table
 from streams.cli.common import console
 from streams.cli.window_table import windows_table
 from streams.errors import EmostreamError
@@ -48,7 +48,8 @@ def demo(*, posts: Path, data_dir: Path, keep: bool) -> None:
     settings, no Docker and no network once the packages are installed. Exit code 1 if the audit does not balance.
     """
     try:
-        from streams.ops.demo.run import run_demo  # noqa: PLC0415 - loads everything
+        from streams.ops.audit import require_balance  # noqa: PLC0415 - loads the client libraries
+        from streams.ops.demo.run import run_demo  # noqa: PLC0415
     except ModuleNotFoundError as exc:
         raise EmostreamError(f"the demo needs {exc.name}; run `pip install 'emostream[local]'`") from exc
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from confluent_kafka import Message
@@ -19,6 +19,7 @@ from connectors.kafka.config import KafkaConfig
 from connectors.kafka.scan import Bounds, TopicScan
 from connectors.postgres import connect, postgres_errors
 from streams.connections import kafka_config
+from streams.errors import AuditError
 from streams.records import ALL_KEYWORDS, OriginOnly, RecordError
 from streams.settings import Settings
 from streams.topology import check_topics
@@ -191,6 +192,17 @@ async def audit(settings: Settings, store: WindowStore, progress: OnProgress) ->
         counted = in_windows.get(size, 0) + late + duplicates
         checks.append(check_count(name, classified, counted, complete=outcomes.complete, note=note))
     return checks
+
+
+def require_balance(checks: Sequence[Check]) -> None:
+    """Raise an error if a check failed.
+
+    Raises:
+        AuditError: At least one check failed; the message names each of them.
+    """
+    failed = [check.name for check in checks if not check.ok]
+    if failed:
+        raise AuditError(f"the audit failed: {'; '.join(failed)}")
 
 
 def _postgres_counts(settings: Settings) -> tuple[int, dict[int, int]]:
