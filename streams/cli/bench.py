@@ -92,8 +92,8 @@ def bench(
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     settings = read_settings()
     log_to_stderr("ERROR")
-    from streams.cli.classify import find_package  # noqa: PLC0415
     from streams.ops.bench.run import run_bench  # noqa: PLC0415 - loads the client libraries and the model runtime
+    from streams.ops.classify import find_package  # noqa: PLC0415
     from streams.ops.demo.run import read_posts  # noqa: PLC0415
 
     notes = progress_console()

@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Any
 
 import click
-from msgspec.structs import asdict
 
-from connectors.s3 import client as s3
-from models.classifier import Classifier
-from models.package.folder import ModelPackage, bundled_package_path, load_package
-from models.registry.cache import resolve
-from models.registry.location import S3Location, parse_uri
 from models.text.onnx_classifier import OnnxClassifier
 from streams.cli.common import console, progress_console, read_settings
 from streams.cli.inputs import describe_refusals, input_options, input_spec, progress_bar, stdout_is_terminal
 from streams.cli.output import printable, printable_json, quiet_pipe
 from streams.cli.render import answer
-from streams.connections import model_threads, s3_config
 from streams.errors import InputError
-from streams.ingest.lines import LineReader, open_lines, size_of
+from streams.ingest.lines import open_lines, size_of
 from streams.ingest.reading import read_rows
-from streams.ingest.rows import InputFormat, Refusal, Row
+from streams.ingest.rows import InputFormat
 from streams.ingest.tally import Tally
 from streams.ops.bi.palette import Colours
-from streams.pipeline.predictions import Prediction, predict
-from streams.settings import Settings
-
-Answered = tuple[Row, Prediction]
+from streams.ops.classify import RowPrediction, batches, load_classifier, prediction_document, with_predictions
 
 
 @click.command(
@@ -83,10 +72,10 @@ def classify(
         open_lines(file) as lines,
         progress_bar(notes, "classified", limit or size, show=not stdout_is_terminal()) as bar,
     ):
-        rows = islice(accepted(read_rows(lines, spec), tally), limit)
+        rows = islice(tally.accepted(read_rows(lines, spec)), limit)
         for batch in batches(rows, lines, settings.batch_max):
             with quiet_pipe():
-                write(answered(classifier, batch))
+                write(with_predictions(classifier, batch))
             done += len(batch)
             bar.set(done if limit else lines.position, done)
     describe_refusals(notes, tally)
@@ -95,17 +84,17 @@ def classify(
     return 1 if strict and tally.total else 0
 
 
-def _write_json(rows: Iterable[Answered]) -> None:
+def _write_json(rows: Iterable[RowPrediction]) -> None:
     for row, prediction in rows:
-        sys.stdout.write(printable_json(json.dumps(json_line(row, prediction), ensure_ascii=False)) + "\n")
+        sys.stdout.write(printable_json(json.dumps(prediction_document(row, prediction), ensure_ascii=False)) + "\n")
 
 
-def _text_writer(classifier: OnnxClassifier) -> Callable[[Iterable[Answered]], None]:
+def _text_writer(classifier: OnnxClassifier) -> Callable[[Iterable[RowPrediction]], None]:
     out = console()
     colours = Colours(classifier.heads[0].labels)
     has_tiers = len(classifier.manifest.tiers) > 1
 
-    def write(rows: Iterable[Answered]) -> None:
+    def write(rows: Iterable[RowPrediction]) -> None:
         for row, prediction in rows:
             sentiment = None if prediction.sentiment is None else prediction.sentiment.score
             line = answer(prediction.label, prediction.confidence, sentiment, colours)
@@ -114,64 +103,3 @@ def _text_writer(classifier: OnnxClassifier) -> Callable[[Iterable[Answered]], N
             out.print(line.append(printable(row.text)), soft_wrap=True)
 
     return write
-
-
-def accepted(items: Iterator[Row | Refusal], tally: Tally) -> Iterator[Row]:
-    """The rows; refusals are counted."""
-    for item in items:
-        if isinstance(item, Refusal):
-            tally.add(item)
-        else:
-            yield item
-
-
-def batches(rows: Iterator[Row], lines: LineReader, size: int) -> Iterator[list[Row]]:
-    """Batches of up to `size` rows; a smaller one as soon as the next line would have to be waited for."""
-    batch: list[Row] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == size or lines.would_wait():
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def answered(classifier: Classifier, rows: Sequence[Row]) -> Iterator[Answered]:
-    """Each row with what the model says about it."""
-    return zip(rows, predict(classifier, [row.text for row in rows]), strict=True)
-
-
-def json_line(row: Row, prediction: Prediction) -> dict[str, Any]:
-    """What is printed for a row."""
-    return {
-        "line": row.line,
-        **({"id": row.values["id"]} if "id" in row.values else {}),
-        "text": row.text,
-        "label": prediction.label,
-        "confidence": prediction.confidence,
-        "scores": prediction.scores,
-        **({"sentiment": asdict(prediction.sentiment)} if prediction.sentiment is not None else {}),
-        "model": asdict(prediction.model),
-    }
-
-
-def load_classifier(settings: Settings, model: str | None) -> OnnxClassifier:
-    """The classifier of a package: in S3, in a folder, or the bundled one if `model` is None.
-
-    Raises:
-        ModelError: if there is none, or it is damaged.
-        ConnectorError: if S3 does not answer, or refuses.
-    """
-    return OnnxClassifier.load(find_package(settings, model), threads=model_threads(settings))
-
-
-def find_package(settings: Settings, model: str | None) -> ModelPackage:
-    """A package, verified; see `load_classifier`."""
-    if model is None:
-        return load_package(bundled_package_path())
-    location = parse_uri(model)
-    if not isinstance(location, S3Location):
-        return load_package(location)
-    with s3.connect(s3_config(settings)) as connection:
-        return resolve(model, connection, settings.model_cache, settings.model_channel)

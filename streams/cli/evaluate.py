@@ -21,11 +21,11 @@ from models.training.evaluate import ask, evaluate
 from models.training.questions import EMOTION, SPLITS, questions, read_labelled, read_sets, split_file
 from models.training.report import Report, label_table, overview, speed_line
 from models.training.speed import Speed, measure, served, spread
-from streams.cli.classify import load_classifier
 from streams.cli.common import console, progress_console, read_settings
 from streams.cli.inputs import progress_bar
 from streams.cli.output import printable, quiet_pipe
 from streams.errors import EmostreamError, InputError
+from streams.ops.classify import load_classifier
 
 # Texts timed in a round: enough for a steady figure, and a few seconds for a slow model.
 _TIMED_POSTS = 2000

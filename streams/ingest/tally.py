@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.ingest.rows import Refusal, RefusalReason
+from streams.ingest.rows import Refusal, RefusalReason, Row
 
 FIRST_LINES = 5
 
@@ -29,6 +30,14 @@ class Tally:
         entry.count += 1
         if len(entry.lines) < FIRST_LINES:
             entry.lines.append(refusal.line)
+
+    def accepted(self, items: Iterable[Row | Refusal]) -> Iterator[Row]:
+        """Yield the rows of `items`, and count the refusals."""
+        for item in items:
+            if isinstance(item, Refusal):
+                self.add(item)
+            else:
+                yield item
 
     @property
     def total(self) -> int:

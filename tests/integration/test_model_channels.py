@@ -15,7 +15,7 @@ from models.registry.channels import HISTORY_LIMIT, Release, move, read_channel
 from models.registry.location import S3Location
 from models.registry.publish import promote, publish, publish_if_empty, rollback
 from streams.cli import main
-from streams.cli.classify import load_classifier
+from streams.ops.classify import load_classifier
 from streams.ops.init import init_model
 from tests.helpers import make_settings
 from tests.integration.registry_support import BUCKET, SECRET, URI, make_package, one_line, race

@@ -19,6 +19,7 @@ from streams.cli import classify as command
 from streams.errors import InputError
 from streams.ingest.lines import LineReader
 from streams.ingest.rows import Row
+from streams.ops.classify import batches
 from streams.pipeline.predictions import predictions
 from tests.tiny_model import SENTIMENT, tiny_manifest
 
@@ -104,11 +105,11 @@ def test_a_batch_is_handed_over_when_the_input_pauses() -> None:
     with open(read_end, "rb") as stream, open(write_end, "wb", buffering=0) as pipe:  # noqa: PTH123 - descriptors
         lines = LineReader(stream, name="pipe")
         rows = (Row(number, (data or b"").decode()) for number, data in lines)
-        batches = command.batches(rows, lines, 100)
+        found = batches(rows, lines, 100)
         pipe.write(b"one\ntwo\n")
-        assert [row.text for row in next(batches)] == ["one", "two"]
+        assert [row.text for row in next(found)] == ["one", "two"]
         pipe.write(b"three\n")
-        assert [row.text for row in next(batches)] == ["three"]
+        assert [row.text for row in next(found)] == ["three"]
 
 
 @pytest.mark.usefixtures("classifier")
