@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import count, islice
-from pathlib import PurePath
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import click
@@ -15,66 +14,17 @@ from rich.console import Console
 
 from streams.cli.common import progress_console, read_settings
 from streams.cli.inputs import describe_refusals, input_options, input_spec, progress_bar
-from streams.errors import InputError
-from streams.ingest.lines import STDIN, LineReader, open_lines, size_of
-from streams.ingest.posts import PostMaker
+from streams.ingest.lines import STDIN, size_of
+from streams.ingest.posts import PostMaker, source_name
 from streams.ingest.produce import PostSender, paced, post_sender
-from streams.ingest.reading import InputSpec, read_rows
-from streams.ingest.rows import InputFormat, Refusal
+from streams.ingest.rounds import RoundReader
+from streams.ingest.rows import InputFormat
 from streams.ingest.tally import Tally
 from streams.process.signals import GracefulInterrupt
 from streams.records import Post
 from streams.settings import Settings
 
 INTERRUPTED = 130
-_MAX_SOURCE_CHARS = 200
-
-
-@dataclass
-class Reader:
-    """Reads the posts of an input, once or round after round, and counts what is refused."""
-
-    file: str
-    spec: InputSpec
-    maker: PostMaker
-    rounds: int | None = 1
-    tally: Tally = field(default_factory=Tally)
-    _lines: LineReader | None = None
-
-    @property
-    def position(self) -> int | None:
-        """Bytes read, where the input is read once only."""
-        return self._lines.position if self._lines is not None and self.rounds == 1 else None
-
-    def posts(self) -> Iterator[Post]:
-        """All posts.
-
-        Raises:
-            InputError: if the input cannot be read, or holds no post.
-        """
-        for number in count(1):
-            if self.rounds is not None and number > self.rounds:
-                return
-            found = False
-            for item in self._round(number):
-                if isinstance(item, Post):
-                    found = True
-                    yield item
-                elif number == 1:  # later rounds refuse the same lines again
-                    self.tally.add(item)
-            if not found:
-                raise InputError(self._nothing())
-
-    def _round(self, number: int) -> Iterator[Post | Refusal]:
-        with open_lines(self.file) as self._lines:
-            for row in read_rows(self._lines, self.spec):
-                yield row if isinstance(row, Refusal) else self.maker.make(row, number)
-
-    def _nothing(self) -> str:
-        name = "stdin" if self.file == STDIN else self.file
-        if self.tally.total:
-            return f"{name} holds no post that can be sent: all {self.tally.total} rows were refused"
-        return f"{name} holds no posts"
 
 
 @dataclass
@@ -174,8 +124,8 @@ def produce(
         stdin_format=InputFormat.JSONL,
         text_max_chars=settings.text_max_chars,
     )
-    maker = PostMaker(source=source or _source_of(file), keywords=keywords, restamp=restamp)
-    reader = Reader(file, spec, maker, rounds=rounds if loop else 1)
+    maker = PostMaker(source=source or source_name(file), keywords=keywords, restamp=restamp)
+    reader = RoundReader(file, spec, maker, rounds=rounds if loop else 1)
     summary = Summary(settings.topic_raw)
     console = progress_console()
     try:
@@ -196,14 +146,14 @@ def produce(
     return 1 if strict and reader.tally.total else 0
 
 
-def _source_of(file: str) -> str:
-    # A file name may hold bytes that are no UTF-8; Python carries them as surrogates.
-    name = "stdin" if file == STDIN else PurePath(file).name.encode("utf-8", "replace").decode("utf-8")
-    return name[:_MAX_SOURCE_CHARS]
-
-
 def _run(
-    settings: Settings, reader: Reader, summary: Summary, console: Console, *, rate: float | None, limit: int | None
+    settings: Settings,
+    reader: RoundReader,
+    summary: Summary,
+    console: Console,
+    *,
+    rate: float | None,
+    limit: int | None,
 ) -> None:
     """Send the posts, with a progress bar; fills in the summary, also where it fails."""
     size = size_of(reader.file)  # before anything else: a file that is not there needs no broker

@@ -4,6 +4,7 @@ lines    bytes -> numbered lines of bounded length
 tables   lines -> records of CSV and TSV, and which column is which field
 reading  lines -> Row | Refusal, in any format
 posts    Row -> Post | Refusal
-tally    what was refused, counted
+tally    counts the refusals
+rounds   an input -> its posts, once or in several rounds
 produce  Post -> the raw topic, each delivery confirmed
 """

@@ -108,6 +108,11 @@ class LineReader:
         return Line(self._number, data if len(data) <= MAX_LINE_BYTES else None)
 
 
+def name_of(source: str) -> str:
+    """Returns the name of an input in messages: `stdin` for `-`, else the path."""
+    return "stdin" if source == STDIN else source
+
+
 def size_of(source: str) -> int | None:
     """Bytes in a file; None for standard input, a pipe or a device.
 
@@ -132,7 +137,7 @@ def open_lines(source: str) -> Iterator[LineReader]:
     """
     if source == STDIN:
         # Not ours to close. Its declared type lacks read1, which every buffered reader has.
-        yield LineReader(cast(ByteStream, sys.stdin.buffer), name="stdin")
+        yield LineReader(cast(ByteStream, sys.stdin.buffer), name=name_of(source))
         return
     size_of(source)
     with _mapped(source):

@@ -6,11 +6,16 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import PurePath
 
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
+from streams.ingest.lines import STDIN, name_of
 from streams.ingest.rows import Refusal, RefusalReason, Row
 from streams.records import Post, RecordError
+
+MAX_SOURCE_CHARS = 200
+"""The most characters of a source, as `Post` allows."""
 
 _TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
@@ -21,6 +26,14 @@ def _now() -> datetime:
 
 def _run_id() -> str:
     return secrets.token_hex(8)
+
+
+def source_name(file: str) -> str:
+    """Returns the default source of an input's posts: the file's name, or `stdin`; cut to `MAX_SOURCE_CHARS`."""
+    if file == STDIN:
+        return name_of(file)
+    # A file name may hold bytes that are not UTF-8; Python represents them as surrogates.
+    return PurePath(file).name.encode("utf-8", "replace").decode("utf-8")[:MAX_SOURCE_CHARS]
 
 
 @dataclass(frozen=True)
