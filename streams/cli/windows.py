@@ -103,21 +103,9 @@ class _View:
 @windows.command()
 def republish() -> None:
     """Have the workers write every window in Redis to the windows topic again, each under its present revision."""
-    from connectors.kafka.admin import KafkaAdmin  # noqa: PLC0415 - loads the client library
-    from connectors.kafka.producer import ConfirmedProducer, Outgoing  # noqa: PLC0415
-    from streams.connections import kafka_config  # noqa: PLC0415
-    from streams.records import ControlCommand, ControlRecord  # noqa: PLC0415
-    from streams.topology import check_topics  # noqa: PLC0415
+    from streams.ops.republish import request_republish  # noqa: PLC0415 - loads the client library
 
-    settings = read_settings()
-    kafka = kafka_config(settings)
-    check_topics(settings, KafkaAdmin(kafka).partition_counts())
-    producer = ConfirmedProducer(kafka, client_id="emostream-control")
-    try:
-        command = ControlRecord(command=ControlCommand.REPUBLISH_WINDOWS).to_json()
-        producer.submit([Outgoing(settings.topic_control, command)]).result(settings.kafka_timeout_s)
-    finally:
-        producer.close()
+    request_republish(read_settings())
     click.echo("asked the workers to publish every window again")
 
 
