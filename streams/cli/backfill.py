@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -42,12 +40,14 @@ def backfill(*, check: bool, force: bool, as_json: bool) -> int:
     EMOSTREAM_SINK_BACKFILL_INTERVAL_S. With --check it only reads, and at once.
     """
     try:
-        findings = _run(read_settings(), stop_on_signals(), fill=not check, at_once=check or force)
+        findings = _run(read_settings(), stop_on_signals(), fill=not check, ignore_load=check or force)
     except BackfillStoppedError:
         progress_console().print("stopped; what was filled stays")
         return INTERRUPTED
     if as_json:
-        click.echo(json.dumps(to_json(findings), indent=2))
+        from streams.sink.backfill.standalone import findings_document  # noqa: PLC0415 - loads the client libraries
+
+        click.echo(json.dumps(findings_document(findings), indent=2))
     else:
         for line in to_lines(findings, filled=not check):
             click.echo(line)
@@ -56,60 +56,28 @@ def backfill(*, check: bool, force: bool, as_json: bool) -> int:
     return 0
 
 
-def _run(settings: Settings, stop: threading.Event, *, fill: bool, at_once: bool) -> Findings:
-    from streams.sink.backfill.run import Backfill  # noqa: PLC0415 - loads the client libraries
-    from streams.sink.backfill.wait import wait_for_gate  # noqa: PLC0415
-    from streams.sink.gate.cpu_aware import OpenGate, gate_for  # noqa: PLC0415
-    from streams.sink.history import History  # noqa: PLC0415
+def _run(settings: Settings, stop: threading.Event, *, fill: bool, ignore_load: bool) -> Findings:
+    from streams.sink.backfill.standalone import run_standalone  # noqa: PLC0415 - loads the client libraries
 
-    dsn = settings.postgres_dsn.get_secret_value()
-    with ExitStack() as stack:
-        status = stack.enter_context(progress_console().status("looking"))
-        gate = stack.enter_context(OpenGate() if at_once else gate_for(settings))
+    with progress_console().status("looking") as status:
 
-        def tell_waiting(state: GateState) -> None:
+        def show_waiting(state: GateState) -> None:
             status.update(f"waiting: the machine is {state.reason}")
 
-        def tell(findings: Findings) -> None:
+        def show_findings(findings: Findings) -> None:
             status.update(
                 f"{findings.ranges:,} ranges, {findings.rows:,} rows and {findings.windows or 0:,} windows looked at; "
                 f"{len(findings.holes):,} holes"
             )
 
-        history = History(dsn, application_name="emostream-backfill", on_connect=gate.add_backend)
-        stack.callback(history.close)
-        history.check()
-        wait = wait_for_gate(gate, stop, tell_waiting)
-        return Backfill(settings, history, wait=wait, on_findings=tell).run(fill=fill)
-
-
-def to_json(findings: Findings) -> dict[str, object]:
-    """The findings for machines."""
-    return {
-        "whole": findings.whole,
-        "ranges": findings.ranges,
-        "rows": findings.rows,
-        "holes": [
-            {
-                "topic": hole.topic,
-                "partition": hole.span.partition,
-                "first_offset": hole.span.start,
-                "next_offset": hole.span.end,
-                "kind": hole.kind,
-                "rows": hole.rows,
-                "in_kafka": hole.held is not None and hole.expired is None,
-            }
-            for hole in findings.holes
-        ],
-        "windows": findings.windows,
-        "windows_missing": findings.windows_missing,
-        "windows_behind": findings.windows_behind,
-        "rows_filled": findings.rows_filled,
-        "windows_filled": findings.windows_filled,
-        "windows_refused": findings.windows_refused,
-        "dead_letters": len(findings.dead),
-        "gaps": [{"topic": topic, **asdict(gap)} for topic, gap in findings.gaps],
-    }
+        return run_standalone(
+            settings,
+            stop,
+            fill=fill,
+            ignore_load=ignore_load,
+            on_waiting=show_waiting,
+            on_findings=show_findings,
+        )
 
 
 def to_lines(findings: Findings, *, filled: bool) -> list[str]:
