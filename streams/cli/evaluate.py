@@ -12,13 +12,12 @@ from typing import Any
 
 import click
 
-from models.errors import ModelPackageError
-from models.package.manifest import CARD, MANIFEST, Manifest
+from models.package.manifest import Manifest
 from models.text.onnx_classifier import OnnxClassifier
 from models.training.card import model_card
-from models.training.data import SET_NAMES, SETS, Examples
+from models.training.data import SET_NAMES
 from models.training.evaluate import ask, evaluate
-from models.training.questions import EMOTION, SPLITS, questions, read_labelled, read_sets, split_file
+from models.training.questions import EMOTION, SPLITS
 from models.training.report import Report, label_table, overview, speed_line
 from models.training.speed import Speed, measure, served, spread
 from streams.cli.common import console, progress_console, read_settings
@@ -26,6 +25,7 @@ from streams.cli.inputs import progress_bar
 from streams.cli.output import printable, quiet_pipe
 from streams.errors import EmostreamError, InputError
 from streams.ops.classify import load_classifier
+from streams.ops.evaluate import card_file, read_data_sets, read_labelled_texts
 
 # Texts timed in a round: enough for a steady figure, and a few seconds for a slow model.
 _TIMED_POSTS = 2000
@@ -112,11 +112,11 @@ def evaluate_command(
         raise EmostreamError(
             "--plots needs matplotlib, which is not installed: `pip install 'emostream[train]'`, or `make setup-train`"
         )
-    card_file = None if card is None else _card_file(card)
+    card_target = None if card is None else card_file(card)
     settings = read_settings(model_threads=threads)
     missing: dict[str, str] = {}
     if data is not None:
-        examples, missing = _read(data, split, names)
+        examples, missing = read_data_sets(data, split, names)
         classifier = load_classifier(settings, package)
         texts: Sequence[str] = examples.texts
         with _posts_bar(len(texts)) as told:
@@ -137,48 +137,12 @@ def evaluate_command(
             progress_console().print(f"left out: {printable(reason)}", markup=False, soft_wrap=True)
     if plots is not None:
         _draw(report, plots)
-    if card_file is not None:
-        _write(card_file, model_card(classifier.manifest, report, speed=speed, threads=threads))
+    if card_target is not None:
+        _write(card_target, model_card(classifier.manifest, report, speed=speed, threads=threads))
 
 
-def _read(folder: Path, split: str, names: Sequence[str]) -> tuple[Examples, dict[str, str]]:
-    """The rows of the data sets that are asked for, or are there; and for the others, by name, why they are not."""
-    missing = {
-        data_set.name: f"{data_set.name}: {file} is not there"
-        for data_set in SETS
-        if not (file := split_file(folder, data_set, split)).exists()
-    }
-    there = [name for name in SET_NAMES if name not in missing]
-    if not there:
-        what = "there is no such folder" if not folder.is_dir() else f"it holds none of the {split} files"
-        raise InputError(f"{folder}: {what}; --data names the folder with {_files(split)}")
-    for name in names:
-        if name in missing:
-            raise InputError(missing[name])
-    try:
-        examples = read_sets(folder, split, names or there)
-    except OSError as exc:
-        raise InputError(str(exc)) from exc
-    if next(questions(examples), None) is None:
-        raise InputError(f"{folder}: no posts to evaluate in {', '.join(names or there)}")
-    return examples, {} if names else missing
-
-
-def _files(split: str) -> str:
-    return ", ".join(str(split_file(Path(), data_set, split)) for data_set in SETS)
-
-
-def _of_file(classifier: OnnxClassifier, file: Path, name: str) -> tuple[list[str], Report]:
-    manifest = classifier.manifest
-    try:
-        texts, question = read_labelled(file, manifest.head(name))
-    except KeyError as exc:
-        raise ModelPackageError(
-            f"model {manifest.name} {manifest.version} has no head {name!r}; its heads are: "
-            f"{', '.join(head.name for head in manifest.heads)}"
-        ) from exc
-    except OSError as exc:
-        raise InputError(f"{file} cannot be read: {exc.strerror or exc}") from exc
+def _of_file(classifier: OnnxClassifier, file: Path, head: str) -> tuple[list[str], Report]:
+    texts, question = read_labelled_texts(file, classifier.manifest, head)
     with _posts_bar(len(texts)) as told:
         return texts, ask(classifier, texts, [question], split=file.name, on_posts=told)
 
@@ -202,13 +166,6 @@ def _draw(report: Report, folder: Path) -> None:
     except OSError as exc:
         raise InputError(f"the pictures cannot be written to {folder}: {exc.strerror or exc}") from exc
     progress_console().print(f"drew {len(drawn)} confusion matrices into {folder}", markup=False, soft_wrap=True)
-
-
-def _card_file(path: Path) -> Path:
-    file = path / CARD if path.is_dir() else path
-    if (file.parent / MANIFEST).exists():
-        raise InputError(f"{file.parent} is a sealed package; a card of its own would break its checksums")
-    return file
 
 
 def _write(file: Path, text: str) -> None:

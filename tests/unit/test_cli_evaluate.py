@@ -14,6 +14,7 @@ from models.package.manifest import CARD
 from models.training.errors import TrainingError
 from streams.cli import evaluate as command
 from streams.errors import EmostreamError, InputError
+from streams.ops import evaluate
 from tests.tiny_model import SENTIMENT, tiny_package
 
 
@@ -51,7 +52,7 @@ def test_what_a_terminal_sees(package: str, data: str) -> None:
     assert max(map(len, result.stdout.splitlines()[:-1])) <= 80
     # What could not be asked is said, each with its reason.
     assert result.stderr.count("left out: ") == 3
-    assert "emotion/validation.tsv is not there" in result.stderr
+    assert "emotion/validation.tsv does not exist" in result.stderr
 
 
 def test_what_a_program_reads(package: str, data: str) -> None:
@@ -106,11 +107,11 @@ def test_a_sealed_package_keeps_its_card(package: str, data: str) -> None:
 
 
 def test_wrong_data(package: str, data: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nowhere: there is no such folder; --data names the folder with emotion/val"):
+    with pytest.raises(InputError, match=r"this folder does not exist; --data names the folder with emotion/val"):
         invoke("--package", package, "--data", str(tmp_path / "nowhere"))
-    with pytest.raises(InputError, match=r"it holds none of the validation files"):
+    with pytest.raises(InputError, match=r"this folder has none of the validation files"):
         invoke("--package", package, "--data", str(tmp_path))
-    with pytest.raises(InputError, match=r"goemotions: .*goemotions/validation\.tsv is not there"):
+    with pytest.raises(InputError, match=r"goemotions: .*goemotions/validation\.tsv does not exist"):
         invoke("--package", package, "--data", data, "--set", "tweets-sentiment", "--set", "goemotions")
     file = Path(data, "tweets", "sentiment_validation.tsv")
     file.write_text("good\tgreat\n", encoding="utf-8")
@@ -177,7 +178,7 @@ def test_a_defect_keeps_its_trace(package: str, data: str, monkeypatch: pytest.M
     def fail(*_arguments: object, **_named: object) -> None:
         raise ValueError("a defect")
 
-    monkeypatch.setattr(command, "read_sets", fail)
+    monkeypatch.setattr(evaluate, "read_sets", fail)
     with pytest.raises(ValueError, match="a defect"):
         invoke("--package", package, "--data", data)
 
