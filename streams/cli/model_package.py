@@ -16,10 +16,7 @@ from models.text.packaging import MAX_TOKENS, NOT_STATED, Ingredients, Packaged,
 from streams.cli.common import console, progress_console
 from streams.cli.model_common import json_option, megabytes
 from streams.cli.output import printable
-from streams.errors import InputError
-from streams.ingest.lines import open_lines
-from streams.ingest.reading import InputSpec, guess_format, read_rows
-from streams.ingest.rows import Refusal
+from streams.ingest.reading import read_texts
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _GOLDEN_MAX_CHARS = 100_000
@@ -113,7 +110,7 @@ def package(
         base_model=base_model,
         normalization=normalization,
         max_tokens=max_tokens,
-        golden_texts=tuple(_texts(golden)) if golden else (),
+        golden_texts=tuple(read_texts(golden, text_max_chars=_GOLDEN_MAX_CHARS)) if golden else (),
     )
     made = make_package(given, out, replace=replace)
     if as_json:
@@ -158,19 +155,6 @@ def with_values(heads: list[HeadSpec], given: tuple[str, ...]) -> tuple[HeadSpec
             f"there is no head {', '.join(sorted(unknown))}; name it with --head", param_hint="--values"
         )
     return tuple(HeadSpec(head.name, head.output, head.labels, by_name.get(head.name, head.values)) for head in heads)
-
-
-def _texts(file: Path) -> list[str]:
-    spec = InputSpec(guess_format(str(file)), text_max_chars=_GOLDEN_MAX_CHARS)
-    texts = []
-    with open_lines(str(file)) as lines:
-        for row in read_rows(lines, spec):
-            if isinstance(row, Refusal):
-                raise InputError(f"{file}, line {row.line}: {row.detail}")
-            texts.append(row.text)
-    if not texts:
-        raise InputError(f"{file} holds no text")
-    return texts
 
 
 def as_document(made: Packaged) -> dict[str, Any]:

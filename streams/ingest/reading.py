@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from pydantic_core import from_json
 
 from streams.errors import InputError
-from streams.ingest.lines import LineReader
+from streams.ingest.lines import LineReader, open_lines
 from streams.ingest.rows import FIELDS, InputFormat, Refusal, RefusalReason, Row, make_row
 from streams.ingest.tables import NOT_UTF8, TOO_LONG, Layout, csv_records, layout, tsv_records
 
@@ -83,6 +83,24 @@ def read_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
             return _json_rows(lines, spec)
         case InputFormat.CSV | InputFormat.TSV:
             return _table_rows(lines, spec)
+
+
+def read_texts(file: Path, *, text_max_chars: int) -> list[str]:
+    """Read the texts of a file in the format that its suffix tells.
+
+    Raises:
+        InputError: The file cannot be read, holds no text, or a row cannot be used; the message names the first one.
+    """
+    spec = InputSpec(guess_format(str(file)), text_max_chars=text_max_chars)
+    texts = []
+    with open_lines(str(file)) as lines:
+        for row in read_rows(lines, spec):
+            if isinstance(row, Refusal):
+                raise InputError(f"{file}, line {row.line}: {row.detail}")
+            texts.append(row.text)
+    if not texts:
+        raise InputError(f"{file} holds no text")
+    return texts
 
 
 def _text_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
