@@ -9,16 +9,14 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from connectors.s3.client import S3
-from models.errors import ModelPackageError
 from models.package.manifest import Head, Manifest
-from models.registry.catalog import Contents, contents, find
-from models.registry.channels import Channel, Release, is_channel_name, read_channel
-from models.registry.location import S3Location
+from models.registry.catalog import contents, find
+from models.registry.channels import Channel, is_channel_name, read_channel
 from models.registry.version import Version, read_version
 from streams.cli.common import console, progress_console, read_settings
 from streams.cli.model_common import entry_json, json_option, megabytes, open_registry
 from streams.cli.output import printable
+from streams.ops.model_versions import channels_of, dangling_channels, problem_rows, version_rows
 from streams.records import rfc3339
 
 _FIGURES: Final = ("accuracy", "macro_f1", "macro_recall")
@@ -37,11 +35,10 @@ def list_models(*, as_json: bool) -> None:
     version.
     """
     with open_registry(read_settings()) as (location, s3):
-        held = contents(location, s3)
-        rows = [_row(location, s3, held, release) for release in held.releases]
-    dangling = [channel for channel in held.channels.values() if channel.pointer.release not in held.releases]
+        registry = contents(location, s3)
+        rows = version_rows(location, s3, registry)
     if as_json:
-        click.echo(json.dumps(rows + [_unread(name, problem) for name, problem in held.problems.items()], indent=2))
+        click.echo(json.dumps(rows + problem_rows(registry), indent=2))
     elif rows:
         out = console()
         if not out.is_terminal:
@@ -49,9 +46,9 @@ def list_models(*, as_json: bool) -> None:
         out.print(_table(rows))
     else:
         progress_console().print(f"{location} holds no model yet")
-    for channel in dangling:
+    for channel in dangling_channels(registry):
         progress_console().print(f"channel {channel.name} points to {channel.pointer.release}, which is not there")
-    for problem in held.problems.values():
+    for problem in registry.problems.values():
         progress_console().print(printable(problem), markup=False, soft_wrap=True)
 
 
@@ -71,47 +68,13 @@ def show(*, which: str | None, as_json: bool) -> None:
     with open_registry(settings) as (location, s3):
         channel = read_channel(location, s3, reference) if is_channel_name(reference) else None
         version = read_version(location, s3, channel.pointer.release if channel else find(location, s3, reference))
-        pointing = _pointing(contents(location, s3), version.release)
+        channels = channels_of(contents(location, s3), version.release)
     if as_json:
-        click.echo(json.dumps(_full(version, pointing, channel), indent=2))
+        click.echo(json.dumps(_full(version, channels, channel), indent=2))
     else:
-        console().print(_sheet(version, pointing))
+        console().print(_sheet(version, channels))
         if channel is not None:
             console().print(_history(channel))
-
-
-def _row(location: S3Location, s3: S3, held: Contents, release: Release) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "name": release.name,
-        "version": release.version,
-        "bytes": sum(held.releases[release].values()),
-        "created_at": None,
-        "metrics": {},
-        "channels": _pointing(held, release),
-        "problem": None,
-    }
-    try:
-        manifest = read_version(location, s3, release).manifest
-    except ModelPackageError as exc:
-        return {**row, "problem": str(exc)}
-    return {**row, "created_at": rfc3339(manifest.created_at), "metrics": manifest.metrics}
-
-
-def _unread(channel: str, problem: str) -> dict[str, Any]:
-    """The row of a channel that points to nothing that can be read."""
-    return {
-        "name": None,
-        "version": None,
-        "bytes": None,
-        "created_at": None,
-        "metrics": {},
-        "channels": [channel],
-        "problem": problem,
-    }
-
-
-def _pointing(held: Contents, release: Release) -> list[str]:
-    return sorted(name for name, channel in held.channels.items() if channel.pointer.release == release)
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
@@ -134,14 +97,14 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _full(version: Version, pointing: list[str], channel: Channel | None) -> dict[str, Any]:
+def _full(version: Version, channels: list[str], channel: Channel | None) -> dict[str, Any]:
     return {
         "name": version.release.name,
         "version": version.release.version,
         "uri": str(version.location),
         "manifest_sha256": version.digest,
         "bytes": version.size,
-        "channels": pointing,
+        "channels": channels,
         "channel": None
         if channel is None
         else {
@@ -153,7 +116,7 @@ def _full(version: Version, pointing: list[str], channel: Channel | None) -> dic
     }
 
 
-def _sheet(version: Version, pointing: list[str]) -> Table:
+def _sheet(version: Version, channels: list[str]) -> Table:
     manifest = version.manifest
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
@@ -161,7 +124,7 @@ def _sheet(version: Version, pointing: list[str]) -> Table:
     lines: list[tuple[str, str]] = [
         ("model", str(version.release)),
         ("registry", str(version.location)),
-        ("channels", ", ".join(pointing) or "none"),
+        ("channels", ", ".join(channels) or "none"),
         ("made", rfc3339(manifest.created_at)),
         ("base model", manifest.base_model),
         ("licence", manifest.licence),
