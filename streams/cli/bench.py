@@ -109,7 +109,7 @@ def bench(
             keywords=keywords,
             processes=processes or settings.worker_processes or 1,
             rates=rates or DEFAULT_RATES,
-            watch=display,
+            display=display,
         )
     for warning in report.warnings:
         notes.print(f"warning: {warning}", style="yellow", soft_wrap=True)
@@ -119,7 +119,7 @@ def bench(
     out = console()
     out.print(measured_table(report))
     out.print(size_table(report.sizes))
-    out.print(assumed(report), soft_wrap=True)
+    out.print(assumptions_line(report), soft_wrap=True)
 
 
 class Display:
@@ -165,32 +165,32 @@ class Display:
                 self._progress.update(task, completed=done, total=total, posts=f"{done:,} of {total:,} posts")
 
 
-def figure(value: float) -> str:
+def format_figure(value: float) -> str:
     """A number with three digits that count, thousands apart: `0.012`, `1.23`, `12,300`."""
     if value >= 100:
         return f"{float(f'{value:.3g}'):,.0f}"
     return f"{value:.3g}" if value else "0"
 
 
-def size_in_bytes(value: float) -> str:
+def format_bytes(value: float) -> str:
     """Bytes for people, in powers of a thousand: `1.2 GB`."""
     return decimal(round(value))
 
 
 _ROWS: tuple[tuple[str, Callable[[Size], str]], ...] = (
-    ("cores for the workers", lambda size: figure(size.cores)),
+    ("cores for the workers", lambda size: format_figure(size.cores)),
     ("worker processes", lambda size: f"{size.workers:,}"),
     ("partitions, at least", lambda size: f"{size.partitions:,}"),
-    ("memory of the workers", lambda size: size_in_bytes(size.worker_bytes)),
-    ("cores for Kafka", lambda size: figure(size.broker_cores)),
-    ("cores for Redis", lambda size: figure(size.redis_cores)),
-    ("windows in Redis", lambda size: figure(size.redis_windows)),
-    ("memory of Redis", lambda size: size_in_bytes(size.redis_bytes)),
-    ("cores for sink and Postgres", lambda size: figure(size.sink_cores)),
-    ("Postgres a day, posts", lambda size: size_in_bytes(size.postgres_posts_bytes_per_day)),
-    ("Postgres a day, windows", lambda size: size_in_bytes(size.postgres_windows_bytes_per_day)),
-    ("Kafka a day, posts", lambda size: size_in_bytes(size.kafka_posts_bytes_per_day)),
-    ("Kafka a day, windows", lambda size: size_in_bytes(size.kafka_windows_bytes_per_day)),
+    ("memory of the workers", lambda size: format_bytes(size.worker_bytes)),
+    ("cores for Kafka", lambda size: format_figure(size.broker_cores)),
+    ("cores for Redis", lambda size: format_figure(size.redis_cores)),
+    ("windows in Redis", lambda size: format_figure(size.redis_windows)),
+    ("memory of Redis", lambda size: format_bytes(size.redis_bytes)),
+    ("cores for sink and Postgres", lambda size: format_figure(size.sink_cores)),
+    ("Postgres a day, posts", lambda size: format_bytes(size.postgres_posts_bytes_per_day)),
+    ("Postgres a day, windows", lambda size: format_bytes(size.postgres_windows_bytes_per_day)),
+    ("Kafka a day, posts", lambda size: format_bytes(size.kafka_posts_bytes_per_day)),
+    ("Kafka a day, windows", lambda size: format_bytes(size.kafka_windows_bytes_per_day)),
 )
 
 
@@ -208,12 +208,13 @@ def size_table(sizes: Sequence[Size]) -> Table:
 def measured_table(report: Report) -> Table:
     """What was measured here."""
     costs, pipeline, postgres = report.costs, report.pipeline, report.postgres
+    workers = format_figure(pipeline.posts_per_second)
     rows = [
-        ("the model alone, one thread", f"{figure(report.model.posts_per_second)} posts/s"),
-        (f"workers at full speed, processes: {report.processes}", f"{figure(pipeline.posts_per_second)} posts/s"),
-        ("posts/s that a core of the worker pays for", figure(1 / costs.worker_cpu_s)),
+        ("the model alone, one thread", f"{format_figure(report.model.posts_per_second)} posts/s"),
+        (f"workers at full speed, processes: {report.processes}", f"{workers} posts/s"),
+        ("posts/s that a core of the worker pays for", format_figure(1 / costs.worker_cpu_s)),
         *(
-            (f"CPU of {name} for 1,000 posts", f"{figure(1_000 * seconds)} s")
+            (f"CPU of {name} for 1,000 posts", f"{format_figure(1_000 * seconds)} s")
             for name, seconds in (
                 ("the model alone", report.model.cpu_s),
                 ("the worker", costs.worker_cpu_s),
@@ -223,16 +224,16 @@ def measured_table(report: Report) -> Table:
                 ("Postgres", costs.postgres_cpu_s),
             )
         ),
-        ("memory of a worker process", size_in_bytes(costs.worker_bytes)),
+        ("memory of a worker process", format_bytes(costs.worker_bytes)),
         *(
-            (f"Redis for a window of {format_duration(memory.size)}", size_in_bytes(memory.bytes_each))
+            (f"Redis for a window of {format_duration(memory.size)}", format_bytes(memory.bytes_each))
             for memory in report.redis
         ),
-        ("Postgres for a post", size_in_bytes(postgres.post_bytes)),
-        ("Postgres for a window", size_in_bytes(postgres.window_bytes)),
-        ("Kafka for a raw post", size_in_bytes(costs.raw_bytes)),
-        ("Kafka for a classified post", size_in_bytes(costs.classified_bytes)),
-        ("Kafka for an update of a window", size_in_bytes(costs.window_record_bytes)),
+        ("Postgres for a post", format_bytes(postgres.post_bytes)),
+        ("Postgres for a window", format_bytes(postgres.window_bytes)),
+        ("Kafka for a raw post", format_bytes(costs.raw_bytes)),
+        ("Kafka for a classified post", format_bytes(costs.classified_bytes)),
+        ("Kafka for an update of a window", format_bytes(costs.window_record_bytes)),
     ]
     table = Table(title=f"measured in {pipeline.seconds:.1f} s on {pipeline.measured:,} posts", title_justify="left")
     table.add_column("what")
@@ -242,11 +243,11 @@ def measured_table(report: Report) -> Table:
     return table
 
 
-def assumed(report: Report) -> str:
+def assumptions_line(report: Report) -> str:
     """What the table takes for granted, in a line."""
     assumptions = report.assumptions
     return (
-        f"{assumptions.keywords:,} keywords, {figure(report.costs.keywords_per_post)} in a post; windows "
+        f"{assumptions.keywords:,} keywords, {format_figure(report.costs.keywords_per_post)} in a post; windows "
         f"{', '.join(map(str, assumptions.sizes))}; worker cores used to {100 * assumptions.utilization:.0f} %, the "
         "others without headroom; one copy of everything. docs/sizing.md has the formulas."
     )

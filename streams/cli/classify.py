@@ -11,9 +11,9 @@ import click
 
 from models.text.onnx_classifier import OnnxClassifier
 from streams.cli.common import console, progress_console, read_settings
-from streams.cli.inputs import describe_refusals, input_options, input_spec, progress_bar, stdout_is_terminal
+from streams.cli.inputs import input_options, input_spec, print_refusals, progress_bar, stdout_is_terminal
 from streams.cli.output import printable, printable_json, quiet_pipe
-from streams.cli.render import answer
+from streams.cli.render import prediction_text
 from streams.errors import InputError
 from streams.ingest.lines import open_lines, size_of
 from streams.ingest.reading import read_rows
@@ -78,7 +78,7 @@ def classify(
                 write(with_predictions(classifier, batch))
             done += len(batch)
             bar.set(done if limit else lines.position, done)
-    describe_refusals(notes, tally)
+    print_refusals(notes, tally)
     if not done:
         raise InputError(f"{lines.name} holds no text that can be classified")
     return 1 if strict and tally.total else 0
@@ -97,7 +97,7 @@ def _text_writer(classifier: OnnxClassifier) -> Callable[[Iterable[RowPrediction
     def write(rows: Iterable[RowPrediction]) -> None:
         for row, prediction in rows:
             sentiment = None if prediction.sentiment is None else prediction.sentiment.score
-            line = answer(prediction.label, prediction.confidence, sentiment, colours)
+            line = prediction_text(prediction.label, prediction.confidence, sentiment, colours)
             if has_tiers:
                 line.append(f"{prediction.model.tier} ", style="dim")
             out.print(line.append(printable(row.text)), soft_wrap=True)

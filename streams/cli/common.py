@@ -38,7 +38,7 @@ def progress_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-QUIETED = {
+LIBRARY_LEVELS = {
     # They tell at INFO of every step.
     **dict.fromkeys(("faust", "mode", "botocore", "boto3", "httpx", "urllib3", "aiohttp.access"), logging.WARNING),
     # Faust's transport, for the control topic alone. While the broker is away it writes 40 errors a second; that the
@@ -56,7 +56,7 @@ def log_to_stderr(level: str, process: str = "") -> None:
         process: what each line begins with, where several processes write to one stderr.
     """
     if level != "DEBUG":
-        for name, quiet in QUIETED.items():
+        for name, quiet in LIBRARY_LEVELS.items():
             logging.getLogger(name).setLevel(quiet)
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(RedactingFilter())

@@ -94,7 +94,7 @@ def input_spec(
     return InputSpec(chosen, text_max_chars, columns, header)
 
 
-def describe_refusals(console: Console, tally: Tally) -> None:
+def print_refusals(console: Console, tally: Tally) -> None:
     """Print what was refused, if anything was."""
     if tally.total:
         console.print(f"refused {tally.total} row{'s' if tally.total > 1 else ''}:", style="yellow")

@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 
 from streams.cli.common import progress_console, read_settings
-from streams.cli.inputs import describe_refusals, input_options, input_spec, progress_bar
+from streams.cli.inputs import input_options, input_spec, print_refusals, progress_bar
 from streams.ingest.lines import STDIN, size_of
 from streams.ingest.posts import PostMaker, source_name
 from streams.ingest.produce import PostSender, paced, post_sender
@@ -54,7 +54,7 @@ class Summary:
         )
         if self.unconfirmed:
             console.print(f"not confirmed: {self.unconfirmed:,} posts", style="red")
-        describe_refusals(console, tally)
+        print_refusals(console, tally)
 
     def as_json(self, tally: Tally) -> dict[str, Any]:
         """For machines."""
@@ -135,7 +135,7 @@ def produce(
         if summary.sent or summary.unconfirmed:
             summary.show(console, reader.tally)
         else:
-            describe_refusals(console, reader.tally)
+            print_refusals(console, reader.tally)
         raise
     if as_json:
         click.echo(json.dumps(summary.as_json(reader.tally)))

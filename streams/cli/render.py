@@ -68,16 +68,16 @@ def _post(value: bytes) -> Text:
     return Text.assemble(_clock(post.created_at), source, _keywords(post.keywords), printable(post.text))
 
 
-def answer(label: str, confidence: float, sentiment: float | None, colours: Colours) -> Text:
+def prediction_text(label: str, confidence: float, sentiment: float | None, colours: Colours) -> Text:
     """What a model says about a post: label, confidence, and sentiment from -1 to 1 if it has one."""
     shown = printable(label)
-    score = "" if sentiment is None else f"{signed(sentiment)} "
+    score = "" if sentiment is None else f"{sentiment_text(sentiment)} "
     return Text.assemble(
         (f"{shown}{' ' * (_LABEL_CELLS - cell_len(shown))} {confidence:4.2f} ", colours.of(label)), (score, "dim")
     )
 
 
-def signed(score: float) -> str:
+def sentiment_text(score: float) -> str:
     """A sentiment score in five characters: `+0.83`."""
     return f"{round(score, 2) + 0.0:+.2f}"  # plus zero, because -0.0 would print its sign
 
@@ -86,7 +86,7 @@ def _classified(value: bytes, colours: Colours) -> Text:
     post = ClassifiedPost.from_json(value)
     return Text.assemble(
         _clock(post.created_at),
-        answer(post.label, post.confidence, None if post.sentiment is None else post.sentiment.score, colours),
+        prediction_text(post.label, post.confidence, None if post.sentiment is None else post.sentiment.score, colours),
         _keywords(post.keywords),
         printable(post.text) if post.text is not None else (printable(post.id), "dim"),
     )
@@ -116,7 +116,7 @@ def _window(value: bytes, colours: Colours) -> Text:
         (f"{format_duration(window.size)} ", "dim"),
         (f"{printable(window.keyword):<12} ", "green"),
         f"{window.count:>6} ",
-        ("" if window.sentiment is None else f"{signed(window.sentiment.mean_sentiment)} ", "dim"),
+        ("" if window.sentiment is None else f"{sentiment_text(window.sentiment.mean_sentiment)} ", "dim"),
         *_shares({label: stats.count for label, stats in window.labels.items()}, colours),
         (state + late, "dim"),
     )
@@ -130,7 +130,7 @@ def _totals(value: bytes, colours: Colours) -> Text:
         _clock(totals.at),
         (f"{format_duration(totals.size)} from {totals.start:%m-%d %H:%M}Z ", "dim"),
         f"{every.count:>6} ",
-        ("" if every.mean_sentiment is None else f"{signed(every.mean_sentiment)} ", "dim"),
+        ("" if every.mean_sentiment is None else f"{sentiment_text(every.mean_sentiment)} ", "dim"),
         *_shares(every.labels, colours),
         (" ".join(f"{printable(word)} {totals.keywords[word].count}" for word in most), "green"),
     )

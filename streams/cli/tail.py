@@ -50,9 +50,9 @@ def tail(*, topic: str, from_beginning: bool, last: int, limit: int | None, foll
       emostream tail windows --from-beginning --no-follow --json
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     settings = read_settings()
-    name = topic_of(settings, topic)
+    name = topic_name(settings, topic)
     config = kafka_config(settings)
-    known = name in {topic_of(settings, role) for role in ROLES}
+    known = name in {topic_name(settings, role) for role in ROLES}
     hint = "run `emostream init`" if known else f"give a topic's name, or one of {', '.join(ROLES)}"
     partitions = partitions_of(KafkaAdmin(config), name, hint)
     notes = progress_console()
@@ -67,20 +67,20 @@ def tail(*, topic: str, from_beginning: bool, last: int, limit: int | None, foll
     try:
         with quiet_pipe():
             records = reader.records(last=None if from_beginning else last, follow=follow)
-            for record in first(records, limit):
+            for record in limited(records, limit):
                 show(record)
                 sys.stdout.flush()
     finally:
         reader.close()
 
 
-def topic_of(settings: Settings, topic: str) -> str:
+def topic_name(settings: Settings, topic: str) -> str:
     """The topic that is meant by its name or by its role."""
     name: str = getattr(settings, f"topic_{topic}") if topic in ROLES else topic
     return name
 
 
-def first(items: Iterator[T], limit: int | None) -> Iterator[T]:
+def limited(items: Iterator[T], limit: int | None) -> Iterator[T]:
     """The first `limit` items; the one after them is not waited for."""
     if limit is None:
         yield from items
@@ -105,10 +105,10 @@ def _line_printer(settings: Settings, topic: str) -> Callable[[KafkaRecord], Non
 
 
 def _json_printer() -> Callable[[KafkaRecord], None]:
-    return lambda record: click.echo(json_line(record.value))
+    return lambda record: click.echo(value_as_json(record.value))
 
 
-def json_line(value: bytes | None) -> str:
+def value_as_json(value: bytes | None) -> str:
     """A value as one line of JSON: as it is if it is JSON, else as a string; null for a tombstone."""
     if value is None:
         return "null"

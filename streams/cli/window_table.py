@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.cli.output import printable
-from streams.cli.render import signed
+from streams.cli.render import sentiment_text
 from streams.ops.bi.palette import colour_of, label_order
 from streams.records import EmotionWindow
 from streams.window_sizes import format_duration
@@ -76,7 +76,7 @@ def windows_table(windows: Sequence[EmotionWindow], *, width: int) -> Table:
             cells.append(format_duration(window.size))
         cells += [escape(printable(window.keyword)), f"{window.count:,}"]
         if has_mood:
-            cells.append(signed(window.sentiment.mean_sentiment) if window.sentiment is not None else "")
+            cells.append(sentiment_text(window.sentiment.mean_sentiment) if window.sentiment is not None else "")
         if is_wide:
             cells.append(share_bar(counts, labels))
             cells += [f"{window.labels[label].pct:.0f} %" if label in window.labels else "" for label in labels]

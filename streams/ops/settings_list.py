@@ -28,13 +28,13 @@ def entries(current: Settings | None) -> list[Entry]:
     """
     listed = []
     for name, field in Settings.model_fields.items():
-        default = shown(field.get_default(call_default_factory=True, validated_data={}))
-        value = default if current is None else shown(getattr(current, name))
+        default = format_value(field.get_default(call_default_factory=True, validated_data={}))
+        value = default if current is None else format_value(getattr(current, name))
         listed.append(Entry(PREFIX + name.upper(), value, default, _description(field)))
     return listed
 
 
-def shown(value: Any) -> str:  # noqa: ANN401 - a setting of any type
+def format_value(value: Any) -> str:  # noqa: ANN401 - a setting of any type
     """A value as one would write it in the environment, with secrets masked."""
     match value:
         case None:

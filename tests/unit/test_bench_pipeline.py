@@ -18,7 +18,7 @@ import pytest
 from streams.errors import EmostreamError, MeasurementError
 from streams.ops.bench import pipeline
 from streams.ops.bench.pipeline import Throughput, measure_workers
-from streams.ops.demo.processes import LEAVE_S, Role, clean_environment, stop_timeout_s
+from streams.ops.demo.processes import EXIT_S, Role, clean_environment, stop_timeout_s
 from tests.helpers import make_settings
 
 PIDS = {"kafka": os.getpid(), "redis": os.getpid()}
@@ -147,8 +147,8 @@ class TestRealWorkers:
 @pytest.mark.parametrize(("session_ms", "seconds"), [("", 8 + 20 + 5), ("60000", 48 + 20 + 5)])
 def test_a_worker_has_the_time_that_it_gives_itself_to_stop(session_ms: str, seconds: float) -> None:
     environment = clean_environment({"EMOSTREAM_KAFKA_SESSION_TIMEOUT_MS": session_ms})
-    assert stop_timeout_s(environment) == seconds + LEAVE_S
+    assert stop_timeout_s(environment) == seconds + EXIT_S
 
 
 def test_one_that_cannot_read_its_settings_needs_none() -> None:
-    assert stop_timeout_s({"EMOSTREAM_SHARDS": "none"}) == LEAVE_S
+    assert stop_timeout_s({"EMOSTREAM_SHARDS": "none"}) == EXIT_S

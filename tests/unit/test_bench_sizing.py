@@ -20,8 +20,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from streams.cli import cli
-from streams.cli.bench import SHORTEST_S, Display, assumed, figure, measured_table
-from streams.cli.bench import size_table as shown_sizes
+from streams.cli.bench import SHORTEST_S, Display, assumptions_line, format_figure, measured_table, size_table
 from streams.ops.bench import run as bench_run
 from streams.ops.bench.meter import family_cpu_s
 from streams.ops.bench.model import ModelRate
@@ -29,7 +28,7 @@ from streams.ops.bench.pipeline import Throughput
 from streams.ops.bench.posts import SPAN_S, keyword_weights, make_posts, mean_keywords
 from streams.ops.bench.run import Machine, Report, environment_for, posts_for, warnings_of
 from streams.ops.bench.signals import hold_signals
-from streams.ops.bench.sizing import Assumptions, Costs, expected_distinct, size_for, size_table
+from streams.ops.bench.sizing import Assumptions, Costs, expected_distinct, size_for, sizes_for
 from streams.ops.bench.steady import steady
 from streams.ops.bench.storage import SinkFigures, WindowMemory
 from streams.ops.demo.processes import clean_environment
@@ -79,7 +78,7 @@ def report(**changes: object) -> Report:
         postgres=SinkFigures(20_000, 6_000, 500.0, 1_000.0, 0.00003, 0.00001, 0.00002),
         costs=COSTS,
         assumptions=ASSUMED,
-        sizes=list(size_table([100.0, 10_000.0], COSTS, ASSUMED)),
+        sizes=list(sizes_for([100.0, 10_000.0], COSTS, ASSUMED)),
         warnings=[],
     )
     return dataclasses.replace(whole, **changes)  # type: ignore[arg-type] # by name
@@ -126,7 +125,7 @@ class TestSizes:
         assert size.kafka_windows_bytes_per_day == pytest.approx(24 * 2 * 2 * 100, rel=0.01)
 
     def test_rates_are_in_order_and_once(self) -> None:
-        assert [size.rate for size in size_table([50, 5, 50, 0.5], COSTS, ASSUMED)] == [0.5, 5, 50]
+        assert [size.rate for size in sizes_for([50, 5, 50, 0.5], COSTS, ASSUMED)] == [0.5, 5, 50]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +203,7 @@ def test_the_shortest_measurement_has_enough_results(rate: int, batch: int) -> N
 
 class TestShown:
     def test_the_tables(self) -> None:
-        text = " ".join(shown(measured_table(report()), shown_sizes(report().sizes), assumed(report())).split())
+        text = " ".join(shown(measured_table(report()), size_table(report().sizes), assumptions_line(report())).split())
         for line in (
             "│ posts/s that a core of the worker pays for │ 1,430 │",
             "│ CPU of Redis for 1,000 posts │ 0.02 s │",
@@ -221,7 +220,7 @@ class TestShown:
         ("value", "text"), [(0, "0"), (0.01234, "0.0123"), (1.5, "1.5"), (99.95, "100"), (12_345.6, "12,300")]
     )
     def test_figures_have_three_digits_that_count(self, value: float, text: str) -> None:
-        assert figure(value) == text
+        assert format_figure(value) == text
 
     def test_the_report_is_json(self) -> None:
         found = json.loads(json.dumps(dataclasses.asdict(report())))

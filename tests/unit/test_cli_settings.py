@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from pydantic import SecretStr
 
 from streams.cli.settings import settings
-from streams.ops.settings_list import shown
+from streams.ops.settings_list import format_value
 from streams.setting_types import Address
 from streams.settings import Settings
 
@@ -63,7 +63,7 @@ def test_markdown_needs_no_valid_settings(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_addresses_are_masked(address: str, expected: str) -> None:
-    assert shown(Address(address)) == expected
+    assert format_value(Address(address)) == expected
 
 
 @pytest.mark.parametrize(
@@ -79,4 +79,4 @@ def test_addresses_are_masked(address: str, expected: str) -> None:
     ],
 )
 def test_values_are_shown_as_they_are_written(value: object, expected: str) -> None:
-    assert shown(value) == expected
+    assert format_value(value) == expected

@@ -35,7 +35,7 @@ class Meter:
     def cpu_s(self, name: str, begin: float, end: float) -> float:
         """Seconds of processor time between two moments, in seconds since 1970."""
         samples = self._cpu[name]
-        return at(samples, end) - at(samples, begin)
+        return value_at(samples, end) - value_at(samples, begin)
 
     def peak_bytes(self, name: str) -> int:
         """The most resident memory that the group had at once; pages that processes share count for each."""
@@ -77,7 +77,7 @@ class Meter:
         self._sample()
 
 
-def at(samples: Sequence[tuple[float, float]], moment: float) -> float:
+def value_at(samples: Sequence[tuple[float, float]], moment: float) -> float:
     """A cumulative figure at a moment, from samples of it in the order of time; flat beyond them."""
     return float(np.interp(moment, [when for when, _ in samples], [value for _, value in samples]))
 

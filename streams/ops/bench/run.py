@@ -23,7 +23,7 @@ from streams.ops.bench.model import ModelRate, measure_model
 from streams.ops.bench.pipeline import Throughput, measure_workers
 from streams.ops.bench.posts import make_posts, mean_keywords
 from streams.ops.bench.signals import hold_signals
-from streams.ops.bench.sizing import Assumptions, Costs, Size, size_table
+from streams.ops.bench.sizing import Assumptions, Costs, Size, sizes_for
 from streams.ops.bench.storage import SinkFigures, WindowMemory, measure_sink, record_bytes, redis_used, window_memory
 from streams.ops.demo.processes import clean_environment
 from streams.ops.init import init_postgres, init_topics
@@ -31,7 +31,7 @@ from streams.records import Post
 from streams.redact import remember_secrets
 from streams.settings import PREFIX, Settings, load_settings
 
-SHARE_FOR_MODEL = 0.25
+MODEL_SHARE = 0.25
 """Of the seconds to measure for, those for the model alone."""
 
 SURPLUS = 1.25
@@ -40,13 +40,13 @@ SURPLUS = 1.25
 FEWEST_BATCHES = 4
 """For each worker process: results come a batch at a time, and fewer of them say nothing about a rate."""
 
-BUSY = 0.1
+BUSY_SHARE = 0.1
 """From this share of the machine's processors on, what others do spoils the figures."""
 
 FEW_SAMPLES = 100
 """Of fewer, each is in one batch of Kafka's several times."""
 
-CARRIED: Final = (
+COPIED_SETTINGS: Final = (
     "aggregate_batch_max",
     "aggregate_wait_ms",
     "batch_max",
@@ -62,7 +62,7 @@ CARRIED: Final = (
 """Settings that change what a post costs, besides the window sizes: they are taken from the user's."""
 
 
-class Watch(Protocol):
+class ProgressDisplay(Protocol):
     """Is told what happens."""
 
     def step(self, text: str) -> None:
@@ -131,25 +131,25 @@ def run_bench(
     keywords: int,
     processes: int,
     rates: Sequence[float],
-    watch: Watch,
+    display: ProgressDisplay,
 ) -> Report:
     """Measure what a post costs here, and size by it.
 
     Args:
-        settings: the user's, of which `CARRIED` and the window sizes are taken; their servers are not touched.
+        settings: the user's, of which `COPIED_SETTINGS` and the window sizes are taken; their servers are not touched.
         package: the model.
         samples: posts whose texts are taken in turn.
         seconds: how long to measure for, about; at least 2.
         keywords: how many different ones the posts have.
         processes: of the worker.
         rates: posts a second, for each of which there is a row.
-        watch: told what happens.
+        display: told what happens.
 
     Raises:
         MeasurementError: A figure could not be taken.
         EmostreamError, ConnectorError, ModelError: A part does not work; the message says which.
     """
-    with _servers(watch) as (stack, endpoints):
+    with _servers(display) as (stack, endpoints):
         environment = {**endpoints.as_env(), **environment_for(settings, package.path, processes=processes)}
         own = load_settings(env_file=None, environ=environment)
         remember_secrets(own.secrets())
@@ -157,28 +157,28 @@ def run_bench(
         init_postgres(own, lambda line: None)
         pids = {status.name: status.pid for status in stack.status() if status.pid is not None}
 
-        watch.step("the model alone, on one thread")
+        display.step("the model alone, on one thread")
         texts = [sample.text for sample in samples]
-        model = measure_model(package, texts, batch=own.batch_max, seconds=seconds * SHARE_FOR_MODEL)
+        model = measure_model(package, texts, batch=own.batch_max, seconds=seconds * MODEL_SHARE)
 
         count = posts_for(seconds, model.posts_per_second, batch=own.batch_max, processes=processes)
-        watch.step(f"writing {count:,} posts to Kafka")
+        display.step(f"writing {count:,} posts to Kafka")
         before = family_cpu_s(pids["kafka"])
         send_posts(own, make_posts(samples, count, keywords=keywords, end=datetime.now(UTC)))
         taking = (family_cpu_s(pids["kafka"]) - before) / count
         empty = asyncio.run(redis_used(own))
 
-        watch.step(f"workers at full speed ({processes} process{'es' if processes > 1 else ''})")
+        display.step(f"workers at full speed ({processes} process{'es' if processes > 1 else ''})")
         pipeline = measure_workers(
             own,
             clean_environment(environment),
             {name: pids[name] for name in ("kafka", "redis")},
             count,
             log=stack.data_dir / "logs" / "worker.log",
-            on_count=watch.count,
+            on_count=display.count,
         )
         redis = asyncio.run(window_memory(own, empty))
-        watch.step("the sink")
+        display.step("the sink")
         postgres = measure_sink(own, {name: pids[name] for name in ("postgres", "kafka")}, count)
         logs = stack.data_dir / "kafka" / "data"
         raw, classified, windows = (
@@ -210,24 +210,24 @@ def run_bench(
         postgres=postgres,
         costs=costs,
         assumptions=assumptions,
-        sizes=list(size_table(rates, costs, assumptions)),
+        sizes=list(sizes_for(rates, costs, assumptions)),
         warnings=warnings_of(pipeline, len(samples)),
     )
 
 
 @contextmanager
-def _servers(watch: Watch) -> Iterator[tuple[LocalStack, Endpoints]]:
+def _servers(display: ProgressDisplay) -> Iterator[tuple[LocalStack, Endpoints]]:
     folder = tempfile.TemporaryDirectory(prefix="emostream-bench-")
     stack = LocalStack(Path(folder.name))
     try:
-        watch.step("starting Kafka, Valkey and PostgreSQL")
+        display.step("starting Kafka, Valkey and PostgreSQL")
         endpoints = stack.up()
         stack.stop("s3")
         yield stack, endpoints
     finally:
         # Whoever presses Ctrl-C now wants it to end, and not servers that go on without their folder.
         with hold_signals(), folder:
-            watch.step("stopping the servers")
+            display.step("stopping the servers")
             stack.down()
 
 
@@ -246,7 +246,7 @@ def posts_for(seconds: float, rate: float, *, batch: int, processes: int) -> int
 def environment_for(settings: Settings, model: Path, *, processes: int) -> dict[str, str]:
     """The application's settings while it is measured, but for the servers' addresses: ours, or carried over."""
     return {
-        **{PREFIX + name.upper(): str(getattr(settings, name)) for name in CARRIED},
+        **{PREFIX + name.upper(): str(getattr(settings, name)) for name in COPIED_SETTINGS},
         "EMOSTREAM_WINDOW_SIZES": ",".join(map(str, settings.window_sizes)),
         "EMOSTREAM_PARTITIONS": str(max(settings.partitions, processes)),
         "EMOSTREAM_MODEL_URI": str(model),
@@ -271,7 +271,7 @@ def _machine() -> Machine:
 def warnings_of(pipeline: Throughput, samples: int) -> list[str]:
     """Why the figures may be wrong, a line for each reason."""
     found = []
-    if pipeline.others >= BUSY:
+    if pipeline.others >= BUSY_SHARE:
         found.append(
             f"the machine was busy: others had {100 * pipeline.others:.0f} % of its processors, so posts/s are too low "
             "and processor times may be too high"

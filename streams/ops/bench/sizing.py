@@ -156,6 +156,6 @@ def _expected_distinct(posts: float, costs: Costs, assumptions: Assumptions) -> 
     return expected_distinct(posts, assumptions.keywords, costs.keywords_per_post)
 
 
-def size_table(rates: Sequence[float], costs: Costs, assumptions: Assumptions) -> Iterator[Size]:
+def sizes_for(rates: Sequence[float], costs: Costs, assumptions: Assumptions) -> Iterator[Size]:
     """A size for each rate, the lowest first; a rate given twice is there once."""
     return (size_for(rate, costs, assumptions) for rate in sorted(set(rates)))

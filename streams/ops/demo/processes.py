@@ -15,7 +15,7 @@ from streams.errors import EmostreamError, SettingsError
 from streams.process.worker_processes import stop_bound_s
 from streams.settings import PREFIX, Settings, load_settings
 
-LEAVE_S = 5.0
+EXIT_S = 5.0
 """For a role to end as a process, once everything in it has stopped or was killed."""
 
 
@@ -109,8 +109,8 @@ def stop_timeout_s(environment: Mapping[str, str]) -> float:
     try:
         settings = load_settings(env_file=None, environ=environment)
     except SettingsError:
-        return LEAVE_S
-    return stop_bound_s(settings) + LEAVE_S
+        return EXIT_S
+    return stop_bound_s(settings) + EXIT_S
 
 
 def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:

@@ -21,7 +21,7 @@ class Counts:
     in_postgres: int = 0
 
 
-class Observer:
+class ProgressReader:
     """Looks at Kafka, Redis and Postgres."""
 
     def __init__(self, settings: Settings, store: WindowStore, reader: OffsetReader) -> None:

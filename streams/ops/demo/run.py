@@ -25,7 +25,7 @@ from streams.ingest.rows import Refusal
 from streams.ingest.tally import Tally
 from streams.ops.audit import Check, audit_until_balanced
 from streams.ops.demo.processes import Role, clean_environment
-from streams.ops.demo.progress import Counts, Observer
+from streams.ops.demo.progress import Counts, ProgressReader
 from streams.ops.init import init_all
 from streams.records import EmotionWindow, Post, Timestamp
 from streams.redact import remember_secrets
@@ -34,7 +34,7 @@ from streams.window_sizes import format_duration
 from streams.windows.connect import open_store
 from streams.windows.store import WindowStore
 
-MARK = ".emostream-demo"
+MARKER_FILE = ".emostream-demo"
 """A folder with this file in it is the demonstration's, and may be emptied."""
 
 SPREAD = timedelta(minutes=5)
@@ -119,14 +119,14 @@ def fresh_stack(data_dir: Path, on_line: Callable[[str], None], *, keep: bool) -
     Raises:
         InputError: the folder holds what is not the demonstration's.
     """
-    if data_dir.is_dir() and any(data_dir.iterdir()) and not (data_dir / MARK).is_file():
+    if data_dir.is_dir() and any(data_dir.iterdir()) and not (data_dir / MARKER_FILE).is_file():
         raise InputError(f"{data_dir} holds something else; the demo empties its folder, so give it one of its own")
     stack = LocalStack(data_dir, on_progress=on_line)
     stack.down()
     if data_dir.exists():
         shutil.rmtree(data_dir)
     data_dir.mkdir(parents=True)
-    (data_dir / MARK).write_text("The demo's own folder: emptied at its start.\n")
+    (data_dir / MARKER_FILE).write_text("The demo's own folder: emptied at its start.\n")
     try:
         yield stack.up()
     finally:
@@ -199,7 +199,7 @@ async def _feed(
     rate = max(SLOWEST_RATE, len(posts) / FEED_S)
     progress = DemoProgress(total=len(posts))
     reader = OffsetReader(kafka_config(settings), group="emostream-demo")
-    observer = Observer(settings, store, reader)
+    progress_reader = ProgressReader(settings, store, reader)
 
     def sent(count: int) -> None:
         progress.produced += count
@@ -213,8 +213,8 @@ async def _feed(
             await asyncio.sleep(POLL_S)
             for role in roles:
                 role.check()
-            windows = await observer.windows()
-            counts = await asyncio.to_thread(observer.counts, windows)
+            windows = await progress_reader.windows()
+            counts = await asyncio.to_thread(progress_reader.counts, windows)
             if counts != progress.counts or not feeding.done():
                 moved = time.monotonic()
             progress.counts, progress.windows = counts, windows
