@@ -1,4 +1,4 @@
-"""`emostream classify`: classify a file or standard input offline, to JSON lines or readable ones."""
+"""`emostream classify`: classifies a file or standard input without Kafka."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ from streams.ops.classify import RowPrediction, batches, load_classifier, predic
 
 
 @click.command(
-    short_help="Classify a file offline, to JSON lines.",
-    epilog="Exit code: 0, also if rows were refused; 1 on an error, if nothing could be classified, or if a row was "
-    "refused and --strict is given.",
+    epilog="Exit code: 0, also if rows were refused; 1 on an error, if no row could be classified, or with --strict if "
+    "a row was refused.",
 )
 @input_options(InputFormat.TEXT)
 @click.option(
-    "--model", metavar="URI|FOLDER", help="Model package: s3://bucket/prefix or a folder. Default: the bundled one."
+    "--model",
+    metavar="FOLDER|URI",
+    show_default="the bundled package",
+    help="Model package: a folder, or s3://bucket/prefix of a registry.",
 )
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N rows.")
-@click.option("--json/--text", "as_json", default=True, show_default=True, help="JSON lines, or lines for reading.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N classified rows.")
+@click.option("--json/--text", "as_json", default=True, show_default=True, help="Print JSON, or lines for people.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if any row was refused.")
 def classify(
     *,
@@ -46,13 +48,15 @@ def classify(
     as_json: bool,
     strict: bool,
 ) -> int:
-    """Classify the posts in FILE, or from standard input (-), without Kafka; JSON lines on stdout, in input order.
+    """Classify the posts in FILE, or from standard input (-), without Kafka.
 
-    Each line has line (of the input), id (if the row has one), text, label, confidence, scores, sentiment (if the model
-    has it) and model, with the tier that answered. With --text a line is: label, confidence, sentiment from -1 to 1,
-    tier, text. Refused rows have no line; they are summed up on stderr.
+    Prints a JSON line for each post, in the order of the input. It has line (of the input), id (if the post has one),
+    text, label, confidence, scores, sentiment (if the model has it) and model, with the tier that answered. With --text
+    a line has label, confidence, sentiment from -1 to 1, tier and text. A row that cannot be used is refused: it has no
+    line, and a summary on stderr counts it.
 
     \b
+    Examples:
       echo "what a lovely day" | emostream classify -
       emostream classify posts.jsonl --text | less -R
       emostream classify posts.jsonl > emotions.jsonl

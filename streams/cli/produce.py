@@ -1,4 +1,4 @@
-"""`emostream produce`: send posts from a file or standard input to the raw topic."""
+"""`emostream produce`: sends posts from a file or standard input to the raw topic."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INTERRUPTED = 130
 
 @dataclass
 class Summary:
-    """What came of it."""
+    """What a run has sent so far; `sender` is None until Kafka has answered."""
 
     topic: str
     sender: PostSender | None = None
@@ -43,11 +43,11 @@ class Summary:
 
     @property
     def unconfirmed(self) -> int:
-        """Posts handed over of which it is not known whether they arrived."""
+        """Posts that were handed to the Kafka client and that Kafka has not confirmed; some may have arrived."""
         return self.sender.unconfirmed if self.sender is not None else 0
 
     def show(self, console: Console, tally: Tally) -> None:
-        """For people."""
+        """Print the summary for people."""
         rate = f", {self.sent / self.seconds:,.0f}/s" if self.seconds >= 1 and self.sent >= 10 else ""
         console.print(
             f"sent {self.sent:,} {'post' if self.sent == 1 else 'posts'} to {self.topic} in {self.seconds:.1f} s{rate}"
@@ -57,7 +57,7 @@ class Summary:
         print_refusals(console, tally)
 
     def as_json(self, tally: Tally) -> dict[str, Any]:
-        """For machines."""
+        """Returns the summary as a JSON document."""
         return {
             "topic": self.topic,
             "sent": self.sent,
@@ -70,19 +70,20 @@ class Summary:
 
 
 @click.command(
-    short_help="Send posts from a file to Kafka.",
-    epilog="Exit code: 0 if all that could be read was sent; 1 on an error, or a refused row with --strict; 130 after "
-    "Ctrl-C.",
+    epilog="Exit code: 0 if every accepted row was sent; 1 on an error, or with --strict if a row was refused; 130 "
+    "after Ctrl-C.",
 )
 @input_options(InputFormat.JSONL)
-@click.option("--source", metavar="NAME", help="Source of posts that name none. Default: the file's name, or stdin.")
-@click.option("--keyword", "keywords", metavar="K", multiple=True, help="Add this keyword to every post; repeatable.")
-@click.option("--now", "restamp", is_flag=True, help="Set created_at to the present, whatever the input says.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Posts a second at most.")
+@click.option(
+    "--source", metavar="NAME", show_default="the name of FILE, or stdin", help="Source of posts that have none."
+)
+@click.option("--keyword", "keywords", metavar="K", multiple=True, help="Add keyword K to every post. May be repeated.")
+@click.option("--now", "restamp", is_flag=True, help="Set created_at of every post to the current time.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Send at most N posts a second.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N posts.")
-@click.option("--loop", is_flag=True, help="Send the file again and again, with new ids, until Ctrl-C.")
-@click.option("--count", "rounds", type=click.IntRange(min=1), metavar="N", help="With --loop: how many rounds.")
-@click.option("--strict", is_flag=True, help="Exit with 1 if any row was refused; the others are sent all the same.")
+@click.option("--loop", is_flag=True, help="Send the file repeatedly, with new ids in each round, until Ctrl-C.")
+@click.option("--count", "rounds", type=click.IntRange(min=1), metavar="N", help="With --loop: stop after N rounds.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if a row was refused. The other rows are sent.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def produce(
     *,
@@ -100,12 +101,14 @@ def produce(
     strict: bool,
     as_json: bool,
 ) -> int:
-    """Send the posts in FILE, or from standard input (-), to the raw topic; every delivery is confirmed.
+    """Send the posts in FILE, or from standard input (-), to the raw topic.
 
-    What a post lacks is filled in: an id (new in every run), created_at (now), source (the file's name). A row that
-    cannot be a post is refused with its line number and the reason, and the rest is sent.
+    Waits until Kafka has confirmed every post, and prints on stderr how many were sent. A post without an id gets one
+    that is new in every run, without created_at the current time, and without a source the name of FILE. A row that
+    cannot be a post is refused: the summary names its line and the reason, and the other rows are sent.
 
     \b
+    Examples:
       emostream produce posts.jsonl
       emostream produce tweets.csv --column text=tweet --keyword coffee
       some-source | emostream produce - --format text --source mine
@@ -114,7 +117,7 @@ def produce(
     if rounds is not None and not loop:
         raise click.UsageError("--count needs --loop")
     if loop and file == STDIN:
-        raise click.UsageError("--loop needs a file: standard input can be read once only")
+        raise click.UsageError("--loop needs a file, because standard input can be read only once")
     settings = read_settings()
     spec = input_spec(
         file,
@@ -131,7 +134,7 @@ def produce(
     try:
         _run(settings, reader, summary, console, rate=rate, limit=limit)
     except BaseException:
-        # The error is the command line's to report; what was done before it is told here.
+        # The command line prints the error. The summary says what was done before it.
         if summary.sent or summary.unconfirmed:
             summary.show(console, reader.tally)
         else:
@@ -155,8 +158,8 @@ def _run(
     rate: float | None,
     limit: int | None,
 ) -> None:
-    """Send the posts, with a progress bar; fills in the summary, also where it fails."""
-    size = size_of(reader.file)  # before anything else: a file that is not there needs no broker
+    """Send the posts with a progress bar, and fill in the summary, also if sending fails."""
+    size = size_of(reader.file)  # checks the file before the first connection to Kafka
     started = time.monotonic()
     total = limit or (size if reader.rounds == 1 else None)
 

@@ -84,8 +84,8 @@ RECORDS: list[tuple[str, Record, str]] = [
     (
         "late",
         LatePost(id="1", created_at=NOW, size=60, start=NOW, latest_event_time=NOW, origin=ORIGIN),
-        "03-01 12:00:05Z late 1 missed window 2026-03-01T12:00:05.000Z of 60 s; "
-        "its partition had come to 2026-03-01T12:00:05.000Z",
+        "03-01 12:00:05Z late 1 too late for the window 2026-03-01T12:00:05.000Z of 60 s; "
+        "latest event time of its partition 2026-03-01T12:00:05.000Z",
     ),
     (
         "windows",
