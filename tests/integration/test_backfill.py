@@ -262,9 +262,8 @@ def test_the_command_names_what_is_missing(
     looked = run_backfill(env, "--check")
     assert looked.returncode == 1
     assert re.search(rf"^{settings.topic_classified}\[0\] 0 to \d+: missing, 1 rows$", looked.stdout, re.M)
-    assert (
-        looked.stderr == "emostream: error: Postgres lacks something; `emostream backfill` fills what can be filled\n"
-    )
+    hint = "`emostream backfill` writes those that can be read again"
+    assert looked.stderr == f"emostream: error: Postgres lacks rows or windows; {hint}\n"
 
     filled = run_backfill(env, "--force", "--json")
     assert (filled.returncode, filled.stderr) == (0, "")

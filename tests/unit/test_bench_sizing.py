@@ -205,7 +205,7 @@ class TestShown:
     def test_the_tables(self) -> None:
         text = " ".join(shown(measured_table(report()), size_table(report().sizes), assumptions_line(report())).split())
         for line in (
-            "│ posts/s that a core of the worker pays for │ 1,430 │",
+            "│ posts/s per core of the worker │ 1,430 │",
             "│ CPU of Redis for 1,000 posts │ 0.02 s │",
             "│ Redis for a window of 1h │ 600 bytes │",
             "│ cores for the workers │ 0.1 │ 10 │",

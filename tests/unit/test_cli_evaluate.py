@@ -157,7 +157,7 @@ def test_no_package(data: str, tmp_path: Path) -> None:
 def test_places_that_cannot_be_written(package: str, data: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     options = ("--package", package, "--data", data, "--rounds", "0")
-    with pytest.raises(InputError, match="the pictures cannot be written"):
+    with pytest.raises(InputError, match="the plots cannot be written"):
         invoke(*options, "--plots", str(tmp_path / "file" / "plots"))
     with pytest.raises(InputError, match="cannot be written"):
         invoke(*options, "--card", str(tmp_path / "nowhere" / "card.md"))
