@@ -1,4 +1,4 @@
-"""`emostream model list` and `emostream model show`."""
+"""`emostream model list` and `emostream model show`: show what the registry has."""
 
 from __future__ import annotations
 
@@ -20,20 +20,25 @@ from streams.ops.model_versions import channels_of, dangling_channels, problem_r
 from streams.records import rfc3339
 
 _FIGURES: Final = ("accuracy", "macro_f1", "macro_recall")
-"""The figures of a head that a list has room for, by the ends of their names."""
+"""Endings of the names of the metrics that the table has room for."""
 
 _PIPED_WIDTH: Final = 160
+"""Width of the table in characters if stdout is not a terminal."""
 
 
 @click.command(name="list")
 @json_option
 def list_models(*, as_json: bool) -> None:
-    """List the versions in the registry, oldest first: size, date, figures, and the channels that point to them.
+    """List the versions in the registry, oldest first.
 
-    --json prints an array of {name, version, bytes, created_at, metrics, channels, problem}; problem says what is wrong
-    with a version whose manifest cannot be read, or with a channel: that has a row of its own, without name and
-    version.
-    """
+    Prints a row for each version: its date, its size, the channels that point to it and its metrics. --json prints an
+    array of {name, version, bytes, created_at, metrics, channels, problem}. `problem` says why the manifest of a
+    version cannot be read. A channel that cannot be read has a row without name and version.
+
+    \b
+    Example:
+      emostream model list
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
     with open_registry(read_settings()) as (location, s3):
         registry = contents(location, s3)
         rows = version_rows(location, s3, registry)
@@ -43,11 +48,13 @@ def list_models(*, as_json: bool) -> None:
         out = console()
         if not out.is_terminal:
             out.width = _PIPED_WIDTH
-        out.print(_table(rows))
+        out.print(_versions_table(rows))
     else:
         progress_console().print(f"{location} holds no model yet")
     for channel in dangling_channels(registry):
-        progress_console().print(f"channel {channel.name} points to {channel.pointer.release}, which is not there")
+        progress_console().print(
+            f"channel {channel.name} points to {channel.pointer.release}, which is not in the registry"
+        )
     for problem in registry.problems.values():
         progress_console().print(printable(problem), markup=False, soft_wrap=True)
 
@@ -56,12 +63,16 @@ def list_models(*, as_json: bool) -> None:
 @click.argument("which", metavar="[NAME[@VERSION]|CHANNEL]", required=False)
 @json_option
 def show(*, which: str | None, as_json: bool) -> None:
-    """Show a version in full, and where a channel has pointed. Without an argument: the channel of the settings.
+    """Show a version, or the version that a channel points to and the history of the channel.
+
+    Prints the labels, tiers, training data and metrics of the version. Without an argument it shows the channel
+    EMOSTREAM_MODEL_CHANNEL. A name without a version stands for the newest version of this name.
 
     \b
-    emostream model show stable
-    emostream model show emotion-minilm-l4            # its newest version
-    emostream model show emotion-minilm-l4@3.0.0
+    Examples:
+      emostream model show stable
+      emostream model show emotion-minilm-l4
+      emostream model show emotion-minilm-l4@3.0.0
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     settings = read_settings()
     reference = which or settings.model_channel
@@ -70,34 +81,34 @@ def show(*, which: str | None, as_json: bool) -> None:
         version = read_version(location, s3, channel.pointer.release if channel else find(location, s3, reference))
         channels = channels_of(contents(location, s3), version.release)
     if as_json:
-        click.echo(json.dumps(_full(version, channels, channel), indent=2))
+        click.echo(json.dumps(_version_document(version, channels, channel), indent=2))
     else:
-        console().print(_sheet(version, channels))
+        console().print(_version_table(version, channels))
         if channel is not None:
-            console().print(_history(channel))
+            console().print(_history_table(channel))
 
 
-def _table(rows: list[dict[str, Any]]) -> Table:
+def _versions_table(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("model", "version", "made"):
         table.add_column(name, no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("channels")
-    table.add_column("figures")
+    table.add_column("metrics")
     for row in rows:
-        figures = [f"{name} {value:.3f}" for name, value in row["metrics"].items() if name.endswith(_FIGURES)]
+        metrics = [f"{name} {value:.3f}" for name, value in row["metrics"].items() if name.endswith(_FIGURES)]
         table.add_row(
             row["name"],
             row["version"],
             (row["created_at"] or "-")[:10],
             megabytes(row["bytes"]),
             ", ".join(row["channels"]) or "-",
-            Text(printable(row["problem"]), style="red") if row["problem"] else Text(printable(", ".join(figures))),
+            Text(printable(row["problem"]), style="red") if row["problem"] else Text(printable(", ".join(metrics))),
         )
     return table
 
 
-def _full(version: Version, channels: list[str], channel: Channel | None) -> dict[str, Any]:
+def _version_document(version: Version, channels: list[str], channel: Channel | None) -> dict[str, Any]:
     return {
         "name": version.release.name,
         "version": version.release.version,
@@ -116,7 +127,7 @@ def _full(version: Version, channels: list[str], channel: Channel | None) -> dic
     }
 
 
-def _sheet(version: Version, channels: list[str]) -> Table:
+def _version_table(version: Version, channels: list[str]) -> Table:
     manifest = version.manifest
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
@@ -149,13 +160,13 @@ def _head(head: Head) -> str:
 def _tier(manifest: Manifest, index: int) -> str:
     tier = manifest.tiers[index]
     if not tier.thresholds:
-        with_earlier = ", with what the one before says" if any(tier.earlier_weights.values()) else ""
-        return f"{tier.file}; answers every text that reaches it{with_earlier}"
+        combined = ", combined with the answer of the tier before it" if any(tier.earlier_weights.values()) else ""
+        return f"{tier.file}; answers every text that reaches it{combined}"
     sure = ", ".join(f"{head} at least {value:g}" for head, value in tier.thresholds.items())
-    return f"{tier.file}; answers where it is sure: {sure}"
+    return f"{tier.file}; answers if its confidence is enough: {sure}"
 
 
-def _history(channel: Channel) -> Table:
+def _history_table(channel: Channel) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left", title_style="")
     table.title = f"\nchannel {channel.name}"
     for name in ("pointed to", "since", "moved by", ""):
