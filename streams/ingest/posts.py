@@ -1,4 +1,4 @@
-"""Makes posts of rows: what a row lacks is filled in, what cannot be a post is refused."""
+"""Makes posts of rows. A post gets the fields that its row lacks; a row that cannot be a post is refused."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def source_name(file: str) -> str:
 
 @dataclass(frozen=True)
 class PostMaker:
-    """Turns rows into posts.
+    """Makes posts of rows.
 
     Attributes:
-        source: the source of posts that name none.
-        keywords: added to every post, after its own.
-        restamp: take the present time even where a row has a `created_at`.
-        run: distinguishes this run from all others in the ids it makes (64 random bits, in hexadecimal).
+        source: the source of posts whose rows have none.
+        keywords: keywords that every post gets, after its own.
+        restamp: whether every post gets the current time, also if its row has a `created_at`.
+        run: the part of the ids that differs from all other runs: 64 random bits in hexadecimal.
         now: the clock.
     """
 
@@ -55,14 +55,15 @@ class PostMaker:
     now: Callable[[], datetime] = _now
 
     def make(self, row: Row, round_number: int = 1) -> Post | Refusal:
-        """The post of a row.
+        """Make the post of a row.
 
-        A row without an id gets `<run>-<line>`: never the same twice, so that a file can be sent again, and yet a post
-        can be traced to its line. From the second round on, every id is marked with the run and the round.
+        A post without an id gets `<run>-<line>`. No other run makes this id, so a file can be sent again, and a post
+        can be traced to its line. From the second round on, such an id is `<run>.<round>-<line>`, and an id that the
+        row has gets `~<run>.<round>` at its end.
 
         Args:
-            row: what was read.
-            round_number: how often the input has been read, this time included.
+            row: the row.
+            round_number: the number of the round in which the row was read, from 1.
         """
         values = dict(row.values)
         try:
@@ -83,13 +84,13 @@ class PostMaker:
         mark = self.run if round_number == 1 else f"{self.run}.{round_number}"
         if given is None:
             return f"{mark}-{row.line}"
-        # Data sets have ids that are numbers; on the wire they are strings.
+        # Data sets have ids that are numbers; a post's id is a string.
         own = str(given) if isinstance(given, int) and not isinstance(given, bool) else _string("id", given)
         return own if round_number == 1 else f"{own}~{mark}"
 
 
 class _FieldError(Exception):
-    """A value cannot be a field of a post."""
+    """A value of a row cannot be a field of a post."""
 
 
 def _time(value: object) -> datetime:
@@ -102,7 +103,7 @@ def _time(value: object) -> datetime:
 
 
 def _keywords(value: object) -> tuple[str, ...]:
-    """Keywords as a list of strings, or as one string that commas separate."""
+    """Returns the keywords of a row, which are a list of strings or a string with commas between them."""
     if value is None:
         return ()
     if isinstance(value, str):

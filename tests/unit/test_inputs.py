@@ -144,10 +144,10 @@ def test_columns_by_name_and_number() -> None:
     ("content", "columns", "header", "message"),
     [
         (b"a,b\n", {"text": "tweet"}, None, "no column 'tweet'; its first row is 'a', 'b'"),
-        (b"a,b\n", {"text": "3"}, None, "no column 3: its first row has 2"),
+        (b"a,b\n", {"text": "3"}, None, "no column 3: its first row has 2 columns"),
         (b"a,b\n", {"text": "0"}, None, "no column 0"),
-        (b"a,b\n", {"id": "1"}, None, "which column is the text"),
-        (b"a,b\n", {}, True, "which column is the text"),
+        (b"a,b\n", {"id": "1"}, None, "no column has the text"),
+        (b"a,b\n", {}, True, "no column has the text"),
         (b"a,b\n", {"text": "a"}, False, "give their numbers"),
         (b"text,Text\n", {}, None, "2 columns 'text'"),
     ],
