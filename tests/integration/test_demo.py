@@ -24,7 +24,7 @@ def run_demo(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 
 def test_the_demo_balances_and_draws(tmp_path: Path) -> None:
-    """It has its own servers, whatever the environment says, and leaves none behind."""
+    """The demo uses its own servers, whatever the environment says, and leaves no process behind."""
     posts = tmp_path / "posts.csv"
     rows = [f'"i feel so happy about my {word}, really",{word}' for word in ("coffee", "train", "rain") * 10]
     posts.write_text("\n".join(["text,keywords", *rows, '"",empty']) + "\n")
@@ -60,5 +60,5 @@ def test_a_folder_that_is_not_the_demos_is_left_alone(tmp_path: Path) -> None:
     precious.write_text("years of work")
     result = run_demo(tmp_path)
     assert result.returncode == 1
-    assert "holds something else" in result.stderr
+    assert "holds other files" in result.stderr
     assert precious.read_text() == "years of work"
