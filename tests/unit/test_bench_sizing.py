@@ -229,11 +229,11 @@ class TestShown:
     def test_a_busy_machine_is_told(self) -> None:
         assert warnings_of(PIPELINE, 360) == []
         (line,) = warnings_of(dataclasses.replace(PIPELINE, others=0.34), 360)
-        assert "others had 34 %" in line
+        assert "other processes used 34 %" in line
 
     def test_few_different_posts_are_told(self) -> None:
         (line,) = warnings_of(PIPELINE, 2)
-        assert "2 different posts only" in line
+        assert "only 2 different posts" in line
 
     def test_off_a_terminal_each_step_is_a_line(self) -> None:
         out = Console(file=io.StringIO())

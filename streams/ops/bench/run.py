@@ -1,4 +1,4 @@
-"""Runs the whole measurement: servers of its own in a folder of its own, which is gone afterwards."""
+"""Runs the measurement, with its own servers in a temporary folder that is removed at the end."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from streams.redact import remember_secrets
 from streams.settings import PREFIX, Settings, load_settings
 
 MODEL_SHARE = 0.25
-"""Of the seconds to measure for, those for the model alone."""
+"""Share of the seconds to measure for in which the model alone is measured."""
 
 SURPLUS = 1.25
-"""More posts than would take the seconds to measure for: the first are not counted."""
+"""Factor on the number of posts, because the first posts of a run are not measured."""
 
 FEWEST_BATCHES = 4
-"""For each worker process: results come a batch at a time, and fewer of them say nothing about a rate."""
+"""The fewest batches for each worker process. Results come in batches, and fewer do not give a rate."""
 
 BUSY_SHARE = 0.1
-"""From this share of the machine's processors on, what others do spoils the figures."""
+"""Share of the machine's processors from which on the load of other processes makes the figures unreliable."""
 
 FEW_SAMPLES = 100
-"""Of fewer, each is in one batch of Kafka's several times."""
+"""With fewer samples, a batch of Kafka has the same text several times and is compressed better than usual."""
 
 COPIED_SETTINGS: Final = (
     "aggregate_batch_max",
@@ -59,29 +59,29 @@ COPIED_SETTINGS: Final = (
     "sink_slice_ms",
     "text_max_chars",
 )
-"""Settings that change what a post costs, besides the window sizes: they are taken from the user's."""
+"""The settings of the user, besides the window sizes, that change what a post costs. The measurement uses them."""
 
 
 class ProgressDisplay(Protocol):
-    """Is told what happens."""
+    """Shows the progress of the measurement."""
 
     def step(self, text: str) -> None:
-        """Something begins."""
+        """Called when a step begins."""
 
     def count(self, done: int, total: int) -> None:
-        """How far it is, in posts."""
+        """Called with the posts of the step that are done, and the total."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where it was measured.
+    """The machine of a measurement.
 
     Attributes:
-        processors: of the machine, hyper-threads counted.
+        processors: the number of processors, hyper-threads included.
         architecture: such as `x86_64`.
         system: such as `Linux 6.8.0`.
-        python: version.
-        emostream: version.
+        python: the version of Python.
+        emostream: the version of emostream.
     """
 
     processors: int
@@ -93,19 +93,19 @@ class Machine:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was measured, and the table.
+    """Everything that was measured, and what the rates need.
 
     Attributes:
-        machine: where.
-        processes: of the worker.
-        model: alone, on one thread.
-        taking_cpu_s: processor seconds of Kafka to take a post from a producer.
-        pipeline: workers at full speed.
-        redis: windows in Redis, by size.
-        postgres: what the sink wrote.
-        costs: what the table is made of.
-        assumptions: likewise.
-        sizes: the table.
+        machine: the machine.
+        processes: the number of worker processes.
+        model: the model alone, on one thread.
+        taking_cpu_s: processor seconds of Kafka to accept a post from a producer.
+        pipeline: the worker at full speed.
+        redis: the memory of windows in Redis, for each size.
+        postgres: what the sink wrote, and what that cost.
+        costs: the costs of a post and of a window, from which `sizes` is computed.
+        assumptions: what `sizes` depends on besides the costs.
+        sizes: what each rate needs.
         warnings: why the figures may be wrong.
     """
 
@@ -133,20 +133,20 @@ def run_bench(
     rates: Sequence[float],
     display: ProgressDisplay,
 ) -> Report:
-    """Measure what a post costs here, and size by it.
+    """Measure what a post costs on this machine, and compute what each rate needs.
 
     Args:
-        settings: the user's, of which `COPIED_SETTINGS` and the window sizes are taken; their servers are not touched.
+        settings: the settings of the user. `COPIED_SETTINGS` and the window sizes are used; the servers are not.
         package: the model.
-        samples: posts whose texts are taken in turn.
-        seconds: how long to measure for, about; at least 2.
-        keywords: how many different ones the posts have.
-        processes: of the worker.
-        rates: posts a second, for each of which there is a row.
-        display: told what happens.
+        samples: the posts whose texts are used.
+        seconds: about how long to measure for; at least 2.
+        keywords: the number of different keywords.
+        processes: the number of worker processes.
+        rates: rates in posts a second.
+        display: shows the progress.
 
     Raises:
-        MeasurementError: A figure could not be taken.
+        MeasurementError: A figure could not be measured.
         EmostreamError, ConnectorError, ModelError: A part does not work; the message says which.
     """
     with _servers(display) as (stack, endpoints):
@@ -225,32 +225,38 @@ def _servers(display: ProgressDisplay) -> Iterator[tuple[LocalStack, Endpoints]]
         stack.stop("s3")
         yield stack, endpoints
     finally:
-        # Whoever presses Ctrl-C now wants it to end, and not servers that go on without their folder.
+        # A Ctrl-C here must not leave servers running whose folder is removed.
         with hold_signals(), folder:
             display.step("stopping the servers")
             stack.down()
 
 
 def posts_for(seconds: float, rate: float, *, batch: int, processes: int) -> int:
-    """How many posts to measure with.
+    """Returns the number of posts to measure with.
 
     Args:
-        seconds: how long to measure for, about.
+        seconds: about how long to measure for.
         rate: posts a second that the model alone classifies.
-        batch: posts that a worker process takes at once, at most.
-        processes: of the worker.
+        batch: the most posts in a batch of a worker process.
+        processes: the number of worker processes.
     """
     return processes * max(FEWEST_BATCHES * batch, math.ceil(SURPLUS * seconds * rate))
 
 
 def environment_for(settings: Settings, model: Path, *, processes: int) -> dict[str, str]:
-    """The application's settings while it is measured, but for the servers' addresses: ours, or carried over."""
+    """Returns the settings of the application while it is measured, without the addresses of the servers.
+
+    Args:
+        settings: the settings of the user, of which `COPIED_SETTINGS` and the window sizes are used.
+        model: the folder of the model package.
+        processes: the number of worker processes.
+    """
     return {
         **{PREFIX + name.upper(): str(getattr(settings, name)) for name in COPIED_SETTINGS},
         "EMOSTREAM_WINDOW_SIZES": ",".join(map(str, settings.window_sizes)),
         "EMOSTREAM_PARTITIONS": str(max(settings.partitions, processes)),
         "EMOSTREAM_MODEL_URI": str(model),
-        # A process is to be one core, as the table has it.
+        # A process uses one core, as the sizes assume.
         "EMOSTREAM_MODEL_THREADS": "1",
         "EMOSTREAM_WORKER_PROCESSES": str(processes),
         "EMOSTREAM_WEB_PORT": "0",
@@ -269,13 +275,18 @@ def _machine() -> Machine:
 
 
 def warnings_of(pipeline: Throughput, samples: int) -> list[str]:
-    """Why the figures may be wrong, a line for each reason."""
+    """Returns why the figures may be wrong, a line for each reason.
+
+    Args:
+        pipeline: the worker at full speed.
+        samples: the number of different posts.
+    """
     found = []
     if pipeline.others >= BUSY_SHARE:
         found.append(
-            f"the machine was busy: others had {100 * pipeline.others:.0f} % of its processors, so posts/s are too low "
-            "and processor times may be too high"
+            f"the machine was busy: other processes used {100 * pipeline.others:.0f} % of its processors, so posts/s "
+            "are too low and processor times may be too high"
         )
     if samples < FEW_SAMPLES:
-        found.append(f"there are {samples} different posts only, which Kafka compresses better than real ones")
+        found.append(f"there are only {samples} different posts, which Kafka compresses better than real ones")
     return found
