@@ -144,17 +144,17 @@ def test_a_window_shows_its_mean_sentiment() -> None:
 
 
 @pytest.mark.parametrize("topic", ["posts.raw", "another"])
-def test_anything_else_is_shown_as_key_and_value(topic: str) -> None:
+def test_other_records_are_shown_as_key_and_value(topic: str) -> None:
     assert shown(topic, b"\xff not a record\x07") == r"[0]@7 k � not a record\x07"
     assert shown(topic, None, None) == "[0]@7 (null) (null)"
 
 
-def test_roles_are_topics_and_other_names_are_themselves() -> None:
+def test_a_role_stands_for_its_topic_and_other_names_for_themselves() -> None:
     assert topic_name(SETTINGS, "dead") == "posts.dead"
     assert topic_name(SETTINGS, "control") == "control"
 
 
-def test_first_does_not_wait_for_one_more() -> None:
+def test_a_limit_does_not_wait_for_a_further_record() -> None:
     items = iter([1, 2, 3])
     assert list(limited(items, 2)) == [1, 2]
     assert next(items) == 3
