@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Draw what the Tableau workbook shows, from the same views: two PNG files.
+"""Draw the charts of the Tableau workbook from the same views, as two PNG files, and print their paths.
 
     python scripts/bi_charts.py --dsn postgresql://tableau@localhost:5432/emostream --out charts
 
-emotion_share.png is the stacked bar of emotions by keyword, confidence_scatter.png the scatter of confidence against
-share with the outliers named; both are of the last seven days of data. The role tableau suffices. A password may
-stand in the DSN, in the variable PGPASSWORD, or in ~/.pgpass.
+emotion_share.png has a bar for each keyword, divided into emotions. confidence_scatter.png shows the confidence of the
+model against the share of each emotion, with the outliers named. Both are of the last seven days of data. The role
+tableau has all the rights that the script needs. Give a password in the DSN, in PGPASSWORD or in ~/.pgpass.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ try:
     from streams.ops.bi.scatter_chart import draw_scatter
     from streams.ops.bi.share_chart import draw_shares
 except ModuleNotFoundError as missing:
-    sys.exit(f"error: {missing.name} is missing; it comes with pip install 'emostream[bench]'")
+    sys.exit(f"error: {missing.name} is not installed; run pip install 'emostream[bench]'")
 
 DSN = "postgresql://tableau@localhost:5432/emostream"
 
 
 def main() -> None:
-    """Draw both charts, and print where they are."""
+    """Draw both charts, and print their paths."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dsn", default=DSN, help="address of the database (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for the files (default: this one)")
+    parser.add_argument("--out", type=Path, default=Path(), help="folder for the files (default: the current folder)")
     options = parser.parse_args()
     share, scatter = options.out / "emotion_share.png", options.out / "confidence_scatter.png"
     try:

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Follow the emotion windows with nothing but confluent-kafka: what a consumer in any language has to do.
+"""Follow the emotion windows with confluent-kafka alone, as a consumer in any language can.
 
-    python scripts/follow_windows.py                    the windows as they change, from the beginning
-    python scripts/follow_windows.py --once             the state of every window, as JSON lines, and stop
+    python scripts/follow_windows.py                    print the windows as they change, from the beginning
+    python scripts/follow_windows.py --once             print the state of every window as JSON lines, and stop
 
-A record is the whole state of one window, and its key names the window: `keyword|size|start`. Three rules are all:
+A record has the complete state of one window, and its key names the window: `keyword|size|start`. A consumer follows
+three rules:
 
-1. Read what is committed only (`isolation.level`): the windows are written in transactions.
-2. A record replaces the one of the same key that came before. Both may have the same revision; it never falls.
-3. Commit nothing and start at the beginning: the topic is compacted and holds the last record of every window.
+1. Read committed records only (`isolation.level`), because the windows are written in transactions.
+2. A record replaces the earlier record of its key. Both may have the same revision, but the revision never decreases.
+3. Commit nothing and start at the beginning. The topic is compacted, so it has the last record of every window.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Windows = dict[str, dict[str, Any]]
 
 
 def connect(bootstrap: str) -> Consumer:
-    """A consumer that leaves no trace: it commits nothing, and its group is its own."""
+    """Returns a consumer that commits nothing, in a group of its own."""
     return Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -35,14 +36,18 @@ def connect(bootstrap: str) -> Consumer:
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
-            # After a restart of a whole cluster librdkafka may else have no address for five minutes.
+            # Without this, librdkafka may have no address for five minutes after a restart of the whole cluster.
             "metadata.recovery.rebootstrap.trigger.ms": 5_000,
         }
     )
 
 
-def take(windows: Windows, key: str, value: bytes) -> dict[str, Any]:
-    """Rule 2."""
+def apply(windows: Windows, key: str, value: bytes) -> dict[str, Any]:
+    """Replace the window of a record's key (rule 2), and return the window.
+
+    Raises:
+        ValueError: The revision is lower than that of the window before.
+    """
     window: dict[str, Any] = json.loads(value)
     before = windows.get(key)
     if before is not None and window["revision"] < before["revision"]:
@@ -52,10 +57,13 @@ def take(windows: Windows, key: str, value: bytes) -> dict[str, Any]:
 
 
 def follow(consumer: Consumer, topic: str, *, once: bool) -> Windows:
-    """Read from the beginning; `once` ends where every partition has been read to its end."""
+    """Read the topic from the beginning (rule 3) and print each window, for ever.
+
+    If `once` is set, print nothing and return the windows when every partition has been read to its end.
+    """
     partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
     if not partitions:
-        raise SystemExit(f"there is no topic {topic}")
+        raise SystemExit(f"error: topic {topic} does not exist")
     consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
     windows: Windows = {}
     unread = set(partitions)
@@ -69,18 +77,18 @@ def follow(consumer: Consumer, topic: str, *, once: bool) -> Windows:
                 raise KafkaException(error)
             unread.discard(message.partition())
             continue
-        if message.value() is None:  # a tombstone: the window is gone
+        if message.value() is None:  # a tombstone, which removes the window
             windows.pop(message.key().decode(), None)
             continue
-        window = take(windows, message.key().decode(), message.value())
+        window = apply(windows, message.key().decode(), message.value())
         if not once:
             show(window)
     return windows
 
 
 def show(window: dict[str, Any]) -> None:
-    """One line for one window."""
-    # A window of which a rebuild has found that no post belongs there has no labels.
+    """Print a window as one line."""
+    # A window that a rebuild found to have no posts has no labels.
     shares = sorted(((stats["pct"], label) for label, stats in window["labels"].items()), reverse=True)
     most = "".join(f" {label} {pct:.0f}%" for pct, label in shares[:1])
     state = "final" if window["final"] else "open"
@@ -89,14 +97,18 @@ def show(window: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Parse the command line and follow."""
-    parser = argparse.ArgumentParser(description="Follow the emotion windows.")
+    """Parse the command line, and follow the windows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--bootstrap",
         default=os.environ.get("EMOSTREAM_KAFKA_BOOTSTRAP", "127.0.0.1:9092"),
-        help="host:port of a broker",
+        help="host:port of a broker (default: %(default)s)",
     )
-    parser.add_argument("--topic", default=os.environ.get("EMOSTREAM_TOPIC_WINDOWS", "emotions.windows"))
+    parser.add_argument(
+        "--topic",
+        default=os.environ.get("EMOSTREAM_TOPIC_WINDOWS", "emotions.windows"),
+        help="the windows topic (default: %(default)s)",
+    )
     parser.add_argument("--once", action="store_true", help="print the state of every window as JSON lines, and stop")
     options = parser.parse_args()
     consumer = connect(options.bootstrap)

@@ -1,7 +1,8 @@
-"""The command line `emostream`: one click command per module, imported only when it is called.
+"""The command line `emostream`. Each command is a module of this package, imported only when the command is called.
 
-A user's mistake, or a system that does not answer, is one line on stderr and exit code 1; a wrong option is click's
-own message and exit code 2; Ctrl-C is exit code 130. Any other exception is a defect and keeps its stack trace.
+An error that the user can act on, such as a wrong file or a server that does not answer, prints one line on stderr and
+exits with 1. A wrong option prints click's message and exits with 2. Ctrl-C exits with 130. Any other exception is a
+defect and keeps its stack trace.
 """
 
 from __future__ import annotations
@@ -18,29 +19,31 @@ from streams.redact import redact
 
 _COMMANDS: Final = {
     "demo": LazyCommand(
-        "streams.cli.demo", "demo", "Run everything on this machine on a few hundred posts, and audit it."
+        "streams.cli.demo", "demo", "Run the whole application on this machine on a few hundred posts."
     ),
     "local": LazyCommand(
-        "streams.cli.local", "local", "The embedded stack: Kafka, Valkey, PostgreSQL and S3 on loopback."
+        "streams.cli.local", "local", "Run Kafka, Valkey, PostgreSQL and S3 on this machine, without Docker."
     ),
-    "init": LazyCommand("streams.cli.init", "init", "Create topics, apply SQL migrations, upload the bundled model."),
-    "worker": LazyCommand("streams.cli.worker", "worker", "Classify posts and keep the windows (Faust)."),
+    "init": LazyCommand("streams.cli.init", "init", "Create the topics, the SQL schema and the model registry."),
+    "worker": LazyCommand("streams.cli.worker", "worker", "Classify posts and count them in windows."),
     "sink": LazyCommand("streams.cli.sink", "sink", "Write classified posts and windows to Postgres."),
-    "backfill": LazyCommand("streams.cli.backfill", "backfill", "Find what Postgres lacks, and fill it."),
-    "model": LazyCommand("streams.cli.model", "model", "The model registry: list, publish, promote, roll back, pull."),
+    "backfill": LazyCommand("streams.cli.backfill", "backfill", "Find what Postgres lacks, and write it."),
+    "model": LazyCommand("streams.cli.model", "model", "List, publish, promote and download model versions."),
     "train": LazyCommand("streams.cli.train", "train", "Train a model and write it as a package."),
-    "produce": LazyCommand("streams.cli.produce", "produce", "Send posts from a file to Kafka."),
-    "classify": LazyCommand("streams.cli.classify", "classify", "Classify a file offline, to JSON lines."),
+    "produce": LazyCommand("streams.cli.produce", "produce", "Send posts from a file or a pipe to Kafka."),
+    "classify": LazyCommand("streams.cli.classify", "classify", "Classify a file or a pipe, without Kafka."),
     "evaluate": LazyCommand(
         "streams.cli.evaluate",
         "evaluate_command",
-        "Measure a model package on the public data sets, or your own texts.",
+        "Measure the accuracy and the speed of a model package.",
     ),
-    "tail": LazyCommand("streams.cli.tail", "tail", "Follow a topic, readably."),
-    "windows": LazyCommand("streams.cli.windows", "windows", "Show the emotion windows from Redis."),
-    "bench": LazyCommand("streams.cli.bench", "bench", "Measure this machine, and size an installation by it."),
-    "audit": LazyCommand("streams.cli.audit", "audit", "Prove that nothing is lost or counted twice."),
-    "settings": LazyCommand("streams.cli.settings", "settings", "List every setting with its value; secrets masked."),
+    "tail": LazyCommand("streams.cli.tail", "tail", "Show the records of a topic as they come."),
+    "windows": LazyCommand(
+        "streams.cli.windows", "windows", "Show the emotion windows in Redis; rebuild or republish them."
+    ),
+    "bench": LazyCommand("streams.cli.bench", "bench", "Measure this machine, and tell what a rate of posts needs."),
+    "audit": LazyCommand("streams.cli.audit", "audit", "Check that no post is lost or counted twice."),
+    "settings": LazyCommand("streams.cli.settings", "settings", "List every setting with its value and its default."),
 }
 
 
@@ -53,27 +56,32 @@ _COMMANDS: Final = {
 def cli() -> None:
     """Live emotion statistics from a Kafka stream of social posts.
 
-    Settings come from the environment and a .env file, with the prefix EMOSTREAM_ (see `emostream settings`).
+    Settings are environment variables with the prefix EMOSTREAM_, or lines of a file .env in the current folder;
+    `emostream settings` lists them. Results go to stdout, messages and progress bars to stderr.
 
     \b
-    To see it work on this machine:   emostream demo
-    To run it by hand:                emostream local up && eval "$(emostream local env)"
-                                      emostream init
-                                      emostream worker & emostream sink &
-                                      emostream produce posts.jsonl
-                                      emostream windows --follow
+    See it work on this machine:
+      emostream demo
+
+    \b
+    Run it by hand:
+      emostream local up && eval "$(emostream local env)"
+      emostream init
+      emostream worker & emostream sink &
+      emostream produce posts.jsonl
+      emostream windows --follow
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
 
 
 def report(error: Exception) -> None:
-    """Print a user's error as one line (one per problem for settings), with every secret masked."""
+    """Print an error as one line on stderr, with secrets masked. A SettingsError prints a line for each problem."""
     lines = error.problems if isinstance(error, SettingsError) else [str(error)]
     for line in lines:
         click.echo(f"emostream: error: {redact(' '.join(line.split()))}", err=True)
 
 
 def main(argv: list[str] | None = None) -> Any:  # noqa: ANN401 - click's exit protocol
-    """Run the command line and exit with its code."""
+    """Run the command line, and exit the process with the command's exit code."""
     try:
         code = cli.main(args=argv, prog_name="emostream", standalone_mode=False)
     except click.exceptions.Abort:
@@ -85,7 +93,7 @@ def main(argv: list[str] | None = None) -> Any:  # noqa: ANN401 - click's exit p
         exc.show()
         sys.exit(exc.exit_code)
     except BrokenPipeError:
-        # The reader of our stdout went away (`| head`). Python would complain once more at exit.
+        # The reader of stdout has gone, as with `| head`. An open stderr would get Python's message about it at exit.
         sys.stderr.close()
         sys.exit(141)
     except USER_ERRORS as exc:

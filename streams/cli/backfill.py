@@ -1,10 +1,8 @@
-"""`emostream backfill`."""
+"""`emostream backfill`: finds what Postgres lacks, and writes it."""
 
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -24,110 +22,85 @@ INTERRUPTED = 130
 
 
 @click.command(
-    epilog="Exit code: 0 if nothing is missing, or everything was filled; 1 on an error, and with --check if something "
-    "is missing; 130 after Ctrl-C: what was filled stays.",
+    epilog="Exit code: 0 if nothing is missing, or what can be written was written; 1 on an error, and with --check if "
+    "something is missing; 130 after Ctrl-C: what was written stays.",
 )
-@click.option("--check", is_flag=True, help="Only look, and name what is missing.")
-@click.option("--force", is_flag=True, help="Write whatever the load of the machine.")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
+@click.option("--check", is_flag=True, help="Print what is missing, at any load, and write nothing.")
+@click.option("--force", is_flag=True, help="Write at any load of the machine.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as a JSON object.")
 def backfill(*, check: bool, force: bool, as_json: bool) -> int:
-    """Find what Postgres lacks, and fill it.
+    """Find what Postgres lacks, and write it.
 
-    Compares the ledger of what the sink wrote with its offsets, and with the rows that are really there (their number
-    and a checksum of each range). Ranges that were skipped, and rows that are gone or changed, are read again from
-    Kafka and written; windows that Postgres lacks are copied from Redis. What neither has any more is noted in the
-    table sink_gaps.
+    Compares the sink's ledger, which has every range of offsets that the sink wrote, with the sink's offsets and with
+    the rows of each range (their number and a checksum). Ranges that were skipped, and ranges whose rows are missing or
+    have changed, are read from Kafka and written again. Windows that Postgres lacks are copied from Redis. Offsets that
+    Kafka no longer has are noted in the table sink_gaps. Prints a line for each such range, and a summary.
 
-    It waits for the machine to be idle as the sink does; the sink may run meanwhile, and does the same by itself every
-    EMOSTREAM_SINK_BACKFILL_INTERVAL_S. With --check it only reads, and at once.
-    """
+    The command writes only while the machine is idle, as the sink does. The sink may run meanwhile; it does the same
+    work itself every EMOSTREAM_SINK_BACKFILL_INTERVAL_S seconds.
+
+    \b
+    Examples:
+      emostream backfill --check
+      emostream backfill --force
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
     try:
-        findings = _run(read_settings(), stop_on_signals(), fill=not check, at_once=check or force)
+        findings = _run(read_settings(), stop_on_signals(), fill=not check, ignore_load=check or force)
     except BackfillStoppedError:
-        progress_console().print("stopped; what was filled stays")
+        progress_console().print("stopped; what was written stays")
         return INTERRUPTED
     if as_json:
-        click.echo(json.dumps(to_json(findings), indent=2))
+        from streams.sink.backfill.standalone import findings_document  # noqa: PLC0415 - loads the client libraries
+
+        click.echo(json.dumps(findings_document(findings), indent=2))
     else:
         for line in to_lines(findings, filled=not check):
             click.echo(line)
     if check and not findings.complete:
-        raise HolesError("Postgres lacks something; `emostream backfill` fills what can be filled")
+        raise HolesError("Postgres lacks rows or windows; `emostream backfill` writes those that can be read again")
     return 0
 
 
-def _run(settings: Settings, stop: threading.Event, *, fill: bool, at_once: bool) -> Findings:
-    from streams.sink.backfill.run import Backfill  # noqa: PLC0415 - loads the client libraries
-    from streams.sink.backfill.wait import gate_waiter  # noqa: PLC0415
-    from streams.sink.gate.cpu_aware import OpenGate, gate_for  # noqa: PLC0415
-    from streams.sink.history import History  # noqa: PLC0415
+def _run(settings: Settings, stop: threading.Event, *, fill: bool, ignore_load: bool) -> Findings:
+    from streams.sink.backfill.standalone import run_standalone  # noqa: PLC0415 - loads the client libraries
 
-    dsn = settings.postgres_dsn.get_secret_value()
-    with ExitStack() as stack:
-        status = stack.enter_context(progress_console().status("looking"))
-        gate = stack.enter_context(OpenGate() if at_once else gate_for(settings))
+    with progress_console().status("checking") as status:
 
-        def tell_waiting(state: GateState) -> None:
+        def show_waiting(state: GateState) -> None:
             status.update(f"waiting: the machine is {state.reason}")
 
-        def tell(findings: Findings) -> None:
+        def show_findings(findings: Findings) -> None:
             status.update(
-                f"{findings.ranges:,} ranges, {findings.rows:,} rows and {findings.windows or 0:,} windows looked at; "
+                f"{findings.ranges:,} ranges, {findings.rows:,} rows and {findings.windows or 0:,} windows checked; "
                 f"{len(findings.holes):,} holes"
             )
 
-        history = History(dsn, application_name="emostream-backfill", on_connect=gate.add_backend)
-        stack.callback(history.close)
-        history.check()
-        wait = gate_waiter(gate, stop, tell_waiting)
-        return Backfill(settings, history, wait=wait, on_findings=tell).run(fill=fill)
-
-
-def to_json(findings: Findings) -> dict[str, object]:
-    """The findings for machines."""
-    return {
-        "whole": findings.complete,
-        "ranges": findings.ranges,
-        "rows": findings.rows,
-        "holes": [
-            {
-                "topic": hole.topic,
-                "partition": hole.span.partition,
-                "first_offset": hole.span.start,
-                "next_offset": hole.span.end,
-                "kind": hole.kind,
-                "rows": hole.rows,
-                "in_kafka": hole.held is not None and hole.expired is None,
-            }
-            for hole in findings.holes
-        ],
-        "windows": findings.windows,
-        "windows_missing": findings.windows_missing,
-        "windows_behind": findings.windows_behind,
-        "rows_filled": findings.rows_filled,
-        "windows_filled": findings.windows_filled,
-        "windows_refused": findings.windows_refused,
-        "dead_letters": len(findings.dead),
-        "gaps": [{"topic": topic, **asdict(gap)} for topic, gap in findings.gaps],
-    }
+        return run_standalone(
+            settings,
+            stop,
+            fill=fill,
+            ignore_load=ignore_load,
+            on_waiting=show_waiting,
+            on_findings=show_findings,
+        )
 
 
 def to_lines(findings: Findings, *, filled: bool) -> list[str]:
-    """The findings for people."""
+    """Returns the findings as lines for people. `filled` says whether the backfill was allowed to write."""
     lines = [str(hole) for hole in findings.holes]
     lines.append(
-        f"{findings.ranges:,} ranges with {findings.rows:,} rows and {findings.windows or 0:,} windows looked at: "
+        f"{findings.ranges:,} ranges with {findings.rows:,} rows and {findings.windows or 0:,} windows checked: "
         f"{len(findings.holes):,} holes, {findings.windows_missing:,} windows missing, "
-        f"{findings.windows_behind:,} behind"
+        f"{findings.windows_behind:,} windows out of date"
     )
     if filled and not findings.complete:
-        lines.append(f"{findings.rows_filled:,} rows and {findings.windows_filled:,} windows filled")
+        lines.append(f"{findings.rows_filled:,} rows and {findings.windows_filled:,} windows written")
     if findings.windows_refused:
-        lines.append(f"{findings.windows_refused:,} windows are none that PostgreSQL takes")
+        lines.append(f"PostgreSQL refused {findings.windows_refused:,} windows")
     if findings.dead:
-        lines.append(f"{len(findings.dead):,} records are dead letters now")
+        lines.append(f"{len(findings.dead):,} records could not be written and were dead-lettered")
     lines += [
-        f"{topic}[{gap.partition}] {gap.start} to {gap.end - 1} is nowhere any more; noted in sink_gaps"
+        f"{topic}[{gap.partition}] {gap.start} to {gap.end - 1}: lost, no longer in Kafka; noted in sink_gaps"
         for topic, gap in findings.gaps
     ]
     return lines

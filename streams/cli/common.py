@@ -1,4 +1,4 @@
-"""What the commands share: loading settings, consoles, logging."""
+"""Functions that all commands share: they load the settings, make consoles and set up logging."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
 def read_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - settings by field name
-    """The settings from the environment and `.env`, with their secrets registered for masking.
+    """Load the settings from the environment and `.env`, and register their secrets for masking.
 
     Args:
-        overrides: settings by field name that win over the environment; None means not given.
+        overrides: settings by field name, as given by options. A value other than None replaces that of the
+            environment.
 
     Raises:
-        SettingsError: if any setting is wrong.
+        SettingsError: A setting is unknown, malformed or impossible.
     """
     settings = load_settings(**{key: value for key, value in overrides.items() if value is not None})
     remember_secrets(settings.secrets())
@@ -29,34 +30,34 @@ def read_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - settings by f
 
 
 def console() -> Console:
-    """For results, on stdout."""
+    """Returns a console on stdout, for results."""
     return Console(highlight=False)
 
 
 def progress_console() -> Console:
-    """For progress and summaries, on stderr, so that stdout can be piped."""
+    """Returns a console on stderr, for progress bars and messages, so that stdout can be piped."""
     return Console(stderr=True, highlight=False)
 
 
-QUIETED = {
-    # They tell at INFO of every step.
+LIBRARY_LEVELS = {
+    # At INFO these libraries log every step.
     **dict.fromkeys(("faust", "mode", "botocore", "boto3", "httpx", "urllib3", "aiohttp.access"), logging.WARNING),
-    # Faust's transport, for the control topic alone. While the broker is away it writes 40 errors a second; that the
-    # broker is away our own clients say once.
+    # Faust's transport, which reads the control topic only. It logs 40 errors a second while no broker answers; the
+    # application's own clients log that once.
     "aiokafka": logging.CRITICAL,
 }
-"""Levels of libraries, unless ours is DEBUG."""
+"""Log levels of libraries. They do not apply if the application's own level is DEBUG."""
 
 
 def log_to_stderr(level: str, process: str = "") -> None:
-    """Send log records to stderr, one line each, secrets masked.
+    """Log to stderr, one line a record, with secrets masked.
 
     Args:
-        level: from which on.
-        process: what each line begins with, where several processes write to one stderr.
+        level: the lowest level that is logged.
+        process: a name that each line begins with, to tell apart processes that share a stderr.
     """
     if level != "DEBUG":
-        for name, quiet in QUIETED.items():
+        for name, quiet in LIBRARY_LEVELS.items():
             logging.getLogger(name).setLevel(quiet)
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(RedactingFilter())

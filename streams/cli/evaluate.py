@@ -1,4 +1,4 @@
-"""`emostream evaluate`: measure a model package the way it is served."""
+"""`emostream evaluate`: measures the accuracy and the speed of a model package."""
 
 from __future__ import annotations
 
@@ -7,43 +7,45 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import click
 
-from models.errors import ModelPackageError
-from models.package.manifest import CARD, MANIFEST, Manifest
+from models.package.manifest import Manifest
 from models.text.onnx_classifier import OnnxClassifier
 from models.training.card import model_card
-from models.training.data import SET_NAMES, SETS, Examples
+from models.training.data import SET_NAMES
 from models.training.evaluate import ask, evaluate
-from models.training.questions import EMOTION, SPLITS, questions, read_labelled, read_sets, split_file
+from models.training.questions import EMOTION, SPLITS
 from models.training.report import Report, label_table, overview, speed_line
 from models.training.speed import Speed, measure, served, spread
-from streams.cli.classify import load_classifier
 from streams.cli.common import console, progress_console, read_settings
 from streams.cli.inputs import progress_bar
 from streams.cli.output import printable, quiet_pipe
 from streams.errors import EmostreamError, InputError
+from streams.ops.classify import load_classifier
+from streams.ops.evaluate import card_file, read_data_sets, read_labelled_texts
 
-# Texts timed in a round: enough for a steady figure, and a few seconds for a slow model.
 _TIMED_POSTS = 2000
+"""Texts in a round of timing: enough for a steady rate, and a few seconds for a slow model."""
 
 
 @click.command(
     name="evaluate",
-    short_help="Measure a model package as it is served.",
     epilog="Exit code: 0; 1 if the package, the data or an option cannot be used.",
 )
 @click.option(
     "--package",
     metavar="FOLDER|URI",
-    help="Model package: a folder, or s3://bucket/prefix. Default: the bundled one.",
+    show_default="the bundled package",
+    help="Model package: a folder, or s3://bucket/prefix of a registry.",
 )
 @click.option(
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
     help="Folder of the public data sets: emotion/, goemotions/, tweets/.",
 )
 @click.option(
@@ -51,33 +53,41 @@ _TIMED_POSTS = 2000
     type=click.Choice(SPLITS),
     default=SPLITS[0],
     show_default=True,
-    help="Which part of them, such as emotion/test.tsv.",
+    help="Part of the data sets to use: `test` reads emotion/test.tsv, and so on.",
 )
 @click.option(
-    "--set", "names", type=click.Choice(SET_NAMES), multiple=True, help="Only this data set; may be repeated."
+    "--set", "names", type=click.Choice(SET_NAMES), multiple=True, help="Use only this data set. May be repeated."
 )
 @click.option(
     "--file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Texts of your own instead: a text, a tab and its label a line.",
+    metavar="FILE",
+    help="Texts of your own instead of --data. Each line has a text, a tab and a label.",
 )
-@click.option("--head", default=EMOTION, show_default=True, help="With --file: the head whose labels those are.")
+@click.option("--head", default=EMOTION, show_default=True, help="With --file: the head that the labels belong to.")
 @click.option(
-    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="ONNX Runtime's threads for one run."
+    "--threads", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="Threads of ONNX Runtime."
 )
 @click.option(
-    "--rounds", type=click.IntRange(min=0), default=5, show_default=True, help="Rounds of timing; 0 for none."
+    "--rounds",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Rounds of timing; 0 for no timing.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as a JSON object.")
 @click.option(
     "--plots",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder to draw the confusion matrices into, a PNG for each data set.",
+    metavar="FOLDER",
+    help="Draw the confusion matrices into this folder, as a PNG for each data set.",
 )
 @click.option(
     "--card",
     type=click.Path(path_type=Path),
-    help="Where to write a model card: a file, or a folder for MODEL_CARD.md.",
+    metavar="FILE|FOLDER",
+    help="Write a model card to this file, or to MODEL_CARD.md in this folder.",
 )
 def evaluate_command(
     *,
@@ -93,40 +103,41 @@ def evaluate_command(
     plots: Path | None,
     card: Path | None,
 ) -> None:
-    """Measure a model package as it is served: whole texts in, through all its tiers.
+    """Measure the accuracy and the speed of a model package, as workers use it: with tokenisation and all tiers.
 
-    For each data set: accuracy, macro-F1, macro-recall, precision, recall and F1 of each label, how far confidence can
-    be trusted (ECE), who answered in a cascade; and for the package its size and its speed, tokenisation included. A
-    data set that knows only some of the labels is answered among those. docs/models.md says how labels map.
+    Prints for each data set the accuracy, macro-F1, macro-recall, the precision, recall and F1 of each label, the
+    calibration of the confidence (ECE), and the share that each tier answered; for the package its size and speed. If a
+    data set has only some of the model's labels, only these compete. docs/models.md says how labels map.
 
     \b
-    emostream evaluate --data DATA
-    emostream evaluate --data DATA --package my-model --set goemotions --plots plots
-    emostream evaluate --file mine.tsv --head sentiment --json
+    Examples:
+      emostream evaluate --data DATA
+      emostream evaluate --data DATA --package my-model --set goemotions --plots plots
+      emostream evaluate --file mine.tsv --head sentiment --json
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     if (data is None) == (file is None):
         raise click.UsageError("give either --data (the public data sets) or --file (texts of your own)")
     if file is not None and names:
-        raise click.UsageError("--set chooses among the data sets of --data; it does not go with --file")
+        raise click.UsageError("--set chooses among the data sets of --data; it cannot be used with --file")
     if plots is not None and find_spec("matplotlib") is None:
         raise EmostreamError(
             "--plots needs matplotlib, which is not installed: `pip install 'emostream[train]'`, or `make setup-train`"
         )
-    card_file = None if card is None else _card_file(card)
+    card_target = None if card is None else card_file(card)
     settings = read_settings(model_threads=threads)
     missing: dict[str, str] = {}
     if data is not None:
-        examples, missing = _read(data, split, names)
+        examples, missing = read_data_sets(data, split, names)
         classifier = load_classifier(settings, package)
         texts: Sequence[str] = examples.texts
-        with _posts_bar(len(texts)) as told:
-            report = evaluate(classifier, examples, split=split, skip=not names, on_posts=told)
+        with _posts_bar(len(texts)) as on_posts:
+            report = evaluate(classifier, examples, split=split, skip=not names, on_posts=on_posts)
     else:
         classifier = load_classifier(settings, package)
         texts, report = _of_file(classifier, Path(file or ""), head)
     speed = _timed(classifier, texts, rounds) if rounds else None
     skipped = missing | dict(report.skipped)
-    # First of all: what cannot be drawn or written later must not cost the figures.
+    # The figures are printed first, so that they are not lost if the plots or the card cannot be written.
     with quiet_pipe():
         if as_json:
             click.echo(json.dumps(_as_json(report, skipped, speed, threads, classifier.manifest), indent=2))
@@ -137,61 +148,25 @@ def evaluate_command(
             progress_console().print(f"left out: {printable(reason)}", markup=False, soft_wrap=True)
     if plots is not None:
         _draw(report, plots)
-    if card_file is not None:
-        _write(card_file, model_card(classifier.manifest, report, speed=speed, threads=threads))
+    if card_target is not None:
+        _write(card_target, model_card(classifier.manifest, report, speed=speed, threads=threads))
 
 
-def _read(folder: Path, split: str, names: Sequence[str]) -> tuple[Examples, dict[str, str]]:
-    """The rows of the data sets that are asked for, or are there; and for the others, by name, why they are not."""
-    missing = {
-        data_set.name: f"{data_set.name}: {file} is not there"
-        for data_set in SETS
-        if not (file := split_file(folder, data_set, split)).exists()
-    }
-    there = [name for name in SET_NAMES if name not in missing]
-    if not there:
-        what = "there is no such folder" if not folder.is_dir() else f"it holds none of the {split} files"
-        raise InputError(f"{folder}: {what}; --data names the folder with {_files(split)}")
-    for name in names:
-        if name in missing:
-            raise InputError(missing[name])
-    try:
-        examples = read_sets(folder, split, names or there)
-    except OSError as exc:
-        raise InputError(str(exc)) from exc
-    if next(questions(examples), None) is None:
-        raise InputError(f"{folder}: no posts to evaluate in {', '.join(names or there)}")
-    return examples, {} if names else missing
-
-
-def _files(split: str) -> str:
-    return ", ".join(str(split_file(Path(), data_set, split)) for data_set in SETS)
-
-
-def _of_file(classifier: OnnxClassifier, file: Path, name: str) -> tuple[list[str], Report]:
-    manifest = classifier.manifest
-    try:
-        texts, question = read_labelled(file, manifest.head(name))
-    except KeyError as exc:
-        raise ModelPackageError(
-            f"model {manifest.name} {manifest.version} has no head {name!r}; its heads are: "
-            f"{', '.join(head.name for head in manifest.heads)}"
-        ) from exc
-    except OSError as exc:
-        raise InputError(f"{file} cannot be read: {exc.strerror or exc}") from exc
-    with _posts_bar(len(texts)) as told:
-        return texts, ask(classifier, texts, [question], split=file.name, on_posts=told)
+def _of_file(classifier: OnnxClassifier, file: Path, head: str) -> tuple[list[str], Report]:
+    texts, question = read_labelled_texts(file, classifier.manifest, head)
+    with _posts_bar(len(texts)) as on_posts:
+        return texts, ask(classifier, texts, [question], split=file.name, on_posts=on_posts)
 
 
 def _timed(classifier: OnnxClassifier, texts: Sequence[str], rounds: int) -> Speed:
     with progress_bar(progress_console(), "rounds timed", rounds + 1, show=True) as bar:
-        done = iter(range(1, rounds + 2))
+        numbers = count(1)
 
-        def turn() -> None:
-            number = next(done)
+        def on_round() -> None:
+            number = next(numbers)
             bar.set(number, number)
 
-        return measure({"package": served(classifier)}, spread(texts, _TIMED_POSTS), rounds, turn)["package"]
+        return measure({"package": served(classifier)}, spread(texts, _TIMED_POSTS), rounds, on_round)["package"]
 
 
 def _draw(report: Report, folder: Path) -> None:
@@ -200,15 +175,8 @@ def _draw(report: Report, folder: Path) -> None:
     try:
         drawn = draw_all(report, folder)
     except OSError as exc:
-        raise InputError(f"the pictures cannot be written to {folder}: {exc.strerror or exc}") from exc
+        raise InputError(f"the plots cannot be written to {folder}: {exc.strerror or exc}") from exc
     progress_console().print(f"drew {len(drawn)} confusion matrices into {folder}", markup=False, soft_wrap=True)
-
-
-def _card_file(path: Path) -> Path:
-    file = path / CARD if path.is_dir() else path
-    if (file.parent / MANIFEST).exists():
-        raise InputError(f"{file.parent} is a sealed package; a card of its own would break its checksums")
-    return file
 
 
 def _write(file: Path, text: str) -> None:

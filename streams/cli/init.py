@@ -1,4 +1,4 @@
-"""`emostream init`."""
+"""`emostream init`: creates the topics, the SQL schema and the model registry."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ from streams.cli.common import read_settings
 
 @click.command()
 def init() -> None:
-    """Create the topics, apply the SQL migrations of init_db/, upload the bundled model if the bucket is empty.
+    """Create the topics, the SQL schema and the model registry.
 
-    Safe to run again, and from two places at once.
-    """
+    Creates the topics that are missing, applies the SQL migrations that are missing, and uploads the bundled model if
+    the registry has none. Prints a line for each of them. You can run it again, and on two machines at once: what is
+    there already stays as it is.
+
+    \b
+    Example:
+      emostream init
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
     from streams.ops.init import init_all  # noqa: PLC0415 - loads every client library
 
     done: list[str] = []
@@ -22,4 +28,4 @@ def init() -> None:
         click.echo(line)
 
     init_all(read_settings(), report)
-    click.echo("ready" if done else "ready; there was nothing to do")
+    click.echo("ready" if done else "ready; nothing was missing")

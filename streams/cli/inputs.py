@@ -1,4 +1,4 @@
-"""What `produce` and `classify` share: the options that say how to read an input, and its progress bar."""
+"""The options of `produce` and `classify` that say how to read an input, its progress bar, and its refusals."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from streams.ingest.tally import Tally
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_FORMAT_HELP = """How the input is written: jsonl (an object a line, fields as in a post), csv (RFC 4180), tsv
-(tab-separated, no quoting), text (a post a line). Default: by the file's suffix; for - it is {stdin}."""
-_COLUMN_HELP = """Where a field is, by the column's name or its number from 1 (for jsonl: by the object's key); repeat
-it for more: --column text=tweet --column id=1. Fields: {fields}. Unnamed fields are found by their own name."""
-_HEADER_HELP = """Whether csv or tsv begins with a header. Default: it does if its first row has a cell `text`, or two
-cells that name fields, or if --column gives a name. Without header and --column, the first column is the text."""
+_FORMAT_HELP = """Format of the input: jsonl (a JSON object a line, with the fields of a post), csv (RFC 4180), tsv
+(separated by tabs, without quoting) or text (a post a line).  [default: by the suffix of FILE; {stdin} for -]"""
+_COLUMN_HELP = """Column of a field, by its name or by its number from 1 (for jsonl: the key in the object), such as
+--column text=tweet --column id=1. May be repeated. Fields: {fields}. A field without --column is read from the column
+of its own name."""
+_HEADER_HELP = """Whether the first row of csv or tsv is a header.  [default: it is if it has a cell `text`, if two of
+its cells are names of fields, or if --column gives a name] Without header and --column, the text is the first
+column."""
 
 
 def _columns(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -42,10 +44,10 @@ def _columns(_context: click.Context, _parameter: click.Parameter, given: tuple[
 
 
 def input_options(stdin_format: InputFormat) -> Callable[[F], F]:
-    """The FILE argument and the options `input_format`, `columns` and `header`.
+    """Add the argument FILE and the options `input_format`, `columns` and `header` to a command.
 
     Args:
-        stdin_format: the format of standard input if none is given; only named in the help here.
+        stdin_format: the default format of standard input, which the help names.
     """
 
     def decorate(command: F) -> F:
@@ -82,10 +84,10 @@ def input_spec(
     stdin_format: InputFormat,
     text_max_chars: int,
 ) -> InputSpec:
-    """How to read the input that the options describe.
+    """Returns how to read the input that the options describe.
 
     Raises:
-        InputError: if they contradict each other, or the file's name does not tell its format.
+        InputError: The options contradict each other, or there is no format and the file's suffix is not known.
     """
     if input_format is not None:
         chosen = InputFormat(input_format)
@@ -94,8 +96,8 @@ def input_spec(
     return InputSpec(chosen, text_max_chars, columns, header)
 
 
-def describe_refusals(console: Console, tally: Tally) -> None:
-    """Print what was refused, if anything was."""
+def print_refusals(console: Console, tally: Tally) -> None:
+    """Print how many rows were refused for each reason; nothing if none was."""
     if tally.total:
         console.print(f"refused {tally.total} row{'s' if tally.total > 1 else ''}:", style="yellow")
         for line in tally.describe():
@@ -103,27 +105,27 @@ def describe_refusals(console: Console, tally: Tally) -> None:
 
 
 class Bar:
-    """A progress bar with a count of posts. `set` is cheap enough to call for every post."""
+    """A progress bar with a count of posts. A call of `set` for every post is cheap enough."""
 
     def __init__(self, progress: Progress | None, total: int | None) -> None:
         self._progress = progress
         self._task = progress.add_task("", total=total, posts=0) if progress is not None else None
 
     def set(self, completed: int | None, posts: int) -> None:
-        """Show how far it is, in the units of the total, and how many posts that was."""
+        """Show the progress in units of the total, and the number of posts."""
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=completed, posts=posts)
 
 
 @contextmanager
 def progress_bar(console: Console, verb: str, total: int | None, *, show: bool) -> Iterator[Bar]:
-    """A bar on `console` while entered; nothing at all if `show` is false or the console is no terminal.
+    """Show a progress bar while the context is entered, if `show` is set and the console is a terminal.
 
     Args:
-        console: where to show it.
-        verb: what is happening to the posts, such as `sent`.
-        total: what `Bar.set` counts towards; None for no known end.
-        show: whether it is wanted.
+        console: where the bar is shown.
+        verb: what happens to the posts, such as `sent`.
+        total: the value of `Bar.set` at the end; None if the end is not known.
+        show: whether to show the bar at all.
     """
     if not (show and console.is_terminal):
         yield Bar(None, None)
@@ -139,5 +141,5 @@ def progress_bar(console: Console, verb: str, total: int | None, *, show: bool) 
 
 
 def stdout_is_terminal() -> bool:
-    """Whether results go to a terminal, where a progress bar would be in their way."""
+    """Returns whether results go to a terminal, where a progress bar would disturb them."""
     return sys.stdout.isatty()

@@ -1,4 +1,4 @@
-"""A click group whose commands are imported only when they are asked for, so that `--help` costs nothing."""
+"""A click group that imports a command only when it is called, so that `--help` is fast."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 
 class LazyCommand(NamedTuple):
-    """Where a command is, and its line in the list of commands, so that listing them imports nothing."""
+    """The place of a command, and its help line in the list of commands, which is printed without an import."""
 
     module: str
     attribute: str
@@ -18,18 +18,18 @@ class LazyCommand(NamedTuple):
 
 
 class LazyGroup(click.Group):
-    """A group of `LazyCommand`s, listed in the order in which they are given."""
+    """A click group of `LazyCommand`s, listed in the order of `lazy`."""
 
     def __init__(self, *args: Any, lazy: Mapping[str, LazyCommand], **kwargs: Any) -> None:  # noqa: ANN401 - click's
         super().__init__(*args, **kwargs)
         self._lazy = lazy
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order in which a new user meets them."""
+        """Returns the names of the commands, in the order of `lazy`."""
         return list(self._lazy)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return a command, or None where there is no such command."""
+        """Import and return a command; None if there is no command of this name."""
         if cmd_name not in self._lazy:
             return None
         module, attribute, _ = self._lazy[cmd_name]
@@ -37,6 +37,6 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
+        """Write the list of commands, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.help) for name, command in self._lazy.items()])

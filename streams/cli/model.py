@@ -1,4 +1,4 @@
-"""`emostream model`: the registry on S3, its versions and its channels. One module per kind of command."""
+"""`emostream model`: the commands for the model registry on S3. Each kind of command has a module of its own."""
 
 from __future__ import annotations
 
@@ -9,26 +9,30 @@ import click
 from streams.cli.lazy import LazyCommand, LazyGroup
 
 _COMMANDS: Final = {
-    "list": LazyCommand("streams.cli.model_list", "list_models", "List the versions, and what points to them."),
-    "show": LazyCommand("streams.cli.model_list", "show", "Show one version or channel in full."),
+    "list": LazyCommand(
+        "streams.cli.model_list", "list_models", "List the versions and the channels that point to them."
+    ),
+    "show": LazyCommand("streams.cli.model_list", "show", "Show a version, or the history of a channel."),
     "package": LazyCommand("streams.cli.model_package", "package", "Make a package of any ONNX text classifier."),
     "publish": LazyCommand("streams.cli.model_change", "publish", "Upload a package and move a channel to it."),
-    "promote": LazyCommand("streams.cli.model_change", "promote", "Move a channel to a version that is there."),
+    "promote": LazyCommand("streams.cli.model_change", "promote", "Move a channel to a version in the registry."),
     "rollback": LazyCommand("streams.cli.model_change", "rollback", "Move a channel back to an earlier version."),
-    "pull": LazyCommand("streams.cli.model_change", "pull", "Download a version, verified."),
+    "pull": LazyCommand("streams.cli.model_change", "pull", "Download a version and verify its files."),
 }
 
 
 @click.group(cls=LazyGroup, lazy=_COMMANDS)
 def model() -> None:
-    """Keep models in the registry on S3 (EMOSTREAM_MODEL_URI).
+    """Manage the models in the registry on S3 (EMOSTREAM_MODEL_URI).
 
-    A version is a folder that never changes. A channel is a name that points to one, and is moved in one write. Workers
-    serve the channel EMOSTREAM_MODEL_CHANNEL and follow it while they run.
+    A version is a package that never changes. A channel is a name that points to a version. Workers use the version
+    that the channel EMOSTREAM_MODEL_CHANNEL points to, and change to another one without a restart when the channel is
+    moved.
 
     \b
-    emostream model list
-    emostream model publish my-model/ --channel candidate
-    emostream model promote candidate --to stable
-    emostream model rollback stable
+    Example:
+      emostream model list
+      emostream model publish my-model/ --channel candidate
+      emostream model promote candidate --to stable
+      emostream model rollback stable
     """  # noqa: D301 - \b is click's mark for text that keeps its lines

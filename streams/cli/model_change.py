@@ -1,4 +1,4 @@
-"""`emostream model publish`, `promote`, `rollback` and `pull`."""
+"""`emostream model publish`, `promote`, `rollback` and `pull`: change the registry, and download from it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from streams.errors import InputError
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
-@click.option("--bundled", is_flag=True, help="Take the package that comes with this version of emostream.")
-@click.option("--channel", metavar="CHANNEL", help=f"Channel to move to it.  [default: {LATEST}]")
-@click.option("--no-channel", is_flag=True, help="Upload only; move no channel.")
+@click.option("--bundled", is_flag=True, help="Upload the package that comes with this version of emostream.")
+@click.option("--channel", metavar="CHANNEL", show_default=LATEST, help="Channel to move to the version.")
+@click.option("--no-channel", is_flag=True, help="Move no channel.")
 @click.option(
     "--check/--no-check",
     default=True,
     show_default=True,
-    help="Before anything is uploaded, load the package and try its golden posts, as workers will.",
+    help="Before the upload, load the package and check its answers to its golden posts, as workers do.",
 )
 @json_option
 def publish(
@@ -39,16 +39,16 @@ def publish(
 ) -> None:
     """Upload the model package in FOLDER, or the bundled one, and move a channel to it.
 
-    A version never changes: publishing other content under a version that is there is refused. Publishing the same
-    again compares every file, and uploads only what is missing or damaged. Workers that serve the channel take the
-    version over within EMOSTREAM_MODEL_POLL_S. They serve `stable` unless they are told otherwise, so this reaches
-    them only with `emostream model promote`.
+    A version never changes, so a package with other content is refused if its version is in the registry. If you
+    publish the same package again, every file is compared, and only missing or damaged files are uploaded. Prints what
+    was uploaded and where the channel points. Workers that follow the channel use the version within
+    EMOSTREAM_MODEL_POLL_S seconds. By default workers follow `stable`, which `emostream model promote` moves.
 
     \b
-    emostream model publish my-model/
-    emostream model publish my-model/ --channel candidate
-    emostream model publish --bundled --channel candidate
-    emostream model promote candidate --to stable
+    Examples:
+      emostream model publish my-model/
+      emostream model publish my-model/ --channel candidate
+      emostream model publish --bundled --channel candidate
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     if bundled == (folder is not None):
         raise click.UsageError("give the FOLDER of a package, or --bundled")
@@ -66,64 +66,85 @@ def publish(
         with transfer_bar("uploading", size) as on_bytes:
             done = publish_to(package, settings.model_uri, s3, channel=target, on_bytes=on_bytes)
     if as_json:
-        moved = None if target is None or done.pointer is None else _move_json(target, done.pointer, moved=done.moved)
+        moved = None
+        if target is not None and done.pointer is not None:
+            moved = _move_document(target, done.pointer, moved=done.moved)
         facts = {"name": done.release.name, "version": done.release.version, "uri": str(location), "bytes": size}
         click.echo(json.dumps({**facts, "uploaded": done.uploaded, "channel": moved}, indent=2))
         return
-    did = f"uploaded ({megabytes(size)})" if done.uploaded else "there already, with the same content"
+    did = f"uploaded ({megabytes(size)})" if done.uploaded else "already in the registry, with the same content"
     click.echo(f"{done.release} in {location}: {did}")
     if target is not None and done.pointer is not None:
-        _say_moved(target, done.pointer, moved=done.moved)
+        _print_move(target, done.pointer, moved=done.moved)
 
 
 @click.command()
 @click.argument("which", metavar="CHANNEL|VERSION|NAME@VERSION")
-@click.option("--to", "channel", required=True, metavar="CHANNEL", help="The channel to move; made if it is new.")
+@click.option(
+    "--to", "channel", required=True, metavar="CHANNEL", help="Channel to move. It is created if it does not exist."
+)
 @json_option
 def promote(*, which: str, channel: str, as_json: bool) -> None:
-    """Move a channel to a version that is in the registry.
+    """Move a channel to a version in the registry.
 
-    The version is given by itself, or by another channel that points to it. All its files are read and compared with
-    its manifest first. If somebody moves the channel at the same time, one of the two is refused.
+    Name the version itself, or another channel that points to it. Before the move all its files are read and compared
+    with its manifest. Prints where the channel points now and where it pointed before. If somebody else moves the
+    channel at the same time, one of the two moves is refused.
 
     \b
-    emostream model promote candidate --to stable
-    emostream model promote emotion-minilm-l4@3.1.0 --to stable
+    Examples:
+      emostream model promote candidate --to stable
+      emostream model promote emotion-minilm-l4@3.1.0 --to stable
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     with open_registry(read_settings()) as (location, s3):
         seen, pointer = promote_to(location, s3, find(location, s3, which), channel)
-    _report(channel, seen, pointer, as_json=as_json)
+    _print_change(channel, seen, pointer, as_json=as_json)
 
 
 @click.command()
 @click.argument("channel")
-@click.option("--to", "version", metavar="VERSION", help="A version that the channel pointed to.  [default: the last]")
+@click.option(
+    "--to",
+    "version",
+    metavar="VERSION",
+    show_default="the version before the current one",
+    help="Version in the history of the channel.",
+)
 @json_option
 def rollback(*, channel: str, version: str | None, as_json: bool) -> None:
-    """Move a channel back to where it was before.
+    """Move a channel back to a version that it pointed to before.
 
-    Again, it goes back further: a version that was rolled back is passed over, and so is whatever came after the one
-    that --to names. A channel remembers its last 20 moves; `emostream model show CHANNEL` lists them.
-    """
+    The versions after that one are marked as rolled back, and later rollbacks skip them. So a second rollback moves the
+    channel further back. A channel remembers its last 20 moves, which `emostream model show CHANNEL` lists. Prints
+    where the channel points now and where it pointed before.
+
+    \b
+    Examples:
+      emostream model rollback stable
+      emostream model rollback stable --to 3.0.0
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
     with open_registry(read_settings()) as (location, s3):
         seen, pointer = roll_back(location, s3, channel, version)
-    _report(channel, seen, pointer, as_json=as_json)
+    _print_change(channel, seen, pointer, as_json=as_json)
 
 
 @click.command()
 @click.argument("which", metavar="[CHANNEL|NAME@VERSION]", required=False)
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="A new folder.  [default: the cache]")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", show_default="the cache", help="New folder.")
 @json_option
 def pull(*, which: str | None, out: Path | None, as_json: bool) -> None:
-    """Download a version, every file verified, and print its folder. Without an argument: the channel of the settings.
+    """Download a version, verify its files, and print the folder.
+
+    Without an argument it takes the channel EMOSTREAM_MODEL_CHANNEL.
 
     \b
-    emostream model pull stable --out my-model
-    echo "what a lovely day" | emostream classify - --model "$(emostream model pull stable)"
+    Examples:
+      emostream model pull stable --out my-model
+      echo "what a lovely day" | emostream classify - --model "$(emostream model pull stable)"
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     settings = read_settings()
     if out is not None and out.exists():
-        raise InputError(f"{out} is there already; give a new folder")
+        raise InputError(f"{out} already exists; give a new folder")
     with open_registry(settings) as (location, s3):
         version = read_version(location, s3, find(location, s3, which or settings.model_channel))
         with transfer_bar("downloading", version.size) as on_bytes:
@@ -142,22 +163,22 @@ def pull(*, which: str | None, out: Path | None, as_json: bool) -> None:
         click.echo(str(folder))
 
 
-def _report(channel: str, seen: Channel | None, pointer: Pointer, *, as_json: bool) -> None:
+def _print_change(channel: str, seen: Channel | None, pointer: Pointer, *, as_json: bool) -> None:
     moved = seen is None or seen.pointer != pointer
     if as_json:
-        click.echo(json.dumps(_move_json(channel, pointer, moved=moved), indent=2))
+        click.echo(json.dumps(_move_document(channel, pointer, moved=moved), indent=2))
     else:
-        _say_moved(channel, pointer, moved=moved)
+        _print_move(channel, pointer, moved=moved)
 
 
 def _before(pointer: Pointer, *, moved: bool) -> Release | None:
-    """Where the channel was before this command; None if it is new."""
+    """Returns the version that the channel pointed to before this command; None if the channel is new."""
     if not moved:
         return pointer.release
     return pointer.history[0].release if pointer.history else None
 
 
-def _move_json(channel: str, pointer: Pointer, *, moved: bool) -> dict[str, Any]:
+def _move_document(channel: str, pointer: Pointer, *, moved: bool) -> dict[str, Any]:
     before = _before(pointer, moved=moved)
     return {
         "channel": channel,
@@ -167,9 +188,9 @@ def _move_json(channel: str, pointer: Pointer, *, moved: bool) -> dict[str, Any]
     }
 
 
-def _say_moved(channel: str, pointer: Pointer, *, moved: bool) -> None:
+def _print_move(channel: str, pointer: Pointer, *, moved: bool) -> None:
     if not moved:
-        click.echo(f"channel {channel} points to {pointer.release} already")
+        click.echo(f"channel {channel} already points to {pointer.release}")
         return
     before = _before(pointer, moved=moved)
     was = "it is new" if before is None else f"before: {before}"

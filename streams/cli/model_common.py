@@ -1,4 +1,4 @@
-"""What the commands of `emostream model` share: the registry, how versions are named, and a bar for transfers."""
+"""Functions that the commands of `emostream model` share: the registry, JSON, and a progress bar for transfers."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def json_option(command: F) -> F:
-    """The option `--json`, as `as_json`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)
+    """Add the option `--json` to a command, as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
 
 
 @contextmanager
 def open_registry(settings: Settings) -> Iterator[tuple[S3Location, S3]]:
-    """The registry of `EMOSTREAM_MODEL_URI`, and a connection to it.
+    """Connect to the registry of `EMOSTREAM_MODEL_URI`; yields its location and the connection.
 
     Raises:
         ModelError: The setting names a folder.
@@ -41,7 +41,7 @@ def open_registry(settings: Settings) -> Iterator[tuple[S3Location, S3]]:
 
 @contextmanager
 def transfer_bar(verb: str, total: int) -> Iterator[OnBytes]:
-    """A progress bar in bytes on stderr, if that is a terminal; yields what is told of progress."""
+    """Show a progress bar of bytes on stderr, if that is a terminal; yields the function to call with new bytes."""
     console = progress_console()
     if not console.is_terminal:
         yield lambda count: None
@@ -53,7 +53,7 @@ def transfer_bar(verb: str, total: int) -> Iterator[OnBytes]:
 
 
 def entry_json(entry: ChannelEntry) -> dict[str, Any]:
-    """A position of a channel as it is printed for programs."""
+    """Returns the JSON document of a version that a channel points to, or pointed to before."""
     return {
         "name": entry.name,
         "version": entry.version,
@@ -64,5 +64,5 @@ def entry_json(entry: ChannelEntry) -> dict[str, Any]:
 
 
 def megabytes(count: int) -> str:
-    """A size for people."""
+    """Returns a number of bytes in megabytes, such as `12.3 MB`."""
     return f"{count / 1e6:,.1f} MB"

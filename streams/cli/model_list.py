@@ -1,4 +1,4 @@
-"""`emostream model list` and `emostream model show`."""
+"""`emostream model list` and `emostream model show`: show what the registry has."""
 
 from __future__ import annotations
 
@@ -9,49 +9,53 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from connectors.s3.client import S3
-from models.errors import ModelPackageError
 from models.package.manifest import Head, Manifest
-from models.registry.catalog import Contents, contents, find
-from models.registry.channels import Channel, Release, is_channel_name, read_channel
-from models.registry.location import S3Location
+from models.registry.catalog import contents, find
+from models.registry.channels import Channel, is_channel_name, read_channel
 from models.registry.version import Version, read_version
 from streams.cli.common import console, progress_console, read_settings
 from streams.cli.model_common import entry_json, json_option, megabytes, open_registry
 from streams.cli.output import printable
+from streams.ops.model_versions import channels_of, dangling_channels, problem_rows, version_rows
 from streams.records import rfc3339
 
 _FIGURES: Final = ("accuracy", "macro_f1", "macro_recall")
-"""The figures of a head that a list has room for, by the ends of their names."""
+"""Endings of the names of the metrics that the table has room for."""
 
 _PIPED_WIDTH: Final = 160
+"""Width of the table in characters if stdout is not a terminal."""
 
 
 @click.command(name="list")
 @json_option
 def list_models(*, as_json: bool) -> None:
-    """List the versions in the registry, oldest first: size, date, figures, and the channels that point to them.
+    """List the versions in the registry, oldest first.
 
-    --json prints an array of {name, version, bytes, created_at, metrics, channels, problem}; problem says what is wrong
-    with a version whose manifest cannot be read, or with a channel: that has a row of its own, without name and
-    version.
-    """
+    Prints a row for each version: its date, its size, the channels that point to it and its metrics. --json prints an
+    array of {name, version, bytes, created_at, metrics, channels, problem}. `problem` says why the manifest of a
+    version cannot be read. A channel that cannot be read has a row without name and version.
+
+    \b
+    Example:
+      emostream model list
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
     with open_registry(read_settings()) as (location, s3):
-        held = contents(location, s3)
-        rows = [_row(location, s3, held, release) for release in held.releases]
-    dangling = [channel for channel in held.channels.values() if channel.pointer.release not in held.releases]
+        registry = contents(location, s3)
+        rows = version_rows(location, s3, registry)
     if as_json:
-        click.echo(json.dumps(rows + [_unread(name, problem) for name, problem in held.problems.items()], indent=2))
+        click.echo(json.dumps(rows + problem_rows(registry), indent=2))
     elif rows:
         out = console()
         if not out.is_terminal:
             out.width = _PIPED_WIDTH
-        out.print(_table(rows))
+        out.print(_versions_table(rows))
     else:
         progress_console().print(f"{location} holds no model yet")
-    for channel in dangling:
-        progress_console().print(f"channel {channel.name} points to {channel.pointer.release}, which is not there")
-    for problem in held.problems.values():
+    for channel in dangling_channels(registry):
+        progress_console().print(
+            f"channel {channel.name} points to {channel.pointer.release}, which is not in the registry"
+        )
+    for problem in registry.problems.values():
         progress_console().print(printable(problem), markup=False, soft_wrap=True)
 
 
@@ -59,89 +63,59 @@ def list_models(*, as_json: bool) -> None:
 @click.argument("which", metavar="[NAME[@VERSION]|CHANNEL]", required=False)
 @json_option
 def show(*, which: str | None, as_json: bool) -> None:
-    """Show a version in full, and where a channel has pointed. Without an argument: the channel of the settings.
+    """Show a version, or the version that a channel points to and the history of the channel.
+
+    Prints the labels, tiers, training data and metrics of the version. Without an argument it shows the channel
+    EMOSTREAM_MODEL_CHANNEL. A name without a version stands for the newest version of this name.
 
     \b
-    emostream model show stable
-    emostream model show emotion-minilm-l4            # its newest version
-    emostream model show emotion-minilm-l4@3.0.0
+    Examples:
+      emostream model show stable
+      emostream model show emotion-minilm-l4
+      emostream model show emotion-minilm-l4@3.0.0
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     settings = read_settings()
     reference = which or settings.model_channel
     with open_registry(settings) as (location, s3):
         channel = read_channel(location, s3, reference) if is_channel_name(reference) else None
         version = read_version(location, s3, channel.pointer.release if channel else find(location, s3, reference))
-        pointing = _pointing(contents(location, s3), version.release)
+        channels = channels_of(contents(location, s3), version.release)
     if as_json:
-        click.echo(json.dumps(_full(version, pointing, channel), indent=2))
+        click.echo(json.dumps(_version_document(version, channels, channel), indent=2))
     else:
-        console().print(_sheet(version, pointing))
+        console().print(_version_table(version, channels))
         if channel is not None:
-            console().print(_history(channel))
+            console().print(_history_table(channel))
 
 
-def _row(location: S3Location, s3: S3, held: Contents, release: Release) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "name": release.name,
-        "version": release.version,
-        "bytes": sum(held.releases[release].values()),
-        "created_at": None,
-        "metrics": {},
-        "channels": _pointing(held, release),
-        "problem": None,
-    }
-    try:
-        manifest = read_version(location, s3, release).manifest
-    except ModelPackageError as exc:
-        return {**row, "problem": str(exc)}
-    return {**row, "created_at": rfc3339(manifest.created_at), "metrics": manifest.metrics}
-
-
-def _unread(channel: str, problem: str) -> dict[str, Any]:
-    """The row of a channel that points to nothing that can be read."""
-    return {
-        "name": None,
-        "version": None,
-        "bytes": None,
-        "created_at": None,
-        "metrics": {},
-        "channels": [channel],
-        "problem": problem,
-    }
-
-
-def _pointing(held: Contents, release: Release) -> list[str]:
-    return sorted(name for name, channel in held.channels.items() if channel.pointer.release == release)
-
-
-def _table(rows: list[dict[str, Any]]) -> Table:
+def _versions_table(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("model", "version", "made"):
         table.add_column(name, no_wrap=True)
     table.add_column("size", justify="right", no_wrap=True)
     table.add_column("channels")
-    table.add_column("figures")
+    table.add_column("metrics")
     for row in rows:
-        figures = [f"{name} {value:.3f}" for name, value in row["metrics"].items() if name.endswith(_FIGURES)]
+        metrics = [f"{name} {value:.3f}" for name, value in row["metrics"].items() if name.endswith(_FIGURES)]
         table.add_row(
             row["name"],
             row["version"],
             (row["created_at"] or "-")[:10],
             megabytes(row["bytes"]),
             ", ".join(row["channels"]) or "-",
-            Text(printable(row["problem"]), style="red") if row["problem"] else Text(printable(", ".join(figures))),
+            Text(printable(row["problem"]), style="red") if row["problem"] else Text(printable(", ".join(metrics))),
         )
     return table
 
 
-def _full(version: Version, pointing: list[str], channel: Channel | None) -> dict[str, Any]:
+def _version_document(version: Version, channels: list[str], channel: Channel | None) -> dict[str, Any]:
     return {
         "name": version.release.name,
         "version": version.release.version,
         "uri": str(version.location),
         "manifest_sha256": version.digest,
         "bytes": version.size,
-        "channels": pointing,
+        "channels": channels,
         "channel": None
         if channel is None
         else {
@@ -153,7 +127,7 @@ def _full(version: Version, pointing: list[str], channel: Channel | None) -> dic
     }
 
 
-def _sheet(version: Version, pointing: list[str]) -> Table:
+def _version_table(version: Version, channels: list[str]) -> Table:
     manifest = version.manifest
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
@@ -161,7 +135,7 @@ def _sheet(version: Version, pointing: list[str]) -> Table:
     lines: list[tuple[str, str]] = [
         ("model", str(version.release)),
         ("registry", str(version.location)),
-        ("channels", ", ".join(pointing) or "none"),
+        ("channels", ", ".join(channels) or "none"),
         ("made", rfc3339(manifest.created_at)),
         ("base model", manifest.base_model),
         ("licence", manifest.licence),
@@ -186,13 +160,13 @@ def _head(head: Head) -> str:
 def _tier(manifest: Manifest, index: int) -> str:
     tier = manifest.tiers[index]
     if not tier.thresholds:
-        with_earlier = ", with what the one before says" if any(tier.earlier_weights.values()) else ""
-        return f"{tier.file}; answers every text that reaches it{with_earlier}"
+        combined = ", combined with the answer of the tier before it" if any(tier.earlier_weights.values()) else ""
+        return f"{tier.file}; answers every text that reaches it{combined}"
     sure = ", ".join(f"{head} at least {value:g}" for head, value in tier.thresholds.items())
-    return f"{tier.file}; answers where it is sure: {sure}"
+    return f"{tier.file}; answers if its confidence is enough: {sure}"
 
 
-def _history(channel: Channel) -> Table:
+def _history_table(channel: Channel) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left", title_style="")
     table.title = f"\nchannel {channel.name}"
     for name in ("pointed to", "since", "moved by", ""):

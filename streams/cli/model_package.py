@@ -1,4 +1,4 @@
-"""`emostream model package`: a package of any ONNX text classifier."""
+"""`emostream model package`: makes a package of any ONNX text classifier."""
 
 from __future__ import annotations
 
@@ -16,58 +16,73 @@ from models.text.packaging import MAX_TOKENS, NOT_STATED, Ingredients, Packaged,
 from streams.cli.common import console, progress_console
 from streams.cli.model_common import json_option, megabytes
 from streams.cli.output import printable
-from streams.errors import InputError
-from streams.ingest.lines import open_lines
-from streams.ingest.reading import InputSpec, guess_format, read_rows
-from streams.ingest.rows import Refusal
+from streams.ingest.reading import read_texts
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _GOLDEN_MAX_CHARS = 100_000
 _SHOWN_LABELS = 12
 
 
-@click.command(short_help="Make a package of any ONNX text classifier.")
-@click.option("--onnx", type=_FILE, required=True, metavar="FILE", help="The network.")
-@click.option("--name", required=True, help="The package's name, such as emotion-small.")
-@click.option("--version", "version", required=True, help="Its semantic version, such as 1.0.0.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER", help="The folder to make.")
+@click.command()
+@click.option("--onnx", type=_FILE, required=True, metavar="FILE", help="ONNX file of the network.")
+@click.option("--name", required=True, metavar="NAME", help="Name of the package, such as emotion-small.")
+@click.option("--version", "version", required=True, metavar="VERSION", help="Semantic version, such as 1.0.0.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FOLDER", help="Folder to create.")
 @click.option(
     "--head",
     "heads",
     multiple=True,
     metavar="NAME[:OUTPUT][=LABELS]",
-    help="What it answers: a name, the ONNX output, and the labels in the order of its columns, separated by commas. "
-    "The first head gives posts their label. Repeat it for more.  [default: label, from the only output and "
-    "config.json; sentiment, if its labels are negative, neutral and positive]",
+    help="A head: its name, its ONNX output, and its labels in the order of the output's columns, separated by commas. "
+    "May be repeated. The first head gives posts their label.  [default: `label`, with the only output and the labels "
+    "in config.json; `sentiment` if these are negative, neutral and positive]",
 )
 @click.option(
     "--values",
     multiple=True,
     metavar="NAME=NUMBERS",
-    help="What a head's labels are worth, -1 to 1. The head called sentiment gives posts their score by them.",
+    help="Values of a head's labels, from -1 to 1. The sentiment score of a post is computed from those of the head "
+    "`sentiment`.",
 )
-@click.option("--tokenizer", type=_FILE, metavar="FILE", help="tokenizer.json.  [default: the one beside the network]")
-@click.option("--config", type=_FILE, metavar="FILE", help="config.json with id2label.  [default: as the tokenizer]")
+@click.option("--tokenizer", type=_FILE, metavar="FILE", help="tokenizer.json.  [default: that beside the network]")
+@click.option(
+    "--config", type=_FILE, metavar="FILE", help="config.json with id2label.  [default: that beside the network]"
+)
 @click.option(
     "--normalization",
     type=click.Choice(sorted(NORMALIZERS)),
     default="none",
     show_default=True,
-    help="What is done to a text before it is tokenised: the one that the model was trained with.",
+    help="Normalization of texts before tokenisation. It must be that of the model's training.",
 )
 @click.option(
-    "--max-tokens", type=click.IntRange(2), default=MAX_TOKENS, show_default=True, help="Longer texts are cut."
+    "--max-tokens",
+    type=click.IntRange(2),
+    default=MAX_TOKENS,
+    show_default=True,
+    metavar="N",
+    help="Longest text in tokens. Longer texts are cut.",
 )
-@click.option("--card", type=_FILE, metavar="FILE", help="The model card.  [default: a short one is written]")
-@click.option("--licence", "--license", "licence", default=NOT_STATED, show_default=True, help="Of the weights.")
-@click.option("--base-model", help="What it was made from.  [default: what config.json says]")
+@click.option("--card", type=_FILE, metavar="FILE", show_default="a short card", help="Model card.")
+@click.option(
+    "--licence",
+    "--license",
+    "licence",
+    default=NOT_STATED,
+    show_default=True,
+    metavar="NAME",
+    help="Licence of the weights.",
+)
+@click.option(
+    "--base-model", metavar="NAME", show_default="that in config.json", help="Model that this one was made from."
+)
 @click.option(
     "--golden",
     type=_FILE,
     metavar="FILE",
-    help="Texts (jsonl, csv, tsv, or one a line) whose answers are sealed in, so that every worker can check itself.",
+    help="Texts (.jsonl, .csv, .tsv or .txt) whose answers the package keeps, so that every worker checks its own.",
 )
-@click.option("--replace", is_flag=True, help="Replace a package that is in FOLDER.")
+@click.option("--replace", is_flag=True, help="Replace a package that is in the folder of --out.")
 @json_option
 def package(
     *,
@@ -88,15 +103,18 @@ def package(
     replace: bool,
     as_json: bool,
 ) -> None:
-    """Make a package of any ONNX text classifier, with its own labels, and try it.
+    """Make a package of any ONNX text classifier, with its own labels, load it and check that it answers.
 
-    The network takes input_ids and attention_mask (and token_type_ids, if it wants them) and gives logits, one output
-    per head. Windows, topics and tables follow its labels; nothing else has to be told about them.
+    The network takes input_ids and attention_mask, and token_type_ids if it has that input. It gives logits, one output
+    for each head. The windows, topics and tables take the labels from the package, so nothing else needs to know them.
+    Prints the heads and labels of the package, and notes on what it guessed.
 
     \b
-    An export of a Hugging Face model, with tokenizer.json and config.json beside it:
+    Example, an export of a Hugging Face model with tokenizer.json and config.json beside it:
       emostream model package --onnx export/model.onnx --name spam-filter --version 1.0.0 --out spam-filter
-    With labels of your own, and sentiment from a second output:
+
+    \b
+    Example with labels of your own, and sentiment from a second output:
       emostream model package --onnx my.onnx --name mood --version 1.0.0 --out mood \\
         --head 'emotion:logits=joy,anger,neutral' \\
         --head 'sentiment:polarity=bad,so-so,good' --values sentiment=-1,0,1
@@ -113,20 +131,20 @@ def package(
         base_model=base_model,
         normalization=normalization,
         max_tokens=max_tokens,
-        golden_texts=tuple(_texts(golden)) if golden else (),
+        golden_texts=tuple(read_texts(golden, text_max_chars=_GOLDEN_MAX_CHARS)) if golden else (),
     )
     made = make_package(given, out, replace=replace)
     if as_json:
-        click.echo(json.dumps(as_document(made), ensure_ascii=False))
+        click.echo(json.dumps(package_document(made), ensure_ascii=False))
     else:
-        _describe(made, offered=len(given.golden_texts))
+        _print_package(made, offered=len(given.golden_texts))
 
 
 def parse_head(text: str) -> HeadSpec:
-    """Read `NAME[:OUTPUT][=LABELS]`; a label with a comma stands in double quotes.
+    """Parse `NAME[:OUTPUT][=LABELS]`. A label that has a comma is in double quotes.
 
     Raises:
-        BadParameter: It is not of that form.
+        BadParameter: `text` does not have this form.
     """
     left, equals, labels = text.partition("=")
     name, colon, output = left.partition(":")
@@ -139,10 +157,10 @@ def parse_head(text: str) -> HeadSpec:
 
 
 def with_values(heads: list[HeadSpec], given: tuple[str, ...]) -> tuple[HeadSpec, ...]:
-    """Give heads their values, each as `NAME=NUMBERS`.
+    """Returns the heads with their values, which are given as `NAME=NUMBERS`.
 
     Raises:
-        BadParameter: It is not of that form, or there is no such head.
+        BadParameter: A string in `given` does not have this form, or names no head.
     """
     by_name: dict[str, tuple[float, ...]] = {}
     for text in given:
@@ -155,26 +173,13 @@ def with_values(heads: list[HeadSpec], given: tuple[str, ...]) -> tuple[HeadSpec
             raise click.BadParameter(f"{text!r} is not NAME=NUMBERS, such as sentiment=-1,0,1", param_hint="--values")
     if unknown := by_name.keys() - {head.name for head in heads}:
         raise click.BadParameter(
-            f"there is no head {', '.join(sorted(unknown))}; name it with --head", param_hint="--values"
+            f"there is no head {', '.join(sorted(unknown))}; add it with --head", param_hint="--values"
         )
     return tuple(HeadSpec(head.name, head.output, head.labels, by_name.get(head.name, head.values)) for head in heads)
 
 
-def _texts(file: Path) -> list[str]:
-    spec = InputSpec(guess_format(str(file)), text_max_chars=_GOLDEN_MAX_CHARS)
-    texts = []
-    with open_lines(str(file)) as lines:
-        for row in read_rows(lines, spec):
-            if isinstance(row, Refusal):
-                raise InputError(f"{file}, line {row.line}: {row.detail}")
-            texts.append(row.text)
-    if not texts:
-        raise InputError(f"{file} holds no text")
-    return texts
-
-
-def as_document(made: Packaged) -> dict[str, Any]:
-    """What was made, for programs."""
+def package_document(made: Packaged) -> dict[str, Any]:
+    """Returns the JSON document of a package that was made."""
     manifest = made.package.manifest
     return {
         "folder": str(made.package.path),
@@ -187,7 +192,7 @@ def as_document(made: Packaged) -> dict[str, Any]:
     }
 
 
-def _describe(made: Packaged, *, offered: int) -> None:
+def _print_package(made: Packaged, *, offered: int) -> None:
     manifest = made.package.manifest
     size = megabytes(manifest.size)
     out = console()
@@ -195,14 +200,14 @@ def _describe(made: Packaged, *, offered: int) -> None:
     for head in manifest.heads:
         more = f" and {len(head.labels) - _SHOWN_LABELS} more" if len(head.labels) > _SHOWN_LABELS else ""
         labels = ", ".join(map(printable, head.labels[:_SHOWN_LABELS]))
-        worth = f", worth {', '.join(f'{value:g}' for value in head.values)}" if head.values else ""
-        out.print(f"  {head.name} (output {head.output}): {labels}{more}{worth}", markup=False)
+        values = f", values {', '.join(f'{value:g}' for value in head.values)}" if head.values else ""
+        out.print(f"  {head.name} (output {head.output}): {labels}{more}{values}", markup=False)
     out.print(f"  normalization {manifest.normalization}, {manifest.max_tokens} tokens, licence {manifest.licence}")
     if offered:
-        left_out = f"; {offered - made.golden} too close to call were left out" if made.golden < offered else ""
+        left_out = f"; left out {offered - made.golden} with an uncertain answer" if made.golden < offered else ""
         out.print(f"  {made.golden} golden posts{left_out}")
     notes = progress_console()
     for note in made.notes:
         notes.print(f"note: {note}", markup=False, soft_wrap=True)
     folder = shlex.quote(str(made.package.path))
-    out.print(f"it loads and answers; next: emostream model publish {folder}", markup=False, soft_wrap=True)
+    out.print(f"the package loads and answers; next: emostream model publish {folder}", markup=False, soft_wrap=True)

@@ -1,6 +1,7 @@
-"""Lines on standard output, for pipes and terminals alike.
+"""Writes lines to standard output, for pipes and terminals.
 
-What a stranger wrote must not steer the terminal, and a reader that goes away must not look like a failure.
+Posts come from strangers, so control characters are escaped before a terminal could act on them. If the reader of
+standard output goes away, the program ends without an error message.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 BROKEN_PIPE = 141
+"""Exit code if the reader of standard output has gone: 128 and the number of SIGPIPE, as shells have it."""
 
-# What a terminal might act on, or that would make text look like other text: control characters (C0, DEL, C1), soft
-# hyphens, zero-width and bidirectional formatting, line separators, lone surrogates, and invisible tags. The joiners
-# U+200C and U+200D stay, because emoji and several scripts are spelt with them.
+# Characters that a terminal might act on, or that make text look like other text: control characters (C0, DEL, C1),
+# soft hyphens, zero-width and bidirectional formatting, line separators, lone surrogates and invisible tags. The
+# joiners U+200C and U+200D are not among them, because emoji and several scripts need them.
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e007f]"
@@ -23,15 +25,15 @@ _UNSAFE = re.compile(
 
 
 def printable(text: str) -> str:
-    r"""`text` on one line, safe for a terminal: white space collapsed, control characters written as `\x1b`."""
+    r"""Returns `text` on one line, safe for a terminal: runs of white space are one space, ESC is written as `\x1b`."""
     return _UNSAFE.sub(lambda match: ascii(match[0])[1:-1], " ".join(text.split()))
 
 
 def printable_json(document: str) -> str:
-    r"""A valid JSON document on one line, safe for a terminal, and still the same document.
+    r"""Returns a valid JSON document on one line, safe for a terminal, with the same content.
 
-    Raw control characters occur in valid JSON between tokens only, where a space means the same; all other characters
-    that are not for printing occur in strings only, where `\u009b` means the same.
+    Valid JSON has raw control characters between tokens only, and a space can replace them there. It has all other
+    unsafe characters in strings only, and an escape such as `\u009b` can replace them there.
     """
     return _UNSAFE.sub(lambda match: _escape(match[0]), document.translate(_WHITE_SPACE))
 
@@ -46,16 +48,16 @@ def _escape(character: str) -> str:
 
 @contextmanager
 def quiet_pipe() -> Iterator[None]:
-    """End the program without a word, with code 141 as a shell expects, if the reader of standard output has gone.
+    """Exit with `BROKEN_PIPE`, without a message, if the reader of standard output has gone.
 
-    Python flushes standard output once more when it exits, and would complain again; by then it leads nowhere.
+    Python flushes standard output at exit and would print an error then, so standard output is redirected to /dev/null.
     """
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-        # Left to itself, click would answer the error with code 1.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+        # click itself would exit with 1.
         raise SystemExit(BROKEN_PIPE) from None

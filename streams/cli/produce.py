@@ -1,85 +1,35 @@
-"""`emostream produce`: send posts from a file or standard input to the raw topic."""
+"""`emostream produce`: sends posts from a file or standard input to the raw topic."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from itertools import count, islice
-from pathlib import PurePath
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import click
 from rich.console import Console
 
 from streams.cli.common import progress_console, read_settings
-from streams.cli.inputs import describe_refusals, input_options, input_spec, progress_bar
-from streams.errors import InputError
-from streams.ingest.lines import STDIN, LineReader, open_lines, size_of
-from streams.ingest.posts import PostMaker
+from streams.cli.inputs import input_options, input_spec, print_refusals, progress_bar
+from streams.ingest.lines import STDIN, size_of
+from streams.ingest.posts import PostMaker, source_name
 from streams.ingest.produce import PostSender, paced, post_sender
-from streams.ingest.reading import InputSpec, read_rows
-from streams.ingest.rows import InputFormat, Refusal
+from streams.ingest.rounds import RoundReader
+from streams.ingest.rows import InputFormat
 from streams.ingest.tally import Tally
 from streams.process.signals import GracefulInterrupt
 from streams.records import Post
 from streams.settings import Settings
 
 INTERRUPTED = 130
-_MAX_SOURCE_CHARS = 200
-
-
-@dataclass
-class Reader:
-    """Reads the posts of an input, once or round after round, and counts what is refused."""
-
-    file: str
-    spec: InputSpec
-    maker: PostMaker
-    rounds: int | None = 1
-    tally: Tally = field(default_factory=Tally)
-    _lines: LineReader | None = None
-
-    @property
-    def position(self) -> int | None:
-        """Bytes read, where the input is read once only."""
-        return self._lines.position if self._lines is not None and self.rounds == 1 else None
-
-    def posts(self) -> Iterator[Post]:
-        """All posts.
-
-        Raises:
-            InputError: if the input cannot be read, or holds no post.
-        """
-        for number in count(1):
-            if self.rounds is not None and number > self.rounds:
-                return
-            found = False
-            for item in self._round(number):
-                if isinstance(item, Post):
-                    found = True
-                    yield item
-                elif number == 1:  # later rounds refuse the same lines again
-                    self.tally.add(item)
-            if not found:
-                raise InputError(self._nothing())
-
-    def _round(self, number: int) -> Iterator[Post | Refusal]:
-        with open_lines(self.file) as self._lines:
-            for row in read_rows(self._lines, self.spec):
-                yield row if isinstance(row, Refusal) else self.maker.make(row, number)
-
-    def _nothing(self) -> str:
-        name = "stdin" if self.file == STDIN else self.file
-        if self.tally.total:
-            return f"{name} holds no post that can be sent: all {self.tally.total} rows were refused"
-        return f"{name} holds no posts"
 
 
 @dataclass
 class Summary:
-    """What came of it."""
+    """What a run has sent so far; `sender` is None until Kafka has answered."""
 
     topic: str
     sender: PostSender | None = None
@@ -93,21 +43,21 @@ class Summary:
 
     @property
     def unconfirmed(self) -> int:
-        """Posts handed over of which it is not known whether they arrived."""
+        """Posts that were handed to the Kafka client and that Kafka has not confirmed; some may have arrived."""
         return self.sender.unconfirmed if self.sender is not None else 0
 
     def show(self, console: Console, tally: Tally) -> None:
-        """For people."""
+        """Print the summary for people."""
         rate = f", {self.sent / self.seconds:,.0f}/s" if self.seconds >= 1 and self.sent >= 10 else ""
         console.print(
             f"sent {self.sent:,} {'post' if self.sent == 1 else 'posts'} to {self.topic} in {self.seconds:.1f} s{rate}"
         )
         if self.unconfirmed:
             console.print(f"not confirmed: {self.unconfirmed:,} posts", style="red")
-        describe_refusals(console, tally)
+        print_refusals(console, tally)
 
     def as_json(self, tally: Tally) -> dict[str, Any]:
-        """For machines."""
+        """Returns the summary as a JSON document."""
         return {
             "topic": self.topic,
             "sent": self.sent,
@@ -120,19 +70,20 @@ class Summary:
 
 
 @click.command(
-    short_help="Send posts from a file to Kafka.",
-    epilog="Exit code: 0 if all that could be read was sent; 1 on an error, or a refused row with --strict; 130 after "
-    "Ctrl-C.",
+    epilog="Exit code: 0 if every accepted row was sent; 1 on an error, or with --strict if a row was refused; 130 "
+    "after Ctrl-C.",
 )
 @input_options(InputFormat.JSONL)
-@click.option("--source", metavar="NAME", help="Source of posts that name none. Default: the file's name, or stdin.")
-@click.option("--keyword", "keywords", metavar="K", multiple=True, help="Add this keyword to every post; repeatable.")
-@click.option("--now", "restamp", is_flag=True, help="Set created_at to the present, whatever the input says.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Posts a second at most.")
+@click.option(
+    "--source", metavar="NAME", show_default="the name of FILE, or stdin", help="Source of posts that have none."
+)
+@click.option("--keyword", "keywords", metavar="K", multiple=True, help="Add keyword K to every post. May be repeated.")
+@click.option("--now", "restamp", is_flag=True, help="Set created_at of every post to the current time.")
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Send at most N posts a second.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N posts.")
-@click.option("--loop", is_flag=True, help="Send the file again and again, with new ids, until Ctrl-C.")
-@click.option("--count", "rounds", type=click.IntRange(min=1), metavar="N", help="With --loop: how many rounds.")
-@click.option("--strict", is_flag=True, help="Exit with 1 if any row was refused; the others are sent all the same.")
+@click.option("--loop", is_flag=True, help="Send the file repeatedly, with new ids in each round, until Ctrl-C.")
+@click.option("--count", "rounds", type=click.IntRange(min=1), metavar="N", help="With --loop: stop after N rounds.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if a row was refused. The other rows are sent.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def produce(
     *,
@@ -150,12 +101,14 @@ def produce(
     strict: bool,
     as_json: bool,
 ) -> int:
-    """Send the posts in FILE, or from standard input (-), to the raw topic; every delivery is confirmed.
+    """Send the posts in FILE, or from standard input (-), to the raw topic.
 
-    What a post lacks is filled in: an id (new in every run), created_at (now), source (the file's name). A row that
-    cannot be a post is refused with its line number and the reason, and the rest is sent.
+    Waits until Kafka has confirmed every post, and prints on stderr how many were sent. A post without an id gets one
+    that is new in every run, without created_at the current time, and without a source the name of FILE. A row that
+    cannot be a post is refused: the summary names its line and the reason, and the other rows are sent.
 
     \b
+    Examples:
       emostream produce posts.jsonl
       emostream produce tweets.csv --column text=tweet --keyword coffee
       some-source | emostream produce - --format text --source mine
@@ -164,7 +117,7 @@ def produce(
     if rounds is not None and not loop:
         raise click.UsageError("--count needs --loop")
     if loop and file == STDIN:
-        raise click.UsageError("--loop needs a file: standard input can be read once only")
+        raise click.UsageError("--loop needs a file, because standard input can be read only once")
     settings = read_settings()
     spec = input_spec(
         file,
@@ -174,18 +127,18 @@ def produce(
         stdin_format=InputFormat.JSONL,
         text_max_chars=settings.text_max_chars,
     )
-    maker = PostMaker(source=source or _source_of(file), keywords=keywords, restamp=restamp)
-    reader = Reader(file, spec, maker, rounds=rounds if loop else 1)
+    maker = PostMaker(source=source or source_name(file), keywords=keywords, restamp=restamp)
+    reader = RoundReader(file, spec, maker, rounds=rounds if loop else 1)
     summary = Summary(settings.topic_raw)
     console = progress_console()
     try:
         _run(settings, reader, summary, console, rate=rate, limit=limit)
     except BaseException:
-        # The error is the command line's to report; what was done before it is told here.
+        # The command line prints the error. The summary says what was done before it.
         if summary.sent or summary.unconfirmed:
             summary.show(console, reader.tally)
         else:
-            describe_refusals(console, reader.tally)
+            print_refusals(console, reader.tally)
         raise
     if as_json:
         click.echo(json.dumps(summary.as_json(reader.tally)))
@@ -196,17 +149,17 @@ def produce(
     return 1 if strict and reader.tally.total else 0
 
 
-def _source_of(file: str) -> str:
-    # A file name may hold bytes that are no UTF-8; Python carries them as surrogates.
-    name = "stdin" if file == STDIN else PurePath(file).name.encode("utf-8", "replace").decode("utf-8")
-    return name[:_MAX_SOURCE_CHARS]
-
-
 def _run(
-    settings: Settings, reader: Reader, summary: Summary, console: Console, *, rate: float | None, limit: int | None
+    settings: Settings,
+    reader: RoundReader,
+    summary: Summary,
+    console: Console,
+    *,
+    rate: float | None,
+    limit: int | None,
 ) -> None:
-    """Send the posts, with a progress bar; fills in the summary, also where it fails."""
-    size = size_of(reader.file)  # before anything else: a file that is not there needs no broker
+    """Send the posts with a progress bar, and fill in the summary, also if sending fails."""
+    size = size_of(reader.file)  # checks the file before the first connection to Kafka
     started = time.monotonic()
     total = limit or (size if reader.rounds == 1 else None)
 

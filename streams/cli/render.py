@@ -1,4 +1,4 @@
-"""One readable line for each kind of record. Pure: text in, rich text out; all of it safe for a terminal."""
+"""Renders a record of each kind as one line of rich text that is safe for a terminal. Pure."""
 
 from __future__ import annotations
 
@@ -27,11 +27,14 @@ from streams.window_sizes import format_duration
 
 _SHOWN_LABELS = 4
 _LABEL_CELLS = 8
-"""Labels are filled up to this width, so that those of the models we ship stand in a column."""
+"""Labels are padded to this width, in terminal cells, which every label of the bundled models fits into."""
 
 
 def renderer(settings: Settings, topic: str) -> Callable[[KafkaRecord], Text]:
-    """How to show a topic's records; what is not a record of the topic's kind is shown as key and value."""
+    """Returns the function that renders a topic's records.
+
+    A record that is not of the topic's kind is rendered as partition, offset, key and value.
+    """
     colours = Colours()
     known: dict[str, Callable[[bytes], Text]] = {
         settings.topic_raw: _post,
@@ -68,25 +71,25 @@ def _post(value: bytes) -> Text:
     return Text.assemble(_clock(post.created_at), source, _keywords(post.keywords), printable(post.text))
 
 
-def answer(label: str, confidence: float, sentiment: float | None, colours: Colours) -> Text:
-    """What a model says about a post: label, confidence, and sentiment from -1 to 1 if it has one."""
+def prediction_text(label: str, confidence: float, sentiment: float | None, colours: Colours) -> Text:
+    """Returns a prediction as text: label, confidence, and the sentiment from -1 to 1 if there is one."""
     shown = printable(label)
-    score = "" if sentiment is None else f"{signed(sentiment)} "
+    score = "" if sentiment is None else f"{sentiment_text(sentiment)} "
     return Text.assemble(
         (f"{shown}{' ' * (_LABEL_CELLS - cell_len(shown))} {confidence:4.2f} ", colours.of(label)), (score, "dim")
     )
 
 
-def signed(score: float) -> str:
-    """A sentiment score in five characters: `+0.83`."""
-    return f"{round(score, 2) + 0.0:+.2f}"  # plus zero, because -0.0 would print its sign
+def sentiment_text(score: float) -> str:
+    """Returns a sentiment score in five characters, such as `+0.83`."""
+    return f"{round(score, 2) + 0.0:+.2f}"  # adding zero makes 0.0 of -0.0, whose sign would be printed
 
 
 def _classified(value: bytes, colours: Colours) -> Text:
     post = ClassifiedPost.from_json(value)
     return Text.assemble(
         _clock(post.created_at),
-        answer(post.label, post.confidence, None if post.sentiment is None else post.sentiment.score, colours),
+        prediction_text(post.label, post.confidence, None if post.sentiment is None else post.sentiment.score, colours),
         _keywords(post.keywords),
         printable(post.text) if post.text is not None else (printable(post.id), "dim"),
     )
@@ -101,7 +104,7 @@ def _dead(value: bytes) -> Text:
 def _late(value: bytes) -> Text:
     post = LatePost.from_json(value)
     missed = (
-        f"missed window {post.start.rfc3339()} of {post.size} s; its partition had come to "
+        f"too late for the window {post.start.rfc3339()} of {post.size} s; latest event time of its partition "
         f"{post.latest_event_time.rfc3339()}"
     )
     return Text.assemble(_clock(post.created_at), ("late ", "yellow"), f"{printable(post.id)} ", (missed, "dim"))
@@ -116,7 +119,7 @@ def _window(value: bytes, colours: Colours) -> Text:
         (f"{format_duration(window.size)} ", "dim"),
         (f"{printable(window.keyword):<12} ", "green"),
         f"{window.count:>6} ",
-        ("" if window.sentiment is None else f"{signed(window.sentiment.mean_sentiment)} ", "dim"),
+        ("" if window.sentiment is None else f"{sentiment_text(window.sentiment.mean_sentiment)} ", "dim"),
         *_shares({label: stats.count for label, stats in window.labels.items()}, colours),
         (state + late, "dim"),
     )
@@ -130,7 +133,7 @@ def _totals(value: bytes, colours: Colours) -> Text:
         _clock(totals.at),
         (f"{format_duration(totals.size)} from {totals.start:%m-%d %H:%M}Z ", "dim"),
         f"{every.count:>6} ",
-        ("" if every.mean_sentiment is None else f"{signed(every.mean_sentiment)} ", "dim"),
+        ("" if every.mean_sentiment is None else f"{sentiment_text(every.mean_sentiment)} ", "dim"),
         *_shares(every.labels, colours),
         (" ".join(f"{printable(word)} {totals.keywords[word].count}" for word in most), "green"),
     )

@@ -1,4 +1,4 @@
-"""`emostream settings`: every setting with its value, its default and what it is for."""
+"""`emostream settings`: lists every setting with its value, its default and its description."""
 
 from __future__ import annotations
 
@@ -14,15 +14,21 @@ from streams.ops.settings_list import Entry, entries, markdown_table
 _PIPED_WIDTH = 200
 
 
-@click.command(short_help="List every setting with its value; secrets masked.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
-@click.option("--markdown", is_flag=True, help="Print a Markdown table of names, defaults and descriptions.")
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the settings as a JSON array.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table with names, defaults and descriptions.")
 def settings(*, as_json: bool, markdown: bool) -> None:
-    """List every setting: its environment variable, value, default and what it is for.
+    """List every setting: its environment variable, value, default and description.
 
-    Values come from the environment, then from .env in the current folder, then from the defaults. Passwords are
-    masked. --markdown shows no values, and so needs no valid settings.
-    """
+    A value comes from the environment, else from the file .env in the current folder, else from the default. Values
+    that differ from their default are bold. Passwords are shown as ***. --markdown shows no values, so it also works
+    if a setting is wrong.
+
+    \b
+    Examples:
+      emostream settings
+      emostream settings --json
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
     if as_json and markdown:
         raise click.UsageError("give --json or --markdown, not both")
     if markdown:
@@ -43,9 +49,9 @@ def _table(listed: list[Entry]) -> Table:
     table.add_column("setting", no_wrap=True)
     table.add_column("value", overflow="fold", min_width=16)
     table.add_column("default", style="dim", overflow="fold", min_width=12)
-    table.add_column("what it is for", min_width=20)
+    table.add_column("description", min_width=20)
     for entry in listed:
         changed = "bold" if entry.value != entry.default else ""
-        # Plain Text, because a value could be taken for markup.
+        # Text, because rich would read brackets in a str as markup.
         table.add_row(entry.name, Text(entry.value, style=changed), Text(entry.default), Text(entry.description))
     return table

@@ -1,4 +1,4 @@
-"""`emostream sink`."""
+"""`emostream sink`: writes classified posts and windows to Postgres."""
 
 from __future__ import annotations
 
@@ -11,25 +11,35 @@ from streams.cli.sink_status import status
 from streams.process.signals import stop_on_signals
 
 GC_THRESHOLDS = (100_000, 50, 1_000)
-"""A slice is tens of thousands of objects in no cycle, which the defaults walk through again and again: a tenth of the
-rate."""
+"""Thresholds of the garbage collector in a process that runs the sink. A slice has tens of thousands of objects without
+cycles; with Python's defaults the collector scans them repeatedly, which costs a tenth of the rate."""
 
 
 @click.group(invoke_without_command=True)
-@click.option("--once", is_flag=True, help="Write what Kafka has now, then end.")
-@click.option("--force", is_flag=True, help="Write whatever the load of the machine.")
-@click.option("--web-port", type=click.IntRange(0, 65535), help="Port of /metrics and /health; 0 turns it off.")
+@click.option("--once", is_flag=True, help="Write the records that Kafka has at the start, then end.")
+@click.option("--force", is_flag=True, help="Write at any load of the machine.")
+@click.option(
+    "--web-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    show_default="EMOSTREAM_SINK_WEB_PORT",
+    help="Port of /metrics, /health and /status; 0 for no web server.",
+)
 @click.pass_context
 def sink(context: click.Context, *, once: bool, force: bool, web_port: int | None) -> None:
     """Write classified posts and windows to Postgres, until SIGTERM or Ctrl-C.
 
-    It writes only while the CPU utilization of everything else is below EMOSTREAM_SINK_CPU_PERCENT, 20 by default; the
-    backlog waits in Kafka. It resumes from its offsets in Postgres, which change only in the transaction that writes
-    the rows; so it can be killed at any moment and every record is still written exactly once. Several may run: Kafka
-    divides the partitions. Give each on a machine its own --web-port, or 0; with --once there is no web server.
+    The sink writes only while all other processes use less of the CPU than EMOSTREAM_SINK_CPU_PERCENT, 20 % by default;
+    the backlog waits in Kafka. Its offsets are in Postgres and change in the transaction that writes the rows, so every
+    record is written exactly once, even if the sink is killed. It logs to stderr. You can run several sinks: Kafka
+    divides the partitions among them. On one machine, give each its own --web-port. With --once there is no web server.
 
-    `emostream sink status` shows what waits, and why.
-    """
+    \b
+    Examples:
+      emostream sink
+      emostream sink --once --force     # write the backlog now, before maintenance
+      emostream sink status             # show what waits to be written, and why
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
     if context.invoked_subcommand is not None:
         if once or force or web_port is not None:
             raise click.UsageError("--once, --force and --web-port belong to `emostream sink` without a command")

@@ -1,4 +1,4 @@
-"""`emostream sink status`."""
+"""`emostream sink status`: shows the backlog of the sink and what the running sinks report."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COLOURS = {"ok": "green", "waiting": "yellow", "retrying": "red", "danger": "re
 
 
 class _StatusUrl(click.ParamType):
-    """An http address; without a path it is that of /status."""
+    """An http address; /status is added if it has no path."""
 
     name = "url"
 
@@ -33,34 +33,46 @@ class _StatusUrl(click.ParamType):
         try:
             url = httpx.URL(value)
         except httpx.InvalidURL as exc:
-            self.fail(f"{value!r} is no address: {exc}", param, ctx)
+            self.fail(f"{value!r} is not an address: {exc}", param, ctx)
         if url.scheme not in ("http", "https") or not url.host:
-            self.fail(f"{value!r} is no address; give http://host:port", param, ctx)
+            self.fail(f"{value!r} is not an address; give http://host:port", param, ctx)
         return str(url if url.path.strip("/") else url.copy_with(path="/status"))
 
 
-@click.command(epilog="Exit code: 0; 1 if Kafka or Postgres does not answer.")
+@click.command(
+    short_help="Show what waits to be written, and what is missing.",
+    epilog="Exit code: 0; 1 if Kafka or Postgres does not answer.",
+)
 @click.option(
     "--url",
     "urls",
     type=_StatusUrl(),
     multiple=True,
     metavar="URL",
-    help="Where a sink's web server is, such as http://host:6068; once for each sink. By default the one on this "
-    "machine, on EMOSTREAM_SINK_WEB_PORT.",
+    show_default="this machine, EMOSTREAM_SINK_WEB_PORT",
+    help="Address of a sink's web server, such as http://host:6068. May be repeated for several sinks.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print it as one JSON object on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print the status as a JSON object.")
 def status(*, urls: tuple[str, ...], as_json: bool) -> None:
-    """Show what waits to be written to Postgres, why, and what is missing.
+    """Show what waits to be written to Postgres, why it waits, and what is missing.
 
-    Of the running sinks: whether the gate is open, the CPU utilization of everything else against the limit, and the
-    last backfill. From Kafka and Postgres, also when no sink runs: for each partition how many records wait and how
-    long the oldest has (`of kept` is that as a share of the topic's retention), `skipped` offsets that the sink has
-    passed and its ledger does not know (`emostream backfill` reads them again), and `gone` ones, which are nowhere any
-    more and noted in sink_gaps.
+    The running sinks report whether their gate is open, how much of the CPU all other processes use, and their last
+    backfill. A table, from Kafka and Postgres, has these figures for each partition; no sink needs to run for it:
 
-    Whether the rows are all there is not looked at here; `emostream backfill --check` compares them.
-    """
+    \b
+    records        records that wait in Kafka
+    oldest         how long the oldest of them has waited
+    of retention   that time as a share of the topic's retention
+    skipped        offsets that the sink has passed without writing them
+    gaps           offsets in the table sink_gaps: neither Kafka nor Postgres has them
+
+    `emostream backfill` reads skipped offsets again, and checks the rows in Postgres, which this command does not read.
+
+    \b
+    Examples:
+      emostream sink status
+      emostream sink status --url http://host-a:6065 --url http://host-b:6065
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
     settings = read_settings()
     from streams.sink.status import ask, default_urls, read_topics, to_json  # noqa: PLC0415 - loads the client libraries
 
@@ -69,7 +81,7 @@ def status(*, urls: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(to_json(answers, read_topics(settings)), indent=2))
         return
-    # Before anything else is asked: while Kafka or Postgres is away, what a sink says is all there is.
+    # Printed before Kafka and Postgres are read: if one of these does not answer, the user still sees the reports.
     for line in sink_lines(answers, settings, datetime.now(UTC)):
         console().print(line, soft_wrap=True)
     with progress_console().status("reading"):
@@ -80,7 +92,7 @@ def status(*, urls: tuple[str, ...], as_json: bool) -> None:
 
 
 def sink_lines(answers: Sequence[Answer], settings: Settings, now: datetime) -> list[str]:
-    """What the sinks say, as lines with rich markup."""
+    """Returns the reports of the sinks, as lines with rich markup."""
     if not answers:
         return [f"no sink was asked: EMOSTREAM_SINK_WEB_PORT is {settings.sink_web_port}; give --url"]
     lines = []
@@ -106,20 +118,20 @@ def _report_lines(url: str, report: SinkReport, now: datetime) -> list[str]:
         lines.append("  backfill: none since the start")
     else:
         lines.append(
-            f"  backfill: {age((now - last.ended_at).total_seconds())} ago; {last.rows:,} rows looked at, "
+            f"  backfill: {age((now - last.ended_at).total_seconds())} ago; {last.rows:,} rows checked, "
             f"{last.holes:,} holes, {last.rows_filled:,} rows and {last.windows_filled:,} windows filled, "
             f"{last.gaps:,} gaps"
         )
-    closed = f"the gate is closed: {gate.why}"  # said already
+    closed = f"the gate is closed: {gate.why}"  # the line of the gate says this already
     lines += [f"  {escape(printable(reason))}" for reason in report.reasons if reason != closed]
     return lines
 
 
 def backlog_table(topics: Sequence[TopicStatus]) -> Table:
-    """What waits and what is missing, a line for each topic and one for each of its partitions."""
+    """Returns a table of what waits and what is missing: a row for each topic, and one for each of its partitions."""
     table = Table(title="backlog", title_justify="left")
     table.add_column("topic", overflow="fold")
-    for column in ("records", "oldest", "of kept", "skipped", "gone"):
+    for column in ("records", "oldest", "of retention", "skipped", "gaps"):
         table.add_column(column, justify="right", no_wrap=True)
 
     def add(name: str, records: int, oldest_s: float | None, share: str, *counts: int, style: str = "") -> None:
@@ -140,8 +152,8 @@ def backlog_table(topics: Sequence[TopicStatus]) -> Table:
             style="bold",
         )
         for one in topic.partitions:
-            gone = gaps.get(one.partition, 0)
-            add(f"  partition {one.partition}", one.records, one.oldest_s, "", one.skipped_offsets, gone)
+            in_gaps = gaps.get(one.partition, 0)
+            add(f"  partition {one.partition}", one.records, one.oldest_s, "", one.skipped_offsets, in_gaps)
         table.add_section()
     oldest = max((topic.oldest_s for topic in topics if topic.oldest_s is not None), default=None)
     add(
@@ -157,11 +169,11 @@ def backlog_table(topics: Sequence[TopicStatus]) -> Table:
 
 
 def written_lines(topics: Iterable[TopicStatus], now: datetime) -> list[str]:
-    """When each topic was last written, as lines with rich markup."""
+    """Returns when each topic was last written, as lines with rich markup."""
     return [
         f"{escape(printable(topic.topic))}: "
         + (
-            "nothing was written yet"
+            "nothing has been written yet"
             if topic.last_written_at is None
             else f"last written {age((now - topic.last_written_at).total_seconds())} ago"
         )
@@ -174,13 +186,13 @@ def _count(number: int) -> str:
 
 
 def hole_lines(topics: Iterable[TopicStatus]) -> list[str]:
-    """What is missing, and what to do about it, as lines with rich markup."""
+    """Returns what is missing and what to do about it, as lines with rich markup."""
     lines = []
     for topic in topics:
         name = escape(topic.topic)
         for one in topic.partitions:
             lines += [
-                f"{name}\\[{one.partition}] {start} to {end - 1}: skipped; `emostream backfill` reads it again"
+                f"{name}\\[{one.partition}] {start} to {end - 1}: skipped; `emostream backfill` reads them again"
                 for start, end in one.skipped
             ]
             if one.expired:
@@ -189,8 +201,8 @@ def hole_lines(topics: Iterable[TopicStatus]) -> list[str]:
                     "will note them in sink_gaps"
                 )
         lines += [
-            f"{name}\\[{gap.partition}]: {gap.offsets:,} offsets in {gap.ranges:,} ranges are nowhere any more "
-            f"({gap.reason}; see sink_gaps)"
+            f"{name}\\[{gap.partition}]: {gap.offsets:,} offsets in {gap.ranges:,} ranges are lost: neither Kafka nor "
+            f"Postgres has them ({gap.reason}; see sink_gaps)"
             for gap in topic.gaps
         ]
     return lines

@@ -1,4 +1,4 @@
-"""`emostream tail`: show the records of a topic as they come."""
+"""`emostream tail`: shows the records of a topic."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ ROLES = ("raw", "classified", "dead", "late", "windows", "totals")
 T = TypeVar("T")
 
 
-@click.command(short_help="Follow a topic, readably.")
+@click.command()
 @click.argument("topic", metavar="TOPIC")
-@click.option("--from-beginning", is_flag=True, help="Show everything that the topic holds first.")
+@click.option("--from-beginning", is_flag=True, help="Begin with the first record that the topic holds.")
 @click.option(
     "-n",
     "--last",
@@ -34,25 +34,29 @@ T = TypeVar("T")
     default=10,
     show_default=True,
     metavar="N",
-    help="Show the last N records first.",
+    help="Begin with the last N records.",
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N records.")
-@click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for further records.")
-@click.option("--json", "as_json", is_flag=True, help="Print the values as JSON lines, unabridged.")
+@click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for new records, or stop.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole values, as JSON lines.")
 def tail(*, topic: str, from_beginning: bool, last: int, limit: int | None, follow: bool, as_json: bool) -> None:
-    """Show the records of TOPIC: its name, or one of raw, classified, dead, late, windows, totals.
+    """Show the records of a topic, and wait for new ones until Ctrl-C.
 
-    Reads beside every consumer group: nothing is committed and no one's position changes. Control characters in a
-    record are shown as escapes, never sent to the terminal.
+    TOPIC is the name of a topic, or one of raw, classified, dead, late, windows and totals. Each record is one line,
+    cut to the width of the terminal. Records that are not of these kinds are shown as partition, offset, key and value.
+
+    The command belongs to no consumer group and commits nothing. Control characters in a record are printed as escapes.
 
     \b
+    Examples:
       emostream tail classified
+      emostream tail dead -n 100 --no-follow
       emostream tail windows --from-beginning --no-follow --json
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     settings = read_settings()
-    name = topic_of(settings, topic)
+    name = topic_name(settings, topic)
     config = kafka_config(settings)
-    known = name in {topic_of(settings, role) for role in ROLES}
+    known = name in {topic_name(settings, role) for role in ROLES}
     hint = "run `emostream init`" if known else f"give a topic's name, or one of {', '.join(ROLES)}"
     partitions = partitions_of(KafkaAdmin(config), name, hint)
     notes = progress_console()
@@ -67,21 +71,21 @@ def tail(*, topic: str, from_beginning: bool, last: int, limit: int | None, foll
     try:
         with quiet_pipe():
             records = reader.records(last=None if from_beginning else last, follow=follow)
-            for record in first(records, limit):
+            for record in limited(records, limit):
                 show(record)
                 sys.stdout.flush()
     finally:
         reader.close()
 
 
-def topic_of(settings: Settings, topic: str) -> str:
-    """The topic that is meant by its name or by its role."""
+def topic_name(settings: Settings, topic: str) -> str:
+    """Returns the name of a topic that is given by its name or by its role, such as `raw`."""
     name: str = getattr(settings, f"topic_{topic}") if topic in ROLES else topic
     return name
 
 
-def first(items: Iterator[T], limit: int | None) -> Iterator[T]:
-    """The first `limit` items; the one after them is not waited for."""
+def limited(items: Iterator[T], limit: int | None) -> Iterator[T]:
+    """Yield the first `limit` items, without waiting for the one after them; all items if `limit` is None."""
     if limit is None:
         yield from items
         return
@@ -105,11 +109,11 @@ def _line_printer(settings: Settings, topic: str) -> Callable[[KafkaRecord], Non
 
 
 def _json_printer() -> Callable[[KafkaRecord], None]:
-    return lambda record: click.echo(json_line(record.value))
+    return lambda record: click.echo(value_as_json(record.value))
 
 
-def json_line(value: bytes | None) -> str:
-    """A value as one line of JSON: as it is if it is JSON, else as a string; null for a tombstone."""
+def value_as_json(value: bytes | None) -> str:
+    """Returns a record's value as one line of JSON: JSON as it is, other bytes as a string, a tombstone as null."""
     if value is None:
         return "null"
     try:

@@ -1,4 +1,4 @@
-"""`emostream train`."""
+"""`emostream train`: trains a model and writes it as a package."""
 
 from __future__ import annotations
 
@@ -15,39 +15,43 @@ from streams.errors import EmostreamError
     "--data",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
-    help="Folder of the data sets: emotion/, goemotions/, tweets/.",
+    metavar="FOLDER",
+    help="Folder of the public data sets: emotion/, goemotions/, tweets/.",
 )
 @click.option(
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
-    show_default="the one that the bundled model was made with",
-    help="What to train, as TOML.",
+    metavar="FILE",
+    show_default="that of the bundled model",
+    help="Configuration of the training, in TOML.",
 )
 @click.option(
     "--work",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".emostream/training"),
     show_default=True,
-    help="Folder for checkpoints and finished networks; a run that was stopped goes on from here.",
+    metavar="FOLDER",
+    help="Folder for checkpoints and finished networks. A run continues from what is there.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
+    metavar="FOLDER",
     help="Folder of the package to write.",
 )
-@click.option("--replace", is_flag=True, help="Replace a package that is already there.")
-@click.option("--threads", type=click.IntRange(min=1), show_default="all cores", help="Threads to compute with.")
+@click.option("--replace", is_flag=True, help="Replace a package that is in the folder of --out.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", show_default="all cores", help="Threads to use.")
 @click.option(
     "--bf16/--no-bf16",
     default=None,
     show_default="where the processor has AVX512_BF16",
-    help="Matrix products in bfloat16: 1.5 times as fast.",
+    help="Compute matrix products in bfloat16, which is 1.5 times as fast.",
 )
 @click.option(
-    "--teacher", metavar="NAME", help="Pack this teacher of the configuration alone, in FP32, to compare with."
+    "--teacher", metavar="NAME", help="Package only this teacher of the configuration, in FP32, for a comparison."
 )
-@click.option("--compile", "compiled", is_flag=True, help="Fuse with torch.compile; needs a C++ compiler.")
+@click.option("--compile", "compiled", is_flag=True, help="Use torch.compile, which needs a C++ compiler.")
 def train(
     *,
     data: Path,
@@ -62,16 +66,18 @@ def train(
 ) -> None:
     """Train a model and write it as a package.
 
-    Trains the teachers, asks them about every text, distils the encoder and the cascade's first tier from them, fuses
-    and quantises both, fits temperatures and thresholds, measures the package as it is served, and seals it with its
-    card. The default configuration takes three to five hours on two cores; docs/models.md has the times of the
-    stages. Ctrl-C loses some minutes at most: the same command goes on where it was.
+    Trains the teachers, stores their predictions for every text, and distils the encoder and the first tier of the
+    cascade from them. Fuses and quantises both, fits temperatures and thresholds, evaluates the package, and writes it
+    with its model card. Prints the progress of each stage. The default configuration takes three to five hours on two
+    cores; docs/models.md has the times of the stages. After Ctrl-C the same command continues, and repeats a few
+    minutes at most. Training needs PyTorch, which `make setup-train` installs into .venv-train.
 
     \b
-    Needs PyTorch and more:   make setup-train
-    Then:                     .venv-train/bin/emostream train --data DATA --out my-model
-                              .venv-train/bin/emostream evaluate --package my-model --data DATA
-                              emostream model publish my-model --channel candidate
+    Example:
+      make setup-train
+      .venv-train/bin/emostream train --data DATA --out my-model
+      .venv-train/bin/emostream evaluate --data DATA --package my-model
+      emostream model publish my-model --channel candidate
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     try:
         from models.training.run import run_training  # noqa: PLC0415 - loads torch

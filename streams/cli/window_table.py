@@ -1,4 +1,4 @@
-"""Emotion windows for the terminal: tables with a coloured bar of the labels' shares."""
+"""The table of emotion windows for the terminal, with a coloured bar of the labels' shares."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.cli.output import printable
-from streams.cli.render import signed
+from streams.cli.render import sentiment_text
 from streams.ops.bi.palette import colour_of, label_order
 from streams.records import EmotionWindow
 from streams.window_sizes import format_duration
@@ -18,17 +18,20 @@ from streams.window_sizes import format_duration
 BAR_CELLS = 30
 NARROW_BAR_CELLS = 14
 NARROWEST_BAR_CELLS = 8
-"""Beside the sentiment, so that both fit 80 characters."""
+"""Width of the bar in a narrow table with sentiment, so that a row fits 80 characters."""
 
 WIDE = 84
-"""Characters that a row takes besides its labels: time, keyword, posts and the bar."""
+"""Characters of a row without its label columns: time, keyword, posts and the bar."""
 
 MOOD_CELLS = 7
-"""Characters that the sentiment takes."""
+"""Characters of the column `mood`."""
 
 
 def share_bar(counts: dict[str, int], labels: Sequence[str], cells: int = BAR_CELLS) -> Text:
-    """A bar of `cells` characters divided by the labels' shares (largest remainder, so that it is always full)."""
+    """Returns a bar of `cells` characters, divided by the labels' shares; empty if there are no posts.
+
+    The largest remainders are rounded up, so that the bar always has `cells` characters.
+    """
     total = sum(counts.values())
     bar = Text()
     if not total:
@@ -44,10 +47,10 @@ def share_bar(counts: dict[str, int], labels: Sequence[str], cells: int = BAR_CE
 
 
 def windows_table(windows: Sequence[EmotionWindow], *, width: int) -> Table:
-    """One row per window; times in UTC. A dot marks a window that is still open.
+    """Returns a table with a row for each window; times are in UTC, and a dot marks a window that is still open.
 
-    Where `width`, in characters, does not hold a column for each label, the label with most posts stands for them. The
-    column `mood` is the posts' mean sentiment, -1 to 1; it is there if the model has sentiment.
+    The table has a column for each label if `width`, in characters, is enough for them; else one column, with the label
+    that has most posts. It has the column `mood`, the mean sentiment from -1 to 1, if a window has sentiment.
     """
     labels = label_order(label for window in windows for label in window.labels)
     several_sizes = len({window.size for window in windows}) > 1
@@ -76,7 +79,7 @@ def windows_table(windows: Sequence[EmotionWindow], *, width: int) -> Table:
             cells.append(format_duration(window.size))
         cells += [escape(printable(window.keyword)), f"{window.count:,}"]
         if has_mood:
-            cells.append(signed(window.sentiment.mean_sentiment) if window.sentiment is not None else "")
+            cells.append(sentiment_text(window.sentiment.mean_sentiment) if window.sentiment is not None else "")
         if is_wide:
             cells.append(share_bar(counts, labels))
             cells += [f"{window.labels[label].pct:.0f} %" if label in window.labels else "" for label in labels]

@@ -1,4 +1,4 @@
-"""`emostream windows`."""
+"""`emostream windows`: shows the windows in Redis; its commands rebuild and republish them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from streams.windows.reader import WindowReader
 
 
-class _Size(click.ParamType):
-    """A duration, or `all` (0)."""
+class _SizeType(click.ParamType):
+    """A window size as a duration such as `5m`, in seconds; `all` is 0."""
 
     name = "size"
 
@@ -35,21 +35,25 @@ class _Size(click.ParamType):
 
 
 @click.group(invoke_without_command=True)
-@click.option("--keyword", metavar="K", help="Only this keyword; * is all posts together.")
+@click.option("--keyword", metavar="K", help="Show windows of keyword K only; * is the keyword of all posts together.")
 @click.option(
-    "--size", type=_Size(), metavar="SIZE", help="Windows of this size: 1m, 1h, … or all; by default the shortest."
+    "--size",
+    type=_SizeType(),
+    metavar="SIZE",
+    show_default="the shortest size",
+    help="Show windows of this size, such as 1m or 1h; `all` for every size.",
 )
 @click.option(
     "--last",
     type=click.IntRange(min=1),
     metavar="N",
-    help="The sum of the last N windows for each keyword, most posts first.",
+    help="Show the sum of the last N windows of each keyword, most posts first.",
 )
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Windows to show, latest first."
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="Show at most N windows."
 )
-@click.option("--follow", is_flag=True, help="Show the latest state once a second until Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON record a line, as in the windows topic.")
+@click.option("--follow", is_flag=True, help="Refresh once a second until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines, as in the windows topic.")
 @click.pass_context
 def windows(
     ctx: click.Context,
@@ -61,12 +65,18 @@ def windows(
     follow: bool,
     as_json: bool,
 ) -> None:
-    """Show the emotion windows from Redis, latest first.
+    """Show the emotion windows in Redis, latest first.
 
-    With --last they slide: `--size 1m --last 15` is the quarter of an hour up to the latest minute that has a post.
+    Prints a table with the posts of each window and the share of each label. A dot after the time marks a window that
+    is still open. The column `mood` is the mean sentiment, from -1 to 1, if the model has sentiment. With --last the
+    windows slide: `--size 1m --last 15` is the quarter of an hour that ends with the latest minute that has a post.
 
-    A dot marks a window that is still open. If the model has sentiment, `mood` is the mean of its posts, -1 to 1.
-    """
+    \b
+    Examples:
+      emostream windows
+      emostream windows --keyword coffee --size 1h
+      emostream windows --size 1m --last 15 --follow
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
     if ctx.invoked_subcommand is not None:
         return
     settings = read_settings()
@@ -76,17 +86,17 @@ def windows(
     if size and size not in sizes:
         known = ", ".join(map(format_duration, sizes))
         raise click.BadParameter(
-            f"there are no windows of {format_duration(size)}; there are {known}", param_hint="--size"
+            f"there are no windows of {format_duration(size)}; the sizes are {known}", param_hint="--size"
         )
     if last and not size:
-        raise click.UsageError("--last sums windows of one size; give --size")
+        raise click.UsageError("--last sums windows of one size; give a --size other than `all`")
     view = _View(keyword, size or None, last, limit)
     asyncio.run(_show(settings, view, follow=follow, as_json=as_json))
 
 
 @dataclass(frozen=True)
 class _View:
-    """Which windows to show."""
+    """Which windows to show; None for no restriction, and for `last` no sums."""
 
     keyword: str | None
     size: int | None
@@ -100,24 +110,20 @@ class _View:
         return await store.read(keyword=self.keyword, size=self.size, limit=self.limit)
 
 
-@windows.command()
+@windows.command(short_help="Ask the workers to publish every window again.")
 def republish() -> None:
-    """Have the workers write every window in Redis to the windows topic again, each under its present revision."""
-    from connectors.kafka.admin import KafkaAdmin  # noqa: PLC0415 - loads the client library
-    from connectors.kafka.producer import ConfirmedProducer, Outgoing  # noqa: PLC0415
-    from streams.connections import kafka_config  # noqa: PLC0415
-    from streams.records import ControlCommand, ControlRecord  # noqa: PLC0415
-    from streams.topology import check_topics  # noqa: PLC0415
+    """Ask the workers to publish every window in Redis again.
 
-    settings = read_settings()
-    kafka = kafka_config(settings)
-    check_topics(settings, KafkaAdmin(kafka).partition_counts())
-    producer = ConfirmedProducer(kafka, client_id="emostream-control")
-    try:
-        command = ControlRecord(command=ControlCommand.REPUBLISH_WINDOWS).to_json()
-        producer.submit([Outgoing(settings.topic_control, command)]).result(settings.kafka_timeout_s)
-    finally:
-        producer.close()
+    Writes a command to the control topic. The workers then write each window to the windows topic, under its current
+    revision. Use it if records of the windows topic were lost.
+
+    \b
+    Example:
+      emostream windows republish
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    from streams.ops.republish import request_republish  # noqa: PLC0415 - loads the client library
+
+    request_republish(read_settings())
     click.echo("asked the workers to publish every window again")
 
 

@@ -1,4 +1,4 @@
-"""`emostream windows rebuild`."""
+"""`emostream windows rebuild`: rebuilds the windows in Redis from the posts in Kafka and Postgres."""
 
 from __future__ import annotations
 
@@ -22,40 +22,47 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-class Moment(click.ParamType):
-    """An RFC 3339 date or date-time, as milliseconds since 1970; UTC where it does not say."""
+class _TimeType(click.ParamType):
+    """A date or time in ISO 8601, as milliseconds since 1970; in UTC if it has no time zone."""
 
     name = "time"
 
     def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read it."""
+        """Returns the time in milliseconds since 1970."""
         if isinstance(value, int):
             return value
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is no date or time; give 2026-03-01 or 2026-03-01T12:00:00Z", param, ctx)
+            self.fail(f"{value!r} is not a date or time; give 2026-03-01 or 2026-03-01T12:00:00Z", param, ctx)
         return to_ms(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 @click.command(
-    epilog="Exit code: 0 if the rebuilt tables are in force; 1 on an error, 130 after Ctrl-C: then the old ones are.",
+    short_help="Rebuild the windows from the posts in Kafka and Postgres.",
+    epilog="Exit code: 0 if the windows were rebuilt; 1 on an error, 130 after Ctrl-C: the windows are as they were.",
 )
-@click.option("--from", "since", type=Moment(), metavar="T", help="Only windows that end after this time.")
-@click.option("--to", "until", type=Moment(), metavar="T", help="Only windows that start before this time.")
+@click.option("--from", "since", type=_TimeType(), metavar="T", help="Rebuild only windows that end after T.")
+@click.option("--to", "until", type=_TimeType(), metavar="T", help="Rebuild only windows that start before T.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def rebuild(*, since: int | None, until: int | None, as_json: bool) -> int:
-    """Count the windows anew, from what Kafka holds and before it from Postgres.
+    """Rebuild the windows in Redis from the posts in Kafka, and for earlier times from those in Postgres.
 
-    Workers may run, and posts may come: the windows are counted beside the ones in force and replace them at once; for
-    that the workers wait a second or two. Windows of which some posts are nowhere any more stay what they are. What has
-    changed is published under a higher revision.
+    The workers may run meanwhile. The posts are counted in new tables beside the current ones, which they then replace
+    in one step; the workers wait for a second or two before it. A window whose posts are no longer all in Kafka or
+    Postgres stays as it is. Windows that have changed are published under a higher revision. A line on stderr says how
+    many posts were read and how many windows changed.
 
-    T is a date or a time in UTC, such as 2026-03-01 or 2026-03-01T12:00:00Z. Windows that overlap [--from, --to) are
-    counted anew, those of days and hours among them; the others stay what they are.
-    """
+    T is a date or a time in UTC, such as 2026-03-01 or 2026-03-01T12:00:00Z. --from and --to select every window that
+    overlaps this range, also of hours and days; the other windows stay as they are.
+
+    \b
+    Examples:
+      emostream windows rebuild
+      emostream windows rebuild --from 2026-03-01 --to 2026-03-03
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
     if since is not None and until is not None and since >= until:
-        raise click.UsageError("--from must lie before --to")
+        raise click.UsageError("--from must be before --to")
     summary = asyncio.run(_run(read_settings(), since, until))
     if summary is None:
         progress_console().print("stopped; the windows are as they were")
@@ -64,8 +71,8 @@ def rebuild(*, since: int | None, until: int | None, as_json: bool) -> int:
         click.echo(json.dumps(asdict(summary)))
     else:
         progress_console().print(
-            f"{summary.posts:,} posts read, {summary.windows:,} windows, {summary.changed:,} of them changed "
-            f"({summary.empty:,} are empty now), in {summary.seconds:.1f} s; "
+            f"rebuilt {summary.windows:,} windows from {summary.posts:,} posts in {summary.seconds:.1f} s: "
+            f"{summary.changed:,} changed, {summary.empty:,} of these are empty now; "
             f"the workers waited {summary.sealed_seconds:.1f} s",
             soft_wrap=True,
         )
@@ -80,7 +87,7 @@ async def _run(settings: Settings, since: int | None, until: int | None) -> Summ
     loop = asyncio.get_running_loop()
 
     def on_signal(number: signal.Signals) -> None:
-        # What is half made goes before we do; a second signal does not wait for that.
+        # The first signal stops the rebuild, which removes its new tables; a second one ends the process at once.
         stop.set()
         loop.remove_signal_handler(number)
 

@@ -1,9 +1,12 @@
-"""Reads posts from files and standard input (JSON lines, CSV, TSV, or a post a line), and sends them to Kafka.
+"""Reads posts from files and standard input, and sends them to Kafka.
+
+The formats are JSON lines, CSV, TSV and text with a post a line.
 
 lines    bytes -> numbered lines of bounded length
-tables   lines -> records of CSV and TSV, and which column is which field
+tables   lines -> records of CSV and TSV, and the column of each field
 reading  lines -> Row | Refusal, in any format
 posts    Row -> Post | Refusal
-tally    what was refused, counted
-produce  Post -> the raw topic, each delivery confirmed
+tally    counts the refusals
+rounds   an input -> its posts, in one round or several
+produce  Post -> the raw topic; waits until Kafka has confirmed each post
 """

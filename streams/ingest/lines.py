@@ -1,4 +1,4 @@
-"""Lines of bytes from a file or standard input, numbered, bounded in length, one chunk in memory at a time."""
+"""Reads numbered lines of bounded length from a file or standard input, with one chunk in memory at a time."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from typing import NamedTuple, Protocol, cast
 from streams.errors import InputError
 
 STDIN = "-"
+"""The name of an input that stands for standard input."""
+
 MAX_LINE_BYTES = 4 * 1024 * 1024
-"""A longer line is refused unread. The longest text a setting allows, all of it escaped as JSON, takes 2.4 MB."""
+"""A longer line is refused and not kept in memory. The longest text that the settings allow has 2.4 MB if JSON escapes
+every character."""
 
 _CHUNK_BYTES = 64 * 1024
 _UTF8_BOM = b"\xef\xbb\xbf"
@@ -23,30 +26,30 @@ _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
 class ByteStream(Protocol):
-    """What is needed of a binary file."""
+    """The methods of a binary file that `LineReader` needs."""
 
     def read1(self, size: int, /) -> bytes:
-        """Up to `size` bytes, as soon as there are any; none at the end."""
+        """Returns up to `size` bytes as soon as there are any; no bytes at the end."""
         ...
 
     def fileno(self) -> int:
-        """The file descriptor; OSError where there is none."""
+        """Returns the file descriptor; raises OSError if there is none."""
         ...
 
 
 class Line(NamedTuple):
-    """A line without its LF. `data` is None where the line is longer than `MAX_LINE_BYTES`."""
+    """A line without its LF. `data` is None if the line is longer than `MAX_LINE_BYTES`."""
 
     number: int
     data: bytes | None
 
 
 class LineReader:
-    """Iterates over the lines of a stream, once. Only LF ends a line; a byte order mark is taken off.
+    """Iterates once over the lines of a stream. Only LF ends a line; a byte order mark is removed.
 
     Attributes:
-        name: what to call the input in messages.
-        position: bytes of the lines handed out so far.
+        name: the name of the input in messages.
+        position: bytes of the lines that were yielded so far.
     """
 
     def __init__(self, stream: ByteStream, *, name: str) -> None:
@@ -61,9 +64,9 @@ class LineReader:
         return self._lines
 
     def would_wait(self) -> bool:
-        """Whether the next line is not there yet, as with a pipe or a terminal whose writer is slow.
+        """Returns whether reading the next line would block, as with a pipe whose writer is slow.
 
-        A consumer that collects batches hands over what it has when this is true.
+        A caller that fills batches can end a batch early if this is true.
         """
         if self._ready:
             return False
@@ -80,13 +83,13 @@ class LineReader:
             if first and chunk.startswith(_UTF16_BOMS):
                 raise InputError(f"{self.name} is UTF-16; convert it to UTF-8 first (iconv -f UTF-16 -t UTF-8)")
             first = False
-            *whole, rest = (rest + chunk).split(b"\n")
-            self._ready.extend(whole)
+            *complete, rest = (rest + chunk).split(b"\n")
+            self._ready.extend(complete)
             while self._ready:
                 line = self._ready.popleft()
                 self.position += 1
                 yield self._line(line)
-            # One byte over the limit marks the line as too long, however much of it still comes.
+            # One byte above the limit is kept. It marks the line as too long, and the bytes after it are dropped.
             excess = len(rest) - (MAX_LINE_BYTES + 1)
             if excess > 0:
                 self.position += excess
@@ -108,15 +111,20 @@ class LineReader:
         return Line(self._number, data if len(data) <= MAX_LINE_BYTES else None)
 
 
+def name_of(source: str) -> str:
+    """Returns the name of an input in messages: `stdin` for `-`, else the path."""
+    return "stdin" if source == STDIN else source
+
+
 def size_of(source: str) -> int | None:
-    """Bytes in a file; None for standard input, a pipe or a device.
+    """Returns the bytes in a file; None for standard input, a pipe or a device.
 
     Raises:
-        InputError: if there is no such file, or it is a folder.
+        InputError: The file does not exist, cannot be opened, or is a folder.
     """
     if source == STDIN:
         return None
-    with _mapped(source):
+    with _input_errors(source):
         status = Path(source).stat()
     if stat.S_ISDIR(status.st_mode):
         raise InputError(f"{source} is a folder; give a file, or - for standard input")
@@ -125,24 +133,24 @@ def size_of(source: str) -> int | None:
 
 @contextmanager
 def open_lines(source: str) -> Iterator[LineReader]:
-    """Open a file, or standard input where `source` is `-`.
+    """Open a file, or standard input if `source` is `-`, and yield a reader of its lines. Closes the file at the end.
 
     Raises:
-        InputError: if it cannot be opened.
+        InputError: The file does not exist, cannot be opened, or is a folder.
     """
     if source == STDIN:
-        # Not ours to close. Its declared type lacks read1, which every buffered reader has.
-        yield LineReader(cast(ByteStream, sys.stdin.buffer), name="stdin")
+        # Standard input stays open. Its declared type lacks read1, which every buffered reader has.
+        yield LineReader(cast(ByteStream, sys.stdin.buffer), name=name_of(source))
         return
     size_of(source)
-    with _mapped(source):
-        stream = Path(source).open("rb")  # noqa: SIM115 - closed below; only the opening is mapped
+    with _input_errors(source):
+        stream = Path(source).open("rb")  # noqa: SIM115 - closed below; only the errors of opening are mapped
     with stream:
         yield LineReader(stream, name=source)
 
 
 @contextmanager
-def _mapped(source: str) -> Iterator[None]:
+def _input_errors(source: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Makes posts of rows: what a row lacks is filled in, what cannot be a post is refused."""
+"""Makes posts of rows. A post gets the fields that its row lacks; a row that cannot be a post is refused."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import PurePath
 
 from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
+from streams.ingest.lines import STDIN, name_of
 from streams.ingest.rows import Refusal, RefusalReason, Row
 from streams.records import Post, RecordError
+
+MAX_SOURCE_CHARS = 200
+"""The most characters of a source, as `Post` allows."""
 
 _TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
@@ -23,15 +28,23 @@ def _run_id() -> str:
     return secrets.token_hex(8)
 
 
+def source_name(file: str) -> str:
+    """Returns the default source of an input's posts: the file's name, or `stdin`; cut to `MAX_SOURCE_CHARS`."""
+    if file == STDIN:
+        return name_of(file)
+    # A file name may hold bytes that are not UTF-8; Python represents them as surrogates.
+    return PurePath(file).name.encode("utf-8", "replace").decode("utf-8")[:MAX_SOURCE_CHARS]
+
+
 @dataclass(frozen=True)
 class PostMaker:
-    """Turns rows into posts.
+    """Makes posts of rows.
 
     Attributes:
-        source: the source of posts that name none.
-        keywords: added to every post, after its own.
-        restamp: take the present time even where a row has a `created_at`.
-        run: distinguishes this run from all others in the ids it makes (64 random bits, in hexadecimal).
+        source: the source of posts whose rows have none.
+        keywords: keywords that every post gets, after its own.
+        restamp: whether every post gets the current time, also if its row has a `created_at`.
+        run: the part of the ids that differs from all other runs: 64 random bits in hexadecimal.
         now: the clock.
     """
 
@@ -42,14 +55,15 @@ class PostMaker:
     now: Callable[[], datetime] = _now
 
     def make(self, row: Row, round_number: int = 1) -> Post | Refusal:
-        """The post of a row.
+        """Make the post of a row.
 
-        A row without an id gets `<run>-<line>`: never the same twice, so that a file can be sent again, and yet a post
-        can be traced to its line. From the second round on, every id is marked with the run and the round.
+        A post without an id gets `<run>-<line>`. No other run makes this id, so a file can be sent again, and a post
+        can be traced to its line. From the second round on, such an id is `<run>.<round>-<line>`, and an id that the
+        row has gets `~<run>.<round>` at its end.
 
         Args:
-            row: what was read.
-            round_number: how often the input has been read, this time included.
+            row: the row.
+            round_number: the number of the round in which the row was read, from 1.
         """
         values = dict(row.values)
         try:
@@ -70,13 +84,13 @@ class PostMaker:
         mark = self.run if round_number == 1 else f"{self.run}.{round_number}"
         if given is None:
             return f"{mark}-{row.line}"
-        # Data sets have ids that are numbers; on the wire they are strings.
+        # Data sets have ids that are numbers; a post's id is a string.
         own = str(given) if isinstance(given, int) and not isinstance(given, bool) else _string("id", given)
         return own if round_number == 1 else f"{own}~{mark}"
 
 
 class _FieldError(Exception):
-    """A value cannot be a field of a post."""
+    """A value of a row cannot be a field of a post."""
 
 
 def _time(value: object) -> datetime:
@@ -89,7 +103,7 @@ def _time(value: object) -> datetime:
 
 
 def _keywords(value: object) -> tuple[str, ...]:
-    """Keywords as a list of strings, or as one string that commas separate."""
+    """Returns the keywords of a row, which are a list of strings or a string with commas between them."""
     if value is None:
         return ()
     if isinstance(value, str):

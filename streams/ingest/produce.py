@@ -1,7 +1,8 @@
-"""Sends posts to the raw topic, each delivery confirmed, at a rate if one is asked for.
+"""Sends posts to the raw topic and waits until Kafka has confirmed each one; at a limited rate if that is asked for.
 
-Posts are handed over one by one and confirmed in the background; what is unconfirmed is bounded, and so is the time
-that Kafka may leave a post unconfirmed. The caller's thread is the only one that `on_sent` runs in.
+The sender submits posts to the Kafka client one by one, and the client confirms them in the background. The number of
+unconfirmed posts is bounded, and so is the time that Kafka may take to confirm a post. `on_sent` is called in the
+caller's thread.
 """
 
 from __future__ import annotations
@@ -22,19 +23,20 @@ from streams.records import Post
 from streams.settings import Settings
 
 MAX_UNCONFIRMED = 10_000
-"""Posts on their way at most: some 5 MB, and a tenth of librdkafka's queue, so that handing over never blocks."""
+"""The most unconfirmed posts: about 5 MB, and a tenth of librdkafka's queue, so that `submit` does not block."""
 
 PATIENCE_S = 30.0
-"""Kafka may take this long to confirm a post: several times what the election of a new leader takes."""
+"""Seconds that Kafka may take to confirm a post: several times what the election of a new leader takes."""
 
-_BURST_S = 1.0  # behind a rate by more than this, the lag is forgotten instead of being made up in a burst
+_BURST_S = 1.0
+"""Seconds of a delay that `paced` makes up for in a burst. It does not make up for the rest of a longer delay."""
 
 
 class Submitter(Protocol):
-    """What is needed of a producer; `ConfirmedProducer` has it."""
+    """The method of a producer that `PostSender` needs; `ConfirmedProducer` has it."""
 
     def submit(self, records: Sequence[Outgoing], /) -> Future[Written]:
-        """Queue records; the future is done when all are confirmed, or one has failed."""
+        """Queue records. The future is done when all records are confirmed, or when one has failed."""
         ...
 
 
@@ -45,7 +47,7 @@ def paced(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Post]:
-    """The same posts, `rate` a second at most."""
+    """Yield the posts, at most `rate` of them a second."""
     due = clock()
     for post in posts:
         now = clock()
@@ -57,11 +59,10 @@ def paced(
 
 
 class PostSender:
-    """Hands posts over and keeps count of the confirmations.
+    """Submits posts to the raw topic and counts the confirmations.
 
     Attributes:
         sent: posts that Kafka has confirmed.
-        unconfirmed: posts handed over and not confirmed yet.
     """
 
     def __init__(
@@ -83,15 +84,15 @@ class PostSender:
 
     @property
     def unconfirmed(self) -> int:
-        """Posts handed over and not confirmed yet."""
+        """Posts that were submitted and are not confirmed yet."""
         return len(self._pending)
 
     def send(self, post: Post) -> None:
-        """Hand a post over; waits while `MAX_UNCONFIRMED` are on their way.
+        """Submit a post. Waits if `MAX_UNCONFIRMED` posts are unconfirmed.
 
         Raises:
-            UnavailableError: if Kafka has left a post unconfirmed for `patience_s`.
-            ConnectorError: if it refused one.
+            UnavailableError: Kafka has not confirmed a post for `patience_s` seconds.
+            ConnectorError: Kafka has refused a post.
         """
         value = post.to_json()
         future = self._producer.submit([Outgoing(self._topic, value, post.id.encode())])
@@ -105,15 +106,15 @@ class PostSender:
         """Wait until every post is confirmed.
 
         Raises:
-            UnavailableError: if Kafka has left a post unconfirmed for `patience_s`.
-            ConnectorError: if it refused one.
+            UnavailableError: Kafka has not confirmed a post for `patience_s` seconds.
+            ConnectorError: Kafka has refused a post.
         """
         while self._pending:
             self._await_first()
             self._collect()
 
     def _collect(self) -> None:
-        """Count what is confirmed, in the order of handing over."""
+        """Count the confirmed posts, up to the first one that is not confirmed yet."""
         count = 0
         try:
             while self._pending and self._pending[0][0].done():
@@ -128,8 +129,8 @@ class PostSender:
             raise self._unavailable()
 
     def _await_first(self) -> None:
-        future, handed_over = self._pending[0]
-        remaining = handed_over + self._patience_s - self._clock()
+        future, submitted_at = self._pending[0]
+        remaining = submitted_at + self._patience_s - self._clock()
         try:
             future.result(timeout=max(0.0, remaining))
         except TimeoutError:
@@ -138,24 +139,25 @@ class PostSender:
     def _unavailable(self) -> UnavailableError:
         return UnavailableError(
             f"Kafka has not confirmed {len(self._pending)} posts for {self._patience_s:g} s; "
-            "whether they have arrived is not known"
+            "some of them may have arrived"
         )
 
 
 @contextmanager
 def post_sender(settings: Settings, *, on_sent: Callable[[int], None] = lambda _count: None) -> Iterator[PostSender]:
-    """A sender to the raw topic, closed at the end. The body calls `finish`.
+    """Yield a sender to the raw topic, and close it at the end. The caller calls `finish` before that.
 
-    If the body fails for a reason that is not Kafka's, what was handed over is still delivered.
+    If the body raises an EmostreamError, such as an unreadable input, the posts that were submitted are still confirmed
+    before the error is raised.
 
     Raises:
-        TopologyError: if the topic does not exist.
-        ConnectorError: if Kafka does not answer in `kafka_timeout_s`.
+        TopologyError: The topic does not exist.
+        ConnectorError: Kafka does not answer within the setting `kafka_timeout_s`.
     """
     config = kafka_config(settings)
     partitions_of(KafkaAdmin(config), settings.topic_raw)
     patience_s = max(PATIENCE_S, settings.kafka_timeout_s)
-    # The sender gives up first, and says how much is unconfirmed; the producer's own limit is the safety net.
+    # The sender gives up before the producer does, because its error says how many posts are unconfirmed.
     producer = ConfirmedProducer(config, client_id="emostream-produce", give_up_after_s=patience_s + 5.0)
     sender = PostSender(producer, settings.topic_raw, on_sent=on_sent, patience_s=patience_s)
     try:
@@ -164,7 +166,7 @@ def post_sender(settings: Settings, *, on_sent: Callable[[int], None] = lambda _
         sender.finish()
         raise
     finally:
-        # After `finish` nothing is left, and after an error of Kafka's there is no more to wait for.
+        # No post is unconfirmed after `finish`, and after a ConnectorError waiting for one would not help.
         producer.close(timeout_s=0.1)
 
 
@@ -175,20 +177,20 @@ def send_posts(
     rate: float | None = None,
     on_sent: Callable[[int], None] = lambda _count: None,
 ) -> int:
-    """Send posts to the raw topic and wait until every one is confirmed.
+    """Send posts to the raw topic and wait until Kafka has confirmed each of them.
 
     Args:
-        settings: where Kafka is, and the topic's name.
-        posts: consumed lazily, in order; their key is their id.
-        rate: posts a second at most; None for as fast as it goes.
-        on_sent: called with the number of further confirmed posts, in this thread.
+        settings: where Kafka is, and the name of the topic.
+        posts: read lazily and sent in order. The key of a record is the id of its post.
+        rate: the most posts a second; None for no limit.
+        on_sent: called with the number of newly confirmed posts, in the caller's thread.
 
     Returns:
-        The number of posts sent.
+        The number of posts that were sent.
 
     Raises:
-        TopologyError: if the topic does not exist.
-        ConnectorError: if Kafka does not answer, or refuses. Every post that `on_sent` counted is in the log.
+        TopologyError: The topic does not exist.
+        ConnectorError: Kafka does not answer, or refuses a post. Every post that `on_sent` has counted is in the topic.
     """
     with post_sender(settings, on_sent=on_sent) as sender:
         for post in posts if rate is None else paced(posts, rate):
@@ -198,11 +200,11 @@ def send_posts(
 
 
 def partitions_of(admin: KafkaAdmin, topic: str, hint: str = "run `emostream init`") -> int:
-    """The number of a topic's partitions.
+    """Returns the number of a topic's partitions.
 
     Raises:
-        TopologyError: if there is no such topic; `hint` says what to do.
-        ConnectorError: if Kafka does not answer.
+        TopologyError: The topic does not exist. The message ends with `hint`, which says what to do.
+        ConnectorError: Kafka does not answer.
     """
     count = admin.partition_counts().get(topic)
     if count is None:

@@ -1,18 +1,18 @@
 """Reads an input in any of the formats, row by row.
 
-What cannot be a row is refused with its line and the reason, and the rest goes on.
+A row that cannot be used becomes a `Refusal` with its line and the reason, and reading continues.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from pydantic_core import from_json
 
 from streams.errors import InputError
-from streams.ingest.lines import LineReader
+from streams.ingest.lines import LineReader, open_lines
 from streams.ingest.rows import FIELDS, InputFormat, Refusal, RefusalReason, Row, make_row
 from streams.ingest.tables import NOT_UTF8, TOO_LONG, Layout, csv_records, layout, tsv_records
 
@@ -31,10 +31,10 @@ class InputSpec:
     """How to read an input.
 
     Attributes:
-        format: how it is written.
-        text_max_chars: longest text, in characters.
-        columns: for a field of `FIELDS`, its column by name or number (CSV, TSV), or its key (JSON lines).
-        header: whether CSV or TSV begins with a header; None to find out.
+        format: its format.
+        text_max_chars: the longest text, in characters.
+        columns: the column of a field of `FIELDS` by its name or number (CSV, TSV), or its key (JSON lines).
+        header: whether the first row of CSV or TSV is a header; None to detect it.
     """
 
     format: InputFormat
@@ -43,10 +43,10 @@ class InputSpec:
     header: bool | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what contradicts the format.
+        """Check that the options fit the format.
 
         Raises:
-            InputError: with one line.
+            InputError: `columns` or `header` do not fit the format, or `columns` has a name that is not in `FIELDS`.
         """
         is_table = self.format in {InputFormat.CSV, InputFormat.TSV}
         if unknown := sorted(set(self.columns) - set(FIELDS)):
@@ -58,23 +58,23 @@ class InputSpec:
 
 
 def guess_format(source: str) -> InputFormat:
-    """The format that the name of a file tells.
+    """Returns the format that the suffix of a file's name stands for.
 
     Raises:
-        InputError: if it tells none.
+        InputError: The suffix is not known.
     """
     try:
         return _SUFFIXES[PurePath(source).suffix.lower()]
     except KeyError:
         known = ", ".join(InputFormat)
-        raise InputError(f"{source}: its name does not tell the format; give --format with one of {known}") from None
+        raise InputError(f"{source}: the suffix does not tell the format; give --format with one of {known}") from None
 
 
 def read_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
-    """Read an input, lazily and in order. Blank lines are passed over.
+    """Read an input lazily, in order. Blank lines are skipped.
 
     Raises:
-        InputError: if the input cannot be read, or lacks a column that was asked for.
+        InputError: The input cannot be read, or lacks a column that `spec` names.
     """
     match spec.format:
         case InputFormat.TEXT:
@@ -83,6 +83,24 @@ def read_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
             return _json_rows(lines, spec)
         case InputFormat.CSV | InputFormat.TSV:
             return _table_rows(lines, spec)
+
+
+def read_texts(file: Path, *, text_max_chars: int) -> list[str]:
+    """Read all texts of a file, in the format that its suffix stands for.
+
+    Raises:
+        InputError: The file cannot be read, holds no text, or a row cannot be used; the message names the first one.
+    """
+    spec = InputSpec(guess_format(str(file)), text_max_chars=text_max_chars)
+    texts = []
+    with open_lines(str(file)) as lines:
+        for row in read_rows(lines, spec):
+            if isinstance(row, Refusal):
+                raise InputError(f"{file}, line {row.line}: {row.detail}")
+            texts.append(row.text)
+    if not texts:
+        raise InputError(f"{file} holds no text")
+    return texts
 
 
 def _text_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
@@ -116,7 +134,7 @@ def _json_row(number: int, data: bytes, keys: Mapping[str, str], text_max_chars:
     try:
         content = from_json(data, allow_inf_nan=False)
     except ValueError as exc:
-        # The parser counts lines from the beginning of this one.
+        # The parser takes this line for the first one of a document.
         return Refusal(number, RefusalReason.INVALID_JSON, str(exc).replace(" at line 1 column ", " at column "))
     if not isinstance(content, dict):
         return Refusal(number, RefusalReason.INVALID_JSON, "the line is not a JSON object")
@@ -137,7 +155,7 @@ def _table_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
             if table.header:
                 continue
         if len(cells) > table.width:
-            detail = f"{len(cells)} columns where the first row has {table.width}"
+            detail = f"the row has {len(cells)} columns, the first row has {table.width}"
             yield Refusal(number, RefusalReason.WRONG_COLUMNS, detail)
         else:
             yield make_row(number, table.values(cells), text_max_chars=spec.text_max_chars)

@@ -1,4 +1,4 @@
-"""What reading an input yields: rows, and refusals of what cannot be one."""
+"""The rows of an input, and the refusals of rows that cannot be used."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 FIELDS = ("text", "id", "created_at", "source", "keywords", "lang", "author", "url")
-"""The fields of a post that an input can give, by the names that a header or a JSON object has for them."""
+"""The fields of a post that an input can have, by their names in a header or a JSON object."""
 
 
 class InputFormat(StrEnum):
-    """How an input is written."""
+    """The format of an input."""
 
     JSONL = "jsonl"
     CSV = "csv"
@@ -35,7 +35,7 @@ class RefusalReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A row that cannot be used: where it begins, and why; `detail` quotes nothing of it."""
+    """A row that cannot be used: the line at which it begins, and why. `detail` has no text of the row in it."""
 
     line: int
     reason: RefusalReason
@@ -47,9 +47,10 @@ class Row:
     """A row with a usable text.
 
     Attributes:
-        line: the line at which it begins, from 1.
-        text: the post; neither blank nor too long.
-        values: the other fields as the input has them, blank ones left out: strings, and from JSON any value.
+        line: the line at which the row begins, from 1.
+        text: the text of the post, neither blank nor too long.
+        values: the other fields as the input has them, without blank ones. From JSON they may have any type, from the
+            other formats they are strings.
     """
 
     line: int
@@ -58,12 +59,12 @@ class Row:
 
 
 def make_row(line: int, values: Mapping[str, object], *, text_max_chars: int) -> Row | Refusal:
-    """Check the text and set it apart from the other fields.
+    """Make a row, or a refusal if there is no usable text.
 
     Args:
-        line: where the row begins.
-        values: by the names in `FIELDS`; what is None or blank counts as not given.
-        text_max_chars: longest text, in characters.
+        line: the line at which the row begins.
+        values: the fields, by their names in `FIELDS`. A blank string or None counts as no value.
+        text_max_chars: the longest text, in characters.
     """
     text = values.get("text")
     if text is None:

@@ -1,7 +1,7 @@
-"""CSV and TSV: records as lists of cells, and which column is which field.
+"""Reads records from CSV and TSV, and finds the column of each field.
 
-CSV is RFC 4180, so a cell in double quotes may hold commas, line ends and doubled quotes. TSV has no quoting at all: a
-double quote is a character like any other, and a record is a line.
+CSV is as in RFC 4180: a cell in double quotes may have commas, line ends and doubled quotes in it. TSV has no quoting:
+a double quote is an ordinary character, and a record is a line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from streams.ingest.lines import Line, LineReader
 from streams.ingest.rows import FIELDS, Refusal, RefusalReason
 
 MAX_CELL_CHARS = 1024 * 1024
-"""A quote that is never closed swallows this much at most before its record is refused and reading goes on."""
+"""The longest cell, in characters. A quote that is not closed makes a record of this size at most, which is refused."""
 
 TOO_LONG = "the line is longer than 4 MiB"
 NOT_UTF8 = "the line is not valid UTF-8"
@@ -30,7 +30,7 @@ class Record(NamedTuple):
 
 
 def tsv_records(lines: LineReader) -> Iterator[Record | Refusal]:
-    """The records of a TSV input; blank lines are passed over."""
+    """Yield the records of a TSV input. Blank lines are skipped."""
     for number, data in lines:
         if data is None:
             yield Refusal(number, RefusalReason.LINE_TOO_LONG, TOO_LONG)
@@ -45,11 +45,11 @@ def tsv_records(lines: LineReader) -> Iterator[Record | Refusal]:
 
 
 class _TooLongError(Exception):
-    """A line over the limit came up within a record."""
+    """A line of a record is longer than `MAX_LINE_BYTES`."""
 
 
-class _Feed:
-    """Lines for csv.reader, which remembers those of the current record so that all but the first can be read again."""
+class _RecordLines:
+    """The lines that csv.reader reads. It keeps the lines of the current record, so that they can be read again."""
 
     def __init__(self, lines: LineReader) -> None:
         self._lines = iter(lines)
@@ -64,37 +64,37 @@ class _Feed:
         self.record.append(line)
         if line.data is None:
             raise _TooLongError
-        # Bytes that are not UTF-8 become surrogates here; the record that holds them is refused as a whole.
+        # Bytes that are not UTF-8 become surrogates, and a record with surrogates is refused.
         return line.data.decode("utf-8", "surrogateescape") + "\n"
 
     def keep_first(self) -> None:
-        """Give all lines of the record but its first back."""
+        """Let all lines of the record except the first be read again."""
         self._again.extendleft(reversed(self.record[1:]))
 
 
 def csv_records(lines: LineReader) -> Iterator[Record | Refusal]:
-    """The records of a CSV input; blank lines are passed over.
+    """Yield the records of a CSV input. Blank lines are skipped.
 
-    After a record that is not valid CSV, reading goes on at the line after the one at which it began, so that a stray
-    quote costs its own line and not what follows.
+    After a record that is not valid CSV, reading continues at its second line. So a stray quote costs only its own
+    line, and not the lines after it.
     """
     csv.field_size_limit(MAX_CELL_CHARS)
-    feed = _Feed(lines)
-    reader = csv.reader(feed, strict=True)
+    record_lines = _RecordLines(lines)
+    reader = csv.reader(record_lines, strict=True)
     while True:
-        feed.record.clear()
+        record_lines.record.clear()
         try:
             cells = next(reader)
         except StopIteration:
             return
         except (_TooLongError, csv.Error) as exc:
-            yield _refused(feed.record, exc)
-            feed.keep_first()
-            reader = csv.reader(feed, strict=True)
+            yield _refused(record_lines.record, exc)
+            record_lines.keep_first()
+            reader = csv.reader(record_lines, strict=True)
             continue
         if not cells:
             continue
-        number = feed.record[0].number
+        number = record_lines.record[0].number
         if _is_utf8(cells):
             yield Record(number, cells)
         else:
@@ -105,7 +105,8 @@ def _refused(record: Sequence[Line], exc: Exception) -> Refusal:
     first = record[0]
     if first.data is None:
         return Refusal(first.number, RefusalReason.LINE_TOO_LONG, TOO_LONG)
-    # With one line, csv's own words say what is wrong with it; with more, the cause is a quote in the first.
+    # The message of the csv module describes an error in a single line. With more lines, a quote in the first is the
+    # cause.
     detail = str(exc) if len(record) == 1 else "a double quote opens a cell and is not closed properly"
     return Refusal(first.number, RefusalReason.INVALID_CSV, detail)
 
@@ -119,12 +120,12 @@ def _is_utf8(cells: Sequence[str]) -> bool:
 
 
 class Layout(NamedTuple):
-    """Which column holds which field.
+    """The columns of the fields.
 
     Attributes:
-        indices: columns from 0, by field.
-        width: cells in the first record; a record with more has a separator inside a cell.
-        header: whether the first record is a header and no post.
+        indices: the index of a field's column, from 0, by field.
+        width: cells in the first record. A record with more cells has a separator inside a cell.
+        header: whether the first record is a header and not a post.
     """
 
     indices: dict[str, int]
@@ -132,30 +133,30 @@ class Layout(NamedTuple):
     header: bool
 
     def values(self, cells: Sequence[str]) -> dict[str, object]:
-        """The fields of a record; those in cells that it lacks are left out."""
+        """Returns the fields of a record, without those whose cells it lacks."""
         return {name: cells[index] for name, index in self.indices.items() if index < len(cells)}
 
 
 def layout(first: Sequence[str], columns: Mapping[str, str], header: bool | None, name: str) -> Layout:
-    """Work out the columns from the first record.
+    """Find the columns of the fields, from the first record.
 
-    It is a header if `header` says so, if a column is asked for by name, if a cell is `text`, or if two cells name
-    fields of a post. Names are compared without regard to case and surrounding space. Where there is no header and no
-    mapping, the first column is the text and the others are not read.
+    The first record is a header if `header` is true. It is also a header if `header` is None and `columns` has a name,
+    a cell is `text`, or two cells are names of fields. Names are compared without case and without the space around
+    them. If there is no header and `columns` is empty, the first column is the text and the others are not read.
 
     Args:
         first: the cells of the first record.
-        columns: for a field, the name of its column or the column's number from 1.
-        header: what the user said; None to find out.
-        name: what to call the input in messages.
+        columns: the column of a field, by its name or by its number from 1.
+        header: whether the first record is a header; None to detect it.
+        name: the name of the input in messages.
 
     Raises:
-        InputError: if a column that was asked for is not there, or there is none for the text.
+        InputError: A column of `columns` does not exist or is ambiguous, or there is no column for the text.
     """
     cells = [cell.strip().casefold() for cell in first]
     named = {field: column for field, column in columns.items() if not column.isdecimal()}
     if named and header is False:
-        raise InputError("without a header columns have no names; give their numbers, as in --column text=2")
+        raise InputError("without a header, columns have no names; give their numbers, as in --column text=2")
     has_header = header if header is not None else bool(named) or _names_fields(cells)
     indices = {field: _number(column, len(cells), name) for field, column in columns.items() if column.isdecimal()}
     indices |= {field: _find(column, cells, name) for field, column in named.items()}
@@ -166,7 +167,7 @@ def layout(first: Sequence[str], columns: Mapping[str, str], header: bool | None
     elif not columns:
         indices["text"] = 0
     if "text" not in indices:
-        raise InputError(f"{name}: which column is the text? Give it by name or number, as in --column text=2")
+        raise InputError(f"{name}: no column has the text; give its name or number, as in --column text=2")
     return Layout(indices, len(cells), has_header)
 
 
@@ -177,7 +178,7 @@ def _names_fields(cells: Sequence[str]) -> bool:
 def _number(column: str, width: int, name: str) -> int:
     index = int(column) - 1
     if not 0 <= index < width:
-        raise InputError(f"{name} has no column {column}: its first row has {width}")
+        raise InputError(f"{name} has no column {column}: its first row has {width} columns")
     return index
 
 
@@ -188,5 +189,5 @@ def _find(column: str, cells: Sequence[str], name: str) -> int:
         shown = ", ".join(repr(cell[:30]) for cell in cells[:12])
         raise InputError(f"{name} has no column {column!r}; its first row is {shown}")
     if count > 1:
-        raise InputError(f"{name} has {count} columns {column!r}; give the number of the one that is meant")
+        raise InputError(f"{name} has {count} columns {column!r}; give the number of one of them")
     return cells.index(wanted)

@@ -1,13 +1,15 @@
-"""Counts what was refused, and says so: how many for each reason, the first lines, and one explanation."""
+"""Counts refused rows by reason, with the first lines and the first explanation of each reason."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.ingest.rows import Refusal, RefusalReason
+from streams.ingest.rows import Refusal, RefusalReason, Row
 
 FIRST_LINES = 5
+"""Lines that are kept for each reason."""
 
 
 @dataclass
@@ -18,32 +20,43 @@ class _Entry:
 
 
 class Tally:
-    """The refusals of one run. Its size does not grow with the input's."""
+    """Counts the refusals of a run. Its size does not grow with the number of refusals."""
 
     def __init__(self) -> None:
         self._entries: dict[RefusalReason, _Entry] = {}
 
     def add(self, refusal: Refusal) -> None:
-        """Count one."""
+        """Count a refusal."""
         entry = self._entries.setdefault(refusal.reason, _Entry(refusal.detail))
         entry.count += 1
         if len(entry.lines) < FIRST_LINES:
             entry.lines.append(refusal.line)
 
+    def accepted(self, items: Iterable[Row | Refusal]) -> Iterator[Row]:
+        """Yield the rows of `items`, and count the refusals."""
+        for item in items:
+            if isinstance(item, Refusal):
+                self.add(item)
+            else:
+                yield item
+
     @property
     def total(self) -> int:
-        """How many rows were refused."""
+        """The number of refused rows."""
         return sum(entry.count for entry in self._entries.values())
 
     def describe(self) -> list[str]:
-        """A line for each reason, the most frequent first."""
+        """Returns a line for each reason, the most frequent first."""
         return [
             f"{reason}: {entry.count} ({_lines(entry)}; {entry.detail})"
             for reason, entry in sorted(self._entries.items(), key=lambda item: -item[1].count)
         ]
 
     def as_json(self) -> dict[str, Any]:
-        """For machines: `{reason: {count, lines, detail}}`; `lines` are the first, `detail` explains the first."""
+        """Returns the JSON document `{reason: {count, lines, detail}}`.
+
+        `lines` are the first lines with this reason, `detail` explains the first of them.
+        """
         return {
             str(reason): {"count": entry.count, "lines": entry.lines, "detail": entry.detail}
             for reason, entry in self._entries.items()

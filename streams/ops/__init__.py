@@ -1,1 +1,1 @@
-"""What an operator runs beside the roles: preparation, the audit, the demo, measurements, and generated files."""
+"""What an operator runs besides the worker and the sink: init, the audit, the demo, the bench, and generated files."""

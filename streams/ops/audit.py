@@ -1,14 +1,14 @@
-"""The audit: every produced post ends as exactly one of classified and dead-lettered, and is counted once everywhere.
+"""The audit: checks that each produced post is either classified or dead-lettered, and is counted exactly once.
 
-It reads the topics from beginning to end and compares sets of offsets, so it proves the balance rather than trusting
-any counter of the workers.
+It reads the topics from beginning to end and compares sets of offsets. So its result does not depend on any counter of
+the workers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from confluent_kafka import Message
@@ -19,6 +19,7 @@ from connectors.kafka.config import KafkaConfig
 from connectors.kafka.scan import Bounds, TopicScan
 from connectors.postgres import connect, postgres_errors
 from streams.connections import kafka_config
+from streams.errors import AuditError
 from streams.records import ALL_KEYWORDS, OriginOnly, RecordError
 from streams.settings import Settings
 from streams.topology import check_topics
@@ -26,15 +27,15 @@ from streams.window_sizes import format_duration
 from streams.windows.store import WindowStore
 
 RETRY_S = 0.5
-"""Between two audits while posts are on their way."""
+"""Seconds between two audits while posts are on their way."""
 
 OnProgress = Callable[[str, int, int], None]
-"""Told the topic, records read so far, and records in all."""
+"""Called with the topic, the records read so far, and the total."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the audit. `note` explains a failure, or why a line cannot be checked (then `ok` is True)."""
+    """A check of the audit. `note` says why it failed, or why it could not be made; `ok` is True in the second case."""
 
     name: str
     expected: int
@@ -45,12 +46,12 @@ class Check:
 
 @dataclass
 class Outcomes:
-    """What the topics hold, by raw partition and offset.
+    """Offsets of raw posts, by partition of the raw topic.
 
     Attributes:
-        produced: offsets of the raw topic.
-        classified: origins in the classified topic.
-        dead: origins in the dead-letter topic.
+        produced: the offsets in the raw topic.
+        classified: the offsets of the posts in the classified topic.
+        dead: the offsets of the posts in the dead-letter topic.
         complete: whether Kafka still holds the classified topic from its beginning.
     """
 
@@ -65,46 +66,54 @@ def _size(offsets: Mapping[int, set[int]]) -> int:
 
 
 def check_delivery(outcomes: Outcomes, raw: Bounds) -> list[Check]:
-    """Check that each produced post ended exactly once. Pure.
+    """Check that each produced post is either classified or dead-lettered. Pure.
 
-    Origins below the raw topic's first offset are left out: retention took their raw posts.
+    Posts before the first offset of the raw topic are left out, because Kafka has deleted them there.
+
+    Args:
+        outcomes: the offsets of the posts.
+        raw: the first and the end offset of each partition of the raw topic.
     """
-    missing: list[str] = []
-    lost = twice = 0
-    held = dict.fromkeys(("classified", "dead"), 0)
+    examples: list[str] = []
+    lost = twice = found = 0
     for partition, produced in outcomes.produced.items():
         low = raw[partition][0]
         classified = {offset for offset in outcomes.classified.get(partition, set()) if offset >= low}
         dead = {offset for offset in outcomes.dead.get(partition, set()) if offset >= low}
-        held["classified"] += len(classified)
-        held["dead"] += len(dead)
+        found += len(classified) + len(dead)
         twice += len(classified & dead)
-        nowhere = produced - classified - dead
-        lost += len(nowhere)
-        missing += [f"{partition}@{offset}" for offset in sorted(nowhere)[: 5 - len(missing)]]
-    note = f"{lost} neither, e.g. {', '.join(missing)}" if lost else ""
-    found = held["classified"] + held["dead"]
-    ended = Check("produced = classified + dead-lettered", _size(outcomes.produced), found, not lost, note)
-    if not lost and found - twice != ended.expected:
-        ended = Check(ended.name, ended.expected, found, ok=False, note="results of posts that were never produced")
-    return [ended, Check("both classified and dead-lettered", 0, twice, twice == 0)]
+        missing = produced - classified - dead
+        lost += len(missing)
+        examples += [f"{partition}@{offset}" for offset in sorted(missing)[: 5 - len(examples)]]
+    note = f"{lost} without a result, such as {', '.join(examples)}" if lost else ""
+    delivered = Check("produced = classified + dead-lettered", _size(outcomes.produced), found, not lost, note)
+    if not lost and found - twice != delivered.expected:
+        note = "some results are of posts that were never produced"
+        delivered = Check(delivered.name, delivered.expected, found, ok=False, note=note)
+    return [delivered, Check("both classified and dead-lettered", 0, twice, twice == 0)]
 
 
 def check_count(name: str, classified: int, found: int, *, complete: bool, note: str = "") -> Check:
-    """Check that a store holds as many posts as were classified. Pure."""
+    """Check that a store has as many posts as were classified. Pure.
+
+    The check succeeds if `complete` is false, because the classified posts that Kafka has deleted cannot be counted.
+    """
     if not complete:
-        gone = "not comparable: Kafka no longer holds the classified topic from its beginning"
-        return Check(name, classified, found, ok=True, note=gone)
+        reason = "not comparable: Kafka no longer holds the classified topic from its beginning"
+        return Check(name, classified, found, ok=True, note=reason)
     return Check(name, classified, found, classified == found, note)
 
 
 def read_outcomes(settings: Settings, kafka: KafkaConfig, progress: OnProgress) -> tuple[Outcomes, Bounds]:
     """Read the raw, classified and dead-letter topics.
 
-    The raw topic's end is fixed first: what is produced while the audit runs is not part of it.
+    The end of the raw topic is read first. Posts that are produced while the audit runs are left out.
+
+    Returns:
+        The offsets of the posts, and the bounds of the raw topic.
 
     Raises:
-        ConnectorError: Kafka did not answer, or a topic is missing.
+        ConnectorError: Kafka does not answer, or a topic is missing.
     """
     outcomes = Outcomes()
     raw = TopicScan(kafka, settings.topic_raw)
@@ -123,7 +132,7 @@ def read_outcomes(settings: Settings, kafka: KafkaConfig, progress: OnProgress) 
                 try:
                     origin = OriginOnly.from_json(message.value()).origin
                 except RecordError:
-                    continue  # not ours; the aggregate stage dead-letters it
+                    continue  # not a record of the application; the worker dead-letters it
                 high = raw.bounds.get(origin.partition, (0, 0))[1]
                 if origin.topic != settings.topic_raw or origin.offset >= high:
                     continue
@@ -144,10 +153,10 @@ def _counted(scan: TopicScan, progress: OnProgress) -> Iterator[Message]:
 async def audit_until_balanced(
     settings: Settings, store: WindowStore, progress: OnProgress, *, patience_s: float
 ) -> list[Check]:
-    """The audit, repeated until it balances or `patience_s` is over: posts may still be on their way.
+    """Run the audit, and repeat it until every check succeeds or `patience_s` seconds are over.
 
     Raises:
-        ConnectorError: a system did not answer.
+        ConnectorError: A server does not answer, or refuses.
     """
     deadline = time.monotonic() + patience_s
     while True:
@@ -158,10 +167,11 @@ async def audit_until_balanced(
 
 
 async def audit(settings: Settings, store: WindowStore, progress: OnProgress) -> list[Check]:
-    """Run the whole audit.
+    """Run the audit once.
 
     Raises:
-        ConnectorError: a system did not answer.
+        TopologyError: A topic is missing, or its partitions differ from the settings.
+        ConnectorError: A server does not answer, or refuses.
     """
     kafka = kafka_config(settings)
     check_topics(settings, KafkaAdmin(kafka).partition_counts())
@@ -193,8 +203,19 @@ async def audit(settings: Settings, store: WindowStore, progress: OnProgress) ->
     return checks
 
 
+def require_balance(checks: Sequence[Check]) -> None:
+    """Raise an error if a check failed.
+
+    Raises:
+        AuditError: At least one check failed; the message names each of them.
+    """
+    failed = [check.name for check in checks if not check.ok]
+    if failed:
+        raise AuditError(f"the audit failed: {'; '.join(failed)}")
+
+
 def _postgres_counts(settings: Settings) -> tuple[int, dict[int, int]]:
-    """Rows in `posts`, and by window size the posts in the windows of all keywords."""
+    """Returns the rows of `posts`, and for each window size the posts in the windows of the keyword `*`."""
     dsn = settings.postgres_dsn.get_secret_value()
     with connect(dsn, application_name="emostream-audit") as connection, postgres_errors("counting rows"):
         rows = connection.execute("SELECT count(*) FROM posts WHERE origin_topic = %s", (settings.topic_raw,))

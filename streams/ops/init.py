@@ -1,4 +1,4 @@
-"""Prepares the outside systems: topics, schema, model. Every step may be repeated, and run from two places at once."""
+"""Prepares Kafka, Postgres and S3: topics, schema, model. Every step can be repeated, also twice at the same time."""
 
 from __future__ import annotations
 
@@ -19,23 +19,33 @@ from streams.sink.migrations import migrations_folder
 from streams.topology import check_topics, topic_specs
 
 Report = Callable[[str], None]
+"""Called with a line for each change."""
 
 
 def init_topics(settings: Settings, report: Report) -> None:
-    """Create missing topics, then check that all of them agree."""
+    """Create the missing topics, then check the partitions of all topics.
+
+    Raises:
+        TopologyError: The partitions of a topic differ from the settings.
+        ConnectorError: Kafka does not answer, or refuses.
+    """
     admin = KafkaAdmin(kafka_config(settings))
     existing = admin.partition_counts()
     missing = [spec for spec in topic_specs(settings) if spec.name not in existing]
     for name in admin.create(missing):
         report(f"topic {name} created")
     counts = {**admin.partition_counts(), **existing}
-    # Fresh metadata may lag behind the creation it follows.
+    # The metadata may still lack a topic that was just created.
     counts.update({spec.name: spec.partitions for spec in missing if spec.name not in counts})
     check_topics(settings, counts)
 
 
 def init_postgres(settings: Settings, report: Report) -> None:
-    """Apply missing migrations."""
+    """Apply the missing migrations.
+
+    Raises:
+        ConnectorError: Postgres does not answer, or refuses.
+    """
     migrations = postgres.find_migrations(migrations_folder())
     dsn = settings.postgres_dsn.get_secret_value()
     with postgres.connect(dsn, application_name="emostream-init") as connection:
@@ -45,13 +55,20 @@ def init_postgres(settings: Settings, report: Report) -> None:
 
 
 def _report_warning(notice: Diagnostic, report: Report) -> None:
-    # What the migrations may not do themselves, such as creating roles, they tell with a warning.
+    # A migration warns about what its user may not do, such as creating roles.
     if notice.severity_nonlocalized == "WARNING":
         report(f"PostgreSQL: {notice.message_primary}")
 
 
 def init_model(settings: Settings, report: Report) -> None:
-    """Upload the bundled model where the registry is empty, and make the channels `latest` and `stable`."""
+    """Upload the bundled model if the registry has no version, and create the channels `latest` and `stable`.
+
+    If the setting `model_uri` is a folder, only check the package in it.
+
+    Raises:
+        ModelError: The package is missing or damaged.
+        ConnectorError: S3 does not answer, or refuses.
+    """
     location = parse_uri(settings.model_uri)
     if not isinstance(location, S3Location):
         load_package(location)
@@ -68,10 +85,12 @@ def init_model(settings: Settings, report: Report) -> None:
 
 
 def init_all(settings: Settings, report: Report) -> None:
-    """All three steps.
+    """Create the topics, apply the migrations and upload the model.
 
     Raises:
-        EmostreamError, ConnectorError, ModelError: the user can act on it.
+        TopologyError: The partitions of a topic differ from the settings.
+        ConnectorError: A server does not answer, or refuses.
+        ModelError: The model package is missing or damaged.
     """
     init_topics(settings, report)
     init_postgres(settings, report)

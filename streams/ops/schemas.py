@@ -1,10 +1,10 @@
-"""Writes the files that are generated from the code: the records' JSON Schemas, the settings' page and `.env.example`.
+"""Writes the files that are generated from the code: the JSON Schemas, docs/settings.md and `.env.example`.
 
-    python -m streams.ops.schemas            write what has changed
-    python -m streams.ops.schemas --check    change nothing; exit with 1 if a file is not up to date
+    python -m streams.ops.schemas            write the files that have changed
+    python -m streams.ops.schemas --check    write nothing; exit with 1 if a file is not up to date
 
-A schema is named after its topic's default name. It describes what a reader accepts: a field with a default may be
-absent. What the application writes has every field.
+A schema has the default name of its topic. It describes the records that a reader accepts, in which a field with a
+default may be missing. The application writes every field.
 """
 
 from __future__ import annotations
@@ -49,41 +49,42 @@ SECTIONS = {
     "batch_max": "Posts, batches and windows",
     "sink_batch": "Sink and operation",
 }
-"""Headings of `.env.example`, by the first setting under each."""
+"""Headings of `.env.example`, by the first setting under each heading."""
 
 COMPOSE_VARIABLES = {
     "POSTGRES_PASSWORD": ("emostream", "Password of the Postgres user emostream; set before the first start."),
     "REDIS_PASSWORD": ("emostream", "Password of Valkey."),
 }
-"""What only docker-compose.yml reads, with its defaults."""
+"""Variables that only docker-compose.yml reads: their default and their description."""
 
 _ENV_HEAD = """\
-# Settings of emostream. Copy to .env, take away the # in front of what you change.
-# The environment wins over .env. `emostream settings` shows what is in force. Written by `make schemas`.
+# Settings of emostream. Copy this file to .env and remove the # in front of the lines that you change.
+# Environment variables override .env. `emostream settings` shows the current values. Written by `make schemas`.
 """
 _COMPOSE_HEAD = """\
-# Read by docker-compose.yml only. The passwords become parts of addresses: letters, digits, - and _.
-# In the containers the addresses of the servers are set by docker-compose.yml, whatever stands above."""
+# Only docker-compose.yml reads these. The passwords become parts of addresses, so use letters, digits, - and _.
+# In the containers, the addresses of the servers are those of docker-compose.yml, not those above."""
 
 _SETTINGS_HEAD = """\
 # Settings
 
-Every setting is an environment variable, or a line in a file `.env` in the current folder; the environment wins.
-An unknown name with the prefix `EMOSTREAM_` is an error, so a misspelt setting is not silently ignored. An empty value
-means the default. `emostream settings` shows the values in force, with passwords masked. `.env.example` has them all.
+Every setting is an environment variable, or a line of the file `.env` in the current folder. Environment variables
+override `.env`. An unknown name with the prefix `EMOSTREAM_` is an error, so a misspelt setting is never ignored. An
+empty value stands for the default. `emostream settings` shows the current values, with passwords masked. `.env.example`
+has all settings.
 
-This page is written by `make schemas`, from `streams/settings.py`.
+`make schemas` writes this page from `streams/settings.py`.
 """
 
 
 def schema(record: type[Record]) -> str:
-    """A record's JSON Schema (draft 2020-12) as a document."""
+    """Returns the JSON Schema (draft 2020-12) of a record, as text."""
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **record.json_schema()}
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def env_example(listed: list[Entry]) -> str:
-    """`.env.example`: every setting with its default, commented out."""
+    """Returns the content of `.env.example`: every setting with its default, commented out."""
     sections = {PREFIX + name.upper(): title for name, title in SECTIONS.items()}
     lines = [_ENV_HEAD.rstrip("\n")]
     for entry in listed:
@@ -97,7 +98,7 @@ def env_example(listed: list[Entry]) -> str:
 
 
 def generated() -> dict[Path, str]:
-    """Every generated file, relative to the root of the checkout, with its content."""
+    """Returns the content of every generated file, by its path from the root of the checkout."""
     topics = {setting: Settings.model_fields[setting].default for setting in RECORDS}
     listed = entries(None)
     return {
@@ -108,11 +109,11 @@ def generated() -> dict[Path, str]:
 
 
 def outdated(root: Path) -> list[Path]:
-    """The generated files below `root` that are missing or differ, and schemas that belong to no record."""
+    """Returns the generated files below `root` that are missing or differ, and the schemas of no record."""
     wanted = generated()
-    stale = [path for path, content in wanted.items() if _read(root / path) != content]
-    strays = [path.relative_to(root) for path in sorted((root / "docs/schemas").glob("*.json"))]
-    return stale + [path for path in strays if path not in wanted]
+    changed = [path for path, content in wanted.items() if _read(root / path) != content]
+    schemas = [path.relative_to(root) for path in sorted((root / "docs/schemas").glob("*.json"))]
+    return changed + [path for path in schemas if path not in wanted]
 
 
 def _read(path: Path) -> str | None:
@@ -120,17 +121,20 @@ def _read(path: Path) -> str | None:
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Change nothing; exit with 1 if a file is not up to date.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file is not up to date.")
 @click.option("--root", type=click.Path(path_type=Path, file_okay=False), default=ROOT, help="Root of the checkout.")
 def main(*, check: bool, root: Path) -> None:
-    """Write the files that are generated from the code."""
-    stale = outdated(root)
+    """Write the files that are generated from the code: docs/schemas/, docs/settings.md and .env.example.
+
+    Prints the name of each file that it writes or removes.
+    """
+    changed = outdated(root)
     if check:
-        if stale:
-            raise click.ClickException(f"not up to date, run `make schemas`: {', '.join(map(str, stale))}")
+        if changed:
+            raise click.ClickException(f"not up to date: {', '.join(map(str, changed))}; run `make schemas`")
         return
     wanted = generated()
-    for path in stale:
+    for path in changed:
         if path in wanted:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(wanted[path], "utf-8")
@@ -138,7 +142,7 @@ def main(*, check: bool, root: Path) -> None:
         else:
             (root / path).unlink()
             click.echo(f"removed {path}")
-    click.echo("up to date" if not stale else "done")
+    click.echo("done" if changed else "up to date")
 
 
 if __name__ == "__main__":

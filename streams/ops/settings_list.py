@@ -1,4 +1,4 @@
-"""Every setting with its value, its default and what it is for; secrets are masked."""
+"""Lists every setting with its value, its default and its description. Secrets are masked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streams.settings import PREFIX, Settings
 
 
 class Entry(NamedTuple):
-    """A setting as it is shown; secrets are masked. An empty string is no value."""
+    """A setting as it is shown. An empty `value` or `default` stands for no value."""
 
     name: str
     value: str
@@ -21,21 +21,21 @@ class Entry(NamedTuple):
 
 
 def entries(current: Settings | None) -> list[Entry]:
-    """Every setting, in the order of the class.
+    """Returns every setting, in the order of `Settings`.
 
     Args:
-        current: where the values are from; None shows the defaults as values.
+        current: the settings with the values; None for the defaults.
     """
     listed = []
     for name, field in Settings.model_fields.items():
-        default = shown(field.get_default(call_default_factory=True, validated_data={}))
-        value = default if current is None else shown(getattr(current, name))
+        default = format_value(field.get_default(call_default_factory=True, validated_data={}))
+        value = default if current is None else format_value(getattr(current, name))
         listed.append(Entry(PREFIX + name.upper(), value, default, _description(field)))
     return listed
 
 
-def shown(value: Any) -> str:  # noqa: ANN401 - a setting of any type
-    """A value as one would write it in the environment, with secrets masked."""
+def format_value(value: Any) -> str:  # noqa: ANN401 - a setting of any type
+    """Returns a value as it is written in an environment variable, with secrets masked."""
     match value:
         case None:
             return ""
@@ -52,8 +52,8 @@ def shown(value: Any) -> str:  # noqa: ANN401 - a setting of any type
 
 
 def markdown_table(listed: list[Entry]) -> str:
-    """Names, defaults and descriptions as a Markdown table."""
-    lines = ["| Setting | Default | What it is for |", "|---|---|---|"]
+    """Returns the names, defaults and descriptions of settings as a Markdown table."""
+    lines = ["| Setting | Default | Description |", "|---|---|---|"]
     for entry in listed:
         default = f"`{entry.default}`" if entry.default else "none"
         description = entry.description.replace("|", r"\|")

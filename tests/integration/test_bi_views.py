@@ -1,4 +1,4 @@
-"""The schema `bi`: its figures against ones made by hand, and who may see what."""
+"""The schema `bi`: its figures, compared with figures computed by hand, and the rights of its roles."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def renamed(dsn: str, *, database: str | None = None, user: str | None = None, p
 
 @pytest.fixture
 def database(endpoints: Endpoints) -> Iterator[Callable[..., str]]:
-    """Makes databases, as the application's user or another; they are dropped at the end."""
+    """Creates databases, as the user of the application or another one, and drops them at the end."""
     made: list[tuple[str, str]] = []
 
     def make(dsn: str = endpoints.postgres_dsn) -> str:
@@ -84,7 +84,7 @@ def database(endpoints: Endpoints) -> Iterator[Callable[..., str]]:
 
 @pytest.fixture
 def dsn(database: Callable[..., str]) -> str:
-    """A database with the schema."""
+    """The DSN of a database with the schema."""
     found = database()
     with closing(psycopg.connect(found)) as connection:
         migrate(connection, find_migrations(migrations_folder()))
@@ -100,7 +100,7 @@ def connection(dsn: str) -> Iterator[Connection]:
 
 @pytest.fixture
 def tableau(dsn: str, endpoints: Endpoints) -> str:
-    """The same database for the role tableau, as the page tells an administrator to open it."""
+    """The DSN of this database for the role tableau, which may log in, as docs/tableau.md tells an administrator."""
     password = secrets.token_hex(8)
     with psycopg.connect(endpoints.postgres_dsn, autocommit=True) as administrator:
         administrator.execute(f"ALTER ROLE tableau LOGIN PASSWORD '{password}'")
@@ -169,7 +169,7 @@ def rows(connection: Connection, query: str) -> list[tuple[Any, ...]]:
 
 # ---- figures ----
 
-# Two posts are about tea and rain both, one has no keyword: 9 posts in all, 6 of tea, 4 of rain.
+# Of 9 posts, 6 are about tea and 4 about rain. Two of these are about both, and one post has no keyword.
 TEA: Labels = {"joy": (3, 0.9), "anger": (3, 0.5)}
 RAIN: Labels = {"sadness": (3, 0.8), "joy": (1, 0.6)}
 ALL: Labels = {"joy": (4, 0.8), "anger": (3, 0.5), "sadness": (2, 0.7)}
@@ -200,7 +200,7 @@ def test_emotion_share(connection: Connection) -> None:
     ]
 
 
-def test_no_window_size_and_no_total_counts_twice(connection: Connection) -> None:
+def test_each_post_counts_once_in_a_view(connection: Connection) -> None:
     add_an_hour(connection, sizes=(MINUTE, FIVE, HOUR, DAY))
     for view, posts in (
         ("emotion_share_all", 9),
@@ -226,7 +226,7 @@ def test_percent_adds_up_to_a_hundred(connection: Connection, sizes: tuple[int, 
         assert [float(percent) for (percent,) in sums] == [pytest.approx(100, abs=0.01)] * 3
 
 
-def test_hours_are_added_up_where_there_are_no_windows_of_an_hour(connection: Connection) -> None:
+def test_hours_are_summed_if_there_are_no_windows_of_an_hour(connection: Connection) -> None:
     for minutes in (0, 5, 60):
         start = NOON + timedelta(minutes=minutes)
         labels: Labels = {"joy": (1, 0.5), "fear": (1, 0.7)} if minutes else {"joy": (3, 0.9)}
@@ -234,9 +234,9 @@ def test_hours_are_added_up_where_there_are_no_windows_of_an_hour(connection: Co
             add_window(
                 connection, keyword, FIVE, start, labels, sentiments={"positive": 2, "negative": 1}, sentiment_score=0.5
             )
-            for minute in range(5):  # the minutes of the same posts, which must not be added to them
+            for minute in range(5):  # windows of a minute with the same posts, which must not be counted again
                 add_window(connection, keyword, MINUTE, start + timedelta(minutes=minute), labels)
-            add_window(connection, keyword, 420, start, labels)  # does not divide an hour
+            add_window(connection, keyword, 420, start, labels)  # 7 minutes, which do not divide an hour
     later = NOON + timedelta(hours=1)
     assert rows(connection, "SELECT * FROM bi.emotion_share ORDER BY hour, emotion") == [
         ("tea", NOON, "fear", 1, 20.0, 0.7),
@@ -258,7 +258,7 @@ def test_hours_are_added_up_where_there_are_no_windows_of_an_hour(connection: Co
     ]
 
 
-def test_hours_from_before_there_were_windows_of_an_hour_are_added_up(connection: Connection) -> None:
+def test_hours_before_the_first_window_of_an_hour_are_summed(connection: Connection) -> None:
     later = NOON + timedelta(hours=1)
     for keyword in ("tea", "*"):
         for start in (NOON, NOON + timedelta(minutes=5), later):
@@ -268,13 +268,13 @@ def test_hours_from_before_there_were_windows_of_an_hour_are_added_up(connection
     assert rows(connection, "SELECT hour, posts FROM bi.keyword_frequency ORDER BY hour") == [(NOON, 4), (later, 7)]
 
 
-def test_sizes_that_make_no_hours_leave_the_hourly_views_empty(connection: Connection) -> None:
+def test_sizes_that_do_not_divide_an_hour_leave_the_hourly_views_empty(connection: Connection) -> None:
     add_an_hour(connection, sizes=(420, DAY))
     assert rows(connection, "SELECT count(*) FROM bi.emotion_share") == [(0,)]
     assert rows(connection, "SELECT sum(posts) FROM bi.emotion_trend") == [(10,)]
 
 
-def test_emotion_trend_has_a_row_where_there_are_no_posts(connection: Connection) -> None:
+def test_emotion_trend_has_a_row_for_an_emotion_without_posts(connection: Connection) -> None:
     add_an_hour(connection)
     assert rows(connection, "SELECT * FROM bi.emotion_trend ORDER BY keyword, emotion") == [
         ("rain", NOON, 1.0, "anger", 0, 0.0, None, 4),
@@ -286,7 +286,7 @@ def test_emotion_trend_has_a_row_where_there_are_no_posts(connection: Connection
     ]
 
 
-def test_emotion_trend_takes_the_finest_size_that_is_still_made(connection: Connection) -> None:
+def test_emotion_trend_takes_the_shortest_size_that_is_still_written(connection: Connection) -> None:
     yesterday = NOON - timedelta(days=1)
     add_window(connection, "*", MINUTE, yesterday, ALL)
     for start in (yesterday, NOON):
@@ -296,7 +296,7 @@ def test_emotion_trend_takes_the_finest_size_that_is_still_made(connection: Conn
     assert found == [(yesterday, 5.0, 9), (NOON, 5.0, 9)]
 
 
-def test_confidence_scatter_marks_what_stands_out(connection: Connection) -> None:
+def test_confidence_scatter_marks_outliers(connection: Connection) -> None:
     confidences = {"a": 0.80, "b": 0.81, "c": 0.82, "d": 0.83, "e": 0.84, "odd": 0.30, "rare": 0.10}
     for keyword, confidence in confidences.items():
         joy = 29 if keyword == "rare" else 40
@@ -319,7 +319,7 @@ def test_confidence_scatter_marks_what_stands_out(connection: Connection) -> Non
         posts = 29 if keyword == "rare" else 40
         expected = (posts, pytest.approx(confidence), pytest.approx(median), score, keyword == "odd")
         assert found[keyword] == expected
-    # Fear is all the same: nothing to measure a distance by, so nothing stands out.
+    # The confidence of fear is the same everywhere, so it has no outlier.
     assert rows(connection, "SELECT count(*) FROM bi.confidence_scatter WHERE emotion = 'fear' AND is_outlier") == [
         (0,)
     ]
@@ -357,7 +357,7 @@ def test_freshness(connection: Connection) -> None:
     assert behind == pytest.approx((datetime.now(UTC) - newest).total_seconds() / 60, abs=0.5)
 
 
-def test_everything_is_explained(connection: Connection) -> None:
+def test_every_view_and_column_has_a_comment(connection: Connection) -> None:
     views = rows(
         connection, "SELECT relname, obj_description(oid) FROM pg_class WHERE relnamespace = 'bi'::regnamespace"
     )
@@ -371,7 +371,7 @@ def test_everything_is_explained(connection: Connection) -> None:
     assert bare == []
 
 
-# ---- what reads them ----
+# ---- the workbook and the charts ----
 
 WORKBOOK = Path(__file__).parents[2] / "docs/tableau/emostream.twb"
 SCRIPT = Path(__file__).parents[2] / "scripts/bi_charts.py"
@@ -412,7 +412,7 @@ def draw(dsn: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_charts_are_drawn_as_tableau(connection: Connection, tableau: str, tmp_path: Path) -> None:
+def test_the_role_tableau_can_draw_the_charts(connection: Connection, tableau: str, tmp_path: Path) -> None:
     add_an_hour(connection)
     found = draw(tableau, tmp_path)
     assert (found.returncode, found.stderr) == (0, "")
@@ -432,7 +432,9 @@ def test_the_charts_are_drawn_as_tableau(connection: Connection, tableau: str, t
     }
 
 
-def test_without_posts_or_views_the_charts_say_so(tableau: str, database: Callable[..., str], tmp_path: Path) -> None:
+def test_charts_without_posts_or_views_are_an_error_of_one_line(
+    tableau: str, database: Callable[..., str], tmp_path: Path
+) -> None:
     empty = draw(tableau, tmp_path)
     assert empty.returncode == 1
     assert "have no posts yet" in empty.stderr
@@ -448,7 +450,7 @@ def test_without_posts_or_views_the_charts_say_so(tableau: str, database: Callab
 
 def test_tableau_reads_the_views_and_nothing_else(connection: Connection, tableau: str) -> None:
     add_an_hour(connection)
-    add_post(connection, 1, datetime.now(UTC))  # makes a partition that was not there when the rights were given
+    add_post(connection, 1, datetime.now(UTC))  # makes a partition after the rights were granted
     others = rows(
         connection,
         "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')",
@@ -456,7 +458,7 @@ def test_tableau_reads_the_views_and_nothing_else(connection: Connection, tablea
     with psycopg.connect(tableau, autocommit=True) as visitor:
         for view in VIEWS:
             visitor.execute(f"SELECT * FROM bi.{view}").fetchall()
-        assert rows(visitor, "SELECT sum(posts) FROM emotion_share_all") == [(9,)]  # found without naming the schema
+        assert rows(visitor, "SELECT sum(posts) FROM emotion_share_all") == [(9,)]  # without the name of the schema
         assert rows(visitor, "SELECT count(*) FROM bi.recent_posts") == [(1,)]
         assert {name for (name,) in others} >= {*WRITTEN, "schema_migrations"}
         assert any(re.fullmatch(r"posts_\d{8}", name) for (name,) in others)
@@ -469,13 +471,13 @@ def test_tableau_reads_the_views_and_nothing_else(connection: Connection, tablea
             assert rows(visitor, f"SELECT has_function_privilege({oid}, 'EXECUTE')") == [(False,)], name
 
 
-def test_tableau_changes_nothing(connection: Connection, tableau: str) -> None:
+def test_tableau_cannot_change_anything(connection: Connection, tableau: str) -> None:
     with psycopg.connect(tableau, autocommit=True) as visitor:
         assert rows(visitor, "SHOW default_transaction_read_only") == [("on",)]
         assert rows(visitor, "SHOW statement_timeout") == [("1min",)]
         with pytest.raises(errors.ReadOnlySqlTransaction):
             visitor.execute("CREATE TEMP TABLE mine (n integer)")
-        # The setting is a default that anyone may change; the rights are what holds.
+        # The setting is a default that the role may change. Its rights still forbid writing.
         visitor.execute("SET default_transaction_read_only = off")
         with pytest.raises(errors.InsufficientPrivilege):
             visitor.execute("INSERT INTO bi.model_versions VALUES ('m', '1', now())")
@@ -484,7 +486,7 @@ def test_tableau_changes_nothing(connection: Connection, tableau: str) -> None:
                 visitor.execute(statement)
 
 
-def test_tableau_cannot_log_in_before_an_administrator_opens_it(dsn: str, endpoints: Endpoints) -> None:
+def test_tableau_cannot_log_in_before_an_administrator_allows_it(dsn: str, endpoints: Endpoints) -> None:
     with psycopg.connect(endpoints.postgres_dsn, autocommit=True) as administrator:
         administrator.execute("ALTER ROLE tableau NOLOGIN PASSWORD NULL")
         with pytest.raises(psycopg.OperationalError):
@@ -493,7 +495,7 @@ def test_tableau_cannot_log_in_before_an_administrator_opens_it(dsn: str, endpoi
 
 @pytest.fixture
 def login(endpoints: Endpoints) -> Iterator[Callable[[str], str]]:
-    """Makes login roles with the given options; dropped at the end. Returns the server's address for each."""
+    """Creates login roles with the given options, returns a DSN for each, and drops the roles at the end."""
     made: list[str] = []
 
     def make(options: str) -> str:
@@ -509,12 +511,12 @@ def login(endpoints: Endpoints) -> Iterator[Callable[[str], str]]:
             administrator.execute(f"DROP ROLE {name}")
 
 
-def test_a_writer_may_do_what_the_sink_does_and_no_more(dsn: str, login: Callable[[str], str]) -> None:
+def test_a_writer_has_the_rights_of_the_sink_and_no_others(dsn: str, login: Callable[[str], str]) -> None:
     user = urlsplit(login("IN ROLE emostream_writer"))
     writer_dsn = renamed(dsn, user=user.username or "", password=user.password or "")
     with psycopg.connect(writer_dsn, autocommit=True) as writer:
         add_an_hour(writer)
-        add_post(writer, 1, datetime.now(UTC))  # a day that no rights were given for: reached through posts
+        add_post(writer, 1, datetime.now(UTC))  # in a new partition, which has no rights of its own
         assert rows(writer, "SELECT count(*) FROM posts") == [(1,)]
         assert rows(writer, "SELECT max(version) FROM schema_migrations")
         writer.execute("CREATE TEMP TABLE stage (LIKE posts)")
@@ -531,7 +533,7 @@ def test_a_writer_may_do_what_the_sink_does_and_no_more(dsn: str, login: Callabl
 
 @pytest.fixture
 def own_roles(tmp_path: Path, endpoints: Endpoints) -> Iterator[tuple[Path, str]]:
-    """The migrations with role names that nobody has yet, and the suffix that makes them so."""
+    """A folder of migrations whose role names have a new suffix, and the suffix."""
     suffix = f"_{secrets.token_hex(4)}"
     for migration in find_migrations(migrations_folder()):
         text = migration.path.read_text("utf-8")
@@ -545,7 +547,7 @@ def own_roles(tmp_path: Path, endpoints: Endpoints) -> Iterator[tuple[Path, str]
 
 
 def warned(connection: Connection) -> list[str]:
-    """The warnings that the connection gets from now on."""
+    """Returns a list that receives the warnings of the connection from now on."""
     found: list[str] = []
     connection.add_notice_handler(
         lambda notice: found.append(notice.message_primary or "") if notice.severity_nonlocalized == "WARNING" else None
@@ -553,10 +555,10 @@ def warned(connection: Connection) -> list[str]:
     return found
 
 
-def test_databases_that_migrate_at_the_same_moment_share_the_roles(
+def test_databases_that_are_migrated_at_the_same_time_share_the_roles(
     own_roles: tuple[Path, str], database: Callable[..., str]
 ) -> None:
-    # Without its handlers for a role that is made meanwhile, the migration failed here in each of ten runs.
+    # Without the handlers for a role that was created meanwhile, the migration failed here in each of ten runs.
     folder, suffix = own_roles
     migrations = find_migrations(folder)
     connections = [psycopg.connect(database()) for _ in range(6)]
@@ -589,7 +591,7 @@ def test_databases_that_migrate_at_the_same_moment_share_the_roles(
             connection.close()
 
 
-def test_a_database_whose_server_has_the_roles_is_migrated_without_a_warning(database: Callable[..., str]) -> None:
+def test_a_server_that_has_the_roles_gives_no_warning(database: Callable[..., str]) -> None:
     for _ in range(2):
         with closing(psycopg.connect(database())) as connection:
             warnings = warned(connection)
@@ -597,7 +599,7 @@ def test_a_database_whose_server_has_the_roles_is_migrated_without_a_warning(dat
             assert warnings == []
 
 
-def test_who_may_not_create_roles_is_told_what_an_administrator_must_run(
+def test_an_owner_without_the_right_to_create_roles_gets_the_statements(
     own_roles: tuple[Path, str], login: Callable[[str], str], database: Callable[..., str], endpoints: Endpoints
 ) -> None:
     folder, suffix = own_roles
@@ -616,7 +618,7 @@ def test_who_may_not_create_roles_is_told_what_an_administrator_must_run(
         connection.execute("SELECT grant_roles()")
         granted = f"SELECT has_table_privilege('tableau{suffix}', 'bi.emotion_share', 'SELECT')"
         assert rows(connection, granted) == [(True,)]
-    # The settings of a role are its administrator's to change.
+    # Only an administrator of a role may change its settings.
     left = [warning.partition("must run: ")[2] for warning in warnings]
     assert len(left) == 4
     with psycopg.connect(endpoints.postgres_dsn, autocommit=True) as administrator:
@@ -625,13 +627,13 @@ def test_who_may_not_create_roles_is_told_what_an_administrator_must_run(
             administrator.execute(sql.SQL(statement))  # type: ignore[arg-type]
 
 
-def test_rights_may_be_given_again(connection: Connection) -> None:
+def test_rights_can_be_granted_again(connection: Connection) -> None:
     warnings = warned(connection)
     connection.execute("SELECT grant_roles()")
     assert warnings == []
 
 
-def test_init_passes_the_warnings_on(login: Callable[[str], str], database: Callable[..., str]) -> None:
+def test_init_prints_the_warnings(login: Callable[[str], str], database: Callable[..., str]) -> None:
     owner_dsn = database(login("CREATEDB"))
     lines: list[str] = []
     init_postgres(load_settings(env_file=None, environ={"EMOSTREAM_POSTGRES_DSN": owner_dsn}), lines.append)

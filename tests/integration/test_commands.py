@@ -22,7 +22,7 @@ def run(env: dict[str, str], *arguments: str, stdin: str = "") -> subprocess.Com
     )
 
 
-def test_what_is_produced_can_be_tailed(env: dict[str, str], settings: Settings) -> None:
+def test_produced_posts_can_be_tailed(env: dict[str, str], settings: Settings) -> None:
     rows = ["text,keywords", *(f'"post, number {i} \x1b[31m",coffee' for i in range(50)), '"",empty']
 
     sent = run(env, "produce", "-", "--format", "csv", "--source", "test", "--json", stdin="\n".join(rows) + "\n")
@@ -33,13 +33,13 @@ def test_what_is_produced_can_be_tailed(env: dict[str, str], settings: Settings)
     assert list(summary["refusals"]) == ["empty_text"]
     tail = run(env, "tail", settings.topic_raw, "--from-beginning", "--limit", "50", "--json", "--no-follow")
     assert tail.returncode == 0, tail.stderr
-    assert "\x1b" not in tail.stdout, "what a stranger wrote does not steer the terminal"
+    assert "\x1b" not in tail.stdout, "the text of a post must not control the terminal"
     posts = [json.loads(line) for line in tail.stdout.splitlines()]
     found = {json.dumps(post).count("post, number") for post in posts}
     assert (len(posts), found) == (50, {1})
 
 
-def test_a_topic_that_does_not_exist_is_one_line(env: dict[str, str]) -> None:
+def test_a_topic_that_does_not_exist_is_an_error_of_one_line(env: dict[str, str]) -> None:
     for arguments in (("tail", "nowhere"), ("produce", "-")):
         result = run(env, *arguments, stdin='{"text": "x"}\n')
         assert result.returncode == 1

@@ -1,4 +1,4 @@
-"""`emostream demo`, as a new user runs it."""
+"""`emostream demo`, run as a new user does."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def run_demo(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_the_demo_balances_and_draws(tmp_path: Path) -> None:
-    """It has its own servers, whatever the environment says, and leaves none behind."""
+def test_the_audit_of_the_demo_succeeds_and_a_chart_is_drawn(tmp_path: Path) -> None:
+    """The demo uses its own servers, whatever the environment says, and leaves no process behind."""
     posts = tmp_path / "posts.csv"
     rows = [f'"i feel so happy about my {word}, really",{word}' for word in ("coffee", "train", "rain") * 10]
     posts.write_text("\n".join(["text,keywords", *rows, '"",empty']) + "\n")
@@ -46,19 +46,19 @@ def test_the_demo_balances_and_draws(tmp_path: Path) -> None:
     assert mine == []
 
 
-def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+def test_a_file_that_does_not_exist_is_an_error_of_one_line(tmp_path: Path) -> None:
     result = run_demo(tmp_path, "--posts", str(tmp_path / "absent.tsv"))
     assert result.returncode == 1
     assert result.stderr.strip().count("\n") == 0
     assert "absent.tsv" in result.stderr
-    assert not (tmp_path / "demo").exists(), "nothing was started"
+    assert not (tmp_path / "demo").exists(), "no server was started"
 
 
-def test_a_folder_that_is_not_the_demos_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_of_the_demo_stays_as_it_is(tmp_path: Path) -> None:
     precious = tmp_path / "demo" / "thesis.txt"
     precious.parent.mkdir()
     precious.write_text("years of work")
     result = run_demo(tmp_path)
     assert result.returncode == 1
-    assert "holds something else" in result.stderr
+    assert "holds other files" in result.stderr
     assert precious.read_text() == "years of work"

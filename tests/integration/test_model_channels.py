@@ -15,7 +15,7 @@ from models.registry.channels import HISTORY_LIMIT, Release, move, read_channel
 from models.registry.location import S3Location
 from models.registry.publish import promote, publish, publish_if_empty, rollback
 from streams.cli import main
-from streams.cli.classify import load_classifier
+from streams.ops.classify import load_classifier
 from streams.ops.init import init_model
 from tests.helpers import make_settings
 from tests.integration.registry_support import BUCKET, SECRET, URI, make_package, one_line, race
@@ -323,7 +323,7 @@ def test_the_life_of_a_model(s3, emostream, tmp_path):
     )
     done = json.loads(emostream("publish", "1.1.0", "--channel", "candidate", "--json")[1])
     assert (done["uploaded"], done["channel"]["channel"], done["channel"]["moved"]) == (True, "candidate", True)
-    assert "there already" in emostream("publish", "1.1.0", "--no-channel")[1]
+    assert "already in the registry" in emostream("publish", "1.1.0", "--no-channel")[1]
 
     listed = json.loads(emostream("list", "--json")[1])
     assert [(row["version"], row["channels"]) for row in listed] == [
@@ -335,7 +335,7 @@ def test_the_life_of_a_model(s3, emostream, tmp_path):
     assert emostream("promote", "candidate", "--to", "stable")[1] == (
         "channel stable now points to tiny 1.1.0 (before: tiny 1.0.0)\n"
     )
-    assert "points to tiny 1.1.0 already" in emostream("promote", "1.1.0", "--to", "stable")[1]
+    assert "already points to tiny 1.1.0" in emostream("promote", "1.1.0", "--to", "stable")[1]
     back = json.loads(emostream("rollback", "stable", "--json")[1])
     assert (back["version"], back["before"]) == ("1.0.0", {"name": "tiny", "version": "1.1.0"})
 
@@ -377,7 +377,7 @@ def test_a_package_is_named_in_one_way(emostream, arguments):
         (["rollback", "latest"], "has no earlier version"),
         (["rollback", "stable"], "there is no emotion/stable"),
         (["show", "9.9.9"], "no channel, model or version '9.9.9'"),
-        (["pull", "latest", "--out", "good"], "good is there already"),
+        (["pull", "latest", "--out", "good"], "good already exists"),
         (["pull", "latest", "--out", "good/manifest.json/x"], "cannot be written"),
     ],
 )

@@ -344,8 +344,8 @@ async def test_mistakes_are_one_line_and_change_nothing(env: dict[str, str], set
     for arguments, code, says in (
         ((), 1, "there is nothing to rebuild: neither Kafka nor PostgreSQL holds a classified post"),
         (("--from", "2026-03-01"), 1, "the window tables are empty: rebuild them without --from and --to"),
-        (("--from", "yesterday"), 2, "'yesterday' is no date or time"),
-        (("--from", "2026-03-02", "--to", "2026-03-01"), 2, "--from must lie before --to"),
+        (("--from", "yesterday"), 2, "'yesterday' is not a date or time"),
+        (("--from", "2026-03-02", "--to", "2026-03-01"), 2, "--from must be before --to"),
     ):
         done = await asyncio.to_thread(emostream, env, "windows", "rebuild", *arguments)
         assert done.returncode == code

@@ -92,7 +92,7 @@ def test_a_sink_that_writes_shows_what_it_has_written(
     lines = run_status(env, "--url", f"http://127.0.0.1:{port}").stdout.splitlines()
     assert lines[0] == f"sink at http://127.0.0.1:{port}/status: ok"
     assert any("there is no limit on the load" in line for line in lines)
-    assert any("400 rows looked at, 0 holes" in line for line in lines)
+    assert any("400 rows checked, 0 holes" in line for line in lines)
 
 
 def test_a_sink_with_a_closed_gate_is_waiting_and_its_backlog_grows(
@@ -231,8 +231,9 @@ def test_what_is_missing_is_shown_without_a_sink(
     ]
     shown = run_status(env).stdout
     assert "no sink was asked: EMOSTREAM_SINK_WEB_PORT is 0; give --url\n" in shown
-    assert f"{topic}[1] 10 to 109: skipped; `emostream backfill` reads it again\n" in shown
-    assert f"{topic}[2]: 8 offsets in 2 ranges are nowhere any more (lost; see sink_gaps)\n" in shown
+    assert f"{topic}[1] 10 to 109: skipped; `emostream backfill` reads them again\n" in shown
+    lost = "are lost: neither Kafka nor Postgres has them"
+    assert f"{topic}[2]: 8 offsets in 2 ranges {lost} (lost; see sink_gaps)\n" in shown
     assert f"{topic}[3]: 10 offsets left Kafka before they were written;" in shown
 
 

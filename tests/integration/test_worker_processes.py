@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from connectors.local.ports import choose, is_free
-from streams.ops.demo.processes import LEAVE_S, Role, clean_environment
+from streams.ops.demo.processes import EXIT_S, Role, clean_environment
 from streams.process.worker_processes import stop_bound_s
 from streams.settings import Settings
 from streams.windows.store import WindowStore
@@ -56,7 +56,7 @@ def ports() -> tuple[int, int]:
 @pytest.fixture
 def stop_s(settings: Settings) -> float:
     """Seconds within which a worker ends after SIGTERM."""
-    return stop_bound_s(settings) + LEAVE_S
+    return stop_bound_s(settings) + EXIT_S
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What is written in a format is read back as it was, whatever the texts hold and wherever the chunks end."""
+"""Texts that are written in a format are read back unchanged, for all texts and sizes of chunks."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from streams.ingest.lines import LineReader
 from streams.ingest.reading import InputSpec, read_rows
 from streams.ingest.rows import InputFormat, Refusal, Row
 
-# Neither NUL (refused on purpose) nor lone surrogates (which no UTF-8 file holds).
+# Without NUL, which is refused, and lone surrogates, which UTF-8 cannot encode.
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 TEXT = st.text(CHARACTERS, min_size=1, max_size=40).filter(lambda text: bool(text.strip()))
 ONE_LINE = TEXT.filter(lambda text: "\n" not in text and not text.endswith("\r") and not text.startswith("\ufeff"))
 CELL = ONE_LINE.filter(lambda text: "\t" not in text)
 
 
-class Dribble(io.BytesIO):
-    """A stream that gives a few bytes at a time."""
+class ChunkedStream(io.BytesIO):
+    """A stream that returns at most `size` bytes from a read."""
 
     def __init__(self, content: bytes, size: int) -> None:
         super().__init__(content)
-        self._few = size
+        self._size = size
 
     def read1(self, size: int | None = -1, /) -> bytes:
-        return super().read1(self._few)
+        return super().read1(self._size)
 
 
 def read(content: bytes, input_format: InputFormat, chunk: int, header: bool | None = None) -> list[Row | Refusal]:
-    reader = LineReader(Dribble(content, chunk), name="input")
+    reader = LineReader(ChunkedStream(content, chunk), name="input")
     items = list(read_rows(reader, InputSpec(input_format, 1000, header=header)))
     assert reader.position == len(content)
     return items
@@ -53,7 +53,7 @@ def test_json_lines(texts: list[str], chunk: int, ascii_only: bool) -> None:
 @given(st.lists(st.tuples(TEXT, TEXT)), CHUNKS, st.sampled_from(["\n", "\r\n"]))
 def test_csv(rows: list[tuple[str, str]], chunk: int, ending: str) -> None:
     out = io.StringIO()
-    # Before Python 3.13 the writer leaves a lone CR unquoted where the line ends in LF alone.
+    # Before Python 3.13 the writer does not quote a lone CR if lines end with LF.
     quoting = csv.QUOTE_ALL if ending == "\n" else csv.QUOTE_MINIMAL
     writer = csv.writer(out, lineterminator=ending, quoting=quoting)
     writer.writerow(["id", "text"])
@@ -79,7 +79,7 @@ def test_text(texts: list[str], chunk: int) -> None:
 
 
 @given(st.binary(max_size=200), CHUNKS, st.sampled_from(list(InputFormat)))
-def test_any_bytes_end_as_rows_or_refusals_in_order(content: bytes, chunk: int, input_format: InputFormat) -> None:
+def test_any_bytes_become_rows_and_refusals_in_order(content: bytes, chunk: int, input_format: InputFormat) -> None:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return
     is_table = input_format in {InputFormat.CSV, InputFormat.TSV}

@@ -1,4 +1,4 @@
-"""Whatever was measured: more posts, keywords or headroom never need less, and what is linear is linear."""
+"""For all costs: more posts, keywords or headroom never need less, and costs of posts grow linearly with the rate."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def cases(draw: st.DrawFn) -> tuple[Costs, Assumptions]:
 
 
 def no_less(more: Size, less: Size) -> bool:
-    """Every figure of the one is at least that of the other, but for rounding."""
+    """Returns whether every figure of `more` is at least that of `less`, except for rounding."""
     pairs = zip(dataclasses.astuple(more), dataclasses.astuple(less), strict=True)
     return all(a >= b * (1 - 1e-9) for a, b in pairs)
 
@@ -55,7 +55,7 @@ def test_more_headroom_never_needs_less(case: tuple[Costs, Assumptions], rate: f
 
 
 @given(cases(), rates, st.integers(1, 1_000))
-def test_what_posts_cost_is_linear(case: tuple[Costs, Assumptions], rate: float, times: int) -> None:
+def test_costs_of_posts_are_linear_in_the_rate(case: tuple[Costs, Assumptions], rate: float, times: int) -> None:
     one, many = size_for(rate, *case), size_for(rate * times, *case)
     for name in (
         "cores",
@@ -69,7 +69,7 @@ def test_what_posts_cost_is_linear(case: tuple[Costs, Assumptions], rate: float,
 
 
 @given(cases(), rates)
-def test_workers_suffice_and_none_is_idle(case: tuple[Costs, Assumptions], rate: float) -> None:
+def test_there_are_as_many_workers_as_the_cores_need(case: tuple[Costs, Assumptions], rate: float) -> None:
     size = size_for(rate, *case)
     assert size.workers - 1 < size.cores <= size.workers
     assert size.partitions >= size.workers >= 1

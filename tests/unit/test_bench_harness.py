@@ -32,7 +32,7 @@ from benchmarks.harness.systems import (
 )
 from benchmarks.harness.trial import Setup
 from benchmarks.peers.task import Task
-from streams.ops.bench.meter import at
+from streams.ops.bench.meter import value_at
 from streams.ops.bench.steady import steady
 from streams.records import Post
 from tests.helpers import NOON
@@ -82,7 +82,7 @@ def test_percentiles() -> None:
 
 def test_a_cumulative_figure_is_interpolated_between_samples() -> None:
     samples = [(10.0, 1.0), (12.0, 2.0), (13.0, 2.0)]
-    assert [at(samples, moment) for moment in (0, 10, 11, 12.5, 99)] == [1, 1, 1.5, 2, 2]
+    assert [value_at(samples, moment) for moment in (0, 10, 11, 12.5, 99)] == [1, 1, 1.5, 2, 2]
 
 
 def test_ratios_are_computed_for_each_round() -> None:

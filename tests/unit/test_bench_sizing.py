@@ -1,4 +1,4 @@
-"""`emostream bench` without servers: the arithmetic of the table, the posts, what is shown, how signals end it."""
+"""`emostream bench` without servers: the sizes, the posts, the output, and how signals end it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from streams.cli import cli
-from streams.cli.bench import SHORTEST_S, Display, assumed, figure, measured_table
-from streams.cli.bench import size_table as shown_sizes
+from streams.cli.bench import SHORTEST_S, Display, assumptions_line, format_figure, measured_table, size_table
 from streams.ops.bench import run as bench_run
 from streams.ops.bench.meter import family_cpu_s
 from streams.ops.bench.model import ModelRate
@@ -29,7 +28,7 @@ from streams.ops.bench.pipeline import Throughput
 from streams.ops.bench.posts import SPAN_S, keyword_weights, make_posts, mean_keywords
 from streams.ops.bench.run import Machine, Report, environment_for, posts_for, warnings_of
 from streams.ops.bench.signals import hold_signals
-from streams.ops.bench.sizing import Assumptions, Costs, expected_distinct, size_for, size_table
+from streams.ops.bench.sizing import Assumptions, Costs, expected_distinct, size_for, sizes_for
 from streams.ops.bench.steady import steady
 from streams.ops.bench.storage import SinkFigures, WindowMemory
 from streams.ops.demo.processes import clean_environment
@@ -79,7 +78,7 @@ def report(**changes: object) -> Report:
         postgres=SinkFigures(20_000, 6_000, 500.0, 1_000.0, 0.00003, 0.00001, 0.00002),
         costs=COSTS,
         assumptions=ASSUMED,
-        sizes=list(size_table([100.0, 10_000.0], COSTS, ASSUMED)),
+        sizes=list(sizes_for([100.0, 10_000.0], COSTS, ASSUMED)),
         warnings=[],
     )
     return dataclasses.replace(whole, **changes)  # type: ignore[arg-type] # by name
@@ -94,39 +93,39 @@ def shown(*parts: object) -> str:
 
 class TestSizes:
     def test_every_column_by_hand(self) -> None:
-        # So many posts that each of 500 keywords and "*" has some in every second.
+        # There are so many posts that each of 500 keywords and "*" has some in every second.
         size = size_for(1e7, COSTS, ASSUMED)
         assert size.cores == pytest.approx(1e7 * 0.0007 / 0.7) == pytest.approx(10_000)
         assert size.broker_cores == pytest.approx(1_000)
         assert size.redis_cores == pytest.approx(200)
         assert size.sink_cores == pytest.approx(400)
-        # 60 minutes and 24 hours are kept, and one of each is open.
+        # 60 ended minutes and 24 ended hours are kept, and one of each is open.
         assert size.redis_windows == pytest.approx(501 * (61 + 25))
         assert size.redis_bytes == pytest.approx(501 * (61 + 25) * 600)
         assert size.postgres_posts_bytes_per_day == pytest.approx(1e7 * 86_400 * 500)
         assert size.postgres_windows_bytes_per_day == pytest.approx(501 * (1_440 + 24) * 1_000)
         assert size.kafka_posts_bytes_per_day == pytest.approx(1e7 * 86_400 * 500)
-        # Those of an hour are updated every ten seconds.
+        # Windows of an hour are updated every ten seconds.
         assert size.kafka_windows_bytes_per_day == pytest.approx(501 * 1.1 * 86_400 * 100)
 
     @pytest.mark.parametrize(("rate", "workers"), [(0.001, 1), (999, 1), (1_001, 2), (9_999, 10)])
-    def test_a_worker_process_is_a_core_begun(self, rate: float, workers: int) -> None:
+    def test_there_is_a_worker_process_for_each_core_or_part_of_one(self, rate: float, workers: int) -> None:
         size = size_for(rate, COSTS, ASSUMED)
         assert (size.workers, size.partitions) == (workers, workers)
         assert size.worker_bytes == workers * 300e6
 
-    def test_headroom_is_what_is_assumed(self) -> None:
+    def test_cores_have_the_assumed_headroom(self) -> None:
         full = dataclasses.replace(ASSUMED, utilization=1.0)
         assert size_for(1_000, COSTS, full).cores == pytest.approx(0.7)
 
     def test_few_posts_fill_few_windows(self) -> None:
-        # One post an hour: at most a window of "*" and one of its keyword, of each size.
+        # One post an hour fills at most a window of "*" and one of its keyword, of each size.
         size = size_for(1 / 3_600, COSTS, ASSUMED)
         assert size.redis_windows < 2 * (1 / 60 * 61 + 25)
         assert size.kafka_windows_bytes_per_day == pytest.approx(24 * 2 * 2 * 100, rel=0.01)
 
-    def test_rates_are_in_order_and_once(self) -> None:
-        assert [size.rate for size in size_table([50, 5, 50, 0.5], COSTS, ASSUMED)] == [0.5, 5, 50]
+    def test_rates_are_in_order_without_duplicates(self) -> None:
+        assert [size.rate for size in sizes_for([50, 5, 50, 0.5], COSTS, ASSUMED)] == [0.5, 5, 50]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +137,9 @@ class TestSizes:
         (1, 1, 1.0, 2 * (1 - math.exp(-1))),
     ],
 )
-def test_keywords_that_have_a_post(posts: float, keywords: int, per_post: float, expected: float) -> None:
+def test_the_expected_number_of_keywords_with_a_post(
+    posts: float, keywords: int, per_post: float, expected: float
+) -> None:
     assert expected_distinct(posts, keywords, per_post) == pytest.approx(expected)
 
 
@@ -157,7 +158,7 @@ class TestPosts:
         Post(id="b", text="two", created_at=NOON, source="t", author="me"),
     )
 
-    def test_texts_take_turns_and_ids_are_new(self) -> None:
+    def test_the_texts_repeat_in_order_and_ids_are_new(self) -> None:
         posts = list(make_posts(self.SAMPLES, 5, keywords=50, end=NOON))
         assert [post.text for post in posts] == ["one", "two", "one", "two", "one"]
         assert [post.source for post in posts] == ["s", "t", "s", "t", "s"]
@@ -167,12 +168,12 @@ class TestPosts:
         for post in posts:
             assert Post.from_json(post.to_json()) == post
 
-    def test_they_span_ten_minutes(self) -> None:
+    def test_the_posts_span_ten_minutes(self) -> None:
         posts = list(make_posts(self.SAMPLES, 100, keywords=5, end=NOON))
         assert posts[0].created_at == NOON - timedelta(seconds=SPAN_S)
         assert NOON - timedelta(seconds=SPAN_S / 100) <= posts[-1].created_at < NOON
 
-    def test_each_has_as_many_keywords_as_its_sample_or_one_if_drawn_twice(self) -> None:
+    def test_a_post_has_as_many_keywords_as_its_sample_without_duplicates(self) -> None:
         posts = list(make_posts(self.SAMPLES, 2_000, keywords=50, end=NOON))
         assert {len(post.keywords) for post in posts[::2]} == {1, 2}
         assert {len(post.keywords) for post in posts[1::2]} == {0}
@@ -182,12 +183,12 @@ class TestPosts:
         share = sum(weights[:10]) / sum(weights)
         assert sum(names[f"keyword-{number}"] for number in range(10)) / names.total() == pytest.approx(share, rel=0.1)
 
-    def test_without_any_keywords_each_has_one(self) -> None:
+    def test_each_post_has_a_keyword_if_no_sample_has_any(self) -> None:
         bare = [replace(sample, keywords=Keywords()) for sample in self.SAMPLES]
         assert all(len(post.keywords) == 1 for post in make_posts(bare, 10, keywords=5, end=NOON))
         assert mean_keywords(bare, 5) == 1
 
-    def test_the_mean_is_that_of_the_posts(self) -> None:
+    def test_the_mean_number_of_keywords_is_that_of_the_posts(self) -> None:
         assert mean_keywords(self.SAMPLES, 1) == 0.5
         assert mean_keywords(self.SAMPLES * 500, 10_000) == pytest.approx(1.0, abs=0.01)
 
@@ -195,7 +196,7 @@ class TestPosts:
 @pytest.mark.parametrize("batch", [1, 128, 4_096])
 @pytest.mark.parametrize("rate", [20, 800, 3_200, 50_000])
 def test_the_shortest_measurement_has_enough_results(rate: int, batch: int) -> None:
-    """Also where workers take twice as many as the model alone did while it was measured, a batch at a time."""
+    """Also if workers are twice as fast as the model alone was, and results come in batches."""
     count = posts_for(SHORTEST_S, rate, batch=batch, processes=1)
     times = [1e9 + (number // batch + 1) * batch / (2 * rate) for number in range(count)]
     part = steady(times, times[-1])
@@ -204,9 +205,9 @@ def test_the_shortest_measurement_has_enough_results(rate: int, batch: int) -> N
 
 class TestShown:
     def test_the_tables(self) -> None:
-        text = " ".join(shown(measured_table(report()), shown_sizes(report().sizes), assumed(report())).split())
+        text = " ".join(shown(measured_table(report()), size_table(report().sizes), assumptions_line(report())).split())
         for line in (
-            "│ posts/s that a core of the worker pays for │ 1,430 │",
+            "│ posts/s per core of the worker │ 1,430 │",
             "│ CPU of Redis for 1,000 posts │ 0.02 s │",
             "│ Redis for a window of 1h │ 600 bytes │",
             "│ cores for the workers │ 0.1 │ 10 │",
@@ -220,21 +221,21 @@ class TestShown:
     @pytest.mark.parametrize(
         ("value", "text"), [(0, "0"), (0.01234, "0.0123"), (1.5, "1.5"), (99.95, "100"), (12_345.6, "12,300")]
     )
-    def test_figures_have_three_digits_that_count(self, value: float, text: str) -> None:
-        assert figure(value) == text
+    def test_figures_have_three_significant_digits(self, value: float, text: str) -> None:
+        assert format_figure(value) == text
 
     def test_the_report_is_json(self) -> None:
         found = json.loads(json.dumps(dataclasses.asdict(report())))
         assert [size["rate"] for size in found["sizes"]] == [100, 10_000]
 
-    def test_a_busy_machine_is_told(self) -> None:
+    def test_a_busy_machine_is_a_warning(self) -> None:
         assert warnings_of(PIPELINE, 360) == []
         (line,) = warnings_of(dataclasses.replace(PIPELINE, others=0.34), 360)
-        assert "others had 34 %" in line
+        assert "other processes used 34 %" in line
 
-    def test_few_different_posts_are_told(self) -> None:
+    def test_few_different_posts_are_a_warning(self) -> None:
         (line,) = warnings_of(PIPELINE, 2)
-        assert "2 different posts only" in line
+        assert "only 2 different posts" in line
 
     def test_off_a_terminal_each_step_is_a_line(self) -> None:
         out = Console(file=io.StringIO())
@@ -254,7 +255,7 @@ class TestShown:
 
 
 class TestEnvironment:
-    def test_settings_that_change_the_cost_are_the_users(self, tmp_path: Path) -> None:
+    def test_settings_that_change_the_cost_are_those_of_the_user(self, tmp_path: Path) -> None:
         users = make_settings(
             window_sizes="2m:3h",
             batch_max=7,
@@ -271,7 +272,7 @@ class TestEnvironment:
         assert (found.partitions, found.worker_processes, found.model_threads) == (3, 3, 1)
         assert (found.model_uri, found.web_port, found.sink_web_port) == (str(tmp_path), 0, 0)
 
-    def test_a_child_takes_nothing_from_a_dotenv_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_child_process_ignores_a_dotenv_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file = tmp_path / ".env"
         file.write_text("EMOSTREAM_TOPIC_RAW=theirs\nEMOSTREAM_SHARDS=9\nEMOSTREAM_KAFKA_SECURITY_PROTOCOL=SASL_SSL\n")
         monkeypatch.setenv("EMOSTREAM_TOPIC_DEAD", "theirs")
@@ -293,8 +294,8 @@ class TestCommand:
         assert sample_posts().is_file()
 
 
-class StandIn:
-    """For the servers: what happens to them, and a Ctrl-C while they are stopped."""
+class FakeStack:
+    """Records what happens to the servers, and raises a Ctrl-C while they are stopped."""
 
     def __init__(self, folder: Path) -> None:
         self.data_dir = folder
@@ -314,15 +315,17 @@ class StandIn:
 
 
 class TestSignals:
-    def test_servers_are_stopped_and_removed_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(bench_run, "LocalStack", StandIn)
+    def test_servers_are_stopped_and_removed_before_ctrl_c_has_its_effect(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bench_run, "LocalStack", FakeStack)
         with pytest.raises(KeyboardInterrupt), bench_run._servers(Display(Console(file=io.StringIO()))) as (stack, _):
             pass
-        assert isinstance(stack, StandIn)
+        assert isinstance(stack, FakeStack)
         assert stack.happened == ["up", "stop s3", "down"]
         assert not stack.data_dir.exists()
 
-    def test_a_failure_is_not_hidden_by_what_was_held(self) -> None:
+    def test_a_delayed_signal_does_not_hide_an_error(self) -> None:
         def fail() -> None:
             with hold_signals():
                 for number in (signal.SIGINT, signal.SIGTERM):
@@ -333,7 +336,7 @@ class TestSignals:
             fail()
         assert isinstance(caught.value.__context__, ValueError)
 
-    def test_what_is_ignored_is_not_held(self) -> None:
+    def test_an_ignored_signal_is_not_delayed(self) -> None:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             with hold_signals():
@@ -343,9 +346,7 @@ class TestSignals:
             signal.signal(signal.SIGINT, before)
 
     @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
-    def test_the_first_unwinds_and_no_other_disturbs_that(
-        self, number: signal.Signals, error: type[BaseException]
-    ) -> None:
+    def test_only_the_first_signal_unwinds_the_stack(self, number: signal.Signals, error: type[BaseException]) -> None:
         before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
         cleaned = []
 
@@ -363,7 +364,7 @@ class TestSignals:
         assert len(cleaned) == 3
         assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
 
-    def test_what_is_ignored_stays_ignored(self) -> None:
+    def test_an_ignored_signal_stays_ignored(self) -> None:
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             with exit_on_signals():
@@ -372,7 +373,9 @@ class TestSignals:
             signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.skipif(not hasattr(psutil.Process().cpu_times(), "iowait"), reason="only Linux adds up what has ended")
+@pytest.mark.skipif(
+    not hasattr(psutil.Process().cpu_times(), "iowait"), reason="only Linux adds the time of ended children"
+)
 def test_processor_time_of_children_that_have_ended_counts() -> None:
     burn = "import time\nwhile time.process_time() < 0.3: pass"
     code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {burn!r}]); print(flush=True); input()"

@@ -1,4 +1,4 @@
-"""The scatter takes whatever the view holds; warnings are errors here. The bar is tested in test_demo_chart.py."""
+"""The scatter plot can draw any rows of its view. A warning fails a test. test_demo_chart.py tests the bars."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_outliers_are_named_and_nothing_else_is() -> None:
     assert set(names_of([*outliers, point("usual", percent=50, confidence=0.5)])) == set(outliers)
 
 
-def test_of_many_outliers_those_that_stand_out_most_are_named() -> None:
+def test_of_many_outliers_those_with_the_highest_scores_are_named() -> None:
     outliers = [point(f"k {n}", percent=5 * n, confidence=0.35 + n / 40, score=4.0 + n) for n in range(MAX_NAMED + 5)]
     assert set(names_of(outliers)) == set(outliers[5:])
 
@@ -93,13 +93,13 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_script_explains_itself() -> None:
+def test_the_script_has_a_help_text() -> None:
     found = run("--help")
     assert found.returncode == 0
     assert "PGPASSWORD" in found.stdout
 
 
-def test_a_server_that_does_not_answer_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_server_that_does_not_answer_is_an_error_of_one_line(tmp_path: Path) -> None:
     found = run("--dsn", "postgresql://tableau:secret@127.0.0.1:1/emostream", "--out", str(tmp_path))
     assert found.returncode == 1
     assert found.stderr.startswith("error: PostgreSQL did not answer while connecting to 127.0.0.1:1/emostream")

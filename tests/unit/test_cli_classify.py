@@ -19,6 +19,7 @@ from streams.cli import classify as command
 from streams.errors import InputError
 from streams.ingest.lines import LineReader
 from streams.ingest.rows import Row
+from streams.ops.classify import batches
 from streams.pipeline.predictions import predictions
 from tests.tiny_model import SENTIMENT, tiny_manifest
 
@@ -30,7 +31,7 @@ QUICK = Tier(name="quick", file="quick.onnx", thresholds={"emotion": 0.8})
 
 
 class FakeClassifier:
-    """Sure of joy where the text has "good", of fear elsewhere; all of it good where it has sentiment."""
+    """Predicts joy for texts with "good" in them and fear for others, and positive sentiment if it has that head."""
 
     def __init__(self, *heads: Head, tiers: Sequence[Tier] = DEFAULT_TIERS) -> None:
         self.batches: list[list[str]] = []
@@ -87,7 +88,7 @@ def test_one_line_for_each_row_in_order() -> None:
 
 
 @pytest.mark.usefixtures("classifier")
-def test_an_id_is_carried_and_strict_is_strict() -> None:
+def test_the_id_is_printed_and_strict_fails_on_a_refused_row() -> None:
     code, lines, _ = invoke("-", "--format", "jsonl", "--strict", stdin=b'{"text": "good", "id": 7}\n{}\n')
     assert code == 1
     assert [line["id"] for line in lines] == [7]
@@ -99,16 +100,16 @@ def test_batches_are_bounded(classifier: FakeClassifier, monkeypatch: pytest.Mon
     assert classifier.batches == [["a", "b"], ["c", "d"], ["e"]]
 
 
-def test_a_batch_is_handed_over_when_the_input_pauses() -> None:
+def test_a_batch_ends_when_the_input_pauses() -> None:
     read_end, write_end = os.pipe()
     with open(read_end, "rb") as stream, open(write_end, "wb", buffering=0) as pipe:  # noqa: PTH123 - descriptors
         lines = LineReader(stream, name="pipe")
         rows = (Row(number, (data or b"").decode()) for number, data in lines)
-        batches = command.batches(rows, lines, 100)
+        found = batches(rows, lines, 100)
         pipe.write(b"one\ntwo\n")
-        assert [row.text for row in next(batches)] == ["one", "two"]
+        assert [row.text for row in next(found)] == ["one", "two"]
         pipe.write(b"three\n")
-        assert [row.text for row in next(batches)] == ["three"]
+        assert [row.text for row in next(found)] == ["three"]
 
 
 @pytest.mark.usefixtures("classifier")
@@ -132,14 +133,14 @@ def rich_model(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("rich_model")
-def test_sentiment_and_tier_are_told() -> None:
+def test_sentiment_and_tier_are_printed() -> None:
     _, lines, _ = invoke("-", stdin=b"good day\noh no\n")
     assert [line["sentiment"] for line in lines] == [{"label": "positive", "score": 0.875}] * 2
     assert [line["model"]["tier"] for line in lines] == ["quick", "full"]
 
 
 @pytest.mark.usefixtures("rich_model")
-def test_text_for_reading() -> None:
+def test_lines_for_people() -> None:
     result = CliRunner().invoke(command.classify, ["-", "--text"], input=b"good [red]day\noh \x1b[31mno\n")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
@@ -149,7 +150,7 @@ def test_text_for_reading() -> None:
 
 
 @pytest.mark.usefixtures("classifier")
-def test_text_without_sentiment_and_with_one_tier() -> None:
+def test_a_line_for_people_without_sentiment_and_with_one_tier() -> None:
     result = CliRunner().invoke(command.classify, ["-", "--text"], input=b"good day\n")
     assert result.stdout == "joy      0.90 good day\n"
 
@@ -163,12 +164,12 @@ def test_labels_of_any_model_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.stdout.splitlines() == ["größer als 🙂 0.90 good", "[bold]   0.75 no"]
 
 
-def test_an_absent_model_is_named() -> None:
+def test_a_model_that_does_not_exist_is_an_error() -> None:
     with pytest.raises(ModelNotFoundError):
         invoke("-", "--model", "/nonexistent/model", stdin=b"x")
 
 
-def test_a_reader_that_goes_away_ends_it_quietly() -> None:
+def test_a_reader_that_goes_away_ends_the_command_without_a_message() -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", "from streams.cli import main; main(['classify', '-'])"],
         stdin=subprocess.PIPE,
@@ -214,6 +215,6 @@ def test_a_sentiment_score_stays_within_its_range_and_has_no_negative_zero() -> 
 @pytest.mark.parametrize(
     "probabilities", [np.zeros((1, 3)), np.zeros(1), np.array([[np.nan, 1.0]]), np.array([[1.5, -0.5]])]
 )
-def test_what_is_no_probability_is_refused(probabilities: NDArray[np.float32]) -> None:
+def test_values_that_are_not_probabilities_are_refused(probabilities: NDArray[np.float32]) -> None:
     with pytest.raises(ValueError, match="probabilities"):
         predictions(FakeClassifier(EMOTION), classification(probabilities))

@@ -1,4 +1,4 @@
-"""`emostream evaluate`: what it prints and writes, and one clear line for whatever is wrong."""
+"""`emostream evaluate`: what it prints and writes, and its error messages."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from models.package.manifest import CARD
 from models.training.errors import TrainingError
 from streams.cli import evaluate as command
 from streams.errors import EmostreamError, InputError
+from streams.ops import evaluate
 from tests.tiny_model import SENTIMENT, tiny_package
 
 
@@ -43,18 +44,18 @@ def as_json(*arguments: str) -> dict[str, Any]:
     return found
 
 
-def test_what_a_terminal_sees(package: str, data: str) -> None:
+def test_tables_for_people(package: str, data: str) -> None:
     result = invoke("--package", package, "--data", data, "--rounds", "2")
     assert "tiny 1.0.0, validation" in result.stdout
     assert "tweets-sentiment" in result.stdout
     assert "posts/s on 1 thread (median of 2;" in result.stdout
     assert max(map(len, result.stdout.splitlines()[:-1])) <= 80
-    # What could not be asked is said, each with its reason.
+    # Each data set that is missing is named.
     assert result.stderr.count("left out: ") == 3
-    assert "emotion/validation.tsv is not there" in result.stderr
+    assert "emotion/validation.tsv does not exist" in result.stderr
 
 
-def test_what_a_program_reads(package: str, data: str) -> None:
+def test_the_json_document(package: str, data: str) -> None:
     found = as_json("--package", package, "--data", data, "--rounds", "1", "--threads", "2")
     (score,) = found["scores"]
     assert (score["name"], score["rows"], score["accuracy"]) == ("tweets-sentiment", 4, 0.75)
@@ -71,14 +72,14 @@ def test_another_split(package: str, data: str) -> None:
     assert (found["split"], found["scores"][0]["rows"]) == ("test", 1)
 
 
-def test_texts_of_ones_own(package: str, tmp_path: Path) -> None:
+def test_texts_of_the_user(package: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.tsv"
     file.write_text("good\tpositive\nbad\tpositive\n", encoding="utf-8")
     found = as_json("--package", package, "--file", str(file), "--head", "sentiment", "--rounds", "0")
     assert (found["split"], found["scores"][0]["name"], found["scores"][0]["accuracy"]) == ("mine.tsv", "mine", 0.5)
 
 
-def test_pictures_and_a_card(package: str, data: str, tmp_path: Path) -> None:
+def test_plots_and_a_card(package: str, data: str, tmp_path: Path) -> None:
     result = invoke(
         *("--package", package, "--data", data, "--rounds", "0", "--plots", str(tmp_path / "plots")),
         *("--card", str(tmp_path)),
@@ -97,7 +98,7 @@ def test_the_bundled_model_is_the_default(tmp_path: Path) -> None:
     assert found["scores"][0]["accuracy"] == 1
 
 
-def test_a_sealed_package_keeps_its_card(package: str, data: str) -> None:
+def test_a_card_is_not_written_into_a_package(package: str, data: str) -> None:
     before = Path(package, CARD).read_bytes()
     for target in (package, f"{package}/{CARD}", f"{package}/other.md"):
         with pytest.raises(InputError, match="is a sealed package"):
@@ -106,11 +107,11 @@ def test_a_sealed_package_keeps_its_card(package: str, data: str) -> None:
 
 
 def test_wrong_data(package: str, data: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"nowhere: there is no such folder; --data names the folder with emotion/val"):
+    with pytest.raises(InputError, match=r"this folder does not exist; --data names the folder with emotion/val"):
         invoke("--package", package, "--data", str(tmp_path / "nowhere"))
-    with pytest.raises(InputError, match=r"it holds none of the validation files"):
+    with pytest.raises(InputError, match=r"this folder has none of the validation files"):
         invoke("--package", package, "--data", str(tmp_path))
-    with pytest.raises(InputError, match=r"goemotions: .*goemotions/validation\.tsv is not there"):
+    with pytest.raises(InputError, match=r"goemotions: .*goemotions/validation\.tsv does not exist"):
         invoke("--package", package, "--data", data, "--set", "tweets-sentiment", "--set", "goemotions")
     file = Path(data, "tweets", "sentiment_validation.tsv")
     file.write_text("good\tgreat\n", encoding="utf-8")
@@ -138,7 +139,7 @@ def test_wrong_file(package: str, tmp_path: Path) -> None:
         invoke("--package", package, "--file", str(file))
 
 
-def test_what_the_package_cannot_answer(package: str, data: str) -> None:
+def test_a_data_set_whose_head_the_package_lacks(package: str, data: str) -> None:
     folder = Path(data, "emotion")
     folder.mkdir()
     (folder / "validation.tsv").write_text("good\tjoy\n", encoding="utf-8")
@@ -153,17 +154,19 @@ def test_no_package(data: str, tmp_path: Path) -> None:
         invoke("--package", str(tmp_path / "none"), "--data", data)
 
 
-def test_places_that_cannot_be_written(package: str, data: str, tmp_path: Path) -> None:
+def test_plots_and_cards_that_cannot_be_written(package: str, data: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     options = ("--package", package, "--data", data, "--rounds", "0")
-    with pytest.raises(InputError, match="the pictures cannot be written"):
+    with pytest.raises(InputError, match="the plots cannot be written"):
         invoke(*options, "--plots", str(tmp_path / "file" / "plots"))
     with pytest.raises(InputError, match="cannot be written"):
         invoke(*options, "--card", str(tmp_path / "nowhere" / "card.md"))
 
 
 @pytest.mark.parametrize("option", ["--plots", "--card"])
-def test_what_cannot_be_written_costs_no_figures(package: str, data: str, tmp_path: Path, option: str) -> None:
+def test_the_figures_are_printed_before_anything_is_written(
+    package: str, data: str, tmp_path: Path, option: str
+) -> None:
     (tmp_path / "file").write_text("")
     result = CliRunner().invoke(
         command.evaluate_command,
@@ -173,16 +176,16 @@ def test_what_cannot_be_written_costs_no_figures(package: str, data: str, tmp_pa
     assert json.loads(result.stdout)["scores"][0]["accuracy"] == 0.75
 
 
-def test_a_defect_keeps_its_trace(package: str, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_is_not_reported_as_an_input_error(package: str, data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_arguments: object, **_named: object) -> None:
         raise ValueError("a defect")
 
-    monkeypatch.setattr(command, "read_sets", fail)
+    monkeypatch.setattr(evaluate, "read_sets", fail)
     with pytest.raises(ValueError, match="a defect"):
         invoke("--package", package, "--data", data)
 
 
-def test_pictures_without_matplotlib(package: str, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plots_without_matplotlib(package: str, data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "find_spec", lambda _name: None)
     with pytest.raises(EmostreamError, match=r"needs matplotlib.*pip install 'emostream\[train\]'"):
         invoke("--package", package, "--data", data, "--plots", str(tmp_path / "plots"))

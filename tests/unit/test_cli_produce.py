@@ -31,7 +31,7 @@ def post(number: int) -> Post:
 
 
 class FakeProducer:
-    """Confirms what it is told to."""
+    """Confirms records at once if `confirm` is set; else the test confirms them through `futures`."""
 
     def __init__(self, *, confirm: bool = True) -> None:
         self.confirm = confirm
@@ -101,7 +101,7 @@ def test_a_refused_post_is_an_error_and_those_before_it_count() -> None:
     assert (sender.sent, sender.unconfirmed) == (1, 2)
 
 
-def test_patience_ends_while_sending() -> None:
+def test_a_post_that_is_not_confirmed_in_time_fails_the_next_send() -> None:
     clock = Clock()
     sender = PostSender(FakeProducer(confirm=False), "raw", patience_s=30, clock=clock)
     sender.send(post(1))
@@ -110,14 +110,14 @@ def test_patience_ends_while_sending() -> None:
         sender.send(post(2))
 
 
-def test_patience_ends_while_finishing() -> None:
+def test_a_post_that_is_not_confirmed_in_time_fails_finish() -> None:
     sender = PostSender(FakeProducer(confirm=False), "raw", patience_s=0.01)
     sender.send(post(1))
     with pytest.raises(UnavailableError):
         sender.finish()
 
 
-def test_what_is_unconfirmed_is_bounded() -> None:
+def test_the_number_of_unconfirmed_posts_is_bounded() -> None:
     sender = PostSender(FakeProducer(confirm=False), "raw", patience_s=0.05, clock=Clock())
     for number in range(MAX_UNCONFIRMED - 1):
         sender.send(post(number))
@@ -125,13 +125,13 @@ def test_what_is_unconfirmed_is_bounded() -> None:
         sender.send(post(0))
 
 
-def test_pace_is_kept() -> None:
+def test_the_rate_is_kept() -> None:
     clock = Clock()
     moments = [clock.now for _ in paced(map(post, range(5)), 10, clock=clock, sleep=clock.sleep)]
     assert moments == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
 
 
-def test_a_stall_is_made_up_for_a_second_at_most() -> None:
+def test_after_a_delay_a_second_of_posts_is_sent_at_once() -> None:
     clock = Clock()
     posts = paced(map(post, range(100)), 8, clock=clock, sleep=clock.sleep)
     next(posts)
@@ -141,10 +141,10 @@ def test_a_stall_is_made_up_for_a_second_at_most() -> None:
         if clock.now > 60.0:
             break
         burst += 1
-    assert burst == 9  # a second's worth, and the one that is due
+    assert burst == 9  # the posts of a second, and the one that is due
 
 
-def test_ctrl_c_ends_a_wait_for_input() -> None:
+def test_ctrl_c_ends_the_wait_for_input() -> None:
     def items() -> Iterator[int]:
         yield 1
         os.kill(os.getpid(), signal.SIGINT)
@@ -156,7 +156,7 @@ def test_ctrl_c_ends_a_wait_for_input() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_ctrl_c_does_not_interrupt_the_work() -> None:
+def test_ctrl_c_does_not_interrupt_the_processing_of_an_item() -> None:
     done = []
     with GracefulInterrupt() as interrupt:
         for item in interrupt.until_stopped(range(5)):
@@ -194,7 +194,7 @@ def invoke(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
     return code, result.stdout, result.stderr
 
 
-def test_produce_sends_what_it_can_and_reports_the_rest(producer: FakeProducer, tmp_path: Path) -> None:
+def test_good_rows_are_sent_and_refused_rows_are_reported(producer: FakeProducer, tmp_path: Path) -> None:
     file = tmp_path / "posts.csv"
     file.write_text("id,tweet\n1,one\n2,\n3,three\n")
     code, _, stderr = invoke(str(file), "--column", "text=tweet", "--keyword", "coffee")
@@ -218,7 +218,7 @@ def test_strict_and_json(producer: FakeProducer) -> None:
     assert summary["refusals"]["invalid_json"]["lines"] == [2]
 
 
-def test_rounds_have_new_ids_and_one_report(producer: FakeProducer, tmp_path: Path) -> None:
+def test_rounds_have_new_ids_and_refusals_are_counted_once(producer: FakeProducer, tmp_path: Path) -> None:
     file = tmp_path / "posts.txt"
     file.write_bytes(b"one\n\xff\ntwo\n")
     code, stdout, _ = invoke(str(file), "--loop", "--count", "3", "--json")
@@ -266,7 +266,9 @@ def test_ctrl_c_sends_what_was_read_and_exits_130(producer: FakeProducer, monkey
     assert json.loads(stdout)["interrupted"] is True
 
 
-def test_what_no_broker_confirms_fails_in_time_and_closes_quietly(capfd: pytest.CaptureFixture[str]) -> None:
+def test_posts_that_no_broker_confirms_fail_in_time_and_closing_prints_nothing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     producer = ConfirmedProducer(KafkaConfig("127.0.0.1:1"), client_id="test", give_up_after_s=0.3)
     sender = PostSender(producer, "raw", patience_s=10)
     sender.send(post(1))
@@ -280,7 +282,7 @@ def test_what_no_broker_confirms_fails_in_time_and_closes_quietly(capfd: pytest.
     assert capfd.readouterr().err == ""
 
 
-def test_a_gapless_producer_closes_quietly_while_no_broker_answers(capfd: pytest.CaptureFixture[str]) -> None:
+def test_closing_a_gapless_producer_prints_nothing_while_no_broker_answers(capfd: pytest.CaptureFixture[str]) -> None:
     producer = ConfirmedProducer(KafkaConfig("127.0.0.1:1"), client_id="test")
     waiting = producer.submit([Outgoing("raw", b"x")])
     assert producer.close(timeout_s=0.2) == 1

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from pydantic import SecretStr
 
 from streams.cli.settings import settings
-from streams.ops.settings_list import shown
+from streams.ops.settings_list import format_value
 from streams.setting_types import Address
 from streams.settings import Settings
 
@@ -28,7 +28,7 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("option", ["--json", "--markdown", None])
-def test_every_setting_is_listed_and_no_secret(option: str | None, secrets: list[str]) -> None:
+def test_every_setting_is_listed_and_no_secret_is_shown(option: str | None, secrets: list[str]) -> None:
     output = run(option) if option else run()
     for name in Settings.model_fields:
         assert f"EMOSTREAM_{name.upper()}" in output
@@ -44,7 +44,7 @@ def test_json_has_value_and_default() -> None:
     assert entries["EMOSTREAM_WINDOW_SIZES"]["value"] == "1m:2d,5m:7d,1h:30d,1d:400d"
 
 
-def test_markdown_needs_no_valid_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_markdown_works_with_wrong_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMOSTREAM_WEB_PORT", "no port")
     assert "| `EMOSTREAM_WEB_PORT` | `6066` |" in run("--markdown")
 
@@ -63,7 +63,7 @@ def test_markdown_needs_no_valid_settings(monkeypatch: pytest.MonkeyPatch) -> No
     ],
 )
 def test_addresses_are_masked(address: str, expected: str) -> None:
-    assert shown(Address(address)) == expected
+    assert format_value(Address(address)) == expected
 
 
 @pytest.mark.parametrize(
@@ -78,5 +78,5 @@ def test_addresses_are_masked(address: str, expected: str) -> None:
         (1.5, "1.5"),
     ],
 )
-def test_values_are_shown_as_they_are_written(value: object, expected: str) -> None:
-    assert shown(value) == expected
+def test_values_are_shown_as_they_are_written_in_the_environment(value: object, expected: str) -> None:
+    assert format_value(value) == expected

@@ -11,7 +11,7 @@ from msgspec.structs import asdict, replace
 from connectors.kafka.tail import KafkaRecord
 from streams.cli.output import printable, printable_json
 from streams.cli.render import renderer
-from streams.cli.tail import first, json_line, topic_of
+from streams.cli.tail import limited, topic_name, value_as_json
 from streams.records import (
     ClassifiedPost,
     DeadPost,
@@ -84,8 +84,8 @@ RECORDS: list[tuple[str, Record, str]] = [
     (
         "late",
         LatePost(id="1", created_at=NOW, size=60, start=NOW, latest_event_time=NOW, origin=ORIGIN),
-        "03-01 12:00:05Z late 1 missed window 2026-03-01T12:00:05.000Z of 60 s; "
-        "its partition had come to 2026-03-01T12:00:05.000Z",
+        "03-01 12:00:05Z late 1 too late for the window 2026-03-01T12:00:05.000Z of 60 s; "
+        "latest event time of its partition 2026-03-01T12:00:05.000Z",
     ),
     (
         "windows",
@@ -133,30 +133,30 @@ def shown(topic: str, value: bytes | None, key: bytes | None = b"k") -> str:
 
 @pytest.mark.parametrize(("role", "record", "expected"), RECORDS, ids=[role for role, _, _ in RECORDS])
 def test_each_kind_of_record_is_one_line(role: str, record: Record, expected: str) -> None:
-    assert shown(topic_of(SETTINGS, role), record.to_json()) == expected
+    assert shown(topic_name(SETTINGS, role), record.to_json()) == expected
 
 
 def test_a_window_shows_its_mean_sentiment() -> None:
     role, record, expected = next(line for line in RECORDS if line[0] == "windows")
     scored = replace(record, sentiment=SentimentStats(labels={"positive": 3}, mean_sentiment=0.125))
-    line = shown(topic_of(SETTINGS, role), scored.to_json())
+    line = shown(topic_name(SETTINGS, role), scored.to_json())
     assert line == expected.replace("     3 joy", "     3 +0.12 joy")
 
 
 @pytest.mark.parametrize("topic", ["posts.raw", "another"])
-def test_anything_else_is_shown_as_key_and_value(topic: str) -> None:
+def test_other_records_are_shown_as_key_and_value(topic: str) -> None:
     assert shown(topic, b"\xff not a record\x07") == r"[0]@7 k � not a record\x07"
     assert shown(topic, None, None) == "[0]@7 (null) (null)"
 
 
-def test_roles_are_topics_and_other_names_are_themselves() -> None:
-    assert topic_of(SETTINGS, "dead") == "posts.dead"
-    assert topic_of(SETTINGS, "control") == "control"
+def test_a_role_stands_for_its_topic_and_other_names_for_themselves() -> None:
+    assert topic_name(SETTINGS, "dead") == "posts.dead"
+    assert topic_name(SETTINGS, "control") == "control"
 
 
-def test_first_does_not_wait_for_one_more() -> None:
+def test_a_limit_does_not_wait_for_a_further_record() -> None:
     items = iter([1, 2, 3])
-    assert list(first(items, 2)) == [1, 2]
+    assert list(limited(items, 2)) == [1, 2]
     assert next(items) == 3
 
 
@@ -172,7 +172,7 @@ def test_first_does_not_wait_for_one_more() -> None:
     ],
 )
 def test_json_lines(value: bytes | None, expected: str) -> None:
-    assert json_line(value) == expected
+    assert value_as_json(value) == expected
 
 
 UNSAFE = set(map(chr, [*range(0x20), *range(0x7F, 0xA0), 0x202E, 0x200B, 0x2028, 0xE0067]))

@@ -1,4 +1,4 @@
-"""The chart takes whatever labels a model has; warnings are errors here."""
+"""The chart can draw the labels of any model. A warning fails a test."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def test_any_labels_are_drawn(tmp_path: Path, labels: list[str]) -> None:
     assert (tmp_path / "chart.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_labels_with_fewest_posts_become_one_and_no_post_is_lost() -> None:
+def test_labels_with_fewest_posts_are_summed() -> None:
     counts = {label: len(MANY) - number for number, label in enumerate(MANY)}
-    (whole,) = fewer_labels([KeywordShare("*", counts)])
-    assert list(whole.counts) == [*MANY[: MAX_LABELS - 1], OTHER_LABELS]
-    assert whole.posts == sum(counts.values())
+    (share,) = fewer_labels([KeywordShare("*", counts)])
+    assert list(share.counts) == [*MANY[: MAX_LABELS - 1], OTHER_LABELS]
+    assert share.posts == sum(counts.values())
 
 
 def test_few_labels_stay_as_they_are() -> None:

@@ -19,7 +19,7 @@ from streams.sink.metrics import SinkMetrics
 from tests.doc_pages import PAGES, ROOT, blocks, page_name, python_snippets
 
 NAMES = [page_name(page) for page in PAGES]
-# A call of emostream within a line of shell: up to what ends or redirects a command.
+# A call of emostream in a line of shell, up to a character that ends or redirects a command.
 CALL = re.compile(r"""(?:^|[\s(/])emostream((?:\s+(?:"[^"]*"|'[^']*'|[^\s|&;<>()"'#]+))*)""")
 
 pages = pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -36,7 +36,7 @@ def calls(script: str) -> Iterator[list[str]]:
 
 
 def check_call(words: list[str]) -> None:
-    """Fail unless the words are a command of ours with options that it has."""
+    """Fail unless the words are a command of emostream and options of this command."""
     command: click.Command = cli
     rest = list(words)
     with click.Context(cli) as context:
@@ -60,7 +60,7 @@ def test_there_are_pages() -> None:
 
 
 @pages
-def test_relative_links_lead_somewhere(page: Path) -> None:
+def test_relative_links_have_a_target(page: Path) -> None:
     for target in re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", without_code(page.read_text("utf-8"))):
         if "://" in target or target.startswith("mailto:"):
             continue
@@ -111,7 +111,7 @@ def test_settings_that_are_named_exist(page: Path) -> None:
 
 
 def names_and_labels(registry: CollectorRegistry) -> dict[str, tuple[str, ...]]:
-    """Our metrics by name, each with its labels."""
+    """Returns the labels of each metric of the application, by its name."""
     found = {}
     for collector in registry._collector_to_names:
         if isinstance(collector, MetricWrapperBase):
@@ -142,7 +142,7 @@ def test_metrics_that_are_named_exist(page: Path) -> None:
     assert set(re.findall(r"`(emostream_\w+)", page.read_text("utf-8"))) <= known
 
 
-def test_the_changelog_names_every_command_and_no_other() -> None:
+def test_the_changelog_names_exactly_the_commands() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     commands = re.search(r"^- Commands: (.*?)\.$", changelog, re.MULTILINE | re.DOTALL)
     assert commands is not None
@@ -161,12 +161,12 @@ def test_versions_agree() -> None:
     "words",
     [["wrong"], ["local", "wrong"], ["audit", "--wrong"], ["sink", "wrong"]],
 )
-def test_a_wrong_call_would_be_found(words: list[str]) -> None:
+def test_a_wrong_call_fails_the_check(words: list[str]) -> None:
     with pytest.raises(AssertionError):
         check_call(words)
 
 
-def test_calls_are_found_wherever_they_stand() -> None:
+def test_calls_are_found_anywhere_in_a_line() -> None:
     script = """\
 eval "$(emostream local env)"   # emostream nonsense
 cat posts | .venv/bin/emostream produce - --source "my shop" 2> log &

@@ -39,7 +39,7 @@ def refusals(items: list[Row | Refusal]) -> list[tuple[int, str]]:
     return [(item.line, str(item.reason)) for item in items if isinstance(item, Refusal)]
 
 
-def test_text_is_a_post_a_line_and_blank_lines_are_passed_over() -> None:
+def test_text_is_a_post_a_line_and_blank_lines_are_skipped() -> None:
     items = read("\ufeffone\r\n\n  \n two \nthrée".encode(), "text")
     assert [(item.line, item.text) for item in items if isinstance(item, Row)] == [
         (1, "one"),
@@ -49,14 +49,14 @@ def test_text_is_a_post_a_line_and_blank_lines_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize("input_format", ["text", "tsv", "csv"])
-def test_invalid_utf8_costs_its_own_line_only(input_format: str) -> None:
+def test_invalid_utf8_refuses_its_own_line_only(input_format: str) -> None:
     items = read(b"good\nbad \xff\ngood again\n", input_format, header=None if input_format == "text" else False)
     assert [item.text for item in items if isinstance(item, Row)] == ["good", "good again"]
     assert refusals(items) == [(2, "invalid_utf8")]
 
 
 @pytest.mark.parametrize("input_format", ["text", "tsv", "csv", "jsonl"])
-def test_a_line_over_the_limit_is_refused_and_not_kept(input_format: str) -> None:
+def test_a_line_over_the_limit_is_refused(input_format: str) -> None:
     good = b'{"text": "good"}' if input_format == "jsonl" else b"good"
     content = b"\n".join([good, b"x" * (3 * MAX_LINE_BYTES), good, b""])
     header = None if input_format in {"text", "jsonl"} else False
@@ -67,12 +67,12 @@ def test_a_line_over_the_limit_is_refused_and_not_kept(input_format: str) -> Non
     assert reader.position == len(content)
 
 
-def test_utf16_is_named() -> None:
+def test_utf16_is_an_error() -> None:
     with pytest.raises(InputError, match="UTF-16"):
         read("hello".encode("utf-16"), "text")
 
 
-def test_json_lines_and_their_faults() -> None:
+def test_json_lines_and_their_refusals() -> None:
     content = b"\n".join(
         [
             b'{"text": "one", "id": 7, "unknown": {}}',
@@ -123,11 +123,11 @@ def test_json_keys_can_be_mapped() -> None:
         pytest.param(b"tweet,label\none,joy\n", ["tweet", "one"], id="no known name: a row like any other"),
     ],
 )
-def test_header_is_recognised(content: bytes, expected: list[str]) -> None:
+def test_a_header_is_detected(content: bytes, expected: list[str]) -> None:
     assert texts(read(content, "csv")) == expected
 
 
-def test_header_can_be_said() -> None:
+def test_the_user_can_say_whether_there_is_a_header() -> None:
     assert texts(read(b"text\none\n", "csv", header=False)) == ["text", "one"]
     assert texts(read(b"tweet,x\none,1\n", "csv", {"text": "1"}, header=True)) == ["one"]
 
@@ -144,15 +144,17 @@ def test_columns_by_name_and_number() -> None:
     ("content", "columns", "header", "message"),
     [
         (b"a,b\n", {"text": "tweet"}, None, "no column 'tweet'; its first row is 'a', 'b'"),
-        (b"a,b\n", {"text": "3"}, None, "no column 3: its first row has 2"),
+        (b"a,b\n", {"text": "3"}, None, "no column 3: its first row has 2 columns"),
         (b"a,b\n", {"text": "0"}, None, "no column 0"),
-        (b"a,b\n", {"id": "1"}, None, "which column is the text"),
-        (b"a,b\n", {}, True, "which column is the text"),
+        (b"a,b\n", {"id": "1"}, None, "no column has the text"),
+        (b"a,b\n", {}, True, "no column has the text"),
         (b"a,b\n", {"text": "a"}, False, "give their numbers"),
         (b"text,Text\n", {}, None, "2 columns 'text'"),
     ],
 )
-def test_impossible_columns(content: bytes, columns: dict[str, str], header: bool | None, message: str) -> None:
+def test_columns_that_do_not_exist_or_are_ambiguous(
+    content: bytes, columns: dict[str, str], header: bool | None, message: str
+) -> None:
     with pytest.raises(InputError, match=message) as caught:
         read(content, "csv", columns, header)
     assert "\n" not in str(caught.value)
@@ -162,7 +164,7 @@ def test_impossible_columns(content: bytes, columns: dict[str, str], header: boo
     ("input_format", "columns", "header"),
     [("text", {"text": "1"}, None), ("jsonl", {}, True), ("csv", {"size": "1"}, None)],
 )
-def test_contradictory_specs(input_format: str, columns: dict[str, str], header: bool | None) -> None:
+def test_options_that_contradict_the_format(input_format: str, columns: dict[str, str], header: bool | None) -> None:
     with pytest.raises(InputError):
         InputSpec(InputFormat(input_format), 100, columns, header)
 
@@ -181,14 +183,14 @@ def test_csv_is_rfc_4180() -> None:
     ]
 
 
-def test_a_stray_quote_costs_its_own_line_only() -> None:
+def test_a_stray_quote_refuses_its_own_line_only() -> None:
     content = b'text,id\none,1\n"never closed,2\nthree,3\n"four" x,4\nfive,5\n'
     items = read(content, "csv")
     assert [item.text for item in items if isinstance(item, Row)] == ["one", "three", "five"]
     assert refusals(items) == [(3, "invalid_csv"), (5, "invalid_csv")]
 
 
-def test_more_cells_than_the_first_row_are_refused_not_cut() -> None:
+def test_a_row_with_more_cells_than_the_first_is_refused() -> None:
     items = read(b"text,label\nhello, world,joy\nshort\n", "csv")
     assert refusals(items) == [(2, "wrong_columns")]
     assert [item.text for item in items if isinstance(item, Row)] == ["short"]
@@ -218,7 +220,7 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
         size_of(str(file / "below"))
 
 
-def test_an_open_pipe_is_waited_for_only_when_it_is_empty() -> None:
+def test_reading_a_pipe_would_wait_only_if_it_has_no_complete_line() -> None:
     read_end, write_end = os.pipe()
     with open(read_end, "rb") as stream, open(write_end, "wb", buffering=0) as pipe:  # noqa: PTH123 - descriptors
         reader = LineReader(stream, name="pipe")
@@ -239,7 +241,7 @@ def make(values: Mapping[str, object], *, round_number: int = 1, **options: obje
     return maker.make(Row(3, "hello", values), round_number)
 
 
-def test_what_a_row_lacks_is_filled_in() -> None:
+def test_a_post_gets_the_fields_that_its_row_lacks() -> None:
     expected = Post(id="run-3", text="hello", created_at=NOW, source="file.csv")
     assert make({}) == expected
 
@@ -272,7 +274,7 @@ def test_unix_times(moment: object) -> None:
     assert post.created_at == NOW
 
 
-def test_restamp_takes_the_present() -> None:
+def test_restamp_takes_the_current_time() -> None:
     post = make({"created_at": "nonsense"}, restamp=True)
     assert isinstance(post, Post)
     assert post.created_at == NOW
@@ -292,7 +294,7 @@ def test_restamp_takes_the_present() -> None:
         ({"keywords": ["*"]}, "keywords"),
     ],
 )
-def test_what_cannot_be_a_post_is_refused(values: Mapping[str, object], detail: str) -> None:
+def test_a_row_that_cannot_be_a_post_is_refused(values: Mapping[str, object], detail: str) -> None:
     refusal = make(values)
     assert isinstance(refusal, Refusal)
     assert refusal.line == 3

@@ -237,5 +237,5 @@ def test_what_are_no_values(given: str) -> None:
 
 
 def test_values_of_a_head_that_is_not_there() -> None:
-    with pytest.raises(click.BadParameter, match="there is no head mood; name it with --head"):
+    with pytest.raises(click.BadParameter, match="there is no head mood; add it with --head"):
         with_values([HeadSpec(HEADS[0].name)], ("mood=1,2",))

@@ -1,4 +1,4 @@
-"""What a producer makes of the broker's answers. The brokers themselves are in the integration tests."""
+"""How the producers handle the answers of a broker, which the tests make up. No broker runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def error(code: int, *, fatal: bool = False, retriable: bool = False, abort: boo
     return KafkaError(code, f"code {code}", fatal, retriable, abort)
 
 
-# Accounting
+# Deliveries
 
 
 def test_a_delivery_is_done_with_its_last_confirmation() -> None:
@@ -36,7 +36,7 @@ def test_a_delivery_is_done_with_its_last_confirmation() -> None:
     assert delivery.future.result(0) == {("posts.raw", 0): range(7, 10)}
 
 
-def test_a_delivery_knows_where_its_records_are_but_for_those_that_the_broker_had_already() -> None:
+def test_a_delivery_has_the_offsets_of_its_records_except_duplicates() -> None:
     delivery = _Delivery(4)
     delivery.confirm(None, message(b"", topic="a", partition=1, offset=3))
     delivery.confirm(None, message(b"", topic="b", offset=5))
@@ -45,7 +45,7 @@ def test_a_delivery_knows_where_its_records_are_but_for_those_that_the_broker_ha
     assert delivery.future.result(0) == {("b", 0): range(5, 6), ("a", 0): range(1)}
 
 
-def test_one_refusal_fails_the_delivery_at_once_and_for_good() -> None:
+def test_one_refusal_fails_the_delivery_at_once() -> None:
     delivery = _Delivery(3)
     delivery.confirm(None, message(b""))
     delivery.confirm(error(KafkaError.TOPIC_AUTHORIZATION_FAILED), message(b"", topic="posts.dead"))
@@ -57,9 +57,9 @@ def test_one_refusal_fails_the_delivery_at_once_and_for_good() -> None:
     assert delivery.future.exception(0) is failure
 
 
-def test_a_delivery_that_nobody_waits_for_any_more_takes_no_harm() -> None:
+def test_a_delivery_cannot_be_cancelled() -> None:
     delivery = _Delivery(1)
-    assert not delivery.future.cancel(), "a cancelled future would make the client's thread fail"
+    assert not delivery.future.cancel(), "a cancelled future would raise an error in the thread of the client"
     delivery.confirm(None, message(b""))
     assert delivery.future.result(0) == {("posts.raw", 0): range(1)}
 
@@ -68,7 +68,7 @@ def test_a_delivery_that_nobody_waits_for_any_more_takes_no_harm() -> None:
 
 
 class FakeProducer:
-    """A client whose queue may be full, and whose records wait to be confirmed by the test."""
+    """A client whose records the test confirms; its queue may be full."""
 
     def __init__(self, options: dict[str, Any], **_: Any) -> None:
         self.options = options
@@ -122,7 +122,7 @@ def fake(producer: ConfirmedProducer) -> FakeProducer:
     return producer._producer  # type: ignore[return-value]
 
 
-def test_the_client_neither_gives_up_nor_reorders(producer: ConfirmedProducer) -> None:
+def test_the_client_never_gives_up_and_keeps_the_order(producer: ConfirmedProducer) -> None:
     options = fake(producer).options
     assert (options["acks"], options["message.timeout.ms"]) == ("all", 0)
     assert options["enable.idempotence"] is True
@@ -134,7 +134,7 @@ def test_records_go_in_order_to_the_partition_they_name(producer: ConfirmedProdu
     assert fake(producer).sent == [("a", b"1", b"k", 3), ("b", b"2", None, -1), ("a", b"3", None, 0)]
 
 
-def test_a_full_queue_is_waited_for(producer: ConfirmedProducer) -> None:
+def test_submit_waits_for_a_full_queue(producer: ConfirmedProducer) -> None:
     fake(producer).refusals = [BufferError(), BufferError()]
     producer.submit([Outgoing("a", b"1")])
     assert len(fake(producer).sent) == 1
@@ -146,7 +146,7 @@ def test_a_record_that_is_refused_at_once(producer: ConfirmedProducer) -> None:
         producer.submit([Outgoing("a", b"1")])
 
 
-async def test_deliver_returns_when_all_is_confirmed(producer: ConfirmedProducer) -> None:
+async def test_deliver_returns_when_all_records_are_confirmed(producer: ConfirmedProducer) -> None:
     task = asyncio.ensure_future(producer.deliver([Outgoing("a", b"1"), Outgoing("a", b"2")]))
     await fake(producer).wait_produced()
     await fake(producer).wait_produced()
@@ -158,14 +158,14 @@ async def test_deliver_returns_when_all_is_confirmed(producer: ConfirmedProducer
         await task
 
 
-def test_the_ends_of_a_partition_stand_for_what_lies_between(producer: ConfirmedProducer) -> None:
+def test_only_the_first_and_last_record_of_a_partition_have_callbacks(producer: ConfirmedProducer) -> None:
     zero = [Outgoing("a", value, None, 0) for value in (b"first", b"between", b"between", b"last")]
     other = [Outgoing("a", b"one", None, 1), Outgoing("b", b"b", None, 0)]
     anywhere = [Outgoing("a", b"x"), Outgoing("a", b"y"), Outgoing("a", b"z")]
     delivery = producer.submit([zero[0], other[0], zero[1], zero[2], other[1], zero[3], *anywhere])
     sent, callbacks = fake(producer).sent, fake(producer).callbacks
     asked = [value for (_, value, _, _), callback in zip(sent, callbacks, strict=True) if callback is not None]
-    # Which partition the last three go to nobody knows here.
+    # The last three name no partition, so each of them has a callback.
     assert asked == [b"first", b"one", b"b", b"last", b"x", b"y", b"z"]
     for confirm in filter(None, callbacks):
         assert not delivery.done()
@@ -173,7 +173,7 @@ def test_the_ends_of_a_partition_stand_for_what_lies_between(producer: Confirmed
     assert delivery.result(0) == {("posts.raw", 0): range(1)}
 
 
-def test_a_producer_that_gives_up_asks_for_every_record(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_producer_that_gives_up_has_a_callback_for_every_record(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(confirmed_module, "Producer", FakeProducer)
     producer = ConfirmedProducer(CONFIG, client_id="test", give_up_after_s=1)
     producer.submit([Outgoing("a", b"1", None, 0), Outgoing("a", b"2", None, 0)])
@@ -181,28 +181,26 @@ def test_a_producer_that_gives_up_asks_for_every_record(monkeypatch: pytest.Monk
     producer.close(0)
 
 
-def test_what_ends_the_client_fails_all_that_waits_and_comes(producer: ConfirmedProducer) -> None:
+def test_a_fatal_error_fails_waiting_and_later_deliveries(producer: ConfirmedProducer) -> None:
     waiting = [producer.submit([Outgoing("a", b"1", None, 0)]), producer.submit([Outgoing("a", b"2", None, 1)])]
     fake(producer).fatal = KafkaException(error(KafkaError._GAPLESS_GUARANTEE, fatal=True))
     for delivery in waiting:
         failure = delivery.exception(5)
         assert isinstance(failure, RejectedError)
         assert "_GAPLESS_GUARANTEE" in str(failure)
-    # What it says from then on does not tell why.
+    # The errors of the client after a fatal error do not have its reason.
     fake(producer).refusals = [KafkaException(error(KafkaError._FATAL))]
     with pytest.raises(RejectedError, match="_GAPLESS_GUARANTEE"):
         producer.submit([Outgoing("a", b"3", None, 0)])
 
 
-def test_what_ends_the_client_may_come_between_two_deliveries(producer: ConfirmedProducer) -> None:
+def test_a_fatal_error_between_two_deliveries(producer: ConfirmedProducer) -> None:
     fake(producer).fatal = KafkaException(error(KafkaError._GAPLESS_GUARANTEE, fatal=True))
     wait_for(lambda: fake(producer).fatal is None)
     assert isinstance(producer.submit([Outgoing("a", b"1", None, 0)]).exception(5), RejectedError)
 
 
-def test_what_ends_the_client_may_come_while_it_closes(
-    monkeypatch: pytest.MonkeyPatch, producer: ConfirmedProducer
-) -> None:
+def test_a_fatal_error_while_closing(monkeypatch: pytest.MonkeyPatch, producer: ConfirmedProducer) -> None:
     def flush(timeout: float) -> int:
         raise KafkaException(error(KafkaError._GAPLESS_GUARANTEE, fatal=True))
 
@@ -213,7 +211,7 @@ def test_what_ends_the_client_may_come_while_it_closes(
     assert isinstance(delivery.exception(0), RejectedError)
 
 
-async def test_deliver_raises_what_the_broker_refused(producer: ConfirmedProducer) -> None:
+async def test_deliver_raises_the_error_of_the_broker(producer: ConfirmedProducer) -> None:
     task = asyncio.ensure_future(producer.deliver([Outgoing("a", b"1")]))
     await fake(producer).wait_produced()
     fake(producer).callbacks[0](error(KafkaError._PURGE_INFLIGHT), message(b"", topic="a"))
@@ -222,12 +220,12 @@ async def test_deliver_raises_what_the_broker_refused(producer: ConfirmedProduce
             await task
 
 
-async def test_nothing_to_deliver_is_delivered(producer: ConfirmedProducer) -> None:
+async def test_a_delivery_of_no_records_is_done(producer: ConfirmedProducer) -> None:
     await producer.deliver([])
     assert producer.submit([]).done()
 
 
-def test_deliveries_are_served_by_a_thread_of_its_own_until_close(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_serves_the_deliveries_until_close(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(confirmed_module, "Producer", FakeProducer)
     producer = ConfirmedProducer(CONFIG, client_id="test-serving")
     assert fake(producer).polled.wait(60)
@@ -243,7 +241,7 @@ def test_deliveries_are_served_by_a_thread_of_its_own_until_close(monkeypatch: p
 
 
 class FakeTransactions:
-    """Notes every call; raises what is planned for it."""
+    """Records every call, and raises the errors that `plan` has for it."""
 
     plan: dict[str, list[Exception]]
     calls: list[str]
@@ -307,7 +305,7 @@ def test_a_full_queue_is_emptied_within_the_transaction(transactions: type[FakeT
 
 @pytest.mark.parametrize("code", [KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH])
 @pytest.mark.parametrize("step", ["init", "commit", "abort"])
-def test_a_newer_holder_of_the_id_fences(transactions: type[FakeTransactions], step: str, code: int) -> None:
+def test_a_newer_producer_with_the_same_id_fences(transactions: type[FakeTransactions], step: str, code: int) -> None:
     fenced = KafkaException(error(code, fatal=True))
     transactions.plan = {step: [fenced]}
     if step == "abort":
@@ -317,9 +315,7 @@ def test_a_newer_holder_of_the_id_fences(transactions: type[FakeTransactions], s
 
 
 @pytest.mark.parametrize("step", ["produce", "commit"])
-def test_a_transaction_that_fails_is_aborted_and_may_be_tried_again(
-    transactions: type[FakeTransactions], step: str
-) -> None:
+def test_a_failed_transaction_is_aborted_and_can_be_repeated(transactions: type[FakeTransactions], step: str) -> None:
     transactions.plan = {step: [KafkaException(error(KafkaError._TIMED_OUT, retriable=True, abort=True))]}
     producer = TransactionalProducer(CONFIG, "x")
     with pytest.raises(UnavailableError, match="aborted"):
@@ -329,21 +325,21 @@ def test_a_transaction_that_fails_is_aborted_and_may_be_tried_again(
     assert transactions.calls[-1] == "commit"
 
 
-def test_what_is_fatal_is_not_aborted(transactions: type[FakeTransactions]) -> None:
+def test_a_fatal_error_is_not_followed_by_an_abort(transactions: type[FakeTransactions]) -> None:
     transactions.plan = {"commit": [KafkaException(error(KafkaError.CLUSTER_AUTHORIZATION_FAILED, fatal=True))]}
     with pytest.raises(RejectedError):
         TransactionalProducer(CONFIG, "x").publish(RECORDS)
     assert "abort" not in transactions.calls
 
 
-def test_no_broker_at_the_take_over(transactions: type[FakeTransactions]) -> None:
+def test_no_broker_when_the_id_is_taken_over(transactions: type[FakeTransactions]) -> None:
     transactions.plan = {"init": [KafkaException(error(KafkaError._TIMED_OUT, retriable=True))]}
     with pytest.raises(UnavailableError, match="taking over as x"):
         TransactionalProducer(CONFIG, "x")
 
 
-def test_a_commit_whose_answer_was_lost_is_left_to_the_next_holder(transactions: type[FakeTransactions]) -> None:
-    """It may have gone through, and then there is nothing to abort: neither a fence nor the end of the worker."""
+def test_a_commit_without_an_answer_leaves_the_transaction_open(transactions: type[FakeTransactions]) -> None:
+    """The commit may have succeeded, and then an abort fails. The error is neither a fence nor fatal."""
     transactions.plan = {
         "commit": [KafkaException(error(KafkaError._TIMED_OUT, retriable=True))],
         "abort": [KafkaException(error(KafkaError._STATE))],

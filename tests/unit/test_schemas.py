@@ -21,7 +21,7 @@ def test_every_topic_has_a_schema() -> None:
     assert set(RECORDS) == {name for name in Settings.model_fields if name.startswith("topic_")}
 
 
-def test_check_names_what_is_missing_changed_or_left_over_and_writing_cures_it(tmp_path: Path) -> None:
+def test_check_names_missing_changed_and_superfluous_files_and_writing_repairs_them(tmp_path: Path) -> None:
     runner = CliRunner()
     assert runner.invoke(main, ["--root", str(tmp_path)]).exit_code == 0
     assert outdated(tmp_path) == []
@@ -49,7 +49,7 @@ def test_schemas_are_valid_and_times_have_a_format() -> None:
     }
 
 
-def test_the_post_schema_takes_what_the_record_takes() -> None:
+def test_the_schema_of_a_post_accepts_the_same_documents_as_the_record() -> None:
     validator = Draft202012Validator(Post.json_schema())
     validator.validate(POST)
     validator.validate({**POST, "keywords": ["a"], "lang": None, "unknown": 1})
@@ -64,7 +64,7 @@ def env_example() -> str:
     return (ROOT / ".env.example").read_text("utf-8")
 
 
-def test_env_example_changes_nothing_as_it_is() -> None:
+def test_env_example_as_it_is_changes_no_setting() -> None:
     assert load_settings(ROOT / ".env.example", environ={}) == load_settings(None, environ={})
 
 

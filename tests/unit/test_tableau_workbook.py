@@ -1,4 +1,4 @@
-"""docs/tableau/emostream.twb, as far as it can be known without Tableau: what it names exists, it holds no secret."""
+"""docs/tableau/emostream.twb, without Tableau: the views and columns that it names exist, and it has no secret."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def workbook() -> ElementTree.Element:
 
 
 def sources(workbook: ElementTree.Element) -> dict[str, ElementTree.Element]:
-    """The data sources by the view that they read."""
+    """Returns the data sources by the view that they read."""
     found = {}
     for source in workbook.findall("datasources/datasource"):
         relation = source.find("connection/relation")
@@ -33,7 +33,7 @@ def sources(workbook: ElementTree.Element) -> dict[str, ElementTree.Element]:
 
 
 def view_columns() -> dict[str, list[str]]:
-    """The columns of each view, in order: each has a comment, and those of an …_all view are those of the other."""
+    """Returns the columns of each view, in order, from their comments. A view X_all has the columns of the view X."""
     columns: dict[str, list[str]] = {}
     for path in sorted((ROOT / "init_db").glob("*.sql")):
         for view, column in re.findall(
@@ -46,13 +46,13 @@ def view_columns() -> dict[str, list[str]]:
     }
 
 
-def test_it_is_of_the_format_of_2018_1(workbook: ElementTree.Element) -> None:
+def test_it_has_the_format_of_tableau_2018_1(workbook: ElementTree.Element) -> None:
     assert workbook.tag == "workbook"
     assert workbook.get("version") == workbook.get("original-version") == "18.1"
     assert [child.tag for child in workbook] == ["preferences", "datasources", "worksheets", "dashboards", "windows"]
 
 
-def test_it_connects_live_as_tableau_without_a_password(workbook: ElementTree.Element) -> None:
+def test_it_connects_live_as_the_role_tableau_without_a_password(workbook: ElementTree.Element) -> None:
     connections = [named.find("connection") for named in workbook.iter("named-connection")]
     assert len(connections) == len(sources(workbook))
     for connection in connections:
@@ -122,7 +122,7 @@ def test_fields_outside_the_sheets_are_of_data_sources_that_exist(workbook: Elem
     assert {name for name, _ in used} <= names
 
 
-def test_emotions_have_our_colours(workbook: ElementTree.Element) -> None:
+def test_emotions_have_the_colours_of_the_palette(workbook: ElementTree.Element) -> None:
     palette = workbook.find("preferences/color-palette")
     assert palette is not None
     assert [colour.text for colour in palette] == list(COLOURS.values())

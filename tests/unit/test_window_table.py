@@ -44,7 +44,7 @@ def test_a_row_fits_the_terminal_and_nothing_is_cut(width: int, shown: list[str]
     assert "2026-03-01 12:00:00 ·" in lines[1]
     assert "1,000" in lines[1]
     assert [text for text in shown if text in lines[1]] == shown
-    assert "\x1b" not in lines[1], "a keyword does not steer the terminal"
+    assert "\x1b" not in lines[1], "a keyword must not control the terminal"
 
 
 def lines(windows: list[EmotionWindow], width: int) -> list[str]:
@@ -54,12 +54,12 @@ def lines(windows: list[EmotionWindow], width: int) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [80, 160])
-def test_the_mean_sentiment_fits_as_well(width: int) -> None:
+def test_the_mean_sentiment_has_a_column(width: int) -> None:
     header, row, other = lines([window(sentiment=-0.418), window()], width)
     assert "mood" in header
     assert "1,000  -0.42  █" in row
     assert "joy 62 %" in row if width == 80 else " 62 %" in row
-    assert "1,000         █" in other, "a window of a model without sentiment has none"
+    assert "1,000         █" in other, "a window without sentiment has an empty cell"
     assert (header + row).count("…") == 1, "only the keyword, which is longer than any column, is cut"
 
 
@@ -68,8 +68,8 @@ def test_without_sentiment_there_is_no_column_for_it() -> None:
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_labels_of_any_model_stand_in_one_table(width: int) -> None:
-    """Two models with other labels; what a label says does not steer the terminal and is no markup."""
+def test_labels_of_several_models_are_in_one_table(width: int) -> None:
+    """Two models have different labels. A label neither controls the terminal nor is markup."""
     strange = {"größer als 🙂": 10, "[bold]": 5, "a\x1b[31mb": 1}
     text = "\n".join(lines([window(), window(strange)], width))
     assert "\x1b" not in text
@@ -80,7 +80,7 @@ def test_labels_of_any_model_stand_in_one_table(width: int) -> None:
         assert text.count(r"a\x1b[31mb") == 1
 
 
-def test_a_narrow_table_of_several_sizes_says_which_label_leads() -> None:
+def test_a_narrow_table_of_several_sizes_has_the_label_with_most_posts() -> None:
     rows = lines([window(sentiment=0.5), window(sentiment=0.5, size=3600)], 80)
     assert all(cell_len(row) <= 80 for row in rows)
     assert "  1h  " in rows[2]

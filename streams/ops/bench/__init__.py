@@ -1,4 +1,4 @@
-"""`emostream bench`: measures what a post costs on this machine, and sizes an installation from it.
+"""`emostream bench`: measures what a post costs on this machine, and computes what a rate of posts needs.
 
-The pure parts are `sizing`, `steady` and `posts`; the others start processes and ask servers.
+`sizing`, `steady` and `posts` are pure. The other modules start processes and read from servers.
 """

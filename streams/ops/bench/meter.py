@@ -1,4 +1,4 @@
-"""Processor time and memory of groups of processes, sampled from outside while they run."""
+"""Samples the processor time and the memory of groups of processes while they run."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ import numpy as np
 import psutil
 
 INTERVAL_S = 0.2
+"""Seconds between two samples."""
 
 
 class Meter:
-    """Samples while it is open: a context manager."""
+    """Takes samples in a thread while it is entered. A context manager."""
 
     def __init__(self, groups: Mapping[str, int], alone: Collection[str] = ()) -> None:
-        """Prepare.
+        """Prepare; the first sample is taken when the meter is entered.
 
         Args:
-            groups: by name, the process whose time counts together with its children's.
-            alone: names of those that have no children; to look for some reads every process of the machine.
+            groups: the process id of each group, by name. The children of the process belong to its group.
+            alone: names of groups whose process has no children. Listing children reads every process of the machine.
         """
         self._alone = frozenset(alone)
         self._roots = {name: psutil.Process(pid) for name, pid in groups.items()}
@@ -33,12 +34,12 @@ class Meter:
         self._thread = threading.Thread(target=self._run, name="meter", daemon=True)
 
     def cpu_s(self, name: str, begin: float, end: float) -> float:
-        """Seconds of processor time between two moments, in seconds since 1970."""
+        """Returns the seconds of processor time of a group between two times, in seconds since 1970."""
         samples = self._cpu[name]
-        return at(samples, end) - at(samples, begin)
+        return value_at(samples, end) - value_at(samples, begin)
 
     def peak_bytes(self, name: str) -> int:
-        """The most resident memory that the group had at once; pages that processes share count for each."""
+        """Returns the largest resident memory of a group in a sample. Shared pages count for each process."""
         return self._peak[name]
 
     def _run(self) -> None:
@@ -60,7 +61,7 @@ class Meter:
                         memory += process.memory_info().rss
                 except psutil.NoSuchProcess:
                     continue
-            # One that has ended keeps what it had spent when it was last seen.
+            # A process that has ended counts with the time of its last sample.
             self._cpu[name].append((time.time(), sum(self._spent[name].values())))
             self._peak[name] = max(self._peak[name], memory)
 
@@ -77,15 +78,18 @@ class Meter:
         self._sample()
 
 
-def at(samples: Sequence[tuple[float, float]], moment: float) -> float:
-    """A cumulative figure at a moment, from samples of it in the order of time; flat beyond them."""
+def value_at(samples: Sequence[tuple[float, float]], moment: float) -> float:
+    """Returns a cumulative value at a time, interpolated between samples of (time, value) in order of time.
+
+    Before the first sample and after the last it is the value of that sample.
+    """
     return float(np.interp(moment, [when for when, _ in samples], [value for _, value in samples]))
 
 
 def family_cpu_s(pid: int) -> float:
-    """Seconds of processor time of a process and of all the children it ever had.
+    """Returns the seconds of processor time of a process and its children.
 
-    Those that have ended count where the system adds their time to their parent's, as Linux does.
+    Children that have ended are included on systems that add their time to that of their parent, such as Linux.
     """
     root = psutil.Process(pid)
     total = 0.0

@@ -1,4 +1,4 @@
-"""The model alone: the limit of what a core can classify."""
+"""Measures the model alone, which is the limit of what a core can classify."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from models.text.onnx_classifier import OnnxClassifier
 
 @dataclass(frozen=True)
 class ModelRate:
-    """The model on one thread, texts in memory.
+    """The rate of the model on one thread, with the texts in memory.
 
     Attributes:
-        name: of the model.
-        version: of it.
-        posts: classified.
-        seconds: that took.
-        posts_per_second: in wall time.
+        name: the name of the model.
+        version: its version.
+        posts: posts that were classified.
+        seconds: wall time of the measurement.
+        posts_per_second: posts a second of wall time.
         cpu_s: processor seconds for a post.
     """
 
@@ -33,7 +33,15 @@ class ModelRate:
 
 
 def measure_model(package: ModelPackage, texts: Sequence[str], *, batch: int, seconds: float) -> ModelRate:
-    """Classify the texts in turn, in batches of `batch`, for so many seconds; at least one batch after a first one.
+    """Classify the texts repeatedly for some seconds, in batches, and return the rate.
+
+    A first batch is not measured. At least one batch is measured.
+
+    Args:
+        package: the model.
+        texts: the texts, classified in order and then from the beginning again.
+        batch: texts in a batch.
+        seconds: how long to measure for.
 
     Raises:
         ModelError: The model cannot be loaded.

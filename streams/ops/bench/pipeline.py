@@ -1,4 +1,4 @@
-"""Runs workers on posts that lie ready in Kafka, and measures them and the servers from outside."""
+"""Runs a worker on posts that are in Kafka, and measures the worker and the servers."""
 
 from __future__ import annotations
 
@@ -23,33 +23,38 @@ from streams.windows.connect import open_store
 from streams.windows.store import WindowStore
 
 STALL_S = 60.0
-"""Without a new result for so long, a measurement is given up; the slowest start is a third of it."""
+"""Seconds without a new result after which a measurement fails: three times the slowest start of a worker."""
 
 _POLL_S = 0.25
+"""Seconds between two polls of the classified topic."""
+
 _NEAR_END = 0.9
-"""From this share of the posts on, the end is looked for more often: the clock stops when it is seen."""
+"""Share of the posts after which the polls are more frequent, because the time of the last one is measured."""
 
 _POLL_NEAR_END_S = 0.05
+"""Seconds between two polls near the end."""
+
 _POLL_WINDOWS_S = 0.02
+"""Seconds between two polls of the windows."""
 
 OnCount = Callable[[int, int], None]
-"""Told how many posts of how many are done."""
+"""Called with the posts done so far, and the total."""
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Workers at full speed.
+    """The rate of a worker at full speed.
 
     Attributes:
-        posts: given to them.
-        measured: of them, in the steady part.
-        seconds: that the steady part took, until the windows held every post. What they lagged behind when it began is
-            in it, so the rate is rather too low.
-        posts_per_second: in the steady part.
+        posts: posts in the raw topic.
+        measured: posts of the steady part.
+        seconds: wall time of the steady part, up to the time at which the windows had every post. The windows are a
+            little behind when it begins, and this delay is included, so the rate is slightly too low.
+        posts_per_second: posts a second in the steady part.
         cpu_s: processor seconds for a post in the steady part, of `worker`, `kafka` and `redis`.
-        worker_bytes: memory of all worker processes at their most.
-        supervisor_bytes: of the process besides them that watches several; 0 where there is one.
-        others: share of the machine's processors that everybody else had meanwhile, 0 to 1.
+        worker_bytes: the largest memory of all worker processes together.
+        supervisor_bytes: the largest memory of the supervisor; 0 if the worker is a single process.
+        others: share of the machine's processors that all other processes used meanwhile, from 0 to 1.
     """
 
     posts: int
@@ -71,18 +76,18 @@ def measure_workers(
     log: Path,
     on_count: OnCount,
 ) -> Throughput:
-    """Start `emostream worker` and let it work off the posts that lie in the raw topic; it is stopped at the end.
+    """Start `emostream worker`, wait until it has counted all posts of the raw topic, and stop it.
 
     Args:
-        settings: of the worker, to find its topics; with the number of its processes.
-        environment: of the worker.
-        pids: of `kafka` and `redis`.
-        posts: how many lie in the raw topic.
-        log: receives the worker's log.
-        on_count: told how far it is.
+        settings: the settings of the worker: its topics and the number of its processes.
+        environment: the environment of the worker.
+        pids: the process ids of `kafka` and `redis`.
+        posts: the number of posts in the raw topic.
+        log: the file for the log of the worker.
+        on_count: called with the number of classified posts.
 
     Raises:
-        MeasurementError: It got stuck, posts were dead-lettered, or there were too few of them.
+        MeasurementError: The worker made no progress, posts were dead-lettered, or there are too few posts.
         EmostreamError, ConnectorError: The worker ended, or a server does not answer.
     """
     source = find_source()
@@ -90,16 +95,16 @@ def measure_workers(
         Role("worker", ["worker"], env=environment, log=log) as worker,
         Meter({"worker": worker.pid, "supervisor": worker.pid, **pids}, alone={"supervisor", *pids}) as meter,
     ):
-        began, own, busy = time.time(), time.process_time(), source.busy()
+        began, own_cpu, busy = time.time(), time.process_time(), source.busy()
         _wait_for_results(settings, worker, posts, on_count)
-        ended, all_busy, ours = time.time(), source.busy() - busy, time.process_time() - own
+        ended, all_busy, bench_busy = time.time(), source.busy() - busy, time.process_time() - own_cpu
         complete = asyncio.run(_wait_for_windows(settings, worker, posts))
-    ours += sum(meter.cpu_s(name, began, ended) for name in ("worker", *pids))
+    bench_busy += sum(meter.cpu_s(name, began, ended) for name in ("worker", *pids))
     try:
         part = steady(_result_times(settings), complete)
     except ValueError as exc:
         raise MeasurementError(f"{exc}; measure for longer (--seconds)") from exc
-    # A single process is the worker itself.
+    # A worker of one process has no supervisor.
     supervisor_bytes = meter.peak_bytes("supervisor") if settings.worker_processes > 1 else 0
     return Throughput(
         posts=posts,
@@ -109,12 +114,12 @@ def measure_workers(
         cpu_s={name: meter.cpu_s(name, part.begin, part.end) / part.posts for name in ("worker", *pids)},
         worker_bytes=meter.peak_bytes("worker") - supervisor_bytes,
         supervisor_bytes=supervisor_bytes,
-        others=min(1.0, max(0.0, (all_busy - ours) / ((ended - began) * source.capacity()))),
+        others=min(1.0, max(0.0, (all_busy - bench_busy) / ((ended - began) * source.capacity()))),
     )
 
 
 async def applied(store: WindowStore) -> int:
-    """Offsets that every shard has."""
+    """Returns how many raw offsets all shards have applied, summed over the partitions."""
     times = [await store.times(shard) for shard in range(store.shards)]
     partitions = {partition for shard in times for partition in shard.offsets}
     return sum(min(shard.offsets.get(partition, 0) for shard in times) for partition in partitions)
@@ -129,10 +134,10 @@ def _wait_for_results(settings: Settings, worker: Role, posts: int, on_count: On
             try:
                 dead = reader.bounds(settings.topic_dead, 0)[1]
                 count = sum(reader.bounds(settings.topic_classified, p)[1] for p in range(settings.partitions))
-            except UnavailableError:  # topics that were just made have no leader yet
+            except UnavailableError:  # a new topic has no leader for a moment
                 dead = count = 0
             if dead:
-                raise MeasurementError(f"the model cannot classify every post: {_first_dead(settings)}")
+                raise MeasurementError(f"the model cannot classify every post: {_first_error(settings)}")
             if count > seen:
                 seen, changed = count, time.monotonic()
                 on_count(seen, posts)
@@ -143,7 +148,7 @@ def _wait_for_results(settings: Settings, worker: Role, posts: int, on_count: On
         reader.close()
 
 
-def _first_dead(settings: Settings) -> str:
+def _first_error(settings: Settings) -> str:
     scan = TopicScan(kafka_config(settings), settings.topic_dead)
     try:
         return next(DeadPost.from_json(message.value()).error for message in scan.messages())
@@ -152,7 +157,11 @@ def _first_dead(settings: Settings) -> str:
 
 
 async def _wait_for_windows(settings: Settings, worker: Role, posts: int) -> float:
-    """Wait until the windows hold all posts, and then until all windows are published; when they held all."""
+    """Wait until the windows have all posts, and then until all windows are published.
+
+    Returns:
+        The time at which the windows had all posts, in seconds since 1970.
+    """
     async with open_store(settings) as store:
         deadline = time.monotonic() + STALL_S
 
@@ -177,7 +186,7 @@ async def _wait_for_windows(settings: Settings, worker: Role, posts: int) -> flo
 
 
 def _result_times(settings: Settings) -> list[float]:
-    """When each result was in the log, by the broker's clock, in seconds since 1970."""
+    """Returns the time at which Kafka wrote each classified post, by the broker's clock, in seconds since 1970."""
     scan = TopicScan(kafka_config(settings), settings.topic_classified)
     try:
         return [message.timestamp()[1] / 1_000 for message in scan.messages()]

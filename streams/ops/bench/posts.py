@@ -1,4 +1,4 @@
-"""Posts for a measurement: the texts of some real ones in turn, each with an id and keywords of its own. Pure."""
+"""Makes the posts for a measurement: texts of sample posts, with new ids and random keywords. Pure."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ from msgspec.structs import replace
 from streams.records import EARLIEST, Keywords, Post, Timestamp
 
 SEED = 7
+"""Seed of the random keywords, so that every run has the same posts."""
+
 SPAN_S = 600
-"""Seconds of event time that the posts of a run span."""
+"""Seconds of event time between the first and the last post of a run."""
 
 
 def keyword_weights(count: int) -> list[float]:
-    """How often each of so many keywords occurs, relative to the others: a few are in most posts, as words in texts."""
+    """Returns the relative frequency of each of `count` keywords: a few are in most posts, as with words in texts."""
     return [1 / (rank + 10) for rank in range(count)]
 
 
 def make_posts(samples: Sequence[Post], count: int, *, keywords: int, end: datetime) -> Iterator[Post]:
-    """Posts like the samples, the same again for the same arguments.
+    """Yield posts like the samples. The posts are the same for the same arguments.
 
-    Each has as many keywords as its sample, drawn out of `keywords` names (a name drawn twice is there once); one where
-    no sample has any, because then nobody has chosen keywords yet.
+    A post has as many keywords as its sample, drawn from `keywords` names; a name that is drawn twice counts once. If
+    no sample has keywords, each post has one.
 
     Args:
-        samples: at least one; taken in turn.
-        count: how many posts.
-        keywords: how many names there are.
-        end: the posts span `SPAN_S` seconds before it.
+        samples: at least one post; they are used in order, and then from the first one again.
+        count: the number of posts.
+        keywords: the number of different keywords.
+        end: the event times are in the `SPAN_S` seconds before this time.
     """
-    rng = random.Random(SEED)  # noqa: S311 - to be the same every time
+    rng = random.Random(SEED)  # noqa: S311 - not for secrets
     names = [f"keyword-{number}" for number in range(keywords)]
     weights = keyword_weights(keywords)
     bare = not any(sample.keywords for sample in samples)
@@ -44,6 +46,6 @@ def make_posts(samples: Sequence[Post], count: int, *, keywords: int, end: datet
 
 
 def mean_keywords(samples: Sequence[Post], keywords: int) -> float:
-    """How many keywords the posts made of the samples have on average: those of the first turn do."""
+    """Returns the mean number of keywords of the posts that `make_posts` makes, from one post for each sample."""
     posts = make_posts(samples, len(samples), keywords=keywords, end=EARLIEST)
     return sum(len(post.keywords) for post in posts) / len(samples)

@@ -1,4 +1,4 @@
-"""Runs the whole measurement: servers of its own in a folder of its own, which is gone afterwards."""
+"""Runs the measurement, with its own servers in a temporary folder that is removed at the end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from streams.ops.bench.model import ModelRate, measure_model
 from streams.ops.bench.pipeline import Throughput, measure_workers
 from streams.ops.bench.posts import make_posts, mean_keywords
 from streams.ops.bench.signals import hold_signals
-from streams.ops.bench.sizing import Assumptions, Costs, Size, size_table
+from streams.ops.bench.sizing import Assumptions, Costs, Size, sizes_for
 from streams.ops.bench.storage import SinkFigures, WindowMemory, measure_sink, record_bytes, redis_used, window_memory
 from streams.ops.demo.processes import clean_environment
 from streams.ops.init import init_postgres, init_topics
@@ -31,22 +31,22 @@ from streams.records import Post
 from streams.redact import remember_secrets
 from streams.settings import PREFIX, Settings, load_settings
 
-SHARE_FOR_MODEL = 0.25
-"""Of the seconds to measure for, those for the model alone."""
+MODEL_SHARE = 0.25
+"""Share of the seconds to measure for in which the model alone is measured."""
 
 SURPLUS = 1.25
-"""More posts than would take the seconds to measure for: the first are not counted."""
+"""Factor on the number of posts, because the first posts of a run are not measured."""
 
 FEWEST_BATCHES = 4
-"""For each worker process: results come a batch at a time, and fewer of them say nothing about a rate."""
+"""The fewest batches for each worker process. Results come in batches, and fewer do not give a rate."""
 
-BUSY = 0.1
-"""From this share of the machine's processors on, what others do spoils the figures."""
+BUSY_SHARE = 0.1
+"""Share of the machine's processors from which on the load of other processes makes the figures unreliable."""
 
 FEW_SAMPLES = 100
-"""Of fewer, each is in one batch of Kafka's several times."""
+"""With fewer samples, a batch of Kafka has the same text several times and is compressed better than usual."""
 
-CARRIED: Final = (
+COPIED_SETTINGS: Final = (
     "aggregate_batch_max",
     "aggregate_wait_ms",
     "batch_max",
@@ -59,29 +59,29 @@ CARRIED: Final = (
     "sink_slice_ms",
     "text_max_chars",
 )
-"""Settings that change what a post costs, besides the window sizes: they are taken from the user's."""
+"""The settings of the user, besides the window sizes, that change what a post costs. The measurement uses them."""
 
 
-class Watch(Protocol):
-    """Is told what happens."""
+class ProgressDisplay(Protocol):
+    """Shows the progress of the measurement."""
 
     def step(self, text: str) -> None:
-        """Something begins."""
+        """Called when a step begins."""
 
     def count(self, done: int, total: int) -> None:
-        """How far it is, in posts."""
+        """Called with the posts of the step that are done, and the total."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where it was measured.
+    """The machine of a measurement.
 
     Attributes:
-        processors: of the machine, hyper-threads counted.
+        processors: the number of processors, hyper-threads included.
         architecture: such as `x86_64`.
         system: such as `Linux 6.8.0`.
-        python: version.
-        emostream: version.
+        python: the version of Python.
+        emostream: the version of emostream.
     """
 
     processors: int
@@ -93,19 +93,19 @@ class Machine:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was measured, and the table.
+    """Everything that was measured, and what the rates need.
 
     Attributes:
-        machine: where.
-        processes: of the worker.
-        model: alone, on one thread.
-        taking_cpu_s: processor seconds of Kafka to take a post from a producer.
-        pipeline: workers at full speed.
-        redis: windows in Redis, by size.
-        postgres: what the sink wrote.
-        costs: what the table is made of.
-        assumptions: likewise.
-        sizes: the table.
+        machine: the machine.
+        processes: the number of worker processes.
+        model: the model alone, on one thread.
+        taking_cpu_s: processor seconds of Kafka to accept a post from a producer.
+        pipeline: the worker at full speed.
+        redis: the memory of windows in Redis, for each size.
+        postgres: what the sink wrote, and what that cost.
+        costs: the costs of a post and of a window, from which `sizes` is computed.
+        assumptions: what `sizes` depends on besides the costs.
+        sizes: what each rate needs.
         warnings: why the figures may be wrong.
     """
 
@@ -131,25 +131,25 @@ def run_bench(
     keywords: int,
     processes: int,
     rates: Sequence[float],
-    watch: Watch,
+    display: ProgressDisplay,
 ) -> Report:
-    """Measure what a post costs here, and size by it.
+    """Measure what a post costs on this machine, and compute what each rate needs.
 
     Args:
-        settings: the user's, of which `CARRIED` and the window sizes are taken; their servers are not touched.
+        settings: the settings of the user. `COPIED_SETTINGS` and the window sizes are used; the servers are not.
         package: the model.
-        samples: posts whose texts are taken in turn.
-        seconds: how long to measure for, about; at least 2.
-        keywords: how many different ones the posts have.
-        processes: of the worker.
-        rates: posts a second, for each of which there is a row.
-        watch: told what happens.
+        samples: the posts whose texts are used.
+        seconds: about how long to measure for; at least 2.
+        keywords: the number of different keywords.
+        processes: the number of worker processes.
+        rates: rates in posts a second.
+        display: shows the progress.
 
     Raises:
-        MeasurementError: A figure could not be taken.
+        MeasurementError: A figure could not be measured.
         EmostreamError, ConnectorError, ModelError: A part does not work; the message says which.
     """
-    with _servers(watch) as (stack, endpoints):
+    with _servers(display) as (stack, endpoints):
         environment = {**endpoints.as_env(), **environment_for(settings, package.path, processes=processes)}
         own = load_settings(env_file=None, environ=environment)
         remember_secrets(own.secrets())
@@ -157,28 +157,28 @@ def run_bench(
         init_postgres(own, lambda line: None)
         pids = {status.name: status.pid for status in stack.status() if status.pid is not None}
 
-        watch.step("the model alone, on one thread")
+        display.step("the model alone, on one thread")
         texts = [sample.text for sample in samples]
-        model = measure_model(package, texts, batch=own.batch_max, seconds=seconds * SHARE_FOR_MODEL)
+        model = measure_model(package, texts, batch=own.batch_max, seconds=seconds * MODEL_SHARE)
 
         count = posts_for(seconds, model.posts_per_second, batch=own.batch_max, processes=processes)
-        watch.step(f"writing {count:,} posts to Kafka")
+        display.step(f"writing {count:,} posts to Kafka")
         before = family_cpu_s(pids["kafka"])
         send_posts(own, make_posts(samples, count, keywords=keywords, end=datetime.now(UTC)))
         taking = (family_cpu_s(pids["kafka"]) - before) / count
         empty = asyncio.run(redis_used(own))
 
-        watch.step(f"workers at full speed ({processes} process{'es' if processes > 1 else ''})")
+        display.step(f"workers at full speed ({processes} process{'es' if processes > 1 else ''})")
         pipeline = measure_workers(
             own,
             clean_environment(environment),
             {name: pids[name] for name in ("kafka", "redis")},
             count,
             log=stack.data_dir / "logs" / "worker.log",
-            on_count=watch.count,
+            on_count=display.count,
         )
         redis = asyncio.run(window_memory(own, empty))
-        watch.step("the sink")
+        display.step("the sink")
         postgres = measure_sink(own, {name: pids[name] for name in ("postgres", "kafka")}, count)
         logs = stack.data_dir / "kafka" / "data"
         raw, classified, windows = (
@@ -210,47 +210,53 @@ def run_bench(
         postgres=postgres,
         costs=costs,
         assumptions=assumptions,
-        sizes=list(size_table(rates, costs, assumptions)),
+        sizes=list(sizes_for(rates, costs, assumptions)),
         warnings=warnings_of(pipeline, len(samples)),
     )
 
 
 @contextmanager
-def _servers(watch: Watch) -> Iterator[tuple[LocalStack, Endpoints]]:
+def _servers(display: ProgressDisplay) -> Iterator[tuple[LocalStack, Endpoints]]:
     folder = tempfile.TemporaryDirectory(prefix="emostream-bench-")
     stack = LocalStack(Path(folder.name))
     try:
-        watch.step("starting Kafka, Valkey and PostgreSQL")
+        display.step("starting Kafka, Valkey and PostgreSQL")
         endpoints = stack.up()
         stack.stop("s3")
         yield stack, endpoints
     finally:
-        # Whoever presses Ctrl-C now wants it to end, and not servers that go on without their folder.
+        # A Ctrl-C here must not leave servers running whose folder is removed.
         with hold_signals(), folder:
-            watch.step("stopping the servers")
+            display.step("stopping the servers")
             stack.down()
 
 
 def posts_for(seconds: float, rate: float, *, batch: int, processes: int) -> int:
-    """How many posts to measure with.
+    """Returns the number of posts to measure with.
 
     Args:
-        seconds: how long to measure for, about.
+        seconds: about how long to measure for.
         rate: posts a second that the model alone classifies.
-        batch: posts that a worker process takes at once, at most.
-        processes: of the worker.
+        batch: the most posts in a batch of a worker process.
+        processes: the number of worker processes.
     """
     return processes * max(FEWEST_BATCHES * batch, math.ceil(SURPLUS * seconds * rate))
 
 
 def environment_for(settings: Settings, model: Path, *, processes: int) -> dict[str, str]:
-    """The application's settings while it is measured, but for the servers' addresses: ours, or carried over."""
+    """Returns the settings of the application while it is measured, without the addresses of the servers.
+
+    Args:
+        settings: the settings of the user, of which `COPIED_SETTINGS` and the window sizes are used.
+        model: the folder of the model package.
+        processes: the number of worker processes.
+    """
     return {
-        **{PREFIX + name.upper(): str(getattr(settings, name)) for name in CARRIED},
+        **{PREFIX + name.upper(): str(getattr(settings, name)) for name in COPIED_SETTINGS},
         "EMOSTREAM_WINDOW_SIZES": ",".join(map(str, settings.window_sizes)),
         "EMOSTREAM_PARTITIONS": str(max(settings.partitions, processes)),
         "EMOSTREAM_MODEL_URI": str(model),
-        # A process is to be one core, as the table has it.
+        # A process uses one core, as the sizes assume.
         "EMOSTREAM_MODEL_THREADS": "1",
         "EMOSTREAM_WORKER_PROCESSES": str(processes),
         "EMOSTREAM_WEB_PORT": "0",
@@ -269,13 +275,18 @@ def _machine() -> Machine:
 
 
 def warnings_of(pipeline: Throughput, samples: int) -> list[str]:
-    """Why the figures may be wrong, a line for each reason."""
+    """Returns why the figures may be wrong, a line for each reason.
+
+    Args:
+        pipeline: the worker at full speed.
+        samples: the number of different posts.
+    """
     found = []
-    if pipeline.others >= BUSY:
+    if pipeline.others >= BUSY_SHARE:
         found.append(
-            f"the machine was busy: others had {100 * pipeline.others:.0f} % of its processors, so posts/s are too low "
-            "and processor times may be too high"
+            f"the machine was busy: other processes used {100 * pipeline.others:.0f} % of its processors, so posts/s "
+            "are too low and processor times may be too high"
         )
     if samples < FEW_SAMPLES:
-        found.append(f"there are {samples} different posts only, which Kafka compresses better than real ones")
+        found.append(f"there are only {samples} different posts, which Kafka compresses better than real ones")
     return found

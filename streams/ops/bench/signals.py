@@ -1,4 +1,4 @@
-"""Lets what must not be cut short be finished first."""
+"""Delays signals until a piece of work is finished."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from types import FrameType
 
 @contextmanager
 def hold_signals() -> Iterator[None]:
-    """Ctrl-C, SIGTERM and SIGHUP have their effect when the body is done; those that are ignored stay so.
+    """Delay Ctrl-C, SIGTERM and SIGHUP until the context is left. Signals that are ignored stay ignored.
 
-    Main thread only.
+    Only the first signal that arrived has its effect then. Call it in the main thread only.
     """
     held: list[int] = []
 

@@ -1,7 +1,7 @@
-"""From what a post costs to what an installation needs: the arithmetic of docs/sizing.md. Pure.
+"""Computes what a rate of posts needs from what a post costs, with the formulas of docs/sizing.md. Pure.
 
-A keyword's windows are counted as if its posts came independently of each other: of windows in which m posts of it are
-expected, a share of 1 - exp(-m) has one, and a window without a post does not exist.
+The number of windows assumes that the posts of a keyword are independent of each other. If a window is expected to have
+m posts of a keyword, it has at least one with the probability 1 - exp(-m). A window without a post does not exist.
 """
 
 from __future__ import annotations
@@ -15,29 +15,30 @@ from streams.window_sizes import WindowSize
 from streams.windows.pacing import rounds_between
 
 UTILIZATION = 0.7
-"""Of each core, at most this share is planned for: the rest is for peaks, and for catching up after a restart."""
+"""The share of a core that the workers use. The rest is for peaks, and for catching up after a restart."""
 
 DAY_S = 86_400
+"""Seconds in a day."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What was measured.
+    """The measured costs of a post and of a window.
 
     Attributes:
         worker_cpu_s: processor seconds of the workers for a post.
-        broker_cpu_s: likewise of Kafka: to take the post, for the workers, and for the sink.
-        redis_cpu_s: likewise of Redis.
-        sink_cpu_s: likewise of the sink.
-        postgres_cpu_s: likewise of Postgres.
-        worker_bytes: memory of one worker process at its most.
+        broker_cpu_s: processor seconds of Kafka for a post: for its producer, the workers and the sink.
+        redis_cpu_s: processor seconds of Redis for a post.
+        sink_cpu_s: processor seconds of the sink for a post.
+        postgres_cpu_s: processor seconds of Postgres for a post.
+        worker_bytes: the largest memory of a worker process.
         window_bytes: memory of Redis for a window, by size in seconds.
-        post_row_bytes: a post in Postgres, indexes included.
-        window_row_bytes: a window in Postgres, its labels and sentiments included.
-        raw_bytes: a record of the raw topic in the broker's log.
-        classified_bytes: likewise of the classified topic.
-        window_record_bytes: likewise of the windows topic.
-        keywords_per_post: on average.
+        post_row_bytes: bytes of a post in Postgres, indexes included.
+        window_row_bytes: bytes of a window in Postgres, with its labels and sentiments.
+        raw_bytes: bytes of a record of the raw topic in Kafka's log.
+        classified_bytes: bytes of a record of the classified topic in Kafka's log.
+        window_record_bytes: bytes of a record of the windows topic in Kafka's log.
+        keywords_per_post: the mean number of keywords of a post.
     """
 
     worker_cpu_s: float
@@ -57,13 +58,13 @@ class Costs:
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What a size depends on besides the costs.
+    """What a `Size` depends on besides the costs.
 
     Attributes:
-        keywords: how many different ones there are.
-        sizes: of the windows, and how long each is kept in Redis.
-        emit_s: pace of updates to the windows topic, in seconds, of the shortest windows.
-        utilization: of each core, planned for.
+        keywords: the number of different keywords.
+        sizes: the window sizes, and how long each is kept in Redis.
+        emit_s: seconds between two updates of the shortest windows in the windows topic.
+        utilization: the share of a core that the workers use.
     """
 
     keywords: int
@@ -78,19 +79,19 @@ class Size:
 
     Attributes:
         rate: posts a second.
-        cores: for the workers, headroom included.
-        workers: processes of one core each.
-        partitions: of the raw and the classified topic, at least.
-        worker_bytes: memory of all workers.
-        broker_cores: of Kafka, without headroom and without what other consumers of its topics cost.
-        redis_cores: of Redis, without headroom.
-        redis_windows: that are kept at once.
-        redis_bytes: memory of them.
-        sink_cores: of the sink and Postgres together, if it wrote all the time.
+        cores: cores of the workers, with headroom.
+        workers: worker processes, each on one core.
+        partitions: the fewest partitions of the raw and the classified topic.
+        worker_bytes: memory of all worker processes.
+        broker_cores: cores of Kafka, without headroom and without other consumers of its topics.
+        redis_cores: cores of Redis, without headroom.
+        redis_windows: windows in Redis.
+        redis_bytes: memory of the windows in Redis.
+        sink_cores: cores of the sink and Postgres together, if the sink writes all the time.
         postgres_posts_bytes_per_day: growth of the table of posts.
-        postgres_windows_bytes_per_day: likewise of the windows.
-        kafka_posts_bytes_per_day: raw and classified records, one copy of each.
-        kafka_windows_bytes_per_day: records of the windows topic before it is compacted, one copy of each.
+        postgres_windows_bytes_per_day: growth of the tables of windows.
+        kafka_posts_bytes_per_day: raw and classified records, one replica of each.
+        kafka_windows_bytes_per_day: records of the windows topic before compaction, one replica of each.
     """
 
     rate: float
@@ -110,12 +111,12 @@ class Size:
 
 
 def expected_distinct(posts: float, keywords: int, keywords_per_post: float) -> float:
-    """How many keywords, that of all posts together among them, are expected to have a post.
+    """Returns the expected number of keywords, the keyword `*` included, that have at least one of some posts.
 
     Args:
-        posts: that are expected in the time in question.
-        keywords: how many there are.
-        keywords_per_post: on average.
+        posts: the expected number of posts.
+        keywords: the number of different keywords.
+        keywords_per_post: the mean number of keywords of a post.
     """
     weights = keyword_weights(keywords)
     mean = posts * keywords_per_post / math.fsum(weights)
@@ -123,12 +124,12 @@ def expected_distinct(posts: float, keywords: int, keywords_per_post: float) -> 
 
 
 def size_for(rate: float, costs: Costs, assumptions: Assumptions) -> Size:
-    """What a rate of posts a second needs; `rate` is above 0."""
+    """Returns what a rate of posts a second needs; `rate` is above 0."""
     active = {size: _expected_distinct(rate * size.seconds, costs, assumptions) for size in assumptions.sizes}
-    # The window that is open, and those that have ended and are kept.
+    # For each keyword: the open window, and the ended ones that are still kept.
     kept = math.fsum(count * (1 + size.kept_s / size.seconds) for size, count in active.items())
     made_per_day = math.fsum(count * DAY_S / size.seconds for size, count in active.items())
-    # A post changes one window of each size for each of its keywords.
+    # Each changed window is published once in its interval.
     paces = [assumptions.emit_s * rounds_between(size.seconds) for size in active]
     updates = math.fsum(_expected_distinct(rate * pace, costs, assumptions) / pace for pace in paces)
     cores = rate * costs.worker_cpu_s / assumptions.utilization
@@ -142,7 +143,7 @@ def size_for(rate: float, costs: Costs, assumptions: Assumptions) -> Size:
         broker_cores=rate * costs.broker_cpu_s,
         redis_cores=rate * costs.redis_cpu_s,
         redis_windows=kept,
-        # Those of the fullest size, so that it is no less when posts come faster than they came here.
+        # The size with the largest windows, because windows are fuller if posts come faster than in the measurement.
         redis_bytes=kept * max(costs.window_bytes.values()),
         sink_cores=rate * (costs.sink_cpu_s + costs.postgres_cpu_s),
         postgres_posts_bytes_per_day=rate * DAY_S * costs.post_row_bytes,
@@ -156,6 +157,6 @@ def _expected_distinct(posts: float, costs: Costs, assumptions: Assumptions) -> 
     return expected_distinct(posts, assumptions.keywords, costs.keywords_per_post)
 
 
-def size_table(rates: Sequence[float], costs: Costs, assumptions: Assumptions) -> Iterator[Size]:
-    """A size for each rate, the lowest first; a rate given twice is there once."""
+def sizes_for(rates: Sequence[float], costs: Costs, assumptions: Assumptions) -> Iterator[Size]:
+    """Yield what each rate needs, in ascending order and without duplicates."""
     return (size_for(rate, costs, assumptions) for rate in sorted(set(rates)))

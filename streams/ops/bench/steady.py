@@ -1,4 +1,4 @@
-"""The steady part of a run, found from when its results came. Pure."""
+"""Finds the steady part of a run from the times of its results. Pure."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 
 WARM_SHARE = 0.1
-"""Of the results, left out at the beginning: start-up, caches, the first fetches."""
+"""Share of the results that are left out at the beginning, for start-up, caches and the first fetches."""
 
 _LATEST_BEGIN = 0.9
 """Share of the results by which the steady part must have begun."""
 
 _SHORTEST_S = 0.25
-"""A shorter steady part is a single burst, whose length says nothing about the work."""
+"""The shortest steady part, in seconds. A shorter one is a single burst of results, which gives no rate."""
 
 
 @dataclass(frozen=True)
 class Steady:
-    """The part of a run that counts.
+    """The part of a run that is measured.
 
     Attributes:
-        begin: seconds since 1970.
-        end: the same.
-        posts: results within, those at `begin` left out.
+        begin: its begin, in seconds since 1970.
+        end: its end, in seconds since 1970.
+        posts: the number of results after `begin`.
     """
 
     begin: float
@@ -33,28 +33,28 @@ class Steady:
 
     @property
     def per_second(self) -> float:
-        """Results a second."""
+        """The number of results a second."""
         return self.posts / (self.end - self.begin)
 
 
 def steady(times: Sequence[float], end: float | None = None) -> Steady:
-    """What comes after the first `WARM_SHARE` of the results.
+    """Find the part of a run after the first `WARM_SHARE` of the results.
 
-    Results come in bursts, and the work for a burst is done before it. So the part begins at the end of one: before the
-    first pause, from there on, that is at least half as long as the longest. Where results come evenly, that is there.
+    Results come in bursts, and the work for a burst is done before it. So the part begins at the end of a burst: before
+    the first pause that is at least half as long as the longest one. If results come evenly, it begins at once.
 
     Args:
-        times: when each result was there, in seconds since 1970, in any order.
-        end: when the whole work was done, where that is later than the last result.
+        times: the times of the results, in seconds since 1970, in any order.
+        end: the time at which all work was done, if that is later than the last result.
 
     Raises:
-        ValueError: All results came at once; there is nothing to take a rate of.
+        ValueError: The results came in too few bursts to measure a rate.
     """
     ordered = np.sort(np.asarray(times, np.float64))
     first, limit = int(len(ordered) * WARM_SHARE), int(len(ordered) * _LATEST_BEGIN)
     pauses = np.diff(ordered[first : limit + 1])
     if not pauses.size or ordered[-1] - ordered[first] < _SHORTEST_S:
-        raise ValueError(f"{len(ordered)} results came in one burst: too few posts to measure a rate")
+        raise ValueError(f"{len(ordered)} results came in one burst, which are too few posts to measure a rate")
     last_before = first + int(np.argmax(pauses >= pauses.max() / 2))
     part = Steady(
         begin=float(ordered[last_before]),
@@ -62,5 +62,5 @@ def steady(times: Sequence[float], end: float | None = None) -> Steady:
         posts=len(ordered) - last_before - 1,
     )
     if part.end - part.begin < _SHORTEST_S:
-        raise ValueError(f"{len(ordered)} results came in bursts too few to measure a rate; give more posts")
+        raise ValueError(f"{len(ordered)} results came in too few bursts to measure a rate; give more posts")
     return part

@@ -1,4 +1,4 @@
-"""What posts and windows take in Kafka, Redis and Postgres, and what the sink costs that writes them."""
+"""Measures what posts and windows take in Kafka, Redis and Postgres, and what the sink costs."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _WINDOWS = """
 
 @dataclass(frozen=True)
 class WindowMemory:
-    """Windows of one size in Redis.
+    """The memory of the windows of one size in Redis.
 
     Attributes:
-        size: in seconds.
-        windows: how many there are.
-        bytes_each: memory for each, its part of the indexes and of the server's tables included.
+        size: the window size in seconds.
+        windows: the number of windows.
+        bytes_each: bytes for a window, with its share of the indexes and of the server's own tables.
     """
 
     size: int
@@ -50,11 +50,11 @@ class SinkFigures:
     Attributes:
         posts: rows of posts.
         windows: rows of windows.
-        post_bytes: for a row of posts, indexes included.
-        window_bytes: for a window with its labels and sentiments.
-        sink_cpu_s: processor seconds of the sink, for a post.
-        postgres_cpu_s: likewise of Postgres.
-        kafka_cpu_s: likewise of Kafka, from which it reads.
+        post_bytes: bytes for a post, indexes included.
+        window_bytes: bytes for a window, with its labels and sentiments.
+        sink_cpu_s: processor seconds of the sink for a post.
+        postgres_cpu_s: processor seconds of Postgres for a post.
+        kafka_cpu_s: processor seconds of Kafka for a post.
     """
 
     posts: int
@@ -67,35 +67,35 @@ class SinkFigures:
 
 
 async def redis_used(settings: Settings) -> int:
-    """Bytes of memory that hold data: without connections, the scripts and what waits for the append-only file."""
+    """Returns the memory of Redis in bytes, without connections, scripts and the buffer of the append-only file."""
     client: Any = redis.connect(settings.redis_url.get_secret_value(), cluster=settings.redis_cluster)
     try:
         with redis.redis_errors("reading the memory of Redis"):
             found: dict[str, int] = await client.info("memory")
     finally:
         await client.aclose()
-    passing = ("mem_clients_normal", "mem_aof_buffer", "used_memory_scripts_eval")
-    return found["used_memory"] - sum(found.get(name, 0) for name in passing)
+    not_data = ("mem_clients_normal", "mem_aof_buffer", "used_memory_scripts_eval")
+    return found["used_memory"] - sum(found.get(name, 0) for name in not_data)
 
 
 async def window_memory(settings: Settings, before: int) -> list[WindowMemory]:
-    """Memory of the windows, by size.
+    """Measure the memory of the windows of each size.
 
-    What the server uses in all is divided among the sizes in proportion to what it says of their windows' hashes.
+    The growth of the server's memory is divided among the sizes in proportion to the memory of their windows' hashes.
 
     Args:
-        settings: where Redis is.
-        before: `redis_used` before there were windows.
+        settings: where Redis is, and the window sizes.
+        before: what `redis_used` returned before there were windows.
 
     Raises:
-        MeasurementError: There are no windows of a size.
+        MeasurementError: There are no windows of a size, or the memory grew by less than the windows take.
         ConnectorError: Redis does not answer.
     """
     async with open_store(settings) as store:
         found = {size: await store.memory(size) for size in store.sizes}
     for size, (windows, _) in found.items():
         if not windows:
-            raise MeasurementError(f"there are no windows of {format_duration(size)} left in Redis to measure")
+            raise MeasurementError(f"Redis has no windows of {format_duration(size)} to measure")
     growth = await redis_used(settings) - before
     hashes = sum(taken for _, taken in found.values())
     if growth < hashes:
@@ -104,14 +104,18 @@ async def window_memory(settings: Settings, before: int) -> list[WindowMemory]:
 
 
 def record_bytes(settings: Settings, logs: Path, topic: str) -> float:
-    """Bytes of a record in the broker's log, in the batches and with the compression in which it was written.
+    """Returns the bytes of a record in Kafka's log, batched and compressed as it was written.
 
-    Records are counted one by one: of the offsets some are the ends of transactions, which only take their place.
+    Reads the topic to count its records, because some of its offsets are transaction markers.
 
     Args:
         settings: where Kafka is.
         logs: the broker's folder of logs.
-        topic: its records, of which there must be some.
+        topic: the topic.
+
+    Raises:
+        MeasurementError: The topic has no records, or no log in `logs`.
+        ConnectorError: Kafka does not answer.
     """
     scan = TopicScan(kafka_config(settings), topic)
     try:
@@ -120,20 +124,20 @@ def record_bytes(settings: Settings, logs: Path, topic: str) -> float:
         scan.close()
     taken = sum(file.stat().st_size for file in logs.glob(f"{topic}-*/*.log"))
     if not records or not taken:
-        raise MeasurementError(f"{topic} has {records} records in {taken} bytes; there is nothing to measure")
+        raise MeasurementError(f"{topic} has {records} records in {taken} bytes, so there is nothing to measure")
     return taken / records
 
 
 def measure_sink(settings: Settings, pids: Mapping[str, int], posts: int) -> SinkFigures:
-    """Write everything that lies in Kafka to Postgres, in this process, as `emostream sink --once --force` does.
+    """Run the sink in this process until all records in Kafka are in Postgres, as `emostream sink --once --force` does.
 
     Args:
         settings: where the servers are.
-        pids: of `postgres` and `kafka`.
-        posts: how many were classified.
+        pids: the process ids of `postgres` and `kafka`.
+        posts: the number of classified posts.
 
     Raises:
-        MeasurementError: Not every post was written.
+        MeasurementError: The sink has not written every post, or no window.
         EmostreamError, ConnectorError: The sink failed.
     """
     before = _sizes(settings)
@@ -142,7 +146,7 @@ def measure_sink(settings: Settings, pids: Mapping[str, int], posts: int) -> Sin
     try:
         Sink(settings, gate=OpenGate()).run(stop, once=True)
     finally:
-        stop.set()  # also after Ctrl-C: its threads must not outlive the servers
+        stop.set()  # ends the threads of the sink, also after Ctrl-C, before the servers are stopped
     own = time.process_time() - own
     spent = {name: family_cpu_s(pid) - servers[name] for name, pid in pids.items()}
     after = _sizes(settings)

@@ -1,1 +1,1 @@
-"""What BI tools read: the charts of the schema `bi`, drawn from its views as Tableau draws them."""
+"""Draws charts from the views of the schema `bi`, as the Tableau workbook does."""

@@ -1,4 +1,4 @@
-"""One colour per label, the same in the terminal and in charts; labels of any model have one. Pure."""
+"""Gives each label a colour, the same in the terminal and in charts, for the labels of any model. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLOURS = {
     "disgust": "#6a8d2f",
     "neutral": "#9aa0a6",
 }
-"""The labels of the models we ship. Labels that are not here take a colour of `OTHER`."""
+"""Colours of the labels of the bundled models. Other labels have a colour of `OTHER`."""
 
 OTHER = (
     "#8d6e63",
@@ -28,17 +28,17 @@ OTHER = (
     "#b0596a",
     "#7f8c5a",
 )
-"""For labels of other models, one after the other; more labels than these share."""
+"""Colours of other labels, in this order. If there are more labels than colours, labels share them."""
 
 
 def label_order(labels: Iterable[str]) -> list[str]:
-    """Known labels in the order of `COLOURS`, then the others in alphabetical order; each once."""
+    """Returns the labels without duplicates: those of `COLOURS` in its order, then the others in alphabetical order."""
     known = list(COLOURS)
     return sorted(set(labels), key=lambda label: (known.index(label) if label in COLOURS else len(known), label))
 
 
 def colour_of(label: str, labels: Sequence[str]) -> str:
-    """The colour of a label among `labels`."""
+    """Returns the colour of a label, which must be one of `labels`."""
     if label in COLOURS:
         return COLOURS[label]
     others = [other for other in labels if other not in COLOURS]
@@ -46,14 +46,14 @@ def colour_of(label: str, labels: Sequence[str]) -> str:
 
 
 class Colours:
-    """Colours for labels that become known one at a time, as in a stream: a label keeps the one it got first."""
+    """Colours for labels that appear one at a time, as in a stream. A label keeps its first colour."""
 
     def __init__(self, labels: Iterable[str] = ()) -> None:
-        """Begin with these labels, in the order of `label_order`."""
+        """Give colours to these labels first, in the order of `label_order`."""
         self._labels = label_order(labels)
 
     def of(self, label: str) -> str:
-        """The colour of a label."""
+        """Returns the colour of a label."""
         if label not in self._labels:
             self._labels.append(label)
         return colour_of(label, self._labels)

@@ -1,4 +1,4 @@
-"""The two queries behind the charts. They read views of the schema `bi` only, so the role `tableau` will do."""
+"""Reads the rows of the charts. It reads views of the schema `bi` only, for which the role `tableau` is enough."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class ScatterPoint:
     Attributes:
         keyword: the keyword.
         emotion: the emotion.
-        posts: posts of both.
-        percent: their share of the keyword's posts, 0 to 100.
-        confidence: mean confidence of the model in them, 0 to 1.
-        outlier: whether either stands out.
-        judged: whether there are enough posts and keywords to tell.
-        score: the larger of the two modified z-scores, without its sign; 0 where they cannot be judged.
+        posts: posts of the keyword with the emotion.
+        percent: their share of the keyword's posts, from 0 to 100.
+        confidence: the mean confidence of the model in them, from 0 to 1.
+        outlier: whether the share or the confidence is an outlier.
+        judged: whether there are enough posts and keywords to tell outliers.
+        score: the larger absolute value of the modified z-scores of both; 0 if `judged` is false.
     """
 
     keyword: str
@@ -52,7 +52,7 @@ class ScatterPoint:
 
 @dataclass(frozen=True)
 class ChartData:
-    """Both charts' rows, of the last seven days of data, and up to when they reach, as text."""
+    """The rows of both charts, of the last seven days of data. `until` is the time of the newest post, as text."""
 
     shares: list[KeywordShare]
     points: list[ScatterPoint]
@@ -60,10 +60,10 @@ class ChartData:
 
 
 def read_chart_data(dsn: str) -> ChartData:
-    """Read the views in one transaction.
+    """Read the rows of both charts, in one transaction.
 
     Raises:
-        ConnectorError: Postgres did not answer, or refused; or there are no posts in the views.
+        ConnectorError: Postgres does not answer or refuses, or the views have no posts.
     """
     with (
         connect(dsn, application_name="emostream-bi-charts") as connection,
@@ -89,14 +89,14 @@ def read_chart_data(dsn: str) -> ChartData:
         ]
     if not shares:
         raise RejectedError(
-            f"the views of the schema bi in {address_of(dsn)} have no posts yet; the sink writes while the machine is "
-            "idle"
+            f"the views of the schema bi in {address_of(dsn)} have no posts yet; the sink writes only while the "
+            "machine is idle"
         )
     return ChartData(shares, points, f"{newest[0]} UTC" if newest else "")
 
 
 def _shares(connection: Connection) -> list[KeywordShare]:
-    """All posts together first, then the keywords, most posts first."""
+    """Returns the shares of all posts together first, then those of the keywords, most posts first."""
     counts: dict[str, dict[str, int]] = {}
     for emotion, posts in connection.execute(_SHARES_ALL):
         counts.setdefault(ALL_KEYWORDS, {})[str(emotion)] = int(str(posts))

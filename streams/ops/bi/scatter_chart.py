@@ -1,4 +1,4 @@
-"""The scatter of confidence against share, as a PNG: one mark per keyword and emotion, outliers named."""
+"""Draws the scatter plot of confidence against share as a PNG: a mark for each keyword and emotion."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ from streams.ops.bi.share_chart import INK, MUTED, short_name
 DPI = 150
 
 MAX_EMOTIONS = 16
-"""Of more labels, those with most posts are drawn."""
+"""The most emotions that are drawn: those with most posts."""
+
 MAX_NAMED = 15
-"""Of more outliers, those that stand out most are named."""
+"""The most outliers that have their name written beside them: those with the highest scores."""
 
 SMALLEST, LARGEST = 16.0, 320.0
-"""Areas of a mark in square points: of few posts, and of the most."""
+"""The smallest and the largest area of a mark, in square points."""
 
 DIRECTIONS = [(1, 0), (1, 1), (1, -1), (-1, 0), (-1, 1), (-1, -1), (0, 1), (0, -1)]
 DISTANCES = (6.0, 12.0, 20.0, 30.0)
-"""Where a name is tried around its mark, in points from its edge; the first free place is taken."""
+"""Places that are tried for a name: directions from its mark, and distances from the mark's edge in points."""
 
 GRID = "#e6e8eb"
 
 
 def draw_scatter(points: Sequence[ScatterPoint], path: Path, *, subtitle: str) -> None:
-    """Draw the points, with the area of a mark by its posts, and write the chart to `path`."""
+    """Draw the points and write the chart to `path`. The area of a mark is in proportion to its posts."""
     points = most_frequent(points)
     emotions = label_order(point.emotion for point in points)
     figure = Figure(figsize=(10, 7), dpi=DPI)
-    FigureCanvasAgg(figure)  # measures the names before anything is written
+    FigureCanvasAgg(figure)  # needed to measure the names
     axes = figure.add_subplot()
     figure.subplots_adjust(left=0.08, right=0.83, top=0.86, bottom=0.1)
     figure.text(0.02, 0.957, "Confidence against share", fontsize=15, color=INK, weight="bold", va="center")
@@ -62,7 +63,7 @@ def draw_scatter(points: Sequence[ScatterPoint], path: Path, *, subtitle: str) -
         )
     _draw_legend(figure, axes, emotions, most)
     with warnings.catch_warnings():
-        # A keyword in a script that the font lacks is drawn as boxes.
+        # Characters that the font lacks are drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         name_outliers(axes, points, most)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +71,7 @@ def draw_scatter(points: Sequence[ScatterPoint], path: Path, *, subtitle: str) -
 
 
 def most_frequent(points: Sequence[ScatterPoint]) -> list[ScatterPoint]:
-    """The points of the `MAX_EMOTIONS` emotions with most posts."""
+    """Returns the points of the `MAX_EMOTIONS` emotions with most posts."""
     totals: dict[str, int] = {}
     for point in points:
         totals[point.emotion] = totals.get(point.emotion, 0) + point.posts
@@ -79,14 +80,17 @@ def most_frequent(points: Sequence[ScatterPoint]) -> list[ScatterPoint]:
 
 
 def area_of(posts: int, most: int) -> float:
-    """Area of a mark in square points: in proportion to its posts, but never too small to see."""
+    """Returns the area of a mark in square points: in proportion to its posts, but at least `SMALLEST`.
+
+    `most` is the number of posts whose mark has the area `LARGEST`.
+    """
     return max(SMALLEST, LARGEST * posts / most)
 
 
 def _draw_axes(axes: Axes, points: Sequence[ScatterPoint]) -> None:
     low = min((point.confidence for point in points), default=0.0)
     axes.set_xlim(0, max(10.0, 1.06 * max((point.percent for point in points), default=0.0)))
-    # Confidence does not begin at zero: with n labels the likeliest has at least 1/n. The axis says where it begins.
+    # The axis does not begin at zero, because with n labels the most probable one has at least 1/n.
     axes.set_ylim(math.floor(10 * low - 0.2) / 10, 1)
     axes.set_xlabel("share of the keyword's posts, percent", color=MUTED, fontsize=9)
     axes.set_ylabel("mean confidence of the model", color=MUTED, fontsize=9)
@@ -122,12 +126,12 @@ def _draw_legend(figure: Figure, axes: Axes, emotions: Sequence[str], most: int)
 
 
 def name_outliers(axes: Axes, points: Sequence[ScatterPoint], most: int) -> dict[ScatterPoint, Bbox]:
-    """Write keyword and emotion beside each outlier, where they cover no other name and no outlier.
+    """Write keyword and emotion beside each outlier, at a place that covers no other name and no outlier.
 
-    Those that stand out most choose first; one that finds no free place stays without a name.
+    The outliers with the highest scores are named first. An outlier without such a place has no name.
 
     Returns:
-        Where the names are, in pixels.
+        The boxes of the names, in pixels.
     """
     outliers = sorted((point for point in points if point.outlier), key=lambda point: -point.score)[:MAX_NAMED]
     frame = Bbox.from_extents(0, axes.bbox.y0, axes.bbox.x1, axes.bbox.y1 + DPI / 6)
@@ -145,7 +149,7 @@ def name_outliers(axes: Axes, points: Sequence[ScatterPoint], most: int) -> dict
 def _place(axes: Axes, point: ScatterPoint, most: int, frame: Bbox, taken: Sequence[Bbox]) -> Bbox | None:
     for dx, dy in _offsets(_radius(point, most)):
         name = _annotate(axes, point, dx, dy)
-        name.get_window_extent()  # moves the text to its place, but has the line to the mark in it
+        name.get_window_extent()  # moves the text to its place; its result includes the line to the mark
         box = Text.get_window_extent(name)
         inside = box.x0 >= frame.x0 and box.x1 <= frame.x1 and box.y0 >= frame.y0 and box.y1 <= frame.y1
         if inside and not any(box.overlaps(other) for other in taken):

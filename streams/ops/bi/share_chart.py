@@ -1,4 +1,4 @@
-"""The stacked bar of emotions by keyword, as a PNG."""
+"""Draws the stacked bars of emotions by keyword as a PNG."""
 
 from __future__ import annotations
 
@@ -18,27 +18,30 @@ from streams.records import ALL_KEYWORDS
 INK = "#22262b"
 MUTED = "#6b7178"
 LABELLED_FROM = 7.0
-"""Narrower segments, in percent, carry no number: it would not fit."""
+"""The smallest share, in percent, whose segment has a number in it. The number does not fit into narrower segments."""
 
 MAX_KEYWORDS = 20
+"""The most keywords that are drawn: those with most posts."""
+
 MAX_LABELS = 16
-"""Of more labels those with fewest posts are drawn as one."""
+"""The most labels that are drawn. If there are more, those with fewest posts are drawn as one, `OTHER_LABELS`."""
+
 OTHER_LABELS = "(other)"
 OTHER_COLOUR = "#b4b9be"
 MAX_NAME_CHARS = 18
 
 LEGEND_IN, LEGEND_ROW_IN = 7.0, 0.24
-"""Width beside the title, and height of a row, in inches."""
+"""Width of the legend beside the title, and height of a row of it, in inches."""
 LEGEND_KEY_IN, LEGEND_CHAR_IN = 0.42, 0.075
-"""Width of an entry: the key and its margins, and each character."""
+"""Width of an entry of the legend, in inches: of the key with its margins, and of a character."""
 
 HEADER_IN, FOOTER_IN, ROW_IN = 1.1, 0.65, 0.42
-"""Inches above, below, and for each bar."""
+"""Height above the bars, below the bars, and of each bar, in inches."""
 
 
 @dataclass(frozen=True)
 class KeywordShare:
-    """Posts of one keyword, by label."""
+    """The posts of a keyword, by label."""
 
     keyword: str
     counts: dict[str, int]
@@ -50,9 +53,12 @@ class KeywordShare:
 
 
 def draw_shares(shares: Sequence[KeywordShare], path: Path, *, subtitle: str) -> None:
-    """Draw one horizontal bar per keyword, each divided into its labels' shares, and write it to `path`.
+    """Draw a horizontal bar for each keyword, divided into its labels' shares, and write the chart to `path`.
 
-    The bar of all posts comes first; of the keywords the `MAX_KEYWORDS` with most posts are drawn.
+    Args:
+        shares: all posts together first, then the keywords, most posts first.
+        path: the PNG file; its folder is created if it does not exist.
+        subtitle: the line below the title.
     """
     shown = fewer_labels(shares[: MAX_KEYWORDS + 1])
     labels = sorted(label_order(label for share in shown for label in share.counts), key=OTHER_LABELS.__eq__)
@@ -63,7 +69,7 @@ def draw_shares(shares: Sequence[KeywordShare], path: Path, *, subtitle: str) ->
     figure = Figure(figsize=(10, height), dpi=150)
     axes = figure.add_subplot()
     names = ["all posts" if share.keyword == ALL_KEYWORDS else short_name(share.keyword) for share in shown]
-    # The bar of all posts stands a little apart.
+    # There is a gap below the bar of all posts.
     rows = [-index - (0.35 if index and shown[0].keyword == ALL_KEYWORDS else 0) for index in range(len(shown))]
     left = [0.0] * len(shown)
     keys: list[Patch] = []
@@ -103,13 +109,13 @@ def draw_shares(shares: Sequence[KeywordShare], path: Path, *, subtitle: str) ->
     figure.subplots_adjust(left=0.17, right=0.93, top=1 - header / height, bottom=FOOTER_IN / height)
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
-        # A label or keyword in a script that the font lacks is drawn as boxes.
+        # Characters that the font lacks are drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(path)
 
 
 def fewer_labels(shares: Sequence[KeywordShare]) -> list[KeywordShare]:
-    """The same with at most `MAX_LABELS` labels: the sum of those with fewest posts is one, `OTHER_LABELS`."""
+    """Returns the shares with at most `MAX_LABELS` labels; those with fewest posts are summed as `OTHER_LABELS`."""
     totals: Counter[str] = Counter()
     for share in shares:
         totals.update(share.counts)
@@ -127,7 +133,7 @@ def fewer_labels(shares: Sequence[KeywordShare]) -> list[KeywordShare]:
 
 
 def short_name(name: str) -> str:
-    """A keyword or a label as it fits into a chart, safe for matplotlib."""
-    # A dollar sign would begin a formula.
+    """Returns a keyword or a label cut to `MAX_NAME_CHARS`, and escaped for matplotlib."""
+    # matplotlib takes a dollar sign for the begin of a formula.
     name = name if len(name) <= MAX_NAME_CHARS else name[: MAX_NAME_CHARS - 1] + "…"
     return name.replace("$", r"\$")

@@ -1,1 +1,1 @@
-"""The demonstration: the whole application on this machine, on a few hundred posts, with an audit at the end."""
+"""The demo: runs the whole application on this machine on a few hundred posts, and audits the result."""

@@ -1,4 +1,4 @@
-"""What the demonstration's chart shows: the posts of all windows of one size, from Postgres."""
+"""Reads what the chart of the demo shows: the posts of all windows of one size, from Postgres."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ __all__ = ["MAX_LABELS", "OTHER_LABELS", "KeywordShare", "draw_shares", "fewer_l
 
 
 def read_shares(dsn: str, size: int) -> list[KeywordShare]:
-    """Posts by keyword and label over all windows of one size, from Postgres; most posts first.
+    """Returns the posts of each keyword by label, over all windows of one size, in seconds.
+
+    The keyword `*` comes first, then the keywords with most posts.
 
     Raises:
-        ConnectorError: Postgres did not answer, or refused.
+        ConnectorError: Postgres does not answer, or refuses.
     """
     with connect(dsn, application_name="emostream-chart") as connection, postgres_errors("reading the windows"):
         rows = connection.execute(

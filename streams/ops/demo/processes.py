@@ -1,4 +1,4 @@
-"""The roles that the demonstration runs: each in a process of its own, as in production."""
+"""Runs a role, such as the worker or the sink, in a process of its own, as in production."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from streams.errors import EmostreamError, SettingsError
 from streams.process.worker_processes import stop_bound_s
 from streams.settings import PREFIX, Settings, load_settings
 
-LEAVE_S = 5.0
-"""For a role to end as a process, once everything in it has stopped or was killed."""
+EXIT_S = 5.0
+"""Seconds for the process of a role to exit, after everything in it has stopped or was killed."""
 
 
 class Role:
-    """A child process of `emostream`, its log in a file. A context manager: it is stopped at the end."""
+    """A child process that runs an `emostream` command, with its log in a file. A context manager that stops it."""
 
     def __init__(self, name: str, arguments: list[str], *, env: Mapping[str, str], log: Path) -> None:
         self.name = name
@@ -34,20 +34,20 @@ class Role:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
-                # Ctrl-C in the terminal is for us; we stop the roles in order.
+                # Ctrl-C in the terminal reaches this process only, which then stops the roles in order.
                 start_new_session=True,
             )
 
     @property
     def pid(self) -> int:
-        """The process id."""
+        """The process id of the role."""
         return self._process.pid
 
     def check(self) -> None:
-        """Raise if the process has ended.
+        """Check that the process runs.
 
         Raises:
-            EmostreamError: with the last line of its log.
+            EmostreamError: The process has ended. The message has its exit code and the last line of its log.
         """
         code = self._process.poll()
         if code is not None:
@@ -56,15 +56,15 @@ class Role:
             raise EmostreamError(f"the {self.name} ended with exit code {code}: {last} (log: {self.log})")
 
     def wait(self, timeout_s: float) -> int:
-        """Wait until the process ends by itself; returns its exit code.
+        """Wait until the process ends, and return its exit code.
 
         Raises:
-            subprocess.TimeoutExpired: it goes on for longer than that.
+            subprocess.TimeoutExpired: The process still runs after `timeout_s` seconds.
         """
         return self._process.wait(timeout_s)
 
     def stop(self) -> int:
-        """Stop the process cleanly, or kill it where that takes too long; returns its exit code."""
+        """Stop the process with SIGTERM, or kill it if it takes longer than `stop_timeout_s`; returns its exit code."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -74,16 +74,16 @@ class Role:
         return self._process.wait()
 
     def kill(self) -> None:
-        """SIGKILL, as a crash would have it."""
+        """Kill the process with SIGKILL, and wait until it has ended."""
         self._process.kill()
         self._process.wait()
 
     def pause(self) -> None:
-        """SIGSTOP: the process keeps its connections and says nothing."""
+        """Pause the process with SIGSTOP. It keeps its connections."""
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """SIGCONT, harmless where the process runs or has ended."""
+        """Resume the process with SIGCONT. Nothing happens if it runs or has ended."""
         self._process.send_signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
@@ -95,28 +95,31 @@ class Role:
         try:
             self.stop()
         except BaseException:
-            # Ctrl-C while it was waited for: it is told once more, at which several processes end at once.
+            # Ctrl-C interrupted the wait. A second SIGTERM makes a worker of several processes end at once.
             self.stop()
             raise
 
 
 def stop_timeout_s(environment: Mapping[str, str]) -> float:
-    """How long to wait for a clean stop of a role: of a worker, the slowest, which mostly takes two or three seconds.
+    """Returns the seconds to wait for a role to stop: the limit of a worker, which is the slowest.
+
+    A worker usually stops in two or three seconds.
 
     Args:
-        environment: the role's; where its settings are wrong, it ends by itself.
+        environment: the environment of the role. If its settings are wrong, the process exits by itself.
     """
     try:
         settings = load_settings(env_file=None, environ=environment)
     except SettingsError:
-        return LEAVE_S
-    return stop_bound_s(settings) + LEAVE_S
+        return EXIT_S
+    return stop_bound_s(settings) + EXIT_S
 
 
 def clean_environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment with `settings` as the only ones of the application's.
+    """Returns this process's environment, with only `settings` as settings of the application.
 
-    The others are there and empty, which is their default: so a file `.env` cannot set them either.
+    All other settings are present with an empty value, which stands for the default, so that a file `.env` cannot set
+    them.
     """
     others = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
     return {**others, **{PREFIX + name.upper(): "" for name in Settings.model_fields}, **settings}

@@ -1,4 +1,4 @@
-"""How far the demonstration's posts have come, read from the outside as any user could."""
+"""Counts how many posts of the demo have arrived in Kafka, Redis and Postgres."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.windows.store import WindowStore
 
 @dataclass(frozen=True)
 class Counts:
-    """Posts seen at each station."""
+    """Posts that have arrived: classified, dead-lettered, in the windows in Redis, and in Postgres."""
 
     classified: int = 0
     dead: int = 0
@@ -21,8 +21,8 @@ class Counts:
     in_postgres: int = 0
 
 
-class Observer:
-    """Looks at Kafka, Redis and Postgres."""
+class ProgressReader:
+    """Reads windows from Redis, and counts posts in Kafka and Postgres."""
 
     def __init__(self, settings: Settings, store: WindowStore, reader: OffsetReader) -> None:
         self._settings = settings
@@ -30,11 +30,11 @@ class Observer:
         self._reader = reader
 
     async def windows(self) -> list[EmotionWindow]:
-        """All windows in Redis of the smallest size."""
+        """Returns all windows of the shortest size in Redis."""
         return await self._store.read(size=self._settings.window_sizes[0].seconds)
 
     def counts(self, windows: list[EmotionWindow]) -> Counts:
-        """What has arrived where; `windows` as `windows()` returned them."""
+        """Returns the counts. `windows` are what the method `windows` has returned."""
         dsn = self._settings.postgres_dsn.get_secret_value()
         with connect(dsn, application_name="emostream-demo") as connection, postgres_errors("counting rows"):
             row = connection.execute("SELECT count(*) FROM posts").fetchone()

@@ -1,4 +1,12 @@
-"""Runs the demonstration: stack, init, worker and sink, posts, live windows, audit, chart."""
+"""Runs the demo.
+
+1. Start an empty stack of servers.
+2. Create topics, schema and model registry.
+3. Start a worker and a sink.
+4. Send the posts, and show the windows until all posts have arrived everywhere.
+5. Audit the result.
+6. Draw the chart.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +33,7 @@ from streams.ingest.rows import Refusal
 from streams.ingest.tally import Tally
 from streams.ops.audit import Check, audit_until_balanced
 from streams.ops.demo.processes import Role, clean_environment
-from streams.ops.demo.progress import Counts, Observer
+from streams.ops.demo.progress import Counts, ProgressReader
 from streams.ops.init import init_all
 from streams.records import EmotionWindow, Post, Timestamp
 from streams.redact import remember_secrets
@@ -34,25 +42,28 @@ from streams.window_sizes import format_duration
 from streams.windows.connect import open_store
 from streams.windows.store import WindowStore
 
-MARK = ".emostream-demo"
-"""A folder with this file in it is the demonstration's, and may be emptied."""
+MARKER_FILE = ".emostream-demo"
+"""A folder with this file in it belongs to the demo, which may empty it."""
 
 SPREAD = timedelta(minutes=5)
-"""Posts without a time of their own are spread evenly over this long before now, so that several windows fill."""
+"""Posts without a time are spread evenly over this time before now, so that several windows fill."""
 
 FEED_S = 8.0
-"""How long feeding the posts takes, so that the windows can be seen filling; large files go as fast as they can."""
+"""Seconds that sending the posts takes, so that the user sees the windows fill."""
 
 SLOWEST_RATE = 40.0
 FASTEST_RATE = 400.0
-"""Posts a second. Above the fastest the model on a small machine would be the brake, not the pace."""
+"""Limits of the rate, in posts a second. A file that needs more than the fastest rate is sent without a limit, because
+the model is slower than that on a small machine."""
 
 STALL_S = 60.0
-"""Without any progress for this long the demonstration gives up waiting and lets the audit speak."""
+"""Seconds without progress after which the demo no longer waits for posts, and audits what has arrived."""
 
 POLL_S = 0.5
+"""Seconds between two counts of the arrived posts."""
+
 AUDIT_PATIENCE_S = 15.0
-"""For the last windows to reach Postgres: the longest are published every two seconds."""
+"""Seconds for the last windows to reach Postgres. The longest windows are published every two seconds."""
 
 
 @dataclass
@@ -60,10 +71,10 @@ class DemoProgress:
     """What the display shows.
 
     Attributes:
-        produced: posts handed to Kafka so far.
+        produced: posts that Kafka has confirmed.
         total: posts in the input.
-        counts: what has arrived where.
-        windows: the windows in Redis, latest first.
+        counts: posts that have arrived in each place.
+        windows: the windows of the shortest size in Redis, latest first.
     """
 
     produced: int = 0
@@ -74,7 +85,14 @@ class DemoProgress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it."""
+    """The result of the demo.
+
+    Attributes:
+        checks: the checks of the audit.
+        chart: the file of the chart.
+        refused: a line for each reason for which rows were refused.
+        seconds: how long the demo took.
+    """
 
     checks: list[Check]
     chart: Path
@@ -83,10 +101,13 @@ class Outcome:
 
 
 def read_posts(path: Path, settings: Settings) -> tuple[list[Post], Tally]:
-    """The posts of a file, those without a time spread over the last minutes; and what was refused.
+    """Read the posts of a file. Posts without a time are spread over the last `SPREAD`.
+
+    Returns:
+        The posts, and the refused rows.
 
     Raises:
-        InputError: the file cannot be read, or holds no post.
+        InputError: The file cannot be read, or no row of it makes a post.
     """
     spec = InputSpec(guess_format(str(path)), text_max_chars=settings.text_max_chars)
     maker, tally = PostMaker(source=path.name), Tally()
@@ -114,19 +135,19 @@ def read_posts(path: Path, settings: Settings) -> tuple[list[Post], Tally]:
 
 @contextlib.contextmanager
 def fresh_stack(data_dir: Path, on_line: Callable[[str], None], *, keep: bool) -> Iterator[Endpoints]:
-    """An embedded stack with nothing in it; stopped at the end unless it is to be kept.
+    """Start a stack without data, and yield its addresses. Stops it at the end, unless `keep` is set.
 
     Raises:
-        InputError: the folder holds what is not the demonstration's.
+        InputError: The folder has files in it and does not belong to the demo.
     """
-    if data_dir.is_dir() and any(data_dir.iterdir()) and not (data_dir / MARK).is_file():
-        raise InputError(f"{data_dir} holds something else; the demo empties its folder, so give it one of its own")
+    if data_dir.is_dir() and any(data_dir.iterdir()) and not (data_dir / MARKER_FILE).is_file():
+        raise InputError(f"{data_dir} holds other files; the demo empties its folder, so give another --data-dir")
     stack = LocalStack(data_dir, on_progress=on_line)
     stack.down()
     if data_dir.exists():
         shutil.rmtree(data_dir)
     data_dir.mkdir(parents=True)
-    (data_dir / MARK).write_text("The demo's own folder: emptied at its start.\n")
+    (data_dir / MARKER_FILE).write_text("This folder belongs to `emostream demo`, which empties it when it starts.\n")
     try:
         yield stack.up()
     finally:
@@ -142,20 +163,21 @@ async def run_demo(
     on_line: Callable[[str], None],
     on_progress: Callable[[DemoProgress], None],
 ) -> Outcome:
-    """Run everything on the posts of a file.
+    """Run the demo on the posts of a file.
 
     Args:
-        posts_file: JSON lines, CSV, TSV or text, by its suffix.
-        data_dir: the demonstration's own folder; emptied first.
-        keep: leave the stack and its data running.
-        on_line: told what happens, a line at a time.
-        on_progress: told twice a second how far the posts have come.
+        posts_file: a file of JSON lines, CSV, TSV or text, by its suffix.
+        data_dir: the folder of the demo, which is emptied first.
+        keep: whether to leave the servers running.
+        on_line: called with a line for each step.
+        on_progress: called every `POLL_S` seconds with the progress.
 
     Raises:
-        EmostreamError, ConnectorError, ModelError: a part does not work; the message says which.
+        InputError: The file cannot be read, or the folder does not belong to the demo.
+        EmostreamError, ConnectorError, ModelError: A part does not work; the message says which.
     """
     began = time.monotonic()
-    # Only to know the limits that a post must keep to; the addresses come with the stack.
+    # The default settings have the limits of a post. Those with the addresses are made when the stack runs.
     posts, tally = read_posts(posts_file, Settings.model_construct())
     with fresh_stack(data_dir, on_line, keep=keep) as endpoints:
         cache = str(data_dir / "models")
@@ -164,9 +186,9 @@ async def run_demo(
             "EMOSTREAM_EMIT_INTERVAL_MS": "200",
             "EMOSTREAM_WEB_PORT": "0",
             "EMOSTREAM_SINK_WEB_PORT": "0",
-            # A few hundred posts: one process that has all cores is there soonest.
+            # For a few hundred posts, one process with all cores is the fastest.
             "EMOSTREAM_WORKER_PROCESSES": "1",
-            # The demonstration itself keeps the machine busy.
+            # The demo itself keeps the machine busy, and the sink must write nevertheless.
             "EMOSTREAM_SINK_CPU_PERCENT": "100",
             "EMOSTREAM_MODEL_CACHE": cache,
         }
@@ -195,31 +217,31 @@ async def _feed(
     roles: list[Role],
     on_progress: Callable[[DemoProgress], None],
 ) -> None:
-    """Send the posts, and look on until all have arrived everywhere or nothing moves any more."""
+    """Send the posts, and report the progress until all have arrived, or nothing has changed for `STALL_S` seconds."""
     rate = max(SLOWEST_RATE, len(posts) / FEED_S)
     progress = DemoProgress(total=len(posts))
     reader = OffsetReader(kafka_config(settings), group="emostream-demo")
-    observer = Observer(settings, store, reader)
+    progress_reader = ProgressReader(settings, store, reader)
 
-    def sent(count: int) -> None:
+    def on_sent(count: int) -> None:
         progress.produced += count
 
     feeding = asyncio.ensure_future(
-        asyncio.to_thread(send_posts, settings, posts, rate=rate if rate <= FASTEST_RATE else None, on_sent=sent)
+        asyncio.to_thread(send_posts, settings, posts, rate=rate if rate <= FASTEST_RATE else None, on_sent=on_sent)
     )
-    moved = time.monotonic()
+    changed = time.monotonic()
     try:
-        while not (feeding.done() and _arrived(progress)):
+        while not (feeding.done() and _all_arrived(progress)):
             await asyncio.sleep(POLL_S)
             for role in roles:
                 role.check()
-            windows = await observer.windows()
-            counts = await asyncio.to_thread(observer.counts, windows)
+            windows = await progress_reader.windows()
+            counts = await asyncio.to_thread(progress_reader.counts, windows)
             if counts != progress.counts or not feeding.done():
-                moved = time.monotonic()
+                changed = time.monotonic()
             progress.counts, progress.windows = counts, windows
             on_progress(progress)
-            if time.monotonic() - moved > STALL_S:
+            if time.monotonic() - changed > STALL_S:
                 break
         await feeding
     finally:
@@ -227,7 +249,7 @@ async def _feed(
         reader.close()
 
 
-def _arrived(progress: DemoProgress) -> bool:
+def _all_arrived(progress: DemoProgress) -> bool:
     counts = progress.counts
     done = counts.classified + counts.dead >= progress.total
     return done and counts.in_windows >= counts.classified and counts.in_postgres >= counts.classified

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def sample_posts() -> Path:
-    """A few hundred posts in JSON lines: in an installed package its copy, else that of the checkout."""
+    """Returns the file of 360 posts in JSON lines: that of the installed package, or else that of the checkout."""
     package = Path(__file__).parents[2]
     installed = package / "_demo_posts.jsonl"
     return installed if installed.is_file() else package.parent / "scripts" / "demo_posts.jsonl"
