@@ -137,7 +137,7 @@ def create_pipeline(
     @app.agent(raw_source.channel, name="classify")  # type: ignore[untyped-decorator]
     async def classify_agent(batches: AsyncIterator[Batch]) -> None:
         pipelined = PipelinedStage(
-            app, raw_source, classify.answer, classify.deliver, stage="classify", metrics=metrics
+            app, raw_source, classify.prepare, classify.deliver, stage="classify", metrics=metrics
         )
         try:
             async for batch in batches:

@@ -36,7 +36,7 @@ from streams.windows.post import PostForCounting
 
 logger = logging.getLogger(__name__)
 
-_CONTROL_TEXT = "what a lovely day"
+_PROBE_TEXT = "what a lovely day"
 
 
 class Deliverer(Protocol):
@@ -46,7 +46,7 @@ class Deliverer(Protocol):
         """Write records and wait for their confirmation; returns where they are."""
 
 
-class Answered(NamedTuple):
+class ClassifiedBatch(NamedTuple):
     """What became of a batch.
 
     Attributes:
@@ -56,9 +56,9 @@ class Answered(NamedTuple):
         tiers: how many posts each tier answered.
     """
 
-    dead: list[DeadPost]
+    dead_letters: list[DeadPost]
     classified: list[Outgoing]
-    counted: dict[int, list[PostForCounting]]
+    for_counting: dict[int, list[PostForCounting]]
     tiers: Counter[str]
 
 
@@ -68,7 +68,7 @@ class ClassifyStage:
     def __init__(
         self,
         settings: Settings,
-        current: Callable[[], Classifier],
+        current_model: Callable[[], Classifier],
         producer: ConfirmedProducer | Deliverer,
         metrics: Metrics,
         *,
@@ -78,58 +78,58 @@ class ClassifyStage:
 
         Args:
             settings: all settings.
-            current: the model of the moment; asked once per batch, in the inference thread.
+            current_model: returns the current model; called once per batch, in the inference thread.
             producer: writes the results.
             metrics: where everything is counted.
             own_writes: told every result, so that the windows need not fetch it; None if they are to.
         """
         self._own_writes = own_writes
         self._settings = settings
-        self._current = current
+        self._current_model = current_model
         self._producer = producer
         self._metrics = metrics
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
-    async def answer(self, batch: Batch) -> Answered:
+    async def prepare(self, batch: Batch) -> ClassifiedBatch:
         """Decode and classify a batch, in the inference thread. One at a time; nothing outside changes."""
         self._metrics.batch_posts.labels("classify").observe(len(batch.messages))
         loop = asyncio.get_running_loop()
         with self._metrics.batch_seconds.labels("classify").time():
             return await loop.run_in_executor(self._thread, self.classify, batch.messages)
 
-    async def deliver(self, answered: Answered) -> None:
+    async def deliver(self, prepared: ClassifiedBatch) -> None:
         """Write what became of a batch, and return when all of it is in the log.
 
         Raises:
             ConnectorError: a result was refused.
         """
         metrics = self._metrics
-        dead, classified, counted, tiers = answered
+        dead_letters, classified, for_counting, tiers = prepared
         with metrics.batch_seconds.labels("deliver").time():
-            await self._producer.deliver([outgoing(letter, self._settings.topic_dead) for letter in dead])
+            await self._producer.deliver([outgoing(letter, self._settings.topic_dead) for letter in dead_letters])
             written = await self._producer.deliver(classified)
-        self._tell(counted, written)
+        self._offer_own_writes(for_counting, written)
         metrics.classified.inc(len(classified))
         for tier, count in tiers.items():
             metrics.answered.labels(tier).inc(count)
-        for letter in dead:
+        for letter in dead_letters:
             metrics.dead.labels(letter.reason.value).inc()
 
-    def _tell(self, counted: Mapping[int, Sequence[PostForCounting]], written: Written) -> None:
+    def _offer_own_writes(self, for_counting: Mapping[int, Sequence[PostForCounting]], written: Written) -> None:
         """Tell the windows of results that are in the log without a hole, so that their offsets are known."""
         if self._own_writes is None:
             return
-        for partition, posts in counted.items():
+        for partition, posts in for_counting.items():
             offsets = written.get((self._settings.topic_classified, partition), range(0))
             if len(offsets) == len(posts):
                 self._own_writes.offer(Run(partition, offsets.start, posts))
 
-    def classify(self, messages: Sequence[Message]) -> Answered:
+    def classify(self, messages: Sequence[Message]) -> ClassifiedBatch:
         """Decode and classify messages; every one ends up in exactly one of the two lists, in order."""
-        classifier = self._current()
+        classifier = self._current_model()
         now_ms = time.time_ns() // 1_000_000
         max_future_ms = int(self._settings.max_future_s * 1_000)
-        dead: list[DeadPost] = []
+        dead_letters: list[DeadPost] = []
         posts: list[Post] = []
         raw: list[Message] = []
         for message in messages:
@@ -137,30 +137,30 @@ class ClassifyStage:
                 message.value(),
                 text_max_chars=self._settings.text_max_chars,
                 max_future_ms=max_future_ms,
-                now_ms=_arrival(message) or now_ms,
+                now_ms=_append_time_ms(message) or now_ms,
             )
             if isinstance(decoded, Rejection):
-                dead.append(dead_letter(message, *decoded))
+                dead_letters.append(dead_letter(message, *decoded))
             else:
                 posts.append(decoded)
                 raw.append(message)
         predictions, failed = self._predictions(classifier, [post.text for post in posts])
         classified: list[Outgoing] = []
-        counted: dict[int, list[PostForCounting]] = defaultdict(list)
+        for_counting: dict[int, list[PostForCounting]] = defaultdict(list)
         tiers: list[str] = []
         topic, keep_text = self._settings.topic_classified, self._settings.keep_text
         classified_at = Timestamp.now(UTC)
         for i, (message, post, prediction) in enumerate(zip(raw, posts, predictions, strict=True)):
             if prediction is None:
-                dead.append(dead_letter(message, DeadReason.CLASSIFICATION_FAILED, failed[i]))
+                dead_letters.append(dead_letter(message, DeadReason.CLASSIFICATION_FAILED, failed[i]))
                 continue
             origin = origin_of(message)
             result = classified_post(post, prediction, origin, classified_at=classified_at, keep_text=keep_text)
             # The same partition number as the raw post, whatever partitioner its producer used.
             classified.append(Outgoing(topic, result.to_json(), post.id.encode(), origin.partition))
             tiers.append(prediction.model.tier)
-            counted[origin.partition].append(PostForCounting.of(result))
-        return Answered(dead, classified, counted, Counter(tiers))
+            for_counting[origin.partition].append(PostForCounting.of(result))
+        return ClassifiedBatch(dead_letters, classified, for_counting, Counter(tiers))
 
     @staticmethod
     def _predictions(
@@ -175,7 +175,7 @@ class ClassifyStage:
             return predict(classifier, texts), {}
         except Exception:
             logger.exception("classifying a batch of %d failed; trying its texts one by one", len(texts))
-        predict(classifier, [_CONTROL_TEXT])
+        predict(classifier, [_PROBE_TEXT])
         predictions: list[Prediction | None] = []
         failed: dict[int, str] = {}
         for i, text in enumerate(texts):
@@ -191,7 +191,7 @@ class ClassifyStage:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _arrival(message: Message) -> int | None:
+def _append_time_ms(message: Message) -> int | None:
     """When the broker appended the message, in milliseconds; None where the topic has its producers' timestamps.
 
     The decision about a timestamp in the future must not change when the post is read again.

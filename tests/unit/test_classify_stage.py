@@ -72,7 +72,7 @@ class Bench:
 
     async def process(self, *messages: Message) -> None:
         batch = Batch(1, list(messages), {m.partition() or 0: m.offset() or 0 for m in messages})
-        await self.stage.deliver(await self.stage.answer(batch))
+        await self.stage.deliver(await self.stage.prepare(batch))
 
     @property
     def results(self) -> list[ClassifiedPost]:
@@ -313,7 +313,7 @@ async def test_a_batch_has_one_model_though_it_is_replaced_meanwhile() -> None:
     out = RecordingDeliverer()
     stage = ClassifyStage(make_settings(), current, out, Metrics(), own_writes=None)
     for batch in (Batch(1, [raw(0), raw(1, text="bad"), raw(2)], {0: 0}), Batch(1, [raw(3)], {0: 3})):
-        await stage.deliver(await stage.answer(batch))
+        await stage.deliver(await stage.prepare(batch))
     stage.close()
     posts = [ClassifiedPost.from_json(record.value) for record in out.to("posts.classified")]
     assert [post.model.version for post in posts] == ["1.2.3", "1.2.3", "2.0.0"]
