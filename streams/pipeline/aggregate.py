@@ -37,7 +37,7 @@ _Reductions = dict[int, list[Reduction]]
 """Both by partition, then by shard."""
 
 
-class Starts(Protocol):
+class StartPositions(Protocol):
     """What the stage asks of `AggregatePositions`."""
 
     @property
@@ -45,7 +45,7 @@ class Starts(Protocol):
         """Where a partition legitimately starts beyond its position."""
 
     @property
-    def recent(self) -> Mapping[int, RecentIds]:
+    def recent_ids(self) -> Mapping[int, RecentIds]:
         """The ids before each partition's start; empty where duplicates are counted."""
 
 
@@ -58,7 +58,7 @@ class AggregateStage:
         store: WindowStore,
         producer: Deliverer,
         metrics: Metrics,
-        starts: Starts,
+        start_positions: StartPositions,
     ) -> None:
         """Prepare the stage.
 
@@ -67,14 +67,14 @@ class AggregateStage:
             store: the window tables.
             producer: for dead letters and notes of late posts.
             metrics: where everything is counted.
-            starts: what is known of where partitions start.
+            start_positions: what is known of where partitions start.
         """
         self._settings = settings
         self._store = store
         self._tables = store
         self._producer = producer
         self._metrics = metrics
-        self._starts = starts
+        self._start_positions = start_positions
         self._epoch = -1
         self._positions: dict[int, list[Position]] = {}
         self._ids: dict[int, RecentIds] = {}
@@ -107,7 +107,7 @@ class AggregateStage:
         """The offsets up to which this stage knows a shard to have each partition."""
         return {partition: positions[shard].offset for partition, positions in self._positions.items()}
 
-    def forget(self) -> None:
+    def forget_positions(self) -> None:
         """Read anew where the shards stand, with the next batch."""
         self._positions = {}
 
@@ -135,10 +135,10 @@ class AggregateStage:
             known = self._positions[partition] = [shard[partition] for shard in shards]
             lowest = min(position.offset for position in known)
             # Also where there is no position any more: the tables were emptied after the start was looked up.
-            if max(lowest, 0) < start and self._starts.gaps.get(partition) != start:
+            if max(lowest, 0) < start and self._start_positions.gaps.get(partition) != start:
                 raise PositionMismatchError(f"partition {partition} is read from {start}, a shard is at {lowest}")
             self._ids.pop(partition, None)
-            if (recent := self._starts.recent.get(partition)) is not None:
+            if (recent := self._start_positions.recent_ids.get(partition)) is not None:
                 if recent.offset != start:
                     raise PositionMismatchError(
                         f"partition {partition} is read from {start}, its ids are known to {recent.offset}"
@@ -167,7 +167,7 @@ class AggregateStage:
         dead: list[Outgoing] = []
         for message in messages:
             offset = offset_of(message)
-            duplicate = ids is not None and ids.take(offset, message.key(), message.timestamp()[1])
+            duplicate = ids is not None and ids.add(offset, message.key(), message.timestamp()[1])
             try:
                 post = PostForCounting.of(ClassifiedPost.from_json(message.value()))
             except RecordError as exc:

@@ -99,7 +99,7 @@ def create_pipeline(
 
     def on_rollback(shard: int) -> None:
         metrics.rewinds.labels("aggregate", "rollback").inc()
-        aggregate.forget()
+        aggregate.forget_positions()
         classified_source.rewind(f"Redis lost what was applied to shard {shard}")
 
     raw_source = BatchSource(

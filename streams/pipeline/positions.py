@@ -72,7 +72,7 @@ class AggregatePositions:
     Attributes:
         gaps: where a partition starts beyond its position (or, without one, beyond 0) because Kafka no longer holds
             what lies between.
-        recent: the ids of the records before each partition's start; empty where duplicates are counted.
+        recent_ids: the ids of the records before each partition's start; empty where duplicates are counted.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class AggregatePositions:
         self._metrics = metrics
         self._horizon_ms = int(settings.deduplication_s * 1_000)
         self.gaps: dict[int, int] = {}
-        self.recent: dict[int, RecentIds] = {}
+        self.recent_ids: dict[int, RecentIds] = {}
 
     def __call__(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """Look the positions up; see `connectors.kafka.consumer.PositionLookup`."""
@@ -114,10 +114,10 @@ class AggregatePositions:
                 self.gaps[partition] = start
                 _report_gap(self._metrics, self._classified, partition, proven or 0, start)
             if self._horizon_ms:
-                self.recent[partition] = self._recent_ids(partition, start, bounds)
+                self.recent_ids[partition] = self._read_recent_ids(partition, start, bounds)
         return starts
 
-    def _recent_ids(self, partition: int, start: int, bounds: tuple[int, int]) -> RecentIds:
+    def _read_recent_ids(self, partition: int, start: int, bounds: tuple[int, int]) -> RecentIds:
         """The ids within the horizon before `start`, read again from the partition."""
         found = RecentIds(self._horizon_ms, start)
         low, _ = bounds
@@ -126,7 +126,7 @@ class AggregatePositions:
             since = last.timestamp()[1] - self._horizon_ms if last is not None else 0
             begin = self._reader.offset_at(self._classified, partition, max(0, since))
             for message in self._reader.between(self._classified, partition, low if begin is None else begin, start):
-                found.take(offset_of(message), message.key(), message.timestamp()[1])
+                found.add(offset_of(message), message.key(), message.timestamp()[1])
             found.offset = start
         return found
 

@@ -24,7 +24,7 @@ class RecentIds:
     def __len__(self) -> int:
         return len(self._seen)
 
-    def take(self, offset: int, key: bytes | None, appended_ms: int) -> bool:
+    def add(self, offset: int, key: bytes | None, appended_ms: int) -> bool:
         """Take the partition's next record in.
 
         Args:

@@ -169,8 +169,10 @@ async def test_the_ids_before_a_start_are_read_again(
     horizon = settings.model_copy(update={"deduplication_s": 0.5})
     positions = AggregatePositions(reader, horizon, store, asyncio.get_running_loop(), Metrics())
     assert await asyncio.to_thread(positions, [0, 1]) == {0: 5, 1: 0}
-    assert (positions.recent[0].offset, len(positions.recent[0])) == (5, 2), "the first three lie beyond the horizon"
-    assert (positions.recent[1].offset, len(positions.recent[1])) == (0, 0)
+    assert (positions.recent_ids[0].offset, len(positions.recent_ids[0])) == (5, 2), (
+        "the first three lie beyond the horizon"
+    )
+    assert (positions.recent_ids[1].offset, len(positions.recent_ids[1])) == (0, 0)
 
 
 def test_a_rewind_fetches_again_and_makes_earlier_batches_stale(settings: Settings) -> None:

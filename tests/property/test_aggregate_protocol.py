@@ -257,7 +257,7 @@ class World:
             ids = RecentIds(horizon_ms) if horizon_ms else None
             entries = []
             for entry in self.between("", partition, 0, target):
-                again = ids is not None and ids.take(entry.offset(), entry.key(), entry.timestamp()[1])
+                again = ids is not None and ids.add(entry.offset(), entry.key(), entry.timestamp()[1])
                 entries.append(
                     Entry(entry.offset(), PostForCounting.of(ClassifiedPost.from_json(entry.value())), again)
                 )

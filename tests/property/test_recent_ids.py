@@ -27,7 +27,7 @@ def test_a_record_repeats_one_that_came_within_the_horizon(records: list[tuple[b
         now = max(at for _, at in log[: offset + 1])
         earlier = [max(at for _, at in log[: i + 1]) for i, (other, _) in enumerate(log[:offset]) if other == key]
         expected = key is not None and any(at >= now - HORIZON_MS for at in earlier)
-        assert ids.take(offset, key, time) is expected
+        assert ids.add(offset, key, time) is expected
         assert ids.offset == offset + 1
         assert len(ids) <= len({other for other, _ in log[: offset + 1]})
 
@@ -39,8 +39,8 @@ def test_what_lies_beyond_the_horizon_need_not_be_read(records: list[tuple[bytes
     whole, later = RecentIds(HORIZON_MS), RecentIds(HORIZON_MS)
     since = log[start - 1][1] - HORIZON_MS if start else 0
     for offset, (key, time) in enumerate(log[:start]):
-        whole.take(offset, key, time)
+        whole.add(offset, key, time)
         if time >= since:
-            later.take(offset, key, time)
+            later.add(offset, key, time)
     for offset, (key, time) in enumerate(log[start:], start):
-        assert whole.take(offset, key, time) == later.take(offset, key, time)
+        assert whole.add(offset, key, time) == later.add(offset, key, time)

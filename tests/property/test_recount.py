@@ -46,7 +46,7 @@ class FakeHistory(PostReader):
         every = [post for _, post in sorted(self._rows.items())]
         for start in range(0, len(every), size):
             entries = [
-                Entry(part.low, counted(post), ids is not None and ids.take(part.low - 1, post.id.encode(), appended))
+                Entry(part.low, counted(post), ids is not None and ids.add(part.low - 1, post.id.encode(), appended))
                 for post, appended in every[start : start + size]
             ]
             yield Page(entries, part.low, len(entries))
@@ -110,7 +110,7 @@ def test_a_recount_is_the_count_of_the_whole_log(
     ids = RecentIds(HORIZON_MS)
     if deduplicate:
         everything = [
-            entry._replace(duplicate=ids.take(entry.offset, m.key(), m.timestamp()[1]))
+            entry._replace(duplicate=ids.add(entry.offset, m.key(), m.timestamp()[1]))
             for entry, m in zip(everything, whole, strict=True)
         ]
     set_aside: dict[Action, Counter[Any]] = {Action.EXPIRED: Counter(), Action.KEEP: Counter()}

@@ -56,7 +56,7 @@ class Bench:
         self.out = out or RecordingDeliverer()
         self.metrics = Metrics()
         self.gaps: dict[int, int] = {}
-        self.recent: dict[int, RecentIds] = {}
+        self.recent_ids: dict[int, RecentIds] = {}
         settings = make_settings(shards=self.store.shards, **overrides)
         self.stage = AggregateStage(settings, self.store, self.out, self.metrics, self)  # type: ignore[arg-type]
 
@@ -203,7 +203,7 @@ async def test_one_partition_that_stands_elsewhere_holds_back_the_whole_change()
 
 async def test_a_post_that_was_sent_before_is_not_counted_again() -> None:
     bench = Bench(deduplication_s=60)
-    bench.recent[0] = RecentIds(60_000)
+    bench.recent_ids[0] = RecentIds(60_000)
     await bench.stage.process(batch(classified(0), classified(1), b"{}", classified(2)))
     assert bench.counted("emostream_posts_counted_total") == 1
     assert bench.counted("emostream_posts_duplicate_total") == 2
@@ -213,7 +213,7 @@ async def test_a_post_that_was_sent_before_is_not_counted_again() -> None:
 
 async def test_ids_that_end_elsewhere_than_the_batch_begins_ask_for_a_rewind() -> None:
     bench = Bench(deduplication_s=60)
-    bench.recent[0] = RecentIds(60_000, offset=3)
+    bench.recent_ids[0] = RecentIds(60_000, offset=3)
     with pytest.raises(PositionMismatchError, match="is read from 0, its ids are known to 3"):
         await bench.stage.process(batch(classified(0)))
     assert bench.store.applied == []

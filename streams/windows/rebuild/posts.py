@@ -180,7 +180,7 @@ class PostReader:
             entries = []
             for row in found:
                 post, classified_at = _post(self._settings.topic_raw, part.partition, row)
-                again = ids is not None and ids.take(part.low - 1, post.id.encode(), classified_at)
+                again = ids is not None and ids.add(part.low - 1, post.id.encode(), classified_at)
                 entries.append(Entry(part.low, post, again))
                 after = post.origin.offset
             yield Page(entries, part.low, len(entries))
@@ -198,7 +198,7 @@ class PostReader:
             while found := list(islice(messages, size)):
                 entries = []
                 for message in found:
-                    again = ids is not None and ids.take(offset_of(message), message.key(), message.timestamp()[1])
+                    again = ids is not None and ids.add(offset_of(message), message.key(), message.timestamp()[1])
                     post = _counted(message)
                     if post is not None:
                         entries.append(Entry(offset_of(message), post, again))
