@@ -24,7 +24,7 @@ from streams.metrics import Metrics
 from streams.pipeline.classify import Deliverer
 from streams.records import ClassifiedPost, DeadReason, LatePost, RecordError, from_ms
 from streams.settings import Settings
-from streams.windows.deltas import Entry, Position, Reduction, TooLate, reduce_entries
+from streams.windows.deltas import Entry, Position, ShardDelta, TooLatePost, reduce_entries
 from streams.windows.post import PostForCounting
 from streams.windows.recent import RecentIds
 from streams.windows.store import WindowStore
@@ -33,7 +33,7 @@ from streams.windows.update import shard_updates
 logger = logging.getLogger(__name__)
 
 _Positions = dict[int, list[Position]]
-_Reductions = dict[int, list[Reduction]]
+_ShardDeltas = dict[int, list[ShardDelta]]
 """Both by partition, then by shard."""
 
 
@@ -95,13 +95,13 @@ class AggregateStage:
             positions = {
                 partition: await self._positions_of(partition, start) for partition, start in batch.starts.items()
             }
-            dead, reductions = await asyncio.to_thread(self._reduce, batch, positions)
+            dead, shard_deltas = await asyncio.to_thread(self._reduce, batch, positions)
             await self._producer.deliver(dead)
             self._metrics.dead.labels(DeadReason.INVALID_RECORD.value).inc(len(dead))
-            await self._note_late(reductions)
-            await self._apply(positions, reductions)
+            await self._note_late(shard_deltas)
+            await self._apply(positions, shard_deltas)
         self._metrics.unfetched.inc(len(batch) - len(batch.messages))
-        self._count(reductions)
+        self._count(shard_deltas)
 
     def applied(self, shard: int) -> dict[int, int]:
         """The offsets up to which this stage knows a shard to have each partition."""
@@ -111,8 +111,8 @@ class AggregateStage:
         """Read anew where the shards stand, with the next batch."""
         self._positions = {}
 
-    async def _apply(self, positions: _Positions, reductions: _Reductions) -> None:
-        updates = shard_updates(positions, reductions)
+    async def _apply(self, positions: _Positions, shard_deltas: _ShardDeltas) -> None:
+        updates = shard_updates(positions, shard_deltas)
         answers = await asyncio.gather(*(self._tables.apply(shard, update) for shard, update in updates.items()))
         for (shard, update), elsewhere in zip(updates.items(), answers, strict=True):
             if elsewhere is not None:
@@ -146,9 +146,9 @@ class AggregateStage:
                 self._ids[partition] = recent
         return known
 
-    def _reduce(self, batch: Batch, positions: _Positions) -> tuple[list[Outgoing], _Reductions]:
+    def _reduce(self, batch: Batch, positions: _Positions) -> tuple[list[Outgoing], _ShardDeltas]:
         dead: list[Outgoing] = []
-        reductions: _Reductions = {}
+        shard_deltas: _ShardDeltas = {}
         ends, messages = batch.ends(), batch.by_partition()
         for partition in batch.starts:
             entries, letters = self._decode(partition, messages.get(partition, ()))
@@ -156,10 +156,10 @@ class AggregateStage:
             known = [entry for run in batch.runs if run.partition == partition for entry in _known(run)]
             # A partition is rarely both fetched and not; only then there is something to be put in order.
             entries = sorted(entries + known, key=_offset) if entries and known else entries or known
-            reductions[partition] = reduce_entries(
+            shard_deltas[partition] = reduce_entries(
                 entries, positions=positions[partition], end=ends[partition], sizes=self._settings.window_sizes
             )
-        return dead, reductions
+        return dead, shard_deltas
 
     def _decode(self, partition: int, messages: Sequence[Message]) -> tuple[list[Entry], list[Outgoing]]:
         ids = self._ids.get(partition)
@@ -177,29 +177,31 @@ class AggregateStage:
                 entries.append(Entry(offset, post, duplicate))
         return entries, dead
 
-    async def _note_late(self, reductions: _Reductions) -> None:
-        late = [note for of_shards in reductions.values() for reduction in of_shards for note in reduction.too_late]
+    async def _note_late(self, shard_deltas: _ShardDeltas) -> None:
+        late = [
+            note for of_shards in shard_deltas.values() for shard_delta in of_shards for note in shard_delta.too_late
+        ]
         await self._producer.deliver([self._late_note(note) for note in late])
         for note in late:
             self._metrics.too_late.labels(str(note.window.size)).inc()
 
-    def _late_note(self, late: TooLate) -> Outgoing:
+    def _late_note(self, late: TooLatePost) -> Outgoing:
         note = LatePost(
             id=late.post.id,
             created_at=from_ms(late.post.event_ms),
             size=late.window.size,
             start=from_ms(late.window.start),
-            latest_event_time=from_ms(late.partition_time),
+            latest_event_time=from_ms(late.latest_event_ms),
             origin=late.post.origin,
         )
         return Outgoing(self._settings.topic_late, note.to_json(), late.post.id.encode())
 
-    def _count(self, reductions: _Reductions) -> None:
-        for of_shards in reductions.values():
+    def _count(self, shard_deltas: _ShardDeltas) -> None:
+        for of_shards in shard_deltas.values():
             # The shards agree but after a partial apply; the largest is what this batch really brought.
-            self._metrics.counted.inc(max(reduction.counted for reduction in of_shards))
-            self._metrics.repeated.inc(max(reduction.repeated for reduction in of_shards))
-            self._metrics.duplicates.inc(max(reduction.duplicates for reduction in of_shards))
+            self._metrics.counted.inc(max(shard_delta.counted for shard_delta in of_shards))
+            self._metrics.repeated.inc(max(shard_delta.repeated for shard_delta in of_shards))
+            self._metrics.duplicates.inc(max(shard_delta.duplicates for shard_delta in of_shards))
 
 
 def _known(run: Run[PostForCounting]) -> Iterable[Entry]:

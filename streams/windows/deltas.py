@@ -25,12 +25,12 @@ class Position(NamedTuple):
     Attributes:
         offset: the next offset to apply; -1 where nothing was ever applied.
         fence: the highest raw offset counted; -1 for none. What classify delivered twice is at or below it.
-        time: the latest event time among the counted posts, in milliseconds; -1 for none.
+        latest_event_ms: the latest event time among the counted posts, in milliseconds since 1970; -1 for none.
     """
 
     offset: int = -1
     fence: int = -1
-    time: int = -1
+    latest_event_ms: int = -1
 
 
 class Entry(NamedTuple):
@@ -61,7 +61,7 @@ class WindowDelta(NamedTuple):
         return cls(fields, min(delta.first for delta in deltas), max(delta.last for delta in deltas))
 
 
-def sum_up(given: Mapping[WindowKey, Sequence[WindowDelta]]) -> dict[WindowKey, WindowDelta]:
+def sum_deltas(given: Mapping[WindowKey, Sequence[WindowDelta]]) -> dict[WindowKey, WindowDelta]:
     """What each window is given in all. Windows that are given the same deltas share their sum as well."""
     sums: dict[tuple[int, ...], WindowDelta] = {}
     found: dict[WindowKey, WindowDelta] = {}
@@ -78,21 +78,21 @@ def sum_up(given: Mapping[WindowKey, Sequence[WindowDelta]]) -> dict[WindowKey, 
     return found
 
 
-class TooLate(NamedTuple):
+class TooLatePost(NamedTuple):
     """A post that came after one of its windows had left the retention."""
 
     post: PostForCounting
     window: WindowKey
-    partition_time: int
+    latest_event_ms: int
 
 
 @dataclass(slots=True)
-class Reduction:
+class ShardDelta:
     """The effect of a run of entries on one shard."""
 
     position: Position
     windows: dict[WindowKey, WindowDelta] = field(default_factory=dict)
-    too_late: list[TooLate] = field(default_factory=list)
+    too_late: list[TooLatePost] = field(default_factory=list)
     counted: int = 0
     repeated: int = 0
     duplicates: int = 0
@@ -100,7 +100,7 @@ class Reduction:
 
 def reduce_entries(
     entries: Sequence[Entry], *, positions: Sequence[Position], end: int, sizes: Sequence[WindowSize]
-) -> list[Reduction]:
+) -> list[ShardDelta]:
     """Reduce a partition's entries, in offset order, to each shard's deltas and its new position.
 
     Entries before a shard's position are in already. Of the rest a post counts once: origins rise along the partition
@@ -117,25 +117,25 @@ def reduce_entries(
         The effect on each shard, in the order of `positions`.
     """
     # After a crash between two shards they stand apart; else one pass over the posts serves them all.
-    passes = {position: _Pass(position, sizes) for position in positions}
-    for one in passes.values():
-        one.run(entries)
+    reducers = {position: _Reducer(position, sizes) for position in positions}
+    for reducer in reducers.values():
+        reducer.add(entries)
     shards = len(positions)
     windows: list[dict[WindowKey, WindowDelta]] = [{} for _ in positions]
-    for position, one in passes.items():
-        for key, delta in one.windows().items():
+    for position, reducer in reducers.items():
+        for key, delta in reducer.windows().items():
             shard = shard_of(key.keyword, shards)
             if positions[shard] == position:
                 windows[shard][key] = delta
     noting = shard_of(ALL_KEYWORDS, shards)
     return [
-        Reduction(
-            position=Position(end, passes[position].fence, passes[position].time),
+        ShardDelta(
+            position=Position(end, reducers[position].fence, reducers[position].latest_event_ms),
             windows=windows[shard],
-            too_late=passes[position].too_late if shard == noting else [],
-            counted=passes[position].counted,
-            repeated=passes[position].repeated,
-            duplicates=passes[position].duplicates if shard == noting else 0,
+            too_late=reducers[position].too_late if shard == noting else [],
+            counted=reducers[position].counted,
+            repeated=reducers[position].repeated,
+            duplicates=reducers[position].duplicates if shard == noting else 0,
         )
         for shard, position in enumerate(positions)
     ]
@@ -148,12 +148,12 @@ _Sums = dict[_Kind, list[int]]
 """For each kind: posts, confidences, scores, first and last event time. They are split into fields at the end."""
 
 
-class _Pass:
+class _Reducer:
     """One run over the entries, from one position, for all keywords."""
 
     def __init__(self, position: Position, sizes: Sequence[WindowSize]) -> None:
-        self.fence, self.time = position.fence, position.time
-        self.too_late: list[TooLate] = []
+        self.fence, self.latest_event_ms = position.fence, position.latest_event_ms
+        self.too_late: list[TooLatePost] = []
         self.counted = self.repeated = self.duplicates = 0
         self._start = position.offset
         self._sizes = sizes
@@ -162,7 +162,7 @@ class _Pass:
         # By sizes (all of them but for late posts) and start of the cell, then by keyword: sums for each kind of post.
         self._cells: dict[tuple[tuple[int, ...], int], dict[str, _Sums]] = {}
 
-    def run(self, entries: Sequence[Entry]) -> None:
+    def add(self, entries: Sequence[Entry]) -> None:
         every_size = tuple(size.seconds for size in self._sizes)
         shortest_kept_ms = min(size.kept_ms for size in self._sizes)
         for offset, post, duplicate in entries:
@@ -178,16 +178,16 @@ class _Pass:
                 continue
             self.counted += 1
             # A window ends after its posts, so that most of the time one comparison tells for all sizes.
-            in_time = post.event_ms + shortest_kept_ms > self.time
+            in_time = post.event_ms + shortest_kept_ms > self.latest_event_ms
             self._count(post, every_size if in_time else self._sizes_in_time(post))
-            self.time = max(self.time, post.event_ms)
+            self.latest_event_ms = max(self.latest_event_ms, post.event_ms)
 
     def _sizes_in_time(self, post: PostForCounting) -> tuple[int, ...]:
         found = []
         for size in self._sizes:
             window = WindowKey(ALL_KEYWORDS, size.seconds, window_start(post.event_ms, size.seconds))
-            if is_too_late(window.end, self.time, size.kept_ms):
-                self.too_late.append(TooLate(post, window, self.time))
+            if is_too_late(window.end, self.latest_event_ms, size.kept_ms):
+                self.too_late.append(TooLatePost(post, window, self.latest_event_ms))
             else:
                 found.append(size.seconds)
         return tuple(found)
@@ -221,7 +221,7 @@ class _Pass:
                 delta = _delta(kinds)
                 for size, start in starts:
                     given[WindowKey(keyword, size, start)].append(delta)
-        return sum_up(given)
+        return sum_deltas(given)
 
 
 def _delta(kinds: _Sums) -> WindowDelta:

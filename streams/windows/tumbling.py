@@ -47,13 +47,13 @@ def shard_of(keyword: str, shards: int) -> int:
     return zlib.crc32(keyword.encode("utf-8")) % shards
 
 
-def is_too_late(end_ms: int, partition_time_ms: int, kept_ms: int) -> bool:
+def is_too_late(end_ms: int, latest_event_ms: int, kept_ms: int) -> bool:
     """Whether a window that is kept for `kept_ms` after its end has left the retention, seen from one partition.
 
-    `partition_time_ms` is the latest event time among the posts that came before in the same partition. It depends on
+    `latest_event_ms` is the latest event time among the posts that came before in the same partition. It depends on
     the partition's records alone, so that a replay decides every post as the first run did.
     """
-    return end_ms + kept_ms <= partition_time_ms
+    return end_ms + kept_ms <= latest_event_ms
 
 
 def watermark(times: Mapping[int, int], live: Iterable[int], allowed_lateness_ms: int) -> int | None:

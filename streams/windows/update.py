@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from streams.windows.deltas import Position, Reduction, WindowDelta, sum_up
+from streams.windows.deltas import Position, ShardDelta, WindowDelta, sum_deltas
 from streams.windows.tumbling import WindowKey
 
 
@@ -35,32 +35,32 @@ class ShardUpdate:
     duplicates: int = 0
 
     @classmethod
-    def of(cls, reductions: Mapping[int, tuple[Position, Reduction]]) -> ShardUpdate:
-        """The update that brings a shard, for each partition, from where it stands to the end of a reduction."""
+    def of(cls, shard_deltas: Mapping[int, tuple[Position, ShardDelta]]) -> ShardUpdate:
+        """The update that brings a shard, for each partition, from its position to the end of a delta."""
         given: dict[WindowKey, list[WindowDelta]] = defaultdict(list)
         update = cls()
-        for partition, (expected, reduction) in reductions.items():
-            update.moves[partition] = Move(expected, reduction.position)
-            for key, delta in reduction.windows.items():
+        for partition, (expected, shard_delta) in shard_deltas.items():
+            update.moves[partition] = Move(expected, shard_delta.position)
+            for key, delta in shard_delta.windows.items():
                 given[key].append(delta)
-            update.late.update(note.window.size for note in reduction.too_late)
-            update.duplicates += reduction.duplicates
-        update.windows = sum_up(given)
+            update.late.update(note.window.size for note in shard_delta.too_late)
+            update.duplicates += shard_delta.duplicates
+        update.windows = sum_deltas(given)
         return update
 
 
 def shard_updates(
-    positions: Mapping[int, Sequence[Position]], reductions: Mapping[int, Sequence[Reduction]]
+    positions: Mapping[int, Sequence[Position]], shard_deltas: Mapping[int, Sequence[ShardDelta]]
 ) -> dict[int, ShardUpdate]:
     """The update of each shard that has not got all of a batch.
 
     Args:
         positions: by partition, where each shard stands.
-        reductions: by partition, the effect on each shard.
+        shard_deltas: by partition, the effect on each shard.
     """
-    steps: dict[int, dict[int, tuple[Position, Reduction]]] = defaultdict(dict)
-    for partition, of_shards in reductions.items():
-        for shard, (position, reduction) in enumerate(zip(positions[partition], of_shards, strict=True)):
-            if position.offset < reduction.position.offset:
-                steps[shard][partition] = position, reduction
+    steps: dict[int, dict[int, tuple[Position, ShardDelta]]] = defaultdict(dict)
+    for partition, of_shards in shard_deltas.items():
+        for shard, (position, shard_delta) in enumerate(zip(positions[partition], of_shards, strict=True)):
+            if position.offset < shard_delta.position.offset:
+                steps[shard][partition] = position, shard_delta
     return {shard: ShardUpdate.of(of_shard) for shard, of_shard in steps.items()}

@@ -262,11 +262,11 @@ class World:
                     Entry(entry.offset(), PostForCounting.of(ClassifiedPost.from_json(entry.value())), again)
                 )
             every = [Position()] * self.store.shards
-            reduction = reduce_entries(entries, positions=every, end=target, sizes=self.settings.window_sizes)[shard]
-            found.add(reduction.windows)
-            found.positions[partition] = reduction.position
-            found.late.update(note.window.size for note in reduction.too_late)
-            found.duplicates += reduction.duplicates
+            shard_delta = reduce_entries(entries, positions=every, end=target, sizes=self.settings.window_sizes)[shard]
+            found.add(shard_delta.windows)
+            found.positions[partition] = shard_delta.position
+            found.late.update(note.window.size for note in shard_delta.too_late)
+            found.duplicates += shard_delta.duplicates
         return found
 
     async def play(self, operations: Sequence[SimpleNamespace]) -> None:

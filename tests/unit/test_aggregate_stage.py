@@ -20,7 +20,7 @@ from tests.helpers import NOON_MS, RecordingDeliverer, classified, counted, make
 
 
 class FakeStore:
-    """Positions, and the compare-and-set over them; keeps every reduction that was applied."""
+    """Positions, and the compare-and-set over them; keeps every update that was applied."""
 
     def __init__(self, shards: int = 2) -> None:
         self.shards = shards

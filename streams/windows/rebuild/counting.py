@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from streams.errors import TopologyError
 from streams.records import ALL_KEYWORDS
 from streams.settings import Settings
-from streams.windows.deltas import Position, Reduction, reduce_entries
+from streams.windows.deltas import Position, ShardDelta, reduce_entries
 from streams.windows.rebuild.editor import TableEditor
 from streams.windows.rebuild.posts import Page, Part, PostReader
 from streams.windows.rebuild.scope import Action, Scope, next_end
@@ -83,36 +83,36 @@ class Recount:
         try:
             while (page := await asyncio.to_thread(next, pages, None)) is not None:
                 positions = self._positions[partition]
-                reductions = await asyncio.to_thread(
+                shard_deltas = await asyncio.to_thread(
                     reduce_entries, page.entries, positions=positions, end=page.end, sizes=self._sizes
                 )
                 wanted = range(self._tables.shards) if shards is None else shards
-                await asyncio.gather(*(self._apply(partition, shard, reductions[shard]) for shard in wanted))
+                await asyncio.gather(*(self._apply(partition, shard, shard_deltas[shard]) for shard in wanted))
                 self.read += page.read
                 await self._on_page()
         finally:
             pages.close()  # type: ignore[attr-defined] # a generator
 
-    async def _apply(self, partition: int, shard: int, reduction: Reduction) -> None:
+    async def _apply(self, partition: int, shard: int, shard_delta: ShardDelta) -> None:
         position = self._positions[partition][shard]
-        if reduction.position == position:
+        if shard_delta.position == position:
             return
-        self._sift(reduction)
-        update = ShardUpdate.of({partition: (position, reduction)})
+        self._sift(shard_delta)
+        update = ShardUpdate.of({partition: (position, shard_delta)})
         if await self._tables.apply(shard, update) is not None:
             # The client asks again where an answer was lost; then the first call has done it.
             found = (await self._tables.positions(shard, [partition]))[partition]
-            if found != reduction.position:
+            if found != shard_delta.position:
                 raise TopologyError(
                     f"the rebuilt tables stand at {found.offset} of partition {partition}, not at {position.offset}: "
                     "Redis lost data, or another rebuild has taken over; nothing has changed, run it again"
                 )
-        self._positions[partition][shard] = reduction.position
+        self._positions[partition][shard] = shard_delta.position
 
-    def _sift(self, reduction: Reduction) -> None:
+    def _sift(self, shard_delta: ShardDelta) -> None:
         """Leave out the windows that are not counted anew, and note their posts."""
-        for key in [key for key in reduction.windows if self.scope.action_for(key) is not Action.COUNT]:
-            delta = reduction.windows.pop(key)
+        for key in [key for key in shard_delta.windows if self.scope.action_for(key) is not Action.COUNT]:
+            delta = shard_delta.windows.pop(key)
             if key.keyword == ALL_KEYWORDS:
                 if self.scope.action_for(key) is Action.EXPIRED:
                     self.expired[key.size] += delta.fields["n"]
