@@ -117,13 +117,13 @@ class AggregateStage:
         for (shard, update), elsewhere in zip(updates.items(), answers, strict=True):
             if elsewhere is not None:
                 partition, offset = elsewhere
-                expected = update.moves[partition].expected.offset
+                expected = update.positions[partition].expected.offset
                 raise PositionMismatchError(
                     f"shard {shard} is at offset {offset} of partition {partition}, not at {expected}"
                 )
         for shard, update in updates.items():
-            for partition, move in update.moves.items():
-                positions[partition][shard] = move.new
+            for partition, change in update.positions.items():
+                positions[partition][shard] = change.new
 
     async def _positions_of(self, partition: int, start: int) -> list[Position]:
         """Where each shard stands in a partition; read from Redis once per assignment."""

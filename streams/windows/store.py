@@ -148,9 +148,9 @@ class WindowStore(WindowReader):
         content = {
             "sizes": len(self.sizes),
             # As text where they are compared with what is stored.
-            "moves": [
+            "positions": [
                 (str(partition), "" if expected.offset < 0 else str(expected.offset), str(expected.fence), *new)
-                for partition, (expected, new) in update.moves.items()
+                for partition, (expected, new) in update.positions.items()
             ],
             "deltas": list(deltas.values()),
             "windows": [

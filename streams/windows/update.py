@@ -11,7 +11,7 @@ from streams.windows.deltas import Position, ShardDelta, WindowDelta, sum_deltas
 from streams.windows.tumbling import WindowKey
 
 
-class Move(NamedTuple):
+class PositionChange(NamedTuple):
     """A step of one partition: from where a shard is expected to stand to where it stands afterwards."""
 
     expected: Position
@@ -23,13 +23,13 @@ class ShardUpdate:
     """One change of a shard, applied as a whole or not at all.
 
     Attributes:
-        moves: by partition.
+        positions: by partition.
         windows: what is added to each window.
         late: posts too late for a window, by its size in seconds.
         duplicates: posts that a producer sent more than once, beyond the first of each.
     """
 
-    moves: dict[int, Move] = field(default_factory=dict)
+    positions: dict[int, PositionChange] = field(default_factory=dict)
     windows: dict[WindowKey, WindowDelta] = field(default_factory=dict)
     late: Counter[int] = field(default_factory=Counter)
     duplicates: int = 0
@@ -40,7 +40,7 @@ class ShardUpdate:
         given: dict[WindowKey, list[WindowDelta]] = defaultdict(list)
         update = cls()
         for partition, (expected, shard_delta) in shard_deltas.items():
-            update.moves[partition] = Move(expected, shard_delta.position)
+            update.positions[partition] = PositionChange(expected, shard_delta.position)
             for key, delta in shard_delta.windows.items():
                 given[key].append(delta)
             update.late.update(note.window.size for note in shard_delta.too_late)

@@ -20,7 +20,7 @@ from streams.pipeline.positions import AggregatePositions, ClassifyPositions
 from streams.settings import Settings
 from streams.windows.deltas import Position
 from streams.windows.store import WindowStore
-from streams.windows.update import Move, ShardUpdate
+from streams.windows.update import PositionChange, ShardUpdate
 from tests.integration.support import post, produce, wait_for
 
 
@@ -122,7 +122,7 @@ async def test_the_windows_resume_from_the_lowest_shard(
 
     for shard in range(store.shards):
         to = Position(7 if shard == 2 else 9, 6, 0)
-        assert await store.apply(shard, ShardUpdate({0: Move(Position(), to)})) is None
+        assert await store.apply(shard, ShardUpdate({0: PositionChange(Position(), to)})) is None
     assert await asyncio.to_thread(positions, [0]) == {0: 7}
 
     delete_before(settings, settings.topic_classified, 0, 8)
@@ -165,7 +165,7 @@ async def test_the_ids_before_a_start_are_read_again(
     write(settings, *sent(3, 7))
     for shard in range(store.shards):
         await store.begin(shard, 0)
-        assert await store.apply(shard, ShardUpdate({0: Move(Position(), Position(5, 4, 0))})) is None
+        assert await store.apply(shard, ShardUpdate({0: PositionChange(Position(), Position(5, 4, 0))})) is None
     horizon = settings.model_copy(update={"deduplication_s": 0.5})
     positions = AggregatePositions(reader, horizon, store, asyncio.get_running_loop(), Metrics())
     assert await asyncio.to_thread(positions, [0, 1]) == {0: 5, 1: 0}

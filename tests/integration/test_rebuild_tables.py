@@ -18,7 +18,7 @@ from streams.windows.deltas import Position
 from streams.windows.rebuild.editor import TableEditor
 from streams.windows.store import SealedError, WindowStore
 from streams.windows.tumbling import WindowKey, shard_of
-from streams.windows.update import Move, ShardUpdate
+from streams.windows.update import PositionChange, ShardUpdate
 from tests.integration.redis_cluster import redis_cluster  # noqa: F401 - a fixture
 from tests.integration.support import wait_for
 from tests.integration.test_window_store import KEYWORD, START, apply_all, entry, env  # noqa: F401 - a fixture
@@ -65,7 +65,7 @@ async def test_nothing_changes_in_sealed_tables_until_the_seal_runs_out(old: Tab
     assert (await old.times(shard)).sealed
     stand = (await old.positions(shard, [0]))[0]
     with pytest.raises(SealedError, match="being switched"):
-        await old.apply(shard, ShardUpdate({0: Move(stand, Position(3, 2, 0))}))
+        await old.apply(shard, ShardUpdate({0: PositionChange(stand, Position(3, 2, 0))}))
     assert await old.finalize(shard, START + 60_000) == 0
     assert await old.expire(shard, 60, START + 60_000) == 0
     sealed = {name: value for name, value in (await old.state(shard)).items() if not name.startswith("sealed_")}
@@ -73,7 +73,7 @@ async def test_nothing_changes_in_sealed_tables_until_the_seal_runs_out(old: Tab
 
     await asyncio.sleep(1.6)
     assert not await old.sealed(shard)
-    assert await old.apply(shard, ShardUpdate({0: Move(stand, Position(3, 2, 0))})) is None
+    assert await old.apply(shard, ShardUpdate({0: PositionChange(stand, Position(3, 2, 0))})) is None
     assert await old.finalize(shard, START + 60_000) >= 1
     await publish(old)
     assert await old.expire(shard, 60, START + 60_000) >= 1
@@ -110,9 +110,9 @@ async def test_positions_are_not_looked_up_in_sealed_tables_but_in_those_in_forc
 async def test_an_apply_from_another_fence_changes_nothing(store: WindowStore) -> None:
     """Pages of Postgres all stand at one offset."""
     await store.begin(0, 0)
-    page = ShardUpdate({0: Move(Position(), Position(7, 3, 0))}, duplicates=1)
+    page = ShardUpdate({0: PositionChange(Position(), Position(7, 3, 0))}, duplicates=1)
     assert await store.apply(0, page) is None
-    again = ShardUpdate({0: Move(Position(7, 3, 0), Position(7, 5, 0))}, duplicates=1)
+    again = ShardUpdate({0: PositionChange(Position(7, 3, 0), Position(7, 5, 0))}, duplicates=1)
     assert await store.apply(0, again) is None
     assert await store.apply(0, again) == (0, 7), "the client asked again: its answer was lost"
     assert (await store.uncounted()).duplicates == 2

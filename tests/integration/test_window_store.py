@@ -115,7 +115,7 @@ async def test_the_partitions_of_an_update_move_together_or_not_at_all(store: Wi
     assert await store.apply(shard, update) == (1, 1)
     assert await store.read() == before
 
-    del update.moves[1]
+    del update.positions[1]
     assert await store.apply(shard, update) is None
     assert (await store.positions(shard, [0, 1, 2])) == {
         0: Position(1, 0, START + 2_000),

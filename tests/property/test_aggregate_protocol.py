@@ -131,14 +131,14 @@ class ModelStore:
         if fault == "unreached":
             raise UnavailableError("Redis did not answer")
         table = self.tables[shard]
-        for partition, move in update.moves.items():
+        for partition, change in update.positions.items():
             stored = table.positions.get(partition, Position()).offset
-            if stored != max(move.expected.offset, -1) or table.complete_from is None:
+            if stored != max(change.expected.offset, -1) or table.complete_from is None:
                 return partition, stored
         table.add(update.windows)
         table.late.update(update.late)
         table.duplicates += update.duplicates
-        table.positions.update({partition: move.new for partition, move in update.moves.items()})
+        table.positions.update({partition: change.new for partition, change in update.positions.items()})
         if fault == "answer lost":
             raise UnavailableError("Redis did not answer")
         return None

@@ -195,7 +195,7 @@ def test_the_update_of_a_shard_is_what_its_partitions_add_up_to(parts: list[Log]
     update = ShardUpdate.of({number: (Position(), shard_delta) for number, shard_delta in enumerate(shard_deltas)})
     assert {key: tuple(delta) for key, delta in update.windows.items()} == plain(added)
     assert [shard_delta.windows for shard_delta in shard_deltas] == before, "a delta was changed"
-    assert {number: move.new for number, move in update.moves.items()} == {
+    assert {number: change.new for number, change in update.positions.items()} == {
         number: shard_delta.position for number, shard_delta in enumerate(shard_deltas)
     }
     assert update.late == Counter(note.window.size for shard_delta in shard_deltas for note in shard_delta.too_late)

@@ -41,11 +41,11 @@ class FakeStore:
 
     async def apply(self, shard: int, update: ShardUpdate) -> tuple[int, int] | None:
         await asyncio.sleep(0)
-        for partition, move in update.moves.items():
+        for partition, change in update.positions.items():
             stored = self.stored.get((shard, partition), Position())
-            if stored.offset != move.expected.offset:
+            if stored.offset != change.expected.offset:
                 return partition, stored.offset
-        self.stored.update({(shard, partition): move.new for partition, move in update.moves.items()})
+        self.stored.update({(shard, partition): change.new for partition, change in update.positions.items()})
         self.applied.append((shard, update))
         return None
 
@@ -181,7 +181,7 @@ async def test_the_partitions_of_a_batch_are_one_change_of_a_shard() -> None:
     first, second = batch(classified(0), classified(1)), batch(classified(0, partition=1), partition=1)
     await bench.stage.process(Batch(1, first.messages + second.messages, {0: 0, 1: 0}))
     ((_, update),) = bench.store.applied
-    assert update.moves.keys() == {0, 1}
+    assert update.positions.keys() == {0, 1}
     assert update.windows[WindowKey("*", 60, NOON_MS)].fields["n"] == 3
     assert bench.counted("emostream_posts_counted_total") == 3
 

@@ -14,7 +14,7 @@ from streams.windows.deltas import Position
 from streams.windows.reader import WindowReader
 from streams.windows.rebuild.editor import TableEditor
 from streams.windows.tumbling import WindowKey
-from streams.windows.update import Move, ShardUpdate
+from streams.windows.update import PositionChange, ShardUpdate
 
 WINDOW = WindowKey("*", 60, 0)
 REQUESTS: dict[str, Callable[[TableEditor], Awaitable[object]]] = {
@@ -22,7 +22,7 @@ REQUESTS: dict[str, Callable[[TableEditor], Awaitable[object]]] = {
     "begun": lambda store: store.begun(0),
     "begin": lambda store: store.begin(0, 0),
     "positions": lambda store: store.positions(0, [0]),
-    "apply": lambda store: store.apply(0, ShardUpdate({0: Move(Position(), Position(1, 0, 0))})),
+    "apply": lambda store: store.apply(0, ShardUpdate({0: PositionChange(Position(), Position(1, 0, 0))})),
     "times": lambda store: store.times(0),
     "finalize": lambda store: store.finalize(0, 0),
     "note_watermark": lambda store: store.note_watermark(0, 0),
