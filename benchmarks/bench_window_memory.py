@@ -65,7 +65,7 @@ async def fill(store: WindowStore, windows: int, posts: int) -> Memory:
     """Make windows, and measure."""
     rng = random.Random(17)
     for shard in range(store.shards):
-        await store.begin(shard, 0)
+        await store.initialise(shard, 0)
     before = (await store._redis.info("memory"))["used_memory"]
     positions = [Position()] * store.shards
     for start in range(0, windows, BATCH):

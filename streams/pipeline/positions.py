@@ -99,10 +99,10 @@ class AggregatePositions:
         """Look the positions up; see `connectors.kafka.consumer.PositionLookup`."""
         check_assigned(self._classified, partitions, self._partitions)
         tables = self._await(self._in_force())
-        if not_begun := self._await(_not_begun(tables)):
+        if uninitialised := self._await(_uninitialised(tables)):
             complete_from = self._complete_from()
-            for shard in not_begun:
-                self._await(tables.begin(shard, complete_from))
+            for shard in uninitialised:
+                self._await(tables.initialise(shard, complete_from))
         lowest = self._await(_lowest(tables, partitions))
         starts = {}
         for partition in partitions:
@@ -157,9 +157,9 @@ class AggregatePositions:
         return tables
 
 
-async def _not_begun(tables: WindowStore) -> list[int]:
-    begun = await asyncio.gather(*(tables.begun(shard) for shard in range(tables.shards)))
-    return [shard for shard, done in enumerate(begun) if not done]
+async def _uninitialised(tables: WindowStore) -> list[int]:
+    initialised = await asyncio.gather(*(tables.is_initialised(shard) for shard in range(tables.shards)))
+    return [shard for shard, done in enumerate(initialised) if not done]
 
 
 async def _lowest(tables: WindowStore, partitions: Sequence[int]) -> dict[int, int]:

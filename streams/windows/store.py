@@ -97,13 +97,13 @@ class WindowStore(WindowReader):
             if stored[field] != value:
                 raise TopologyError(_differs(self._prefix, field, stored[field], value))
 
-    async def begun(self, shard: int) -> bool:
+    async def is_initialised(self, shard: int) -> bool:
         """Whether a shard was begun since Redis was last empty. Until then nothing can be applied to it."""
         with redis_errors("reading the window tables"):
             found: bool = await self._redis.hexists(self._key(shard, "state"), "complete_from")
         return found
 
-    async def begin(self, shard: int, complete_from_ms: int) -> None:
+    async def initialise(self, shard: int, complete_from_ms: int) -> None:
         """Begin a shard, unless that is done already.
 
         Args:
@@ -112,7 +112,7 @@ class WindowStore(WindowReader):
                 before it would lack posts; it is not made, and what is found of its posts is on the books as
                 `unbuilt`. So the fuller window that was published before stays what it is.
         """
-        with redis_errors("beginning the window tables"):
+        with redis_errors("initialising the window tables"):
             await self._redis.hsetnx(self._key(shard, "state"), "complete_from", complete_from_ms)
 
     async def positions(self, shard: int, partitions: Sequence[int]) -> dict[int, Position]:

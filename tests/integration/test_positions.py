@@ -164,7 +164,7 @@ async def test_the_ids_before_a_start_are_read_again(
     await asyncio.sleep(0.6)
     write(settings, *sent(3, 7))
     for shard in range(store.shards):
-        await store.begin(shard, 0)
+        await store.initialise(shard, 0)
         assert await store.apply(shard, ShardUpdate({0: PositionChange(Position(), Position(5, 4, 0))})) is None
     horizon = settings.model_copy(update={"deduplication_s": 0.5})
     positions = AggregatePositions(reader, horizon, store, asyncio.get_running_loop(), Metrics())

@@ -238,7 +238,7 @@ async def test_workers_go_on_when_a_rebuild_is_killed_with_the_tables_sealed(
     await check_topic(settings, store)
 
 
-@pytest.mark.parametrize("workers", ["run", "are stopped", "stopped with empty tables begun"])
+@pytest.mark.parametrize("workers", ["run", "are stopped", "are stopped, with initialised tables"])
 async def test_postgres_has_what_kafka_has_lost(
     env: dict[str, str],
     settings: Settings,
@@ -262,14 +262,14 @@ async def test_postgres_has_what_kafka_has_lost(
     if not running:
         assert await asyncio.to_thread(worker.stop) == 0
     redis.client.flushall()
-    if workers == "stopped with empty tables begun":
+    if workers == "are stopped, with initialised tables":
         for shard in range(settings.shards):
-            await store.begin(shard, to_ms(datetime.now(UTC)))
+            await store.initialise(shard, to_ms(datetime.now(UTC)))
 
     summary = await asyncio.to_thread(rebuilt, env)
 
     await store.refresh()
-    # Only Postgres has the first 480. Kafka's are counted up to where begun tables stand: the worker's pace decides.
+    # Only Postgres has the first 480. Kafka's are counted up to the position of the tables that the worker initialised.
     least, most = {"run": (480, 800), "are stopped": (800, 800)}.get(workers, (480, 480))
     assert least <= summary["posts"] <= most
     if workers == "are stopped":

@@ -36,7 +36,7 @@ def old(store: WindowStore) -> TableEditor:
 async def rebuilt(old: TableEditor) -> TableEditor:
     found = old.at(await old.next_generation())
     for shard in range(SHARDS):
-        await found.begin(shard, 0)
+        await found.initialise(shard, 0)
     return found
 
 
@@ -96,7 +96,7 @@ async def test_positions_are_not_looked_up_in_sealed_tables_but_in_those_in_forc
         await old.lease(2, "sealed", "me", 60_000, "take")
         with pytest.raises(SealedError):
             await asyncio.to_thread(positions, [0])
-        assert not await old.begun(2), "what is about to go is not begun anew"
+        assert not await old.is_initialised(2), "what is about to go is not initialised again"
         assert await old.lease(None, "rebuild", "me", 60_000, "take") is not None
         assert not await old.switch("me", rebuilt.generation, 0), "too late"
         assert not await old.switch("somebody", rebuilt.generation, 2**52), "not by whoever has no lease"
@@ -109,7 +109,7 @@ async def test_positions_are_not_looked_up_in_sealed_tables_but_in_those_in_forc
 
 async def test_an_apply_from_another_fence_changes_nothing(store: WindowStore) -> None:
     """Pages of Postgres all stand at one offset."""
-    await store.begin(0, 0)
+    await store.initialise(0, 0)
     page = ShardUpdate({0: PositionChange(Position(), Position(7, 3, 0))}, duplicates=1)
     assert await store.apply(0, page) is None
     again = ShardUpdate({0: PositionChange(Position(7, 3, 0), Position(7, 5, 0))}, duplicates=1)
@@ -196,7 +196,7 @@ async def test_a_window_that_was_left_empty_before_is_no_news(old: TableEditor, 
     await rebuilt.carry(old, shard, 60, [minute(0)], "empty")
     await publish(rebuilt)
     third = old.at(await old.next_generation())
-    await third.begin(shard, 0)
+    await third.initialise(shard, 0)
     assert await third.carry(rebuilt, shard, 60, [minute(0)], "empty") == 0
     assert await windows(third) == await windows(rebuilt)
     assert await third.dirty_count(shard) == 0

@@ -69,7 +69,7 @@ async def apply(
 
 async def apply_all(store: WindowStore, entries: list[Entry], end: int, partition: int = 0) -> None:
     for shard in range(store.shards):
-        await store.begin(shard, 0)
+        await store.initialise(shard, 0)
         at = (await store.positions(shard, [partition]))[partition]
         assert await apply(store, shard, partition, at, reduced(store, shard, entries, at, end)) is None
 
@@ -135,24 +135,24 @@ async def test_duplicates_are_on_the_books(store: WindowStore) -> None:
 async def test_nothing_is_applied_before_the_tables_are_begun(store: WindowStore) -> None:
     """After Redis was emptied a batch in flight must not make windows of which Kafka has lost posts."""
     first = ShardDelta(Position(5, 4, START))
-    assert not await store.begun(0)
+    assert not await store.is_initialised(0)
     assert await apply(store, 0, 0, Position(), first) == -1
-    await store.begin(0, 0)
-    assert await store.begun(0)
+    await store.initialise(0, 0)
+    assert await store.is_initialised(0)
     assert await apply(store, 0, 0, Position(), first) is None
 
 
 async def test_windows_that_kafka_cannot_fill_are_not_made(store: WindowStore) -> None:
     for shard in range(store.shards):
-        await store.begin(shard, START + 1)
-        await store.begin(shard, 0)  # the first one counts
+        await store.initialise(shard, START + 1)
+        await store.initialise(shard, 0)  # the first one counts
     await apply_all(store, [entry(0, 30), entry(1, 59), entry(2, 60)], end=3)
     assert {window.start for window in await store.read()} == {from_ms(START + 60_000)}
     assert await store.uncounted() == ({}, {}, {60: 2}, 0)
 
 
 async def test_a_lost_position_is_told_apart_from_offset_zero(store: WindowStore) -> None:
-    await store.begin(0, 0)
+    await store.initialise(0, 0)
     assert await apply(store, 0, 0, Position(0), ShardDelta(Position(5, 4, START))) == -1
     assert await apply(store, 0, 0, Position(), ShardDelta(Position(5, 4, START))) is None
 
@@ -355,7 +355,7 @@ async def test_the_leading_windows_of_the_last(store: WindowStore) -> None:
 
 async def test_each_size_has_a_retention_of_its_own(settings: Settings, store: WindowStore) -> None:
     for shard in range(store.shards):
-        await store.begin(shard, 0)
+        await store.initialise(shard, 0)
         at = Position()
         sizes = [WindowSize(60, 3_600), WindowSize(3_600, 7_200)]
         shard_delta = reduce_entries([of(0, 1)], positions=[at] * store.shards, end=1, sizes=sizes)[shard]

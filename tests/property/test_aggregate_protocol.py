@@ -114,10 +114,10 @@ class ModelStore:
     async def sealed(self, shard: int) -> bool:
         return False
 
-    async def begun(self, shard: int) -> bool:
+    async def is_initialised(self, shard: int) -> bool:
         return self.tables[shard].complete_from is not None
 
-    async def begin(self, shard: int, complete_from_ms: int) -> None:
+    async def initialise(self, shard: int, complete_from_ms: int) -> None:
         if self.tables[shard].complete_from is None:
             self.tables[shard].complete_from = complete_from_ms
 

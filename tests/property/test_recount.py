@@ -98,7 +98,7 @@ def test_a_recount_is_the_count_of_the_whole_log(
 
     async def recount() -> Recount:
         for shard in range(shards):
-            await world.store.begin(shard, 0)
+            await world.store.initialise(shard, 0)
         found = Recount(world.settings, world.store, history, scope, nothing)  # type: ignore[arg-type]
         await found.count_rows(history.part)
         await found.count_records(history.part, [min(targets)] * shards)

@@ -95,7 +95,11 @@ def test_rebuilt_in_a_range_a_shard_keeps_the_old_books_and_not_the_seal() -> No
 
 
 def test_tables_that_were_emptied_are_counted_to_the_end() -> None:
-    assert [target_of(40, 99, begun=True), target_of(-1, 99, begun=True), target_of(-1, 99, begun=False)] == [
+    assert [
+        target_of(40, 99, initialised=True),
+        target_of(-1, 99, initialised=True),
+        target_of(-1, 99, initialised=False),
+    ] == [
         40,
         -1,
         99,

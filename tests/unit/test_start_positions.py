@@ -143,10 +143,10 @@ class FakeStore:
     async def sealed(self, shard: int) -> bool:
         return shard in self.sealed_shards
 
-    async def begun(self, shard: int) -> bool:
+    async def is_initialised(self, shard: int) -> bool:
         return shard in self.complete_from
 
-    async def begin(self, shard: int, complete_from_ms: int) -> None:
+    async def initialise(self, shard: int, complete_from_ms: int) -> None:
         self.complete_from[shard] = complete_from_ms
 
     async def positions(self, shard: int, partitions: Sequence[int]) -> dict[int, Position]:
@@ -241,7 +241,7 @@ async def test_tables_that_are_sealed_are_looked_up_later() -> None:
     store.sealed_shards = {1}
     with pytest.raises(UnavailableError, match="the window tables are being switched"):
         await look_up(FakeReader(), store, [0])
-    assert store.complete_from == {}, "none of them was begun"
+    assert store.complete_from == {}, "no shard was initialised"
 
 
 async def test_a_redis_that_hangs_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,8 +19,8 @@ from streams.windows.update import PositionChange, ShardUpdate
 WINDOW = WindowKey("*", 60, 0)
 REQUESTS: dict[str, Callable[[TableEditor], Awaitable[object]]] = {
     "check_topology": lambda store: store.check_topology(4),
-    "begun": lambda store: store.begun(0),
-    "begin": lambda store: store.begin(0, 0),
+    "is_initialised": lambda store: store.is_initialised(0),
+    "initialise": lambda store: store.initialise(0, 0),
     "positions": lambda store: store.positions(0, [0]),
     "apply": lambda store: store.apply(0, ShardUpdate({0: PositionChange(Position(), Position(1, 0, 0))})),
     "times": lambda store: store.times(0),

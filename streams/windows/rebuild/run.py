@@ -127,7 +127,7 @@ class _Rebuild:
         rebuilt = await self.leases.new_generation()
         try:
             for shard in range(rebuilt.shards):
-                await rebuilt.begin(shard, scope.complete_from)
+                await rebuilt.initialise(shard, scope.complete_from)
 
             async def on_page() -> None:
                 if living.done():
@@ -165,17 +165,17 @@ class _Rebuild:
 
     async def _scope(self) -> Scope:
         states = [await self.old.state(shard) for shard in range(self.old.shards)]
-        begun = all("complete_from" in state for state in states)
+        initialised = all("complete_from" in state for state in states)
         complete_from = max(part.complete_from for part in self.parts)
         if self.since is not None or self.until is not None:
-            if not begun:
+            if not initialised:
                 raise InputError("the window tables are empty: rebuild them without --from and --to")
             complete_from = max(complete_from, *(int(state["complete_from"]) for state in states))
         held = [part for part in self.parts if part.rows or part.reaches is not None]
         if not held:
             raise InputError("there is nothing to rebuild: neither Kafka nor PostgreSQL holds a classified post")
         sizes = self.settings.window_sizes
-        if begun:
+        if initialised:
             expired_to = {
                 size.seconds: max(int(state.get(f"expired_to:{size.seconds}", -1)) for state in states)
                 for size in sizes
@@ -219,14 +219,14 @@ class _Rebuild:
         partitions = [part.partition for part in self.parts]
         shards = range(self.old.shards)
         positions = await asyncio.gather(*(self.old.positions(shard, partitions) for shard in shards))
-        begun = await asyncio.gather(*(self.old.begun(shard) for shard in shards))
+        initialised = await asyncio.gather(*(self.old.is_initialised(shard) for shard in shards))
         targets = {}
         for part in self.parts:
             end = await asyncio.to_thread(self.history.end, part.partition)
             offsets = [position[part.partition].offset for position in positions]
             start_offset(self.settings.topic_classified, part.partition, max(offsets), (part.low, end), None)
             targets[part] = [
-                target_of(offset, end, begun=is_begun) for offset, is_begun in zip(offsets, begun, strict=True)
+                target_of(offset, end, initialised=is_set) for offset, is_set in zip(offsets, initialised, strict=True)
             ]
         return targets
 

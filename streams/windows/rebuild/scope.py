@@ -66,7 +66,7 @@ class Scope:
         return Action.KEEP if key.start < self.complete_from else Action.COUNT
 
 
-def target_of(old: int, end: int, *, begun: bool) -> int:
+def target_of(old: int, end: int, *, initialised: bool) -> int:
     """Up to which offset of a partition a shard is counted anew; -1 for none.
 
     That is where the old tables stand, so that windows that are kept and windows that are counted hold the same posts.
@@ -75,9 +75,9 @@ def target_of(old: int, end: int, *, begun: bool) -> int:
     Args:
         old: the offset at which the old shard stands; -1 for none.
         end: the next offset that Kafka will write.
-        begun: whether the old shard was begun.
+        initialised: whether the old shard was initialised.
     """
-    return old if begun else end
+    return old if initialised else end
 
 
 def final_state(
