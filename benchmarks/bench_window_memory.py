@@ -77,7 +77,7 @@ async def fill(store: WindowStore, windows: int, posts: int) -> Memory:
                 raise click.ClickException("somebody else writes to these tables")
         positions = [reduction.position for reduction in reductions]
         for shard in range(store.shards):
-            await store.published(shard, await store.dirty(shard, 2 * BATCH))
+            await store.clear_dirty(shard, await store.dirty(shard, 2 * BATCH))
     after = (await store._redis.info("memory"))["used_memory"]
     made = len(await store.read(size=MINUTE.seconds))
     return Memory(posts, made, (after - before) / made)

@@ -197,7 +197,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             records = [Outgoing(topic, window.to_json(), window.key.encode()) for window in windows]
             if records:
                 await asyncio.to_thread(producer.publish, records)
-            await tables.published(shard, rows)
+            await tables.clear_dirty(shard, rows)
             self._metrics.published.inc(len(records))
             if len(rows) < PUBLISH_LIMIT:
                 return

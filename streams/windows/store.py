@@ -47,7 +47,7 @@ class SealedError(UnavailableError):
         super().__init__("the window tables are being switched to rebuilt ones")
 
 
-BACKLOG = 20_000
+DIRTY_BACKLOG = 20_000
 """Changed windows that a shard has at most before all are published as they come: a few milliseconds to go through."""
 
 _SEALED = 2
@@ -240,14 +240,14 @@ class WindowStore(WindowReader):
         Args:
             shard: the shard.
             limit: how many at most.
-            sizes: of the windows, in seconds; None for all. Where more than `BACKLOG` wait they are not heeded.
+            sizes: of the windows, in seconds; None for all. Where more than `DIRTY_BACKLOG` wait they are not heeded.
         """
-        args = [limit, BACKLOG, *(self.sizes if sizes is None else sizes)]
+        args = [limit, DIRTY_BACKLOG, *(self.sizes if sizes is None else sizes)]
         with redis_errors("reading changed windows"):
             members: list[str] = await self._dirty(keys=[self._key(shard, "dirty")], args=args)
             return await self._read_rows(shard, members)
 
-    async def published(self, shard: int, rows: Sequence[Row]) -> None:
+    async def clear_dirty(self, shard: int, rows: Sequence[Row]) -> None:
         """Clear the dirty marks of windows that were published as `rows` has them and have not changed since."""
         shown = [(key.member(), row.get("rev", "")) for key, row in rows]
         keys = [self._key(shard, "dirty"), *(self._window_key(shard, member) for member, _ in shown)]

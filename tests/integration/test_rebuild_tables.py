@@ -47,7 +47,7 @@ def minute(number: int, word: str = KEYWORD) -> WindowKey:
 async def publish(tables: WindowStore) -> None:
     """Clear every mark, as after a round of the emitter."""
     for shard in range(SHARDS):
-        await tables.published(shard, await tables.dirty(shard, 1_000))
+        await tables.clear_dirty(shard, await tables.dirty(shard, 1_000))
 
 
 async def windows(tables: WindowStore, word: str = KEYWORD) -> dict[int, EmotionWindow]:
@@ -124,7 +124,7 @@ async def test_windows_that_agree_stay_what_they_were_published_as(old: TableEdi
     await old.finalize(shard, START + 60_000)
     await publish(old)
     await apply_all(old, [entry(2, 2), entry(3, 62)], end=4)  # late in the first window; the second is still open
-    await old.published(shard, [pair for pair in await old.dirty(shard, 9) if pair[0] == minute(0)])
+    await old.clear_dirty(shard, [pair for pair in await old.dirty(shard, 9) if pair[0] == minute(0)])
     await apply_all(rebuilt, [entry(0, 1), entry(1, 61), entry(2, 2), entry(3, 62)], end=4)
     pair = [minute(0), minute(1)]
 

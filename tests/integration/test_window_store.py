@@ -210,7 +210,7 @@ async def test_a_window_changed_since_it_was_published_stays_dirty(store: Window
     assert len(read) == 2
     await apply_all(store, [entry(2, 2)], end=3)
 
-    await store.published(shard, read)
+    await store.clear_dirty(shard, read)
 
     left = [key for key, _ in await store.dirty(shard, 100) if key.keyword == KEYWORD]
     assert left == [WindowKey(KEYWORD, 60, START)]
@@ -233,7 +233,7 @@ async def test_changed_windows_of_some_sizes(
     assert await found(9, 3_600) == set()
     assert await found(9) == {key for key in waiting if key.size in store.sizes}
     assert len(await found(1, 300)) == 1
-    monkeypatch.setattr(store_module, "BACKLOG", 3)
+    monkeypatch.setattr(store_module, "DIRTY_BACKLOG", 3)
     assert await found(9, 3_600) == waiting, "whatever their size, while too many wait"
     assert len(await found(2, 3_600)) == 2
 
@@ -242,7 +242,7 @@ async def test_expired_windows_are_removed_once_published_and_stay_on_the_books(
     await apply_all(store, [entry(0, 1), entry(1, 2), entry(2, 61)], end=3)
     for shard in range(store.shards):
         assert await store.expire(shard, 60, START + 60_000) == 0, "not before it is published"
-        await store.published(shard, await store.dirty(shard, 100))
+        await store.clear_dirty(shard, await store.dirty(shard, 100))
         await store.expire(shard, 60, START + 60_000)
 
     assert {window.start for window in await store.read()} == {from_ms(START + 60_000)}
@@ -260,7 +260,7 @@ async def test_too_late_posts_are_counted_once(store: WindowStore) -> None:
 async def test_every_window_can_be_published_again(store: WindowStore) -> None:
     await apply_all(store, [entry(0, 1), entry(1, 61)], end=2)
     for shard in range(store.shards):
-        await store.published(shard, await store.dirty(shard, 100))
+        await store.clear_dirty(shard, await store.dirty(shard, 100))
         assert await store.dirty_count(shard) == 0
     marked = [await store.mark_all_dirty(shard) for shard in range(store.shards)]
     assert sum(marked) == 4
@@ -283,7 +283,7 @@ async def test_a_straggler_does_not_make_a_removed_window_again(store: WindowSto
     """It would replace the full window in the topic and in Postgres. It comes from a partition that had no post yet."""
     await apply_all(store, [entry(0, 1), entry(1, 2), entry(2, 61)], end=3)
     for shard in range(store.shards):
-        await store.published(shard, await store.dirty(shard, 100))
+        await store.clear_dirty(shard, await store.dirty(shard, 100))
         await store.expire(shard, 60, START + 60_000)
 
     await apply_all(store, [entry(0, 30), entry(1, 62)], end=2, partition=1)
@@ -360,7 +360,7 @@ async def test_each_size_has_a_retention_of_its_own(settings: Settings, store: W
         sizes = [WindowSize(60, 3_600), WindowSize(3_600, 7_200)]
         shard_delta = reduce_entries([of(0, 1)], positions=[at] * store.shards, end=1, sizes=sizes)[shard]
         assert await apply(store, shard, 0, at, shard_delta) is None
-        await store.published(shard, await store.dirty(shard, 100))
+        await store.clear_dirty(shard, await store.dirty(shard, 100))
         await store.expire(shard, 60, START + 60_000)
         await store.expire(shard, 3_600, START + 60_000)
     assert [window.size for window in await store.read()] == [3_600]

@@ -86,7 +86,7 @@ class FakeStore:
     async def dirty(self, shard: int, limit: int, sizes: Sequence[int]) -> list[Row]:
         return [row for row in self.waiting[shard].items() if row[0].size in sizes][:limit]
 
-    async def published(self, shard: int, rows: Sequence[Row]) -> None:
+    async def clear_dirty(self, shard: int, rows: Sequence[Row]) -> None:
         self.log.append(("clear", shard, len(rows)))
         for key, _ in rows:
             del self.waiting[shard][key]

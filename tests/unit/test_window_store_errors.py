@@ -28,7 +28,7 @@ REQUESTS: dict[str, Callable[[TableEditor], Awaitable[object]]] = {
     "note_watermark": lambda store: store.note_watermark(0, 0),
     "expire": lambda store: store.expire(0, 60, 0),
     "dirty": lambda store: store.dirty(0, 1),
-    "published": lambda store: store.published(0, []),
+    "clear_dirty": lambda store: store.clear_dirty(0, []),
     "mark_all_dirty": lambda store: store.mark_all_dirty(0),
     "dirty_count": lambda store: store.dirty_count(0),
     "uncounted": lambda store: store.uncounted(),
