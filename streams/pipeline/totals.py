@@ -115,7 +115,7 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
             raise
 
     async def _write(self) -> None:
-        rows = await self._store.leading(self._size, 1 + MAX_KEYWORDS)
+        rows = await self._store.top_keywords(self._size, 1 + MAX_KEYWORDS)
         if rows:
             record = totals_of(rows, Timestamp.now(UTC)).to_json()
             await self._producer.deliver([Outgoing(self._topic, record, ALL_KEYWORDS.encode())])

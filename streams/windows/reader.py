@@ -45,7 +45,7 @@ def script(name: str) -> str:
     return files("streams.windows").joinpath(f"lua/{name}.lua").read_text("utf-8")
 
 
-class Uncounted(NamedTuple):
+class ShardCounters(NamedTuple):
     """Posts that no window of all posts holds; but for duplicates by window size in seconds.
 
     Attributes:
@@ -114,7 +114,7 @@ class WindowReader:
     def _index(self, shard: int, size: int) -> str:
         return self._key(shard, f"index:{size}")
 
-    async def uncounted(self) -> Uncounted:
+    async def counters(self) -> ShardCounters:
         """Posts that no window of all posts holds."""
         by_kind: dict[str, dict[int, int]] = {"late": {}, "expired": {}, "unbuilt": {}}
         duplicates = 0
@@ -126,7 +126,7 @@ class WindowReader:
                 if kind in by_kind:
                     by_kind[kind][int(size)] = by_kind[kind].get(int(size), 0) + int(value)
             duplicates += int(state.get("duplicates", 0))
-        return Uncounted(**by_kind, duplicates=duplicates)
+        return ShardCounters(**by_kind, duplicates=duplicates)
 
     async def read(
         self,
@@ -182,7 +182,7 @@ class WindowReader:
             to_window(WindowKey(word, windows * size, start), sum_rows(by_keyword[word])) for word in ranked[:limit]
         ]
 
-    async def leading(self, size: int, limit: int) -> list[Row]:
+    async def top_keywords(self, size: int, limit: int) -> list[Row]:
         """Of the windows of a size that end last, the `limit` with most posts; that of all posts comes first.
 
         A worker asks every second, of perhaps very many: so the fields are read of those alone that it gets.

@@ -94,9 +94,9 @@ async def test_every_window_is_exact_after_the_storm(
     in_redis = await store.read()
     assert differences(contents(in_redis), wanted.windows) == []
     # A straggler of a window that was removed before is late; of one that was removed after, expired with it.
-    uncounted = await store.uncounted()
-    assert Counter(uncounted.late) + Counter(uncounted.expired) == wanted.late + wanted.expired
-    assert uncounted.unbuilt == {}
+    counters = await store.counters()
+    assert Counter(counters.late) + Counter(counters.expired) == wanted.late + wanted.expired
+    assert counters.unbuilt == {}
     assert wanted.late.keys() == {60}, "nothing was late: the test has lost its point"
     origins = Counter(_origin(value) for _, _, value in records(settings, settings.topic_classified))
     assert len(origins) == POSTS - wanted.unreadable, "a post is missing, or was made up"

@@ -202,7 +202,7 @@ async def test_posts_that_were_sent_twice_count_once_across_a_restart(
     produce(settings, [*posts, *good_posts(20), *posts[:5]], keys=[*ids, *map(b"new-%d".__mod__, range(20)), *ids[:5]])
     assert failures(await balanced(settings, store, [successor, sink], seconds=60)) == []
 
-    assert (await store.uncounted()).duplicates == 65
+    assert (await store.counters()).duplicates == 65
     assert sum(window.count for window in await store.read(keyword="*", size=60)) == 80
     assert len(records(settings, settings.topic_classified)) == 145, "each is classified all the same"
 
@@ -220,7 +220,7 @@ async def test_posts_of_last_year_are_counted_and_their_windows_end(
         partition=1,
     )
     assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
-    assert await store.uncounted() == ({}, {}, {}, 0)
+    assert await store.counters() == ({}, {}, {}, 0)
 
     async def open_windows() -> set[int]:
         latest = max(window.end for window in await store.read(keyword="*", size=60))

@@ -169,11 +169,11 @@ async def test_a_range_leaves_all_else_as_it_is(
     assert after[repaired].revision > before[repaired].revision
     assert after[f"coffee|60|{rfc3339(days[3])}"].count == 1_060, "outside the range"
     assert summary["changed"] == 1
-    books = await store.uncounted()
+    counters = await store.counters()
     # The posts that come now find the same positions, and the falsified window is counted on as it is.
     produce(settings, posts(60, days[3]), partition=1)
     wait_for(lambda: tables.client.hget(tables.window(falsified), "n") == "1120", seconds=30, what="nothing is counted")
-    assert await store.uncounted() == books
+    assert await store.counters() == counters
     whole = await asyncio.to_thread(rebuilt, env, "--from", days[3].isoformat())
     assert whole["changed"] >= 1
     await caught_up(settings, store, [worker, sink])
@@ -278,7 +278,7 @@ async def test_postgres_has_what_kafka_has_lost(
         worker = start("worker")
     # The one that ran was itself counting anew when the tables were switched, and counts the rest.
     await reaches(store, wanted)
-    assert await store.uncounted() == ({}, {}, {}, 0)
+    assert await store.counters() == ({}, {}, {}, 0)
     produce(settings, posts(100, now, text="buy", keyword="word-0"))
     wait_for(
         lambda: tables.client.hget(tables.window(WindowKey("word-0", 3_600, to_ms(now))), "n") == "300",

@@ -115,7 +115,7 @@ async def test_an_apply_from_another_fence_changes_nothing(store: WindowStore) -
     again = ShardUpdate({0: PositionChange(Position(7, 3, 0), Position(7, 5, 0))}, duplicates=1)
     assert await store.apply(0, again) is None
     assert await store.apply(0, again) == (0, 7), "the client asked again: its answer was lost"
-    assert (await store.uncounted()).duplicates == 2
+    assert (await store.counters()).duplicates == 2
 
 
 async def test_windows_that_agree_stay_what_they_were_published_as(old: TableEditor, rebuilt: TableEditor) -> None:

@@ -128,7 +128,7 @@ async def test_the_partitions_of_an_update_move_together_or_not_at_all(store: Wi
 async def test_duplicates_are_on_the_books(store: WindowStore) -> None:
     again = [entry(0, 1), entry(1, 2)._replace(duplicate=True), entry(2, 3)._replace(duplicate=True)]
     await apply_all(store, again, end=3)
-    assert await store.uncounted() == ({}, {}, {}, 2)
+    assert await store.counters() == ({}, {}, {}, 2)
     assert [w.count for w in await store.read(keyword="*")] == [1]
 
 
@@ -148,7 +148,7 @@ async def test_windows_that_kafka_cannot_fill_are_not_made(store: WindowStore) -
         await store.initialise(shard, 0)  # the first one counts
     await apply_all(store, [entry(0, 30), entry(1, 59), entry(2, 60)], end=3)
     assert {window.start for window in await store.read()} == {from_ms(START + 60_000)}
-    assert await store.uncounted() == ({}, {}, {60: 2}, 0)
+    assert await store.counters() == ({}, {}, {60: 2}, 0)
 
 
 async def test_a_lost_position_is_told_apart_from_offset_zero(store: WindowStore) -> None:
@@ -246,14 +246,14 @@ async def test_expired_windows_are_removed_once_published_and_stay_on_the_books(
         await store.expire(shard, 60, START + 60_000)
 
     assert {window.start for window in await store.read()} == {from_ms(START + 60_000)}
-    assert await store.uncounted() == ({}, {60: 2}, {}, 0)
+    assert await store.counters() == ({}, {60: 2}, {}, 0)
 
 
 async def test_too_late_posts_are_counted_once(store: WindowStore) -> None:
     late = entry(1, 0)
     await apply_all(store, [entry(0, 7_200), late, entry(2, 7_201)], end=3)
 
-    assert await store.uncounted() == ({60: 1}, {}, {}, 0)
+    assert await store.counters() == ({60: 1}, {}, {}, 0)
     assert sum(window.count for window in await store.read(keyword="*")) == 2
 
 
@@ -289,7 +289,7 @@ async def test_a_straggler_does_not_make_a_removed_window_again(store: WindowSto
     await apply_all(store, [entry(0, 30), entry(1, 62)], end=2, partition=1)
 
     assert [window.count for window in await store.read(keyword="*")] == [2]
-    assert await store.uncounted() == ({60: 1}, {60: 2}, {}, 0)
+    assert await store.counters() == ({60: 1}, {60: 2}, {}, 0)
 
 
 def of(offset: int, seconds: float, *keywords: str, label: str = "joy") -> Entry:
@@ -337,20 +337,20 @@ async def test_the_last_windows_together(store: WindowStore) -> None:
     assert await store.sliding(3_600, 5) == []
 
 
-async def test_the_leading_windows_of_the_last(store: WindowStore) -> None:
-    assert await store.leading(60, 9) == []
+async def test_the_keywords_with_most_posts_in_the_latest_window(store: WindowStore) -> None:
+    assert await store.top_keywords(60, 9) == []
     words = [f"word-{number % 300}" for number in range(451)]
     await apply_all(
         store, [of(0, 70, "earlier", "earlier too"), *(of(i, 130, w) for i, w in enumerate(words, 1))], end=452
     )
-    found = await store.leading(60, 5)
+    found = await store.top_keywords(60, 5)
     assert [(key.keyword, row["n"]) for key, row in found] == [
         ("*", "451"),
         *((f"word-{number}", "2") for number in (0, 1, 10, 100)),
     ]
     assert {key.start for key, _ in found} == {START + 120_000}
-    assert len(await store.leading(60, 1_000)) == 301
-    assert await store.leading(3_600, 5) == []
+    assert len(await store.top_keywords(60, 1_000)) == 301
+    assert await store.top_keywords(3_600, 5) == []
 
 
 async def test_each_size_has_a_retention_of_its_own(settings: Settings, store: WindowStore) -> None:
@@ -364,4 +364,4 @@ async def test_each_size_has_a_retention_of_its_own(settings: Settings, store: W
         await store.expire(shard, 60, START + 60_000)
         await store.expire(shard, 3_600, START + 60_000)
     assert [window.size for window in await store.read()] == [3_600]
-    assert await store.uncounted() == ({}, {60: 1}, {}, 0)
+    assert await store.counters() == ({}, {60: 1}, {}, 0)

@@ -30,7 +30,7 @@ class FakeTables:
         self.error = error
         self.asked: list[tuple[int, int]] = []
 
-    async def leading(self, size: int, limit: int) -> list[Row]:
+    async def top_keywords(self, size: int, limit: int) -> list[Row]:
         self.asked.append((size, limit))
         if self.error is not None:
             raise self.error
