@@ -30,7 +30,7 @@ from streams.pipeline.positions import AggregatePositions, ClassifyPositions
 from streams.pipeline.totals import TotalsFeed
 from streams.records import ControlCommand, ControlRecord, RecordError
 from streams.settings import Settings
-from streams.windows.pacing import GATHER_BEHIND
+from streams.windows.pacing import BEHIND_WAIT_FACTOR
 from streams.windows.store import WindowStore
 
 logger = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def create_pipeline(
         return raw_source.behind
 
     def aggregate_wait_s() -> float:
-        return settings.aggregate_wait_ms / 1_000 * (GATHER_BEHIND if behind() else 1)
+        return settings.aggregate_wait_ms / 1_000 * (BEHIND_WAIT_FACTOR if behind() else 1)
 
     def on_rollback(shard: int) -> None:
         metrics.rewinds.labels("aggregate", "rollback").inc()

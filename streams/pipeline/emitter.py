@@ -41,7 +41,7 @@ FENCED_RETRY_S = 30.0
 """Before a fenced shard is taken over again within one assignment: several session timeouts, so that whoever only
 believes to own it has learnt better by then."""
 
-ROUNDS_PER_TICK = 50
+TRANSACTIONS_PER_SHARD = 50
 """Transactions per shard before the next shard has its turn."""
 
 
@@ -51,7 +51,7 @@ class _Ownership:
 
     shards: frozenset[int] = frozenset()
     fenced: dict[int, float] = field(default_factory=dict)
-    rounds: Iterator[int] = field(default_factory=count)
+    intervals: Iterator[int] = field(default_factory=count)
     producers: dict[int, TransactionalProducer] = field(default_factory=dict)
 
 
@@ -130,8 +130,8 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         serving = self._serving
         if not await self._follow_tables():
             return
-        number = next(serving.rounds)
-        sizes = due(self._store.sizes, number, behind=self._behind())
+        interval = next(serving.intervals)
+        sizes = due(self._store.sizes, interval, behind=self._behind())
         if not sizes:
             return
         for shard in sorted(serving.shards):
@@ -186,7 +186,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             self._on_rollback(shard)
             return
         await self._advance(tables, shard, times)
-        for _ in range(ROUNDS_PER_TICK):
+        for _ in range(TRANSACTIONS_PER_SHARD):
             if serving is not self._ownership:
                 return
             rows = await tables.dirty(shard, PUBLISH_LIMIT, sizes)

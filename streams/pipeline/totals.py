@@ -23,7 +23,7 @@ from streams.pipeline.classify import Deliverer
 from streams.records import ALL_KEYWORDS, EmotionTotals, KeywordTotals, Timestamp, from_ms
 from streams.settings import Settings
 from streams.windows.codec import mean_sentiment
-from streams.windows.pacing import BEHIND
+from streams.windows.pacing import BEHIND_FACTOR
 from streams.windows.reader import Row, WindowReader
 from streams.windows.tumbling import shard_of
 
@@ -92,7 +92,7 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
         self._metrics = metrics
         self._owned = owned
         self._behind = behind
-        self._turns = count()
+        self._ticks = count()
         self._mine = shard_of(ALL_KEYWORDS, settings.shards)
 
     @Service.task  # type: ignore[untyped-decorator]
@@ -101,8 +101,8 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
             await self._tick()
 
     async def _tick(self) -> None:
-        left_out = next(self._turns) % BEHIND != 0 and self._behind()
-        if left_out or self._mine not in self._owned():
+        skipped = next(self._ticks) % BEHIND_FACTOR != 0 and self._behind()
+        if skipped or self._mine not in self._owned():
             return
         try:
             await self._write()

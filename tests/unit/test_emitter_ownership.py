@@ -273,7 +273,7 @@ async def test_a_shard_that_does_not_stop_changing_leaves_room_for_the_others(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PUBLISH_LIMIT", 1)
-    monkeypatch.setattr(module, "ROUNDS_PER_TICK", 3)
+    monkeypatch.setattr(module, "TRANSACTIONS_PER_SHARD", 3)
     bench.emitter.own(frozenset({0}))
     bench.store.change(0, 10)
     bench.store.change(2, 1)

@@ -12,7 +12,7 @@ from connectors.kafka.source import BatchSource
 from streams.metrics import Metrics
 from streams.pipeline.app import create_pipeline
 from streams.pipeline.emitter import Emitter
-from streams.windows.pacing import GATHER_BEHIND
+from streams.windows.pacing import BEHIND_WAIT_FACTOR
 from tests.helpers import make_settings
 
 
@@ -31,6 +31,6 @@ async def test_windows_gather_longer_while_posts_wait_to_be_classified_and_not_w
         assert (classified._batch_wait_s(), emitter._behind()) == (0.2, False)
         for _ in range(2):
             await raw.channel.put(Batch(1, [], {}))
-        assert (classified._batch_wait_s(), emitter._behind()) == (0.2 * GATHER_BEHIND, True)
+        assert (classified._batch_wait_s(), emitter._behind()) == (0.2 * BEHIND_WAIT_FACTOR, True)
     finally:
         await pipeline.close()
