@@ -17,7 +17,7 @@ from streams.windows.deltas import Entry, Position, ShardDelta, reduce_entries
 from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey, shard_of
 from streams.windows.update import ShardUpdate
-from tests.helpers import counted
+from tests.helpers import for_counting
 from tests.integration.redis_cluster import ClusterNode, redis_cluster  # noqa: F401 - a fixture
 
 START = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp() * 1_000)
@@ -48,7 +48,7 @@ def entry(offset: int, seconds: float, label: str = "joy", confidence: float = 0
         origin=Origin(topic="raw", partition=0, offset=offset),
         classified_at=moment,
     )
-    return Entry(offset, counted(post))
+    return Entry(offset, for_counting(post))
 
 
 def reduced(store: WindowStore, shard: int, entries: list[Entry], at: Position, end: int) -> ShardDelta:

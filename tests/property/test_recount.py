@@ -19,7 +19,7 @@ from streams.windows.rebuild.posts import ALL_ORIGINS, Page, Part, PostReader
 from streams.windows.rebuild.scope import Action, Scope
 from streams.windows.recent import RecentIds
 from streams.windows.tumbling import shard_of
-from tests.helpers import NOON_MS, counted
+from tests.helpers import NOON_MS, for_counting
 from tests.property.test_aggregate_protocol import HORIZON_MS, SETTINGS, Shard, World, make_log, to_messages
 
 
@@ -46,7 +46,9 @@ class FakeHistory(PostReader):
         every = [post for _, post in sorted(self._rows.items())]
         for start in range(0, len(every), size):
             entries = [
-                Entry(part.low, counted(post), ids is not None and ids.add(part.low - 1, post.id.encode(), appended))
+                Entry(
+                    part.low, for_counting(post), ids is not None and ids.add(part.low - 1, post.id.encode(), appended)
+                )
                 for post, appended in every[start : start + size]
             ]
             yield Page(entries, part.low, len(entries))
@@ -106,7 +108,7 @@ def test_a_recount_is_the_count_of_the_whole_log(
         return found
 
     found = runner.run(recount())
-    everything = [Entry(m.offset() or 0, counted(post)) for m, post in zip(whole, log, strict=True)]
+    everything = [Entry(m.offset() or 0, for_counting(post)) for m, post in zip(whole, log, strict=True)]
     ids = RecentIds(HORIZON_MS)
     if deduplicate:
         everything = [

@@ -15,7 +15,7 @@ from streams.window_sizes import WindowSize
 from streams.windows.deltas import Entry, Position, ShardDelta, reduce_entries
 from streams.windows.tumbling import WindowKey
 from streams.windows.update import ShardUpdate
-from tests.helpers import NOON_MS, classified, counted
+from tests.helpers import NOON_MS, classified, for_counting
 
 SIZES = (WindowSize(60, 400), WindowSize(150, 300), WindowSize(300, 900))
 Tables = dict[WindowKey, tuple[Counter[str], int, int]]
@@ -60,7 +60,7 @@ def logs(draw: st.DrawFn, max_posts: int = 25) -> Log:
             posts += [replace(old, label="fear") for old in again]
     offset, entries = draw(st.integers(0, 5)), []
     for post in posts:
-        entries.append(Entry(offset, counted(post)))
+        entries.append(Entry(offset, for_counting(post)))
         offset += draw(st.sampled_from([1, 1, 1, 2, 5]))
     return Log(entries, offset)
 
@@ -203,7 +203,7 @@ def test_the_update_of_a_shard_is_what_its_partitions_add_up_to(parts: list[Log]
 
 def test_windows_of_the_same_posts_share_a_delta_whatever_partitions_and_minutes_those_are_of() -> None:
     ats = (NOON_MS, NOON_MS + 59_999, NOON_MS + 60_000)
-    log = Log([Entry(offset, counted(classified(offset, at=at))) for offset, at in enumerate(ats)], len(ats))
+    log = Log([Entry(offset, for_counting(classified(offset, at=at))) for offset, at in enumerate(ats)], len(ats))
     sizes = tuple(WindowSize(seconds, 86_400) for seconds in (60, 300, 3_600))
     shard_delta = reduce_entries(log.entries, positions=[Position()], end=log.end, sizes=sizes)[0]
     windows = ShardUpdate.of({partition: (Position(), shard_delta) for partition in range(3)}).windows
@@ -218,7 +218,11 @@ def test_a_post_too_late_for_one_size_still_counts_in_the_other() -> None:
     # size 150, kept 300 s    [0, 150) ends 310 s before it: gone
     # size 300, kept 900 s    [0, 300) is still there
     log = Log(
-        [Entry(0, counted(classified(0, at=460_000))), Entry(1, counted(classified(1, at=59_999, keywords=["tea"])))], 2
+        [
+            Entry(0, for_counting(classified(0, at=460_000))),
+            Entry(1, for_counting(classified(1, at=59_999, keywords=["tea"]))),
+        ],
+        2,
     )
     shard_delta = reduce_one(log, Position(), 2, 0, 1)
     assert [(note.post.origin.offset, note.window, note.latest_event_ms) for note in shard_delta.too_late] == [
@@ -231,12 +235,12 @@ def test_a_post_too_late_for_one_size_still_counts_in_the_other() -> None:
 
 
 def test_one_millisecond_less_is_in_time() -> None:
-    log = Log([Entry(0, counted(classified(0, at=449_999))), Entry(1, counted(classified(1, at=59_999)))], 2)
+    log = Log([Entry(0, for_counting(classified(0, at=449_999))), Entry(1, for_counting(classified(1, at=59_999)))], 2)
     assert reduce_one(log, Position(), 2, 0, 1).too_late == []
 
 
 def test_a_post_of_several_keywords_is_one_of_all_posts() -> None:
-    log = Log([Entry(0, counted(classified(0, at=0, keywords=["a", "b"])))], 1)
+    log = Log([Entry(0, for_counting(classified(0, at=0, keywords=["a", "b"])))], 1)
     shard_delta = reduce_one(log, Position(), 1, 0, 1)
     counts = {key.keyword: delta.fields["n"] for key, delta in shard_delta.windows.items() if key.size == 60}
     assert counts == {"*": 1, "a": 1, "b": 1}

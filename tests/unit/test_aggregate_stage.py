@@ -16,7 +16,7 @@ from streams.windows.deltas import Position
 from streams.windows.recent import RecentIds
 from streams.windows.tumbling import WindowKey, shard_of
 from streams.windows.update import ShardUpdate
-from tests.helpers import NOON_MS, RecordingDeliverer, classified, counted, make_settings, message
+from tests.helpers import NOON_MS, RecordingDeliverer, classified, for_counting, make_settings, message
 
 
 class FakeStore:
@@ -60,7 +60,7 @@ class Bench:
         settings = make_settings(shards=self.store.shards, **overrides)
         self.stage = AggregateStage(settings, self.store, self.out, self.metrics, self)  # type: ignore[arg-type]
 
-    def counted(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0
 
 
@@ -84,7 +84,7 @@ async def test_a_batch_reaches_every_shard() -> None:
         key.keyword: delta.fields["n"] for _, update in bench.store.applied for key, delta in update.windows.items()
     }
     assert counts == {"tea": 1, "*": 2}
-    assert bench.counted("emostream_posts_counted_total") == 2
+    assert bench.metric("emostream_posts_counted_total") == 2
 
 
 async def test_what_the_worker_has_written_itself_is_counted_in_its_place() -> None:
@@ -92,15 +92,18 @@ async def test_what_the_worker_has_written_itself_is_counted_in_its_place() -> N
     bench = Bench()
     fetched = batch(classified(0, keywords=["tea"]), b"{", start=4)
     later = batch(classified(7, keywords=["tea"]), start=8)
-    known = [Run(0, 6, [counted(classified(5)), counted(classified(6))]), Run(0, 9, [counted(classified(8))])]
-    other = Run(1, 3, [counted(classified(2, partition=1))])
+    known = [
+        Run(0, 6, [for_counting(classified(5)), for_counting(classified(6))]),
+        Run(0, 9, [for_counting(classified(8))]),
+    ]
+    other = Run(1, 3, [for_counting(classified(2, partition=1))])
     mixed = Batch(1, fetched.messages + later.messages, {0: 4, 1: 3}, [*known, other])
     bench.gaps = {0: 4, 1: 3}
     await bench.stage.process(mixed)
-    assert bench.counted("emostream_posts_counted_total") == 6
-    assert bench.counted("emostream_posts_unfetched_total") == 4
-    assert bench.counted("emostream_posts_repeated_total") == 0
-    assert bench.counted("emostream_dead_letters_total", reason="invalid_record") == 1
+    assert bench.metric("emostream_posts_counted_total") == 6
+    assert bench.metric("emostream_posts_unfetched_total") == 4
+    assert bench.metric("emostream_posts_repeated_total") == 0
+    assert bench.metric("emostream_dead_letters_total", reason="invalid_record") == 1
     assert {where: position.offset for where, position in bench.store.stored.items()} == {
         (0, 0): 10,
         (0, 1): 4,
@@ -130,7 +133,7 @@ async def test_a_shard_that_is_ahead_is_left_alone() -> None:
     bench.store.stored = {(0, 0): Position(2, 1, NOON_MS), (1, 0): Position(1, 0, NOON_MS)}
     await bench.stage.process(batch(classified(1), start=1))
     assert [shard for shard, _ in bench.store.applied] == [1]
-    assert bench.counted("emostream_posts_counted_total") == 1
+    assert bench.metric("emostream_posts_counted_total") == 1
     await bench.stage.process(batch(classified(2), start=2))
     assert [bench.store.stored[shard, 0].offset for shard in (0, 1)] == [3, 3]
 
@@ -142,7 +145,7 @@ async def test_a_shard_that_moved_asks_for_a_rewind_and_keeps_what_it_has() -> N
     with pytest.raises(PositionMismatchError, match="shard 1 is at offset 5 of partition 0, not at 1"):
         await bench.stage.process(batch(classified(1), start=1))
     assert bench.store.stored[1, 0].offset == 5
-    assert bench.counted("emostream_posts_counted_total") == 1
+    assert bench.metric("emostream_posts_counted_total") == 1
 
 
 @pytest.mark.parametrize("stand", [Position(), Position(3, 2, NOON_MS)])
@@ -183,7 +186,7 @@ async def test_the_partitions_of_a_batch_are_one_change_of_a_shard() -> None:
     ((_, update),) = bench.store.applied
     assert update.positions.keys() == {0, 1}
     assert update.windows[WindowKey("*", 60, NOON_MS)].fields["n"] == 3
-    assert bench.counted("emostream_posts_counted_total") == 3
+    assert bench.metric("emostream_posts_counted_total") == 3
 
 
 async def test_one_partition_that_stands_elsewhere_holds_back_the_whole_change() -> None:
@@ -205,8 +208,8 @@ async def test_a_post_that_was_sent_before_is_not_counted_again() -> None:
     bench = Bench(deduplication_s=60)
     bench.recent_ids[0] = RecentIds(60_000)
     await bench.stage.process(batch(classified(0), classified(1), b"{}", classified(2)))
-    assert bench.counted("emostream_posts_counted_total") == 1
-    assert bench.counted("emostream_posts_duplicate_total") == 2
+    assert bench.metric("emostream_posts_counted_total") == 1
+    assert bench.metric("emostream_posts_duplicate_total") == 2
     assert bench.store.stored[0, 0] == Position(4, 2, NOON_MS)
     assert sum(update.duplicates for _, update in bench.store.applied) == 2, "on the books once, not once a shard"
 
@@ -226,14 +229,14 @@ async def test_what_is_not_a_classified_post_is_dead_lettered_and_passed() -> No
     assert letter.reason is DeadReason.INVALID_RECORD
     assert (letter.origin.topic, letter.origin.offset, letter.key) == ("posts.classified", 1, "key")
     assert bench.store.stored[0, 0].offset == 3
-    assert bench.counted("emostream_posts_counted_total") == 2
+    assert bench.metric("emostream_posts_counted_total") == 2
 
 
 async def test_repeated_posts_are_counted_as_such() -> None:
     bench = Bench()
     await bench.stage.process(batch(classified(0), classified(1), classified(0), classified(1), classified(2)))
-    assert bench.counted("emostream_posts_counted_total") == 3
-    assert bench.counted("emostream_posts_repeated_total") == 2
+    assert bench.metric("emostream_posts_counted_total") == 3
+    assert bench.metric("emostream_posts_repeated_total") == 2
 
 
 async def test_a_post_too_late_is_noted_once_per_size_before_the_tables_move() -> None:
@@ -245,7 +248,7 @@ async def test_a_post_too_late_is_noted_once_per_size_before_the_tables_move() -
     assert notes[0].latest_event_time == from_ms(NOON_MS)
     assert [record.key for record in bench.out.to("posts.late")] == [b"0-1"] * 2
     assert not any(key.keyword == "tea" for _, update in bench.store.applied for key in update.windows)
-    assert bench.counted("emostream_posts_too_late_total", size="60") == 1
+    assert bench.metric("emostream_posts_too_late_total", size="60") == 1
 
 
 @pytest.mark.parametrize("topic", ["posts.dead", "posts.late"])

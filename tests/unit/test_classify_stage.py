@@ -82,7 +82,7 @@ class Bench:
     def letters(self) -> list[DeadPost]:
         return [DeadPost.from_json(record.value) for record in self.out.to("posts.dead")]
 
-    def counted(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0
 
 
@@ -186,9 +186,9 @@ async def test_every_message_ends_in_exactly_one_place(bench: Bench) -> None:
     ]
     assert base64.b64decode(bench.letters[1].raw) == b"\xff"
     assert [record.key for record in bench.out.to("posts.dead")][:2] == [b"gone", None]
-    assert bench.counted("emostream_posts_classified_total") == 2
-    assert bench.counted("emostream_tier_answers_total", tier="quick") == 2
-    assert bench.counted("emostream_dead_letters_total", reason="empty_text") == 1
+    assert bench.metric("emostream_posts_classified_total") == 2
+    assert bench.metric("emostream_tier_answers_total", tier="quick") == 2
+    assert bench.metric("emostream_dead_letters_total", reason="empty_text") == 1
 
 
 async def test_dead_letters_are_confirmed_before_results_are_written(bench: Bench) -> None:
@@ -207,7 +207,7 @@ async def test_one_bad_text_costs_only_itself(bench: Bench) -> None:
     ]
     assert bench.letters[0].error == "RuntimeError: the network fell over"
     assert json.loads(base64.b64decode(bench.letters[0].raw))["text"] == "bad"
-    assert bench.counted("emostream_dead_letters_total", reason="classification_failed") == 2
+    assert bench.metric("emostream_dead_letters_total", reason="classification_failed") == 2
 
 
 async def test_a_text_without_probabilities_costs_only_itself(bench: Bench) -> None:
@@ -243,8 +243,8 @@ async def test_nothing_is_counted_that_was_not_confirmed(topic: str) -> None:
         await bench.process(raw(0), message(b"", offset=1))
     bench.stage.close()
     assert bench.results == []
-    assert bench.counted("emostream_posts_classified_total") == 0
-    assert bench.counted("emostream_dead_letters_total", reason="empty_message") == 0
+    assert bench.metric("emostream_posts_classified_total") == 0
+    assert bench.metric("emostream_dead_letters_total", reason="empty_message") == 0
 
 
 async def test_the_future_is_judged_by_the_brokers_clock_also_on_a_replay(bench: Bench) -> None:
@@ -262,8 +262,8 @@ async def test_the_future_is_judged_by_the_brokers_clock_also_on_a_replay(bench:
 async def test_every_record_names_the_tier_that_answered_it(bench: Bench) -> None:
     await bench.process(raw(0), raw(1, text="hard :)"), raw(2, text="hard"))
     assert [post.model.tier for post in bench.results] == ["quick", "full", "full"]
-    assert bench.counted("emostream_tier_answers_total", tier="quick") == 1
-    assert bench.counted("emostream_tier_answers_total", tier="full") == 2
+    assert bench.metric("emostream_tier_answers_total", tier="quick") == 1
+    assert bench.metric("emostream_tier_answers_total", tier="full") == 2
 
 
 async def test_sentiment_is_the_mean_of_the_labels_values() -> None:
