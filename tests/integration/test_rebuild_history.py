@@ -1,4 +1,4 @@
-"""Where Kafka's part of the history begins, and what Postgres adds; who may rebuild."""
+"""Where Kafka's part of the posts begins, and what Postgres adds; who may rebuild."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streams.sink.ledger import Span
 from streams.sink.targets import POSTS
 from streams.windows.rebuild.editor import TableEditor
 from streams.windows.rebuild.leases import Leases
-from streams.windows.rebuild.posts import ALL_ORIGINS, Part, PostReader
+from streams.windows.rebuild.posts import ALL_ORIGINS, PartitionSurvey, PostReader
 from streams.windows.recent import RecentIds
 from streams.windows.store import WindowStore
 from tests.helpers import row_of
@@ -58,7 +58,7 @@ def log(settings: Settings) -> list[ClassifiedPost]:
 
 
 @pytest.fixture
-def history(settings: Settings) -> Iterator[PostReader]:
+def reader(settings: Settings) -> Iterator[PostReader]:
     found = PostReader(settings, OffsetReader(kafka_config(settings), group="test"))
     yield found
     found.close()
@@ -72,10 +72,12 @@ def write_rows(settings: Settings, posts: list[ClassifiedPost]) -> None:
     sink.close()
 
 
-def everything(history: PostReader, part: Part, end: int, ids: RecentIds | None = None) -> list[tuple[int, str, bool]]:
+def everything(
+    reader: PostReader, survey: PartitionSurvey, end: int, ids: RecentIds | None = None
+) -> list[tuple[int, str, bool]]:
     """Origin, label and whether it is a duplicate, of each post that is new along the partition."""
     found, fence = [], -1
-    for page in [*history.rows(part, ids, 3), *history.records(0, part.low, end, ids, 4)]:
+    for page in [*reader.rows(survey, ids, 3), *reader.records(0, survey.low, end, ids, 4)]:
         for _, post, duplicate in page.entries:
             if post.origin.offset > fence:
                 fence = post.origin.offset
@@ -84,62 +86,62 @@ def everything(history: PostReader, part: Part, end: int, ids: RecentIds | None 
 
 
 def test_all_that_was_delivered_first_comes_once(
-    settings: Settings, log: list[ClassifiedPost], history: PostReader
+    settings: Settings, log: list[ClassifiedPost], reader: PostReader
 ) -> None:
     wanted = [(origin, "joy" if origin < 10 else "fear", False) for origin in range(13)]
-    assert history.survey(0) == Part(0, 0, 0, 0, 0, to_ms(log[0].created_at)), "Kafka has it all"
+    assert reader.survey(0) == PartitionSurvey(0, 0, 0, 0, 0, to_ms(log[0].created_at)), "Kafka has it all"
     write_rows(settings, log)
     for low, rows in ((3, 3), (10, 10), (12, 10), (15, 10), (16, 11)):
         delete_before(settings, settings.topic_classified, 0, low)
-        part = history.survey(0)
-        assert (part.low, part.rows, part.complete_from) == (low, rows, 0)
-        assert everything(history, part, len(log)) == wanted
+        survey = reader.survey(0)
+        assert (survey.low, survey.rows, survey.complete_from) == (low, rows, 0)
+        assert everything(reader, survey, len(log)) == wanted
     delete_before(settings, settings.topic_classified, 0, len(log))
-    part = history.survey(0)
-    assert (part.low, part.rows_before, part.rows) == (len(log), ALL_ORIGINS, 13)
-    assert (part.complete_from, part.reaches) == (0, to_ms(log[-1].created_at))
-    assert everything(history, part, len(log)) == wanted
+    survey = reader.survey(0)
+    assert (survey.low, survey.rows_before, survey.rows) == (len(log), ALL_ORIGINS, 13)
+    assert (survey.complete_from, survey.reached_ms) == (0, to_ms(log[-1].created_at))
+    assert everything(reader, survey, len(log)) == wanted
 
 
-def test_a_row_is_counted_as_its_record_was(settings: Settings, log: list[ClassifiedPost], history: PostReader) -> None:
+def test_a_row_is_counted_as_its_record_was(settings: Settings, log: list[ClassifiedPost], reader: PostReader) -> None:
     write_rows(settings, log)
-    page, last = history.records(0, 0, 1, None, 5)
+    page, last = reader.records(0, 0, 1, None, 5)
     assert (page.end, page.read, last) == (1, 1, ([], 1, 0))
     delete_before(settings, settings.topic_classified, 0, 3)
-    (rows,) = history.rows(history.survey(0), None, 5)
+    (rows,) = reader.rows(reader.survey(0), None, 5)
     assert rows.entries[0].post == page.entries[0].post
     assert {entry.offset for entry in rows.entries} == {3}
 
 
-def test_ids_are_known_across_the_cut(settings: Settings, log: list[ClassifiedPost], history: PostReader) -> None:
+def test_ids_are_known_across_the_cut(settings: Settings, log: list[ClassifiedPost], reader: PostReader) -> None:
     """Origins 8 and higher repeat the ids of the first; their records are in Kafka, those of the first in Postgres."""
     write_rows(settings, log)
     delete_before(settings, settings.topic_classified, 0, 5)
     far = RecentIds(10 * 365 * 86_400_000)
-    found = everything(history, history.survey(0), len(log), far)
+    found = everything(reader, reader.survey(0), len(log), far)
     assert [origin for origin, _, duplicate in found if duplicate] == [8, 9, 10, 11, 12]
 
 
-def test_what_postgres_lacks_is_known(settings: Settings, log: list[ClassifiedPost], history: PostReader) -> None:
+def test_what_postgres_lacks_is_known(settings: Settings, log: list[ClassifiedPost], reader: PostReader) -> None:
     ahead_ms = int(settings.max_future_s * 1_000)
     delete_before(settings, settings.topic_classified, 0, 4)
-    appended = history.survey(0).complete_from
+    appended = reader.survey(0).complete_from
     assert appended > to_ms(datetime.now(UTC)) - 120_000 + ahead_ms, "by Kafka alone, where there is no sink"
 
     write_rows(settings, log[:3])
-    assert history.survey(0).complete_from == appended, "the sink had not come that far"
+    assert reader.survey(0).complete_from == appended, "the sink had not come that far"
     with psycopg.connect(settings.postgres_dsn.get_secret_value(), autocommit=True) as connection:
         connection.execute("UPDATE sink_offsets SET next_offset = 18")
-        assert history.survey(0).complete_from == 0
+        assert reader.survey(0).complete_from == 0
         connection.execute("DELETE FROM posts WHERE origin_offset = 0")
-        assert history.survey(0).complete_from == to_ms(log[1].classified_at) + ahead_ms, "somebody has removed rows"
+        assert reader.survey(0).complete_from == to_ms(log[1].classified_at) + ahead_ms, "somebody has removed rows"
         connection.execute(
             "INSERT INTO sink_gaps (topic, partition, first_offset, next_offset, found_at) VALUES (%s, 0, 2, 3, %s)",
             (settings.topic_classified, NOON + timedelta(hours=1)),
         )
-        assert history.survey(0).complete_from == to_ms(NOON + timedelta(hours=1)) + ahead_ms
+        assert reader.survey(0).complete_from == to_ms(NOON + timedelta(hours=1)) + ahead_ms
         connection.execute("DELETE FROM posts")
-        assert history.survey(0).complete_from == appended
+        assert reader.survey(0).complete_from == appended
 
 
 @pytest.fixture(params=["one server", "cluster"])

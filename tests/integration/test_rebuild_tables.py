@@ -129,7 +129,7 @@ async def test_windows_that_agree_stay_what_they_were_published_as(old: TableEdi
     pair = [minute(0), minute(1)]
 
     for _ in range(2):
-        assert await rebuilt.carry(old, shard, 60, pair, "settle") == 0
+        assert await rebuilt.carry(old, shard, 60, pair, "reconcile") == 0
 
     before, after = await windows(old), await windows(rebuilt)
     assert after == before
@@ -150,7 +150,7 @@ async def test_a_window_that_differs_is_published_under_a_higher_revision(
     counted, false = await windows(rebuilt), (await windows(old))[0]
     assert false.revision > counted[0].revision, "it was counted after the rebuild had counted it"
 
-    assert await rebuilt.carry(old, shard, 60, [minute(0), minute(1)], "settle") == 2
+    assert await rebuilt.carry(old, shard, 60, [minute(0), minute(1)], "reconcile") == 2
 
     found = await windows(rebuilt)
     assert found[0].count == 2

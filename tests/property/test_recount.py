@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from streams.records import ALL_KEYWORDS, ClassifiedPost
 from streams.windows.deltas import Entry, Position, reduce_entries
 from streams.windows.rebuild.counting import Recount
-from streams.windows.rebuild.posts import ALL_ORIGINS, Page, Part, PostReader
+from streams.windows.rebuild.posts import ALL_ORIGINS, Page, PartitionSurvey, PostReader
 from streams.windows.rebuild.scope import Action, Scope
 from streams.windows.recent import RecentIds
 from streams.windows.tumbling import shard_of
@@ -23,7 +23,7 @@ from tests.helpers import NOON_MS, for_counting
 from tests.property.test_aggregate_protocol import HORIZON_MS, SETTINGS, Shard, World, make_log, to_messages
 
 
-class FakeHistory(PostReader):
+class FakePostReader(PostReader):
     """Kafka is a list of messages; Postgres holds each origin once, with the time at which it was appended first."""
 
     def __init__(self, world: World, posts: list[ClassifiedPost], low: int) -> None:
@@ -39,19 +39,21 @@ class FakeHistory(PostReader):
             if post.origin.offset < before:
                 self._rows.setdefault(post.origin.offset, (post, entry.timestamp()[1]))
         at = low if first is None else first.offset
-        self.part = Part(0, at, before, len(self._rows) if low else 0, 0, None)
+        self.found = PartitionSurvey(0, at, before, len(self._rows) if low else 0, 0, None)
 
-    def rows(self, part: Part, ids: RecentIds | None, size: int) -> Iterator[Page]:
+    def rows(self, survey: PartitionSurvey, ids: RecentIds | None, size: int) -> Iterator[Page]:
         """As the query does, in the order of the origins."""
         every = [post for _, post in sorted(self._rows.items())]
         for start in range(0, len(every), size):
             entries = [
                 Entry(
-                    part.low, for_counting(post), ids is not None and ids.add(part.low - 1, post.id.encode(), appended)
+                    survey.low,
+                    for_counting(post),
+                    ids is not None and ids.add(survey.low - 1, post.id.encode(), appended),
                 )
                 for post, appended in every[start : start + size]
             ]
-            yield Page(entries, part.low, len(entries))
+            yield Page(entries, survey.low, len(entries))
 
 
 async def nothing() -> None:
@@ -85,8 +87,8 @@ def test_a_recount_is_the_count_of_the_whole_log(
     whole = list(world.logs[0])
     end = world.bounds("", 0)[1]
     low = round(cut * end)
-    history = FakeHistory(world, log, low)
-    low = history.part.low
+    reader = FakePostReader(world, log, low)
+    low = reader.found.low
     # Where Kafka's part begins amid a repetition, the tables stand behind it: retention is not that close to them.
     before = max(
         (post.origin.offset for m, post in zip(whole, log, strict=True) if (m.offset() or 0) < low), default=-1
@@ -101,10 +103,10 @@ def test_a_recount_is_the_count_of_the_whole_log(
     async def recount() -> Recount:
         for shard in range(shards):
             await world.store.initialise(shard, 0)
-        found = Recount(world.settings, world.store, history, scope, nothing)  # type: ignore[arg-type]
-        await found.count_rows(history.part)
-        await found.count_records(history.part, [min(targets)] * shards)
-        await found.count_records(history.part, targets)
+        found = Recount(world.settings, world.store, reader, scope, nothing)  # type: ignore[arg-type]
+        await found.count_rows(reader.found)
+        await found.count_records(reader.found, [min(targets)] * shards)
+        await found.count_records(reader.found, targets)
         return found
 
     found = runner.run(recount())
@@ -133,9 +135,9 @@ def test_a_recount_is_the_count_of_the_whole_log(
         assert table.duplicates == wanted.duplicates
         if shard_of(ALL_KEYWORDS, shards) == shard:
             assert (found.expired, found.kept) == (set_aside[Action.EXPIRED], set_aside[Action.KEEP])
-        if target > low or history.part.rows:
+        if target > low or reader.found.rows:
             assert table.positions[0] == wanted.position._replace(offset=max(target, low))
-    assert found.lag(history.part, end) == max(0, end - max(low, min(targets)))
+    assert found.lag(reader.found, end) == max(0, end - max(low, min(targets)))
 
 
 def test_the_settings_are_those_that_it_counts_with() -> None:

@@ -50,7 +50,7 @@ REQUESTS: dict[str, Callable[[TableEditor], Awaitable[object]]] = {
     "members": lambda store: store.members(0, 60, 0, 1),
     "ended": lambda store: store.ended(0, 60, 0),
     "posts": lambda store: store.posts(0, [WINDOW]),
-    "carry": lambda store: store.carry(store.at(0), 0, 60, [WINDOW], "settle"),
+    "carry": lambda store: store.carry(store.at(0), 0, 60, [WINDOW], "reconcile"),
     "drop": lambda store: store.drop(0, 60, [WINDOW]),
     "clear": lambda store: store.clear(),
 }

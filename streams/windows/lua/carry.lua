@@ -3,7 +3,7 @@
 -- KEYS: state, open, dirty and the size's index of the rebuilt tables; dirty of the old ones; then two hashes per window:
 --       the rebuilt one, and the old one.
 -- ARGV: what to do, then two per window: member, end in ms.
---   settle  both tables may have the window. Where they agree it stays what it was published as; else it gets a revision
+--   reconcile  both tables may have the window. Where they agree it stays what it was published as; else it gets a revision
 --           above the old one, and will be published.
 --   copy    it was not counted anew: it stays as it is.
 --   empty   there are no posts for it: it is left with none, under a higher revision, so that whoever knows the false one
@@ -65,7 +65,7 @@ for i = 6, #KEYS, 2 do
   local member, end_ms = ARGV[i - 4], ARGV[i - 3]
   local old, old_fields = read(old_window)
   local was_dirty = redis.call('SISMEMBER', old_dirty, member) == 1
-  if ARGV[1] == 'settle' then
+  if ARGV[1] == 'reconcile' then
     local new, new_fields = read(window)
     if new.rev then
       for _, name in ipairs({'final', 'late'}) do

@@ -52,12 +52,12 @@ class Carrier:
             expired: Counter[int] = Counter()
             for size in self._old.sizes:
                 expired[size] += await self._expire(shard, size, int(state.get(f"expired_to:{size}", -1)))
-                await self._settle(shard, size)
-                await self._rescue(shard, size)
+                await self._reconcile(shard, size)
+                await self._carry_missing(shard, size)
             unbuilt: Counter[int] = Counter()
             if shard == shard_of(ALL_KEYWORDS, self._old.shards):
                 expired.update(self._recount.expired)
-                unbuilt = await self._in_no_table(shard)
+                unbuilt = await self._posts_in_no_window(shard)
             fields = final_state(
                 self._scope,
                 state,
@@ -82,15 +82,15 @@ class Carrier:
                 await self._rebuilt.drop(shard, size, gone)
         return removed
 
-    async def _settle(self, shard: int, size: int) -> None:
+    async def _reconcile(self, shard: int, size: int) -> None:
         start = 0
         while page := await self._rebuilt.members(shard, size, start, _PAGE):
             start += len(page)
             self._carried.windows += len(page)
-            self._carried.changed += await self._rebuilt.carry(self._old, shard, size, page, "settle")
+            self._carried.changed += await self._rebuilt.carry(self._old, shard, size, page, "reconcile")
             await self._on_page()
 
-    async def _rescue(self, shard: int, size: int) -> None:
+    async def _carry_missing(self, shard: int, size: int) -> None:
         start = 0
         while page := await self._old.members(shard, size, start, _PAGE):
             start += len(page)
@@ -103,14 +103,14 @@ class Carrier:
                 await self._rebuilt.carry(self._old, shard, size, kept, "copy")
                 self._carried.windows += len(kept)
             # One that has left the retention leaves the tables as it would have, but for what it was false about.
-            if false := [key for key in by_action.get(Action.COUNT, []) if key not in self._scope.lingering]:
+            if false := [key for key in by_action.get(Action.COUNT, []) if key not in self._scope.remaining]:
                 emptied = await self._rebuilt.carry(self._old, shard, size, false, "empty")
                 self._carried.windows += len(false)
                 self._carried.emptied += emptied
                 self._carried.changed += emptied
             await self._on_page()
 
-    async def _in_no_table(self, shard: int) -> Counter[int]:
+    async def _posts_in_no_window(self, shard: int) -> Counter[int]:
         """Posts of windows that were not counted anew and are not in the old tables either, by size."""
         found: Counter[int] = Counter()
         for page in _pages(list(self._recount.kept)):

@@ -11,7 +11,7 @@ from streams.records import ALL_KEYWORDS
 from streams.settings import Settings
 from streams.windows.deltas import Position, ShardDelta, reduce_entries
 from streams.windows.rebuild.editor import TableEditor
-from streams.windows.rebuild.posts import Page, Part, PostReader
+from streams.windows.rebuild.posts import Page, PartitionSurvey, PostReader
 from streams.windows.rebuild.scope import Action, Scope, next_end
 from streams.windows.tumbling import WindowKey
 from streams.windows.update import ShardUpdate
@@ -31,7 +31,7 @@ class Recount:
         self,
         settings: Settings,
         tables: TableEditor,
-        history: PostReader,
+        posts: PostReader,
         scope: Scope,
         on_page: Callable[[], Awaitable[None]],
     ) -> None:
@@ -40,43 +40,43 @@ class Recount:
         Args:
             settings: all settings.
             tables: to count into; begun, and nobody else's.
-            history: where the posts are.
+            posts: where the posts are.
             scope: which windows are counted.
             on_page: called after each page.
         """
         self._tables = tables
-        self._history = history
+        self._posts = posts
         self.scope = scope
         self._on_page = on_page
         self._sizes = settings.window_sizes
         self._page = settings.aggregate_batch_max
         self._positions = {partition: [Position()] * tables.shards for partition in range(settings.partitions)}
-        self._ids = {partition: history.recent() for partition in range(settings.partitions)}
+        self._ids = {partition: posts.new_recent_ids() for partition in range(settings.partitions)}
         self.read = 0
         self.expired: Counter[int] = Counter()
         self.kept: Counter[WindowKey] = Counter()
 
-    def lag(self, part: Part, end: int) -> int:
+    def lag(self, survey: PartitionSurvey, end: int) -> int:
         """How many offsets of a partition are left up to `end`."""
-        return max(0, end - max(part.low, min(position.offset for position in self._positions[part.partition])))
+        return max(0, end - max(survey.low, min(position.offset for position in self._positions[survey.partition])))
 
-    async def count_rows(self, part: Part) -> None:
+    async def count_rows(self, survey: PartitionSurvey) -> None:
         """Count what only Postgres holds of a partition. It then stands where Kafka's part begins."""
-        if part.rows:
-            await self._count(part.partition, self._history.rows(part, self._ids[part.partition], self._page))
+        if survey.rows:
+            await self._count(survey.partition, self._posts.rows(survey, self._ids[survey.partition], self._page))
 
-    async def count_records(self, part: Part, targets: Sequence[int]) -> None:
+    async def count_records(self, survey: PartitionSurvey, targets: Sequence[int]) -> None:
         """Count what Kafka holds of a partition, up to the offset that each shard has for a target."""
-        partition = part.partition
+        partition = survey.partition
         while True:
             positions = self._positions[partition]
-            end = next_end([position.offset for position in positions], targets, part.low)
+            end = next_end([position.offset for position in positions], targets, survey.low)
             if end is None:
                 return
             reached = [position.offset for position, to in zip(positions, targets, strict=True) if position.offset < to]
-            start = max(part.low, min(reached))
+            start = max(survey.low, min(reached))
             shards = [shard for shard, to in enumerate(targets) if to >= end]
-            pages = self._history.records(partition, start, end, self._ids[partition], self._page)
+            pages = self._posts.records(partition, start, end, self._ids[partition], self._page)
             await self._count(partition, pages, shards)
 
     async def _count(self, partition: int, pages: Iterator[Page], shards: Sequence[int] | None = None) -> None:
@@ -97,7 +97,7 @@ class Recount:
         position = self._positions[partition][shard]
         if shard_delta.position == position:
             return
-        self._sift(shard_delta)
+        self._remove_kept(shard_delta)
         update = ShardUpdate.of({partition: (position, shard_delta)})
         if await self._tables.apply(shard, update) is not None:
             # The client asks again where an answer was lost; then the first call has done it.
@@ -109,7 +109,7 @@ class Recount:
                 )
         self._positions[partition][shard] = shard_delta.position
 
-    def _sift(self, shard_delta: ShardDelta) -> None:
+    def _remove_kept(self, shard_delta: ShardDelta) -> None:
         """Leave out the windows that are not counted anew, and note their posts."""
         for key in [key for key in shard_delta.windows if self.scope.action_for(key) is not Action.COUNT]:
             delta = shard_delta.windows.pop(key)

@@ -32,7 +32,7 @@ class TableEditor(WindowStore):
         editor.generation = store.generation
         return editor
 
-    async def lease(self, shard: int | None, name: str, owner: str, length_ms: int, how: str) -> tuple[bool, int]:
+    async def lease(self, shard: int | None, name: str, owner: str, length_ms: int, action: str) -> tuple[bool, int]:
         """Take, renew or release a lease; see `lua/lease.lua`.
 
         Args:
@@ -40,7 +40,7 @@ class TableEditor(WindowStore):
             name: of the lease.
             owner: who asks.
             length_ms: from now, in milliseconds.
-            how: `take`, `renew` or `release`.
+            action: `take`, `renew` or `release`.
 
         Returns:
             Whether it is done; then until when, on the server's clock, else for how long another may hold it; both in
@@ -48,7 +48,7 @@ class TableEditor(WindowStore):
         """
         key = self._meta if shard is None else self._key(shard, "state")
         with redis_errors("agreeing on who may rebuild the window tables"):
-            done, until = await self._lease(keys=[key], args=[name, owner, length_ms, how])
+            done, until = await self._lease(keys=[key], args=[name, owner, length_ms, action])
         return bool(done), int(until)
 
     async def garbage(self) -> int | None:
@@ -116,8 +116,8 @@ class TableEditor(WindowStore):
                 found: list[str | None] = await pipe.execute() if windows else []
         return [None if posts is None else int(posts) for posts in found]
 
-    async def carry(self, old: WindowStore, shard: int, size: int, windows: Sequence[WindowKey], how: str) -> int:
-        """Carry windows of a size over from older tables: `settle`, `copy` or `empty` them (`lua/carry.lua`).
+    async def carry(self, old: WindowStore, shard: int, size: int, windows: Sequence[WindowKey], action: str) -> int:
+        """Carry windows of a size over from older tables: `reconcile`, `copy` or `empty` them (`lua/carry.lua`).
 
         Returns:
             How many changed.
@@ -127,7 +127,7 @@ class TableEditor(WindowStore):
         """
         keys = [self._key(shard, name) for name in ("state", "open", "dirty")]
         keys += [self._index(shard, size), old._key(shard, "dirty")]
-        args: list[str | int] = [how]
+        args: list[str | int] = [action]
         for key in windows:
             member = key.member()
             keys += [self._window_key(shard, member), old._window_key(shard, member)]

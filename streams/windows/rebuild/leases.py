@@ -71,8 +71,8 @@ class Leases:
         """Let others rebuild."""
         await self.tables.lease(None, "rebuild", self.owner, 0, "release")
 
-    async def seal(self, how: str = "take") -> int:
-        """Have nothing change in the tables; `how` is `take`, or `renew` to hold on to it without a gap.
+    async def seal(self, action: str = "take") -> int:
+        """Have nothing change in the tables; `action` is `take`, or `renew` to hold on to it without a gap.
 
         Returns:
             Until when, in ms on the server's clock.
@@ -82,7 +82,7 @@ class Leases:
         """
         shards = range(self.tables.shards)
         answers = await asyncio.gather(
-            *(self.tables.lease(shard, "sealed", self.owner, self.seal_ms, how) for shard in shards)
+            *(self.tables.lease(shard, "sealed", self.owner, self.seal_ms, action) for shard in shards)
         )
         if not all(done for done, _ in answers):
             raise RebuildRefusedError("the switch took too long; the workers go on with the old tables, run it again")

@@ -66,7 +66,7 @@ _SUMMARY = """
 
 
 @dataclass(frozen=True)
-class Part:
+class PartitionSurvey:
     """What there is of a partition of the classified topic.
 
     Attributes:
@@ -75,7 +75,7 @@ class Part:
         rows_before: the rows in Postgres with a lower origin come before it.
         rows: how many these are; 0 where Kafka holds the partition from its beginning.
         complete_from: the event time in ms from which on every post is there.
-        reaches: an event time in ms that the partition has surely come to; None where it has no post.
+        reached_ms: an event time in ms that the partition has surely come to; None where it has no post.
     """
 
     partition: int
@@ -83,10 +83,10 @@ class Part:
     rows_before: int
     rows: int
     complete_from: int
-    reaches: int | None
+    reached_ms: int | None
 
 
-class First(NamedTuple):
+class FirstRecord(NamedTuple):
     """The first classified post of a partition that Kafka holds."""
 
     offset: int
@@ -112,7 +112,7 @@ class PostReader:
         self._horizon_ms = int(settings.deduplication_s * 1_000)
         self._connection: Connection | None = None
 
-    def survey(self, partition: int) -> Part:
+    def survey(self, partition: int) -> PartitionSurvey:
         """What there is of a partition. Postgres is asked only where Kafka has lost posts.
 
         Raises:
@@ -120,9 +120,9 @@ class PostReader:
         """
         held_from, high = self._reader.bounds(self._topic, partition)
         first = self._first(partition, held_from, high)
-        reaches = None if first is None else first.post.created_at.ms
+        reached_ms = None if first is None else first.post.created_at.ms
         if held_from == 0:
-            return Part(partition, 0, 0, 0, 0, reaches)
+            return PartitionSurvey(partition, 0, 0, 0, 0, reached_ms)
         low = held_from if first is None else first.offset
         with postgres_errors("looking for the posts that Kafka no longer holds"):
             before = ALL_ORIGINS if first is None else self._before(first)
@@ -141,24 +141,24 @@ class PostReader:
             )
         rows, lowest, latest, classified_at, sink, gap = found or (0, None, None, None, None, None)
         if isinstance(latest, datetime):
-            reaches = to_ms(latest)
+            reached_ms = to_ms(latest)
         if rows and isinstance(sink, int) and sink >= held_from:
             times = [gap] if lowest == 0 else [gap, classified_at]
             lost = max((to_ms(moment) for moment in times if isinstance(moment, datetime)), default=None)
             complete_from = 0 if lost is None else lost + self._max_future_ms
         else:
             complete_from = kafka_complete_from(self._reader, self._topic, partition, self._max_future_ms)
-        return Part(partition, low, before, int(str(rows)), complete_from, reaches)
+        return PartitionSurvey(partition, low, before, int(str(rows)), complete_from, reached_ms)
 
     def end(self, partition: int) -> int:
         """The next offset that Kafka will write."""
         return self._reader.bounds(self._topic, partition)[1]
 
-    def recent(self) -> RecentIds | None:
+    def new_recent_ids(self) -> RecentIds | None:
         """For the ids of one partition, from its beginning; None where duplicates are counted."""
         return RecentIds(self._horizon_ms) if self._horizon_ms else None
 
-    def rows(self, part: Part, ids: RecentIds | None, size: int) -> Iterator[Page]:
+    def rows(self, survey: PartitionSurvey, ids: RecentIds | None, size: int) -> Iterator[Page]:
         """The posts that only Postgres holds, `size` to a page. All have the offset of Kafka's first record.
 
         A page is a query of its own, so that no transaction waits for the windows. Duplicates are told by the time at
@@ -168,25 +168,25 @@ class PostReader:
             ConnectorError: Postgres did not answer, or refused.
         """
         after = -1
-        while after < part.rows_before:
+        while after < survey.rows_before:
             with postgres_errors("reading posts"):
                 found = (
                     self._postgres()
-                    .execute(_ROWS, (self._settings.topic_raw, part.partition, after, part.rows_before, size))
+                    .execute(_ROWS, (self._settings.topic_raw, survey.partition, after, survey.rows_before, size))
                     .fetchall()
                 )
             if not found:
                 return
             entries = []
             for row in found:
-                post, classified_at = _post(self._settings.topic_raw, part.partition, row)
-                again = ids is not None and ids.add(part.low - 1, post.id.encode(), classified_at)
-                entries.append(Entry(part.low, post, again))
+                post, classified_at = _post(self._settings.topic_raw, survey.partition, row)
+                again = ids is not None and ids.add(survey.low - 1, post.id.encode(), classified_at)
+                entries.append(Entry(survey.low, post, again))
                 after = post.origin.offset
-            yield Page(entries, part.low, len(entries))
+            yield Page(entries, survey.low, len(entries))
 
     def records(self, partition: int, start: int, end: int, ids: RecentIds | None, size: int) -> Iterator[Page]:
-        """The posts that Kafka holds from offset `start` to below `end`; the last page reaches up to `end`.
+        """The posts that Kafka holds from offset `start` to below `end`; the last page reached_ms up to `end`.
 
         What is no classified post is left out: it was dead-lettered when it was met first.
 
@@ -213,7 +213,7 @@ class PostReader:
             self._connection.close()
         self._reader.close()
 
-    def _before(self, first: First) -> int:
+    def _before(self, first: FirstRecord) -> int:
         """The origin below which every post was delivered before Kafka's first record."""
         topic, partition, offset = self._settings.topic_raw, first.post.origin.partition, first.post.origin.offset
         (found,) = (
@@ -223,13 +223,13 @@ class PostReader:
         ) or (None,)
         return found + 1 if isinstance(found, int) else offset
 
-    def _first(self, partition: int, low: int, high: int) -> First | None:
+    def _first(self, partition: int, low: int, high: int) -> FirstRecord | None:
         """The first classified post that Kafka holds."""
         messages = self._reader.between(self._topic, partition, low, high)
         try:
             for message in messages:
                 with suppress(RecordError):
-                    return First(offset_of(message), ClassifiedPost.from_json(message.value()))
+                    return FirstRecord(offset_of(message), ClassifiedPost.from_json(message.value()))
         finally:
             messages.close()  # type: ignore[attr-defined]
         return None

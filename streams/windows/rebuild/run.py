@@ -33,7 +33,7 @@ from streams.windows.rebuild.carrying import Carrier
 from streams.windows.rebuild.counting import Recount
 from streams.windows.rebuild.editor import TableEditor
 from streams.windows.rebuild.leases import Leases
-from streams.windows.rebuild.posts import Part, PostReader
+from streams.windows.rebuild.posts import PartitionSurvey, PostReader
 from streams.windows.rebuild.scope import Scope, target_of
 from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey
@@ -49,7 +49,7 @@ SEAL_MS = 30_000
 RENEW_S = 2.0
 """Pace of the signs of life."""
 
-LITTLE = 5_000
+MAX_LAG_AT_SEAL = 5_000
 """Posts that may be left when the old tables are sealed: less than a second's work."""
 
 OnProgress = Callable[[str, int, int], None]
@@ -86,12 +86,12 @@ class Summary:
 class _Rebuild:
     settings: Settings
     leases: Leases
-    history: PostReader
+    posts: PostReader
     since: int | None
     until: int | None
     progress: OnProgress
     stopped: Callable[[], bool]
-    parts: list[Part] = field(default_factory=list)
+    surveys: list[PartitionSurvey] = field(default_factory=list)
     sealed_at: float | None = None
     total: int = 0
 
@@ -101,15 +101,15 @@ class _Rebuild:
 
     async def run(self) -> Summary:
         """All steps; the lease of the first is taken."""
-        living = asyncio.create_task(self._live())
+        renewal = asyncio.create_task(self._renew_leases())
         try:
-            return await self._run(living)
+            return await self._run(renewal)
         finally:
-            living.cancel()
+            renewal.cancel()
             with suppress(asyncio.CancelledError, RebuildRefusedError):
-                await living
+                await renewal
 
-    async def _live(self) -> None:
+    async def _renew_leases(self) -> None:
         """Give signs of life; ends with an error where a lease was lost."""
         while True:
             await asyncio.sleep(RENEW_S)
@@ -118,10 +118,10 @@ class _Rebuild:
                 if self.sealed_at is not None:
                     await self.leases.seal("renew")
 
-    async def _run(self, living: asyncio.Task[None]) -> Summary:
+    async def _run(self, renewal: asyncio.Task[None]) -> Summary:
         started = time.monotonic()
-        self.parts = [
-            await asyncio.to_thread(self.history.survey, partition) for partition in range(self.settings.partitions)
+        self.surveys = [
+            await asyncio.to_thread(self.posts.survey, partition) for partition in range(self.settings.partitions)
         ]
         scope = await self._scope()
         rebuilt = await self.leases.new_generation()
@@ -130,20 +130,20 @@ class _Rebuild:
                 await rebuilt.initialise(shard, scope.complete_from)
 
             async def on_page() -> None:
-                if living.done():
-                    living.result()  # a lease was lost
+                if renewal.done():
+                    renewal.result()  # a lease was lost
                 if self.stopped():
                     raise RebuildStoppedError
                 step = "counting" if self.sealed_at is None else "sealed"
                 self.progress(step, recount.read, max(self.total, recount.read))
 
-            recount = Recount(self.settings, rebuilt, self.history, scope, on_page)
+            recount = Recount(self.settings, rebuilt, self.posts, scope, on_page)
             await self._count(recount)
             await self.leases.seal()
             self.sealed_at = time.monotonic()
             self.progress("sealed", recount.read, self.total)
-            for part, targets in (await self._targets()).items():
-                await recount.count_records(part, targets)
+            for survey, targets in (await self._targets()).items():
+                await recount.count_records(survey, targets)
             carried = await Carrier(self.old, rebuilt, recount, on_page).run()
             await self._verify(rebuilt)
             await self.leases.switch(rebuilt)
@@ -166,12 +166,12 @@ class _Rebuild:
     async def _scope(self) -> Scope:
         states = [await self.old.state(shard) for shard in range(self.old.shards)]
         initialised = all("complete_from" in state for state in states)
-        complete_from = max(part.complete_from for part in self.parts)
+        complete_from = max(survey.complete_from for survey in self.surveys)
         if self.since is not None or self.until is not None:
             if not initialised:
                 raise InputError("the window tables are empty: rebuild them without --from and --to")
             complete_from = max(complete_from, *(int(state["complete_from"]) for state in states))
-        held = [part for part in self.parts if part.rows or part.reaches is not None]
+        held = [survey for survey in self.surveys if survey.rows or survey.reached_ms is not None]
         if not held:
             raise InputError("there is nothing to rebuild: neither Kafka nor PostgreSQL holds a classified post")
         sizes = self.settings.window_sizes
@@ -182,50 +182,50 @@ class _Rebuild:
             }
         else:
             # Or tables of all that Postgres ever saw would be made, to be removed at once.
-            slowest = min(part.reaches for part in held if part.reaches is not None)
+            slowest = min(survey.reached_ms for survey in held if survey.reached_ms is not None)
             expired_to = {size.seconds: slowest - size.kept_ms for size in sizes}
-        lingering: set[WindowKey] = set()
+        remaining: set[WindowKey] = set()
         for shard in range(self.old.shards):
             for size, to in expired_to.items():
-                lingering.update(await self.old.ended(shard, size, to))
-        return Scope(complete_from, self.since, self.until, expired_to, frozenset(lingering))
+                remaining.update(await self.old.ended(shard, size, to))
+        return Scope(complete_from, self.since, self.until, expired_to, frozenset(remaining))
 
     async def _count(self, recount: Recount) -> None:
         """Step 2."""
-        rows = sum(part.rows for part in self.parts)
-        ends = {part: min(targets) for part, targets in (await self._targets()).items()}
-        self.total = rows + sum(max(0, end - part.low) for part, end in ends.items())
-        for part in self.parts:
-            await recount.count_rows(part)
+        rows = sum(survey.rows for survey in self.surveys)
+        ends = {survey: min(targets) for survey, targets in (await self._targets()).items()}
+        self.total = rows + sum(max(0, end - survey.low) for survey, end in ends.items())
+        for survey in self.surveys:
+            await recount.count_rows(survey)
         left_before: float = float("inf")
         while True:
             # All shards stand at one offset, until they are sealed: a record is decided on once.
-            for part, end in ends.items():
-                await recount.count_records(part, [end] * self.old.shards)
-            ends = {part: min(targets) for part, targets in (await self._targets()).items()}
-            left = sum(recount.lag(part, end) for part, end in ends.items())
+            for survey, end in ends.items():
+                await recount.count_records(survey, [end] * self.old.shards)
+            ends = {survey: min(targets) for survey, targets in (await self._targets()).items()}
+            left = sum(recount.lag(survey, end) for survey, end in ends.items())
             self.total = recount.read + left
             # Workers that are faster than we are have to wait in the end.
-            if left <= LITTLE or left > left_before / 2:
+            if left <= MAX_LAG_AT_SEAL or left > left_before / 2:
                 return
             left_before = left
 
-    async def _targets(self) -> Mapping[Part, list[int]]:
+    async def _targets(self) -> Mapping[PartitionSurvey, list[int]]:
         """Up to which offset each shard is to be counted anew, by partition.
 
         Raises:
             PositionError: the tables stand beyond the end of the topic.
         """
-        partitions = [part.partition for part in self.parts]
+        partitions = [survey.partition for survey in self.surveys]
         shards = range(self.old.shards)
         positions = await asyncio.gather(*(self.old.positions(shard, partitions) for shard in shards))
         initialised = await asyncio.gather(*(self.old.is_initialised(shard) for shard in shards))
         targets = {}
-        for part in self.parts:
-            end = await asyncio.to_thread(self.history.end, part.partition)
-            offsets = [position[part.partition].offset for position in positions]
-            start_offset(self.settings.topic_classified, part.partition, max(offsets), (part.low, end), None)
-            targets[part] = [
+        for survey in self.surveys:
+            end = await asyncio.to_thread(self.posts.end, survey.partition)
+            offsets = [position[survey.partition].offset for position in positions]
+            start_offset(self.settings.topic_classified, survey.partition, max(offsets), (survey.low, end), None)
+            targets[survey] = [
                 target_of(offset, end, initialised=is_set) for offset, is_set in zip(offsets, initialised, strict=True)
             ]
         return targets
@@ -286,13 +286,13 @@ async def rebuild(
     leases = Leases(TableEditor.of(store), secrets.token_hex(8), lock_ms, seal_ms)
     await leases.lock()
     reader = OffsetReader(kafka_config(settings), group=f"{settings.group_prefix}-rebuild")
-    history = PostReader(settings, reader)
+    posts = PostReader(settings, reader)
     try:
         await leases.tables.refresh()
-        summary = await _Rebuild(settings, leases, history, since, until, progress, stopped).run()
+        summary = await _Rebuild(settings, leases, posts, since, until, progress, stopped).run()
         await store.refresh()
         return summary
     finally:
-        await asyncio.to_thread(history.close)
+        await asyncio.to_thread(posts.close)
         with suppress(UnavailableError):  # it runs out
             await leases.unlock()

@@ -17,9 +17,6 @@ from enum import Enum
 
 from streams.windows.tumbling import WindowKey
 
-BOOKS = ("late", "expired", "unbuilt")
-"""Kinds of posts that no window of all posts holds, by window size."""
-
 
 class Action(Enum):
     """What a rebuild does with a window."""
@@ -41,14 +38,14 @@ class Scope:
         since: windows that end at or before it are left as they are; None for no such bound.
         until: windows that start at or after it are left as they are; None for no such bound.
         expired_to: by size in seconds, up to which end windows have left the retention; none for a size without.
-        lingering: windows that are in the tables although they have left the retention: they are not published yet.
+        remaining: windows that are in the tables although they have left the retention: they are not published yet.
     """
 
     complete_from: int
     since: int | None
     until: int | None
     expired_to: Mapping[int, int]
-    lingering: frozenset[WindowKey] = frozenset()
+    remaining: frozenset[WindowKey] = frozenset()
 
     @property
     def partial(self) -> bool:
@@ -61,7 +58,7 @@ class Scope:
             return Action.KEEP
         if self.until is not None and key.start >= self.until:
             return Action.KEEP
-        if key.end <= self.expired_to.get(key.size, -1) and key not in self.lingering:
+        if key.end <= self.expired_to.get(key.size, -1) and key not in self.remaining:
             return Action.EXPIRED
         return Action.KEEP if key.start < self.complete_from else Action.COUNT
 
