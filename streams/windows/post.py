@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from streams.records import ClassifiedPost, Origin
@@ -29,7 +28,7 @@ class PostForCounting(NamedTuple):
 
     id: str
     source: str
-    keywords: Sequence[str]
+    keywords: tuple[str, ...]
     event_ms: int
     label: str
     confidence: int

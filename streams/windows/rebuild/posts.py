@@ -255,7 +255,7 @@ def _post(topic: str, partition: int, row: tuple[Any, ...]) -> tuple[PostForCoun
     post = PostForCounting(
         post_id,
         source,
-        keywords,
+        tuple(keywords),
         to_ms(created_at),
         label,
         round(confidence * MICRO),
