@@ -1,4 +1,4 @@
-"""What a batch changes in a shard: the deltas of all its partitions together, and where each then stands. Pure."""
+"""Joins the deltas of a batch's partitions to one update for each shard. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streams.windows.tumbling import WindowKey
 
 
 class PositionChange(NamedTuple):
-    """A step of one partition: from where a shard is expected to stand to where it stands afterwards."""
+    """The position in one partition that a shard is expected to have, and the one that it has after the update."""
 
     expected: Position
     new: Position
@@ -20,13 +20,13 @@ class PositionChange(NamedTuple):
 
 @dataclass(slots=True)
 class ShardUpdate:
-    """One change of a shard, applied as a whole or not at all.
+    """A change of one shard, which Redis applies completely or not at all.
 
     Attributes:
-        positions: by partition.
-        windows: what is added to each window.
-        late: posts too late for a window, by its size in seconds.
-        duplicates: posts that a producer sent more than once, beyond the first of each.
+        positions: the change of the shard's position in each partition.
+        windows: the delta of each window.
+        late: number of posts too late for a window, by the window's size in seconds.
+        duplicates: number of posts that their producer had sent before.
     """
 
     positions: dict[int, PositionChange] = field(default_factory=dict)
@@ -36,31 +36,31 @@ class ShardUpdate:
 
     @classmethod
     def of(cls, shard_deltas: Mapping[int, tuple[Position, ShardDelta]]) -> ShardUpdate:
-        """The update that brings a shard, for each partition, from its position to the end of a delta."""
-        given: dict[WindowKey, list[WindowDelta]] = defaultdict(list)
+        """Returns the update of a shard; it has the expected position and the delta of each partition."""
+        deltas: dict[WindowKey, list[WindowDelta]] = defaultdict(list)
         update = cls()
         for partition, (expected, shard_delta) in shard_deltas.items():
             update.positions[partition] = PositionChange(expected, shard_delta.position)
             for key, delta in shard_delta.windows.items():
-                given[key].append(delta)
-            update.late.update(note.window.size for note in shard_delta.too_late)
+                deltas[key].append(delta)
+            update.late.update(post.window.size for post in shard_delta.too_late)
             update.duplicates += shard_delta.duplicates
-        update.windows = sum_deltas(given)
+        update.windows = sum_deltas(deltas)
         return update
 
 
 def shard_updates(
     positions: Mapping[int, Sequence[Position]], shard_deltas: Mapping[int, Sequence[ShardDelta]]
 ) -> dict[int, ShardUpdate]:
-    """The update of each shard that has not got all of a batch.
+    """Returns the update of each shard that does not have all of a batch yet.
 
     Args:
-        positions: by partition, where each shard stands.
-        shard_deltas: by partition, the effect on each shard.
+        positions: by partition, the position of each shard.
+        shard_deltas: by partition, the delta for each shard.
     """
-    steps: dict[int, dict[int, tuple[Position, ShardDelta]]] = defaultdict(dict)
-    for partition, of_shards in shard_deltas.items():
-        for shard, (position, shard_delta) in enumerate(zip(positions[partition], of_shards, strict=True)):
-            if position.offset < shard_delta.position.offset:
-                steps[shard][partition] = position, shard_delta
-    return {shard: ShardUpdate.of(of_shard) for shard, of_shard in steps.items()}
+    by_shard: dict[int, dict[int, tuple[Position, ShardDelta]]] = defaultdict(dict)
+    for partition, deltas in shard_deltas.items():
+        for shard, (position, delta) in enumerate(zip(positions[partition], deltas, strict=True)):
+            if position.offset < delta.position.offset:
+                by_shard[shard][partition] = position, delta
+    return {shard: ShardUpdate.of(deltas_of_shard) for shard, deltas_of_shard in by_shard.items()}
