@@ -270,12 +270,12 @@ async def test_every_window_can_be_published_again(store: WindowStore) -> None:
 async def test_tables_of_another_shape_are_refused(settings: Settings, store: WindowStore) -> None:
     await store.check_topology(settings.partitions)
     await store.check_topology(settings.partitions)
-    with pytest.raises(TopologyError, match="were built for 4 partitions, the settings say 8"):
+    with pytest.raises(TopologyError, match="were built for 4 partitions, but the settings say 8"):
         await store.check_topology(8)
     prefix, sizes = settings.redis_prefix, store.sizes
     with pytest.raises(TopologyError, match="EMOSTREAM_SHARDS=4"):
         await WindowStore(store._redis, prefix=prefix, shards=16, sizes=sizes).check_topology(settings.partitions)
-    with pytest.raises(TopologyError, match=r"hold windows of 60,300,3600,86400 s, the settings say 60,300"):
+    with pytest.raises(TopologyError, match=r"hold windows of 60,300,3600,86400 s, but the settings say 60,300 s"):
         await WindowStore(store._redis, prefix=prefix, shards=4, sizes=sizes[:2]).check_topology(settings.partitions)
 
 
