@@ -1,4 +1,4 @@
-"""The Lua scripts on a real Valkey: each change is one step, all of it or nothing."""
+"""The Lua scripts on a real Valkey: each changes everything or nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIZES = [WindowSize(60, 3_600)]
 
 @pytest.fixture(params=["one server", "cluster"])
 def env(env: dict[str, str], request: pytest.FixtureRequest) -> dict[str, str]:
-    """The scripts run unchanged on a cluster, where a shard lies whole on one of its nodes."""
+    """The scripts run on one server, and on a cluster, where each shard lies on one node."""
     if request.param == "one server":
         return env
     nodes: list[ClusterNode] = request.getfixturevalue("redis_cluster")
@@ -60,11 +60,11 @@ async def apply(
 ) -> int | None:
     """Apply one partition's delta; returns the shard's offset if it differs from the expected one."""
     update = ShardUpdate.of({partition: (expected, shard_delta)})
-    elsewhere = await store.apply(shard, update)
-    if elsewhere is None:
+    mismatch = await store.apply(shard, update)
+    if mismatch is None:
         return None
-    assert elsewhere[0] == partition
-    return elsewhere[1]
+    assert mismatch[0] == partition
+    return mismatch[1]
 
 
 async def apply_all(store: WindowStore, entries: list[Entry], end: int, partition: int = 0) -> None:
@@ -96,7 +96,7 @@ async def test_an_apply_from_another_position_changes_nothing(store: WindowStore
     await apply_all(store, batch, end=2)
     before = await store.read()
 
-    # A zombie applies its batch again; a successor comes from further on; Redis lost the position it expected.
+    # A zombie applies its batch again; a successor is further on; Redis lost the expected position.
     for expected in (Position(), Position(1, 0, START), Position(7, 6, START)):
         again = reduced(store, shard, batch, Position(), 2)
         assert await apply(store, shard, 0, expected, again) == 2
@@ -105,7 +105,7 @@ async def test_an_apply_from_another_position_changes_nothing(store: WindowStore
     assert (await store.positions(shard, [0, 1])) == {0: Position(2, 1, START + 2_000), 1: Position()}
 
 
-async def test_the_partitions_of_an_update_move_together_or_not_at_all(store: WindowStore) -> None:
+async def test_the_partitions_of_an_update_are_applied_together_or_not_at_all(store: WindowStore) -> None:
     shard = shard_of(KEYWORD, store.shards)
     await apply_all(store, [entry(0, 1)], end=1, partition=1)
     before = await store.read()
@@ -125,15 +125,15 @@ async def test_the_partitions_of_an_update_move_together_or_not_at_all(store: Wi
     assert [w.count for w in await store.read(keyword=KEYWORD)] == [4]
 
 
-async def test_duplicates_are_on_the_books(store: WindowStore) -> None:
+async def test_the_shard_counts_duplicates(store: WindowStore) -> None:
     again = [entry(0, 1), entry(1, 2)._replace(duplicate=True), entry(2, 3)._replace(duplicate=True)]
     await apply_all(store, again, end=3)
     assert await store.counters() == ({}, {}, {}, 2)
     assert [w.count for w in await store.read(keyword="*")] == [1]
 
 
-async def test_nothing_is_applied_before_the_tables_are_begun(store: WindowStore) -> None:
-    """After Redis was emptied a batch in flight must not make windows of which Kafka has lost posts."""
+async def test_nothing_is_applied_before_a_shard_is_initialised(store: WindowStore) -> None:
+    """After Redis was emptied, a batch in flight must not create windows whose posts Kafka has lost."""
     first = ShardDelta(Position(5, 4, START))
     assert not await store.is_initialised(0)
     assert await apply(store, 0, 0, Position(), first) == -1
@@ -142,7 +142,7 @@ async def test_nothing_is_applied_before_the_tables_are_begun(store: WindowStore
     assert await apply(store, 0, 0, Position(), first) is None
 
 
-async def test_windows_that_kafka_cannot_fill_are_not_made(store: WindowStore) -> None:
+async def test_windows_that_kafka_cannot_fill_are_not_created(store: WindowStore) -> None:
     for shard in range(store.shards):
         await store.initialise(shard, START + 1)
         await store.initialise(shard, 0)  # the first one counts
@@ -169,7 +169,7 @@ async def test_revisions_rise_with_every_change_and_survive_a_rollback(settings:
             snapshot = client.dump(f"{settings.redis_prefix}:{{{shard}}}:w:{member}")
     assert revisions == sorted(set(revisions))
 
-    # The window goes back to its first state, as after a fail-over to a replica that lagged, and is changed again.
+    # The window goes back to its first state, as after a fail-over to a replica that lagged. Then it changes again.
     client.restore(f"{settings.redis_prefix}:{{{shard}}}:w:{member}", 0, snapshot, replace=True)
     client.close()
     await apply_all(store, [entry(3, 3)], end=4)
@@ -187,7 +187,7 @@ async def test_final_windows_and_late_posts(store: WindowStore) -> None:
     assert await store.finalize(shard, START + 60_000) >= 1
     times = await store.times(shard)
     assert (times.first_open, times.first_kept) == (START + 120_000, {60: START + 60_000}), "final, and still kept"
-    assert await store.finalize(shard, START + 60_000) == 0, "once only"
+    assert await store.finalize(shard, START + 60_000) == 0, "a window is marked only once"
     newest, oldest = await store.read(keyword=KEYWORD)
     assert (newest.final, oldest.final) == (False, True)
 
@@ -198,7 +198,7 @@ async def test_final_windows_and_late_posts(store: WindowStore) -> None:
     assert (await store.times(shard)).watermark == START + 60_000
     await store.finalize(shard, START)
     await store.note_watermark(shard, START)
-    assert (await store.times(shard)).watermark == START + 60_000, "never backwards"
+    assert (await store.times(shard)).watermark == START + 60_000, "it never goes back"
     await store.note_watermark(shard, START + 61_000)
     assert (await store.times(shard)).watermark == START + 61_000
 
@@ -216,29 +216,29 @@ async def test_a_window_changed_since_it_was_published_stays_dirty(store: Window
     assert left == [WindowKey(KEYWORD, 60, START)]
 
 
-async def test_changed_windows_of_some_sizes(
+async def test_dirty_windows_of_some_sizes(
     store: WindowStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shard = shard_of(KEYWORD, store.shards)
     client = (RedisCluster if settings.redis_cluster else Redis).from_url(settings.redis_url.get_secret_value())
-    waiting = {WindowKey(KEYWORD, size, START) for size in (60, 300, 6)} | {WindowKey("6|0|x", 300, START)}
-    client.sadd(f"{settings.redis_prefix}:{{{shard}}}:dirty", *(key.member() for key in waiting))
+    dirty = {WindowKey(KEYWORD, size, START) for size in (60, 300, 6)} | {WindowKey("6|0|x", 300, START)}
+    client.sadd(f"{settings.redis_prefix}:{{{shard}}}:dirty", *(key.member() for key in dirty))
     client.close()
 
     async def found(limit: int, *sizes: int) -> set[WindowKey]:
         return {key for key, _ in await store.dirty(shard, limit, sizes or None)}
 
-    assert await found(9, 300) == {key for key in waiting if key.size == 300}
-    assert await found(9, 6, 60) == {key for key in waiting if key.size != 300}
+    assert await found(9, 300) == {key for key in dirty if key.size == 300}
+    assert await found(9, 6, 60) == {key for key in dirty if key.size != 300}
     assert await found(9, 3_600) == set()
-    assert await found(9) == {key for key in waiting if key.size in store.sizes}
+    assert await found(9) == {key for key in dirty if key.size in store.sizes}
     assert len(await found(1, 300)) == 1
     monkeypatch.setattr(store_module, "DIRTY_BACKLOG", 3)
-    assert await found(9, 3_600) == waiting, "whatever their size, while too many wait"
+    assert await found(9, 3_600) == dirty, "windows of any size, because too many are dirty"
     assert len(await found(2, 3_600)) == 2
 
 
-async def test_expired_windows_are_removed_once_published_and_stay_on_the_books(store: WindowStore) -> None:
+async def test_windows_expire_once_published_and_their_posts_stay_counted(store: WindowStore) -> None:
     await apply_all(store, [entry(0, 1), entry(1, 2), entry(2, 61)], end=3)
     for shard in range(store.shards):
         assert await store.expire(shard, 60, START + 60_000) == 0, "not before it is published"
@@ -267,7 +267,7 @@ async def test_every_window_can_be_published_again(store: WindowStore) -> None:
     assert [await store.dirty_count(shard) for shard in range(store.shards)] == marked
 
 
-async def test_tables_of_another_shape_are_refused(settings: Settings, store: WindowStore) -> None:
+async def test_tables_that_were_built_for_other_settings_are_refused(settings: Settings, store: WindowStore) -> None:
     await store.check_topology(settings.partitions)
     await store.check_topology(settings.partitions)
     with pytest.raises(TopologyError, match="were built for 4 partitions, but the settings say 8"):
@@ -279,8 +279,11 @@ async def test_tables_of_another_shape_are_refused(settings: Settings, store: Wi
         await WindowStore(store._redis, prefix=prefix, shards=4, sizes=sizes[:2]).check_topology(settings.partitions)
 
 
-async def test_a_straggler_does_not_make_a_removed_window_again(store: WindowStore) -> None:
-    """It would replace the full window in the topic and in Postgres. It comes from a partition that had no post yet."""
+async def test_a_late_post_does_not_create_a_removed_window_again(store: WindowStore) -> None:
+    """The new window would replace the complete one in the topic and in Postgres.
+
+    The post is not too late by its own partition, which had no post before.
+    """
     await apply_all(store, [entry(0, 1), entry(1, 2), entry(2, 61)], end=3)
     for shard in range(store.shards):
         await store.clear_dirty(shard, await store.dirty(shard, 100))
@@ -293,10 +296,10 @@ async def test_a_straggler_does_not_make_a_removed_window_again(store: WindowSto
 
 
 def of(offset: int, seconds: float, *keywords: str, label: str = "joy") -> Entry:
-    return Entry(offset, entry(offset, seconds, label).post._replace(keywords=list(keywords)))
+    return Entry(offset, entry(offset, seconds, label).post._replace(keywords=keywords))
 
 
-async def test_reading_no_more_than_the_latest(store: WindowStore) -> None:
+async def test_a_limit_returns_the_latest_windows(store: WindowStore) -> None:
     words = [f"word-{number}" for number in range(30)]
     posts = [of(minute, 60 * minute, *words[: 30 - minute]) for minute in range(5)]
     await apply_all(store, posts, end=5)
@@ -314,12 +317,12 @@ async def test_reading_no_more_than_the_latest(store: WindowStore) -> None:
     assert await store.read(size=60, keyword="word-27", limit=2) == late[:2]
     assert await store.read(size=60, keyword="word-27", since_ms=START + 60_000) == late[:2]
     assert await store.read(size=60, keyword="nobody's") == []
-    assert {window.size for window in await store.read()} == {60}, "reduced for one size only"
+    assert {window.size for window in await store.read()} == {60}, "only one size was counted"
     assert await store.read(size=3_600) == []
 
 
-async def test_the_last_windows_together(store: WindowStore) -> None:
-    # Minutes 0, 1, 3 and 5; coffee has none in the last.
+async def test_sliding_windows_sum_the_last_windows(store: WindowStore) -> None:
+    # Posts in the minutes 0, 1, 3 and 5; the last one has no post about coffee.
     posts = [of(0, 10, "coffee"), of(1, 70, "coffee", "tea"), of(2, 190, "coffee", label="anger"), of(3, 300, "tea")]
     await apply_all(store, posts, end=4)
     everything, coffee, tea = await store.sliding(60, 5)

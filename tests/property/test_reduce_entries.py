@@ -23,7 +23,7 @@ Tables = dict[WindowKey, tuple[Counter[str], int, int]]
 
 @dataclass
 class Log:
-    """One partition of the classified topic: offsets with holes, posts with repetitions."""
+    """One partition of the classified topic. Offsets may be missing, and posts may be repeated."""
 
     entries: list[Entry]
     end: int
@@ -31,9 +31,9 @@ class Log:
 
 @st.composite
 def logs(draw: st.DrawFn, max_posts: int = 25) -> Log:
-    """Origins that first appear in rising order (some went to the dead letters), and old ones again at any point.
+    """Origins appear in rising order, except for repetitions. Some are missing, because they are dead letters.
 
-    A repetition of an old one may differ: a newer model may have classified it.
+    A repetition may differ from the first record, because a newer model may have classified it.
     """
     times = draw(st.lists(st.integers(0, 1_200_000), max_size=max_posts))
     words = st.lists(st.sampled_from(["coffee", "tea", "a|b", "{0}"]), unique=True, max_size=3)
@@ -53,7 +53,7 @@ def logs(draw: st.DrawFn, max_posts: int = 25) -> Log:
     posts: list[ClassifiedPost] = []
     for number, post in enumerate(fresh):
         posts.append(post)
-        # A zombie, or a stage that began again: a run of what has been delivered before.
+        # A zombie, or a stage that starts again, delivers some of the posts again.
         if draw(st.integers(0, 3)) == 0:
             start = draw(st.integers(0, number))
             again = fresh[start : draw(st.integers(start, number)) + 1]
@@ -66,7 +66,7 @@ def logs(draw: st.DrawFn, max_posts: int = 25) -> Log:
 
 
 def count_distinct(log: Log) -> tuple[Tables, Counter[int]]:
-    """The oracle: every distinct origin once, in each of its windows that the partition has not left behind."""
+    """The expected result: every distinct origin counts once, in each window for which it is not too late."""
     seen: set[int] = set()
     tables: Tables = {}
     late: Counter[int] = Counter()
@@ -99,7 +99,7 @@ def reduce_one(log: Log, position: Position, end: int, shard: int, shards: int, 
 
 
 def add(tables: Tables, shard_delta: ShardDelta) -> None:
-    """Adds up as `apply.lua` does."""
+    """Adds a delta as `apply.lua` does."""
     for key, delta in shard_delta.windows.items():
         fields, first, last = tables.get(key, (Counter(), delta.first, delta.last))
         fields.update(delta.fields)
@@ -107,7 +107,7 @@ def add(tables: Tables, shard_delta: ShardDelta) -> None:
 
 
 def plain(tables: Tables) -> dict[WindowKey, tuple[dict[str, int], int, int]]:
-    # A Counter takes an absent field for 0; Redis does not.
+    # For a Counter, a missing field is 0; for Redis it is not.
     return {key: (dict(fields), first, last) for key, (fields, first, last) in tables.items()}
 
 
@@ -121,7 +121,7 @@ def test_the_shards_together_count_every_distinct_post_once(log: Log, shards: in
     for shard_delta in shard_deltas:
         add(found, shard_delta)
     assert plain(found) == plain(expected)
-    assert Counter(note.window.size for shard_delta in shard_deltas for note in shard_delta.too_late) == late
+    assert Counter(post.window.size for shard_delta in shard_deltas for post in shard_delta.too_late) == late
     distinct = {entry.post.origin.offset for entry in log.entries}
     for shard_delta in shard_deltas:
         assert shard_delta.counted == len(distinct)
@@ -139,12 +139,12 @@ def test_batches_of_any_size_add_up_to_one(log: Log, shards: int, data: st.DataO
     positions = [Position()] * shards
     counted = repeated = 0
     for start, end in pairwise(bounds):
-        # A batch may begin below a shard's position: what is in already is passed over.
+        # A batch may begin below a shard's position. The shard skips what it has.
         overlap = data.draw(st.integers(0, start))
         for shard in range(shards):
             shard_delta = reduce_one(log, positions[shard], end, shard, shards, start=start - overlap)
             add(found, shard_delta)
-            late.update(note.window.size for note in shard_delta.too_late)
+            late.update(post.window.size for post in shard_delta.too_late)
             positions[shard] = shard_delta.position
             counted += shard_delta.counted
             repeated += shard_delta.repeated
@@ -156,7 +156,9 @@ def test_batches_of_any_size_add_up_to_one(log: Log, shards: int, data: st.DataO
 
 
 @given(logs(), st.integers(2, 4), st.data())
-def test_shards_that_stand_apart_after_a_crash_come_out_the_same(log: Log, shards: int, data: st.DataObject) -> None:
+def test_shards_with_different_positions_after_a_crash_reach_the_same_result(
+    log: Log, shards: int, data: st.DataObject
+) -> None:
     offsets = [data.draw(st.integers(0, log.end)) for _ in range(shards)]
     found: Tables = {}
     positions = []
@@ -172,7 +174,7 @@ def test_shards_that_stand_apart_after_a_crash_come_out_the_same(log: Log, shard
 
 @given(st.lists(logs(max_posts=8), min_size=2, max_size=4), st.randoms(use_true_random=False))
 @settings(max_examples=60)
-def test_partitions_may_contribute_in_any_order(parts: list[Log], random: object) -> None:
+def test_partitions_may_be_applied_in_any_order(parts: list[Log], random: object) -> None:
     shard_deltas = [reduce_one(log, Position(), log.end, 0, 1) for log in parts]
     forwards: Tables = {}
     for shard_delta in shard_deltas:
@@ -186,7 +188,7 @@ def test_partitions_may_contribute_in_any_order(parts: list[Log], random: object
 
 
 @given(st.lists(logs(max_posts=8), min_size=1, max_size=4))
-def test_the_update_of_a_shard_is_what_its_partitions_add_up_to(parts: list[Log]) -> None:
+def test_the_update_of_a_shard_is_the_sum_of_its_partitions(parts: list[Log]) -> None:
     shard_deltas = [reduce_one(log, Position(), log.end, 0, 1) for log in parts]
     before = [dict(shard_delta.windows) for shard_delta in shard_deltas]
     added: Tables = {}
@@ -198,10 +200,10 @@ def test_the_update_of_a_shard_is_what_its_partitions_add_up_to(parts: list[Log]
     assert {number: change.new for number, change in update.positions.items()} == {
         number: shard_delta.position for number, shard_delta in enumerate(shard_deltas)
     }
-    assert update.late == Counter(note.window.size for shard_delta in shard_deltas for note in shard_delta.too_late)
+    assert update.late == Counter(post.window.size for shard_delta in shard_deltas for post in shard_delta.too_late)
 
 
-def test_windows_of_the_same_posts_share_a_delta_whatever_partitions_and_minutes_those_are_of() -> None:
+def test_windows_with_the_same_posts_share_a_delta() -> None:
     ats = (NOON_MS, NOON_MS + 59_999, NOON_MS + 60_000)
     log = Log([Entry(offset, for_counting(classified(offset, at=at))) for offset, at in enumerate(ats)], len(ats))
     sizes = tuple(WindowSize(seconds, 86_400) for seconds in (60, 300, 3_600))
@@ -214,9 +216,9 @@ def test_windows_of_the_same_posts_share_a_delta_whatever_partitions_and_minutes
 
 
 def test_a_post_too_late_for_one_size_still_counts_in_the_other() -> None:
-    # size 60, kept 400 s     [0, 60) ends 400 s before the latest event: gone
-    # size 150, kept 300 s    [0, 150) ends 310 s before it: gone
-    # size 300, kept 900 s    [0, 300) is still there
+    # size 60, kept 400 s     [0, 60) ends 400 s before the latest event: too late
+    # size 150, kept 300 s    [0, 150) ends 310 s before it: too late
+    # size 300, kept 900 s    [0, 300) ends 160 s before it: in time
     log = Log(
         [
             Entry(0, for_counting(classified(0, at=460_000))),
@@ -225,7 +227,7 @@ def test_a_post_too_late_for_one_size_still_counts_in_the_other() -> None:
         2,
     )
     shard_delta = reduce_one(log, Position(), 2, 0, 1)
-    assert [(note.post.origin.offset, note.window, note.latest_event_ms) for note in shard_delta.too_late] == [
+    assert [(late.post.origin.offset, late.window, late.latest_event_ms) for late in shard_delta.too_late] == [
         (1, WindowKey("*", 60, 0), 460_000),
         (1, WindowKey("*", 150, 0), 460_000),
     ]
@@ -234,12 +236,12 @@ def test_a_post_too_late_for_one_size_still_counts_in_the_other() -> None:
     assert shard_delta.counted == 2
 
 
-def test_one_millisecond_less_is_in_time() -> None:
+def test_a_post_one_millisecond_earlier_is_in_time() -> None:
     log = Log([Entry(0, for_counting(classified(0, at=449_999))), Entry(1, for_counting(classified(1, at=59_999)))], 2)
     assert reduce_one(log, Position(), 2, 0, 1).too_late == []
 
 
-def test_a_post_of_several_keywords_is_one_of_all_posts() -> None:
+def test_a_post_with_several_keywords_counts_once_among_all_posts() -> None:
     log = Log([Entry(0, for_counting(classified(0, at=0, keywords=["a", "b"])))], 1)
     shard_delta = reduce_one(log, Position(), 1, 0, 1)
     counts = {key.keyword: delta.fields["n"] for key, delta in shard_delta.windows.items() if key.size == 60}

@@ -1,4 +1,4 @@
-"""Whatever is asked of the window tables while Redis is away ends in our error, and in no other."""
+"""Every method of the window tables raises UnavailableError while Redis does not answer."""
 
 from __future__ import annotations
 
@@ -56,15 +56,15 @@ REQUESTS: dict[str, Callable[[TableEditor], Awaitable[object]]] = {
 }
 
 
-def test_every_request_is_tried() -> None:
+def test_every_method_is_tested() -> None:
     public = {name for name in dir(TableEditor) if not name.startswith("_") and callable(getattr(TableEditor, name))}
     assert public - {"close", "at", "of"} == REQUESTS.keys()
 
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
 async def test_an_absent_redis_is_unavailable(request_: Callable[[TableEditor], Awaitable[object]]) -> None:
-    nobody = Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0), decode_responses=True)
-    store = TableEditor(nobody, prefix="emo", shards=2, sizes=[60])
+    absent = Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0), decode_responses=True)
+    store = TableEditor(absent, prefix="emo", shards=2, sizes=[60])
     try:
         with pytest.raises(UnavailableError, match="Redis did not answer"):
             await request_(store)
@@ -73,19 +73,21 @@ async def test_an_absent_redis_is_unavailable(request_: Callable[[TableEditor], 
 
 
 class _Answers:
-    """A Redis that gives these answers, one after the other."""
+    """A Redis whose `zrange` returns these results, one after the other."""
 
     def __init__(self, *answers: object) -> None:
         self._answers = list(answers)
 
     def register_script(self, text: str) -> None:
-        """None is run here."""
+        """Does nothing, because no script runs."""
 
     async def zrange(self, *args: object, **options: object) -> object:
         return self._answers.pop(0)
 
 
 @pytest.mark.parametrize("answers", [([], [("m", 60_000.0)]), ([("m", 60_000.0)], [])])
-async def test_an_index_that_begins_or_goes_between_two_reads_is_empty(answers: tuple[object, object]) -> None:
+async def test_an_index_that_appears_or_disappears_between_two_reads_counts_as_empty(
+    answers: tuple[object, object],
+) -> None:
     reader = WindowReader(_Answers(*answers), prefix="emo", shards=1, sizes=[60])  # type: ignore[arg-type]
     assert await reader.sliding(60, 1) == []
