@@ -1,4 +1,4 @@
-"""Posts that flow while the tables are rebuilt, damage to the tables, and what must hold in the end."""
+"""Helpers of the rebuild tests: run a rebuild, damage the window tables, and check the result."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def emostream(env: dict[str, str], *arguments: str) -> subprocess.CompletedProce
 
 
 def rebuilt(env: dict[str, str], *arguments: str) -> dict[str, Any]:
-    """Rebuild as an operator does; the summary."""
+    """Rebuild as an operator does; returns the summary."""
     done = emostream(env, "windows", "rebuild", "--json", *arguments)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -45,7 +45,7 @@ def rebuilt(env: dict[str, str], *arguments: str) -> dict[str, Any]:
 
 
 class Tables:
-    """The tables as Redis has them, to be damaged."""
+    """The window tables in Redis, and ways to damage them."""
 
     def __init__(self, settings: Settings) -> None:
         self._prefix, self._shards = settings.redis_prefix, settings.shards
@@ -64,11 +64,11 @@ class Tables:
         return self.key(shard_of(key.keyword, self._shards), f"w:{key.member()}")
 
     def windows(self, keyword: str) -> int:
-        """How many windows of a minute the keyword's shard has."""
+        """Returns how many windows of a minute the keyword's shard has."""
         return int(self.client.zcard(self.key(shard_of(keyword, self._shards), "index:60")))
 
     def delete(self, key: WindowKey) -> None:
-        """The window is gone, as if it had never been."""
+        """Remove a window without a trace."""
         shard = shard_of(key.keyword, self._shards)
         assert self.client.delete(self.window(key)) == 1
         for name in ("open", f"index:{key.size}"):
@@ -79,7 +79,7 @@ class Tables:
         assert self.client.hincrby(self.window(key), "n", 1_000) > 1_000
 
     def invent(self, like: WindowKey, key: WindowKey) -> None:
-        """A window that no post ever fell into, published as it is."""
+        """Add a window without posts, as a copy of another window. It will be published."""
         shard = shard_of(key.keyword, self._shards)
         row = self.client.hgetall(self.window(like))
         self.client.hset(self.window(key), mapping=row)
@@ -91,7 +91,7 @@ class Tables:
         return bool(self.client.hexists(self.key(0, "state"), "sealed_until"))
 
     def left_over(self) -> list[str]:
-        """Keys that do not belong to the generation in force, but for the state of the last one, which expires."""
+        """Returns the keys of other generations, except for the states of the last one, which expire."""
         mine = f":g{self.generation}:" if self.generation else "}:"
         every = set(self.client.scan_iter(f"{self._prefix}:*"))
         if not self.generation:
@@ -106,14 +106,14 @@ def counted_by_hand(settings: Settings) -> Any:
 
 
 def differences(windows: Iterable[EmotionWindow], wanted: dict[Key, Any]) -> list[str]:
-    """Where the windows that hold posts are not what was counted by hand."""
+    """Returns up to ten windows with posts that differ from the count by hand."""
     found = contents(window for window in windows if window.count)
     keys = sorted(found.keys() | wanted.keys())
     return [f"{key}: {found.get(key)}, not {wanted.get(key)}" for key in keys if found.get(key) != wanted.get(key)][:10]
 
 
 def published(settings: Settings) -> dict[str, list[EmotionWindow]]:
-    """Every record of the windows topic, by key, in order."""
+    """Returns the records of the windows topic by key, in order."""
     found: dict[str, list[EmotionWindow]] = {}
     for _, _, value in records(settings, settings.topic_windows):
         window = EmotionWindow.from_json(value)
@@ -122,7 +122,7 @@ def published(settings: Settings) -> dict[str, list[EmotionWindow]]:
 
 
 async def check_topic(settings: Settings, store: WindowStore) -> None:
-    """The topic's last record of each window is Redis's, and no revision was followed by a lower one."""
+    """Check that the last record of each window is that of Redis, and that revisions never fall."""
     deadline = time.monotonic() + 60
     while True:
         await store.refresh()

@@ -1,4 +1,4 @@
-"""Stages resume from their output, and refuse or report what contradicts it."""
+"""Stages resume where their output ends. They refuse an output that contradicts its input, and report gaps."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def write(settings: Settings, *records: Outgoing) -> None:
 
 
 def classified(settings: Settings, partition: int, offset: int, topic: str | None = None) -> Outgoing:
-    """Enough of a classified post for its origin to be read."""
+    """Returns a record that has only the origin of a classified post."""
     value = f'{{"origin": {{"topic": "{topic or settings.topic_raw}", "partition": {partition}, "offset": {offset}}}}}'
     return Outgoing(settings.topic_classified, value.encode(), partition=partition)
 
 
 def delete_before(settings: Settings, topic: str, partition: int, offset: int) -> None:
-    """What retention does."""
+    """Delete records, as retention does."""
     client = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     found = client.delete_records([TopicPartition(topic, partition, offset)])
     for future in found.values():
@@ -75,7 +75,7 @@ def test_with_an_empty_output_the_committed_offset_is_the_hint(settings: Setting
 
 
 def test_an_output_ahead_of_its_input_is_refused(settings: Settings, reader: OffsetReader) -> None:
-    """As after posts.raw was deleted and made again."""
+    """This happens after posts.raw was deleted and created again."""
     produce(settings, [post("hello")] * 3, partition=0)
     write(settings, classified(settings, 0, 40))
 
@@ -98,7 +98,7 @@ def test_a_foreign_record_in_the_output_is_refused(
         lookup(settings, reader)([0])
 
 
-def test_what_retention_took_is_counted_and_passed_over(
+def test_a_gap_that_retention_left_is_counted_and_skipped(
     settings: Settings, reader: OffsetReader, caplog: pytest.LogCaptureFixture
 ) -> None:
     produce(settings, [post("hello")] * 10, partition=0)
@@ -112,13 +112,15 @@ def test_what_retention_took_is_counted_and_passed_over(
     assert "offsets 2 to 5 left Kafka's retention" in caplog.text
 
 
-async def test_the_windows_resume_from_the_lowest_shard(
+async def test_aggregate_resumes_at_the_lowest_shard(
     settings: Settings, reader: OffsetReader, store: WindowStore
 ) -> None:
     write(settings, *(classified(settings, 0, offset) for offset in range(10)))
     metrics = Metrics()
     positions = AggregatePositions(reader, settings, store, asyncio.get_running_loop(), metrics)
-    assert await asyncio.to_thread(positions, [0]) == {0: 0}, "nothing stored: from the beginning of what Kafka holds"
+    assert await asyncio.to_thread(positions, [0]) == {0: 0}, (
+        "without positions it starts with the first offset that Kafka holds"
+    )
 
     for shard in range(store.shards):
         to = Position(7 if shard == 2 else 9, 6, 0)
@@ -170,7 +172,7 @@ async def test_the_ids_before_a_start_are_read_again(
     positions = AggregatePositions(reader, horizon, store, asyncio.get_running_loop(), Metrics())
     assert await asyncio.to_thread(positions, [0, 1]) == {0: 5, 1: 0}
     assert (positions.recent_ids[0].offset, len(positions.recent_ids[0])) == (5, 2), (
-        "the first three lie beyond the horizon"
+        "the first three are before the horizon"
     )
     assert (positions.recent_ids[1].offset, len(positions.recent_ids[1])) == (0, 0)
 

@@ -1,4 +1,4 @@
-"""Windows that are counted anew while workers run, with what can go wrong on the way."""
+"""Rebuilds of the windows while workers run, and what can go wrong."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def tables(settings: Settings) -> Iterator[Tables]:
 
 
 def posts(count: int, day: datetime, *, text: str = "hello", keyword: str = "coffee") -> list[bytes]:
-    """Posts of one hour of a day, a few seconds apart."""
+    """Returns posts of one hour from `day` on, a second apart."""
     return [
         post(text, created_at=rfc3339(day + timedelta(seconds=number % 3_600)), keywords=[keyword])
         for number in range(count)
@@ -81,7 +81,7 @@ async def caught_up(settings: Settings, store: WindowStore, roles: list[Role]) -
 
 
 @pytest.mark.parametrize("env", ["one server", "cluster"], indirect=True)
-async def test_damaged_windows_are_whole_again_while_posts_flow(
+async def test_a_rebuild_repairs_damaged_windows_while_posts_flow(
     env: dict[str, str], settings: Settings, store: WindowStore, start: Start, tables: Tables
 ) -> None:
     worker, sink = start("worker"), start("sink")
@@ -99,12 +99,12 @@ async def test_damaged_windows_are_whole_again_while_posts_flow(
 
     summary = await asyncio.to_thread(rebuilt, env)
 
-    assert feed.is_alive(), "the test has lost its point: nothing came meanwhile"
+    assert feed.is_alive(), "the feed ended before the rebuild did, so this tests nothing"
     await asyncio.to_thread(feed.stop)
     await caught_up(settings, store, [worker, sink])
     assert store.generation == summary["generation"] == 1
     assert (summary["empty"], summary["posts"] > 0) == (1, True)
-    assert 4 <= summary["changed"] < summary["windows"], "what was right was left alone"
+    assert 4 <= summary["changed"] < summary["windows"], "right windows did not change"
     assert differences(await store.read(), counted_by_hand(settings).windows) == []
     (empty,) = [window for window in await store.read() if not window.count]
     assert (empty.keyword, empty.labels, empty.first_event) == ("nobody's", {}, empty.start)
@@ -142,7 +142,7 @@ def started(env: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-async def test_a_range_leaves_all_else_as_it_is(
+async def test_a_range_leaves_all_other_windows_as_they_are(
     env: dict[str, str], settings: Settings, store: WindowStore, start: Start, tables: Tables
 ) -> None:
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -170,7 +170,7 @@ async def test_a_range_leaves_all_else_as_it_is(
     assert after[f"coffee|60|{rfc3339(days[3])}"].count == 1_060, "outside the range"
     assert summary["changed"] == 1
     counters = await store.counters()
-    # The posts that come now find the same positions, and the falsified window is counted on as it is.
+    # New posts find the same positions, and are added to the wrong window.
     produce(settings, posts(60, days[3]), partition=1)
     wait_for(lambda: tables.client.hget(tables.window(falsified), "n") == "1120", seconds=30, what="nothing is counted")
     assert await store.counters() == counters
@@ -224,10 +224,10 @@ async def test_workers_go_on_when_a_rebuild_is_killed_with_the_tables_sealed(
 
     assert tables.generation == 0
     waited = time.monotonic() - sealed_at
-    assert waited > 3, "the tables were not sealed: the test has lost its point"
+    assert waited > 3, "the tables were not sealed, so this tests nothing"
     assert "the window tables are being switched to rebuilt ones" in worker.log.read_text()
     assert differences(await store.read(), counted_by_hand(settings).windows) == []
-    assert tables.left_over() != [], "what the dead one had made"
+    assert tables.left_over() != [], "the tables of the rebuild that was killed"
     await asyncio.sleep(max(0.0, 8 - waited))
     tables.falsify(WindowKey("*", 3_600, to_ms(now - timedelta(hours=1))))
     summary = await asyncio.to_thread(rebuilt, env)
@@ -239,7 +239,7 @@ async def test_workers_go_on_when_a_rebuild_is_killed_with_the_tables_sealed(
 
 
 @pytest.mark.parametrize("workers", ["run", "are stopped", "are stopped, with initialised tables"])
-async def test_postgres_has_what_kafka_has_lost(
+async def test_a_rebuild_reads_from_postgres_what_kafka_has_lost(
     env: dict[str, str],
     settings: Settings,
     store: WindowStore,
@@ -256,7 +256,7 @@ async def test_postgres_has_what_kafka_has_lost(
     await caught_up(settings, store, [worker, sink])
     wanted = contents(await store.read())
     if running:
-        # Redis is emptied with other tables in force than the first ones.
+        # Redis is then emptied while another generation than 0 is current.
         assert (await asyncio.to_thread(rebuilt, env))["changed"] == 0
     lose_the_first(settings, 0.6)
     if not running:
@@ -276,7 +276,7 @@ async def test_postgres_has_what_kafka_has_lost(
         assert contents(await store.read()) == wanted
     if not running:
         worker = start("worker")
-    # The one that ran was itself counting anew when the tables were switched, and counts the rest.
+    # A worker that ran was counting from the beginning when the tables were switched. It counts the rest.
     await reaches(store, wanted)
     assert await store.counters() == ({}, {}, {}, 0)
     produce(settings, posts(100, now, text="buy", keyword="word-0"))
@@ -313,10 +313,10 @@ def lose_the_first(settings: Settings, share: float) -> None:
         future.result(30)
 
 
-async def test_windows_of_which_posts_are_nowhere_are_left_alone(
+async def test_windows_whose_posts_are_lost_are_kept(
     env: dict[str, str], settings: Settings, store: WindowStore, start: Start, tables: Tables
 ) -> None:
-    """Kafka has lost the first posts, and Postgres has never had them."""
+    """Kafka has lost the first posts, and Postgres never had them."""
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=5)
     worker = start("worker")
     produce(settings, posts(400, now))
@@ -334,7 +334,7 @@ async def test_windows_of_which_posts_are_nowhere_are_left_alone(
     await store.refresh()
     for window in await store.read():
         old = before[window.key]
-        # It may have become final meanwhile.
+        # A window may have become final in the meantime.
         assert window == replace(old, final=window.final, revision=window.revision)
         assert window.revision == old.revision or window.final > old.final
     assert (summary["changed"], summary["windows"]) == (0, len(before))
@@ -347,7 +347,7 @@ async def test_windows_of_which_posts_are_nowhere_are_left_alone(
     assert await asyncio.to_thread(worker.stop) == 0
 
 
-async def test_mistakes_are_one_line_and_change_nothing(env: dict[str, str], settings: Settings) -> None:
+async def test_wrong_calls_print_one_line_and_change_nothing(env: dict[str, str], settings: Settings) -> None:
     for arguments, code, says in (
         ((), 1, "there is nothing to rebuild: neither Kafka nor PostgreSQL holds a classified post"),
         (("--from", "2026-03-01"), 1, "the window tables are empty: rebuild them without --from and --to"),

@@ -1,4 +1,4 @@
-"""Sealed tables, and what is carried over from old tables to rebuilt ones: the Lua scripts on a real Valkey."""
+"""Sealed window tables, and what is carried over from old tables to rebuilt ones, on a real Valkey."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def minute(number: int, word: str = KEYWORD) -> WindowKey:
 
 
 async def publish(tables: WindowStore) -> None:
-    """Clear every mark, as after a round of the emitter."""
+    """Clear every dirty mark, as the emitter does after it has published."""
     for shard in range(SHARDS):
         await tables.clear_dirty(shard, await tables.dirty(shard, 1_000))
 
 
 async def windows(tables: WindowStore, word: str = KEYWORD) -> dict[int, EmotionWindow]:
-    """A keyword's windows by minute."""
+    """Returns a keyword's windows by minute."""
     every = await tables.read(keyword=word, size=60)
     return {(round(window.start.timestamp() * 1_000) - START) // 60_000: window for window in every}
 
@@ -63,9 +63,9 @@ async def test_nothing_changes_in_sealed_tables_until_the_seal_runs_out(old: Tab
     before = await old.read(), await old.state(shard)
     assert await old.lease(shard, "sealed", "me", 1_500, "take") == (True, pytest.approx(0, abs=10**15))
     assert (await old.times(shard)).sealed
-    stand = (await old.positions(shard, [0]))[0]
+    position = (await old.positions(shard, [0]))[0]
     with pytest.raises(SealedError, match="being switched"):
-        await old.apply(shard, ShardUpdate({0: PositionChange(stand, Position(3, 2, 0))}))
+        await old.apply(shard, ShardUpdate({0: PositionChange(position, Position(3, 2, 0))}))
     assert await old.finalize(shard, START + 60_000) == 0
     assert await old.expire(shard, 60, START + 60_000) == 0
     sealed = {name: value for name, value in (await old.state(shard)).items() if not name.startswith("sealed_")}
@@ -73,13 +73,13 @@ async def test_nothing_changes_in_sealed_tables_until_the_seal_runs_out(old: Tab
 
     await asyncio.sleep(1.6)
     assert not await old.sealed(shard)
-    assert await old.apply(shard, ShardUpdate({0: PositionChange(stand, Position(3, 2, 0))})) is None
+    assert await old.apply(shard, ShardUpdate({0: PositionChange(position, Position(3, 2, 0))})) is None
     assert await old.finalize(shard, START + 60_000) >= 1
     await publish(old)
     assert await old.expire(shard, 60, START + 60_000) >= 1
 
 
-async def test_positions_are_not_looked_up_in_sealed_tables_but_in_those_in_force(
+async def test_positions_are_those_of_the_current_tables_unless_these_are_sealed(
     settings: Settings, store: WindowStore, old: TableEditor, rebuilt: TableEditor
 ) -> None:
     reader = OffsetReader(kafka_config(settings), group="test")
@@ -96,10 +96,10 @@ async def test_positions_are_not_looked_up_in_sealed_tables_but_in_those_in_forc
         await old.lease(2, "sealed", "me", 60_000, "take")
         with pytest.raises(SealedError):
             await asyncio.to_thread(positions, [0])
-        assert not await old.is_initialised(2), "what is about to go is not initialised again"
+        assert not await old.is_initialised(2), "a sealed shard is not initialised"
         assert await old.lease(None, "rebuild", "me", 60_000, "take") is not None
         assert not await old.switch("me", rebuilt.generation, 0), "too late"
-        assert not await old.switch("somebody", rebuilt.generation, 2**52), "not by whoever has no lease"
+        assert not await old.switch("somebody", rebuilt.generation, 2**52), "without the lease of the rebuild"
         assert await old.switch("me", rebuilt.generation, 2**52)
         assert await asyncio.to_thread(positions, [0]) == {0: 0}
         assert store.generation == rebuilt.generation == 1
@@ -108,17 +108,17 @@ async def test_positions_are_not_looked_up_in_sealed_tables_but_in_those_in_forc
 
 
 async def test_an_apply_from_another_fence_changes_nothing(store: WindowStore) -> None:
-    """Pages of Postgres all stand at one offset."""
+    """All pages of rows from Postgres have the same offset."""
     await store.initialise(0, 0)
     page = ShardUpdate({0: PositionChange(Position(), Position(7, 3, 0))}, duplicates=1)
     assert await store.apply(0, page) is None
     again = ShardUpdate({0: PositionChange(Position(7, 3, 0), Position(7, 5, 0))}, duplicates=1)
     assert await store.apply(0, again) is None
-    assert await store.apply(0, again) == (0, 7), "the client asked again: its answer was lost"
+    assert await store.apply(0, again) == (0, 7), "as if the client repeated it after an answer was lost"
     assert (await store.counters()).duplicates == 2
 
 
-async def test_windows_that_agree_stay_what_they_were_published_as(old: TableEditor, rebuilt: TableEditor) -> None:
+async def test_windows_with_the_same_content_keep_their_revision(old: TableEditor, rebuilt: TableEditor) -> None:
     shard = shard_of(KEYWORD, SHARDS)
     await apply_all(old, [entry(0, 1), entry(1, 61)], end=2)
     await old.finalize(shard, START + 60_000)
@@ -147,16 +147,16 @@ async def test_a_window_that_differs_is_published_under_a_higher_revision(
     await apply_all(old, [entry(0, 1)], end=1)
     await old.finalize(shard, START + 60_000)
     await publish(old)
-    counted, false = await windows(rebuilt), (await windows(old))[0]
-    assert false.revision > counted[0].revision, "it was counted after the rebuild had counted it"
+    counted, wrong = await windows(rebuilt), (await windows(old))[0]
+    assert wrong.revision > counted[0].revision, "the old tables counted it later"
 
     assert await rebuilt.carry(old, shard, 60, [minute(0), minute(1)], "reconcile") == 2
 
     found = await windows(rebuilt)
     assert found[0].count == 2
-    assert found[0].final, "it was, and the watermark does not go back"
-    assert found[0].revision > false.revision
-    assert found[1].revision > counted[1].revision, "nobody knows what was published of it"
+    assert found[0].final, "a final window stays final"
+    assert found[0].revision > wrong.revision
+    assert found[1].revision > counted[1].revision, "it may have been published under a revision that was lost"
     assert {key for key, _ in await rebuilt.dirty(shard, 9)} >= {minute(0), minute(1)}
 
 
@@ -179,7 +179,7 @@ async def test_windows_that_only_the_old_tables_have_are_copied_or_left_empty(
     assert [key for key, _ in await rebuilt.dirty(shard, 9)] == [minute(1)]
     assert await rebuilt.sliding(60, 9, keyword=KEYWORD) != []
 
-    # It takes posts again, and was never gone for that.
+    # The emptied window takes posts again.
     await apply_all(rebuilt, [entry(3, 90)], end=4)
     filled = (await windows(rebuilt))[1]
     assert (filled.count, filled.first_event, filled.last_event) == (
@@ -190,7 +190,7 @@ async def test_windows_that_only_the_old_tables_have_are_copied_or_left_empty(
     assert filled.revision > empty.revision
 
 
-async def test_a_window_that_was_left_empty_before_is_no_news(old: TableEditor, rebuilt: TableEditor) -> None:
+async def test_a_window_that_was_empty_before_does_not_change(old: TableEditor, rebuilt: TableEditor) -> None:
     shard = shard_of(KEYWORD, SHARDS)
     await apply_all(old, [entry(0, 1)], end=1)
     await rebuilt.carry(old, shard, 60, [minute(0)], "empty")
@@ -202,7 +202,7 @@ async def test_a_window_that_was_left_empty_before_is_no_news(old: TableEditor, 
     assert await third.dirty_count(shard) == 0
 
 
-async def test_tables_that_somebody_removed_are_not_written_to(old: TableEditor, rebuilt: TableEditor) -> None:
+async def test_tables_that_were_removed_are_not_written_to(old: TableEditor, rebuilt: TableEditor) -> None:
     shard = shard_of(KEYWORD, SHARDS)
     await apply_all(old, [entry(0, 1)], end=1)
     await apply_all(rebuilt, [entry(0, 1), entry(1, 61)], end=2)

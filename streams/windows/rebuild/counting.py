@@ -1,4 +1,4 @@
-"""Counts posts into rebuilt tables, with the very code that the aggregate stage counts with."""
+"""Counts posts into rebuilt window tables, with the code of the aggregate stage."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from streams.windows.update import ShardUpdate
 
 
 class Recount:
-    """Counts partition by partition, each from its beginning.
+    """Counts the posts of each partition from its beginning.
 
     Attributes:
-        scope: which windows are counted.
-        read: rows and records that were read.
-        expired: posts of windows of all posts that have left the retention, by size in seconds.
-        kept: posts by window of all posts that is not counted anew.
+        scope: the windows that are recounted.
+        read: number of rows and records that were read.
+        expired: posts in windows of all posts that have left the retention, by size in seconds.
+        kept: posts of each window of all posts that is not recounted.
     """
 
     def __init__(
@@ -35,14 +35,10 @@ class Recount:
         scope: Scope,
         on_page: Callable[[], Awaitable[None]],
     ) -> None:
-        """Prepare it.
+        """Create the recount.
 
-        Args:
-            settings: all settings.
-            tables: to count into; begun, and nobody else's.
-            posts: where the posts are.
-            scope: which windows are counted.
-            on_page: called after each page.
+        `tables` are the rebuilt tables. They must be initialised, and only this recount may change them. `on_page` is
+        called after each page of posts.
         """
         self._tables = tables
         self._posts = posts
@@ -57,16 +53,16 @@ class Recount:
         self.kept: Counter[WindowKey] = Counter()
 
     def lag(self, survey: PartitionSurvey, end: int) -> int:
-        """How many offsets of a partition are left up to `end`."""
+        """Returns how many offsets of a partition are left to count up to `end`."""
         return max(0, end - max(survey.low, min(position.offset for position in self._positions[survey.partition])))
 
     async def count_rows(self, survey: PartitionSurvey) -> None:
-        """Count what only Postgres holds of a partition. It then stands where Kafka's part begins."""
+        """Count the rows that only Postgres holds of a partition. Its position is then the first record of Kafka."""
         if survey.rows:
             await self._count(survey.partition, self._posts.rows(survey, self._ids[survey.partition], self._page))
 
     async def count_records(self, survey: PartitionSurvey, targets: Sequence[int]) -> None:
-        """Count what Kafka holds of a partition, up to the offset that each shard has for a target."""
+        """Count the records that Kafka holds of a partition, for each shard up to its target offset."""
         partition = survey.partition
         while True:
             positions = self._positions[partition]
@@ -100,17 +96,18 @@ class Recount:
         self._remove_kept(shard_delta)
         update = ShardUpdate.of({partition: (position, shard_delta)})
         if await self._tables.apply(shard, update) is not None:
-            # The client asks again where an answer was lost; then the first call has done it.
+            # The Redis client repeats a script whose answer was lost. Then the first call has applied the update.
             found = (await self._tables.positions(shard, [partition]))[partition]
             if found != shard_delta.position:
                 raise TopologyError(
-                    f"the rebuilt tables stand at {found.offset} of partition {partition}, not at {position.offset}: "
-                    "Redis lost data, or another rebuild has taken over; nothing has changed, run it again"
+                    f"the rebuilt tables are at offset {found.offset} of partition {partition}, not at "
+                    f"{position.offset}: Redis lost data, or another rebuild has taken over; nothing has changed, "
+                    "run the rebuild again"
                 )
         self._positions[partition][shard] = shard_delta.position
 
     def _remove_kept(self, shard_delta: ShardDelta) -> None:
-        """Leave out the windows that are not counted anew, and note their posts."""
+        """Remove the windows that are not recounted from a delta, and count their posts in `expired` and `kept`."""
         for key in [key for key in shard_delta.windows if self.scope.action_for(key) is not Action.COUNT]:
             delta = shard_delta.windows.pop(key)
             if key.keyword == ALL_KEYWORDS:
