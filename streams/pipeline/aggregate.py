@@ -3,7 +3,7 @@
 For each batch:
 
 1. read the positions of the shards, once per assignment and generation of the window tables;
-2. decode the messages that were fetched; the posts that this worker wrote itself are there already;
+2. decode the messages that were fetched (posts that this worker wrote itself come decoded);
 3. reduce each partition to one delta per shard;
 4. write the dead letters and the late posts, and wait for the broker;
 5. apply the deltas of all partitions to each shard, with a compare-and-set on its positions.
@@ -50,7 +50,7 @@ class StartPositions(Protocol):
 
     @property
     def gaps(self) -> Mapping[int, int]:
-        """By partition, the start that is above its position because Kafka no longer holds the offsets between."""
+        """By partition, a start above its position, as Kafka no longer holds the offsets between."""
 
     @property
     def recent_ids(self) -> Mapping[int, RecentIds]:

@@ -125,7 +125,7 @@ class ClassifyStage:
     def _offer_own_writes(self, for_counting: Mapping[int, Sequence[PostForCounting]], written: Written) -> None:
         """Hand the delivered posts to the aggregate stage, partition by partition.
 
-        Left out is a partition whose offsets are not known, or in which another producer wrote between these records.
+        A partition is left out if its offsets are not known, or if another producer wrote between these records.
         """
         if self._own_writes is None:
             return

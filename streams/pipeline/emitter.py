@@ -40,7 +40,7 @@ from streams.windows.tumbling import watermark
 logger = logging.getLogger(__name__)
 
 PUBLISH_LIMIT = 1_000
-"""The most windows in one transaction: about 1 MB, and a second's work."""
+"""The most windows in one transaction: about 1 MB, and at most a second's work."""
 
 FENCED_RETRY_S = 30.0
 """Seconds to wait before a fenced shard is taken over again within the same assignment.
@@ -109,10 +109,10 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
 
     def own(self, partitions: frozenset[int]) -> None:
         """Own the shards of these partitions, and release all others with the next interval. Thread-safe."""
-        in_all = self._settings.partitions
+        partition_count = self._settings.partitions
         # A new object even for the same shards, because their producers may have been fenced in between.
         self._ownership = _Ownership(
-            frozenset(shard for shard in range(self._store.shards) if shard % in_all in partitions)
+            frozenset(shard for shard in range(self._store.shards) if shard % partition_count in partitions)
         )
         self._metrics.shards_owned.set(len(self._ownership.shards))
 

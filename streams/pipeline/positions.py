@@ -24,8 +24,9 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LOOKUP_TIMEOUT_S = 30.0
-"""Seconds to wait for positions from Redis. It is above the time of the client's own retries, and below Kafka's maximum
-poll interval."""
+"""Seconds to wait for positions from Redis.
+
+It is longer than the Redis client's own retries, and shorter than Kafka's maximum poll interval."""
 
 
 class ClassifyPositions:
@@ -76,8 +77,8 @@ class AggregatePositions:
     """Looks up positions in the classified topic: the lowest position of the shards in the current window tables.
 
     Attributes:
-        gaps: by partition, the start that is above its position (above 0 if it has none), because Kafka no longer holds
-            the offsets between.
+        gaps: by partition, a start above its position (above 0 if it has none), as Kafka no longer holds the offsets
+            between.
         recent_ids: by partition, the ids of the records before its start; empty if duplicates are counted.
     """
 
@@ -184,6 +185,7 @@ async def _lowest_offsets(tables: WindowStore, partitions: Sequence[int]) -> dic
 
 
 def _report_gap(metrics: Metrics, topic: str, partition: int, start: int, end: int) -> None:
+    """Count and log the offsets from `start` to below `end`, which Kafka deleted before they were read."""
     metrics.gap_offsets.labels(topic).inc(end - start)
     logger.error(
         "%s[%d]: offsets %d to %d left Kafka's retention before they were read; reading continues at %d",

@@ -58,7 +58,7 @@ def _keyword_totals(row: Mapping[str, str]) -> KeywordTotals:
 
 
 class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
-    """The service of a worker that writes the totals if the worker owns the shard."""
+    """The service that writes the totals if this worker owns the shard of the windows of all posts."""
 
     def __init__(
         self,

@@ -114,8 +114,8 @@ class WindowStore(WindowReader):
         """Initialise a shard, unless it is initialised.
 
         `complete_from_ms` is the event time, in ms since 1970, from which every post can be counted. A window that
-        starts earlier would lack posts, so it is not created. The shard's counter `unbuilt` counts the posts of it that
-        come. So the complete window that was published before stays the latest one.
+        starts earlier would lack posts, so it is not created, and the complete one that was published before stays the
+        latest. The posts of such windows are counted in the shard's counter `unbuilt`.
         """
         with redis_errors("initialising the window tables"):
             await self._redis.hsetnx(self._key(shard, "state"), "complete_from", complete_from_ms)

@@ -120,7 +120,7 @@ class Carrier:
             await self._on_page()
 
     async def _posts_in_no_window(self, shard: int) -> Counter[int]:
-        """Returns the posts of windows that were not recounted and are in neither tables, by size."""
+        """Returns the posts of windows that were not recounted and that the old tables do not have either, by size."""
         found: Counter[int] = Counter()
         for page in _pages(list(self._recount.kept)):
             for key, posts in zip(page, await self._rebuilt.posts(shard, page), strict=True):

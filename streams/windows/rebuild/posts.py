@@ -1,9 +1,9 @@
 """Reads all classified posts of a partition: the rows that only Postgres holds, and then the records that Kafka holds.
 
-Which rows come before Kafka's first record? Origins rise along a partition, except for repetitions. Postgres holds each
-post once, as it was delivered first. So the rows with a lower origin than the record's come before it. If the record is
-part of a repetition, so do rows with higher origins: those up to the highest origin that was classified before the
-record.
+Origins rise along a partition, except for repetitions, and Postgres holds each post once, as it was first delivered. So
+the rows with a lower origin than that of Kafka's first record come before this record. If the record is part of a
+repetition, some rows with higher origins come before it too: those up to the highest origin that was classified before
+the record.
 
     classified topic   0 1 2 3 4 5 6 4 | 5 6 7 8      Kafka's first record is the second 5
     rows in Postgres   0 1 2 3 4 5 6 7 8              the rows below 7 come first; Kafka's 5 and 6 are repetitions
@@ -101,7 +101,7 @@ class Page(NamedTuple):
     Attributes:
         entries: the posts, in order.
         end: the offset after the page.
-        read: number of rows or records that were read, also those that are no classified posts.
+        read: number of rows or records that were read, including those that are not classified posts.
     """
 
     entries: list[Entry]
