@@ -178,7 +178,7 @@ async def measure_windows(
             )
             async with open_store(tables) as store:
                 for shard in range(shards):
-                    await store.begin(shard, 0)
+                    await store.initialise(shard, 0)
                 batches = max(2, min(most // batch, 400))
                 redis_s, worker_s = await _count(
                     store, server, to_count, batch=batch, batches=batches, sizes=tables.window_sizes

@@ -56,7 +56,7 @@ def posts_of(window: int, count: int, rng: random.Random) -> Iterator[PostForCou
         yield PostForCounting(
             id="",
             source=rng.choice(SOURCES),
-            keywords=[f"keyword-{window % 500}"],
+            keywords=(f"keyword-{window % 500}",),
             event_ms=window // 500 * 60_000 + number,
             label=rng.choice(EMOTIONS),
             confidence=rng.randrange(1_000_000),
@@ -71,7 +71,7 @@ async def fill(store: WindowStore, windows: int, posts: int) -> Memory:
     """Make `windows` windows with `posts` posts each, and measure their memory."""
     rng = random.Random(17)
     for shard in range(store.shards):
-        await store.begin(shard, 0)
+        await store.initialise(shard, 0)
     before = (await store._redis.info("memory"))["used_memory"]
     positions = [Position()] * store.shards
     for start in range(0, windows, BATCH):
@@ -83,7 +83,7 @@ async def fill(store: WindowStore, windows: int, posts: int) -> Memory:
                 raise click.ClickException("another process writes to the window tables of this benchmark")
         positions = [reduction.position for reduction in reductions]
         for shard in range(store.shards):
-            await store.published(shard, await store.dirty(shard, 2 * BATCH))
+            await store.clear_dirty(shard, await store.dirty(shard, 2 * BATCH))
     after = (await store._redis.info("memory"))["used_memory"]
     made = len(await store.read(size=MINUTE.seconds))
     return Memory(posts, made, (after - before) / made)

@@ -1,4 +1,4 @@
-"""Dead letters of consumed messages, as every stage writes them."""
+"""Makes and writes the dead letters of consumed messages, for every stage."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from streams.records import DeadPost, DeadReason, Origin
 
 DELIVERY_TIMEOUT_S = 30.0
-"""For a dead letter; beyond it the record is read again."""
+"""How long to wait until Kafka confirms dead letters. If it does not in time, the caller reads the messages again."""
 
 
 def origin_of(message: Message) -> Origin:
-    """Where a consumed message is."""
+    """Returns the topic, partition and offset of a consumed message."""
     return Origin(message.topic() or "", partition_of(message), offset_of(message))
 
 
 def dead_letter(message: Message, reason: DeadReason, error: str) -> DeadPost:
-    """The dead letter of a message."""
+    """Returns the dead letter of a consumed message."""
     return DeadPost.of(message.value(), message.key(), origin_of(message), reason, error)
 
 
 def outgoing(letter: DeadPost, topic: str) -> Outgoing:
-    """A dead letter as it is written; it keeps the message's key."""
+    """Returns a dead letter as a record for the producer, under the key of its message."""
     key = letter.key.encode() if letter.key is not None else None
     return Outgoing(topic, letter.to_json(), key)
 
 
 def write_dead_letters(producer: ConfirmedProducer, letters: Sequence[DeadPost], topic: str) -> None:
-    """Write dead letters, and wait until Kafka has confirmed them.
+    """Write dead letters, and return when Kafka has confirmed all of them.
 
     Raises:
-        UnavailableError: it did not in time; they may be there all the same.
-        ConnectorError: Kafka refused.
+        UnavailableError: Kafka did not confirm them in time. They may be in the topic nevertheless.
+        ConnectorError: Kafka refused them.
     """
     try:
         producer.submit([outgoing(letter, topic) for letter in letters]).result(DELIVERY_TIMEOUT_S)
     except FutureTimeoutError as exc:
-        raise UnavailableError("Kafka did not confirm a dead letter") from exc
+        raise UnavailableError(f"Kafka did not confirm dead letters within {DELIVERY_TIMEOUT_S:.0f} s") from exc

@@ -1,4 +1,4 @@
-"""Points in time: RFC 3339 on the wire, UTC with milliseconds, whole milliseconds since 1970 in arithmetic. Pure."""
+"""The times in records: RFC 3339 in UTC on the wire, whole milliseconds since 1970 in arithmetic. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ _DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", re.ASCII)
 
 
 class Timestamp(datetime):
-    """A `datetime` in UTC, as records have it. Written with exactly three decimals: `2026-03-01T12:00:00.000Z`."""
+    """A `datetime` in UTC, the type of every time in a record.
+
+    It is written with exactly three decimals: `2026-03-01T12:00:00.000Z`.
+    """
 
     __slots__ = ()
 
     @classmethod
     def of(cls, moment: datetime) -> Self:
-        """The same point in time in UTC.
+        """Convert a `datetime` to UTC.
 
         Raises:
             ValueError: `moment` has no time zone, or its year in UTC is not 1 to 9999.
@@ -32,10 +35,12 @@ class Timestamp(datetime):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read RFC 3339. A blank for the `T`, lower case, and a time without seconds are accepted too.
+        """Parse an RFC 3339 date and time.
+
+        A blank in place of the `T`, lower case, and a time without seconds are accepted too.
 
         Raises:
-            ValueError: `text` is not a date and time with an offset, lies before 1970, or has a year above 9999 in UTC.
+            ValueError: `text` is not a date and time with an offset, is before 1970, or has a year above 9999 in UTC.
         """
         if _FORM.fullmatch(text) is None:
             if _DATE_AND_TIME.match(text):
@@ -48,10 +53,10 @@ class Timestamp(datetime):
         return (found if found.tzinfo is UTC else cls.of(found)).checked()
 
     def checked(self) -> Self:
-        """This point in time, if a record may have it.
+        """Returns this timestamp if records allow it.
 
         Raises:
-            ValueError: it lies before 1970.
+            ValueError: The timestamp is before 1970.
         """
         if self < EARLIEST:
             raise ValueError("is before 1970")
@@ -59,28 +64,29 @@ class Timestamp(datetime):
 
     @property
     def ms(self) -> int:
-        """Whole milliseconds since 1970, exactly (no floating point)."""
+        """Whole milliseconds since 1970, computed without floating point."""
         return to_ms(self)
 
     def rfc3339(self) -> str:
-        """RFC 3339 with milliseconds; finer digits are cut off."""
+        """Returns the timestamp in RFC 3339 with milliseconds; finer digits are cut off."""
         return f"{self.isoformat(timespec='milliseconds')[:-6]}Z"
 
 
 EARLIEST = Timestamp(1970, 1, 1, tzinfo=UTC)
+"""The earliest time that a record may have."""
 
 
 def rfc3339(moment: datetime) -> str:
-    """`moment` in UTC as RFC 3339 with milliseconds: `2026-03-01T12:00:00.000Z`."""
+    """Returns `moment` in UTC, in RFC 3339 with milliseconds: `2026-03-01T12:00:00.000Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def to_ms(moment: datetime) -> int:
-    """Milliseconds since 1970, exactly (no floating point)."""
+    """Returns whole milliseconds since 1970, computed without floating point; finer digits are cut off."""
     since = moment - EARLIEST
     return (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000
 
 
 def from_ms(milliseconds: int) -> Timestamp:
-    """The inverse of `to_ms`."""
+    """Returns the timestamp that is this many milliseconds after 1970; the inverse of `to_ms`."""
     return EARLIEST + timedelta(milliseconds=milliseconds)

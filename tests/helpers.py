@@ -113,8 +113,8 @@ def row_of(post: ClassifiedPost) -> PostRow:
     return post_row(ClassifiedPost.from_json(post.to_json()))
 
 
-def counted(post: ClassifiedPost) -> PostForCounting:
-    """The post as the windows read it from its record."""
+def for_counting(post: ClassifiedPost) -> PostForCounting:
+    """The part of a post that the windows count, read back from its record."""
     return PostForCounting.of(ClassifiedPost.from_json(post.to_json()))
 
 

@@ -179,7 +179,7 @@ async def audit(settings: Settings, store: WindowStore, progress: OnProgress) ->
     checks = check_delivery(outcomes, raw)
     classified = _size(outcomes.classified)
     await store.refresh()
-    too_late, expired, unbuilt, duplicates = await store.uncounted()
+    too_late, expired, unbuilt, duplicates = await store.counters()
     sent_twice = f"{duplicates} sent twice" if duplicates else ""
     sizes = [size.seconds for size in settings.window_sizes]
     for size in sizes:

@@ -1,9 +1,15 @@
-"""The aggregate stage: classified posts in, window deltas applied to Redis.
+"""The aggregate stage: reads classified posts, and counts them into the window tables in Redis.
 
-For each batch: 1. read where the shards stand, once per assignment and generation of the tables; 2. decode; 3. reduce
-each partition to deltas per shard; 4. note what is too late and wait; 5. apply to every shard, for all partitions
-together, as a compare-and-set on their positions. A shard that stands elsewhere than expected (a zombie came back,
-Redis was rolled back or emptied) changes nothing and ends in one rewind: the source seeks to what is stored.
+For each batch:
+
+1. read the positions of the shards, once per assignment and generation of the window tables;
+2. decode the messages that were fetched (posts that this worker wrote itself come decoded);
+3. reduce each partition to one delta per shard;
+4. write the dead letters and the late posts, and wait for the broker;
+5. apply the deltas of all partitions to each shard, with a compare-and-set on its positions.
+
+If the position of a shard is not the expected one, step 5 changes nothing in that shard, and the source rewinds to the
+stored positions. This happens after another worker has taken over, and after Redis was rolled back or emptied.
 """
 
 from __future__ import annotations
@@ -24,7 +30,7 @@ from streams.metrics import Metrics
 from streams.pipeline.classify import Deliverer
 from streams.records import ClassifiedPost, DeadReason, LatePost, RecordError, from_ms
 from streams.settings import Settings
-from streams.windows.deltas import Entry, Position, Reduction, TooLate, reduce_entries
+from streams.windows.deltas import Entry, Position, ShardDelta, TooLatePost, reduce_entries
 from streams.windows.post import PostForCounting
 from streams.windows.recent import RecentIds
 from streams.windows.store import WindowStore
@@ -33,24 +39,26 @@ from streams.windows.update import shard_updates
 logger = logging.getLogger(__name__)
 
 _Positions = dict[int, list[Position]]
-_Reductions = dict[int, list[Reduction]]
-"""Both by partition, then by shard."""
+"""The position of each shard, by partition."""
+
+_ShardDeltas = dict[int, list[ShardDelta]]
+"""The delta for each shard, by partition."""
 
 
-class Starts(Protocol):
-    """What the stage asks of `AggregatePositions`."""
+class StartPositions(Protocol):
+    """The part of `AggregatePositions` that the stage uses."""
 
     @property
     def gaps(self) -> Mapping[int, int]:
-        """Where a partition legitimately starts beyond its position."""
+        """By partition, a start above its position, as Kafka no longer holds the offsets between."""
 
     @property
-    def recent(self) -> Mapping[int, RecentIds]:
-        """The ids before each partition's start; empty where duplicates are counted."""
+    def recent_ids(self) -> Mapping[int, RecentIds]:
+        """By partition, the ids of the records before its start; empty if duplicates are counted."""
 
 
 class AggregateStage:
-    """Applies batches to the windows. One batch at a time."""
+    """Applies batches to the window tables. Only one call of `process` may run at a time."""
 
     def __init__(
         self,
@@ -58,75 +66,72 @@ class AggregateStage:
         store: WindowStore,
         producer: Deliverer,
         metrics: Metrics,
-        starts: Starts,
+        start_positions: StartPositions,
     ) -> None:
-        """Prepare the stage.
-
-        Args:
-            settings: all settings.
-            store: the window tables.
-            producer: for dead letters and notes of late posts.
-            metrics: where everything is counted.
-            starts: what is known of where partitions start.
-        """
+        """Create the stage. `producer` writes the dead letters and the late posts."""
         self._settings = settings
         self._store = store
-        self._tables = store
+        self._tables = store  # of the generation that the current batch goes to
         self._producer = producer
         self._metrics = metrics
-        self._starts = starts
+        self._start_positions = start_positions
         self._epoch = -1
         self._positions: dict[int, list[Position]] = {}
         self._ids: dict[int, RecentIds] = {}
 
     async def process(self, batch: Batch) -> None:
-        """Apply a batch and return when every shard has it.
+        """Process a batch, and return when every shard has it.
 
         Raises:
-            PositionMismatchError: a shard stands elsewhere; rewind.
-            ConnectorError: Redis or Kafka did not answer, or refused; or the tables are being switched to rebuilt ones.
+            PositionMismatchError: A shard is not at the expected position. The source must rewind.
+            UnavailableError: Redis or Kafka did not answer, or the window tables are sealed for a switch.
+            ConnectorError: Redis or Kafka refused.
         """
         if (batch.epoch, self._store.generation) != (self._epoch, self._tables.generation):
             self._epoch, self._positions = batch.epoch, {}
-            # One batch goes to one generation, also where rebuilt tables come into force meanwhile.
+            # A batch goes to one generation, even if rebuilt tables become current while it is processed.
             self._tables = self._store.at(self._store.generation)
         self._metrics.batch_posts.labels("aggregate").observe(len(batch))
         with self._metrics.batch_seconds.labels("aggregate").time():
+            # Step 1: read the positions of the shards.
             positions = {
                 partition: await self._positions_of(partition, start) for partition, start in batch.starts.items()
             }
-            dead, reductions = await asyncio.to_thread(self._reduce, batch, positions)
+            # Steps 2 and 3: decode and reduce.
+            dead, shard_deltas = await asyncio.to_thread(self._reduce, batch, positions)
+            # Step 4: write the dead letters and the late posts, and wait for the broker.
             await self._producer.deliver(dead)
             self._metrics.dead.labels(DeadReason.INVALID_RECORD.value).inc(len(dead))
-            await self._note_late(reductions)
-            await self._apply(positions, reductions)
+            await self._write_late(shard_deltas)
+            # Step 5: apply the deltas to each shard.
+            await self._apply(positions, shard_deltas)
         self._metrics.unfetched.inc(len(batch) - len(batch.messages))
-        self._count(reductions)
+        self._count_metrics(shard_deltas)
 
     def applied(self, shard: int) -> dict[int, int]:
-        """The offsets up to which this stage knows a shard to have each partition."""
+        """Returns a shard's offset in each partition, as far as this stage has read or applied it."""
         return {partition: positions[shard].offset for partition, positions in self._positions.items()}
 
-    def forget(self) -> None:
-        """Read anew where the shards stand, with the next batch."""
+    def forget_positions(self) -> None:
+        """Forget the positions of the shards, so that the next batch reads them from Redis."""
         self._positions = {}
 
-    async def _apply(self, positions: _Positions, reductions: _Reductions) -> None:
-        updates = shard_updates(positions, reductions)
-        answers = await asyncio.gather(*(self._tables.apply(shard, update) for shard, update in updates.items()))
-        for (shard, update), elsewhere in zip(updates.items(), answers, strict=True):
-            if elsewhere is not None:
-                partition, offset = elsewhere
-                expected = update.moves[partition].expected.offset
+    async def _apply(self, positions: _Positions, shard_deltas: _ShardDeltas) -> None:
+        updates = shard_updates(positions, shard_deltas)
+        mismatches = await asyncio.gather(*(self._tables.apply(shard, update) for shard, update in updates.items()))
+        for (shard, update), mismatch in zip(updates.items(), mismatches, strict=True):
+            if mismatch is not None:
+                partition, offset = mismatch
+                expected = update.positions[partition].expected.offset
                 raise PositionMismatchError(
                     f"shard {shard} is at offset {offset} of partition {partition}, not at {expected}"
                 )
         for shard, update in updates.items():
-            for partition, move in update.moves.items():
-                positions[partition][shard] = move.new
+            for partition, change in update.positions.items():
+                positions[partition][shard] = change.new
 
     async def _positions_of(self, partition: int, start: int) -> list[Position]:
-        """Where each shard stands in a partition; read from Redis once per assignment."""
+        """Returns each shard's position in a partition. It is read from Redis once per assignment and generation."""
         known = self._positions.get(partition)
         if known is None:
             shards = await asyncio.gather(
@@ -134,32 +139,35 @@ class AggregateStage:
             )
             known = self._positions[partition] = [shard[partition] for shard in shards]
             lowest = min(position.offset for position in known)
-            # Also where there is no position any more: the tables were emptied after the start was looked up.
-            if max(lowest, 0) < start and self._starts.gaps.get(partition) != start:
-                raise PositionMismatchError(f"partition {partition} is read from {start}, a shard is at {lowest}")
+            # A lowest offset of -1 means that Redis was emptied after the start was looked up.
+            if max(lowest, 0) < start and self._start_positions.gaps.get(partition) != start:
+                raise PositionMismatchError(
+                    f"partition {partition} is read from offset {start}, but a shard is at {lowest}"
+                )
             self._ids.pop(partition, None)
-            if (recent := self._starts.recent.get(partition)) is not None:
+            if (recent := self._start_positions.recent_ids.get(partition)) is not None:
                 if recent.offset != start:
                     raise PositionMismatchError(
-                        f"partition {partition} is read from {start}, its ids are known to {recent.offset}"
+                        f"partition {partition} is read from offset {start}, but its recent ids end at {recent.offset}"
                     )
                 self._ids[partition] = recent
         return known
 
-    def _reduce(self, batch: Batch, positions: _Positions) -> tuple[list[Outgoing], _Reductions]:
+    def _reduce(self, batch: Batch, positions: _Positions) -> tuple[list[Outgoing], _ShardDeltas]:
+        """Do steps 2 and 3. Returns the dead letters and the deltas."""
         dead: list[Outgoing] = []
-        reductions: _Reductions = {}
+        shard_deltas: _ShardDeltas = {}
         ends, messages = batch.ends(), batch.by_partition()
         for partition in batch.starts:
             entries, letters = self._decode(partition, messages.get(partition, ()))
             dead += letters
-            known = [entry for run in batch.runs if run.partition == partition for entry in _known(run)]
-            # A partition is rarely both fetched and not; only then there is something to be put in order.
-            entries = sorted(entries + known, key=_offset) if entries and known else entries or known
-            reductions[partition] = reduce_entries(
+            own = [entry for run in batch.runs if run.partition == partition for entry in _entries_of(run)]
+            # Entries must be in offset order. A partition rarely has both kinds, so sorting is rarely needed.
+            entries = sorted(entries + own, key=_offset) if entries and own else entries or own
+            shard_deltas[partition] = reduce_entries(
                 entries, positions=positions[partition], end=ends[partition], sizes=self._settings.window_sizes
             )
-        return dead, reductions
+        return dead, shard_deltas
 
     def _decode(self, partition: int, messages: Sequence[Message]) -> tuple[list[Entry], list[Outgoing]]:
         ids = self._ids.get(partition)
@@ -167,7 +175,7 @@ class AggregateStage:
         dead: list[Outgoing] = []
         for message in messages:
             offset = offset_of(message)
-            duplicate = ids is not None and ids.take(offset, message.key(), message.timestamp()[1])
+            duplicate = ids is not None and ids.add(offset, message.key(), message.timestamp()[1])
             try:
                 post = PostForCounting.of(ClassifiedPost.from_json(message.value()))
             except RecordError as exc:
@@ -177,33 +185,33 @@ class AggregateStage:
                 entries.append(Entry(offset, post, duplicate))
         return entries, dead
 
-    async def _note_late(self, reductions: _Reductions) -> None:
-        late = [note for of_shards in reductions.values() for reduction in of_shards for note in reduction.too_late]
-        await self._producer.deliver([self._late_note(note) for note in late])
-        for note in late:
-            self._metrics.too_late.labels(str(note.window.size)).inc()
+    async def _write_late(self, shard_deltas: _ShardDeltas) -> None:
+        late = [post for deltas in shard_deltas.values() for delta in deltas for post in delta.too_late]
+        await self._producer.deliver([self._late_record(post) for post in late])
+        for post in late:
+            self._metrics.too_late.labels(str(post.window.size)).inc()
 
-    def _late_note(self, late: TooLate) -> Outgoing:
-        note = LatePost(
+    def _late_record(self, late: TooLatePost) -> Outgoing:
+        record = LatePost(
             id=late.post.id,
             created_at=from_ms(late.post.event_ms),
             size=late.window.size,
             start=from_ms(late.window.start),
-            latest_event_time=from_ms(late.partition_time),
+            latest_event_time=from_ms(late.latest_event_ms),
             origin=late.post.origin,
         )
-        return Outgoing(self._settings.topic_late, note.to_json(), late.post.id.encode())
+        return Outgoing(self._settings.topic_late, record.to_json(), late.post.id.encode())
 
-    def _count(self, reductions: _Reductions) -> None:
-        for of_shards in reductions.values():
-            # The shards agree but after a partial apply; the largest is what this batch really brought.
-            self._metrics.counted.inc(max(reduction.counted for reduction in of_shards))
-            self._metrics.repeated.inc(max(reduction.repeated for reduction in of_shards))
-            self._metrics.duplicates.inc(max(reduction.duplicates for reduction in of_shards))
+    def _count_metrics(self, shard_deltas: _ShardDeltas) -> None:
+        for deltas in shard_deltas.values():
+            # The shards' numbers differ only if an earlier apply reached some of them. Then the largest is right.
+            self._metrics.counted.inc(max(delta.counted for delta in deltas))
+            self._metrics.repeated.inc(max(delta.repeated for delta in deltas))
+            self._metrics.duplicates.inc(max(delta.duplicates for delta in deltas))
 
 
-def _known(run: Run[PostForCounting]) -> Iterable[Entry]:
-    """Results that this worker has written itself; what the windows need of them was kept."""
+def _entries_of(run: Run[PostForCounting]) -> Iterable[Entry]:
+    """Returns the entries of posts that this worker wrote itself and need not fetch."""
     return map(Entry, range(run.first, run.end), run.items)
 
 

@@ -1,4 +1,4 @@
-"""The Faust application: two agents over batch channels, one over the control topic, and the services around them."""
+"""Builds the Faust application of a worker: the agents that classify, aggregate and obey commands, and the services."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from streams.pipeline.positions import AggregatePositions, ClassifyPositions
 from streams.pipeline.totals import TotalsFeed
 from streams.records import ControlCommand, ControlRecord, RecordError
 from streams.settings import Settings
-from streams.windows.pacing import GATHER_BEHIND
+from streams.windows.pacing import BEHIND_WAIT_FACTOR
 from streams.windows.store import WindowStore
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Pipeline:
-    """A worker's parts: the Faust app and what must be closed after it has stopped."""
+    """The parts of a worker: the Faust app, and what must be stopped and closed with it."""
 
     app: faust.App
     producer: ConfirmedProducer
@@ -47,16 +47,16 @@ class Pipeline:
     services: list[BatchSource | Emitter | ModelWatch | TotalsFeed]
 
     async def stop_services(self) -> None:
-        """Finish what is in flight, the batches within `KafkaConfig.revoke_deadline_s`, and leave the groups."""
+        """Stop the services. Batches in flight have `KafkaConfig.revoke_deadline_s` to finish."""
         await asyncio.gather(*(service.stop() for service in self.services))
 
     async def close(self) -> None:
-        """Release what the app does not own."""
+        """Close what the app does not own: the inference thread, the producer and the readers."""
         self.classify.close()
-        # Whoever waited for a delivery has given up by now.
+        # Nothing waits for a delivery any more, so a second is enough.
         left = await asyncio.to_thread(self.producer.close, 1.0)
         if left:
-            logger.warning("%d results were not confirmed; they will be made again from their raw posts", left)
+            logger.warning("Kafka did not confirm %d records; a worker will make them again from the raw posts", left)
         for reader in self.readers:
             await asyncio.to_thread(reader.close)
 
@@ -70,15 +70,10 @@ def create_pipeline(
     *,
     data_dir: Path,
 ) -> Pipeline:
-    """Build the Faust app and its parts. Call inside the event loop that will run it.
+    """Build the Faust app and its parts. Call it inside the event loop that will run the app.
 
-    Args:
-        settings: all settings.
-        kafka: how to reach Kafka.
-        model: started; its channel is polled from now on, if it has one.
-        store: the window tables.
-        metrics: where everything is counted; served at `/metrics`.
-        data_dir: Faust wants a folder; nothing durable is kept there.
+    `model` must be started; the app polls its channel, if it has one. The app serves `metrics` at `/metrics`. Faust
+    needs the folder `data_dir`, but keeps nothing durable there.
     """
     app = _faust_app(settings, kafka, data_dir)
     prefix = settings.group_prefix
@@ -86,7 +81,7 @@ def create_pipeline(
     classify_reader = OffsetReader(kafka, group=f"{prefix}-classify")
     aggregate_reader = OffsetReader(kafka, group=f"{prefix}-aggregate")
     aggregate_positions = AggregatePositions(aggregate_reader, settings, store, asyncio.get_running_loop(), metrics)
-    # With ids to tell duplicates by, a record's time of arrival matters, which only the record itself has.
+    # To find duplicates the aggregate stage needs the time when the broker appended a record. Only a fetch has that.
     own_writes = None if settings.deduplication_s else OwnWrites()
     classify = ClassifyStage(settings, model.current, producer, metrics, own_writes=own_writes)
     aggregate = AggregateStage(settings, store, producer, metrics, aggregate_positions)
@@ -95,12 +90,12 @@ def create_pipeline(
         return raw_source.behind
 
     def aggregate_wait_s() -> float:
-        return settings.aggregate_wait_ms / 1_000 * (GATHER_BEHIND if behind() else 1)
+        return settings.aggregate_wait_ms / 1_000 * (BEHIND_WAIT_FACTOR if behind() else 1)
 
     def on_rollback(shard: int) -> None:
         metrics.rewinds.labels("aggregate", "rollback").inc()
-        aggregate.forget()
-        classified_source.rewind(f"Redis lost what was applied to shard {shard}")
+        aggregate.forget_positions()
+        classified_source.rewind(f"Redis lost updates of shard {shard}")
 
     raw_source = BatchSource(
         app,
@@ -137,7 +132,7 @@ def create_pipeline(
     @app.agent(raw_source.channel, name="classify")  # type: ignore[untyped-decorator]
     async def classify_agent(batches: AsyncIterator[Batch]) -> None:
         pipelined = PipelinedStage(
-            app, raw_source, classify.answer, classify.deliver, stage="classify", metrics=metrics
+            app, raw_source, classify.prepare, classify.deliver, stage="classify", metrics=metrics
         )
         try:
             async for batch in batches:
@@ -157,7 +152,7 @@ def create_pipeline(
     @app.agent(control, name="control")  # type: ignore[untyped-decorator]
     async def control_agent(commands: AsyncIterator[bytes]) -> None:
         async for command in commands:
-            await _obey(command, store)
+            await _run_command(command, store)
 
     _serve_metrics(app, metrics)
     services: list[BatchSource | Emitter | ModelWatch | TotalsFeed] = [totals, emitter, classified_source, raw_source]
@@ -168,26 +163,26 @@ def create_pipeline(
     return Pipeline(app, producer, [classify_reader, aggregate_reader], classify, services)
 
 
-async def _obey(command: bytes, store: WindowStore) -> None:
+async def _run_command(command: bytes, store: WindowStore) -> None:
     try:
         record = ControlRecord.from_json(command)
     except RecordError:
-        logger.exception("ignoring a control record that is not valid")
+        logger.exception("ignoring an invalid record of the control topic")
         return
     if record.command is ControlCommand.REPUBLISH_WINDOWS:
         try:
             await store.refresh()
             marked = sum([await store.mark_all_dirty(shard) for shard in range(store.shards)])
         except UnavailableError as exc:
-            # Nothing is lost by it: the operator who asked sees this line, and asks again.
-            logger.error("republishing failed, ask again: %s", exc)
+            # The record is not read again, so the operator has to repeat the command.
+            logger.error("republishing the windows failed; run `emostream windows republish` again: %s", exc)
         else:
             logger.info("republishing %d windows", marked)
 
 
 def _faust_app(settings: Settings, kafka: KafkaConfig, data_dir: Path) -> faust.App:
     return faust.App(
-        # Its consumer group; must not be that of a batch source.
+        # The app's name is the consumer group of the control topic. The batch sources have groups of their own.
         f"{settings.group_prefix}-control",
         broker=[f"kafka://{server}" for server in kafka.bootstrap.split(",")],
         broker_credentials=_credentials(kafka),

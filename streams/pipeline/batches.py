@@ -1,4 +1,4 @@
-"""What becomes of a batch: delivered, fetched again, or the end of the worker. And how two of them overlap."""
+"""Runs the batches of a stage: handles the errors of a batch, and prepares one batch while another is delivered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from streams.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 RETRY_PAUSE_S = 1.0
-"""Before a batch that met an absent Redis is fetched again; the lookup of positions then backs off on its own."""
+"""Seconds to wait before a batch is fetched again after a server did not answer.
+
+The lookup of positions comes first, and has a backoff of its own."""
 
 Prepared = TypeVar("Prepared")
 
@@ -31,10 +33,14 @@ async def run_batch(
     stage: str,
     metrics: Metrics,
 ) -> None:
-    """Process one batch of a stage. It ends delivered, rewound to be fetched again, or in a stop of the app.
+    """Process one batch of a stage, unless the batch is stale.
+
+    - If `process` returns, the batch is done.
+    - If it raises PositionMismatchError or UnavailableError, the source rewinds, and the batch is fetched again.
+    - If it raises any other error, the source halts and the app stops.
 
     Raises:
-        Exception: whatever cannot be retried, after the app was told to stop and the source halted.
+        Exception: `process` raised an error that cannot be retried. The source is halted and the app is stopping.
     """
     with source.in_flight(batch) as current:
         if not current:
@@ -46,7 +52,7 @@ async def run_batch(
             source.rewind(str(exc))
         except UnavailableError as exc:
             metrics.rewinds.labels(stage, "unavailable").inc()
-            logger.warning("%s: %s; trying again", stage, exc)
+            logger.warning("the %s stage fetches a batch again: %s", stage, exc)
             source.rewind(str(exc))
             await asyncio.sleep(RETRY_PAUSE_S)
         except Exception as exc:
@@ -57,10 +63,11 @@ async def run_batch(
 
 
 class PipelinedStage(Generic[Prepared]):
-    """Runs a stage of two steps: while one batch is being delivered, the next is prepared. One reader at a time.
+    """Runs a stage in two parts: while one batch is delivered, the next one is prepared.
 
-    Batches are delivered in their order, each after the one before has ended, and a batch that became stale meanwhile
-    is not delivered at all: only a delivery counts as in flight, so a revocation does not wait for what is prepared.
+    Batches are delivered in order, each after the delivery before it has ended. A batch that has become stale by then
+    is not delivered. Only a batch that is delivered is in flight, so a revocation does not wait for a batch that is
+    prepared. `run` must not be called while another call is running.
     """
 
     def __init__(
@@ -73,15 +80,15 @@ class PipelinedStage(Generic[Prepared]):
         stage: str,
         metrics: Metrics,
     ) -> None:
-        """Join the two steps.
+        """Create the stage.
 
         Args:
-            app: told to stop where a step fails for good.
-            source: of the batches.
-            prepare: has no effect outside; whatever it raises is the end.
-            deliver: may raise what `run_batch` knows.
-            stage: for messages and metrics.
-            metrics: where rewinds are counted.
+            app: the app, which stops if a part fails with an error that cannot be retried.
+            source: the source of the batches.
+            prepare: the first part. It must have no effect outside the process. Any error of it stops the app.
+            deliver: the second part. Its errors are handled as those of `process` in `run_batch`.
+            stage: name of the stage in log lines and metrics.
+            metrics: the worker's metrics.
         """
         self._app = app
         self._source = source
@@ -92,10 +99,10 @@ class PipelinedStage(Generic[Prepared]):
         self._delivery: asyncio.Task[None] | None = None
 
     async def run(self, batch: Batch) -> None:
-        """Prepare a batch, wait for the end of the one before, and begin to deliver.
+        """Prepare a batch, wait until the delivery before it has ended, and start to deliver this one.
 
         Raises:
-            Exception: this one could not be prepared, or the one before not be delivered; the app was told to stop.
+            Exception: The batch could not be prepared, or the delivery before it failed for good. The app is stopping.
         """
         if not self._source.is_current(batch):
             return
@@ -115,25 +122,28 @@ class PipelinedStage(Generic[Prepared]):
                 metrics=self._metrics,
             )
         )
-        # The app was told of an error already, whether or not another batch comes to wait for this one.
+        # `run_batch` has handled the error. Read it here, or asyncio complains if no batch waits for this delivery.
         self._delivery.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def drain(self) -> None:
-        """Wait for the delivery under way.
+        """Wait until the current delivery has ended.
 
         Raises:
-            Exception: it failed for good.
+            Exception: The delivery failed for good. The app is stopping.
         """
         if self._delivery is not None:
             await self._delivery
 
     def cancel(self) -> None:
-        """Give the delivery under way up; its batch is not done."""
+        """Cancel the current delivery. Its batch is not done."""
         if self._delivery is not None:
             self._delivery.cancel()
 
 
 async def _stop(app: faust.App, source: BatchSource, exc: Exception) -> None:
-    """Faust would restart the agent and go on with the next batch: a hole in the output."""
+    """Halt the source and stop the app.
+
+    Without the halt, Faust would restart the agent, and the next batch would leave a hole in the output.
+    """
     source.halt()
     await app.crash(exc)

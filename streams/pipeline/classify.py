@@ -1,12 +1,19 @@
-"""The classify stage: raw messages in; classified posts and dead letters out, delivery confirmed.
+"""The classify stage: reads raw messages, and writes classified posts and dead letters.
 
-For each batch: 1. decode; 2. classify; 3. write the dead letters and wait; 4. write the classified posts and wait.
-Step 3 comes before step 4 because the last classified origin is the stage's position: a dead letter that is not in the
-log by then would be passed over after a crash. Steps 1 and 2 run in a thread; the event loop stays free. While a batch
-is in steps 3 and 4, the next one may be in 1 and 2.
+For each batch:
 
-The model may be replaced while the stage runs. A batch asks for the current one once, when step 1 begins, so each
-batch, and with it each record, has exactly one.
+1. decode;
+2. classify;
+3. write the dead letters and wait for the broker;
+4. write the classified posts and wait for the broker.
+
+Step 3 comes before step 4 because the origin of the last classified post is the stage's position. After a crash the
+stage resumes after that origin, and would skip an earlier message whose dead letter is not in the log.
+
+`ClassifyStage.prepare` does steps 1 and 2, in a thread, so that the event loop stays free. `ClassifyStage.deliver` does
+steps 3 and 4. While one batch is delivered, the next one is prepared (`batches.PipelinedStage`).
+
+The model may be replaced while the stage runs. Each batch uses the model that is current when step 1 begins.
 """
 
 from __future__ import annotations
@@ -36,152 +43,158 @@ from streams.windows.post import PostForCounting
 
 logger = logging.getLogger(__name__)
 
-_CONTROL_TEXT = "what a lovely day"
+_PROBE_TEXT = "what a lovely day"
+"""A text that every working model can classify."""
 
 
 class Deliverer(Protocol):
-    """What the stage needs of a producer."""
+    """The part of a producer that the stages use."""
 
     async def deliver(self, records: Sequence[Outgoing]) -> Written:
-        """Write records and wait for their confirmation; returns where they are."""
+        """Write records, and return their offsets when the broker has confirmed all of them."""
 
 
-class Answered(NamedTuple):
-    """What became of a batch.
+class ClassifiedBatch(NamedTuple):
+    """The result of steps 1 and 2. Every message of the batch is a dead letter or a classified post.
 
     Attributes:
-        dead: letters; every message is in one of the two, in order.
-        classified: results.
-        counted: what the windows need of the results, by partition.
-        tiers: how many posts each tier answered.
+        dead_letters: one for each message that could not be decoded or classified.
+        classified: the records of the classified posts, in the order of the batch.
+        for_counting: by partition, the part of each classified post that the windows count, in the same order.
+        tiers: number of posts that each tier of the model classified.
     """
 
-    dead: list[DeadPost]
+    dead_letters: list[DeadPost]
     classified: list[Outgoing]
-    counted: dict[int, list[PostForCounting]]
+    for_counting: dict[int, list[PostForCounting]]
     tiers: Counter[str]
 
 
 class ClassifyStage:
-    """Classifies batches."""
+    """Classifies batches. One batch at a time can be prepared, and one delivered."""
 
     def __init__(
         self,
         settings: Settings,
-        current: Callable[[], Classifier],
+        current_model: Callable[[], Classifier],
         producer: ConfirmedProducer | Deliverer,
         metrics: Metrics,
         *,
         own_writes: OwnWrites | None,
     ) -> None:
-        """Prepare the stage.
+        """Create the stage and its inference thread.
 
-        Args:
-            settings: all settings.
-            current: the model of the moment; asked once per batch, in the inference thread.
-            producer: writes the results.
-            metrics: where everything is counted.
-            own_writes: told every result, so that the windows need not fetch it; None if they are to.
+        `current_model` returns the current model. The inference thread calls it once for each batch. `own_writes` gets
+        the posts of each delivered batch, so that the aggregate stage need not fetch them. If it is None, the aggregate
+        stage fetches everything.
         """
-        self._own_writes = own_writes
         self._settings = settings
-        self._current = current
+        self._current_model = current_model
         self._producer = producer
         self._metrics = metrics
+        self._own_writes = own_writes
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
-    async def answer(self, batch: Batch) -> Answered:
-        """Decode and classify a batch, in the inference thread. One at a time; nothing outside changes."""
+    async def prepare(self, batch: Batch) -> ClassifiedBatch:
+        """Do steps 1 and 2 in the inference thread. Nothing is written."""
         self._metrics.batch_posts.labels("classify").observe(len(batch.messages))
         loop = asyncio.get_running_loop()
         with self._metrics.batch_seconds.labels("classify").time():
             return await loop.run_in_executor(self._thread, self.classify, batch.messages)
 
-    async def deliver(self, answered: Answered) -> None:
-        """Write what became of a batch, and return when all of it is in the log.
+    async def deliver(self, prepared: ClassifiedBatch) -> None:
+        """Do steps 3 and 4. Returns when the broker has confirmed all records.
 
         Raises:
-            ConnectorError: a result was refused.
+            ConnectorError: The broker refused a record.
         """
         metrics = self._metrics
-        dead, classified, counted, tiers = answered
+        dead_letters, classified, for_counting, tiers = prepared
         with metrics.batch_seconds.labels("deliver").time():
-            await self._producer.deliver([outgoing(letter, self._settings.topic_dead) for letter in dead])
+            # Step 3: write the dead letters and wait for the broker.
+            await self._producer.deliver([outgoing(letter, self._settings.topic_dead) for letter in dead_letters])
+            # Step 4: write the classified posts and wait for the broker.
             written = await self._producer.deliver(classified)
-        self._tell(counted, written)
+        self._offer_own_writes(for_counting, written)
         metrics.classified.inc(len(classified))
         for tier, count in tiers.items():
             metrics.answered.labels(tier).inc(count)
-        for letter in dead:
+        for letter in dead_letters:
             metrics.dead.labels(letter.reason.value).inc()
 
-    def _tell(self, counted: Mapping[int, Sequence[PostForCounting]], written: Written) -> None:
-        """Tell the windows of results that are in the log without a hole, so that their offsets are known."""
+    def _offer_own_writes(self, for_counting: Mapping[int, Sequence[PostForCounting]], written: Written) -> None:
+        """Hand the delivered posts to the aggregate stage, partition by partition.
+
+        A partition is left out if its offsets are not known, or if another producer wrote between these records.
+        """
         if self._own_writes is None:
             return
-        for partition, posts in counted.items():
+        for partition, posts in for_counting.items():
             offsets = written.get((self._settings.topic_classified, partition), range(0))
             if len(offsets) == len(posts):
                 self._own_writes.offer(Run(partition, offsets.start, posts))
 
-    def classify(self, messages: Sequence[Message]) -> Answered:
-        """Decode and classify messages; every one ends up in exactly one of the two lists, in order."""
-        classifier = self._current()
+    def classify(self, messages: Sequence[Message]) -> ClassifiedBatch:
+        """Do steps 1 and 2 in the calling thread."""
+        classifier = self._current_model()
         now_ms = time.time_ns() // 1_000_000
         max_future_ms = int(self._settings.max_future_s * 1_000)
-        dead: list[DeadPost] = []
+        dead_letters: list[DeadPost] = []
         posts: list[Post] = []
         raw: list[Message] = []
+        # Step 1: decode.
         for message in messages:
             decoded = decode_post(
                 message.value(),
                 text_max_chars=self._settings.text_max_chars,
                 max_future_ms=max_future_ms,
-                now_ms=_arrival(message) or now_ms,
+                now_ms=_append_time_ms(message) or now_ms,
             )
             if isinstance(decoded, Rejection):
-                dead.append(dead_letter(message, *decoded))
+                dead_letters.append(dead_letter(message, *decoded))
             else:
                 posts.append(decoded)
                 raw.append(message)
+        # Step 2: classify.
         predictions, failed = self._predictions(classifier, [post.text for post in posts])
         classified: list[Outgoing] = []
-        counted: dict[int, list[PostForCounting]] = defaultdict(list)
+        for_counting: dict[int, list[PostForCounting]] = defaultdict(list)
         tiers: list[str] = []
         topic, keep_text = self._settings.topic_classified, self._settings.keep_text
         classified_at = Timestamp.now(UTC)
         for i, (message, post, prediction) in enumerate(zip(raw, posts, predictions, strict=True)):
             if prediction is None:
-                dead.append(dead_letter(message, DeadReason.CLASSIFICATION_FAILED, failed[i]))
+                dead_letters.append(dead_letter(message, DeadReason.CLASSIFICATION_FAILED, failed[i]))
                 continue
             origin = origin_of(message)
             result = classified_post(post, prediction, origin, classified_at=classified_at, keep_text=keep_text)
-            # The same partition number as the raw post, whatever partitioner its producer used.
+            # The same partition number as the raw post (rule 3 of docs/architecture.md).
             classified.append(Outgoing(topic, result.to_json(), post.id.encode(), origin.partition))
             tiers.append(prediction.model.tier)
-            counted[origin.partition].append(PostForCounting.of(result))
-        return Answered(dead, classified, counted, Counter(tiers))
+            for_counting[origin.partition].append(PostForCounting.of(result))
+        return ClassifiedBatch(dead_letters, classified, for_counting, Counter(tiers))
 
     @staticmethod
     def _predictions(
         classifier: Classifier, texts: Sequence[str]
     ) -> tuple[Sequence[Prediction | None], dict[int, str]]:
-        """One prediction per text; None, and by its index the reason, for a text that the model cannot take.
+        """Returns a prediction for each text, and the reasons of the texts that have none, by index.
 
-        A batch that fails is tried text by text, so that one bad text costs only itself. If the model fails on a
-        plain sentence too, it is the model that is broken, and its error is raised.
+        A text that the model cannot classify has None for its prediction. If a batch fails, each of its texts is
+        classified alone, so that one bad text does not cost the others. If the model fails on `_PROBE_TEXT` too, the
+        model is broken and its error is raised.
         """
         try:
             return predict(classifier, texts), {}
         except Exception:
-            logger.exception("classifying a batch of %d failed; trying its texts one by one", len(texts))
-        predict(classifier, [_CONTROL_TEXT])
+            logger.exception("cannot classify a batch of %d posts at once; classifying each post alone", len(texts))
+        predict(classifier, [_PROBE_TEXT])
         predictions: list[Prediction | None] = []
         failed: dict[int, str] = {}
         for i, text in enumerate(texts):
             try:
                 predictions += predict(classifier, [text])
-            except Exception as exc:  # noqa: BLE001 - dead-lettered with its reason
+            except Exception as exc:  # noqa: BLE001 - the dead letter has the reason
                 predictions.append(None)
                 failed[i] = f"{type(exc).__name__}: {exc}"[:1_000]
         return predictions, failed
@@ -191,10 +204,10 @@ class ClassifyStage:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _arrival(message: Message) -> int | None:
-    """When the broker appended the message, in milliseconds; None where the topic has its producers' timestamps.
+def _append_time_ms(message: Message) -> int | None:
+    """Returns when the broker appended a message, in milliseconds since 1970; None if its timestamp is the producer's.
 
-    The decision about a timestamp in the future must not change when the post is read again.
+    Posts from the future are dead-lettered by this time, so that a second reading decides as the first one did.
     """
     kind, milliseconds = message.timestamp()
     return milliseconds if kind == TIMESTAMP_LOG_APPEND_TIME else None

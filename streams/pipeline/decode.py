@@ -1,4 +1,4 @@
-"""Decides what a message on the raw topic is: a post that can be classified, or a dead letter and why. Pure."""
+"""Decodes a message of the raw topic: to a post that can be classified, or to the reason of a dead letter. Pure."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from streams.records import DeadReason, MalformedRecordError, Post, RecordError
 
 
 class Rejection(NamedTuple):
-    """Why a message cannot be classified."""
+    """Why a message cannot be classified; `error` is one line for people."""
 
     reason: DeadReason
     error: str
 
 
 def decode_post(value: bytes | None, *, text_max_chars: int, max_future_ms: int, now_ms: int) -> Post | Rejection:
-    """Read a post.
+    """Decode a post, and check that it can be classified.
 
     Args:
         value: the message's value; None for a tombstone.
-        text_max_chars: longest text, in characters.
-        max_future_ms: how far `created_at` may be ahead of the present, in milliseconds.
-        now_ms: the present time, in milliseconds since 1970.
+        text_max_chars: length of the longest allowed text, in characters.
+        max_future_ms: how far `created_at` may be after `now_ms`, in milliseconds.
+        now_ms: the time at which the post arrived, in milliseconds since 1970.
 
     Returns:
-        The post, or the reason for a dead letter.
+        The post, or the reason of its dead letter.
     """
     if not value:
         return Rejection(DeadReason.EMPTY_MESSAGE, "the message has no value")
@@ -34,11 +34,11 @@ def decode_post(value: bytes | None, *, text_max_chars: int, max_future_ms: int,
         return Rejection(DeadReason.INVALID_JSON, str(exc))
     except RecordError as exc:
         return Rejection(DeadReason.INVALID_RECORD, str(exc))
-    return _refusal(post, text_max_chars, max_future_ms, now_ms) or post
+    return _rejection(post, text_max_chars, max_future_ms, now_ms) or post
 
 
-def _refusal(post: Post, text_max_chars: int, max_future_ms: int, now_ms: int) -> Rejection | None:
-    """Why a valid post cannot be classified; None if it can."""
+def _rejection(post: Post, text_max_chars: int, max_future_ms: int, now_ms: int) -> Rejection | None:
+    """Returns why a valid post cannot be classified; None if it can."""
     if not post.text or post.text.isspace():
         return Rejection(DeadReason.EMPTY_TEXT, "text: is empty")
     if len(post.text) > text_max_chars:

@@ -1,10 +1,15 @@
-"""Publishes changed windows to the windows topic; each shard by one worker, the owner of a partition.
+"""The emitter: publishes changed windows to the windows topic. Each shard is published by one worker.
 
-Shard s belongs to whoever holds partition `s % partitions` of the classified topic, so Kafka's consumer group decides
-and nothing else does. For each of its shards, in the rounds of `windows.pacing`: 1. finalize what the watermark has
-passed; 2. read the dirty windows of the sizes whose turn it is; 3. publish them in a transaction; 4. clear the marks of
-those that have not changed since 2. A crash between 3 and 4 publishes the same revision again. Taking the transactional
-id over comes before step 2, so no older owner can write after we have read.
+Shard s belongs to the worker that holds partition `s % partitions` of the classified topic. So Kafka's consumer group
+decides which worker publishes a shard. In every emission interval, for each of its shards:
+
+1. finalize the windows that the watermark has passed, and expire those that have left the retention;
+2. read the dirty windows (changed since they were last published) of the sizes that are due (`windows.pacing`);
+3. publish them in a transaction;
+4. clear the dirty marks of those that have not changed since step 2.
+
+A crash between steps 3 and 4 publishes the same revisions again, which changes nothing for readers. The worker takes
+the shard's transactional id over before step 2. So no former owner can write after this worker has read.
 """
 
 from __future__ import annotations
@@ -35,28 +40,36 @@ from streams.windows.tumbling import watermark
 logger = logging.getLogger(__name__)
 
 PUBLISH_LIMIT = 1_000
-"""Windows in one transaction: about 1 MB, and a second's work at most."""
+"""The most windows in one transaction: about 1 MB, and at most a second's work."""
 
 FENCED_RETRY_S = 30.0
-"""Before a fenced shard is taken over again within one assignment: several session timeouts, so that whoever only
-believes to own it has learnt better by then."""
+"""Seconds to wait before a fenced shard is taken over again within the same assignment.
 
-ROUNDS_PER_TICK = 50
-"""Transactions per shard before the next shard has its turn."""
+It is several session timeouts. By then a worker that has lost its partitions knows that it has."""
+
+TRANSACTIONS_PER_SHARD = 50
+"""The most transactions for one shard in an emission interval, so that its other shards are published too."""
 
 
 @dataclass(frozen=True)
 class _Ownership:
-    """The shards of one assignment. `fenced` tells when one turned out to be held by somebody else; `rounds` counts."""
+    """The shards of one assignment.
+
+    Attributes:
+        shards: the shards that this worker publishes.
+        fenced: by shard, the monotonic time at which another producer turned out to have taken it over.
+        intervals: numbers the emission intervals from 0.
+        producers: the producer of each shard that was taken over.
+    """
 
     shards: frozenset[int] = frozenset()
     fenced: dict[int, float] = field(default_factory=dict)
-    rounds: Iterator[int] = field(default_factory=count)
+    intervals: Iterator[int] = field(default_factory=count)
     producers: dict[int, TransactionalProducer] = field(default_factory=dict)
 
 
 class Emitter(Service):  # type: ignore[misc] # mode ships no types
-    """The emission loop of one worker."""
+    """The service that publishes the windows of a worker's shards."""
 
     def __init__(
         self,
@@ -71,19 +84,14 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         behind: Callable[[], bool],
         **kwargs: Any,  # noqa: ANN401 - mode's
     ) -> None:
-        """Prepare the loop.
+        """Create the service.
 
-        Args:
-            app: the application, crashed where Kafka refuses for good.
-            settings: all settings.
-            config: how to reach Kafka.
-            store: the window tables.
-            metrics: where everything is counted.
-            applied: the offsets by partition that a shard is known to have.
-            on_rollback: told a shard that has less than that: Redis was rolled back or emptied. A batch would notice,
-                but a partition that gets no more posts has none.
-            behind: whether this worker is; then windows have their turn more rarely (`pacing.due`).
-            kwargs: for `mode.Service`.
+        `app` stops if Kafka or Redis refuses. `behind` returns whether the worker is behind; then windows are published
+        less often (`pacing.due`).
+
+        `applied` returns the offset of a shard in each partition, as far as the aggregate stage knows it. If the stored
+        offset is lower, Redis was rolled back or emptied, and `on_rollback` is called with the shard. The next batch
+        would notice this too, but a partition without new posts has no next batch.
         """
         super().__init__(**kwargs)
         self._app = app
@@ -100,16 +108,16 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         self._ticking = asyncio.Lock()
 
     def own(self, partitions: frozenset[int]) -> None:
-        """Take over the shards that belong to these partitions and let go of all others. Thread-safe."""
-        in_all = self._settings.partitions
-        # Always a new object: a producer of an earlier assignment may have been fenced since.
+        """Own the shards of these partitions, and release all others with the next interval. Thread-safe."""
+        partition_count = self._settings.partitions
+        # A new object even for the same shards, because their producers may have been fenced in between.
         self._ownership = _Ownership(
-            frozenset(shard for shard in range(self._store.shards) if shard % in_all in partitions)
+            frozenset(shard for shard in range(self._store.shards) if shard % partition_count in partitions)
         )
         self._metrics.shards_owned.set(len(self._ownership.shards))
 
     def owned(self) -> frozenset[int]:
-        """The shards that this worker publishes."""
+        """Returns the shards that this worker publishes."""
         return self._ownership.shards
 
     @Service.task  # type: ignore[untyped-decorator]
@@ -119,19 +127,19 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             await self._tick()
 
     async def _tick(self) -> None:
-        # mode calls on_stop while this task still runs.
+        # mode calls `on_stop` while this task still runs. The lock makes it wait for the current interval.
         async with self._ticking:
-            await self._serve_shards()
+            await self._emit_shards()
 
-    async def _serve_shards(self) -> None:
+    async def _emit_shards(self) -> None:
         if self._serving is not self._ownership:
-            await self._let_go(self._serving)
+            await self._release(self._serving)
             self._serving = self._ownership
         serving = self._serving
-        if not await self._follow_tables():
+        if not await self._refresh():
             return
-        number = next(serving.rounds)
-        sizes = due(self._store.sizes, number, behind=self._behind())
+        interval = next(serving.intervals)
+        sizes = due(self._store.sizes, interval, behind=self._behind())
         if not sizes:
             return
         for shard in sorted(serving.shards):
@@ -140,28 +148,32 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             try:
                 await self._emit(shard, serving, sizes)
             except FencedError as exc:
-                # Another worker owns the shard by now, and the next assignment will say so; or a former owner's
-                # take-over, begun before the assignment, overtook ours. Then it is ours to take again, in a while.
+                # Either another worker owns the shard now, and the next assignment will say so. Or a former owner
+                # started its take-over before this assignment and finished after ours. Then this worker still owns
+                # the shard, and takes it over again after `FENCED_RETRY_S`.
                 self._metrics.emit_failures.labels("fenced").inc()
                 serving.fenced[shard] = time.monotonic()
                 logger.warning("no longer publishing shard %d: %s", shard, exc)
-                await self._drop(shard, serving)
+                await self._close_producer(shard, serving)
             except UnavailableError as exc:
                 self._metrics.emit_failures.labels("unavailable").inc()
                 logger.warning("publishing shard %d failed, trying again: %s", shard, exc)
-                await self._drop(shard, serving)
+                await self._close_producer(shard, serving)
             except ConnectorError as exc:
                 self._metrics.emit_failures.labels("refused").inc()
                 await self._app.crash(exc)
                 raise
 
-    async def _follow_tables(self) -> bool:
-        """Turn to the tables that are in force; a worker that owns no shard counts into them as well."""
+    async def _refresh(self) -> bool:
+        """Switch to the current generation of the window tables. Returns False if Redis did not answer.
+
+        A worker that owns no shard does this too, because its aggregate stage uses the same store.
+        """
         try:
             self._metrics.generation.set(await self._store.refresh())
         except UnavailableError as exc:
             self._metrics.emit_failures.labels("unavailable").inc()
-            logger.warning("publishing failed, trying again: %s", exc)
+            logger.warning("reading the current generation failed, trying again: %s", exc)
             return False
         except ConnectorError as exc:
             self._metrics.emit_failures.labels("refused").inc()
@@ -171,13 +183,13 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
 
     async def _emit(self, shard: int, serving: _Ownership, sizes: Sequence[int]) -> None:
         if serving is not self._ownership:
-            return  # taking the id over now would fence the new owner
+            return  # there is a new assignment, and taking the id over now would fence the new owner
         if shard not in serving.producers:
             serving.producers[shard] = await asyncio.to_thread(
                 TransactionalProducer, self._config, f"{self._settings.group_prefix}-windows-{shard}"
             )
         producer = serving.producers[shard]
-        applied = dict(self._applied(shard))  # before Redis is read: it may only get ahead meanwhile
+        applied = dict(self._applied(shard))  # read before Redis, where offsets can only rise in between
         tables = self._store.at(self._store.generation)
         times = await tables.times(shard)
         if times.sealed:
@@ -185,25 +197,29 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         if any(times.offsets.get(partition, -1) < offset for partition, offset in applied.items()):
             self._on_rollback(shard)
             return
+        # Step 1: finalize and expire.
         await self._advance(tables, shard, times)
-        for _ in range(ROUNDS_PER_TICK):
+        for _ in range(TRANSACTIONS_PER_SHARD):
             if serving is not self._ownership:
                 return
+            # Step 2: read the dirty windows.
             rows = await tables.dirty(shard, PUBLISH_LIMIT, sizes)
             if not rows:
                 return
             topic = self._settings.topic_windows
             windows = [to_window(key, row) for key, row in rows if row]
             records = [Outgoing(topic, window.to_json(), window.key.encode()) for window in windows]
+            # Step 3: publish them.
             if records:
                 await asyncio.to_thread(producer.publish, records)
-            await tables.published(shard, rows)
+            # Step 4: clear their marks.
+            await tables.clear_dirty(shard, rows)
             self._metrics.published.inc(len(records))
             if len(rows) < PUBLISH_LIMIT:
                 return
 
     async def _advance(self, tables: WindowStore, shard: int, times: ShardTimes) -> None:
-        """Finalize windows that the watermark has passed; expire those beyond the retention."""
+        """Do step 1: finalize the windows that the watermark has passed, and expire those out of the retention."""
         live = [p for p, idle_s in times.idle_s.items() if idle_s < self._settings.idle_partition_s]
         now = watermark(times.events, live, self._lateness_ms)
         if now is None:
@@ -216,7 +232,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         else:
             while await tables.finalize(shard, now):
                 pass
-        # By the slowest partition, idle or not: a post it still brings may not find its window gone.
+        # The slowest partition decides, even if it is idle: its next posts must still find their windows.
         slowest = min(times.events.values())
         for size in self._settings.window_sizes:
             before = slowest - size.kept_ms
@@ -224,17 +240,17 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
                 while await tables.expire(shard, size.seconds, before):
                     pass
 
-    async def _drop(self, shard: int, ownership: _Ownership) -> None:
+    async def _close_producer(self, shard: int, ownership: _Ownership) -> None:
         producer = ownership.producers.pop(shard, None)
         if producer is not None:
             await asyncio.to_thread(producer.close)
 
-    async def _let_go(self, ownership: _Ownership) -> None:
+    async def _release(self, ownership: _Ownership) -> None:
         for shard in list(ownership.producers):
-            await self._drop(shard, ownership)
+            await self._close_producer(shard, ownership)
 
     async def on_stop(self) -> None:
-        """Let go of every shard, after the publication in hand. What is dirty stays marked for the next owner."""
+        """Release all shards after the current interval. Dirty windows keep their marks for the next owner."""
         self._ownership = _Ownership()
         async with self._ticking:
-            await self._let_go(self._serving)
+            await self._release(self._serving)

@@ -1,4 +1,4 @@
-"""The service that keeps a worker's model up to date with its channel."""
+"""The service that polls the model's channel and replaces the worker's model when the channel moves."""
 
 from __future__ import annotations
 
@@ -12,17 +12,10 @@ from models.serving.watch import ChannelWatch, Polled
 
 
 class ModelWatch(Service):  # type: ignore[misc] # mode ships no types
-    """Runs a `ChannelWatch`; stops the app if a poll ends in an error that nobody foresaw."""
+    """Runs a `ChannelWatch`. Stops the app if a poll raises an unexpected error."""
 
     def __init__(self, app: faust.App, model: Polled, poll_s: float, **kwargs: Any) -> None:  # noqa: ANN401 - mode's
-        """Prepare the service.
-
-        Args:
-            app: the application.
-            model: the served model, started.
-            poll_s: seconds between two polls of the channel.
-            kwargs: for `mode.Service`.
-        """
+        """Create the service. `model` must be started; `poll_s` is the time between two polls, in seconds."""
         super().__init__(**kwargs)
         self._app = app
         self._model = model

@@ -1,4 +1,4 @@
-"""Where each stage resumes: from what its own output proves (DESIGN: the output is the position)."""
+"""Looks up where a stage resumes: at the position that its own output proves (rule 1 of docs/architecture.md)."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LOOKUP_TIMEOUT_S = 30.0
-"""For reading positions from Redis across threads: above the client's own retries, below the poll interval."""
+"""Seconds to wait for positions from Redis.
+
+It is longer than the Redis client's own retries, and shorter than Kafka's maximum poll interval."""
 
 
 class ClassifyPositions:
-    """Positions in the raw topic, from the last origin in each partition of the classified topic."""
+    """Looks up positions in the raw topic: after the last origin in the same partition of the classified topic."""
 
     def __init__(self, reader: OffsetReader, settings: Settings, metrics: Metrics) -> None:
         self._reader = reader
@@ -38,7 +40,7 @@ class ClassifyPositions:
         self._metrics = metrics
 
     def __call__(self, partitions: Sequence[int]) -> Mapping[int, int]:
-        """Look the positions up; see `connectors.kafka.consumer.PositionLookup`."""
+        """Returns where each partition resumes; see `connectors.kafka.consumer.PositionLookup`."""
         check_assigned(self._raw, partitions, self._partitions)
         hints = self._reader.committed(self._raw, partitions)
         starts = {}
@@ -51,6 +53,11 @@ class ClassifyPositions:
         return starts
 
     def _proven(self, partition: int) -> int | None:
+        """Returns the raw offset after the last classified post of a partition; None if there is no classified post.
+
+        Raises:
+            PositionError: The last record is not a classified post of this partition.
+        """
         last = self._reader.last_message(self._classified, partition)
         if last is None:
             return None
@@ -58,7 +65,7 @@ class ClassifyPositions:
         try:
             origin = OriginOnly.from_json(last.value()).origin
         except RecordError as exc:
-            raise PositionError(f"{where} is not a classified post; only the workers may write there") from exc
+            raise PositionError(f"{where} is not a classified post; only workers may write to this topic") from exc
         if (origin.topic, origin.partition) != (self._raw, partition):
             raise PositionError(
                 f"{where} was made from {origin.topic}[{origin.partition}], not from {self._raw}[{partition}]"
@@ -67,12 +74,12 @@ class ClassifyPositions:
 
 
 class AggregatePositions:
-    """Positions in the classified topic, from Redis: the lowest of the shards, in the generation that is in force.
+    """Looks up positions in the classified topic: the lowest position of the shards in the current window tables.
 
     Attributes:
-        gaps: where a partition starts beyond its position (or, without one, beyond 0) because Kafka no longer holds
-            what lies between.
-        recent: the ids of the records before each partition's start; empty where duplicates are counted.
+        gaps: by partition, a start above its position (above 0 if it has none), as Kafka no longer holds the offsets
+            between.
+        recent_ids: by partition, the ids of the records before its start; empty if duplicates are counted.
     """
 
     def __init__(
@@ -83,7 +90,7 @@ class AggregatePositions:
         loop: asyncio.AbstractEventLoop,
         metrics: Metrics,
     ) -> None:
-        """`loop` is the event loop that the store belongs to; calls come from other threads."""
+        """Create the lookup. `loop` is the event loop of `store`; the lookup is called in other threads."""
         self._reader = reader
         self._classified = settings.topic_classified
         self._partitions = settings.partitions
@@ -93,17 +100,20 @@ class AggregatePositions:
         self._metrics = metrics
         self._horizon_ms = int(settings.deduplication_s * 1_000)
         self.gaps: dict[int, int] = {}
-        self.recent: dict[int, RecentIds] = {}
+        self.recent_ids: dict[int, RecentIds] = {}
 
     def __call__(self, partitions: Sequence[int]) -> Mapping[int, int]:
-        """Look the positions up; see `connectors.kafka.consumer.PositionLookup`."""
+        """Returns where each partition resumes; see `connectors.kafka.consumer.PositionLookup`.
+
+        Shards of empty window tables are initialised first.
+        """
         check_assigned(self._classified, partitions, self._partitions)
-        tables = self._await(self._in_force())
-        if not_begun := self._await(_not_begun(tables)):
+        tables = self._await(self._current_tables())
+        if uninitialised := self._await(_uninitialised(tables)):
             complete_from = self._complete_from()
-            for shard in not_begun:
-                self._await(tables.begin(shard, complete_from))
-        lowest = self._await(_lowest(tables, partitions))
+            for shard in uninitialised:
+                self._await(tables.initialise(shard, complete_from))
+        lowest = self._await(_lowest_offsets(tables, partitions))
         starts = {}
         for partition in partitions:
             proven = lowest[partition] if lowest[partition] >= 0 else None
@@ -114,11 +124,11 @@ class AggregatePositions:
                 self.gaps[partition] = start
                 _report_gap(self._metrics, self._classified, partition, proven or 0, start)
             if self._horizon_ms:
-                self.recent[partition] = self._recent_ids(partition, start, bounds)
+                self.recent_ids[partition] = self._read_recent_ids(partition, start, bounds)
         return starts
 
-    def _recent_ids(self, partition: int, start: int, bounds: tuple[int, int]) -> RecentIds:
-        """The ids within the horizon before `start`, read again from the partition."""
+    def _read_recent_ids(self, partition: int, start: int, bounds: tuple[int, int]) -> RecentIds:
+        """Reads the ids of the records in the horizon before `start`."""
         found = RecentIds(self._horizon_ms, start)
         low, _ = bounds
         if start > low:
@@ -126,11 +136,16 @@ class AggregatePositions:
             since = last.timestamp()[1] - self._horizon_ms if last is not None else 0
             begin = self._reader.offset_at(self._classified, partition, max(0, since))
             for message in self._reader.between(self._classified, partition, low if begin is None else begin, start):
-                found.take(offset_of(message), message.key(), message.timestamp()[1])
+                found.add(offset_of(message), message.key(), message.timestamp()[1])
             found.offset = start
         return found
 
     def _await(self, reading: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine of the store in its event loop, and return the result.
+
+        Raises:
+            UnavailableError: It took longer than `LOOKUP_TIMEOUT_S`.
+        """
         future = asyncio.run_coroutine_threadsafe(reading, self._loop)
         try:
             return future.result(LOOKUP_TIMEOUT_S)
@@ -139,17 +154,17 @@ class AggregatePositions:
             raise UnavailableError("Redis did not answer while reading positions") from exc
 
     def _complete_from(self) -> int:
-        """The event time in ms from which Kafka holds every post; 0 where it holds all there ever were."""
+        """Returns the event time, in ms since 1970, from which Kafka holds every post; 0 if Kafka has lost no post."""
         return max(
             kafka_complete_from(self._reader, self._classified, partition, self._max_future_ms)
             for partition in range(self._partitions)
         )
 
-    async def _in_force(self) -> WindowStore:
-        """The tables of the generation that is in force.
+    async def _current_tables(self) -> WindowStore:
+        """Returns the window tables of the current generation.
 
         Raises:
-            SealedError: they are being switched to rebuilt ones.
+            SealedError: The tables are sealed for the switch to rebuilt ones.
         """
         tables = self._store.at(await self._store.refresh())
         if any(await asyncio.gather(*(tables.sealed(shard) for shard in range(tables.shards)))):
@@ -157,20 +172,23 @@ class AggregatePositions:
         return tables
 
 
-async def _not_begun(tables: WindowStore) -> list[int]:
-    begun = await asyncio.gather(*(tables.begun(shard) for shard in range(tables.shards)))
-    return [shard for shard, done in enumerate(begun) if not done]
+async def _uninitialised(tables: WindowStore) -> list[int]:
+    """Returns the shards that are not initialised."""
+    initialised = await asyncio.gather(*(tables.is_initialised(shard) for shard in range(tables.shards)))
+    return [shard for shard, done in enumerate(initialised) if not done]
 
 
-async def _lowest(tables: WindowStore, partitions: Sequence[int]) -> dict[int, int]:
+async def _lowest_offsets(tables: WindowStore, partitions: Sequence[int]) -> dict[int, int]:
+    """Returns the lowest offset of the shards in each partition; -1 if a shard has none."""
     shards = await asyncio.gather(*(tables.positions(shard, partitions) for shard in range(tables.shards)))
     return {partition: min(shard[partition].offset for shard in shards) for partition in partitions}
 
 
 def _report_gap(metrics: Metrics, topic: str, partition: int, start: int, end: int) -> None:
+    """Count and log the offsets from `start` to below `end`, which Kafka deleted before they were read."""
     metrics.gap_offsets.labels(topic).inc(end - start)
     logger.error(
-        "%s[%d]: offsets %d to %d left Kafka's retention before they were read; going on from %d",
+        "%s[%d]: offsets %d to %d left Kafka's retention before they were read; reading continues at %d",
         topic,
         partition,
         start,

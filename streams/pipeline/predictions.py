@@ -1,4 +1,4 @@
-"""Turns a model's probabilities into predictions: a label, its confidence, the scores, and the sentiment. Pure."""
+"""Turns a model's probabilities into predictions: the label, its confidence, the scores and the sentiment. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from models.classifier import SENTIMENT, Classification, Classifier, Head
 from streams.records import ClassifiedPost, ModelRef, Origin, Post, Sentiment, Timestamp
 
 DECIMALS = 4
-"""Decimals of a score: finer than the repeatability of the model, and a third of the bytes on the wire."""
+"""Decimals of a score. More would be finer than a model can repeat, and would make records three times as long."""
 
 
 class Prediction(NamedTuple):
-    """What a model predicts for one text. `confidence` is `scores[label]`, exactly."""
+    """What a model predicts for one text. `confidence` is exactly `scores[label]`."""
 
     label: str
     confidence: float
@@ -26,7 +26,7 @@ class Prediction(NamedTuple):
 
 
 def sentiment_head(classifier: Classifier) -> Head | None:
-    """The head that sentiment is read from; None if the model has none."""
+    """Returns the head that predicts sentiment; None if the model has none."""
     for head in classifier.heads:
         if head.name == SENTIMENT and head.values is not None:
             return head
@@ -34,24 +34,24 @@ def sentiment_head(classifier: Classifier) -> Head | None:
 
 
 def predict(classifier: Classifier, texts: Sequence[str]) -> list[Prediction]:
-    """Classify texts, and read the predictions from the probabilities.
+    """Classify texts.
 
     Returns:
         One prediction per text, in order.
 
     Raises:
-        ValueError: The number of answers differs from the number of texts, or `predictions` refuses them.
+        ValueError: The model classified another number of texts, or its probabilities are not valid; see `predictions`.
     """
     found = predictions(classifier, classifier.classify(texts))
     if len(found) != len(texts):
-        raise ValueError(f"the model gave {len(found)} answers to {len(texts)} texts")
+        raise ValueError(f"the model made {len(found)} predictions for {len(texts)} texts")
     return found
 
 
-def predictions(classifier: Classifier, answers: Classification) -> list[Prediction]:
-    """Read the predictions from the answers to a batch.
+def predictions(classifier: Classifier, output: Classification) -> list[Prediction]:
+    """Read the predictions from what a classifier returned for a batch of texts.
 
-    The first head gives the label: the most probable one before rounding; of equal ones, the first.
+    The first head decides the label: the most probable one before rounding, and the first one of equals.
 
     Returns:
         One prediction per text, in order; scores are rounded to `DECIMALS` decimals.
@@ -60,16 +60,16 @@ def predictions(classifier: Classifier, answers: Classification) -> list[Predict
         ValueError: The shapes disagree with the heads, or a probability is not a finite number in 0..1.
     """
     first = classifier.heads[0]
-    probabilities, rounded = _checked(first, answers)
+    probabilities, rounded = _checked(first, output)
     names = list(first.labels)
-    models = [ModelRef(classifier.name, classifier.version, tier) for tier in answers.tier_names]
+    models = [ModelRef(classifier.name, classifier.version, tier) for tier in output.tier_names]
     return [
         Prediction(names[best], row[best], dict(zip(names, row, strict=True)), sentiment, models[tier])
         for best, row, sentiment, tier in zip(
             probabilities.argmax(axis=1).tolist(),
             rounded.tolist(),
-            _sentiments(classifier, answers),
-            answers.tiers.tolist(),
+            _sentiments(classifier, output),
+            output.tiers.tolist(),
             strict=True,
         )
     ]
@@ -78,15 +78,7 @@ def predictions(classifier: Classifier, answers: Classification) -> list[Predict
 def classified_post(
     post: Post, prediction: Prediction, origin: Origin, *, classified_at: Timestamp, keep_text: bool
 ) -> ClassifiedPost:
-    """Join a post and its prediction.
-
-    Args:
-        post: the raw post.
-        prediction: the model's.
-        origin: where the raw post is.
-        classified_at: the present time.
-        keep_text: whether the result has the post's text.
-    """
+    """Returns the record of a post and its prediction. It has the post's text if `keep_text` is set."""
     return ClassifiedPost(
         id=post.id,
         source=post.source,
@@ -106,12 +98,12 @@ def classified_post(
     )
 
 
-def _sentiments(classifier: Classifier, answers: Classification) -> Sequence[Sentiment | None]:
+def _sentiments(classifier: Classifier, output: Classification) -> Sequence[Sentiment | None]:
     head = sentiment_head(classifier)
     if head is None or head.values is None:
-        return [None] * len(answers)
-    probabilities, _ = _checked(head, answers)
-    # The rows sum to one only up to rounding, which must not lead out of the range of the values.
+        return [None] * len(output)
+    probabilities, _ = _checked(head, output)
+    # The probabilities of a text sum to 1 only up to rounding, so a mean could be slightly outside -1..1.
     means = _rounded((probabilities.astype(np.float64) @ np.array(head.values)).clip(-1.0, 1.0))
     return [
         Sentiment(head.labels[best], score)
@@ -119,21 +111,24 @@ def _sentiments(classifier: Classifier, answers: Classification) -> Sequence[Sen
     ]
 
 
-def _checked(head: Head, answers: Classification) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """A head's probabilities, unchanged and rounded."""
-    probabilities = answers.probabilities[head.name]
-    if probabilities.shape != (len(answers), len(head.labels)):
+def _checked(head: Head, output: Classification) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Returns a head's probabilities, both as they are and rounded; shape (texts, labels).
+
+    Raises:
+        ValueError: The shape disagrees with the head, or a probability is not a finite number in 0..1.
+    """
+    probabilities = output.probabilities[head.name]
+    if probabilities.shape != (len(output), len(head.labels)):
         raise ValueError(
-            f"probabilities of shape {probabilities.shape} for {len(answers)} texts and {len(head.labels)} labels"
+            f"probabilities of shape {probabilities.shape} for {len(output)} texts and {len(head.labels)} labels"
         )
     rounded = _rounded(probabilities)
-    if not np.all((rounded >= 0.0) & (rounded <= 1.0)):  # false for NaN as well
+    if not np.all((rounded >= 0.0) & (rounded <= 1.0)):  # also false if a number is NaN
         raise ValueError("the model's probabilities are not numbers in 0..1")
     return probabilities, rounded
 
 
 def _rounded(numbers: NDArray[np.float32] | NDArray[np.float64]) -> NDArray[np.float64]:
-    # In float64, so that a score prints as it was rounded: 0.1234 and not 0.12339999526739120. Adding zero turns -0.0
-    # into 0.0.
+    # In float64 a rounded score prints as 0.1234, in float32 as 0.12339999526739120. Adding zero turns -0.0 into 0.0.
     doubles: NDArray[np.float64] = numbers.astype(np.float64)
     return doubles.round(DECIMALS) + np.float64(0.0)

@@ -1,8 +1,8 @@
 """Writes the running totals to a topic once a second: everything that a wall display needs, in one record.
 
-They are those of the latest window of the longest size, by default of the day. One worker writes them, the owner of
-the shard of all posts. A worker that only believes to own it may write too for some seconds: readers take the latest.
-While the worker is behind, the totals take turns as rarely as its windows do (`windows.pacing`).
+The totals are those of the latest window of the longest size, by default a day. The worker that owns the shard of the
+windows of all posts writes them. After a rebalance, two workers may write them for some seconds; readers take the
+latest record. While the worker is behind, it writes one record every `BEHIND_FACTOR` seconds.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from streams.pipeline.classify import Deliverer
 from streams.records import ALL_KEYWORDS, EmotionTotals, KeywordTotals, Timestamp, from_ms
 from streams.settings import Settings
 from streams.windows.codec import mean_sentiment
-from streams.windows.pacing import BEHIND
+from streams.windows.pacing import BEHIND_FACTOR
 from streams.windows.reader import Row, WindowReader
 from streams.windows.tumbling import shard_of
 
 logger = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
+"""Seconds between two records while the worker keeps up."""
 
 MAX_KEYWORDS = 100
-"""The keywords with most posts; a record must stay far below Kafka's limit."""
+"""The most keywords in a record, besides `*`. It keeps records far below Kafka's limit."""
 
 
 def totals_of(rows: Sequence[Row], at: Timestamp) -> EmotionTotals:
-    """The totals of one window size: `rows` are the windows of each keyword, all of the same start and size."""
+    """Returns the totals of some windows: one row for each keyword, all with the same start and size."""
     first, _ = rows[0]
     return EmotionTotals(
         at=at,
@@ -57,7 +58,7 @@ def _keyword_totals(row: Mapping[str, str]) -> KeywordTotals:
 
 
 class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
-    """The feed of one worker."""
+    """The service that writes the totals if this worker owns the shard of the windows of all posts."""
 
     def __init__(
         self,
@@ -71,17 +72,10 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
         behind: Callable[[], bool],
         **kwargs: Any,  # noqa: ANN401 - mode's
     ) -> None:
-        """Prepare the feed.
+        """Create the service.
 
-        Args:
-            app: the application, crashed where Kafka or Redis refuses for good.
-            settings: all settings.
-            store: the window tables.
-            producer: writes the records.
-            metrics: where failures are counted.
-            owned: the shards that this worker owns.
-            behind: whether this worker is; then most turns are left out.
-            kwargs: for `mode.Service`.
+        `app` stops if Kafka or Redis refuses. `owned` returns the shards that this worker owns. `behind` returns
+        whether the worker is behind.
         """
         super().__init__(**kwargs)
         self._app = app
@@ -92,7 +86,7 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
         self._metrics = metrics
         self._owned = owned
         self._behind = behind
-        self._turns = count()
+        self._ticks = count()
         self._mine = shard_of(ALL_KEYWORDS, settings.shards)
 
     @Service.task  # type: ignore[untyped-decorator]
@@ -101,21 +95,21 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
             await self._tick()
 
     async def _tick(self) -> None:
-        left_out = next(self._turns) % BEHIND != 0 and self._behind()
-        if left_out or self._mine not in self._owned():
+        skipped = next(self._ticks) % BEHIND_FACTOR != 0 and self._behind()
+        if skipped or self._mine not in self._owned():
             return
         try:
             await self._write()
         except UnavailableError as exc:
-            # The next second brings the next record; nothing is missing for it.
+            # The next record has all that this one would have had.
             self._metrics.totals_failures.inc()
-            logger.warning("no totals this time: %s", exc)
+            logger.warning("skipping a record of the running totals: %s", exc)
         except ConnectorError as exc:
             await self._app.crash(exc)
             raise
 
     async def _write(self) -> None:
-        rows = await self._store.leading(self._size, 1 + MAX_KEYWORDS)
+        rows = await self._store.top_keywords(self._size, 1 + MAX_KEYWORDS)
         if rows:
             record = totals_of(rows, Timestamp.now(UTC)).to_json()
             await self._producer.deliver([Outgoing(self._topic, record, ALL_KEYWORDS.encode())])

@@ -1,4 +1,4 @@
-"""Runs a worker: checks everything it needs, loads the model, runs the Faust app until told to stop."""
+"""Runs a worker: checks what it needs, loads the model, and runs the Faust app until it is told to stop."""
 
 from __future__ import annotations
 
@@ -27,25 +27,29 @@ from streams.windows.connect import open_store
 logger = logging.getLogger(__name__)
 
 FAUST_STOP_S = 5.0
-"""For Faust's own consumer to stop. While the broker is away it may wait for ever; it has nothing to lose."""
+"""Seconds to wait for Faust's own consumer to stop.
+
+While the broker is away it may never stop. It reads only the control topic, so nothing is lost."""
 
 LOAD_STOP_S = 2.0
-"""For a download to end and to remove what it has written. A read from a silent S3 server takes longer; it is left."""
+"""Seconds to wait, at a stop, for the download of a model to end and to remove its files.
 
-YOUNG_OBJECTS = 50_000
-"""Containers made, and not freed, between two looks of the cycle collector: more than all batches in flight have, which
-are freed when they are done and hardly ever in a cycle. To look at them time and again cost 1.3 us a post."""
+A read from an S3 server that does not answer takes longer. The worker stops without waiting for it."""
+
+GC_THRESHOLD = 50_000
+"""Python's garbage collector runs when this many container objects more were made than freed.
+
+It is above the number of objects in all batches in flight. They are freed when their batch is done, and are hardly ever
+in a cycle. With Python's own threshold, the collector takes 1.3 us a post to examine them."""
 
 
 async def run_worker(settings: Settings, on_ready: Callable[[], None] = lambda: None) -> None:
-    """Run until SIGTERM or SIGINT, or until something fails for good.
+    """Run a worker until SIGTERM or SIGINT, or until an error that cannot be retried.
 
-    Args:
-        settings: all settings.
-        on_ready: told once everything is checked and the model is loaded.
+    `on_ready` is called when everything is checked and the model is loaded.
 
     Raises:
-        EmostreamError, ConnectorError, ModelError: the user can act on it.
+        EmostreamError, ConnectorError, ModelError: The worker cannot start, or cannot go on. The message says why.
     """
     kafka = kafka_config(settings)
     if settings.web_port:
@@ -58,7 +62,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[], None] = lambda: 
             closing(ServedModel(model_source(settings), metrics.model)) as model,
             tempfile.TemporaryDirectory(prefix="emostream-faust-") as data_dir,
         ):
-            # From here on a signal is a wish: the first download may take minutes, and must end cleanly.
+            # From here on a signal only sets `stop`. The first download may take minutes, and must remove its files.
             stop = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -77,7 +81,10 @@ async def run_worker(settings: Settings, on_ready: Callable[[], None] = lambda: 
 
 
 async def _load(model: ServedModel, stop: asyncio.Event) -> bool:
-    """Load the model, in a thread that nothing waits for at the end; False if told to stop first."""
+    """Load the model. Returns False if `stop` was set first.
+
+    The model is loaded in a background thread, which does not keep the process from exiting.
+    """
     loading = asyncio.wrap_future(in_background(model.start, name="model-load"))
     stopping: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
     try:
@@ -91,10 +98,15 @@ async def _load(model: ServedModel, stop: asyncio.Event) -> bool:
     finally:
         stopping.cancel()
         if not loading.cancel():
-            loading.exception()  # or asyncio complains that nobody asked
+            loading.exception()  # read it, or asyncio logs that the exception was never retrieved
 
 
 async def _run_until_stopped(pipeline: Pipeline, stop: asyncio.Event) -> None:
+    """Start the app, wait until `stop` is set or the app crashes, and stop everything.
+
+    Raises:
+        BaseException: The app crashed with this error.
+    """
     app = pipeline.app
     starting = asyncio.ensure_future(app.start())
     stopping = asyncio.ensure_future(stop.wait())
@@ -103,7 +115,7 @@ async def _run_until_stopped(pipeline: Pipeline, stop: asyncio.Event) -> None:
         await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
-            _settle_garbage_collector()
+            _tune_garbage_collector()
             logger.info("worker is running")
         await asyncio.wait([stopping, crashed], return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -111,7 +123,7 @@ async def _run_until_stopped(pipeline: Pipeline, stop: asyncio.Event) -> None:
         starting.cancel()
         stopping.cancel()
         await pipeline.stop_services()
-        _expect_leftovers()
+        _shorten_late_errors()
         try:
             async with asyncio.timeout(FAUST_STOP_S):
                 await app.stop()
@@ -122,22 +134,22 @@ async def _run_until_stopped(pipeline: Pipeline, stop: asyncio.Event) -> None:
         raise app.crash_reason
 
 
-def _settle_garbage_collector() -> None:
-    """Have Python's cycle collector leave alone what the start has made, and look at the rest less often.
+def _tune_garbage_collector() -> None:
+    """Exclude the objects that exist now from garbage collection, and let the collector run less often.
 
-    Libraries and the app are some hundred thousand objects that stay for good; going through them time and again cost
-    two percent of a core. What a batch makes is freed when the batch is done, and hardly any of it is in a cycle.
+    The libraries and the app are some hundred thousand objects that are never freed. To examine them again and again
+    takes two percent of a core.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS)
+    gc.set_threshold(GC_THRESHOLD)
 
 
-def _expect_leftovers() -> None:
-    """From here on only Faust's consumer of the control topic is left.
+def _shorten_late_errors() -> None:
+    """From now on, log an error of a thread as one line, and an error of a left-over asyncio task not at all.
 
-    Stopped while the broker is away it dies of its own cancellation, in a thread of its own, and leaves tasks behind.
-    Nothing depends on it any more, so that is one line in the log and not two stack traces.
+    Only Faust's consumer of the control topic still runs. If it is stopped while the broker is away, its thread ends
+    with an error and leaves tasks behind. Nothing depends on it any more, so stack traces would only alarm.
     """
 
     def report(failure: threading.ExceptHookArgs) -> None:

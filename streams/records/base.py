@@ -1,8 +1,7 @@
-"""How records are read and written. Pure.
+"""Reads and writes records. Pure.
 
-A record is read with `from_json` and written with `to_json`, and in no other way. `from_json` checks types and limits.
-It ignores unknown fields, so that producers can add theirs. Constructors trust their arguments; `from_fields` checks
-them.
+`from_json` reads a record and `to_json` writes it; nothing else does. `from_json` checks types and limits. It ignores
+unknown fields, so that producers can add their own. A constructor trusts its arguments; `from_fields` checks them.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ R = TypeVar("R", bound="Record")
 
 
 class RecordError(ValueError):
-    """A value is not the record that it should be; the message is one line and does not quote the value."""
+    """A value is not a valid record. The message is one line and does not quote the value."""
 
 
 class MalformedRecordError(RecordError):
@@ -31,18 +30,21 @@ class MalformedRecordError(RecordError):
 
 
 class Record(Struct, frozen=True, gc=False):
-    """What all records share: immutable, read and written as JSON. A record is in no reference cycle (`gc=False`)."""
+    """Base class of all records. A record is immutable.
+
+    `gc=False`: no record is part of a reference cycle, so Python's garbage collector need not track records.
+    """
 
     @classmethod
     def from_json(cls, value: bytes | None) -> Self:
-        """Read a record.
+        """Decode and check a record.
 
         Raises:
             MalformedRecordError: `value` is not JSON in UTF-8.
-            RecordError: a field is missing, or has the wrong type or an impossible value.
+            RecordError: A field is missing, has the wrong type, or has an impossible value.
         """
         try:
-            # As text, because the decoder does not check the encoding of what it passes over.
+            # The JSON decoder does not check the encoding of the fields that it skips, so decode UTF-8 first.
             return _decoder(cls).decode((value or b"").decode("utf-8"))
         except msgspec.ValidationError as exc:
             raise RecordError(_explain(exc)) from None
@@ -55,10 +57,10 @@ class Record(Struct, frozen=True, gc=False):
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object]) -> Self:
-        """Make a record of values that nobody has checked.
+        """Make a record from unchecked values.
 
         Raises:
-            RecordError: a field is missing, or has the wrong type or an impossible value.
+            RecordError: A field is missing, has the wrong type, or has an impossible value.
         """
         try:
             return msgspec.convert(dict(fields), cls, dec_hook=_decode_hook)
@@ -66,12 +68,12 @@ class Record(Struct, frozen=True, gc=False):
             raise RecordError(_explain(exc)) from None
 
     def to_json(self) -> bytes:
-        """The record as it is written."""
+        """Returns the record as JSON in UTF-8."""
         return _ENCODER.encode(self)
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
-        """The record's JSON Schema (draft 2020-12). It describes what a reader accepts."""
+        """Returns the JSON Schema (draft 2020-12) of what `from_json` accepts."""
         (schema,), definitions = msgspec.json.schema_components(
             [cls], schema_hook=_schema_hook, ref_template="#/$defs/{name}"
         )
@@ -129,7 +131,7 @@ def _decoder(kind: type[R]) -> msgspec.json.Decoder[R]:
 
 
 def _explain(error: msgspec.ValidationError) -> str:
-    """One line for what is wrong: `created_at: is before 1970`."""
+    """Returns one line that names the field and the problem: `created_at: is before 1970`."""
     message, _, path = str(error).partition(" - at `$")
     field = path.removesuffix("`").lstrip(".")
     if missing := _MISSING.fullmatch(message):

@@ -1,4 +1,4 @@
-"""The commands to the workers. Pure."""
+"""The record of the control topic: a command to the workers. Pure."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from streams.records.base import Record
 
 
 class ControlCommand(StrEnum):
-    """What an operator can ask of the workers."""
+    """The commands that an operator can give to the workers."""
 
     REPUBLISH_WINDOWS = "republish_windows"
 
 
 class ControlRecord(Record, frozen=True):
-    """A command to the workers (the control topic). One of them carries it out."""
+    """A command to the workers (the control topic). One worker carries it out."""
 
     command: ControlCommand

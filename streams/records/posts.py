@@ -27,21 +27,25 @@ class Post(Record, frozen=True, omit_defaults=True):
     url: Annotated[str, Meta(max_length=4096)] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse U+0000, which PostgreSQL's text cannot hold: such a post could never reach the history."""
+        """Refuse U+0000, which PostgreSQL cannot store in text.
+
+        Raises:
+            ValueError: A field holds U+0000.
+        """
         texts = (self.text, self.id, self.source, self.lang or "", self.author or "", self.url or "", *self.keywords)
         for text in texts:
             if "\0" in text:
                 raise ValueError(f"{self._with_nul()}: holds a NUL character (U+0000)")
 
     def _with_nul(self) -> str:
-        """The name of the first field that holds U+0000."""
+        """Returns the name of the first field that holds U+0000."""
         texts = {"text": self.text, "id": self.id, "source": self.source, "keywords": "".join(self.keywords)}
         texts |= {"lang": self.lang or "", "author": self.author or "", "url": self.url or ""}
         return next(name for name, text in texts.items() if "\0" in text)
 
 
 class Origin(Record, frozen=True):
-    """Where a record came from: the raw topic, its partition, and the offset in it."""
+    """The raw post that a record was made from: the raw topic, the partition, and the offset."""
 
     topic: str
     partition: Offset
@@ -49,13 +53,13 @@ class Origin(Record, frozen=True):
 
 
 class OriginOnly(Record, frozen=True):
-    """The origin of any record that was made from a raw post; the other fields are not read."""
+    """The origin of any record that was made from a raw post. Reading it skips the record's other fields."""
 
     origin: Origin
 
 
 class ModelRef(Record, frozen=True):
-    """The model that answered. `tier` is the tier of its cascade that did, `full` for a model without a cascade."""
+    """The model that classified a post. `tier` is the tier of its cascade that did; `full` if it has no cascade."""
 
     name: str
     version: str
@@ -63,9 +67,9 @@ class ModelRef(Record, frozen=True):
 
 
 class Sentiment(Record, frozen=True):
-    """Sentiment of one post: `score` is the mean of the labels' values under their probabilities, in -1..1.
+    """The sentiment of one post. `score` is the mean of the labels' values, weighted by their probabilities, in -1..1.
 
-    For negative, neutral and positive, worth -1, 0 and 1, that is p(positive) - p(negative).
+    For the labels negative, neutral and positive with the values -1, 0 and 1, it is p(positive) - p(negative).
     """
 
     label: str
@@ -75,8 +79,8 @@ class Sentiment(Record, frozen=True):
 class ClassifiedPost(Record, frozen=True, kw_only=True):
     """A classified post (`posts.classified`, key = id, same partition number as its raw post).
 
-    `confidence` is `scores[label]`; `scores` has one probability per label of the model. `sentiment` is null if the
-    model has no such head, `text` if KEEP_TEXT is off.
+    `scores` has one probability per label of the model; `confidence` is `scores[label]`. `sentiment` is null if the
+    model has no sentiment head. `text` is null if `EMOSTREAM_KEEP_TEXT` is off.
     """
 
     id: str
@@ -97,7 +101,7 @@ class ClassifiedPost(Record, frozen=True, kw_only=True):
 
 
 class DeadReason(StrEnum):
-    """Why a post is a dead letter."""
+    """Why a message became a dead letter."""
 
     EMPTY_MESSAGE = "empty_message"
     INVALID_JSON = "invalid_json"
@@ -110,14 +114,17 @@ class DeadReason(StrEnum):
 
 
 MAX_RAW_BYTES = 1_048_576
+"""The most bytes of a message that its dead letter holds."""
+
 MAX_KEY_BYTES = 4_096
+"""The most bytes of a message's key that its dead letter holds."""
 
 
 class DeadPost(Record, frozen=True, kw_only=True):
-    """A dead letter (`posts.dead`): the raw bytes (base64), why it failed, and where it was.
+    """A dead letter (`posts.dead`): the message's bytes in base64, why it failed, and where it was.
 
-    `raw` holds the first `MAX_RAW_BYTES` of the message. That is all of it unless the message was compressed, because
-    Kafka limits the bytes that it stores. `raw_bytes` is the length of the whole message.
+    `raw` holds the first 1,048,576 bytes of the message. Only a message that was compressed can be longer, because
+    Kafka limits the bytes that it stores. `raw_bytes` is the length of the complete message.
     """
 
     reason: DeadReason
@@ -130,7 +137,7 @@ class DeadPost(Record, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, raw: bytes | None, key: bytes | None, origin: Origin, reason: DeadReason, error: str) -> DeadPost:
-        """The dead letter of a message that has just failed."""
+        """Returns the dead letter of a message; `failed_at` is the current time."""
         return cls(
             reason=reason,
             error=error,
@@ -143,10 +150,10 @@ class DeadPost(Record, frozen=True, kw_only=True):
 
 
 class LatePost(Record, frozen=True, kw_only=True):
-    """Note of a post that came after its window had left the retention (`posts.late`). The post is classified as usual.
+    """A post that came after its window had left the retention (`posts.late`).
 
-    `size` and `start` name the window that the post missed. `latest_event_time` is the latest event time that the
-    post's partition had shown before.
+    The post is classified, but this window does not count it. `size` (in seconds) and `start` name the window.
+    `latest_event_time` is the latest event time among the earlier posts of the same partition.
     """
 
     id: str

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from msgspec import Meta
 
 ALL_KEYWORDS = "*"
-"""The keyword under which all posts are counted together; a post may not name it itself."""
+"""The keyword of the windows that count all posts. A post cannot name it among its own keywords."""
 
 MAX_KEYWORDS = 64
 MAX_KEYWORD_CHARS = 200
@@ -19,13 +19,13 @@ Offset = Annotated[int, Meta(ge=0)]
 
 
 class Keywords(tuple[str, ...]):
-    """A post's keywords, without white space around them, empty ones and repetitions."""
+    """The keywords of a post, stripped of white space, without empty ones and repetitions."""
 
     __slots__ = ()
 
     @classmethod
     def of(cls, given: Iterable[object]) -> Self:
-        """Clean keywords.
+        """Strip keywords of white space, and drop empty ones and repetitions.
 
         Raises:
             ValueError: A keyword is not a string, too long, or `ALL_KEYWORDS`, or there are more than `MAX_KEYWORDS`.

@@ -1,4 +1,4 @@
-"""The records of windows, and of the running totals. Pure."""
+"""The records of windows and of the running totals. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streams.timestamps import Timestamp
 
 
 class LabelStats(Record, frozen=True):
-    """One label within a window: posts, share of the window in percent, mean confidence."""
+    """One label of a window: number of posts, their share of the window in percent, and their mean confidence."""
 
     count: int
     pct: float
@@ -20,7 +20,7 @@ class LabelStats(Record, frozen=True):
 
 
 class SentimentStats(Record, frozen=True):
-    """Sentiment within a window, of the posts that have one: posts per label, and the mean score in -1..1."""
+    """The sentiment of the posts of a window that have one: number of posts per label, and mean score in -1..1."""
 
     labels: dict[str, int]
     mean_sentiment: float
@@ -56,7 +56,10 @@ class EmotionWindow(Record, frozen=True, kw_only=True):
 
     @classmethod
     def from_json(cls, value: bytes | None) -> Self:
-        """Read a window; see `Record.from_json`. Windows that version 0.1 published have other names for the means."""
+        """Decode and check a window; see `Record.from_json`.
+
+        This also reads windows that version 0.1 published, which have other names for the means.
+        """
         try:
             return super().from_json(value)
         except MalformedRecordError:
@@ -68,7 +71,10 @@ class EmotionWindow(Record, frozen=True, kw_only=True):
 
 
 def _renamed(fields: object) -> Mapping[str, object]:
-    """A window of version 0.1 with today's names: `avg_score` was a mean confidence, or a mean sentiment."""
+    """Returns the fields of a window of version 0.1 under their current names.
+
+    Both means were called `avg_score`: the mean confidence of a label, and the mean sentiment.
+    """
     if not isinstance(fields, dict):
         raise RecordError("is not a window")
     labels = fields.get("labels")
@@ -82,7 +88,10 @@ def _renamed(fields: object) -> Mapping[str, object]:
 
 
 class KeywordTotals(Record, frozen=True):
-    """A keyword within the running totals: posts, posts by label, mean sentiment in -1..1 (null without any)."""
+    """One keyword of the running totals: number of posts, posts per label, and mean sentiment in -1..1.
+
+    `mean_sentiment` is null if no post has a sentiment.
+    """
 
     count: int
     labels: dict[str, int]
@@ -92,8 +101,8 @@ class KeywordTotals(Record, frozen=True):
 class EmotionTotals(Record, frozen=True, kw_only=True):
     """Running totals (`emotions.totals`, one record a second): the latest window of the longest size.
 
-    While the worker that writes them is behind, it is one record in ten seconds. `keywords` has all posts together
-    under `*`, and the hundred keywords with most posts. `at` is when the totals were read.
+    While the worker that writes them is behind, it writes one record in ten seconds. `keywords` holds all posts
+    together under `*`, and the hundred keywords with the most posts. `at` is when the worker read the totals.
     """
 
     at: Timestamp

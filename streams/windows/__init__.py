@@ -1,1 +1,10 @@
-"""Event-time tumbling windows: arithmetic and deltas (pure), the Redis tables, and their emission."""
+"""Event-time tumbling windows, and the window tables in Redis that hold them.
+
+tumbling, post, recent         window arithmetic; the part of a post that is counted; ids of recent posts (pure)
+deltas, update                 reduce posts to deltas, and deltas to one update per shard (pure)
+codec                          turns a window's Redis hash into its record (pure)
+reader, store, connect         read and change the window tables; the Lua scripts are in lua/
+pacing                         decides how often a window size is published (pure)
+completeness                   finds the event time from which Kafka holds all posts
+rebuild                        recounts the windows while workers run
+"""

@@ -1,4 +1,15 @@
-"""Turns a window's Redis hash into its record. Pure."""
+"""Turns a window's Redis hash into its record. Pure.
+
+The fields of the hash:
+
+    n                     number of posts
+    l:LABEL, c:LABEL      number of posts with this label, and the sum of their confidences in millionths
+    m:VERSION, s:SOURCE   number of posts by version of the model, and by source
+    t:LABEL, ts           number of posts by sentiment label, and the sum of their sentiment scores in millionths
+    first, last           first and last event time, in ms since 1970
+    rev                   revision
+    final, late           1 if the window is final, and the number of posts counted after that
+"""
 
 from __future__ import annotations
 
@@ -11,17 +22,22 @@ from streams.windows.post import MICRO
 from streams.windows.tumbling import WindowKey
 
 _UNIT = 10_000
+"""Percentages and means are rounded to multiples of 1 / `_UNIT`."""
 
-_FEW_FIELDS = 100
+_CACHED_FIELDS = 100
+"""The most fields of a window whose names are cached."""
 
 MAX_SOURCES = 100
+"""The most sources that a record names.
+
+Producers may write any number of sources, and a record must stay far below Kafka's limit."""
+
 OTHER_SOURCES = "(other)"
-"""A record names the sources with most posts; the rest is one entry. Sources are whatever producers write, and a record
-must stay far below Kafka's limit."""
+"""The name under which a record counts the posts of all further sources."""
 
 
 def top_sources(sources: Mapping[str, int]) -> dict[str, int]:
-    """The `MAX_SOURCES` sources with most posts, and the sum of the others under `OTHER_SOURCES`."""
+    """Returns the `MAX_SOURCES` sources with the most posts, and the sum of the others under `OTHER_SOURCES`."""
     if len(sources) <= MAX_SOURCES:
         return dict(sources)
     ranked = sorted(sources.items(), key=lambda item: (-item[1], item[0]))
@@ -29,17 +45,17 @@ def top_sources(sources: Mapping[str, int]) -> dict[str, int]:
 
 
 def to_window(key: WindowKey, row: Mapping[str, str]) -> EmotionWindow:
-    """The record of a window; `row` has the fields that `deltas.WindowDelta` and `lua/apply.lua` write.
+    """Returns the record of a window; `row` is its hash.
 
-    Percentages and means are rounded to four decimals; labels are in alphabetical order. A window without posts, which
-    a rebuild leaves in place of a wrong one, has its start for its first and last event.
+    Percentages and means are rounded to four decimals. Labels, models and sources are in alphabetical order. A window
+    that a rebuild emptied has no first and last event; its record has the window's start instead.
     """
     count = int(row["n"])
-    # A window of very many sources has names that no other window has, and would fill the cache with them.
-    names = _names(frozenset(row)) if len(row) <= _FEW_FIELDS else _names.__wrapped__(frozenset(row))
+    # A window with very many sources shares its field names with no other window, and would only fill the cache.
+    names = _names(frozenset(row)) if len(row) <= _CACHED_FIELDS else _names.__wrapped__(frozenset(row))
     sentiment = None
     if names.sentiments:
-        sentiments = {of_kind: int(row[name]) for of_kind, name in names.sentiments}
+        sentiments = {label: int(row[name]) for label, name in names.sentiments}
         sentiment = SentimentStats(sentiments, mean_sentiment(row, sum(sentiments.values())))
     return EmotionWindow(
         keyword=key.keyword,
@@ -49,8 +65,8 @@ def to_window(key: WindowKey, row: Mapping[str, str]) -> EmotionWindow:
         count=count,
         labels={label: _label_stats(row, label, int(row[name]), count) for label, name in names.labels},
         sentiment=sentiment,
-        models={of_kind: int(row[name]) for of_kind, name in names.models},
-        sources=top_sources({of_kind: int(row[name]) for of_kind, name in names.sources}),
+        models={version: int(row[name]) for version, name in names.models},
+        sources=top_sources({source: int(row[name]) for source, name in names.sources}),
         first_event=from_ms(int(row.get("first", key.start))),
         last_event=from_ms(int(row.get("last", key.start))),
         revision=int(row["rev"]),
@@ -65,45 +81,51 @@ def _label_stats(row: Mapping[str, str], label: str, posts: int, count: int) -> 
 
 
 def mean_sentiment(row: Mapping[str, str], posts: int) -> float:
-    """The mean sentiment of a window, in -1..1, to four decimals; `posts` are those that have one, at least 1."""
+    """Returns the mean sentiment of a window in -1..1, to four decimals. `posts`, at least 1, is how many have one."""
     return _rounded(int(row.get("ts", 0)), MICRO * posts)
 
 
 def _rounded(amount: int, total: int) -> float:
-    """`amount / total` to four decimals, half up, and never -0.0. Exact, which `round` of a quotient is not."""
+    """Returns `amount / total` to four decimals, rounded half up, and never -0.0.
+
+    It computes with integers. `round` of a quotient would be inexact.
+    """
     return (2 * _UNIT * amount + total) // (2 * total) / _UNIT
 
 
-_OfKind = tuple[tuple[str, str], ...]
-"""What a window has posts of, and the field that counts them, in alphabetical order."""
+_Counted = tuple[tuple[str, str], ...]
+"""Pairs such as ("joy", "l:joy"): a value, and the field that counts its posts. In alphabetical order."""
 
 
-class _Names(NamedTuple):
-    """The fields of a window that count posts of a kind."""
+class _FieldNames(NamedTuple):
+    """The fields of a window that count posts by label, model, source and sentiment."""
 
-    labels: _OfKind
-    models: _OfKind
-    sources: _OfKind
-    sentiments: _OfKind
+    labels: _Counted
+    models: _Counted
+    sources: _Counted
+    sentiments: _Counted
 
 
 @lru_cache(256)
-def _names(fields: frozenset[str]) -> _Names:
-    """Sorted out by kind. Most windows have the same fields as many others."""
+def _names(fields: frozenset[str]) -> _FieldNames:
+    """Sort the fields of a window by kind. It is cached, because many windows have the same fields."""
     by_kind: dict[str, list[tuple[str, str]]] = {kind: [] for kind in "lmst"}
     for name in sorted(fields):
-        kind, colon, of_kind = name.partition(":")
+        kind, colon, value = name.partition(":")
         if colon and kind in by_kind:
-            by_kind[kind].append((of_kind, name))
-    return _Names(*(tuple(by_kind[kind]) for kind in "lmst"))
+            by_kind[kind].append((value, name))
+    return _FieldNames(*(tuple(by_kind[kind]) for kind in "lmst"))
 
 
 _timestamp = lru_cache(4_096)(from_ms)
-"""Windows of one size share their bounds."""
+"""It is cached, because windows of one size share their bounds."""
 
 
 def sum_rows(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """The fields of several windows of one keyword as those of one: sums, but the range of times, `rev` and `final`."""
+    """Returns the fields of several windows of one keyword, summed as if they were one window.
+
+    `first` is the earliest, `last` the latest, `rev` the highest; `final` is 1 if all windows are final.
+    """
     if len(rows) == 1:
         return dict(rows[0])
     sums: dict[str, int] = {}

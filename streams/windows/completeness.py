@@ -1,4 +1,4 @@
-"""From which event time on windows can be complete: Kafka may have lost the posts of earlier ones."""
+"""Finds the event time from which windows can be complete: Kafka may have deleted earlier posts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from connectors.kafka.offsets import OffsetReader
 
 
 def kafka_complete_from(reader: OffsetReader, topic: str, partition: int, max_future_ms: int) -> int:
-    """The event time in ms from which Kafka holds every post of a partition; 0 where it holds all there ever were.
+    """Returns the event time, in ms since 1970, from which Kafka holds every post of a partition; 0 if it lost none.
 
-    What it no longer holds was appended before its first record, and no post lies further ahead of the broker's clock
-    than `max_future_ms`, or it would have been dead-lettered.
+    Every deleted post was appended before the first record that is left. Its event time was at most `max_future_ms`
+    ahead of the broker's clock, or it would have become a dead letter.
     """
     low, _ = reader.bounds(topic, partition)
     if low == 0:

@@ -1,4 +1,4 @@
-"""Opens the window tables that the settings name."""
+"""Connects to the window tables in Redis."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streams.windows.store import WindowStore
 
 @asynccontextmanager
 async def open_store(settings: Settings) -> AsyncIterator[WindowStore]:
-    """The window tables of the generation that is in force now, closed at the end.
+    """Open the window tables of the current generation, and close the connection at the end.
 
     Raises:
         ConnectorError: Redis did not answer, or refused.

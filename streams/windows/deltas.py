@@ -1,7 +1,7 @@
-"""Reduces classified posts to what they add to each window. Pure.
+"""Reduces classified posts to deltas: what they add to each window. Pure.
 
-Sums are integers: counts as they are, confidences and scores in millionths. Integer addition is associative and
-commutative, so a window's content does not depend on the order in which workers and partitions contribute.
+All sums are integers; confidences and scores are in millionths. So the content of a window does not depend on the order
+in which workers and partitions add to it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class Position(NamedTuple):
     """How far one shard has counted one partition of the classified topic.
 
     Attributes:
-        offset: the next offset to apply; -1 where nothing was ever applied.
-        fence: the highest raw offset counted; -1 for none. What classify delivered twice is at or below it.
-        time: the latest event time among the counted posts, in milliseconds; -1 for none.
+        offset: the next offset to apply; -1 if nothing was ever applied.
+        fence: the highest raw offset counted; -1 for none. A classified post at or below the fence is a repetition.
+        latest_event_ms: the latest event time among the counted posts, in milliseconds since 1970; -1 for none.
     """
 
     offset: int = -1
     fence: int = -1
-    time: int = -1
+    latest_event_ms: int = -1
 
 
 class Entry(NamedTuple):
@@ -42,9 +42,9 @@ class Entry(NamedTuple):
 
 
 class WindowDelta(NamedTuple):
-    """What a batch adds to a window: Redis hash fields to increment, and the range of its event times in ms.
+    """What some posts add to a window: the hash fields to increment, and their first and last event time in ms.
 
-    Never changed: the windows of one keyword that the same posts fall into, one of each size, share it.
+    A delta must not be changed: windows of one keyword that hold the same posts share it, one window of each size.
     """
 
     fields: Mapping[str, int]
@@ -53,7 +53,7 @@ class WindowDelta(NamedTuple):
 
     @classmethod
     def sum(cls, deltas: Sequence[WindowDelta]) -> WindowDelta:
-        """Several deltas of the same window, at least one, as one."""
+        """Returns the sum of at least one delta."""
         fields = dict(deltas[0].fields)
         for delta in deltas[1:]:
             for name, amount in delta.fields.items():
@@ -61,38 +61,52 @@ class WindowDelta(NamedTuple):
         return cls(fields, min(delta.first for delta in deltas), max(delta.last for delta in deltas))
 
 
-def sum_up(given: Mapping[WindowKey, Sequence[WindowDelta]]) -> dict[WindowKey, WindowDelta]:
-    """What each window is given in all. Windows that are given the same deltas share their sum as well."""
+def sum_deltas(by_window: Mapping[WindowKey, Sequence[WindowDelta]]) -> dict[WindowKey, WindowDelta]:
+    """Returns the sum of each window's deltas. Windows that have the same deltas share their sum."""
     sums: dict[tuple[int, ...], WindowDelta] = {}
     found: dict[WindowKey, WindowDelta] = {}
-    for key, deltas in given.items():
+    for key, deltas in by_window.items():
         if len(deltas) == 1:
             found[key] = deltas[0]
             continue
-        # By identity, since to compare them would cost as much; they live as long as `given`.
-        which = tuple(map(id, deltas))
-        total = sums.get(which)
+        # Identities are enough: to compare the deltas would cost as much as to add them. `by_window` keeps them alive.
+        identities = tuple(map(id, deltas))
+        total = sums.get(identities)
         if total is None:
-            total = sums[which] = WindowDelta.sum(deltas)
+            total = sums[identities] = WindowDelta.sum(deltas)
         found[key] = total
     return found
 
 
-class TooLate(NamedTuple):
-    """A post that came after one of its windows had left the retention."""
+class TooLatePost(NamedTuple):
+    """A post that came after one of its windows had left the retention, and that window.
+
+    `latest_event_ms` is the latest event time among the earlier posts of its partition, in milliseconds since 1970.
+    """
 
     post: PostForCounting
     window: WindowKey
-    partition_time: int
+    latest_event_ms: int
 
 
 @dataclass(slots=True)
-class Reduction:
-    """The effect of a run of entries on one shard."""
+class ShardDelta:
+    """What entries of one partition add to one shard.
+
+    Attributes:
+        position: the shard's position in the partition after these entries.
+        windows: the delta of each window.
+        too_late: posts too late for a window, once for each such window. Only the shard of the windows of all posts has
+            them, so that they are counted once.
+        counted: number of posts that count.
+        repeated: number of entries that repeat an earlier entry.
+        duplicates: number of posts that their producer had sent before. Only the shard of the windows of all posts has
+            it.
+    """
 
     position: Position
     windows: dict[WindowKey, WindowDelta] = field(default_factory=dict)
-    too_late: list[TooLate] = field(default_factory=list)
+    too_late: list[TooLatePost] = field(default_factory=list)
     counted: int = 0
     repeated: int = 0
     duplicates: int = 0
@@ -100,69 +114,74 @@ class Reduction:
 
 def reduce_entries(
     entries: Sequence[Entry], *, positions: Sequence[Position], end: int, sizes: Sequence[WindowSize]
-) -> list[Reduction]:
-    """Reduce a partition's entries, in offset order, to each shard's deltas and its new position.
+) -> list[ShardDelta]:
+    """Reduce a partition's entries to one delta for each shard.
 
-    Entries before a shard's position are in already. Of the rest a post counts once: origins rise along the partition
-    except where a stage repeated itself, so one at or below the fence was counted before. A post that is too late for
-    a window is left out of it, and noted by the shard that owns the windows of all posts, as are duplicates.
+    An entry below a shard's position is skipped, because the shard has it. Each other post counts once: raw offsets
+    rise along the partition, so a post at or below the fence is a repetition. A post that is too late for a window is
+    not counted in that window.
 
     Args:
-        entries: the partition's records in [some offset at or below every position, `end`).
-        positions: where each shard stands.
-        end: the offset after the last entry; the new position's offset.
-        sizes: the windows that are kept.
+        entries: all entries of the partition from the lowest of `positions` to below `end`, in offset order. Entries
+            further back may be there too.
+        positions: the position of each shard.
+        end: the offset after the last entry. It becomes the offset of each shard.
+        sizes: the window sizes.
 
     Returns:
-        The effect on each shard, in the order of `positions`.
+        The delta for each shard, in the order of `positions`.
     """
-    # After a crash between two shards they stand apart; else one pass over the posts serves them all.
-    passes = {position: _Pass(position, sizes) for position in positions}
-    for one in passes.values():
-        one.run(entries)
+    # Shards have the same position, except after a crash between two applies. So one reducer mostly serves them all.
+    reducers = {position: _Reducer(position, sizes) for position in positions}
+    for reducer in reducers.values():
+        reducer.add(entries)
     shards = len(positions)
     windows: list[dict[WindowKey, WindowDelta]] = [{} for _ in positions]
-    for position, one in passes.items():
-        for key, delta in one.windows().items():
+    for position, reducer in reducers.items():
+        for key, delta in reducer.windows().items():
             shard = shard_of(key.keyword, shards)
             if positions[shard] == position:
                 windows[shard][key] = delta
-    noting = shard_of(ALL_KEYWORDS, shards)
+    shard_of_all = shard_of(ALL_KEYWORDS, shards)
     return [
-        Reduction(
-            position=Position(end, passes[position].fence, passes[position].time),
+        ShardDelta(
+            position=Position(end, reducers[position].fence, reducers[position].latest_event_ms),
             windows=windows[shard],
-            too_late=passes[position].too_late if shard == noting else [],
-            counted=passes[position].counted,
-            repeated=passes[position].repeated,
-            duplicates=passes[position].duplicates if shard == noting else 0,
+            too_late=reducers[position].too_late if shard == shard_of_all else [],
+            counted=reducers[position].counted,
+            repeated=reducers[position].repeated,
+            duplicates=reducers[position].duplicates if shard == shard_of_all else 0,
         )
         for shard, position in enumerate(positions)
     ]
 
 
 _Kind = tuple[str, str, str, str | None]
-"""Label, model version, source and sentiment: what decides which fields of a window a post increments."""
+"""Label, model version, source and sentiment label. They decide which fields of a window a post increments."""
 
 _Sums = dict[_Kind, list[int]]
-"""For each kind: posts, confidences, scores, first and last event time. They are split into fields at the end."""
+"""For each kind of post: number, sum of confidences, sum of scores, first and last event time."""
 
 
-class _Pass:
-    """One run over the entries, from one position, for all keywords."""
+class _Reducer:
+    """Reduces the entries from one position on, for all keywords.
+
+    Time is divided into cells, whose length is the greatest common divisor of the window sizes. So every window is made
+    of complete cells. The posts of each cell are summed first, and the cells of each window at the end.
+    """
 
     def __init__(self, position: Position, sizes: Sequence[WindowSize]) -> None:
-        self.fence, self.time = position.fence, position.time
-        self.too_late: list[TooLate] = []
+        self.fence, self.latest_event_ms = position.fence, position.latest_event_ms
+        self.too_late: list[TooLatePost] = []
         self.counted = self.repeated = self.duplicates = 0
         self._start = position.offset
         self._sizes = sizes
-        # Every window is made of whole cells of this length.
         self._cell = math.gcd(*(size.seconds for size in sizes))
-        # By sizes (all of them but for late posts) and start of the cell, then by keyword: sums for each kind of post.
+        # By window sizes and start of the cell, then by keyword. The sizes are those that take the posts: all of them,
+        # except for late posts.
         self._cells: dict[tuple[tuple[int, ...], int], dict[str, _Sums]] = {}
 
-    def run(self, entries: Sequence[Entry]) -> None:
+    def add(self, entries: Sequence[Entry]) -> None:
         every_size = tuple(size.seconds for size in self._sizes)
         shortest_kept_ms = min(size.kept_ms for size in self._sizes)
         for offset, post, duplicate in entries:
@@ -177,32 +196,33 @@ class _Pass:
                 self.duplicates += 1
                 continue
             self.counted += 1
-            # A window ends after its posts, so that most of the time one comparison tells for all sizes.
-            in_time = post.event_ms + shortest_kept_ms > self.time
+            # A window ends after its posts. So one comparison mostly shows that the post is in time for all sizes.
+            in_time = post.event_ms + shortest_kept_ms > self.latest_event_ms
             self._count(post, every_size if in_time else self._sizes_in_time(post))
-            self.time = max(self.time, post.event_ms)
+            self.latest_event_ms = max(self.latest_event_ms, post.event_ms)
 
     def _sizes_in_time(self, post: PostForCounting) -> tuple[int, ...]:
+        """Returns the sizes whose window takes the post. The windows that the post missed go to `too_late`."""
         found = []
         for size in self._sizes:
             window = WindowKey(ALL_KEYWORDS, size.seconds, window_start(post.event_ms, size.seconds))
-            if is_too_late(window.end, self.time, size.kept_ms):
-                self.too_late.append(TooLate(post, window, self.time))
+            if is_too_late(window.end, self.latest_event_ms, size.kept_ms):
+                self.too_late.append(TooLatePost(post, window, self.latest_event_ms))
             else:
                 found.append(size.seconds)
         return tuple(found)
 
     def _count(self, post: PostForCounting, sizes: tuple[int, ...]) -> None:
         _, source, keywords, event_ms, label, confidence, sentiment, score, version, _ = post
-        words = self._cells.setdefault((sizes, window_start(event_ms, self._cell)), {})
+        by_keyword = self._cells.setdefault((sizes, window_start(event_ms, self._cell)), {})
         kind = (label, version, source, sentiment)
         for keyword in (ALL_KEYWORDS, *keywords):
-            kinds = words.get(keyword)
-            if kinds is None:
-                kinds = words[keyword] = {}
-            sums = kinds.get(kind)
+            by_kind = by_keyword.get(keyword)
+            if by_kind is None:
+                by_kind = by_keyword[keyword] = {}
+            sums = by_kind.get(kind)
             if sums is None:
-                kinds[kind] = [1, confidence, score, event_ms, event_ms]
+                by_kind[kind] = [1, confidence, score, event_ms, event_ms]
             else:
                 sums[0] += 1
                 sums[1] += confidence
@@ -213,34 +233,34 @@ class _Pass:
                     sums[4] = event_ms
 
     def windows(self) -> dict[WindowKey, WindowDelta]:
-        """What the posts add to each window."""
-        given: dict[WindowKey, list[WindowDelta]] = defaultdict(list)
-        for (sizes, cell), words in self._cells.items():
+        """Returns the delta of each window."""
+        deltas: dict[WindowKey, list[WindowDelta]] = defaultdict(list)
+        for (sizes, cell), by_keyword in self._cells.items():
             starts = [(size, window_start(cell, size)) for size in sizes]
-            for keyword, kinds in words.items():
-                delta = _delta(kinds)
+            for keyword, by_kind in by_keyword.items():
+                delta = _delta(by_kind)
                 for size, start in starts:
-                    given[WindowKey(keyword, size, start)].append(delta)
-        return sum_up(given)
+                    deltas[WindowKey(keyword, size, start)].append(delta)
+        return sum_deltas(deltas)
 
 
-def _delta(kinds: _Sums) -> WindowDelta:
+def _delta(by_kind: _Sums) -> WindowDelta:
     fields: dict[str, int] = {}
-    for kind, (posts, confidence, score, _, _) in kinds.items():
-        of_posts, of_confidence, of_score = _field_names(kind)
-        for name in of_posts:
+    for kind, (posts, confidence, score, _, _) in by_kind.items():
+        post_fields, confidence_field, score_field = _field_names(kind)
+        for name in post_fields:
             fields[name] = fields.get(name, 0) + posts
-        fields[of_confidence] = fields.get(of_confidence, 0) + confidence
-        if of_score is not None:
-            fields[of_score] = fields.get(of_score, 0) + score
-    return WindowDelta(fields, min(sums[3] for sums in kinds.values()), max(sums[4] for sums in kinds.values()))
+        fields[confidence_field] = fields.get(confidence_field, 0) + confidence
+        if score_field is not None:
+            fields[score_field] = fields.get(score_field, 0) + score
+    return WindowDelta(fields, min(sums[3] for sums in by_kind.values()), max(sums[4] for sums in by_kind.values()))
 
 
 @lru_cache(4_096)
 def _field_names(kind: _Kind) -> tuple[tuple[str, ...], str, str | None]:
-    """The fields that count a kind's posts, the one that sums up its confidences, and that of its scores if any."""
+    """Returns the fields that a kind of post adds to: its numbers of posts, its confidences, and its scores or None."""
     label, version, source, sentiment = kind
-    of_posts = ("n", f"l:{label}", f"m:{version}", f"s:{source}")
+    post_fields = ("n", f"l:{label}", f"m:{version}", f"s:{source}")
     if sentiment is None:
-        return of_posts, f"c:{label}", None
-    return (*of_posts, f"t:{sentiment}"), f"c:{label}", "ts"
+        return post_fields, f"c:{label}", None
+    return (*post_fields, f"t:{sentiment}"), f"c:{label}", "ts"

@@ -1,8 +1,9 @@
-"""How often the windows of a size are published. Pure.
+"""Decides in which emission intervals the windows of each size are published. Pure.
 
-A window of an hour changes as often as one of a minute, and says less new each time. So a size has its turn about once
-for each minute of its length, in rounds of emission, and every `SLOWEST`-th round at least. That is what publishing
-costs most of: of four sizes from a minute to a day, a third of the records are left.
+The emitter works in intervals of `EMOSTREAM_EMIT_INTERVAL_MS` and numbers them from 0. It publishes a window size every
+n-th interval: n is about the size in minutes, at least 1 and at most `MAX_INTERVALS`. A window of an hour changes as
+often as a window of a minute, but each change adds less news, and publishing is what costs most. With four sizes from a
+minute to a day, this leaves a third of the records.
 """
 
 from __future__ import annotations
@@ -10,30 +11,41 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-SLOWEST: Final = 10
-"""Rounds between two publications of a window at most, while the worker keeps up."""
+MAX_INTERVALS: Final = 10
+"""The most emission intervals between two publications of a changed window, while the worker keeps up."""
 
-BEHIND: Final = 10
-"""While the worker is behind, each size has its turn this many times more rarely.
+BEHIND_FACTOR: Final = 10
+"""While the worker is behind, each size is published this many times less often.
 
-What the windows would say sooner is late anyway, and one that is counted or published once for many posts costs no more
-than for one. So a core classifies more, and the more posts wait, the sooner they are through."""
+A worker is behind while more than a batch of posts waits to be classified. Its windows are late anyway, and to publish
+a window once for many posts costs no more than for one post. The time that this saves goes to classifying, so the
+worker catches up sooner. It is a whole number: so when a worker falls behind or catches up, no window waits longer than
+it would at the slower of the two paces."""
 
-GATHER_BEHIND: Final = 30
-"""And batches that count into the windows gather this many times as long, for the same reason."""
+BEHIND_WAIT_FACTOR: Final = 30
+"""While the worker is behind, filling a batch of the aggregate stage may take this many times as long.
 
-_PACES: Final = (1, 2, 5, SLOWEST)
-"""Whether a worker falls behind or catches up, no window waits for longer than at the slower pace: a multiple."""
+The reason is the same: to apply many posts at once costs little more than to apply one."""
 
-_ROUND_FOR_S: Final = 60
+_NUMBERS: Final = (1, 2, 5, MAX_INTERVALS)
+"""The values that `intervals_between` returns."""
 
-
-def rounds_between(size: int) -> int:
-    """In every how many rounds windows of `size` seconds are published, while the worker keeps up."""
-    return max(pace for pace in _PACES if pace == 1 or pace <= size // _ROUND_FOR_S)
+_SIZE_PER_INTERVAL_S: Final = 60
+"""A window size is published every n-th interval if it is about n times as long as this, in seconds."""
 
 
-def due(sizes: Iterable[int], round_number: int, *, behind: bool = False) -> tuple[int, ...]:
-    """The sizes whose windows are published in a round; in the first, number 0, that is all of them."""
-    slower = BEHIND if behind else 1
-    return tuple(size for size in sizes if round_number % (slower * rounds_between(size)) == 0)
+def intervals_between(size: int) -> int:
+    """Returns n if windows of `size` seconds are published every n-th interval while the worker keeps up."""
+    return max(number for number in _NUMBERS if number == 1 or number <= size // _SIZE_PER_INTERVAL_S)
+
+
+def due(sizes: Iterable[int], interval: int, *, behind: bool = False) -> tuple[int, ...]:
+    """Returns the sizes whose windows are published in an emission interval.
+
+    Args:
+        sizes: lengths of windows in seconds.
+        interval: number of the interval since the shards were assigned. All sizes are due in interval 0.
+        behind: whether the worker is behind.
+    """
+    factor = BEHIND_FACTOR if behind else 1
+    return tuple(size for size in sizes if interval % (factor * intervals_between(size)) == 0)

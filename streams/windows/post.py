@@ -1,35 +1,34 @@
-"""What the windows need of a classified post. Pure."""
+"""The part of a classified post that the windows count. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from streams.records import ClassifiedPost, Origin
 
 MICRO = 1_000_000
-"""Fixed-point unit of confidences and scores: sums of integers do not depend on the order of addition."""
+"""Confidences and scores are integers, in units of 1 / `MICRO`. A sum of integers does not depend on their order."""
 
 
 class PostForCounting(NamedTuple):
-    """A classified post without what no window counts. The worker keeps many of these while Redis is slow.
+    """The part of a classified post that the windows count. It is small, because a worker keeps many of them.
 
     Attributes:
-        id: of the post.
-        source: of the post.
-        keywords: of the post.
-        event_ms: `created_at`, in milliseconds since 1970.
+        id: the post's id.
+        source: the post's source.
+        keywords: the post's keywords.
+        event_ms: the post's `created_at`, in milliseconds since 1970.
         label: the predicted label.
-        confidence: in the label, in millionths.
-        sentiment: the sentiment's label; None without one.
-        score: of the sentiment, in millionths; 0 without one.
-        version: of the model.
-        origin: where the raw post is.
+        confidence: the confidence in the label, in millionths.
+        sentiment: the predicted sentiment label; None if the model has no sentiment.
+        score: the sentiment score, in millionths; 0 if the model has no sentiment.
+        version: the version of the model.
+        origin: the topic, partition and offset of the raw post.
     """
 
     id: str
     source: str
-    keywords: Sequence[str]
+    keywords: tuple[str, ...]
     event_ms: int
     label: str
     confidence: int
@@ -40,7 +39,7 @@ class PostForCounting(NamedTuple):
 
     @classmethod
     def of(cls, post: ClassifiedPost) -> PostForCounting:
-        """The part of a classified post that is counted."""
+        """Returns the counted part of a classified post."""
         sentiment = post.sentiment
         return cls(
             post.id,

@@ -1,23 +1,28 @@
 """Reads the window tables in Redis.
 
-Keys of shard s (`{s}` is the hash tag, so that a shard lies whole on one node of a cluster). They are those of the
-first tables, generation 0; those of generation 3, which a rebuild has made, begin with `emo:{s}:g3`:
+A shard is the windows of some keywords, with the state that belongs to them. Its keys have the hash tag `{s}`, so that
+it lies completely on one node of a cluster. A rebuild makes new window tables, the next generation. These are the keys
+of generation 0, the first one; those of generation 3 begin with `emo:{s}:g3`:
 
-    emo:meta                  hash    shards, partitions, sizes: what the tables were built for
-                                      generation: the tables in force, 0 where it is absent
-                                      and what `rebuild.leases` notes
-    emo:{s}:state             hash    p:N offset, f:N fence, t:N event time, a:N time of the last apply; of partition N
-                                      complete_from: windows that start earlier are not made, since Kafka had lost posts
-                                      of theirs when the tables were begun
-                                      watermark; expired_to:SIZE, before which windows of that size were removed
-                                      late:SIZE posts too late for a window of that size; expired:SIZE posts in
-                                      removed windows of all posts; unbuilt:SIZE posts of windows that are not made
-                                      duplicates: posts that a producer had sent before
-                                      sealed_until: nothing may change before it, in ms on the server's clock; sealed_by
-    emo:{s}:w:SIZE|START|KEY  hash    one window
+    emo:meta                  hash    shards, partitions, sizes: what the window tables were built for
+                                      generation: the current generation; 0 if absent
+                                      fields of rebuilds: see `rebuild.leases`
+    emo:{s}:state             hash    the position in partition N: p:N offset, f:N fence, t:N latest event time
+                                      a:N: when the partition was last applied, on the server's clock
+                                      complete_from: windows that start before this event time are not created, since
+                                      Kafka had lost some of their posts when the shard was initialised
+                                      watermark: the highest watermark so far
+                                      expired_to:SIZE: windows that end at or before this event time were removed
+                                      sealed_until: nothing may change before this time on the server's clock; sealed_by
+                                      the shard's counters of posts:
+                                      late:SIZE too late for a window, expired:SIZE in removed windows of all posts,
+                                      unbuilt:SIZE of windows that are not created, duplicates sent before
+    emo:{s}:w:SIZE|START|KEY  hash    one window; `codec` lists its fields
     emo:{s}:index:SIZE        zset    all windows of a size, by end
     emo:{s}:open              zset    windows that are not final, by end
-    emo:{s}:dirty             set     windows changed since they were last published
+    emo:{s}:dirty             set     windows that changed since they were last published
+
+All times are in milliseconds.
 """
 
 from __future__ import annotations
@@ -34,25 +39,25 @@ from streams.windows.codec import sum_rows, to_window
 from streams.windows.tumbling import WindowKey, shard_of, window_start
 
 _PAGE = 250
-"""Windows read in one round trip: a few milliseconds, during which Redis serves nobody else."""
+"""Windows read in one round trip. It takes a few milliseconds, in which Redis serves no other client."""
 
 Row = tuple[WindowKey, dict[str, str]]
-"""A window and the fields of its hash; none if it is gone."""
+"""A window and the fields of its hash, without fields if the window no longer exists."""
 
 
 def script(name: str) -> str:
-    """The text of a Lua script."""
+    """Returns the text of a Lua script."""
     return files("streams.windows").joinpath(f"lua/{name}.lua").read_text("utf-8")
 
 
-class Uncounted(NamedTuple):
-    """Posts that no window of all posts holds; but for duplicates by window size in seconds.
+class ShardCounters(NamedTuple):
+    """The shards' counters of posts that no window of all posts holds, summed over the shards.
 
     Attributes:
-        late: too late for their window.
-        expired: in windows that were removed.
-        unbuilt: of windows that were not made, because Kafka had lost others of their posts.
-        duplicates: sent before by their producer.
+        late: posts too late for a window, by its size in seconds.
+        expired: posts in windows that were removed, by size.
+        unbuilt: posts of windows that were not created because Kafka had lost some of their posts, by size.
+        duplicates: posts that their producer had sent before.
     """
 
     late: dict[int, int]
@@ -62,24 +67,24 @@ class Uncounted(NamedTuple):
 
 
 class WindowReader:
-    """Reads the window tables. Redis errors come out as ConnectorError.
+    """Reads the window tables of one generation. Redis errors are raised as ConnectorError.
 
     Attributes:
-        shards: how many hash tags the windows are spread over.
-        sizes: lengths in seconds of the windows that are kept, shortest first.
-        generation: of the tables that are read; `refresh` follows a switch to rebuilt ones.
+        shards: the number of shards.
+        sizes: the window sizes in seconds, shortest first.
+        generation: the generation that is read. `refresh` changes it to the current one.
     """
 
     def __init__(self, client: RedisClient, *, prefix: str, shards: int, sizes: Sequence[int]) -> None:
-        """Open the tables; connects with the first request.
+        """Create a reader of generation 0. It connects with the first request.
 
         Args:
-            client: a client that decodes answers.
-            prefix: of every key.
-            shards: how many hash tags the windows are spread over.
-            sizes: lengths in seconds of the windows that are kept.
+            client: a client that decodes responses to `str`.
+            prefix: the beginning of every key, `emo` by default.
+            shards: the number of shards.
+            sizes: the window sizes in seconds.
         """
-        self._redis: Any = client  # redis-py types every answer as a union over all decodings
+        self._redis: Any = client  # redis-py's types are unions of all decodings
         self._hashes = self._redis.register_script(script("rows"))
         self._counts = self._redis.register_script(script("counts"))
         self._prefix = prefix
@@ -88,14 +93,14 @@ class WindowReader:
         self.generation = 0
 
     async def refresh(self) -> int:
-        """Turn to the generation that is in force; returns it."""
+        """Switch to the current generation, and return its number."""
         with redis_errors("reading the window tables"):
             stored: str | None = await self._redis.hget(self._meta, "generation")
         self.generation = int(stored or 0)
         return self.generation
 
     def at(self, generation: int) -> Self:
-        """The tables of one generation, whatever is in force, over the same connection."""
+        """Returns a reader of any generation, over the same connection."""
         pinned = copy.copy(self)
         pinned.generation = generation
         return pinned
@@ -114,19 +119,19 @@ class WindowReader:
     def _index(self, shard: int, size: int) -> str:
         return self._key(shard, f"index:{size}")
 
-    async def uncounted(self) -> Uncounted:
-        """Posts that no window of all posts holds."""
+    async def counters(self) -> ShardCounters:
+        """Returns the shards' counters, summed over the shards."""
         by_kind: dict[str, dict[int, int]] = {"late": {}, "expired": {}, "unbuilt": {}}
         duplicates = 0
         for shard in range(self.shards):
-            with redis_errors("reading late counts"):
+            with redis_errors("reading the shards' counters"):
                 state: dict[str, str] = await self._redis.hgetall(self._key(shard, "state"))
             for name, value in state.items():
                 kind, _, size = name.partition(":")
                 if kind in by_kind:
                     by_kind[kind][int(size)] = by_kind[kind].get(int(size), 0) + int(value)
             duplicates += int(state.get("duplicates", 0))
-        return Uncounted(**by_kind, duplicates=duplicates)
+        return ShardCounters(**by_kind, duplicates=duplicates)
 
     async def read(
         self,
@@ -136,13 +141,13 @@ class WindowReader:
         since_ms: int | None = None,
         limit: int | None = None,
     ) -> list[EmotionWindow]:
-        """Windows in the tables: latest end first, all posts before single keywords, then by number of posts.
+        """Returns windows, sorted by the latest end, the shorter size, `*` before keywords, and the number of posts.
 
         Args:
-            keyword: only this keyword's; None for all, `*` among them.
-            size: only windows of this size in seconds; None for every size.
-            since_ms: only windows that end after this time.
-            limit: no more than these; None for all.
+            keyword: only windows of this keyword; None for all keywords and `*`.
+            size: only windows of this size in seconds; None for all sizes.
+            since_ms: only windows that end after this event time, in ms since 1970; None for no such bound.
+            limit: the most windows to return; None for all.
         """
         found: list[EmotionWindow] = []
         for one in self.sizes if size is None else tuple({size} & {*self.sizes}):
@@ -154,18 +159,19 @@ class WindowReader:
     async def sliding(
         self, size: int, windows: int, *, keyword: str | None = None, limit: int | None = None
     ) -> list[EmotionWindow]:
-        """The sums of the last `windows` windows of a size: all posts first, then by number of posts.
+        """Returns sliding windows: the sums of the last windows of a size, `*` first, then by number of posts.
 
-        The last window is the latest that any post fell into, whatever its keyword.
+        The last window is the latest one of any keyword.
 
         Args:
-            size: of the windows that are summed, in seconds.
-            windows: how many; those without a post count as well.
-            keyword: only this keyword's; None for all, `*` among them.
-            limit: no more than these; None for all.
+            size: the size of the windows that are summed, in seconds.
+            windows: how many windows are summed, those without posts included.
+            keyword: only this keyword; None for all keywords and `*`.
+            limit: the most sums to return; None for all.
 
         Returns:
-            A window for each keyword that has a post in them, `windows` times as long as `size`; final if all are.
+            One window for each keyword that has posts in them. It is `windows` times as long as `size`. It is final if
+            all summed windows are.
         """
         ends = [await self._bounds(self._index(shard, size)) for shard in range(self.shards)]
         if not any(ends):
@@ -176,16 +182,17 @@ class WindowReader:
         for key, row in await self._rows(size, keyword=keyword, since_ms=start):
             if key.end <= end and row["n"] != "0":
                 by_keyword.setdefault(key.keyword, []).append(row)
-        # Ranked before they are made: there may be very many.
+        # Rank first, and make only the records that are returned: there may be very many keywords.
         ranked = sorted(by_keyword, key=lambda word: _rank(word, sum(int(row["n"]) for row in by_keyword[word])))
         return [
             to_window(WindowKey(word, windows * size, start), sum_rows(by_keyword[word])) for word in ranked[:limit]
         ]
 
-    async def leading(self, size: int, limit: int) -> list[Row]:
-        """Of the windows of a size that end last, the `limit` with most posts; that of all posts comes first.
+    async def top_keywords(self, size: int, limit: int) -> list[Row]:
+        """Returns the latest windows of a size: `*` first, then the keywords with the most posts, at most `limit`.
 
-        A worker asks every second, of perhaps very many: so the fields are read of those alone that it gets.
+        A worker calls this every second, and there may be very many keywords. So it reads the fields of those windows
+        only that it returns.
         """
         shards = range(self.shards)
         with redis_errors("reading windows"):
@@ -195,10 +202,10 @@ class WindowReader:
             end = max((int(found[0][1]) for found in newest if found), default=None)
             if end is None:
                 return []
-            counted = await asyncio.gather(*(self._counted(shard, size, end) for shard in shards))
+            counts = await asyncio.gather(*(self._post_counts(shard, size, end) for shard in shards))
             ranked = sorted(
                 (_rank(key.keyword, posts), shard, key)
-                for shard, of_shard in zip(shards, counted, strict=True)
+                for shard, of_shard in zip(shards, counts, strict=True)
                 for key, posts in of_shard
             )[:limit]
             rows = await asyncio.gather(
@@ -207,8 +214,8 @@ class WindowReader:
         by_key = {key: row for of_shard in rows for key, row in of_shard if row}
         return [(key, by_key[key]) for _, _, key in ranked if key in by_key]
 
-    async def _counted(self, shard: int, size: int, end: int) -> list[tuple[WindowKey, int]]:
-        """The windows of a size with that end that have posts, and how many."""
+    async def _post_counts(self, shard: int, size: int, end: int) -> list[tuple[WindowKey, int]]:
+        """Returns the windows with this size and end that have posts, and their numbers of posts."""
         members: list[str] = await self._redis.zrange(self._index(shard, size), end, end, byscore=True)
         found: list[tuple[WindowKey, int]] = []
         for start in range(0, len(members), _PAGE):
@@ -220,9 +227,9 @@ class WindowReader:
         return found
 
     async def scan(self, size: int) -> AsyncIterator[list[EmotionWindow]]:
-        """All windows of a size, in pages and in no order; one that changes meanwhile may come twice.
+        """Yields all windows of a size, in pages and in no order.
 
-        One that is there from the beginning to the end comes at least once.
+        A window that exists during the whole scan comes at least once. A window that changes may come twice.
         """
         for shard in range(self.shards):
             cursor = 0
@@ -235,7 +242,7 @@ class WindowReader:
                     break
 
     async def memory(self, size: int) -> tuple[int, int]:
-        """How many windows of a size there are, and the bytes that their hashes take; Redis is asked for each."""
+        """Returns the number of windows of a size, and the bytes of their hashes. It asks Redis for each window."""
         windows = taken = 0
         for shard in range(self.shards):
             with redis_errors("reading the memory of windows"):
@@ -252,14 +259,14 @@ class WindowReader:
     async def _rows(
         self, size: int, *, keyword: str | None, since_ms: int | None = None, limit: int | None = None
     ) -> list[Row]:
-        """Windows of one size; at least the `limit` that rank highest."""
+        """Returns windows of one size: at least the `limit` that rank highest."""
         found: list[Row] = []
         for shard in range(self.shards) if keyword is None else (shard_of(keyword, self.shards),):
             with redis_errors("reading windows"):
                 if keyword is None:
-                    members = await self._latest(self._index(shard, size), since_ms, limit)
+                    members = await self._latest_members(self._index(shard, size), since_ms, limit)
                 else:
-                    members = await self._of_keyword(self._index(shard, size), size, keyword, since_ms)
+                    members = await self._keyword_members(self._index(shard, size), size, keyword, since_ms)
                 of_shard: list[Row] = []
                 for start in range(0, len(members), _PAGE):
                     rows = await self._read_rows(shard, members[start : start + _PAGE])
@@ -269,10 +276,10 @@ class WindowReader:
                 found += of_shard
         return found
 
-    async def _latest(self, index: str, since_ms: int | None, limit: int | None) -> list[str]:
+    async def _latest_members(self, index: str, since_ms: int | None, limit: int | None) -> list[str]:
         lowest = "-inf" if since_ms is None else f"({since_ms}"
         if limit is not None:
-            # Windows with the same end rank by their posts, so that all of the last end are needed.
+            # Windows with the same end rank by their posts. So all windows with the last end are needed.
             last = await self._redis.zrange(
                 index, "+inf", lowest, byscore=True, desc=True, offset=limit - 1, num=1, withscores=True
             )
@@ -280,10 +287,10 @@ class WindowReader:
         members: list[str] = await self._redis.zrange(index, "+inf", lowest, byscore=True, desc=True)
         return members
 
-    async def _of_keyword(self, index: str, size: int, keyword: str, since_ms: int | None) -> list[str]:
-        """Every name that a keyword's windows can have between the oldest and the newest in an index, latest first.
+    async def _keyword_members(self, index: str, size: int, keyword: str, since_ms: int | None) -> list[str]:
+        """Returns all names that windows of a keyword can have, from the newest to the oldest window of an index.
 
-        A window's name follows from its keyword and start, so that the windows of the other keywords are not looked at.
+        The name of a window follows from its keyword and start. So the windows of other keywords need not be read.
         """
         bounds = await self._bounds(index)
         if bounds is None:
@@ -295,10 +302,10 @@ class WindowReader:
         return [WindowKey(keyword, size, start).member() for start in range(newest, oldest - 1, -length)]
 
     async def _bounds(self, index: str) -> tuple[int, int] | None:
-        """The ends of the oldest and the newest window in an index; None of an empty one."""
+        """Returns the ends of the oldest and the newest window of an index; None if it is empty."""
         with redis_errors("reading windows"):
             oldest, newest = [await self._redis.zrange(index, at, at, withscores=True) for at in (0, -1)]
-        # Between the two the first window may have come, or Redis been emptied.
+        # Between the two commands, the first window may be created or Redis may be emptied.
         if not oldest or not newest:
             return None
         return int(oldest[0][1]), int(newest[0][1])
@@ -320,4 +327,5 @@ class WindowReader:
 
 
 def _rank(keyword: str, posts: int) -> tuple[bool, int, str]:
+    """Returns a sort key: `*` first, then by number of posts, then by keyword."""
     return keyword != ALL_KEYWORDS, -posts, keyword

@@ -1,4 +1,4 @@
-"""Which posts of a partition a producer has sent before: by id, within a horizon on the broker's clock. Pure."""
+"""Finds duplicates: posts of a partition whose id came before, within a horizon on the broker's clock. Pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections import OrderedDict
 
 
 class RecentIds:
-    """The ids of a partition's latest records.
+    """The ids of the latest records of a partition.
 
-    The answer for a record depends on the records before it and on nothing else, so that a replay decides every post as
-    the first run did, provided it begins with `horizon_ms` of records before the first that it decides.
+    Whether a record is a duplicate depends only on the records in the `horizon_ms` before it. So a replay decides as
+    the first run did, if it first adds the records of that time.
 
     Attributes:
-        offset: the offset after the last record that was taken in.
+        offset: the offset after the last record that was added.
     """
 
     def __init__(self, horizon_ms: int, offset: int = 0) -> None:
+        """Start without ids. `offset` is the offset of the first record that will be added."""
         self.offset = offset
         self._horizon_ms = horizon_ms
         self._clock = 0
@@ -24,13 +25,13 @@ class RecentIds:
     def __len__(self) -> int:
         return len(self._seen)
 
-    def take(self, offset: int, key: bytes | None, appended_ms: int) -> bool:
-        """Take the partition's next record in.
+    def add(self, offset: int, key: bytes | None, appended_ms: int) -> bool:
+        """Add the next record of the partition.
 
         Args:
-            offset: of the record, in the classified topic.
-            key: the id; a record without one repeats no other.
-            appended_ms: when the broker appended it. Its clock may be set back; ours is not.
+            offset: the record's offset in the classified topic.
+            key: the post's id. A record without a key is never a duplicate.
+            appended_ms: when the broker appended the record. If its clock is set back, the highest time so far counts.
 
         Returns:
             Whether a record with the same key came at most `horizon_ms` before.

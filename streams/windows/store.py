@@ -1,4 +1,4 @@
-"""Changes the window tables in Redis. Every change is one Lua script on one shard; `reader` lists the keys."""
+"""Changes the window tables in Redis. Every change is one Lua script on one shard. `reader` lists the keys."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from streams.windows.update import ShardUpdate
 
 @dataclass(frozen=True)
 class ShardTimes:
-    """What a shard knows of time.
+    """The part of a shard's state that the emitter needs.
 
     Attributes:
-        offsets: where the shard stands in each partition.
-        events: latest event time of each partition, in milliseconds.
-        idle_s: seconds since each partition last brought anything, on the Redis server's clock.
-        watermark: the highest watermark so far, in milliseconds; None before the first.
-        sealed: whether nothing may change for now, because the tables are being switched to rebuilt ones.
-        first_open: the earliest end of a window that is not final, in milliseconds; None without one.
-        first_kept: the earliest end of the windows of each size, in milliseconds; without the sizes that have none.
+        offsets: the shard's offset in each partition.
+        events: the latest event time of each partition, in ms since 1970.
+        idle_s: seconds since each partition was last applied, on the Redis server's clock.
+        watermark: the highest watermark so far, in ms since 1970; None before the first.
+        sealed: whether nothing may change now, because the window tables are being switched to rebuilt ones.
+        first_open: the earliest end of a window that is not final, in ms since 1970; None if all are final.
+        first_kept: by size, the earliest end of a window, in ms since 1970. A size without windows is left out.
     """
 
     offsets: Mapping[int, int]
@@ -41,33 +41,40 @@ class ShardTimes:
 
 
 class SealedError(UnavailableError):
-    """The tables are being switched to rebuilt ones, which takes seconds."""
+    """The window tables are being switched to rebuilt ones, which takes seconds."""
 
     def __init__(self) -> None:
         super().__init__("the window tables are being switched to rebuilt ones")
 
 
-BACKLOG = 20_000
-"""Changed windows that a shard has at most before all are published as they come: a few milliseconds to go through."""
+DIRTY_BACKLOG = 20_000
+"""If a shard has more dirty windows than this, they are read without regard to their size.
+
+To sort this many by size takes Redis a few milliseconds."""
 
 _SEALED = 2
-"""`lua/apply.lua`'s answer while the shard is sealed."""
+"""What `lua/apply.lua` returns first if the shard is sealed."""
 
 
-def _differs(prefix: str, field: str, stored: str, wanted: str) -> str:
+def _topology_error(prefix: str, field: str, stored: str, wanted: str) -> TopologyError:
     tables = f"the window tables in Redis ({prefix}:*)"
-    elsewhere = "use another EMOSTREAM_REDIS_PREFIX"
+    other_prefix = "use another EMOSTREAM_REDIS_PREFIX"
     if field == "sizes":
-        return f"{tables} hold windows of {stored} s, the settings say {wanted}; restore them or {elsewhere}"
+        return TopologyError(
+            f"{tables} hold windows of {stored} s, but the settings say {wanted} s; "
+            f"restore EMOSTREAM_WINDOW_SIZES or {other_prefix}"
+        )
     setting = f"EMOSTREAM_{field.upper()}={stored}"
-    return f"{tables} were built for {stored} {field}, the settings say {wanted}; set {setting} or {elsewhere}"
+    return TopologyError(
+        f"{tables} were built for {stored} {field}, but the settings say {wanted}; set {setting} or {other_prefix}"
+    )
 
 
 class WindowStore(WindowReader):
-    """Reads and changes the window tables. Redis errors come out as ConnectorError."""
+    """Reads and changes the window tables of one generation. Redis errors are raised as ConnectorError."""
 
     def __init__(self, client: RedisClient, *, prefix: str, shards: int, sizes: Sequence[int]) -> None:
-        """Open the tables; see `WindowReader`."""
+        """Create a store; see `WindowReader`."""
         super().__init__(client, prefix=prefix, shards=shards, sizes=sizes)
         self._apply = client.register_script(script("apply"))
         self._dirty = client.register_script(script("dirty"))
@@ -77,11 +84,11 @@ class WindowStore(WindowReader):
         self._times = client.register_script(script("times"))
 
     async def check_topology(self, partitions: int) -> None:
-        """Refuse tables that were built for other shards, partitions or sizes; note ours if there are none.
+        """Check that the window tables were built for these shards, partitions and sizes. Stores them in empty tables.
 
         Raises:
-            TopologyError: they differ. Counting on would put a keyword's posts into two shards, or leave a new size
-                without the posts that were counted before.
+            TopologyError: The tables were built for others. To count on would put the posts of a keyword into two
+                shards, or leave a new size without the posts that were counted before.
         """
         key = self._meta
         wanted = {
@@ -95,28 +102,26 @@ class WindowStore(WindowReader):
             stored: dict[str, str] = await self._redis.hgetall(key)
         for field, value in wanted.items():
             if stored[field] != value:
-                raise TopologyError(_differs(self._prefix, field, stored[field], value))
+                raise _topology_error(self._prefix, field, stored[field], value)
 
-    async def begun(self, shard: int) -> bool:
-        """Whether a shard was begun since Redis was last empty. Until then nothing can be applied to it."""
+    async def is_initialised(self, shard: int) -> bool:
+        """Returns whether a shard is initialised. Until then, nothing can be applied to it."""
         with redis_errors("reading the window tables"):
             found: bool = await self._redis.hexists(self._key(shard, "state"), "complete_from")
         return found
 
-    async def begin(self, shard: int, complete_from_ms: int) -> None:
-        """Begin a shard, unless that is done already.
+    async def initialise(self, shard: int, complete_from_ms: int) -> None:
+        """Initialise a shard, unless it is initialised.
 
-        Args:
-            shard: the shard.
-            complete_from_ms: the event time from which every post can be counted, in milliseconds. A window that starts
-                before it would lack posts; it is not made, and what is found of its posts is on the books as
-                `unbuilt`. So the fuller window that was published before stays what it is.
+        `complete_from_ms` is the event time, in ms since 1970, from which every post can be counted. A window that
+        starts earlier would lack posts, so it is not created, and the complete one that was published before stays the
+        latest. The posts of such windows are counted in the shard's counter `unbuilt`.
         """
-        with redis_errors("beginning the window tables"):
+        with redis_errors("initialising the window tables"):
             await self._redis.hsetnx(self._key(shard, "state"), "complete_from", complete_from_ms)
 
     async def positions(self, shard: int, partitions: Sequence[int]) -> dict[int, Position]:
-        """Where a shard stands in each partition; `Position()` where it has none."""
+        """Returns a shard's position in each partition; `Position()` if it has none."""
         if not partitions:
             return {}
         fields = [f"{kind}:{partition}" for partition in partitions for kind in "pft"]
@@ -126,14 +131,14 @@ class WindowStore(WindowReader):
         return {partition: Position(*numbers[3 * i : 3 * i + 3]) for i, partition in enumerate(partitions)}
 
     async def apply(self, shard: int, update: ShardUpdate) -> tuple[int, int] | None:
-        """Change a shard, if it stands where the update expects it to; all of it or nothing.
+        """Apply an update to a shard, if the shard has the expected positions.
 
         Returns:
-            None if it was applied; else a partition in which the shard stands elsewhere, and the offset at which it
-            does (-1 for none). Then nothing was changed.
+            None if the update was applied. Otherwise nothing was changed; returns a partition in which the position is
+            another one, and the shard's offset in it (-1 for none).
 
         Raises:
-            SealedError: the shard is sealed, and nothing was changed.
+            SealedError: The shard is sealed. Nothing was changed.
         """
         ordinal = {size: number for number, size in enumerate(self.sizes, 1)}
         members = [key.member() for key in update.windows]
@@ -141,16 +146,16 @@ class WindowStore(WindowReader):
         keys += [self._index(shard, size) for size in self.sizes]
         prefix = self._window_key(shard, "")
         keys += [prefix + member for member in members]
-        # Windows share deltas, and each is written once; by identity, since to compare them would cost as much.
+        # Windows share deltas, and each delta is sent once. Identities are enough to find those that are shared.
         deltas = {id(delta): delta for delta in update.windows.values()}
-        place = {found: number for number, found in enumerate(deltas, 1)}
-        # All in one argument: a client takes longer to write thousands of them than Redis takes to count.
+        place = {identity: number for number, identity in enumerate(deltas, 1)}
+        # One JSON argument: the client takes longer to send thousands of arguments than Redis takes to decode this one.
         content = {
             "sizes": len(self.sizes),
-            # As text where they are compared with what is stored.
-            "moves": [
+            # The first three are text, as Redis stores them, because the script compares them.
+            "positions": [
                 (str(partition), "" if expected.offset < 0 else str(expected.offset), str(expected.fence), *new)
-                for partition, (expected, new) in update.moves.items()
+                for partition, (expected, new) in update.positions.items()
             ],
             "deltas": list(deltas.values()),
             "windows": [
@@ -169,7 +174,7 @@ class WindowStore(WindowReader):
         return int(partition), int(stored) if stored else -1
 
     async def times(self, shard: int) -> ShardTimes:
-        """The event times from which the watermark follows."""
+        """Returns the part of a shard's state that the emitter needs."""
         keys = [self._key(shard, "state"), self._key(shard, "open"), *(self._index(shard, size) for size in self.sizes)]
         with redis_errors("reading event times"):
             seconds, micros, flat, (first_open, *first_kept) = await self._times(keys=keys)
@@ -191,11 +196,11 @@ class WindowStore(WindowReader):
         )
 
     async def sealed(self, shard: int) -> bool:
-        """Whether nothing may change in a shard for now."""
+        """Returns whether a shard is sealed: nothing may change in it now."""
         return (await self.times(shard)).sealed
 
     async def finalize(self, shard: int, watermark_ms: int, limit: int = 500) -> int:
-        """Mark up to `limit` windows that end at or before the watermark as final; returns how many were."""
+        """Mark up to `limit` windows that end at or before the watermark as final. Returns how many were marked."""
         with redis_errors("finalizing windows"):
             members: list[str] = await self._redis.zrange(
                 self._key(shard, "open"), "-inf", watermark_ms, byscore=True, offset=0, num=limit
@@ -203,7 +208,7 @@ class WindowStore(WindowReader):
             return await self._pass_watermark(shard, watermark_ms, members)
 
     async def note_watermark(self, shard: int, watermark_ms: int) -> None:
-        """Store a watermark that no window waits for."""
+        """Store a watermark without finalizing windows."""
         with redis_errors("storing the watermark"):
             await self._pass_watermark(shard, watermark_ms, [])
 
@@ -214,7 +219,10 @@ class WindowStore(WindowReader):
         return marked
 
     async def expire(self, shard: int, size: int, before_ms: int, limit: int = 500) -> int:
-        """Remove up to `limit` windows of a size that ended at or before a time and are published; returns how many."""
+        """Remove up to `limit` published windows of a size that end at or before a time. Returns how many were removed.
+
+        A window that is dirty is kept until it is published.
+        """
         names = [
             self._key(shard, "state"),
             self._index(shard, size),
@@ -235,27 +243,25 @@ class WindowStore(WindowReader):
         return removed
 
     async def dirty(self, shard: int, limit: int, sizes: Sequence[int] | None = None) -> list[Row]:
-        """Some windows that await publication; without fields those that no longer exist.
+        """Returns dirty windows: those that changed since they were last published, at most `limit`.
 
-        Args:
-            shard: the shard.
-            limit: how many at most.
-            sizes: of the windows, in seconds; None for all. Where more than `BACKLOG` wait they are not heeded.
+        It returns only windows of `sizes` (in seconds; None for all), unless more than `DIRTY_BACKLOG` are dirty.
+        Windows that no longer exist have no fields.
         """
-        args = [limit, BACKLOG, *(self.sizes if sizes is None else sizes)]
+        args = [limit, DIRTY_BACKLOG, *(self.sizes if sizes is None else sizes)]
         with redis_errors("reading changed windows"):
             members: list[str] = await self._dirty(keys=[self._key(shard, "dirty")], args=args)
             return await self._read_rows(shard, members)
 
-    async def published(self, shard: int, rows: Sequence[Row]) -> None:
-        """Clear the dirty marks of windows that were published as `rows` has them and have not changed since."""
-        shown = [(key.member(), row.get("rev", "")) for key, row in rows]
-        keys = [self._key(shard, "dirty"), *(self._window_key(shard, member) for member, _ in shown)]
+    async def clear_dirty(self, shard: int, rows: Sequence[Row]) -> None:
+        """Clear the dirty marks of the windows that still have the revision that they have in `rows`."""
+        revisions = [(key.member(), row.get("rev", "")) for key, row in rows]
+        keys = [self._key(shard, "dirty"), *(self._window_key(shard, member) for member, _ in revisions)]
         with redis_errors("clearing published windows"):
-            await self._published(keys=keys, args=[to_json(shown)])
+            await self._published(keys=keys, args=[to_json(revisions)])
 
     async def mark_all_dirty(self, shard: int) -> int:
-        """Have every window published again; returns how many there are."""
+        """Mark all windows as dirty, so that they are published again. Returns how many there are."""
         dirty, marked = self._key(shard, "dirty"), 0
         with redis_errors("marking windows"):
             for size in self.sizes:
@@ -266,7 +272,7 @@ class WindowStore(WindowReader):
         return marked
 
     async def dirty_count(self, shard: int) -> int:
-        """How many windows await publication."""
+        """Returns the number of dirty windows."""
         with redis_errors("reading changed windows"):
             count: int = await self._redis.scard(self._key(shard, "dirty"))
         return count

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 
 class WindowKey(NamedTuple):
-    """Identifies a window: its keyword (`*` for all posts), size in seconds, start in milliseconds."""
+    """Identifies a window: its keyword (`*` for all posts), its size in seconds, its start in milliseconds."""
 
     keyword: str
     size: int
@@ -27,43 +27,43 @@ class WindowKey(NamedTuple):
         return self.start + self.size * 1_000
 
     def member(self) -> str:
-        """The window's name in Redis. Inverse of `parse`; the keyword comes last because it may hold any character."""
+        """Returns the window's name in Redis. The keyword comes last, because it may hold any character."""
         return f"{self.size}|{self.start}|{self.keyword}"
 
     @classmethod
     def parse(cls, member: str) -> WindowKey:
-        """The window that `member` names."""
+        """Returns the window of a name; the inverse of `member`."""
         size, start, keyword = member.split("|", 2)
         return cls(keyword, int(size), int(start))
 
 
 def window_start(event_ms: int, size: int) -> int:
-    """Start in milliseconds of the window of `size` seconds that holds an event."""
+    """Returns the start, in milliseconds, of the window of `size` seconds that holds an event."""
     return event_ms - event_ms % (size * 1_000)
 
 
 def shard_of(keyword: str, shards: int) -> int:
-    """The shard that holds a keyword's windows: CRC-32 of its UTF-8 bytes, modulo the number of shards."""
+    """Returns the shard that holds a keyword's windows: CRC-32 of its UTF-8 bytes, modulo the number of shards."""
     return zlib.crc32(keyword.encode("utf-8")) % shards
 
 
-def is_too_late(end_ms: int, partition_time_ms: int, kept_ms: int) -> bool:
-    """Whether a window that is kept for `kept_ms` after its end has left the retention, seen from one partition.
+def is_too_late(end_ms: int, latest_event_ms: int, kept_ms: int) -> bool:
+    """Returns whether a post is too late for a window, which is kept for `kept_ms` after its end.
 
-    `partition_time_ms` is the latest event time among the posts that came before in the same partition. It depends on
-    the partition's records alone, so that a replay decides every post as the first run did.
+    `latest_event_ms` is the latest event time among the earlier posts of the same partition. It depends only on the
+    records of the partition, so that a replay decides every post as the first run did.
     """
-    return end_ms + kept_ms <= partition_time_ms
+    return end_ms + kept_ms <= latest_event_ms
 
 
 def watermark(times: Mapping[int, int], live: Iterable[int], allowed_lateness_ms: int) -> int | None:
-    """The event time up to which windows are complete, in milliseconds; None while nothing is known.
+    """Returns the event time, in milliseconds, up to which windows are taken to be complete; None if there is no post.
 
     Args:
-        times: latest event time of each partition that has shown a post.
-        live: partitions that still hold the watermark back; the others are idle. If all are idle, none does, and the
-            latest of them counts.
-        allowed_lateness_ms: how far the watermark stays behind.
+        times: the latest event time of each partition that has had a post.
+        live: the partitions that are not idle. The slowest of them holds the watermark back. If all are idle, the
+            latest event time of all partitions counts.
+        allowed_lateness_ms: how far the watermark stays behind, in milliseconds.
     """
     if not times:
         return None

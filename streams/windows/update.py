@@ -1,4 +1,4 @@
-"""What a batch changes in a shard: the deltas of all its partitions together, and where each then stands. Pure."""
+"""Joins the deltas of a batch's partitions to one update for each shard. Pure."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from streams.windows.deltas import Position, Reduction, WindowDelta, sum_up
+from streams.windows.deltas import Position, ShardDelta, WindowDelta, sum_deltas
 from streams.windows.tumbling import WindowKey
 
 
-class Move(NamedTuple):
-    """A step of one partition: from where a shard is expected to stand to where it stands afterwards."""
+class PositionChange(NamedTuple):
+    """The position in one partition that a shard is expected to have, and the one that it has after the update."""
 
     expected: Position
     new: Position
@@ -20,47 +20,47 @@ class Move(NamedTuple):
 
 @dataclass(slots=True)
 class ShardUpdate:
-    """One change of a shard, applied as a whole or not at all.
+    """A change of one shard, which Redis applies completely or not at all.
 
     Attributes:
-        moves: by partition.
-        windows: what is added to each window.
-        late: posts too late for a window, by its size in seconds.
-        duplicates: posts that a producer sent more than once, beyond the first of each.
+        positions: the change of the shard's position in each partition.
+        windows: the delta of each window.
+        late: number of posts too late for a window, by the window's size in seconds.
+        duplicates: number of posts that their producer had sent before.
     """
 
-    moves: dict[int, Move] = field(default_factory=dict)
+    positions: dict[int, PositionChange] = field(default_factory=dict)
     windows: dict[WindowKey, WindowDelta] = field(default_factory=dict)
     late: Counter[int] = field(default_factory=Counter)
     duplicates: int = 0
 
     @classmethod
-    def of(cls, reductions: Mapping[int, tuple[Position, Reduction]]) -> ShardUpdate:
-        """The update that brings a shard, for each partition, from where it stands to the end of a reduction."""
-        given: dict[WindowKey, list[WindowDelta]] = defaultdict(list)
+    def of(cls, shard_deltas: Mapping[int, tuple[Position, ShardDelta]]) -> ShardUpdate:
+        """Returns the update of a shard; it has the expected position and the delta of each partition."""
+        deltas: dict[WindowKey, list[WindowDelta]] = defaultdict(list)
         update = cls()
-        for partition, (expected, reduction) in reductions.items():
-            update.moves[partition] = Move(expected, reduction.position)
-            for key, delta in reduction.windows.items():
-                given[key].append(delta)
-            update.late.update(note.window.size for note in reduction.too_late)
-            update.duplicates += reduction.duplicates
-        update.windows = sum_up(given)
+        for partition, (expected, shard_delta) in shard_deltas.items():
+            update.positions[partition] = PositionChange(expected, shard_delta.position)
+            for key, delta in shard_delta.windows.items():
+                deltas[key].append(delta)
+            update.late.update(post.window.size for post in shard_delta.too_late)
+            update.duplicates += shard_delta.duplicates
+        update.windows = sum_deltas(deltas)
         return update
 
 
 def shard_updates(
-    positions: Mapping[int, Sequence[Position]], reductions: Mapping[int, Sequence[Reduction]]
+    positions: Mapping[int, Sequence[Position]], shard_deltas: Mapping[int, Sequence[ShardDelta]]
 ) -> dict[int, ShardUpdate]:
-    """The update of each shard that has not got all of a batch.
+    """Returns the update of each shard that does not have all of a batch yet.
 
     Args:
-        positions: by partition, where each shard stands.
-        reductions: by partition, the effect on each shard.
+        positions: by partition, the position of each shard.
+        shard_deltas: by partition, the delta for each shard.
     """
-    steps: dict[int, dict[int, tuple[Position, Reduction]]] = defaultdict(dict)
-    for partition, of_shards in reductions.items():
-        for shard, (position, reduction) in enumerate(zip(positions[partition], of_shards, strict=True)):
-            if position.offset < reduction.position.offset:
-                steps[shard][partition] = position, reduction
-    return {shard: ShardUpdate.of(of_shard) for shard, of_shard in steps.items()}
+    by_shard: dict[int, dict[int, tuple[Position, ShardDelta]]] = defaultdict(dict)
+    for partition, deltas in shard_deltas.items():
+        for shard, (position, delta) in enumerate(zip(positions[partition], deltas, strict=True)):
+            if position.offset < delta.position.offset:
+                by_shard[shard][partition] = position, delta
+    return {shard: ShardUpdate.of(deltas_of_shard) for shard, deltas_of_shard in by_shard.items()}

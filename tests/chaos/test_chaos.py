@@ -101,9 +101,9 @@ async def test_every_window_is_exact_after_the_storm(
     in_redis = await store.read()
     assert differences(contents(in_redis), wanted.windows) == []
     # A late post counts as late if its window was removed before it came, and as expired if it was removed later.
-    uncounted = await store.uncounted()
-    assert Counter(uncounted.late) + Counter(uncounted.expired) == wanted.late + wanted.expired
-    assert uncounted.unbuilt == {}
+    counters = await store.counters()
+    assert Counter(counters.late) + Counter(counters.expired) == wanted.late + wanted.expired
+    assert counters.unbuilt == {}
     assert wanted.late.keys() == {60}, "no post was late, so lateness is not tested"
     origins = Counter(_origin(value) for _, _, value in records(settings, settings.topic_classified))
     assert len(origins) == POSTS - wanted.unreadable, "posts are missing, or there are too many"

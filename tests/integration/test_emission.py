@@ -1,4 +1,4 @@
-"""The windows topic has one writer per shard, and what it says last is what Redis says."""
+"""The windows topic has one writer per shard."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_newer_producer_fences_the_older(settings: Settings) -> None:
 
 def test_a_transaction_that_fails_publishes_nothing(settings: Settings) -> None:
     producer = TransactionalProducer(kafka_config(settings), f"{settings.group_prefix}-windows-1")
-    too_large = os.urandom(3 * 1024 * 1024)  # within the client's limit, beyond that of the raw topic
+    too_large = os.urandom(3 * 1024 * 1024)  # within the client's limit, above that of the raw topic
     with pytest.raises(UnavailableError, match="aborted"):
         producer.publish([Outgoing(settings.topic_windows, b"a", b"k"), Outgoing(settings.topic_raw, too_large, b"k")])
     producer.close()

@@ -1,4 +1,4 @@
-"""The whole flow with real servers and real processes: what comes out for what goes in, and through crashes."""
+"""The complete pipeline with real servers and processes: its output, and that it survives crashes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.integration.support import (
 Start = Callable[..., Role]
 
 
-async def test_bad_input_becomes_dead_letters_and_the_rest_goes_on(
+async def test_bad_input_becomes_dead_letters_and_the_rest_is_classified(
     settings: Settings, store: WindowStore, start: Start
 ) -> None:
     in_an_hour = rfc3339(datetime.now(UTC) + timedelta(hours=1))
@@ -79,8 +79,10 @@ async def test_bad_input_becomes_dead_letters_and_the_rest_goes_on(
     assert len(raw) == len(mixed)
 
 
-async def test_the_labels_are_the_models(settings: Settings, store: WindowStore, start: Start) -> None:
-    """A window's counts are those of the posts, by keyword and for all together; Kafka and Postgres say the same."""
+async def test_windows_and_totals_are_the_same_in_redis_kafka_and_postgres(
+    settings: Settings, store: WindowStore, start: Start
+) -> None:
+    """The windows count the posts, by keyword and for all posts, and Kafka and Postgres agree with Redis."""
     worker, sink = start("worker"), start("sink")
     produce(settings, good_posts(240))
 
@@ -171,7 +173,7 @@ async def test_redis_is_emptied_and_the_windows_are_rebuilt(
     for key in client.scan_iter(f"{settings.redis_prefix}:*"):
         client.delete(key)
     client.close()
-    # No post follows: the worker has to notice by itself.
+    # No post follows. The worker has to notice by itself.
 
     checks = await balanced(settings, store, [worker, sink])
     assert failures(checks) == []
@@ -179,11 +181,12 @@ async def test_redis_is_emptied_and_the_windows_are_rebuilt(
     assert all(after[key] >= count for key, count in before.items())
 
 
-async def test_a_paused_worker_wakes_as_a_zombie(settings: Settings, store: WindowStore, start: Start) -> None:
-    """SIGSTOP beyond the session timeout: another worker takes over, then the first goes on with what it had.
+async def test_a_paused_worker_that_resumes_counts_nothing_twice(
+    settings: Settings, store: WindowStore, start: Start
+) -> None:
+    """The pause is longer than the session timeout: another worker takes over, and then the first one goes on.
 
-    What both classified is in the log twice. Without the fence the windows hold it twice (512 posts too many when the
-    fence was taken out).
+    The posts that both classified are in the log twice. Without the fence, the windows counted 512 posts too many.
     """
     first, sink = start("worker"), start("sink")
     with Flow(settings, flow_post, ahead=2_000) as flow:
@@ -214,7 +217,7 @@ async def test_a_worker_stops_cleanly_on_sigterm(settings: Settings, store: Wind
 async def test_posts_that_were_sent_twice_count_once_across_a_restart(
     settings: Settings, store: WindowStore, start: Start
 ) -> None:
-    """The successor reads the ids before its start again: the first half it has never seen itself."""
+    """The second worker reads the ids before its start again. It has not seen the first half of the posts."""
     posts = good_posts(60)
     ids = [json.loads(value)["id"].encode() for value in posts]
     on = {"EMOSTREAM_DEDUPLICATION_S": "600"}
@@ -227,17 +230,17 @@ async def test_posts_that_were_sent_twice_count_once_across_a_restart(
     produce(settings, [*posts, *good_posts(20), *posts[:5]], keys=[*ids, *map(b"new-%d".__mod__, range(20)), *ids[:5]])
     assert failures(await balanced(settings, store, [successor, sink])) == []
 
-    assert (await store.uncounted()).duplicates == 65
+    assert (await store.counters()).duplicates == 65
     assert sum(window.count for window in await store.read(keyword="*", size=60)) == 80
-    assert len(records(settings, settings.topic_classified)) == 145, "each is classified all the same"
+    assert len(records(settings, settings.topic_classified)) == 145, "duplicates are classified too"
 
 
-async def test_posts_of_last_year_are_counted_and_their_windows_end(
+async def test_posts_of_last_year_are_counted_and_their_windows_become_final(
     settings: Settings, store: WindowStore, start: Start
 ) -> None:
-    """A replay: event time is all that windows know, and when it stops, silent partitions hold nothing back."""
+    """Windows depend only on event time. When a replay ends, its idle partitions do not hold the watermark back."""
     worker, sink = start("worker", EMOSTREAM_IDLE_PARTITION_S="2"), start("sink")
-    # The last post lies 15 s into its minute: beyond the allowed lateness, so that it closes the minute before.
+    # The last post lies 15 s after the start of its minute, which is more than the allowed lateness.
     begin = (datetime.now(UTC) - timedelta(days=365)).replace(second=0, microsecond=0)
     produce(
         settings,
@@ -245,7 +248,7 @@ async def test_posts_of_last_year_are_counted_and_their_windows_end(
         partition=1,
     )
     assert failures(await balanced(settings, store, [worker, sink])) == []
-    assert await store.uncounted() == ({}, {}, {}, 0)
+    assert await store.counters() == ({}, {}, {}, 0)
 
     async def open_windows() -> set[int]:
         latest = max(window.end for window in await store.read(keyword="*", size=60))

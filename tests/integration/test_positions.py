@@ -1,4 +1,4 @@
-"""Stages resume from their output, and refuse or report what contradicts it."""
+"""Stages resume where their output ends. They refuse an output that contradicts its input, and report gaps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from streams.pipeline.positions import AggregatePositions, ClassifyPositions
 from streams.settings import Settings
 from streams.windows.deltas import Position
 from streams.windows.store import WindowStore
-from streams.windows.update import Move, ShardUpdate
+from streams.windows.update import PositionChange, ShardUpdate
 from tests.integration.support import post, produce, wait_for
 
 
@@ -38,13 +38,13 @@ def write(settings: Settings, *records: Outgoing) -> None:
 
 
 def classified(settings: Settings, partition: int, offset: int, topic: str | None = None) -> Outgoing:
-    """Enough of a classified post for its origin to be read."""
+    """Returns a record that has only the origin of a classified post."""
     value = f'{{"origin": {{"topic": "{topic or settings.topic_raw}", "partition": {partition}, "offset": {offset}}}}}'
     return Outgoing(settings.topic_classified, value.encode(), partition=partition)
 
 
 def delete_before(settings: Settings, topic: str, partition: int, offset: int) -> None:
-    """What retention does."""
+    """Delete records, as retention does."""
     client = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     found = client.delete_records([TopicPartition(topic, partition, offset)])
     for future in found.values():
@@ -75,7 +75,7 @@ def test_with_an_empty_output_the_committed_offset_is_the_hint(settings: Setting
 
 
 def test_an_output_ahead_of_its_input_is_refused(settings: Settings, reader: OffsetReader) -> None:
-    """As after posts.raw was deleted and made again."""
+    """This happens after posts.raw was deleted and created again."""
     produce(settings, [post("hello")] * 3, partition=0)
     write(settings, classified(settings, 0, 40))
 
@@ -98,7 +98,7 @@ def test_a_foreign_record_in_the_output_is_refused(
         lookup(settings, reader)([0])
 
 
-def test_what_retention_took_is_counted_and_passed_over(
+def test_a_gap_that_retention_left_is_counted_and_skipped(
     settings: Settings, reader: OffsetReader, caplog: pytest.LogCaptureFixture
 ) -> None:
     produce(settings, [post("hello")] * 10, partition=0)
@@ -112,17 +112,19 @@ def test_what_retention_took_is_counted_and_passed_over(
     assert "offsets 2 to 5 left Kafka's retention" in caplog.text
 
 
-async def test_the_windows_resume_from_the_lowest_shard(
+async def test_aggregate_resumes_at_the_lowest_shard(
     settings: Settings, reader: OffsetReader, store: WindowStore
 ) -> None:
     write(settings, *(classified(settings, 0, offset) for offset in range(10)))
     metrics = Metrics()
     positions = AggregatePositions(reader, settings, store, asyncio.get_running_loop(), metrics)
-    assert await asyncio.to_thread(positions, [0]) == {0: 0}, "nothing stored: from the beginning of what Kafka holds"
+    assert await asyncio.to_thread(positions, [0]) == {0: 0}, (
+        "without positions it starts with the first offset that Kafka holds"
+    )
 
     for shard in range(store.shards):
         to = Position(7 if shard == 2 else 9, 6, 0)
-        assert await store.apply(shard, ShardUpdate({0: Move(Position(), to)})) is None
+        assert await store.apply(shard, ShardUpdate({0: PositionChange(Position(), to)})) is None
     assert await asyncio.to_thread(positions, [0]) == {0: 7}
 
     delete_before(settings, settings.topic_classified, 0, 8)
@@ -164,13 +166,15 @@ async def test_the_ids_before_a_start_are_read_again(
     await asyncio.sleep(0.6)
     write(settings, *sent(3, 7))
     for shard in range(store.shards):
-        await store.begin(shard, 0)
-        assert await store.apply(shard, ShardUpdate({0: Move(Position(), Position(5, 4, 0))})) is None
+        await store.initialise(shard, 0)
+        assert await store.apply(shard, ShardUpdate({0: PositionChange(Position(), Position(5, 4, 0))})) is None
     horizon = settings.model_copy(update={"deduplication_s": 0.5})
     positions = AggregatePositions(reader, horizon, store, asyncio.get_running_loop(), Metrics())
     assert await asyncio.to_thread(positions, [0, 1]) == {0: 5, 1: 0}
-    assert (positions.recent[0].offset, len(positions.recent[0])) == (5, 2), "the first three lie beyond the horizon"
-    assert (positions.recent[1].offset, len(positions.recent[1])) == (0, 0)
+    assert (positions.recent_ids[0].offset, len(positions.recent_ids[0])) == (5, 2), (
+        "the first three are before the horizon"
+    )
+    assert (positions.recent_ids[1].offset, len(positions.recent_ids[1])) == (0, 0)
 
 
 def test_a_rewind_fetches_again_and_makes_earlier_batches_stale(settings: Settings) -> None:

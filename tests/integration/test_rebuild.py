@@ -1,4 +1,4 @@
-"""Windows that are counted anew while workers run, with what can go wrong on the way."""
+"""Rebuilds of the windows while workers run, and what can go wrong."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def tables(settings: Settings) -> Iterator[Tables]:
 
 
 def posts(count: int, day: datetime, *, text: str = "hello", keyword: str = "coffee") -> list[bytes]:
-    """Posts of one hour of a day, a few seconds apart."""
+    """Returns posts of one hour from `day` on, a second apart."""
     return [
         post(text, created_at=rfc3339(day + timedelta(seconds=number % 3_600)), keywords=[keyword])
         for number in range(count)
@@ -80,7 +80,7 @@ async def caught_up(settings: Settings, store: WindowStore, roles: list[Role]) -
 
 
 @pytest.mark.parametrize("env", ["one server", "cluster"], indirect=True)
-async def test_damaged_windows_are_whole_again_while_posts_flow(
+async def test_a_rebuild_repairs_damaged_windows_while_posts_flow(
     env: dict[str, str], settings: Settings, store: WindowStore, start: Start, tables: Tables
 ) -> None:
     worker, sink = start("worker"), start("sink")
@@ -102,7 +102,7 @@ async def test_damaged_windows_are_whole_again_while_posts_flow(
     await caught_up(settings, store, [worker, sink])
     assert store.generation == summary["generation"] == 1
     assert (summary["empty"], summary["posts"] > 0) == (1, True)
-    assert 4 <= summary["changed"] < summary["windows"], "what was right was left alone"
+    assert 4 <= summary["changed"] < summary["windows"], "right windows did not change"
     assert differences(await store.read(), counted_by_hand(settings).windows) == []
     (empty,) = [window for window in await store.read() if not window.count]
     assert (empty.keyword, empty.labels, empty.first_event) == ("nobody's", {}, empty.start)
@@ -139,7 +139,7 @@ def started(env: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-async def test_a_range_leaves_all_else_as_it_is(
+async def test_a_range_leaves_all_other_windows_as_they_are(
     env: dict[str, str], settings: Settings, store: WindowStore, start: Start, tables: Tables
 ) -> None:
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -166,13 +166,13 @@ async def test_a_range_leaves_all_else_as_it_is(
     assert after[repaired].revision > before[repaired].revision
     assert after[f"coffee|60|{rfc3339(days[3])}"].count == 1_060, "outside the range"
     assert summary["changed"] == 1
-    books = await store.uncounted()
-    # The posts that come now find the same positions, and the falsified window is counted on as it is.
+    counters = await store.counters()
+    # New posts find the same positions, and are added to the wrong window.
     produce(settings, posts(60, days[3]), partition=1)
     wait_for(lambda: tables.client.hget(tables.window(falsified), "n") == "1120", what="nothing is counted")
-    assert await store.uncounted() == books
-    whole = await asyncio.to_thread(rebuilt, env, "--from", days[3].isoformat())
-    assert whole["changed"] >= 1
+    assert await store.counters() == counters
+    repaired_last = await asyncio.to_thread(rebuilt, env, "--from", days[3].isoformat())
+    assert repaired_last["changed"] >= 1
     await caught_up(settings, store, [worker, sink])
     assert differences(await store.read(), counted_by_hand(settings).windows) == []
     await check_topic(settings, store)
@@ -223,7 +223,7 @@ async def test_workers_go_on_when_a_rebuild_is_killed_with_the_tables_sealed(
 
     assert tables.generation == 0
     assert differences(await store.read(), counted_by_hand(settings).windows) == []
-    assert tables.left_over() != [], "what the dead one had made"
+    assert tables.left_over() != [], "the tables of the rebuild that was killed"
     tables.let_the_lock_run_out()
     tables.falsify(WindowKey("*", 3_600, to_ms(now - timedelta(hours=1))))
     summary = await asyncio.to_thread(rebuilt, env)
@@ -234,8 +234,8 @@ async def test_workers_go_on_when_a_rebuild_is_killed_with_the_tables_sealed(
     await check_topic(settings, store)
 
 
-@pytest.mark.parametrize("workers", ["run", "are stopped", "stopped with empty tables begun"])
-async def test_postgres_has_what_kafka_has_lost(
+@pytest.mark.parametrize("workers", ["run", "are stopped", "are stopped, with initialised tables"])
+async def test_a_rebuild_reads_from_postgres_what_kafka_has_lost(
     env: dict[str, str],
     settings: Settings,
     store: WindowStore,
@@ -252,29 +252,29 @@ async def test_postgres_has_what_kafka_has_lost(
     await caught_up(settings, store, [worker, sink])
     wanted = contents(await store.read())
     if running:
-        # Redis is emptied with other tables in force than the first ones.
+        # Redis is then emptied while another generation than 0 is current.
         assert (await asyncio.to_thread(rebuilt, env))["changed"] == 0
     lose_the_first(settings, 0.6)
     if not running:
         assert await asyncio.to_thread(worker.stop) == 0
     redis.client.flushall()
-    if workers == "stopped with empty tables begun":
+    if workers == "are stopped, with initialised tables":
         for shard in range(settings.shards):
-            await store.begin(shard, to_ms(datetime.now(UTC)))
+            await store.initialise(shard, to_ms(datetime.now(UTC)))
 
     summary = await asyncio.to_thread(rebuilt, env)
 
     await store.refresh()
-    # Only Postgres has the first 480. Kafka's are counted up to where begun tables stand: the worker's pace decides.
+    # Only Postgres has the first 480. Kafka's are counted up to the position of the tables that the worker initialised.
     least, most = {"run": (480, 800), "are stopped": (800, 800)}.get(workers, (480, 480))
     assert least <= summary["posts"] <= most
     if workers == "are stopped":
         assert contents(await store.read()) == wanted
     if not running:
         worker = start("worker")
-    # The one that ran was itself counting anew when the tables were switched, and counts the rest.
+    # A worker that ran was counting from the beginning when the tables were switched. It counts the rest.
     await reaches(store, wanted)
-    assert await store.uncounted() == ({}, {}, {}, 0)
+    assert await store.counters() == ({}, {}, {}, 0)
     produce(settings, posts(100, now, text="buy", keyword="word-0"))
     wait_for(
         lambda: tables.client.hget(tables.window(WindowKey("word-0", 3_600, to_ms(now))), "n") == "300",
@@ -308,10 +308,10 @@ def lose_the_first(settings: Settings, share: float) -> None:
         future.result(30)
 
 
-async def test_windows_of_which_posts_are_nowhere_are_left_alone(
+async def test_windows_whose_posts_are_lost_are_kept(
     env: dict[str, str], settings: Settings, store: WindowStore, start: Start, tables: Tables
 ) -> None:
-    """Kafka has lost the first posts, and Postgres has never had them."""
+    """Kafka has lost the first posts, and Postgres never had them."""
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=5)
     worker = start("worker")
     produce(settings, posts(400, now))
@@ -328,7 +328,7 @@ async def test_windows_of_which_posts_are_nowhere_are_left_alone(
     await store.refresh()
     for window in await store.read():
         old = before[window.key]
-        # It may have become final meanwhile.
+        # A window may have become final in the meantime.
         assert window == replace(old, final=window.final, revision=window.revision)
         assert window.revision == old.revision or window.final > old.final
     assert (summary["changed"], summary["windows"]) == (0, len(before))
@@ -340,7 +340,7 @@ async def test_windows_of_which_posts_are_nowhere_are_left_alone(
     assert await asyncio.to_thread(worker.stop) == 0
 
 
-async def test_mistakes_are_one_line_and_change_nothing(env: dict[str, str], settings: Settings) -> None:
+async def test_wrong_calls_print_one_line_and_change_nothing(env: dict[str, str], settings: Settings) -> None:
     for arguments, code, says in (
         ((), 1, "there is nothing to rebuild: neither Kafka nor PostgreSQL holds a classified post"),
         (("--from", "2026-03-01"), 1, "the window tables are empty: rebuild them without --from and --to"),

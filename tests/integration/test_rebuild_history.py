@@ -1,4 +1,4 @@
-"""Where Kafka's part of the history begins, and what Postgres adds; who may rebuild."""
+"""Which posts a rebuild reads from Postgres and which from Kafka; and the leases that keep two rebuilds apart."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streams.sink.ledger import Span
 from streams.sink.targets import POSTS
 from streams.windows.rebuild.editor import TableEditor
 from streams.windows.rebuild.leases import Leases
-from streams.windows.rebuild.posts import ALL_ORIGINS, Part, PostReader
+from streams.windows.rebuild.posts import ALL_ORIGINS, PartitionSurvey, PostReader
 from streams.windows.recent import RecentIds
 from streams.windows.store import WindowStore
 from tests.helpers import row_of
@@ -30,7 +30,7 @@ NOON = Timestamp(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def delivered(settings: Settings, origin: int, at: float, label: str = "joy") -> ClassifiedPost:
-    """A post that was classified `at` seconds after noon."""
+    """Returns a post that was classified `at` seconds after noon."""
     return ClassifiedPost(
         id=f"id-{origin % 8}",
         source="test",
@@ -47,7 +47,7 @@ def delivered(settings: Settings, origin: int, at: float, label: str = "joy") ->
 
 @pytest.fixture
 def log(settings: Settings) -> list[ClassifiedPost]:
-    """Origins 0 to 9, then 5 to 12, delivered again after a crash by another model's hand."""
+    """Origins 0 to 9, then 5 to 12: after a crash, another model classified some posts again."""
     first = [delivered(settings, origin, origin) for origin in range(10)]
     again = [delivered(settings, origin, origin + 60, "fear") for origin in range(5, 13)]
     producer = ConfirmedProducer(kafka_config(settings), client_id="test")
@@ -58,24 +58,26 @@ def log(settings: Settings) -> list[ClassifiedPost]:
 
 
 @pytest.fixture
-def history(settings: Settings) -> Iterator[PostReader]:
+def reader(settings: Settings) -> Iterator[PostReader]:
     found = PostReader(settings, OffsetReader(kafka_config(settings), group="test"))
     yield found
     found.close()
 
 
 def write_rows(settings: Settings, posts: list[ClassifiedPost]) -> None:
-    """What the sink does with a partition's first records."""
+    """Write rows as the sink does with the first records of a partition."""
     sink = History(settings.postgres_dsn.get_secret_value(), application_name="test")
     sink.start_offsets(settings.topic_classified, {0: (0, len(posts))})
     sink.write(settings.topic_classified, POSTS, [*map(row_of, posts)], [Span(0, 0, len(posts), len(posts))])
     sink.close()
 
 
-def everything(history: PostReader, part: Part, end: int, ids: RecentIds | None = None) -> list[tuple[int, str, bool]]:
-    """Origin, label and whether it is a duplicate, of each post that is new along the partition."""
+def everything(
+    reader: PostReader, survey: PartitionSurvey, end: int, ids: RecentIds | None = None
+) -> list[tuple[int, str, bool]]:
+    """Returns origin, label and whether it is a duplicate, for each post along the partition that is no repetition."""
     found, fence = [], -1
-    for page in [*history.rows(part, ids, 3), *history.records(0, part.low, end, ids, 4)]:
+    for page in [*reader.rows(survey, ids, 3), *reader.records(0, survey.low, end, ids, 4)]:
         for _, post, duplicate in page.entries:
             if post.origin.offset > fence:
                 fence = post.origin.offset
@@ -83,63 +85,67 @@ def everything(history: PostReader, part: Part, end: int, ids: RecentIds | None 
     return found
 
 
-def test_all_that_was_delivered_first_comes_once(
-    settings: Settings, log: list[ClassifiedPost], history: PostReader
+def test_every_post_comes_once_as_it_was_first_delivered(
+    settings: Settings, log: list[ClassifiedPost], reader: PostReader
 ) -> None:
     wanted = [(origin, "joy" if origin < 10 else "fear", False) for origin in range(13)]
-    assert history.survey(0) == Part(0, 0, 0, 0, 0, to_ms(log[0].created_at)), "Kafka has it all"
+    assert reader.survey(0) == PartitionSurvey(0, 0, 0, 0, 0, to_ms(log[0].created_at)), "Kafka has all posts"
     write_rows(settings, log)
     for low, rows in ((3, 3), (10, 10), (12, 10), (15, 10), (16, 11)):
         delete_before(settings, settings.topic_classified, 0, low)
-        part = history.survey(0)
-        assert (part.low, part.rows, part.complete_from) == (low, rows, 0)
-        assert everything(history, part, len(log)) == wanted
+        survey = reader.survey(0)
+        assert (survey.low, survey.rows, survey.complete_from) == (low, rows, 0)
+        assert everything(reader, survey, len(log)) == wanted
     delete_before(settings, settings.topic_classified, 0, len(log))
-    part = history.survey(0)
-    assert (part.low, part.rows_before, part.rows) == (len(log), ALL_ORIGINS, 13)
-    assert (part.complete_from, part.reaches) == (0, to_ms(log[-1].created_at))
-    assert everything(history, part, len(log)) == wanted
+    survey = reader.survey(0)
+    assert (survey.low, survey.rows_before, survey.rows) == (len(log), ALL_ORIGINS, 13)
+    assert (survey.complete_from, survey.reached_ms) == (0, to_ms(log[-1].created_at))
+    assert everything(reader, survey, len(log)) == wanted
 
 
-def test_a_row_is_counted_as_its_record_was(settings: Settings, log: list[ClassifiedPost], history: PostReader) -> None:
+def test_a_row_counts_as_its_record_does(settings: Settings, log: list[ClassifiedPost], reader: PostReader) -> None:
     write_rows(settings, log)
-    page, last = history.records(0, 0, 1, None, 5)
+    page, last = reader.records(0, 0, 1, None, 5)
     assert (page.end, page.read, last) == (1, 1, ([], 1, 0))
     delete_before(settings, settings.topic_classified, 0, 3)
-    (rows,) = history.rows(history.survey(0), None, 5)
+    (rows,) = reader.rows(reader.survey(0), None, 5)
     assert rows.entries[0].post == page.entries[0].post
     assert {entry.offset for entry in rows.entries} == {3}
 
 
-def test_ids_are_known_across_the_cut(settings: Settings, log: list[ClassifiedPost], history: PostReader) -> None:
-    """Origins 8 and higher repeat the ids of the first; their records are in Kafka, those of the first in Postgres."""
+def test_duplicates_are_found_across_postgres_and_kafka(
+    settings: Settings, log: list[ClassifiedPost], reader: PostReader
+) -> None:
+    """Origins from 8 on repeat the ids of the first posts, which only Postgres holds."""
     write_rows(settings, log)
     delete_before(settings, settings.topic_classified, 0, 5)
     far = RecentIds(10 * 365 * 86_400_000)
-    found = everything(history, history.survey(0), len(log), far)
+    found = everything(reader, reader.survey(0), len(log), far)
     assert [origin for origin, _, duplicate in found if duplicate] == [8, 9, 10, 11, 12]
 
 
-def test_what_postgres_lacks_is_known(settings: Settings, log: list[ClassifiedPost], history: PostReader) -> None:
+def test_the_time_from_which_every_post_is_there(
+    settings: Settings, log: list[ClassifiedPost], reader: PostReader
+) -> None:
     ahead_ms = int(settings.max_future_s * 1_000)
     delete_before(settings, settings.topic_classified, 0, 4)
-    appended = history.survey(0).complete_from
-    assert appended > to_ms(datetime.now(UTC)) - 120_000 + ahead_ms, "by Kafka alone, where there is no sink"
+    appended = reader.survey(0).complete_from
+    assert appended > to_ms(datetime.now(UTC)) - 120_000 + ahead_ms, "only Kafka counts if there is no sink"
 
     write_rows(settings, log[:3])
-    assert history.survey(0).complete_from == appended, "the sink had not come that far"
+    assert reader.survey(0).complete_from == appended, "the sink has not written enough"
     with psycopg.connect(settings.postgres_dsn.get_secret_value(), autocommit=True) as connection:
         connection.execute("UPDATE sink_offsets SET next_offset = 18")
-        assert history.survey(0).complete_from == 0
+        assert reader.survey(0).complete_from == 0
         connection.execute("DELETE FROM posts WHERE origin_offset = 0")
-        assert history.survey(0).complete_from == to_ms(log[1].classified_at) + ahead_ms, "somebody has removed rows"
+        assert reader.survey(0).complete_from == to_ms(log[1].classified_at) + ahead_ms, "rows were removed"
         connection.execute(
             "INSERT INTO sink_gaps (topic, partition, first_offset, next_offset, found_at) VALUES (%s, 0, 2, 3, %s)",
             (settings.topic_classified, NOON + timedelta(hours=1)),
         )
-        assert history.survey(0).complete_from == to_ms(NOON + timedelta(hours=1)) + ahead_ms
+        assert reader.survey(0).complete_from == to_ms(NOON + timedelta(hours=1)) + ahead_ms
         connection.execute("DELETE FROM posts")
-        assert history.survey(0).complete_from == appended
+        assert reader.survey(0).complete_from == appended
 
 
 @pytest.fixture(params=["one server", "cluster"])
@@ -165,7 +171,7 @@ async def test_leases_keep_two_rebuilds_apart(store: WindowStore) -> None:
     with pytest.raises(RebuildRefusedError):
         await other.seal()
 
-    # Its lease runs out, and another one takes over.
+    # The lease of the first one runs out, and the other one takes over.
     await Leases(tables, "one", 1, 60_000).renew_lock()
     while True:
         try:
@@ -184,9 +190,9 @@ async def test_leases_keep_two_rebuilds_apart(store: WindowStore) -> None:
     assert not await store.sealed(0)
     await other.seal()
     await one.unseal()
-    assert await store.sealed(0), "what is another's is left alone"
+    assert await store.sealed(0), "the seal of another owner stays"
     await other.switch(newer)
-    await other.switch(newer)  # the client asks again where an answer was lost
+    await other.switch(newer)  # as if the client repeated it after an answer was lost
     assert await store.refresh() == 2
     await other.retire()
     assert await tables.garbage() is None
@@ -198,7 +204,7 @@ async def test_leases_that_ran_out_do_not_switch(store: WindowStore) -> None:
     await late.lock()
     rebuilt = await late.new_generation()
     await late.seal()
-    # The seal holds for a second more, and the switch leaves a margin of two.
+    # The seal lasts for another second, and the switch needs a margin of two.
     with pytest.raises(RebuildRefusedError):
         await late.switch(rebuilt)
     assert await store.refresh() == 0

@@ -1,4 +1,4 @@
-"""The windows on a Redis Cluster: the whole pipeline, and a master that dies under it."""
+"""The pipeline with a Redis Cluster, one of whose masters is killed."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def own_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Clust
 
 @pytest.fixture
 def env(env: dict[str, str], own_cluster: list[ClusterNode]) -> dict[str, str]:
-    """Any node of the cluster will do: here the second, which does not die."""
+    """The address may be that of any node. This is the second one, which is not killed."""
     url = f"redis://127.0.0.1:{own_cluster[1].port}"
     return {**env, "EMOSTREAM_REDIS_URL": url, "EMOSTREAM_REDIS_CLUSTER": "true", "EMOSTREAM_SHARDS": "8"}
 
 
-async def test_a_client_of_the_wrong_kind_is_told_so(
+async def test_the_wrong_cluster_setting_is_named_in_the_error(
     settings: Settings, own_cluster: list[ClusterNode], endpoints: Endpoints
 ) -> None:
     alone = redis_connector.connect(settings.redis_url.get_secret_value())
@@ -52,10 +52,10 @@ async def test_a_client_of_the_wrong_kind_is_told_so(
     await of_many.aclose()
 
 
-async def test_a_master_dies_and_its_replica_takes_over(
+async def test_a_master_is_killed_and_its_replica_takes_over(
     settings: Settings, store: WindowStore, start: Start, own_cluster: list[ClusterNode]
 ) -> None:
-    """What the replica had not got yet is counted again: its shards stand at an earlier position."""
+    """Posts that the replica had not received yet are counted again, because its shards have earlier positions."""
     worker, sink = start("worker"), start("sink")
     produce(settings, good_posts(600))
     assert failures(await balanced(settings, store, [worker, sink])) == []

@@ -1,4 +1,4 @@
-"""A consumer that need not fetch what its own process writes, on a real broker, where others write as well."""
+"""A consumer that does not fetch what its own process writes, on a real broker where others write too."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Bench:
             (run.partition, offset, item) for run in batch.runs for offset, item in enumerate(run.items, run.first)
         ]
         for partition, offset, value in sorted(found):
-            assert offset == len(self.seen[partition]), "in order, once, without a hole"
+            assert offset == len(self.seen[partition]), "in order, once, and without a hole"
             self.seen[partition][offset] = value
 
     def complete(self) -> bool:
@@ -79,12 +79,12 @@ def bench(settings: Settings) -> Iterator[Bench]:
         producer.close()
 
 
-async def test_what_we_write_is_not_fetched(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At most what is fetched before we can tell of it: a few records of each partition at first."""
-    # However slow the machine is, no partition is taken for one to which we write no more.
+async def test_own_records_are_not_fetched(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At first, a few records of each partition may be fetched before they are offered."""
+    # However slow the machine is, no partition counts as quiet.
     monkeypatch.setattr(own_writes, "QUIET_S", 3_600)
     await bench.write(0, ours=False, count=5)
-    bench.check()  # it is a member of the group, and fetches
+    bench.check()  # now the consumer is a member of the group and fetches
     for number in range(200):
         await bench.write(number % len(PARTITIONS), ours=True, count=50)
         bench.poll()
@@ -92,8 +92,8 @@ async def test_what_we_write_is_not_fetched(bench: Bench, monkeypatch: pytest.Mo
     assert bench.fetched <= 5 + 4 * 100
 
 
-async def test_what_others_write_is_fetched(bench: Bench) -> None:
-    """Between our own and after them; also where more of our own come than are kept, and where nothing comes."""
+async def test_records_of_others_are_fetched(bench: Bench) -> None:
+    """They come between own records and after them. Some own records exceed the limit, and there are quiet times."""
     for round_number in range(60):
         for partition in PARTITIONS:
             await bench.write(partition, ours=RANDOM.random() < 0.8, count=RANDOM.choice((1, 20, 70)))

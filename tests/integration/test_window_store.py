@@ -1,4 +1,4 @@
-"""The Lua scripts on a real Valkey: each change is one step, all of it or nothing."""
+"""The Lua scripts on a real Valkey: each changes everything or nothing."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from streams.records import ClassifiedPost, ModelRef, Origin, from_ms
 from streams.settings import Settings
 from streams.window_sizes import WindowSize
 from streams.windows import store as store_module
-from streams.windows.deltas import Entry, Position, Reduction, reduce_entries
+from streams.windows.deltas import Entry, Position, ShardDelta, reduce_entries
 from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey, shard_of
 from streams.windows.update import ShardUpdate
-from tests.helpers import counted
+from tests.helpers import for_counting
 from tests.integration.redis_cluster import ClusterNode
 
 START = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp() * 1_000)
@@ -27,7 +27,7 @@ SIZES = [WindowSize(60, 3_600)]
 
 @pytest.fixture(params=["one server", "cluster"])
 def env(env: dict[str, str], request: pytest.FixtureRequest) -> dict[str, str]:
-    """The scripts run unchanged on a cluster, where a shard lies whole on one of its nodes."""
+    """The scripts run on one server, and on a cluster, where each shard lies on one node."""
     if request.param == "one server":
         return env
     nodes: list[ClusterNode] = request.getfixturevalue("redis_cluster")
@@ -48,26 +48,28 @@ def entry(offset: int, seconds: float, label: str = "joy", confidence: float = 0
         origin=Origin(topic="raw", partition=0, offset=offset),
         classified_at=moment,
     )
-    return Entry(offset, counted(post))
+    return Entry(offset, for_counting(post))
 
 
-def reduced(store: WindowStore, shard: int, entries: list[Entry], at: Position, end: int) -> Reduction:
+def reduced(store: WindowStore, shard: int, entries: list[Entry], at: Position, end: int) -> ShardDelta:
     return reduce_entries(entries, positions=[at] * store.shards, end=end, sizes=SIZES)[shard]
 
 
-async def apply(store: WindowStore, shard: int, partition: int, expected: Position, reduction: Reduction) -> int | None:
-    """Apply one partition's reduction; where the shard stands if it is elsewhere."""
-    update = ShardUpdate.of({partition: (expected, reduction)})
-    elsewhere = await store.apply(shard, update)
-    if elsewhere is None:
+async def apply(
+    store: WindowStore, shard: int, partition: int, expected: Position, shard_delta: ShardDelta
+) -> int | None:
+    """Apply one partition's delta; returns the shard's offset if it differs from the expected one."""
+    update = ShardUpdate.of({partition: (expected, shard_delta)})
+    mismatch = await store.apply(shard, update)
+    if mismatch is None:
         return None
-    assert elsewhere[0] == partition
-    return elsewhere[1]
+    assert mismatch[0] == partition
+    return mismatch[1]
 
 
 async def apply_all(store: WindowStore, entries: list[Entry], end: int, partition: int = 0) -> None:
     for shard in range(store.shards):
-        await store.begin(shard, 0)
+        await store.initialise(shard, 0)
         at = (await store.positions(shard, [partition]))[partition]
         assert await apply(store, shard, partition, at, reduced(store, shard, entries, at, end)) is None
 
@@ -94,7 +96,7 @@ async def test_an_apply_from_another_position_changes_nothing(store: WindowStore
     await apply_all(store, batch, end=2)
     before = await store.read()
 
-    # A zombie applies its batch again; a successor comes from further on; Redis lost the position it expected.
+    # A zombie applies its batch again; a successor is further on; Redis lost the expected position.
     for expected in (Position(), Position(1, 0, START), Position(7, 6, START)):
         again = reduced(store, shard, batch, Position(), 2)
         assert await apply(store, shard, 0, expected, again) == 2
@@ -103,17 +105,17 @@ async def test_an_apply_from_another_position_changes_nothing(store: WindowStore
     assert (await store.positions(shard, [0, 1])) == {0: Position(2, 1, START + 2_000), 1: Position()}
 
 
-async def test_the_partitions_of_an_update_move_together_or_not_at_all(store: WindowStore) -> None:
+async def test_the_partitions_of_an_update_are_applied_together_or_not_at_all(store: WindowStore) -> None:
     shard = shard_of(KEYWORD, store.shards)
     await apply_all(store, [entry(0, 1)], end=1, partition=1)
     before = await store.read()
-    reduction = reduced(store, shard, [entry(0, 2)], Position(), 1)
-    update = ShardUpdate.of({partition: (Position(), reduction) for partition in (0, 1, 2)})
+    shard_delta = reduced(store, shard, [entry(0, 2)], Position(), 1)
+    update = ShardUpdate.of({partition: (Position(), shard_delta) for partition in (0, 1, 2)})
     assert update.windows[WindowKey(KEYWORD, 60, START)].fields["n"] == 3
     assert await store.apply(shard, update) == (1, 1)
     assert await store.read() == before
 
-    del update.moves[1]
+    del update.positions[1]
     assert await store.apply(shard, update) is None
     assert (await store.positions(shard, [0, 1, 2])) == {
         0: Position(1, 0, START + 2_000),
@@ -123,36 +125,36 @@ async def test_the_partitions_of_an_update_move_together_or_not_at_all(store: Wi
     assert [w.count for w in await store.read(keyword=KEYWORD)] == [4]
 
 
-async def test_duplicates_are_on_the_books(store: WindowStore) -> None:
+async def test_the_shard_counts_duplicates(store: WindowStore) -> None:
     again = [entry(0, 1), entry(1, 2)._replace(duplicate=True), entry(2, 3)._replace(duplicate=True)]
     await apply_all(store, again, end=3)
-    assert await store.uncounted() == ({}, {}, {}, 2)
+    assert await store.counters() == ({}, {}, {}, 2)
     assert [w.count for w in await store.read(keyword="*")] == [1]
 
 
-async def test_nothing_is_applied_before_the_tables_are_begun(store: WindowStore) -> None:
-    """After Redis was emptied a batch in flight must not make windows of which Kafka has lost posts."""
-    first = Reduction(Position(5, 4, START))
-    assert not await store.begun(0)
+async def test_nothing_is_applied_before_a_shard_is_initialised(store: WindowStore) -> None:
+    """After Redis was emptied, a batch in flight must not create windows whose posts Kafka has lost."""
+    first = ShardDelta(Position(5, 4, START))
+    assert not await store.is_initialised(0)
     assert await apply(store, 0, 0, Position(), first) == -1
-    await store.begin(0, 0)
-    assert await store.begun(0)
+    await store.initialise(0, 0)
+    assert await store.is_initialised(0)
     assert await apply(store, 0, 0, Position(), first) is None
 
 
-async def test_windows_that_kafka_cannot_fill_are_not_made(store: WindowStore) -> None:
+async def test_windows_that_kafka_cannot_fill_are_not_created(store: WindowStore) -> None:
     for shard in range(store.shards):
-        await store.begin(shard, START + 1)
-        await store.begin(shard, 0)  # the first one counts
+        await store.initialise(shard, START + 1)
+        await store.initialise(shard, 0)  # the first one counts
     await apply_all(store, [entry(0, 30), entry(1, 59), entry(2, 60)], end=3)
     assert {window.start for window in await store.read()} == {from_ms(START + 60_000)}
-    assert await store.uncounted() == ({}, {}, {60: 2}, 0)
+    assert await store.counters() == ({}, {}, {60: 2}, 0)
 
 
 async def test_a_lost_position_is_told_apart_from_offset_zero(store: WindowStore) -> None:
-    await store.begin(0, 0)
-    assert await apply(store, 0, 0, Position(0), Reduction(Position(5, 4, START))) == -1
-    assert await apply(store, 0, 0, Position(), Reduction(Position(5, 4, START))) is None
+    await store.initialise(0, 0)
+    assert await apply(store, 0, 0, Position(0), ShardDelta(Position(5, 4, START))) == -1
+    assert await apply(store, 0, 0, Position(), ShardDelta(Position(5, 4, START))) is None
 
 
 async def test_revisions_rise_with_every_change_and_survive_a_rollback(settings: Settings, store: WindowStore) -> None:
@@ -167,7 +169,7 @@ async def test_revisions_rise_with_every_change_and_survive_a_rollback(settings:
             snapshot = client.dump(f"{settings.redis_prefix}:{{{shard}}}:w:{member}")
     assert revisions == sorted(set(revisions))
 
-    # The window goes back to its first state, as after a fail-over to a replica that lagged, and is changed again.
+    # The window goes back to its first state, as after a fail-over to a replica that lagged. Then it changes again.
     client.restore(f"{settings.redis_prefix}:{{{shard}}}:w:{member}", 0, snapshot, replace=True)
     client.close()
     await apply_all(store, [entry(3, 3)], end=4)
@@ -185,7 +187,7 @@ async def test_final_windows_and_late_posts(store: WindowStore) -> None:
     assert await store.finalize(shard, START + 60_000) >= 1
     times = await store.times(shard)
     assert (times.first_open, times.first_kept) == (START + 120_000, {60: START + 60_000}), "final, and still kept"
-    assert await store.finalize(shard, START + 60_000) == 0, "once only"
+    assert await store.finalize(shard, START + 60_000) == 0, "a window is marked only once"
     newest, oldest = await store.read(keyword=KEYWORD)
     assert (newest.final, oldest.final) == (False, True)
 
@@ -196,7 +198,7 @@ async def test_final_windows_and_late_posts(store: WindowStore) -> None:
     assert (await store.times(shard)).watermark == START + 60_000
     await store.finalize(shard, START)
     await store.note_watermark(shard, START)
-    assert (await store.times(shard)).watermark == START + 60_000, "never backwards"
+    assert (await store.times(shard)).watermark == START + 60_000, "it never goes back"
     await store.note_watermark(shard, START + 61_000)
     assert (await store.times(shard)).watermark == START + 61_000
 
@@ -208,93 +210,96 @@ async def test_a_window_changed_since_it_was_published_stays_dirty(store: Window
     assert len(read) == 2
     await apply_all(store, [entry(2, 2)], end=3)
 
-    await store.published(shard, read)
+    await store.clear_dirty(shard, read)
 
     left = [key for key, _ in await store.dirty(shard, 100) if key.keyword == KEYWORD]
     assert left == [WindowKey(KEYWORD, 60, START)]
 
 
-async def test_changed_windows_of_some_sizes(
+async def test_dirty_windows_of_some_sizes(
     store: WindowStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shard = shard_of(KEYWORD, store.shards)
     client = (RedisCluster if settings.redis_cluster else Redis).from_url(settings.redis_url.get_secret_value())
-    waiting = {WindowKey(KEYWORD, size, START) for size in (60, 300, 6)} | {WindowKey("6|0|x", 300, START)}
-    client.sadd(f"{settings.redis_prefix}:{{{shard}}}:dirty", *(key.member() for key in waiting))
+    dirty = {WindowKey(KEYWORD, size, START) for size in (60, 300, 6)} | {WindowKey("6|0|x", 300, START)}
+    client.sadd(f"{settings.redis_prefix}:{{{shard}}}:dirty", *(key.member() for key in dirty))
     client.close()
 
     async def found(limit: int, *sizes: int) -> set[WindowKey]:
         return {key for key, _ in await store.dirty(shard, limit, sizes or None)}
 
-    assert await found(9, 300) == {key for key in waiting if key.size == 300}
-    assert await found(9, 6, 60) == {key for key in waiting if key.size != 300}
+    assert await found(9, 300) == {key for key in dirty if key.size == 300}
+    assert await found(9, 6, 60) == {key for key in dirty if key.size != 300}
     assert await found(9, 3_600) == set()
-    assert await found(9) == {key for key in waiting if key.size in store.sizes}
+    assert await found(9) == {key for key in dirty if key.size in store.sizes}
     assert len(await found(1, 300)) == 1
-    monkeypatch.setattr(store_module, "BACKLOG", 3)
-    assert await found(9, 3_600) == waiting, "whatever their size, while too many wait"
+    monkeypatch.setattr(store_module, "DIRTY_BACKLOG", 3)
+    assert await found(9, 3_600) == dirty, "windows of any size, because too many are dirty"
     assert len(await found(2, 3_600)) == 2
 
 
-async def test_expired_windows_are_removed_once_published_and_stay_on_the_books(store: WindowStore) -> None:
+async def test_windows_expire_once_published_and_their_posts_stay_counted(store: WindowStore) -> None:
     await apply_all(store, [entry(0, 1), entry(1, 2), entry(2, 61)], end=3)
     for shard in range(store.shards):
         assert await store.expire(shard, 60, START + 60_000) == 0, "not before it is published"
-        await store.published(shard, await store.dirty(shard, 100))
+        await store.clear_dirty(shard, await store.dirty(shard, 100))
         await store.expire(shard, 60, START + 60_000)
 
     assert {window.start for window in await store.read()} == {from_ms(START + 60_000)}
-    assert await store.uncounted() == ({}, {60: 2}, {}, 0)
+    assert await store.counters() == ({}, {60: 2}, {}, 0)
 
 
 async def test_too_late_posts_are_counted_once(store: WindowStore) -> None:
     late = entry(1, 0)
     await apply_all(store, [entry(0, 7_200), late, entry(2, 7_201)], end=3)
 
-    assert await store.uncounted() == ({60: 1}, {}, {}, 0)
+    assert await store.counters() == ({60: 1}, {}, {}, 0)
     assert sum(window.count for window in await store.read(keyword="*")) == 2
 
 
 async def test_every_window_can_be_published_again(store: WindowStore) -> None:
     await apply_all(store, [entry(0, 1), entry(1, 61)], end=2)
     for shard in range(store.shards):
-        await store.published(shard, await store.dirty(shard, 100))
+        await store.clear_dirty(shard, await store.dirty(shard, 100))
         assert await store.dirty_count(shard) == 0
     marked = [await store.mark_all_dirty(shard) for shard in range(store.shards)]
     assert sum(marked) == 4
     assert [await store.dirty_count(shard) for shard in range(store.shards)] == marked
 
 
-async def test_tables_of_another_shape_are_refused(settings: Settings, store: WindowStore) -> None:
+async def test_tables_that_were_built_for_other_settings_are_refused(settings: Settings, store: WindowStore) -> None:
     await store.check_topology(settings.partitions)
     await store.check_topology(settings.partitions)
-    with pytest.raises(TopologyError, match="were built for 4 partitions, the settings say 8"):
+    with pytest.raises(TopologyError, match="were built for 4 partitions, but the settings say 8"):
         await store.check_topology(8)
     prefix, sizes = settings.redis_prefix, store.sizes
     with pytest.raises(TopologyError, match="EMOSTREAM_SHARDS=4"):
         await WindowStore(store._redis, prefix=prefix, shards=16, sizes=sizes).check_topology(settings.partitions)
-    with pytest.raises(TopologyError, match=r"hold windows of 60,300,3600,86400 s, the settings say 60,300"):
+    with pytest.raises(TopologyError, match=r"hold windows of 60,300,3600,86400 s, but the settings say 60,300 s"):
         await WindowStore(store._redis, prefix=prefix, shards=4, sizes=sizes[:2]).check_topology(settings.partitions)
 
 
-async def test_a_straggler_does_not_make_a_removed_window_again(store: WindowStore) -> None:
-    """It would replace the full window in the topic and in Postgres. It comes from a partition that had no post yet."""
+async def test_a_late_post_does_not_create_a_removed_window_again(store: WindowStore) -> None:
+    """The new window would replace the complete one in the topic and in Postgres.
+
+    The post is not too late by its own partition, which had no post before.
+    """
     await apply_all(store, [entry(0, 1), entry(1, 2), entry(2, 61)], end=3)
     for shard in range(store.shards):
-        await store.published(shard, await store.dirty(shard, 100))
+        await store.clear_dirty(shard, await store.dirty(shard, 100))
         await store.expire(shard, 60, START + 60_000)
 
     await apply_all(store, [entry(0, 30), entry(1, 62)], end=2, partition=1)
 
     assert [window.count for window in await store.read(keyword="*")] == [2]
-    assert await store.uncounted() == ({60: 1}, {60: 2}, {}, 0)
+    assert await store.counters() == ({60: 1}, {60: 2}, {}, 0)
 
 
 def of(offset: int, seconds: float, *keywords: str, label: str = "joy") -> Entry:
-    return Entry(offset, entry(offset, seconds, label).post._replace(keywords=list(keywords)))
+    return Entry(offset, entry(offset, seconds, label).post._replace(keywords=keywords))
 
 
-async def test_reading_no_more_than_the_latest(store: WindowStore) -> None:
+async def test_a_limit_returns_the_latest_windows(store: WindowStore) -> None:
     words = [f"word-{number}" for number in range(30)]
     posts = [of(minute, 60 * minute, *words[: 30 - minute]) for minute in range(5)]
     await apply_all(store, posts, end=5)
@@ -312,12 +317,12 @@ async def test_reading_no_more_than_the_latest(store: WindowStore) -> None:
     assert await store.read(size=60, keyword="word-27", limit=2) == late[:2]
     assert await store.read(size=60, keyword="word-27", since_ms=START + 60_000) == late[:2]
     assert await store.read(size=60, keyword="nobody's") == []
-    assert {window.size for window in await store.read()} == {60}, "reduced for one size only"
+    assert {window.size for window in await store.read()} == {60}, "only one size was counted"
     assert await store.read(size=3_600) == []
 
 
-async def test_the_last_windows_together(store: WindowStore) -> None:
-    # Minutes 0, 1, 3 and 5; coffee has none in the last.
+async def test_sliding_windows_sum_the_last_windows(store: WindowStore) -> None:
+    # Posts in the minutes 0, 1, 3 and 5; the last one has no post about coffee.
     posts = [of(0, 10, "coffee"), of(1, 70, "coffee", "tea"), of(2, 190, "coffee", label="anger"), of(3, 300, "tea")]
     await apply_all(store, posts, end=4)
     everything, coffee, tea = await store.sliding(60, 5)
@@ -335,31 +340,31 @@ async def test_the_last_windows_together(store: WindowStore) -> None:
     assert await store.sliding(3_600, 5) == []
 
 
-async def test_the_leading_windows_of_the_last(store: WindowStore) -> None:
-    assert await store.leading(60, 9) == []
+async def test_the_keywords_with_most_posts_in_the_latest_window(store: WindowStore) -> None:
+    assert await store.top_keywords(60, 9) == []
     words = [f"word-{number % 300}" for number in range(451)]
     await apply_all(
         store, [of(0, 70, "earlier", "earlier too"), *(of(i, 130, w) for i, w in enumerate(words, 1))], end=452
     )
-    found = await store.leading(60, 5)
+    found = await store.top_keywords(60, 5)
     assert [(key.keyword, row["n"]) for key, row in found] == [
         ("*", "451"),
         *((f"word-{number}", "2") for number in (0, 1, 10, 100)),
     ]
     assert {key.start for key, _ in found} == {START + 120_000}
-    assert len(await store.leading(60, 1_000)) == 301
-    assert await store.leading(3_600, 5) == []
+    assert len(await store.top_keywords(60, 1_000)) == 301
+    assert await store.top_keywords(3_600, 5) == []
 
 
 async def test_each_size_has_a_retention_of_its_own(settings: Settings, store: WindowStore) -> None:
     for shard in range(store.shards):
-        await store.begin(shard, 0)
+        await store.initialise(shard, 0)
         at = Position()
         sizes = [WindowSize(60, 3_600), WindowSize(3_600, 7_200)]
-        reduction = reduce_entries([of(0, 1)], positions=[at] * store.shards, end=1, sizes=sizes)[shard]
-        assert await apply(store, shard, 0, at, reduction) is None
-        await store.published(shard, await store.dirty(shard, 100))
+        shard_delta = reduce_entries([of(0, 1)], positions=[at] * store.shards, end=1, sizes=sizes)[shard]
+        assert await apply(store, shard, 0, at, shard_delta) is None
+        await store.clear_dirty(shard, await store.dirty(shard, 100))
         await store.expire(shard, 60, START + 60_000)
         await store.expire(shard, 3_600, START + 60_000)
     assert [window.size for window in await store.read()] == [3_600]
-    assert await store.uncounted() == ({}, {60: 1}, {}, 0)
+    assert await store.counters() == ({}, {60: 1}, {}, 0)

@@ -1,9 +1,8 @@
-"""The whole aggregate protocol against a plain count: crashes, zombies, and tables that are rolled back or emptied.
+"""The aggregate protocol ends with the right counts after crashes, zombies, rollbacks, emptied tables and rebuilds.
 
-The stage and the position look-up are the real ones. Redis is a model of its contract (`lua/apply.lua`): per shard, a
-compare-and-set on the partition's position together with the windows. Now and then other tables, rebuilt up to the same
-positions, come into force. `tests/integration` holds the real script to the
-same contract.
+The stage and the lookup of positions are the real ones. `ModelStore` is a model of the contract of `lua/apply.lua`: per
+shard, a compare-and-set on the positions together with the windows. Now and then, tables that were rebuilt up to the
+same positions become the current ones. `tests/integration` checks the real script against the same contract.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ class Shard:
 
 
 class ModelStore:
-    """What `WindowStore` and its script promise. `faults` says what befalls the next applies, by shard."""
+    """A model of `WindowStore` and its script. `faults` has what happens to the next applies, by shard."""
 
     def __init__(self, shards: int) -> None:
         self.shards = shards
@@ -88,7 +87,7 @@ class ModelStore:
 
     @property
     def tables(self) -> list[Shard]:
-        """Those of this generation; empty where they were removed."""
+        """The shards of this generation; empty ones if they were removed."""
         return self._generations.setdefault(self.generation, [Shard() for _ in range(self.shards)])
 
     @tables.setter
@@ -96,7 +95,7 @@ class ModelStore:
         self._generations[self.generation] = tables
 
     def switch(self, rebuilt: list[Shard]) -> None:
-        """Put other tables in force, and remove the old ones."""
+        """Make rebuilt tables the current ones, and remove the old ones."""
         del self._generations[self.generation]
         self._pointer[0] += 1
         self.generation = self._pointer[0]
@@ -114,10 +113,10 @@ class ModelStore:
     async def sealed(self, shard: int) -> bool:
         return False
 
-    async def begun(self, shard: int) -> bool:
+    async def is_initialised(self, shard: int) -> bool:
         return self.tables[shard].complete_from is not None
 
-    async def begin(self, shard: int, complete_from_ms: int) -> None:
+    async def initialise(self, shard: int, complete_from_ms: int) -> None:
         if self.tables[shard].complete_from is None:
             self.tables[shard].complete_from = complete_from_ms
 
@@ -131,28 +130,28 @@ class ModelStore:
         if fault == "unreached":
             raise UnavailableError("Redis did not answer")
         table = self.tables[shard]
-        for partition, move in update.moves.items():
+        for partition, change in update.positions.items():
             stored = table.positions.get(partition, Position()).offset
-            if stored != max(move.expected.offset, -1) or table.complete_from is None:
+            if stored != max(change.expected.offset, -1) or table.complete_from is None:
                 return partition, stored
         table.add(update.windows)
         table.late.update(update.late)
         table.duplicates += update.duplicates
-        table.positions.update({partition: move.new for partition, move in update.moves.items()})
+        table.positions.update({partition: change.new for partition, change in update.positions.items()})
         if fault == "answer lost":
             raise UnavailableError("Redis did not answer")
         return None
 
 
 class Worker:
-    """A worker's source and stage. It goes on from what it knows until it is told, as a zombie does."""
+    """A source and an aggregate stage. Like a zombie, it goes on from its own positions until it is told to rewind."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.start()
 
     def start(self) -> None:
-        """A new process."""
+        """Start as a new process."""
         store = self.world.store.at(self.world.store.generation)
         self.positions = AggregatePositions(
             self.world,  # type: ignore[arg-type]
@@ -173,11 +172,11 @@ class Worker:
 
     async def rewind(self) -> None:
         self.epoch += 1
-        # Called from the polling thread in a worker: `__call__` hands the reading back to the loop.
+        # In another thread, as in a worker: the lookup runs its reads in the event loop.
         self.next = dict(await asyncio.to_thread(self.positions, range(len(self.world.logs))))
 
     async def step(self, wanted: int) -> bool:
-        """Take a batch; whether it went through."""
+        """Process a batch; returns whether it was applied."""
         messages, starts = [], {}
         for partition, start in self.next.items():
             log = [entry for entry in self.world.logs[partition] if entry.offset() >= start][:wanted]
@@ -186,7 +185,7 @@ class Worker:
                 starts[partition] = start
         if not messages:
             return True
-        # The source hands the messages of several partitions over mixed, and what it need not fetch beside them.
+        # A batch has messages of several partitions, mixed, and runs of posts that the worker wrote itself.
         chance = random.Random(wanted)
         runs = []
         if not self.world.settings.deduplication_s:
@@ -232,18 +231,18 @@ class World:
         return (entry for entry in self.logs[partition] if low <= entry.offset() < end)
 
     def expire(self, partition: int, records: int) -> None:
-        """Retention takes the first records of a partition."""
+        """Delete the first records of a partition, as retention does."""
         log = self.logs[partition]
         self.low[partition] = log[records].offset() if records < len(log) else self.bounds("", partition)[1]
 
     def complete_from(self) -> float:
-        """From when on every post is there, by the rule of `AggregatePositions`."""
+        """Returns the event time from which every post is there, by the rule of `AggregatePositions`."""
         firsts = [self.first_message("", partition) for partition, low in enumerate(self.low) if low > 0]
         times = [first.timestamp()[1] + MAX_FUTURE_S * 1_000 if first else math.inf for first in firsts]
         return max(times, default=0)
 
     def rebuilt(self) -> list[Shard]:
-        """Tables like those in force, counted from what Kafka holds."""
+        """Returns tables with the positions of the current ones, counted from what Kafka holds."""
         return [self.recounted(shard) for shard in range(self.store.shards)]
 
     def recounted(self, shard: int) -> Shard:
@@ -257,16 +256,16 @@ class World:
             ids = RecentIds(horizon_ms) if horizon_ms else None
             entries = []
             for entry in self.between("", partition, 0, target):
-                again = ids is not None and ids.take(entry.offset(), entry.key(), entry.timestamp()[1])
+                again = ids is not None and ids.add(entry.offset(), entry.key(), entry.timestamp()[1])
                 entries.append(
                     Entry(entry.offset(), PostForCounting.of(ClassifiedPost.from_json(entry.value())), again)
                 )
             every = [Position()] * self.store.shards
-            reduction = reduce_entries(entries, positions=every, end=target, sizes=self.settings.window_sizes)[shard]
-            found.add(reduction.windows)
-            found.positions[partition] = reduction.position
-            found.late.update(note.window.size for note in reduction.too_late)
-            found.duplicates += reduction.duplicates
+            shard_delta = reduce_entries(entries, positions=every, end=target, sizes=self.settings.window_sizes)[shard]
+            found.add(shard_delta.windows)
+            found.positions[partition] = shard_delta.position
+            found.late.update(post.window.size for post in shard_delta.too_late)
+            found.duplicates += shard_delta.duplicates
         return found
 
     async def play(self, operations: Sequence[SimpleNamespace]) -> None:
@@ -285,7 +284,7 @@ class World:
             elif op.kind == "snapshot":
                 self.snapshots.append([shard.copy() for shard in self.store.tables])
             elif op.kind == "rollback":
-                # Each shard may lie on another server, which falls back on its own.
+                # Each shard may lie on another server, which is rolled back by itself.
                 older = self.snapshots[op.number % len(self.snapshots)]
                 for shard in op.some:
                     if shard < self.store.shards:
@@ -294,19 +293,19 @@ class World:
                 self.store.switch(self.rebuilt())
             else:
                 self.store.tables = [Shard() for _ in range(self.store.shards)]
-        # In the end one of them is left, and nothing fails any more.
+        # In the end only one worker is left, and nothing fails any more.
         await workers[0].rewind()
         for _ in range(200):
             if await workers[0].step(10) and all(
                 workers[0].next[p] == self.bounds("", p)[1] for p in range(len(self.logs))
             ):
                 return
-        pytest.fail("the worker does not get to the end")
+        pytest.fail("the worker does not reach the end")
 
 
 @dataclass
 class Expected:
-    """The oracle: distinct posts, counted one by one."""
+    """The expected result: distinct posts, counted one by one."""
 
     tables: dict[WindowKey, dict[str, int]] = field(default_factory=dict)
     late: Counter[int] = field(default_factory=Counter)
@@ -351,7 +350,7 @@ def count_distinct(posts: list[list[ClassifiedPost]], logs: list[list[Any]], hor
 
 
 def make_log(seed: random.Random, partition: int) -> list[ClassifiedPost]:
-    """Posts in raw order, with dead letters missing and old ones delivered again by another model's hand."""
+    """Returns posts in raw order. Some origins are missing, and some posts come again, classified by another model."""
     log: list[ClassifiedPost] = []
     origin = -1
     for _ in range(seed.randrange(25)):
@@ -361,7 +360,7 @@ def make_log(seed: random.Random, partition: int) -> list[ClassifiedPost]:
             continue
         origin += seed.choice([1, 1, 1, 2])
         if log and seed.random() < 0.1:
-            # Its producer sent it twice: the same id and text under another offset.
+            # The producer sent this post twice: the same id and text under another offset.
             twice = log[seed.randrange(len(log))]
             log.append(structs.replace(twice, origin=structs.replace(twice.origin, offset=origin)))
             continue
@@ -382,7 +381,7 @@ def to_messages(log: list[ClassifiedPost], partition: int, seed: random.Random) 
     offset, found, appended = 0, [], 0
     for post in log:
         value = post.to_json()
-        # The broker's clock, which no post may be ahead of by more than `max_future_s`.
+        # The broker's clock. No post may be ahead of it by more than `max_future_s`.
         appended = max(appended, to_ms(post.created_at) - seed.randrange(MAX_FUTURE_S * 1_000 + 1))
         found.append(
             message(
@@ -422,7 +421,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @given(OPERATIONS, st.integers(0, 2**32), st.integers(1, 2), st.integers(1, 4), st.sampled_from([0, HORIZON_MS]))
 @settings(max_examples=1_500, deadline=None)
-def test_the_tables_are_those_of_a_clean_run(
+def test_the_tables_are_those_of_a_run_without_failures(
     runner: asyncio.Runner,
     operations: list[SimpleNamespace],
     seed: int,
@@ -453,7 +452,7 @@ def test_the_tables_are_those_of_a_clean_run(
     st.lists(st.integers(0, 25), min_size=2, max_size=2),
 )
 @settings(max_examples=500, deadline=None)
-def test_windows_are_whole_or_not_made_where_kafka_has_lost_posts(
+def test_windows_are_complete_or_not_created_if_kafka_has_lost_posts(
     runner: asyncio.Runner,
     operations: list[SimpleNamespace],
     seed: int,
@@ -461,7 +460,7 @@ def test_windows_are_whole_or_not_made_where_kafka_has_lost_posts(
     shards: int,
     lost: list[int],
 ) -> None:
-    """What was published of a window that can no longer be counted must stay what it is."""
+    """An incomplete window would replace the complete one that was published before."""
     draw = random.Random(seed)
     posts = [make_log(draw, partition) for partition in range(partitions)]
     world = World([to_messages(log, partition, draw) for partition, log in enumerate(posts)], shards)

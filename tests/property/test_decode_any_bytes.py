@@ -1,4 +1,4 @@
-"""Any bytes on the raw topic are a post that fits every later stage, or a dead letter that holds them whole."""
+"""Any bytes on the raw topic become a post that every later stage accepts, or a dead letter that holds all of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ALMOST = st.fixed_dictionaries(
     {"id": st.text() | JSON, "text": st.text() | JSON, "created_at": DATES | JSON, "source": st.text() | JSON},
     optional={"keywords": st.lists(st.text()) | JSON, "lang": JSON, "author": JSON, "url": JSON},
 )
-# What most producers write, with a field that is not what it should be, or some bytes that should not be there.
+# Posts as most producers write them; some have an odd field, or odd bytes in between.
 SHORT = st.text(min_size=1, max_size=15)
 SECONDS = st.sampled_from(["2026-01-31T11:00:09", "2026-03-01T12:00:00", "1969-12-31T23:59:59"])
 ODD_SECONDS = st.builds(
@@ -108,11 +108,11 @@ VALUES = st.one_of(
 
 
 @given(VALUES, st.none() | st.binary(), st.sampled_from(DeadReason), st.text())
-def test_a_dead_letter_holds_any_message_whole(
+def test_a_dead_letter_holds_any_message(
     value: bytes | None, key: bytes | None, reason: DeadReason, error: str
 ) -> None:
     letter = dead_letter(message(value, key=key, offset=7), reason, error)
-    # What goes to the log is JSON again, whatever it holds.
+    # The dead letter itself is JSON, whatever the message was.
     written = outgoing(letter, "posts.dead")
     read = DeadPost.from_json(written.value)
     assert replace(read, failed_at=NOON) == replace(letter, failed_at=NOON)
@@ -135,14 +135,14 @@ def test_any_bytes_are_a_post_or_rejected_with_a_reason(value: bytes | None) -> 
     assert len(decoded.text) <= 20
     assert decoded.created_at >= EARLIEST
     assert decoded.created_at.ms <= NOON_MS + FUTURE_MS
-    # It says what the JSON says.
+    # The post has the values of the JSON.
     written = json.loads(value or b"")
     assert (decoded.id, decoded.text, decoded.source) == (written["id"], written["text"], written["source"])
     assert decoded.created_at == moment(written["created_at"])
     assert list(decoded.keywords) == clean(written.get("keywords") or [])
     for name in ("lang", "author", "url"):
         assert getattr(decoded, name) == written.get(name)
-    # A post that was let in can be classified, written and read again, and PostgreSQL can hold it.
+    # An accepted post can be classified, written and read again, and PostgreSQL can store it.
     texts = (decoded.id, decoded.text, decoded.source, *decoded.keywords, decoded.lang, decoded.author, decoded.url)
     assert not any("\0" in text for text in texts if text)
     prediction = Prediction("joy", 1.0, {}, None, ModelRef("m", "1"))
@@ -164,7 +164,7 @@ def clean(keywords: list[str]) -> list[str]:
 
 
 def is_plain(value: bytes | None) -> bool:
-    """Whether a message is beyond doubt a post: what most producers write."""
+    """Whether a message is certainly a valid post, as most producers write it."""
     try:
         fields = json.loads((value or b"").decode())
         assert fields.keys() == {"id", "text", "created_at", "source"}

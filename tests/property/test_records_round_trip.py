@@ -1,4 +1,4 @@
-"""Every record reads back from its JSON as it was, and times survive as milliseconds."""
+"""A record that is written as JSON and read back is the same, and so is a time as milliseconds."""
 
 from __future__ import annotations
 
@@ -106,12 +106,14 @@ RECORDS: st.SearchStrategy[Record] = st.one_of(
 
 
 @given(RECORDS)
-def test_a_record_reads_back_as_it_was(record: Record) -> None:
+def test_a_record_that_is_read_back_is_the_same(record: Record) -> None:
     assert type(record).from_json(record.to_json()) == record
 
 
 @given(POST, CLASSIFIED, st.booleans())
-def test_a_result_says_what_the_post_and_the_prediction_say(post: Post, like: ClassifiedPost, keep_text: bool) -> None:
+def test_a_classified_post_has_the_fields_of_the_post_and_the_prediction(
+    post: Post, like: ClassifiedPost, keep_text: bool
+) -> None:
     prediction = Prediction(like.label, like.confidence, like.scores, like.sentiment, like.model)
     found = classified_post(post, prediction, like.origin, classified_at=like.classified_at, keep_text=keep_text)
     written, raw = json.loads(found.to_json()), json.loads(post.to_json())
@@ -123,7 +125,7 @@ def test_a_result_says_what_the_post_and_the_prediction_say(post: Post, like: Cl
 
 
 @given(st.integers(-62_135_596_800_000, YEAR_9999_MS))
-def test_milliseconds_are_the_inverse_of_moments(milliseconds: int) -> None:
+def test_from_ms_is_the_inverse_of_to_ms(milliseconds: int) -> None:
     assert to_ms(from_ms(milliseconds)) == milliseconds
 
 
@@ -131,7 +133,7 @@ def test_milliseconds_are_the_inverse_of_moments(milliseconds: int) -> None:
     st.integers(2 * 86_400_000_000, YEAR_9999_MS * 1_000 - 2 * 86_400_000_000),
     st.integers(-1_439, 1_439).map(lambda minutes: timezone(timedelta(minutes=minutes))),
 )
-def test_a_moment_is_written_in_utc_to_the_millisecond(microseconds: int, zone: timezone) -> None:
+def test_a_time_is_written_in_utc_with_milliseconds(microseconds: int, zone: timezone) -> None:
     moment = (EARLIEST + timedelta(microseconds=microseconds)).astimezone(zone)
     text = rfc3339(moment)
     assert text.endswith("Z")
@@ -143,7 +145,7 @@ def test_a_moment_is_written_in_utc_to_the_millisecond(microseconds: int, zone: 
 
 
 @given(CLASSIFIED)
-def test_a_row_says_what_the_record_says(post: ClassifiedPost) -> None:
+def test_a_row_has_the_fields_of_the_record(post: ClassifiedPost) -> None:
     row = post_row(post)
     plain = ("id", "source", "created_at", "text", "lang", "author", "url", "label", "confidence", "scores")
     assert row._asdict() == {

@@ -1,4 +1,4 @@
-"""The reduction against a plain count of distinct posts, whatever was delivered twice and however it is cut."""
+"""`reduce_entries` counts each distinct post once, whatever was delivered twice and wherever batches end."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from streams.records import ClassifiedPost, Sentiment
 from streams.window_sizes import WindowSize
-from streams.windows.deltas import Entry, Position, Reduction, reduce_entries
+from streams.windows.deltas import Entry, Position, ShardDelta, reduce_entries
 from streams.windows.tumbling import WindowKey
 from streams.windows.update import ShardUpdate
-from tests.helpers import NOON_MS, classified, counted
+from tests.helpers import NOON_MS, classified, for_counting
 
 SIZES = (WindowSize(60, 400), WindowSize(150, 300), WindowSize(300, 900))
 Tables = dict[WindowKey, tuple[Counter[str], int, int]]
@@ -23,7 +23,7 @@ Tables = dict[WindowKey, tuple[Counter[str], int, int]]
 
 @dataclass
 class Log:
-    """One partition of the classified topic: offsets with holes, posts with repetitions."""
+    """One partition of the classified topic. Offsets may be missing, and posts may be repeated."""
 
     entries: list[Entry]
     end: int
@@ -31,9 +31,9 @@ class Log:
 
 @st.composite
 def logs(draw: st.DrawFn, max_posts: int = 25) -> Log:
-    """Origins that first appear in rising order (some went to the dead letters), and old ones again at any point.
+    """Origins appear in rising order, except for repetitions. Some are missing, because they are dead letters.
 
-    A repetition of an old one may differ: a newer model may have classified it.
+    A repetition may differ from the first record, because a newer model may have classified it.
     """
     times = draw(st.lists(st.integers(0, 1_200_000), max_size=max_posts))
     words = st.lists(st.sampled_from(["coffee", "tea", "a|b", "{0}"]), unique=True, max_size=3)
@@ -53,20 +53,20 @@ def logs(draw: st.DrawFn, max_posts: int = 25) -> Log:
     posts: list[ClassifiedPost] = []
     for number, post in enumerate(fresh):
         posts.append(post)
-        # A zombie, or a stage that began again: a run of what has been delivered before.
+        # A zombie, or a stage that starts again, delivers some of the posts again.
         if draw(st.integers(0, 3)) == 0:
             start = draw(st.integers(0, number))
             again = fresh[start : draw(st.integers(start, number)) + 1]
             posts += [replace(old, label="fear") for old in again]
     offset, entries = draw(st.integers(0, 5)), []
     for post in posts:
-        entries.append(Entry(offset, counted(post)))
+        entries.append(Entry(offset, for_counting(post)))
         offset += draw(st.sampled_from([1, 1, 1, 2, 5]))
     return Log(entries, offset)
 
 
 def count_distinct(log: Log) -> tuple[Tables, Counter[int]]:
-    """The oracle: every distinct origin once, in each of its windows that the partition has not left behind."""
+    """The expected result: every distinct origin counts once, in each window for which it is not too late."""
     seen: set[int] = set()
     tables: Tables = {}
     late: Counter[int] = Counter()
@@ -93,42 +93,42 @@ def count_distinct(log: Log) -> tuple[Tables, Counter[int]]:
     return tables, late
 
 
-def reduce_one(log: Log, position: Position, end: int, shard: int, shards: int, *, start: int = 0) -> Reduction:
+def reduce_one(log: Log, position: Position, end: int, shard: int, shards: int, *, start: int = 0) -> ShardDelta:
     entries = [entry for entry in log.entries if start <= entry.offset < end]
     return reduce_entries(entries, positions=[position] * shards, end=end, sizes=SIZES)[shard]
 
 
-def add(tables: Tables, reduction: Reduction) -> None:
-    """Adds up as `apply.lua` does."""
-    for key, delta in reduction.windows.items():
+def add(tables: Tables, shard_delta: ShardDelta) -> None:
+    """Adds a delta as `apply.lua` does."""
+    for key, delta in shard_delta.windows.items():
         fields, first, last = tables.get(key, (Counter(), delta.first, delta.last))
         fields.update(delta.fields)
         tables[key] = fields, min(first, delta.first), max(last, delta.last)
 
 
 def plain(tables: Tables) -> dict[WindowKey, tuple[dict[str, int], int, int]]:
-    # A Counter takes an absent field for 0; Redis does not.
+    # For a Counter, a missing field is 0; for Redis it is not.
     return {key: (dict(fields), first, last) for key, (fields, first, last) in tables.items()}
 
 
 @given(logs(), st.integers(1, 5))
 def test_the_shards_together_count_every_distinct_post_once(log: Log, shards: int) -> None:
     expected, late = count_distinct(log)
-    reductions = [reduce_one(log, Position(), log.end, shard, shards) for shard in range(shards)]
-    names = [key for reduction in reductions for key in reduction.windows]
+    shard_deltas = [reduce_one(log, Position(), log.end, shard, shards) for shard in range(shards)]
+    names = [key for shard_delta in shard_deltas for key in shard_delta.windows]
     assert len(names) == len(set(names)), "two shards hold the same window"
     found: Tables = {}
-    for reduction in reductions:
-        add(found, reduction)
+    for shard_delta in shard_deltas:
+        add(found, shard_delta)
     assert plain(found) == plain(expected)
-    assert Counter(note.window.size for reduction in reductions for note in reduction.too_late) == late
+    assert Counter(post.window.size for shard_delta in shard_deltas for post in shard_delta.too_late) == late
     distinct = {entry.post.origin.offset for entry in log.entries}
-    for reduction in reductions:
-        assert reduction.counted == len(distinct)
-        assert reduction.repeated == len(log.entries) - len(distinct)
-        assert reduction.position.offset == log.end
-        assert reduction.position.fence == max(distinct, default=-1)
-        assert reduction.position.time == max((post.event_ms for _, post, _ in log.entries), default=-1)
+    for shard_delta in shard_deltas:
+        assert shard_delta.counted == len(distinct)
+        assert shard_delta.repeated == len(log.entries) - len(distinct)
+        assert shard_delta.position.offset == log.end
+        assert shard_delta.position.fence == max(distinct, default=-1)
+        assert shard_delta.position.latest_event_ms == max((post.event_ms for _, post, _ in log.entries), default=-1)
 
 
 @given(logs(), st.integers(1, 3), st.data())
@@ -139,15 +139,15 @@ def test_batches_of_any_size_add_up_to_one(log: Log, shards: int, data: st.DataO
     positions = [Position()] * shards
     counted = repeated = 0
     for start, end in pairwise(bounds):
-        # A batch may begin below a shard's position: what is in already is passed over.
+        # A batch may begin below a shard's position. The shard skips what it has.
         overlap = data.draw(st.integers(0, start))
         for shard in range(shards):
-            reduction = reduce_one(log, positions[shard], end, shard, shards, start=start - overlap)
-            add(found, reduction)
-            late.update(note.window.size for note in reduction.too_late)
-            positions[shard] = reduction.position
-            counted += reduction.counted
-            repeated += reduction.repeated
+            shard_delta = reduce_one(log, positions[shard], end, shard, shards, start=start - overlap)
+            add(found, shard_delta)
+            late.update(post.window.size for post in shard_delta.too_late)
+            positions[shard] = shard_delta.position
+            counted += shard_delta.counted
+            repeated += shard_delta.repeated
     distinct = len({entry.post.origin.offset for entry in log.entries})
     assert (counted, repeated) == (distinct * shards, (len(log.entries) - distinct) * shards)
     expected, expected_late = count_distinct(log)
@@ -156,7 +156,9 @@ def test_batches_of_any_size_add_up_to_one(log: Log, shards: int, data: st.DataO
 
 
 @given(logs(), st.integers(2, 4), st.data())
-def test_shards_that_stand_apart_after_a_crash_come_out_the_same(log: Log, shards: int, data: st.DataObject) -> None:
+def test_shards_with_different_positions_after_a_crash_reach_the_same_result(
+    log: Log, shards: int, data: st.DataObject
+) -> None:
     offsets = [data.draw(st.integers(0, log.end)) for _ in range(shards)]
     found: Tables = {}
     positions = []
@@ -172,41 +174,41 @@ def test_shards_that_stand_apart_after_a_crash_come_out_the_same(log: Log, shard
 
 @given(st.lists(logs(max_posts=8), min_size=2, max_size=4), st.randoms(use_true_random=False))
 @settings(max_examples=60)
-def test_partitions_may_contribute_in_any_order(parts: list[Log], random: object) -> None:
-    reductions = [reduce_one(log, Position(), log.end, 0, 1) for log in parts]
+def test_partitions_may_be_applied_in_any_order(parts: list[Log], random: object) -> None:
+    shard_deltas = [reduce_one(log, Position(), log.end, 0, 1) for log in parts]
     forwards: Tables = {}
-    for reduction in reductions:
-        add(forwards, reduction)
-    random.shuffle(reductions)  # type: ignore[attr-defined]
+    for shard_delta in shard_deltas:
+        add(forwards, shard_delta)
+    random.shuffle(shard_deltas)  # type: ignore[attr-defined]
     shuffled: Tables = {}
-    for reduction in reductions:
-        add(shuffled, reduction)
+    for shard_delta in shard_deltas:
+        add(shuffled, shard_delta)
     assert plain(forwards) == plain(shuffled)
     assert all(isinstance(amount, int) for fields, _, _ in forwards.values() for amount in fields.values())
 
 
 @given(st.lists(logs(max_posts=8), min_size=1, max_size=4))
-def test_the_update_of_a_shard_is_what_its_partitions_add_up_to(parts: list[Log]) -> None:
-    reductions = [reduce_one(log, Position(), log.end, 0, 1) for log in parts]
-    before = [dict(reduction.windows) for reduction in reductions]
+def test_the_update_of_a_shard_is_the_sum_of_its_partitions(parts: list[Log]) -> None:
+    shard_deltas = [reduce_one(log, Position(), log.end, 0, 1) for log in parts]
+    before = [dict(shard_delta.windows) for shard_delta in shard_deltas]
     added: Tables = {}
-    for reduction in reductions:
-        add(added, reduction)
-    update = ShardUpdate.of({number: (Position(), reduction) for number, reduction in enumerate(reductions)})
+    for shard_delta in shard_deltas:
+        add(added, shard_delta)
+    update = ShardUpdate.of({number: (Position(), shard_delta) for number, shard_delta in enumerate(shard_deltas)})
     assert {key: tuple(delta) for key, delta in update.windows.items()} == plain(added)
-    assert [reduction.windows for reduction in reductions] == before, "a delta was changed"
-    assert {number: move.new for number, move in update.moves.items()} == {
-        number: reduction.position for number, reduction in enumerate(reductions)
+    assert [shard_delta.windows for shard_delta in shard_deltas] == before, "a delta was changed"
+    assert {number: change.new for number, change in update.positions.items()} == {
+        number: shard_delta.position for number, shard_delta in enumerate(shard_deltas)
     }
-    assert update.late == Counter(note.window.size for reduction in reductions for note in reduction.too_late)
+    assert update.late == Counter(post.window.size for shard_delta in shard_deltas for post in shard_delta.too_late)
 
 
-def test_windows_of_the_same_posts_share_a_delta_whatever_partitions_and_minutes_those_are_of() -> None:
+def test_windows_with_the_same_posts_share_a_delta() -> None:
     ats = (NOON_MS, NOON_MS + 59_999, NOON_MS + 60_000)
-    log = Log([Entry(offset, counted(classified(offset, at=at))) for offset, at in enumerate(ats)], len(ats))
+    log = Log([Entry(offset, for_counting(classified(offset, at=at))) for offset, at in enumerate(ats)], len(ats))
     sizes = tuple(WindowSize(seconds, 86_400) for seconds in (60, 300, 3_600))
-    reduction = reduce_entries(log.entries, positions=[Position()], end=log.end, sizes=sizes)[0]
-    windows = ShardUpdate.of({partition: (Position(), reduction) for partition in range(3)}).windows
+    shard_delta = reduce_entries(log.entries, positions=[Position()], end=log.end, sizes=sizes)[0]
+    windows = ShardUpdate.of({partition: (Position(), shard_delta) for partition in range(3)}).windows
     counts = {(key.size, key.start - NOON_MS): delta.fields["n"] for key, delta in windows.items()}
     assert counts == {(60, 0): 6, (60, 60_000): 3, (300, 0): 9, (3_600, 0): 9}
     deltas = {id(delta) for delta in windows.values()}
@@ -214,29 +216,33 @@ def test_windows_of_the_same_posts_share_a_delta_whatever_partitions_and_minutes
 
 
 def test_a_post_too_late_for_one_size_still_counts_in_the_other() -> None:
-    # size 60, kept 400 s     [0, 60) ends 400 s before the latest event: gone
-    # size 150, kept 300 s    [0, 150) ends 310 s before it: gone
-    # size 300, kept 900 s    [0, 300) is still there
+    # size 60, kept 400 s     [0, 60) ends 400 s before the latest event: too late
+    # size 150, kept 300 s    [0, 150) ends 310 s before it: too late
+    # size 300, kept 900 s    [0, 300) ends 160 s before it: in time
     log = Log(
-        [Entry(0, counted(classified(0, at=460_000))), Entry(1, counted(classified(1, at=59_999, keywords=["tea"])))], 2
+        [
+            Entry(0, for_counting(classified(0, at=460_000))),
+            Entry(1, for_counting(classified(1, at=59_999, keywords=["tea"]))),
+        ],
+        2,
     )
-    reduction = reduce_one(log, Position(), 2, 0, 1)
-    assert [(note.post.origin.offset, note.window, note.partition_time) for note in reduction.too_late] == [
+    shard_delta = reduce_one(log, Position(), 2, 0, 1)
+    assert [(late.post.origin.offset, late.window, late.latest_event_ms) for late in shard_delta.too_late] == [
         (1, WindowKey("*", 60, 0), 460_000),
         (1, WindowKey("*", 150, 0), 460_000),
     ]
-    assert {WindowKey("tea", 60, 0), WindowKey("tea", 150, 0)}.isdisjoint(reduction.windows)
-    assert reduction.windows[WindowKey("tea", 300, 0)].fields["n"] == 1
-    assert reduction.counted == 2
+    assert {WindowKey("tea", 60, 0), WindowKey("tea", 150, 0)}.isdisjoint(shard_delta.windows)
+    assert shard_delta.windows[WindowKey("tea", 300, 0)].fields["n"] == 1
+    assert shard_delta.counted == 2
 
 
-def test_one_millisecond_less_is_in_time() -> None:
-    log = Log([Entry(0, counted(classified(0, at=449_999))), Entry(1, counted(classified(1, at=59_999)))], 2)
+def test_a_post_one_millisecond_earlier_is_in_time() -> None:
+    log = Log([Entry(0, for_counting(classified(0, at=449_999))), Entry(1, for_counting(classified(1, at=59_999)))], 2)
     assert reduce_one(log, Position(), 2, 0, 1).too_late == []
 
 
-def test_a_post_of_several_keywords_is_one_of_all_posts() -> None:
-    log = Log([Entry(0, counted(classified(0, at=0, keywords=["a", "b"])))], 1)
-    reduction = reduce_one(log, Position(), 1, 0, 1)
-    counts = {key.keyword: delta.fields["n"] for key, delta in reduction.windows.items() if key.size == 60}
+def test_a_post_with_several_keywords_counts_once_among_all_posts() -> None:
+    log = Log([Entry(0, for_counting(classified(0, at=0, keywords=["a", "b"])))], 1)
+    shard_delta = reduce_one(log, Position(), 1, 0, 1)
+    counts = {key.keyword: delta.fields["n"] for key, delta in shard_delta.windows.items() if key.size == 60}
     assert counts == {"*": 1, "a": 1, "b": 1}

@@ -1,4 +1,4 @@
-"""Windows tile time, names read back, shards are in range, and the watermark is monotone in what it is made from."""
+"""Windows divide time without gaps, names can be parsed, shards are in range, and the watermark never falls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streams.windows.tumbling import WindowKey, shard_of, watermark, window_star
 
 SIZES = st.integers(1, 31 * 86_400)
 TIMES = st.integers(0, 253_402_300_799_999)  # to the end of the year 9999
-# Whatever a post may hold: anything but NUL and surrogates.
+# A post may hold any character except NUL and surrogates.
 KEYWORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 BY_PARTITION = st.dictionaries(st.integers(0, 8), TIMES, min_size=1)
 
@@ -23,7 +23,7 @@ def test_a_window_holds_its_event_and_is_aligned(event_ms: int, size: int) -> No
 
 
 @given(TIMES, SIZES)
-def test_windows_tile_the_line(event_ms: int, size: int) -> None:
+def test_windows_follow_each_other_without_gaps(event_ms: int, size: int) -> None:
     key = WindowKey("*", size, window_start(event_ms, size))
     assert window_start(key.start, size) == key.start
     assert window_start(key.end - 1, size) == key.start
@@ -33,7 +33,7 @@ def test_windows_tile_the_line(event_ms: int, size: int) -> None:
 
 
 @given(KEYWORDS | st.sampled_from(["", "|", "60|0|*", "{0}", "a\nb", "*"]), SIZES, TIMES)
-def test_a_name_reads_back_as_its_window(keyword: str, size: int, start: int) -> None:
+def test_a_name_is_parsed_to_its_window(keyword: str, size: int, start: int) -> None:
     key = WindowKey(keyword, size, start)
     assert WindowKey.parse(key.member()) == key
 
@@ -44,12 +44,12 @@ def test_no_two_windows_share_a_name(keys: list[tuple[str, int, int]]) -> None:
 
 
 @given(KEYWORDS, st.integers(1, 1_024))
-def test_a_shard_is_one_of_them(keyword: str, shards: int) -> None:
+def test_a_shard_is_in_range(keyword: str, shards: int) -> None:
     assert 0 <= shard_of(keyword, shards) < shards
 
 
 @given(BY_PARTITION, st.sets(st.integers(0, 8)), st.integers(0, 100_000))
-def test_the_watermark_is_behind_every_live_partition(times: dict[int, int], live: set[int], lateness: int) -> None:
+def test_the_watermark_is_not_ahead_of_any_live_partition(times: dict[int, int], live: set[int], lateness: int) -> None:
     mark = watermark(times, live, lateness)
     assert mark is not None
     assert all(mark <= times[partition] - lateness for partition in live & times.keys())
@@ -57,7 +57,7 @@ def test_the_watermark_is_behind_every_live_partition(times: dict[int, int], liv
 
 
 @given(BY_PARTITION, st.sets(st.integers(0, 8)), st.data())
-def test_the_watermark_never_falls_when_time_goes_on(
+def test_the_watermark_never_falls_when_a_partition_goes_on(
     times: dict[int, int], live: set[int], data: st.DataObject
 ) -> None:
     partition = data.draw(st.sampled_from(sorted(times)))

@@ -1,4 +1,4 @@
-"""The shares and means in a window's record are the exact ones to four decimals, half up."""
+"""The percentages and means in a window's record are exact to four decimals, rounded half up."""
 
 from __future__ import annotations
 

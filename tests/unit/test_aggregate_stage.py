@@ -16,11 +16,11 @@ from streams.windows.deltas import Position
 from streams.windows.recent import RecentIds
 from streams.windows.tumbling import WindowKey, shard_of
 from streams.windows.update import ShardUpdate
-from tests.helpers import NOON_MS, RecordingDeliverer, classified, counted, make_settings, message
+from tests.helpers import NOON_MS, RecordingDeliverer, classified, for_counting, make_settings, message
 
 
 class FakeStore:
-    """Positions, and the compare-and-set over them; keeps every reduction that was applied."""
+    """The compare-and-set on positions. `applied` keeps every update that was applied, `reads` every shard read."""
 
     def __init__(self, shards: int = 2) -> None:
         self.shards = shards
@@ -41,11 +41,11 @@ class FakeStore:
 
     async def apply(self, shard: int, update: ShardUpdate) -> tuple[int, int] | None:
         await asyncio.sleep(0)
-        for partition, move in update.moves.items():
+        for partition, change in update.positions.items():
             stored = self.stored.get((shard, partition), Position())
-            if stored.offset != move.expected.offset:
+            if stored.offset != change.expected.offset:
                 return partition, stored.offset
-        self.stored.update({(shard, partition): move.new for partition, move in update.moves.items()})
+        self.stored.update({(shard, partition): change.new for partition, change in update.positions.items()})
         self.applied.append((shard, update))
         return None
 
@@ -56,11 +56,11 @@ class Bench:
         self.out = out or RecordingDeliverer()
         self.metrics = Metrics()
         self.gaps: dict[int, int] = {}
-        self.recent: dict[int, RecentIds] = {}
+        self.recent_ids: dict[int, RecentIds] = {}
         settings = make_settings(shards=self.store.shards, **overrides)
         self.stage = AggregateStage(settings, self.store, self.out, self.metrics, self)  # type: ignore[arg-type]
 
-    def counted(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0
 
 
@@ -84,23 +84,26 @@ async def test_a_batch_reaches_every_shard() -> None:
         key.keyword: delta.fields["n"] for _, update in bench.store.applied for key, delta in update.windows.items()
     }
     assert counts == {"tea": 1, "*": 2}
-    assert bench.counted("emostream_posts_counted_total") == 2
+    assert bench.metric("emostream_posts_counted_total") == 2
 
 
 async def test_what_the_worker_has_written_itself_is_counted_in_its_place() -> None:
-    """Raw offsets rise along the partition, so that anything out of place would be left out as a repetition."""
+    """Raw offsets rise along a partition, so a post out of order would be taken for a repetition."""
     bench = Bench()
     fetched = batch(classified(0, keywords=["tea"]), b"{", start=4)
     later = batch(classified(7, keywords=["tea"]), start=8)
-    known = [Run(0, 6, [counted(classified(5)), counted(classified(6))]), Run(0, 9, [counted(classified(8))])]
-    other = Run(1, 3, [counted(classified(2, partition=1))])
+    known = [
+        Run(0, 6, [for_counting(classified(5)), for_counting(classified(6))]),
+        Run(0, 9, [for_counting(classified(8))]),
+    ]
+    other = Run(1, 3, [for_counting(classified(2, partition=1))])
     mixed = Batch(1, fetched.messages + later.messages, {0: 4, 1: 3}, [*known, other])
     bench.gaps = {0: 4, 1: 3}
     await bench.stage.process(mixed)
-    assert bench.counted("emostream_posts_counted_total") == 6
-    assert bench.counted("emostream_posts_unfetched_total") == 4
-    assert bench.counted("emostream_posts_repeated_total") == 0
-    assert bench.counted("emostream_dead_letters_total", reason="invalid_record") == 1
+    assert bench.metric("emostream_posts_counted_total") == 6
+    assert bench.metric("emostream_posts_unfetched_total") == 4
+    assert bench.metric("emostream_posts_repeated_total") == 0
+    assert bench.metric("emostream_dead_letters_total", reason="invalid_record") == 1
     assert {where: position.offset for where, position in bench.store.stored.items()} == {
         (0, 0): 10,
         (0, 1): 4,
@@ -130,41 +133,41 @@ async def test_a_shard_that_is_ahead_is_left_alone() -> None:
     bench.store.stored = {(0, 0): Position(2, 1, NOON_MS), (1, 0): Position(1, 0, NOON_MS)}
     await bench.stage.process(batch(classified(1), start=1))
     assert [shard for shard, _ in bench.store.applied] == [1]
-    assert bench.counted("emostream_posts_counted_total") == 1
+    assert bench.metric("emostream_posts_counted_total") == 1
     await bench.stage.process(batch(classified(2), start=2))
     assert [bench.store.stored[shard, 0].offset for shard in (0, 1)] == [3, 3]
 
 
-async def test_a_shard_that_moved_asks_for_a_rewind_and_keeps_what_it_has() -> None:
+async def test_a_shard_at_another_position_asks_for_a_rewind_and_is_not_changed() -> None:
     bench = Bench()
     await bench.stage.process(batch(classified(0)))
     bench.store.stored[1, 0] = Position(5, 4, NOON_MS)
     with pytest.raises(PositionMismatchError, match="shard 1 is at offset 5 of partition 0, not at 1"):
         await bench.stage.process(batch(classified(1), start=1))
     assert bench.store.stored[1, 0].offset == 5
-    assert bench.counted("emostream_posts_counted_total") == 1
+    assert bench.metric("emostream_posts_counted_total") == 1
 
 
-@pytest.mark.parametrize("stand", [Position(), Position(3, 2, NOON_MS)])
-async def test_tables_that_stand_before_the_start_ask_for_a_rewind(stand: Position) -> None:
-    # They were rolled back, or emptied, after the start was looked up. Counting on would leave a hole.
+@pytest.mark.parametrize("stored", [Position(), Position(3, 2, NOON_MS)])
+async def test_a_shard_below_the_start_asks_for_a_rewind(stored: Position) -> None:
+    # Redis was rolled back or emptied after the start was looked up. To count on would leave a hole.
     bench = Bench()
-    bench.store.stored = {(shard, 0): stand for shard in range(2) if stand.offset >= 0}
-    with pytest.raises(PositionMismatchError, match="is read from 5"):
+    bench.store.stored = {(shard, 0): stored for shard in range(2) if stored.offset >= 0}
+    with pytest.raises(PositionMismatchError, match="is read from offset 5"):
         await bench.stage.process(batch(classified(9), start=5))
     assert bench.store.applied == []
 
 
-@pytest.mark.parametrize("stand", [Position(), Position(3, 2, NOON_MS)])
-async def test_a_gap_that_is_known_is_gone_over(stand: Position) -> None:
+@pytest.mark.parametrize("stored", [Position(), Position(3, 2, NOON_MS)])
+async def test_a_known_gap_is_skipped(stored: Position) -> None:
     bench = Bench()
-    bench.store.stored = {(shard, 0): stand for shard in range(2) if stand.offset >= 0}
+    bench.store.stored = {(shard, 0): stored for shard in range(2) if stored.offset >= 0}
     bench.gaps[0] = 5
     await bench.stage.process(batch(classified(9), start=5))
     assert bench.store.stored[0, 0] == Position(6, 9, NOON_MS)
 
 
-async def test_partitions_stand_apart() -> None:
+async def test_each_partition_has_a_position_of_its_own() -> None:
     bench = Bench()
     first, second = batch(classified(0)), batch(classified(0, partition=1), classified(1, partition=1), partition=1)
     await bench.stage.process(Batch(1, first.messages + second.messages, {0: 0, 1: 0}))
@@ -176,17 +179,17 @@ async def test_partitions_stand_apart() -> None:
     }
 
 
-async def test_the_partitions_of_a_batch_are_one_change_of_a_shard() -> None:
+async def test_the_partitions_of_a_batch_are_one_update_of_a_shard() -> None:
     bench = Bench(FakeStore(shards=1))
     first, second = batch(classified(0), classified(1)), batch(classified(0, partition=1), partition=1)
     await bench.stage.process(Batch(1, first.messages + second.messages, {0: 0, 1: 0}))
     ((_, update),) = bench.store.applied
-    assert update.moves.keys() == {0, 1}
+    assert update.positions.keys() == {0, 1}
     assert update.windows[WindowKey("*", 60, NOON_MS)].fields["n"] == 3
-    assert bench.counted("emostream_posts_counted_total") == 3
+    assert bench.metric("emostream_posts_counted_total") == 3
 
 
-async def test_one_partition_that_stands_elsewhere_holds_back_the_whole_change() -> None:
+async def test_a_mismatch_in_one_partition_prevents_the_whole_update() -> None:
     bench = Bench(FakeStore(shards=1))
     await bench.stage.process(batch(classified(0)))
     bench.store.stored[0, 1] = Position(7, 7, NOON_MS)
@@ -203,53 +206,53 @@ async def test_one_partition_that_stands_elsewhere_holds_back_the_whole_change()
 
 async def test_a_post_that_was_sent_before_is_not_counted_again() -> None:
     bench = Bench(deduplication_s=60)
-    bench.recent[0] = RecentIds(60_000)
+    bench.recent_ids[0] = RecentIds(60_000)
     await bench.stage.process(batch(classified(0), classified(1), b"{}", classified(2)))
-    assert bench.counted("emostream_posts_counted_total") == 1
-    assert bench.counted("emostream_posts_duplicate_total") == 2
+    assert bench.metric("emostream_posts_counted_total") == 1
+    assert bench.metric("emostream_posts_duplicate_total") == 2
     assert bench.store.stored[0, 0] == Position(4, 2, NOON_MS)
-    assert sum(update.duplicates for _, update in bench.store.applied) == 2, "on the books once, not once a shard"
+    assert sum(update.duplicates for _, update in bench.store.applied) == 2, "counted once, and not once per shard"
 
 
-async def test_ids_that_end_elsewhere_than_the_batch_begins_ask_for_a_rewind() -> None:
+async def test_recent_ids_that_do_not_end_at_the_start_ask_for_a_rewind() -> None:
     bench = Bench(deduplication_s=60)
-    bench.recent[0] = RecentIds(60_000, offset=3)
-    with pytest.raises(PositionMismatchError, match="is read from 0, its ids are known to 3"):
+    bench.recent_ids[0] = RecentIds(60_000, offset=3)
+    with pytest.raises(PositionMismatchError, match="is read from offset 0, but its recent ids end at 3"):
         await bench.stage.process(batch(classified(0)))
     assert bench.store.applied == []
 
 
-async def test_what_is_not_a_classified_post_is_dead_lettered_and_passed() -> None:
+async def test_a_record_that_is_not_a_classified_post_is_dead_lettered_and_skipped() -> None:
     bench = Bench()
     await bench.stage.process(batch(classified(0), b"{}", classified(1)))
     (letter,) = [DeadPost.from_json(record.value) for record in bench.out.to("posts.dead")]
     assert letter.reason is DeadReason.INVALID_RECORD
     assert (letter.origin.topic, letter.origin.offset, letter.key) == ("posts.classified", 1, "key")
     assert bench.store.stored[0, 0].offset == 3
-    assert bench.counted("emostream_posts_counted_total") == 2
+    assert bench.metric("emostream_posts_counted_total") == 2
 
 
 async def test_repeated_posts_are_counted_as_such() -> None:
     bench = Bench()
     await bench.stage.process(batch(classified(0), classified(1), classified(0), classified(1), classified(2)))
-    assert bench.counted("emostream_posts_counted_total") == 3
-    assert bench.counted("emostream_posts_repeated_total") == 2
+    assert bench.metric("emostream_posts_counted_total") == 3
+    assert bench.metric("emostream_posts_repeated_total") == 2
 
 
-async def test_a_post_too_late_is_noted_once_per_size_before_the_tables_move() -> None:
+async def test_a_late_post_is_written_once_for_each_size_that_it_missed() -> None:
     bench = Bench(window_sizes="1m:6m,5m:6m")
     await bench.stage.process(batch(classified(0, at=NOON_MS), classified(1, at=NOON_MS - 700_000, keywords=["tea"])))
-    notes = [LatePost.from_json(record.value) for record in bench.out.to("posts.late")]
-    assert [(note.id, note.size, note.origin.offset) for note in notes] == [("0-1", 60, 1), ("0-1", 300, 1)]
-    assert notes[0].start == from_ms(NOON_MS - 720_000)
-    assert notes[0].latest_event_time == from_ms(NOON_MS)
+    late = [LatePost.from_json(record.value) for record in bench.out.to("posts.late")]
+    assert [(record.id, record.size, record.origin.offset) for record in late] == [("0-1", 60, 1), ("0-1", 300, 1)]
+    assert late[0].start == from_ms(NOON_MS - 720_000)
+    assert late[0].latest_event_time == from_ms(NOON_MS)
     assert [record.key for record in bench.out.to("posts.late")] == [b"0-1"] * 2
     assert not any(key.keyword == "tea" for _, update in bench.store.applied for key in update.windows)
-    assert bench.counted("emostream_posts_too_late_total", size="60") == 1
+    assert bench.metric("emostream_posts_too_late_total", size="60") == 1
 
 
 @pytest.mark.parametrize("topic", ["posts.dead", "posts.late"])
-async def test_the_tables_do_not_move_past_a_note_that_was_not_confirmed(topic: str) -> None:
+async def test_nothing_is_applied_before_dead_letters_and_late_posts_are_confirmed(topic: str) -> None:
     bench = Bench(out=RecordingDeliverer(fails_on=topic), window_sizes="1m:6m")
     with pytest.raises(ConnectorError):
         await bench.stage.process(batch(classified(0), classified(1, at=NOON_MS - 700_000), b"{}"))
@@ -263,7 +266,7 @@ async def test_windows_of_all_sizes() -> None:
     assert set(update.windows) == {WindowKey("*", 60, NOON_MS + 60_000), WindowKey("*", 3_600, NOON_MS)}
 
 
-async def test_rebuilt_tables_go_on_where_they_stand_and_not_where_the_old_ones_did() -> None:
+async def test_rebuilt_tables_continue_at_their_own_positions() -> None:
     bench = Bench()
     await bench.stage.process(batch(classified(0), classified(1)))
     rebuilt = bench.store.generations[1] = FakeStore()
@@ -275,19 +278,19 @@ async def test_rebuilt_tables_go_on_where_they_stand_and_not_where_the_old_ones_
     assert {update.windows[key].fields["n"] for _, update in rebuilt.applied for key in update.windows} == {1}
 
 
-async def test_rebuilt_tables_that_stand_further_back_ask_for_a_rewind() -> None:
+async def test_rebuilt_tables_with_lower_positions_ask_for_a_rewind() -> None:
     bench = Bench()
     await bench.stage.process(batch(classified(0), classified(1)))
     rebuilt = bench.store.generations[1] = FakeStore()
     rebuilt.stored = {(shard, 0): Position(1, 0, NOON_MS) for shard in range(2)}
     bench.store.generation = 1
-    with pytest.raises(PositionMismatchError, match="is read from 2, a shard is at 1"):
+    with pytest.raises(PositionMismatchError, match="is read from offset 2, but a shard is at 1"):
         await bench.stage.process(batch(classified(2), start=2))
     assert rebuilt.applied == []
 
 
-class SwitchedUnderWay(FakeStore):
-    """Other tables come into force while a batch is being applied."""
+class SwitchedDuringApply(FakeStore):
+    """The current generation changes while a batch is applied."""
 
     async def apply(self, shard: int, update: ShardUpdate) -> tuple[int, int] | None:
         self.generations[0].generation = 1
@@ -295,7 +298,7 @@ class SwitchedUnderWay(FakeStore):
 
 
 async def test_one_batch_goes_to_one_generation() -> None:
-    bench = Bench(SwitchedUnderWay())
+    bench = Bench(SwitchedDuringApply())
     rebuilt = bench.store.generations[1] = FakeStore()
     await bench.stage.process(batch(classified(0, keywords=["tea"])))
     assert {shard for shard, _ in bench.store.applied} == {0, 1}

@@ -31,9 +31,9 @@ OTHER = Head(name="other", labels=("a", "b", "c"), output="other")
 
 
 class FakeClassifier:
-    """Joy for texts with a smile, anger for others. A text with "bad" fails; so does everything once `broken`.
+    """Predicts joy for texts with a smile, and anger for others. A text with "bad" fails, and every text if `broken`.
 
-    Its last tier answers texts that say "hard". Sentiment, if it has that head, is as the labels are.
+    The last tier classifies the texts that say "hard". If it has a sentiment head, sentiment follows the labels.
     """
 
     def __init__(self, *more: Head, version: str = "1.2.3") -> None:
@@ -72,7 +72,7 @@ class Bench:
 
     async def process(self, *messages: Message) -> None:
         batch = Batch(1, list(messages), {m.partition() or 0: m.offset() or 0 for m in messages})
-        await self.stage.deliver(await self.stage.answer(batch))
+        await self.stage.deliver(await self.stage.prepare(batch))
 
     @property
     def results(self) -> list[ClassifiedPost]:
@@ -82,7 +82,7 @@ class Bench:
     def letters(self) -> list[DeadPost]:
         return [DeadPost.from_json(record.value) for record in self.out.to("posts.dead")]
 
-    def counted(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0
 
 
@@ -98,7 +98,7 @@ def raw(offset: int, text: str = "hello :)", partition: int = 0, **fields: Any) 
     return message(json.dumps(value).encode(), offset=offset, partition=partition, key=f"id-{offset}".encode())
 
 
-async def test_a_result_says_all_it_knows(bench: Bench) -> None:
+async def test_a_classified_post_has_every_field(bench: Bench) -> None:
     await bench.process(raw(7, partition=3, keywords=["tea"], lang="en", author="me", url="https://example.org"))
     (record,) = bench.out.to("posts.classified")
     assert (record.partition, record.key) == (3, b"id-7")
@@ -112,7 +112,7 @@ async def test_a_result_says_all_it_knows(bench: Bench) -> None:
     assert timedelta(0) <= datetime.now(UTC) - post.classified_at < timedelta(minutes=1)
 
 
-async def test_the_windows_are_told_what_they_would_read(bench: Bench) -> None:
+async def test_the_aggregate_stage_gets_what_it_would_read_from_the_records(bench: Bench) -> None:
     bench.out.ends["posts.classified", 1] = 40
     batch = [
         raw(0, keywords=["tea"]),
@@ -131,8 +131,8 @@ async def test_the_windows_are_told_what_they_would_read(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("written", [{}, {("posts.classified", 0): range(5, 8)}])
-async def test_the_windows_are_not_told_of_results_whose_offsets_are_not_known(written: Written) -> None:
-    """The broker did not say where they are, or somebody else wrote between them."""
+async def test_the_aggregate_stage_gets_no_posts_whose_offsets_are_not_known(written: Written) -> None:
+    """The broker did not return their offsets, or another producer wrote between them."""
 
     class Other(RecordingDeliverer):
         async def deliver(self, records: Sequence[Outgoing]) -> Written:
@@ -155,7 +155,7 @@ async def test_results_keep_order_and_partition(bench: Bench) -> None:
     assert bench.classifier.calls == [[post.text for post in bench.results]]
 
 
-async def test_the_text_stays_behind_where_it_is_not_to_be_kept() -> None:
+async def test_the_text_is_left_out_if_keep_text_is_off() -> None:
     bench = Bench(keep_text=False)
     await bench.process(raw(0, text="private :)"))
     bench.stage.close()
@@ -186,13 +186,13 @@ async def test_every_message_ends_in_exactly_one_place(bench: Bench) -> None:
     ]
     assert base64.b64decode(bench.letters[1].raw) == b"\xff"
     assert [record.key for record in bench.out.to("posts.dead")][:2] == [b"gone", None]
-    assert bench.counted("emostream_posts_classified_total") == 2
-    assert bench.counted("emostream_tier_answers_total", tier="quick") == 2
-    assert bench.counted("emostream_dead_letters_total", reason="empty_text") == 1
+    assert bench.metric("emostream_posts_classified_total") == 2
+    assert bench.metric("emostream_tier_answers_total", tier="quick") == 2
+    assert bench.metric("emostream_dead_letters_total", reason="empty_text") == 1
 
 
 async def test_dead_letters_are_confirmed_before_results_are_written(bench: Bench) -> None:
-    # The last result is the stage's position: a dead letter before it must be in the log by then.
+    # The last classified post is the stage's position: a dead letter before it must be in the log by then.
     await bench.process(raw(0), message(b"", offset=1), raw(2))
     topics = [[record.topic for record in call] for call in bench.out.calls if call]
     assert topics == [["posts.dead"], ["posts.classified", "posts.classified"]]
@@ -207,7 +207,7 @@ async def test_one_bad_text_costs_only_itself(bench: Bench) -> None:
     ]
     assert bench.letters[0].error == "RuntimeError: the network fell over"
     assert json.loads(base64.b64decode(bench.letters[0].raw))["text"] == "bad"
-    assert bench.counted("emostream_dead_letters_total", reason="classification_failed") == 2
+    assert bench.metric("emostream_dead_letters_total", reason="classification_failed") == 2
 
 
 async def test_a_text_without_probabilities_costs_only_itself(bench: Bench) -> None:
@@ -216,21 +216,21 @@ async def test_a_text_without_probabilities_costs_only_itself(bench: Bench) -> N
     assert [letter.reason for letter in bench.letters] == [DeadReason.CLASSIFICATION_FAILED]
 
 
-async def test_a_broken_model_is_not_the_posts_fault(bench: Bench) -> None:
+async def test_a_broken_model_raises_and_dead_letters_no_post(bench: Bench) -> None:
     bench.classifier.broken = True
     with pytest.raises(RuntimeError, match="fell over"):
         await bench.process(raw(0), raw(1))
     assert bench.out.calls == []
 
 
-async def test_a_model_that_answers_too_little_is_broken(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_model_that_predicts_too_little_is_broken(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = Classification({"mood": np.zeros((0, 2), np.float32)}, np.zeros(0, np.intp))
     monkeypatch.setattr(bench.classifier, "classify", lambda texts: nothing)
-    with pytest.raises(ValueError, match="0 answers"):
+    with pytest.raises(ValueError, match="0 predictions for 1 texts"):
         await bench.process(raw(0))
 
 
-async def test_only_dead_letters(bench: Bench) -> None:
+async def test_a_batch_may_be_dead_letters_only(bench: Bench) -> None:
     await bench.process(message(b"", offset=0))
     assert len(bench.letters) == 1
     assert bench.results == []
@@ -243,12 +243,12 @@ async def test_nothing_is_counted_that_was_not_confirmed(topic: str) -> None:
         await bench.process(raw(0), message(b"", offset=1))
     bench.stage.close()
     assert bench.results == []
-    assert bench.counted("emostream_posts_classified_total") == 0
-    assert bench.counted("emostream_dead_letters_total", reason="empty_message") == 0
+    assert bench.metric("emostream_posts_classified_total") == 0
+    assert bench.metric("emostream_dead_letters_total", reason="empty_message") == 0
 
 
-async def test_the_future_is_judged_by_the_brokers_clock_also_on_a_replay(bench: Bench) -> None:
-    """Read again an hour later, a post that was from the future is still a dead letter, and no second result."""
+async def test_a_post_is_from_the_future_by_the_brokers_clock(bench: Bench) -> None:
+    """So a second reading an hour later makes the same dead letter, and not a classified post."""
     value = json.dumps({"id": "1", "text": "hello :)", "created_at": rfc3339(NOON), "source": "web"}).encode()
     noon_ms = int(NOON.timestamp() * 1_000)
     too_early = noon_ms - 300_001
@@ -259,11 +259,11 @@ async def test_the_future_is_judged_by_the_brokers_clock_also_on_a_replay(bench:
     assert [result.origin.offset for result in bench.results] == [1]
 
 
-async def test_every_record_names_the_tier_that_answered_it(bench: Bench) -> None:
+async def test_every_record_names_the_tier_that_classified_it(bench: Bench) -> None:
     await bench.process(raw(0), raw(1, text="hard :)"), raw(2, text="hard"))
     assert [post.model.tier for post in bench.results] == ["quick", "full", "full"]
-    assert bench.counted("emostream_tier_answers_total", tier="quick") == 1
-    assert bench.counted("emostream_tier_answers_total", tier="full") == 2
+    assert bench.metric("emostream_tier_answers_total", tier="quick") == 1
+    assert bench.metric("emostream_tier_answers_total", tier="full") == 2
 
 
 async def test_sentiment_is_the_mean_of_the_labels_values() -> None:
@@ -276,7 +276,7 @@ async def test_sentiment_is_the_mean_of_the_labels_values() -> None:
 
 
 @pytest.mark.parametrize("head", [SENTIMENT.model_copy(update={"values": None}), Head(**{**dict(OTHER), "name": "x"})])
-async def test_without_values_or_without_the_head_there_is_no_sentiment(head: Head) -> None:
+async def test_a_model_without_sentiment_values_or_head_gives_no_sentiment(head: Head) -> None:
     fake = FakeClassifier(head)
     bench = Bench(classifier=fake)
     await bench.process(raw(0))
@@ -301,19 +301,19 @@ async def test_a_text_without_sentiment_numbers_costs_only_itself(monkeypatch: p
     assert [letter.reason for letter in bench.letters] == [DeadReason.CLASSIFICATION_FAILED]
 
 
-async def test_a_batch_has_one_model_though_it_is_replaced_meanwhile() -> None:
-    """The old model fails on a batch and is replaced before its texts are tried alone: it still answers them all."""
+async def test_a_batch_keeps_its_model_when_the_model_is_replaced() -> None:
+    """The old model fails on a batch and is replaced before the texts are classified alone. It classifies them all."""
     old, new = FakeClassifier(), FakeClassifier(version="2.0.0")
     asked = []
 
-    def current() -> FakeClassifier:
+    def current_model() -> FakeClassifier:
         asked.append(old if not asked else new)
         return asked[-1]
 
     out = RecordingDeliverer()
-    stage = ClassifyStage(make_settings(), current, out, Metrics(), own_writes=None)
+    stage = ClassifyStage(make_settings(), current_model, out, Metrics(), own_writes=None)
     for batch in (Batch(1, [raw(0), raw(1, text="bad"), raw(2)], {0: 0}), Batch(1, [raw(3)], {0: 3})):
-        await stage.deliver(await stage.answer(batch))
+        await stage.deliver(await stage.prepare(batch))
     stage.close()
     posts = [ClassifiedPost.from_json(record.value) for record in out.to("posts.classified")]
     assert [post.model.version for post in posts] == ["1.2.3", "1.2.3", "2.0.0"]

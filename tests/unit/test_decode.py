@@ -55,7 +55,7 @@ def raw(**fields: Any) -> bytes:
         (raw(created_at="9999-12-31T23:59:59Z"), DeadReason.FUTURE_TIMESTAMP),
     ],
 )
-def test_what_is_not_a_post_is_a_dead_letter_with_its_reason(value: bytes | None, reason: DeadReason) -> None:
+def test_a_message_that_is_not_a_post_is_rejected_with_a_reason(value: bytes | None, reason: DeadReason) -> None:
     found = decode(value)
     assert isinstance(found, Rejection)
     assert found.reason is reason
@@ -75,11 +75,11 @@ def test_what_is_not_a_post_is_a_dead_letter_with_its_reason(value: bytes | None
         b" \n" + raw() + b"\n",
     ],
 )
-def test_posts_at_the_limits_are_posts(value: bytes) -> None:
+def test_posts_at_the_limits_are_accepted(value: bytes) -> None:
     assert isinstance(decode(value), Post)
 
 
-def test_no_future_at_all() -> None:
+def test_with_a_limit_of_zero_no_post_may_be_in_the_future() -> None:
     assert isinstance(decode(raw(), max_future_ms=0), Post)
     later = decode(raw(created_at="2026-03-01T12:00:00.001Z"), max_future_ms=0)
     assert isinstance(later, Rejection)
@@ -106,7 +106,7 @@ def test_the_error_does_not_quote_the_post() -> None:
         ("2026-03-01T12:00Z", "2026-03-01T12:00:00.000Z"),
     ],
 )
-def test_a_moment_is_repeated_in_utc_to_the_millisecond(written: str, read: str) -> None:
+def test_a_time_is_converted_to_utc_with_milliseconds(written: str, read: str) -> None:
     post = decode(raw(created_at=written))
     assert isinstance(post, Post)
     assert post.created_at.rfc3339() == read

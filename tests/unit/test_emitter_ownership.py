@@ -1,4 +1,4 @@
-"""Who publishes which shard, and what happens when publishing fails; the tests with real brokers show the fencing."""
+"""Which worker publishes a shard, and what happens when publishing fails. Integration tests show the fencing itself."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FakeApp:
 
 
 class FakeStore:
-    """Shards with dirty windows. Every call is logged, as `log`; a time may be set per shard."""
+    """Shards with dirty windows. `log` has every call that changes something."""
 
     def __init__(self, shards: int, log: list[tuple[Any, ...]]) -> None:
         self.shards = shards
@@ -48,17 +48,17 @@ class FakeStore:
         self.old = 0
         self.cleared = asyncio.Event()
         self.generation = 0
-        self.in_force = 0
+        self.current = 0
         self.refusal: Exception | None = None
 
     async def refresh(self) -> int:
         if self.refusal is not None:
             raise self.refusal
-        self.generation = self.in_force
+        self.generation = self.current
         return self.generation
 
     def at(self, generation: int) -> FakeStore:
-        assert generation == self.in_force, "the tables in force are the ones to publish"
+        assert generation == self.current, "only the current generation is published"
         return self
 
     def change(self, shard: int, count: int = 1, *, gone: bool = False, size: int = 60) -> None:
@@ -86,7 +86,7 @@ class FakeStore:
     async def dirty(self, shard: int, limit: int, sizes: Sequence[int]) -> list[Row]:
         return [row for row in self.waiting[shard].items() if row[0].size in sizes][:limit]
 
-    async def published(self, shard: int, rows: Sequence[Row]) -> None:
+    async def clear_dirty(self, shard: int, rows: Sequence[Row]) -> None:
         self.log.append(("clear", shard, len(rows)))
         for key, _ in rows:
             del self.waiting[shard][key]
@@ -96,7 +96,7 @@ class FakeStore:
 def make_emitter(
     app: Any, settings: Settings, store: Any, metrics: Metrics, behind: Callable[[], bool] = lambda: False
 ) -> Emitter:
-    """One that is told of no applied offsets, and so finds no rollback."""
+    """Returns an emitter that knows of no applied offsets, and so finds no rollback."""
     kafka = KafkaConfig("127.0.0.1:1")
     return Emitter(
         app,
@@ -111,7 +111,10 @@ def make_emitter(
 
 
 class Bench:
-    """An emitter over fakes. `fails` holds, by transactional id, what the next publications (or take-overs) raise."""
+    """An emitter with a fake store and fake producers.
+
+    `fails` and `fails_to_open` hold what the next publications and take-overs raise, by transactional id.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, shards: int = 4, partitions: int = 2, **more: Any) -> None:
         self.log: list[tuple[Any, ...]] = []
@@ -146,15 +149,15 @@ class Bench:
         self.emitter = make_emitter(self.app, settings, self.store, self.metrics, lambda: self.behind)
 
     async def tick(self) -> list[tuple[Any, ...]]:
-        """One round; what it did."""
+        """Run one emission interval; returns what it logged."""
         before = len(self.log)
         await self.emitter._tick()
         return self.log[before:]
 
-    async def published(self, rounds: int) -> list[int]:
-        """How many windows each of some rounds publishes, where one of every size has changed before it."""
+    async def published(self, intervals: int) -> list[int]:
+        """Returns how many windows each interval publishes, if one of every size changes before each."""
         found = []
-        for _ in range(rounds):
+        for _ in range(intervals):
             for size in self.store.sizes:
                 self.store.change(0, size=size)
             found.append(sum(entry[2] for entry in await self.tick() if entry[0] == "publish"))
@@ -172,7 +175,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 @given(st.integers(1, 12), st.integers(1, 40), st.data())
 def test_every_shard_has_exactly_one_owner(partitions: int, shards: int, data: st.DataObject) -> None:
     settings = make_settings(partitions=partitions, shards=shards)
-    # However the group divides the partitions among up to four workers, some of them idle.
+    # Any division of the partitions among up to four workers, some of which may have none.
     holders = [data.draw(st.integers(0, 3)) for _ in range(partitions)]
     owned: list[int] = []
     for worker in range(4):
@@ -201,7 +204,7 @@ async def test_windows_are_published_under_their_shards_id_then_cleared(bench: B
     assert len(bench.store.waiting[0]) == 1
 
 
-async def test_a_producer_is_kept_for_the_next_round(bench: Bench) -> None:
+async def test_a_producer_is_kept_for_the_next_interval(bench: Bench) -> None:
     bench.emitter.own(frozenset({0}))
     await bench.tick()
     bench.store.change(0)
@@ -214,7 +217,7 @@ async def test_nothing_changes_while_the_tables_are_sealed(bench: Bench) -> None
     bench.store.time = ShardTimes({}, {0: NOON_MS}, {0: 0.0}, None, sealed=True)
     assert {entry[0] for entry in await bench.tick()} == {"open"}
     bench.store.time = ShardTimes({}, {}, {}, None)
-    bench.store.in_force = 3
+    bench.store.current = 3
     assert ("publish", "e-windows-0", 1) in await bench.tick()
     assert bench.metrics.registry.get_sample_value("emostream_window_generation") == 3
 
@@ -222,7 +225,7 @@ async def test_nothing_changes_while_the_tables_are_sealed(bench: Bench) -> None
 @pytest.mark.parametrize(
     ("refusal", "cause"), [(UnavailableError("away"), "unavailable"), (RejectedError("no rights"), "refused")]
 )
-async def test_tables_that_cannot_be_looked_up_are_counted(bench: Bench, refusal: Exception, cause: str) -> None:
+async def test_a_failure_to_read_the_generation_is_counted(bench: Bench, refusal: Exception, cause: str) -> None:
     bench.emitter.own(frozenset({0}))
     bench.store.refusal = refusal
     if cause == "refused":
@@ -244,14 +247,14 @@ async def test_longer_windows_are_published_less_often(bench: Bench) -> None:
     bench.emitter.own(frozenset({0}))
     assert await bench.published(12) == [3, 1, 1, 1, 1, 2, 1, 1, 1, 1, 3, 1]
     bench.emitter.own(frozenset({0}))
-    assert await bench.published(2) == [3, 1], "with a new assignment all have their turn"
+    assert await bench.published(2) == [3, 1], "with a new assignment all sizes are due"
 
 
-async def test_while_posts_wait_windows_have_their_turn_ten_times_more_rarely(bench: Bench) -> None:
+async def test_while_the_worker_is_behind_windows_are_published_ten_times_less_often(bench: Bench) -> None:
     bench.behind = True
     bench.emitter.own(frozenset({0}))
     published = await bench.published(102)
-    assert {number: windows for number, windows in enumerate(published) if windows} == {
+    assert {interval: windows for interval, windows in enumerate(published) if windows} == {
         0: 3,
         **dict.fromkeys(range(10, 100, 10), 1),
         50: 2,
@@ -261,7 +264,7 @@ async def test_while_posts_wait_windows_have_their_turn_ten_times_more_rarely(be
     assert await bench.published(4) == [1, 1, 1, 2]
 
 
-async def test_more_than_one_transaction_in_a_round(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_than_one_transaction_in_an_interval(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PUBLISH_LIMIT", 2)
     bench.emitter.own(frozenset({0}))
     bench.store.change(0, 5)
@@ -273,7 +276,7 @@ async def test_a_shard_that_does_not_stop_changing_leaves_room_for_the_others(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PUBLISH_LIMIT", 1)
-    monkeypatch.setattr(module, "ROUNDS_PER_TICK", 3)
+    monkeypatch.setattr(module, "TRANSACTIONS_PER_SHARD", 3)
     bench.emitter.own(frozenset({0}))
     bench.store.change(0, 10)
     bench.store.change(2, 1)
@@ -293,7 +296,7 @@ async def test_marks_stay_until_the_windows_are_published(bench: Bench) -> None:
     assert await bench.tick() == [("open", "e-windows-0"), ("publish", "e-windows-0", 1), ("clear", 0, 1)]
 
 
-async def test_an_absent_broker_at_the_take_over_is_tried_again(bench: Bench) -> None:
+async def test_a_take_over_without_an_answer_is_tried_again(bench: Bench) -> None:
     bench.emitter.own(frozenset({0}))
     bench.fails_to_open["e-windows-0"] = [UnavailableError("no broker")]
     assert await bench.tick() == [("open", "e-windows-2")]
@@ -309,12 +312,12 @@ async def test_a_fenced_shard_is_left_to_its_owner_until_the_next_assignment(ben
     assert bench.failures("fenced") == 1
     assert await bench.tick() == []
     assert len(bench.store.waiting[0]) == 1
-    bench.emitter.own(frozenset({0}))  # the same partitions, assigned anew
+    bench.emitter.own(frozenset({0}))  # the same partitions in a new assignment
     assert ("publish", "e-windows-0", 1) in await bench.tick()
     assert bench.app.crashes == []
 
 
-async def test_a_new_assignment_lets_go_of_every_producer_first(bench: Bench) -> None:
+async def test_a_new_assignment_closes_every_producer_first(bench: Bench) -> None:
     bench.emitter.own(frozenset({0}))
     await bench.tick()
     bench.emitter.own(frozenset({1}))
@@ -326,9 +329,9 @@ async def test_a_new_assignment_lets_go_of_every_producer_first(bench: Bench) ->
     ]
 
 
-async def test_ids_are_not_taken_over_after_the_assignment_has_gone(bench: Bench) -> None:
-    # Shard 0 is being published when the partitions move to another worker. Opening shard 2 now would fence that one,
-    # which has no reason to try again.
+async def test_ids_are_not_taken_over_after_the_assignment_has_ended(bench: Bench) -> None:
+    # Shard 0 is being published when the partitions move to another worker. Opening shard 2 now would fence that
+    # worker, which would not try again for a while.
     bench.emitter.own(frozenset({0}))
     bench.store.change(0)
     bench.while_publishing = lambda: bench.emitter.own(frozenset())
@@ -336,7 +339,7 @@ async def test_ids_are_not_taken_over_after_the_assignment_has_gone(bench: Bench
     assert await bench.tick() == [("close", "e-windows-0")]
 
 
-async def test_a_refusal_for_good_stops_the_worker(bench: Bench) -> None:
+async def test_a_refusal_stops_the_worker(bench: Bench) -> None:
     bench.emitter.own(frozenset({0}))
     bench.store.change(0)
     refused = RejectedError("not authorized")
@@ -347,7 +350,7 @@ async def test_a_refusal_for_good_stops_the_worker(bench: Bench) -> None:
     assert bench.failures("refused") == 1
 
 
-async def test_stopping_lets_go_and_leaves_the_marks(bench: Bench) -> None:
+async def test_stopping_closes_the_producers_and_keeps_the_marks(bench: Bench) -> None:
     bench.emitter.own(frozenset({0}))
     await bench.tick()
     bench.store.change(0)
@@ -376,19 +379,19 @@ DAY_MS = 86_400_000
     ("times", "finalized_to", "expired_to"),
     [
         (ShardTimes({}, {0: NOON_MS, 1: NOON_MS + 5_000}, {0: 1.0, 1: 29.9}, None), NOON_MS - 10_000, NOON_MS),
-        # Partition 0 is idle: it holds the watermark back no more, but its windows are kept for what it may bring.
+        # Partition 0 is idle. It no longer holds the watermark back, but its windows are kept for its next posts.
         (ShardTimes({}, {0: NOON_MS, 1: NOON_MS + 5_000}, {0: 30.0, 1: 0.0}, None), NOON_MS - 5_000, NOON_MS),
-        # It comes back: the watermark stays where it was.
+        # It is active again. The watermark does not go back.
         (ShardTimes({}, {0: NOON_MS, 1: NOON_MS + 5_000}, {0: 0.0, 1: 0.0}, NOON_MS - 5_000), NOON_MS - 5_000, NOON_MS),
         (ShardTimes({}, {0: NOON_MS, 1: NOON_MS + 5_000}, {0: 99.0, 1: 99.0}, 0), NOON_MS - 5_000, NOON_MS),
     ],
 )
-async def test_windows_are_finalized_by_the_watermark_and_expired_by_the_slowest(
+async def test_windows_are_finalized_by_the_watermark_and_expired_by_the_slowest_partition(
     monkeypatch: pytest.MonkeyPatch, times: ShardTimes, finalized_to: int, expired_to: int
 ) -> None:
     bench = Bench(monkeypatch, shards=1, partitions=1, window_sizes="1m:2d,1h:30d")
     bench.emitter.own(frozenset({0}))
-    # The earliest windows end where they are just due.
+    # The earliest windows end exactly at the limits.
     due = {60: expired_to - 2 * DAY_MS, 3_600: expired_to - 30 * DAY_MS}
     bench.store.time = replace(times, first_open=finalized_to, first_kept=due)
     assert await bench.tick() == [
@@ -397,14 +400,14 @@ async def test_windows_are_finalized_by_the_watermark_and_expired_by_the_slowest
         ("expire", 0, 60, due[60]),
         ("expire", 0, 3_600, due[3_600]),
     ]
-    # And a millisecond later. Most of the time nothing is due, and nothing is asked but the time.
+    # They end a millisecond later. Then, as most of the time, only the watermark is stored.
     bench.store.time = replace(times, first_open=finalized_to + 1, first_kept={60: due[60] + 1})
     assert await bench.tick() == [("watermark", 0, finalized_to)]
     bench.store.time = times
     assert await bench.tick() == [("watermark", 0, finalized_to)]
 
 
-async def test_all_that_is_due_is_finalized_and_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_finalizing_and_expiring_go_on_until_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(monkeypatch, shards=1, partitions=1)
     bench.emitter.own(frozenset({0}))
     bench.store.time = ShardTimes({}, {0: NOON_MS}, {0: 0.0}, None, first_open=0, first_kept={60: 0})
@@ -413,8 +416,8 @@ async def test_all_that_is_due_is_finalized_and_expired(monkeypatch: pytest.Monk
     assert (bench.store.open, bench.store.old) == (0, 0)
 
 
-async def test_a_fenced_shard_is_taken_again_in_a_while(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A former owner's take-over, begun before our assignment, may finish after ours."""
+async def test_a_fenced_shard_is_taken_over_again_after_a_while(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A former owner may start its take-over before our assignment, and finish it after ours."""
     bench.emitter.own(frozenset({0}))
     bench.store.change(0)
     bench.fails["e-windows-0"] = [FencedError("taken over")]
@@ -423,8 +426,8 @@ async def test_a_fenced_shard_is_taken_again_in_a_while(bench: Bench, monkeypatc
     assert ("publish", "e-windows-0", 1) in await bench.tick()
 
 
-async def test_a_shard_that_lost_what_was_applied_is_told_and_not_published(bench: Bench) -> None:
-    """Redis was rolled back, and no partition brings a batch that would notice."""
+async def test_a_shard_that_was_rolled_back_is_reported_and_not_published(bench: Bench) -> None:
+    """No partition has a new batch that would notice the rollback."""
     rolled_back: list[int] = []
     bench.emitter._applied = lambda shard: {0: 7, 1: 3} if shard == 0 else {}
     bench.emitter._on_rollback = rolled_back.append

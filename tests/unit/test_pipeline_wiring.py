@@ -1,4 +1,4 @@
-"""How the parts of a worker are put together, where no broker is needed to see it."""
+"""How the parts of a worker are connected, as far as no broker is needed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from connectors.kafka.source import BatchSource
 from streams.metrics import Metrics
 from streams.pipeline.app import create_pipeline
 from streams.pipeline.emitter import Emitter
-from streams.windows.pacing import GATHER_BEHIND
+from streams.windows.pacing import BEHIND_WAIT_FACTOR
 from tests.helpers import make_settings
 
 
-async def test_windows_gather_longer_while_posts_wait_to_be_classified_and_not_while_windows_do(tmp_path: Path) -> None:
+async def test_aggregate_batches_fill_longer_only_while_posts_wait_to_be_classified(tmp_path: Path) -> None:
     settings = make_settings(aggregate_wait_ms=200)
     model: Any = SimpleNamespace(current=None, poll_s=0.0)
     store: Any = SimpleNamespace(shards=settings.shards, sizes=(60,))
@@ -31,6 +31,6 @@ async def test_windows_gather_longer_while_posts_wait_to_be_classified_and_not_w
         assert (classified._batch_wait_s(), emitter._behind()) == (0.2, False)
         for _ in range(2):
             await raw.channel.put(Batch(1, [], {}))
-        assert (classified._batch_wait_s(), emitter._behind()) == (0.2 * GATHER_BEHIND, True)
+        assert (classified._batch_wait_s(), emitter._behind()) == (0.2 * BEHIND_WAIT_FACTOR, True)
     finally:
         await pipeline.close()

@@ -1,4 +1,4 @@
-"""Which windows a rebuild counts anew, and what a rebuilt shard takes over from the old one."""
+"""Which windows a rebuild recounts, and what a rebuilt shard takes over from the old one."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ def scope(complete_from: int = 0, since: float | None = None, until: float | Non
 
 
 @pytest.mark.parametrize(
-    ("minutes", "size", "fate"),
+    ("minutes", "size", "action"),
     [
-        (9, 60, Action.KEEP),  # ends where the range begins
-        (9, 300, Action.COUNT),  # reaches into it
+        (9, 60, Action.KEEP),  # ends at the start of the range
+        (9, 300, Action.COUNT),  # overlaps the range
         (10, 60, Action.COUNT),
         (19, 60, Action.COUNT),
-        (20, 60, Action.KEEP),  # starts where the range ends
-        (0, 3_600, Action.COUNT),  # holds the range whole
+        (20, 60, Action.KEEP),  # starts at the end of the range
+        (0, 3_600, Action.COUNT),  # contains the range
     ],
 )
-def test_windows_that_overlap_a_range_are_counted(minutes: float, size: int, fate: Action) -> None:
-    assert scope(since=10, until=20).action_for(key(minutes, size)) is fate
+def test_windows_that_overlap_a_range_are_recounted(minutes: float, size: int, action: Action) -> None:
+    assert scope(since=10, until=20).action_for(key(minutes, size)) is action
 
 
-def test_a_window_that_cannot_be_whole_is_kept() -> None:
-    whole_from = scope(complete_from=NOON_MS + 1)
-    assert whole_from.action_for(key(0)) is Action.KEEP
-    assert whole_from.action_for(key(1)) is Action.COUNT
+def test_a_window_that_cannot_be_complete_is_kept() -> None:
+    complete_from = scope(complete_from=NOON_MS + 1)
+    assert complete_from.action_for(key(0)) is Action.KEEP
+    assert complete_from.action_for(key(1)) is Action.COUNT
 
 
-def test_a_window_beyond_the_retention_is_on_the_books_unless_it_is_still_there() -> None:
+def test_a_window_out_of_the_retention_is_expired_unless_it_is_still_there() -> None:
     found = Scope(0, None, None, {60: NOON_MS + MINUTE}, frozenset([key(0, word="tea")]))
     assert (found.action_for(key(0)), found.action_for(key(0, word="tea"))) == (Action.EXPIRED, Action.COUNT)
     assert (found.action_for(key(1)), found.action_for(key(0, 300))) == (Action.COUNT, Action.COUNT)
@@ -69,7 +69,7 @@ OLD = {
 NEW = {"complete_from": "0", "p:0": "40", "f:0": "44", "t:0": "8", "a:0": "100", "late:60": "9"}
 
 
-def test_rebuilt_as_a_whole_a_shard_has_books_of_its_own() -> None:
+def test_after_a_complete_rebuild_a_shard_has_its_own_counters() -> None:
     set_ = final_state(scope(expired=20), OLD, NEW, expired={60: 12}, unbuilt={300: 5}, rebuilt_at=100)
     assert {**NEW, **set_} == {
         "complete_from": "0",
@@ -86,7 +86,7 @@ def test_rebuilt_as_a_whole_a_shard_has_books_of_its_own() -> None:
     }
 
 
-def test_rebuilt_in_a_range_a_shard_keeps_the_old_books_and_not_the_seal() -> None:
+def test_after_a_rebuild_of_a_range_a_shard_keeps_the_old_counters() -> None:
     set_ = final_state(scope(since=1), OLD, NEW, expired={60: 12}, unbuilt={60: 5}, rebuilt_at=100)
     assert {**NEW, **set_} == {
         **{name: value for name, value in OLD.items() if not name.startswith("sealed")},
@@ -94,8 +94,12 @@ def test_rebuilt_in_a_range_a_shard_keeps_the_old_books_and_not_the_seal() -> No
     }
 
 
-def test_tables_that_were_emptied_are_counted_to_the_end() -> None:
-    assert [target_of(40, 99, begun=True), target_of(-1, 99, begun=True), target_of(-1, 99, begun=False)] == [
+def test_a_shard_that_was_emptied_is_counted_to_the_end() -> None:
+    assert [
+        target_of(40, 99, initialised=True),
+        target_of(-1, 99, initialised=True),
+        target_of(-1, 99, initialised=False),
+    ] == [
         40,
         -1,
         99,

@@ -80,7 +80,7 @@ def test_milliseconds_are_exact() -> None:
         ("1970-01-01T01:00:00+01:00", EARLIEST),
     ],
 )
-def test_times_that_are_read(written: str, read_as: datetime | None) -> None:
+def test_times_that_are_accepted(written: str, read_as: datetime | None) -> None:
     if read_as is None:
         assert refusal(created_at=written).startswith("created_at: ")
         return
@@ -123,7 +123,7 @@ def test_times_that_are_refused(written: object) -> None:
 
 @pytest.mark.parametrize("name", ["created_at", "classified_at"])
 @pytest.mark.parametrize("written", ["9999-12-31T23:59:59-01:00", "1772366400", "2026-03-01T12:00:00"])
-def test_the_times_of_a_classified_post_are_read_as_strictly(name: str, written: str) -> None:
+def test_the_times_of_a_classified_post_are_checked_too(name: str, written: str) -> None:
     value = {**json.loads(classified(0).to_json()), name: written}
     with pytest.raises(RecordError, match=f"^{name}: "):
         ClassifiedPost.from_json(json.dumps(value).encode())
@@ -156,14 +156,14 @@ def test_a_field_that_is_missing_is_named(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["id", "text", "source", "lang", "author", "url"])
 @pytest.mark.parametrize("value", [7, True, ["x"], "a\0b"])
-def test_texts_are_texts_without_nul(name: str, value: object) -> None:
+def test_text_fields_take_only_strings_without_nul(name: str, value: object) -> None:
     assert refusal(**{name: value}).startswith(f"{name}: ")
 
 
 @pytest.mark.parametrize(
     ("name", "longest"), [("id", 512), ("source", 200), ("lang", 35), ("author", 512), ("url", 4_096)]
 )
-def test_longest_values(name: str, longest: int) -> None:
+def test_the_longest_value_of_each_field(name: str, longest: int) -> None:
     assert getattr(read(**{name: "é" * longest}), name) == "é" * longest
     assert refusal(**{name: "é" * (longest + 1)}).startswith(f"{name}: ")
 
@@ -211,7 +211,7 @@ def test_a_refusal_does_not_quote_the_post() -> None:
     assert "hunter" not in refusal(id=["hunter"], created_at="hunter", source="hunter" * 50, keywords="hunter")
 
 
-def test_a_record_does_not_change() -> None:
+def test_a_record_is_immutable() -> None:
     with pytest.raises(AttributeError, match="immutable"):
         read().text = "x"  # type: ignore[misc]
 
@@ -220,7 +220,7 @@ def test_a_record_does_not_change() -> None:
 
 
 def test_a_window_that_version_0_1_published_is_read() -> None:
-    """Its means were both called `avg_score`."""
+    """Both of its means were called `avg_score`."""
     row = {"n": "2", "l:avg_score": "2", "c:avg_score": "1500000", "t:positive": "2", "ts": "500000", "rev": "1"}
     window = to_window(WindowKey("tea", 60, NOON_MS), row)
     written = json.loads(window.to_json())
@@ -230,7 +230,7 @@ def test_a_window_that_version_0_1_published_is_read() -> None:
 
 
 @pytest.mark.parametrize("value", [b'"avg_score"', b'{"avg_score": 1}', b'{"labels": {"joy": {"avg_score": "x"}}}'])
-def test_what_only_looks_like_an_old_window_is_refused(value: bytes) -> None:
+def test_a_value_that_only_resembles_an_old_window_is_refused(value: bytes) -> None:
     with pytest.raises(RecordError):
         EmotionWindow.from_json(value)
 
@@ -253,8 +253,8 @@ def test_a_tombstone_without_a_key_has_neither() -> None:
     assert (letter.raw, letter.key) == ("", None)
 
 
-def test_a_dead_letter_of_a_huge_message_still_fits() -> None:
-    """Kafka's limit is on compressed bytes, so a message may be larger than any record we could write of it."""
+def test_a_dead_letter_of_a_huge_message_is_cut_to_fit() -> None:
+    """Kafka limits the compressed bytes, so a message may be larger than the largest record that we can write."""
     raw = b"x" * (3 * MAX_RAW_BYTES)
     letter = DeadPost.of(
         raw, b"\xff" * 1_000_000, Origin(topic="t", partition=1, offset=2), DeadReason.TEXT_TOO_LONG, "why"

@@ -1,4 +1,4 @@
-"""What becomes of a batch: delivered, fetched again, or the end of the worker. Also `BatchSource`'s side of it."""
+"""A batch is delivered, or fetched again, or it stops the app; and what `BatchSource` does meanwhile."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FakeApp:
 
 
 class FakeConsumer:
-    """An assignment of epoch 1."""
+    """A consumer whose assignment has epoch 1."""
 
     def __init__(self) -> None:
         self.epoch = 1
@@ -104,7 +104,7 @@ async def test_a_source_is_behind_while_its_channel_is_full() -> None:
     assert not source.behind
 
 
-async def test_a_batch_that_went_well_is_done(bench: Bench) -> None:
+async def test_a_delivered_batch_is_done(bench: Bench) -> None:
     wanted = batch()
     await bench.run(wanted)
     assert bench.consumer.calls == [("done", wanted)]
@@ -122,7 +122,7 @@ async def test_a_batch_of_another_epoch_is_skipped(bench: Bench, epoch: int) -> 
     ("error", "cause"),
     [(UnavailableError("Redis is away"), "unavailable"), (PositionMismatchError("elsewhere"), "position")],
 )
-async def test_what_may_pass_is_fetched_again(bench: Bench, error: Exception, cause: str) -> None:
+async def test_a_batch_with_a_transient_error_is_fetched_again(bench: Bench, error: Exception, cause: str) -> None:
     await bench.run(batch(), error)
     assert bench.consumer.calls == [("rewind", str(error))]
     assert bench.rewinds(cause) == 1
@@ -136,7 +136,7 @@ async def test_what_may_pass_is_fetched_again(bench: Bench, error: Exception, ca
     "error",
     [RejectedError("no"), PositionError("ahead"), ConnectorError("?"), ValueError("a defect"), RuntimeError("broken")],
 )
-async def test_what_will_not_pass_stops_the_worker_before_the_next_batch(bench: Bench, error: Exception) -> None:
+async def test_any_other_error_stops_the_worker_before_the_next_batch(bench: Bench, error: Exception) -> None:
     with pytest.raises(type(error)):
         await bench.run(batch(), error)
     assert bench.app.crashes == [error]
@@ -160,11 +160,11 @@ async def test_a_cancelled_batch_is_neither_done_nor_a_crash(bench: Bench) -> No
     assert bench.source._idle.is_set()
 
 
-# Preparing a batch while the one before is delivered
+# A pipelined stage prepares a batch while the one before is delivered.
 
 
 class Steps:
-    """The two steps of a stage, by the number of the batch; some of them wait to be let go."""
+    """The two parts of a pipelined stage. Some of their steps wait until `let` is called."""
 
     def __init__(self, bench: Bench) -> None:
         self.log: list[str] = []
@@ -204,8 +204,8 @@ def numbered(number: int, epoch: int = 1) -> Batch:
     return Batch(epoch, [message(b"{}", offset=number)], {0: number})
 
 
-async def begun(bench: Bench) -> tuple[Steps, asyncio.Task[None]]:
-    """The first batch is being delivered, and the second one prepared."""
+async def two_batches(bench: Bench) -> tuple[Steps, asyncio.Task[None]]:
+    """Returns when batch 1 is being delivered and batch 2 is being prepared."""
     steps = Steps(bench)
     await steps.pipelined.run(numbered(1))
     second = asyncio.create_task(steps.pipelined.run(numbered(2)))
@@ -217,8 +217,8 @@ def delivered(bench: Bench) -> list[int]:
     return [batch.starts[0] for call, batch in bench.consumer.calls if call == "done"]
 
 
-async def test_a_batch_is_prepared_while_the_one_before_is_delivered_and_then_waits_for_it(bench: Bench) -> None:
-    steps, second = await begun(bench)
+async def test_a_batch_is_prepared_during_the_delivery_before_it_and_then_waits(bench: Bench) -> None:
+    steps, second = await two_batches(bench)
     steps.let("prepare 2")
     await steps.reach("prepare 2 ends")
     await asyncio.sleep(0.01)
@@ -233,15 +233,15 @@ async def test_a_batch_is_prepared_while_the_one_before_is_delivered_and_then_wa
     assert bench.app.crashes == []
 
 
-async def test_what_was_prepared_is_dropped_when_the_batch_before_is_fetched_again(bench: Bench) -> None:
-    steps, second = await begun(bench)
+async def test_a_prepared_batch_is_dropped_when_the_batch_before_is_fetched_again(bench: Bench) -> None:
+    steps, second = await two_batches(bench)
     steps.fails["deliver 1"] = UnavailableError("Kafka is away")
     steps.let("deliver 1", "prepare 2", "deliver 2")
     await second
     await steps.pipelined.drain()
     assert bench.consumer.calls == [("rewind", "Kafka is away")]
     assert "deliver 2 begins" not in steps.log
-    # Both come again, under the next epoch.
+    # Both batches are fetched again in the next epoch.
     steps.fails.clear()
     for number in (1, 2):
         await steps.pipelined.run(numbered(number, epoch=2))
@@ -249,8 +249,8 @@ async def test_what_was_prepared_is_dropped_when_the_batch_before_is_fetched_aga
     assert delivered(bench) == [1, 2]
 
 
-async def test_what_was_prepared_is_dropped_when_the_batch_before_stops_the_worker(bench: Bench) -> None:
-    steps, second = await begun(bench)
+async def test_a_prepared_batch_is_dropped_when_the_batch_before_stops_the_worker(bench: Bench) -> None:
+    steps, second = await two_batches(bench)
     steps.fails["deliver 1"] = RejectedError("no")
     steps.let("deliver 1", "prepare 2", "deliver 2")
     with pytest.raises(RejectedError):
@@ -261,8 +261,8 @@ async def test_what_was_prepared_is_dropped_when_the_batch_before_stops_the_work
     assert delivered(bench) == []
 
 
-async def test_a_batch_that_cannot_be_prepared_stops_the_worker_after_the_one_before(bench: Bench) -> None:
-    steps, second = await begun(bench)
+async def test_a_batch_that_cannot_be_prepared_stops_the_worker(bench: Bench) -> None:
+    steps, second = await two_batches(bench)
     steps.fails["prepare 2"] = RuntimeError("the model is broken")
     steps.let("prepare 2")
     with pytest.raises(RuntimeError, match="broken"):
@@ -275,8 +275,8 @@ async def test_a_batch_that_cannot_be_prepared_stops_the_worker_after_the_one_be
     assert delivered(bench) == [1]
 
 
-async def test_a_revocation_waits_for_a_delivery_and_not_for_what_is_prepared(bench: Bench) -> None:
-    steps, second = await begun(bench)
+async def test_a_revocation_waits_for_a_delivery_and_not_for_a_preparation(bench: Bench) -> None:
+    steps, second = await two_batches(bench)
     bench.consumer.epoch += 1
     revoking = in_thread(bench.source._await_idle)
     await asyncio.to_thread(revoking.join, 0.05)
@@ -292,14 +292,14 @@ async def test_a_revocation_waits_for_a_delivery_and_not_for_what_is_prepared(be
     assert "deliver 2 begins" not in steps.log
 
 
-async def test_a_stale_batch_is_not_even_prepared(bench: Bench) -> None:
+async def test_a_stale_batch_is_not_prepared(bench: Bench) -> None:
     steps = Steps(bench)
     await steps.pipelined.run(numbered(1, epoch=0))
     assert steps.log == []
 
 
-async def test_a_delivery_that_is_given_up_is_neither_done_nor_a_crash(bench: Bench) -> None:
-    steps, second = await begun(bench)
+async def test_a_cancelled_delivery_is_neither_done_nor_a_crash(bench: Bench) -> None:
+    steps, second = await two_batches(bench)
     second.cancel()
     steps.pipelined.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -338,7 +338,7 @@ async def test_a_revocation_does_not_outlast_the_session() -> None:
     assert KafkaConfig("h:1", session_timeout_ms=50).revoke_deadline_s < 0.05
 
 
-async def test_a_stale_batch_holds_nothing_up(bench: Bench) -> None:
+async def test_a_revocation_does_not_wait_for_a_stale_batch(bench: Bench) -> None:
     with bench.source.in_flight(batch(0)) as current:
         assert not current
         bench.source._await_idle()
@@ -350,22 +350,22 @@ async def test_a_source_that_has_not_started_has_no_current_batch(bench: Bench) 
         assert not current
 
 
-async def test_the_channel_gives_batches_in_order_to_one_reader_or_another(bench: Bench) -> None:
+async def test_a_channel_and_its_clones_have_one_queue(bench: Bench) -> None:
     channel = bench.source.channel
     batches = [batch(), batch()]
     for one in batches:
         await channel.put(one)
-    # Full: polling must stop here, not memory grow.
+    # The channel is full, so that polling stops and memory does not grow.
     third = asyncio.ensure_future(channel.put(batch()))
     await asyncio.sleep(0.01)
     assert not third.done()
-    # Faust clones a channel for every agent that reads it: there is one queue all the same.
+    # Faust clones a channel for every agent that reads it.
     clone = channel.clone()
     assert [await clone.queue.get(), await channel.queue.get()] == batches
     await third
 
 
-async def test_a_rebalance_of_fausts_own_consumer_empties_no_batches(bench: Bench) -> None:
+async def test_a_rebalance_of_fausts_own_consumer_keeps_the_batches(bench: Bench) -> None:
     channel = bench.source.channel
     waiting = batch()
     await channel.put(waiting)
@@ -376,7 +376,7 @@ async def test_a_rebalance_of_fausts_own_consumer_empties_no_batches(bench: Benc
 
 
 class RestlessConsumer(FakeConsumer):
-    """Every poll brings a batch of a new epoch, as where members come and go."""
+    """Each poll returns a batch of a new epoch, as if members joined and left all the time."""
 
     def __init__(self, polls: int) -> None:
         super().__init__()
@@ -396,18 +396,16 @@ class RestlessConsumer(FakeConsumer):
         return found
 
     def pause(self) -> None:
-        """Too late: the poll that noticed the new assignment has brought something already."""
+        """Does nothing: the poll with the new assignment has already returned a batch."""
 
     def resume(self) -> None:
-        """As above."""
+        """Does nothing."""
 
 
-async def test_batches_that_became_stale_while_a_stage_is_busy_are_not_kept(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_stale_batches_are_not_kept_in_memory(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_module, "PAUSE_AFTER_S", 0)
     consumer = RestlessConsumer(polls=200)
-    # Nobody reads the channel: it holds two, and a third waits to be handed over.
+    # No agent reads the channel: it holds two batches, and a third waits for room.
     feeding = bench.feed(consumer)
     assert await asyncio.to_thread(consumer.enough.wait, 60)
     bench.source._stopping.set()
@@ -416,7 +414,7 @@ async def test_batches_that_became_stale_while_a_stage_is_busy_are_not_kept(
 
 
 class SteadyConsumer(FakeConsumer):
-    """A message every poll."""
+    """Each poll returns one message."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -431,7 +429,7 @@ class SteadyConsumer(FakeConsumer):
         return batch()
 
 
-async def test_a_busy_stage_is_handed_all_that_came_meanwhile_once_it_is_free() -> None:
+async def test_a_stage_that_becomes_free_gets_all_messages_in_one_batch() -> None:
     bench = Bench(batch_max=1_000, batch_wait_s=0.02)
     source, consumer = bench.source, SteadyConsumer()
     with source.busy():
@@ -440,12 +438,12 @@ async def test_a_busy_stage_is_handed_all_that_came_meanwhile_once_it_is_free() 
         assert source.channel.queue.empty()
     async with asyncio.timeout(60):
         found = await source.channel.queue.get()
-    assert len(found) >= 49  # the fiftieth poll has begun, and may not have returned
+    assert len(found) >= 49  # the fiftieth poll may not have returned yet
     source._stopping.set()
     await feeding
 
 
-async def test_a_stage_that_failed_is_busy_no_more(bench: Bench) -> None:
+async def test_a_stage_that_failed_is_not_busy(bench: Bench) -> None:
     def fail() -> None:
         assert not bench.source._awaited
         raise RejectedError("too large")

@@ -21,18 +21,18 @@ from tests.helpers import NOON_MS, classified, make_settings, message
 @pytest.mark.parametrize(
     ("proven", "bounds", "hint", "expected"),
     [
-        # The output is the position: a commit does not matter.
+        # The output is the position. The committed offset does not matter.
         (7, (0, 10), None, 7),
         (7, (0, 10), 3, 7),
         (7, (0, 10), 9, 7),
         (0, (0, 0), 9, 0),
         (10, (0, 10), None, 10),
         (7, (8, 10), None, 8),
-        # No output: the commit is a hint, within what there is.
+        # There is no output. The committed offset is a hint, if Kafka holds it.
         (None, (2, 10), None, 2),
         (None, (2, 10), 5, 5),
         (None, (2, 10), 1, 2),
-        # A commit beyond the end is of an earlier topic of the same name.
+        # A committed offset above the end belongs to an earlier topic of the same name.
         (None, (2, 10), 10, 10),
         (None, (2, 10), 11, 2),
         (None, (0, 0), None, 0),
@@ -42,7 +42,7 @@ def test_start_offset(proven: int | None, bounds: tuple[int, int], hint: int | N
     assert start_offset("t", 0, proven, bounds, hint) == expected
 
 
-def test_an_output_ahead_of_its_input_is_never_guessed_around() -> None:
+def test_an_output_ahead_of_its_input_is_refused() -> None:
     with pytest.raises(PositionError, match=r"posts\.raw\[3\] ends at offset 10, .* up to 11"):
         start_offset("posts.raw", 3, 11, (0, 10), None)
 
@@ -85,7 +85,7 @@ class ClassifyBench:
         self.reader.last[partition] = message(post.to_json(), partition=partition, offset=55)
 
 
-def test_classify_goes_on_after_the_last_origin_of_each_partition() -> None:
+def test_classify_resumes_after_the_last_origin_of_each_partition() -> None:
     bench = ClassifyBench()
     bench.last(41)
     bench.last(7, partition=2)
@@ -94,7 +94,7 @@ def test_classify_goes_on_after_the_last_origin_of_each_partition() -> None:
     assert gap(bench.metrics, "posts.raw") == 0
 
 
-def test_raw_posts_that_retention_took_are_reported() -> None:
+def test_raw_posts_that_retention_deleted_are_counted() -> None:
     bench = ClassifyBench()
     bench.last(41)
     bench.reader.ranges[0] = (50, 100)
@@ -110,14 +110,14 @@ def test_an_output_of_another_partition_is_refused() -> None:
 
 
 @pytest.mark.parametrize("value", [None, b"", b"{}", b"not json", b'{"origin": {"topic": "posts.raw"}}'])
-def test_an_output_that_is_not_ours_is_refused(value: bytes | None) -> None:
+def test_an_output_that_is_not_a_classified_post_is_refused(value: bytes | None) -> None:
     bench = ClassifyBench()
     bench.reader.last[0] = message(value, offset=55)
     with pytest.raises(PositionError, match=r"posts\.classified\[0\]@55 is not a classified post"):
         bench.positions([0])
 
 
-def test_a_partition_that_was_added_while_we_ran_is_refused() -> None:
+def test_a_raw_partition_that_was_added_later_is_refused() -> None:
     with pytest.raises(TopologyError, match=r"posts\.raw has a partition 4, but EMOSTREAM_PARTITIONS is 4"):
         ClassifyBench().positions([0, 5, 4])
 
@@ -137,16 +137,16 @@ class FakeStore:
         return 3
 
     def at(self, generation: int) -> FakeStore:
-        assert generation == 3, "positions are those of the tables in force"
+        assert generation == 3, "positions are those of the current generation"
         return self
 
     async def sealed(self, shard: int) -> bool:
         return shard in self.sealed_shards
 
-    async def begun(self, shard: int) -> bool:
+    async def is_initialised(self, shard: int) -> bool:
         return shard in self.complete_from
 
-    async def begin(self, shard: int, complete_from_ms: int) -> None:
+    async def initialise(self, shard: int, complete_from_ms: int) -> None:
         self.complete_from[shard] = complete_from_ms
 
     async def positions(self, shard: int, partitions: Sequence[int]) -> dict[int, Position]:
@@ -169,20 +169,20 @@ async def look_up(
     return await asyncio.to_thread(positions, partitions), positions, metrics
 
 
-async def test_the_windows_go_on_from_the_lowest_shard() -> None:
+async def test_aggregate_resumes_at_the_lowest_shard() -> None:
     starts, positions, _ = await look_up(FakeReader(), FakeStore({0: 40, 1: 9}, {0: 30, 1: 9}, {0: 50, 1: 9}), [0, 1])
     assert starts == {0: 30, 1: 9}
     assert positions.gaps == {}
 
 
-async def test_one_shard_without_a_position_begins_again() -> None:
+async def test_aggregate_resumes_at_the_beginning_if_a_shard_has_no_position() -> None:
     starts, positions, metrics = await look_up(FakeReader(), FakeStore({0: 40}, {}), [0])
     assert starts == {0: 0}
     assert positions.gaps == {}
     assert gap(metrics, "posts.classified") == 0
 
 
-async def test_what_retention_took_is_a_gap_that_is_known() -> None:
+async def test_classified_posts_that_retention_deleted_are_a_known_gap() -> None:
     reader = FakeReader()
     reader.ranges = {0: (50, 100), 1: (20, 100)}
     starts, positions, metrics = await look_up(reader, FakeStore({0: 40, 1: 20}), [0, 1])
@@ -191,7 +191,7 @@ async def test_what_retention_took_is_a_gap_that_is_known() -> None:
     assert gap(metrics, "posts.classified") == 10
 
 
-async def test_empty_tables_begin_with_what_kafka_holds() -> None:
+async def test_empty_tables_start_with_the_first_offset_that_kafka_holds() -> None:
     reader = FakeReader()
     reader.ranges = {0: (50, 100)}
     starts, positions, _ = await look_up(reader, FakeStore({}), [0])
@@ -199,14 +199,14 @@ async def test_empty_tables_begin_with_what_kafka_holds() -> None:
     assert positions.gaps == {0: 50}
 
 
-async def test_tables_are_begun_where_kafka_holds_everything() -> None:
+async def test_shards_are_initialised_as_complete_if_kafka_has_lost_nothing() -> None:
     store = FakeStore({}, {})
     await look_up(FakeReader(), store, [0])
     assert store.complete_from == {0: 0, 1: 0}
 
 
-async def test_tables_are_begun_after_what_any_partition_has_lost() -> None:
-    """Also one that is another worker's: a window has posts of all."""
+async def test_shards_are_complete_from_the_time_at_which_every_partition_is() -> None:
+    """Partitions of other workers count too, because a window has posts of all partitions."""
     reader, store = FakeReader(), FakeStore({}, {}, {})
     store.complete_from[1] = 7
     reader.ranges = {0: (50, 100), 1: (20, 100)}
@@ -218,7 +218,7 @@ async def test_tables_are_begun_after_what_any_partition_has_lost() -> None:
     assert store.complete_from == {0: NOON_MS + 360_000, 1: 7, 2: NOON_MS + 360_000}
 
 
-async def test_a_partition_that_has_lost_everything_makes_no_window_of_before_now() -> None:
+async def test_if_a_partition_has_lost_everything_shards_are_complete_from_now_on() -> None:
     reader, store = FakeReader(), FakeStore({})
     reader.ranges = {1: (20, 20)}
     before = time.time() * 1_000
@@ -226,22 +226,22 @@ async def test_a_partition_that_has_lost_everything_makes_no_window_of_before_no
     assert before + 299_000 < store.complete_from[0] < time.time() * 1_000 + 301_000
 
 
-async def test_the_windows_of_a_partition_that_was_added_are_refused() -> None:
+async def test_a_classified_partition_that_was_added_later_is_refused() -> None:
     with pytest.raises(TopologyError, match=r"posts\.classified has a partition 2"):
         await look_up(FakeReader(), FakeStore({}), [2])
 
 
-async def test_tables_ahead_of_kafka_are_refused() -> None:
+async def test_positions_above_the_end_of_the_topic_are_refused() -> None:
     with pytest.raises(PositionError):
         await look_up(FakeReader(), FakeStore({0: 101}), [0])
 
 
-async def test_tables_that_are_sealed_are_looked_up_later() -> None:
+async def test_positions_in_sealed_tables_are_unavailable() -> None:
     store = FakeStore({}, {0: 5})
     store.sealed_shards = {1}
     with pytest.raises(UnavailableError, match="the window tables are being switched"):
         await look_up(FakeReader(), store, [0])
-    assert store.complete_from == {}, "none of them was begun"
+    assert store.complete_from == {}, "no shard was initialised"
 
 
 async def test_a_redis_that_hangs_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ class FakeTables:
         self.error = error
         self.asked: list[tuple[int, int]] = []
 
-    async def leading(self, size: int, limit: int) -> list[Row]:
+    async def top_keywords(self, size: int, limit: int) -> list[Row]:
         self.asked.append((size, limit))
         if self.error is not None:
             raise self.error
@@ -61,7 +61,7 @@ def make(
     return feed, app, metrics
 
 
-async def test_a_record_has_every_keyword_of_the_latest_longest_window() -> None:
+async def test_a_record_has_every_keyword_of_the_latest_window_of_the_longest_size() -> None:
     tables = FakeTables(window("*", n=3, l_joy=2, l_fear=1, t_positive=3, ts=1_500_000), window("tea", n=1, l_joy=1))
     out = RecordingDeliverer()
     feed, _, _ = make(tables, out, {MINE})
@@ -77,14 +77,14 @@ async def test_a_record_has_every_keyword_of_the_latest_longest_window() -> None
     assert tables.asked == [(DAY, 1 + MAX_KEYWORDS)]
 
 
-async def test_while_the_worker_is_behind_every_tenth_turn_is_left() -> None:
+async def test_while_the_worker_is_behind_every_tenth_record_is_written() -> None:
     tables, out, late = FakeTables(window("*", n=1, l_joy=1)), RecordingDeliverer(), False
     feed, _, _ = make(tables, out, {MINE}, lambda: late)
     written = []
-    for turn in range(33):
-        before, late = len(out.calls), 3 <= turn < 32
+    for second in range(33):
+        before, late = len(out.calls), 3 <= second < 32
         await feed._tick()
-        written += [turn] * (len(out.calls) - before)
+        written += [second] * (len(out.calls) - before)
     assert written == [0, 1, 2, 10, 20, 30, 32]
     assert len(tables.asked) == len(out.calls)
 
@@ -104,7 +104,7 @@ async def test_nothing_is_written_of_empty_tables() -> None:
 
 
 @pytest.mark.parametrize("where", ["redis", "kafka"])
-async def test_a_server_that_is_away_costs_a_record(where: str) -> None:
+async def test_a_record_is_skipped_when_a_server_does_not_answer(where: str) -> None:
     away = UnavailableError("no answer")
     tables = FakeTables(window("*", n=1, l_joy=1), error=away if where == "redis" else None)
     out = RecordingDeliverer(fails_on="emotions.totals" if where == "kafka" else None, error=away)

@@ -19,7 +19,7 @@ from tests.helpers import NOON_MS
         (NOON_MS + 1_000, 1, NOON_MS + 1_000),
         (0, 3_600, 0),
         (3_599_999, 3_600, 0),
-        # Windows of a week are counted from 1970-01-01, a Thursday: 2026-03-01 is a Sunday.
+        # Windows of a week start on Thursdays, as 1970-01-01 was one. 2026-03-01 is a Sunday.
         (NOON_MS, 7 * 86_400, NOON_MS - (3 * 24 + 12) * 3_600_000),
     ],
 )
@@ -28,7 +28,7 @@ def test_window_start(event_ms: int, size: int, start: int) -> None:
 
 
 def test_a_windows_name_in_redis() -> None:
-    # Names are stored: another form would orphan the tables that exist.
+    # Redis holds these names: with another form, existing windows would not be found.
     key = WindowKey("a|b", 60, NOON_MS)
     assert key.member() == f"60|{NOON_MS}|a|b"
     assert key.end == NOON_MS + 60_000
@@ -37,7 +37,7 @@ def test_a_windows_name_in_redis() -> None:
 @pytest.mark.parametrize(
     ("keyword", "shard_of_4", "shard_of_7", "shard_of_1024"),
     [
-        # CRC-32 as in zlib, gzip and PNG. Any change would put a keyword's posts into two shards.
+        # CRC-32 as in zlib, gzip and PNG. With another one, a keyword would have windows in two shards.
         ("*", 3, 6, 603),
         ("coffee", 3, 6, 435),
         ("brasília", 0, 5, 1000),
@@ -54,7 +54,7 @@ def test_shards_follow_the_standard_check_value_of_crc_32() -> None:
 
 
 @pytest.mark.parametrize(("time", "late"), [(1_059_999, False), (1_060_000, True), (1_060_001, True), (-1, False)])
-def test_a_window_leaves_the_retention_when_its_end_is_that_far_behind(time: int, late: bool) -> None:
+def test_a_post_is_too_late_once_its_window_has_left_the_retention(time: int, late: bool) -> None:
     assert is_too_late(60_000, time, 1_000_000) is late
 
 
@@ -69,8 +69,8 @@ TIMES = {0: 100_000, 1: 60_000, 2: 90_000}
         (TIMES, [0, 1, 2], 50_000),
         (TIMES, [0, 2], 80_000),  # the slowest is idle
         (TIMES, [1], 50_000),
-        (TIMES, [], 90_000),  # all are idle: the latest counts
-        (TIMES, [3], 90_000),  # one that is live but has shown no post holds nothing back
+        (TIMES, [], 90_000),  # all are idle, so the latest decides
+        (TIMES, [3], 90_000),  # a live partition without a post holds nothing back
         (TIMES, [3, 2], 80_000),
         ({5: 4_000}, [5], -6_000),
     ],
@@ -79,5 +79,5 @@ def test_watermark(times: dict[int, int], live: list[int], expected: int | None)
     assert watermark(times, live, 10_000) == expected
 
 
-def test_the_watermark_follows_at_once_without_lateness() -> None:
+def test_without_allowed_lateness_the_watermark_is_the_slowest_event_time() -> None:
     assert watermark(TIMES, TIMES, 0) == 60_000

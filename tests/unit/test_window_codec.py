@@ -11,7 +11,7 @@ from tests.helpers import NOON, NOON_MS
 
 KEY = WindowKey("coffee", 60, NOON_MS)
 
-# A window of three posts, as `apply.lua` leaves it.
+# The hash of a window of three posts, as `apply.lua` writes it.
 ROW = {
     "n": "3",
     "l:sadness": "1",
@@ -55,14 +55,14 @@ def test_a_window_that_is_final_with_late_posts() -> None:
     assert (window.final, window.late) == (True, 2)
 
 
-def test_a_mean_sentiment_next_to_zero_has_no_sign() -> None:
+def test_a_mean_sentiment_that_rounds_to_zero_has_no_sign() -> None:
     sentiment = to_window(KEY, {**ROW, "ts": "-9"}).sentiment
     assert sentiment is not None
     assert str(sentiment.mean_sentiment) == "0.0"
 
 
 def test_a_window_may_hold_posts_of_models_with_other_labels() -> None:
-    """Labels may look like anything, also like the fields of the hash."""
+    """Labels may be any text, even text that looks like a field of the hash."""
     row = {**ROW, "n": "6", "l:größer als 🙂": "1", "c:größer als 🙂": "900000", "l:l:joy": "1", "c:l:joy": "500000"}
     row |= {"l:n": "1", "c:n": "250000", "m:2.0.0": "3"}
     window = to_window(KEY, row)
@@ -102,7 +102,7 @@ def test_a_label_without_confidences_has_a_mean_of_zero() -> None:
 
 
 def test_large_counts_stay_exact() -> None:
-    billions = 9_007_199_254_740_993  # above 2**53: no float may come in between
+    billions = 9_007_199_254_740_993  # above 2**53, where a float would be inexact
     window = to_window(KEY, {**ROW, "n": str(billions), "l:joy": str(billions)})
     assert window.count == billions
     assert window.labels["joy"].count == billions
@@ -132,7 +132,9 @@ COUNTS = st.integers(1, 2**60).map(str)
     ),
     st.dictionaries(st.tuples(st.sampled_from("lcmst"), NAMES).map(":".join), COUNTS, max_size=12),
 )
-def test_the_record_of_any_window_reads_back(key: WindowKey, fields: dict[str, str], counts: dict[str, str]) -> None:
+def test_the_record_of_any_window_can_be_read_back(
+    key: WindowKey, fields: dict[str, str], counts: dict[str, str]
+) -> None:
     row = {**fields, **counts}
     window = to_window(key, row)
     assert EmotionWindow.from_json(window.to_json()) == window

@@ -1,4 +1,4 @@
-"""Whatever is asked of the window tables while Redis is away ends in our error, and in no other."""
+"""Every method of the window tables raises UnavailableError while Redis does not answer."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from streams.windows.deltas import Position
 from streams.windows.reader import WindowReader
 from streams.windows.rebuild.editor import TableEditor
 from streams.windows.tumbling import WindowKey
-from streams.windows.update import Move, ShardUpdate
+from streams.windows.update import PositionChange, ShardUpdate
 
 WINDOW = WindowKey("*", 60, 0)
 REQUESTS: dict[str, Callable[[TableEditor], Awaitable[object]]] = {
     "check_topology": lambda store: store.check_topology(4),
-    "begun": lambda store: store.begun(0),
-    "begin": lambda store: store.begin(0, 0),
+    "is_initialised": lambda store: store.is_initialised(0),
+    "initialise": lambda store: store.initialise(0, 0),
     "positions": lambda store: store.positions(0, [0]),
-    "apply": lambda store: store.apply(0, ShardUpdate({0: Move(Position(), Position(1, 0, 0))})),
+    "apply": lambda store: store.apply(0, ShardUpdate({0: PositionChange(Position(), Position(1, 0, 0))})),
     "times": lambda store: store.times(0),
     "finalize": lambda store: store.finalize(0, 0),
     "note_watermark": lambda store: store.note_watermark(0, 0),
     "expire": lambda store: store.expire(0, 60, 0),
     "dirty": lambda store: store.dirty(0, 1),
-    "published": lambda store: store.published(0, []),
+    "clear_dirty": lambda store: store.clear_dirty(0, []),
     "mark_all_dirty": lambda store: store.mark_all_dirty(0),
     "dirty_count": lambda store: store.dirty_count(0),
-    "uncounted": lambda store: store.uncounted(),
+    "counters": lambda store: store.counters(),
     "read": lambda store: store.read(),
     "sliding": lambda store: store.sliding(60, 5),
-    "leading": lambda store: store.leading(60, 5),
+    "top_keywords": lambda store: store.top_keywords(60, 5),
     "scan": lambda store: anext(store.scan(60)),
     "memory": lambda store: store.memory(60),
     "refresh": lambda store: store.refresh(),
@@ -50,21 +50,21 @@ REQUESTS: dict[str, Callable[[TableEditor], Awaitable[object]]] = {
     "members": lambda store: store.members(0, 60, 0, 1),
     "ended": lambda store: store.ended(0, 60, 0),
     "posts": lambda store: store.posts(0, [WINDOW]),
-    "carry": lambda store: store.carry(store.at(0), 0, 60, [WINDOW], "settle"),
+    "carry": lambda store: store.carry(store.at(0), 0, 60, [WINDOW], "reconcile"),
     "drop": lambda store: store.drop(0, 60, [WINDOW]),
     "clear": lambda store: store.clear(),
 }
 
 
-def test_every_request_is_tried() -> None:
+def test_every_method_is_tested() -> None:
     public = {name for name in dir(TableEditor) if not name.startswith("_") and callable(getattr(TableEditor, name))}
     assert public - {"close", "at", "of"} == REQUESTS.keys()
 
 
 @pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
 async def test_an_absent_redis_is_unavailable(request_: Callable[[TableEditor], Awaitable[object]]) -> None:
-    nobody = Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0), decode_responses=True)
-    store = TableEditor(nobody, prefix="emo", shards=2, sizes=[60])
+    absent = Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0), decode_responses=True)
+    store = TableEditor(absent, prefix="emo", shards=2, sizes=[60])
     try:
         with pytest.raises(UnavailableError, match="Redis did not answer"):
             await request_(store)
@@ -73,19 +73,21 @@ async def test_an_absent_redis_is_unavailable(request_: Callable[[TableEditor], 
 
 
 class _Answers:
-    """A Redis that gives these answers, one after the other."""
+    """A Redis whose `zrange` returns these results, one after the other."""
 
     def __init__(self, *answers: object) -> None:
         self._answers = list(answers)
 
     def register_script(self, text: str) -> None:
-        """None is run here."""
+        """Does nothing, because no script runs."""
 
     async def zrange(self, *args: object, **options: object) -> object:
         return self._answers.pop(0)
 
 
 @pytest.mark.parametrize("answers", [([], [("m", 60_000.0)]), ([("m", 60_000.0)], [])])
-async def test_an_index_that_begins_or_goes_between_two_reads_is_empty(answers: tuple[object, object]) -> None:
+async def test_an_index_that_appears_or_disappears_between_two_reads_counts_as_empty(
+    answers: tuple[object, object],
+) -> None:
     reader = WindowReader(_Answers(*answers), prefix="emo", shards=1, sizes=[60])  # type: ignore[arg-type]
     assert await reader.sliding(60, 1) == []

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from streams.ops.bench.posts import keyword_weights
 from streams.window_sizes import WindowSize
-from streams.windows.pacing import rounds_between
+from streams.windows.pacing import intervals_between
 
 UTILIZATION = 0.7
 """The share of a core that the workers use. The rest is for peaks, and for catching up after a restart."""
@@ -130,7 +130,7 @@ def size_for(rate: float, costs: Costs, assumptions: Assumptions) -> Size:
     kept = math.fsum(count * (1 + size.kept_s / size.seconds) for size, count in active.items())
     made_per_day = math.fsum(count * DAY_S / size.seconds for size, count in active.items())
     # Each changed window is published once in its interval.
-    paces = [assumptions.emit_s * rounds_between(size.seconds) for size in active]
+    paces = [assumptions.emit_s * intervals_between(size.seconds) for size in active]
     updates = math.fsum(_expected_distinct(rate * pace, costs, assumptions) / pace for pace in paces)
     cores = rate * costs.worker_cpu_s / assumptions.utilization
     workers = math.ceil(cores)

@@ -1,35 +1,44 @@
--- Adds a batch to one shard's windows: a compare-and-set on its partitions' positions.
+-- Applies a batch to one shard: a compare-and-set on the shard's positions. It changes everything or nothing.
 --
 -- KEYS: state, open, dirty, one index for each size, then one hash per window.
--- ARGV: JSON: {sizes = number of them, late = too-late counts by size, duplicates = their number,
---       moves = for each partition [its number, expected offset ('' for none), expected fence (all three as text), new
---       offset, new fence, new time],
---       deltas = [{name: increment}, first event, last event (in ms)],
---       windows = for each [member, size, which of the indexes is its size's (from 1), its end in ms, whether it is a
---       window of all posts, which of the deltas is added to it (from 1)]}.
--- A window that was removed (expire.lua) is not made again of a straggler, nor one of which Kafka had lost posts when the
--- tables were begun: it would replace the full one downstream.
--- Returns {1, '', ''} when applied; {0, partition, stored offset or ''} where the shard stands elsewhere in a partition or the
--- tables were not begun; {2, '', ''} while the shard is sealed for the switch to rebuilt tables. Then nothing was changed.
--- The fence is compared as well: what a rebuild counts from Postgres has no offsets, and moves the fence alone.
+-- ARGV: the update as JSON:
+--   sizes       the number of indexes
+--   positions   for each partition [its number, expected offset ('' for none), expected fence (these three as text),
+--               new offset, new fence, new latest event time in ms]
+--   deltas      for each delta [{field: increment}, first event time in ms, last event time in ms]
+--   windows     for each window [member, size, number of the index of its size (from 1), end in ms,
+--               whether it is a window of all posts, number of the delta to add (from 1)]
+--   late        posts too late for a window, by window size
+--   duplicates  number of posts that their producer had sent before
+-- Returns
+--   {1, '', ''}                the update is applied
+--   {0, partition, offset}     nothing changed: the stored offset ('' for none) or the stored fence differs from the
+--                              expected one, or the shard is not initialised
+--   {2, '', ''}                nothing changed: the shard is sealed for the switch to rebuilt tables
 --
--- A window that a rebuild has left empty is there, but has no first and last event.
+-- The fence is compared too: rows that a rebuild counts from Postgres have no offsets, so they raise only the fence.
 --
--- A revision is the server's time in ms, or one above the window's last if that is later: it rises even after the
--- server was rolled back to an older snapshot, so consumers and Postgres always take the newest state.
+-- The script creates no window that expire.lua removed, and no window that starts before `complete_from`: it would be
+-- incomplete and would replace the complete window downstream. The shard's counters `late:SIZE` and `unbuilt:SIZE`
+-- count their posts.
+--
+-- A window that a rebuild emptied has a revision, but no first and last event.
+--
+-- A revision is the server's time in ms, or the window's last revision plus 1 if that is higher. So revisions rise even
+-- after the server was rolled back to an older snapshot, and consumers and Postgres always take the newest state.
 
 local state, open, dirty = KEYS[1], KEYS[2], KEYS[3]
-local change = cjson.decode(ARGV[1])
+local update = cjson.decode(ARGV[1])
 
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-local terms = redis.call('HMGET', state, 'complete_from', 'sealed_until')
-local complete_from = tonumber(terms[1] or '')
-if terms[2] and tonumber(terms[2]) > now_ms then
+local limits = redis.call('HMGET', state, 'complete_from', 'sealed_until')
+local complete_from = tonumber(limits[1] or '')
+if limits[2] and tonumber(limits[2]) > now_ms then
   return {2, '', ''}
 end
-for _, move in ipairs(change.moves) do
-  local partition, offset, fence = move[1], move[2], move[3]
+for _, change in ipairs(update.positions) do
+  local partition, offset, fence = change[1], change[2], change[3]
   local stored = redis.call('HMGET', state, 'p:' .. partition, 'f:' .. partition)
   if (stored[1] or '') ~= offset or (stored[2] or '-1') ~= fence or not complete_from then
     return {0, partition, stored[1] or ''}
@@ -46,15 +55,15 @@ local function expired_to(size)
   return expired[size]
 end
 
-local first_window = 3 + change.sizes
-for i, of_window in ipairs(change.windows) do
+local first_window = 3 + update.sizes
+for i, entry in ipairs(update.windows) do
   local window = KEYS[first_window + i]
-  local member, size, index, end_ms, of_all, delta = unpack(of_window)
-  local fields, first, last = unpack(change.deltas[delta])
+  local member, size, index, end_ms, of_all, delta = unpack(entry)
+  local fields, first, last = unpack(update.deltas[delta])
   local known = redis.call('HMGET', window, 'first', 'last', 'final', 'rev')
   local gone = not known[4] and end_ms <= expired_to(size)
-  local unbuilt = not known[4] and end_ms - size * 1000 < complete_from
-  if gone or unbuilt then
+  local incomplete = not known[4] and end_ms - size * 1000 < complete_from
+  if gone or incomplete then
     if of_all then
       redis.call('HINCRBY', state, (gone and 'late:' or 'unbuilt:') .. size, int(fields.n))
     end
@@ -77,15 +86,15 @@ for i, of_window in ipairs(change.windows) do
   end
 end
 
-for size, count in pairs(change.late) do
+for size, count in pairs(update.late) do
   redis.call('HINCRBY', state, 'late:' .. size, int(count))
 end
-if change.duplicates ~= 0 then
-  redis.call('HINCRBY', state, 'duplicates', int(change.duplicates))
+if update.duplicates ~= 0 then
+  redis.call('HINCRBY', state, 'duplicates', int(update.duplicates))
 end
-for _, move in ipairs(change.moves) do
-  local p = move[1]
+for _, change in ipairs(update.positions) do
+  local partition, offset, fence, event_ms = change[1], int(change[4]), int(change[5]), int(change[6])
   redis.call('HSET', state,
-    'p:' .. p, int(move[4]), 'f:' .. p, int(move[5]), 't:' .. p, int(move[6]), 'a:' .. p, int(now_ms))
+    'p:' .. partition, offset, 'f:' .. partition, fence, 't:' .. partition, event_ms, 'a:' .. partition, int(now_ms))
 end
 return {1, '', ''}

@@ -1,17 +1,18 @@
--- Carries windows of one size over from the old tables to the rebuilt ones, on one shard.
+-- Carries windows of one size over from the old window tables to the rebuilt ones, on one shard.
 --
--- KEYS: state, open, dirty and the size's index of the rebuilt tables; dirty of the old ones; then two hashes per window:
---       the rebuilt one, and the old one.
--- ARGV: what to do, then two per window: member, end in ms.
---   settle  both tables may have the window. Where they agree it stays what it was published as; else it gets a revision
---           above the old one, and will be published.
---   copy    it was not counted anew: it stays as it is.
---   empty   there are no posts for it: it is left with none, under a higher revision, so that whoever knows the false one
---           learns it. One that was left empty before is copied.
--- Each may be repeated. Returns the number of windows that changed; -1 where the rebuilt tables are gone.
+-- KEYS: state, open, dirty and the index of the size, all of the rebuilt tables; dirty of the old tables; then two
+--       hashes per window: the rebuilt one and the old one.
+-- ARGV: the action, then two per window: its member, and its end in ms.
+--   reconcile  The rebuilt tables have the window. If the old window has the same content, its revision is kept.
+--              Otherwise the window gets a revision above both, and will be published.
+--   copy       The window was not recounted: it is copied as it is.
+--   empty      The window was recounted and has no posts. It is kept with a count of 0 under a higher revision, so that
+--              readers of the old window learn that it was wrong. A window that was empty before is copied.
+-- The final mark of the old window is kept, by the first two actions also its number of late posts and its dirty mark.
+-- A call may be repeated. Returns the number of windows that changed; -1 if the rebuilt tables no longer exist.
 
 local state, open, dirty, index, old_dirty = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local NOT_CONTENT = {rev = true, final = true, late = true}
+local BOOKKEEPING = {rev = true, final = true, late = true}
 if redis.call('HEXISTS', state, 'complete_from') == 0 then
   return -1
 end
@@ -22,19 +23,19 @@ local function read(key)
   local flat, row, fields = redis.call('HGETALL', key), {}, 0
   for i = 1, #flat, 2 do
     row[flat[i]] = flat[i + 1]
-    if not NOT_CONTENT[flat[i]] then
+    if not BOOKKEEPING[flat[i]] then
       fields = fields + 1
     end
   end
   return row, fields
 end
 
-local function same(one, one_fields, other, other_fields)
+local function same_content(one, one_fields, other, other_fields)
   if one_fields ~= other_fields then
     return false
   end
   for name, value in pairs(one) do
-    if not NOT_CONTENT[name] and other[name] ~= value then
+    if not BOOKKEEPING[name] and other[name] ~= value then
       return false
     end
   end
@@ -65,7 +66,7 @@ for i = 6, #KEYS, 2 do
   local member, end_ms = ARGV[i - 4], ARGV[i - 3]
   local old, old_fields = read(old_window)
   local was_dirty = redis.call('SISMEMBER', old_dirty, member) == 1
-  if ARGV[1] == 'settle' then
+  if ARGV[1] == 'reconcile' then
     local new, new_fields = read(window)
     if new.rev then
       for _, name in ipairs({'final', 'late'}) do
@@ -73,7 +74,7 @@ for i = 6, #KEYS, 2 do
           redis.call('HSET', window, name, old[name])
         end
       end
-      if old.rev and same(new, new_fields, old, old_fields) then
+      if old.rev and same_content(new, new_fields, old, old_fields) then
         redis.call('HSET', window, 'rev', old.rev)
         place(window, member, end_ms, was_dirty)
       else

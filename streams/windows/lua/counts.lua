@@ -1,4 +1,4 @@
--- The number of posts of windows, false where there is none.
+-- Returns the number of posts of each window; false if there is no such window.
 --
 -- KEYS: one hash per window.
 

@@ -1,8 +1,8 @@
--- Some of the windows that await publication, of some sizes.
+-- Returns dirty windows of some sizes.
 --
 -- KEYS: dirty.
--- ARGV: how many at most; how many wait at most for the sizes to be heeded; the sizes.
--- A set of very many is not gone through: then any windows are taken, whatever their size, until it is small again.
+-- ARGV: the most windows to return, the largest set that is searched by size, then the sizes.
+-- If the set is larger, the script returns random windows of any size, because a search would take too long.
 
 local limit = tonumber(ARGV[1])
 if redis.call('SCARD', KEYS[1]) > tonumber(ARGV[2]) then

@@ -1,11 +1,11 @@
 -- Removes windows of one size that have left the retention and are published.
 --
 -- KEYS: state, index of the size, open, dirty, then one hash per window.
--- ARGV: the size, the time before which its windows end, in ms, then two per window: member, and 1 for a window of all
---       posts, else 0.
--- What a window of all posts held goes on the books (expired:SIZE), so that the audit still balances. `expired_to` lets
--- apply.lua know a window that was removed from one that never was. Returns the number of windows removed; a shard that
--- is sealed keeps them.
+-- ARGV: the size, the event time in ms at or before which its windows have left the retention, then two per window: its
+--       member, and 1 if it is a window of all posts, else 0.
+-- The shard's counter `expired:SIZE` counts the posts of the removed windows of all posts, so that the audit still
+-- balances. From `expired_to:SIZE`, apply.lua knows that it must not create a removed window again.
+-- Returns the number of windows removed. In a sealed shard nothing is removed.
 
 local state, index, open, dirty = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local size = ARGV[1]

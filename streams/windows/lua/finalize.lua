@@ -2,8 +2,8 @@
 --
 -- KEYS: state, open, dirty, then one hash per window.
 -- ARGV: the watermark in ms, then one member per window.
--- A watermark behind the stored one is ignored: it never goes back. Returns the number of windows marked; none in a shard
--- that is sealed.
+-- The stored watermark never goes back: a lower one is ignored.
+-- Returns the number of windows marked. In a sealed shard nothing changes.
 
 local state, open, dirty = KEYS[1], KEYS[2], KEYS[3]
 local now = redis.call('TIME')

@@ -1,8 +1,12 @@
--- A lease: who may do something, until when. It runs out by itself, so that a process that dies blocks nobody.
+-- Takes, renews or releases a lease: the right of one owner to do something until a given time.
 --
--- KEYS: a hash. ARGV: name, owner, length in ms, and what to do: `take` it, unless another holds it; `renew` it, if we
--- still hold it; `release` it, if it is ours.
--- Fields NAME_by and NAME_until (ms, the server's clock). Returns {1, until} where it is done, {0, until} where it is not.
+-- A lease runs out by itself, so that a process that dies blocks no other process for long.
+-- KEYS: a hash. ARGV: name of the lease, owner, length in ms, and the action:
+--   take     unless another owner holds the lease
+--   renew    if this owner holds the lease
+--   release  if this owner holds the lease
+-- The hash has the fields NAME_by (the owner) and NAME_until (in ms, on the server's clock).
+-- Returns {1, the time until which the owner holds the lease}, or {0, the ms for which another may hold it}.
 
 local key, by, till = KEYS[1], ARGV[1] .. '_by', ARGV[1] .. '_until'
 local now = redis.call('TIME')

@@ -1,7 +1,7 @@
--- The hashes of windows, each as a list of fields and values one after the other; an empty list where there is none.
+-- Returns the hash of each window, as a list of fields and values in turn; an empty list if there is no such window.
 --
 -- KEYS: one hash per window.
--- One script and not as many HGETALL: to the client, which reads thousands a second, that is a third of the work.
+-- This is one script and not many HGETALL commands, which would take the client three times as long.
 
 local rows = {}
 for i = 1, #KEYS do

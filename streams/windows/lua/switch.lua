@@ -1,8 +1,8 @@
--- Puts rebuilt tables in force.
+-- Makes rebuilt window tables the current ones.
 --
--- KEYS: meta. ARGV: who rebuilds, the generation in force, the rebuilt one, the time in ms by which it must be done: then
--- the seals of the old tables run out, and these may go on.
--- Returns 1 if the rebuilt tables are in force (also where the answer to a first call was lost), else 0.
+-- KEYS: meta. ARGV: the owner of the rebuild, the current generation, the rebuilt generation, and the time in ms before
+-- which the switch must be made. After that time the seals of the old tables may run out, and the tables may change.
+-- Returns 1 if the rebuilt tables are current, else 0. A repeated call returns 1 too.
 
 local meta = KEYS[1]
 local now = redis.call('TIME')

@@ -1,9 +1,10 @@
--- A shard's state together with the clock of the server that holds it, and whether anything waits for either.
+-- Returns the state of a shard, the clock of its server, and the earliest windows.
 --
 -- KEYS: state, open, then one index for each size.
--- Returns {seconds, microseconds, the state's fields and values one after the other, the earliest end in open and in each
--- index, in ms, '' for none}.
--- One script and not several commands: on a cluster the clock must be that of the server that stamped the applies.
+-- Returns {seconds, microseconds, the state's fields and values in turn, the earliest end in ms in `open` and in each
+-- index ('' if it is empty)}.
+-- This is one script and not several commands, because on a cluster the clock must be that of the shard's server: its
+-- applies are stamped with it.
 
 local now = redis.call('TIME')
 local earliest = {}

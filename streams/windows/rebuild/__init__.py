@@ -1,1 +1,1 @@
-"""Counts the windows anew beside the tables in force, and switches over; `run.rebuild` has the steps."""
+"""Recounts the windows into new window tables, and switches to them; `run` lists the steps."""

@@ -1,8 +1,12 @@
-"""Makes the recounted tables the successors of the old ones: under the seal, a page of windows at a time.
+"""Step 5 of a rebuild: carries over what the rebuilt window tables need from the old ones, which are sealed.
 
-1. What has left the retention since the rebuild began goes. 2. A window that both tables have stays what it was
-published as, if they agree on it, else its revision rises. 3. A window that only the old tables have is copied if it
-was not counted anew, or else left empty. 4. The rest of the state follows (`scope.final_state`).
+For each shard, size by size and a page of windows at a time:
+
+a. remove the windows that have left the retention since the rebuild began;
+b. reconcile the windows that were recounted: a window keeps its revision if the old tables have it with the same
+   content, and gets a higher one otherwise;
+c. take the windows that only the old tables have: copy those that were not recounted, and leave the others empty;
+d. set the rest of the state (`scope.final_state`).
 """
 
 from __future__ import annotations
@@ -19,12 +23,12 @@ from streams.windows.rebuild.scope import Action, final_state
 from streams.windows.tumbling import WindowKey, shard_of
 
 _PAGE = 500
-"""Windows that one script carries over: milliseconds of the server's time."""
+"""Windows that one script carries over. It takes milliseconds, in which Redis serves no other client."""
 
 
 @dataclass
 class Carried:
-    """What became of the windows: all there are, those that changed, and of these those that are empty now."""
+    """Numbers of windows: of all in the rebuilt tables, of those that changed, and of those that were emptied."""
 
     windows: int = 0
     changed: int = 0
@@ -32,12 +36,15 @@ class Carried:
 
 
 class Carrier:
-    """Carries everything over; the old tables must be sealed, and the recount at its end."""
+    """Carries over the windows and the state of all shards.
+
+    The old tables must be sealed, and the recount must have reached their positions.
+    """
 
     def __init__(
         self, old: TableEditor, rebuilt: TableEditor, recount: Recount, on_page: Callable[[], Awaitable[None]]
     ) -> None:
-        """Prepare it; `on_page` is called after each page."""
+        """Create the carrier. `on_page` is called after each page."""
         self._old = old
         self._rebuilt = rebuilt
         self._recount = recount
@@ -46,18 +53,18 @@ class Carrier:
         self._carried = Carried()
 
     async def run(self) -> Carried:
-        """Do it, shard by shard."""
+        """Carry over all shards."""
         for shard in range(self._old.shards):
             state = await self._old.state(shard)
             expired: Counter[int] = Counter()
             for size in self._old.sizes:
                 expired[size] += await self._expire(shard, size, int(state.get(f"expired_to:{size}", -1)))
-                await self._settle(shard, size)
-                await self._rescue(shard, size)
+                await self._reconcile(shard, size)
+                await self._carry_missing(shard, size)
             unbuilt: Counter[int] = Counter()
             if shard == shard_of(ALL_KEYWORDS, self._old.shards):
                 expired.update(self._recount.expired)
-                unbuilt = await self._in_no_table(shard)
+                unbuilt = await self._posts_in_no_window(shard)
             fields = final_state(
                 self._scope,
                 state,
@@ -71,26 +78,28 @@ class Carrier:
         return self._carried
 
     async def _expire(self, shard: int, size: int, to: int) -> int:
-        """Remove windows that the old tables removed while these were counted; their posts of all keywords."""
+        """Do part a. Returns the number of posts in the removed windows of all posts."""
         removed = 0
         for page in _pages(await self._rebuilt.ended(shard, size, to)):
-            there = await self._old.posts(shard, page)
-            gone = [key for key, posts in zip(page, there, strict=True) if posts is None]
+            old_posts = await self._old.posts(shard, page)
+            gone = [key for key, posts in zip(page, old_posts, strict=True) if posts is None]
             counts = zip(gone, await self._rebuilt.posts(shard, gone), strict=True)
             removed += sum(posts or 0 for key, posts in counts if key.keyword == ALL_KEYWORDS)
             if gone:
                 await self._rebuilt.drop(shard, size, gone)
         return removed
 
-    async def _settle(self, shard: int, size: int) -> None:
+    async def _reconcile(self, shard: int, size: int) -> None:
+        """Do part b."""
         start = 0
         while page := await self._rebuilt.members(shard, size, start, _PAGE):
             start += len(page)
             self._carried.windows += len(page)
-            self._carried.changed += await self._rebuilt.carry(self._old, shard, size, page, "settle")
+            self._carried.changed += await self._rebuilt.carry(self._old, shard, size, page, "reconcile")
             await self._on_page()
 
-    async def _rescue(self, shard: int, size: int) -> None:
+    async def _carry_missing(self, shard: int, size: int) -> None:
+        """Do part c."""
         start = 0
         while page := await self._old.members(shard, size, start, _PAGE):
             start += len(page)
@@ -102,16 +111,16 @@ class Carrier:
             if kept := by_action.get(Action.KEEP):
                 await self._rebuilt.carry(self._old, shard, size, kept, "copy")
                 self._carried.windows += len(kept)
-            # One that has left the retention leaves the tables as it would have, but for what it was false about.
-            if false := [key for key in by_action.get(Action.COUNT, []) if key not in self._scope.lingering]:
-                emptied = await self._rebuilt.carry(self._old, shard, size, false, "empty")
-                self._carried.windows += len(false)
+            # A window that has left the retention is about to be removed anyway, so it is not kept as an empty one.
+            if wrong := [key for key in by_action.get(Action.COUNT, []) if key not in self._scope.remaining]:
+                emptied = await self._rebuilt.carry(self._old, shard, size, wrong, "empty")
+                self._carried.windows += len(wrong)
                 self._carried.emptied += emptied
                 self._carried.changed += emptied
             await self._on_page()
 
-    async def _in_no_table(self, shard: int) -> Counter[int]:
-        """Posts of windows that were not counted anew and are not in the old tables either, by size."""
+    async def _posts_in_no_window(self, shard: int) -> Counter[int]:
+        """Returns the posts of windows that were not recounted and that the old tables do not have either, by size."""
         found: Counter[int] = Counter()
         for page in _pages(list(self._recount.kept)):
             for key, posts in zip(page, await self._rebuilt.posts(shard, page), strict=True):

@@ -1,4 +1,4 @@
-"""Counts posts into rebuilt tables, with the very code that the aggregate stage counts with."""
+"""Counts posts into rebuilt window tables, with the code of the aggregate stage."""
 
 from __future__ import annotations
 
@@ -9,110 +9,107 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from streams.errors import TopologyError
 from streams.records import ALL_KEYWORDS
 from streams.settings import Settings
-from streams.windows.deltas import Position, Reduction, reduce_entries
+from streams.windows.deltas import Position, ShardDelta, reduce_entries
 from streams.windows.rebuild.editor import TableEditor
-from streams.windows.rebuild.posts import Page, Part, PostReader
+from streams.windows.rebuild.posts import Page, PartitionSurvey, PostReader
 from streams.windows.rebuild.scope import Action, Scope, next_end
 from streams.windows.tumbling import WindowKey
 from streams.windows.update import ShardUpdate
 
 
 class Recount:
-    """Counts partition by partition, each from its beginning.
+    """Counts the posts of each partition from its beginning.
 
     Attributes:
-        scope: which windows are counted.
-        read: rows and records that were read.
-        expired: posts of windows of all posts that have left the retention, by size in seconds.
-        kept: posts by window of all posts that is not counted anew.
+        scope: the windows that are recounted.
+        read: number of rows and records that were read.
+        expired: posts in windows of all posts that have left the retention, by size in seconds.
+        kept: posts of each window of all posts that is not recounted.
     """
 
     def __init__(
         self,
         settings: Settings,
         tables: TableEditor,
-        history: PostReader,
+        posts: PostReader,
         scope: Scope,
         on_page: Callable[[], Awaitable[None]],
     ) -> None:
-        """Prepare it.
+        """Create the recount.
 
-        Args:
-            settings: all settings.
-            tables: to count into; begun, and nobody else's.
-            history: where the posts are.
-            scope: which windows are counted.
-            on_page: called after each page.
+        `tables` are the rebuilt tables. They must be initialised, and only this recount may change them. `on_page` is
+        called after each page of posts.
         """
         self._tables = tables
-        self._history = history
+        self._posts = posts
         self.scope = scope
         self._on_page = on_page
         self._sizes = settings.window_sizes
         self._page = settings.aggregate_batch_max
         self._positions = {partition: [Position()] * tables.shards for partition in range(settings.partitions)}
-        self._ids = {partition: history.recent() for partition in range(settings.partitions)}
+        self._ids = {partition: posts.new_recent_ids() for partition in range(settings.partitions)}
         self.read = 0
         self.expired: Counter[int] = Counter()
         self.kept: Counter[WindowKey] = Counter()
 
-    def lag(self, part: Part, end: int) -> int:
-        """How many offsets of a partition are left up to `end`."""
-        return max(0, end - max(part.low, min(position.offset for position in self._positions[part.partition])))
+    def lag(self, survey: PartitionSurvey, end: int) -> int:
+        """Returns how many offsets of a partition are left to count up to `end`."""
+        return max(0, end - max(survey.low, min(position.offset for position in self._positions[survey.partition])))
 
-    async def count_rows(self, part: Part) -> None:
-        """Count what only Postgres holds of a partition. It then stands where Kafka's part begins."""
-        if part.rows:
-            await self._count(part.partition, self._history.rows(part, self._ids[part.partition], self._page))
+    async def count_rows(self, survey: PartitionSurvey) -> None:
+        """Count the rows that only Postgres holds of a partition. Its position is then the first record of Kafka."""
+        if survey.rows:
+            await self._count(survey.partition, self._posts.rows(survey, self._ids[survey.partition], self._page))
 
-    async def count_records(self, part: Part, targets: Sequence[int]) -> None:
-        """Count what Kafka holds of a partition, up to the offset that each shard has for a target."""
-        partition = part.partition
+    async def count_records(self, survey: PartitionSurvey, targets: Sequence[int]) -> None:
+        """Count the records that Kafka holds of a partition, for each shard up to its target offset."""
+        partition = survey.partition
         while True:
             positions = self._positions[partition]
-            end = next_end([position.offset for position in positions], targets, part.low)
+            end = next_end([position.offset for position in positions], targets, survey.low)
             if end is None:
                 return
             reached = [position.offset for position, to in zip(positions, targets, strict=True) if position.offset < to]
-            start = max(part.low, min(reached))
+            start = max(survey.low, min(reached))
             shards = [shard for shard, to in enumerate(targets) if to >= end]
-            pages = self._history.records(partition, start, end, self._ids[partition], self._page)
+            pages = self._posts.records(partition, start, end, self._ids[partition], self._page)
             await self._count(partition, pages, shards)
 
     async def _count(self, partition: int, pages: Iterator[Page], shards: Sequence[int] | None = None) -> None:
         try:
             while (page := await asyncio.to_thread(next, pages, None)) is not None:
                 positions = self._positions[partition]
-                reductions = await asyncio.to_thread(
+                shard_deltas = await asyncio.to_thread(
                     reduce_entries, page.entries, positions=positions, end=page.end, sizes=self._sizes
                 )
                 wanted = range(self._tables.shards) if shards is None else shards
-                await asyncio.gather(*(self._apply(partition, shard, reductions[shard]) for shard in wanted))
+                await asyncio.gather(*(self._apply(partition, shard, shard_deltas[shard]) for shard in wanted))
                 self.read += page.read
                 await self._on_page()
         finally:
             pages.close()  # type: ignore[attr-defined] # a generator
 
-    async def _apply(self, partition: int, shard: int, reduction: Reduction) -> None:
+    async def _apply(self, partition: int, shard: int, shard_delta: ShardDelta) -> None:
         position = self._positions[partition][shard]
-        if reduction.position == position:
+        if shard_delta.position == position:
             return
-        self._sift(reduction)
-        update = ShardUpdate.of({partition: (position, reduction)})
+        self._remove_kept(shard_delta)
+        update = ShardUpdate.of({partition: (position, shard_delta)})
         if await self._tables.apply(shard, update) is not None:
-            # The client asks again where an answer was lost; then the first call has done it.
+            # The Redis client repeats a script whose answer was lost. Then the first call has applied the update.
             found = (await self._tables.positions(shard, [partition]))[partition]
-            if found != reduction.position:
+            if found != shard_delta.position:
                 raise TopologyError(
-                    f"the rebuilt tables stand at {found.offset} of partition {partition}, not at {position.offset}: "
-                    "Redis lost data, or another rebuild has taken over; nothing has changed, run it again"
+                    f"the rebuilt tables are at offset {found.offset} of partition {partition}, not at "
+                    f"{position.offset}: Redis lost data, or another rebuild has taken over; nothing has changed, "
+                    "run the rebuild again"
                 )
-        self._positions[partition][shard] = reduction.position
+        self._positions[partition][shard] = shard_delta.position
 
-    def _sift(self, reduction: Reduction) -> None:
-        """Leave out the windows that are not counted anew, and note their posts."""
-        for key in [key for key in reduction.windows if self.scope.action_for(key) is not Action.COUNT]:
-            delta = reduction.windows.pop(key)
+    def _remove_kept(self, shard_delta: ShardDelta) -> None:
+        """Remove the windows that are not recounted from a delta, and count their posts in `expired` and `kept`."""
+        for key in [key for key in shard_delta.windows if self.scope.action_for(key) is not Action.COUNT]:
+            delta = shard_delta.windows.pop(key)
             if key.keyword == ALL_KEYWORDS:
                 if self.scope.action_for(key) is Action.EXPIRED:
                     self.expired[key.size] += delta.fields["n"]

@@ -1,12 +1,12 @@
-"""Who may switch the window tables, and the switch itself. Every lease runs out if its holder dies.
+"""The leases of a rebuild, the switch to rebuilt window tables, and the removal of old ones.
 
-What `emo:meta` notes besides the generation in force:
+A lease runs out by itself if its owner dies. `emo:meta` has these fields of rebuilds:
 
     rebuild_by, rebuild_until   the lease of the rebuild that runs
-    generations                 the highest number that was ever given to tables, in force or not
-    garbage                     the generation to remove: half made, or no longer in force
+    generations                 the highest generation so far, of current, rebuilt and removed tables
+    garbage                     the generation that is to be removed: an unfinished one, or the previous one
 
-and the state of each shard in force, while the switch is made: `sealed_by`, `sealed_until`.
+During the switch, the state of each shard of the current tables has a lease too, its seal: `sealed_by`, `sealed_until`.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from streams.windows.rebuild.editor import TableEditor
 logger = logging.getLogger(__name__)
 
 SWITCH_MARGIN_MS = 2_000
-"""The switch is made this long before the seals run out: the servers of a cluster have clocks of their own."""
+"""The switch is made at least this long before the seals run out, as the clocks of a cluster's servers may differ."""
 
 
 @dataclass(frozen=True)
 class Leases:
-    """The rights of one rebuild.
+    """The leases of one rebuild.
 
     Attributes:
-        tables: the tables in force.
+        tables: the tables that are current before the switch.
         owner: a name that no other rebuild has.
-        lock_ms: how long the right to rebuild lasts without being renewed.
-        seal_ms: how long the old tables stay sealed without that.
+        lock_ms: how long the lease of the rebuild lasts without a renewal.
+        seal_ms: how long a seal lasts without a renewal.
     """
 
     tables: TableEditor
@@ -43,10 +43,10 @@ class Leases:
     seal_ms: int
 
     async def lock(self) -> None:
-        """Become the one rebuild.
+        """Take the lease of the rebuild.
 
         Raises:
-            RebuildRefusedError: another one runs.
+            RebuildRefusedError: Another rebuild has it.
         """
         done, left_ms = await self.tables.lease(None, "rebuild", self.owner, self.lock_ms, "take")
         if not done:
@@ -56,68 +56,71 @@ class Leases:
             )
 
     async def renew_lock(self) -> None:
-        """Stay the one rebuild.
+        """Renew the lease of the rebuild.
 
         Raises:
-            RebuildRefusedError: the lease ran out, or Redis was emptied.
+            RebuildRefusedError: The lease ran out, or Redis was emptied.
         """
         done, _ = await self.tables.lease(None, "rebuild", self.owner, self.lock_ms, "renew")
         if not done:
             raise RebuildRefusedError(
-                "this rebuild was held up for too long, or Redis lost its data; nothing has changed, run it again"
+                "this rebuild was held up for too long, or Redis lost data; nothing has changed, run the rebuild again"
             )
 
     async def unlock(self) -> None:
-        """Let others rebuild."""
+        """Release the lease of the rebuild."""
         await self.tables.lease(None, "rebuild", self.owner, 0, "release")
 
-    async def seal(self, how: str = "take") -> int:
-        """Have nothing change in the tables; `how` is `take`, or `renew` to hold on to it without a gap.
+    async def seal(self, action: str = "take") -> int:
+        """Seal all shards, so that nothing in them changes. `action` is `take`, or `renew` to prolong the seals.
 
         Returns:
-            Until when, in ms on the server's clock.
+            The time at which the first seal runs out, in ms on the server's clock.
 
         Raises:
-            RebuildRefusedError: a seal ran out before it was renewed.
+            RebuildRefusedError: A seal ran out before it was renewed, or another rebuild has it.
         """
         shards = range(self.tables.shards)
         answers = await asyncio.gather(
-            *(self.tables.lease(shard, "sealed", self.owner, self.seal_ms, how) for shard in shards)
+            *(self.tables.lease(shard, "sealed", self.owner, self.seal_ms, action) for shard in shards)
         )
         if not all(done for done, _ in answers):
-            raise RebuildRefusedError("the switch took too long; the workers go on with the old tables, run it again")
+            raise RebuildRefusedError(
+                "the switch took too long; the workers go on with the old windows, run the rebuild again"
+            )
         return min(until for _, until in answers)
 
     async def unseal(self) -> None:
-        """Let the tables change again."""
+        """Release the seals."""
         shards = range(self.tables.shards)
         await asyncio.gather(*(self.tables.lease(shard, "sealed", self.owner, 0, "release") for shard in shards))
 
     async def new_generation(self) -> TableEditor:
-        """Empty tables under a new number, after all garbage was removed."""
+        """Returns empty tables of a new generation. The garbage of earlier rebuilds is removed first."""
         garbage = await self.tables.garbage()
         if garbage is not None and garbage != self.tables.generation:
             await self.tables.at(garbage).clear()
         rebuilt = self.tables.at(await self.tables.next_generation())
-        await rebuilt.clear()  # left over, where Redis lost the note of them but not the tables
+        await rebuilt.clear()  # Redis may have lost the last generation's number but not its tables
         return rebuilt
 
     async def switch(self, rebuilt: TableEditor) -> None:
-        """Put rebuilt tables in force. The old ones must be sealed.
+        """Make the rebuilt tables the current ones. The old ones must be sealed.
 
         Raises:
-            RebuildRefusedError: a lease ran out; the old tables are in force.
+            RebuildRefusedError: A lease ran out. The old tables are still the current ones.
         """
         until = await self.seal("renew")
         if not await self.tables.switch(self.owner, rebuilt.generation, until - SWITCH_MARGIN_MS):
             raise RebuildRefusedError(
-                "the switch took too long, or another rebuild was faster; nothing has changed, run it again"
+                "the switch took too long, or another rebuild was faster; nothing has changed, run the rebuild again"
             )
 
     async def retire(self) -> None:
-        """Remove the old tables, after the switch. What they were sealed with stays for a while.
+        """Remove the old tables after the switch. Their states, and so their seals, stay for `seal_ms`.
 
-        So a worker that looked before the switch finds them sealed, and not empty, which would have it begin them anew.
+        Otherwise a worker that read the current generation before the switch would find empty tables, and initialise
+        them.
         """
         try:
             for shard in range(self.tables.shards):
@@ -125,4 +128,4 @@ class Leases:
             await self.tables.clear(state=False)
             await self.tables.forget_garbage()
         except UnavailableError as exc:
-            logger.warning("the old tables were not removed, the next rebuild does it: %s", exc)
+            logger.warning("the old window tables were not removed; the next rebuild removes them: %s", exc)

@@ -1,11 +1,12 @@
-"""The classified posts that there are: those that Kafka holds, and before them the rows of Postgres.
+"""Reads all classified posts of a partition: the rows that only Postgres holds, and then the records that Kafka holds.
 
-Where they meet. The sink writes each post once, under its origin, as it was delivered first, and along a partition
-origins rise but for repeats. So what was delivered before Kafka's first record are the origins below that record's; and
-if that is itself part of a repeat, which rows that were classified before it tell, those up to the highest of these:
+Origins rise along a partition, except for repetitions, and Postgres holds each post once, as it was first delivered. So
+the rows with a lower origin than that of Kafka's first record come before this record. If the record is part of a
+repetition, some rows with higher origins come before it too: those up to the highest origin that was classified before
+the record.
 
-    classified topic   0 1 2 3 4 5 6 4 | 5 6 7 8      low: the offset of the second 5
-    posts in Postgres  0 1 2 3 4 5 6 7 8              rows before it: origins below 7; Kafka's 5 and 6 are repeats
+    classified topic   0 1 2 3 4 5 6 4 | 5 6 7 8      Kafka's first record is the second 5
+    rows in Postgres   0 1 2 3 4 5 6 7 8              the rows below 7 come first; Kafka's 5 and 6 are repetitions
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from streams.windows.post import MICRO, PostForCounting
 from streams.windows.recent import RecentIds
 
 REPEATED_MAX = 100_000
-"""Above the number of posts that a crash has classify deliver again: those of the batches that were on the way."""
+"""More posts than classify may deliver again after a crash: those of the batches that were in flight."""
 
 ALL_ORIGINS = 2**62
-"""Above every offset: of a partition of which Kafka holds nothing, all rows count."""
+"""Above every offset. If Kafka holds nothing of a partition, all of its rows are counted."""
 
 _ROWS = """
     SELECT id, source, keywords, created_at, label, confidence, sentiment_label, sentiment_score, model_version,
@@ -66,16 +67,17 @@ _SUMMARY = """
 
 
 @dataclass(frozen=True)
-class Part:
-    """What there is of a partition of the classified topic.
+class PartitionSurvey:
+    """What Kafka and Postgres hold of a partition of the classified topic.
 
     Attributes:
-        partition: its number.
-        low: the first offset that Kafka holds, or the next it will write.
-        rows_before: the rows in Postgres with a lower origin come before it.
-        rows: how many these are; 0 where Kafka holds the partition from its beginning.
-        complete_from: the event time in ms from which on every post is there.
-        reaches: an event time in ms that the partition has surely come to; None where it has no post.
+        partition: the partition.
+        low: the offset of the first classified post that Kafka holds; the next offset that it will write if it holds
+            none.
+        rows_before: the rows with an origin below this one come before `low`.
+        rows: how many rows these are; 0 if Kafka holds the partition from its beginning.
+        complete_from: the event time, in ms since 1970, from which every post is there; 0 if all posts are.
+        reached_ms: an event time, in ms since 1970, that the partition has certainly reached; None if it has no post.
     """
 
     partition: int
@@ -83,10 +85,10 @@ class Part:
     rows_before: int
     rows: int
     complete_from: int
-    reaches: int | None
+    reached_ms: int | None
 
 
-class First(NamedTuple):
+class FirstRecord(NamedTuple):
     """The first classified post of a partition that Kafka holds."""
 
     offset: int
@@ -94,7 +96,13 @@ class First(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Posts in order, and the offset up to which they reach; what was read, readable or not, is counted in `read`."""
+    """Some posts of a partition.
+
+    Attributes:
+        entries: the posts, in order.
+        end: the offset after the page.
+        read: number of rows or records that were read, including those that are not classified posts.
+    """
 
     entries: list[Entry]
     end: int
@@ -102,7 +110,7 @@ class Page(NamedTuple):
 
 
 class PostReader:
-    """Reads it. Blocking; one thread at a time."""
+    """Reads the classified posts of all partitions. Its methods block, and only one thread may use it at a time."""
 
     def __init__(self, settings: Settings, reader: OffsetReader) -> None:
         self._settings = settings
@@ -112,20 +120,20 @@ class PostReader:
         self._horizon_ms = int(settings.deduplication_s * 1_000)
         self._connection: Connection | None = None
 
-    def survey(self, partition: int) -> Part:
-        """What there is of a partition. Postgres is asked only where Kafka has lost posts.
+    def survey(self, partition: int) -> PartitionSurvey:
+        """Returns what Kafka and Postgres hold of a partition. It asks Postgres only if Kafka has lost posts.
 
         Raises:
             ConnectorError: Kafka or Postgres did not answer, or refused.
         """
         held_from, high = self._reader.bounds(self._topic, partition)
         first = self._first(partition, held_from, high)
-        reaches = None if first is None else first.post.created_at.ms
+        reached_ms = None if first is None else first.post.created_at.ms
         if held_from == 0:
-            return Part(partition, 0, 0, 0, 0, reaches)
+            return PartitionSurvey(partition, 0, 0, 0, 0, reached_ms)
         low = held_from if first is None else first.offset
         with postgres_errors("looking for the posts that Kafka no longer holds"):
-            before = ALL_ORIGINS if first is None else self._before(first)
+            before = ALL_ORIGINS if first is None else self._rows_before(first)
             found = (
                 self._postgres()
                 .execute(
@@ -141,54 +149,55 @@ class PostReader:
             )
         rows, lowest, latest, classified_at, sink, gap = found or (0, None, None, None, None, None)
         if isinstance(latest, datetime):
-            reaches = to_ms(latest)
+            reached_ms = to_ms(latest)
         if rows and isinstance(sink, int) and sink >= held_from:
             times = [gap] if lowest == 0 else [gap, classified_at]
             lost = max((to_ms(moment) for moment in times if isinstance(moment, datetime)), default=None)
             complete_from = 0 if lost is None else lost + self._max_future_ms
         else:
             complete_from = kafka_complete_from(self._reader, self._topic, partition, self._max_future_ms)
-        return Part(partition, low, before, int(str(rows)), complete_from, reaches)
+        return PartitionSurvey(partition, low, before, int(str(rows)), complete_from, reached_ms)
 
     def end(self, partition: int) -> int:
-        """The next offset that Kafka will write."""
+        """Returns the next offset that Kafka will write to a partition."""
         return self._reader.bounds(self._topic, partition)[1]
 
-    def recent(self) -> RecentIds | None:
-        """For the ids of one partition, from its beginning; None where duplicates are counted."""
+    def new_recent_ids(self) -> RecentIds | None:
+        """Returns the recent ids at the beginning of a partition; None if duplicates are counted."""
         return RecentIds(self._horizon_ms) if self._horizon_ms else None
 
-    def rows(self, part: Part, ids: RecentIds | None, size: int) -> Iterator[Page]:
-        """The posts that only Postgres holds, `size` to a page. All have the offset of Kafka's first record.
+    def rows(self, survey: PartitionSurvey, ids: RecentIds | None, size: int) -> Iterator[Page]:
+        """Yields the posts that only Postgres holds, `size` in a page. Their entries have the offset `survey.low`.
 
-        A page is a query of its own, so that no transaction waits for the windows. Duplicates are told by the time at
-        which a post was classified; the broker's, which is some milliseconds later, went with its record.
+        Each page is a query of its own, so that no transaction stays open while the page is counted. The horizon for
+        duplicates is measured on the times of classification. The broker's times, some milliseconds later, are lost.
 
         Raises:
             ConnectorError: Postgres did not answer, or refused.
         """
         after = -1
-        while after < part.rows_before:
+        while after < survey.rows_before:
             with postgres_errors("reading posts"):
                 found = (
                     self._postgres()
-                    .execute(_ROWS, (self._settings.topic_raw, part.partition, after, part.rows_before, size))
+                    .execute(_ROWS, (self._settings.topic_raw, survey.partition, after, survey.rows_before, size))
                     .fetchall()
                 )
             if not found:
                 return
             entries = []
             for row in found:
-                post, classified_at = _post(self._settings.topic_raw, part.partition, row)
-                again = ids is not None and ids.take(part.low - 1, post.id.encode(), classified_at)
-                entries.append(Entry(part.low, post, again))
+                post, classified_at = _from_row(self._settings.topic_raw, survey.partition, row)
+                again = ids is not None and ids.add(survey.low - 1, post.id.encode(), classified_at)
+                entries.append(Entry(survey.low, post, again))
                 after = post.origin.offset
-            yield Page(entries, part.low, len(entries))
+            yield Page(entries, survey.low, len(entries))
 
     def records(self, partition: int, start: int, end: int, ids: RecentIds | None, size: int) -> Iterator[Page]:
-        """The posts that Kafka holds from offset `start` to below `end`; the last page reaches up to `end`.
+        """Yields the posts that Kafka holds from offset `start` to below `end`, `size` in a page.
 
-        What is no classified post is left out: it was dead-lettered when it was met first.
+        The last page is empty and ends at `end`. A record that is not a classified post is left out, because the
+        aggregate stage dead-lettered it.
 
         Raises:
             ConnectorError: Kafka did not answer, or no longer holds `start`.
@@ -198,13 +207,13 @@ class PostReader:
             while found := list(islice(messages, size)):
                 entries = []
                 for message in found:
-                    again = ids is not None and ids.take(offset_of(message), message.key(), message.timestamp()[1])
-                    post = _counted(message)
+                    again = ids is not None and ids.add(offset_of(message), message.key(), message.timestamp()[1])
+                    post = _for_counting(message)
                     if post is not None:
                         entries.append(Entry(offset_of(message), post, again))
                 yield Page(entries, offset_of(found[-1]) + 1, len(found))
         finally:
-            messages.close()  # type: ignore[attr-defined] # a generator: lets go of the partition
+            messages.close()  # type: ignore[attr-defined] # a generator, which unassigns the partition
         yield Page([], end, 0)
 
     def close(self) -> None:
@@ -213,8 +222,8 @@ class PostReader:
             self._connection.close()
         self._reader.close()
 
-    def _before(self, first: First) -> int:
-        """The origin below which every post was delivered before Kafka's first record."""
+    def _rows_before(self, first: FirstRecord) -> int:
+        """Returns the origin below which all rows come before Kafka's first record."""
         topic, partition, offset = self._settings.topic_raw, first.post.origin.partition, first.post.origin.offset
         (found,) = (
             self._postgres()
@@ -223,13 +232,13 @@ class PostReader:
         ) or (None,)
         return found + 1 if isinstance(found, int) else offset
 
-    def _first(self, partition: int, low: int, high: int) -> First | None:
-        """The first classified post that Kafka holds."""
+    def _first(self, partition: int, low: int, high: int) -> FirstRecord | None:
+        """Returns the first classified post that Kafka holds; None if it holds none."""
         messages = self._reader.between(self._topic, partition, low, high)
         try:
             for message in messages:
                 with suppress(RecordError):
-                    return First(offset_of(message), ClassifiedPost.from_json(message.value()))
+                    return FirstRecord(offset_of(message), ClassifiedPost.from_json(message.value()))
         finally:
             messages.close()  # type: ignore[attr-defined]
         return None
@@ -242,20 +251,20 @@ class PostReader:
         return self._connection
 
 
-def _counted(message: Message) -> PostForCounting | None:
+def _for_counting(message: Message) -> PostForCounting | None:
     try:
         return PostForCounting.of(ClassifiedPost.from_json(message.value()))
     except RecordError:
         return None
 
 
-def _post(topic: str, partition: int, row: tuple[Any, ...]) -> tuple[PostForCounting, int]:
-    """A row of `_ROWS` as the windows see it, and when it was classified, in ms."""
+def _from_row(topic: str, partition: int, row: tuple[Any, ...]) -> tuple[PostForCounting, int]:
+    """Returns the counted part of a row of `_ROWS`, and when the post was classified, in ms since 1970."""
     post_id, source, keywords, created_at, label, confidence, sentiment, score, version, offset, classified_at = row
     post = PostForCounting(
         post_id,
         source,
-        keywords,
+        tuple(keywords),
         to_ms(created_at),
         label,
         round(confidence * MICRO),

@@ -1,12 +1,12 @@
-"""Which windows a rebuild counts anew, and what becomes of the rest of a shard's state. Pure; times in milliseconds.
+"""Decides which windows a rebuild recounts, and what state a rebuilt shard gets. Pure; times are in ms since 1970.
 
 From the oldest windows to the latest:
 
-    |-- expired --|-- not whole --|------- counted anew -------|
-                  ^               ^                            ^
-                  expired_to      complete_from                now
+    |-- expired --|-- incomplete --|------ recounted ------|
+                  ^                ^                       ^
+                  expired_to       complete_from           now
 
-A range [since, until) narrows it: what does not overlap it is left as it is.
+A range [since, until) narrows this: windows that do not overlap it are kept as they are.
 """
 
 from __future__ import annotations
@@ -17,67 +17,65 @@ from enum import Enum
 
 from streams.windows.tumbling import WindowKey
 
-BOOKS = ("late", "expired", "unbuilt")
-"""Kinds of posts that no window of all posts holds, by window size."""
-
 
 class Action(Enum):
     """What a rebuild does with a window."""
 
     COUNT = "count"
-    """It is counted anew."""
+    """The window is recounted."""
     KEEP = "keep"
-    """It stays as it is: it lies outside the range, or some of its posts are nowhere any more."""
+    """The window stays as it is: it is outside the range, or neither Kafka nor Postgres holds some of its posts."""
     EXPIRED = "expired"
-    """It has left the retention; its posts are on the books."""
+    """The window has left the retention. The shard's counter `expired` counts its posts."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Which windows are counted anew.
+    """The windows that are recounted.
 
     Attributes:
-        complete_from: from which event time on every post is still somewhere; 0 where all there ever were are.
-        since: windows that end at or before it are left as they are; None for no such bound.
-        until: windows that start at or after it are left as they are; None for no such bound.
-        expired_to: by size in seconds, up to which end windows have left the retention; none for a size without.
-        lingering: windows that are in the tables although they have left the retention: they are not published yet.
+        complete_from: the event time from which Kafka or Postgres holds every post; 0 if they hold all posts.
+        since: windows that end at or before this time are kept as they are; None for no such bound.
+        until: windows that start at or after this time are kept as they are; None for no such bound.
+        expired_to: by size in seconds, the time at or before which windows that have left the retention end.
+        remaining: windows that have left the retention but are still in the old tables, mostly because they are not
+            published yet.
     """
 
     complete_from: int
     since: int | None
     until: int | None
     expired_to: Mapping[int, int]
-    lingering: frozenset[WindowKey] = frozenset()
+    remaining: frozenset[WindowKey] = frozenset()
 
     @property
     def partial(self) -> bool:
-        """Whether only a range is counted anew; then the books stay what they are."""
+        """Whether only a range is recounted. Then the shards' counters stay as they are."""
         return self.since is not None or self.until is not None
 
     def action_for(self, key: WindowKey) -> Action:
-        """What becomes of a window."""
+        """Returns what the rebuild does with a window."""
         if self.since is not None and key.end <= self.since:
             return Action.KEEP
         if self.until is not None and key.start >= self.until:
             return Action.KEEP
-        if key.end <= self.expired_to.get(key.size, -1) and key not in self.lingering:
+        if key.end <= self.expired_to.get(key.size, -1) and key not in self.remaining:
             return Action.EXPIRED
         return Action.KEEP if key.start < self.complete_from else Action.COUNT
 
 
-def target_of(old: int, end: int, *, begun: bool) -> int:
-    """Up to which offset of a partition a shard is counted anew; -1 for none.
+def target_of(old: int, end: int, *, initialised: bool) -> int:
+    """Returns up to which offset of a partition a shard is counted; -1 for none.
 
-    That is where the old tables stand, so that windows that are kept and windows that are counted hold the same posts.
-    Tables that were emptied stand nowhere: then to the end.
+    It is the offset of the old shard, so that windows that are kept and windows that are recounted have the same posts.
+    If Redis was emptied, the old shard has no offset. Then it is the end of the partition.
 
     Args:
-        old: the offset at which the old shard stands; -1 for none.
+        old: the offset of the old shard; -1 for none.
         end: the next offset that Kafka will write.
-        begun: whether the old shard was begun.
+        initialised: whether the old shard is initialised.
     """
-    return old if begun else end
+    return old if initialised else end
 
 
 def final_state(
@@ -89,18 +87,18 @@ def final_state(
     unbuilt: Mapping[int, int],
     rebuilt_at: int,
 ) -> dict[str, str]:
-    """The fields to set in a rebuilt shard's state at the end.
+    """Returns the fields to set in the state of a rebuilt shard at the end.
 
     Args:
-        scope: what was counted anew.
-        old: the old shard's state, sealed.
-        new: the rebuilt one's.
-        expired: posts of expired windows of all posts, by size in seconds.
-        unbuilt: posts of windows of all posts that are in no table, by size in seconds.
-        rebuilt_at: now.
+        scope: the windows that were recounted.
+        old: the state of the old shard, which is sealed.
+        new: the state of the rebuilt shard.
+        expired: posts in expired windows of all posts, by size in seconds.
+        unbuilt: posts of windows of all posts that neither tables have, by size in seconds.
+        rebuilt_at: the current time.
     """
     if scope.partial:
-        # All but a range of windows is the old tables', so are their positions and books.
+        # Everything outside the range comes from the old shard, and so do the positions and the counters.
         found = {name: value for name, value in old.items() if not name.startswith(("sealed_", "rebuilt_"))}
         return {**found, "rebuilt_at": str(rebuilt_at)}
     fields = {"rebuilt_at": str(rebuilt_at), "complete_from": str(scope.complete_from)}
@@ -111,18 +109,20 @@ def final_state(
         latest = max(scope.expired_to.get(size, -1), int(old.get(f"expired_to:{size}", -1)))
         fields[f"expired_to:{size}"] = str(latest)
     if "watermark" in old:
-        fields["watermark"] = old["watermark"]  # it never goes back
-    # A partition that has been idle is not live for having been counted again.
+        fields["watermark"] = old["watermark"]  # a watermark never goes back
+    # An idle partition stays idle: keep the time of its last apply, not the time of the recount.
     fields |= {name: value for name, value in old.items() if name.startswith("a:") and name in new}
     return fields
 
 
 def next_end(offsets: Sequence[int], targets: Sequence[int], low: int) -> int | None:
-    """Up to which offset to read a partition next: the first target that a shard has not reached; None if all have.
+    """Returns up to which offset to read a partition next: the lowest target that a shard has not reached.
+
+    It returns None if all shards have reached their targets.
 
     Args:
-        offsets: the offset at which each shard stands; -1 for none.
-        targets: where each shard shall stand.
-        low: the first offset that Kafka holds; nothing is read for a target at or before it.
+        offsets: the offset of each shard; -1 for none.
+        targets: the target offset of each shard.
+        low: the first offset that Kafka holds. A target at or below it needs no reading.
     """
     return min((to for at, to in zip(offsets, targets, strict=True) if at < to and to > low), default=None)
