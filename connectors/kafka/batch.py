@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Run(Generic[Item]):
+class OwnRange(Generic[Item]):
     """Records of one partition without a hole, that this process has written and need not fetch.
 
     Attributes:
@@ -40,17 +40,17 @@ class Batch:
         epoch: the assignment epoch in which they were consumed.
         messages: those that were fetched, in offset order within each partition; none of them is an error.
         starts: for each partition of the batch, the offset at which the batch before it ended.
-        runs: those that need not be fetched, in offset order within each partition. A partition may have both.
+        own_ranges: those that need not be fetched, in offset order within each partition. A partition may have both.
     """
 
     epoch: int
     messages: list[Message]
     starts: Mapping[int, int]
-    runs: Sequence[Run[Any]] = ()
+    own_ranges: Sequence[OwnRange[Any]] = ()
 
     def __len__(self) -> int:
         """How many records there are."""
-        return len(self.messages) + sum(len(run.items) for run in self.runs)
+        return len(self.messages) + sum(len(own.items) for own in self.own_ranges)
 
     def by_partition(self) -> dict[int, list[Message]]:
         """The messages of each partition, in offset order."""
@@ -62,13 +62,13 @@ class Batch:
     def followed_by(self, later: Batch) -> Batch:
         """This batch and the one consumed after it, of the same epoch, as one."""
         starts = {**later.starts, **self.starts}
-        return Batch(self.epoch, self.messages + later.messages, starts, (*self.runs, *later.runs))
+        return Batch(self.epoch, self.messages + later.messages, starts, (*self.own_ranges, *later.own_ranges))
 
     def ends(self) -> dict[int, int]:
         """For each partition, the offset after its last record."""
         ends: dict[int, int] = {}
-        for run in self.runs:
-            ends[run.partition] = run.end
+        for own in self.own_ranges:
+            ends[own.partition] = own.end
         seen: set[int] = set()
         for message in reversed(self.messages):
             partition = partition_of(message)

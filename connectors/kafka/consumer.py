@@ -21,7 +21,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from connectors.errors import UnavailableError
-from connectors.kafka.batch import Batch, Run, offset_of, partition_of
+from connectors.kafka.batch import Batch, OwnRange, offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import is_transient, kafka_error_of, log_client_error, to_connector_error
 from connectors.kafka.own_writes import LocalReads, OwnWrites
@@ -131,9 +131,9 @@ class PositionedConsumer:
             raise self._failure
         starts: dict[int, int] = {}
         messages = self._continued(fetched, starts)
-        runs = self._take_own_writes(max_messages - len(messages), starts)
+        ranges = self._take_own_writes(max_messages - len(messages), starts)
         # A rewind asked for since the fetch makes the batch stale: it carries the epoch of its positions.
-        return Batch(self._positioned_epoch, messages, starts, runs) if messages or runs else None
+        return Batch(self._positioned_epoch, messages, starts, ranges) if messages or ranges else None
 
     def _wait_for_own_writes(self, timeout_s: float) -> float:
         """Wait for what we write ourselves, where some partition follows it; returns how long to wait for others."""
@@ -143,27 +143,27 @@ class PositionedConsumer:
         self._own_writes.wait(min(timeout_s, MIXED_POLL_S) if local < self._next.keys() else timeout_s)
         return 0.0
 
-    def _take_own_writes(self, most: int, starts: dict[int, int]) -> list[Run[Any]]:
+    def _take_own_writes(self, most: int, starts: dict[int, int]) -> list[OwnRange[Any]]:
         """Consume what we have written ourselves and need not fetch, and fetch where we must."""
         # While paused they wait as well; those that find no room are fetched later.
         if self._own_writes is None or self._paused:
             return []
-        runs = self._own_writes.take(most)
-        step = self._local_reads.step(runs, self._next, time.monotonic(), all_taken=not len(self._own_writes))
-        for run in step.consumed:
-            starts.setdefault(run.partition, run.first)
-            self._next[run.partition] = run.end
+        ranges = self._own_writes.take(most)
+        plan = self._local_reads.plan(ranges, self._next, time.monotonic(), all_taken=not len(self._own_writes))
+        for own in plan.consumed:
+            starts.setdefault(own.partition, own.first)
+            self._next[own.partition] = own.end
         try:
-            if step.pause:
-                self._consumer.pause(self._partitions(step.pause))
-            for partition in step.fetch:
+            if plan.pause:
+                self._consumer.pause(self._partitions(plan.pause))
+            for partition in plan.fetch:
                 self._consumer.seek(TopicPartition(self.topic, partition, self._next[partition]))
-            if step.fetch:
-                self._consumer.resume(self._partitions(step.fetch))
+            if plan.fetch:
+                self._consumer.resume(self._partitions(plan.fetch))
         except KafkaException as exc:
             # The client has no such partition yet, or none any more. Assigned again they are fetched.
             self.rewind(f"{self.topic} could not be turned to: {kafka_error_of(exc).str()}")
-        return step.consumed
+        return plan.consumed
 
     def _partitions(self, numbers: Collection[int]) -> list[TopicPartition]:
         return [TopicPartition(self.topic, number) for number in numbers]

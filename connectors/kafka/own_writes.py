@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from connectors.kafka.batch import Run
+from connectors.kafka.batch import OwnRange
 
 LIMIT: Final = 16_384
 """Records that wait to be taken at most. The windows' part of a post takes about 1 KB, so they are 16 MB."""
@@ -29,54 +29,54 @@ class OwnWrites:
         """Hold up to `limit` records. More are let go, and their consumer fetches them."""
         self._limit = limit
         self._changed = threading.Condition()
-        self._runs: deque[Run[Any]] = deque()
+        self._ranges: deque[OwnRange[Any]] = deque()
         self._records = 0
 
     def __len__(self) -> int:
         """How many records wait."""
         return self._records
 
-    def offer(self, run: Run[Any]) -> None:
+    def offer(self, own: OwnRange[Any]) -> None:
         """Hand over what the broker has confirmed; of each partition in the order in which it was written."""
         with self._changed:
             # The newest go: the next that are taken follow those that were taken before.
-            if self._records + len(run.items) <= self._limit:
-                self._runs.append(run)
-                self._records += len(run.items)
+            if self._records + len(own.items) <= self._limit:
+                self._ranges.append(own)
+                self._records += len(own.items)
                 self._changed.notify()
 
-    def take(self, most: int) -> list[Run[Any]]:
-        """The next ones: about `most` records, since a run is never split."""
-        taken: list[Run[Any]] = []
+    def take(self, max_records: int) -> list[OwnRange[Any]]:
+        """The next ones: about `max_records` records, since a range is never split."""
+        taken: list[OwnRange[Any]] = []
         with self._changed:
-            while self._runs and most > 0:
-                taken.append(run := self._runs.popleft())
-                self._records -= len(run.items)
-                most -= len(run.items)
+            while self._ranges and max_records > 0:
+                taken.append(own := self._ranges.popleft())
+                self._records -= len(own.items)
+                max_records -= len(own.items)
         return taken
 
     def wait(self, timeout_s: float) -> None:
         """Return when something waits, or after that time in seconds."""
         with self._changed:
-            self._changed.wait_for(lambda: self._runs, timeout_s)
+            self._changed.wait_for(lambda: self._ranges, timeout_s)
 
     def clear(self) -> None:
         """Let everything go."""
         with self._changed:
-            self._runs.clear()
+            self._ranges.clear()
             self._records = 0
 
 
-class Step(NamedTuple):
+class ReadPlan(NamedTuple):
     """What a consumer is to do.
 
     Attributes:
-        consumed: the runs that come next in their partitions, in order.
+        consumed: the ranges that come next in their partitions, in order.
         pause: partitions to fetch no more.
         fetch: partitions to fetch again, from where they stand after `consumed`.
     """
 
-    consumed: list[Run[Any]]
+    consumed: list[OwnRange[Any]]
     pause: set[int]
     fetch: set[int]
 
@@ -96,31 +96,33 @@ class LocalReads:
         """Every partition is fetched again."""
         self._since.clear()
 
-    def step(self, runs: Iterable[Run[Any]], next_offsets: Mapping[int, int], now: float, *, all_taken: bool) -> Step:
-        """Decide about runs.
+    def plan(
+        self, ranges: Iterable[OwnRange[Any]], next_offsets: Mapping[int, int], now: float, *, all_taken: bool
+    ) -> ReadPlan:
+        """Decide about ranges.
 
         Args:
-            runs: the next ones.
+            ranges: the next ones.
             next_offsets: of each partition that is consumed, the offset after what was consumed last.
             now: on a clock that is not set, in seconds.
-            all_taken: whether no more runs wait.
+            all_taken: whether no more ranges wait.
         """
         before = self.partitions
         at = dict(next_offsets)
-        consumed: list[Run[Any]] = []
-        for run in runs:
-            expected = at.get(run.partition)
+        consumed: list[OwnRange[Any]] = []
+        for own in ranges:
+            expected = at.get(own.partition)
             if expected is None:
                 continue
-            if run.first == expected:
-                consumed.append(run)
-                expected = at[run.partition] = run.end
+            if own.first == expected:
+                consumed.append(own)
+                expected = at[own.partition] = own.end
             # Or it was fetched already, to its end: then the next one follows.
-            if run.end == expected:
-                self._since[run.partition] = now
-            elif run.end > expected:
-                self._since.pop(run.partition, None)
+            if own.end == expected:
+                self._since[own.partition] = now
+            elif own.end > expected:
+                self._since.pop(own.partition, None)
         if all_taken:
             for partition in [partition for partition, since in self._since.items() if now - since > QUIET_S]:
                 del self._since[partition]
-        return Step(consumed, set(self.partitions - before), set(before - self.partitions))
+        return ReadPlan(consumed, set(self.partitions - before), set(before - self.partitions))

@@ -17,7 +17,7 @@ from typing import Protocol
 from confluent_kafka import Message
 
 from connectors.errors import PositionMismatchError
-from connectors.kafka.batch import Batch, Run, offset_of
+from connectors.kafka.batch import Batch, OwnRange, offset_of
 from connectors.kafka.producer import Outgoing
 from streams.dead_letters import dead_letter, outgoing
 from streams.metrics import Metrics
@@ -153,7 +153,7 @@ class AggregateStage:
         for partition in batch.starts:
             entries, letters = self._decode(partition, messages.get(partition, ()))
             dead += letters
-            known = [entry for run in batch.runs if run.partition == partition for entry in _known(run)]
+            known = [entry for own in batch.own_ranges if own.partition == partition for entry in _known(own)]
             # A partition is rarely both fetched and not; only then there is something to be put in order.
             entries = sorted(entries + known, key=_offset) if entries and known else entries or known
             reductions[partition] = reduce_entries(
@@ -202,9 +202,9 @@ class AggregateStage:
             self._metrics.duplicates.inc(max(reduction.duplicates for reduction in of_shards))
 
 
-def _known(run: Run[PostForCounting]) -> Iterable[Entry]:
+def _known(own: OwnRange[PostForCounting]) -> Iterable[Entry]:
     """Results that this worker has written itself; what the windows need of them was kept."""
-    return map(Entry, range(run.first, run.end), run.items)
+    return map(Entry, range(own.first, own.end), own.items)
 
 
 _offset = attrgetter("offset")

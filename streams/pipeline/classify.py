@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
-from connectors.kafka.batch import Batch, Run
+from connectors.kafka.batch import Batch, OwnRange
 from connectors.kafka.own_writes import OwnWrites
 from connectors.kafka.producer import ConfirmedProducer, Outgoing, Written
 from models.classifier import Classifier
@@ -122,7 +122,7 @@ class ClassifyStage:
         for partition, posts in counted.items():
             offsets = written.get((self._settings.topic_classified, partition), range(0))
             if len(offsets) == len(posts):
-                self._own_writes.offer(Run(partition, offsets.start, posts))
+                self._own_writes.offer(OwnRange(partition, offsets.start, posts))
 
     def classify(self, messages: Sequence[Message]) -> Answered:
         """Decode and classify messages; every one ends up in exactly one of the two lists, in order."""

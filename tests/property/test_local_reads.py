@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.kafka.batch import Run
+from connectors.kafka.batch import OwnRange
 from connectors.kafka.own_writes import QUIET_S, LocalReads, OwnWrites
 
 PARTITIONS = 2
@@ -38,7 +38,7 @@ class Consumer:
         first = self.logs[partition]
         self.logs[partition] += count
         if told:
-            self.own.offer(Run(partition, first, list(range(first, self.logs[partition]))))
+            self.own.offer(OwnRange(partition, first, list(range(first, self.logs[partition]))))
 
     def poll(self, fetch: int, most: int) -> None:
         for partition in self.next_offsets.keys() - self.local.partitions:
@@ -47,11 +47,11 @@ class Consumer:
                 if offset >= self.next_offsets[partition]:
                     self.take(partition, [offset])
                     self.fetched += 1
-        runs = self.own.take(most)
-        step = self.local.step(runs, self.next_offsets, self.now, all_taken=not len(self.own))
-        for run in step.consumed:
-            self.take(run.partition, run.items)
-        for partition in step.fetch:
+        ranges = self.own.take(most)
+        plan = self.local.plan(ranges, self.next_offsets, self.now, all_taken=not len(self.own))
+        for own in plan.consumed:
+            self.take(own.partition, own.items)
+        for partition in plan.fetch:
             self.fetching[partition] = self.next_offsets[partition]
 
     def take(self, partition: int, offsets: list[int] | tuple[int, ...]) -> None:
