@@ -49,7 +49,7 @@ LEAVE_S = 2.0
 
 _IDLE_POLL_S = 0.25
 
-_GATHER_POLL_S = 0.005
+_FILL_POLL_S = 0.005
 """Between two looks at whether the stage is free, while a batch that has waited long enough grows on."""
 
 
@@ -184,7 +184,7 @@ class BatchSource(Service):  # type: ignore[misc]
         self._halted = True
 
     @property
-    def _awaited(self) -> bool:
+    def _stage_waiting(self) -> bool:
         """Whether the stage waits for a batch. While it has one, a small one would just stand in the channel."""
         return not self._busy and bool(self.channel.queue.empty())
 
@@ -223,7 +223,7 @@ class BatchSource(Service):  # type: ignore[misc]
 
     def _feed(self, consumer: PositionedConsumer, loop: asyncio.AbstractEventLoop) -> None:
         """Poll, gather and hand over, one batch at a time, so that batches cannot overtake each other."""
-        gathering = Gathering(self._batch_max, self._batch_wait_s)
+        builder = BatchBuilder(self._batch_max, self._batch_wait_s)
         handed: Future[None] | None = None
         handed_at = 0.0
         paused_epoch: int | None = None
@@ -232,7 +232,7 @@ class BatchSource(Service):  # type: ignore[misc]
                 handed.result()
                 handed = None
             now = time.monotonic()
-            if handed is None and (batch := gathering.due(now, awaited=self._awaited)) is not None:
+            if handed is None and (batch := builder.take_due(now, stage_waiting=self._stage_waiting)) is not None:
                 handed = asyncio.run_coroutine_threadsafe(self.channel.put(batch), loop)
                 handed_at = now
             if handed is None:
@@ -240,7 +240,7 @@ class BatchSource(Service):  # type: ignore[misc]
                     if paused_epoch == consumer.epoch:
                         consumer.resume()
                     paused_epoch = None
-                most, wait_s = gathering.wants(now)
+                count, wait_s = builder.next_poll(now)
             elif now - handed_at < PAUSE_AFTER_S:
                 wait([handed], timeout=_IDLE_POLL_S)
                 continue
@@ -249,17 +249,17 @@ class BatchSource(Service):  # type: ignore[misc]
                 if paused_epoch != consumer.epoch:
                     consumer.pause()
                     paused_epoch = consumer.epoch
-                most, wait_s = self._batch_max, _IDLE_POLL_S
-            found = consumer.poll(most, wait_s)
+                count, wait_s = self._batch_max, _IDLE_POLL_S
+            found = consumer.poll(count, wait_s)
             if found is not None:
                 # The agent would skip what is stale, but may be busy for many rebalances.
-                gathering.drop_unless(consumer.is_current)
-                gathering.add(found, time.monotonic())
+                builder.keep_only(consumer.is_current)
+                builder.add(found, time.monotonic())
         if handed is not None:
             handed.cancel()
 
 
-class Gathering:
+class BatchBuilder:
     """What was fetched and not handed over yet: full batches, and one that may still grow. Pure."""
 
     def __init__(self, batch_max: int, batch_wait_s: Callable[[], float]) -> None:
@@ -267,43 +267,43 @@ class Gathering:
         self._batch_max = batch_max
         self._batch_wait_s = batch_wait_s
         self._full: deque[Batch] = deque()
-        self._growing: Batch | None = None
+        self._filling: Batch | None = None
         self._since = 0.0
 
     def add(self, batch: Batch, now: float) -> None:
         """Take in what was fetched; it may be more than is wanted, of a new epoch, and is never split."""
-        if self._growing is None:
+        if self._filling is None:
             self._since = now
-        elif len(self._growing) + len(batch) > self._batch_max or self._growing.epoch != batch.epoch:
-            self._full.append(self._growing)
-            self._growing, self._since = None, now
-        self._growing = batch if self._growing is None else self._growing.followed_by(batch)
+        elif len(self._filling) + len(batch) > self._batch_max or self._filling.epoch != batch.epoch:
+            self._full.append(self._filling)
+            self._filling, self._since = None, now
+        self._filling = batch if self._filling is None else self._filling.followed_by(batch)
 
-    def drop_unless(self, wanted: Callable[[Batch], bool]) -> None:
+    def keep_only(self, wanted: Callable[[Batch], bool]) -> None:
         """Forget the batches that are not wanted any more."""
         self._full = deque(batch for batch in self._full if wanted(batch))
-        if self._growing is not None and not wanted(self._growing):
-            self._growing = None
+        if self._filling is not None and not wanted(self._filling):
+            self._filling = None
 
-    def due(self, now: float, *, awaited: bool) -> Batch | None:
+    def take_due(self, now: float, *, stage_waiting: bool) -> Batch | None:
         """The next batch, if it is full, or if the stage has none before it and it has waited long enough."""
         if self._full:
             return self._full.popleft()
-        batch = self._growing
+        batch = self._filling
         if batch is None:
             return None
-        waited = awaited and now >= self._since + self._batch_wait_s()
+        waited = stage_waiting and now >= self._since + self._batch_wait_s()
         if not waited and len(batch) < self._batch_max:
             return None
-        self._growing = None
+        self._filling = None
         return batch
 
-    def wants(self, now: float) -> tuple[int, float]:
+    def next_poll(self, now: float) -> tuple[int, float]:
         """How many messages to fetch next, and how long to wait for them, in seconds."""
-        if self._growing is None:
+        if self._filling is None:
             # The first one ends the wait.
             return 1, _IDLE_POLL_S
         left_s = self._since + self._batch_wait_s() - now
         # Never for long: meanwhile no stop is heard, and the wait may become a shorter one.
-        wait_s = min(left_s, _IDLE_POLL_S) if left_s > 0 else _GATHER_POLL_S
-        return self._batch_max - len(self._growing), wait_s
+        wait_s = min(left_s, _IDLE_POLL_S) if left_s > 0 else _FILL_POLL_S
+        return self._batch_max - len(self._filling), wait_s

@@ -447,9 +447,9 @@ async def test_a_busy_stage_is_handed_all_that_came_meanwhile_once_it_is_free() 
 
 async def test_a_stage_that_failed_is_busy_no_more(bench: Bench) -> None:
     def fail() -> None:
-        assert not bench.source._awaited
+        assert not bench.source._stage_waiting
         raise RejectedError("too large")
 
     with pytest.raises(RejectedError), bench.source.busy():
         fail()
-    assert bench.source._awaited
+    assert bench.source._stage_waiting
