@@ -44,7 +44,7 @@ class Outgoing(NamedTuple):
     partition: int | None = None
 
 
-Written = Mapping[tuple[str, int], range]
+WrittenOffsets = Mapping[tuple[str, int], range]
 """Where records are, by topic and partition: the offsets from the first of them to the last, with those of others that
 were written in between. Without a partition where the broker did not say."""
 
@@ -53,7 +53,7 @@ class _Delivery:
     """Counts the confirmations of one call of `submit`."""
 
     def __init__(self, expected: int) -> None:
-        self.future: Future[Written] = Future()
+        self.future: Future[WrittenOffsets] = Future()
         # A running future cannot be cancelled, so whoever stops waiting cannot make `confirm` fail.
         self.future.set_running_or_notify_cancel()
         self._missing = expected
@@ -69,7 +69,7 @@ class _Delivery:
             with suppress(InvalidStateError):  # it has failed before
                 self.future.set_result(self._written())
 
-    def _written(self) -> Written:
+    def _written(self) -> WrittenOffsets:
         # A record that the broker had already, from a try whose answer was lost, is confirmed without an offset.
         known = {where: [at for at in found if at is not None] for where, found in self._offsets.items()}
         return {
@@ -129,7 +129,7 @@ class ConfirmedProducer:
         for delivery in list(self._pending):
             delivery.fail(self._fatal)
 
-    def submit(self, records: Sequence[Outgoing]) -> Future[Written]:
+    def submit(self, records: Sequence[Outgoing]) -> Future[WrittenOffsets]:
         """Queue the records, in order; the future is done when all are confirmed, or one has failed.
 
         Blocks only while librdkafka's queue is full.
@@ -191,7 +191,7 @@ class ConfirmedProducer:
                 return
         raise ConnectorError("the producer is closed")
 
-    async def deliver(self, records: Sequence[Outgoing]) -> Written:
+    async def deliver(self, records: Sequence[Outgoing]) -> WrittenOffsets:
         """Write the records, in order, and wait until the broker has confirmed every one.
 
         Returns:

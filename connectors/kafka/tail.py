@@ -30,14 +30,14 @@ class Tail:
     """The records of one topic. Assigns partitions by hand: it joins no group and commits nothing."""
 
     def __init__(
-        self, config: KafkaConfig, topic: str, partitions: int, *, group: str, on_silence: Callable[[], None]
+        self, config: KafkaConfig, topic: str, partitions: int, *, group: str, on_unreachable: Callable[[], None]
     ) -> None:
-        """`group` is a name that librdkafka asks for and never uses; `on_silence` says that no broker answers."""
+        """`group` is a name that librdkafka asks for and never uses; `on_unreachable` says that no broker answers."""
         self._topic = topic
         self._partitions = range(partitions)
         self._timeout_s = config.timeout_s
-        self._on_silence = on_silence
-        self._silent = False
+        self._on_unreachable = on_unreachable
+        self._unreachable = False
         options: dict[str, Any] = config.librdkafka(
             group_id=group,
             enable_auto_commit=False,
@@ -117,7 +117,7 @@ class Tail:
         message = self._consumer.poll(_POLL_S)
         if message is None:
             return None
-        self._silent = False
+        self._unreachable = False
         error = message.error()
         if error is None:
             return message
@@ -131,9 +131,9 @@ class Tail:
 
     def _on_error(self, error: KafkaError) -> None:
         # librdkafka reports this for every attempt; once is enough until a record comes again.
-        if error.code() == KafkaError._ALL_BROKERS_DOWN and not self._silent:
-            self._silent = True
-            self._on_silence()
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and not self._unreachable:
+            self._unreachable = True
+            self._on_unreachable()
 
 
 def _record(message: Message) -> KafkaRecord:

@@ -24,7 +24,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
 from connectors.kafka.batch import Batch, OwnRange
 from connectors.kafka.own_writes import OwnWrites
-from connectors.kafka.producer import ConfirmedProducer, Outgoing, Written
+from connectors.kafka.producer import ConfirmedProducer, Outgoing, WrittenOffsets
 from models.classifier import Classifier
 from streams.dead_letters import dead_letter, origin_of, outgoing
 from streams.metrics import Metrics
@@ -42,7 +42,7 @@ _CONTROL_TEXT = "what a lovely day"
 class Deliverer(Protocol):
     """What the stage needs of a producer."""
 
-    async def deliver(self, records: Sequence[Outgoing]) -> Written:
+    async def deliver(self, records: Sequence[Outgoing]) -> WrittenOffsets:
         """Write records and wait for their confirmation; returns where they are."""
 
 
@@ -115,7 +115,7 @@ class ClassifyStage:
         for letter in dead:
             metrics.dead.labels(letter.reason.value).inc()
 
-    def _tell(self, counted: Mapping[int, Sequence[PostForCounting]], written: Written) -> None:
+    def _tell(self, counted: Mapping[int, Sequence[PostForCounting]], written: WrittenOffsets) -> None:
         """Tell the windows of results that are in the log without a hole, so that their offsets are known."""
         if self._own_writes is None:
             return
