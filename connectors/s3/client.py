@@ -22,7 +22,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from connectors.errors import RejectedError, UnavailableError
-from connectors.s3.errors import NOT_IMPLEMENTED, is_missing, mapped, status
+from connectors.s3.errors import NOT_IMPLEMENTED, is_missing, s3_errors, status
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -292,7 +292,7 @@ class S3:
                     yield ObjectInfo(entry["Key"], entry["Size"])
 
     def _mapped(self, bucket: str, key: str | None = None) -> AbstractContextManager[None]:
-        return mapped(f"S3 at {self._where}, {bucket if key is None else f'{bucket}/{key}'}")
+        return s3_errors(f"S3 at {self._where}, {bucket if key is None else f'{bucket}/{key}'}")
 
 
 def connect(config: S3Config) -> S3:

@@ -29,7 +29,7 @@ NOT_IMPLEMENTED: Final = 501
 
 
 @contextmanager
-def mapped(place: str) -> Iterator[None]:
+def s3_errors(place: str) -> Iterator[None]:
     """Raise `UnavailableError` or `RejectedError` for whatever botocore raises.
 
     Args:
@@ -55,7 +55,7 @@ def mapped(place: str) -> Iterator[None]:
         # A transfer's own errors hide the botocore error that says more.
         cause = exc.__cause__ or exc.__context__
         if isinstance(cause, ClientError | BotoCoreError):
-            with mapped(place):
+            with s3_errors(place):
                 raise cause from exc
         raise UnavailableError(f"{place}: the transfer failed ({type(exc).__name__})") from exc
 

@@ -74,7 +74,7 @@ def fetch(version: Version, s3: S3, cache_dir: str | Path, on_bytes: OnBytes | N
     """
     cache = Path(cache_dir).expanduser()
     folder = copy_folder(cache, version.release, version.digest)
-    with usable(cache):
+    with cache_errors(cache):
         copy = _valid_copy(folder, version.digest)
         if copy is None:
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ def manifest_digest(package: ModelPackage) -> str:
 
 
 @contextmanager
-def usable(cache: Path) -> Iterator[None]:
+def cache_errors(cache: Path) -> Iterator[None]:
     """Raise `ModelCacheError` where the file system fails."""
     try:
         yield

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from models.errors import ModelPackageError
 from models.package.folder import ModelPackage
 from models.package.manifest import PackageName, PackageVersion
-from models.registry.cache import copy_folder, load_copy, manifest_digest, model_lock, remove_copy, usable
+from models.registry.cache import cache_errors, copy_folder, load_copy, manifest_digest, model_lock, remove_copy
 from models.registry.channels import Release
 
 KEPT_COPIES: Final = 3
@@ -57,7 +57,7 @@ def remember_good(package: ModelPackage, uri: str, channel: str, where: str, cac
     """
     cache = Path(cache_dir).expanduser()
     file = _record_file(cache, uri, channel, where)
-    with usable(cache):
+    with cache_errors(cache):
         record = LastGood(
             uri=uri,
             channel=channel,
@@ -85,7 +85,7 @@ def last_good(uri: str, channel: str, where: str, cache_dir: str | Path) -> Mode
         ModelCacheError: The cache cannot be read.
     """
     cache = Path(cache_dir).expanduser()
-    with usable(cache):
+    with cache_errors(cache):
         record = _read(_record_file(cache, uri, channel, where))
         return None if record is None else load_copy(record.folder(cache), record.manifest_sha256)
 
@@ -104,7 +104,7 @@ def remove_old(name: str, cache_dir: str | Path) -> None:
         ModelCacheError: The cache cannot be read or written.
     """
     cache = Path(cache_dir).expanduser()
-    with usable(cache):
+    with cache_errors(cache):
         try:
             held = model_lock(cache / name).acquire(blocking=False)
         except Timeout:

@@ -11,7 +11,7 @@ from connectors.s3.client import S3
 from models.errors import ModelError, ModelNotFoundError, ModelPackageError
 from models.package.manifest import MANIFEST, PackageName, PackageVersion
 from models.registry.channels import Channel, Release, is_channel_name, read_channel
-from models.registry.location import S3Location, bucket_named
+from models.registry.location import S3Location, bucket_errors
 from models.registry.version import read_version
 
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(PackageName)
@@ -44,7 +44,7 @@ def contents(location: S3Location, s3: S3) -> Contents:
     base = f"{location.prefix}/" if location.prefix else ""
     names: list[str] = []
     found: dict[Release, dict[str, int]] = {}
-    with bucket_named(location, s3):
+    with bucket_errors(location, s3):
         for info in s3.list(location.bucket, base):
             name, _, rest = info.key.removeprefix(base).partition("/")
             version, _, file = rest.partition("/")

@@ -65,7 +65,7 @@ def registry_at(uri: str) -> S3Location:
 
 
 @contextmanager
-def bucket_named(location: S3Location, s3: S3) -> Iterator[None]:
+def bucket_errors(location: S3Location, s3: S3) -> Iterator[None]:
     """Say so where S3 refuses because a registry's bucket is not there.
 
     Raises:
@@ -89,7 +89,7 @@ def read_object(location: S3Location, s3: S3, key: str) -> Stored | None:
         UnavailableError: S3 did not answer.
         RejectedError: S3 refused.
     """
-    with bucket_named(location, s3):
+    with bucket_errors(location, s3):
         stored = s3.read(location.bucket, key, limit=MAX_MANIFEST_BYTES + 1)
     if stored is not None and len(stored.body) > MAX_MANIFEST_BYTES:
         raise ModelPackageError(f"s3://{location.bucket}/{key} is larger than {MAX_MANIFEST_BYTES} bytes")

@@ -73,10 +73,10 @@ def load_checked(package: ModelPackage, *, threads: int) -> OnnxClassifier:
         LocalResourceError: Memory or the operating system failed, or the package changed since it was verified.
     """
     try:
-        with step("load"), _any_error(package):
+        with step("load"), _onnx_errors(package):
             classifier = OnnxClassifier.load(package, threads=threads)
             classifier.warm_up()
-        with step("golden"), _any_error(package):
+        with step("golden"), _onnx_errors(package):
             check_golden(classifier, package)
     except ModelRefusedError as exc:
         try:
@@ -97,7 +97,7 @@ def _is_local(exc: BaseException | None) -> bool:
 
 
 @contextmanager
-def _any_error(package: ModelPackage) -> Iterator[None]:
+def _onnx_errors(package: ModelPackage) -> Iterator[None]:
     """ONNX Runtime's exceptions share no base class, and some networks load and then fail when they run."""
     try:
         yield

@@ -52,7 +52,7 @@ class TextEncoder:
             )
         self._normalize = normalize
         self._max_chars = manifest.max_tokens * CHARS_PER_TOKEN
-        with _blamed(f"{package.tokenizer_file} is not a tokenizer"):
+        with _tokenizer_errors(f"{package.tokenizer_file} is not a tokenizer"):
             self._tokenizer = Tokenizer.from_file(str(package.tokenizer_file))
         special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         # With as many nothing of a text would be left, and with more the library cuts nothing.
@@ -75,7 +75,7 @@ class TextEncoder:
         return 0
 
     def _highest_id(self, package: ModelPackage) -> int:
-        with _blamed(f"{package.tokenizer_file} fails on a text of unknown words"):
+        with _tokenizer_errors(f"{package.tokenizer_file} fails on a text of unknown words"):
             tried = self._tokenizer.encode_batch_fast(["", _UNKNOWN])
         # Special tokens have their ids from the post-processor, which need not agree with the vocabulary.
         ids = [*self._tokenizer.get_vocab().values(), *(number for encoding in tried for number in encoding.ids)]
@@ -93,14 +93,14 @@ class TextEncoder:
         for part in chunks([min(len(text), self._max_chars) for text in texts], CHUNK, CHUNK_CHARS):
             # Cut before normalising, because that costs time, and after it, because it may lengthen a text.
             cut = [self._normalize(text[: self._max_chars])[: self._max_chars] for text in texts[part]]
-            with _no_panic():
+            with _panics_as_errors():
                 encodings = self._tokenizer.encode_batch_fast(cut)
             # A tokenizer without special tokens finds nothing in an empty text, and networks want something.
             yield part, [np.array(encoding.ids, np.int64) if encoding.ids else self._blank for encoding in encodings]
 
 
 @contextmanager
-def _no_panic() -> Iterator[None]:
+def _panics_as_errors() -> Iterator[None]:
     """Turn a panic of the library, which is written in Rust, into an error.
 
     It is no Exception, and its class cannot be imported. As an error it costs the text or the package that caused it,
@@ -118,7 +118,7 @@ def _no_panic() -> Iterator[None]:
 
 
 @contextmanager
-def _blamed(problem: str) -> Iterator[None]:
+def _tokenizer_errors(problem: str) -> Iterator[None]:
     """Lay whatever fails to the tokenizer's charge.
 
     Raises:
@@ -126,7 +126,7 @@ def _blamed(problem: str) -> Iterator[None]:
         MemoryError: Which is not the tokenizer's fault.
     """
     try:
-        with _no_panic():
+        with _panics_as_errors():
             yield
     except MemoryError:
         raise
