@@ -1,4 +1,4 @@
-"""Makes a package of any ONNX text classifier: what it does not say itself is looked up beside it, or must be given.
+"""Makes a package of any ONNX text classifier: what it does not say itself is looked up beside it, or must be spec.
 
 Exports of Hugging Face models are the usual case: `model.onnx`, `tokenizer.json` and a `config.json` whose `id2label`
 names the labels.
@@ -29,7 +29,7 @@ _EXTERNAL: Final = ("_data", ".data")
 
 
 @dataclass(frozen=True)
-class Ingredients:
+class PackageSpec:
     """What a package is made of.
 
     Attributes:
@@ -70,11 +70,11 @@ class Packaged:
     notes: list[str] = field(default_factory=list)
 
 
-def make_package(given: Ingredients, out: Path, *, replace: bool = False) -> Packaged:
+def make_package(spec: PackageSpec, out: Path, *, replace: bool = False) -> Packaged:
     """Make a package, load it, and let it answer, before it stands where it was asked for.
 
     Args:
-        given: What it is made of.
+        spec: What it is made of.
         out: The folder to make. Until everything has succeeded nothing is there.
         replace: Whether a package in that folder may be replaced.
 
@@ -85,13 +85,13 @@ def make_package(given: Ingredients, out: Path, *, replace: bool = False) -> Pac
     if out.exists() and not (replace and (out / MANIFEST).is_file()):
         hint = f"it holds no package ({MANIFEST}), so it is not replaced" if replace else "--replace replaces a package"
         raise ModelError(f"{out} exists already; {hint}")
-    tokenizer = given.tokenizer or _beside(given.onnx, TOKENIZER)
+    tokenizer = spec.tokenizer or _beside(spec.onnx, TOKENIZER)
     if tokenizer is None:
-        raise ModelPackageError(f"there is no {TOKENIZER} beside {given.onnx}; give the tokenizer's file")
-    config_file = given.config or _beside(given.onnx, CONFIG)
+        raise ModelPackageError(f"there is no {TOKENIZER} beside {spec.onnx}; give the tokenizer's file")
+    config_file = spec.config or _beside(spec.onnx, CONFIG)
     config = _read_config(config_file) if config_file else {}
     notes: list[str] = []
-    heads = resolve_heads(given.heads, outputs_of(given.onnx), labels_of(config), notes)
+    heads = resolve_heads(spec.heads, outputs_of(spec.onnx), labels_of(config), notes)
     if config.get("problem_type") == "multi_label_classification":
         notes.append(f"{CONFIG} says that several labels may hold at once; here each text gets the most probable one")
     try:
@@ -99,9 +99,9 @@ def make_package(given: Ingredients, out: Path, *, replace: bool = False) -> Pac
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
             folder = Path(scratch) / "package"
             folder.mkdir()
-            files = _collect(given, folder, tokenizer, heads)
-            base = given.base_model or str(config.get("_name_or_path") or NOT_STATED)
-            golden = _seal_and_try(given, folder, heads=heads, base_model=base, files=files)
+            files = _collect(spec, folder, tokenizer, heads)
+            base = spec.base_model or str(config.get("_name_or_path") or NOT_STATED)
+            golden = _seal_and_try(spec, folder, heads=heads, base_model=base, files=files)
             put_in_place(folder, out, Path(scratch) / "replaced")
     except OSError as exc:
         raise ModelError(f"{exc.filename or out} cannot be read or written: {exc.strerror or exc}") from exc
@@ -125,17 +125,17 @@ def _read_config(file: Path) -> dict[str, Any]:
     return config
 
 
-def _collect(given: Ingredients, folder: Path, tokenizer: Path, heads: Sequence[Head]) -> list[str]:
+def _collect(spec: PackageSpec, folder: Path, tokenizer: Path, heads: Sequence[Head]) -> list[str]:
     """Copy or write every file of the package but the golden posts; their names."""
-    shutil.copyfile(given.onnx, folder / MODEL)
+    shutil.copyfile(spec.onnx, folder / MODEL)
     shutil.copyfile(tokenizer, folder / TOKENIZER)
-    if given.card is not None:
-        shutil.copyfile(given.card, folder / CARD)
+    if spec.card is not None:
+        shutil.copyfile(spec.card, folder / CARD)
     else:
-        (folder / CARD).write_text(_card(given, heads), encoding="utf-8")
+        (folder / CARD).write_text(_card(spec, heads), encoding="utf-8")
     files = [MODEL, TOKENIZER, CARD]
     for ending in _EXTERNAL:
-        apart = given.onnx.with_name(given.onnx.name + ending)
+        apart = spec.onnx.with_name(spec.onnx.name + ending)
         if apart.is_file():
             # The graph names it, so it keeps its name.
             shutil.copyfile(apart, folder / apart.name)
@@ -144,21 +144,21 @@ def _collect(given: Ingredients, folder: Path, tokenizer: Path, heads: Sequence[
 
 
 def _seal_and_try(
-    given: Ingredients, folder: Path, *, heads: Sequence[Head], base_model: str, files: Sequence[str]
+    spec: PackageSpec, folder: Path, *, heads: Sequence[Head], base_model: str, files: Sequence[str]
 ) -> int:
     """Seal the folder, and once more with golden posts if there are to be any; how many there are."""
 
     def seal(golden: str | None) -> ModelPackage:
         return write_package(
             folder,
-            name=given.name,
-            version=given.version,
+            name=spec.name,
+            version=spec.version,
             created_at=datetime.now(UTC).replace(microsecond=0),
             base_model=base_model,
-            licence=given.licence,
+            licence=spec.licence,
             training_data=(),
-            normalization=given.normalization,
-            max_tokens=given.max_tokens,
+            normalization=spec.normalization,
+            max_tokens=spec.max_tokens,
             heads=heads,
             metrics={},
             files=[*files, *([golden] if golden else [])],
@@ -167,19 +167,19 @@ def _seal_and_try(
 
     try:
         classifier = OnnxClassifier.load(seal(None))
-        if not given.golden_texts:
+        if not spec.golden_texts:
             return 0
-        count = write_golden(classifier, given.golden_texts, folder / GOLDEN)
+        count = write_golden(classifier, spec.golden_texts, folder / GOLDEN)
         seal(GOLDEN)
     except ModelPackageError as exc:
         # The scratch folder means nothing to whoever reads this.
-        message = str(exc).replace(f"{folder}/{MODEL}", str(given.onnx)).replace(f"{folder}/", "")
+        message = str(exc).replace(f"{folder}/{MODEL}", str(spec.onnx)).replace(f"{folder}/", "")
         message = message.replace(str(folder), "the package")
         raise ModelPackageError(message) from exc
     return count
 
 
-def _card(given: Ingredients, heads: Sequence[Head]) -> str:
-    lines = [f"# {given.name} {given.version}", "", f"Made of `{given.onnx.name}`; licence: {given.licence}.", ""]
+def _card(spec: PackageSpec, heads: Sequence[Head]) -> str:
+    lines = [f"# {spec.name} {spec.version}", "", f"Made of `{spec.onnx.name}`; licence: {spec.licence}.", ""]
     lines += [f"- {head.name}: {', '.join(head.labels)}" for head in heads]
-    return "\n".join([*lines, "", "Data, figures and limits were not given.", ""])
+    return "\n".join([*lines, "", "Data, figures and limits were not spec.", ""])
