@@ -114,7 +114,7 @@ def test_a_server_without_conditional_writes_is_found_out(status):
         pytest.raises(RejectedError) as info,
     ):
         s3.require_conditional_writes(BUCKET, "probe")
-    one_line(info, "does not do conditional writes", f"{BUCKET}/probe")
+    one_line(info, "does not support conditional writes", f"{BUCKET}/probe")
 
 
 def test_progress_is_told_and_can_end_a_transfer(s3, tmp_path):
@@ -214,8 +214,8 @@ def test_secrets_are_not_shown():
     ("config", "message"),
     [
         (S3Config("not a url", "us-east-1", "key", SECRET), "not valid"),
-        (S3Config("http://127.0.0.1:1", "us-east-1", "key", None), "both halves"),
-        (S3Config("http://127.0.0.1:1", "us-east-1", None, SECRET), "both halves"),
+        (S3Config("http://127.0.0.1:1", "us-east-1", "key", None), "set both"),
+        (S3Config("http://127.0.0.1:1", "us-east-1", None, SECRET), "set both"),
     ],
 )
 def test_a_bad_configuration_is_refused(config, message):
