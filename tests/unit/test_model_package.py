@@ -122,15 +122,15 @@ def test_no_package(tmp_path, where):
         ({"heads": [{"name": "emotion", "labels": ["joy"], "output": "x"}]}, "labels"),
         (
             {"heads": [{"name": "emotion", "labels": ["joy", "fear", "joy"], "output": "x"}]},
-            "the labels of head 'emotion' are not distinct: joy stands twice",
+            "head 'emotion' lists a label twice: joy",
         ),
         (
             {"heads": [{"name": "a", "labels": ["x", " y"], "output": "x"}]},
             "the label ' y' is blank, or begins or ends",
         ),
         ({"heads": [{"name": "a", "labels": ["x", "  "], "output": "x"}]}, "is blank"),
-        ({"heads": [{"name": "a", "labels": ["x", "a\0b"], "output": "x"}]}, "holds a control character"),
-        ({"heads": [{"name": "a", "labels": ["x", "a\nb"], "output": "x"}]}, "holds a control character"),
+        ({"heads": [{"name": "a", "labels": ["x", "a\0b"], "output": "x"}]}, "contains a control character"),
+        ({"heads": [{"name": "a", "labels": ["x", "a\nb"], "output": "x"}]}, "contains a control character"),
         (
             {"heads": [{"name": "mood", "labels": ["x", "y"], "output": "x", "values": [-1, 0, 1]}]},
             "head 'mood' has 3 values for 2 labels; give one number for each label",
@@ -144,33 +144,36 @@ def test_no_package(tmp_path, where):
         ({"heads": [{"name": "a", "labels": ["x", "y"], "output": "x"}] * 2}, "two heads have the same name: a"),
         ({"tiers": []}, "tiers"),
         ({"tiers": [tier(thresholds={"emotion": 0.5}), tier()]}, "two tiers have the same name: full"),
-        ({"tiers": [tier(file="other.onnx")]}, "files lists no other.onnx"),
+        ({"tiers": [tier(file="other.onnx")]}, "files does not list other.onnx"),
         ({"tiers": [tier(file="../up")]}, "not a plain relative path"),
         (
             {"tiers": [tier(temperatures={"mood": 1})]},
-            "tier 'full': temperatures names the head mood, and the heads are: emotion",
+            "tier 'full': temperatures names the unknown head mood; the heads are: emotion",
         ),
         ({"tiers": [tier(temperatures={"emotion": 0})]}, "tiers.0.temperatures.emotion"),
         ({"tiers": [tier(temperatures={"emotion": 1e-300})]}, "tiers.0.temperatures.emotion"),
         ({"tiers": [tier(biases={"emotion": [0, 1e300]})]}, "tiers.0.biases.emotion"),
-        ({"tiers": [tier(biases={"mood": [0, 1]})]}, "biases names the head mood"),
+        ({"tiers": [tier(biases={"mood": [0, 1]})]}, "biases names the unknown head mood"),
         (
             {"tiers": [tier(biases={"emotion": [1.0]})]},
             "tier 'full': head 'emotion' has 1 biases for 2 labels; give one number for each label, in their order",
         ),
         (
             {"tiers": [tier(name="a", thresholds={"mood": 0.5}), tier()]},
-            "tier 'a': thresholds names the head mood, and the heads are: emotion",
+            "tier 'a': thresholds names the unknown head mood; the heads are: emotion",
         ),
         ({"tiers": [tier(name="a", thresholds={"emotion": -0.1}), tier()]}, "tiers.0.thresholds.emotion"),
-        ({"tiers": [tier(name="a"), tier()]}, "tier 'a' has no thresholds, so the tiers after it would never be asked"),
-        ({"tiers": [tier(earlier_weights={"emotion": 0.5})]}, "tier 'full' is the first; it takes no earlier_weights"),
-        ({"tiers": [tier(earlier_weights={"mood": 0.5})]}, "earlier_weights names the head mood"),
-        ({"tiers": [tier(thresholds={"emotion": 0.5})]}, "tier 'full' is the last and answers whatever is left"),
-        ({"golden": "golden.jsonl"}, "files lists no golden.jsonl"),
+        ({"tiers": [tier(name="a"), tier()]}, "tier 'a' has no thresholds, so no text would reach the tiers after it"),
+        (
+            {"tiers": [tier(earlier_weights={"emotion": 0.5})]},
+            "is the first, so it must not have earlier_weights",
+        ),
+        ({"tiers": [tier(earlier_weights={"mood": 0.5})]}, "earlier_weights names the unknown head mood"),
+        ({"tiers": [tier(thresholds={"emotion": 0.5})]}, "tier 'full' is the last and answers all other texts"),
+        ({"golden": "golden.jsonl"}, "files does not list golden.jsonl"),
         ({"created_at": "2026-01-01T00:00:00"}, "created_at"),
         ({"max_tokens": 1}, "max_tokens"),
-        ({"files": {}}, "files lists no MODEL_CARD.md, model.onnx, tokenizer.json"),
+        ({"files": {}}, "files does not list MODEL_CARD.md, model.onnx, tokenizer.json"),
         ({"max_tokens": 1, "heads": []}, "(and 1 more)"),
     ],
 )
@@ -195,9 +198,9 @@ def test_a_file_name_that_leads_elsewhere_is_refused(package, name):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["model.onnx/x"], "files lists 'model.onnx/x', and 'model.onnx' cannot be a file and a folder"),
-        (["a/b/c", "a"], "files lists 'a/b/c', and 'a' cannot be a file and a folder"),
-        (["manifest.json/x"], "'manifest.json' cannot be a file and a folder"),
+        (["model.onnx/x"], "files lists 'model.onnx/x', but 'model.onnx' cannot be both a file and a folder"),
+        (["a/b/c", "a"], "files lists 'a/b/c', but 'a' cannot be both a file and a folder"),
+        (["manifest.json/x"], "'manifest.json' cannot be both a file and a folder"),
         (["x" * 256], "is longer than 255 bytes in UTF-8"),
         (["ß" * 128], "is longer than 255 bytes in UTF-8"),
     ],
@@ -271,9 +274,9 @@ def test_a_manifest_with_everything_comes_back_as_it_was(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"golden": "posts.jsonl"}, r"cannot be sealed: files lists no posts\.jsonl"),
+        ({"golden": "posts.jsonl"}, r"cannot be sealed: files does not list posts\.jsonl"),
         ({"tiers": [Tier(name="a", file="model.onnx")] * 2}, "cannot be sealed: two tiers have the same name"),
-        ({"tiers": [Tier(name="a", file="quick.onnx")]}, r"cannot be sealed: files lists no quick\.onnx"),
+        ({"tiers": [Tier(name="a", file="quick.onnx")]}, r"cannot be sealed: files does not list quick\.onnx"),
     ],
 )
 def test_what_contradicts_itself_is_not_sealed(tmp_path, changes, message):

@@ -133,11 +133,11 @@ def test_a_folder_that_is_no_package_is_never_replaced(export: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--name", "Spam Filter"), "name: 'Spam Filter' will not do: names are lower-case letters"),
+        (("--name", "Spam Filter"), "name: 'Spam Filter' is not a valid name: use lower-case letters"),
         (("--version", "1"), "version: '1' is not a semantic version, such as 1.0.0"),
         (("--head", "x:wrong"), "no output 'wrong'; its outputs are: topic"),
         (("--head", "x=spam,ham"), "model.onnx gives 3 values for head 'x', which has 2 labels"),
-        (("--head", "x=spam,ham,spam"), "not distinct: spam stands twice"),
+        (("--head", "x=spam,ham,spam"), "lists a label twice: spam"),
         (("--head", "x=spam,ham,"), "head 'x': labels.2: String should have at least 1 character"),
         (("--head", "a", "--head", "b"), "the heads a, b have no labels; config.json can name those of one only"),
         (("--head", "a=x,y,z", "--values", "a=1,2"), "head 'a': values.1: Input should be less than or equal to 1"),
