@@ -281,7 +281,10 @@ def changed(folder: Path, *, replace: dict[str, bytes] | None = None, **fields: 
     [
         ({"replace": {"model.onnx": b"not a network"}}, r"model\.onnx cannot be loaded"),
         ({"replace": {"tokenizer.json": b"{}"}}, r"tokenizer\.json is not a tokenizer"),
-        ({"normalization": "v9"}, f"text normalisation 'v9'; this version serves {', '.join(map(repr, NORMALIZERS))}"),
+        (
+            {"normalization": "v9"},
+            f"'v9'; this version supports {', '.join(map(repr, NORMALIZERS))}",
+        ),
         ({"heads": [Head(name="emotion", labels=LABELS, output="other")]}, "no output 'other' for head 'emotion'"),
         (
             {"heads": [Head(name="emotion", labels=LABELS[:5], output="emotion")]},

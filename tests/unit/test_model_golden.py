@@ -58,12 +58,14 @@ def test_another_label_is_found_and_the_post_named(folder: Path) -> None:
         ModelPackageError, match=r"golden\.jsonl, line 1 \('buy buy'\): head 'topic' answers 'größer"
     ) as info:
         check(sealed(folder, swapped))
-    assert "and 'spam' when it was sealed" in str(info.value)
+    assert "but answered 'spam' when it was sealed" in str(info.value)
 
 
 def test_a_probability_that_moved_is_found_in_any_head(folder: Path) -> None:
     heads = {head.output: weights(head, WORDS, 3.0 if head.name == "topic" else 1.5) for head in HEADS}
-    with pytest.raises(ModelPackageError, match=r"line 1 .*head 'sentiment' gives 'negative' 0\.9\d\d, and 0\.995"):
+    with pytest.raises(
+        ModelPackageError, match=r"line 1 .*head 'sentiment' gives 'negative' 0\.9\d\d, but gave 0\.995"
+    ):
         check(sealed(folder, bag_of_words(heads)))
 
 
@@ -101,7 +103,7 @@ def test_a_malformed_file_is_one_line(folder: Path, fields: dict[str, object], m
 
 def test_an_empty_file_proves_nothing(folder: Path) -> None:
     (folder / "golden.jsonl").write_bytes(b"")
-    with pytest.raises(ModelPackageError, match="holds no golden posts"):
+    with pytest.raises(ModelPackageError, match="contains no golden posts"):
         check(sealed(folder))
 
 
@@ -116,7 +118,7 @@ def test_toss_ups_are_left_out(tmp_path: Path) -> None:
     classifier = OnnxClassifier.load(package)
     assert write_golden(classifier, ["", "buy hello", "buy", "buy buy"], tmp_path / "golden.jsonl") == 1
     assert [post.text for post in read_golden(tmp_path / "golden.jsonl")] == ["buy buy"]
-    with pytest.raises(ModelPackageError, match="of 2 texts the model is sure of none"):
+    with pytest.raises(ModelPackageError, match="none of the 2 texts a clear answer"):
         write_golden(classifier, ["", "buy hello"], tmp_path / "golden.jsonl")
 
 

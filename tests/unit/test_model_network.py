@@ -32,7 +32,7 @@ DOUBLE, FLOAT16 = 11, 10
         ),
         (
             bag_of_words(BOTH, inputs={**MASKED, "position_ids": (INT64, IDS)}),
-            "wants inputs that no tokenizer gives: position_ids",
+            "needs inputs that no tokenizer gives: position_ids",
         ),
         (
             bag_of_words(BOTH, inputs={**MASKED, "input_ids": (FLOAT, IDS)}),

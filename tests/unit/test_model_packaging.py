@@ -91,7 +91,7 @@ def test_a_sentiment_model_is_known_by_its_labels(export: Path) -> None:
     (export / "config.json").write_text(json.dumps({"id2label": labels}))
     result = run(export)
     assert result.exit_code == 0, result.exception
-    assert "note: sentiment: Negative, Neutral, Positive count as -1, 0, 1" in result.stderr
+    assert "note: sentiment: Negative, Neutral, Positive have the values -1, 0, 1" in result.stderr
     (head,) = load_package(export.parent / "out").manifest.heads
     assert (head.name, head.values) == ("sentiment", (-1.0, 0.0, 1.0))
 
@@ -100,7 +100,7 @@ def test_a_sentiment_model_is_known_by_its_labels(export: Path) -> None:
     ("config", "note"),
     [
         ({"id2label": {"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}}, "has only placeholders (LABEL_0, …)"),
-        ({"id2label": ID2LABEL, "problem_type": "multi_label_classification"}, "several labels may hold at once"),
+        ({"id2label": ID2LABEL, "problem_type": "multi_label_classification"}, "a text may have several labels"),
     ],
 )
 def test_what_should_be_known_is_told(export: Path, config: dict[str, Any], note: str) -> None:
@@ -118,7 +118,7 @@ def test_weights_that_lie_apart_come_along(export: Path) -> None:
 
 def test_a_package_is_replaced_only_where_that_is_asked_for(export: Path) -> None:
     assert run(export).exit_code == 0
-    assert "exists already; --replace replaces a package" in refused(run(export, version="2.0.0"))
+    assert "exists already; --replace replaces it" in refused(run(export, version="2.0.0"))
     assert run(export, "--replace", version="2.0.0").exit_code == 0
     assert load_package(export.parent / "out").manifest.version == "2.0.0"
 
@@ -126,7 +126,7 @@ def test_a_package_is_replaced_only_where_that_is_asked_for(export: Path) -> Non
 def test_a_folder_that_is_no_package_is_never_replaced(export: Path) -> None:
     (export.parent / "out").mkdir()
     (export.parent / "out" / "thesis.tex").write_text("years of work")
-    assert "it holds no package" in refused(run(export, "--replace"))
+    assert "it is not a package" in refused(run(export, "--replace"))
     assert (export.parent / "out" / "thesis.tex").exists()
 
 
@@ -139,13 +139,13 @@ def test_a_folder_that_is_no_package_is_never_replaced(export: Path) -> None:
         (("--head", "x=spam,ham"), "model.onnx gives 3 values for head 'x', which has 2 labels"),
         (("--head", "x=spam,ham,spam"), "lists a label twice: spam"),
         (("--head", "x=spam,ham,"), "head 'x': labels.2: String should have at least 1 character"),
-        (("--head", "a", "--head", "b"), "the heads a, b have no labels; config.json can name those of one only"),
+        (("--head", "a", "--head", "b"), "the heads a, b have no labels; config.json has those of one head only"),
         (("--head", "a=x,y,z", "--values", "a=1,2"), "head 'a': values.1: Input should be less than or equal to 1"),
         (("--head", "a=x,y,z", "--values", "a=1,0"), "head 'a' has 2 values for 3 labels"),
         (("--golden", "{export}/nothing.txt"), "nothing.txt holds no text"),
         (("--golden", "{export}/broken.jsonl"), "broken.jsonl, line 2: "),
         (("--out", "{export}/broken.jsonl/out"), "broken.jsonl cannot be read or written: "),
-        (("--golden", "{export}/unsure.txt"), "of 1 texts the model is sure of none"),
+        (("--golden", "{export}/unsure.txt"), "none of the 1 texts a clear answer"),
     ],
 )
 def test_what_does_not_fit_is_one_line_and_leaves_nothing(export: Path, options: tuple[str, ...], message: str) -> None:
@@ -164,8 +164,8 @@ def test_what_does_not_fit_is_one_line_and_leaves_nothing(export: Path, options:
         ("config.json", None, r"the labels of head 'label' are not known"),
         ("config.json", b"{", "config.json is not JSON"),
         ("config.json", b"[]", "config.json is not a JSON object"),
-        ("config.json", b'{"id2label": {"1": "a", "2": "b"}}', "does not give a name to each number from 0 on"),
-        ("config.json", b'{"id2label": {}}', "does not give a name to each number from 0 on"),
+        ("config.json", b'{"id2label": {"1": "a", "2": "b"}}', "does not map the numbers from 0 on to labels"),
+        ("config.json", b'{"id2label": {}}', "does not map the numbers from 0 on to labels"),
         ("config.json", b'{"id2label": {"0": "a", "1": "b"}}', "gives 3 values for head 'label', which has 2 labels"),
         ("onnx/model.onnx", b"nothing", "model.onnx cannot be loaded"),
     ],
@@ -201,7 +201,7 @@ def test_a_network_with_too_few_positions_is_found_out(export: Path) -> None:
     (export / "onnx" / "model.onnx").write_bytes(narrow)
     told = refused(run(export))
     assert "model.onnx fails on a text of 128 tokens, its max_tokens: " in told
-    assert told.endswith("if it has fewer positions, texts must be cut earlier")
+    assert told.endswith("if the network has fewer positions, lower max_tokens")
 
 
 def test_the_tokenizer_of_another_model_is_found_out(export: Path) -> None:

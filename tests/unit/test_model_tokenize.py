@@ -37,7 +37,9 @@ def framed(special: str = "[CLS] $A [SEP]", end: int = 3) -> Tokenizer:
 def test_special_tokens_alone_may_not_fill_a_text(tmp_path: Path, special: str, count: int) -> None:
     """With as many nothing of the text is left, and with more the tokenizer cuts nothing at all."""
     for few in range(2, count + 1):
-        message = rf"tokenizer\.json adds {count} special tokens to each text, and max_tokens is {few}; it must be more"
+        message = (
+            rf"tokenizer\.json adds {count} special tokens to each text, but max_tokens is {few}; it must be larger"
+        )
         with pytest.raises(ModelPackageError, match=message):
             TextEncoder(package(tmp_path / str(few), framed(special), few))
     encoder = TextEncoder(package(tmp_path / "enough", framed(special), count + 1))
