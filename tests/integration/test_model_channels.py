@@ -70,7 +70,7 @@ def test_of_two_movers_one_is_told(s3, versions):
     for error in outcomes:
         if not isinstance(error, str):
             assert f"was moved meanwhile by {read_channel(HERE, s3, 'latest').pointer.moved_by} to tiny" in str(error)
-            assert "look again" in str(error)
+            assert "try again" in str(error)
     # One move, one entry: no winner overwrote another.
     assert [p.version for p in read_channel(HERE, s3, "latest").pointer.history] == versions[::-1]
 
@@ -156,7 +156,10 @@ def test_a_rollback_to_a_given_version_withdraws_all_that_came_after_it(s3, vers
 def test_a_rollback_to_a_given_version(s3, versions):
     assert rollback(HERE, s3, "latest", "1.0.0")[1].version == "1.0.0"
     assert rollback(HERE, s3, "latest", "tiny@1.1.0")[1].version == "1.1.0"
-    with pytest.raises(ModelNotFoundError, match=r"has not pointed to 9\.9\.9; it has to: tiny 1\.0\.0, tiny 1\.10\.0"):
+    with pytest.raises(
+        ModelNotFoundError,
+        match=r"has not pointed to 9\.9\.9 before; its earlier versions are: tiny 1\.0\.0, tiny 1\.10\.0",
+    ):
         rollback(HERE, s3, "latest", "9.9.9")
     with pytest.raises(ModelNotFoundError, match="there is no emotion/stable"):
         rollback(HERE, s3, "stable")
@@ -198,7 +201,7 @@ def test_a_channel_and_a_model_cannot_share_a_name(s3, versions, tmp_path):
 
 @pytest.mark.parametrize("name", ["", "Stable", "a/b", "..", "1st", "x" * 51, "latest\n"])
 def test_a_bad_channel_name_is_refused(s3, versions, name):
-    with pytest.raises(ModelError, match="cannot be a channel"):
+    with pytest.raises(ModelError, match="is not a valid channel name"):
         promote(HERE, s3, Release("tiny", "1.0.0"), name)
 
 
@@ -373,7 +376,7 @@ def test_a_package_is_named_in_one_way(emostream, arguments):
         (["publish", "no-network"], "model.onnx cannot be loaded"),
         (["publish", "other-content"], "already has tiny 1.0.0 with other content"),
         (["promote", "candidate", "--to", "stable"], "no channel, model or version 'candidate'"),
-        (["promote", "latest", "--to", "Not A Name"], "cannot be a channel"),
+        (["promote", "latest", "--to", "Not A Name"], "is not a valid channel name"),
         (["rollback", "latest"], "has no earlier version"),
         (["rollback", "stable"], "there is no emotion/stable"),
         (["show", "9.9.9"], "no channel, model or version '9.9.9'"),
@@ -406,7 +409,7 @@ def test_a_registry_is_not_a_folder(emostream, monkeypatch, tmp_path):
     for arguments in (["list"], ["show"], ["pull"], ["rollback", "latest"]):
         code, _, err = emostream(*arguments)
         assert code == 1
-        assert "a model registry is at s3://bucket/prefix, not in the folder" in err
+        assert "a model registry must be s3://bucket/prefix, not the folder" in err
 
 
 def test_no_bucket_is_said(no_buckets, emostream):
@@ -432,7 +435,7 @@ def test_an_object_that_is_no_pointer_is_told(s3, versions, emostream):
     *rows, last = json.loads(out)
     assert [row["version"] for row in rows] == versions
     assert (last["name"], last["version"], last["channels"]) == (None, None, ["readme"])
-    assert last["problem"] == f"{URI}/readme is malformed: it names no model and version"
+    assert last["problem"] == f"{URI}/readme is malformed: it does not name a model and a version"
     assert err == f"{last['problem']}\n"
     code, out, err = emostream("list")
     assert (code, err) == (0, f"{last['problem']}\n")

@@ -46,7 +46,7 @@ def test_any_prefix_will_do(s3, package, tmp_path, uri):
 
 
 def test_a_folder_is_no_registry(s3, package, tmp_path):
-    with pytest.raises(ModelError, match="not in the folder"):
+    with pytest.raises(ModelError, match="not the folder"):
         resolve(str(package.path), s3, tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
 
@@ -345,7 +345,7 @@ def test_a_manifest_of_another_version_is_reported(s3, package, tmp_path):
     publish(package, URI, s3)
     other = make_package(tmp_path / "other", "9.9.9")
     s3.put(BUCKET, "emotion/tiny/1.0.0/manifest.json", (other.path / "manifest.json").read_bytes())
-    with pytest.raises(ModelPackageError, match=r"is that of tiny 9\.9\.9"):
+    with pytest.raises(ModelPackageError, match=r"is the manifest of tiny 9\.9\.9"):
         resolve(URI, s3, tmp_path / "cache")
 
 
@@ -367,7 +367,7 @@ def test_no_bucket_is_no_model(no_buckets, package, tmp_path):
 
 
 def test_an_empty_registry(s3, tmp_path):
-    with pytest.raises(ModelNotFoundError, match="no emotion/latest; `emostream init` makes it"):
+    with pytest.raises(ModelNotFoundError, match="no emotion/latest; `emostream init` creates it"):
         resolve(URI, s3, tmp_path)
 
 
@@ -379,7 +379,7 @@ def test_a_cache_that_cannot_be_used(s3, package, tmp_path):
 
 
 def test_only_s3_can_be_published_to(s3, package, tmp_path):
-    with pytest.raises(ModelError, match="not in the folder"):
+    with pytest.raises(ModelError, match="not the folder"):
         publish(package, str(tmp_path), s3)
 
 
