@@ -11,7 +11,7 @@ from models.training.data import SET_NAMES, Examples, Logits
 
 
 @dataclass(frozen=True)
-class Opinion:
+class TeacherAnswers:
     """What one teacher says of all rows, and of which data sets' posts it is to be heard."""
 
     logits: Logits
@@ -23,7 +23,7 @@ class Opinion:
         return set(self.sets) == set(SET_NAMES)
 
 
-def combine(opinions: Sequence[Opinion], data: Examples) -> Logits:
+def combine(answers: Sequence[TeacherAnswers], data: Examples) -> Logits:
     """Average teachers.
 
     A specialist learnt some of the data sets only. How the emotions that these tell apart compare in their posts, the
@@ -31,8 +31,8 @@ def combine(opinions: Sequence[Opinion], data: Examples) -> Logits:
     teachers' share of all those emotions together stays as it is, and all other answers are theirs.
 
     Args:
-        opinions: At least one of all data sets.
-        data: The rows that the opinions are about.
+        answers: At least one of all data sets.
+        data: The rows that the answers are about.
 
     Returns:
         Logarithms of the mean probabilities: for each head, float32[rows, labels].
@@ -40,12 +40,12 @@ def combine(opinions: Sequence[Opinion], data: Examples) -> Logits:
     Raises:
         ValueError: No teacher learnt every data set.
     """
-    general = [opinion for opinion in opinions if opinion.general]
+    general = [one for one in answers if one.general]
     if not general:
         raise ValueError("no teacher learns every data set")
     mean = {head: np.mean([softmax(o.logits[head]) for o in general], axis=0) for head in general[0].logits}
     for index, name in enumerate(SET_NAMES):
-        special = [o for o in opinions if not o.general and name in o.sets]
+        special = [o for o in answers if not o.general and name in o.sets]
         rows = np.flatnonzero((data.source == index) & data.emotion_mask.any(1))
         if not special or not len(rows):
             continue

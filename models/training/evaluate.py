@@ -43,7 +43,7 @@ def evaluate(
     """
     asked, skipped = [], {}
     for question in questions(examples):
-        problem = lacking(classifier.manifest, question)
+        problem = cannot_answer(classifier.manifest, question)
         if problem is None:
             asked.append(question)
         elif skip:
@@ -74,7 +74,7 @@ def ask(
         raise TrainingError("there are no posts to evaluate")
     manifest = classifier.manifest
     for question in asked:
-        if problem := lacking(manifest, question):
+        if problem := cannot_answer(manifest, question):
             raise ModelPackageError(problem)
     wanted = np.unique(np.concatenate([question.rows for question in asked]))
     found = _classify(classifier, [texts[row] for row in wanted.tolist()], on_posts)
@@ -87,7 +87,7 @@ def ask(
     )
 
 
-def lacking(manifest: Manifest, question: Question) -> str | None:
+def cannot_answer(manifest: Manifest, question: Question) -> str | None:
     """Why a model cannot answer a question, in one line; None if it can."""
     model = f"model {manifest.name} {manifest.version}"
     try:

@@ -29,7 +29,7 @@ from models.training.augment import augmented
 from models.training.calibrate import calibrated_loss
 from models.training.config import FirstTierConfig, Recipe, Student, Teacher, TrainingConfig
 from models.training.data import SET_NAMES, Examples, Logits, Splits
-from models.training.ensemble import Opinion, combine, unsmoothed
+from models.training.ensemble import TeacherAnswers, combine, unsmoothed
 from models.training.errors import TrainingError
 from models.training.first_tier import FirstTier
 from models.training.loop import BEST, STATE, Machine, Trainer, TrainingRun, logits_of
@@ -83,7 +83,7 @@ class Networks:
             TrainingError: The work folder holds another one under its name.
         """
         folder = self._work / "teachers" / teacher.name
-        fingerprint = self._of_teacher(teacher)
+        fingerprint = self._teacher_fingerprint(teacher)
         if not _is_done(folder, fingerprint):
             torch.manual_seed(teacher.recipe.seed)
             net = network.EmotionNet(encoders.pretrained(teacher.encoder), teacher.recipe.dropout)
@@ -100,45 +100,47 @@ class Networks:
             self._finish(folder, net, self.full_tokenizer, run, fingerprint=fingerprint, sets=teacher.sets)
         return network.load(folder)
 
-    def teachers_say(self, data: Examples) -> Logits:
+    def teacher_mean(self, data: Examples) -> Logits:
         """The teachers' average on some rows, each asked about the data sets it learnt."""
         return combine(
-            [self._opinion(teacher, data, self._ask(teacher, data)) for teacher in self.config.teachers], data
+            [self._corrected(teacher, data, self._query(teacher, data)) for teacher in self.config.teachers], data
         )
 
     def targets(self) -> Logits:
         """What the student learns: the teachers' average on the training rows and their altered copies."""
         data = self._distilled
-        return combine([self._opinion(teacher, data, self._answers(teacher)) for teacher in self.config.teachers], data)
+        return combine(
+            [self._corrected(teacher, data, self._saved_answers(teacher)) for teacher in self.config.teachers], data
+        )
 
-    def _answers(self, teacher: Teacher) -> Logits:
+    def _saved_answers(self, teacher: Teacher) -> Logits:
         """What a teacher says of what is distilled on; kept, because it takes minutes."""
         file = self._work / "teachers" / teacher.name / ANSWERS
-        fingerprint = _digest(self._of_teacher(teacher), self._distilled.texts)
+        fingerprint = _digest(self._teacher_fingerprint(teacher), self._distilled.texts)
         if file.exists():
             with np.load(file) as saved:
                 if str(saved["fingerprint"]) == fingerprint:
                     return {head: saved[head] for head in saved.files if head != "fingerprint"}
         self._console.print(f"asking {teacher.name} about {len(self._distilled.rows_of(*teacher.sets)):,} texts")
-        said = self._ask(teacher, self._distilled)
+        said = self._query(teacher, self._distilled)
         partial = file.with_suffix(".partial.npz")
         np.savez(partial, allow_pickle=False, fingerprint=np.array(fingerprint), **said)
         partial.rename(file)
         return said
 
-    def _ask(self, teacher: Teacher, data: Examples) -> Logits:
+    def _query(self, teacher: Teacher, data: Examples) -> Logits:
         """A teacher's logits of the rows of the data sets that it learnt."""
         texts = data.of(*teacher.sets).texts
         return logits_of(self.teacher(teacher), texts, self.full_tokenizer, self._machine.bf16)
 
     @staticmethod
-    def _opinion(teacher: Teacher, data: Examples, said: Logits) -> Opinion:
+    def _corrected(teacher: Teacher, data: Examples, said: Logits) -> TeacherAnswers:
         rows = data.rows_of(*teacher.sets)
         meant = unsmoothed(said, data.take(rows), teacher.recipe.label_smoothing)
         everywhere = {head: np.zeros((len(data), values.shape[1]), np.float32) for head, values in meant.items()}
         for head, values in meant.items():
             everywhere[head][rows] = values
-        return Opinion(everywhere, teacher.sets)
+        return TeacherAnswers(everywhere, teacher.sets)
 
     def student(self) -> network.EmotionNet:
         """Distil the encoder that is shipped, on the pruned vocabulary, or take it as it was.
@@ -148,7 +150,7 @@ class Networks:
         """
         folder = self._work / "student"
         student = self.config.student
-        fingerprint = self._of_distilled(student)
+        fingerprint = self._distilled_fingerprint(student)
         if not _is_done(folder, fingerprint):
             torch.manual_seed(student.recipe.seed)
             encoder = encoders.pretrained(student.encoder)
@@ -168,7 +170,7 @@ class Networks:
             TrainingError: The work folder holds another one.
         """
         folder = self._work / "first-tier"
-        fingerprint = self._of_distilled(config)
+        fingerprint = self._distilled_fingerprint(config)
         torch.manual_seed(config.recipe.seed)
         net = FirstTier(len(self.kept), width=config.width, filters=config.filters, dropout=config.recipe.dropout)
         if not _is_done(folder, fingerprint):
@@ -181,16 +183,16 @@ class Networks:
         net.eval()
         return net
 
-    def measured(self, folder: str) -> tuple[TrainingRun, dict[str, float]]:
+    def stage_result(self, folder: str) -> tuple[TrainingRun, dict[str, float]]:
         """What a finished stage noted, by its folder below the work folder: its run, its figures in FP32."""
         noted = _noted(self._work / folder)
         return TrainingRun(**noted["run"]), noted["validation"]
 
-    def _of_teacher(self, teacher: Teacher) -> str:
+    def _teacher_fingerprint(self, teacher: Teacher) -> str:
         return _digest(self._data, teacher.model_dump())
 
-    def _of_distilled(self, config: Student | FirstTierConfig) -> str:
-        teachers = [self._of_teacher(teacher) for teacher in self.config.teachers]
+    def _distilled_fingerprint(self, config: Student | FirstTierConfig) -> str:
+        teachers = [self._teacher_fingerprint(teacher) for teacher in self.config.teachers]
         told = config.model_dump()
         if not told.get("pool_early"):
             told.pop("pool_early", None)  # so that what was trained before there was such a choice stays valid

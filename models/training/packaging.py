@@ -48,7 +48,7 @@ _LICENCES: Final = Path(__file__).parent / "licences"
 
 
 @dataclass(frozen=True)
-class Parts:
+class PackageParts:
     """What is packed.
 
     Attributes:
@@ -92,7 +92,7 @@ class Parts:
 class Packer:
     """Builds one package in an empty folder. Sealed more than once: to calibrate it, to measure it, and for good."""
 
-    def __init__(self, parts: Parts, folder: Path, *, threads: int, console: Console) -> None:
+    def __init__(self, parts: PackageParts, folder: Path, *, threads: int, console: Console) -> None:
         """Prepare.
 
         Args:
@@ -106,7 +106,7 @@ class Packer:
         self._threads = threads
         self._console = console
 
-    def networks(self) -> None:
+    def write_networks(self) -> None:
         """Write the networks and the tokenizer."""
         parts = self._parts
         feeds = [feed(parts.tokenizer, text) for text in spread(parts.calibration.texts, _SCALE_ROWS)]
@@ -130,7 +130,7 @@ class Packer:
             shutil.copyfile(source, target)
         self._console.print("rewritten:", rewrite(target))
 
-    def calibrated(self) -> tuple[Tier, ...]:
+    def calibrate(self) -> tuple[Tier, ...]:
         """The tiers with their scaling and thresholds, fitted on the quantised networks' own answers.
 
         A head that no calibration row has a label for is not scaled. The first tier is left out where no thresholds
@@ -177,7 +177,7 @@ class Packer:
             for index in range(len(tiers))
         ]
 
-    def golden(self, tiers: tuple[Tier, ...]) -> ModelPackage:
+    def write_golden_posts(self, tiers: tuple[Tier, ...]) -> ModelPackage:
         """Write the golden posts of the calibrated package."""
         classifier = OnnxClassifier.load(self.seal(tiers, golden=False), threads=self._threads)
         texts = _GOLDEN_TEXTS.read_text(encoding="utf-8").splitlines()

@@ -11,7 +11,7 @@ from models.package.folder import ModelPackage, load_package, put_in_place
 from models.package.manifest import MANIFEST
 from models.text.onnx_classifier import OnnxClassifier
 from models.training import encoders
-from models.training.card import Provenance, Stage, model_card
+from models.training.card import model_card
 from models.training.config import DEFAULT_CONFIG, Student, read_config
 from models.training.data import SET_NAMES, Splits, read_splits
 from models.training.errors import TrainingError
@@ -19,7 +19,8 @@ from models.training.evaluate import evaluate
 from models.training.loop import Machine
 from models.training.metrics import headline
 from models.training.networks import Networks
-from models.training.packaging import Packer, Parts
+from models.training.packaging import PackageParts, Packer
+from models.training.provenance import Provenance, Stage
 from models.training.questions import read_sets
 from models.training.report import Report, overview
 from models.training.scaling import fit_scaling
@@ -75,15 +76,15 @@ def run_training(
         compiled=compiled,
     )
     networks = Networks(config, splits, work, machine=machine, console=console)
-    parts = _model(networks, splits) if teacher is None else _teacher(networks, splits, teacher)
+    parts = _model_parts(networks, splits) if teacher is None else _teacher_parts(networks, splits, teacher)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as staging:
         folder = Path(staging, "package")
         folder.mkdir()
         packer = Packer(parts, folder, threads=machine.threads, console=console)
-        packer.networks()
-        tiers = packer.calibrated()
-        package = packer.golden(tiers)
+        packer.write_networks()
+        tiers = packer.calibrate()
+        package = packer.write_golden_posts(tiers)
         report = _evaluated(package, data, parts.sets, machine.threads, console)
         provenance = None
         if teacher is None:
@@ -94,12 +95,12 @@ def run_training(
     return load_package(out)
 
 
-def _model(networks: Networks, splits: Splits) -> Parts:
+def _model_parts(networks: Networks, splits: Splits) -> PackageParts:
     """The trained model, once all its stages are."""
     config = networks.config
     for teacher in config.teachers:
         networks.teacher(teacher)
-    return Parts(
+    return PackageParts(
         config,
         splits,
         name=config.package.name,
@@ -110,12 +111,12 @@ def _model(networks: Networks, splits: Splits) -> Parts:
     )
 
 
-def _teacher(networks: Networks, splits: Splits, name: str) -> Parts:
+def _teacher_parts(networks: Networks, splits: Splits, name: str) -> PackageParts:
     """One trained teacher."""
     known = {teacher.name: teacher for teacher in networks.config.teachers}
     if name not in known:
         raise TrainingError(f"the configuration has no teacher {name!r}; it has: {', '.join(known)}")
-    return Parts(
+    return PackageParts(
         networks.config,
         splits,
         name=name,
@@ -150,8 +151,8 @@ def _provenance(networks: Networks, splits: Splits, machine: Machine, *, cascade
     used = dict.fromkeys([*(teacher.encoder for teacher in config.teachers), config.student.encoder])
     # Scaled as the package's tiers are, or the comparison would be one of biases.
     calibration = splits.calibration
-    scaling = fit_scaling(networks.teachers_say(calibration), calibration, ridge=config.scaling.ridge)
-    together = headline(scaling.of(networks.teachers_say(splits.validation)), splits.validation)
+    scaling = fit_scaling(networks.teacher_mean(calibration), calibration, ridge=config.scaling.ridge)
+    together = headline(scaling.of(networks.teacher_mean(splits.validation)), splits.validation)
     figures = ", ".join(f"{name} {value:.4f}" for name, value in together.items())
     teachers = [
         _stage(
@@ -192,7 +193,7 @@ def _provenance(networks: Networks, splits: Splits, machine: Machine, *, cascade
 
 
 def _stage(networks: Networks, folder: str, seed: int, *, base: str, learns: str) -> Stage:
-    run, figures = networks.measured(folder)
+    run, figures = networks.stage_result(folder)
     return Stage(
         name=Path(folder).name,
         base=base,

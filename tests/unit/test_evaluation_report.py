@@ -12,9 +12,10 @@ from rich.console import Console
 
 from models.errors import ModelError
 from models.package.manifest import DataSource, FileEntry, Head, Manifest, Tier
-from models.training.card import Provenance, Stage, model_card
+from models.training.card import model_card
 from models.training.confusion import draw, draw_all
 from models.training.data import SETS
+from models.training.provenance import Provenance, Stage
 from models.training.report import (
     Report,
     Score,

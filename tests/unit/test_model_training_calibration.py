@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from models.training.calibrate import calibrated_loss, choose_gate, mixed
 from models.training.config import DEFAULT_CONFIG, read_config
 from models.training.data import NO_TARGET, SET_NAMES, Examples
-from models.training.ensemble import Opinion, combine, softmax, unsmoothed
+from models.training.ensemble import TeacherAnswers, combine, softmax, unsmoothed
 from models.training.errors import TrainingError
 from models.training.labels import EMOTIONS, SENTIMENTS
 from models.training.metrics import headline
@@ -181,7 +181,7 @@ def test_a_first_tier_that_knows_nothing_is_left_out():
 def test_general_teachers_are_averaged_as_probabilities():
     data = examples(40)
     a, b = answers(data, 0.5, 1), answers(data, 0.5, 2)
-    both = combine([Opinion(a, SET_NAMES), Opinion(b, SET_NAMES)], data)
+    both = combine([TeacherAnswers(a, SET_NAMES), TeacherAnswers(b, SET_NAMES)], data)
     for head in both:
         assert softmax(both[head]) == pytest.approx((softmax(a[head]) + softmax(b[head])) / 2, abs=1e-5)
         assert both[head].dtype == np.float32
@@ -190,8 +190,15 @@ def test_general_teachers_are_averaged_as_probabilities():
 def test_specialists_speak_of_their_own_set_and_labels_only_and_of_these_alone():
     data = examples(40)
     general, special, other = answers(data, 0.5, 1), answers(data, 0.5, 2), answers(data, 0.5, 3)
-    alone = combine([Opinion(general, SET_NAMES)], data)
-    both = combine([Opinion(special, ("emotion",)), Opinion(general, SET_NAMES), Opinion(other, ("emotion",))], data)
+    alone = combine([TeacherAnswers(general, SET_NAMES)], data)
+    both = combine(
+        [
+            TeacherAnswers(special, ("emotion",)),
+            TeacherAnswers(general, SET_NAMES),
+            TeacherAnswers(other, ("emotion",)),
+        ],
+        data,
+    )
     own = data.source == SET_NAMES.index("emotion")
     assert both["emotion"][~own] == pytest.approx(alone["emotion"][~own])
     assert both["sentiment"] == pytest.approx(alone["sentiment"])
@@ -227,7 +234,7 @@ def test_what_is_less_likely_than_smoothing_makes_anything_is_next_to_impossible
 def test_a_specialist_alone_is_no_teacher():
     data = examples(8)
     with pytest.raises(ValueError, match="no teacher learns every data set"):
-        combine([Opinion(answers(data, 1, 1), ("emotion",))], data)
+        combine([TeacherAnswers(answers(data, 1, 1), ("emotion",))], data)
 
 
 def test_the_configuration_that_comes_with_the_project_is_valid():
