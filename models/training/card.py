@@ -1,6 +1,6 @@
-"""The model card: what a package was made from, how good it is, and where it must not be trusted.
+"""Writes the model card: what a package was made from, how good it is, and its limits.
 
-Everything it says comes from the manifest, from an evaluation, and from what training noted down.
+Everything in the card comes from the manifest, from an evaluation, and from what training recorded.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,17 +44,15 @@ def model_card(
     speed: Speed | None = None,
     threads: int = 1,
 ) -> str:
-    """Write the card.
+    """Return the card as Markdown.
 
     Args:
-        manifest: Of the package. Its files may still be drafts: of those only the networks' sizes are told.
-        report: The package evaluated as it is served.
-        provenance: How it came to be; None where only the package is at hand.
-        speed: How fast it is, if that was measured.
-        threads: ONNX Runtime's, for `speed`.
-
-    Returns:
-        Markdown.
+        manifest: The package's manifest. The other files may be drafts, because the card shows only the networks'
+            sizes.
+        report: The evaluation of the package.
+        provenance: How the package was trained; None if that is not known.
+        speed: The measured speed; None if it was not measured.
+        threads: ONNX Runtime's intra-op threads for `speed`.
     """
     parts = [
         _head(manifest, speed, threads),
@@ -69,7 +67,7 @@ def model_card(
 
 
 def _on_our_data(manifest: Manifest) -> bool:
-    """Whether it learnt any of the data sets of which we know what they are."""
+    """Return whether the model learnt any of the data sets in `SETS`, whose content is known."""
     return not {data_set.title for data_set in SETS}.isdisjoint(source.name for source in manifest.training_data)
 
 
@@ -143,7 +141,7 @@ with a weight: its log-probabilities, times that, are added to the scaled logits
 
 
 def _biases(manifest: Manifest) -> str:
-    """What is added to the logits, label by label; nothing where there is nothing."""
+    """Return the table of the biases; empty if no tier has any."""
     rows = [
         (
             tier.name,
@@ -230,7 +228,7 @@ Head `{score.head}`, {score.rows:,} posts{left_out}.
 
 
 def _mapping(report: Report) -> str:
-    """Whose labels became which; of the data sets that were evaluated."""
+    """Return the section on how the labels of the evaluated data sets map onto the model's labels."""
     sets = {score.data_set for score in report.scores}
     lines = []
     if "emotion" in sets:

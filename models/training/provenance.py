@@ -9,13 +9,13 @@ class Stage:
     """One network that was trained.
 
     Attributes:
-        name: what it is called.
-        base: the pretrained encoder it started from, with its licence, or what else it started from.
-        epochs: that were trained.
-        minutes: that took.
-        seed: of the run.
-        learns: what it learnt from, in words, such as the data sets or the teachers.
-        figures: its headline figures in FP32, by question.
+        name: The network's name.
+        base: What the network started from: the pretrained encoder with its licence, or word vectors.
+        epochs: Number of epochs.
+        minutes: Time of the training in minutes.
+        seed: Seed of the training.
+        learns: What the network learnt from, in words, such as the data sets or the teachers.
+        figures: The headline figures of the network in FP32, by question.
     """
 
     name: str
@@ -29,17 +29,18 @@ class Stage:
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a package came to be.
+    """How a package was trained.
 
     Attributes:
-        teachers: the networks whose answers were distilled; none if labels alone were learnt.
-        student: the network that is shipped.
-        first_tier: the cheap network before it, if there is one.
-        rows: texts trained on, by data set.
-        calibration_rows: texts held out for activation scales, temperatures and thresholds, by data set.
-        base_licences: of the pretrained weights, by name.
-        machine: what it was trained on, in words.
-        notes: anything else that a reader should know of the training; a sentence each.
+        teachers: The networks whose answers were distilled; empty if the student learnt from labels alone.
+        student: The network of the last tier.
+        first_tier: The cheap network of the first tier; None if there is none.
+        rows: Number of training texts by data set.
+        calibration_rows: Number of texts by data set that were held out for activation scales, temperatures and
+            thresholds.
+        base_licences: Licences of the pretrained weights by name.
+        machine: The machine, in words.
+        notes: Further sentences for the reader of the card.
     """
 
     teachers: tuple[Stage, ...]

@@ -98,5 +98,5 @@ def test_a_damaged_note_of_a_stage_is_one_line(data, tmp_path):
     folder = tmp_path / "work" / "teachers" / "one"
     folder.mkdir(parents=True)
     (folder / DONE).write_text('{"fingerpr')
-    with pytest.raises(TrainingError, match=r"teachers/one/done\.json is damaged: remove .*teachers/one, and"):
+    with pytest.raises(TrainingError, match=r"teachers/one/done\.json is damaged; remove .*teachers/one to train"):
         networks.teacher(config.general_teacher)

@@ -151,7 +151,7 @@ def test_a_work_folder_of_another_configuration_is_refused(data, tmp_path):
         first.teacher(teacher)
     other = networks(6)
     other.teacher(other.config.teachers[0])  # the same in both
-    with pytest.raises(TrainingError, match="teachers/two is of another configuration or other data"):
+    with pytest.raises(TrainingError, match="teachers/two was made with another configuration or other data"):
         other.teacher(other.config.teachers[1])
 
 
@@ -172,7 +172,7 @@ def test_teachers_are_asked_once_about_the_same_texts(data, tmp_path):
 
 def test_only_a_package_is_replaced(data, tmp_path):
     (tmp_path / "precious.txt").write_text("thesis")
-    with pytest.raises(TrainingError, match="is there and is no package"):
+    with pytest.raises(TrainingError, match="exists already and is not a package"):
         train(data, work=tmp_path / "work", out=tmp_path)
     assert (tmp_path / "precious.txt").read_text() == "thesis"
 
@@ -272,7 +272,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(data, tmp_path):
         one.train()
     assert (tmp_path / STATE).exists()
     other, _ = trainer(data, tmp_path, learning_rate=1e-3)
-    with pytest.raises(TrainingError, match="of another configuration or other data"):
+    with pytest.raises(TrainingError, match="with another configuration or other data"):
         other.train()
 
 

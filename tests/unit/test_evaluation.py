@@ -241,8 +241,11 @@ def test_texts_of_ones_own(tmp_path: Path, classifier: OnnxClassifier) -> None:
     ("content", "problem"),
     [
         (b"good\tpositive\nno tab\n", r"mine\.tsv, line 2: not text<TAB>label: 'no tab'"),
-        (b"good\tgreat\n", "line 1: 'great' is no label of head 'sentiment', which has negative, neutral, positive"),
-        (b"\n\n", "holds no texts"),
+        (
+            b"good\tgreat\n",
+            "line 1: head 'sentiment' has no label 'great'; its labels are: negative, neutral",
+        ),
+        (b"\n\n", "contains no texts"),
         (b"\xff\tpositive\n", "is not UTF-8"),
     ],
 )

@@ -249,7 +249,10 @@ def test_the_configuration_that_comes_with_the_project_is_valid():
         (("[package]", "[pakage]"), "package: Field required"),
         (("seed = 17", "seed = 17\ncolour = 1"), "colour: Extra inputs are not permitted"),
         (('name = "emotion-minilm-l4"', 'name = "Emotion Mini"'), "is not a valid name: use lower-case letters"),
-        (("goemotions = 1500", "reddit = 1500"), "there is no data set 'reddit'; there are emotion, goemotions"),
+        (
+            ("goemotions = 1500", "reddit = 1500"),
+            "no data set 'reddit'; the data sets are: emotion, goemotions",
+        ),
         (("copies = { emotion = 3 }", "copies = { reddit = 3 }"), "there is no data set 'reddit'"),
         (("copies = { emotion = 3 }", "copies = { emotion = -1 }"), "augmentation.copies.emotion: Input should be"),
         (("epochs = 4", "epochs = 0"), "teachers.0.recipe.epochs: Input should be greater than or equal to 1"),
