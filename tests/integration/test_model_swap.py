@@ -1,7 +1,7 @@
-"""Models replaced under load: 50,000 posts flow, four versions are published, and one of them is damaged.
+"""Models are replaced under load: 50,000 posts flow, four versions are published, and one of them is damaged.
 
-Most are tiny, so that thousands of posts a second flow. The last has the weight of a real one, the bundled network with
-golden posts, so that loading and trying it compete with the batches as they do in production.
+Most versions are tiny, so that a worker processes thousands of posts per second. The last one is as large as a real
+one: the bundled network with golden posts. Loading and checking it compete with the batches as in production.
 """
 
 from __future__ import annotations
@@ -48,26 +48,27 @@ from tests.tiny_model import TOPIC, network, tiny_package
 
 POSTS = 50_000
 RATE = 2_500
-"""Posts a second: a third of what the worker takes on two idle cores, so that there is always something to classify."""
+"""Posts per second: a third of what a worker processes on two idle cores."""
 
 TEXT = "hello filler"
 STRENGTHS = {"1.0.0": 1.0, "1.1.0": 2.0, "1.2.0": 3.0, "1.3.0": 4.0}
-"""By version, how sure its network is of the word `hello`, so that a record tells which network answered."""
+"""By version: the logit of its network for the word `hello`. The confidence of a record tells which network
+answered."""
 
 HEAVY = "9.0.0"
-"""The version with a real network. It serves the last posts only: it takes some seconds for ten thousand."""
+"""The version with a real network. It serves only the last posts, because it takes some seconds for ten thousand."""
 
 Start = Callable[..., Role]
 
 
 def confidence(strength: float) -> float:
-    """The softmax of one logit of this strength among zeros."""
+    """Return the softmax of one logit of this value among zeros."""
     return math.exp(strength) / (math.exp(strength) + len(TOPIC.labels) - 1)
 
 
 @contextmanager
 def flowing(settings: Settings) -> Iterator[threading.Thread]:
-    """A producer in a thread: `POSTS` posts at `RATE` a second, their ids their numbers."""
+    """Produce `POSTS` posts at `RATE` per second in a thread. Their ids are their numbers."""
     values = [post(TEXT, id=str(i), keywords=[KEYWORDS[i % len(KEYWORDS)]], source="flow") for i in range(POSTS)]
     stop = threading.Event()
 
@@ -94,11 +95,11 @@ KEPT = (
     *("name", "created_at", "base_model", "licence", "training_data", "normalization", "max_tokens"),
     *("heads", "metrics", "tiers"),
 )
-"""What of the bundled manifest stays."""
+"""The fields of the bundled manifest that the package keeps."""
 
 
 def heavy_package(folder: Path) -> ModelPackage:
-    """The bundled network under another version, with golden posts."""
+    """Make a package of the bundled network under another version, with golden posts."""
     shutil.copytree(bundled_package_path(), folder)
     sealed = load_package(folder)
     lines = (Path(__file__).parents[2] / "scripts" / "demo_posts.jsonl").read_text("utf-8").splitlines()
@@ -116,7 +117,7 @@ async def test_models_are_replaced_while_50000_posts_flow(
         "EMOSTREAM_MODEL_URI": uri,
         "EMOSTREAM_MODEL_CHANNEL": "latest",
         "EMOSTREAM_MODEL_POLL_S": "0.2",
-        # So that a batch of the heavy model, too, is done in a fraction of a second.
+        # With this size a batch takes a fraction of a second with the heavy model too.
         "EMOSTREAM_BATCH_MAX": "128",
         "EMOSTREAM_MODEL_CACHE": str(tmp_path / "cache"),
         "EMOSTREAM_WEB_PORT": str(port),
@@ -146,7 +147,7 @@ async def test_models_are_replaced_while_50000_posts_flow(
             damaged[len(damaged) // 2] ^= 1
             here = registry_at(uri)
             s3.put(here.bucket, here.key("tiny", "1.2.0", "model.onnx"), bytes(damaged))
-            # Promoting it would be refused; the bits may as well have changed after that.
+            # A promotion would be refused, but the file may also change after a promotion.
             move(here, s3, "latest", Release("tiny", "1.2.0"), seen=read_channel(here, s3, "latest"))
             refused = 'emostream_model_refusals_total{reason="checksum"}'
             wait_for(lambda: counter(port, refused) == 1, seconds=30, what="the damaged version is not refused")
@@ -175,7 +176,7 @@ async def test_models_are_replaced_while_50000_posts_flow(
 
 
 def check_records(posts: Sequence[tuple[int, ClassifiedPost]], heavy: ModelPackage) -> None:
-    """Nothing is lost; a record names the version whose network answered it; versions do not alternate."""
+    """Check that no post is lost, each record names the version that answered it, and versions do not alternate."""
     assert sorted(int(item.id) for _, item in posts) == list(range(POSTS))
     sure = {version: confidence(strength) for version, strength in STRENGTHS.items()}
     sure[HEAVY] = float(OnnxClassifier.load(heavy).classify([TEXT]).probabilities["emotion"].max())

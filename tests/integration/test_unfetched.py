@@ -1,4 +1,4 @@
-"""A consumer that need not fetch what its own process writes, on a real broker, where others write as well."""
+"""A consumer that does not fetch own records, with a real broker, while other processes write too."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ def bench(settings: Settings) -> Iterator[Bench]:
         producer.close()
 
 
-async def test_what_we_write_is_not_fetched(bench: Bench) -> None:
-    """At most what is fetched before we can tell of it: a few records of each partition at first."""
+async def test_own_records_are_not_fetched(bench: Bench) -> None:
+    """Only records that are fetched before they are in the queue are an exception: a few per partition at first."""
     await bench.write(0, ours=False, count=5)
-    bench.check()  # it is a member of the group, and fetches
+    bench.check()  # the consumer has joined the group and fetches
     for number in range(200):
         await bench.write(number % len(PARTITIONS), ours=True, count=50)
         bench.poll()
@@ -91,8 +91,8 @@ async def test_what_we_write_is_not_fetched(bench: Bench) -> None:
     assert bench.fetched <= 5 + 4 * 100
 
 
-async def test_what_others_write_is_fetched(bench: Bench) -> None:
-    """Between our own and after them; also where more of our own come than are kept, and where nothing comes."""
+async def test_records_of_others_are_fetched(bench: Bench) -> None:
+    """They lie between own records and after them. Sometimes the queue is full, and sometimes no record comes."""
     for round_number in range(60):
         for partition in PARTITIONS:
             await bench.write(partition, ours=RANDOM.random() < 0.8, count=RANDOM.choice((1, 20, 70)))

@@ -1,4 +1,4 @@
-"""A consumer that need not fetch what its process writes misses nothing of what anybody writes, and takes it once."""
+"""A consumer that does not fetch own records still consumes every record of every process once and in order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ steps = st.lists(
 
 
 class Consumer:
-    """What `PositionedConsumer` does with the client, which here is a list for each partition."""
+    """Does what `PositionedConsumer` does, with a list for each partition in place of the client."""
 
     def __init__(self) -> None:
         self.logs: list[int] = [0] * PARTITIONS
@@ -77,7 +77,7 @@ def test_every_record_is_consumed_once_and_in_order(wanted: list[tuple[str, int,
 
 
 @given(st.lists(st.tuples(st.integers(0, PARTITIONS - 1), st.integers(1, 4)), max_size=40))
-def test_who_alone_writes_and_is_asked_in_time_fetches_nothing(writes: list[tuple[int, int]]) -> None:
+def test_a_process_that_alone_writes_and_polls_in_time_fetches_nothing(writes: list[tuple[int, int]]) -> None:
     consumer = Consumer()
     for partition, count in writes:
         consumer.write(partition, count, told=True)

@@ -1,4 +1,4 @@
-"""How batches are gathered while a stage is busy: in order, none too large, none of two epochs."""
+"""How polled batches are joined while a stage is busy: in order, none too large, none of two epochs."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ def builder() -> BatchBuilder:
     return BatchBuilder(BATCH_MAX, lambda: WAIT_S)
 
 
-def test_an_idle_stage_waits_for_the_first_message_and_then_for_no_more_than_was_said(builder: BatchBuilder) -> None:
+def test_an_idle_stage_waits_for_the_first_record_and_then_for_the_batch_wait(builder: BatchBuilder) -> None:
     assert builder.take_due(0, stage_waiting=True) is None
     assert builder.next_poll(0)[0] == 1
     builder.add(batch(4, 1), 10)
     assert builder.take_due(10, stage_waiting=True) is None
-    # It looks again every tenth of a second, so that it hears a stop.
+    # No poll is longer than 0.25 s, because the thread notices a stop only between two polls.
     assert builder.next_poll(10.2) == (BATCH_MAX - 1, 0.25)
     assert builder.next_poll(10.45) == (BATCH_MAX - 1, pytest.approx(0.05))
     builder.add(batch(5, 2), 10.3)
-    # Counted from the first message: more of them do not put it off.
+    # The wait counts from the first record. Later records do not extend it.
     assert offsets(builder.take_due(10.5, stage_waiting=True)) == [4, 5, 6]
     assert builder.take_due(11, stage_waiting=True) is None
 
 
-def test_while_the_stage_is_busy_a_batch_grows_until_it_is_full(builder: BatchBuilder) -> None:
+def test_while_the_stage_is_busy_a_batch_is_filled(builder: BatchBuilder) -> None:
     builder.add(batch(0, 3), 0)
     assert builder.take_due(100, stage_waiting=False) is None
     count, wait_s = builder.next_poll(100)
     assert count == BATCH_MAX - 3
-    assert 0 < wait_s < 0.25  # it looks again soon
+    assert 0 < wait_s < 0.25  # the poll is short, to notice soon that the stage waits
     builder.add(batch(3, 5), 100)
     found = builder.take_due(100, stage_waiting=False)
     assert offsets(found) == list(range(8))
@@ -54,12 +54,12 @@ def test_while_the_stage_is_busy_a_batch_grows_until_it_is_full(builder: BatchBu
     assert found.starts == {0: 0}
 
 
-def test_how_long_a_batch_waits_may_change_while_it_does() -> None:
+def test_the_wait_of_a_batch_may_change_meanwhile() -> None:
     wait_s = 5.0
     builder = BatchBuilder(BATCH_MAX, lambda: wait_s)
     builder.add(batch(0, 1), 0)
     assert builder.take_due(1, stage_waiting=True) is None
-    # It is looked at again long before the whole wait is over.
+    # The poll ends long before the wait of the batch.
     assert builder.next_poll(1) == (BATCH_MAX - 1, 0.25)
     wait_s = WAIT_S
     assert offsets(builder.take_due(1, stage_waiting=True)) == [0]
@@ -86,7 +86,7 @@ class batch_of:  # noqa: N801 - reads as a value
     __hash__ = None  # type: ignore[assignment]
 
 
-def test_what_became_stale_is_dropped(builder: BatchBuilder) -> None:
+def test_stale_batches_are_dropped(builder: BatchBuilder) -> None:
     builder.add(batch(0, 8), 0)
     builder.add(batch(8, 2), 0)
     builder.keep_only(lambda one: one.epoch == 2)

@@ -1,4 +1,4 @@
-"""Any ONNX text classifier becomes a package, and what does not fit together is one clear line that leaves nothing."""
+"""`model package` makes a package from any ONNX text classifier. Errors are one clear line, and leave no files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ID2LABEL = {str(number): label for number, label in enumerate(TOPIC.labels)}
 
 @pytest.fixture
 def export(tmp_path: Path) -> Path:
-    """What exporters of Hugging Face models write: the network in a folder of its own, the rest above it."""
+    """The files of an exported Hugging Face model: the network in a folder of its own, the other files above it."""
     folder = tmp_path / "export"
     (folder / "onnx").mkdir(parents=True)
     (folder / "onnx" / "model.onnx").write_bytes(network([TOPIC]))
@@ -40,14 +40,14 @@ def run(export: Path, *options: str, name: str = "spam-filter", version: str = "
 
 
 def refused(result: Result) -> str:
-    """The one line of a refusal, of which nothing is left behind."""
+    """Return the one line of a refusal, after checking that it left no files."""
     assert isinstance(result.exception, USER_ERRORS), result.exception
     message = str(result.exception)
     assert "\n" not in message
     return message
 
 
-def test_an_export_needs_nothing_but_its_place_and_a_name(export: Path) -> None:
+def test_an_export_needs_only_its_path_and_a_name(export: Path) -> None:
     result = run(export)
     assert result.exit_code == 0, result.exception
     out = export.parent / "out"
@@ -103,27 +103,27 @@ def test_a_sentiment_model_is_known_by_its_labels(export: Path) -> None:
         ({"id2label": ID2LABEL, "problem_type": "multi_label_classification"}, "a text may have several labels"),
     ],
 )
-def test_what_should_be_known_is_told(export: Path, config: dict[str, Any], note: str) -> None:
+def test_assumptions_are_reported(export: Path, config: dict[str, Any], note: str) -> None:
     (export / "config.json").write_text(json.dumps(config))
     result = run(export)
     assert result.exit_code == 0
     assert note in result.stderr
 
 
-def test_weights_that_lie_apart_come_along(export: Path) -> None:
+def test_external_weights_are_copied(export: Path) -> None:
     (export / "onnx" / "model.onnx.data").write_bytes(b"weights")
     assert run(export).exit_code == 0
     assert load_package(export.parent / "out").manifest.files["model.onnx.data"].bytes == 7
 
 
-def test_a_package_is_replaced_only_where_that_is_asked_for(export: Path) -> None:
+def test_a_package_is_replaced_only_with_the_option(export: Path) -> None:
     assert run(export).exit_code == 0
     assert "exists already; --replace replaces it" in refused(run(export, version="2.0.0"))
     assert run(export, "--replace", version="2.0.0").exit_code == 0
     assert load_package(export.parent / "out").manifest.version == "2.0.0"
 
 
-def test_a_folder_that_is_no_package_is_never_replaced(export: Path) -> None:
+def test_a_folder_that_is_not_a_package_is_never_replaced(export: Path) -> None:
     (export.parent / "out").mkdir()
     (export.parent / "out" / "thesis.tex").write_text("years of work")
     assert "it is not a package" in refused(run(export, "--replace"))
@@ -148,7 +148,9 @@ def test_a_folder_that_is_no_package_is_never_replaced(export: Path) -> None:
         (("--golden", "{export}/unsure.txt"), "none of the 1 texts a clear answer"),
     ],
 )
-def test_what_does_not_fit_is_one_line_and_leaves_nothing(export: Path, options: tuple[str, ...], message: str) -> None:
+def test_contradictions_are_reported_in_one_line_and_leave_nothing(
+    export: Path, options: tuple[str, ...], message: str
+) -> None:
     (export / "nothing.txt").write_text("\n")
     (export / "broken.jsonl").write_text('{"text": "buy"}\n{\n')
     (export / "unsure.txt").write_text("filler\n")
@@ -170,7 +172,7 @@ def test_what_does_not_fit_is_one_line_and_leaves_nothing(export: Path, options:
         ("onnx/model.onnx", b"nothing", "model.onnx cannot be loaded"),
     ],
 )
-def test_files_that_will_not_do(export: Path, file: str, content: bytes | None, message: str) -> None:
+def test_unusable_files_are_reported_in_one_line(export: Path, file: str, content: bytes | None, message: str) -> None:
     if content is None:
         (export / file).unlink()
     else:
@@ -186,14 +188,14 @@ def test_without_labels_the_error_shows_what_to_write(export: Path) -> None:
     assert "(there are 3): --head 'label:topic=first,second,…'" in refused(run(export))
 
 
-def test_several_outputs_have_to_be_told_apart(export: Path) -> None:
+def test_several_outputs_need_a_head_option(export: Path) -> None:
     (export / "onnx" / "model.onnx").write_bytes(network())
     assert "several outputs (topic, sentiment); say which one is head 'label'" in refused(run(export))
     assert run(export, "--head", "topic").exit_code == 0, "a head that is called as its output is"
 
 
-def test_a_network_with_too_few_positions_is_found_out(export: Path) -> None:
-    """The graph has room for five tokens, as many as the load's trial has, and fails on long texts only."""
+def test_a_network_with_too_few_positions_is_refused(export: Path) -> None:
+    """The network has five positions, enough for the first check when it is loaded, and fails only on longer texts."""
     narrow = bag_of_words(
         {"topic": weights(TOPIC, WORDS, 3.0)},
         inputs=dict.fromkeys(("input_ids", "attention_mask"), (7, ("batch", 5))),
@@ -204,7 +206,7 @@ def test_a_network_with_too_few_positions_is_found_out(export: Path) -> None:
     assert told.endswith("if the network has fewer positions, lower max_tokens")
 
 
-def test_the_tokenizer_of_another_model_is_found_out(export: Path) -> None:
+def test_the_tokenizer_of_another_model_is_refused(export: Path) -> None:
     save_tokenizer(export / "tokenizer.json", [*WORDS, "another"])
     assert "model.onnx fails on token id 8, the tokenizer's highest: " in refused(run(export))
     save_tokenizer(export / "tokenizer.json", [*WORDS][:-1])
@@ -225,17 +227,17 @@ def test_a_head_as_an_option(text: str, expected: HeadSpec) -> None:
 
 
 @pytest.mark.parametrize("text", ["", ":out", "=a,b", "topic:", "topic=", "topic:=a,b"])
-def test_what_is_no_head(text: str) -> None:
+def test_a_malformed_head_option_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="such as emotion:logits=joy,anger"):
         parse_head(text)
 
 
 @pytest.mark.parametrize("given", ["a", "a=", "a=x", "a=1,", "=1"])
-def test_what_are_no_values(given: str) -> None:
+def test_malformed_values_are_refused(given: str) -> None:
     with pytest.raises(click.BadParameter):
         with_values([HeadSpec("a")], (given,))
 
 
-def test_values_of_a_head_that_is_not_there() -> None:
+def test_values_of_an_unknown_head_are_refused() -> None:
     with pytest.raises(click.BadParameter, match="there is no head mood; name it with --head"):
         with_values([HeadSpec(HEADS[0].name)], ("mood=1,2",))

@@ -1,4 +1,4 @@
-"""The watch over the channel: its pace, and how it ends."""
+"""The thread that polls a channel: its intervals, and how it ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.helpers import make_settings
 
 
 class FakeModel:
-    """A served model whose polls do what the test says; notes when they came."""
+    """A served model whose polls do what the test says, and that records when they came."""
 
     def __init__(self, poll: Callable[[int], bool]) -> None:
         self._poll = poll
@@ -49,7 +49,7 @@ def watch(model: FakeModel, *, poll_s: float) -> tuple[ModelWatch, FakeApp]:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - it comes true in another thread
+        while not condition():  # noqa: ASYNC110 - another thread makes it true
             await asyncio.sleep(0.005)
 
 
@@ -57,7 +57,7 @@ def pauses(model: FakeModel) -> list[float]:
     return [after - before for before, after in zip(model.polls, model.polls[1:], strict=False)]
 
 
-async def test_it_polls_at_the_pace_that_was_set() -> None:
+async def test_it_polls_at_the_given_interval() -> None:
     model = FakeModel(lambda _: True)
     service, _ = watch(model, poll_s=0.05)
     await service.start()
@@ -70,7 +70,7 @@ async def test_it_polls_at_the_pace_that_was_set() -> None:
 
 
 async def test_polls_that_fail_come_at_longer_and_longer_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Doubled up to the limit, and back at the pace after one that succeeds (the fifth)."""
+    """The interval doubles up to the limit. After the fifth poll, which succeeds, it is the given one again."""
     monkeypatch.setattr(watch_module, "MAX_BACKOFF_S", 0.4)
     model = FakeModel(lambda number: number == 5)
     service, _ = watch(model, poll_s=0.05)
@@ -83,7 +83,7 @@ async def test_polls_that_fail_come_at_longer_and_longer_intervals(monkeypatch: 
 
 
 async def crash_after(defect: BaseException) -> BaseException:
-    """What stops the app when a poll at the channel ends in this."""
+    """Return the exception with which the app crashes if a poll raises `defect`."""
 
     def poll(_: int) -> bool:
         raise defect
@@ -97,7 +97,7 @@ async def crash_after(defect: BaseException) -> BaseException:
 
 
 async def test_a_defect_stops_the_app() -> None:
-    """Going on without a watch would be silent."""
+    """Otherwise the worker would go on without polling, and no one would notice."""
     defect = ZeroDivisionError()
 
     assert await crash_after(defect) is defect
@@ -123,7 +123,7 @@ def test_no_model_is_served_before_the_start() -> None:
 
 
 async def test_a_panic_in_a_library_stops_the_app_too() -> None:
-    """What libraries of Rust raise is no Exception; the thread would end and nobody would know."""
+    """A panic of a Rust library is not an Exception, and the thread must not end unnoticed."""
 
     class PanicException(BaseException):
         pass

@@ -1,4 +1,4 @@
-"""What waits to be consumed without being fetched; and what a consumer does with it, against a fake client."""
+"""Own records: the queue of records that are not fetched, and how a consumer with a fake client consumes them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def written(first: int, end: int, partition: int = 0) -> OwnRange[int]:
     return OwnRange(partition, first, list(range(first, end)))
 
 
-# What waits
+# The queue
 
 
-def test_runs_are_taken_whole_and_in_order() -> None:
+def test_ranges_are_taken_in_order_and_never_split() -> None:
     own = OwnWrites()
     ranges = [written(0, 3), written(3, 5), written(5, 6)]
     for one in ranges:
@@ -38,7 +38,7 @@ def test_runs_are_taken_whole_and_in_order() -> None:
     assert len(own) == 0
 
 
-def test_the_newest_are_let_go_where_there_is_no_room() -> None:
+def test_new_records_are_dropped_if_there_is_no_room() -> None:
     own = OwnWrites(limit=5)
     for one in (written(0, 3), written(3, 6), written(6, 8)):
         own.offer(one)
@@ -49,7 +49,7 @@ def test_the_newest_are_let_go_where_there_is_no_room() -> None:
     assert own.take(9) == [written(13, 18)]
 
 
-def test_whoever_waits_is_woken_by_what_comes() -> None:
+def test_a_wait_ends_when_a_record_comes() -> None:
     own = OwnWrites()
     begin = time.monotonic()
     own.wait(0.05)
@@ -61,7 +61,7 @@ def test_whoever_waits_is_woken_by_what_comes() -> None:
     timer.join()
 
 
-# What a consumer does with it
+# The consumer
 
 
 class Bench:
@@ -83,7 +83,7 @@ class Bench:
         self.client.on_assign(self.client, [TopicPartition("t", partition) for partition in partitions])
 
     def poll(self, *fetched: tuple[int, int], own: Sequence[OwnRange[int]] = (), most: int = 100) -> Batch | None:
-        """One poll that fetches messages at these (partition, offset), after we have written these."""
+        """Add own records to the queue, then poll once and fetch messages at these (partition, offset)."""
         for one in own:
             self.own.offer(one)
         self.client.queue.append([message(b"x", partition=partition, offset=offset) for partition, offset in fetched])
@@ -95,7 +95,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     return Bench(monkeypatch)
 
 
-def test_what_follows_is_consumed_and_its_partition_paused(bench: Bench) -> None:
+def test_own_records_that_follow_are_consumed_and_the_partition_is_paused(bench: Bench) -> None:
     bench.assign(0, 1)
     batch = bench.poll((1, 20), own=[written(10, 13), written(13, 15)])
     assert batch is not None
@@ -114,7 +114,7 @@ def test_what_follows_is_consumed_and_its_partition_paused(bench: Bench) -> None
     assert (together.starts, together.ends(), len(together)) == ({0: 10, 1: 20}, {0: 16, 1: 21}, 7)
 
 
-def test_what_was_fetched_before_is_not_consumed_again_but_its_successor_is(bench: Bench) -> None:
+def test_own_records_that_were_fetched_before_are_not_consumed_again(bench: Bench) -> None:
     bench.assign(0)
     batch = bench.poll((0, 10), (0, 11), own=[written(10, 12)])
     assert batch is not None
@@ -125,14 +125,14 @@ def test_what_was_fetched_before_is_not_consumed_again_but_its_successor_is(benc
     assert after.own_ranges == [written(12, 14)]
 
 
-def test_what_lies_far_back_changes_nothing(bench: Bench) -> None:
+def test_own_records_far_below_the_position_change_nothing(bench: Bench) -> None:
     bench.assign(0)
     assert bench.poll(own=[written(7, 10 - 1), written(8, 12), written(0, 4, partition=1)]) is None
     assert bench.client.paused == set()
     assert bench.client.waits == [0.2]
 
 
-def test_a_hole_is_fetched_from_where_it_begins(bench: Bench) -> None:
+def test_records_of_others_between_own_records_are_fetched(bench: Bench) -> None:
     bench.assign(0, 1)
     bench.poll(own=[written(10, 13), written(20, 22, partition=1)])
     assert bench.client.paused == {0, 1}
@@ -141,13 +141,13 @@ def test_a_hole_is_fetched_from_where_it_begins(bench: Bench) -> None:
     assert batch.own_ranges == [written(22, 23, partition=1)]
     assert bench.client.paused == {1}
     assert bench.client.assigned == {0: 13, 1: 20}
-    # The hole and what came after it, as fetched; the next one follows.
+    # The record of another process and the own records after it are fetched. The next own record follows them.
     bench.poll((0, 13), (0, 14), (0, 15), own=[written(16, 17)])
     assert bench.client.paused == {0, 1}
     assert bench.consumer.next_offsets == {0: 17, 1: 23}
 
 
-def test_where_nothing_comes_any_more_is_fetched_again(bench: Bench) -> None:
+def test_a_partition_without_new_own_records_is_fetched_again(bench: Bench) -> None:
     bench.assign(0, 1)
     bench.poll(own=[written(10, 13), written(20, 22, partition=1)])
     bench.clock += QUIET_S
@@ -159,7 +159,7 @@ def test_where_nothing_comes_any_more_is_fetched_again(bench: Bench) -> None:
     assert bench.client.assigned[1] == 22
 
 
-def test_what_waits_for_room_in_a_batch_is_not_taken_for_silence(bench: Bench) -> None:
+def test_a_partition_with_records_in_the_queue_is_not_quiet(bench: Bench) -> None:
     bench.assign(0, 1)
     bench.poll(own=[written(10, 13), written(20, 22, partition=1)])
     bench.clock += 2 * QUIET_S
@@ -170,7 +170,7 @@ def test_what_waits_for_room_in_a_batch_is_not_taken_for_silence(bench: Bench) -
     assert batch.own_ranges == [written(22, 23, partition=1)]
 
 
-def test_only_what_is_fetched_is_waited_for_in_the_client(bench: Bench) -> None:
+def test_the_client_waits_only_if_no_partition_is_read_locally(bench: Bench) -> None:
     bench.assign(0, 1)
     bench.poll(own=[written(10, 13)])
     bench.poll(own=[written(13, 14)])
@@ -179,7 +179,7 @@ def test_only_what_is_fetched_is_waited_for_in_the_client(bench: Bench) -> None:
     assert bench.client.waits == [0.2, 0.0, 0.0, 0.0]
 
 
-def test_nothing_is_taken_while_all_is_paused(bench: Bench) -> None:
+def test_no_own_record_is_taken_during_a_pause(bench: Bench) -> None:
     bench.assign(0, 1)
     bench.poll(own=[written(10, 13)])
     bench.consumer.pause()
@@ -195,7 +195,7 @@ def test_nothing_is_taken_while_all_is_paused(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("end", ["rewind", "loss"])
-def test_a_new_epoch_begins_by_fetching(bench: Bench, end: str) -> None:
+def test_a_new_epoch_fetches_all_partitions(bench: Bench, end: str) -> None:
     bench.assign(0)
     batch = bench.poll(own=[written(10, 13)])
     bench.own.offer(written(13, 15))
@@ -210,7 +210,7 @@ def test_a_new_epoch_begins_by_fetching(bench: Bench, end: str) -> None:
     assert (bench.client.paused, bench.client.assigned) == (set(), {0: 10})
 
 
-def test_a_client_that_cannot_be_turned_is_assigned_anew(bench: Bench) -> None:
+def test_a_client_that_cannot_be_paused_or_resumed_is_assigned_again(bench: Bench) -> None:
     bench.assign(0)
     bench.poll(own=[written(10, 13)])
     bench.client.seek_error = KafkaException(KafkaError(KafkaError._STATE))
