@@ -1,7 +1,7 @@
 """A member of a consumer group that starts at the positions that its own output proves, not at the committed offsets.
 
 The life of an assignment (eager protocol) has five steps. All of them happen in the thread that calls `poll`; only a
-rewind may be asked for in any thread.
+rewind may be requested in any thread.
 
 1. *assign*: the epoch rises, the positions are looked up, and fetching begins there. If the source of the positions
    does not answer, nothing is fetched and the lookup is tried again. The member keeps its place in the group, because

@@ -9,9 +9,9 @@ The sink's own processes are:
   not the sink's own.
 
 A backend is counted only if its process can be seen here and its title names this end of the connection. The server
-tells the process number of the backend. If the server is on another machine, an unrelated process may have this number
-here, and the title tells them apart. A backend in another container or on another machine cannot be seen. If it uses
-the processors of this machine, its time counts as load of others.
+reports the process number of the backend. If the server is on another machine, an unrelated process may have this
+number here, and the title tells them apart. A backend in another container or on another machine cannot be seen. If it
+uses the processors of this machine, its time counts as load of others.
 
 The sum never goes back. A process adds the time that it used since the sample before; a process that is new adds
 nothing. The time of a process that has ended stays in the sum.

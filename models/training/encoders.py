@@ -78,7 +78,7 @@ BASES: Final = {
 
 
 def pretrained(name: str) -> BertModel:
-    """Return a pretrained encoder. If it is in a jar, the jar is downloaded unless it was before.
+    """Return a pretrained encoder. If it is in a jar, the jar is downloaded unless it was downloaded before.
 
     Raises:
         TrainingError: There is no encoder of this name, or its jar has an unexpected SHA-256.

@@ -131,7 +131,7 @@ def test_a_transient_error_is_not_a_refusal(version, worker, monkeypatch, caplog
             assert not one.model.poll()
     assert (one.version, one.refusals()) == ("1.0.0", {})
     assert one.value("poll_failures_total", cause=cause) == 2
-    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1, "said once"
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1, "logged once"
     assert one.model.poll()
     assert one.version == "2.0.0"
 
@@ -200,7 +200,7 @@ def test_a_refused_version_is_tried_again_after_some_time(s3, version, worker, m
     s3.put(BUCKET, KEY, good)
     now += served.REFUSAL_RETRY_S - 1
     one.model.poll()
-    assert one.version == "1.0.0", "not at every look"
+    assert one.version == "1.0.0", "not at every poll"
     now += 1
     one.model.poll()
     assert (one.version, one.refusals()) == ("2.0.0", {"checksum": 1})

@@ -123,7 +123,7 @@ def test_publishing_again_repairs(s3, package, tmp_path, damage):
             s3._client.delete_object(Bucket=BUCKET, Key=key)
     counting = CountingS3(s3)
     assert publish(package, URI, counting).uploaded
-    assert counting.uploads == 1, "what is right stays"
+    assert counting.uploads == 1, "correct files are not uploaded again"
     assert resolve(URI, s3, tmp_path / "cache").manifest == package.manifest
     assert not publish(package, URI, s3).uploaded
 

@@ -70,7 +70,7 @@ def test_a_new_version_takes_over(s3, first, package, worker):
     assert one.version == "1.0.0"
     before = one.model.current()
     assert one.model.poll()
-    assert one.model.current() is before, "nothing has moved"
+    assert one.model.current() is before, "the channel has not moved"
 
     publish(package("2.0.0"), URI, s3)
     assert one.model.poll()
@@ -147,7 +147,7 @@ def test_a_damaged_version_is_refused_and_the_old_one_stays(
     for _ in range(3):
         assert one.model.poll(), "S3 did answer"
     assert one.version == "1.0.0"
-    assert one.refusals() == {reason: 1}, "tried once, not at every look"
+    assert one.refusals() == {reason: 1}, "tried once, not at every poll"
     assert one.value("swaps_total") == 0
     (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert "the model on channel latest is refused" in record.message
@@ -221,7 +221,7 @@ def test_s3_goes_away_and_comes_back(s3, own_s3, first, package, worker, caplog)
     assert one.version == "1.0.0"
     assert one.value("poll_failures_total", cause="unavailable") == 2
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert len(warnings) == 1, "said once"
+    assert len(warnings) == 1, "logged once"
     assert "the channel latest cannot be followed, tiny 1.0.0 keeps serving" in warnings[0].message
     own_s3.start()
     assert one.model.poll()
@@ -244,7 +244,7 @@ def test_s3_goes_away_in_the_middle_of_a_download(s3, own_s3, first, package, wo
         assert not one.model.poll()
     assert (one.version, one.refusals()) == ("1.0.0", {})
     own_s3.start()
-    assert one.model.poll(), "no verdict was reached, so it is tried again"
+    assert one.model.poll(), "the poll decided nothing, so it is repeated"
     assert one.version == "2.0.0"
 
 

@@ -59,7 +59,7 @@ class Bench:
             for offset, item in enumerate(own.items, own.first)
         ]
         for partition, offset, value in sorted(found):
-            assert offset == len(self.seen[partition]), "in order, once, without a hole"
+            assert offset == len(self.seen[partition]), "in order, once, and without a missing offset"
             self.seen[partition][offset] = value
 
     def complete(self) -> bool:

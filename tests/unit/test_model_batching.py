@@ -45,4 +45,4 @@ def test_chunks(sizes: list[int], most: int, most_size: int) -> None:
         assert count == 1 or sum(sizes[part]) <= most_size
     for part, after in itertools.pairwise(parts):
         full = part.stop - part.start == most
-        assert full or sum(sizes[part]) + sizes[after.start] > most_size, "no part ends without need"
+        assert full or sum(sizes[part]) + sizes[after.start] > most_size, "no chunk ends earlier than needed"

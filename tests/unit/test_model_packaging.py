@@ -60,7 +60,7 @@ def test_an_export_needs_only_its_path_and_a_name(export: Path) -> None:
     assert manifest.golden is None
     found = OnnxClassifier.load(package).classify(["hello hello", "groß"]).probabilities["label"]
     assert [TOPIC.labels[best] for best in found.argmax(axis=1)] == ["ham", "größer als 🙂"]
-    assert sorted(file.name for file in export.parent.iterdir()) == ["export", "out"], "no scratch is left"
+    assert sorted(file.name for file in export.parent.iterdir()) == ["export", "out"], "no temporary folder is left"
 
 
 def test_heads_values_and_golden_posts(export: Path) -> None:
@@ -179,7 +179,7 @@ def test_unusable_files_are_reported_in_one_line(export: Path, file: str, conten
         (export / file).write_bytes(content)
     told = refused(run(export))
     assert message in told
-    assert ".out." not in told, "the scratch folder means nothing to the user"
+    assert ".out." not in told, "the temporary folder means nothing to the user"
     assert not (export.parent / "out").exists()
 
 
@@ -191,7 +191,7 @@ def test_without_labels_the_error_shows_what_to_write(export: Path) -> None:
 def test_several_outputs_need_a_head_option(export: Path) -> None:
     (export / "onnx" / "model.onnx").write_bytes(network())
     assert "several outputs (topic, sentiment); say which one is head 'label'" in refused(run(export))
-    assert run(export, "--head", "topic").exit_code == 0, "a head that is called as its output is"
+    assert run(export, "--head", "topic").exit_code == 0, "a head with the name of its output"
 
 
 def test_a_network_with_too_few_positions_is_refused(export: Path) -> None:

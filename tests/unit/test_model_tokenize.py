@@ -57,7 +57,7 @@ def test_a_tokenizer_that_fails_on_unknown_words_is_refused(tmp_path: Path) -> N
 
 def test_the_highest_id_is_known(tmp_path: Path) -> None:
     assert TextEncoder(package(tmp_path / "words", framed())).tokens.highest == 4
-    assert TextEncoder(package(tmp_path / "special", framed(end=9))).tokens.highest == 9, "one that no word has"
+    assert TextEncoder(package(tmp_path / "special", framed(end=9))).tokens.highest == 9, "an id that no word has"
     added = framed()
     added.add_tokens(["extra"])
     assert TextEncoder(package(tmp_path / "added", added)).tokens.highest == 5

@@ -66,7 +66,7 @@ async def test_it_polls_at_the_given_interval() -> None:
     assert min(pauses(model)) >= 0.05
     count = len(model.polls)
     await asyncio.sleep(0.15)
-    assert len(model.polls) == count, "it has stopped"
+    assert len(model.polls) == count, "the thread has stopped"
 
 
 async def test_polls_that_fail_come_at_longer_and_longer_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ async def test_a_poll_that_hangs_does_not_hold_up_the_stop(monkeypatch: pytest.M
     begin = time.monotonic()
     await service.stop()
     assert time.monotonic() - begin < 5
-    assert model.cancelled.is_set(), "a download in progress is told"
+    assert model.cancelled.is_set(), "a download in progress is cancelled"
     released.set()
 
 
