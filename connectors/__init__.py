@@ -1,1 +1,1 @@
-"""Connectors: one module or package per outside system."""
+"""Connectors: one module or package for each outside system."""

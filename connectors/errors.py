@@ -1,18 +1,18 @@
-"""What can go wrong with an outside system.
+"""The errors of outside systems.
 
-ConnectorError              one clear line for the operator
-├── UnavailableError        the system did not answer; trying again later may help
-├── RejectedError           the system answered no: credentials, rights, a missing topic or bucket
-│   └── InvalidDataError    it would take other data: these violate a constraint or a type
-├── PositionError           two stored offsets contradict each other, and nothing can be concluded from them
-├── PositionMismatchError   a stored position is not where a batch starts; rewinding to it helps
-├── LoadError               the load of this machine, or of the cgroup, cannot be read
-└── LocalStackError         an embedded server did not start, stop, or find its files
+ConnectorError              base class; the message is one line for the operator
+├── UnavailableError        the system did not answer; the same call may succeed later
+├── RejectedError           the system refused: credentials, rights, a missing topic or bucket
+│   └── InvalidDataError    the system refused the data, which violate a constraint or a type
+├── PositionError           two stored offsets contradict each other
+├── PositionMismatchError   a stored position is not where a batch starts; the consumer must rewind to it
+├── LoadError               the load of this machine, or of its cgroup, cannot be read
+└── LocalStackError         an embedded server did not start, did not stop, or lacks its files
 """
 
 
 class ConnectorError(Exception):
-    """An outside system failed; the message is one line that names it and what to do."""
+    """An outside system failed. The message is one line that names the system and what to do."""
 
 
 class UnavailableError(ConnectorError):
@@ -20,21 +20,21 @@ class UnavailableError(ConnectorError):
 
 
 class RejectedError(ConnectorError):
-    """The system answered and refused. The same call will be refused again."""
+    """The system refused. It will refuse the same call again."""
 
 
 class InvalidDataError(RejectedError):
-    """The system refused the data themselves. Others may be taken."""
+    """The system refused the data of the call. The same call with other data may succeed."""
 
 
 class PositionError(ConnectorError):
-    """Two sources of truth about an offset contradict each other."""
+    """Two stored offsets contradict each other, so the position is unknown."""
 
 
 class PositionMismatchError(ConnectorError):
     """A stored position is not where a batch starts: another process moved it, or the store was rolled back or emptied.
 
-    Nothing was written. The consumer rewinds to the stored position.
+    Nothing was written. The consumer must rewind to the stored position.
     """
 
 

@@ -1,4 +1,4 @@
-"""PostgreSQL: connections with time limits, errors mapped to ours, and migrations under an advisory lock."""
+"""PostgreSQL: connections with time limits, the mapping of its errors, and migrations under an advisory lock."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ from connectors.errors import InvalidDataError, RejectedError, UnavailableError
 Connection = psycopg.Connection[tuple[object, ...]]
 
 CONNECT_TIMEOUT_S = 10
+"""Seconds to wait for a connection."""
 
 IDLE_IN_TRANSACTION_MS = 10_000
-"""A process that is stopped in the middle of a transaction loses it, and its locks, after this long; we pause between
-two statements for milliseconds only."""
+"""Milliseconds after which the server ends a transaction in which no statement comes, and releases its locks. A process
+that is paused in a transaction loses it after this time. A running process sends its statements milliseconds apart."""
 
 LOCK_TIMEOUT_MS = 30_000
-"""Longer than a stopped process can hold a lock, so that its successor waits for it just once."""
+"""Milliseconds to wait for a lock: longer than a paused process can hold one, so that one wait is enough."""
 
-MIGRATION_LOCK = 0x656D6F73  # "emos": the advisory lock that serialises migrations of one database
+MIGRATION_LOCK = 0x656D6F73
+"""The advisory lock that lets one caller at a time migrate a database; "emos" in ASCII."""
 
-# Operational errors for psycopg, but no retry will change the answer.
+# psycopg calls these operational errors, but a retry does not change the answer.
 _REFUSED = (
     psycopg.errors.InvalidAuthorizationSpecification,
     psycopg.errors.InvalidPassword,
@@ -39,13 +41,14 @@ _BROKEN = (
     psycopg.errors.IdleInTransactionSessionTimeout,
     psycopg.errors.TransactionTimeout,
     psycopg.errors.InFailedSqlTransaction,
-    psycopg.errors.ReadOnlySqlTransaction,  # connected to a standby, as during a fail-over
+    psycopg.errors.ReadOnlySqlTransaction,  # the server is a standby, for example during a fail-over
 )
 
-# What a row says: SQLSTATE classes 22 and 23, and a value that is too long for an index.
+# The content of a row is refused: SQLSTATE classes 22 and 23, and a value that is too long for an index.
 _INVALID = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 
-# Disk, memory, connections: SQLSTATE class 53. An operator can help, and then the same statement succeeds.
+# No disk space, memory or connections are left: SQLSTATE class 53. When an operator has helped, the same statement
+# succeeds.
 _FULL = (
     psycopg.errors.InsufficientResources,
     psycopg.errors.DiskFull,
@@ -61,8 +64,8 @@ def connect(dsn: str, *, application_name: str) -> Connection:
     """Open a connection.
 
     Raises:
-        UnavailableError: nothing answers there.
-        RejectedError: wrong credentials or database, or libpq cannot read the address.
+        UnavailableError: No server answers at the address.
+        RejectedError: The credentials or the database are wrong, or libpq cannot read the address.
     """
     with postgres_errors("reading its address"):
         where = address_of(dsn)
@@ -71,21 +74,23 @@ def connect(dsn: str, *, application_name: str) -> Connection:
             dsn,
             connect_timeout=CONNECT_TIMEOUT_S,
             application_name=application_name,
-            # A server that vanished is noticed within half a minute.
+            # A server that no longer answers is noticed within half a minute.
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
-            tcp_user_timeout=30_000,  # keepalives do not run while sent data waits for its acknowledgement
+            tcp_user_timeout=30_000,  # no keepalives are sent while sent data is not acknowledged
             options=f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} "
             f"-c lock_timeout={LOCK_TIMEOUT_MS}",
         )
 
 
 def address_of(dsn: str) -> str:
-    """`host:port/database` of an address as libpq reads it, without its credentials; several hosts with commas.
+    """Return `host:port/database` of an address as libpq reads it, without the credentials.
+
+    Several hosts are separated by commas.
 
     Raises:
-        psycopg.ProgrammingError: libpq cannot read it.
+        psycopg.ProgrammingError: libpq cannot read the address.
     """
     found = conninfo_to_dict(dsn)
     hosts = str(found.get("host", "localhost")).split(",")
@@ -98,13 +103,16 @@ def address_of(dsn: str) -> str:
 
 @contextmanager
 def postgres_errors(doing: str) -> Iterator[None]:
-    """Raise our errors for psycopg's; `doing` says what was attempted.
+    """Translate the errors of psycopg into those of `connectors.errors`.
+
+    Args:
+        doing: What is attempted, for the message.
 
     Raises:
-        UnavailableError: the server does not answer, is starting or stopping, ended the connection or has no room
-            left, or a transaction lost a race.
-        InvalidDataError: a value or a row violates its type or a constraint.
-        RejectedError: everything else that the server refuses.
+        UnavailableError: The server does not answer, starts or stops, ended the connection, has no room left, or a
+            transaction failed because of a concurrent one.
+        InvalidDataError: A value or a row violates its type or a constraint.
+        RejectedError: The server refused for any other reason.
     """
     try:
         yield
@@ -115,7 +123,7 @@ def postgres_errors(doing: str) -> Iterator[None]:
     except _FULL as exc:
         raise UnavailableError(f"PostgreSQL has no room left while {doing}: {_first_line(exc)}") from exc
     except psycopg.OperationalError as exc:
-        # Refused passwords arrive while connecting, where psycopg knows no SQLSTATE: only the server's text tells.
+        # While connecting psycopg reports no SQLSTATE, so only the server's text tells that it refused.
         if exc.sqlstate is None and any(
             hint in str(exc) for hint in ("authentication failed", "no password supplied", "does not exist")
         ):
@@ -140,16 +148,16 @@ class Migration:
 
 
 def find_migrations(folder: Path) -> list[Migration]:
-    """The migrations of a folder, in order.
+    """Return the migrations of a folder, in order.
 
     Raises:
-        RejectedError: a file is misnamed, or numbers are missing or used twice.
+        RejectedError: A file is misnamed, or a number is missing or used twice.
     """
     found = []
     for path in sorted(folder.glob("*.sql")):
         match = _MIGRATION_NAME.fullmatch(path.name)
         if match is None:
-            raise RejectedError(f"{path.name}: migrations are named 001_what_it_does.sql")
+            raise RejectedError(f"{path.name}: a migration must be named like 001_what_it_does.sql")
         found.append(Migration(int(match[1]), path))
     if not found or [migration.version for migration in found] != list(range(1, len(found) + 1)):
         raise RejectedError(f"{folder}: migrations must be numbered 001, 002, … without a gap")
@@ -157,12 +165,12 @@ def find_migrations(folder: Path) -> list[Migration]:
 
 
 def migrate(connection: Connection, migrations: Sequence[Migration]) -> list[int]:
-    """Apply what is missing, each migration in a transaction of its own; returns the versions applied.
+    """Apply the missing migrations, each in a transaction of its own, and return their versions.
 
-    An advisory lock lets one caller at a time through; the others then find nothing to do.
+    An advisory lock lets one caller at a time continue. The callers that waited then find nothing to do.
 
     Raises:
-        ConnectorError: the database did not answer, or refused a statement.
+        ConnectorError: The database did not answer, or refused a statement.
     """
     applied = []
     for migration in migrations:

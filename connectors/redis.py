@@ -1,4 +1,4 @@
-"""The Redis (Valkey) client, with retries left to the library, and its errors mapped to ours."""
+"""The Redis (Valkey) client, which retries by itself, and the mapping of its errors."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from redis.backoff import ExponentialWithJitterBackoff
 from connectors.errors import RejectedError, UnavailableError
 
 TIMEOUT_S = 3.0
-"""For one command, connecting included: far above a slow command, well under a session timeout."""
+"""Seconds for one command, or for connecting: far more than a slow command takes, and less than a session timeout."""
 
 RETRIES = 2
-"""Within the client, 0.1 s to 1 s apart: hides a dropped connection, not an outage."""
+"""Retries within the client, 0.1 s to 1 s apart: enough for a dropped connection, too few for an outage."""
 
 CLUSTER_RETRIES = 5
-"""The same on a cluster, where each reads the layout anew: hides that slots have moved to another master."""
+"""Retries within the client on a cluster. Each one reads the cluster's layout again, so a command finds slots that have
+moved to another master."""
 
 _NO_CLUSTER = "Cluster mode is not enabled"
 
@@ -36,18 +37,19 @@ _TRANSIENT = (
 )
 
 _TRANSIENT_CODES = ("BUSY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "UNKILLABLE")
-"""Error codes (the first word of an error reply) without a class in redis-py: a script runs too long, a snapshot or
-the replicas fail for now."""
+"""Codes of transient errors (the first word of an error reply) for which redis-py has no class: a script runs too long,
+a snapshot failed, or the replicas do not answer."""
 
 
 def connect(url: str, *, cluster: bool = False) -> RedisClient:
-    """A client for `redis://` or `rediss://` addresses; connects with its first command.
+    """Return a client for a `redis://` or `rediss://` address. It connects with its first command.
 
-    A command that fails in passing is retried. That is safe for the windows because an apply is a compare-and-set.
+    The client retries commands that fail with a transient error. That is safe for the window tables, because an apply
+    is a compare-and-set.
 
     Args:
-        url: of the server, or of one node of a cluster, from which the others are learnt.
-        cluster: whether it is a Redis Cluster.
+        url: Address of the server, or of one node of a cluster, which tells the addresses of the others.
+        cluster: Whether the server is a Redis Cluster.
     """
     kind = RedisCluster if cluster else Redis
     client: RedisClient = kind.from_url(
@@ -63,11 +65,14 @@ def connect(url: str, *, cluster: bool = False) -> RedisClient:
 
 @contextmanager
 def redis_errors(doing: str) -> Iterator[None]:
-    """Raise our errors for Redis's; `doing` says what was attempted.
+    """Translate the errors of redis-py into those of `connectors.errors`.
+
+    Args:
+        doing: What is attempted, for the message.
 
     Raises:
-        UnavailableError: Redis did not answer, is loading, failing over, or out of memory.
-        RejectedError: wrong credentials, missing rights, or a command it does not know.
+        UnavailableError: Redis did not answer, loads its data, fails over, or is out of memory.
+        RejectedError: The credentials are wrong, rights are missing, or Redis does not know the command.
     """
     try:
         yield
@@ -76,13 +81,13 @@ def redis_errors(doing: str) -> Iterator[None]:
     except _TRANSIENT as exc:
         raise UnavailableError(f"Redis did not answer while {doing}: {exc}") from exc
     except (exceptions.CrossSlotTransactionError, exceptions.InvalidPipelineStack):
-        raise  # a defect of ours
+        raise  # a defect of this program
     except exceptions.RedisClusterException as exc:
         if isinstance(exc.__cause__, (exceptions.AuthenticationError, exceptions.AuthorizationError)):
             raise RejectedError(f"Redis refused while {doing}: {exc.__cause__}") from exc
         if _NO_CLUSTER in str(exc):
             raise RejectedError(
-                f"Redis refused while {doing}: it is no cluster; set EMOSTREAM_REDIS_CLUSTER=false"
+                f"Redis refused while {doing}: it is not a cluster; set EMOSTREAM_REDIS_CLUSTER=false"
             ) from exc
         raise UnavailableError(f"the Redis Cluster did not answer while {doing}: {exc}") from exc
     except (exceptions.MovedError, exceptions.ClusterCrossSlotError) as exc:
@@ -91,5 +96,5 @@ def redis_errors(doing: str) -> Iterator[None]:
         ) from exc
     except exceptions.RedisError as exc:
         if str(exc).split(" ", 1)[0] in _TRANSIENT_CODES:
-            raise UnavailableError(f"Redis cannot serve now, while {doing}: {exc}") from exc
+            raise UnavailableError(f"Redis cannot answer now while {doing}: {exc}") from exc
         raise RejectedError(f"Redis refused while {doing}: {exc}") from exc

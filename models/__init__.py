@@ -1,1 +1,1 @@
-"""Models: the classifier, the model package and its S3 registry, training."""
+"""Models: the classifier protocol, model packages and their registry in S3, serving and training."""

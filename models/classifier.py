@@ -1,4 +1,4 @@
-"""What a classifier is: texts in, probabilities out, whatever it is made of. Pure."""
+"""The classifier protocol: it takes texts and returns probabilities. Pure."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 Probabilities = dict[str, NDArray[np.float32]]
-"""For each head by name, float32[texts, labels]; each row sums to one."""
+"""For each head by name, float32[texts, labels]. Each row sums to one."""
 
 ONLY_TIER = "full"
-"""The tier that answers every text of a classifier without a cascade."""
+"""The tier's name in a classifier without a cascade, which answers every text."""
 
 SENTIMENT = "sentiment"
-"""The head that a text's sentiment is read from, if it has values."""
+"""The name of the head that gives a text its sentiment, if the head's labels have values."""
 
 
 class Head(Protocol):
-    """One question that a classifier answers: which of these labels."""
+    """One question that a classifier answers: which of the head's labels fits a text."""
 
     @property
     def name(self) -> str:
-        """The head's name; the key in `Classification.probabilities`."""
+        """The head's name, which is the key in `Classification.probabilities`."""
         ...
 
     @property
@@ -34,18 +34,18 @@ class Head(Protocol):
 
     @property
     def values(self) -> tuple[float, ...] | None:
-        """What each label is worth, in -1..1, for heads whose answer has a score; None for others."""
+        """The value of each label, from -1 to 1, if the head gives a score; else None."""
         ...
 
 
 @dataclass(frozen=True)
 class Classification:
-    """The answers to some texts, in their order.
+    """The answers to some texts, in the order of the texts.
 
     Attributes:
-        probabilities: for each head by name, float32[texts, labels]; each row sums to one.
-        tiers: intp[texts]; the index of the tier that answered each text.
-        tier_names: the names of the tiers, in the order of their indices.
+        probabilities: For each head by name, float32[texts, labels]. Each row sums to one.
+        tiers: intp[texts], the index of the tier that answered each text.
+        tier_names: The names of the tiers, in the order of their indices.
     """
 
     probabilities: Probabilities
@@ -53,12 +53,12 @@ class Classification:
     tier_names: tuple[str, ...] = (ONLY_TIER,)
 
     def __len__(self) -> int:
-        """The number of texts that were answered."""
+        """Return the number of texts."""
         return len(self.tiers)
 
 
 class Classifier(Protocol):
-    """What a stream needs of a model. Safe to call from several threads."""
+    """A model as the streams use it. Thread-safe."""
 
     @property
     def name(self) -> str:
@@ -72,9 +72,9 @@ class Classifier(Protocol):
 
     @property
     def heads(self) -> Sequence[Head]:
-        """The questions that the model answers, at least one; the first gives a text's label."""
+        """The questions that the model answers, at least one. The first head gives a text its label."""
         ...
 
     def classify(self, texts: Sequence[str]) -> Classification:
-        """Classify any number of texts as they were written; normalisation is the classifier's task."""
+        """Classify any number of texts. The classifier normalises the texts itself."""
         ...

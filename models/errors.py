@@ -1,33 +1,33 @@
-"""What can go wrong with a model.
+"""The errors of models.
 
-ModelError                  one clear line for the operator
+ModelError                  base class; the message is one line for the operator
 ├── ModelPackageError       a package is incomplete, malformed, or contradicts itself
-│   └── ModelDamagedError   a file is not the one that the manifest lists: size or SHA-256 differ
-├── ModelNotFoundError      no such package, version, channel or bucket
-├── ChannelMovedError       someone else moved a channel between our look and our move
+│   └── ModelDamagedError   the size or the SHA-256 of a file differs from the manifest
+├── ModelNotFoundError      there is no such package, version, channel or bucket
+├── ChannelMovedError       another process moved a channel after it was read
 ├── ModelCacheError         the folder for downloaded packages cannot be used
-└── TrainingError           what training or evaluation is given cannot be used; in `models.training.errors`
+└── TrainingError           the input of training or evaluation cannot be used; in `models.training.errors`
 """
 
 
 class ModelError(Exception):
-    """A model cannot be used; the message is one line that names it and why."""
+    """A model cannot be used. The message is one line that names the model and the reason."""
 
 
 class ModelPackageError(ModelError):
-    """The package's files and its manifest disagree, or the manifest is malformed."""
+    """A package does not match its manifest, or the manifest is malformed."""
 
 
 class ModelDamagedError(ModelPackageError):
-    """A file of the package is not the one that its manifest lists."""
+    """The size or the SHA-256 of a file differs from the package's manifest."""
 
 
 class ModelNotFoundError(ModelError):
-    """There is no package at that place."""
+    """There is no such package, version, channel or bucket."""
 
 
 class ChannelMovedError(ModelError):
-    """A channel was moved meanwhile by someone else; nothing was changed."""
+    """Another process moved the channel after it was read. This call changed nothing."""
 
 
 class ModelCacheError(ModelError):

@@ -11,7 +11,7 @@ from typing import Any, cast
 from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message
 
 from connectors.errors import ConnectorError
-from connectors.kafka.producer import Outgoing, Written
+from connectors.kafka.producer import Outgoing, WrittenOffsets
 from streams.records import ClassifiedPost, ModelRef, Origin, Sentiment, Timestamp, from_ms
 from streams.settings import Settings, load_settings
 from streams.sink.rows import PostRow, post_row
@@ -132,7 +132,7 @@ class RecordingDeliverer:
         self._fails_on = fails_on
         self._error = error or ConnectorError("refused")
 
-    async def deliver(self, records: Sequence[Outgoing]) -> Written:
+    async def deliver(self, records: Sequence[Outgoing]) -> WrittenOffsets:
         if self._fails_on is not None and any(record.topic == self._fails_on for record in records):
             raise self._error
         self.calls.append(list(records))

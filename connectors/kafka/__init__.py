@@ -1,1 +1,1 @@
-"""Kafka through confluent-kafka: configuration, confirmed production, positioned consumption, batches for Faust."""
+"""Kafka through confluent-kafka: configuration, producers, consumers, and batches for Faust agents."""

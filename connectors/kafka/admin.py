@@ -1,4 +1,4 @@
-"""Topics: what exists, and making what is missing."""
+"""Lists topics, creates missing ones, and reads their settings."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class KafkaAdmin:
     """Administrative requests. Blocking."""
 
     def __init__(self, config: KafkaConfig) -> None:
-        """Check the client's configuration; connects with the first request.
+        """Check the client's configuration. The connection is made with the first request.
 
         Raises:
-            RejectedError: the client does not accept it, e.g. a certificate that is none.
+            RejectedError: The client does not accept the configuration, for example a malformed certificate.
         """
         self._config = config
         try:
@@ -50,10 +50,10 @@ class KafkaAdmin:
             raise RejectedError(f"the Kafka settings cannot be used: {error.str()}") from exc
 
     def partition_counts(self) -> dict[str, int]:
-        """Every topic of the cluster with its number of partitions.
+        """Return every topic of the cluster with its number of partitions.
 
         Raises:
-            ConnectorError: Kafka did not answer in `timeout_s`, or refused.
+            ConnectorError: Kafka did not answer within `timeout_s`, or refused.
         """
         try:
             metadata = self._client.list_topics(timeout=self._config.timeout_s)
@@ -68,9 +68,9 @@ class KafkaAdmin:
         return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
 
     def create(self, specs: Sequence[TopicSpec]) -> list[str]:
-        """Create the topics that do not exist; returns the names of those that were made by this call.
+        """Create the topics that do not exist, and return the names of those that this call created.
 
-        Safe to call from two places at once: a topic that appears meanwhile counts as existing.
+        Safe to call from two places at once: a topic that another caller creates meanwhile counts as existing.
 
         Raises:
             ConnectorError: Kafka did not answer, or refused.
@@ -98,7 +98,7 @@ class KafkaAdmin:
         return created
 
     def topic_config(self, name: str) -> dict[str, str]:
-        """The effective settings of a topic.
+        """Return the effective settings of a topic.
 
         Raises:
             ConnectorError: Kafka did not answer, or refused.

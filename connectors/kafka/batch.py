@@ -1,4 +1,4 @@
-"""What is consumed in one go. Pure."""
+"""A batch: the records that a consumer takes in one poll, or in several polls that were joined. Pure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Run(Generic[Item]):
-    """Records of one partition without a hole, that this process has written and need not fetch.
+class OwnRange(Generic[Item]):
+    """Records with consecutive offsets of one partition that this process wrote, so that it need not fetch them.
 
     Attributes:
-        partition: where they are.
-        first: the offset of the first.
-        items: what the writer knows of each, in offset order; not their bytes.
+        partition: Partition of the records.
+        first: Offset of the first record.
+        items: One item per record, in offset order: what the writer kept of the record's content.
     """
 
     partition: int
@@ -28,47 +28,49 @@ class Run(Generic[Item]):
 
     @property
     def end(self) -> int:
-        """The offset after the last."""
+        """The offset after the last record."""
         return self.first + len(self.items)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records consumed in one poll, from any of the assigned partitions.
+    """Records of any of the assigned partitions.
+
+    A partition may have fetched messages and own ranges in the same batch.
 
     Attributes:
-        epoch: the assignment epoch in which they were consumed.
-        messages: those that were fetched, in offset order within each partition; none of them is an error.
-        starts: for each partition of the batch, the offset at which the batch before it ended.
-        runs: those that need not be fetched, in offset order within each partition. A partition may have both.
+        epoch: The assignment epoch in which the records were consumed.
+        messages: The records that were fetched, in offset order within each partition. None of them is an error.
+        starts: For each partition of the batch, the offset at which the previous batch ended.
+        own_ranges: The records that this process wrote and did not fetch, in offset order within each partition.
     """
 
     epoch: int
     messages: list[Message]
     starts: Mapping[int, int]
-    runs: Sequence[Run[Any]] = ()
+    own_ranges: Sequence[OwnRange[Any]] = ()
 
     def __len__(self) -> int:
-        """How many records there are."""
-        return len(self.messages) + sum(len(run.items) for run in self.runs)
+        """Return the number of records, fetched and own."""
+        return len(self.messages) + sum(len(own.items) for own in self.own_ranges)
 
     def by_partition(self) -> dict[int, list[Message]]:
-        """The messages of each partition, in offset order."""
+        """Return the fetched messages of each partition, in offset order."""
         parts: dict[int, list[Message]] = defaultdict(list)
         for message in self.messages:
             parts[partition_of(message)].append(message)
         return dict(parts)
 
     def followed_by(self, later: Batch) -> Batch:
-        """This batch and the one consumed after it, of the same epoch, as one."""
+        """Return this batch joined with the one consumed after it. Both must be of the same epoch."""
         starts = {**later.starts, **self.starts}
-        return Batch(self.epoch, self.messages + later.messages, starts, (*self.runs, *later.runs))
+        return Batch(self.epoch, self.messages + later.messages, starts, (*self.own_ranges, *later.own_ranges))
 
     def ends(self) -> dict[int, int]:
-        """For each partition, the offset after its last record."""
+        """Return, for each partition, the offset after its last record."""
         ends: dict[int, int] = {}
-        for run in self.runs:
-            ends[run.partition] = run.end
+        for own in self.own_ranges:
+            ends[own.partition] = own.end
         seen: set[int] = set()
         for message in reversed(self.messages):
             partition = partition_of(message)
@@ -81,7 +83,11 @@ class Batch:
 
 
 def partition_of(message: Message) -> int:
-    """The partition of a consumed message (the client allows None, for produced ones)."""
+    """Return the partition of a consumed message.
+
+    Raises:
+        ValueError: The message was not consumed. The client's type allows None for messages that are produced.
+    """
     partition: int | None = message.partition()
     if partition is None:
         raise ValueError("a consumed message has a partition")
@@ -89,7 +95,11 @@ def partition_of(message: Message) -> int:
 
 
 def offset_of(message: Message) -> int:
-    """The offset of a consumed message."""
+    """Return the offset of a consumed message.
+
+    Raises:
+        ValueError: The message was not consumed.
+    """
     offset: int | None = message.offset()
     if offset is None:
         raise ValueError("a consumed message has an offset")

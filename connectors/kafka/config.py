@@ -1,4 +1,4 @@
-"""How to reach Kafka: one description, translated for librdkafka and for Faust's own transport."""
+"""How to reach Kafka: one description for librdkafka and for Faust's own transport."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 REBOOTSTRAP_MS = 5_000
-"""So long after its last word from a broker a client begins anew with the bootstrap addresses. The last broker of a
-cluster that is shut down says that there are none, whereupon a client forgets every address, those included; by
-librdkafka's default it is left without any for five minutes."""
+"""Milliseconds without an answer from any broker after which a client returns to the bootstrap addresses. When the last
+broker of a cluster shuts down, it reports that the cluster has no brokers. A client then forgets every address, the
+bootstrap addresses included, and by librdkafka's default it is left without addresses for five minutes."""
 
 
 @dataclass(frozen=True)
 class KafkaConfig:
-    """Addresses and credentials of a Kafka cluster. Secrets are kept out of the repr.
+    """Addresses and credentials of a Kafka cluster. The repr hides the secrets.
 
     Attributes:
         bootstrap: `host:port` pairs separated by commas.
         security_protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.
-        timeout_s: how long a request made at start-up may take, in seconds.
-        session_timeout_ms: a consumer silent for this long loses its partitions.
+        timeout_s: Seconds that a request may take.
+        session_timeout_ms: Milliseconds without a heartbeat after which a consumer loses its partitions.
     """
 
     bootstrap: str
@@ -38,15 +38,19 @@ class KafkaConfig:
 
     @property
     def revoke_deadline_s(self) -> float:
-        """How long a rebalance or a shutdown may wait for a batch in flight, in seconds.
+        """Seconds that a rebalance or a shutdown may wait for the batch in flight.
 
-        Under the session timeout, after which the group goes on without us. What is delivered later than that is
-        recognised by its origin and counted once.
+        The deadline is shorter than the session timeout, after which the group gives the partitions to other members.
+        A record that is delivered after the deadline is recognised by its origin and counted once.
         """
         return 0.8 * self.session_timeout_ms / 1_000
 
     def librdkafka(self, **extra: str | int | float | bool) -> dict[str, Any]:
-        """The configuration of a confluent-kafka client, with `extra` (dots written as underscores) added."""
+        """Return the configuration of a confluent-kafka client.
+
+        Args:
+            extra: Further options of librdkafka, written with underscores for dots.
+        """
         options = {
             "bootstrap.servers": self.bootstrap,
             "security.protocol": self.security_protocol,
@@ -57,7 +61,7 @@ class KafkaConfig:
             "ssl.certificate.location": self.ssl_certificate_location and str(self.ssl_certificate_location),
             "ssl.key.location": self.ssl_key_location and str(self.ssl_key_location),
             "ssl.key.password": self.ssl_key_password,
-            # Without this librdkafka logs every broken connection to stderr, on its own and unformatted.
+            # By default librdkafka writes a line to stderr for every broken connection.
             "log_level": 2,
             "metadata.recovery.rebootstrap.trigger.ms": REBOOTSTRAP_MS,
         }
@@ -65,7 +69,7 @@ class KafkaConfig:
         return {**given, **{name.replace("_", "."): value for name, value in extra.items()}}
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """The TLS context for Faust's transport; None where the protocol has no TLS."""
+        """Return the TLS context for Faust's transport; None if the security protocol has no TLS."""
         if not self.security_protocol.endswith("SSL"):
             return None
         context = ssl.create_default_context(cafile=self.ssl_ca_location and str(self.ssl_ca_location))

@@ -1,13 +1,17 @@
-"""A member of a consumer group that starts where its own output proves it should, not where a commit says.
+"""A member of a consumer group that starts at the positions that its own output proves, not at the committed offsets.
 
-Life of an assignment (eager protocol), all in the thread that calls `poll`:
+The life of an assignment (eager protocol) has five steps. All of them happen in the thread that calls `poll`; only a
+rewind may be requested in any thread.
 
-1. assign: the epoch rises, the start offsets are looked up, fetching begins there. If the lookup's source does not
-   answer, nothing is fetched and the lookup is tried again; membership is kept by going on polling.
-2. poll: batches carry the epoch in which they were fetched, and where each partition continues.
-3. rewind (any thread): the epoch rises at once, so that batches fetched before are stale; step 1 is repeated.
-4. revoke: the epoch rises, `on_revoke` waits for the batch in flight, what is done is committed for lag monitoring.
-5. lost: another member may own the partitions already; the epoch rises, and that is all.
+1. *assign*: the epoch rises, the positions are looked up, and fetching begins there. If the source of the positions
+   does not answer, nothing is fetched and the lookup is tried again. The member keeps its place in the group, because
+   polling continues.
+2. *poll*: a batch carries the epoch in which it was fetched, and the offset at which each partition continues. A batch
+   of an older epoch is *stale*: its owner must skip it.
+3. *rewind*: the epoch rises at once, so that the batches fetched before are stale. The next poll repeats step 1.
+4. *revoke*: the epoch rises, `on_revoke` waits for the batch in flight, and the finished batches are committed for lag
+   monitoring.
+5. *lost*: another member may own the partitions already, so only the epoch rises.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from connectors.errors import UnavailableError
-from connectors.kafka.batch import Batch, Run, offset_of, partition_of
+from connectors.kafka.batch import Batch, OwnRange, offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import is_transient, kafka_error_of, log_client_error, to_connector_error
 from connectors.kafka.own_writes import LocalReads, OwnWrites
@@ -29,20 +33,22 @@ from connectors.kafka.own_writes import LocalReads, OwnWrites
 logger = logging.getLogger(__name__)
 
 COMMIT_INTERVAL_S = 1.0
-"""Pace of the commits that only lag monitoring reads."""
+"""Seconds between two commits. Only lag monitoring reads the committed offsets."""
 
 LOOKUP_BACKOFF_S = (0.5, 1.0, 2.0, 5.0)
-"""Waits between tries of a failed position lookup; the last one repeats. A second or two costs less than the
-session timeout, and a Redis that restarts is back within the first few tries."""
+"""Seconds to wait before each retry of a failed position lookup; the last one repeats. The first waits are shorter than
+the session timeout, and a Redis that restarts is back within the first few retries."""
 
 MAX_POLL_INTERVAL_MS = 300_000
-"""A batch in flight may hold up polling for this long, in the worst case a lookup during a slow fail-over."""
+"""Greatest time between two polls in milliseconds; after it the group takes the partitions away. A batch in flight may
+hold up polling, and in the worst case a position lookup during a slow fail-over does."""
 
 MIXED_POLL_S = 0.2
-"""Pace of the looks at what was fetched, while what we write ourselves is waited for in other partitions."""
+"""Greatest number of seconds to wait for own records while some partitions are fetched and others are read locally."""
 
 PositionLookup = Callable[[Sequence[int]], Mapping[int, int]]
-"""Start offsets by partition. Raises UnavailableError to be called again, anything else to stop."""
+"""Returns the position of each of the given partitions. If it raises UnavailableError, it is called again; any other
+error ends the polling."""
 
 
 class PositionedConsumer:
@@ -62,13 +68,14 @@ class PositionedConsumer:
         """Prepare a member of `group`; it joins with the first `poll`.
 
         Args:
-            config: how to reach Kafka.
-            group: the consumer group.
-            topic: the topic to consume.
-            positions: looks start offsets up; called in the polling thread.
-            on_assign: told the partitions owned from now on, after every change (empty when revoked or lost).
-            on_revoke: waits for the batch in flight; called while the partitions are still ours.
-            own_writes: what this process writes to the topic, and tells; it is not fetched.
+            config: How to reach Kafka.
+            group: The consumer group.
+            topic: The topic to consume.
+            positions: Looks up the positions; called in the polling thread.
+            on_assign: Called in the polling thread after every change, with the partitions that are assigned from now
+                on; the set is empty after a revocation or a loss.
+            on_revoke: Waits for the batch in flight; called while the partitions are still assigned.
+            own_writes: The records that this process writes to the topic, which are then not fetched.
         """
         self.topic = topic
         self._positions = positions
@@ -79,7 +86,7 @@ class PositionedConsumer:
         self._paused = False
         self._lock = threading.Lock()
         self._epoch = 0
-        self._positioned_epoch = 0  # the epoch of the last positioning: that of every batch fetched since
+        self._positioned_epoch = 0  # the epoch of the last lookup; every batch fetched since then carries it
         self._assigned: frozenset[int] = frozenset()
         self._next: dict[int, int] = {}
         self._lookup_due: float | None = None
@@ -96,7 +103,7 @@ class PositionedConsumer:
             session_timeout_ms=config.session_timeout_ms,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             partition_assignment_strategy="range,roundrobin",
-            # Bounds the memory of what is fetched ahead, per partition.
+            # Limits the memory of the records that each partition has fetched ahead.
             queued_max_messages_kbytes=16_384,
             fetch_wait_max_ms=100,
         )
@@ -105,24 +112,29 @@ class PositionedConsumer:
 
     @property
     def epoch(self) -> int:
-        """Rises whenever batches fetched so far must no longer be processed."""
+        """A number that rises whenever the batches fetched so far become stale."""
         return self._epoch
 
     @property
     def next_offsets(self) -> dict[int, int]:
-        """Where each assigned partition continues: after what was fetched last. Of the polling thread."""
+        """For each assigned partition, the offset after the last consumed record. For the polling thread only."""
         return dict(self._next)
 
     def poll(self, max_messages: int, timeout_s: float) -> Batch | None:
-        """Consume about `max_messages`, waiting up to `timeout_s` for them; None if there are none.
+        """Consume about `max_messages` records, and wait up to `timeout_s` seconds for them.
+
+        Returns:
+            The batch; None if there are no records.
 
         Raises:
-            ConnectorError: if Kafka or the source of the positions refuses for good.
+            ConnectorError: Kafka, or the source of the positions, refused for good.
         """
+        # Step 1 again, after a rewind or a lookup that failed.
         if self._lookup_due is not None and time.monotonic() >= self._lookup_due:
             self._position()
         if time.monotonic() >= self._commit_due:
             self._commit()
+        # Step 2.
         try:
             fetched = self._consumer.consume(max_messages, self._wait_for_own_writes(timeout_s))
         except KafkaException as exc:
@@ -131,45 +143,45 @@ class PositionedConsumer:
             raise self._failure
         starts: dict[int, int] = {}
         messages = self._continued(fetched, starts)
-        runs = self._take_own_writes(max_messages - len(messages), starts)
-        # A rewind asked for since the fetch makes the batch stale: it carries the epoch of its positions.
-        return Batch(self._positioned_epoch, messages, starts, runs) if messages or runs else None
+        ranges = self._take_own_writes(max_messages - len(messages), starts)
+        # The batch carries the epoch of its positions, so a rewind that came since the fetch makes it stale.
+        return Batch(self._positioned_epoch, messages, starts, ranges) if messages or ranges else None
 
     def _wait_for_own_writes(self, timeout_s: float) -> float:
-        """Wait for what we write ourselves, where some partition follows it; returns how long to wait for others."""
+        """Wait for own records if some partition is read locally, and return how long to wait for fetched records."""
         local = self._local_reads.partitions
         if self._own_writes is None or self._paused or not local:
             return timeout_s
         self._own_writes.wait(min(timeout_s, MIXED_POLL_S) if local < self._next.keys() else timeout_s)
         return 0.0
 
-    def _take_own_writes(self, most: int, starts: dict[int, int]) -> list[Run[Any]]:
-        """Consume what we have written ourselves and need not fetch, and fetch where we must."""
-        # While paused they wait as well; those that find no room are fetched later.
+    def _take_own_writes(self, max_records: int, starts: dict[int, int]) -> list[OwnRange[Any]]:
+        """Consume own records, and pause or resume the fetching of partitions accordingly."""
+        # While fetching is paused, own records wait in the queue too. Those that find no room are fetched later.
         if self._own_writes is None or self._paused:
             return []
-        runs = self._own_writes.take(most)
-        step = self._local_reads.step(runs, self._next, time.monotonic(), all_taken=not len(self._own_writes))
-        for run in step.consumed:
-            starts.setdefault(run.partition, run.first)
-            self._next[run.partition] = run.end
+        ranges = self._own_writes.take(max_records)
+        plan = self._local_reads.plan(ranges, self._next, time.monotonic(), all_taken=not len(self._own_writes))
+        for own in plan.consumed:
+            starts.setdefault(own.partition, own.first)
+            self._next[own.partition] = own.end
         try:
-            if step.pause:
-                self._consumer.pause(self._partitions(step.pause))
-            for partition in step.fetch:
+            if plan.pause:
+                self._consumer.pause(self._partitions(plan.pause))
+            for partition in plan.fetch:
                 self._consumer.seek(TopicPartition(self.topic, partition, self._next[partition]))
-            if step.fetch:
-                self._consumer.resume(self._partitions(step.fetch))
+            if plan.fetch:
+                self._consumer.resume(self._partitions(plan.fetch))
         except KafkaException as exc:
-            # The client has no such partition yet, or none any more. Assigned again they are fetched.
-            self.rewind(f"{self.topic} could not be turned to: {kafka_error_of(exc).str()}")
-        return step.consumed
+            # The client does not have the partition yet, or no longer. The rewind assigns and fetches all partitions.
+            self.rewind(f"{self.topic} cannot be paused or resumed: {kafka_error_of(exc).str()}")
+        return plan.consumed
 
     def _partitions(self, numbers: Collection[int]) -> list[TopicPartition]:
         return [TopicPartition(self.topic, number) for number in numbers]
 
     def _continued(self, fetched: list[Message], starts: dict[int, int]) -> list[Message]:
-        """What was fetched and comes next in its partition; notes in `starts` where that was."""
+        """Return the fetched messages that come next in their partitions, and add to `starts` where each continues."""
         messages: list[Message] = []
         for message in fetched:
             error = message.error()
@@ -179,7 +191,8 @@ class PositionedConsumer:
             partition, offset = partition_of(message), offset_of(message)
             continues_at = self._next.get(partition)
             if continues_at is None or offset < continues_at:
-                continue  # of no partition of ours, or below its position; the client drops what an assign made stale
+                # The partition is not assigned, or the message lies below its position.
+                continue
             starts.setdefault(partition, continues_at)
             self._next[partition] = offset + 1
             messages.append(message)
@@ -187,7 +200,7 @@ class PositionedConsumer:
 
     def _on_message_error(self, error: KafkaError) -> None:
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-            # Retention passed our position between the lookup and the fetch: look again.
+            # Retention deleted the record at the position between the lookup and the fetch.
             self.rewind(f"{self.topic} no longer holds the offset: {error.str()}")
         elif is_transient(error):
             logger.warning("consuming %s: %s", self.topic, error.str())
@@ -195,44 +208,46 @@ class PositionedConsumer:
             raise to_connector_error(error, f"consuming {self.topic}")
 
     def rewind(self, reason: str) -> None:
-        """Make every batch fetched so far stale, and go back to the looked-up positions at the next poll."""
+        """Make every batch fetched so far stale, and look the positions up again at the next poll. Thread-safe."""
+        # Step 3.
         with self._lock:
             self._epoch += 1
             self._lookup_due = time.monotonic()
         logger.info("rewinding %s: %s", self.topic, reason)
 
     def is_current(self, batch: Batch) -> bool:
-        """Whether the batch was fetched in the present epoch."""
+        """Return whether the batch was fetched in the current epoch."""
         return batch.epoch == self._epoch
 
     def done(self, batch: Batch) -> None:
-        """Note that a batch's output is confirmed, so that its end is committed for lag monitoring."""
+        """Record that a batch's output is confirmed, so that its end is committed for lag monitoring."""
         ends = batch.ends()
         with self._lock:
             if batch.epoch == self._positioned_epoch:
                 self._done.update(ends)
 
     def pause(self) -> None:
-        """Stop fetching while going on as a member of the group; `resume`, a rewind or an assignment ends it."""
+        """Stop fetching, and stay a member of the group. `resume`, a rewind or an assignment ends the pause."""
         self._paused = True
         self._consumer.pause(self._consumer.assignment())
 
     def resume(self) -> None:
-        """Fetch again after `pause`; harmless where nothing is paused."""
+        """Fetch again after `pause`. Does nothing if fetching is not paused."""
         self._paused = False
         local = self._local_reads.partitions
         self._consumer.resume([found for found in self._consumer.assignment() if found.partition not in local])
 
     def close(self) -> None:
-        """Leave the group. Revokes first, with all that step 4 does.
+        """Leave the group. Step 4 happens first.
 
-        While the broker is away this may take a minute: the client waits for the answer to its last commit.
+        If no broker answers, this may take a minute: the client waits for the answer to its last commit.
         """
         self._consumer.close()
 
-    # The group's callbacks. An exception inside one would be lost in the client, so it is kept for `poll`.
+    # The group's callbacks. The client would drop an exception that a callback raises, so `poll` raises it later.
 
     def _assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        # Step 1.
         self._assigned = frozenset(partition.partition for partition in partitions)
         self._lookup_failures = 0
         try:
@@ -242,6 +257,7 @@ class PositionedConsumer:
             self._failure = exc
 
     def _revoke(self, _: Consumer, __: list[TopicPartition]) -> None:
+        # Step 4.
         with self._lock:
             self._epoch += 1
         try:
@@ -253,10 +269,12 @@ class PositionedConsumer:
         self._consumer.unassign()
 
     def _lost(self, _: Consumer, __: list[TopicPartition]) -> None:
+        # Step 5.
         self._drop_assignment()
         self._consumer.unassign()
 
     def _drop_assignment(self) -> None:
+        """Let the epoch rise, and forget the partitions and everything about them."""
         with self._lock:
             self._epoch += 1
             self._positioned_epoch = self._epoch
@@ -271,6 +289,7 @@ class PositionedConsumer:
             self._failure = exc
 
     def _position(self) -> None:
+        """Let the epoch rise, look the positions up, and fetch from there; on failure, schedule the next lookup."""
         with self._lock:
             self._epoch += 1
             self._positioned_epoch = self._epoch
@@ -294,18 +313,18 @@ class PositionedConsumer:
         logger.info("consuming %s from %s", self.topic, dict(sorted(starts.items())))
         partitions = [TopicPartition(self.topic, number, at) for number, at in starts.items()]
         self._consumer.assign(partitions)
-        # Assigning a partition again keeps its pause, and whoever paused it did so in an earlier epoch.
+        # A partition that is assigned again stays paused in the client, and a pause ends with its epoch.
         self._consumer.resume(partitions)
 
     def _fetch_all(self) -> None:
-        """Nothing is paused in a new epoch, and what we have written before it is fetched."""
+        """Begin a new epoch: no partition is paused or read locally, and own records of the old epoch are fetched."""
         self._paused = False
         self._local_reads.clear()
         if self._own_writes is not None:
             self._own_writes.clear()
 
     def _commit(self) -> None:
-        # Never waits: positions come from the output, so a commit that is lost only shows as lag until the next one.
+        # Does not wait for the answer: the positions come from the output, so a lost commit only shows as lag.
         self._commit_due = time.monotonic() + COMMIT_INTERVAL_S
         with self._lock:
             done, self._done = self._done, {}

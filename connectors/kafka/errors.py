@@ -1,4 +1,4 @@
-"""Maps confluent-kafka's errors to ours."""
+"""Maps the errors of confluent-kafka to those of `connectors.errors`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _UNAVAILABLE = {
     KafkaError._TIMED_OUT,
     KafkaError._MSG_TIMED_OUT,
     KafkaError._TIMED_OUT_QUEUE,
-    KafkaError._MAX_POLL_EXCEEDED,  # the process slept; the partitions are lost, and polling joins the group again
+    KafkaError._MAX_POLL_EXCEEDED,  # a paused process lost its partitions; the next poll joins the group again
     KafkaError._WAIT_COORD,
     KafkaError._PURGE_QUEUE,
     KafkaError._PURGE_INFLIGHT,
-    # The client's view of the cluster, which is behind for a moment after a broker started.
+    # The client's metadata is out of date for a moment after a broker has started.
     KafkaError._UNKNOWN_PARTITION,
     KafkaError._UNKNOWN_TOPIC,
     KafkaError.BROKER_NOT_AVAILABLE,
@@ -36,8 +36,8 @@ _UNAVAILABLE = {
     KafkaError.REQUEST_TIMED_OUT,
 }
 
-
-_TELL = {
+# Errors that an operator must know of.
+_LOGGED = {
     KafkaError._ALL_BROKERS_DOWN,
     KafkaError._AUTHENTICATION,
     KafkaError._SSL,
@@ -47,18 +47,23 @@ _TELL = {
 
 
 def kafka_error_of(exc: KafkaException) -> KafkaError:
-    """The KafkaError inside an exception."""
+    """Return the KafkaError inside an exception."""
     error: KafkaError = exc.args[0]
     return error
 
 
 def is_transient(error: KafkaError) -> bool:
-    """Whether the same request may succeed later without anyone doing anything."""
+    """Return whether the same request may succeed later without an operator's help."""
     return not error.fatal() and (error.retriable() or error.code() in _UNAVAILABLE)
 
 
 def to_connector_error(error: KafkaError, doing: str) -> ConnectorError:
-    """Our error for one of Kafka's: `doing` says what was attempted, e.g. `writing to posts.dead`."""
+    """Return an UnavailableError if the error is transient, else a RejectedError.
+
+    Args:
+        error: The client's error.
+        doing: What was attempted, for the message, such as `writing to posts.dead`.
+    """
     detail = error.str() or error.name()
     if is_transient(error):
         return UnavailableError(f"Kafka did not answer while {doing}: {detail}")
@@ -66,9 +71,10 @@ def to_connector_error(error: KafkaError, doing: str) -> ConnectorError:
 
 
 def log_client_error(error: KafkaError) -> None:
-    """The `error_cb` of our clients: what an operator must know is a warning, single connections are left to DEBUG.
+    """Log an error that concerns no record; used as the clients' `error_cb`.
 
-    Without such a callback confluent-kafka raises these errors, which concern no record, out of poll and flush.
+    Errors that an operator must know of are warnings. Errors of single connections are logged with DEBUG. Without such
+    a callback confluent-kafka raises these errors out of `poll` and `flush`.
     """
-    level = logging.WARNING if error.fatal() or error.code() in _TELL else logging.DEBUG
+    level = logging.WARNING if error.fatal() or error.code() in _LOGGED else logging.DEBUG
     logger.log(level, "Kafka: %s", error.str())

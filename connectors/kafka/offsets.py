@@ -1,4 +1,4 @@
-"""Reads offsets and last records of partitions, outside any consumer group's assignment; where to start reading."""
+"""Reads offsets and single records of partitions without joining a consumer group, and decides where to start."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ _PAGE_WAIT_S = 0.5
 
 
 class OffsetReader:
-    """Watermark offsets, committed offsets and last records. Not thread-safe; never joins a group."""
+    """Reads offsets and records. Never joins a group. Not thread-safe."""
 
     def __init__(self, config: KafkaConfig, *, group: str) -> None:
-        """`group` names the group whose committed offsets `committed` returns."""
+        """Prepare a reader. The connection is made with the first request.
+
+        Args:
+            config: How to reach Kafka.
+            group: The group whose committed offsets `committed` returns.
+        """
         self._timeout_s = config.timeout_s
         self._consumer = Consumer(
             config.librdkafka(
@@ -32,10 +37,10 @@ class OffsetReader:
         )
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        """The first offset a partition still holds, and the next one it will write.
+        """Return the first offset that a partition still holds, and the next one that it will write.
 
         Raises:
-            ConnectorError: if Kafka does not answer, or refuses.
+            ConnectorError: Kafka did not answer, or refused.
         """
         try:
             answer = self._consumer.get_watermark_offsets(
@@ -49,10 +54,10 @@ class OffsetReader:
         return low, high
 
     def committed(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
-        """The group's committed offsets; a partition without one is left out.
+        """Return the group's committed offsets. A partition without one is left out.
 
         Raises:
-            ConnectorError: if Kafka does not answer, or refuses.
+            ConnectorError: Kafka did not answer, or refused.
         """
         wanted = [TopicPartition(topic, partition) for partition in partitions]
         try:
@@ -65,30 +70,30 @@ class OffsetReader:
         return {answer.partition: answer.offset for answer in answers if answer.offset > OFFSET_INVALID}
 
     def first_message(self, topic: str, partition: int) -> Message | None:
-        """The first record that a partition still holds; None if it holds none.
+        """Return the first record that a partition still holds; None if it holds none.
 
         Raises:
-            ConnectorError: if Kafka does not answer, or refuses.
+            ConnectorError: Kafka did not answer, or refused.
         """
         low, high = self.bounds(topic, partition)
         return self.message_at(topic, partition, low) if high > low else None
 
     def message_at(self, topic: str, partition: int, offset: int) -> Message | None:
-        """The first record at or after an offset that the partition holds; None if there is none.
+        """Return the first record at or after an offset; None if there is none.
 
         Raises:
-            ConnectorError: if Kafka does not answer, or refuses.
+            ConnectorError: Kafka did not answer, or refused.
         """
         return self._read_to(topic, partition, offset, offset)
 
     def last_message(self, topic: str, partition: int) -> Message | None:
-        """The last record of a partition; None if it holds none.
+        """Return the last record of a partition; None if it holds none.
 
-        Transaction markers and compacted records take offsets too, so the record before the end may be far back:
-        the look-back doubles until it finds one.
+        Transaction markers and compacted records take offsets too, so the last record may be far before the end. The
+        range that is read doubles until it contains a record.
 
         Raises:
-            ConnectorError: if Kafka does not answer, or refuses.
+            ConnectorError: Kafka did not answer, or refused.
         """
         low, high = self.bounds(topic, partition)
         back = 1
@@ -101,7 +106,7 @@ class OffsetReader:
         return None
 
     def _read_to(self, topic: str, partition: int, start: int, wanted: int) -> Message | None:
-        """The first record at or after `wanted`, read from `start`; the last there is if none is."""
+        """Return the first record at or after `wanted`, reading from `start`; if there is none, the last one read."""
         deadline = time.monotonic() + self._timeout_s
         last: Message | None = None
         self._consumer.assign([TopicPartition(topic, partition, start)])
@@ -124,10 +129,10 @@ class OffsetReader:
         raise UnavailableError(f"Kafka did not answer while reading {topic}[{partition}]")
 
     def offset_at(self, topic: str, partition: int, appended_ms: int) -> int | None:
-        """The offset of the first record with that timestamp (milliseconds) or a later one; None if there is none.
+        """Return the offset of the first record with this timestamp (milliseconds) or a later one; None if none has.
 
         Raises:
-            ConnectorError: if Kafka does not answer, or refuses.
+            ConnectorError: Kafka did not answer, or refused.
         """
         try:
             (answer,) = self._consumer.offsets_for_times(
@@ -140,17 +145,17 @@ class OffsetReader:
         return answer.offset if answer.offset >= 0 else None
 
     def between(self, topic: str, partition: int, start: int, end: int) -> Iterator[Message]:
-        """The records with offsets from `start` to below `end`, or to the end of the partition.
+        """Yield the records with offsets from `start` to below `end`, or to the end of the partition.
 
         Raises:
-            ConnectorError: if Kafka does not answer, or refuses.
+            ConnectorError: Kafka did not answer, or refused.
         """
         left = end - start
         deadline = time.monotonic() + self._timeout_s
         self._consumer.assign([TopicPartition(topic, partition, start)])
         try:
             while left > 0:
-                # It waits until it has them all, so no more are asked for than there can be.
+                # `consume` waits until it has all records that it is asked for, so ask for no more than there can be.
                 messages = self._consumer.consume(min(left, _PAGE), _PAGE_WAIT_S)
                 if not messages and time.monotonic() > deadline:
                     raise UnavailableError(f"Kafka did not answer while reading {topic}[{partition}]")
@@ -176,21 +181,21 @@ class OffsetReader:
 
 
 def start_offset(topic: str, partition: int, proven: int | None, bounds: tuple[int, int], hint: int | None) -> int:
-    """Where to start consuming a partition. Pure.
+    """Return the offset at which to start consuming a partition. Pure.
 
     Args:
-        topic: the topic, for messages.
-        partition: the partition, for messages.
-        proven: the offset after the last one that the output holds; None where the output is empty.
-        bounds: the first offset the partition still holds, and the next it will write.
-        hint: the committed offset, used where the output is empty; None for none.
+        topic: The topic, for messages.
+        partition: The partition, for messages.
+        proven: The offset after the last one that the output holds; None if the output is empty.
+        bounds: The first offset that the partition still holds, and the next one that it will write.
+        hint: The committed offset, used if the output is empty; None if there is none.
 
     Raises:
-        PositionError: the output is ahead of its input.
+        PositionError: The output is ahead of its input.
     """
     low, high = bounds
     if proven is None:
-        # A hint beyond the end belongs to an earlier topic of this name.
+        # A hint above the end is from an earlier topic of the same name.
         return max(hint, low) if hint is not None and hint <= high else low
     if proven > high:
         raise PositionError(
@@ -201,7 +206,7 @@ def start_offset(topic: str, partition: int, proven: int | None, bounds: tuple[i
 
 
 def _lookup_error(error: KafkaError, doing: str) -> ConnectorError:
-    # The topics were there when the process started; a broker that has just started may not know them yet.
+    # The topics existed when the process started. A broker that has just started may not know them yet.
     if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
         return UnavailableError(f"Kafka did not answer while {doing}: {error.str()}")
     return to_connector_error(error, doing)

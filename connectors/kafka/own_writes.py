@@ -1,9 +1,13 @@
-"""Records that this process has written to a topic which it consumes as well, so that it need not fetch them.
+"""Records that this process wrote to a topic that it also consumes, kept so that it need not fetch them.
 
-Once the broker has confirmed them their offsets are known, and what is in them the writer knew before. A consumer that
-stands at the first of them takes them from here and goes on after the last, as if it had fetched them; its partition is
-paused meanwhile. Whatever else is written there shows as a hole before what comes next, or would lie behind the last.
-So a consumer fetches again from where it stands as soon as there is a hole, and where nothing has come for a while.
+When the broker confirms such records, the process knows their offsets, and it already has their content. If the first
+of them is the next record of its partition, the consumer takes them from here as if it had fetched them, and continues
+after the last. While a partition is read in this way, its fetching is paused: the partition is *read locally*.
+
+Other processes may write to the same partition. If they write between two own records, the offsets of the own records
+are not consecutive. If they write after the last own record, no own record follows. So the consumer fetches a partition
+again, from the offset after what it has consumed, when the next own record does not follow and when none has come for
+`QUIET_S`.
 """
 
 from __future__ import annotations
@@ -13,114 +17,121 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from connectors.kafka.batch import Run
+from connectors.kafka.batch import OwnRange
 
 LIMIT: Final = 16_384
-"""Records that wait to be taken at most. The windows' part of a post takes about 1 KB, so they are 16 MB."""
+"""Greatest number of records that are kept. The part of a post that is kept takes about 1 KB, so this is 16 MB."""
 
 QUIET_S: Final = 1.0
-"""Where nothing has come for so long, whatever others have written is fetched."""
+"""Seconds without an own record after which a partition is fetched again, so that records of others are found."""
 
 
 class OwnWrites:
-    """What was written and not consumed yet. Thread-safe; one consumer takes from it."""
+    """The queue of own records that were not consumed yet. Thread-safe, for one consumer."""
 
     def __init__(self, limit: int = LIMIT) -> None:
-        """Hold up to `limit` records. More are let go, and their consumer fetches them."""
+        """Keep up to `limit` records. The consumer fetches the records that find no room."""
         self._limit = limit
         self._changed = threading.Condition()
-        self._runs: deque[Run[Any]] = deque()
+        self._ranges: deque[OwnRange[Any]] = deque()
         self._records = 0
 
     def __len__(self) -> int:
-        """How many records wait."""
+        """Return the number of records in the queue."""
         return self._records
 
-    def offer(self, run: Run[Any]) -> None:
-        """Hand over what the broker has confirmed; of each partition in the order in which it was written."""
+    def offer(self, own: OwnRange[Any]) -> None:
+        """Add records that the broker has confirmed, for each partition in offset order.
+
+        If there is no room for all of them, none is kept.
+        """
         with self._changed:
-            # The newest go: the next that are taken follow those that were taken before.
-            if self._records + len(run.items) <= self._limit:
-                self._runs.append(run)
-                self._records += len(run.items)
+            # New records are dropped, not old ones: the oldest come next in their partition.
+            if self._records + len(own.items) <= self._limit:
+                self._ranges.append(own)
+                self._records += len(own.items)
                 self._changed.notify()
 
-    def take(self, most: int) -> list[Run[Any]]:
-        """The next ones: about `most` records, since a run is never split."""
-        taken: list[Run[Any]] = []
+    def take(self, max_records: int) -> list[OwnRange[Any]]:
+        """Remove and return the oldest ranges, together about `max_records` records; a range is never split."""
+        taken: list[OwnRange[Any]] = []
         with self._changed:
-            while self._runs and most > 0:
-                taken.append(run := self._runs.popleft())
-                self._records -= len(run.items)
-                most -= len(run.items)
+            while self._ranges and max_records > 0:
+                taken.append(own := self._ranges.popleft())
+                self._records -= len(own.items)
+                max_records -= len(own.items)
         return taken
 
     def wait(self, timeout_s: float) -> None:
-        """Return when something waits, or after that time in seconds."""
+        """Wait until the queue has a record, for at most `timeout_s` seconds."""
         with self._changed:
-            self._changed.wait_for(lambda: self._runs, timeout_s)
+            self._changed.wait_for(lambda: self._ranges, timeout_s)
 
     def clear(self) -> None:
-        """Let everything go."""
+        """Drop all records."""
         with self._changed:
-            self._runs.clear()
+            self._ranges.clear()
             self._records = 0
 
 
-class Step(NamedTuple):
-    """What a consumer is to do.
+class ReadPlan(NamedTuple):
+    """What a consumer does after `LocalReads.plan`.
 
     Attributes:
-        consumed: the runs that come next in their partitions, in order.
-        pause: partitions to fetch no more.
-        fetch: partitions to fetch again, from where they stand after `consumed`.
+        consumed: The ranges that come next in their partitions, in order.
+        pause: Partitions to stop fetching.
+        fetch: Partitions to fetch again, from the offset after `consumed`.
     """
 
-    consumed: list[Run[Any]]
+    consumed: list[OwnRange[Any]]
     pause: set[int]
     fetch: set[int]
 
 
 class LocalReads:
-    """Which partitions follow our own writes and are not fetched. Pure."""
+    """Which partitions are read locally, from the own records, and not fetched. Pure."""
 
     def __init__(self) -> None:
+        # By partition that is read locally: when the last own record came.
         self._since: dict[int, float] = {}
 
     @property
     def partitions(self) -> frozenset[int]:
-        """They are paused."""
+        """The partitions that are read locally."""
         return frozenset(self._since)
 
     def clear(self) -> None:
-        """Every partition is fetched again."""
+        """Read no partition locally."""
         self._since.clear()
 
-    def step(self, runs: Iterable[Run[Any]], next_offsets: Mapping[int, int], now: float, *, all_taken: bool) -> Step:
-        """Decide about runs.
+    def plan(
+        self, ranges: Iterable[OwnRange[Any]], next_offsets: Mapping[int, int], now: float, *, all_taken: bool
+    ) -> ReadPlan:
+        """Decide which own records are consumed, and which partitions are read locally from now on.
 
         Args:
-            runs: the next ones.
-            next_offsets: of each partition that is consumed, the offset after what was consumed last.
-            now: on a clock that is not set, in seconds.
-            all_taken: whether no more runs wait.
+            ranges: The ranges that were taken from the queue, in order.
+            next_offsets: For each assigned partition, the offset after the last record that was consumed.
+            now: The time in seconds, of a clock that never goes back.
+            all_taken: Whether the queue is empty. A partition whose records still wait in the queue is not quiet.
         """
         before = self.partitions
         at = dict(next_offsets)
-        consumed: list[Run[Any]] = []
-        for run in runs:
-            expected = at.get(run.partition)
+        consumed: list[OwnRange[Any]] = []
+        for own in ranges:
+            expected = at.get(own.partition)
             if expected is None:
                 continue
-            if run.first == expected:
-                consumed.append(run)
-                expected = at[run.partition] = run.end
-            # Or it was fetched already, to its end: then the next one follows.
-            if run.end == expected:
-                self._since[run.partition] = now
-            elif run.end > expected:
-                self._since.pop(run.partition, None)
+            if own.first == expected:
+                consumed.append(own)
+                expected = at[own.partition] = own.end
+            # The range was consumed now, or was fetched before to its end: the next own record follows it.
+            if own.end == expected:
+                self._since[own.partition] = now
+            # Other records lie before the range, or a part of the range was fetched: the rest is fetched too.
+            elif own.end > expected:
+                self._since.pop(own.partition, None)
         if all_taken:
             for partition in [partition for partition, since in self._since.items() if now - since > QUIET_S]:
                 del self._since[partition]
-        return Step(consumed, set(self.partitions - before), set(before - self.partitions))
+        return ReadPlan(consumed, set(self.partitions - before), set(before - self.partitions))

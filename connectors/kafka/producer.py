@@ -1,10 +1,11 @@
-"""Production that is only done when the broker has confirmed every record.
+"""A producer whose delivery is done only when the broker has confirmed every record.
 
-The producer is idempotent with acks=all. Unless told to give up after a time, it never times a record out and treats
-any failed record as fatal (`enable.gapless.guarantee`): the records of a partition then reach the log in the order they
-were given and without a gap, which is what lets a stage resume from the last record of its own output. It also lets a
-partition's first and last record stand for those between, so that only they are asked to be confirmed. While the broker
-is away deliveries wait; the backlog grows in Kafka and nowhere else, because callers wait for their delivery.
+The producer is idempotent with acks=all. Without a time limit for a record, it never times a record out, and any failed
+record is fatal (`enable.gapless.guarantee`). So the records of a partition reach the log in the order in which they
+were given and without a gap, and a stage can resume from the last record of its own output. For the same reason only
+the first and the last record of a partition are asked to be confirmed: they prove that those between are in the log.
+
+If no broker answers, deliveries wait. Callers wait for their delivery, so the backlog grows in Kafka and not in memory.
 """
 
 from __future__ import annotations
@@ -28,15 +29,16 @@ from connectors.kafka.errors import kafka_error_of, log_client_error, to_connect
 logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-"""Largest record we write: a dead letter holds up to 1 MiB of raw bytes in base64 (4/3), plus its other fields."""
+"""Largest record in bytes: a dead letter holds up to 1 MiB of raw bytes in base64 (4/3), plus its other fields."""
 
-PARTITION_BY_KEY = -1  # RD_KAFKA_PARTITION_UA
+PARTITION_BY_KEY = -1
+"""Tells the client to choose the partition by the key (RD_KAFKA_PARTITION_UA)."""
 
 _POLL_S = 0.25
 
 
 class Outgoing(NamedTuple):
-    """A record to write. `partition` None leaves the choice to the producer's partitioner (by key)."""
+    """A record to write. If `partition` is None, the client chooses the partition by the key."""
 
     topic: str
     value: bytes
@@ -44,17 +46,17 @@ class Outgoing(NamedTuple):
     partition: int | None = None
 
 
-Written = Mapping[tuple[str, int], range]
-"""Where records are, by topic and partition: the offsets from the first of them to the last, with those of others that
-were written in between. Without a partition where the broker did not say."""
+WrittenOffsets = Mapping[tuple[str, int], range]
+"""By topic and partition: the offsets from the first written record to the last. The range is longer than the number of
+records if others wrote in between. A partition whose offsets the broker did not report is left out."""
 
 
 class _Delivery:
-    """Counts the confirmations of one call of `submit`."""
+    """Collects the confirmations for one call of `submit`."""
 
     def __init__(self, expected: int) -> None:
-        self.future: Future[Written] = Future()
-        # A running future cannot be cancelled, so whoever stops waiting cannot make `confirm` fail.
+        self.future: Future[WrittenOffsets] = Future()
+        # A running future cannot be cancelled, so `confirm` does not fail when the caller stops waiting.
         self.future.set_running_or_notify_cancel()
         self._missing = expected
         self._offsets: dict[tuple[str, int], set[int | None]] = {}
@@ -66,11 +68,11 @@ class _Delivery:
             return
         self._offsets.setdefault((message.topic() or "", partition_of(message)), set()).add(message.offset())
         if self._missing == 0:
-            with suppress(InvalidStateError):  # it has failed before
+            with suppress(InvalidStateError):  # the delivery has failed before
                 self.future.set_result(self._written())
 
-    def _written(self) -> Written:
-        # A record that the broker had already, from a try whose answer was lost, is confirmed without an offset.
+    def _written(self) -> WrittenOffsets:
+        # A record that was sent twice, because the first answer was lost, is confirmed without an offset.
         known = {where: [at for at in found if at is not None] for where, found in self._offsets.items()}
         return {
             where: range(min(offsets), max(offsets) + 1)
@@ -79,24 +81,25 @@ class _Delivery:
         }
 
     def fail(self, error: ConnectorError) -> None:
-        with suppress(InvalidStateError):  # whoever is first, of two threads
+        with suppress(InvalidStateError):  # another thread may have set a result or an error first
             self.future.set_exception(error)
 
 
 class ConfirmedProducer:
-    """An idempotent producer whose `deliver` returns once all its records are in the log.
+    """An idempotent producer whose `deliver` returns when all its records are in the log.
 
-    Thread-safe. Owns one thread, which serves delivery reports, until `close`.
+    Thread-safe. One thread serves delivery reports until `close`.
     """
 
     def __init__(self, config: KafkaConfig, *, client_id: str, give_up_after_s: float | None = None) -> None:
-        """Connect with the first record.
+        """Start the thread. The connection is made with the first record.
 
         Args:
-            config: how to reach Kafka.
-            client_id: shown in the broker's logs and metrics.
-            give_up_after_s: a record that is not confirmed by then fails, and those after it may still arrive: for
-                people who wait, and records that stand for themselves. None never gives up and leaves no gap.
+            config: How to reach Kafka.
+            client_id: Shown in the broker's logs and metrics.
+            give_up_after_s: Seconds after which a record that is not confirmed fails. Records after it may still be
+                written, so this is only for records that do not depend on each other, such as posts that a user sends.
+                None never gives up, and leaves no gap.
         """
         self._give_up_after_s = give_up_after_s
         self._pending: set[_Delivery] = set()
@@ -124,19 +127,20 @@ class ConfirmedProducer:
                 self._fail(exc)
 
     def _fail(self, exc: KafkaException) -> None:
-        """The client raises what ends it for good, and may report nothing more of what it was given."""
+        """Fail all deliveries: the client has failed for good, and may report nothing more."""
         self._fatal = to_connector_error(kafka_error_of(exc), "writing")
         for delivery in list(self._pending):
             delivery.fail(self._fatal)
 
-    def submit(self, records: Sequence[Outgoing]) -> Future[Written]:
-        """Queue the records, in order; the future is done when all are confirmed, or one has failed.
+    def submit(self, records: Sequence[Outgoing]) -> Future[WrittenOffsets]:
+        """Queue the records, in order. Blocks only while librdkafka's queue is full.
 
-        Blocks only while librdkafka's queue is full.
+        Returns:
+            A future that is done when all records are confirmed, or one has failed.
 
         Raises:
-            ConnectorError: if a record is refused at once (too large, or the producer has failed for good), or the
-                queue stays full for `give_up_after_s`.
+            ConnectorError: A record was refused at once (it is too large, or the producer has failed for good), or the
+                queue stayed full for `give_up_after_s`.
         """
         asked = self._to_confirm(records)
         delivery = _Delivery(len(asked))
@@ -151,15 +155,16 @@ class ConfirmedProducer:
         except ConnectorError:
             self._pending.discard(delivery)
             raise
-        if self._fatal is not None:  # it may have come before the first record, and told nobody
+        if self._fatal is not None:  # the client failed while this delivery was not pending yet
             delivery.fail(self._fatal)
         return delivery.future
 
     def _to_confirm(self, records: Sequence[Outgoing]) -> Collection[int]:
-        """Whose confirmation says that all records are in the log: a partition's first and last, where it is known.
+        """Return the indices of the records whose confirmation proves that all records are in the log.
 
-        The last alone would do, but for a topic that Kafka forgets for a while: that fails what waits just then, and is
-        not fatal.
+        These are the first and the last record of each partition, and every record whose partition is not given. The
+        last record alone is not enough: if Kafka's metadata lacks the topic for a moment, the client fails the records
+        that wait at that moment, and such a failure is not fatal.
         """
         if self._give_up_after_s is not None:
             return range(len(records))
@@ -183,22 +188,22 @@ class ConfirmedProducer:
             except BufferError as exc:
                 if deadline is not None and time.monotonic() > deadline:
                     raise UnavailableError(f"Kafka did not answer while writing to {record.topic}") from exc
-                self._stopping.wait(_POLL_S)  # the thread is emptying the queue
+                self._stopping.wait(_POLL_S)  # meanwhile the thread empties the queue
             except KafkaException as exc:
-                # Once it has failed for good, that is all it says; why is known from then.
+                # After a fatal error the client reports only that it has failed; `_fatal` has the reason.
                 raise self._fatal or to_connector_error(kafka_error_of(exc), f"writing to {record.topic}") from exc
             else:
                 return
         raise ConnectorError("the producer is closed")
 
-    async def deliver(self, records: Sequence[Outgoing]) -> Written:
+    async def deliver(self, records: Sequence[Outgoing]) -> WrittenOffsets:
         """Write the records, in order, and wait until the broker has confirmed every one.
 
         Returns:
-            Where they are.
+            The offsets of the records.
 
         Raises:
-            ConnectorError: if a record was refused. Nothing after it may be assumed written.
+            ConnectorError: A record was refused. The records after it may or may not have been written.
         """
         if not records:
             return {}
@@ -206,7 +211,7 @@ class ConfirmedProducer:
         return await asyncio.wrap_future(future)
 
     def close(self, timeout_s: float = 5.0) -> int:
-        """Wait up to `timeout_s` for what is queued, then give up on it.
+        """Wait up to `timeout_s` seconds for the records in the queue, then drop the rest and stop the thread.
 
         Returns:
             The number of records that were not confirmed.

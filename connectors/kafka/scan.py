@@ -1,4 +1,4 @@
-"""Reads a topic once from its beginning to its present end, without a consumer group."""
+"""Reads a topic once from its beginning to its current end, without a consumer group."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import is_transient, kafka_error_of, to_connector_error
 
 RETRY_S = 0.1
-"""Between two tries to find the bounds of a partition that has no leader yet."""
+"""Seconds between two attempts to read the bounds of a partition that has no leader yet."""
 
 Bounds = Mapping[int, tuple[int, int]]
-"""For each partition, the first offset it holds and the next it will write."""
+"""For each partition, the first offset that it holds and the next one that it will write."""
 
 
 class TopicScan:
-    """One pass over a topic. `bounds` is fixed when it is made; records written later are not part of it."""
+    """One pass over a topic. `bounds` is read at the start; records written later are not part of the pass."""
 
     def __init__(self, config: KafkaConfig, topic: str) -> None:
-        """Find the topic's partitions and their bounds.
+        """Read the topic's partitions and their bounds.
 
         Raises:
-            ConnectorError: there is no such topic, or Kafka did not answer.
+            ConnectorError: The topic does not exist, or Kafka did not answer.
         """
         self.topic = topic
         self._timeout_s = config.timeout_s
         self._consumer = Consumer(
             config.librdkafka(
-                group_id="emostream-scan",  # required by the client; nothing is ever committed
+                group_id="emostream-scan",  # the client requires a group; nothing is committed
                 enable_auto_commit=False,
                 enable_partition_eof=True,
                 auto_offset_reset="earliest",
@@ -55,7 +55,7 @@ class TopicScan:
                     TopicPartition(self.topic, partition), timeout=self._timeout_s, cached=False
                 )
             except KafkaException as exc:
-                # A partition that was just made, or whose broker has just ended, has no leader for a moment.
+                # A partition has no leader for a moment after it was created, or after its broker has stopped.
                 if not is_transient(kafka_error_of(exc)) or time.monotonic() > deadline:
                     raise
                 time.sleep(RETRY_S)
@@ -67,11 +67,11 @@ class TopicScan:
         return low, high
 
     def total(self) -> int:
-        """The number of offsets in the pass; transaction markers and compacted records make it an upper bound."""
+        """Return the number of offsets in the pass. Some belong to transaction markers or to compacted records."""
         return sum(high - low for low, high in self.bounds.values())
 
     def messages(self) -> Iterator[Message]:
-        """Every record within the bounds, in offset order within each partition.
+        """Yield every record within the bounds, in offset order within each partition.
 
         Raises:
             ConnectorError: Kafka did not answer for `timeout_s`, or refused.

@@ -1,7 +1,7 @@
-"""Feeds a Faust agent with whole batches: a thread polls Kafka and puts each batch on a channel.
+"""Feeds a Faust agent with batches: a thread polls Kafka and puts each batch on a channel.
 
-The element of the stream is a batch, so Faust's cost per event is paid once in hundreds of posts, and nothing is
-acknowledged event by event. The agent's side is one rule:
+The element of the stream is a batch, so Faust's cost per event is paid once for hundreds of posts, and no post is
+acknowledged by itself. An agent must process batches in this form:
 
     async for batch in source.channel:
         with source.busy(), source.in_flight(batch) as current:
@@ -9,12 +9,12 @@ acknowledged event by event. The agent's side is one rule:
                 ...deliver everything...
                 source.done(batch)
 
-Batches are as large as the stage is busy. While it has nothing to do, what comes is handed over after `batch_wait_s`;
-while it works, what comes is gathered, and only full batches are handed over before it asks. So an idle stage answers
-soon, and a backlog comes in full batches.
+The size of a batch follows the load. While the stage is idle, a batch is handed over `batch_wait_s` after its first
+record. While the stage is busy, batches are filled, and only full batches are put on the channel. So an idle stage
+answers soon, and a backlog is processed in full batches.
 
-A batch that fails must end in `source.rewind` (it is fetched again) or in `source.halt` and a stop of the worker; going
-on with the next one would leave a hole that nothing finds.
+If a batch fails, its agent must call `source.rewind`, which fetches the batch again, or `source.halt`, after which the
+worker must stop. If the agent went on with the next batch, the records of the failed one would be lost.
 """
 
 from __future__ import annotations
@@ -41,30 +41,33 @@ from connectors.kafka.own_writes import OwnWrites
 logger = logging.getLogger(__name__)
 
 PAUSE_AFTER_S = 1.0
-"""How long a full channel may hold up polling before fetching is paused. Pausing throws away what was fetched ahead, so
-it is not done for the length of a normal batch; not polling stalls rebalances, so it is done well before that hurts."""
+"""Seconds for which a full channel may hold up polling before fetching is paused. A pause drops the records that were
+fetched ahead, so this is longer than a normal batch takes. Without polling a rebalance stalls, so it is not much
+longer."""
 
 LEAVE_S = 2.0
-"""For leaving the group, after the batch in flight. Whoever does not make it is missed after the session timeout."""
+"""Seconds to wait until the consumer has left the group, after the batch in flight. If it takes longer, the group
+notices after the session timeout that the member is gone."""
 
 _IDLE_POLL_S = 0.25
+"""Longest poll in seconds: between two polls the thread checks whether it must stop."""
 
-_GATHER_POLL_S = 0.005
-"""Between two looks at whether the stage is free, while a batch that has waited long enough grows on."""
+_FILL_POLL_S = 0.005
+"""Seconds of a poll while a batch has waited long enough and is filled further until the stage waits for it."""
 
 
 class BatchChannel(faust.Channel):  # type: ignore[misc] # faust ships no types
-    """A Faust channel with one queue for all its clones, outside Faust's flow control.
+    """A Faust channel with one queue for all its clones, outside of Faust's flow control.
 
-    Faust empties the queues under its flow control whenever its own consumer rebalances. That is right for events it
-    will fetch again, but would silently drop our batches, which it did not fetch.
+    Faust empties the queues under its flow control whenever its own consumer rebalances, because it fetches their
+    events again. It did not fetch these batches, so it would drop them.
     """
 
     _queue: ThrowableQueue | None
 
     @property
     def queue(self) -> ThrowableQueue:
-        """The one queue, bounded by `maxsize` batches."""
+        """The queue, of at most `maxsize` batches."""
         if self._queue is None:
             always_open = FlowControlEvent(initially_suspended=False)
             self._queue = ThrowableQueue(maxsize=self.maxsize, flow_control=always_open)
@@ -79,7 +82,7 @@ class BatchChannel(faust.Channel):  # type: ignore[misc] # faust ships no types
 
 
 class BatchSource(Service):  # type: ignore[misc]
-    """Consumes a topic in a thread of its own and feeds `channel`; stops the app if consuming fails for good."""
+    """Consumes a topic in a thread of its own and puts batches on `channel`; crashes the app if consuming fails."""
 
     def __init__(
         self,
@@ -96,27 +99,27 @@ class BatchSource(Service):  # type: ignore[misc]
         own_writes: OwnWrites | None = None,
         **kwargs: Any,  # noqa: ANN401 - mode's
     ) -> None:
-        """Prepare the source; it joins `group` when the service starts.
+        """Prepare the source. The consumer joins `group` when the service starts.
 
         Args:
-            app: the application, crashed if consuming fails for good.
-            config: how to reach Kafka.
-            group: consumer group; must differ from the app's own.
-            topic: topic to consume.
-            positions: start offsets, called in the polling thread (see `PositionedConsumer`).
-            batch_max: messages in a batch at most.
-            batch_wait_s: how long a batch waits to fill while the stage has none before it, in seconds; asked again and
-                again, in the polling thread.
-            on_assign: told the partitions owned from now on; called in the polling thread.
-            prefetch: batches waiting in the channel at most.
-            own_writes: what this process writes to the topic, and tells; it is not fetched.
-            kwargs: for `mode.Service`.
+            app: The application; crashed if consuming fails for good.
+            config: How to reach Kafka.
+            group: The consumer group; must differ from the app's own.
+            topic: The topic to consume.
+            positions: Looks up the positions; called in the polling thread (see `PositionedConsumer`).
+            batch_max: Greatest number of records in a batch.
+            batch_wait_s: Returns how long a batch waits to be filled while the stage is idle, in seconds. Called often,
+                in the polling thread.
+            on_assign: Called in the polling thread with the partitions that are assigned from now on.
+            prefetch: Greatest number of batches in the channel.
+            own_writes: The records that this process writes to the topic, which are then not fetched.
+            kwargs: Arguments for `mode.Service`.
         """
         super().__init__(**kwargs)
         self.app = app
         self.topic = topic
         self.channel = BatchChannel(app, maxsize=prefetch)
-        _ = self.channel.queue  # made here, and in no thread that asks whether we are behind
+        _ = self.channel.queue  # make the queue now, so that a thread that reads `behind` does not make it
         self._revoke_deadline_s = config.revoke_deadline_s
         self._batch_max = batch_max
         self._batch_wait_s = batch_wait_s
@@ -140,7 +143,7 @@ class BatchSource(Service):  # type: ignore[misc]
 
     @contextmanager
     def in_flight(self, batch: Batch) -> Iterator[bool]:
-        """Hold up revocation while a batch is processed; yields False if the batch is stale and must be skipped."""
+        """Make a revocation wait while a batch is processed. Yields False if the batch is stale and must be skipped."""
         with self._begin_lock:
             current = self.is_current(batch)
             if current:
@@ -152,17 +155,17 @@ class BatchSource(Service):  # type: ignore[misc]
                 self._idle.set()
 
     def is_current(self, batch: Batch) -> bool:
-        """Whether a batch may be processed for all that is known now; `in_flight` says whether it may have effects."""
+        """Return whether a batch is current so far. Only inside `in_flight` is that certain."""
         return self._consumer is not None and self._consumer.is_current(batch) and not self._halted
 
     @property
     def behind(self) -> bool:
-        """Whether the channel is full: more than a full batch waits for the stage. Thread-safe."""
+        """Whether the channel is full, so that more than a full batch waits for the stage. Thread-safe."""
         return bool(self.channel.queue.full())
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """The stage has a batch in hand and could not take another: what is fetched meanwhile adds to the next."""
+        """Mark the stage as busy: what is fetched meanwhile fills the next batch."""
         self._busy = True
         try:
             yield
@@ -170,27 +173,27 @@ class BatchSource(Service):  # type: ignore[misc]
             self._busy = False
 
     def done(self, batch: Batch) -> None:
-        """Every output of the batch is confirmed."""
+        """Record that every output of the batch is confirmed."""
         if self._consumer is not None:
             self._consumer.done(batch)
 
     def rewind(self, reason: str) -> None:
-        """Fetch again from the looked-up positions; batches fetched before are stale from now on."""
+        """Make the batches fetched so far stale, look the positions up, and fetch from there."""
         if self._consumer is not None:
             self._consumer.rewind(reason)
 
     def halt(self) -> None:
-        """Let no further batch begin: one has failed for good, and the next must not leave a hole behind it."""
+        """Make every further batch stale: one has failed for good, and its records must not be passed over."""
         self._halted = True
 
     @property
-    def _awaited(self) -> bool:
-        """Whether the stage waits for a batch. While it has one, a small one would just stand in the channel."""
+    def _stage_waiting(self) -> bool:
+        """Whether the stage waits for a batch. While it has one, a batch in the channel would not be filled further."""
         return not self._busy and bool(self.channel.queue.empty())
 
     def _await_idle(self) -> None:
         with self._begin_lock:
-            pass  # an agent that was about to begin has either begun, or will see the new epoch
+            pass  # an agent that was about to begin has begun by now, or will find that its batch is stale
         if not self._idle.wait(self._revoke_deadline_s):
             logger.warning("%s: the batch in flight did not finish in %.1f s", self.topic, self._revoke_deadline_s)
 
@@ -206,7 +209,7 @@ class BatchSource(Service):  # type: ignore[misc]
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, self._revoke_deadline_s + LEAVE_S)
             if self._thread.is_alive():
-                logger.warning("%s: could not leave the group; is the broker away?", self.topic)
+                logger.warning("%s: could not leave the group in time; does Kafka answer?", self.topic)
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
@@ -215,15 +218,15 @@ class BatchSource(Service):  # type: ignore[misc]
                 self._feed(consumer, loop)
             finally:
                 consumer.close()
-        except Exception as exc:  # noqa: BLE001 - crosses from the thread to the app, which stops with it
+        except Exception as exc:  # noqa: BLE001 - the app must stop with any error of its thread
             if self._stopping.is_set():
                 logger.info("%s: while stopping: %s", self.topic, exc)
             else:
                 asyncio.run_coroutine_threadsafe(self.app.crash(exc), loop)
 
     def _feed(self, consumer: PositionedConsumer, loop: asyncio.AbstractEventLoop) -> None:
-        """Poll, gather and hand over, one batch at a time, so that batches cannot overtake each other."""
-        gathering = Gathering(self._batch_max, self._batch_wait_s)
+        """Poll, fill batches and hand them over, one at a time, so that batches cannot overtake each other."""
+        builder = BatchBuilder(self._batch_max, self._batch_wait_s)
         handed: Future[None] | None = None
         handed_at = 0.0
         paused_epoch: int | None = None
@@ -232,7 +235,7 @@ class BatchSource(Service):  # type: ignore[misc]
                 handed.result()
                 handed = None
             now = time.monotonic()
-            if handed is None and (batch := gathering.due(now, awaited=self._awaited)) is not None:
+            if handed is None and (batch := builder.take_due(now, stage_waiting=self._stage_waiting)) is not None:
                 handed = asyncio.run_coroutine_threadsafe(self.channel.put(batch), loop)
                 handed_at = now
             if handed is None:
@@ -240,70 +243,78 @@ class BatchSource(Service):  # type: ignore[misc]
                     if paused_epoch == consumer.epoch:
                         consumer.resume()
                     paused_epoch = None
-                most, wait_s = gathering.wants(now)
+                count, wait_s = builder.next_poll(now)
             elif now - handed_at < PAUSE_AFTER_S:
                 wait([handed], timeout=_IDLE_POLL_S)
                 continue
             else:
-                # A new assignment starts unpaused, so the pause belongs to an epoch.
+                # A new assignment starts without a pause, so a pause holds for one epoch.
                 if paused_epoch != consumer.epoch:
                     consumer.pause()
                     paused_epoch = consumer.epoch
-                most, wait_s = self._batch_max, _IDLE_POLL_S
-            found = consumer.poll(most, wait_s)
+                count, wait_s = self._batch_max, _IDLE_POLL_S
+            found = consumer.poll(count, wait_s)
             if found is not None:
-                # The agent would skip what is stale, but may be busy for many rebalances.
-                gathering.drop_unless(consumer.is_current)
-                gathering.add(found, time.monotonic())
+                # The agent skips stale batches, but it may be busy for many rebalances, and they would pile up here.
+                builder.keep_only(consumer.is_current)
+                builder.add(found, time.monotonic())
         if handed is not None:
             handed.cancel()
 
 
-class Gathering:
-    """What was fetched and not handed over yet: full batches, and one that may still grow. Pure."""
+class BatchBuilder:
+    """Joins polled batches into larger ones: full batches, and one that is being filled. Pure."""
 
     def __init__(self, batch_max: int, batch_wait_s: Callable[[], float]) -> None:
-        """Gather batches of at most `batch_max` messages, the last of which waits what `batch_wait_s` says at least."""
+        """Start without records.
+
+        Args:
+            batch_max: Greatest number of records in a batch.
+            batch_wait_s: Returns how long a batch that is not full waits to be filled, in seconds.
+        """
         self._batch_max = batch_max
         self._batch_wait_s = batch_wait_s
         self._full: deque[Batch] = deque()
-        self._growing: Batch | None = None
+        self._filling: Batch | None = None
         self._since = 0.0
 
     def add(self, batch: Batch, now: float) -> None:
-        """Take in what was fetched; it may be more than is wanted, of a new epoch, and is never split."""
-        if self._growing is None:
+        """Add a polled batch, which is never split. Batches of two epochs are not joined."""
+        if self._filling is None:
             self._since = now
-        elif len(self._growing) + len(batch) > self._batch_max or self._growing.epoch != batch.epoch:
-            self._full.append(self._growing)
-            self._growing, self._since = None, now
-        self._growing = batch if self._growing is None else self._growing.followed_by(batch)
+        elif len(self._filling) + len(batch) > self._batch_max or self._filling.epoch != batch.epoch:
+            self._full.append(self._filling)
+            self._filling, self._since = None, now
+        self._filling = batch if self._filling is None else self._filling.followed_by(batch)
 
-    def drop_unless(self, wanted: Callable[[Batch], bool]) -> None:
-        """Forget the batches that are not wanted any more."""
+    def keep_only(self, wanted: Callable[[Batch], bool]) -> None:
+        """Drop the batches for which `wanted` returns False."""
         self._full = deque(batch for batch in self._full if wanted(batch))
-        if self._growing is not None and not wanted(self._growing):
-            self._growing = None
+        if self._filling is not None and not wanted(self._filling):
+            self._filling = None
 
-    def due(self, now: float, *, awaited: bool) -> Batch | None:
-        """The next batch, if it is full, or if the stage has none before it and it has waited long enough."""
+    def take_due(self, now: float, *, stage_waiting: bool) -> Batch | None:
+        """Remove and return the next batch that is due; None if none is.
+
+        A batch is due if it is full, or if the stage waits for it and it has waited long enough itself.
+        """
         if self._full:
             return self._full.popleft()
-        batch = self._growing
+        batch = self._filling
         if batch is None:
             return None
-        waited = awaited and now >= self._since + self._batch_wait_s()
+        waited = stage_waiting and now >= self._since + self._batch_wait_s()
         if not waited and len(batch) < self._batch_max:
             return None
-        self._growing = None
+        self._filling = None
         return batch
 
-    def wants(self, now: float) -> tuple[int, float]:
-        """How many messages to fetch next, and how long to wait for them, in seconds."""
-        if self._growing is None:
-            # The first one ends the wait.
+    def next_poll(self, now: float) -> tuple[int, float]:
+        """Return how many records to poll next, and how long to wait for them in seconds."""
+        if self._filling is None:
+            # The first record must end the poll, because the batch's wait begins with it.
             return 1, _IDLE_POLL_S
         left_s = self._since + self._batch_wait_s() - now
-        # Never for long: meanwhile no stop is heard, and the wait may become a shorter one.
-        wait_s = min(left_s, _IDLE_POLL_S) if left_s > 0 else _GATHER_POLL_S
-        return self._batch_max - len(self._growing), wait_s
+        # Only for a short time: a poll does not notice a stop, and `batch_wait_s` may become shorter.
+        wait_s = min(left_s, _IDLE_POLL_S) if left_s > 0 else _FILL_POLL_S
+        return self._batch_max - len(self._filling), wait_s

@@ -1,4 +1,4 @@
-"""Reads a topic's end, and on from there, without a consumer group."""
+"""Reads the records of a topic, from the beginning or near the end, and follows new ones, without a consumer group."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from connectors.errors import UnavailableError
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import kafka_error_of, to_connector_error
 
-_POLL_S = 0.2  # also how long Ctrl-C may take
+_POLL_S = 0.2
+"""Seconds of one poll; Ctrl-C takes up to this long."""
 
 
 @dataclass(frozen=True, slots=True)
 class KafkaRecord:
-    """What is needed of a message."""
+    """The fields of a message that a reader needs."""
 
     partition: int
     offset: int
@@ -27,17 +28,25 @@ class KafkaRecord:
 
 
 class Tail:
-    """The records of one topic. Assigns partitions by hand: it joins no group and commits nothing."""
+    """Reads the records of one topic. Assigns the partitions itself: joins no group and commits nothing."""
 
     def __init__(
-        self, config: KafkaConfig, topic: str, partitions: int, *, group: str, on_silence: Callable[[], None]
+        self, config: KafkaConfig, topic: str, partitions: int, *, group: str, on_unreachable: Callable[[], None]
     ) -> None:
-        """`group` is a name that librdkafka asks for and never uses; `on_silence` says that no broker answers."""
+        """Prepare a reader. The connection is made with the first request.
+
+        Args:
+            config: How to reach Kafka.
+            topic: The topic.
+            partitions: The topic's number of partitions.
+            group: A group name, which librdkafka requires and does not use here.
+            on_unreachable: Called when no broker answers, once until a record comes again.
+        """
         self._topic = topic
         self._partitions = range(partitions)
         self._timeout_s = config.timeout_s
-        self._on_silence = on_silence
-        self._silent = False
+        self._on_unreachable = on_unreachable
+        self._unreachable = False
         options: dict[str, Any] = config.librdkafka(
             group_id=group,
             enable_auto_commit=False,
@@ -53,15 +62,15 @@ class Tail:
         self._consumer.close()
 
     def records(self, *, last: int | None, follow: bool) -> Iterator[KafkaRecord]:
-        """Records that are there, then records as they come.
+        """Yield the records that the topic holds, then new records as they come.
 
         Args:
-            last: how many of the last records to begin with, by the brokers' or producers' timestamps; None for all
-                that the topic holds, each partition in its order.
-            follow: whether to wait for more once the end is reached.
+            last: How many of the last records to begin with, in the order of their timestamps. None begins with all
+                records that the topic holds, each partition in its order.
+            follow: Whether to wait for new records when the end is reached.
 
         Raises:
-            ConnectorError: if Kafka refuses, or does not answer before the end is first reached.
+            ConnectorError: Kafka refused, or did not answer before the end was reached for the first time.
         """
         ends = {}
         starts = []
@@ -97,9 +106,10 @@ class Tail:
         return low, high
 
     def _until(self, ends: dict[int, int]) -> Iterator[Message]:
-        """Every message up to the ends, and whatever else comes meanwhile; empties `ends`.
+        """Yield every message up to the ends, and those that come meanwhile. Removes each end that is reached.
 
-        The last offsets may be transaction markers, which are no messages: then the end shows as such.
+        The last offsets of a partition may be transaction markers. No message has these offsets; then the client's
+        end-of-partition event tells that the end is reached.
         """
         deadline = time.monotonic() + self._timeout_s
         while ends:
@@ -117,7 +127,7 @@ class Tail:
         message = self._consumer.poll(_POLL_S)
         if message is None:
             return None
-        self._silent = False
+        self._unreachable = False
         error = message.error()
         if error is None:
             return message
@@ -130,10 +140,10 @@ class Tail:
         return None
 
     def _on_error(self, error: KafkaError) -> None:
-        # librdkafka reports this for every attempt; once is enough until a record comes again.
-        if error.code() == KafkaError._ALL_BROKERS_DOWN and not self._silent:
-            self._silent = True
-            self._on_silence()
+        # librdkafka reports this for every attempt.
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and not self._unreachable:
+            self._unreachable = True
+            self._on_unreachable()
 
 
 def _record(message: Message) -> KafkaRecord:

@@ -1,4 +1,4 @@
-"""A transactional producer: what is published is published whole, and only by the latest holder of its id."""
+"""A transactional producer: it publishes all records of a batch or none, and only the newest producer of an id can."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from connectors.kafka.producer import MAX_MESSAGE_BYTES, Outgoing
 logger = logging.getLogger(__name__)
 
 TRANSACTION_TIMEOUT_MS = 30_000
-"""After which the broker aborts an open transaction; a crashed holder blocks readers for this long at most."""
-
+"""Milliseconds after which the broker aborts an open transaction. A producer that crashed in a transaction blocks
+readers for at most this long."""
 
 COMMIT_TIMEOUT_S = 5.0
-"""For a commit, and for an abort. Longer than the election of a new leader takes; a stop waits for it."""
+"""Seconds for a commit or an abort: longer than the election of a new leader takes. A stop waits this long."""
 
 
 class FencedError(RejectedError):
-    """Another producer has taken over the transactional id; this one may not write any more."""
+    """Another producer has taken over the transactional id; this one can no longer write."""
 
 
 class TransactionalProducer:
     """Publishes batches of records atomically under a `transactional.id`. Blocking; use from one thread at a time.
 
-    The newest producer of an id fences all older ones (KIP-98), so a paused process that wakes up cannot write.
+    The broker fences all older producers of the same id (KIP-98), so a process that was paused and resumes later cannot
+    write.
     """
 
     def __init__(self, config: KafkaConfig, transactional_id: str) -> None:
-        """Take the id over, finishing or aborting what its former holder left open.
+        """Take over the transactional id. A transaction that its former producer left open is finished or aborted.
 
         Raises:
             ConnectorError: Kafka did not answer, or refused.
@@ -56,12 +57,12 @@ class TransactionalProducer:
             raise self._translate(exc, "taking over") from exc
 
     def publish(self, records: Sequence[Outgoing]) -> None:
-        """Write the records in one transaction and return when it is committed.
+        """Write the records in one transaction, and return when it is committed.
 
         Raises:
-            FencedError: a newer producer holds the id; drop this one.
-            UnavailableError: it is not known that they were published. Drop this producer: after a record that failed,
-                the client may refuse the next transaction too. A new one may succeed.
+            FencedError: A newer producer has taken over the id. Drop this producer.
+            UnavailableError: The records may or may not have been published. Drop this producer, because the client may
+                refuse the next transaction after a record that failed. A new producer may succeed.
             RejectedError: Kafka refused for good.
         """
         try:
@@ -92,7 +93,7 @@ class TransactionalProducer:
             translated = self._translate(abort_exc, "aborting")
             if isinstance(translated, FencedError):
                 raise translated from exc
-            # Also where the commit went through and only its answer was lost. The next holder of the id settles it.
+            # The commit may have succeeded and only its answer was lost. The next producer of the id ends it.
             raise UnavailableError(f"a transaction of {self.transactional_id} was left open: {translated}") from exc
         raise UnavailableError(f"a transaction of {self.transactional_id} was aborted: {error.str()}") from exc
 
@@ -103,6 +104,6 @@ class TransactionalProducer:
         return to_connector_error(error, f"{doing} as {self.transactional_id}")
 
     def close(self) -> None:
-        """Drop what is queued and close the connections. An open transaction is left to its successor."""
+        """Drop the queued records and close the connections. The next producer of the id ends an open transaction."""
         self._producer.purge()
         self._producer.flush(1.0)

@@ -1,8 +1,9 @@
-"""The embedded stack: real Kafka, Valkey, PostgreSQL and S3 servers on loopback, out of wheels and jars.
+"""The embedded stack: Kafka, Valkey, PostgreSQL and S3 servers on loopback, from Python wheels and Java jars.
 
-`LocalStack(Path(".emostream")).up()` starts what is not running yet and returns the addresses. The servers outlive the
-process that started them; `down()` stops them, from any process. Everything but S3 (in memory) is kept in the data
-directory. The optional packages (extra `local`) are imported only when a server is started.
+`LocalStack(Path(".emostream")).up()` starts the servers that are not running and returns the addresses. The servers
+keep running when the process that started them ends. `down()` stops them, from any process. All data is kept in the
+data directory, except that of S3, which is in memory. The optional packages (extra `local`) are imported only when a
+server is started.
 """
 
 from connectors.local.endpoints import Endpoints

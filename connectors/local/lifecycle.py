@@ -1,4 +1,4 @@
-"""Starting, asking and stopping single servers, with every step noted in the state file."""
+"""Starts, probes and stops single servers, and records each change in the state file."""
 
 from __future__ import annotations
 
@@ -16,20 +16,24 @@ from connectors.local.process import Cancelled
 from connectors.local.server import NotAnsweringError, Server, ServerStatus, memory
 from connectors.local.state import StackState, StateFile
 
-# One deadline for all servers to stop in; measured under 2 s.
 _STOP_TIMEOUT_S = 15.0
-# A server that is found running gets this long to answer before it is started anew.
+"""Seconds for all servers together to stop. They usually take less than 2 s."""
+
 _HUNG_AFTER_S = 5.0
+"""Seconds that a running server has to answer. One that does not is restarted."""
+
 _PROBE_TIMEOUT_S = 2.0
 _POLL_S = 0.05
+
 _PORT_ATTEMPTS = 3
+"""Starts with different ports, in case another program takes a port between its choice and the server's start."""
 
 
 class Lifecycle:
-    """What the stack does to its servers. All but `status` and `answers` require that the caller holds the lock.
+    """Starts, probes and stops servers. All methods except `status` and `answers` require the stack's file lock.
 
-    `start` is called from one thread per server, all with the same state: each writes its own server's record only,
-    and choosing ports and saving are serialised here.
+    `start` may run in one thread per server, all with the same state. Each thread changes the record of its own server
+    only; a lock in this object protects the choice of ports and the saving of the state.
     """
 
     def __init__(self, data_dir: Path, state_file: StateFile) -> None:
@@ -38,7 +42,7 @@ class Lifecycle:
         self._lock = Lock()
 
     def status(self, server: Server, state: StackState) -> ServerStatus:
-        """What one server is doing now; takes at most about 3 s."""
+        """Return the current status of one server; takes at most about 3 s."""
         record = state.server(server.name)
         running = process.find(record.pid, record.create_time)
         address = server.address(record.ports)
@@ -51,7 +55,7 @@ class Lifecycle:
         return ServerStatus(server.name, "running", running.pid, address, version, memory(running))
 
     def answers(self, server: Server, state: StackState) -> bool:
-        """Whether a server of ours runs and answers; one that has only just begun gets a little time."""
+        """Return whether a server runs and answers. A server that has just started has some seconds to answer."""
         record = state.server(server.name)
         deadline = time.monotonic() + _HUNG_AFTER_S
         while running := process.find(record.pid, record.create_time):
@@ -68,7 +72,14 @@ class Lifecycle:
         return False
 
     def start(self, server: Server, state: StackState, taken: set[int], cancel: Event) -> None:
-        """Start one server that is not running. A port that someone else took meanwhile is replaced."""
+        """Start one server that is not running, and wait until it answers.
+
+        If another program has taken one of its ports meanwhile, the server is started again with other ports.
+
+        Raises:
+            Cancelled: `cancel` was set.
+            LocalStackError: The server did not start, or did not answer in time.
+        """
         server.prepare(state, cancel)
         record = state.server(server.name)
         for attempt in range(1, _PORT_ATTEMPTS + 1):
@@ -76,7 +87,7 @@ class Lifecycle:
                 own = set(record.ports.values())
                 record.ports = ports.choose(server.port_names, record.ports, taken - own)
                 taken.update(record.ports.values())
-            begin = server.rotate_log()  # this start's part of the log
+            begin = server.rotate_log()  # the log of this start begins here
             launch = server.launch(record.ports, state)
             if cancel.is_set():
                 raise Cancelled
@@ -112,7 +123,7 @@ class Lifecycle:
                 raise Cancelled
 
     def halt(self, servers: Sequence[Server], state: StackState) -> None:
-        """Stop servers, cleanly if they let us, and note it.
+        """Stop servers, cleanly if they react, and record that they are stopped.
 
         Raises:
             LocalStackError: A process could not be stopped.
@@ -124,7 +135,7 @@ class Lifecycle:
         self._save(state)
 
     def stop_processes(self, servers: Sequence[Server], state: StackState) -> None:
-        """Stop the recorded processes of `servers` and whatever else of theirs is alive."""
+        """Stop the recorded processes of `servers`, and all other processes of theirs."""
         marked = process.find_marked(self._data_dir)
         stopping: dict[int, tuple[psutil.Process, signal.Signals]] = {}
         for server in servers:
@@ -133,7 +144,7 @@ class Lifecycle:
             for found in [*([recorded] if recorded else []), *marked.get(server.name, [])]:
                 stopping[found.pid] = (found, server.stop_signal)
         process.stop_all(stopping.values(), _STOP_TIMEOUT_S)
-        # After their parents: what they leave behind ends by itself, or is killed.
+        # Leftover child processes come after their parents: most have ended by themselves by now.
         process.stop_all(
             [(found, signal.SIGQUIT) for server in servers for found in server.leftovers()], _STOP_TIMEOUT_S
         )

@@ -10,16 +10,17 @@ from connectors.errors import LocalStackError
 
 HOST = "127.0.0.1"
 
-# Below the ephemeral ranges of Linux (from 32768) and macOS (from 49152). While a server restarts, an outgoing
-# connection could otherwise be given its port; a client that keeps reconnecting may even connect to itself.
+# Below the ephemeral ranges of Linux (from 32768) and macOS (from 49152). From those ranges the system could give the
+# port of a server that restarts to an outgoing connection. A client that keeps reconnecting could even connect to
+# itself.
 _RANGE = range(20_000, 30_000)
 _ATTEMPTS = 200
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on `port` now."""
+    """Return whether a server could listen on `port` now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers do: connections of its last life in TIME_WAIT do not block a port. Another listener does.
+        # Servers set this option too: old connections in TIME_WAIT do not block the port, another listener does.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
@@ -29,7 +30,7 @@ def is_free(port: int) -> bool:
 
 
 def accepts(port: int, timeout_s: float) -> bool:
-    """Whether something accepts connections on `port`."""
+    """Return whether a program accepts connections on `port`."""
     try:
         with socket.create_connection((HOST, port), timeout=timeout_s):
             return True
@@ -43,13 +44,13 @@ def choose(
     taken: set[int],
     free: Callable[[int], bool] = is_free,
 ) -> dict[str, int]:
-    """A port for each name: the remembered one if it is still free, otherwise a random free one.
+    """Return a port for each name: the remembered one if it is still free, else a random free one.
 
     Args:
         names: Names of the ports that a server needs.
-        remembered: The ports of its last life.
-        taken: Ports promised to other servers of this stack; the chosen ones are added.
-        free: Whether a port can be listened on.
+        remembered: The ports of the server's last start.
+        taken: Ports of other servers of this stack; the chosen ports are added.
+        free: Returns whether a server could listen on a port.
 
     Raises:
         LocalStackError: No free port was found.

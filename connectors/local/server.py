@@ -1,4 +1,4 @@
-"""What the four servers have in common: how one is prepared, run, asked for an answer and described."""
+"""The base class of the four servers: how a server is prepared, started, probed and described."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LOG_LIMIT_BYTES = 5_000_000
 
 
 class NotAnsweringError(Exception):
-    """A server does not answer (yet); the message says in which way."""
+    """A server does not answer, or not yet. The message says what happened."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class ServerStatus:
 
     Attributes:
         name: `kafka`, `redis`, `postgres` or `s3`.
-        state: `unhealthy` when its process lives but does not answer.
+        state: `unhealthy` if its process runs and does not answer.
         pid: Process id; None when stopped.
-        address: `host:port`, the last one when stopped; None before the first start.
+        address: `host:port`; the last address if the server is stopped, None before the first start.
         version: The server's own version; None before the first start.
         rss: Resident memory in bytes, its child processes included; None when stopped.
     """
@@ -51,20 +51,20 @@ class ServerStatus:
     rss: int | None
 
     def as_dict(self) -> dict[str, str | int | None]:
-        """The fields, for JSON."""
+        """Return the fields as a dict, for JSON."""
         return asdict(self)
 
 
 class Server(ABC):
-    """One server program: pure knowledge of the program, no knowledge of when it runs.
+    """One server program: how it is run. Whether and when it runs is decided by `LocalStack` and `Lifecycle`.
 
-    The stack calls `check` in its main thread, then, for a server that is to be started, `prepare`, `launch` and
-    `probe` (until it answers) in a thread of the server's own.
+    To start a server, the stack calls `check` in its main thread. Then it calls `prepare`, `launch` and, until the
+    server answers, `probe` in a thread for this server.
 
     Attributes:
         home: The server's directory.
         log: Its log file.
-        environment: Variables that mark its processes, set on all of them.
+        environment: The variables that mark its processes (see `process`).
     """
 
     name: ClassVar[str]
@@ -72,7 +72,8 @@ class Server(ABC):
     port_names: ClassVar[tuple[str, ...]] = ("port",)
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     start_timeout_s: ClassVar[float] = 30.0
-    """From the start of the process to its first answer; measured 0.1 to 4 s, and ten times that on a busy machine."""
+    """Seconds from the start of the process to its first answer: usually 0.1 to 4 s, on a busy machine ten times
+    that."""
 
     def __init__(self, data_dir: Path) -> None:
         self.home = data_dir / self.name
@@ -81,14 +82,14 @@ class Server(ABC):
 
     @abstractmethod
     def check(self) -> None:
-        """Find the program's files, downloading them where needed.
+        """Check that the program's files are installed, and download missing ones.
 
         Raises:
-            LocalStackError: They are not installed.
+            LocalStackError: The files are not installed.
         """
 
     def prepare(self, state: StackState, cancel: Event) -> None:
-        """Make the server's directory ready; what an interrupted call left is made again.
+        """Prepare the server's directory. What an interrupted call left unfinished is made again.
 
         Raises:
             Cancelled: `cancel` was set.
@@ -98,33 +99,33 @@ class Server(ABC):
 
     @abstractmethod
     def launch(self, ports: Ports, state: StackState) -> Launch:
-        """The command that runs the server; its configuration file is written here."""
+        """Write the configuration file, and return the command that runs the server."""
 
     @abstractmethod
     def probe(self, ports: Ports, state: StackState, timeout_s: float) -> str:
-        """Ask the server a real question over TCP, and return its version.
+        """Send the server a request over TCP, and return its version.
 
         Raises:
-            NotAnsweringError: It gave no, or no sensible, answer within `timeout_s`.
+            NotAnsweringError: The server did not answer within `timeout_s`, or the answer was wrong.
         """
 
     def marked(self, argv: Sequence[str], owner: tuple[int, int] | None = None) -> Launch:
-        """A command of this server: run in its directory, and recognisable as its process (see `process`).
+        """Return a command of this server with its mark (see `process`), run in its directory.
 
-        With an owner who may not enter that directory, it is run in the root directory.
+        With an owner the command runs in the root directory, because the owner may not be able to enter the server's.
         """
         return Launch(argv, self.home if owner is None else Path("/"), self.environment, owner)
 
     def leftovers(self) -> list[psutil.Process]:
-        """Processes that still use the server's directory although no record or mark names them."""
+        """Return processes without a record or a mark that still use the server's directory."""
         return []
 
     def address(self, ports: Ports) -> str | None:
-        """`host:port` for clients; None before the first start."""
+        """Return `host:port` for clients; None before the first start."""
         return f"{HOST}:{ports['port']}" if "port" in ports else None
 
     def rotate_log(self) -> int:
-        """Put a large log aside; the size of the present one in bytes."""
+        """Rename the log if it is large, and return the size of the current log in bytes."""
         with contextlib.suppress(FileNotFoundError):
             if (size := self.log.stat().st_size) <= _LOG_LIMIT_BYTES:
                 return size
@@ -133,10 +134,10 @@ class Server(ABC):
 
 
 def package_directory(name: str) -> Path:
-    """The directory of one of the optional packages, found without importing it.
+    """Return the directory of an optional package, without importing the package.
 
     Raises:
-        LocalStackError: It is not installed.
+        LocalStackError: The package is not installed.
     """
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
@@ -145,7 +146,7 @@ def package_directory(name: str) -> Path:
 
 
 def memory(root: psutil.Process) -> int | None:
-    """Resident bytes of a process and its descendants; None when it has just ended."""
+    """Return the resident memory of a process and its descendants in bytes; None if the process has just ended."""
     try:
         tree = [root, *root.children(recursive=True)]
     except psutil.Error:

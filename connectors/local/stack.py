@@ -1,4 +1,4 @@
-"""The embedded stack as a whole: up, down, status, and single servers for tests that inject faults."""
+"""The embedded stack: starts and stops all servers, reports their status, and controls single servers for tests."""
 
 from __future__ import annotations
 
@@ -26,20 +26,23 @@ from connectors.local.valkey import ValkeyServer
 
 SERVERS = ("kafka", "redis", "postgres", "s3")
 
-# Longer than the slowest start and stop, so that a second `up` waits for the first instead of failing.
 _LOCK_TIMEOUT_S = 180.0
+"""Seconds to wait for the file lock: longer than the slowest start and stop, so that a second `up` waits for the
+first."""
+
 _POLL_S = 0.05
 
 
 class LocalStack:
-    """Kafka, Valkey, PostgreSQL and S3 on loopback, with everything they keep in one directory.
+    """Kafka, Valkey, PostgreSQL and S3 on loopback, with all their data in one directory.
 
-    The servers are detached processes: they outlive this object and this process, and every `LocalStack` of the same
-    directory, in any process, sees the same servers. Methods that change something hold a file lock while they do.
+    The servers are detached processes. They keep running when this object is deleted or this process ends, and every
+    `LocalStack` of the same directory, in any process, controls the same servers. Methods that change something hold a
+    file lock meanwhile.
 
     Args:
-        data_dir: Where everything is kept; created at the first `up`.
-        on_progress: Receives one line of text per event, in the thread that called `up`.
+        data_dir: The directory; created by the first `up`.
+        on_progress: Called with one line of text per event, in the thread that called `up`.
     """
 
     def __init__(self, data_dir: Path, *, on_progress: Callable[[str], None] | None = None) -> None:
@@ -56,9 +59,9 @@ class LocalStack:
         self._servers = {server.name: server for server in servers}
 
     def up(self) -> Endpoints:
-        """Start every server that is not running and answering, in parallel, and wait until all answer.
+        """Start every server that does not run or does not answer, in parallel, and wait until all answer.
 
-        If one fails, or on Ctrl-C, what this call started is stopped again; what ran before keeps running.
+        If a server fails, or on Ctrl-C, the servers that this call started are stopped again. The others keep running.
 
         Raises:
             LocalStackError: The extra `local` or Java is missing, or a server did not start.
@@ -69,21 +72,22 @@ class LocalStack:
             return self._endpoints(state)
 
     def down(self) -> None:
-        """Stop every server, and every process that a crash has left behind. Without effect where none runs.
+        """Stop every server, and every process that a crash has left running. Does nothing if there is none.
 
         Raises:
             LocalStackError: A process could not be stopped.
         """
         servers = list(self._servers.values())
         if not any((self.data_dir / name).exists() for name in (".lock", "state.json", *SERVERS)):
-            # Not a stack's directory, so nothing is written to it. It may have been deleted under running servers.
+            # This is not the directory of a stack, so nothing is written to it. But the directory of a stack may have
+            # been deleted while its servers ran.
             self._lifecycle.stop_processes(servers, StackState())
             return
         with self._locked():
             self._lifecycle.halt(servers, self._state_file.load())
 
     def start(self, name: str) -> None:
-        """Start one server, and wait until it answers. Without effect where it does already.
+        """Start one server, and wait until it answers. Does nothing if it answers already.
 
         Raises:
             LocalStackError: As for `up`.
@@ -94,10 +98,10 @@ class LocalStack:
             self._ensure([server], self._state_file.load())
 
     def stop(self, name: str) -> None:
-        """Stop one server cleanly, the others keep running. It keeps its ports and its data.
+        """Stop one server cleanly. It keeps its ports and its data, and the other servers keep running.
 
         Raises:
-            LocalStackError: It could not be stopped.
+            LocalStackError: The server could not be stopped.
             ValueError: There is no server of this name.
         """
         server = self._server(name)
@@ -108,7 +112,7 @@ class LocalStack:
         """Send a signal to one server; SIGSTOP, SIGCONT and SIGKILL go to its child processes too.
 
         Raises:
-            LocalStackError: It is not running.
+            LocalStackError: The server is not running.
             ValueError: There is no server of this name.
         """
         record = self._state_file.load().server(self._server(name).name)
@@ -118,20 +122,20 @@ class LocalStack:
         process.send(running, number)
 
     def endpoints(self) -> Endpoints | None:
-        """The addresses, or None unless the process of every server is alive (asks the servers nothing)."""
+        """Return the addresses; None if the process of some server is not running. Does not probe the servers."""
         state = self._state_file.load()
         records = [state.server(name) for name in SERVERS]
         alive = all(process.find(record.pid, record.create_time) for record in records)
         return self._endpoints(state) if alive else None
 
     def status(self) -> list[ServerStatus]:
-        """Ask every server, in parallel; takes at most about 3 s."""
+        """Probe every server, in parallel, and return their status; takes at most about 3 s."""
         state = self._state_file.load()
         with ThreadPoolExecutor(len(SERVERS)) as pool:
             return list(pool.map(lambda server: self._lifecycle.status(server, state), self._servers.values()))
 
     def _announce_download(self) -> None:
-        self._progress("kafka     fetching its jars from Maven Central (43 MB, once per user)")
+        self._progress("kafka     downloading its jars from Maven Central (43 MB, once per user)")
 
     def _server(self, name: str) -> Server:
         if name not in self._servers:
@@ -166,7 +170,7 @@ class LocalStack:
         )
 
     def _ensure(self, servers: Sequence[Server], state: StackState) -> None:
-        """Start those of `servers` that do not answer; all or none."""
+        """Start those of `servers` that do not answer. If one of them fails, stop all that were started."""
         with ThreadPoolExecutor(len(servers)) as pool:
             answering = list(pool.map(lambda server: self._lifecycle.answers(server, state), servers))
         missing = [server for server, answers in zip(servers, answering, strict=True) if not answers]
@@ -196,7 +200,7 @@ class LocalStack:
     def _await(self, futures: dict[Future[None], Server], state: StackState, begin: float) -> None:
         pending = set(futures)
         while pending:
-            # With a timeout, so that Ctrl-C is seen at once.
+            # The timeout lets Ctrl-C interrupt the wait.
             done, pending = wait(pending, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()

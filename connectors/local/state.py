@@ -1,4 +1,4 @@
-"""What the embedded stack remembers between commands: ports, passwords, and which process is which server."""
+"""The state file of the embedded stack: ports, passwords, and the process of each server."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ def _new_password() -> str:
 
 
 class ServerRecord(BaseModel):
-    """One server as last started.
+    """The last start of one server.
 
     Attributes:
-        ports: Name of the port (`port`, for Kafka also `controller`) to number; kept when the server is stopped.
-        pid: Process id, or None when it was stopped by us.
-        create_time: When that process began, in seconds since the epoch: a pid alone may belong to another by now.
-        version: The server's own version, once it has answered.
+        ports: Port numbers by name (`port`, for Kafka also `controller`). They are kept when the server is stopped.
+        pid: Process id; None if the stack stopped the server.
+        create_time: When the process was created, in seconds since 1970. Process ids are used again, so both identify
+            the process.
+        version: The server's own version; None until it has answered for the first time.
     """
 
     ports: dict[str, int] = Field(default_factory=dict)
@@ -38,28 +39,28 @@ class StackState(BaseModel):
     redis_password: str = Field(default_factory=_new_password, repr=False)
     postgres_password: str = Field(default_factory=_new_password, repr=False)
     postgres_provisioned: bool = False
-    """Whether the cluster's role has `postgres_password`; False again after a lost state file."""
+    """Whether the role in PostgreSQL has `postgres_password`; False in a new state, also if the state file was lost."""
     servers: dict[str, ServerRecord] = Field(default_factory=dict)
 
     def server(self, name: str) -> ServerRecord:
-        """The record of a server, an empty one at first."""
+        """Return the record of a server, an empty one if there is none yet."""
         return self.servers.setdefault(name, ServerRecord())
 
 
 class StateFile:
-    """Reads and atomically replaces the state file, mode 0600. The caller holds the stack's lock to write."""
+    """Reads and atomically replaces the state file (mode 0600). To write, the caller must hold the stack's lock."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def load(self) -> StackState:
-        """The stored state. A new one where there is none, or where what is there is not a state.
+        """Return the stored state; a new one if the file is missing or malformed.
 
-        A damaged file costs nothing but its ports: new passwords are set at the next start, and processes that it
-        no longer names are found by their mark (see `process.find_marked`).
+        If the file is lost, only the ports are lost. The next start sets new passwords, and processes that the new
+        state does not list are found by their mark (see `process.find_marked`).
 
         Raises:
-            LocalStackError: The file may not be read.
+            LocalStackError: The file cannot be read.
         """
         try:
             return StackState.model_validate_json(self.path.read_bytes())
@@ -69,10 +70,10 @@ class StateFile:
             raise LocalStackError(f"cannot read {self.path}: {exc.strerror}") from exc
 
     def save(self, state: StackState) -> None:
-        """Replace the file in one step; a crash leaves the old or the new content.
+        """Replace the file in one step: after a crash it has the old or the new content.
 
         Raises:
-            LocalStackError: The directory may not be written, or the disk is full.
+            LocalStackError: The directory cannot be written, or the disk is full.
         """
         try:
             descriptor, temporary = tempfile.mkstemp(prefix=".state-", dir=self.path.parent)  # mode 0600

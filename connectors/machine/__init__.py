@@ -1,1 +1,1 @@
-"""This machine: its cores, and how much of its processor time everything uses (procfs, cgroups)."""
+"""This machine: its cores, and the processor time that is used (procfs, cgroups)."""

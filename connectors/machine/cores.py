@@ -11,17 +11,17 @@ from connectors.machine.load import find_source
 
 
 def available_cores() -> int:
-    """Physical cores that this process may use, at least 1.
+    """Return the number of physical cores that this process may use, at least 1.
 
-    Hyper-threads do not help matrix products; affinity (`taskset`, a container's cpuset) limits further, where the
-    system has it.
+    Hyper-threads are not counted, because they do not make matrix products faster. CPU affinity (`taskset`, a
+    container's cpuset) lowers the number on systems that support it.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(psutil.cpu_count(logical=False) or allowed, allowed))
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, at least 1: in a container with a CPU quota, those that it pays for in full."""
+    """Return the cores that this process may use, at least 1. A CPU quota, rounded down, lowers the number."""
     try:
         quota = int(find_source().capacity())
     except LoadError:

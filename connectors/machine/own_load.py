@@ -1,18 +1,20 @@
-"""The processor time that is the sink's own, which does not count against it.
+"""The sink's own processor time, which the gate takes off the load.
 
-Own is
+The sink's own processes are:
 
-- this process, with all its threads, without its children;
-- the Postgres backends at the other end of its connections, and their parallel workers;
-- what writes for every session of that server: checkpointer, background writer, walwriter, I/O workers. They also serve
-  others, whose load is thus seen a little smaller. Autovacuum is load like any other.
+- this process with all its threads, without its child processes;
+- the Postgres backends that serve its connections, and their parallel workers;
+- the processes of that Postgres server that write for every session: checkpointer, background writer, walwriter and I/O
+  workers. They also write for other sessions, so the load of those sessions is seen a little too small. Autovacuum is
+  not the sink's own.
 
-A backend counts only where its process can be seen and its title names our end of the connection, so that a server on
-another machine never lends us the process that has the same number here. One in another container or on another machine
-is not seen; if it uses our processors, it counts as load of others.
+A backend is counted only if its process can be seen here and its title names this end of the connection. The server
+reports the process number of the backend. If the server is on another machine, an unrelated process may have this
+number here, and the title tells them apart. A backend in another container or on another machine cannot be seen. If it
+uses the processors of this machine, its time counts as load of others.
 
-The sum never goes back: each process adds what it used since it was last seen, a new one nothing, and one that has
-ended keeps its share.
+The sum never goes back. A process adds the time that it used since the sample before; a process that is new adds
+nothing. The time of a process that has ended stays in the sum.
 """
 
 from __future__ import annotations
@@ -39,10 +41,11 @@ class ProcessStat(NamedTuple):
     """A process at one moment.
 
     Attributes:
-        name: of its program, at most 15 characters.
-        parent: its parent's number.
-        used: processor seconds, user and system.
-        started: ticks since the boot; with the number, the same process for ever.
+        name: Name of its program, at most 15 characters.
+        parent: Process number of its parent.
+        used: Processor seconds that it has used, user and system.
+        started: When it was started, in clock ticks since the boot. Together with its number this identifies the
+            process, because numbers are used again.
     """
 
     name: str
@@ -52,7 +55,7 @@ class ProcessStat(NamedTuple):
 
 
 def parse_stat(text: str) -> ProcessStat:
-    """The fields of a `/proc/PID/stat` (proc_pid_stat(5)). The name may hold blanks and parentheses."""
+    """Parse `/proc/PID/stat` (proc_pid_stat(5)). The program's name may contain blanks and parentheses."""
     head, _, tail = text.rpartition(")")
     fields = tail.split()
     used = (int(fields[11]) + int(fields[12])) / _TICKS
@@ -60,41 +63,42 @@ def parse_stat(text: str) -> ProcessStat:
 
 
 def client_port(fileno: int) -> int | None:
-    """The port of our end of a connection, given its file descriptor; None for a Unix socket."""
+    """Return the local port of a connection, given its file descriptor; None for a Unix socket."""
     with socket.socket(fileno=os.dup(fileno)) as end:
         name = end.getsockname()
     return int(name[1]) if isinstance(name, tuple) else None
 
 
 class OwnLoad:
-    """Adds up. Thread-safe."""
+    """Adds up the processor time of the sink's own processes. Thread-safe."""
 
     def __init__(self, proc: Path = PROC, holds: Callable[[int], bool] = lambda pid: True) -> None:
-        """Begin with this process alone.
+        """Start with this process alone.
 
         Args:
-            proc: the folder of processes.
-            holds: whether a process is part of what is measured; one outside must not be taken off.
+            proc: The folder of processes.
+            holds: Returns whether a process is part of the machine or cgroup that is measured. A process outside of it
+                is never counted, because its time is not part of the load either.
         """
         self._proc = proc
         self._holds = holds
         self._lock = threading.Lock()
-        # When each process was started, by its number: both together name it for ever.
+        # By process number: when the process was started. Numbers are used again, so both identify a process.
         self._backends: dict[int, int] = {}
         self._helpers: dict[int, int] = {}
-        self._strangers: set[int] = set()  # children of the server that are known not to work for us
+        self._unrelated: set[int] = set()  # children of the server that do not work for the sink
         self._used: dict[int, ProcessStat] = {}
         self._sum = 0.0
 
     def add_backend(self, pid: int, port: int | None) -> bool:
-        """Count a Postgres backend, and the writers of its server, as own.
+        """Count a Postgres backend, and the writing processes of its server, as the sink's own.
 
         Args:
-            pid: the backend's process, as the server told it.
-            port: of our end of the connection to it (`client_port`); None for a Unix socket.
+            pid: Process number of the backend, as the server reports it.
+            port: Local port of the connection (`client_port`); None for a Unix socket.
 
         Returns:
-            Whether it is a process that can be seen here, and ours.
+            Whether the process can be seen here and serves this connection. If not, it is not counted.
         """
         stat, title = self._stat(pid), self._title(pid)
         client = "[local]" if port is None else f"({port})"
@@ -108,12 +112,12 @@ class OwnLoad:
         return True
 
     def drop_backend(self, pid: int) -> None:
-        """No longer count a backend; one that was not counted is ignored."""
+        """Stop counting a backend. Does nothing if it was not counted."""
         with self._lock:
             self._backends.pop(pid, None)
 
     def seconds(self) -> float:
-        """Processor seconds used so far. Only differences count."""
+        """Return the processor seconds used so far. Only differences between two calls have a meaning."""
         with self._lock:
             self._backends, used = self._living(self._backends)
             self._find_helpers({stat.parent for stat in used.values()})
@@ -127,28 +131,29 @@ class OwnLoad:
             return time.process_time() + self._sum
 
     def _living(self, processes: dict[int, int]) -> tuple[dict[int, int], dict[int, ProcessStat]]:
-        """Those that still run, and what they have used."""
+        """Return which of the processes still run, by number their start, and the state of each."""
         stats = {pid: self._stat(pid) for pid in processes}
         found = {pid: stat for pid, stat in stats.items() if stat is not None and stat.started == processes[pid]}
         return {pid: stat.started for pid, stat in found.items()}, found
 
     def _find_helpers(self, servers: set[int]) -> None:
-        """Look at the children of the servers that have not been looked at before."""
+        """Find out which new child processes of the servers work for the sink."""
         children: set[int] = set()
         for server in servers:
             stat = self._stat(server)
-            if stat is not None and stat.name == "postgres":  # else it was killed, and its backends will end too
+            if stat is not None and stat.name == "postgres":  # if it was killed, its backends will end too
                 children.update(self._children(server))
         self._helpers = {pid: started for pid, started in self._helpers.items() if pid in children}
-        self._strangers &= children
-        for pid in children - self._strangers - self._helpers.keys() - self._backends.keys():
+        self._unrelated &= children
+        for pid in children - self._unrelated - self._helpers.keys() - self._backends.keys():
             stat, title = self._stat(pid), self._title(pid)
-            if stat is not None and self._works_for_us(title) and self._holds(pid):
+            if stat is not None and self._is_helper(title) and self._holds(pid):
                 self._helpers[pid] = stat.started
-            elif title.startswith(_TITLE):  # one just forked has its parent's title: look again
-                self._strangers.add(pid)
+            elif title.startswith(_TITLE):  # a process that was just forked has its parent's title: check it again
+                self._unrelated.add(pid)
 
-    def _works_for_us(self, title: str) -> bool:
+    def _is_helper(self, title: str) -> bool:
+        """Return whether the process with this title works for the sink's backends."""
         what = title.removeprefix(_TITLE)
         if what == title:
             return False
@@ -169,7 +174,11 @@ class OwnLoad:
         return title.replace(b"\0", b" ").decode("utf-8", "replace").strip()
 
     def _children(self, pid: int) -> list[int]:
-        """Needs a kernel with CONFIG_PROC_CHILDREN, as distributions have it; else the server's writers are load."""
+        """Return the child processes of a process.
+
+        Needs a kernel with CONFIG_PROC_CHILDREN, which distributions have. Without it the list is empty, and the
+        server's writing processes count as load of others.
+        """
         path = self._proc / str(pid) / "task" / str(pid) / "children"
         try:
             return [int(child) for child in path.read_text("ascii").split()]

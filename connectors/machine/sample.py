@@ -1,4 +1,4 @@
-"""The counters of processor time at one moment. Pure."""
+"""One sample of the processor time counters. Pure."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 
 class Sample(NamedTuple):
-    """Counters at one moment; only their differences count.
+    """The counters at one moment. Only differences between two samples have a meaning.
 
     Attributes:
-        at: of a clock that never goes back, in seconds.
-        busy: processor seconds that everything has used, of the machine or of the cgroup.
-        own: of these, the sink's and its Postgres processes'. Never goes back.
-        capacity: processors of the machine, or the quota of the cgroup.
-        stalled: seconds in which some task waited, one number per resource (Linux pressure stall information); empty
-            where unknown.
+        at: When the sample was taken, in seconds of a clock that never goes back.
+        busy: Processor seconds that everything on the machine, or in the cgroup, has used.
+        own: Processor seconds that the sink and its Postgres processes have used; part of `busy`. Never goes back.
+        capacity: Processors of the machine, or the quota of the cgroup.
+        stalled: Seconds in which some task waited, one number per resource (Linux pressure stall information). Empty if
+            the kernel does not report them.
     """
 
     at: float

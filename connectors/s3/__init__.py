@@ -1,1 +1,1 @@
-"""S3: objects with conditional writes, resumable downloads, and errors that say what to do."""
+"""S3: buckets and objects, conditional writes, uploads and downloads of files."""

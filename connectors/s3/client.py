@@ -1,11 +1,10 @@
-"""S3 and whatever speaks its protocol: buckets, objects, and files to and from them.
+"""S3 and servers that speak its protocol: buckets, objects, and uploads and downloads of files.
 
-A thin layer over boto3. It adds timeouts, conditional writes, one way of naming what failed, and the mapping of
-botocore's errors to ours:
+A thin layer over boto3, with timeouts and conditional writes. Messages name the server and the object. The errors are:
 
     no answer, time-out, 5xx, throttled      UnavailableError, after boto3's own retries
-    anything that the server refuses         RejectedError
-    an object that is not there              no error: None or False
+    the server refuses                       RejectedError
+    an object does not exist                 no error: None or False is returned
 """
 
 from collections.abc import Callable, Iterator
@@ -22,37 +21,40 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from connectors.errors import RejectedError, UnavailableError
-from connectors.s3.errors import NOT_IMPLEMENTED, is_missing, mapped, status
+from connectors.s3.errors import NOT_IMPLEMENTED, is_missing, s3_errors, status
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# Seconds. Connecting takes milliseconds where a server is there at all; a read waits for the first byte of an answer,
-# not for a whole file. With three attempts a dead server is reported within some 20 s, a refused connection within 3 s.
+# Seconds to wait for a connection, which takes milliseconds if the server runs, and for the first byte of an answer.
 CONNECT_TIMEOUT: Final = 5
 READ_TIMEOUT: Final = 30
-MAX_ATTEMPTS: Final = 3
 
-# A conditional write that meets a concurrent one is answered 409 and meant to be sent again.
+MAX_ATTEMPTS: Final = 3
+"""Attempts per request: a server that does not answer is reported within about 20 s, a refused connection in 3 s."""
+
 _CONFLICT_ATTEMPTS: Final = 5
-# Seconds between two looks for a bucket that someone else is creating, and how many.
-_BUCKET_DELAY: Final = 1
-_BUCKET_LOOKS: Final = 15
+"""Attempts of a conditional write: a server may answer 409 to one that meets a concurrent write."""
+
+# Seconds between two checks for a bucket that another process creates, and the number of checks.
+_BUCKET_WAIT_S: Final = 1
+_BUCKET_CHECKS: Final = 15
 
 _TRANSFER = TransferConfig(use_threads=False)
-# An entity tag that no server gives: theirs are digests.
+
 _NO_ETAG: Final = '"no-object-has-this-tag"'
+"""An ETag that no object has: servers use digests."""
 
 
 @dataclass(frozen=True)
 class S3Config:
-    """Where the server is and who we are.
+    """The address of the server, and the credentials.
 
     Attributes:
-        endpoint: URL of a server of one's own; None is Amazon's for the region.
-        region: Region name; servers of one's own take any.
-        access_key_id: None leaves credentials to boto3's own chain (environment, profile, instance role).
-        secret_access_key: The other half.
+        endpoint: URL of the server; None is Amazon's server for the region.
+        region: Region name. Servers other than Amazon's accept any.
+        access_key_id: The access key's id. None lets boto3 look for credentials (environment, profile, instance role).
+        secret_access_key: The secret of the access key.
     """
 
     endpoint: str | None = None
@@ -62,12 +64,12 @@ class S3Config:
 
 
 OnBytes = Callable[[int], object]
-"""Told how many bytes of a transfer have gone since the last call. What it raises ends the transfer."""
+"""Called with the number of bytes transferred since the last call. An exception that it raises ends the transfer."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """An object's content, and the tag that tells this content from any other."""
+    """An object's content, and its ETag, which changes with the content."""
 
     body: bytes
     etag: str
@@ -82,7 +84,7 @@ class ObjectInfo:
 
 
 class S3:
-    """A connection to one S3 server; made by `connect`. Safe to share between threads."""
+    """A connection to one S3 server, made by `connect`. Thread-safe."""
 
     def __init__(self, client: "S3Client", config: S3Config) -> None:
         self._client = client
@@ -98,18 +100,18 @@ class S3:
         self.close()
 
     def close(self) -> None:
-        """Close the pooled connections."""
+        """Close the connections."""
         self._client.close()
 
     def bucket_exists(self, bucket: str) -> bool:
-        """Whether there is such a bucket.
+        """Return whether a bucket exists.
 
         Raises:
             UnavailableError: The server did not answer.
-            RejectedError: There is one, and it is not for us.
+            RejectedError: The bucket exists, and these credentials may not use it.
         """
         try:
-            with self._mapped(bucket):
+            with self._errors(bucket):
                 self._client.head_bucket(Bucket=bucket)
         except RejectedError as exc:
             if is_missing(exc.__cause__):
@@ -118,20 +120,20 @@ class S3:
         return True
 
     def ensure_bucket(self, bucket: str) -> bool:
-        """Create the bucket unless it is there. Safe to run twice, and from several processes at once.
+        """Create a bucket unless it exists. Safe to call twice, and from several processes at once.
 
         Returns:
-            Whether this call created it.
+            Whether this call created the bucket.
 
         Raises:
             UnavailableError: The server did not answer.
-            RejectedError: We may not, or the name is taken by someone else.
+            RejectedError: These credentials may not create a bucket, or the name belongs to another account.
         """
         if self.bucket_exists(bucket):
             return False
         try:
-            with self._mapped(bucket):
-                # Amazon refuses its own default as an explicit constraint.
+            with self._errors(bucket):
+                # Amazon refuses its default region as an explicit location.
                 if self._region == "us-east-1":
                     self._client.create_bucket(Bucket=bucket)
                 else:
@@ -140,36 +142,36 @@ class S3:
                         CreateBucketConfiguration={"LocationConstraint": self._region},  # type: ignore[typeddict-item]
                     )
         except RejectedError as exc:
-            # 409: another process got there first, or is just creating it. Where the bucket is someone else's the
-            # look that follows is refused.
+            # 409: another process has created the bucket, or is creating it. If the bucket belongs to another account,
+            # the check that follows is refused.
             if status(exc.__cause__) != 409:
                 raise
-            with self._mapped(bucket):
+            with self._errors(bucket):
                 self._client.get_waiter("bucket_exists").wait(
-                    Bucket=bucket, WaiterConfig={"Delay": _BUCKET_DELAY, "MaxAttempts": _BUCKET_LOOKS}
+                    Bucket=bucket, WaiterConfig={"Delay": _BUCKET_WAIT_S, "MaxAttempts": _BUCKET_CHECKS}
                 )
             return False
         return True
 
     @property
     def where(self) -> str:
-        """The server, as errors name it; without credentials."""
+        """The server's name in messages, without credentials."""
         return self._where
 
     def read(self, bucket: str, key: str, *, limit: int | None = None) -> Stored | None:
-        """Read a small object whole, with its ETag; None where there is none.
+        """Read a small object and its ETag; returns None if there is no such object.
 
         Args:
             bucket: The bucket.
             key: The key.
-            limit: Bytes to read at most; the rest of a larger object is not transferred.
+            limit: Greatest number of bytes to read; the rest of a larger object is not transferred.
 
         Raises:
             UnavailableError: The server did not answer.
-            RejectedError: It refused, or there is no such bucket.
+            RejectedError: The server refused, or there is no such bucket.
         """
         try:
-            with self._mapped(bucket, key):
+            with self._errors(bucket, key):
                 answer = self._client.get_object(Bucket=bucket, Key=key)
                 with closing(answer["Body"]) as body:
                     return Stored(body.read(limit), answer["ETag"])
@@ -179,24 +181,24 @@ class S3:
             raise
 
     def put(self, bucket: str, key: str, body: bytes, *, if_absent: bool = False, if_match: str | None = None) -> bool:
-        """Write a small object, in one step: a reader sees the old one or the new one.
+        """Write a small object in one step: a reader sees the old content or the new one.
 
-        A conditional write (RFC 9110, 13.1) is decided by the server: of several writers exactly one succeeds.
+        For a conditional write (RFC 9110, 13.1) the server decides: of several writers exactly one succeeds.
 
         Args:
             bucket: The bucket.
             key: The key.
             body: The content.
-            if_absent: Write only where there is no such object yet (`If-None-Match: *`).
-            if_match: Write only where the object still has this ETag (`If-Match`).
+            if_absent: Write only if there is no such object yet (`If-None-Match: *`).
+            if_match: Write only if the object still has this ETag (`If-Match`).
 
         Returns:
-            Whether it was written; False only where the condition did not hold. A write that was sent twice because
-            its answer got lost may be reported as False although it was made: look at what is there.
+            Whether the object was written; False if the condition did not hold. If an answer is lost, the client sends
+            the write again, and then returns False although it was written. Read the object to find out.
 
         Raises:
             UnavailableError: The server did not answer, or writers kept colliding.
-            RejectedError: It refused, or does not implement conditional writes.
+            RejectedError: The server refused, or does not support conditional writes.
         """
         condition: dict[str, Any] = {}
         if if_absent:
@@ -205,7 +207,7 @@ class S3:
             condition["IfMatch"] = if_match
         for _ in range(_CONFLICT_ATTEMPTS):
             try:
-                with self._mapped(bucket, key):
+                with self._errors(bucket, key):
                     self._client.put_object(Bucket=bucket, Key=key, Body=body, **condition)
             except RejectedError as exc:
                 answer = status(exc.__cause__)
@@ -213,27 +215,25 @@ class S3:
                     raise
                 if answer == NOT_IMPLEMENTED:
                     raise RejectedError(f"{_no_conditions(self._where)} ({bucket}/{key}, HTTP 501)") from exc
-                # 412: the condition does not hold. With If-Match, an object that is gone is a 404.
+                # 412: the condition does not hold. With If-Match, the answer is 404 if the object was removed.
                 if answer == 412 or (if_match is not None and is_missing(exc.__cause__)):
                     return False
-                if answer != 409:  # conflict: it is being written
+                if answer != 409:  # 409: another write is under way
                     raise
             else:
                 return True
-        raise UnavailableError(f"S3 at {self._where}: {bucket}/{key} is being written by others; try again")
+        raise UnavailableError(f"S3 at {self._where}: other processes keep writing {bucket}/{key}; try again")
 
     def require_conditional_writes(self, bucket: str, key: str) -> None:
-        """Fail if the server would take a conditional write and ignore its condition, as older ones do.
-
-        One write that must not succeed: on condition of an ETag that no object has.
+        """Check that the server supports conditional writes, with a write on condition of an ETag that no object has.
 
         Args:
             bucket: The bucket.
-            key: A key that is used for nothing else. On a server that ignores the condition an empty object is left.
+            key: A key that is used for nothing else. A server that ignores the condition keeps an empty object there.
 
         Raises:
             UnavailableError: The server did not answer.
-            RejectedError: It does not do conditional writes, or refused.
+            RejectedError: The server does not support conditional writes, or refused.
         """
         if self.put(bucket, key, b"", if_match=_NO_ETAG):
             raise RejectedError(f"{_no_conditions(self._where)} (it ignored the condition on {bucket}/{key})")
@@ -245,33 +245,33 @@ class S3:
             bucket: The bucket.
             key: The key.
             file: What to upload.
-            on_bytes: Told of progress.
+            on_bytes: Called with the progress.
 
         Raises:
             UnavailableError: The server did not answer.
-            RejectedError: It refused.
+            RejectedError: The server refused.
         """
-        with self._mapped(bucket, key):
+        with self._errors(bucket, key):
             self._client.upload_file(str(file), bucket, key, Callback=on_bytes, Config=_TRANSFER)
 
     def download(self, bucket: str, key: str, file: Path, on_bytes: OnBytes | None = None) -> bool:
-        """Download an object into a file, which appears whole or not at all.
+        """Download an object into a file, which appears only when it is complete.
 
         Args:
             bucket: The bucket.
             key: The key.
-            file: Where it goes.
-            on_bytes: Told of progress.
+            file: The file to write.
+            on_bytes: Called with the progress.
 
         Returns:
-            Whether there was such an object.
+            Whether the object exists.
 
         Raises:
-            UnavailableError: The server did not answer, or stopped in the middle.
-            RejectedError: It refused.
+            UnavailableError: The server did not answer, or its answer was cut off.
+            RejectedError: The server refused.
         """
         try:
-            with self._mapped(bucket, key):
+            with self._errors(bucket, key):
                 self._client.download_file(bucket, key, str(file), Callback=on_bytes, Config=_TRANSFER)
         except RejectedError as exc:
             if is_missing(exc.__cause__):
@@ -280,33 +280,33 @@ class S3:
         return True
 
     def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
-        """Every object whose key starts with `prefix`, in the order of the keys, however many there are.
+        """Yield every object whose key starts with `prefix`, in the order of the keys, from as many pages as needed.
 
         Raises:
             UnavailableError: The server did not answer.
-            RejectedError: It refused, or there is no such bucket.
+            RejectedError: The server refused, or there is no such bucket.
         """
-        with self._mapped(bucket):
+        with self._errors(bucket):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
                 for entry in page.get("Contents", []):
                     yield ObjectInfo(entry["Key"], entry["Size"])
 
-    def _mapped(self, bucket: str, key: str | None = None) -> AbstractContextManager[None]:
-        return mapped(f"S3 at {self._where}, {bucket if key is None else f'{bucket}/{key}'}")
+    def _errors(self, bucket: str, key: str | None = None) -> AbstractContextManager[None]:
+        return s3_errors(f"S3 at {self._where}, {bucket if key is None else f'{bucket}/{key}'}")
 
 
 def connect(config: S3Config) -> S3:
-    """Make a client; nothing is sent yet.
+    """Make a connection object; nothing is sent yet.
 
     Raises:
-        RejectedError: The endpoint is not a URL, or credentials are half given.
+        RejectedError: The endpoint is not a URL, or only one half of the credentials is given.
     """
     if (config.access_key_id is None) != (config.secret_access_key is None):
         raise RejectedError(
-            f"S3 at {_display(config)}: give both halves of the credentials, or neither for the environment's own"
+            f"S3 at {_display(config)}: set both the access key id and the secret access key, or neither of them"
         )
     try:
-        # A session of our own: the default one is shared, and not safe to use from threads.
+        # A separate session, because boto3's default session is not safe to use from several threads.
         client = boto3.session.Session().client(
             "s3",
             endpoint_url=config.endpoint,
@@ -317,7 +317,7 @@ def connect(config: S3Config) -> S3:
                 connect_timeout=CONNECT_TIMEOUT,
                 read_timeout=READ_TIMEOUT,
                 retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
-                # Servers of one's own have one host name, and may not know the newer checksum trailers.
+                # Servers other than Amazon's have one host name, and may not support the newer checksum trailers.
                 s3={"addressing_style": "path" if config.endpoint else "auto"},
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
@@ -331,16 +331,18 @@ def connect(config: S3Config) -> S3:
 
 
 def _no_conditions(where: str) -> str:
-    return f"S3 at {where} does not do conditional writes (If-Match), and without them two writers undo each other"
+    return (
+        f"S3 at {where} does not support conditional writes (If-Match); without them two writers overwrite each other"
+    )
 
 
 def _display(config: S3Config) -> str:
-    """The endpoint without a user name or a password that it may carry."""
+    """Return the endpoint without a user name or a password that it may contain."""
     if config.endpoint is None:
         return f"Amazon ({config.region})"
     try:
         parts = urlsplit(config.endpoint)
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
-        return "an endpoint that is no URL"
-    return f"{parts.scheme}://{parts.hostname}{port}" if parts.hostname else "an endpoint that is no URL"
+        return "an endpoint that is not a URL"
+    return f"{parts.scheme}://{parts.hostname}{port}" if parts.hostname else "an endpoint that is not a URL"

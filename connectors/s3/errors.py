@@ -1,6 +1,7 @@
-"""Maps botocore's errors to ours; used by `connectors.s3.client` alone.
+"""Maps the errors of botocore to those of `connectors.errors`; for `connectors.s3.client` only.
 
-The messages are made of the error's code. The texts of botocore and of servers may repeat what they were sent.
+A message contains the error's code and not its text, because the texts of botocore and of servers may repeat
+credentials that they were sent.
 """
 
 from collections.abc import Iterator
@@ -25,15 +26,19 @@ _MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 _BUSY: Final = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "RequestLimitExceeded"})
 
 NOT_IMPLEMENTED: Final = 501
-"""The one answer above 500 that will not change."""
+"""The only HTTP status from 500 on that a retry does not change."""
 
 
 @contextmanager
-def mapped(place: str) -> Iterator[None]:
-    """Raise `UnavailableError` or `RejectedError` for whatever botocore raises.
+def s3_errors(place: str) -> Iterator[None]:
+    """Translate the errors of botocore into those of `connectors.errors`.
 
     Args:
-        place: What to call the server and the object.
+        place: The name of the server and of the object, for the message.
+
+    Raises:
+        UnavailableError: The server did not answer, or cannot answer now.
+        RejectedError: The server refused, or the request is not valid.
     """
     try:
         yield
@@ -52,21 +57,24 @@ def mapped(place: str) -> Iterator[None]:
     except BotoCoreError as exc:
         raise RejectedError(f"{place}: the request is not valid ({type(exc).__name__})") from exc
     except boto3.exceptions.Boto3Error as exc:
-        # A transfer's own errors hide the botocore error that says more.
+        # The errors of boto3's transfers hide the botocore error that caused them.
         cause = exc.__cause__ or exc.__context__
         if isinstance(cause, ClientError | BotoCoreError):
-            with mapped(place):
+            with s3_errors(place):
                 raise cause from exc
         raise UnavailableError(f"{place}: the transfer failed ({type(exc).__name__})") from exc
 
 
 def status(exc: BaseException | None) -> int | None:
-    """The HTTP status of an answer; None where there was none."""
+    """Return the HTTP status of a refusal; None if the error is not an answer of the server."""
     if isinstance(exc, ClientError):
         return exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return None
 
 
 def is_missing(exc: BaseException | None) -> bool:
-    """Whether the object, or the bucket that a HEAD request asked for, is not there; NoSuchBucket is not among them."""
+    """Return whether the error says that the object, or the bucket of a HEAD request, does not exist.
+
+    NoSuchBucket, the answer to other requests, does not count.
+    """
     return isinstance(exc, ClientError) and exc.response.get("Error", {}).get("Code") in _MISSING

@@ -1,1 +1,1 @@
-"""The model package: a manifest, and the folder whose files it describes."""
+"""The model package: a folder of files, and the manifest that describes them."""

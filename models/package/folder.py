@@ -1,13 +1,13 @@
-"""The model package: one folder that says what it is and proves that it is whole.
+"""The model package: reads, verifies and writes a folder with a manifest.
 
-    manifest.json     what the model is, what it answers, and the SHA-256 and size of every other file
-    model.onnx        a network; `input_ids` and `attention_mask` in, one output of logits per head out. A cascade has
-                      one per tier, by the names that the manifest gives
+    manifest.json     describes the model, and lists the SHA-256 and size of every other file
+    model.onnx        the network. Its inputs are `input_ids` and `attention_mask`; it has one output of logits per
+                      head. A cascade has one network per tier, and the manifest names their files
     tokenizer.json    the tokenizer, in the format of the `tokenizers` library
     MODEL_CARD.md     data, terms, figures and limits, for people
-    …                 golden posts, licences, and whatever else the manifest lists
+    …                 golden posts, licences, and other files that the manifest lists
 
-A package is immutable: a change of any byte is another version. `docs/model-package.md` describes the format.
+A package is immutable: a change of any byte makes another version. `docs/model-package.md` describes the format.
 """
 
 import hashlib
@@ -47,35 +47,27 @@ class ModelPackage:
 
     @property
     def tier_files(self) -> tuple[Path, ...]:
-        """The network of each tier, cheapest first."""
+        """The network files of the tiers, cheapest first."""
         return tuple(self.path / tier.file for tier in self.manifest.tiers)
 
     @property
     def golden_file(self) -> Path | None:
-        """The golden posts, if it has any."""
+        """The file with golden posts; None if the package has none."""
         return self.path / self.manifest.golden if self.manifest.golden else None
 
     @property
     def tokenizer_file(self) -> Path:
-        """The tokenizer."""
+        """The tokenizer's file."""
         return self.path / TOKENIZER
 
 
 def load_package(path: str | Path) -> ModelPackage:
-    """Read a package and verify every file that its manifest lists.
-
-    Files that the manifest does not list are left alone: they are never read.
-
-    Args:
-        path: The package's folder.
-
-    Returns:
-        The verified package.
+    """Read a package and verify every file that its manifest lists. Other files in the folder are not read.
 
     Raises:
-        ModelNotFoundError: There is no such folder, or it holds no manifest.
-        ModelPackageError: The manifest is malformed, or a file is missing or differs from it. One line that names the
-            file and, where the content differs, the beginnings of the expected and the actual SHA-256.
+        ModelNotFoundError: The folder does not exist, or has no manifest.
+        ModelPackageError: The manifest is malformed, or a file is missing or differs from it. The message names the
+            file. If the content differs, it also has the beginnings of the expected and the actual SHA-256.
     """
     folder = Path(path)
     manifest = _read_manifest(folder)
@@ -96,19 +88,19 @@ def _read_manifest(folder: Path) -> Manifest:
     return parse_manifest(content, str(file))
 
 
-def verify_file(file: Path, entry: FileEntry, called: str | None = None) -> None:
-    """Compare a file's size and SHA-256 with what the manifest says.
+def verify_file(file: Path, entry: FileEntry, shown_as: str | None = None) -> None:
+    """Compare a file's size and SHA-256 with the manifest.
 
     Args:
         file: The file.
-        entry: What it must be.
-        called: What to call it in an error, where its path says less than the place it came from.
+        entry: The file's entry in the manifest.
+        shown_as: The file's name in messages, such as the place from which it was downloaded; by default its path.
 
     Raises:
-        ModelDamagedError: Its size or content is different.
-        ModelPackageError: It is missing or unreadable.
+        ModelDamagedError: The size or the content differs.
+        ModelPackageError: The file is missing or cannot be read.
     """
-    shown = called or str(file)
+    shown = shown_as or str(file)
     try:
         size = file.stat().st_size
         actual = _sha256(file)
@@ -140,29 +132,26 @@ def write_package(
     tiers: Sequence[Tier] = DEFAULT_TIERS,
     golden: str | None = None,
 ) -> ModelPackage:
-    """Seal a folder that already holds its files: measure them, write the manifest last, and verify.
+    """Seal a folder: compute the SHA-256 of its files, write the manifest, and load the package.
 
     Args:
-        folder: Holds every one of `files`.
+        folder: The folder, which already has all `files`.
         name: The package's name: lower-case letters, digits, ``.``, ``_`` and ``-``.
         version: A semantic version.
         created_at: When the weights were made, with a time zone.
-        base_model: The pretrained model it came from.
+        base_model: The pretrained model that the training started from.
         licence: The licence of the weights.
         training_data: The data sets and their terms.
         normalization: The id of the text normalisation of the training texts.
-        max_tokens: Where texts are cut, special tokens included.
-        heads: What it answers.
+        max_tokens: Number of tokens at which texts are cut, special tokens included.
+        heads: The questions that the model answers.
         metrics: Figures by dotted name.
         files: The package's files relative to `folder`, without the manifest.
         tiers: The networks, cheapest first; by default one, ``model.onnx``.
-        golden: Which of the files holds golden posts (see `models.text.golden`), if any.
-
-    Returns:
-        The package, loaded back from the folder.
+        golden: The name of the file with golden posts (see `models.text.golden`); None if there are none.
 
     Raises:
-        ModelPackageError: A file is missing, or the description does not make a valid manifest.
+        ModelPackageError: A file is missing, or the arguments do not make a valid manifest.
     """
     try:
         manifest = Manifest(
@@ -187,30 +176,31 @@ def write_package(
 
 
 def put_in_place(folder: Path, out: Path, aside: Path) -> None:
-    """Let a finished package stand where it was asked for, in the place of what is there.
+    """Move a finished package to `out`, and replace the package that is there.
 
-    The old one is moved aside first, and back where the new one cannot follow: whenever this is cut off, one is whole.
+    The old package is moved to `aside` first. If the new one cannot be moved, the old one is moved back. So a complete
+    package is in one of the places at any time.
 
     Args:
-        folder: The package; on the same file system as `out`.
-        out: Where it goes.
-        aside: A free place on the same file system, where the old one then is.
+        folder: The new package.
+        out: Its destination, on the same file system.
+        aside: An unused path on the same file system, for the old package.
 
     Raises:
-        OSError: It cannot be moved.
+        OSError: A package cannot be moved.
     """
     try:
         if out.exists():
             out.rename(aside)
         folder.rename(out)
-    except BaseException:  # an interrupt too
+    except BaseException:  # KeyboardInterrupt too
         if aside.exists() and not out.exists():
             aside.rename(out)
         raise
 
 
 def bundled_package_path() -> Path:
-    """The folder of the package that ships with this project."""
+    """Return the folder of the bundled package."""
     return Path(__file__).parents[1] / "bundled" / "emotion-minilm-l4"
 
 

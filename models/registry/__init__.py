@@ -1,1 +1,1 @@
-"""The registry of model packages on S3: versions, channels that point to them, and local copies."""
+"""The registry of model packages in S3: versions, channels that point to versions, and local copies."""

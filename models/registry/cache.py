@@ -1,10 +1,10 @@
-"""Packages from the registry as verified local files.
+"""The cache: verified local copies of packages from the registry.
 
     <cache>/<name>/<version>-<digest of the manifest>/     a verified copy; several registries can share a cache
     <cache>/<name>/.lock                                   held while copies of this model are written or removed
 
-May be shared by any number of processes: one downloads a package under a file lock while the others wait for it, and a
-copy is renamed into place only once it is verified. What is removed and when is in `models.registry.cache_keep`.
+Any number of processes can share a cache. One of them downloads a package under a file lock while the others wait. A
+copy is renamed to its final name only when it is verified. `models.registry.cache_keep` removes old copies.
 """
 
 import hashlib
@@ -27,27 +27,27 @@ from models.registry.location import registry_at
 from models.registry.version import Version, check_sizes, download_file, read_version
 
 LOCK_TIMEOUT: Final = 600
-"""Seconds to wait for another process that downloads the same model: a large one over a slow line."""
+"""Seconds to wait for another process that downloads the same model: enough for a large model over a slow line."""
 
-# How often a wait for the lock looks whether it was cancelled, seconds.
-_LOCK_LOOK_S: Final = 0.5
+_LOCK_POLL_S: Final = 0.5
+"""Seconds between two checks whether the wait for the lock was cancelled."""
 
 
 def resolve(uri: str, s3: S3, cache_dir: str | Path, channel: str = LATEST) -> ModelPackage:
-    """Get the package that a channel of a registry points to, verified, as local files.
+    """Return the verified local copy of the package that a channel points to.
 
-    A valid cached copy costs two small reads from S3, a damaged one is downloaded again.
+    With a valid copy in the cache this takes two small reads from S3. A damaged copy is downloaded again.
 
     Args:
-        uri: ``s3://bucket/prefix``.
+        uri: The registry, ``s3://bucket/prefix``.
         s3: The connection.
-        cache_dir: Where downloaded packages are kept; see this module.
-        channel: Which one.
+        cache_dir: The cache.
+        channel: The channel.
 
     Raises:
         ModelNotFoundError: There is no such bucket, channel or version.
         ModelPackageError: The package in S3 is damaged.
-        ModelError: The URI names no registry, or the cache cannot be used.
+        ModelError: The URI is not that of a registry, or the cache cannot be used.
         UnavailableError: S3 did not answer.
         RejectedError: S3 refused.
     """
@@ -57,46 +57,46 @@ def resolve(uri: str, s3: S3, cache_dir: str | Path, channel: str = LATEST) -> M
 
 
 def fetch(version: Version, s3: S3, cache_dir: str | Path, on_bytes: OnBytes | None = None) -> ModelPackage:
-    """The verified local copy of a version, downloaded unless there is a valid one.
+    """Return the verified local copy of a version. It is downloaded unless the cache has a valid copy.
 
     Args:
         version: The version.
         s3: The connection.
         cache_dir: The cache.
-        on_bytes: Told of progress; told of 0 bytes twice a second while another process has the lock.
+        on_bytes: Called with the progress; called with 0 bytes twice a second while another process has the lock.
 
     Raises:
-        ModelDamagedError: A file in S3 is not what the manifest says.
-        ModelPackageError: A file is missing from S3.
+        ModelDamagedError: A file in S3 differs from the manifest.
+        ModelPackageError: A file is missing in S3.
         ModelCacheError: The cache cannot be used.
         UnavailableError: S3 did not answer.
         RejectedError: S3 refused.
     """
     cache = Path(cache_dir).expanduser()
     folder = copy_folder(cache, version.release, version.digest)
-    with usable(cache):
+    with cache_errors(cache):
         copy = _valid_copy(folder, version.digest)
         if copy is None:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with _locked(folder.parent, on_bytes):
                 copy = _valid_copy(folder, version.digest) or _replace(folder, version, s3, on_bytes)
-        with suppress(OSError):  # the cache of another user
-            os.utime(folder)  # the time of its last use, by which copies are kept
+        with suppress(OSError):  # the cache may belong to another user
+            os.utime(folder)  # `remove_old` keeps the copies that were used last
     return copy
 
 
 def download(version: Version, s3: S3, folder: Path, on_bytes: OnBytes | None = None) -> None:
-    """Download a version into a new folder, and verify it; on failure the folder is removed.
+    """Download a version into a new folder, and verify it. If that fails, the folder is removed.
 
-    Nothing is downloaded where a file in S3 has another size than the manifest says. A file that arrives damaged is
-    downloaded once more: networks and servers have bad moments.
+    First the sizes in S3 are compared with the manifest, so that nothing is downloaded if they differ. A file that
+    arrives damaged is downloaded a second time, because the error may be in the transfer.
 
     Raises:
-        ModelDamagedError: A file in S3 is not what the manifest says.
-        ModelPackageError: A file is missing from S3.
-        UnavailableError: S3 did not answer, or stopped in the middle.
+        ModelDamagedError: A file in S3 differs from the manifest.
+        ModelPackageError: A file is missing in S3.
+        UnavailableError: S3 did not answer, or its answer was cut off.
         RejectedError: S3 refused.
-        OSError: The folder is there, or cannot be written.
+        OSError: The folder exists already, or cannot be written.
     """
     check_sizes(version, s3)
     folder.mkdir(parents=True)
@@ -115,15 +115,15 @@ def download(version: Version, s3: S3, folder: Path, on_bytes: OnBytes | None = 
 
 
 def copy_folder(cache: Path, release: Release, digest: str) -> Path:
-    """Where the copy of a version is; `digest` is that of its manifest."""
+    """Return the folder of a version's copy, given the SHA-256 of its manifest in hex."""
     return cache / release.name / f"{release.version}-{digest[:12]}"
 
 
 def load_copy(folder: Path, digest: str) -> ModelPackage:
-    """Verify a copy.
+    """Read and verify a copy.
 
     Raises:
-        ModelError: It is not there, damaged, or cannot be read.
+        ModelError: The copy is missing or damaged, or cannot be read.
     """
     package = load_package(folder)
     if manifest_digest(package) != digest:
@@ -132,13 +132,13 @@ def load_copy(folder: Path, digest: str) -> ModelPackage:
 
 
 def manifest_digest(package: ModelPackage) -> str:
-    """SHA-256 of a package's manifest, in hex, as `Version.digest`."""
+    """Return the SHA-256 of a package's manifest in hex, as `Version.digest`."""
     return hashlib.sha256((package.path / MANIFEST).read_bytes()).hexdigest()
 
 
 @contextmanager
-def usable(cache: Path) -> Iterator[None]:
-    """Raise `ModelCacheError` where the file system fails."""
+def cache_errors(cache: Path) -> Iterator[None]:
+    """Translate errors of the file system into `ModelCacheError`."""
     try:
         yield
     except OSError as exc:
@@ -146,23 +146,23 @@ def usable(cache: Path) -> Iterator[None]:
 
 
 def model_lock(folder: Path) -> FileLock:
-    """The lock of a model's folder; one for all versions, so that no lock file is ever left over."""
+    """Return the lock of a model's folder. All versions share it, so that removed versions leave no lock files."""
     return FileLock(folder / ".lock")
 
 
 def remove_copy(folder: Path) -> None:
-    """Remove a copy at once: nobody sees it half removed. The caller holds the lock."""
-    aside = folder.with_name(f".{folder.name}.removed")
-    shutil.rmtree(aside, ignore_errors=True)
-    folder.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
+    """Remove a copy. It is renamed first, so that no process sees a part of it. The caller must hold the lock."""
+    removed = folder.with_name(f".{folder.name}.removed")
+    shutil.rmtree(removed, ignore_errors=True)
+    folder.rename(removed)
+    shutil.rmtree(removed, ignore_errors=True)
 
 
 def _valid_copy(folder: Path, digest: str) -> ModelPackage | None:
-    """The copy; None where it is absent or damaged. What only cannot be read now is neither.
+    """Return the copy; None if it is missing or damaged.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The copy cannot be read now, for example for want of open files; it may be intact.
     """
     try:
         return load_copy(folder, digest)
@@ -174,7 +174,7 @@ def _valid_copy(folder: Path, digest: str) -> ModelPackage | None:
 
 
 def _replace(folder: Path, version: Version, s3: S3, on_bytes: OnBytes | None) -> ModelPackage:
-    # Only the holder of the lock uses this name, so what is found there is what a killed process left.
+    # Only the holder of the lock uses this name, so an existing folder was left by a process that was killed.
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     download(version, s3, partial, on_bytes)
@@ -190,7 +190,7 @@ def _locked(folder: Path, on_bytes: OnBytes | None) -> Iterator[None]:
     deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
-            held = lock.acquire(timeout=_LOCK_LOOK_S)
+            held = lock.acquire(timeout=_LOCK_POLL_S)
             break
         except Timeout as exc:
             if time.monotonic() >= deadline:

@@ -1,6 +1,7 @@
-"""What the cache keeps: which copy of a channel was last good, and how many copies of a model.
+"""Decides what the cache keeps: the copy that was last good for each channel, and the copies that were used last.
 
-The record of a channel is `<cache>/.last-good/<digest of registry and channel>.json`.
+The *last good* version of a channel is the one that a worker on this cache last loaded and checked. It serves when a
+worker starts and S3 does not answer. The record is `<cache>/.last-good/<digest of registry and channel>.json`.
 """
 
 import hashlib
@@ -16,18 +17,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from models.errors import ModelPackageError
 from models.package.folder import ModelPackage
 from models.package.manifest import PackageName, PackageVersion
-from models.registry.cache import copy_folder, load_copy, manifest_digest, model_lock, remove_copy, usable
+from models.registry.cache import cache_errors, copy_folder, load_copy, manifest_digest, model_lock, remove_copy
 from models.registry.channels import Release
 
 KEPT_COPIES: Final = 3
-"""Copies of a model that are kept, the last used ones, besides those that are last good: enough to roll back twice."""
+"""Number of copies of a model that are kept, besides those that are last good. Three are enough to roll back twice."""
 
-# No model can have this name.
 _LAST_GOOD: Final = ".last-good"
+"""The folder of the records. No model can have this name."""
 
 
 class LastGood(BaseModel):
-    """Which version of a channel was last loaded and found good on this cache."""
+    """The record of a channel's last good version."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -38,18 +39,18 @@ class LastGood(BaseModel):
     manifest_sha256: str
 
     def folder(self, cache: Path) -> Path:
-        """Its copy."""
+        """Return the folder of the version's copy."""
         return copy_folder(cache, Release(self.name, self.version), self.manifest_sha256)
 
 
 def remember_good(package: ModelPackage, uri: str, channel: str, where: str, cache_dir: str | Path) -> None:
-    """Note that a package was loaded and found good, for a start without S3.
+    """Record that a package was loaded and checked, for a start without S3.
 
     Args:
         package: The cached copy.
         uri: The registry.
-        channel: The channel that pointed to it.
-        where: The server, as `S3.where`: another one's registry of the same URI is another registry.
+        channel: The channel that points to the package.
+        where: The server, as `S3.where`, because registries on two servers may have the same URI.
         cache_dir: The cache.
 
     Raises:
@@ -57,7 +58,7 @@ def remember_good(package: ModelPackage, uri: str, channel: str, where: str, cac
     """
     cache = Path(cache_dir).expanduser()
     file = _record_file(cache, uri, channel, where)
-    with usable(cache):
+    with cache_errors(cache):
         record = LastGood(
             uri=uri,
             channel=channel,
@@ -66,7 +67,7 @@ def remember_good(package: ModelPackage, uri: str, channel: str, where: str, cac
             manifest_sha256=manifest_digest(package),
         )
         file.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed into place: other workers write and read the same record.
+        # Write under another name and rename, because other workers read and write the same record.
         with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=f".{file.name}.", delete=False) as stream:
             try:
                 stream.write(record.model_dump_json() + "\n")
@@ -78,23 +79,24 @@ def remember_good(package: ModelPackage, uri: str, channel: str, where: str, cac
 
 
 def last_good(uri: str, channel: str, where: str, cache_dir: str | Path) -> ModelPackage | None:
-    """The copy that `remember_good` noted last, verified again; None if nothing was noted.
+    """Verify and return the copy that `remember_good` recorded last; None if there is no record.
 
     Raises:
-        ModelPackageError: The record, or the copy, is damaged or gone.
+        ModelPackageError: The record or the copy is damaged, or the copy is missing.
         ModelCacheError: The cache cannot be read.
     """
     cache = Path(cache_dir).expanduser()
-    with usable(cache):
+    with cache_errors(cache):
         record = _read(_record_file(cache, uri, channel, where))
         return None if record is None else load_copy(record.folder(cache), record.manifest_sha256)
 
 
 def remove_old(name: str, cache_dir: str | Path) -> None:
-    """Remove the copies of a model but the last used ones and those that are last good, and what killed processes left.
+    """Remove old copies of a model, and folders that killed processes left.
 
-    Does nothing while another process downloads this model; the next call will do. A process that has fetched a copy
-    and not loaded it yet is safe unless others use `KEPT_COPIES` more in between; it then downloads its copy again.
+    The `KEPT_COPIES` copies that were used last are kept, and those that are the last good one of a channel. Nothing is
+    removed while another process downloads this model. If a copy is removed between its download and its load, because
+    other processes used `KEPT_COPIES` other copies meanwhile, it is downloaded again.
 
     Args:
         name: The model.
@@ -104,7 +106,7 @@ def remove_old(name: str, cache_dir: str | Path) -> None:
         ModelCacheError: The cache cannot be read or written.
     """
     cache = Path(cache_dir).expanduser()
-    with usable(cache):
+    with cache_errors(cache):
         try:
             held = model_lock(cache / name).acquire(blocking=False)
         except Timeout:

@@ -1,4 +1,4 @@
-"""What a registry holds, and which version a user means by a name."""
+"""Lists a registry, and finds the version that a user names."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from connectors.s3.client import S3
 from models.errors import ModelError, ModelNotFoundError, ModelPackageError
 from models.package.manifest import MANIFEST, PackageName, PackageVersion
 from models.registry.channels import Channel, Release, is_channel_name, read_channel
-from models.registry.location import S3Location, bucket_named
+from models.registry.location import S3Location, bucket_errors
 from models.registry.version import read_version
 
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(PackageName)
@@ -20,12 +20,12 @@ _VERSION: Final[TypeAdapter[str]] = TypeAdapter(PackageVersion)
 
 @dataclass(frozen=True)
 class Contents:
-    """What a registry holds.
+    """The content of a registry.
 
     Attributes:
-        channels: by name.
-        releases: the size of every object of each complete version.
-        problems: by name, what is wrong with an object that stands where a channel's pointer does, and is none.
+        channels: The channels by name.
+        releases: The complete versions, each with the sizes of its objects by name.
+        problems: By name, why an object at the place of a channel's pointer is not a pointer.
     """
 
     channels: dict[str, Channel]
@@ -34,7 +34,7 @@ class Contents:
 
 
 def contents(location: S3Location, s3: S3) -> Contents:
-    """List the registry. Versions without a manifest are unfinished uploads, and are left out.
+    """List a registry. Versions without a manifest are unfinished uploads and are left out.
 
     Raises:
         ModelNotFoundError: There is no such bucket.
@@ -44,7 +44,7 @@ def contents(location: S3Location, s3: S3) -> Contents:
     base = f"{location.prefix}/" if location.prefix else ""
     names: list[str] = []
     found: dict[Release, dict[str, int]] = {}
-    with bucket_named(location, s3):
+    with bucket_errors(location, s3):
         for info in s3.list(location.bucket, base):
             name, _, rest = info.key.removeprefix(base).partition("/")
             version, _, file = rest.partition("/")
@@ -68,11 +68,16 @@ def contents(location: S3Location, s3: S3) -> Contents:
 
 
 def find(location: S3Location, s3: S3, reference: str) -> Release:
-    """The version that a user means: ``NAME@VERSION``, a channel, the newest of ``NAME``, or a ``VERSION`` alone.
+    """Return the version that a reference names.
+
+    Args:
+        location: The registry.
+        s3: The connection.
+        reference: ``NAME@VERSION``, a channel, a ``NAME`` (for its newest version), or a ``VERSION`` alone.
 
     Raises:
-        ModelNotFoundError: It names nothing here.
-        ModelError: Several models have that version.
+        ModelNotFoundError: The registry has no such channel, model or version.
+        ModelError: Several models have this version.
         UnavailableError: S3 did not answer.
         RejectedError: S3 refused.
     """
@@ -101,9 +106,9 @@ def find(location: S3Location, s3: S3, reference: str) -> Release:
 
 
 def precedence(release: Release) -> tuple[str, Version, str]:
-    """A key that sorts by name, then by the precedence of semantic versions (semver.org, 11), oldest first.
+    """Return a sort key: by name, then by the precedence of semantic versions (semver.org, 11), oldest first.
 
-    Versions that differ in their build metadata alone have the same precedence; their text decides.
+    Versions that differ only in their build metadata have the same precedence. They are sorted by their text.
     """
     return release.name, Version.parse(release.version), release.version
 

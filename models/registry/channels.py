@@ -1,9 +1,10 @@
-"""Channels of a registry: names that point to one version, and are moved in one write.
+"""Channels of a registry: names that point to one version, and are moved by one write.
 
     s3://bucket/prefix/stable      {"name": …, "version": …, "moved_at": …, "moved_by": …, "history": […]}
 
-A move is a compare-and-set: it names, by its ETag, the pointer that it replaces (`If-Match`; `If-None-Match: *` for a
-new channel), and the server decides. Of two movers one succeeds, and the other is told.
+A move is a compare-and-set. The write has the ETag of the pointer that it replaces as its condition (`If-Match`; for a
+new channel `If-None-Match: *`), and the server decides. Of two concurrent moves one succeeds, and the other fails with
+`ChannelMovedError`.
 """
 
 import getpass
@@ -24,10 +25,10 @@ LATEST: Final = "latest"
 STABLE: Final = "stable"
 
 HISTORY_LIMIT: Final = 20
-"""Earlier positions kept in a pointer: enough to go back, and a poll stays one packet or two."""
+"""Number of earlier positions that a pointer keeps. A pointer of this length fits into one or two network packets."""
 
-# What the conditional writes are tried on; no channel can have this name.
 PROBE: Final = ".conditional-writes"
+"""The object on which conditional writes are tried. No channel can have this name."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]*")
 _MAX_NAME: Final = 50
@@ -44,15 +45,17 @@ class Release(NamedTuple):
 
 
 class ChannelEntry(BaseModel):
-    """Where a channel points or pointed to. Fields of later versions are ignored."""
+    """A version that a channel points or pointed to. Fields of later versions of this program are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: PackageName
     version: PackageVersion
-    moved_at: AwareDatetime | None = Field(default=None, description="When the channel came here.")
-    moved_by: str | None = Field(default=None, max_length=200, description="Who moved it here, as user@host.")
-    withdrawn: bool = Field(default=False, description="A rollback left this position; no rollback returns to it.")
+    moved_at: AwareDatetime | None = Field(default=None, description="When the channel was moved to this version.")
+    moved_by: str | None = Field(default=None, max_length=200, description="Who moved it to this version: user@host.")
+    withdrawn: bool = Field(
+        default=False, description="Whether this version was rolled back; no later rollback returns to it."
+    )
 
     @property
     def release(self) -> Release:
@@ -61,12 +64,12 @@ class ChannelEntry(BaseModel):
 
 
 class Pointer(ChannelEntry):
-    """The content of a pointer object: the present position, and the earlier ones, latest first."""
+    """The content of a pointer object: the current version, and the earlier ones, latest first."""
 
     history: Annotated[tuple[ChannelEntry, ...], Field(max_length=1_000)] = ()
 
-    def back(self) -> Release | None:
-        """Where a rollback leads: the latest earlier version that was not itself rolled back since; None if none."""
+    def rollback_target(self) -> Release | None:
+        """Return the latest earlier version that was not rolled back itself; None if there is none."""
         passed = {self.release}
         for position in self.history:
             if not position.withdrawn and position.release not in passed:
@@ -77,7 +80,7 @@ class Pointer(ChannelEntry):
 
 @dataclass(frozen=True)
 class Channel:
-    """A channel as it was when it was read."""
+    """A channel at the time when it was read."""
 
     name: str
     pointer: Pointer
@@ -85,7 +88,7 @@ class Channel:
 
 
 def is_channel_name(name: str) -> bool:
-    """Whether a channel may have this name."""
+    """Return whether a channel may have this name."""
     return len(name) <= _MAX_NAME and _NAME.fullmatch(name) is not None
 
 
@@ -93,21 +96,22 @@ def check_channel_name(name: str) -> None:
     """Raise unless a channel may have this name.
 
     Raises:
-        ModelError: with what a name is made of.
+        ModelError: The name is not valid.
     """
     if not is_channel_name(name):
         raise ModelError(
-            f"{name!r} cannot be a channel: give at most {_MAX_NAME} lower-case letters, digits and -, a letter first"
+            f"{name!r} is not a valid channel name: use at most {_MAX_NAME} lower-case letters, digits and '-', "
+            "beginning with a letter"
         )
 
 
 def read_channel(location: S3Location, s3: S3, name: str) -> Channel | None:
-    """Read where a channel points to; None where there is no such channel.
+    """Read a channel; None if there is no such channel.
 
     Raises:
         ModelNotFoundError: There is no such bucket.
         ModelPackageError: The pointer is malformed.
-        ModelError: No channel can have this name.
+        ModelError: The name is not valid.
         UnavailableError: S3 did not answer.
         RejectedError: S3 refused.
     """
@@ -118,19 +122,19 @@ def read_channel(location: S3Location, s3: S3, name: str) -> Channel | None:
     try:
         return Channel(name, Pointer.model_validate_json(stored.body), stored.etag)
     except ValidationError as exc:
-        raise ModelPackageError(f"{location}/{name} is malformed: it names no model and version") from exc
+        raise ModelPackageError(f"{location}/{name} is malformed: it does not name a model and a version") from exc
 
 
 def require_channel(location: S3Location, s3: S3, name: str) -> Channel:
-    """Read a channel that must be there.
+    """Read a channel that must exist.
 
     Raises:
-        ModelNotFoundError: It is not.
+        ModelNotFoundError: There is no such channel or bucket.
         ModelError, UnavailableError, RejectedError: As `read_channel`.
     """
     channel = read_channel(location, s3, name)
     if channel is None:
-        hint = "; `emostream init` makes it" if name in {LATEST, STABLE} else ""
+        hint = "; `emostream init` creates it" if name in {LATEST, STABLE} else ""
         raise ModelNotFoundError(f"{location} has no channel {name}: there is no {location.key(name)}{hint}")
     return channel
 
@@ -138,51 +142,51 @@ def require_channel(location: S3Location, s3: S3, name: str) -> Channel:
 def move(
     location: S3Location, s3: S3, name: str, release: Release, *, seen: Channel | None, withdraw: bool = False
 ) -> Pointer:
-    """Move a channel, or make it.
+    """Move a channel, or create it.
 
     Args:
         location: The registry.
         s3: The connection.
         name: The channel.
-        release: Where to; whether that version is there is the caller's business.
-        seen: The channel as it was read before; None where there was none. It must still be like that.
-        withdraw: It is a rollback: mark what came after `release` as positions that no rollback returns to.
+        release: The version to point to. The caller must have checked that it exists.
+        seen: The channel as it was read before; None if there was none. The move fails if it has changed since then.
+        withdraw: Whether the move is a rollback: the versions after `release` are marked as rolled back.
 
     Returns:
-        What the channel says now; unchanged if it pointed there already.
+        The new pointer; the old one if the channel already points to `release`.
 
     Raises:
-        ChannelMovedError: Someone else moved it meanwhile.
-        ModelError: A model has this name, or no channel can have it.
+        ChannelMovedError: Another process has moved the channel since it was read.
+        ModelError: The name is not valid, or a model has it.
         UnavailableError: S3 did not answer; the channel may or may not have been moved.
-        RejectedError: S3 refused, or does not do conditional writes.
+        RejectedError: S3 refused, or does not support conditional writes.
     """
     check_channel_name(name)
     if seen is not None and seen.pointer.release == release:
         return seen.pointer
     if seen is None and next(s3.list(location.bucket, f"{location.key(name)}/"), None) is not None:
-        raise ModelError(f"{location}: {name} is the name of a model, and so cannot be that of a channel")
+        raise ModelError(f"{location}: {name} is the name of a model, so a channel cannot have it")
     s3.require_conditional_writes(location.bucket, location.key(PROBE))
     pointer = _next_pointer(release, seen, withdraw=withdraw)
     key, body = location.key(name), _encode(pointer)
     written = s3.put(location.bucket, key, body, if_absent=seen is None, if_match=None if seen is None else seen.etag)
     if not written:
         now = read_channel(location, s3, name)
-        # The condition also fails for a write that had succeeded, and whose answer was lost.
+        # If the answer was lost, the client sent the write again, and the condition failed because of the first write.
         if now is None or now.pointer != pointer:
             raise ChannelMovedError(_moved_meanwhile(name, now))
     return pointer
 
 
 def create(location: S3Location, s3: S3, name: str, release: Release) -> bool:
-    """Make a channel unless it is there; of several callers one makes it.
+    """Create a channel unless it exists. Of several concurrent callers one creates it.
 
     Returns:
-        Whether this call did.
+        Whether this call created the channel.
 
     Raises:
         UnavailableError: S3 did not answer.
-        RejectedError: S3 refused, or does not do conditional writes.
+        RejectedError: S3 refused, or does not support conditional writes.
     """
     s3.require_conditional_writes(location.bucket, location.key(PROBE))
     pointer = _next_pointer(release, None, withdraw=False)
@@ -210,13 +214,13 @@ def _encode(pointer: Pointer) -> bytes:
 def _me() -> str:
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
+    except (KeyError, OSError):  # the user of a container may have no name
         user = "unknown"
     return f"{user}@{socket.gethostname()}"[:200]
 
 
 def _moved_meanwhile(name: str, now: Channel | None) -> str:
     if now is None:
-        return f"the channel {name} was removed meanwhile; look again"
+        return f"the channel {name} was removed meanwhile; nothing was changed, try again"
     by = f" by {now.pointer.moved_by}" if now.pointer.moved_by else ""
-    return f"the channel {name} was moved meanwhile{by} to {now.pointer.release}; nothing was changed, look again"
+    return f"the channel {name} was moved meanwhile{by} to {now.pointer.release}; nothing was changed, try again"

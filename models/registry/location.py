@@ -1,4 +1,4 @@
-"""Where models are: a model URI is a folder, or a registry below an S3 prefix."""
+"""Model URIs: a URI names the folder of a package, or a registry below a prefix in S3."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ class S3Location:
     prefix: str
 
     def key(self, *parts: str) -> str:
-        """The key of something below the prefix."""
+        """Return the key of an object below the prefix."""
         return "/".join(part for part in (self.prefix, *parts) if part)
 
     def __str__(self) -> str:
@@ -31,10 +31,10 @@ class S3Location:
 
 
 def parse_uri(uri: str) -> S3Location | Path:
-    """Read a model URI: ``s3://bucket/prefix``, or the path of a folder.
+    """Parse a model URI: ``s3://bucket/prefix``, or the path of a folder.
 
     Raises:
-        ModelError: It is neither.
+        ModelError: The text is neither of them.
     """
     if not uri.strip():
         raise ModelError("the model URI is empty: give s3://bucket/prefix or a folder")
@@ -42,7 +42,7 @@ def parse_uri(uri: str) -> S3Location | Path:
         return Path(uri).expanduser()
     scheme, rest = uri.split("://", 1)
     if scheme.lower() != "s3":
-        raise ModelError(f"model URI {scheme}://…: only s3://bucket/prefix or a folder will do")
+        raise ModelError(f"model URI {scheme}://…: give s3://bucket/prefix or a folder")
     bucket, _, prefix = rest.partition("/")
     if not _BUCKET.match(bucket):
         raise ModelError(f"model URI {uri!r}: {bucket!r} is not a bucket name")
@@ -53,20 +53,20 @@ def parse_uri(uri: str) -> S3Location | Path:
 
 
 def registry_at(uri: str) -> S3Location:
-    """The registry that a URI names.
+    """Return the registry that a URI names.
 
     Raises:
-        ModelError: It names none: it is a folder, or no URI of ours.
+        ModelError: The URI names a folder, or is malformed.
     """
     location = parse_uri(uri)
     if isinstance(location, Path):
-        raise ModelError(f"a model registry is at s3://bucket/prefix, not in the folder {location}")
+        raise ModelError(f"a model registry must be s3://bucket/prefix, not the folder {location}")
     return location
 
 
 @contextmanager
-def bucket_named(location: S3Location, s3: S3) -> Iterator[None]:
-    """Say so where S3 refuses because a registry's bucket is not there.
+def bucket_errors(location: S3Location, s3: S3) -> Iterator[None]:
+    """Translate a refusal of S3 into `ModelNotFoundError` if the registry's bucket does not exist.
 
     Raises:
         ModelNotFoundError: There is no such bucket.
@@ -74,22 +74,22 @@ def bucket_named(location: S3Location, s3: S3) -> Iterator[None]:
     try:
         yield
     except RejectedError as exc:
-        # Told apart only once something failed, to save a request each time.
+        # Checking the bucket only after a refusal saves a request each time.
         if not s3.bucket_exists(location.bucket):
             raise ModelNotFoundError(f"{location}: there is no bucket {location.bucket}") from exc
         raise
 
 
 def read_object(location: S3Location, s3: S3, key: str) -> Stored | None:
-    """Read a manifest, a pointer or a claim of a registry; None where there is none.
+    """Read a manifest, a pointer or a claim of a registry; None if the object does not exist.
 
     Raises:
         ModelNotFoundError: There is no such bucket.
-        ModelPackageError: It is larger than any of these can be.
+        ModelPackageError: The object is larger than a manifest can be.
         UnavailableError: S3 did not answer.
         RejectedError: S3 refused.
     """
-    with bucket_named(location, s3):
+    with bucket_errors(location, s3):
         stored = s3.read(location.bucket, key, limit=MAX_MANIFEST_BYTES + 1)
     if stored is not None and len(stored.body) > MAX_MANIFEST_BYTES:
         raise ModelPackageError(f"s3://{location.bucket}/{key} is larger than {MAX_MANIFEST_BYTES} bytes")

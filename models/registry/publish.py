@@ -1,13 +1,17 @@
-"""The registry in S3: immutable versions, and channels that point to them.
+"""Publishes packages to a registry in S3, and promotes and rolls back its channels.
 
     s3://bucket/prefix/stable                              a channel; see `models.registry.channels`
-    s3://bucket/prefix/<name>/<version>/manifest.json      written after the files it lists, so a version that has a
+    s3://bucket/prefix/<name>/<version>/manifest.json      written after the files that it lists, so a version with a
     s3://bucket/prefix/<name>/<version>/model.onnx …       manifest is complete
-    s3://bucket/prefix/<name>/<version>.claim              written first: the digest of the one manifest that this
+    s3://bucket/prefix/<name>/<version>.claim              written first: the digest of the only manifest that this
                                                            version can have
 
-What is written once is never changed: a version is its manifest's digest, whatever points to it. The claim is made by a
-conditional write, so that of two different packages under one version only one ever uploads a file.
+Versions are immutable. A package is published in these steps:
+
+1. write the claim, by a conditional write, so that of two different packages under one version only one uploads files;
+2. upload the files;
+3. write the manifest;
+4. move the channel.
 """
 
 from dataclasses import dataclass
@@ -36,7 +40,14 @@ from models.registry.version import Version, check_sizes, damaged, read_version
 
 @dataclass(frozen=True)
 class Published:
-    """What `publish` did. `pointer` is that of the channel, if one was asked for."""
+    """What `publish` did.
+
+    Attributes:
+        release: The version.
+        uploaded: Whether this call uploaded anything.
+        moved: Whether this call moved the channel.
+        pointer: The channel's pointer; None if no channel was given.
+    """
 
     release: Release
     uploaded: bool
@@ -47,17 +58,23 @@ class Published:
 def publish(
     package: ModelPackage, uri: str, s3: S3, *, channel: str | None = LATEST, on_bytes: OnBytes | None = None
 ) -> Published:
-    """Upload a package, and move a channel to it.
+    """Upload a package, and move a channel to it; see this module for the steps.
 
-    The files go first, the manifest after them, the pointer last, so that no reader ever meets half a version. Of a
-    version that is there with the same content, every file is read and compared, and uploaded again only if it is
-    missing or damaged.
+    If the version exists with the same content, every file in S3 is read and compared. Only missing and damaged files
+    are uploaded again.
+
+    Args:
+        package: The package.
+        uri: The registry, ``s3://bucket/prefix``.
+        s3: The connection.
+        channel: The channel to move; None moves none.
+        on_bytes: Called with the progress of the upload.
 
     Raises:
         ModelNotFoundError: There is no such bucket.
-        ModelPackageError: This version is there, or has been claimed, with other content; versions never change.
-        ChannelMovedError: The channel was moved during the upload, and not by this call. The version is there.
-        ModelError: The URI is not one of S3, or a channel and a model would have the same name.
+        ModelPackageError: The version exists, or was claimed, with other content.
+        ChannelMovedError: Another process moved the channel during the upload. The version is published.
+        ModelError: The URI is not that of a registry, or a channel and a model would have the same name.
         UnavailableError: S3 did not answer.
         RejectedError: S3 refused.
     """
@@ -74,13 +91,14 @@ def publish(
 
 
 def publish_if_empty(package: ModelPackage, uri: str, s3: S3) -> tuple[str, ...]:
-    """Give a new registry its first version, and the channels `latest` and `stable`.
+    """Publish the first version of a registry, and create the channels `latest` and `stable`.
 
-    `latest` is made, with the package, where nothing has been published; `stable` is made, where there is none, as
-    `latest` is then. Neither is ever moved. Safe to run twice and from several places at once.
+    If there is no `latest`, the package is published and `latest` points to it. If there is no `stable`, it is created
+    and points to the version of `latest`. Existing channels are not moved. Safe to call twice, and from several
+    processes at once.
 
     Returns:
-        The channels that this call made.
+        The channels that this call created.
 
     Raises:
         ModelError: As `publish`.
@@ -101,15 +119,15 @@ def publish_if_empty(package: ModelPackage, uri: str, s3: S3) -> tuple[str, ...]
 
 
 def promote(location: S3Location, s3: S3, release: Release, channel: str) -> tuple[Channel | None, Pointer]:
-    """Move a channel to a version that is there; every file of it is read and compared with the manifest.
+    """Move a channel to a version. First every file of the version is read and compared with the manifest.
 
     Returns:
-        The channel as it was before, None where it is new, and what it says now.
+        The channel before the move, None if it is new; and its pointer after the move.
 
     Raises:
         ModelNotFoundError: There is no such version.
-        ModelPackageError: A file of it is missing or damaged.
-        ChannelMovedError: Someone else moved the channel meanwhile.
+        ModelPackageError: A file of the version is missing or damaged.
+        ChannelMovedError: Another process moved the channel meanwhile.
         ModelError, UnavailableError, RejectedError: As `models.registry.channels.move`.
     """
     seen = read_channel(location, s3, channel)
@@ -120,63 +138,76 @@ def promote(location: S3Location, s3: S3, release: Release, channel: str) -> tup
 
 
 def rollback(location: S3Location, s3: S3, channel: str, version: str | None = None) -> tuple[Channel, Pointer]:
-    """Move a channel back to where it was before, or to an earlier version of its history.
+    """Move a channel back to its previous version, or to an earlier version of its history.
 
-    Versions that were rolled back before are passed over, so that several rollbacks go further and further back. Of the
-    files only the sizes are compared: this must be quick, that version has served, and workers verify what they load.
+    Versions that were rolled back before are skipped, so each rollback goes one version further back. Only the sizes of
+    the files are compared, because a rollback must be quick and workers verify the files when they load the version.
+
+    Args:
+        location: The registry.
+        s3: The connection.
+        channel: The channel.
+        version: The earlier version, as ``VERSION`` or ``NAME@VERSION``; None is the previous one.
 
     Returns:
-        The channel as it was before, and what it says now.
+        The channel before the move, and its pointer after the move.
 
     Raises:
         ModelNotFoundError: There is no such channel, or its history has no such version.
-        ModelPackageError: A file of that version is missing or of another size.
-        ChannelMovedError: Someone else moved the channel meanwhile.
+        ModelPackageError: A file of that version is missing or has another size.
+        ChannelMovedError: Another process moved the channel meanwhile.
         ModelError, UnavailableError, RejectedError: As `models.registry.channels.move`.
     """
     seen = require_channel(location, s3, channel)
     if version is None:
-        back = seen.pointer.back()
-        if back is None:
+        target = seen.pointer.rollback_target()
+        if target is None:
             raise ModelNotFoundError(f"the channel {channel} has no earlier version than {seen.pointer.release}")
     else:
         earlier = [p.release for p in seen.pointer.history]
-        back = next((release for release in earlier if version in (release.version, "@".join(release))), None)
-        if back is None:
-            known = ", ".join(dict.fromkeys(map(str, earlier))) or "nothing else"
-            raise ModelNotFoundError(f"the channel {channel} has not pointed to {version}; it has to: {known}")
-    check_sizes(read_version(location, s3, back), s3)
-    return seen, move(location, s3, channel, back, seen=seen, withdraw=True)
+        target = next((release for release in earlier if version in (release.version, "@".join(release))), None)
+        if target is None:
+            known = ", ".join(dict.fromkeys(map(str, earlier))) or "none"
+            raise ModelNotFoundError(
+                f"the channel {channel} has not pointed to {version} before; its earlier versions are: {known}"
+            )
+    check_sizes(read_version(location, s3, target), s3)
+    return seen, move(location, s3, channel, target, seen=seen, withdraw=True)
 
 
 def _upload(package: ModelPackage, location: S3Location, s3: S3, on_bytes: OnBytes | None = None) -> bool:
-    """Upload what is not there, or damaged there; whether anything was."""
+    """Upload the files that are missing or damaged in S3, and return whether anything was uploaded (steps 1 to 3)."""
     version = Version(location, package.manifest, (package.path / MANIFEST).read_bytes())
     name, key = version.release.name, version.key(MANIFEST)
     present = read_object(location, s3, key)
     if present is None:
         if is_channel_name(name) and read_object(location, s3, location.key(name)) is not None:
-            raise ModelError(f"{location}: {name} is the name of a channel, and so cannot be that of a model")
-        _claim(version, s3)
+            raise ModelError(f"{location}: {name} is the name of a channel, so a model cannot have it")
+        _claim(version, s3)  # step 1
     elif present.body != version.content and not _is_claimed(version, s3):
         raise _other_content(version)
-    # Only one package has the claim, so whoever gets here may overwrite: the bytes are those of its manifest.
+    # Step 2. This package has the claim, so files that are there can be overwritten.
     wrong = version.manifest.files if present is None else damaged(version, s3)
     for file in wrong:
         s3.upload(location.bucket, version.key(file), package.path / file, on_bytes)
     if present is not None and present.body == version.content:
         return bool(wrong)
+    # Step 3.
     etag = present.etag if present is not None else None
     if s3.put(location.bucket, key, version.content, if_absent=etag is None, if_match=etag):
         return True
     written = read_object(location, s3, key)
     if written is None or written.body != version.content:
         raise _other_content(version)
-    return False  # another publication of the same package was faster
+    return False  # another process has published the same package meanwhile
 
 
 def _claim(version: Version, s3: S3) -> None:
-    """Let one package have the version, before any file of it is written."""
+    """Claim the version for one package, before any of its files is written.
+
+    Raises:
+        ModelPackageError: A package with other content has claimed the version.
+    """
     location = version.location
     s3.require_conditional_writes(location.bucket, location.key(PROBE))
     key = _claim_key(version)
@@ -184,19 +215,19 @@ def _claim(version: Version, s3: S3) -> None:
         return
     if not _is_claimed(version, s3):
         raise ModelPackageError(
-            f"{location}: {version.release} is being published with other content, or was and is unfinished; publish "
-            f"under a new version (the claim is {key})"
+            f"{location}: {version.release} is being published with other content, or its publication was cut off; "
+            f"publish under a new version (the claim is {key})"
         )
 
 
 def _is_claimed(version: Version, s3: S3) -> bool:
-    """Whether the claim is that of this very package."""
+    """Return whether the claim in S3 is that of this package."""
     claim = read_object(version.location, s3, _claim_key(version))
     return claim is not None and claim.body == version.digest.encode()
 
 
 def _claim_key(version: Version) -> str:
-    # Beside the folder, where neither a file of the package nor another version can be.
+    # Beside the version's folder: no file of the package and no other version can have this key.
     return version.location.key(version.release.name, f"{version.release.version}.claim")
 
 

@@ -1,4 +1,4 @@
-"""One version in the registry: its manifest, and whether its files are there and whole."""
+"""One version in the registry: reads its manifest, checks its files, and downloads them."""
 
 import hashlib
 import tempfile
@@ -16,7 +16,13 @@ from models.registry.location import S3Location, read_object
 
 @dataclass(frozen=True)
 class Version:
-    """One version in the registry: its manifest, as read and as bytes."""
+    """One version in the registry.
+
+    Attributes:
+        location: The registry.
+        manifest: The version's manifest.
+        content: The bytes of the manifest.
+    """
 
     location: S3Location
     manifest: Manifest
@@ -24,25 +30,25 @@ class Version:
 
     @property
     def release(self) -> Release:
-        """Its name and version."""
+        """The name and the version of the model."""
         return Release(self.manifest.name, self.manifest.version)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the manifest, in hex: it stands for every byte of the package."""
+        """SHA-256 of the manifest in hex. It covers the SHA-256 of every file, so it identifies the package."""
         return hashlib.sha256(self.content).hexdigest()
 
     @property
     def size(self) -> int:
-        """Bytes of the whole package."""
+        """Size of the package in bytes, with the manifest."""
         return len(self.content) + self.manifest.size
 
     def key(self, file: str) -> str:
-        """The key of one of its files."""
+        """Return the key of one of the version's files."""
         return self.location.key(*self.release, file)
 
     def where(self, file: str) -> str:
-        """What to call one of its files in an error."""
+        """Return the name of one of the version's files in messages."""
         return f"{self.location}/{'/'.join(self.release)}/{file}"
 
 
@@ -51,7 +57,7 @@ def read_version(location: S3Location, s3: S3, release: Release) -> Version:
 
     Raises:
         ModelNotFoundError: There is no such version.
-        ModelPackageError: Its manifest is malformed, or that of another version.
+        ModelPackageError: The manifest is malformed, or it is the manifest of another version.
         UnavailableError: S3 did not answer.
         RejectedError: S3 refused.
     """
@@ -62,12 +68,12 @@ def read_version(location: S3Location, s3: S3, release: Release) -> Version:
     manifest = parse_manifest(stored.body, where)
     version = Version(location, manifest, stored.body)
     if version.release != release:
-        raise ModelPackageError(f"{where} is that of {version.release}")
+        raise ModelPackageError(f"{where} is the manifest of {version.release}")
     return version
 
 
 def check_sizes(version: Version, s3: S3) -> None:
-    """Raise unless all files of a version are in S3 in their full size; nothing is downloaded.
+    """Raise unless all files of a version are in S3 and have their sizes. Nothing is downloaded.
 
     Raises:
         ModelDamagedError: A file has another size.
@@ -84,9 +90,9 @@ def download_file(version: Version, s3: S3, name: str, file: Path, on_bytes: OnB
     """Download one file of a version and verify it.
 
     Raises:
-        ModelDamagedError: It is not what the manifest says.
-        ModelPackageError: It is missing.
-        UnavailableError: S3 did not answer, or stopped in the middle.
+        ModelDamagedError: The file differs from the manifest.
+        ModelPackageError: The file is missing in S3.
+        UnavailableError: S3 did not answer, or its answer was cut off.
         RejectedError: S3 refused.
         OSError: `file` cannot be written.
     """
@@ -96,10 +102,10 @@ def download_file(version: Version, s3: S3, name: str, file: Path, on_bytes: OnB
 
 
 def damaged(version: Version, s3: S3) -> dict[str, ModelPackageError]:
-    """What is wrong with the files of a version in S3, by name. Every file of the right size is read.
+    """Read all files of a version in S3, and return the error for each file that is missing or damaged, by name.
 
     Raises:
-        ModelError: There is no room to read them into.
+        ModelError: The temporary folder for the files cannot be written.
         UnavailableError: S3 did not answer.
         RejectedError: S3 refused.
     """
@@ -130,5 +136,5 @@ def _check_size(version: Version, name: str, sizes: Mapping[str, int]) -> None:
         raise ModelPackageError(f"{version.where(name)} is missing, though the manifest lists it")
     if sizes[name] != expected:
         raise ModelDamagedError(
-            f"{version.where(name)} is damaged: it has {sizes[name]} bytes, and should have {expected} bytes"
+            f"{version.where(name)} is damaged: it has {sizes[name]} bytes instead of {expected} bytes"
         )

@@ -1,4 +1,4 @@
-"""Serving a model to a process: the hot swap when its channel moves, and what a version must pass before it serves.
+"""Serves a model in a process: the checks that a version must pass, and the swap when its channel moves.
 
-Nothing here knows Faust or the settings, so that every kind of process can serve a model.
+This package does not use Faust or the settings, so that every kind of process can serve a model.
 """

@@ -1,4 +1,4 @@
-"""What a process that serves a model counts about it, in Prometheus form."""
+"""The Prometheus metrics of a process that serves a model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class ModelMetrics:
-    """The model that serves, and what became of its successors."""
+    """The metrics of the served model, its swaps, its refusals and the polls of its channel."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.info = Gauge(

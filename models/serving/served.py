@@ -1,17 +1,17 @@
-"""The model that a process serves, and how a new version takes over.
+"""The model that a process serves.
 
 A new version takes over in six steps:
 
 1. read the channel;
 2. read the manifest;
-3. download into the cache, and check the SHA-256 of every file;
-4. load and warm up;
-5. classify the golden posts and compare;
+3. download the files into the cache, and check the SHA-256 of every file;
+4. load the networks, and warm them up;
+5. classify the golden posts, and compare the answers;
 6. replace the served model, in one assignment.
 
-A caller asks for the model once per batch, so the swap falls between two batches. A version that fails a step is
-refused, counted and logged, and the old version keeps serving. Steps 1 to 5 may run in any thread; batches go on
-meanwhile.
+A caller asks for the model once per batch, so a swap falls between two batches. Steps 1 to 5 may run in any thread, and
+batches are classified meanwhile. A version that fails a step is *refused*: the refusal is counted and logged, and the
+old version keeps serving.
 """
 
 from __future__ import annotations
@@ -38,30 +38,30 @@ from models.text.onnx_classifier import OnnxClassifier
 logger = logging.getLogger(__name__)
 
 REFUSAL_RETRY_S: Final = 300.0
-"""Seconds until a refused version is tried again: the fault may have been repaired in S3."""
+"""Seconds until a refused version is tried again, because its files may have been repaired in S3."""
 
 _now = time.monotonic
 
 
 class StoppedError(Exception):
-    """The process stops; a download in progress ends with this error."""
+    """`ServedModel.cancel` was called. Ends a download in progress."""
 
 
 class _Seen(NamedTuple):
-    """What a poll found: the channel's ETag, and the digest of the manifest. None for what was absent."""
+    """What a poll read: the channel's ETag, and the digest of the version's manifest; None if it was not read."""
 
     etag: str | None = None
     digest: str | None = None
 
 
 class ServedModel:
-    """The classifier in service: that of a folder, or that to which a channel of a registry points.
+    """The classifier that a process uses: the package in a folder, or the version that a registry's channel points to.
 
-    `current` and `cancel` may be called from any thread; `start` and `poll` from one thread at a time.
+    `current` and `cancel` are thread-safe. `start` and `poll` must be called from one thread at a time.
     """
 
     def __init__(self, source: ModelSource, metrics: ModelMetrics) -> None:
-        """Prepare; nothing is read or sent yet.
+        """Prepare a served model. Nothing is read or sent yet.
 
         Raises:
             ModelError: The model URI is neither a registry nor a folder.
@@ -87,19 +87,25 @@ class ServedModel:
         self._cancelled = threading.Event()
 
     def current(self) -> OnnxClassifier:
-        """The model to classify the next batch with."""
+        """Return the model to classify the next batch with.
+
+        Raises:
+            RuntimeError: `start` was not called, or failed.
+        """
         if self._classifier is None:
             raise RuntimeError("no model has been loaded: call start first")
         return self._classifier
 
     def start(self) -> None:
-        """Load the model. If the channel's version is unavailable or refused, the last good one in the cache serves.
+        """Load the model. If the channel's version is unavailable or refused, the last good version serves.
+
+        The last good version of a channel is the one that was loaded and checked last (`models.registry.cache_keep`).
 
         Raises:
-            ModelError: There is no such model, or it was refused, or cannot be loaded now, and the cache has no good
-                version of this channel.
-            UnavailableError: S3 did not answer, and the cache has no good version.
-            RejectedError: S3 refused, and the cache has no good version.
+            ModelError: There is no such model, or it was refused or cannot be loaded now, and the cache has no last
+                good version.
+            UnavailableError: S3 did not answer, and the cache has no last good version.
+            RejectedError: S3 refused, and the cache has no last good version.
             StoppedError: `cancel` was called.
         """
         if not isinstance(self._location, S3Location):
@@ -121,11 +127,11 @@ class ServedModel:
             self._metrics.last_poll.set_to_current_time()
 
     def poll(self) -> bool:
-        """Read the channel; a version that is new there takes over or is refused.
+        """Read the channel. A new version takes over or is refused.
 
         Returns:
-            True if the channel could be read and its version was decided on. False after a transient error: the model
-            in service stays, and a later poll may succeed.
+            True if the channel was read, and its version serves or was refused. False after a transient error: the
+            served model stays, and a later poll may succeed.
 
         Raises:
             StoppedError: `cancel` was called.
@@ -157,7 +163,7 @@ class ServedModel:
         return True
 
     def cancel(self) -> None:
-        """End a download, or a wait for one, in progress: the process stops."""
+        """End a download, or a wait for another process's download, because the process stops. Thread-safe."""
         self._cancelled.set()
 
     def close(self) -> None:
@@ -166,16 +172,22 @@ class ServedModel:
             self._s3.close()
 
     def _follow(self) -> None:
-        """Do steps 1 to 6, as far as something has changed."""
+        """Do steps 1 to 6; end early if the channel or the manifest has not changed.
+
+        Raises:
+            ModelRefusedError: The version failed a step.
+            UnavailableError, RejectedError, ModelCacheError, LocalResourceError: A transient error.
+            StoppedError: `cancel` was called.
+        """
         assert self._s3 is not None  # noqa: S101 - for the type checker: registries only
         assert isinstance(self._location, S3Location)  # noqa: S101
         self._seen = _Seen()
-        with step("channel"):
+        with step("channel"):  # step 1
             channel = require_channel(self._location, self._s3, self._channel)
         if self._refused is None and channel.etag == self._serving.etag:
             return
         self._seen = _Seen(channel.etag)
-        with step("manifest"):
+        with step("manifest"):  # step 2
             version = read_version(self._location, self._s3, channel.pointer.release)
         self._seen = _Seen(channel.etag, version.digest)
         if version.digest == self._serving.digest:
@@ -184,17 +196,17 @@ class ServedModel:
         if self._seen == self._refused and _now() < self._retry_refused_at:
             return
         begin = time.monotonic()
-        with step("download"):
+        with step("download"):  # step 3
             package = fetch(version, self._s3, self._cache, self._on_bytes)
-        classifier = load_checked(package, threads=self._source.threads)
-        self._serve(classifier, self._channel)
+        classifier = load_checked(package, threads=self._source.threads)  # steps 4 and 5
+        self._serve(classifier, self._channel)  # step 6
         self._settle()
         logger.info("%s is ready after %.1f s (channel %s)", version.release, time.monotonic() - begin, channel.name)
         self._to_remember = package
         self._remember()
 
     def _serve(self, classifier: OnnxClassifier, channel: str) -> None:
-        """Step 6: replace the served model."""
+        """Replace the served model (step 6), and update the metrics."""
         old, self._classifier = self._classifier, classifier
         labels = (classifier.name, classifier.version, channel)
         self._metrics.info.labels(*labels).set(1)
@@ -207,12 +219,12 @@ class ServedModel:
         logger.info("model %s %s takes over from %s %s", *labels[:2], *before[:2])
 
     def _settle(self) -> None:
-        """Note that what the last poll saw is what serves."""
+        """Record that the version of the last poll serves."""
         self._serving, self._refused = self._seen, None
         self._metrics.from_cache.set(0)
 
     def _remember(self) -> None:
-        """Record the new version as the last good one, and remove old copies. Each poll retries until it succeeds."""
+        """Record the new version as the last good one, and remove old copies; repeated by the next poll if it fails."""
         package = self._to_remember
         if package is None:
             return
@@ -229,7 +241,7 @@ class ServedModel:
             self._to_remember, self._remember_fails = None, False
 
     def _serve_last_good(self, why: Exception) -> bool:
-        """Serve the last good version in the cache; returns False if there is none."""
+        """Serve the last good version, and return whether there is one that can be loaded."""
         assert self._s3 is not None  # noqa: S101 - for the type checker
         try:
             package = last_good(self._source.uri, self._channel, self._s3.where, self._cache)
@@ -246,7 +258,7 @@ class ServedModel:
         return True
 
     def _refuse(self, exc: ModelRefusedError) -> bool:
-        """Count a refusal; returns False if the same version was refused before."""
+        """Count a refusal, and return whether it is new: False if the same version was refused before."""
         self._retry_refused_at = _now() + REFUSAL_RETRY_S
         if self._seen == self._refused:
             return False

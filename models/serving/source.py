@@ -1,4 +1,4 @@
-"""Where a process gets its model from."""
+"""The source of a process's model."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from connectors.s3.client import S3Config
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a process gets its model from.
+    """Where a process gets its model from, and how it loads it.
 
     Attributes:
-        uri: a registry (`s3://bucket/prefix`), or the folder of one package.
-        channel: the registry's channel to follow.
-        cache: folder for downloaded packages.
+        uri: A registry (`s3://bucket/prefix`), or the folder of one package.
+        channel: The registry's channel to follow.
+        cache: The folder for downloaded packages.
         threads: ONNX Runtime's intra-op threads.
-        poll_s: seconds between two polls of the channel; 0 reads it at the start only.
-        s3: how to reach S3.
+        poll_s: Seconds between two polls of the channel. 0 reads the channel at the start only.
+        s3: How to reach S3.
     """
 
     uri: str

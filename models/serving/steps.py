@@ -1,4 +1,4 @@
-"""The steps that a version must pass before it serves, and the refusal of one that does not."""
+"""The steps that a version must pass before it serves, and the error for a version that fails one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from models.text.network import one_line
 from models.text.onnx_classifier import OnnxClassifier
 
 Step = Literal["channel", "manifest", "download", "checksum", "load", "golden"]
+"""The names of the steps in the metrics. `checksum` is the part of the download that verifies the files."""
 
 
 class ModelRefusedError(ModelError):
-    """A version failed a step and does not serve. `reason` names the step."""
+    """A version failed a step, so it does not serve. `reason` names the step."""
 
     def __init__(self, reason: Step, message: str) -> None:
         super().__init__(message)
@@ -25,26 +26,26 @@ class ModelRefusedError(ModelError):
 
 
 class LocalResourceError(ModelError):
-    """This machine failed, and not the version: memory, open files, a copy that was removed."""
+    """The machine is the reason and not the version: no memory, no open files, or a copy that was removed."""
 
 
 TRANSIENT_ERRORS: Final = (UnavailableError, RejectedError, ModelCacheError, LocalResourceError)
-"""Errors that say nothing about a version: the same step may succeed later."""
+"""The errors that say nothing about a version. The same step may succeed later."""
 
 _CAUSES: Final = ("unavailable", "rejected", "cache", "local")
 
 
 def cause_of(error: Exception) -> str:
-    """The name of one of `TRANSIENT_ERRORS` in the metrics."""
+    """Return the name of a transient error in the metrics."""
     return next(cause for kind, cause in zip(TRANSIENT_ERRORS, _CAUSES, strict=True) if isinstance(error, kind))
 
 
 @contextmanager
 def step(name: Step) -> Iterator[None]:
-    """Raise a fault of the version as a refusal, and let a fault of S3 or of the cache through unchanged.
+    """Run a step: translate its errors into refusals of the version. Transient errors are raised unchanged.
 
     Raises:
-        ModelRefusedError: The version fails this step. Its reason is `name`, or `checksum` if a file differs from the
+        ModelRefusedError: The version fails this step. The reason is `name`, or `checksum` if a file differs from the
             manifest.
         LocalResourceError: Memory or the operating system failed.
     """
@@ -73,10 +74,10 @@ def load_checked(package: ModelPackage, *, threads: int) -> OnnxClassifier:
         LocalResourceError: Memory or the operating system failed, or the package changed since it was verified.
     """
     try:
-        with step("load"), _any_error(package):
+        with step("load"), _onnx_errors(package):
             classifier = OnnxClassifier.load(package, threads=threads)
             classifier.warm_up()
-        with step("golden"), _any_error(package):
+        with step("golden"), _onnx_errors(package):
             check_golden(classifier, package)
     except ModelRefusedError as exc:
         try:
@@ -88,7 +89,7 @@ def load_checked(package: ModelPackage, *, threads: int) -> OnnxClassifier:
 
 
 def _is_local(exc: BaseException | None) -> bool:
-    """Whether an error of the operating system or of memory is among the causes."""
+    """Return whether an error of the operating system or of memory is among the causes of an error."""
     while exc is not None:
         if isinstance(exc, OSError | MemoryError):
             return True
@@ -97,8 +98,12 @@ def _is_local(exc: BaseException | None) -> bool:
 
 
 @contextmanager
-def _any_error(package: ModelPackage) -> Iterator[None]:
-    """ONNX Runtime's exceptions share no base class, and some networks load and then fail when they run."""
+def _onnx_errors(package: ModelPackage) -> Iterator[None]:
+    """Translate errors of ONNX Runtime, which share no base class, into errors of the package.
+
+    Raises:
+        ModelPackageError: A network failed when it was loaded or run.
+    """
     try:
         yield
     except ModelError:

@@ -1,4 +1,4 @@
-"""Polls a served model's channel at a set pace, in a thread of its own."""
+"""Polls the channel of a served model at regular intervals, in a thread."""
 
 from __future__ import annotations
 
@@ -9,32 +9,34 @@ from typing import Final, Protocol
 from models.serving.served import StoppedError
 
 MAX_BACKOFF_S: Final = 60.0
-"""Longest pause between two polls, in seconds. Each poll that fails doubles the pause up to this."""
+"""Longest pause between two polls in seconds. Each failed poll doubles the pause up to this."""
 
 JOIN_S: Final = 2.0
-"""Seconds to wait for the thread at a stop. A thread that waits for S3 is left alone; nothing waits for it."""
+"""Seconds to wait for the thread to end. A thread that still waits for S3 then is a daemon and ends with the
+process."""
 
 
 class Polled(Protocol):
-    """What is polled; `ServedModel` has it."""
+    """The methods of `ServedModel` that the thread calls."""
 
     def poll(self) -> bool:
-        """Read the channel once; False if that failed and should be repeated."""
+        """Read the channel once, and return False after a transient error."""
 
     def cancel(self) -> None:
         """End a poll in progress."""
 
 
 class ChannelWatch:
-    """The thread that polls. `start` and `stop` are for one thread."""
+    """The polling thread. `start` and `stop` must be called from one thread."""
 
     def __init__(self, model: Polled, poll_s: float, on_failure: Callable[[BaseException], None]) -> None:
         """Prepare the thread.
 
         Args:
-            model: what to poll.
-            poll_s: seconds between two polls.
-            on_failure: told in the polling thread what ended it, unless `stop` did: a defect, or a panic of a library.
+            model: The model to poll.
+            poll_s: Seconds between two polls.
+            on_failure: Called in the polling thread with the exception that ended it: a defect, or a panic of a
+                library. Not called after `stop`.
         """
         self._model = model
         self._poll_s = poll_s
@@ -60,9 +62,9 @@ class ChannelWatch:
                 decided = self._model.poll()
             except StoppedError:
                 return
-            # Also what is no Exception, such as a panic in a library of Rust: the thread must not end unnoticed.
-            except BaseException as exc:  # noqa: BLE001 - crosses from the thread to its owner
-                if not self._stopping.is_set():  # else the connection was closed under it
+            # BaseException, because a panic in a Rust library is not an Exception. The thread must not end unnoticed.
+            except BaseException as exc:  # noqa: BLE001 - `on_failure` gets it
+                if not self._stopping.is_set():  # after a stop the connection to S3 may have been closed
                     self._on_failure(exc)
                 return
             pause = self._poll_s if decided else max(self._poll_s, min(pause * 2, MAX_BACKOFF_S))

@@ -1,1 +1,1 @@
-"""Text classifiers: normalisation, tokenising, micro-batches, and networks on ONNX Runtime."""
+"""Text classifiers: normalisation, tokenisation, micro-batches, and networks on ONNX Runtime."""

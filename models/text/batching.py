@@ -1,35 +1,38 @@
-"""Micro-batches for the processor, not for the caller. Pure.
+"""Micro-batches: cuts the texts of a call into batches of a size that suits the processor. Pure.
 
-Texts are sorted by length and cut into batches with next to no padding, bounded by padded tokens (longest x count), so
-that a long text never makes short ones pay for it, and the memory of a run is bounded whatever comes in. On a CPU that
-is worth a factor of two over batches padded as they come; a larger batch gains nothing.
+Texts are sorted by length and cut into batches with almost no padding. The padded tokens of a batch (longest text x
+number of texts) are limited, so a long text does not slow down short ones, and the memory of a run is limited. On a CPU
+this is twice as fast as batches in the order of the texts. Larger batches are not faster.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-# Padded tokens in one run of the network. On a CPU the cost is linear in tokens from a few dozen on; beyond a thousand
-# the activations leave the caches and a token costs 10 to 20 % more.
 TOKEN_BUDGET: Final = 1024
-# Padding, in tokens, that is worth saving a run: what a run costs beyond its tokens (2 tokens' time with one thread,
-# 18 with two).
+"""Greatest number of padded tokens in one run of a network. On a CPU the time is linear in the tokens from a few dozen
+on. Above a thousand the activations no longer fit into the caches, and a token takes 10 to 20 % more."""
+
 PADDING: Final = 16
-# Texts in one run, so that a thousand one-word posts do not become one wide batch of softmaxes.
+"""Greatest number of padding tokens in one run. Starting another run takes as long as 2 tokens with one thread and as
+18 tokens with two threads, so more padding than this does not pay."""
+
 MAX_BATCH: Final = 128
-# A cheap tier holds and computes a fraction per token, and starting a run costs it as much as any: it takes this many
-# times the tokens, texts and padding.
+"""Greatest number of texts in one run. It limits batches of very short texts, whose softmaxes would dominate."""
+
 CHEAP_FACTOR: Final = 8
+"""Factor on these limits for the tiers before the last. They need a fraction of the memory and of the time per token,
+but starting a run takes as long as for the last tier."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What bounds one run of a network.
+    """The limits of one run of a network.
 
     Attributes:
-        token_budget: at most this many padded tokens; a single text may exceed it.
-        max_batch: at most this many texts.
-        padding: at most this many tokens of padding.
+        token_budget: Greatest number of padded tokens. A single text may exceed it.
+        max_batch: Greatest number of texts.
+        padding: Greatest number of padding tokens.
     """
 
     token_budget: int = TOKEN_BUDGET
@@ -37,26 +40,26 @@ class Limits:
     padding: int = PADDING
 
     def for_cheap_tier(self) -> "Limits":
-        """The limits of the tiers before the last."""
+        """Return the limits of the tiers before the last."""
         return Limits(self.token_budget * CHEAP_FACTOR, self.max_batch * CHEAP_FACTOR, self.padding * CHEAP_FACTOR)
 
 
 def micro_batches(lengths: Sequence[int], limits: Limits) -> Iterator[list[int]]:
     """Cut texts into batches of similar length.
 
-    A batch ends where the next text would take it over a limit.
+    A batch ends where one more text would exceed a limit.
 
     Args:
-        lengths: Tokens of each text.
-        limits: What bounds a batch.
+        lengths: The number of tokens of each text.
+        limits: The limits of a batch.
 
     Yields:
-        Positions in `lengths`; every position once, shortest texts first.
+        Positions in `lengths`, every position once, shortest texts first.
     """
     batch: list[int] = []
     tokens = 0
     for position in sorted(range(len(lengths)), key=lengths.__getitem__):
-        # Sorted, so this text is the longest so far.
+        # The texts are sorted, so this one is the longest so far.
         padded = lengths[position] * (len(batch) + 1)
         tokens += lengths[position]
         over = len(batch) == limits.max_batch or padded > limits.token_budget or padded - tokens > limits.padding
@@ -68,14 +71,14 @@ def micro_batches(lengths: Sequence[int], limits: Limits) -> Iterator[list[int]]
         yield batch
 
 
-def chunks(sizes: Sequence[int], most: int, most_size: int) -> Iterator[slice]:
-    """Cut a sequence into runs in order, each of at most `most` items that add up to at most `most_size`.
+def chunks(sizes: Sequence[int], max_items: int, max_size: int) -> Iterator[slice]:
+    """Cut a sequence into slices in order, each of at most `max_items` items with a total size of at most `max_size`.
 
-    A single item may exceed `most_size`.
+    A single item may exceed `max_size`.
     """
     start = total = 0
     for position, size in enumerate(sizes):
-        if position > start and (position - start == most or total + size > most_size):
+        if position > start and (position - start == max_items or total + size > max_size):
             yield slice(start, position)
             start, total = position, 0
         total += size

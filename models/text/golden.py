@@ -1,9 +1,9 @@
-"""Golden posts: texts in a package with the answers that the model gave when it was sealed.
+"""Golden posts: texts in a package with the answers that the model gave when the package was sealed.
 
-A checksum proves that the bytes are right; golden posts prove that this machine makes the same of them. They are
-checked before a model takes over, so that a processor or a library that computes otherwise is found by us and not by
-readers.
-The file is JSON lines: ``{"text": …, "scores": {head: {label: probability}}}``.
+A checksum proves that the bytes are right. Golden posts prove that this machine computes the same answers from them.
+They are checked before a model takes over, so that a processor or a library that computes other answers is noticed.
+
+The file has JSON lines: ``{"text": …, "scores": {head: {label: probability}}}``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,11 +21,11 @@ from models.package.manifest import Head, first_problem
 from models.text.onnx_classifier import OnnxClassifier
 
 TOLERANCE: Final = 0.05
-"""How far a probability may move. Between processors it moves by some thousandths; a wrong model moves it by tenths."""
+"""Greatest allowed change of a probability. Other processors change it by some thousandths, a wrong model by tenths."""
 
-# What another processor might answer otherwise proves nothing: two labels as good as equal, or a confidence right at a
-# tier's threshold.
-_TOSS_UP: Final = 0.1
+# Another processor may give a text another answer if two labels are almost equally probable, or if the confidence is
+# close to a tier's threshold. Such texts do not become golden posts.
+_MIN_LEAD: Final = 0.1
 _NEAR_THRESHOLD: Final = 0.02
 _SHOWN_CHARS: Final = 40
 _DECIMALS: Final = 4
@@ -41,18 +41,18 @@ class GoldenPost(BaseModel):
 
 
 def check_golden(classifier: OnnxClassifier, package: ModelPackage) -> int:
-    """Classify the package's golden posts and compare.
+    """Classify the package's golden posts, and compare the answers with those in the file.
 
     Args:
-        classifier: The package, loaded.
+        classifier: The loaded package.
         package: The package.
 
     Returns:
-        How many posts were checked; 0 if the package has none.
+        The number of posts that were checked; 0 if the package has none.
 
     Raises:
-        ModelPackageError: The file is malformed or empty, or a post has another label in some head, or a probability
-            that moved by more than `TOLERANCE`. Names the first such post.
+        ModelPackageError: The file is malformed or empty, a post gets another label in some head, or a probability
+            differs by more than `TOLERANCE`. The message names the first such post.
     """
     file = package.golden_file
     if file is None:
@@ -74,33 +74,34 @@ def check_golden(classifier: OnnxClassifier, package: ModelPackage) -> int:
 def write_golden(classifier: OnnxClassifier, texts: Sequence[str], file: Path) -> int:
     """Write the answers to `texts` as golden posts.
 
-    Texts that another processor might answer otherwise are left out: those with two best labels less than 0.1 apart,
-    and those with a confidence within 0.02 of a tier's threshold (or half of what is above it, where that is less).
+    Texts to which another processor may give another answer are left out. These are texts whose two best labels are
+    less than 0.1 apart, and texts with a confidence within 0.02 of a tier's threshold. For a threshold above 0.96 the
+    distance is half of what is left to 1.
 
     Args:
         classifier: The model.
-        texts: Posts as they come, before normalisation.
-        file: What to write; replaced if it is there.
+        texts: Posts before normalisation.
+        file: The file to write; an existing one is replaced.
 
     Returns:
-        How many posts were written.
+        The number of posts that were written.
 
     Raises:
-        ModelPackageError: None of the texts is fit for it, or the file cannot be written.
+        ModelPackageError: All texts were left out, or the file cannot be written.
     """
     answers = classifier.classify(texts).probabilities
-    fit = _fit(classifier, texts, answers)
+    clear = _clear(classifier, texts, answers)
     lines = [
         GoldenPost(
             text=text,
             scores={head.name: _scores(head, answers[head.name][row]) for head in classifier.manifest.heads},
         ).model_dump_json()
         for row, text in enumerate(texts)
-        if fit[row]
+        if clear[row]
     ]
     if not lines:
         raise ModelPackageError(
-            f"{file}: of {len(texts)} texts the model is sure of none; golden posts need clear answers"
+            f"{file}: the model gives none of the {len(texts)} texts a clear answer, which golden posts need"
         )
     try:
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -110,24 +111,24 @@ def write_golden(classifier: OnnxClassifier, texts: Sequence[str], file: Path) -
 
 
 def read_golden(file: Path) -> list[GoldenPost]:
-    """The golden posts of a file.
+    """Read the golden posts of a file.
 
     Raises:
-        ModelPackageError: A line is malformed, or there is none.
+        ModelPackageError: The file cannot be read, a line is malformed, or the file is empty.
     """
     try:
         content = file.read_bytes()
     except OSError as exc:
         raise ModelPackageError(f"{file} cannot be read: {exc.strerror}") from exc
     posts = []
-    # As bytes: in JSON lines only a line feed ends a line, and a text may hold other separators.
+    # Split as bytes: bytes.splitlines takes only \n, \r and \r\n for the end of a line, and a text may hold other ones.
     for number, line in enumerate(content.splitlines(), start=1):
         try:
             posts.append(GoldenPost.model_validate_json(line))
         except ValidationError as exc:
             raise ModelPackageError(f"{file}, line {number} is not a golden post: {first_problem(exc)}") from exc
     if not posts:
-        raise ModelPackageError(f"{file} holds no golden posts")
+        raise ModelPackageError(f"{file} contains no golden posts")
     return posts
 
 
@@ -137,32 +138,34 @@ def _compare(head: Head, expected: Mapping[str, float], row: NDArray[np.float32]
     wanted = np.array([expected[label] for label in head.labels])
     label, best = head.labels[int(wanted.argmax())], head.labels[int(row.argmax())]
     if label != best:
-        raise ModelPackageError(f"{where}: head {head.name!r} answers {best!r}, and {label!r} when it was sealed")
-    moved = abs(row - wanted)
-    # Not `>`: NaN would pass.
-    if not bool((moved <= TOLERANCE).all()):
-        most = int(np.nan_to_num(moved, nan=np.inf).argmax())
         raise ModelPackageError(
-            f"{where}: head {head.name!r} gives {head.labels[most]!r} {row[most]:.3f}, and {wanted[most]:.3f} when it "
-            f"was sealed; {TOLERANCE} is allowed"
+            f"{where}: head {head.name!r} answers {best!r}, but answered {label!r} when it was sealed"
+        )
+    difference = abs(row - wanted)
+    # `<=` and not `>`, so that NaN fails too.
+    if not bool((difference <= TOLERANCE).all()):
+        worst = int(np.nan_to_num(difference, nan=np.inf).argmax())
+        raise ModelPackageError(
+            f"{where}: head {head.name!r} gives {head.labels[worst]!r} {row[worst]:.3f}, but gave {wanted[worst]:.3f} "
+            f"when it was sealed; a difference of {TOLERANCE} is allowed"
         )
 
 
-def _fit(classifier: OnnxClassifier, texts: Sequence[str], answers: Probabilities) -> NDArray[np.bool_]:
-    """Which texts any processor should answer alike, bool[texts]; `answers` are those that were given to them."""
-    fit = np.ones(len(texts), np.bool_)
+def _clear(classifier: OnnxClassifier, texts: Sequence[str], answers: Probabilities) -> NDArray[np.bool_]:
+    """Return, as bool[texts], which texts should get the same answer on every processor; `answers` are those here."""
+    clear = np.ones(len(texts), np.bool_)
     for index, tier in enumerate(classifier.manifest.tiers):
         for head, probabilities in classifier.classify_with(index, texts).items():
             best = np.sort(probabilities, axis=1)
             if head in tier.thresholds:
                 threshold = tier.thresholds[head]
-                # There must be something left above a threshold close to one.
+                # A confidence above a threshold close to one must be possible.
                 near = min(_NEAR_THRESHOLD, max(0.0, 1 - threshold) / 2)
-                fit &= abs(best[:, -1] - threshold) > near
+                clear &= abs(best[:, -1] - threshold) > near
     for probabilities in answers.values():
         best = np.sort(probabilities, axis=1)
-        fit &= best[:, -1] - best[:, -2] > _TOSS_UP
-    return fit
+        clear &= best[:, -1] - best[:, -2] > _MIN_LEAD
+    return clear
 
 
 def _scores(head: Head, row: NDArray[np.float32]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The heads of a model that someone else made: what was said of them, completed from the network and `config.json`."""
+"""The heads of a model from elsewhere: completes what the user says with the network's outputs and `config.json`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,19 +13,19 @@ from models.package.manifest import Head, first_problem
 from models.text.network import Outputs
 
 CONFIG: Final = "config.json"
-"""Of a Hugging Face model; its `id2label` names the labels."""
+"""The configuration of a Hugging Face model; its `id2label` lists the labels."""
 
 DEFAULT_HEAD: Final = "label"
 
 SENTIMENT_VALUES: Final[Mapping[str, float]] = {"negative": -1.0, "neutral": 0.0, "positive": 1.0}
-"""What labels of these names are worth in the head for sentiment, where nothing else is said."""
+"""The values of labels with these names in the head `sentiment`, if the user gives none."""
 
 _PLACEHOLDER = re.compile(r"LABEL_\d+")
 
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """What is known of a head: what is None is looked up."""
+    """What the user says about a head. Fields that are None are completed by `resolve_heads`."""
 
     name: str
     output: str | None = None
@@ -36,33 +36,33 @@ class HeadSpec:
 def resolve_heads(
     specs: Sequence[HeadSpec], outputs: Outputs, labels: tuple[str, ...] | None, notes: list[str]
 ) -> tuple[Head, ...]:
-    """Fill in what the heads leave open: the output if there is only one or one of the head's name, and the labels.
+    """Complete the heads: the output, if there is only one or one with the head's name, and the labels.
 
     Args:
-        specs: What was said.
-        outputs: The network's outputs, each with its width if it is fixed.
-        labels: From `config.json`, if there are any.
-        notes: What was taken for granted is added here.
+        specs: The heads as the user gave them. If empty, there is one head for the only output.
+        outputs: The network's outputs.
+        labels: The labels of `config.json`; None if it has none.
+        notes: Sentences about what was assumed are added to this list.
 
     Raises:
-        ModelPackageError: It cannot be filled in, or contradicts itself.
+        ModelPackageError: A head cannot be completed, or contradicts itself.
     """
     unnamed = [spec for spec in specs if spec.labels is None]
     if len(unnamed) > 1:
         raise ModelPackageError(
-            f"the heads {', '.join(spec.name for spec in unnamed)} have no labels; {CONFIG} can name those of one only"
+            f"the heads {', '.join(spec.name for spec in unnamed)} have no labels; {CONFIG} has those of one head only"
         )
     heads = []
     for spec in specs or (_only_head(labels),):
         output = _output_of(spec, outputs)
         if spec.labels is None and labels and all(_PLACEHOLDER.fullmatch(label) for label in labels):
-            notes.append(f"{CONFIG} has only placeholders ({labels[0]}, …) for labels; --head names them")
+            notes.append(f"{CONFIG} has only placeholders ({labels[0]}, …) for labels; give the labels with --head")
         names = spec.labels or labels
         if names is None:
             width = outputs[output]
             count = "" if width is None else f" (there are {width})"
             raise ModelPackageError(
-                f"the labels of head {spec.name!r} are not known, for no {CONFIG} with id2label is beside the network; "
+                f"the labels of head {spec.name!r} are not known, and no {CONFIG} with id2label is beside the network; "
                 f"give them in the order of the output's columns{count}: --head '{spec.name}:{output}=first,second,…'"
             )
         heads.append(_head(spec, output, names, notes))
@@ -70,7 +70,7 @@ def resolve_heads(
 
 
 def _only_head(labels: tuple[str, ...] | None) -> HeadSpec:
-    """Where nothing was said: the only output; as sentiment, if its labels say that it is."""
+    """Return the head if the user gave none: `sentiment` if the labels are sentiments, else `label`."""
     is_sentiment = labels is not None and {label.lower() for label in labels} <= SENTIMENT_VALUES.keys()
     return HeadSpec(SENTIMENT if is_sentiment else DEFAULT_HEAD)
 
@@ -81,9 +81,13 @@ def _head(spec: HeadSpec, output: str, labels: tuple[str, ...], notes: list[str]
         guessed = [SENTIMENT_VALUES.get(label.lower()) for label in labels]
         if None not in guessed:
             values = tuple(value for value in guessed if value is not None)
-            notes.append(f"sentiment: {', '.join(labels)} count as {', '.join(f'{value:g}' for value in values)}")
+            notes.append(
+                f"sentiment: {', '.join(labels)} have the values {', '.join(f'{value:g}' for value in values)}"
+            )
         else:
-            notes.append("sentiment: its labels have no values, so posts get no sentiment score; give --values")
+            notes.append(
+                "sentiment: its labels have no values, so posts get no sentiment score; give them with --values"
+            )
     try:
         return Head(name=spec.name, labels=labels, output=output, values=values)
     except ValidationError as exc:
@@ -106,18 +110,18 @@ def _output_of(spec: HeadSpec, outputs: Outputs) -> str:
 
 
 def labels_of(config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The labels that a `config.json` names, in the order of the columns; None if it names none.
+    """Return the labels of a `config.json` in the order of the columns; None if it has no labels.
 
     Args:
-        config: Its content.
+        config: The content of `config.json`.
 
     Raises:
-        ModelPackageError: `id2label` does not name columns.
+        ModelPackageError: `id2label` does not map the numbers from 0 on to labels.
     """
     by_id = config.get("id2label")
     if by_id is None:
         return None
     wanted = [str(number) for number in range(len(by_id))] if isinstance(by_id, dict) else []
     if not wanted or set(by_id) != set(wanted) or not all(isinstance(label, str) for label in by_id.values()):
-        raise ModelPackageError(f"id2label in {CONFIG} does not give a name to each number from 0 on")
+        raise ModelPackageError(f"id2label in {CONFIG} does not map the numbers from 0 on to labels")
     return tuple(by_id[number] for number in wanted)

@@ -1,4 +1,4 @@
-"""One ONNX network on ONNX Runtime's CPU provider: checked when it is loaded, so that no post finds a fault first."""
+"""One ONNX network on ONNX Runtime's CPU provider. It is checked when it is loaded, before it classifies posts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,41 +16,41 @@ _REQUIRED: Final = ("input_ids", "attention_mask")
 _KNOWN: Final = frozenset({*_REQUIRED, "token_type_ids"})
 _INTEGERS: Final[dict[str, type[np.signedinteger[Any]]]] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _FLOATS: Final = frozenset({"tensor(float)", "tensor(float16)", "tensor(double)"})
-# Token counts of the texts that a network is tried on; different, so that padding is seen too.
 _PROBE: Final = (2, 5)
+"""Numbers of tokens of the texts that a network is tried on. They differ, so that the batch has padding."""
 
 
 @dataclass(frozen=True)
 class TokenIds:
-    """What token ids a network must take.
+    """The token ids that a network must accept.
 
     Attributes:
-        pad: what shorter texts of a batch are filled up with; it is masked.
-        highest: the largest id that the tokenizer gives.
-        most: tokens of the longest text.
+        pad: The id with which the shorter texts of a batch are padded; it is masked.
+        highest: The largest id that the tokenizer gives.
+        max_tokens: Number of tokens of the longest text.
     """
 
     pad: int
     highest: int
-    most: int
+    max_tokens: int
 
 
 class Network:
-    """Token ids in, one array of logits per head out. Safe to share between threads: nothing changes after the load."""
+    """Takes token ids and returns one array of logits per head. Thread-safe: nothing changes after the load."""
 
     def __init__(self, file: Path, heads: Sequence[Head], *, threads: int, tokens: TokenIds) -> None:
-        """Load a network, hold it against the heads, and run it on what it will have to take.
+        """Load a network, check its inputs and outputs against the heads, and run it on extreme texts.
 
         Args:
             file: The ONNX file.
-            heads: What it must answer.
+            heads: The heads that the network must have outputs for.
             threads: ONNX Runtime's intra-op threads.
-            tokens: What it will be given.
+            tokens: The token ids that the network must accept.
 
         Raises:
-            ModelPackageError: It cannot be loaded, wants other inputs, lacks an output, gives what are not logits, or
-                has no room for the tokenizer's highest id or for the longest text.
-            MemoryError: This machine has too little for it, now or ever.
+            ModelPackageError: The network cannot be loaded, needs other inputs, lacks an output, returns arrays that
+                are not logits, or fails on the tokenizer's highest id or on the longest text.
+            MemoryError: The machine has too little memory.
         """
         self._file = file
         self._heads = tuple(heads)
@@ -58,7 +58,7 @@ class Network:
         self._session = _session(file, threads)
         self._inputs = self._checked_inputs()
         self._check_outputs()
-        self._try_out()
+        self._probe()
 
     def run(self, ids: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float32]]:
         """Run one batch.
@@ -73,7 +73,7 @@ class Network:
         return [np.asarray(output, np.float32) for output in outputs]
 
     def feed(self, ids: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
-        """The inputs of a batch by name, each of the network's integer type, [len(ids), longest]."""
+        """Return the inputs of a batch by name, each of the network's integer type, [len(ids), longest text]."""
         lengths = np.array([len(text) for text in ids])
         mask = np.arange(lengths.max()) < lengths[:, None]
         padded = np.full(mask.shape, self._tokens.pad, np.int64)
@@ -89,7 +89,7 @@ class Network:
                 f"{self._file} has no input {', '.join(missing)}; its inputs are: {', '.join(nodes) or 'none'}{hint}"
             )
         if unknown := sorted(nodes.keys() - _KNOWN):
-            raise ModelPackageError(f"{self._file} wants inputs that no tokenizer gives: {', '.join(unknown)}")
+            raise ModelPackageError(f"{self._file} needs inputs that no tokenizer gives: {', '.join(unknown)}")
         for name, node in nodes.items():
             if node.type not in _INTEGERS:
                 raise ModelPackageError(f"{self._file} takes {name} as {node.type}, not as int64 or int32")
@@ -111,30 +111,32 @@ class Network:
                     f"{self._file} gives {node.type} for head {head.name!r}, not logits as floating-point numbers"
                 )
 
-    def _try_out(self) -> None:
-        """What shapes and numbers come out is sure only after a run: a graph may leave its dimensions open.
+    def _probe(self) -> None:
+        """Run the network on extreme texts, because a graph does not tell all its shapes, nor how many ids it accepts.
 
-        The same holds for what it has room for: the rows of its embedding, and its positions.
+        Raises:
+            ModelPackageError: The network fails on padding, on the highest id or on the longest text, or its outputs
+                are not logits.
         """
-        pad, highest, most = self._tokens.pad, self._tokens.highest, self._tokens.most
-        self._check_logits(self._tried(_PROBE, pad, "a batch of two texts"))
-        self._check_logits(self._tried(_PROBE, highest, f"token id {highest}, the tokenizer's highest"))
-        # Not of padding: some networks give that no position.
+        pad, highest, max_tokens = self._tokens.pad, self._tokens.highest, self._tokens.max_tokens
+        self._check_logits(self._probe_run(_PROBE, pad, "a batch of two texts"))
+        self._check_logits(self._probe_run(_PROBE, highest, f"token id {highest}, the tokenizer's highest"))
+        # Another token than padding, because some networks give padding no position.
         word = highest if highest != pad else max(pad - 1, 0)
-        hint = "; if it has fewer positions, texts must be cut earlier"
-        self._tried((most,), word, f"a text of {most} tokens, its max_tokens", hint)
+        hint = "; if the network has fewer positions, lower max_tokens"
+        self._probe_run((max_tokens,), word, f"a text of {max_tokens} tokens, its max_tokens", hint)
 
-    def _tried(self, lengths: Sequence[int], token: int, what: str, hint: str = "") -> list[NDArray[np.float32]]:
-        """Logits of texts of these lengths that say nothing but `token`."""
+    def _probe_run(self, lengths: Sequence[int], token: int, what: str, hint: str = "") -> list[NDArray[np.float32]]:
+        """Return the logits of texts of these lengths that repeat one token; an error names `what`."""
         try:
             return self.run([np.full(length, token, np.int64) for length in lengths])
-        except MemoryError:  # not the network's fault
+        except MemoryError:  # the network is not the reason
             raise
         except Exception as exc:  # ONNX Runtime's exceptions share no public base class
             raise ModelPackageError(f"{self._file} fails on {what}: {one_line(exc)}{hint}") from exc
 
     def _check_logits(self, outputs: Sequence[NDArray[np.float32]]) -> None:
-        """Whether these are logits for the texts of `_PROBE`."""
+        """Raise unless these are logits for the texts of `_PROBE`."""
         for head, logits in zip(self._heads, outputs, strict=True):
             if logits.ndim != 2 or len(logits) != len(_PROBE):
                 raise ModelPackageError(
@@ -151,23 +153,23 @@ class Network:
 
 
 Outputs = dict[str, int | None]
-"""The outputs of a network by name, each with its width, None where the graph leaves it open."""
+"""The outputs of a network by name, each with its width; None if the graph leaves the width open."""
 
 
 def outputs_of(file: Path) -> Outputs:
-    """What a network gives.
+    """Return the outputs of a network.
 
     Raises:
-        ModelPackageError: It cannot be loaded.
+        ModelPackageError: The file cannot be loaded.
     """
     if not file.is_file():
-        raise ModelPackageError(f"{file} is not there, or is not a file")
+        raise ModelPackageError(f"{file} does not exist, or is not a file")
     widths = {node.name: (node.shape or [None])[-1] for node in _session(file, 1).get_outputs()}
     return {name: width if isinstance(width, int) else None for name, width in widths.items()}
 
 
 def one_line(exc: BaseException) -> str:
-    """The first line of an exception's message, cut to 200 characters."""
+    """Return the first line of an exception's message, cut to 200 characters."""
     return (str(exc).strip().splitlines() or [type(exc).__name__])[0][:200]
 
 
@@ -176,13 +178,13 @@ def _session(file: Path, threads: int) -> ort.InferenceSession:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    # Idle threads sleep instead of spinning: the cores are shared with Kafka, Redis and other workers.
+    # Idle threads sleep instead of spinning, because Kafka, Redis and other workers use the same cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Faults come back as errors; their log lines on stderr would say them twice.
+    # Errors are raised; ONNX Runtime would also write them to stderr.
     options.log_severity_level = 4
     try:
         return ort.InferenceSession(str(file), sess_options=options, providers=["CPUExecutionProvider"])
-    except MemoryError:  # not the network's fault
+    except MemoryError:  # the network is not the reason
         raise
     except Exception as exc:  # ONNX Runtime's exceptions share no public base class
         raise ModelPackageError(f"{file} cannot be loaded: {one_line(exc)}") from exc

@@ -1,8 +1,8 @@
-"""The text normalisations: one function each, applied alike to training text and to served posts.
+"""The text normalisations: one function for each, applied to training texts and to served posts alike.
 
-A model only ever sees text that went through the function its manifest names, so a change of behaviour would change
-what every trained model is given: functions are versioned by id and pinned by a golden file. Change the behaviour only
-together with the id, and retrain.
+A model gets only text that the function named in its manifest has normalised. If the function's behaviour changed,
+every model trained with it would get other texts than in training. So each function has an id, and a golden file fixes
+its behaviour. To change the behaviour, add a function with a new id, and train new models.
 """
 
 import html
@@ -16,55 +16,62 @@ from typing import Any, Final
 import emoji
 
 NORMALIZATION_ID: Final = "v2"
-"""What models are trained with today."""
+"""The normalisation that new models are trained with."""
 
-# Control characters but for white space (which collapses below), soft hyphens, zero-width spaces, bidirectional
-# marks, byte order marks, interlinear anchors and lone surrogates; the last cannot be encoded as UTF-8 at all.
-# The zero-width joiners stay: they hold emoji together and spell words in several scripts.
+# Control characters except white space (which is collapsed later), soft hyphens, zero-width spaces, bidirectional
+# marks, byte order marks, interlinear anchors, and lone surrogates, which cannot be encoded as UTF-8. Zero-width
+# joiners are kept: they join emoji, and words in several scripts need them.
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
-# What a JSON encoder made of a character, and nobody undid: tweets of some collections say don\u2019t in full.
+# An escape that a JSON encoder wrote and that was never decoded: some collections have tweets with a literal
+# don\u2019t.
 _ESCAPED = re.compile(r"(?:\\u[0-9A-Fa-f]{4})+")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _LINK = re.compile(r"(?:\bhttps?://|\bwww\.|\bpic\.twitter\.com/|\bt\.co/)\S+", re.IGNORECASE)
-# @name, @name.host (Bluesky) and @name@host.tld (Mastodon), but not the middle of an e-mail address.
+# @name, @name.host (Bluesky) and @name@host.tld (Mastodon), but not a part of an e-mail address.
 _HANDLE = re.compile(r"(?<![\w@/])@\w[\w-]*(?:\.\w[\w-]*)*(?:@\w[\w-]*(?:\.\w[\w-]*)+)?")
-# Three or more of one letter, in any mix of case; digits stay, so that 1000 is not 100.
+# Three or more of the same letter, in any mix of case. Digits are not included, because 1000 is not 100.
 _ELONGATED = re.compile(r"([^\W\d_])\1{2,}", re.IGNORECASE)
-# The same in lower-case ASCII, to look whether there are any: a quarter of the time, and most texts have none.
+# The same for lower-case ASCII letters. This check takes a quarter of the time, and most texts do not match.
 _ASCII_ELONGATED = re.compile(r"([a-z])\1\1")
-# Typographic punctuation as keyboards give it: a model must not see don't and don’t as two words.
+# Typographic punctuation becomes ASCII, so that don't and don’t are the same word for a model.
 _PLAIN = str.maketrans({"‘": "'", "’": "'", "ʼ": "'", "′": "'", "“": '"', "”": '"', "„": '"', "″": '"', "…": "..."})
-# Where emoji begin; looking for one is far cheaper than asking the library about every character. Older symbols that
-# only may be drawn as emoji (©, ™, ↔, digits) are left as they are.
+# The first characters of emoji. Searching for one is much faster than asking the library about every character. Older
+# symbols that are emoji only in some fonts (©, ™, ↔, digits) are left as they are.
 _PICTURE = re.compile("[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
 _SKIN_TONE = re.compile("[\U0001f3fb-\U0001f3ff]")
-# A name between NULs, of which a text has none left by then; the same one several times at once.
+# The name of an emoji between NULs, several times in a row. The text itself has no NULs at this step.
 _REPEATED_NAME = re.compile("(\0[^\0]+)\0(?:\\1\0)+")
 
 
 def normalize(text: str) -> str:
-    """Bring one post into the form that models are trained on and served with (``v2``).
+    """Normalise one text (``v2``).
 
-    In this order: JSON's escapes and HTML entities are unescaped (once), invisible characters and lone surrogates are
-    removed, Unicode is composed (NFC), typographic quotes and dots become plain ones, links become ``http``, handles
-    become ``@user``, emoji become their English names (CLDR's, without skin tones; several of the same at once count as
-    one), three or more of the same letter become two, and runs of white space become one space, with none at either
-    end. Case and punctuation are kept; case is the tokenizer's business.
+    The steps, in this order:
+
+    1. JSON escapes and HTML entities are decoded, once.
+    2. Invisible characters and lone surrogates are removed, and Unicode is composed (NFC).
+    3. Typographic quotes and dots become ASCII.
+    4. Links become ``http``, and handles become ``@user``.
+    5. Emoji become their English names (CLDR), without skin tones. Repetitions of the same emoji become one name.
+    6. Three or more of the same letter become two.
+    7. White space becomes single spaces, with none at either end.
+
+    Case and punctuation are kept. The tokenizer decides about case.
 
     Args:
-        text: Any string, including an empty one and one with lone surrogates.
+        text: Any string; it may be empty or contain lone surrogates.
 
     Returns:
-        The normalised text; always encodable as UTF-8.
+        The normalised text, which can always be encoded as UTF-8.
     """
     if "\\u" in text:
         text = _ESCAPED.sub(lambda escapes: str(json.loads(f'"{escapes[0]}"')), text)
     text = _unescaped(text)
     if not text.isascii():
         text = text.translate(_PLAIN)
-    # Looking for what every match holds is cheaper than the search.
+    # Each of these checks is faster than the search, and most texts do not match.
     if "/" in text or "www." in text.lower():
         text = _LINK.sub("http", text)
     if "@" in text:
@@ -79,7 +86,7 @@ def _unescaped(text: str) -> str:
     text = html.unescape(text)
     if text.isascii() and text.isprintable():
         return text
-    # Invisible characters go before composing: one between a letter and its accent would keep them apart.
+    # Invisible characters are removed first: one between a letter and its accent would prevent their composition.
     return unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
 
 
@@ -90,7 +97,7 @@ def _squeezed(text: str) -> str:
 
 
 def encodable(text: str) -> str:
-    """Only what must be (``none``): lone surrogates, which no tokenizer takes, become question marks."""
+    """Replace lone surrogates, which no tokenizer accepts, by question marks (``none``); nothing else is changed."""
     return _LONE_SURROGATE.sub("?", text)
 
 
@@ -101,7 +108,7 @@ NORMALIZERS: Final[Mapping[str, Callable[[str], str]]] = MappingProxyType(
 
 
 def _name(picture: str, data: dict[str, Any]) -> str:
-    """The English name of one emoji between NULs; what is not one by our rule stays."""
+    """Return the English name of an emoji between NULs; a symbol that is not an emoji by `_PICTURE` is kept."""
     if not _PICTURE.match(picture):
         return picture
     return f"\0{data['en'].strip(':').replace('_', ' ')}\0"

@@ -1,7 +1,7 @@
 """The classifier for text: a model package on ONNX Runtime.
 
-A package may be a cascade: its first tier, which is cheap, answers the texts that it is sure of, and the rest go on to
-the next tier in the same call. All tiers share one tokenizer, so a text is tokenised once.
+A package may be a cascade: the first tier, which is cheap, answers the texts that it is sure of, and the next tier
+answers the others in the same call. All tiers share one tokenizer, so a text is tokenised once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,8 +19,10 @@ from models.text.batching import MAX_BATCH, TOKEN_BUDGET, Limits, micro_batches
 from models.text.network import Network
 from models.text.tokenize import TextEncoder
 
-# Below this a probability is rounding: it must not rule a label out, whatever the next tier says.
 SMALLEST: Final = 1e-6
+"""A smaller probability is raised to this value before its logarithm is taken. It is only a rounding error, and it must
+not make a label impossible for the next tier."""
+
 _WARM_UP = (
     "what a lovely day, and I am so happy about it!",
     "a somewhat longer text, so that more than one shape of batch is seen " * 4,
@@ -31,13 +33,12 @@ _WARM_UP = (
 
 
 class OnnxClassifier:
-    """A model package on ONNX Runtime's CPU provider: one session per tier.
+    """A model package on ONNX Runtime's CPU provider, with one session per tier.
 
-    Safe to share between threads: the sessions may run concurrently, tokenising holds no lock of ours, and nothing
-    here changes after the load.
+    Thread-safe, without a lock: sessions may run at the same time, and nothing changes after the load.
 
-    A text's probabilities do not depend on the texts it comes with, but for the rounding of float sums, as long as the
-    package's activations have fixed scales, as those that `models.training` makes do.
+    A text's probabilities do not depend on the other texts of a call, except for the rounding of float sums. This holds
+    if the activations of the networks have fixed scales, as in the packages that `models.training` makes.
     """
 
     def __init__(
@@ -73,14 +74,14 @@ class OnnxClassifier:
 
         Args:
             package_or_path: A package, or the folder of one, which is then verified.
-            threads: ONNX Runtime's intra-op threads. Two processes with one each beat one with two.
-            token_budget: At most this many padded tokens run at once in the last tier, and eight times as many in
-                those before it; a single text may exceed it.
-            max_batch: At most this many texts run at once, and eight times as many in the tiers before the last.
+            threads: ONNX Runtime's intra-op threads. Two processes with one thread each are faster than one with two.
+            token_budget: Greatest number of padded tokens in one run of the last tier; eight times as many in the tiers
+                before it. A single text may exceed it.
+            max_batch: Greatest number of texts in one run of the last tier; eight times as many in the tiers before it.
 
         Raises:
-            ModelNotFoundError: There is no package there.
-            ModelPackageError: It is damaged, or a network and the manifest disagree.
+            ModelNotFoundError: The folder has no package.
+            ModelPackageError: The package is damaged, or a network contradicts the manifest.
             ValueError: An argument is less than one.
         """
         package = package_or_path if isinstance(package_or_path, ModelPackage) else load_package(package_or_path)
@@ -88,7 +89,7 @@ class OnnxClassifier:
 
     @property
     def manifest(self) -> Manifest:
-        """What the package says of the model."""
+        """The package's manifest."""
         return self._package.manifest
 
     @property
@@ -103,14 +104,14 @@ class OnnxClassifier:
 
     @property
     def heads(self) -> tuple[Head, ...]:
-        """What the model answers, with the outputs of the networks."""
+        """The questions that the model answers, with the outputs of the networks."""
         return self.manifest.heads
 
     def warm_up(self) -> None:
-        """Run every tier on posts of several kinds, so that no real one pays for allocations or finds a fault.
+        """Run every tier on texts of several kinds, so that memory is allocated and errors are found before real posts.
 
         Raises:
-            ModelPackageError: What comes out are no probabilities.
+            ModelPackageError: A tier gives probabilities that are not finite numbers.
         """
         for index, tier in enumerate(self.manifest.tiers):
             for head, probabilities in self.classify_with(index, _WARM_UP).items():
@@ -124,8 +125,7 @@ class OnnxClassifier:
     def classify(self, texts: Sequence[str]) -> Classification:
         """Classify texts; see `Classifier.classify`.
 
-        A text longer than `max_tokens` is cut there; of a text longer than ``max_tokens * 32`` characters, only those
-        are looked at.
+        A text is cut at `max_tokens` tokens, and before that at ``max_tokens * 32`` characters.
         """
         answers = self._empty(len(texts))
         answered_by = np.empty(len(texts), np.intp)
@@ -146,9 +146,9 @@ class OnnxClassifier:
         return Classification(answers, answered_by, tuple(tier.name for tier in self.manifest.tiers))
 
     def classify_with(self, tier: int, texts: Sequence[str]) -> Probabilities:
-        """What one tier says to all texts, whatever the thresholds; to calibrate and to compare tiers.
+        """Return the probabilities of one tier for all texts, without thresholds; for calibration and comparison.
 
-        Where it takes in what the tiers before it say, these are asked too.
+        If the tier adds the probabilities of the tiers before it, those run too.
         """
         first = tier
         while self.manifest.tiers[first].earlier_weights:
@@ -166,7 +166,7 @@ class OnnxClassifier:
         return {head.name: np.empty((count, len(head.labels)), np.float32) for head in self.manifest.heads}
 
     def _run(self, index: int, ids: Sequence[NDArray[np.int64]], before: Probabilities) -> Probabilities:
-        """One tier over texts of any lengths, in batches of similar ones; `before` is what the tier before said."""
+        """Return the probabilities of one tier for tokenised texts; `before` are those of the previous tier."""
         tier = self.manifest.tiers[index]
         answers = self._empty(len(ids))
         for rows in self._batches(index, [len(text) for text in ids]):
@@ -181,17 +181,17 @@ class OnnxClassifier:
         return answers
 
     def _batches(self, index: int, lengths: Sequence[int]) -> Iterator[Sequence[int]]:
-        """Positions in `lengths`, of the texts that one tier is given at once."""
+        """Yield the positions in `lengths` of the texts of each batch."""
         cheap = index < len(self.manifest.tiers) - 1
         return micro_batches(lengths, self._limits.for_cheap_tier() if cheap else self._limits)
 
 
 def confident(probabilities: Probabilities, thresholds: dict[str, float]) -> NDArray[np.bool_]:
-    """Which texts a tier is sure enough of: in every head that has a threshold, the best label reaches it.
+    """Return which texts a tier answers: those whose best label reaches the threshold in every head that has one.
 
     Args:
-        probabilities: of all heads.
-        thresholds: by head; with none, every text is answered.
+        probabilities: The tier's probabilities for all heads.
+        thresholds: The thresholds by head. Without thresholds every text is answered.
 
     Returns:
         bool[texts].
@@ -203,13 +203,13 @@ def confident(probabilities: Probabilities, thresholds: dict[str, float]) -> NDA
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Probabilities along the last axis; the largest logit is subtracted first, so that nothing overflows.
+    """Return the probabilities along the last axis. The largest logit is subtracted first, so that nothing overflows.
 
     Args:
         logits: float32[batch, labels].
 
     Returns:
-        float32[batch, labels], each row summing to one.
+        float32[batch, labels]; each row sums to one.
     """
     scaled: NDArray[np.float32] = logits - logits.max(axis=-1, keepdims=True)
     np.exp(scaled, out=scaled)

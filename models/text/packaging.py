@@ -1,7 +1,7 @@
-"""Makes a package of any ONNX text classifier: what it does not say itself is looked up beside it, or must be given.
+"""Makes a package from any ONNX text classifier and the files beside it.
 
-Exports of Hugging Face models are the usual case: `model.onnx`, `tokenizer.json` and a `config.json` whose `id2label`
-names the labels.
+The usual case is an export of a Hugging Face model: `model.onnx`, `tokenizer.json`, and `config.json`, whose `id2label`
+lists the labels. What these files do not say must be given in the `PackageSpec`.
 """
 
 import json
@@ -22,29 +22,32 @@ from models.text.network import outputs_of
 from models.text.onnx_classifier import OnnxClassifier
 
 NOT_STATED: Final = "not stated"
+"""The licence or the base model in a manifest if nobody gave it."""
+
 MAX_TOKENS: Final = 128
 
-# How exporters name the weights that they keep apart from the graph.
 _EXTERNAL: Final = ("_data", ".data")
+"""Endings of the file names under which exporters save weights outside of the graph's file."""
 
 
 @dataclass(frozen=True)
-class Ingredients:
-    """What a package is made of.
+class PackageSpec:
+    """The files and the facts that a package is made from.
 
     Attributes:
-        onnx: the network.
-        name: the package's name.
-        version: its semantic version.
-        heads: what it answers; none means one head, `label`, from the only output and `config.json`.
+        onnx: The network's file.
+        name: The package's name.
+        version: The package's semantic version.
+        heads: The questions that the model answers. If empty, there is one head, `label` or `sentiment`, with the only
+            output and the labels of `config.json`.
         tokenizer: `tokenizer.json`; None looks for it beside the network and in the folder above.
-        config: `config.json` of a Hugging Face model, for labels; None looks for it in the same places.
-        card: the model card; None writes a short one.
-        licence: of the weights.
-        base_model: what it was made from; None takes it from `config.json`.
-        normalization: a key of `models.text.normalize.NORMALIZERS`.
-        max_tokens: where texts are cut.
-        golden_texts: texts whose answers become golden posts.
+        config: `config.json` of a Hugging Face model, for the labels; None looks for it in the same places.
+        card: The model card; None writes a short one.
+        licence: Licence of the weights.
+        base_model: The pretrained model; None takes it from `config.json`.
+        normalization: A key of `models.text.normalize.NORMALIZERS`.
+        max_tokens: Number of tokens at which texts are cut, special tokens included.
+        golden_texts: Texts whose answers become golden posts.
     """
 
     onnx: Path
@@ -63,45 +66,51 @@ class Ingredients:
 
 @dataclass(frozen=True)
 class Packaged:
-    """A package that was made, and what should be known about it."""
+    """What `make_package` made.
+
+    Attributes:
+        package: The package.
+        golden: Number of golden posts in the package.
+        notes: Sentences about what was assumed, for the user.
+    """
 
     package: ModelPackage
     golden: int
     notes: list[str] = field(default_factory=list)
 
 
-def make_package(given: Ingredients, out: Path, *, replace: bool = False) -> Packaged:
-    """Make a package, load it, and let it answer, before it stands where it was asked for.
+def make_package(spec: PackageSpec, out: Path, *, replace: bool = False) -> Packaged:
+    """Make a package in a temporary folder, load it, classify a text with it, and move it to `out`.
 
     Args:
-        given: What it is made of.
-        out: The folder to make. Until everything has succeeded nothing is there.
-        replace: Whether a package in that folder may be replaced.
+        spec: The files and the facts that the package is made from.
+        out: The folder of the package. It is created or replaced only when everything has succeeded.
+        replace: Whether an existing package in `out` may be replaced.
 
     Raises:
-        ModelPackageError: Something is missing, or does not fit together.
-        ModelError: The folder is taken, or cannot be written.
+        ModelPackageError: A file or a fact is missing, or the parts contradict each other.
+        ModelError: `out` exists and may not be replaced, or a file cannot be read or written.
     """
     if out.exists() and not (replace and (out / MANIFEST).is_file()):
-        hint = f"it holds no package ({MANIFEST}), so it is not replaced" if replace else "--replace replaces a package"
+        hint = f"it is not a package (no {MANIFEST}), so it is not replaced" if replace else "--replace replaces it"
         raise ModelError(f"{out} exists already; {hint}")
-    tokenizer = given.tokenizer or _beside(given.onnx, TOKENIZER)
+    tokenizer = spec.tokenizer or _beside(spec.onnx, TOKENIZER)
     if tokenizer is None:
-        raise ModelPackageError(f"there is no {TOKENIZER} beside {given.onnx}; give the tokenizer's file")
-    config_file = given.config or _beside(given.onnx, CONFIG)
+        raise ModelPackageError(f"there is no {TOKENIZER} beside {spec.onnx}; give the file with --tokenizer")
+    config_file = spec.config or _beside(spec.onnx, CONFIG)
     config = _read_config(config_file) if config_file else {}
     notes: list[str] = []
-    heads = resolve_heads(given.heads, outputs_of(given.onnx), labels_of(config), notes)
+    heads = resolve_heads(spec.heads, outputs_of(spec.onnx), labels_of(config), notes)
     if config.get("problem_type") == "multi_label_classification":
-        notes.append(f"{CONFIG} says that several labels may hold at once; here each text gets the most probable one")
+        notes.append(f"{CONFIG} says that a text may have several labels; here each text gets the most probable one")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
             folder = Path(scratch) / "package"
             folder.mkdir()
-            files = _collect(given, folder, tokenizer, heads)
-            base = given.base_model or str(config.get("_name_or_path") or NOT_STATED)
-            golden = _seal_and_try(given, folder, heads=heads, base_model=base, files=files)
+            files = _collect(spec, folder, tokenizer, heads)
+            base = spec.base_model or str(config.get("_name_or_path") or NOT_STATED)
+            golden = _seal_and_try(spec, folder, heads=heads, base_model=base, files=files)
             put_in_place(folder, out, Path(scratch) / "replaced")
     except OSError as exc:
         raise ModelError(f"{exc.filename or out} cannot be read or written: {exc.strerror or exc}") from exc
@@ -109,7 +118,7 @@ def make_package(given: Ingredients, out: Path, *, replace: bool = False) -> Pac
 
 
 def _beside(onnx: Path, name: str) -> Path | None:
-    # Exporters put the network beside the other files, or into a folder `onnx` below them.
+    # Exporters save the network in the folder of the other files, or in a folder `onnx` below it.
     return next((file for file in (onnx.parent / name, onnx.parent.parent / name) if file.is_file()), None)
 
 
@@ -125,40 +134,44 @@ def _read_config(file: Path) -> dict[str, Any]:
     return config
 
 
-def _collect(given: Ingredients, folder: Path, tokenizer: Path, heads: Sequence[Head]) -> list[str]:
-    """Copy or write every file of the package but the golden posts; their names."""
-    shutil.copyfile(given.onnx, folder / MODEL)
+def _collect(spec: PackageSpec, folder: Path, tokenizer: Path, heads: Sequence[Head]) -> list[str]:
+    """Copy or write every file of the package except the golden posts, and return the names of the files."""
+    shutil.copyfile(spec.onnx, folder / MODEL)
     shutil.copyfile(tokenizer, folder / TOKENIZER)
-    if given.card is not None:
-        shutil.copyfile(given.card, folder / CARD)
+    if spec.card is not None:
+        shutil.copyfile(spec.card, folder / CARD)
     else:
-        (folder / CARD).write_text(_card(given, heads), encoding="utf-8")
+        (folder / CARD).write_text(_card(spec, heads), encoding="utf-8")
     files = [MODEL, TOKENIZER, CARD]
     for ending in _EXTERNAL:
-        apart = given.onnx.with_name(given.onnx.name + ending)
+        apart = spec.onnx.with_name(spec.onnx.name + ending)
         if apart.is_file():
-            # The graph names it, so it keeps its name.
+            # The graph refers to this file by its name, so the name is kept.
             shutil.copyfile(apart, folder / apart.name)
             files.append(apart.name)
     return files
 
 
 def _seal_and_try(
-    given: Ingredients, folder: Path, *, heads: Sequence[Head], base_model: str, files: Sequence[str]
+    spec: PackageSpec, folder: Path, *, heads: Sequence[Head], base_model: str, files: Sequence[str]
 ) -> int:
-    """Seal the folder, and once more with golden posts if there are to be any; how many there are."""
+    """Seal the folder and load the package; with golden texts, write the golden posts and seal the folder again.
+
+    Returns:
+        The number of golden posts.
+    """
 
     def seal(golden: str | None) -> ModelPackage:
         return write_package(
             folder,
-            name=given.name,
-            version=given.version,
+            name=spec.name,
+            version=spec.version,
             created_at=datetime.now(UTC).replace(microsecond=0),
             base_model=base_model,
-            licence=given.licence,
+            licence=spec.licence,
             training_data=(),
-            normalization=given.normalization,
-            max_tokens=given.max_tokens,
+            normalization=spec.normalization,
+            max_tokens=spec.max_tokens,
             heads=heads,
             metrics={},
             files=[*files, *([golden] if golden else [])],
@@ -167,19 +180,19 @@ def _seal_and_try(
 
     try:
         classifier = OnnxClassifier.load(seal(None))
-        if not given.golden_texts:
+        if not spec.golden_texts:
             return 0
-        count = write_golden(classifier, given.golden_texts, folder / GOLDEN)
+        count = write_golden(classifier, spec.golden_texts, folder / GOLDEN)
         seal(GOLDEN)
     except ModelPackageError as exc:
-        # The scratch folder means nothing to whoever reads this.
-        message = str(exc).replace(f"{folder}/{MODEL}", str(given.onnx)).replace(f"{folder}/", "")
+        # The temporary folder means nothing to the user, so the message names the user's files instead.
+        message = str(exc).replace(f"{folder}/{MODEL}", str(spec.onnx)).replace(f"{folder}/", "")
         message = message.replace(str(folder), "the package")
         raise ModelPackageError(message) from exc
     return count
 
 
-def _card(given: Ingredients, heads: Sequence[Head]) -> str:
-    lines = [f"# {given.name} {given.version}", "", f"Made of `{given.onnx.name}`; licence: {given.licence}.", ""]
+def _card(spec: PackageSpec, heads: Sequence[Head]) -> str:
+    lines = [f"# {spec.name} {spec.version}", "", f"Made of `{spec.onnx.name}`; licence: {spec.licence}.", ""]
     lines += [f"- {head.name}: {', '.join(head.labels)}" for head in heads]
     return "\n".join([*lines, "", "Data, figures and limits were not given.", ""])

@@ -1,1 +1,1 @@
-"""Training of the models that `models` serves. The only place that imports torch; needs the `train` extra."""
+"""Trains and evaluates the models that this project serves. Only this package imports torch (extra `train`)."""

@@ -1,9 +1,9 @@
-"""Fixed scales for quantised activations, so that an answer does not depend on the batch it was computed in.
+"""Fixed scales for quantised activations, so that a text's answer does not depend on the other texts of its batch.
 
-ONNX Runtime's dynamic quantisation takes the scale of each activation tensor from the extremes found in it: one
-outlying token coarsens every other text of its batch. On the validation split that moved single probabilities by up
-to 0.7, and one text in 200 got another label in a batch than alone. Here the ranges are measured once, on training
-texts, and written into the network in the place of each `DynamicQuantizeLinear`.
+ONNX Runtime's dynamic quantisation takes the scale of each activation tensor from its extremes, so one outlying token
+makes the quantisation of all texts of its batch coarser. On the validation split some probabilities changed by up to
+0.7, and one text in 200 got another label in a batch than alone. Here the ranges are measured once, on training texts,
+and written into the network in place of each `DynamicQuantizeLinear`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,20 +15,20 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-# The share of values cut off at either end of a tensor. A few outlying features would otherwise take most of the 256
-# steps that all values share. Of 0, 1e-6, 1e-5, 3e-5, 1e-4 and 3e-4 this one stays nearest to the FP32 network (least
-# Kullback-Leibler divergence) on training rows that were neither trained on nor measured here.
 CLIPPED: Final = 1e-5
+"""Share of the values at either end of a tensor that is left out of its range. Otherwise a few outlying features would
+take most of the 256 steps. Of 0, 1e-6, 1e-5, 3e-5, 1e-4 and 3e-4, this value gives the smallest Kullback-Leibler
+divergence from the FP32 network, on rows that were neither trained on nor used to measure the ranges."""
 
 
 def fix_scales(fused: Path, quantized: Path, feeds: Sequence[Mapping[str, NDArray[np.int64]]], threads: int) -> None:
-    """Replace the dynamic scales of a quantised network by measured ones, in place.
+    """Replace the dynamic scales of a quantised network by measured ones, in its file.
 
     Args:
-        fused: The FP32 network that `quantized` was made from; its tensors have the same names.
+        fused: The FP32 network that `quantized` was made from. Its tensors have the same names.
         quantized: The network to change.
         feeds: Inputs of the network for representative texts, without padding.
-        threads: ONNX Runtime's threads while measuring.
+        threads: ONNX Runtime's intra-op threads.
     """
     model = onnx.load(str(quantized))
     tensors = sorted({n.input[0] for n in model.graph.node if n.op_type == "DynamicQuantizeLinear"})
@@ -51,11 +51,11 @@ def fix_scales(fused: Path, quantized: Path, feeds: Sequence[Mapping[str, NDArra
 
 
 def affine(low: float, high: float) -> tuple[np.float32, np.uint8]:
-    """The scale and zero point with which uint8 covers a range; zero itself stays exact.
+    """Return the scale and the zero point with which uint8 covers a range. Zero is represented exactly.
 
     Args:
         low: The smallest value to represent.
-        high: The largest.
+        high: The largest value to represent.
 
     Returns:
         (scale, zero point), as in ``value = (quantised - zero point) * scale``.
@@ -68,9 +68,9 @@ def affine(low: float, high: float) -> tuple[np.float32, np.uint8]:
 def _ranges(
     fused: Path, tensors: Sequence[str], feeds: Sequence[Mapping[str, NDArray[np.int64]]], threads: int
 ) -> dict[str, tuple[float, float]]:
-    """The range of each tensor over all feeds, without the `CLIPPED` share at either end."""
+    """Return the range of each tensor over all feeds, without the `CLIPPED` share at either end."""
     model = onnx.load(str(fused))
-    # Fusing leaves the shapes of tensors that are gone.
+    # Fusing leaves shapes of tensors that no longer exist.
     del model.graph.value_info[:]
     for name in tensors:
         model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))

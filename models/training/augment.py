@@ -1,7 +1,8 @@
-"""More texts to distil on: posts with some words left out and some exchanged (as Jiao et al. 2020, by chance alone).
+"""Makes altered copies of posts for distillation: some words are left out, some are replaced.
 
-The teachers say what such a text means, so it needs no label; and having never seen it, they say it less surely than
-of a post they learnt. A student that only hears of the posts themselves hears little more than their labels.
+This follows Jiao et al. (2020), but a word is replaced by a random word of another post. The teachers answer the
+copies, so a copy needs no label. The teachers have learnt the labels of the posts themselves, so their answers to these
+say little more than the labels. Their answers to the copies are less sure and say more.
 """
 
 import random
@@ -13,28 +14,28 @@ import numpy as np
 from models.training.data import NO_TARGET, SET_NAMES, Examples, concatenate
 
 _LEFT_OUT: Final = 0.5
-"""Of the words that are touched, the share that is left out; the others give way to a word of another post."""
+"""Share of the altered words that is left out. The others are replaced by a word of another post."""
 
 
 def augmented(data: Examples, copies: Mapping[str, int], share: float, seed: int) -> Examples:
-    """All rows, and after them altered copies of those of some data sets, without labels.
+    """Return all rows, followed by altered copies of the rows of some data sets, without labels.
 
     Args:
         data: The rows.
-        copies: By data set: how many of each of its rows.
-        share: Of the words of a copy, how many are left out or exchanged, on average.
-        seed: Decides which.
+        copies: By data set: number of copies of each row.
+        share: Mean share of a copy's words that are left out or replaced.
+        seed: Seed of the random choices.
 
     Returns:
-        The rows of `data` as they are and in their order, then the copies. A copy keeps the mask and the source of its
-        row, which say whom to ask about it; its emotions are zeros and its sentiment `NO_TARGET`.
+        The rows of `data`, unchanged and in their order, then the copies. A copy has the mask and the source of its
+        row, which decide the teachers that answer it. Its emotions are zeros and its sentiment is `NO_TARGET`.
     """
     rng = random.Random(seed)  # noqa: S311 - reproducible copies, not a secret
     parts = [data]
     for name in [name for name in SET_NAMES if copies.get(name)]:
         rows = data.of(name)
         words = [text.split() for text in rows.texts]
-        # Each word as often as posts use it.
+        # Each word is here as often as posts use it, so that frequent words are chosen more often.
         all_words = [word for text in words for word in text]
         for _ in range(copies[name]):
             texts = tuple(" ".join(_altered(text, all_words, share, rng)) for text in words)

@@ -1,4 +1,4 @@
-"""How good probabilities are, and the thresholds of a cascade: on rows that were not trained on.
+"""Judges the probabilities of a network and chooses the thresholds of a cascade, on rows that were not trained on.
 
 Pure; needs only numpy.
 """
@@ -14,7 +14,7 @@ from models.training.ensemble import softmax
 from models.training.metrics import headline
 from models.training.scaling import targets_of
 
-# Candidate thresholds: none at all, then ever finer towards certainty.
+# Candidate thresholds: none, then more and more closely spaced towards 1.
 _GRID = (0.0, *(np.round(np.arange(0.40, 0.90, 0.025), 3)), *(np.round(np.arange(0.90, 0.996, 0.005), 3)))
 
 
@@ -22,20 +22,21 @@ _TEMPERATURES = tuple(t / 100 for t in range(25, 401))
 
 
 def calibrated_loss(logits: Logits, data: Examples) -> float:
-    """The mean over heads of the cross-entropy at its best temperature.
+    """Return the mean over heads of the cross-entropy at its best temperature.
 
-    A far steadier judge of a network than its accuracy, which moves by whole rows; and one that, unlike the plain loss,
-    does not hold it against a network that it is surer than it is right, since that is mended afterwards. Data sets
-    count alike, whatever their size.
+    This judges a network more steadily than its accuracy, which changes in steps of one row. Unlike the plain loss it
+    does not punish a network for being too sure, because calibration corrects that afterwards. All data sets have the
+    same weight, whatever their size.
     """
     return float(np.mean([min(_loss(groups, t) for t in _TEMPERATURES) for groups in _groups(logits, data).values()]))
 
 
 _Group = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Logits and targets of the labelled rows of one data set, each float64[rows, labels that the set distinguishes]."""
 
 
 def _groups(logits: Logits, data: Examples) -> dict[str, list[_Group]]:
-    """For each head and data set the logits of its labelled rows and their targets, over the labels it tells apart."""
+    """Return for each head the groups of the data sets that have labels for it."""
     groups: dict[str, list[_Group]] = {}
     for head, targets in targets_of(data).items():
         source = data.source[targets.rows]
@@ -53,7 +54,16 @@ def _loss(groups: Sequence[_Group], temperature: float) -> float:
 
 @dataclass(frozen=True)
 class Gate:
-    """Thresholds by head, and what they do on the rows they were chosen on."""
+    """The thresholds of the first tier, and their effect on the rows on which they were chosen.
+
+    Attributes:
+        thresholds: The thresholds by head.
+        answered: Share of the rows that the first tier answers: the mean over data sets.
+        disagreement: Share of the first tier's answers that differ from the last tier's, in the worse head.
+        first: The figures of the first tier alone, by data set.
+        last: The figures of the last tier alone.
+        both: The figures of the cascade.
+    """
 
     thresholds: dict[str, float]
     answered: float
@@ -66,17 +76,17 @@ class Gate:
 def choose_gate(
     first: Logits, last: Logits, data: Examples, *, max_loss: float, max_disagreement: float
 ) -> Gate | None:
-    """The thresholds with which the first tier answers most posts at next to no loss.
+    """Choose the thresholds with which the first tier answers most posts within the bounds.
 
     Args:
-        first: The first tier's logits, scaled.
-        last: The last tier's, likewise, which may hold what the first says too.
-        data: The rows, none of them trained on.
-        max_loss: How much any data set's figure (see `headline`) may fall below the last tier's alone.
-        max_disagreement: Share of the first tier's answers that may differ from the last tier's, for each head.
+        first: The scaled logits of the first tier.
+        last: The scaled logits of the last tier, which may include the first tier's probabilities.
+        data: The rows, none of which was trained on.
+        max_loss: Greatest allowed drop of any data set's figure (see `headline`) below that of the last tier alone.
+        max_disagreement: Greatest allowed share of the first tier's answers that differ from the last tier's, per head.
 
     Returns:
-        The best gate; None where no thresholds keep the bounds and answer anything.
+        The best gate; None if no thresholds keep the bounds and answer any row.
     """
     sure = {head: softmax(values).max(1) for head, values in first.items()}
     same = {head: first[head].argmax(1) == last[head].argmax(1) for head in first}
@@ -85,7 +95,7 @@ def choose_gate(
     for emotion in _GRID:
         for sentiment in _GRID:
             passed = (sure["emotion"] >= emotion) & (sure["sentiment"] >= sentiment)
-            # The mean over data sets: a large one must not decide alone.
+            # The mean over data sets, so that a large one does not decide alone.
             answered = _by_set(passed, data)
             if not passed.any() or (best is not None and answered <= best.answered):
                 continue
@@ -100,7 +110,7 @@ def choose_gate(
 
 
 def mixed(first: Logits, last: Logits, passed: NDArray[np.bool_]) -> Logits:
-    """The first tier's logits where it answered, the last tier's elsewhere."""
+    """Return the first tier's logits for the rows that passed, and the last tier's for the others."""
     return {head: np.where(passed[:, None], first[head], last[head]) for head in last}
 
 

@@ -1,67 +1,18 @@
-"""The model card: what a package was made from, how good it is, and where it must not be trusted.
+"""Writes the model card: what a package was made from, how good it is, and its limits.
 
-Everything it says comes from the manifest, from an evaluation, and from what training noted down.
+Everything in the card comes from the manifest, from an evaluation, and from what training recorded.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from models.package.manifest import Manifest
 from models.training.data import SETS
 from models.training.labels import EMOTIONS, GO_EMOTIONS, SARAVIA, TWEET_EVAL, sentiment_of
 from models.training.markdown import markdown_table
+from models.training.provenance import Provenance
 from models.training.report import TITLES, Report, Score
 from models.training.speed import Speed
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One network that was trained.
-
-    Attributes:
-        name: what it is called.
-        base: the pretrained encoder it started from, with its licence, or what else it started from.
-        epochs: that were trained.
-        minutes: that took.
-        seed: of the run.
-        learns: what it learnt from, in words, such as the data sets or the teachers.
-        figures: its headline figures in FP32, by question.
-    """
-
-    name: str
-    base: str
-    epochs: int
-    minutes: float
-    seed: int
-    learns: str
-    figures: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """How a package came to be.
-
-    Attributes:
-        teachers: the networks whose answers were distilled; none if labels alone were learnt.
-        student: the network that is shipped.
-        first_tier: the cheap network before it, if there is one.
-        rows: texts trained on, by data set.
-        calibration_rows: texts held out for activation scales, temperatures and thresholds, by data set.
-        base_licences: of the pretrained weights, by name.
-        machine: what it was trained on, in words.
-        notes: anything else that a reader should know of the training; a sentence each.
-    """
-
-    teachers: tuple[Stage, ...]
-    student: Stage
-    first_tier: Stage | None
-    rows: Mapping[str, int]
-    calibration_rows: Mapping[str, int]
-    base_licences: Mapping[str, str]
-    machine: str
-    notes: tuple[str, ...] = ()
-
 
 _FORCED: Final = """\
 - **A forced choice.** Every post gets one label of each head, also where the writer felt nothing or several things.
@@ -93,17 +44,15 @@ def model_card(
     speed: Speed | None = None,
     threads: int = 1,
 ) -> str:
-    """Write the card.
+    """Return the card as Markdown.
 
     Args:
-        manifest: Of the package. Its files may still be drafts: of those only the networks' sizes are told.
-        report: The package evaluated as it is served.
-        provenance: How it came to be; None where only the package is at hand.
-        speed: How fast it is, if that was measured.
-        threads: ONNX Runtime's, for `speed`.
-
-    Returns:
-        Markdown.
+        manifest: The package's manifest. The other files may be drafts, because the card shows only the networks'
+            sizes.
+        report: The evaluation of the package.
+        provenance: How the package was trained; None if that is not known.
+        speed: The measured speed; None if it was not measured.
+        threads: ONNX Runtime's intra-op threads for `speed`.
     """
     parts = [
         _head(manifest, speed, threads),
@@ -118,7 +67,7 @@ def model_card(
 
 
 def _on_our_data(manifest: Manifest) -> bool:
-    """Whether it learnt any of the data sets of which we know what they are."""
+    """Return whether the model learnt any of the data sets in `SETS`, whose content is known."""
     return not {data_set.title for data_set in SETS}.isdisjoint(source.name for source in manifest.training_data)
 
 
@@ -192,7 +141,7 @@ with a weight: its log-probabilities, times that, are added to the scaled logits
 
 
 def _biases(manifest: Manifest) -> str:
-    """What is added to the logits, label by label; nothing where there is nothing."""
+    """Return the table of the biases; empty if no tier has any."""
     rows = [
         (
             tier.name,
@@ -279,7 +228,7 @@ Head `{score.head}`, {score.rows:,} posts{left_out}.
 
 
 def _mapping(report: Report) -> str:
-    """Whose labels became which; of the data sets that were evaluated."""
+    """Return the section on how the labels of the evaluated data sets map onto the model's labels."""
     sets = {score.data_set for score in report.scores}
     lines = []
     if "emotion" in sets:

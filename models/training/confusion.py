@@ -1,6 +1,6 @@
-"""Confusion matrices as pictures: what was answered for what, in percent of the posts that have the label, and counted.
+"""Draws confusion matrices: the answers to the posts with each label, in percent of these posts and in posts.
 
-One hue from light to dark, so that it reads the same for every kind of colour vision and in print.
+The colours go from light to dark in one hue, so that they can be read with any colour vision and in print.
 """
 
 from collections.abc import Iterable
@@ -16,40 +16,41 @@ from models.training.report import TITLES, Report, Score
 _INK: Final = "#22262b"
 _MUTED: Final = "#6b7178"
 _CELL_IN: Final = 0.72
-"""Inches of a cell: room for a percentage above a count of five digits."""
+"""Width of a cell in inches: room for a percentage above a count of five digits."""
 
 _MARGIN_IN: Final = 1.9
 _DARK_FROM: Final = 70
-"""Percent from which a cell is so dark that white reads better on it."""
+"""Percentage from which a cell is so dark that its text is white."""
 
 _MAX_NAME_CHARS: Final = 16
-# Beyond this many labels the cells would make a picture that nothing shows.
+
 _MAX_LABELS: Final = 60
+"""Greatest number of labels: a picture with more cells would be too large to display."""
 
 
 def draw_all(report: Report, folder: Path) -> list[Path]:
-    """Draw every question's matrix into ``folder/NAME.png``; existing pictures are replaced.
+    """Draw the matrix of every question into ``folder/NAME.png``. Existing files are replaced.
 
     Args:
-        report: What an evaluation found.
-        folder: Made if it is not there.
+        report: The results of an evaluation.
+        folder: The folder; created if it does not exist.
 
     Returns:
         The files.
 
     Raises:
-        OSError: The folder cannot be made or a file not written.
-        ModelError: A head has too many labels to draw.
+        OSError: The folder cannot be created, or a file cannot be written.
+        ModelError: A question has too many labels to draw.
     """
     folder.mkdir(parents=True, exist_ok=True)
     return [_saved(score, report, folder / f"{score.name}.png") for score in report.scores]
 
 
 def draw(score: Score, subtitle: str) -> Figure:
-    """One question's matrix.
+    """Draw the matrix of one question.
 
     Raises:
-        ModelError: It has too many labels to draw.
+        ModelError: The question has too many labels to draw.
     """
     if len(score.labels) > _MAX_LABELS:
         raise ModelError(f"{score.name} has {len(score.labels)} labels; at most {_MAX_LABELS} can be drawn")
@@ -92,5 +93,5 @@ def _shown(labels: Iterable[str]) -> Iterable[str]:
 
 
 def _plain(text: str) -> str:
-    # A dollar sign would begin a formula.
+    # matplotlib takes an unescaped dollar sign for the beginning of a formula.
     return text.replace("$", r"\$")

@@ -1,8 +1,8 @@
-"""Training data: the public data sets read into one table of targets, split with a seed, cut into batches.
+"""Training data: reads the public data sets into one table of targets, splits it with a seed, and makes batches.
 
-A data set teaches the labels it knows. Each text has a target distribution over the emotions, and a mask of the
-emotions its data set tells apart: the softmax of its loss runs over those alone. A text of a set that knows nothing of
-emotion, or of sentiment, has no target there.
+A data set teaches only the labels that it distinguishes. Each text has a target distribution over the emotions, and a
+mask of the emotions that its data set distinguishes; the softmax of its loss runs over these only. If a data set has no
+emotion labels, or no sentiment labels, its texts have no target there.
 """
 
 import random
@@ -20,17 +20,18 @@ from models.training.errors import TrainingError
 from models.training.labels import EMOTIONS, GO_EMOTIONS, SARAVIA, SENTIMENTS, TWEET_EVAL, sentiment_of
 
 Logits = dict[str, NDArray[np.float32]]
-"""What a network says of some rows: for each head by name, float32[rows, labels]."""
+"""The logits of a network for some rows: for each head by name, float32[rows, labels]."""
 
 NO_TARGET: Final = -1
-"""The sentiment of a text whose data set does not tell."""
+"""The sentiment of a text without a sentiment label."""
 
 _LINK_OR_HANDLE: Final = re.compile(r"\bhttp\b|@user\b")
 _WORD: Final = re.compile(r"\w+")
 _SHARED_WORDS: Final = 8
 
-# Batches are cut from pools of this many batches sorted by length: little padding, and still well shuffled.
 _POOL_BATCHES: Final = 50
+"""Number of batches in a pool whose texts are sorted by length. Batches then have little padding and are still
+shuffled."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class Examples:
 
     Attributes:
         texts: The texts.
-        emotion: float32[rows, 8], a distribution over `EMOTIONS`, or zeros where there is no target.
-        emotion_mask: bool[rows, 8], the emotions that the text's data set tells apart.
-        sentiment: int64[rows], an index into `SENTIMENTS` or `NO_TARGET`.
-        source: int64[rows], an index into `SETS`.
+        emotion: float32[rows, 8], a distribution over `EMOTIONS`, or zeros if there is no target.
+        emotion_mask: bool[rows, 8], the emotions that the text's data set distinguishes.
+        sentiment: int64[rows], an index into `SENTIMENTS`, or `NO_TARGET`.
+        source: int64[rows], the text's data set as an index into `SETS`.
     """
 
     texts: tuple[str, ...]
@@ -55,7 +56,7 @@ class Examples:
         return len(self.texts)
 
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> "Examples":
-        """The rows at these positions, in this order."""
+        """Return the rows at these positions, in this order."""
         at = np.asarray(rows, np.int64)
         return Examples(
             tuple(self.texts[i] for i in at.tolist()),
@@ -66,17 +67,29 @@ class Examples:
         )
 
     def rows_of(self, *data_sets: str) -> NDArray[np.int64]:
-        """The positions of the rows of some data sets, by their names in `SETS`."""
+        """Return the positions of the rows of some data sets, given by name."""
         return np.flatnonzero(np.isin(self.source, [SET_NAMES.index(name) for name in data_sets]))
 
     def of(self, *data_sets: str) -> "Examples":
-        """The rows of some data sets, in the order that they have here."""
+        """Return the rows of some data sets, given by name, in their order."""
         return self.take(self.rows_of(*data_sets))
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """One public data set: its files below the data folder, its columns, what its labels mean, its terms."""
+    """One public data set.
+
+    Attributes:
+        name: The data set's name.
+        train: The training file, relative to the data folder.
+        validation: The validation file, relative to the data folder.
+        title: The title with its source, for manifests and cards.
+        licence: The terms.
+        url: Where the data set is published.
+        text_column: The column with the text, from 0.
+        emotions: Maps its labels to emotions; None if it has no emotion labels.
+        sentiment: Maps a label to a sentiment, or to None; None if it has no sentiment labels.
+    """
 
     name: str
     train: str
@@ -89,22 +102,22 @@ class DataSet:
     sentiment: Callable[[str], str | None] | None
 
     def read(self, file: Path, prepare: Callable[[str], str] = normalize) -> Examples:
-        r"""Read a file of this set's form: tab-separated columns, the labels in the last, separated by commas.
+        r"""Read a file of this set: tab-separated columns; the last has the labels, separated by commas.
 
-        Several labels that map onto several emotions make a uniform distribution over those. Where the labels name
-        several sentiments, the text has none.
+        Labels that map onto several emotions make a uniform distribution over these. If the labels map onto several
+        sentiments, the text has no sentiment.
 
         Args:
             file: The file.
-            prepare: What is done to each text; `str` leaves it as it is, for a package that normalises by itself.
+            prepare: Called with each text. `str` leaves texts as they are, for a package that normalises them itself.
 
         Raises:
             OSError: The file cannot be read.
-            TrainingError: It is not UTF-8, or a line has too few columns or an unknown label; the message names the
-                file and the line.
+            TrainingError: The file is not UTF-8, or a line has too few columns or an unknown label. The message names
+                the file and the line.
         """
         texts, emotion, sentiment = [], [], []
-        # Split on "\n" alone: a text may hold other characters that str.splitlines takes for the end of a line.
+        # Split on "\n" only: a text may contain other characters that str.splitlines takes for the end of a line.
         for number, line in enumerate(read_utf8(file).split("\n"), start=1):
             if not line:
                 continue
@@ -145,16 +158,16 @@ class DataSet:
 
 
 def read_utf8(file: Path, encoding: str = "utf-8") -> str:
-    """A file's text.
+    """Return the text of a file.
 
     Raises:
-        OSError: It cannot be read.
-        TrainingError: It is not UTF-8.
+        OSError: The file cannot be read.
+        TrainingError: The file is not UTF-8.
     """
     try:
         return file.read_text(encoding=encoding)
     except UnicodeDecodeError as exc:
-        raise TrainingError(f"{file} is not UTF-8: byte {exc.start} cannot be read") from exc
+        raise TrainingError(f"{file} is not UTF-8: byte {exc.start} cannot be decoded") from exc
 
 
 def _itself(label: str) -> str:
@@ -214,9 +227,13 @@ SET_NAMES: Final = tuple(data_set.name for data_set in SETS)
 
 @dataclass(frozen=True)
 class Splits:
-    """What is trained on; what temperatures, thresholds and activation ranges are fitted on; what is measured on.
+    """The rows for training, for calibration and for validation.
 
-    `dropped` is the number of training rows that were left out because the same post stands in a validation split.
+    Attributes:
+        train: The rows to train on.
+        calibration: The rows on which temperatures, thresholds and activation ranges are fitted.
+        validation: The rows on which the result is measured.
+        dropped: Number of training rows that were dropped because the same post is in a validation split.
     """
 
     train: Examples
@@ -226,12 +243,12 @@ class Splits:
 
 
 def read_splits(folder: Path, calibration_rows: Mapping[str, int], seed: int) -> Splits:
-    """Read every data set below `folder`. No post of one split stands in another (see `without`).
+    """Read every data set below `folder`. No post is in two splits (see `without`).
 
     Args:
         folder: The data folder.
-        calibration_rows: For each data set by name, how many rows of its training file to hold out of training.
-        seed: Decides which.
+        calibration_rows: By data set: number of rows of its training file to hold out for calibration.
+        seed: Seed of the choice of these rows.
 
     Raises:
         OSError: A file cannot be read.
@@ -250,7 +267,7 @@ def read_splits(folder: Path, calibration_rows: Mapping[str, int], seed: int) ->
 
 
 def concatenate(parts: Sequence[Examples]) -> Examples:
-    """The rows of all parts, one part after the other."""
+    """Return the rows of all parts, one part after the other."""
     return Examples(
         tuple(text for part in parts for text in part.texts),
         np.concatenate([part.emotion for part in parts]),
@@ -261,28 +278,28 @@ def concatenate(parts: Sequence[Examples]) -> Examples:
 
 
 def without(data: Examples, held_out: Examples) -> Examples:
-    """Drop the posts that also stand in `held_out`, so that no figure is measured on a post trained on.
+    """Return the rows whose post is not in `held_out`, so that no figure is measured on a post that was trained on.
 
-    Posts are the same if their words are, but for case, links and handles, or if they share eight words in a row: a
-    third of one validation split stands in its training file too, with a link more or cut elsewhere.
+    Two posts are the same if they have the same words, ignoring case, links and handles, or if they share eight words
+    in a row. A third of one validation split is also in its training file, with another link or cut at another place.
     """
     seen = set().union(*(_fingerprints(text) for text in held_out.texts))
     return data.take([i for i, text in enumerate(data.texts) if seen.isdisjoint(_fingerprints(text))])
 
 
 def _fingerprints(text: str) -> set[tuple[str, ...]]:
-    """All its words, and every eight in a row; the text itself where it has no words."""
+    """Return all words of a text and every eight words in a row; for a text without words, the text itself."""
     words = tuple(_WORD.findall(_LINK_OR_HANDLE.sub(" ", text.casefold())))
     return {words or (text,), *(words[i : i + _SHARED_WORDS] for i in range(len(words) - _SHARED_WORDS + 1))}
 
 
 def bucketed_batches(lengths: Sequence[int], batch_size: int, rng: random.Random) -> Iterator[list[int]]:
-    """Yield every index once, in batches of texts of similar length, in random order.
+    """Yield batches of texts of similar length, in random order. Every index is in one batch.
 
     Args:
         lengths: The number of tokens of each text.
-        batch_size: Texts in a batch; the last of a pool may be smaller.
-        rng: Decides the pools and the order of the batches.
+        batch_size: Texts in a batch. The last batch of a pool may be smaller.
+        rng: Chooses the pools and the order of the batches.
     """
     order = list(range(len(lengths)))
     rng.shuffle(order)

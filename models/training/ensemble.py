@@ -1,4 +1,4 @@
-"""Several teachers as one: the mean of their probabilities, each asked only about posts of the data sets it learnt."""
+"""Averages the probabilities of several teachers, each for the posts of the data sets that it learnt."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,41 +11,47 @@ from models.training.data import SET_NAMES, Examples, Logits
 
 
 @dataclass(frozen=True)
-class Opinion:
-    """What one teacher says of all rows, and of which data sets' posts it is to be heard."""
+class TeacherAnswers:
+    """The answers of one teacher.
+
+    Attributes:
+        logits: Its logits for all rows.
+        sets: The data sets that it learnt. Its logits for the rows of other sets are not used.
+    """
 
     logits: Logits
     sets: tuple[str, ...]
 
     @property
     def general(self) -> bool:
-        """Whether it learnt every data set."""
+        """Whether the teacher learnt every data set."""
         return set(self.sets) == set(SET_NAMES)
 
 
-def combine(opinions: Sequence[Opinion], data: Examples) -> Logits:
-    """Average teachers.
+def combine(answers: Sequence[TeacherAnswers], data: Examples) -> Logits:
+    """Average the answers of teachers.
 
-    A specialist learnt some of the data sets only. How the emotions that these tell apart compare in their posts, the
-    specialists say alone: they know better, and a general teacher's word beside theirs costs accuracy. The general
-    teachers' share of all those emotions together stays as it is, and all other answers are theirs.
+    A general teacher learnt every data set, a specialist only some. For the posts of a specialist's data set, and among
+    the emotions that this set distinguishes, only the specialists decide how probable each emotion is, because adding a
+    general teacher lowers the accuracy. The total probability of these emotions is that of the general teachers, as are
+    all other answers.
 
     Args:
-        opinions: At least one of all data sets.
-        data: The rows that the opinions are about.
+        answers: The teachers' answers, at least one of a general teacher.
+        data: The rows that the answers are about.
 
     Returns:
-        Logarithms of the mean probabilities: for each head, float32[rows, labels].
+        The logarithms of the mean probabilities: for each head, float32[rows, labels].
 
     Raises:
         ValueError: No teacher learnt every data set.
     """
-    general = [opinion for opinion in opinions if opinion.general]
+    general = [one for one in answers if one.general]
     if not general:
         raise ValueError("no teacher learns every data set")
     mean = {head: np.mean([softmax(o.logits[head]) for o in general], axis=0) for head in general[0].logits}
     for index, name in enumerate(SET_NAMES):
-        special = [o for o in opinions if not o.general and name in o.sets]
+        special = [o for o in answers if not o.general and name in o.sets]
         rows = np.flatnonzero((data.source == index) & data.emotion_mask.any(1))
         if not special or not len(rows):
             continue
@@ -56,19 +62,19 @@ def combine(opinions: Sequence[Opinion], data: Examples) -> Logits:
 
 
 def unsmoothed(logits: Logits, data: Examples, smoothing: float) -> Logits:
-    """What a network that learnt smoothed labels would say had they not been.
+    """Remove the effect of label smoothing from a network's answers.
 
-    It learnt to say (1 - smoothing) q + smoothing / labels where q is meant (Szegedy et al. 2016), over the labels that
-    a post's data set tells apart. Distilled as it is, that doubt about everything would be learnt too: no temperature
-    undoes it, and confidences would pile up below the share of them that is right.
+    A network that was trained with label smoothing answers (1 - smoothing) q + smoothing / labels instead of q (Szegedy
+    et al. 2016), over the labels that a post's data set distinguishes. A student that learns these answers learns the
+    added uncertainty too. No temperature removes it, and the student's confidences would be lower than its accuracy.
 
     Args:
-        logits: What it says of all rows.
+        logits: The network's logits for all rows.
         data: The rows.
-        smoothing: The label smoothing it learnt with.
+        smoothing: The label smoothing of the network's training.
 
     Returns:
-        Logarithms of q. The share of all labels that a data set tells apart together stays as it is.
+        The logarithms of q. The total probability of the labels that a data set distinguishes does not change.
     """
     found = {}
     for head, values in logits.items():
@@ -84,12 +90,12 @@ def unsmoothed(logits: Logits, data: Examples, smoothing: float) -> Logits:
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logarithms of the probabilities along the last axis; none below that of `SMALLEST`, as they are served."""
+    """Return the logarithms of the probabilities along the last axis, which are at least `SMALLEST` as when served."""
     return np.log(np.maximum(softmax(logits), SMALLEST)).astype(np.float32)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Probabilities along the last axis, in double precision."""
+    """Return the probabilities along the last axis, in double precision."""
     shifted: NDArray[np.float64] = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
     shifted /= shifted.sum(-1, keepdims=True)
     return shifted

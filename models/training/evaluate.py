@@ -1,4 +1,4 @@
-"""Measure a package the way it is served: whole texts in, through all its tiers, what comes out against the truth."""
+"""Evaluates a package as it is served: classifies texts with all its tiers, and compares answers and labels."""
 
 from collections.abc import Callable, Sequence
 
@@ -25,25 +25,25 @@ def evaluate(
     skip: bool = False,
     on_posts: Callable[[int], None] = lambda _: None,
 ) -> Report:
-    """Ask a package about the rows of the public data sets.
+    """Evaluate a package on rows of the public data sets.
 
     Args:
-        classifier: The package; its heads may have labels in any order, and others than ours.
-        examples: The rows; their texts may be normalised or not.
-        split: What to call the rows in the report.
-        skip: Whether to leave out, with the reason in the report, what the package has no label for.
-        on_posts: Told after each batch how many texts are done.
+        classifier: The package. Its heads may have labels in any order, and additional labels.
+        examples: The rows. Their texts may be normalised or not.
+        split: The name of the rows in the report.
+        skip: Whether to skip a question for which the package lacks a head or a label, with the reason in the report.
+        on_posts: Called after each batch with the number of texts that are done.
 
     Returns:
-        Figures of every question that the data sets ask.
+        The results of every question.
 
     Raises:
-        ModelPackageError: The package lacks a head or a label that a data set asks for, or with `skip` all of them.
-        TrainingError: There is nothing to ask.
+        ModelPackageError: The package lacks a head or a label of a question; with `skip`, of every question.
+        TrainingError: There are no texts.
     """
     asked, skipped = [], {}
     for question in questions(examples):
-        problem = lacking(classifier.manifest, question)
+        problem = cannot_answer(classifier.manifest, question)
         if problem is None:
             asked.append(question)
         elif skip:
@@ -64,17 +64,17 @@ def ask(
     skipped: dict[str, str] | None = None,
     on_posts: Callable[[int], None] = lambda _: None,
 ) -> Report:
-    """Ask a package some questions about texts; see `evaluate` for what the arguments mean.
+    """Evaluate a package on given questions; see `evaluate` for the arguments.
 
     Raises:
-        ModelPackageError: The package lacks a head or a label that is asked for.
-        TrainingError: There is nothing to ask.
+        ModelPackageError: The package lacks a head or a label of a question.
+        TrainingError: There are no texts.
     """
     if not asked:
         raise TrainingError("there are no posts to evaluate")
     manifest = classifier.manifest
     for question in asked:
-        if problem := lacking(manifest, question):
+        if problem := cannot_answer(manifest, question):
             raise ModelPackageError(problem)
     wanted = np.unique(np.concatenate([question.rows for question in asked]))
     found = _classify(classifier, [texts[row] for row in wanted.tolist()], on_posts)
@@ -87,8 +87,8 @@ def ask(
     )
 
 
-def lacking(manifest: Manifest, question: Question) -> str | None:
-    """Why a model cannot answer a question, in one line; None if it can."""
+def cannot_answer(manifest: Manifest, question: Question) -> str | None:
+    """Return one line with the reason why a model cannot answer a question; None if it can."""
     model = f"model {manifest.name} {manifest.version}"
     try:
         head = manifest.head(question.head)
@@ -102,14 +102,14 @@ def lacking(manifest: Manifest, question: Question) -> str | None:
 
 
 def restricted(probabilities: NDArray[np.float32], columns: Sequence[int]) -> NDArray[np.float32]:
-    """The probabilities of some labels, given that it is one of those.
+    """Return the probabilities of some labels, on the condition that one of them is right.
 
     Args:
         probabilities: float32[rows, labels].
-        columns: Which labels, in the order that is wanted.
+        columns: The indices of the labels, in the order of the result.
 
     Returns:
-        float32[rows, len(columns)], each row summing to one; alike where the model excludes all of them.
+        float32[rows, len(columns)]. Each row sums to one; it is uniform if all these labels have the probability 0.
     """
     some = probabilities[:, list(columns)]
     total = some.sum(1, keepdims=True)

@@ -1,8 +1,8 @@
-"""From a trained network to an ONNX file: export, fuse, quantise to INT8.
+"""Makes an ONNX file from a trained network: exports, fuses, and quantises to INT8.
 
-Weights are quantised per channel to seven bits (`reduce_range`): on processors without VNNI the eight-bit
-multiply-add saturates its sixteen-bit sums, which silently costs accuracy on exactly the machines nobody measured.
-Activations are quantised with one fixed scale for each tensor; `models.training.activations` says why.
+Weights are quantised per channel to seven bits (`reduce_range`). With eight bits the sixteen-bit sums of the
+multiply-add saturate on processors without VNNI, and the accuracy falls there without an error. Activations are
+quantised with one fixed scale per tensor; `models.training.activations` says why.
 """
 
 import logging
@@ -29,21 +29,21 @@ REDUCE_RANGE: Final = True
 
 
 class NotFusedError(TrainingError):
-    """ONNX Runtime's optimizer did not find every attention; the model would be a third slower and still right."""
+    """ONNX Runtime's optimizer did not fuse every attention. The model would be correct, but a third slower."""
 
 
 def export(net: nn.Module, file: Path) -> None:
     """Write an FP32 network as ONNX.
 
-    This is torch's TorchScript exporter: the graphs of its successor are correct, but ONNX Runtime's optimizer finds
-    no attention in them to fuse (onnxruntime 1.31, torch 2.15).
+    This uses torch's TorchScript exporter. The graphs of the newer exporter are correct, but ONNX Runtime's optimizer
+    finds no attention to fuse in them (onnxruntime 1.31, torch 2.15).
 
     Args:
-        net: The network, in evaluation mode: ids and mask in, the logits of each of `HEADS` out.
-        file: Where to write. Inputs are `input_ids` and `attention_mask`, int64[batch, tokens], both axes dynamic;
-            outputs bear the names of the heads, float32[batch, labels].
+        net: The network in evaluation mode. It takes ids and mask, and returns the logits of each of `HEADS`.
+        file: The file to write. The inputs are `input_ids` and `attention_mask`, int64[batch, tokens], with dynamic
+            axes. The outputs have the names of the heads, float32[batch, labels].
     """
-    # Any ids will do; these are in every vocabulary.
+    # These ids are in every vocabulary; others would do as well.
     ids = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 0]])
     axes = {0: "batch", 1: "tokens"}
     with _quiet(), torch.inference_mode():
@@ -60,13 +60,13 @@ def export(net: nn.Module, file: Path) -> None:
 
 
 def fuse(source: Path, target: Path, encoder: BertConfig) -> dict[str, int]:
-    """Replace what ONNX Runtime has one kernel for: attention, GELU, layer normalisation with its skip connection.
+    """Fuse operators for which ONNX Runtime has one kernel: attention, GELU, layer normalisation with skip connection.
 
     Returns:
-        How often each fused operator stands in the result.
+        The number of each fused operator in the result.
 
     Raises:
-        NotFusedError: Not every layer's attention was fused.
+        NotFusedError: The attention of some layer was not fused.
     """
     with _quiet():
         model = optimizer.optimize_model(
@@ -85,9 +85,9 @@ def fuse(source: Path, target: Path, encoder: BertConfig) -> dict[str, int]:
 
 
 def quantize(source: Path, target: Path) -> None:
-    """Quantise weights to INT8 per channel, and activations dynamically per tensor, which `fix_scales` then fixes."""
+    """Quantise weights to INT8 per channel, and activations per tensor with dynamic scales, for `fix_scales`."""
     model = onnx.load(str(source))
-    # Fusing leaves the shapes of tensors that are gone; the quantiser infers its own.
+    # Fusing leaves shapes of tensors that no longer exist; the quantiser infers the shapes itself.
     del model.graph.value_info[:]
     with _quiet():
         quantize_dynamic(
@@ -102,7 +102,7 @@ def quantize(source: Path, target: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hold back the tools' own chatter: tracer warnings, and advice logged on the root logger."""
+    """Suppress the warnings of the tracer, and the messages that the tools log on the root logger."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():

@@ -1,7 +1,7 @@
-"""The cascade's first tier: a convolution over static word vectors (Kim 2014), a hundredth of the encoder's work.
+"""The cascade's first tier: a convolution over static word vectors (Kim 2014), with a hundredth of the encoder's work.
 
-It reads the same token ids as the encoder behind it, and is distilled from the same teacher. On the easy posts, which
-are most, it is right as often; its calibrated confidence says which those are.
+It takes the same token ids as the encoder of the last tier, and is distilled from the same teachers. On easy posts,
+which are the majority, it is right as often. Its calibrated confidence tells which posts are easy.
 """
 
 import torch
@@ -12,12 +12,12 @@ from models.training.network import HEADS
 
 
 class FirstTier(nn.Module):  # type: ignore[misc]  # torch ships no types that strict mode accepts
-    """Token ids in, the logits of every head out."""
+    """Takes token ids, and returns the logits of every head."""
 
     def __init__(self, vocabulary: int, *, width: int, filters: int, dropout: float) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
-        # One matrix product over each token and its two neighbours: a convolution of width three.
+        # A convolution of width three, as one matrix product over each token and its two neighbours.
         self.convolution = nn.Linear(3 * width, filters)
         self.dropout = nn.Dropout(dropout)
         self.mixed = nn.Linear(2 * filters, filters)
@@ -35,7 +35,7 @@ class FirstTier(nn.Module):  # type: ignore[misc]  # torch ships no types that s
         """
         mask = attention_mask.unsqueeze(-1).to(torch.float32)
         words = self.dropout(self.embedding(input_ids)) * mask
-        # Padding is zero on both sides, as the text's own neighbours at its ends are.
+        # The neighbours outside of a text are zero, like padding.
         around = functional.pad(words, (0, 0, 1, 1))
         windows = torch.cat([around[:, :-2], words, around[:, 2:]], dim=-1)
         found = functional.relu(self.convolution(windows)) * mask
@@ -45,12 +45,12 @@ class FirstTier(nn.Module):  # type: ignore[misc]  # torch ships no types that s
         return tuple(head(hidden) for head in self.heads.values())
 
     def start_from(self, vectors: torch.Tensor) -> None:
-        """Start from an encoder's word vectors, reduced to this width by their principal components.
+        """Initialise the word vectors from those of an encoder, reduced to this width by their principal components.
 
-        Words that training texts hardly use then begin beside the words that mean the same.
+        Words that are rare in the training texts then start close to words with the same meaning.
 
         Args:
-            vectors: float32[vocabulary, any width of at least this tier's].
+            vectors: float32[vocabulary, width of at least this tier's].
         """
         width = self.embedding.embedding_dim
         centred = vectors - vectors.mean(0)

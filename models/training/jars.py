@@ -1,4 +1,4 @@
-"""Files that are fetched once and kept: whatever lies there must be the one that we know."""
+"""Files that are downloaded once and kept, and whose SHA-256 is known."""
 
 import hashlib
 from collections.abc import Callable
@@ -8,25 +8,25 @@ from models.training.errors import TrainingError
 
 
 def known_file(locate: Callable[[], Path], sha256: str, what: str) -> Path:
-    """A file with a known content, fetched again once if it is another.
+    """Return a file with a known SHA-256. A file with other content is removed and downloaded once more.
 
-    A download that was cut off leaves a beginning of it, which whoever keeps the files takes for the whole.
+    A download that was cut off leaves a truncated file, which the download tool takes for complete.
 
     Args:
-        locate: Gives the kept file; downloads it if there is none.
-        sha256: Of its content.
-        what: What to call it.
+        locate: Returns the kept file; downloads it if there is none.
+        sha256: The expected SHA-256 in hex.
+        what: The file's name in messages.
 
     Raises:
-        TrainingError: It is another file also when it was just fetched.
-        OSError: It cannot be fetched, read or removed.
+        TrainingError: The SHA-256 differs also after the second download.
+        OSError: The file cannot be downloaded, read or removed.
     """
     file = locate()
     if _sha256(file) != sha256:
         file.unlink()
         file = locate()
     if (found := _sha256(file)) != sha256:
-        raise TrainingError(f"{file} is not the {what} that we know: its SHA-256 is {found[:12]}…")
+        raise TrainingError(f"{file} is not {what}: its SHA-256 is {found[:12]}… instead of {sha256[:12]}…")
     return file
 
 

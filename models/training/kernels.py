@@ -1,14 +1,15 @@
-"""Rewrites a network into operators that ONNX Runtime's CPU provider is quick at. What it answers stays the same.
+"""Replaces operators of a network that are slow on ONNX Runtime's CPU provider. The network's answers stay the same.
 
-Two of the operators that the optimizer and the quantiser leave are slow there (onnxruntime 1.31, one core):
+The optimizer and the quantiser leave two slow patterns of operators (onnxruntime 1.31, one core):
 
-- `SkipLayerNormalization` adds up one number after the other, 5.1 ns for each; additions, `InstanceNormalization` over
-  the features, which is vectorised, and scale and shift take 1.0 ns together. Of the bundled network it was a fifth.
-- `MatMulInteger`, `Cast` and `Mul` go over the product three times; `MatMulIntegerToFloat` scales it, and adds the
-  bias, while it is in the cache. The optimizer would find that by itself if the scales of the activations were not
-  constants (see `models.training.activations`).
+- `SkipLayerNormalization` processes one number after the other, at 5.1 ns each. It took a fifth of the bundled
+  network's time. Additions, a vectorised `InstanceNormalization` over the features, a scale and a shift take 1.0 ns
+  together.
+- `MatMulInteger`, `Cast` and `Mul` pass over the product three times. `MatMulIntegerToFloat` scales the product and
+  adds the bias while it is in the cache. The optimizer makes this replacement itself only if the scales of the
+  activations are not constants, and here they are (see `models.training.activations`).
 
-Together they make the bundled network 1.3 times as fast.
+Both replacements together make the bundled network 1.3 times as fast.
 """
 
 from collections import defaultdict
@@ -23,19 +24,20 @@ from onnx import GraphProto, NodeProto, helper, numpy_helper
 MICROSOFT: Final = "com.microsoft"
 """The domain of ONNX Runtime's own operators."""
 
-_EPSILON: Final = 1e-12  # of a SkipLayerNormalization that does not say
+_EPSILON: Final = 1e-12
+"""The epsilon of a `SkipLayerNormalization` without this attribute."""
 
 
 def rewrite(file: Path) -> dict[str, int]:
-    """Replace the slow operators of a network, in place.
+    """Replace the slow operators in the file of a network.
 
     Returns:
-        How many of each there were, by name.
+        The number of replacements by operator.
     """
     model = onnx.load(str(file))
-    # Fusing leaves the shapes of tensors that are gone.
+    # Fusing leaves shapes of tensors that no longer exist.
     del model.graph.value_info[:]
-    found = {"MatMulInteger": _scale_products(model.graph), "SkipLayerNormalization": _spell_norms_out(model.graph)}
+    found = {"MatMulInteger": _fuse_products(model.graph), "SkipLayerNormalization": _expand_norms(model.graph)}
     if MICROSOFT not in {opset.domain for opset in model.opset_import}:
         model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
     onnx.checker.check_model(model)
@@ -43,13 +45,13 @@ def rewrite(file: Path) -> dict[str, int]:
     return found
 
 
-def _scale_products(graph: GraphProto) -> int:
-    """Put `MatMulIntegerToFloat` in the place of each product of integers, its scales, and the bias that follows."""
-    edit, found = _Edit(graph), 0
+def _fuse_products(graph: GraphProto) -> int:
+    """Replace each integer product, its scaling and its bias by `MatMulIntegerToFloat`, and return their number."""
+    edit, found = _GraphEdit(graph), 0
     for node in edit.all("MatMulInteger"):
         cast = edit.only_user(node.output[0], "Cast")
         scaled = edit.only_user(cast.output[0], "Mul") if cast is not None else None
-        scales = edit.maker(scaled.input[1], "Mul") if scaled is not None else None
+        scales = edit.producer(scaled.input[1], "Mul") if scaled is not None else None
         if cast is None or scaled is None or scales is None:
             continue
         left, right, left_zero, right_zero = node.input
@@ -71,9 +73,9 @@ def _scale_products(graph: GraphProto) -> int:
     return found
 
 
-def _spell_norms_out(graph: GraphProto) -> int:
-    """Put additions, `InstanceNormalization`, scale and shift in the place of each `SkipLayerNormalization`."""
-    edit, found = _Edit(graph), 0
+def _expand_norms(graph: GraphProto) -> int:
+    """Replace each `SkipLayerNormalization` by simpler operators, and return their number."""
+    edit, found = _GraphEdit(graph), 0
     one, zero = edit.weight("norm_one", np.ones(1, np.float32)), edit.weight("norm_zero", np.zeros(1, np.float32))
     for node in edit.all("SkipLayerNormalization"):
         hidden, skip, scale, shift, *bias = node.input
@@ -82,7 +84,7 @@ def _spell_norms_out(graph: GraphProto) -> int:
         out = node.output[0]
         features = edit.weights[scale].dims[0]
         epsilon = next((attribute.f for attribute in node.attribute if attribute.name == "epsilon"), _EPSILON)
-        # A token is an instance, of one channel that all its features belong to.
+        # Each token is an instance with one channel that contains all features.
         rows = edit.weight(f"norm_rows_{features}", np.array([-1, 1, features], np.int64))
         steps = []
         if bias and bias[0]:
@@ -105,8 +107,8 @@ def _spell_norms_out(graph: GraphProto) -> int:
     return found
 
 
-class _Edit:
-    """Replacements in a graph, all made at once, so that the nodes stay in an order in which they can run."""
+class _GraphEdit:
+    """Collects replacements of nodes, and makes all of them at once, so that the nodes stay in topological order."""
 
     def __init__(self, graph: GraphProto) -> None:
         self.weights = {weight.name: weight for weight in graph.initializer}
@@ -114,44 +116,44 @@ class _Edit:
         self._outputs = {output.name for output in graph.output}
         self._new: dict[int, tuple[NodeProto, ...]] = {}
         self._nodes = list(graph.node)
-        self._makers = {name: node for node in self._nodes for name in node.output}
+        self._producers = {name: node for node in self._nodes for name in node.output}
         self._users: dict[str, list[NodeProto]] = defaultdict(list)
         for node in self._nodes:
             for name in node.input:
                 self._users[name].append(node)
 
     def all(self, kind: str) -> list[NodeProto]:
-        """The nodes of an operator."""
+        """Return the nodes of an operator."""
         return [node for node in self._nodes if node.op_type == kind]
 
     def only_user(self, name: str, kind: str) -> NodeProto | None:
-        """The node that uses a tensor, if it is the only one and of this operator."""
+        """Return the node that uses a tensor if it is the only one and of this operator; else None."""
         users = self._users[name]
         return users[0] if len(users) == 1 and users[0].op_type == kind and name not in self._outputs else None
 
-    def maker(self, name: str, kind: str) -> NodeProto | None:
-        """The node that makes a tensor, if it is of this operator."""
-        node = self._makers.get(name)
+    def producer(self, name: str, kind: str) -> NodeProto | None:
+        """Return the node that produces a tensor if it is of this operator; else None."""
+        node = self._producers.get(name)
         return node if node is not None and node.op_type == kind else None
 
     def is_bias(self, name: str, *, of: str) -> bool:
-        """Whether a tensor is a constant with one number for each column of a constant matrix."""
+        """Return whether a tensor is a constant with one number for each column of the constant matrix `of`."""
         found, matrix = self.weights.get(name), self.weights.get(of)
         return found is not None and matrix is not None and list(found.dims) == list(matrix.dims[1:])
 
     def weight(self, name: str, value: NDArray[Any]) -> str:
-        """The name of a constant, which is added if it is not there yet."""
+        """Add a constant unless the graph has it, and return its name."""
         if name not in self.weights:
             self.weights[name] = numpy_helper.from_array(value, name)
             self._graph.initializer.append(self.weights[name])
         return name
 
     def replace(self, node: NodeProto, *others: NodeProto) -> None:
-        """Have other nodes, or none, in a node's place."""
+        """Replace a node by other nodes, or remove it."""
         self._new[id(node)] = others
 
     def apply(self) -> None:
-        """Make the replacements; drop what nothing uses after them."""
+        """Make the replacements, and remove nodes and constants that are not used any more."""
         nodes = [other for node in self._nodes for other in self._new.get(id(node), (node,))]
         wanted = self._outputs | {name for node in nodes for name in node.input}
         nodes = [node for node in nodes if wanted.intersection(node.output)]

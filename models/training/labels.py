@@ -1,8 +1,9 @@
-"""The labels that models answer with, and how each data set's own labels map onto them.
+"""The labels of the trained models, and how the labels of each data set map onto them.
 
-GoEmotions maps onto the eight emotions by its authors' grouping into Ekman's six (Demszky et al. 2020, appendix), but
-for `love`, which is an emotion of its own here, with `caring` and `desire` as its kin (Parrott 2001: affection,
-longing). It maps onto sentiment by the same authors' grouping; what they call ambiguous says nothing of sentiment.
+The labels of GoEmotions map onto the eight emotions by its authors' grouping into Ekman's six emotions (Demszky et al.
+2020, appendix). The exception is `love`, which is a separate emotion here, with `caring` and `desire` (Parrott 2001:
+affection, longing). They map onto sentiment by the same authors' grouping; the labels that the authors call ambiguous
+have no sentiment.
 """
 
 from collections.abc import Mapping
@@ -13,10 +14,10 @@ EMOTIONS: Final = ("joy", "sadness", "anger", "fear", "love", "surprise", "disgu
 SENTIMENTS: Final = ("negative", "neutral", "positive")
 SENTIMENT_VALUES: Final = (-1.0, 0.0, 1.0)
 
-# dair-ai/emotion knows six of the eight.
+# dair-ai/emotion has six of the eight emotions.
 SARAVIA: Final[Mapping[str, str]] = MappingProxyType({label: label for label in EMOTIONS[:6]})
 
-# TweetEval emotion (SemEval-2018 task 1) knows three; its fourth, optimism, is joy in GoEmotions' grouping too.
+# TweetEval emotion (SemEval-2018 task 1) has three of them. Its fourth label, optimism, is joy in GoEmotions' grouping.
 TWEET_EVAL: Final[Mapping[str, str]] = MappingProxyType(
     {"anger": "anger", "joy": "joy", "optimism": "joy", "sadness": "sadness"}
 )
@@ -45,7 +46,7 @@ _NEGATIVE: Final = frozenset({*_GROUPS["sadness"], *_GROUPS["anger"], *_GROUPS["
 
 
 def sentiment_of(fine: str) -> str | None:
-    """The sentiment of one of GoEmotions' labels; None for an ambiguous one."""
+    """Return the sentiment of one of GoEmotions' labels; None if the label is ambiguous."""
     if fine in _AMBIGUOUS:
         return None
     if fine == "neutral":

@@ -1,4 +1,4 @@
-"""The training loop: resumable; AdamW, linear warm-up and decay, length-bucketed batches, all from one seed."""
+"""The training loop, which can be resumed: AdamW, linear warm-up and decay, batches of similar lengths, one seed."""
 
 import math
 import random
@@ -26,25 +26,37 @@ STATE: Final = "state.pt"
 BEST: Final = "best.pt"
 _EVALUATION_BATCH: Final = 64
 _STEPS_PER_AVERAGE: Final = 8
-"""Between two looks of the moving average at the weights, which change little meanwhile."""
+"""Training steps between two updates of the moving average. The weights change little in this time."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """How to compute; changes the time that training takes, and results only by rounding."""
+    """How to compute. This changes the time that training takes, and the results only by rounding.
+
+    Attributes:
+        threads: Number of threads.
+        bf16: Whether matrix products use bfloat16; weights and sums stay float32. This is 1.5 times as fast on a CPU
+            with AVX512_BF16.
+        compiled: Whether torch.compile fuses the network. This is a tenth to a fifth faster after a minute of
+            compiling, and needs a C++ compiler.
+        checkpoint_minutes: Minutes between two checkpoints: a killed run loses at most this much work.
+    """
 
     threads: int = 2
-    # Matrix products in bfloat16 (weights and sums stay float32): 1.5 times as fast where the CPU has AVX512_BF16.
     bf16: bool = False
-    # Fused by torch.compile: a tenth to a fifth faster, after a minute of compiling; needs a C++ compiler.
     compiled: bool = False
-    # Minutes of work that a killed run may lose.
     checkpoint_minutes: float = 5.0
 
 
 @dataclass
 class TrainingRun:
-    """What a run has measured so far."""
+    """The measurements of a run so far.
+
+    Attributes:
+        seconds: Time of the training in seconds, over all processes that worked on it.
+        losses: Mean training loss of each epoch.
+        scores: Held-out score of each epoch; larger is better.
+    """
 
     seconds: float = 0.0
     losses: list[float] = field(default_factory=list)
@@ -52,7 +64,7 @@ class TrainingRun:
 
 
 class Trainer:
-    """One run of training; `train` may be called again, by another process too, on the folder of a killed one."""
+    """One training of a network. If its process is killed, another `Trainer` on the same folder continues it."""
 
     def __init__(
         self,
@@ -69,20 +81,22 @@ class Trainer:
         teacher: Logits | None = None,
         console: Console | None = None,
     ) -> None:
-        """Prepare a run.
+        """Prepare the training.
 
         Args:
-            net: What to train, in place: token ids and mask in, one tensor of logits for each of `HEADS` out.
-            data: What is learnt.
-            held_out: Scored after each epoch, for early stopping.
-            tokenizer: Cuts where the model does, and does not pad.
-            recipe: How.
-            machine: With what.
-            folder: Where checkpoints are kept.
-            fingerprint: Of all that the result depends on; a checkpoint with another one is refused.
-            score: How good logits for `held_out` are; the more the better.
-            teacher: Its logits for `data`, row by row, if `recipe.distillation` is above 0.
-            console: Where progress is shown.
+            net: The network, which is trained in place. It takes token ids and mask, and returns one tensor of logits
+                for each of `HEADS`.
+            data: The rows to learn.
+            held_out: The rows to score after each epoch, for early stopping.
+            tokenizer: Cuts texts where the model does, and does not pad.
+            recipe: The parameters of the training.
+            machine: How to compute.
+            folder: The folder for checkpoints.
+            fingerprint: A digest of everything that the result depends on. A checkpoint with another fingerprint is
+                refused.
+            score: Returns how good logits for `held_out` are; larger is better.
+            teacher: The teachers' logits for `data`, row by row, if `recipe.distillation` is above 0.
+            console: Shows the progress.
         """
         self._net = net
         self._averaged: AveragedModel | None = None
@@ -100,14 +114,17 @@ class Trainer:
         self._loss_of = Loss(data, recipe, teacher)
         self._run = TrainingRun()
         self._epoch = 0
-        self._done = 0  # batches of this epoch
-        self._loss = 0.0  # their sum
+        self._done = 0  # finished batches of this epoch
+        self._loss = 0.0  # sum of their losses
 
     def train(self) -> TrainingRun:
-        """Train to the end, from the last checkpoint if there is one, and leave what is kept in the network.
+        """Train to the end, from the last checkpoint if there is one, and put the kept weights into the network.
 
-        A run that stops early goes back to its best epoch. One that runs its course keeps its end, where the learning
-        rate is 0: which of a few epochs is best on a few hundred rows is a matter of chance.
+        A run that stops early keeps its best epoch. A run of all epochs keeps the last weights, for which the learning
+        rate was 0, because it is chance which of a few epochs is best on a few hundred rows.
+
+        Raises:
+            TrainingError: The checkpoint has another fingerprint.
         """
         recipe = self._recipe
         torch.manual_seed(recipe.seed)
@@ -151,7 +168,7 @@ class Trainer:
         return self._run
 
     def _kept(self) -> nn.Module:
-        """The network that is judged and kept: the average, where there is one."""
+        """Return the network that is scored and kept: the moving average if there is one."""
         return self._net if self._averaged is None else self._averaged.module
 
     def _batches(self, epoch: int) -> list[list[int]]:
@@ -199,7 +216,7 @@ class Trainer:
             "run": asdict(self._run),
             "fingerprint": self._fingerprint,
         }
-        # Renamed into place: a run that is killed while writing leaves the last checkpoint.
+        # Write under another name and rename, so that a run that is killed meanwhile leaves the previous checkpoint.
         partial = self._folder / f"{STATE}.partial"
         torch.save(state, partial)
         partial.rename(self._folder / STATE)
@@ -212,7 +229,7 @@ class Trainer:
         state = torch.load(file, weights_only=True, map_location="cpu")
         if state["fingerprint"] != self._fingerprint:
             raise TrainingError(
-                f"{file} is of another configuration or other data; remove it, or choose another folder"
+                f"{file} was made with another configuration or other data; remove it, or choose another folder"
             )
         self._net.load_state_dict(state["net"])
         if self._averaged is not None:
@@ -227,7 +244,7 @@ class Trainer:
 
 
 def logits_of(net: nn.Module, texts: Sequence[str], tokenizer: Tokenizer, bf16: bool = False) -> Logits:
-    """Logits of the network for each head, in the order of `texts`."""
+    """Return the logits of a network for each head, in the order of `texts`."""
     net.eval()
     ids = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
@@ -241,7 +258,7 @@ def logits_of(net: nn.Module, texts: Sequence[str], tokenizer: Tokenizer, bf16: 
 
 
 def padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """(input ids, attention mask), both int64[rows, longest]."""
+    """Return (input ids, attention mask), both int64[rows, longest row]."""
     tensors = [torch.tensor(row) for row in rows]
     input_ids = nn.utils.rnn.pad_sequence(tensors, batch_first=True)
     mask = nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in tensors], batch_first=True)
@@ -249,7 +266,7 @@ def padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW; biases and layer norms do not decay."""
+    """Return AdamW, without weight decay for biases and layer norms."""
     heads = {id(p) for p in net.heads.parameters()}
     matrices = [p for p in net.parameters() if p.ndim > 1 and id(p) not in heads]
     vectors = [p for p in net.parameters() if p.ndim <= 1 and id(p) not in heads]
@@ -266,7 +283,7 @@ def _optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _linear(steps: int, warmup: float) -> Callable[[int], float]:
-    """The factor on the learning rate at a step: up to 1 over the warm-up, then down to 0 at the last step."""
+    """Return the factor on the learning rate by step: it rises to 1 in the warm-up, then falls to 0 at the end."""
     warm = max(1, int(steps * warmup))
 
     def factor(step: int) -> float:

@@ -1,11 +1,11 @@
-"""The loss of a batch: every head at once, on hard labels, on a teacher's answers, or on both.
+"""The loss of a batch for all heads: of the labels, of the teachers' answers, or of both.
 
-For a text it is the sum over heads of
+The loss of a text is the sum over heads of
 
-    (1 - distillation) * weight * cross-entropy with the label, over the labels that its data set tells apart
-    + distillation * Kullback-Leibler divergence from the teacher's distribution (Hinton et al. 2015)
+    (1 - distillation) * weight * cross-entropy with the label, over the labels that its data set distinguishes
+    + distillation * Kullback-Leibler divergence from the teachers' distribution (Hinton et al. 2015)
 
-where a text without a label has only the second term.
+A text without a label has only the second term.
 """
 
 from collections.abc import Mapping
@@ -19,20 +19,20 @@ from models.training.config import Recipe
 from models.training.data import NO_TARGET, SET_NAMES, Examples, Logits
 from models.training.network import HEADS
 
-# A large negative logit, not infinity: 0 times infinity is not a number.
 _NEVER = -1e4
+"""The logit of a label that the data set does not distinguish. It is not infinity, because 0 times infinity is NaN."""
 
 
 class Loss:
-    """The loss of rows of one data table."""
+    """The loss of rows of one table."""
 
     def __init__(self, data: Examples, recipe: Recipe, teacher: Logits | None = None) -> None:
         """Prepare the targets.
 
         Args:
             data: The rows.
-            recipe: Smoothing, balance and distillation.
-            teacher: Its logits for `data`, row by row; without it only the labels count.
+            recipe: The parameters; label smoothing, balance and distillation are used.
+            teacher: The teachers' logits for `data`, row by row. Without them only the labels count.
         """
         sentiment = (
             np.eye(HEADS["sentiment"], dtype=np.float32)[data.sentiment] * (data.sentiment != NO_TARGET)[:, None]
@@ -52,11 +52,11 @@ class Loss:
         self._temperature = recipe.distillation_temperature
 
     def __call__(self, logits: Mapping[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
-        """The mean over a batch.
+        """Return the mean loss of a batch.
 
         Args:
-            logits: For each head float32[batch, labels].
-            rows: int64[batch], where in the table the texts stand.
+            logits: For each head, float32[batch, labels].
+            rows: int64[batch], positions of the texts in the table.
         """
         loss = torch.zeros(())
         for head, values in logits.items():
@@ -74,12 +74,12 @@ class Loss:
         t = self._temperature
         target = functional.log_softmax(self._teacher[head][rows] / t, 1)
         given = functional.log_softmax(logits / t, 1)
-        # Times t², so that the gradients of the two terms stay in proportion (Hinton et al. 2015).
+        # The factor t² keeps the gradients of the two terms in proportion (Hinton et al. 2015).
         return t * t * functional.kl_div(given, target, reduction="batchmean", log_target=True)
 
 
 def smoothed(target: NDArray[np.float32], mask: NDArray[np.bool_], smoothing: float) -> NDArray[np.float32]:
-    """Targets with some of their probability spread evenly over the labels of the mask; rows of zeros stay zeros."""
+    """Return targets with a share of the probability spread evenly over the mask's labels. Rows of zeros stay zeros."""
     even = mask / np.maximum(mask.sum(1, keepdims=True), 1)
     labelled = target.sum(1, keepdims=True) > 0
     spread: NDArray[np.float64] = labelled * ((1 - smoothing) * target + smoothing * even)
@@ -89,12 +89,12 @@ def smoothed(target: NDArray[np.float32], mask: NDArray[np.bool_], smoothing: fl
 def row_weights(
     target: NDArray[np.float32], source: NDArray[np.int64], balance: Mapping[str, float]
 ) -> NDArray[np.float32]:
-    """What each row's label counts: its share of its data set's labels to the power of -balance, with a mean of one.
+    """Return the weight of each row: the share of its label to the power of -balance, scaled to a mean of 1.
 
     Args:
         target: float32[rows, labels], distributions or zeros.
         source: int64[rows], the data set of each row.
-        balance: By data set: 0, which is the default, treats texts alike, 1 labels alike.
+        balance: By data set: with 0, the default, all texts have the same weight; with 1 all labels have.
 
     Returns:
         float32[rows].

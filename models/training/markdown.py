@@ -1,15 +1,15 @@
-"""Tables in Markdown, for the model card and for benchmarks."""
+"""Markdown tables, for the model card and for benchmarks."""
 
 from collections.abc import Iterable, Sequence
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False) -> str:
-    """A table; a bar in a cell stays text.
+    """Return a table. Bars in cells are escaped.
 
     Args:
-        header: The columns' titles.
-        rows: Their cells.
-        numbers: Whether all columns but the first hold numbers, and are set flush right.
+        header: The titles of the columns.
+        rows: The cells of each row.
+        numbers: Whether all columns except the first are aligned to the right, for numbers.
     """
     rule = ["---", *["---:" if numbers else "---"] * (len(header) - 1)]
     return "\n".join(

@@ -1,4 +1,4 @@
-"""What training is judged by, on logits: one number for each data set."""
+"""The figures that training reports, computed from logits: one number for each data set."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,15 +9,15 @@ from models.training.scores import FIGURES, HEADLINE, confusion_matrix
 
 
 def headline(logits: Logits, data: Examples) -> dict[str, float]:
-    """The figure that each data set is commonly judged by.
+    """Return the usual figure of each data set.
 
     Args:
         logits: For each head, float32[rows, labels].
         data: The rows.
 
     Returns:
-        By data set, the figure that `HEADLINE` names: over the labels that the set tells apart, on the posts whose own
-        labels map onto a single one. A set without rows is left out.
+        By data set, the figure named in `HEADLINE`, among the labels that the set distinguishes, on the posts whose own
+        labels map onto exactly one of them. A set without rows is left out.
     """
     found = {}
     for name in ("emotion", "goemotions", "tweets-emotion"):
@@ -35,10 +35,10 @@ def headline(logits: Logits, data: Examples) -> dict[str, float]:
 
 
 def single_emotion(data: Examples, name: str) -> NDArray[np.int64]:
-    """The rows of a data set that have exactly one emotion."""
+    """Return the positions of a data set's rows that have exactly one emotion."""
     return np.flatnonzero((data.source == SET_NAMES.index(name)) & (data.emotion.max(1) == 1))
 
 
 def with_sentiment(data: Examples, name: str) -> NDArray[np.int64]:
-    """The rows of a data set that have a sentiment."""
+    """Return the positions of a data set's rows that have a sentiment."""
     return np.flatnonzero((data.source == SET_NAMES.index(name)) & (data.sentiment != NO_TARGET))

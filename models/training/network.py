@@ -1,4 +1,4 @@
-"""The trained network: a BERT-like encoder, the mean over the tokens, and one linear layer for each head."""
+"""The network of teachers and student: a BERT encoder, the mean over the tokens, and one linear layer per head."""
 
 import json
 from collections.abc import Mapping
@@ -12,23 +12,23 @@ from transformers.models.bert.modeling_bert import BertLayer
 from models.training.labels import EMOTIONS, SENTIMENTS
 
 HEADS: Mapping[str, int] = {"emotion": len(EMOTIONS), "sentiment": len(SENTIMENTS)}
-"""The heads by name, and how many labels each has. The ONNX outputs bear the same names."""
+"""The number of labels of each head. The ONNX outputs have the names of the heads."""
 
 WEIGHTS = "weights.pt"
 CONFIG = "config.json"
 _POOL_EARLY = "pool_early"
-"""In `CONFIG`, beside the encoder's shape."""
+"""The key in `CONFIG`, which otherwise has the encoder's shape."""
 
 
 class ByteDropout(nn.Dropout):  # type: ignore[misc]  # torch ships no types that strict mode accepts
-    """Dropout that draws a byte an element, so that its share is a multiple of 1/256: 0.1 becomes 26/256.
+    """Dropout that draws one random byte per element, so that its share is a multiple of 1/256: 0.1 becomes 26/256.
 
-    On a CPU torch draws one number after the other, a float for each element, which is a third of the time that a
-    compiled step of training takes. Eight bytes of one draw for eight elements make the step 1.2 times as fast.
+    On a CPU torch's dropout draws a float for each element, one after the other, which takes a third of the time of a
+    compiled training step. Here each draw gives eight bytes for eight elements, which makes the step 1.2 times as fast.
     """
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Zero a share `p` of the elements at random, and scale the others so that the mean stays; any shape."""
+        """Zero a share `p` of the elements at random, and scale the others so that the mean stays; for any shape."""
         threshold = min(255, round(256 * self.p))
         if not self.training or not threshold:
             return hidden
@@ -38,14 +38,14 @@ class ByteDropout(nn.Dropout):  # type: ignore[misc]  # torch ships no types tha
 
 
 class PooledLayer(nn.Module):  # type: ignore[misc]
-    """The last layer of an encoder on one vector: the mean of the tokens attends to all of them.
+    """The last layer of an encoder, computed for one vector: the mean of the tokens attends to all tokens.
 
-    Of what the layer would compute for each token only the mean is wanted. So the mean is taken before the layer: keys
-    and values are still those of every token, but the rest, five sixths of the work, is for one.
+    Only the mean of the layer's results is needed, so the mean is taken before the layer. Keys and values are still
+    computed for every token. The rest, five sixths of the work, is computed for one vector.
     """
 
     def __init__(self, layer: BertLayer) -> None:
-        """Take a layer, with its weights."""
+        """Use a layer with its weights."""
         super().__init__()
         self.layer = layer
 
@@ -53,7 +53,7 @@ class PooledLayer(nn.Module):  # type: ignore[misc]
         """Run the layer.
 
         Args:
-            hidden: float32[batch, tokens, hidden], of the layer before.
+            hidden: float32[batch, tokens, hidden], the result of the previous layer.
             mask: int64[batch, tokens], 1 for a token and 0 for padding.
 
         Returns:
@@ -61,7 +61,7 @@ class PooledLayer(nn.Module):  # type: ignore[misc]
         """
         attention = self.layer.attention.self
         mean = mean_over_tokens(hidden, mask).unsqueeze(1)
-        # As the exporter and the optimizer can follow it: not len(hidden), not unflatten.
+        # The exporter and the optimizer do not understand len(hidden) or unflatten.
         by_head = (hidden.shape[0], -1, attention.num_attention_heads, attention.attention_head_size)
         query, key, value = (
             projection(source).view(by_head).transpose(1, 2)
@@ -76,15 +76,15 @@ class PooledLayer(nn.Module):  # type: ignore[misc]
 
 
 class EmotionNet(nn.Module):  # type: ignore[misc]  # torch ships no types that strict mode accepts
-    """Token ids in, the logits of every head out."""
+    """Takes token ids, and returns the logits of every head."""
 
     def __init__(self, encoder: BertModel, dropout: float = 0.0, *, pool_early: bool = False) -> None:
-        """Put the heads on an encoder, whose own dropout becomes the given one too.
+        """Add the heads to an encoder, and replace the encoder's dropout.
 
         Args:
-            encoder: Taken over; with `pool_early` it loses its last layer to `last`.
-            dropout: Share of activations left out in training.
-            pool_early: Whether the mean over the tokens is taken before the last layer; else after it.
+            encoder: The encoder, which is changed in place. With `pool_early` its last layer moves to `last`.
+            dropout: Share of activations that is zeroed in training.
+            pool_early: Whether the mean over the tokens is taken before the last layer instead of after it.
         """
         super().__init__()
         for parent in list(encoder.modules()):
@@ -113,13 +113,21 @@ class EmotionNet(nn.Module):  # type: ignore[misc]  # torch ships no types that 
 
 
 def mean_over_tokens(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The mean of a text's tokens: of float[batch, tokens, hidden] and int64[batch, tokens], float[batch, hidden]."""
+    """Return the mean of each text's tokens without padding.
+
+    Args:
+        hidden: float[batch, tokens, hidden].
+        mask: int64[batch, tokens], 1 for a token and 0 for padding.
+
+    Returns:
+        float[batch, hidden].
+    """
     weights = mask.unsqueeze(-1).to(hidden.dtype)
     return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1.0)
 
 
 def _without_last(encoder: BertModel) -> BertLayer:
-    """Take an encoder's last layer out of it."""
+    """Remove an encoder's last layer, and return it."""
     *layers, last = encoder.encoder.layer
     encoder.encoder.layer = nn.ModuleList(layers)
     encoder.config.num_hidden_layers = len(layers)
@@ -127,7 +135,7 @@ def _without_last(encoder: BertModel) -> BertLayer:
 
 
 def with_layers(encoder: BertModel, layers: tuple[int, ...]) -> BertModel:
-    """A copy of an encoder with only some of its layers, by their positions."""
+    """Return a copy of an encoder with only some of its layers, given by number."""
     config = BertConfig.from_dict(encoder.config.to_dict() | {"num_hidden_layers": len(layers)})
     smaller = untrained(config)
     smaller.embeddings.load_state_dict(encoder.embeddings.state_dict())
@@ -137,33 +145,33 @@ def with_layers(encoder: BertModel, layers: tuple[int, ...]) -> BertModel:
 
 
 def untrained(config: BertConfig) -> BertModel:
-    """An encoder of this shape with random weights.
+    """Return an encoder of this shape with random weights.
 
-    Attention is the plain matmul-softmax-matmul: on a CPU its backward pass is faster than that of the fused kernel,
-    and the ONNX optimizer knows how to fuse it.
+    Its attention is computed by separate operators. On a CPU their backward pass is faster than that of the fused
+    kernel, and the ONNX optimizer can fuse them.
     """
     config._attn_implementation = "eager"
     return BertModel(config, add_pooling_layer=False)
 
 
 def save(net: EmotionNet, folder: Path) -> None:
-    """Write the weights and the shape of the encoder."""
+    """Write the network's weights and its shape."""
     folder.mkdir(parents=True, exist_ok=True)
     shape = net.encoder.config.to_dict()
     if net.last is not None:
         shape |= {_POOL_EARLY: True, "num_hidden_layers": shape["num_hidden_layers"] + 1}
     (folder / CONFIG).write_text(json.dumps(shape, indent=1, default=str), encoding="utf-8")
-    # Renamed into place: a run that is killed while writing leaves the last file.
+    # Write under another name and rename, so that a run that is killed meanwhile leaves the previous file.
     partial = folder / f"{WEIGHTS}.partial"
     torch.save(net.state_dict(), partial)
     partial.rename(folder / WEIGHTS)
 
 
 def load(folder: Path) -> EmotionNet:
-    """Read what `save` wrote; the network is in evaluation mode.
+    """Read a network that `save` wrote. The network is in evaluation mode.
 
     Raises:
-        OSError: There is none.
+        OSError: The folder has no network.
     """
     shape = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     pool_early = shape.pop(_POOL_EARLY, False)

@@ -1,14 +1,14 @@
-"""The networks of a training run, one after the other: teachers, student, first tier. Each is kept when it is done.
+"""Trains the networks of a training run one after the other: teachers, student, first tier.
 
-Everything lies in a work folder: a run that was stopped goes on where it was, and a changed export costs no training.
+Each network is a *stage*. A work folder keeps the finished stages, so that a run that was stopped continues, and a new
+export needs no training:
 
-    teachers/NAME/     weights.pt, config.json, done.json, and while training state.pt
-                       answers.npz: what it says of every training text, and of the altered copies
+    teachers/NAME/     weights.pt, config.json, done.json, and during the training state.pt
+                       answers.npz: the teacher's answers to every training text and to the altered copies
     student/  first-tier/
 
-Each of these bears a fingerprint of all that it depends on: its part of the configuration, the data, and what was
-trained before it. What was trained by another configuration, or on other data, is refused and never mixed in; answers
-to other texts are asked for anew.
+Each stage has a fingerprint of everything that it depends on: its part of the configuration, the data, and the stages
+before it. A stage with another fingerprint is refused. Answers with another fingerprint are computed again.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from models.training.augment import augmented
 from models.training.calibrate import calibrated_loss
 from models.training.config import FirstTierConfig, Recipe, Student, Teacher, TrainingConfig
 from models.training.data import SET_NAMES, Examples, Logits, Splits
-from models.training.ensemble import Opinion, combine, unsmoothed
+from models.training.ensemble import TeacherAnswers, combine, unsmoothed
 from models.training.errors import TrainingError
 from models.training.first_tier import FirstTier
 from models.training.loop import BEST, STATE, Machine, Trainer, TrainingRun, logits_of
@@ -40,19 +40,19 @@ ANSWERS: Final = "answers.npz"
 
 
 class Networks:
-    """The stages of a run, in the order they need each other."""
+    """The stages of a training run. Each method trains its stage, and the stages that it depends on, if needed."""
 
     def __init__(
         self, config: TrainingConfig, splits: Splits, work: Path, *, machine: Machine, console: Console
     ) -> None:
-        """Prepare; nothing is trained yet.
+        """Prepare the stages. Nothing is trained yet.
 
         Args:
-            config: What to train.
-            splits: On what.
+            config: The configuration of the training.
+            splits: The data.
             work: The work folder.
             machine: How to compute.
-            console: Where progress is shown.
+            console: Shows the progress.
         """
         torch.set_num_threads(machine.threads)
         self.config = config
@@ -66,7 +66,7 @@ class Networks:
         labels = [part.emotion.tobytes().hex() + part.sentiment.tobytes().hex() for part in parts]
         self._data = _digest([part.texts for part in parts], labels, config.max_tokens)
         self.full_tokenizer: Tokenizer = encoders.tokenizer(config.max_tokens)
-        """That of the teachers."""
+        """The tokenizer of the teachers."""
         self.kept: NDArray[np.int64] = vocabulary.kept_ids(
             self.full_tokenizer,
             splits.train.texts,
@@ -77,13 +77,13 @@ class Networks:
         """The tokenizer of the student and of the first tier."""
 
     def teacher(self, teacher: Teacher) -> network.EmotionNet:
-        """Train one teacher, or take it as it was trained.
+        """Return a teacher, trained now or before.
 
         Raises:
-            TrainingError: The work folder holds another one under its name.
+            TrainingError: The work folder has a teacher of this name with another fingerprint.
         """
         folder = self._work / "teachers" / teacher.name
-        fingerprint = self._of_teacher(teacher)
+        fingerprint = self._teacher_fingerprint(teacher)
         if not _is_done(folder, fingerprint):
             torch.manual_seed(teacher.recipe.seed)
             net = network.EmotionNet(encoders.pretrained(teacher.encoder), teacher.recipe.dropout)
@@ -100,55 +100,58 @@ class Networks:
             self._finish(folder, net, self.full_tokenizer, run, fingerprint=fingerprint, sets=teacher.sets)
         return network.load(folder)
 
-    def teachers_say(self, data: Examples) -> Logits:
-        """The teachers' average on some rows, each asked about the data sets it learnt."""
+    def teacher_mean(self, data: Examples) -> Logits:
+        """Return the average of the teachers' answers to rows; each answers the rows of the data sets it learnt."""
         return combine(
-            [self._opinion(teacher, data, self._ask(teacher, data)) for teacher in self.config.teachers], data
+            [self._corrected(teacher, data, self._query(teacher, data)) for teacher in self.config.teachers], data
         )
 
     def targets(self) -> Logits:
-        """What the student learns: the teachers' average on the training rows and their altered copies."""
+        """Return the average of the teachers' answers to the texts for distillation: training rows and their copies."""
         data = self._distilled
-        return combine([self._opinion(teacher, data, self._answers(teacher)) for teacher in self.config.teachers], data)
+        return combine(
+            [self._corrected(teacher, data, self._saved_answers(teacher)) for teacher in self.config.teachers], data
+        )
 
-    def _answers(self, teacher: Teacher) -> Logits:
-        """What a teacher says of what is distilled on; kept, because it takes minutes."""
+    def _saved_answers(self, teacher: Teacher) -> Logits:
+        """Return a teacher's answers to the texts for distillation. They are saved, because they take minutes."""
         file = self._work / "teachers" / teacher.name / ANSWERS
-        fingerprint = _digest(self._of_teacher(teacher), self._distilled.texts)
+        fingerprint = _digest(self._teacher_fingerprint(teacher), self._distilled.texts)
         if file.exists():
             with np.load(file) as saved:
                 if str(saved["fingerprint"]) == fingerprint:
                     return {head: saved[head] for head in saved.files if head != "fingerprint"}
         self._console.print(f"asking {teacher.name} about {len(self._distilled.rows_of(*teacher.sets)):,} texts")
-        said = self._ask(teacher, self._distilled)
+        answers = self._query(teacher, self._distilled)
         partial = file.with_suffix(".partial.npz")
-        np.savez(partial, allow_pickle=False, fingerprint=np.array(fingerprint), **said)
+        np.savez(partial, allow_pickle=False, fingerprint=np.array(fingerprint), **answers)
         partial.rename(file)
-        return said
+        return answers
 
-    def _ask(self, teacher: Teacher, data: Examples) -> Logits:
-        """A teacher's logits of the rows of the data sets that it learnt."""
+    def _query(self, teacher: Teacher, data: Examples) -> Logits:
+        """Return a teacher's logits for the rows of the data sets that it learnt."""
         texts = data.of(*teacher.sets).texts
         return logits_of(self.teacher(teacher), texts, self.full_tokenizer, self._machine.bf16)
 
     @staticmethod
-    def _opinion(teacher: Teacher, data: Examples, said: Logits) -> Opinion:
+    def _corrected(teacher: Teacher, data: Examples, answers: Logits) -> TeacherAnswers:
+        """Remove the effect of label smoothing from a teacher's answers, and add zeros for rows of other data sets."""
         rows = data.rows_of(*teacher.sets)
-        meant = unsmoothed(said, data.take(rows), teacher.recipe.label_smoothing)
-        everywhere = {head: np.zeros((len(data), values.shape[1]), np.float32) for head, values in meant.items()}
-        for head, values in meant.items():
-            everywhere[head][rows] = values
-        return Opinion(everywhere, teacher.sets)
+        corrected = unsmoothed(answers, data.take(rows), teacher.recipe.label_smoothing)
+        all_rows = {head: np.zeros((len(data), values.shape[1]), np.float32) for head, values in corrected.items()}
+        for head, values in corrected.items():
+            all_rows[head][rows] = values
+        return TeacherAnswers(all_rows, teacher.sets)
 
     def student(self) -> network.EmotionNet:
-        """Distil the encoder that is shipped, on the pruned vocabulary, or take it as it was.
+        """Return the student with the pruned vocabulary, distilled now or before.
 
         Raises:
-            TrainingError: The work folder holds another one.
+            TrainingError: The work folder has a student with another fingerprint.
         """
         folder = self._work / "student"
         student = self.config.student
-        fingerprint = self._of_distilled(student)
+        fingerprint = self._distilled_fingerprint(student)
         if not _is_done(folder, fingerprint):
             torch.manual_seed(student.recipe.seed)
             encoder = encoders.pretrained(student.encoder)
@@ -162,13 +165,13 @@ class Networks:
         return network.load(folder)
 
     def first_tier(self, config: FirstTierConfig) -> FirstTier:
-        """Distil the first tier, which starts from the word vectors of a teacher of everything, or take it as it was.
+        """Return the first tier, distilled now or before. It starts from the word vectors of the general teacher.
 
         Raises:
-            TrainingError: The work folder holds another one.
+            TrainingError: The work folder has a first tier with another fingerprint.
         """
         folder = self._work / "first-tier"
-        fingerprint = self._of_distilled(config)
+        fingerprint = self._distilled_fingerprint(config)
         torch.manual_seed(config.recipe.seed)
         net = FirstTier(len(self.kept), width=config.width, filters=config.filters, dropout=config.recipe.dropout)
         if not _is_done(folder, fingerprint):
@@ -181,21 +184,21 @@ class Networks:
         net.eval()
         return net
 
-    def measured(self, folder: str) -> tuple[TrainingRun, dict[str, float]]:
-        """What a finished stage noted, by its folder below the work folder: its run, its figures in FP32."""
-        noted = _noted(self._work / folder)
-        return TrainingRun(**noted["run"]), noted["validation"]
+    def stage_result(self, folder: str) -> tuple[TrainingRun, dict[str, float]]:
+        """Return the run of a finished stage and its figures in FP32, given its folder below the work folder."""
+        record = _read_record(self._work / folder)
+        return TrainingRun(**record["run"]), record["validation"]
 
-    def _of_teacher(self, teacher: Teacher) -> str:
+    def _teacher_fingerprint(self, teacher: Teacher) -> str:
         return _digest(self._data, teacher.model_dump())
 
-    def _of_distilled(self, config: Student | FirstTierConfig) -> str:
-        teachers = [self._of_teacher(teacher) for teacher in self.config.teachers]
-        told = config.model_dump()
-        if not told.get("pool_early"):
-            told.pop("pool_early", None)  # so that what was trained before there was such a choice stays valid
-        # What the teachers' answers become, by name: another way of averaging them makes another student.
-        return _digest("unsmoothed mean", teachers, self._data, self._distilled.texts, self.kept.tolist(), told)
+    def _distilled_fingerprint(self, config: Student | FirstTierConfig) -> str:
+        teachers = [self._teacher_fingerprint(teacher) for teacher in self.config.teachers]
+        settings = config.model_dump()
+        if not settings.get("pool_early"):
+            settings.pop("pool_early", None)  # stages from before this setting existed keep their fingerprint
+        # The first part names the way of averaging the teachers: another way would make another student.
+        return _digest("unsmoothed mean", teachers, self._data, self._distilled.texts, self.kept.tolist(), settings)
 
     def _distil(self, net: nn.Module, folder: Path, recipe: Recipe, fingerprint: str) -> TrainingRun:
         return self._train(
@@ -247,12 +250,12 @@ class Networks:
         fingerprint: str,
         sets: tuple[str, ...] = SET_NAMES,
     ) -> None:
-        """Measure a trained network whose weights are saved, and mark its stage as done, which is the last step."""
+        """Measure a trained network whose weights are saved, and record that its stage is done."""
         validation = self._splits.validation.of(*sets)
         figures = headline(logits_of(net, validation.texts, tokenizer), validation)
         self._console.print(f"{folder.name}, FP32, validation: {_line(figures)}; {run.seconds / 60:.0f} min")
-        noted = {"fingerprint": fingerprint, "run": asdict(run), "validation": figures}
-        (folder / DONE).write_text(json.dumps(noted, indent=1), encoding="utf-8")
+        record = {"fingerprint": fingerprint, "run": asdict(run), "validation": figures}
+        (folder / DONE).write_text(json.dumps(record, indent=1), encoding="utf-8")
         for scratch in (STATE, BEST):
             (folder / scratch).unlink(missing_ok=True)
 
@@ -263,25 +266,28 @@ class Networks:
 
 def _is_done(folder: Path, fingerprint: str) -> bool:
     try:
-        noted = _noted(folder)
+        record = _read_record(folder)
     except FileNotFoundError:
         return False
-    if noted.get("fingerprint") != fingerprint:
-        raise TrainingError(_refusal(folder))
+    if record.get("fingerprint") != fingerprint:
+        raise TrainingError(
+            f"{folder} was made with another configuration or other data; remove it, or choose another work folder"
+        )
     return True
 
 
-def _noted(folder: Path) -> dict[str, Any]:
-    """What a finished stage noted in its folder."""
+def _read_record(folder: Path) -> dict[str, Any]:
+    """Read what a finished stage recorded in its folder.
+
+    Raises:
+        FileNotFoundError: The stage is not finished.
+        TrainingError: The record is damaged.
+    """
     try:
-        noted: dict[str, Any] = json.loads((folder / DONE).read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads((folder / DONE).read_text(encoding="utf-8"))
     except ValueError as exc:
-        raise TrainingError(f"{folder / DONE} is damaged: remove {folder}, and that stage is trained again") from exc
-    return noted
-
-
-def _refusal(path: Path) -> str:
-    return f"{path} is of another configuration or other data; remove it, or choose another work folder"
+        raise TrainingError(f"{folder / DONE} is damaged; remove {folder} to train this stage again") from exc
+    return record
 
 
 def _digest(*parts: object) -> str:

@@ -1,4 +1,4 @@
-"""From trained networks to a package: export, fuse, quantise, calibrate, choose the gate, measure, seal."""
+"""Makes a package from trained networks: exports, fuses, quantises, calibrates, chooses thresholds, and seals."""
 
 import shutil
 import tempfile
@@ -40,27 +40,29 @@ HEADS: Final = (
     Head(name="sentiment", labels=SENTIMENTS, output="sentiment", values=SENTIMENT_VALUES),
 )
 
-# Texts that the scales of the activations are measured on, some of each data set; all tensors of all of them are held
-# in memory at once.
 _SCALE_ROWS: Final = 256
+"""Number of texts, of all data sets, on which the scales of the activations are measured. All their tensors are in
+memory at the same time."""
+
 _GOLDEN_TEXTS: Final = Path(__file__).parent / "golden_texts.txt"
 _LICENCES: Final = Path(__file__).parent / "licences"
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What is packed.
+class PackageParts:
+    """What a package is made from.
 
     Attributes:
-        config: How it was trained.
-        splits: What it is calibrated on, and what its manifest says that it was trained on.
-        name: Of the package.
-        encoder: One of `encoders.NAMES`, which `network` started from.
-        network: The last tier, or the only one.
-        first_tier: The tier before it, if there is one.
-        tokenizer: Of both.
-        int8: Whether to quantise; if not, the package is FP32.
-        sets: Which data sets it learnt: it is calibrated on their rows alone, and has only the heads that they teach.
+        config: The configuration of the training.
+        splits: The rows for the calibration, and the training rows, whose number is in the manifest.
+        name: The package's name.
+        encoder: The pretrained encoder that `network` started from; one of `encoders.NAMES`.
+        network: The network of the last tier, or of the only one.
+        first_tier: The network of the first tier; None if there is none.
+        tokenizer: The tokenizer of both networks.
+        int8: Whether to quantise the networks; if not, they are FP32.
+        sets: The data sets that the networks learnt. Only rows of these sets are used for the calibration, and the
+            package has only the heads that they have labels for.
     """
 
     config: TrainingConfig
@@ -75,12 +77,12 @@ class Parts:
 
     @property
     def calibration(self) -> Examples:
-        """The rows that it is calibrated on."""
+        """The rows for the calibration."""
         return self.splits.calibration.of(*self.sets)
 
     @property
     def heads(self) -> tuple[Head, ...]:
-        """Those that its data sets have labels for: with any other it could only guess."""
+        """The heads that the data sets have labels for. The network did not learn any other head."""
         learnt = [data_set for data_set in SETS if data_set.name in self.sets]
         taught = {
             "emotion": any(data_set.emotions is not None for data_set in learnt),
@@ -90,24 +92,27 @@ class Parts:
 
 
 class Packer:
-    """Builds one package in an empty folder. Sealed more than once: to calibrate it, to measure it, and for good."""
+    """Builds one package in an empty folder. It is sealed several times: to calibrate, to measure, and at the end.
 
-    def __init__(self, parts: Parts, folder: Path, *, threads: int, console: Console) -> None:
-        """Prepare.
+    Call `write_networks`, `calibrate`, `write_golden_posts` and `seal`, in this order.
+    """
+
+    def __init__(self, parts: PackageParts, folder: Path, *, threads: int, console: Console) -> None:
+        """Prepare the packer.
 
         Args:
-            parts: What is packed.
-            folder: Empty; becomes the package.
-            threads: ONNX Runtime's threads while measuring.
-            console: Where progress is shown.
+            parts: What the package is made from.
+            folder: An empty folder, which becomes the package.
+            threads: ONNX Runtime's intra-op threads.
+            console: Shows the progress.
         """
         self._parts = parts
         self._folder = folder
         self._threads = threads
         self._console = console
 
-    def networks(self) -> None:
-        """Write the networks and the tokenizer."""
+    def write_networks(self) -> None:
+        """Write the networks, the tokenizer, the licence, and a draft of the card."""
         parts = self._parts
         feeds = [feed(parts.tokenizer, text) for text in spread(parts.calibration.texts, _SCALE_ROWS)]
         with tempfile.TemporaryDirectory() as scratch:
@@ -130,18 +135,18 @@ class Packer:
             shutil.copyfile(source, target)
         self._console.print("rewritten:", rewrite(target))
 
-    def calibrated(self) -> tuple[Tier, ...]:
-        """The tiers with their scaling and thresholds, fitted on the quantised networks' own answers.
+    def calibrate(self) -> tuple[Tier, ...]:
+        """Return the tiers with their scaling and thresholds, fitted on the answers of the quantised networks.
 
-        A head that no calibration row has a label for is not scaled. The first tier is left out where no thresholds
-        are worth it.
+        A head without labels in the calibration rows is not scaled. If no thresholds keep the configured bounds, the
+        first tier is removed.
         """
         parts = self._parts
         last = Tier(name=LAST_TIER, file=MODEL)
         calibration = parts.calibration
         if parts.first_tier is None:
             return (_scaled(last, self._scaling(self._logits((last,), calibration)[0])),)
-        # Never passed: a threshold above one. Both are asked everything here anyway.
+        # No confidence reaches a threshold above one. `classify_with` ignores it; a first tier must have one.
         first = Tier(name=FIRST_TIER, file=FIRST_MODEL, thresholds={"emotion": 2.0})
         of_first, of_last = self._logits((first, last), calibration)
         alone = self._scaling(of_first)
@@ -158,7 +163,7 @@ class Packer:
         )
         self._console.print("gate on the calibration rows:", gate)
         if gate is None:
-            self._console.print("the first tier does not pay; it is left out")
+            self._console.print("no thresholds keep the bounds, so the package has no first tier")
             (self._folder / FIRST_MODEL).unlink()
             return (_scaled(last, self._scaling(of_last)),)
         return (_scaled(first, alone).model_copy(update={"thresholds": gate.thresholds}), _scaled(last, pool))
@@ -167,7 +172,7 @@ class Packer:
         return fit_scaling(logits, self._parts.calibration, before, ridge=self._parts.config.scaling.ridge)
 
     def _logits(self, tiers: tuple[Tier, ...], data: Examples) -> list[Logits]:
-        """What each tier says at temperature one, as logarithms of probabilities: logits but for a constant."""
+        """Return the logarithms of each tier's probabilities at temperature one: its logits, except for a constant."""
         draft = OnnxClassifier.load(self.seal(tiers, golden=False), threads=self._threads)
         return [
             {
@@ -177,8 +182,8 @@ class Packer:
             for index in range(len(tiers))
         ]
 
-    def golden(self, tiers: tuple[Tier, ...]) -> ModelPackage:
-        """Write the golden posts of the calibrated package."""
+    def write_golden_posts(self, tiers: tuple[Tier, ...]) -> ModelPackage:
+        """Write the golden posts of the calibrated package, and seal it."""
         classifier = OnnxClassifier.load(self.seal(tiers, golden=False), threads=self._threads)
         texts = _GOLDEN_TEXTS.read_text(encoding="utf-8").splitlines()
         write_golden(classifier, texts, self._folder / GOLDEN)
@@ -192,7 +197,7 @@ class Packer:
         card: str | None = None,
         metrics: Mapping[str, float] | None = None,
     ) -> ModelPackage:
-        """Write the manifest, and the card if there is one by now."""
+        """Write the manifest, and the card if one is given."""
         config, train = self._parts.config, self._parts.splits.train
         if card is not None:
             (self._folder / CARD).write_text(card, encoding="utf-8")
@@ -220,7 +225,7 @@ class Packer:
 
 
 def feed(tokenizer: Tokenizer, text: str) -> dict[str, NDArray[np.int64]]:
-    """The networks' inputs for one normalised text, each int64[1, tokens]."""
+    """Return the networks' inputs for one normalised text, each int64[1, tokens]."""
     ids = np.asarray([tokenizer.encode(text).ids], np.int64)
     return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
 

@@ -1,7 +1,7 @@
-"""What a package is asked when it is evaluated: texts as they come, and the label that each should get from a head.
+"""The questions of an evaluation: texts before normalisation, and the label that a head should give each of them.
 
-A data set may ask more than one question: GoEmotions asks for the emotion and for the sentiment. Only texts whose own
-labels map onto a single one of the head's labels are asked about; the others are counted as left out.
+A data set may have two questions: GoEmotions has one for emotion and one for sentiment. A text is used only if its own
+labels map onto exactly one label of the head. The other texts are counted as left out.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,16 +25,16 @@ SPLITS: Final = ("validation", "test")
 
 @dataclass(frozen=True)
 class Question:
-    """Which label of a head, for some of the texts of a data set.
+    """The texts of a data set that have a label for one head, and their labels.
 
     Attributes:
-        name: the data set's name, and for its second question the head's too, such as ``goemotions-sentiment``.
-        data_set: the data set.
-        head: the head that is asked.
-        labels: what the data set tells apart. The head may know more; these alone compete.
-        rows: int64[n], positions of the texts.
-        truth: int64[n], for each of them an index into `labels`.
-        left_out: how many texts of the data set are not asked about.
+        name: The data set's name; for its second question with the head's name, such as ``goemotions-sentiment``.
+        data_set: The data set.
+        head: The head that answers.
+        labels: The labels that the data set distinguishes. The head may have more; only these compete.
+        rows: int64[n], positions of the texts in the table.
+        truth: int64[n], for each text the index of its label in `labels`.
+        left_out: Number of texts of the data set that are left out.
     """
 
     name: str
@@ -47,28 +47,28 @@ class Question:
 
 
 def split_file(folder: Path, data_set: DataSet, split: str) -> Path:
-    """Where a data set's split is: `split` stands in place of ``validation`` in the file's name."""
+    """Return the file of a data set's split: the name of the validation file with `split` for ``validation``."""
     return folder / data_set.validation.replace("validation", split)
 
 
 def read_sets(folder: Path, split: str, names: Iterable[str] = SET_NAMES) -> Examples:
-    """Read a split of some data sets, texts as they come.
+    """Read a split of some data sets, without normalising the texts.
 
     Args:
         folder: The data folder.
         split: One of `SPLITS`.
-        names: Which data sets.
+        names: The names of the data sets.
 
     Raises:
         OSError: A file cannot be read.
-        TrainingError: A file is not UTF-8, or a line is malformed; the message names the file and the line.
+        TrainingError: A file is not UTF-8, or a line is malformed. The message names the file and the line.
     """
     wanted = set(names)
     return concatenate([s.read(split_file(folder, s, split), prepare=str) for s in SETS if s.name in wanted])
 
 
 def questions(examples: Examples) -> Iterator[Question]:
-    """What the data sets ask, in their order; a set without rows asks nothing."""
+    """Yield the questions of the data sets, in the order of the sets. A set without rows has none."""
     for index, name in enumerate(SET_NAMES):
         total = int((examples.source == index).sum())
         title = name
@@ -84,18 +84,18 @@ def questions(examples: Examples) -> Iterator[Question]:
 
 
 def read_labelled(file: Path, head: Head) -> tuple[list[str], Question]:
-    """Read texts of one's own, lines of ``text<TAB>label`` with the labels of a head; blank lines are passed over.
+    """Read a user's file with lines of ``text<TAB>label``, with the labels of a head. Blank lines are skipped.
 
     Returns:
-        The texts as they come, and the question about them; its name is the file's without the suffix.
+        The texts before normalisation, and the question, whose name is the file's name without its suffix.
 
     Raises:
         OSError: The file cannot be read.
-        TrainingError: It is not UTF-8, a line has no tab or a label that the head does not have, or there is no line.
+        TrainingError: The file is not UTF-8 or has no texts, or a line has no tab or a label that the head lacks.
     """
     texts: list[str] = []
     truth: list[int] = []
-    # Split on "\n" alone: a text may hold other characters that str.splitlines takes for the end of a line.
+    # Split on "\n" only: a text may contain other characters that str.splitlines takes for the end of a line.
     for number, line in enumerate(read_utf8(file, "utf-8-sig").split("\n"), start=1):
         if not line.strip():
             continue
@@ -104,12 +104,12 @@ def read_labelled(file: Path, head: Head) -> tuple[list[str], Question]:
             raise TrainingError(f"{file}, line {number}: not text<TAB>label: {line[:80]!r}")
         if label not in head.labels:
             raise TrainingError(
-                f"{file}, line {number}: {label[:80]!r} is no label of head {head.name!r}, which has "
+                f"{file}, line {number}: head {head.name!r} has no label {label[:80]!r}; its labels are: "
                 f"{', '.join(head.labels)}"
             )
         texts.append(text)
         truth.append(head.labels.index(label))
     if not texts:
-        raise TrainingError(f"{file} holds no texts")
+        raise TrainingError(f"{file} contains no texts")
     rows = np.arange(len(texts))
     return texts, Question(file.stem, file.stem, head.name, head.labels, rows, np.array(truth, np.int64), 0)

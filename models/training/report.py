@@ -1,4 +1,4 @@
-"""What an evaluation found: plain data, by name for a manifest, as JSON, and as tables for a terminal of 80 columns."""
+"""The results of an evaluation: as data, as metrics of a manifest, as JSON, and as tables of 80 columns."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,7 +21,13 @@ _DECIMALS: Final = 4
 
 @dataclass(frozen=True)
 class TierScore:
-    """What one tier of a cascade did: its share of the texts, and how often it was right; None if it answered none."""
+    """The results of one tier of a cascade.
+
+    Attributes:
+        name: The tier's name.
+        share: Share of the texts that the tier answered.
+        accuracy: Share of these that it answered correctly; None if it answered none.
+    """
 
     name: str
     share: float
@@ -30,25 +36,25 @@ class TierScore:
 
 @dataclass(frozen=True)
 class Score:
-    """Figures of one question; see `models.training.questions.Question` for the first four.
+    """The results of one question (`models.training.questions.Question`).
 
     Attributes:
-        name: of the question.
-        data_set: it was asked about.
-        head: that was asked.
-        labels: that competed.
-        rows: texts that were asked about.
-        left_out: texts of the data set whose own labels map onto none or several of `labels`.
-        accuracy: share of right answers.
-        macro_f1: mean F1 of the labels.
-        macro_recall: mean recall of the labels.
-        calibration_error: expected calibration error over 15 bins, of the probabilities among `labels`.
-        served_calibration_error: the same as posts are served, where all labels of the head compete.
-        unknown_labels: labels of the head that the data set does not tell apart.
-        unknown_share: share of the texts that are served one of these.
-        per_label: scores of each label.
-        confusion: rows are the truth, columns the answers, in the order of `labels`.
-        tiers: what each tier did, cheapest first.
+        name: The question's name.
+        data_set: The data set.
+        head: The head that answered.
+        labels: The labels that the data set distinguishes; the answer is the most probable of these.
+        rows: Number of texts that were evaluated.
+        left_out: Number of texts whose own labels map onto none or several of `labels`.
+        accuracy: Share of correct answers.
+        macro_f1: Mean F1 of the labels.
+        macro_recall: Mean recall of the labels.
+        calibration_error: Expected calibration error over 15 bins, of the probabilities among `labels`.
+        served_calibration_error: The calibration error of served posts, for which all labels of the head compete.
+        unknown_labels: Labels of the head that the data set does not distinguish.
+        unknown_share: Share of the texts that are served one of `unknown_labels`.
+        per_label: The scores of each label.
+        confusion: The confusion matrix; rows are the truth, columns the answers, in the order of `labels`.
+        tiers: The results of each tier, cheapest first.
     """
 
     name: str
@@ -70,21 +76,21 @@ class Score:
 
     @property
     def headline(self) -> tuple[str, float]:
-        """The figure that this question is commonly judged by, and its value; accuracy where nothing is usual."""
+        """The usual figure of this question and its value; accuracy if there is no usual one."""
         figure = HEADLINE.get(self.name, "accuracy")
         return figure, float(getattr(self, figure))
 
 
 @dataclass(frozen=True)
 class Report:
-    """What an evaluation found.
+    """The results of an evaluation.
 
     Attributes:
-        model: the package's name.
-        version: its version.
-        split: which texts, such as ``validation``.
-        scores: one for each question.
-        skipped: by question, why it was not asked.
+        model: The package's name.
+        version: The package's version.
+        split: The name of the texts, such as ``validation``.
+        scores: The results of each question.
+        skipped: By question, why it was skipped.
     """
 
     model: str
@@ -94,11 +100,11 @@ class Report:
     skipped: Mapping[str, str] = field(default_factory=dict)
 
     def score(self, name: str) -> Score | None:
-        """The score of a question, by its name."""
+        """Return the results of a question by its name; None if it was not evaluated."""
         return next((score for score in self.scores if score.name == name), None)
 
     def metrics(self) -> dict[str, float]:
-        """The figures by dotted name, such as ``goemotions.macro_f1``, as a manifest holds them."""
+        """Return the figures for a manifest, by dotted name such as ``goemotions.macro_f1``."""
         figures: dict[str, float] = {}
         for score in self.scores:
             for figure in ("accuracy", "macro_f1", "macro_recall", "calibration_error", "rows"):
@@ -114,12 +120,12 @@ class Report:
         return {name: round(value, _DECIMALS) for name, value in figures.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
+        """Return all fields as a dict, for JSON."""
         return asdict(self)
 
 
 def overview(report: Report) -> Iterator[Table]:
-    """What to show of every evaluation: the figures, what is served, and who answered in a cascade."""
+    """Yield the tables of an evaluation: the figures, those as served, and the share of each tier of a cascade."""
     yield summary_table(report)
     if (as_served := served_table(report)) is not None:
         yield as_served
@@ -128,7 +134,7 @@ def overview(report: Report) -> Iterator[Table]:
 
 
 def summary_table(report: Report) -> Table:
-    """One row for each question."""
+    """Return a table with one row per question."""
     table = Table(title=escape(f"{report.model} {report.version}, {report.split}"), title_justify="left")
     table.add_column("data set", overflow="fold")
     for column in ("posts", "accuracy", "macro-F1", "macro-recall", "ECE"):
@@ -143,10 +149,10 @@ def summary_table(report: Report) -> Table:
 
 
 def served_table(report: Report) -> Table | None:
-    """What the data sets that know only some of the labels hide: what is served where all compete.
+    """Return a table of the data sets that distinguish only some labels, with the figures of all labels competing.
 
     Returns:
-        A row for each of them; None if there is none.
+        The table; None if there is no such data set.
     """
     table = Table("data set", title="as served, all labels competing", title_justify="left")
     table.add_column("ECE", justify="right")
@@ -161,7 +167,7 @@ def served_table(report: Report) -> Table | None:
 
 
 def tier_table(report: Report) -> Table:
-    """What each tier of a cascade answered."""
+    """Return a table with the share and the accuracy of each tier of a cascade."""
     table = Table("data set", "tier", title="who answered", title_justify="left")
     table.add_column("share", justify="right")
     table.add_column("accuracy", justify="right")
@@ -176,7 +182,7 @@ def tier_table(report: Report) -> Table:
 
 
 def label_table(score: Score) -> Table:
-    """Precision, recall and F1 of each label."""
+    """Return a table with precision, recall and F1 of each label."""
     left_out = f"; {score.left_out:,} left out" if score.left_out else ""
     title = f"{score.name} (head {score.head}), {score.rows:,} posts{left_out}"
     table = Table(title=escape(title), title_justify="left", min_width=len(title))
@@ -190,12 +196,12 @@ def label_table(score: Score) -> Table:
 
 
 def speed_line(speed: Speed, threads: int, size: int) -> str:
-    """How fast, and how large, in one line.
+    """Return one line with the speed and the size of a package.
 
     Args:
-        speed: What was measured.
-        threads: ONNX Runtime's.
-        size: Of the package, in bytes.
+        speed: The measured speed.
+        threads: ONNX Runtime's intra-op threads.
+        size: Size of the package in bytes.
     """
     return (
         f"{speed.per_second:,.0f} posts/s on {threads} thread{'s' if threads > 1 else ''} "

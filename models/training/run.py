@@ -1,4 +1,4 @@
-"""A whole training run: from data sets to a sealed package."""
+"""A complete training run: from the data sets to a sealed package."""
 
 import tempfile
 from pathlib import Path
@@ -11,7 +11,7 @@ from models.package.folder import ModelPackage, load_package, put_in_place
 from models.package.manifest import MANIFEST
 from models.text.onnx_classifier import OnnxClassifier
 from models.training import encoders
-from models.training.card import Provenance, Stage, model_card
+from models.training.card import model_card
 from models.training.config import DEFAULT_CONFIG, Student, read_config
 from models.training.data import SET_NAMES, Splits, read_splits
 from models.training.errors import TrainingError
@@ -19,7 +19,8 @@ from models.training.evaluate import evaluate
 from models.training.loop import Machine
 from models.training.metrics import headline
 from models.training.networks import Networks
-from models.training.packaging import Packer, Parts
+from models.training.packaging import PackageParts, Packer
+from models.training.provenance import Provenance, Stage
 from models.training.questions import read_sets
 from models.training.report import Report, overview
 from models.training.scaling import fit_scaling
@@ -38,36 +39,33 @@ def run_training(
     console: Console,
     teacher: str | None = None,
 ) -> ModelPackage:
-    """Train what is not trained yet, and write the package.
+    """Train the stages that are not trained yet, and write the package.
 
     Args:
-        data: Folder of the data sets.
-        config_file: What to train; None is the bundled model's own configuration.
-        work: Where checkpoints and finished networks are kept.
-        out: Folder of the package.
-        replace: Whether a package that is there may be replaced.
-        threads: Threads to compute with; None is one for each core.
-        bf16: Matrix products in bfloat16; None is where the processor has them.
+        data: The folder of the data sets.
+        config_file: The configuration; None is that of the bundled model.
+        work: The folder for checkpoints and finished networks.
+        out: The folder of the package.
+        replace: Whether an existing package in `out` may be replaced.
+        threads: Number of threads; None is one per core.
+        bf16: Whether to compute matrix products in bfloat16; None does if the processor supports it.
         compiled: Whether to use torch.compile.
-        console: Where progress and figures are shown.
-        teacher: Pack this teacher instead of the model, in FP32 and alone.
-
-    Returns:
-        The package.
+        console: Shows the progress and the figures.
+        teacher: Name of a teacher to pack alone, in FP32, instead of the student; None packs the student.
 
     Raises:
-        OSError: A file cannot be read or written, or an encoder not fetched.
-        TrainingError: The configuration or a data set is malformed, `out` holds something, or the work folder holds
-            what another configuration made.
+        OSError: A file cannot be read or written, or an encoder cannot be downloaded.
+        TrainingError: The configuration or a data set is malformed, `out` is not empty, or the work folder has stages
+            of another configuration.
         NotFusedError: The network's attention was not fused; see `export.fuse`.
-        ModelError: The result does not make a package.
+        ModelError: The result is not a valid package.
     """
     _check_out(out, replace=replace)
     config = read_config(config_file or DEFAULT_CONFIG)
     splits = read_splits(data, config.calibration_rows, config.seed)
     console.print(
         f"{len(splits.train):,} posts to train on, {len(splits.calibration):,} to calibrate with; "
-        f"{splits.dropped:,} left out, because they stand in a validation split too"
+        f"{splits.dropped:,} left out, because they are in a validation split too"
     )
     machine = Machine(
         threads=threads or available_cores(),
@@ -75,15 +73,15 @@ def run_training(
         compiled=compiled,
     )
     networks = Networks(config, splits, work, machine=machine, console=console)
-    parts = _model(networks, splits) if teacher is None else _teacher(networks, splits, teacher)
+    parts = _model_parts(networks, splits) if teacher is None else _teacher_parts(networks, splits, teacher)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as staging:
         folder = Path(staging, "package")
         folder.mkdir()
         packer = Packer(parts, folder, threads=machine.threads, console=console)
-        packer.networks()
-        tiers = packer.calibrated()
-        package = packer.golden(tiers)
+        packer.write_networks()
+        tiers = packer.calibrate()
+        package = packer.write_golden_posts(tiers)
         report = _evaluated(package, data, parts.sets, machine.threads, console)
         provenance = None
         if teacher is None:
@@ -94,12 +92,12 @@ def run_training(
     return load_package(out)
 
 
-def _model(networks: Networks, splits: Splits) -> Parts:
-    """The trained model, once all its stages are."""
+def _model_parts(networks: Networks, splits: Splits) -> PackageParts:
+    """Train all stages, and return the parts of the student's package."""
     config = networks.config
     for teacher in config.teachers:
         networks.teacher(teacher)
-    return Parts(
+    return PackageParts(
         config,
         splits,
         name=config.package.name,
@@ -110,12 +108,12 @@ def _model(networks: Networks, splits: Splits) -> Parts:
     )
 
 
-def _teacher(networks: Networks, splits: Splits, name: str) -> Parts:
-    """One trained teacher."""
+def _teacher_parts(networks: Networks, splits: Splits, name: str) -> PackageParts:
+    """Train one teacher, and return the parts of its package."""
     known = {teacher.name: teacher for teacher in networks.config.teachers}
     if name not in known:
-        raise TrainingError(f"the configuration has no teacher {name!r}; it has: {', '.join(known)}")
-    return Parts(
+        raise TrainingError(f"the configuration has no teacher {name!r}; its teachers are: {', '.join(known)}")
+    return PackageParts(
         networks.config,
         splits,
         name=name,
@@ -129,12 +127,16 @@ def _teacher(networks: Networks, splits: Splits, name: str) -> Parts:
 
 
 def _check_out(out: Path, *, replace: bool) -> None:
-    """Only an empty folder is taken, or a package if it may be replaced; hours later nothing else must be lost."""
+    """Raise unless `out` is missing, an empty folder, or a package that may be replaced.
+
+    Raises:
+        TrainingError: Writing the package hours later would overwrite something else.
+    """
     if (out / MANIFEST).exists():
         if not replace:
-            raise TrainingError(f"{out} holds a package already; --replace replaces it")
+            raise TrainingError(f"{out} exists already; --replace replaces it")
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise TrainingError(f"{out} is there and is no package; choose another folder")
+        raise TrainingError(f"{out} exists already and is not a package; choose another folder")
 
 
 def _evaluated(package: ModelPackage, data: Path, sets: tuple[str, ...], threads: int, console: Console) -> Report:
@@ -145,13 +147,13 @@ def _evaluated(package: ModelPackage, data: Path, sets: tuple[str, ...], threads
 
 
 def _provenance(networks: Networks, splits: Splits, machine: Machine, *, cascade: bool) -> Provenance:
-    """How the package came to be; without its first tier where that was left out."""
+    """Return how the package was trained; without the first tier if the package has none."""
     config = networks.config
     used = dict.fromkeys([*(teacher.encoder for teacher in config.teachers), config.student.encoder])
-    # Scaled as the package's tiers are, or the comparison would be one of biases.
+    # The teachers are scaled as the package's tiers are. Otherwise the comparison would show the effect of the biases.
     calibration = splits.calibration
-    scaling = fit_scaling(networks.teachers_say(calibration), calibration, ridge=config.scaling.ridge)
-    together = headline(scaling.of(networks.teachers_say(splits.validation)), splits.validation)
+    scaling = fit_scaling(networks.teacher_mean(calibration), calibration, ridge=config.scaling.ridge)
+    together = headline(scaling.of(networks.teacher_mean(splits.validation)), splits.validation)
     figures = ", ".join(f"{name} {value:.4f}" for name, value in together.items())
     teachers = [
         _stage(
@@ -192,7 +194,7 @@ def _provenance(networks: Networks, splits: Splits, machine: Machine, *, cascade
 
 
 def _stage(networks: Networks, folder: str, seed: int, *, base: str, learns: str) -> Stage:
-    run, figures = networks.measured(folder)
+    run, figures = networks.stage_result(folder)
     return Stage(
         name=Path(folder).name,
         base=base,

@@ -1,7 +1,4 @@
-"""From logits to probabilities that mean what they say: fitted on rows that were not trained on.
-
-Pure; needs only numpy.
-"""
+"""Fits how logits become calibrated probabilities, on rows that were not trained on. Pure; needs only numpy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +12,7 @@ from models.training.ensemble import log_softmax, softmax
 from models.training.labels import SENTIMENTS
 
 RIDGE: Final = 0.01
-"""What a bias of one costs, in nats a row, unless told otherwise; see `models.training.config.ScalingConfig`."""
+"""The default penalty of a bias of one, in nats per row; see `models.training.config.ScalingConfig`."""
 
 _NEWTON_STEPS: Final = 50
 _NEVER: Final = -1e9
@@ -24,12 +21,12 @@ _DECIMALS: Final = 3
 
 @dataclass(frozen=True)
 class Scaling:
-    """How the logits of a tier become probabilities: by head, as `models.package.manifest.Tier` has it.
+    """How the logits of a tier become probabilities, with the fields of `models.package.manifest.Tier`.
 
     Attributes:
-        temperatures: What logits are divided by.
-        biases: What is added to them then, label by label.
-        weights: What the logarithms of the probabilities of the tier before are added with.
+        temperatures: By head: the number that the logits are divided by.
+        biases: By head: one number per label that is added after the division.
+        weights: By head: the weight with which the logarithms of the previous tier's probabilities are added.
     """
 
     temperatures: dict[str, float]
@@ -37,11 +34,11 @@ class Scaling:
     weights: dict[str, float]
 
     def of(self, logits: Logits, before: Logits | None = None) -> Logits:
-        """The scaled logits.
+        """Return the scaled logits.
 
         Args:
-            logits: The tier's own.
-            before: Those of the tier before, scaled, if there is one.
+            logits: The tier's logits.
+            before: The scaled logits of the previous tier; None if there is none.
         """
         found = {}
         for head, values in logits.items():
@@ -53,21 +50,22 @@ class Scaling:
 
 
 def fit_scaling(logits: Logits, data: Examples, before: Logits | None = None, *, ridge: float = RIDGE) -> Scaling:
-    """The temperatures, biases and weights that make the true labels most likely.
+    """Return the temperatures, biases and weights that make the true labels most likely.
 
-    Temperature and biases are bias-corrected temperature scaling (Alexandari et al. 2020): training weighs rare labels
-    more than they are frequent, and the biases set that right. With the tier before it is a logarithmic opinion pool
-    (Genest and Zidek 1986). Rows count alike, each over the labels that its data set tells apart.
+    Temperatures and biases are bias-corrected temperature scaling (Alexandari et al. 2020). Training gives rare labels
+    a larger weight than their frequency, and the biases correct that. With a previous tier this is a logarithmic
+    opinion pool (Genest and Zidek 1986). All rows have the same weight, and each counts over the labels that its data
+    set distinguishes.
 
     Args:
         logits: For each head, float32[rows, labels].
-        data: The rows, none of them trained on.
-        before: The scaled logits of the tier before, if there is one.
-        ridge: What a bias of one, or a factor one off, costs in nats a row. A label that hardly any row has keeps the
-            bias it begins with, which is none.
+        data: The rows, none of which was trained on.
+        before: The scaled logits of the previous tier; None if there is none.
+        ridge: Penalty of a bias of one, and of a factor that differs by one from its start, in nats per row. It keeps
+            the bias of a label that hardly any row has at 0.
 
     Returns:
-        Numbers of three decimals, for the heads that the rows have labels for. No weight is negative.
+        Numbers with three decimals, for the heads that the rows have labels for. No weight is negative.
     """
     temperatures, biases, weights = {}, {}, {}
     for head, targets in targets_of(data).items():
@@ -76,7 +74,7 @@ def fit_scaling(logits: Logits, data: Examples, before: Logits | None = None, *,
             columns.append(log_softmax(before[head][targets.rows]).astype(np.float64))
         factors, bias = _most_likely(columns, targets, ridge)
         if min(factors[1:], default=0.0) < 0:
-            # The loss is convex: where the best weight is negative, the best that is not is none.
+            # The loss is convex: if the best weight is negative, the best weight that is not negative is 0.
             factors, bias = _most_likely(columns[:1], targets, ridge)
         temperatures[head] = round(float(1 / np.clip(factors[0], 0.25, 4)), _DECIMALS)
         biases[head] = tuple(round(float(value), _DECIMALS) for value in bias)
@@ -87,12 +85,12 @@ def fit_scaling(logits: Logits, data: Examples, before: Logits | None = None, *,
 
 @dataclass(frozen=True)
 class Targets:
-    """The rows that have a label for a head, and which.
+    """The rows that have a label for a head, and their labels.
 
     Attributes:
-        rows: int64[n], where in the table they stand.
-        mask: bool[n, labels], the labels that their data sets tell apart.
-        truth: float64[n, labels], distributions over those.
+        rows: int64[n], positions of the rows in the table.
+        mask: bool[n, labels], the labels that the row's data set distinguishes.
+        truth: float64[n, labels], distributions over these labels.
     """
 
     rows: NDArray[np.int64]
@@ -101,7 +99,7 @@ class Targets:
 
 
 def targets_of(data: Examples) -> dict[str, Targets]:
-    """The targets of each head that any row has a label for."""
+    """Return the targets of each head for which some row has a label."""
     emotion = np.flatnonzero(data.emotion.sum(1) > 0)
     sentiment = np.flatnonzero(data.sentiment != NO_TARGET)
     one_hot = np.eye(len(SENTIMENTS))[data.sentiment[sentiment]]
@@ -115,21 +113,21 @@ def targets_of(data: Examples) -> dict[str, Targets]:
 def _most_likely(
     columns: Sequence[NDArray[np.float64]], targets: Targets, ridge: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """By what to multiply some logits, and what to add to their sum, for the least mean cross-entropy.
+    """Return the factors of some logits, and the biases of their sum, with the smallest mean cross-entropy.
 
-    Newton's method with step halving, on a convex loss.
+    The loss is convex; it is minimised by Newton's method with step halving.
 
     Args:
-        columns: float64[rows, labels] each.
-        targets: What is true of the rows.
+        columns: The logits to combine, each float64[rows, labels].
+        targets: The labels of the rows.
         ridge: See `fit_scaling`.
 
     Returns:
-        (float64[columns], float64[labels]).
+        (factors, float64[columns]; biases, float64[labels]).
     """
     mask, truth = targets.mask, targets.truth
     rows, labels = truth.shape
-    # As linear as any: a factor's feature is its column, a bias's is one at its label.
+    # The model is linear: the feature of a factor is its column of logits, that of a bias is 1 at its label.
     one_at_label = np.broadcast_to(np.eye(labels), (rows, labels, labels))
     features = np.concatenate([np.stack(columns, axis=-1), one_at_label], axis=-1)
     start = np.zeros(features.shape[-1])

@@ -1,6 +1,6 @@
-"""Figures of a confusion matrix, and of how far confidence can be trusted. Pure; needs only numpy.
+"""Computes the figures of a confusion matrix, and the calibration error. Pure; needs only numpy.
 
-Where something is undefined, such as the precision of a label that was never answered, it counts as 0.
+A figure that is undefined, such as the precision of a label that was never answered, is 0.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CALIBRATION_BINS: Final = 15
+"""Number of bins of the calibration error."""
 
 HEADLINE: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -22,12 +23,12 @@ HEADLINE: Final[Mapping[str, str]] = MappingProxyType(
         "tweets-sentiment": "macro_recall",
     }
 )
-"""The figure that each question of the data sets is commonly judged by; a key of `FIGURES`."""
+"""The usual figure of each question of the data sets; a key of `FIGURES`."""
 
 
 @dataclass(frozen=True)
 class LabelScore:
-    """Precision, recall and F1 of one label, and how many texts have it."""
+    """Precision, recall and F1 of one label, and the number of texts with this label (`support`)."""
 
     label: str
     precision: float
@@ -37,12 +38,12 @@ class LabelScore:
 
 
 def confusion_matrix(truth: NDArray[np.int64], answers: NDArray[np.int64], labels: int) -> NDArray[np.int64]:
-    """Count what was answered for what.
+    """Count the answers to the rows of each label.
 
     Args:
         truth: int64[rows], the index of each row's label.
-        answers: int64[rows], the index that was answered.
-        labels: How many labels there are.
+        answers: int64[rows], the index of each row's answer.
+        labels: Number of labels.
 
     Returns:
         int64[labels, labels]: rows are the truth, columns the answers.
@@ -51,7 +52,7 @@ def confusion_matrix(truth: NDArray[np.int64], answers: NDArray[np.int64], label
 
 
 def label_scores(confusion: NDArray[np.int64], labels: Sequence[str]) -> tuple[LabelScore, ...]:
-    """The scores of each label."""
+    """Return the scores of each label."""
     right, support, answered = np.diag(confusion), confusion.sum(1), confusion.sum(0)
     precision, recall = _ratio(right, answered), _ratio(right, support)
     f1 = _ratio(2 * right, support + answered)
@@ -62,19 +63,19 @@ def label_scores(confusion: NDArray[np.int64], labels: Sequence[str]) -> tuple[L
 
 
 def accuracy(confusion: NDArray[np.int64]) -> float:
-    """Share of the rows that were answered rightly."""
+    """Return the share of the rows that were answered correctly."""
     return float(_ratio(np.trace(confusion), confusion.sum()))
 
 
 def macro_f1(confusion: NDArray[np.int64]) -> float:
-    """The mean F1 of the labels that occur, in the truth or in the answers."""
+    """Return the mean F1 of the labels that occur in the truth or in the answers."""
     support, answered = confusion.sum(1), confusion.sum(0)
     f1 = _ratio(2 * np.diag(confusion), support + answered)
     return _mean(f1[(support + answered) > 0])
 
 
 def macro_recall(confusion: NDArray[np.int64]) -> float:
-    """The mean recall of the labels that occur in the truth."""
+    """Return the mean recall of the labels that occur in the truth."""
     support = confusion.sum(1)
     return _mean(_ratio(np.diag(confusion), support)[support > 0])
 
@@ -86,7 +87,9 @@ FIGURES: Final[Mapping[str, Callable[[NDArray[np.int64]], float]]] = MappingProx
 
 
 def calibration_error(probabilities: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
-    """Expected calibration error (Guo et al. 2017): how far confidence is from accuracy, over 15 bins of equal width.
+    """Return the expected calibration error (Guo et al. 2017), over 15 bins of equal width.
+
+    It is the mean difference between confidence and accuracy in a bin, weighted by the rows of the bins.
 
     Args:
         probabilities: float32[rows, labels].

@@ -1,8 +1,8 @@
-"""How fast texts are answered, on a machine that also does other things.
+"""Measures how fast classifiers answer texts, on a machine that is also used by other programs.
 
-Contestants take turns, round by round, so that whatever else the machine does falls on all of them; the median round
-counts. Wall time says what a reader will see; processor time (user and system, of all threads) hardly depends on what
-else is running.
+The contestants take turns in each round, so that the load of other programs affects all of them, and the median round
+counts. Wall time is what a user notices. Processor time (user and system, of all threads) hardly depends on other
+programs.
 """
 
 import statistics
@@ -18,23 +18,23 @@ from models.classifier import Classifier
 from models.errors import ModelError
 
 BATCH: Final = 512
-"""Posts in a call: as many as a worker takes at once by default."""
+"""Texts in a call: the default size of a worker's batches."""
 
 Contestant = Callable[[Sequence[str]], NDArray[np.integer[Any]]]
-"""Answers texts, tokenisation included, with the index of a label for each."""
+"""A classifier that is measured: takes texts, tokenises them, and returns the index of a label for each."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What one contestant took.
+    """The speed of one contestant.
 
     Attributes:
-        posts: texts in a round.
-        rounds: how many there were.
-        per_second: texts a second of wall time, in the median round.
-        slowest: texts a second in the slowest round.
-        fastest: texts a second in the fastest.
-        cpu_us: microseconds of processor time a text, in the median round.
+        posts: Texts in a round.
+        rounds: Number of rounds.
+        per_second: Texts per second of wall time in the median round.
+        slowest: Texts per second in the slowest round.
+        fastest: Texts per second in the fastest round.
+        cpu_us: Microseconds of processor time per text in the median round.
     """
 
     posts: int
@@ -51,19 +51,19 @@ def measure(
     rounds: int,
     on_turn: Callable[[], None] = lambda: None,
 ) -> dict[str, Speed]:
-    """Let all contestants answer all texts, once to warm up and then in turns.
+    """Measure all contestants on all texts: first each answers once to warm up, then they take turns.
 
     Args:
-        contestants: By name.
-        texts: The same for all; at least one.
-        rounds: At least one.
+        contestants: The contestants by name.
+        texts: The texts, the same for all; at least one.
+        rounds: Number of rounds, at least one.
         on_turn: Called after each turn of a contestant, the warm-up included.
 
     Returns:
-        By name.
+        The speeds by name.
 
     Raises:
-        ModelError: A contestant answered otherwise than the first time, so that its time is worth nothing.
+        ModelError: A contestant gave other answers than in the warm-up, so its time means nothing.
         ValueError: There are no texts, or no rounds.
     """
     if not texts or rounds < 1:
@@ -75,19 +75,19 @@ def measure(
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
     names = list(contestants)
     for turn in range(rounds):
-        # Whoever begins finds the caches as the last one left them: everyone begins some time.
+        # The order rotates, because the first contestant of a round finds the processor's caches in another state.
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
             wall, processor = time.perf_counter(), time.process_time()
             answers = contestants[name](texts)
             taken[name].append((time.perf_counter() - wall, time.process_time() - processor))
             if not np.array_equal(answers, expected[name]):
-                raise ModelError(f"{name} answered otherwise in round {turn + 1} than before; it cannot be timed")
+                raise ModelError(f"{name} gave other answers in round {turn + 1} than before, so it cannot be timed")
             on_turn()
     return {name: _speed(len(texts), rounds) for name, rounds in taken.items()}
 
 
 def served(classifier: Classifier) -> Contestant:
-    """A package as a worker calls it: `BATCH` texts at once; answers with the first head's labels."""
+    """Return a contestant that calls a package as a worker does: `BATCH` texts at once, labels of the first head."""
 
     def answer(texts: Sequence[str]) -> NDArray[np.integer[Any]]:
         head = classifier.heads[0].name
@@ -97,16 +97,16 @@ def served(classifier: Classifier) -> Contestant:
 
 
 def batches(texts: Sequence[str], size: int = BATCH) -> Iterator[Sequence[str]]:
-    """The texts in order, `size` at once."""
+    """Yield the texts in order, `size` at a time."""
     for start in range(0, len(texts), size):
         yield texts[start : start + size]
 
 
-def spread(texts: Sequence[str], most: int) -> list[str]:
-    """At most so many of the texts, evenly spread over them and in their order."""
-    if len(texts) <= most:
+def spread(texts: Sequence[str], limit: int) -> list[str]:
+    """Return at most `limit` of the texts, evenly spread over them and in their order."""
+    if len(texts) <= limit:
         return list(texts)
-    return [texts[i] for i in np.linspace(0, len(texts) - 1, most).astype(int)]
+    return [texts[i] for i in np.linspace(0, len(texts) - 1, limit).astype(int)]
 
 
 def _speed(posts: int, taken: Sequence[tuple[float, float]]) -> Speed:

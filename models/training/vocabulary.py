@@ -1,9 +1,11 @@
-"""A smaller WordPiece vocabulary: the tokens that posts use, and enough pieces to spell every other word.
+"""Prunes a WordPiece vocabulary to the tokens that posts use, and to enough pieces to spell every other word.
 
-A third of a small encoder is its table of word vectors, most of which posts never touch. What is kept: the special
-tokens; every single character and continuation of one, so that any word made of them still has a spelling and never
-becomes the unknown token; the common words of the language, which BERT's vocabulary lists in order of frequency; and
-whatever the training texts use often enough.
+A third of a small encoder is its table of word vectors, and posts never use most of them. These tokens are kept:
+
+- the special tokens;
+- every single character, also as a continuation, so that a word of these characters never becomes the unknown token;
+- the first tokens of BERT's vocabulary, which lists words in the order of their frequency;
+- the tokens that the training texts use often enough.
 """
 
 import json
@@ -19,16 +21,16 @@ from models.training.network import EmotionNet
 
 
 def kept_ids(tokenizer: Tokenizer, texts: Sequence[str], *, first: int, min_count: int) -> NDArray[np.int64]:
-    """Choose what to keep.
+    """Choose the tokens to keep.
 
     Args:
         tokenizer: A WordPiece tokenizer.
-        texts: Normalised texts that show what posts use.
-        first: Keep the tokens below this id, the special ones and those that no text uses included.
-        min_count: Keep the tokens that the texts use at least this often.
+        texts: Normalised texts.
+        first: Tokens with an id below this are kept, also special tokens and those that no text uses.
+        min_count: Tokens that the texts use at least this often are kept.
 
     Returns:
-        int64[kept], ids in ascending order.
+        int64[kept], the ids in ascending order.
     """
     used = Counter(token for encoding in tokenizer.encode_batch(list(texts)) for token in encoding.ids)
     kept = {
@@ -42,7 +44,7 @@ def kept_ids(tokenizer: Tokenizer, texts: Sequence[str], *, first: int, min_coun
 
 
 def pruned_tokenizer(tokenizer: Tokenizer, kept: NDArray[np.int64]) -> Tokenizer:
-    """The tokenizer with only these tokens, numbered by their place in `kept`."""
+    """Return the tokenizer with only the kept tokens, whose new ids are their positions in `kept`."""
     new_id = {old: new for new, old in enumerate(kept.tolist())}
     spec = json.loads(tokenizer.to_str())
     spec["model"]["vocab"] = {w: new_id[i] for w, i in spec["model"]["vocab"].items() if i in new_id}
@@ -54,7 +56,7 @@ def pruned_tokenizer(tokenizer: Tokenizer, kept: NDArray[np.int64]) -> Tokenizer
 
 
 def prune(net: EmotionNet, kept: NDArray[np.int64]) -> None:
-    """Keep only these rows of a network's table of word vectors, in place."""
+    """Keep only the word vectors of the kept tokens in a network, in place."""
     old = net.encoder.embeddings.word_embeddings
     new = torch.nn.Embedding(len(kept), old.embedding_dim, padding_idx=int(np.flatnonzero(kept == old.padding_idx)[0]))
     new.weight.data.copy_(old.weight.data[torch.tensor(kept)])

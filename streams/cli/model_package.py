@@ -12,7 +12,7 @@ import click
 
 from models.text.head_spec import HeadSpec
 from models.text.normalize import NORMALIZERS
-from models.text.packaging import MAX_TOKENS, NOT_STATED, Ingredients, Packaged, make_package
+from models.text.packaging import MAX_TOKENS, NOT_STATED, Packaged, PackageSpec, make_package
 from streams.cli.common import console, progress_console
 from streams.cli.model_common import json_option, megabytes
 from streams.cli.output import printable
@@ -119,7 +119,7 @@ def package(
         --head 'emotion:logits=joy,anger,neutral' \\
         --head 'sentiment:polarity=bad,so-so,good' --values sentiment=-1,0,1
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
-    given = Ingredients(
+    given = PackageSpec(
         onnx=onnx,
         name=name,
         version=version,

@@ -65,7 +65,7 @@ def tail(*, topic: str, from_beginning: bool, last: int, limit: int | None, foll
         name,
         partitions,
         group=f"{settings.group_prefix}-tail",
-        on_silence=lambda: notes.print("Kafka does not answer; waiting for it …", style="dim"),
+        on_unreachable=lambda: notes.print("Kafka does not answer; waiting for it …", style="dim"),
     )
     show = _json_printer() if as_json else _line_printer(settings, name)
     try:

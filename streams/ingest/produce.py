@@ -16,7 +16,7 @@ from typing import Protocol
 
 from connectors.errors import UnavailableError
 from connectors.kafka.admin import KafkaAdmin
-from connectors.kafka.producer import ConfirmedProducer, Outgoing, Written
+from connectors.kafka.producer import ConfirmedProducer, Outgoing, WrittenOffsets
 from streams.connections import kafka_config
 from streams.errors import EmostreamError, TopologyError
 from streams.records import Post
@@ -35,7 +35,7 @@ _BURST_S = 1.0
 class Submitter(Protocol):
     """The method of a producer that `PostSender` needs; `ConfirmedProducer` has it."""
 
-    def submit(self, records: Sequence[Outgoing], /) -> Future[Written]:
+    def submit(self, records: Sequence[Outgoing], /) -> Future[WrittenOffsets]:
         """Queue records. The future is done when all records are confirmed, or when one has failed."""
         ...
 
@@ -80,7 +80,7 @@ class PostSender:
         self._on_sent = on_sent
         self._patience_s = patience_s
         self._clock = clock
-        self._pending: deque[tuple[Future[Written], float]] = deque()
+        self._pending: deque[tuple[Future[WrittenOffsets], float]] = deque()
 
     @property
     def unconfirmed(self) -> int:

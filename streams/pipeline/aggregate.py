@@ -23,7 +23,7 @@ from typing import Protocol
 from confluent_kafka import Message
 
 from connectors.errors import PositionMismatchError
-from connectors.kafka.batch import Batch, Run, offset_of
+from connectors.kafka.batch import Batch, OwnRange, offset_of
 from connectors.kafka.producer import Outgoing
 from streams.dead_letters import dead_letter, outgoing
 from streams.metrics import Metrics
@@ -161,7 +161,7 @@ class AggregateStage:
         for partition in batch.starts:
             entries, letters = self._decode(partition, messages.get(partition, ()))
             dead += letters
-            own = [entry for run in batch.runs if run.partition == partition for entry in _entries_of(run)]
+            own = [entry for part in batch.own_ranges if part.partition == partition for entry in _entries_of(part)]
             # Entries must be in offset order. A partition rarely has both kinds, so sorting is rarely needed.
             entries = sorted(entries + own, key=_offset) if entries and own else entries or own
             shard_deltas[partition] = reduce_entries(
@@ -210,9 +210,9 @@ class AggregateStage:
             self._metrics.duplicates.inc(max(delta.duplicates for delta in deltas))
 
 
-def _entries_of(run: Run[PostForCounting]) -> Iterable[Entry]:
+def _entries_of(own: OwnRange[PostForCounting]) -> Iterable[Entry]:
     """Returns the entries of posts that this worker wrote itself and need not fetch."""
-    return map(Entry, range(run.first, run.end), run.items)
+    return map(Entry, range(own.first, own.end), own.items)
 
 
 _offset = attrgetter("offset")

@@ -29,9 +29,9 @@ from typing import NamedTuple, Protocol
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
-from connectors.kafka.batch import Batch, Run
+from connectors.kafka.batch import Batch, OwnRange
 from connectors.kafka.own_writes import OwnWrites
-from connectors.kafka.producer import ConfirmedProducer, Outgoing, Written
+from connectors.kafka.producer import ConfirmedProducer, Outgoing, WrittenOffsets
 from models.classifier import Classifier
 from streams.dead_letters import dead_letter, origin_of, outgoing
 from streams.metrics import Metrics
@@ -50,7 +50,7 @@ _PROBE_TEXT = "what a lovely day"
 class Deliverer(Protocol):
     """The part of a producer that the stages use."""
 
-    async def deliver(self, records: Sequence[Outgoing]) -> Written:
+    async def deliver(self, records: Sequence[Outgoing]) -> WrittenOffsets:
         """Write records, and return their offsets when the broker has confirmed all of them."""
 
 
@@ -122,7 +122,7 @@ class ClassifyStage:
         for letter in dead_letters:
             metrics.dead.labels(letter.reason.value).inc()
 
-    def _offer_own_writes(self, for_counting: Mapping[int, Sequence[PostForCounting]], written: Written) -> None:
+    def _offer_own_writes(self, for_counting: Mapping[int, Sequence[PostForCounting]], written: WrittenOffsets) -> None:
         """Hand the delivered posts to the aggregate stage, partition by partition.
 
         A partition is left out if its offsets are not known, or if another producer wrote between these records.
@@ -132,7 +132,7 @@ class ClassifyStage:
         for partition, posts in for_counting.items():
             offsets = written.get((self._settings.topic_classified, partition), range(0))
             if len(offsets) == len(posts):
-                self._own_writes.offer(Run(partition, offsets.start, posts))
+                self._own_writes.offer(OwnRange(partition, offsets.start, posts))
 
     def classify(self, messages: Sequence[Message]) -> ClassifiedBatch:
         """Do steps 1 and 2 in the calling thread."""

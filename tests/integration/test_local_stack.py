@@ -1,7 +1,7 @@
-"""The embedded stack with its real servers: started, stopped, killed and healed.
+"""The embedded stack with its real servers: started, stopped, killed and restarted.
 
-One stack serves the whole module, since Kafka takes seconds to start; each test leaves it up, and finds it so or makes
-it so. Its directory has a space and is longer than a Unix socket's path may be.
+All tests of this module use one stack, because Kafka takes seconds to start. Each test starts what it needs, and leaves
+the stack running. The path of its directory contains a space and is too long for a Unix socket.
 """
 
 import json
@@ -61,7 +61,7 @@ def states(stack):
 
 
 def cli(*arguments, data_dir, first="", **options):
-    """`emostream local …` in a process of its own, which does what `first` says before."""
+    """Run `emostream local …` in a process of its own, which first executes the code in `first`."""
     argv = [sys.executable, "-c", f"{first}\nfrom streams.cli.local import local; local()", *arguments]
     return subprocess.Popen([*argv, "--data-dir", str(data_dir)], cwd=REPOSITORY, **options)
 
@@ -139,7 +139,7 @@ def test_every_server_listens_on_loopback_only(stack, endpoints):
     assert {address.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
 
 
-def test_passwords_are_asked_for(endpoints):
+def test_servers_require_their_passwords(endpoints):
     address = urlsplit(endpoints.redis_url)
     with (
         redis.Redis(host=address.hostname, port=address.port, retry=Retry(NoBackoff(), 0)) as client,
@@ -155,7 +155,7 @@ def test_passwords_are_asked_for(endpoints):
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_up_heals_a_killed_server_and_leaves_the_others(stack, endpoints, name):
+def test_up_restarts_a_killed_server_and_leaves_the_others(stack, endpoints, name):
     before = pids(stack)
     stack.signal(name, signal.SIGKILL)
     killed = before[name]
@@ -169,7 +169,7 @@ def test_up_heals_a_killed_server_and_leaves_the_others(stack, endpoints, name):
     assert after == {other: pid for other, pid in before.items() if other != name}
 
 
-def test_a_frozen_server_is_unhealthy_and_healed(stack, endpoints):
+def test_a_frozen_server_is_unhealthy_and_restarted(stack, endpoints):
     frozen = pids(stack)["redis"]
     stack.signal("redis", signal.SIGSTOP)
     assert states(stack)["redis"] == "unhealthy"
@@ -192,7 +192,7 @@ def test_one_server_stops_and_starts(stack, endpoints):
 
 
 def test_stale_pids_that_now_belong_to_others_are_not_touched(stack, endpoints):
-    """As after a reboot: every pid on record, and PostgreSQL's own pid file, name a bystander."""
+    """After a reboot the recorded pids, and that in PostgreSQL's pid file, may belong to unrelated processes."""
     for name in ("redis", "postgres", "s3"):
         stack.signal(name, signal.SIGKILL)
     assert process.wait_until(lambda: list(pids(stack).values()).count(None) == 3, 180)
@@ -217,7 +217,7 @@ def test_stale_pids_that_now_belong_to_others_are_not_touched(stack, endpoints):
 
 
 def test_processes_without_a_record_are_replaced_and_data_is_kept(stack, endpoints):
-    """A crash before a process was noted, or a lost state file: new passwords, no process twice."""
+    """After a crash before a process was recorded, or a lost state file, `up` sets new passwords and restarts all."""
     with psycopg.connect(endpoints.postgres_dsn) as connection:
         connection.execute("CREATE TABLE survives AS SELECT 1 AS value")
     (stack.data_dir / "state.json").unlink()
@@ -243,8 +243,8 @@ def test_a_port_taken_by_another_program_is_replaced(stack, endpoints):
     assert httpx.get(moved.s3_endpoint, timeout=60, trust_env=False).status_code == 200
 
 
-def test_a_server_that_cannot_start_says_why_and_the_rest_keeps_running(stack, endpoints):
-    """Valkey meets an append-only file that it cannot read; the error carries the end of its log."""
+def test_a_server_that_cannot_start_is_reported_and_the_others_keep_running(stack, endpoints):
+    """Valkey has an append-only file that it cannot read. The error contains the end of its log."""
     stack.stop("redis")
     manifest = stack.data_dir / "redis" / "appendonlydir" / "appendonly.aof.manifest"
     sound = manifest.read_text()
@@ -258,7 +258,7 @@ def test_a_server_that_cannot_start_says_why_and_the_rest_keeps_running(stack, e
     assert set(process.find_marked(stack.data_dir)) == set(SERVERS) - {"redis"}
 
 
-def test_concurrent_ups_agree(stack):
+def test_concurrent_ups_start_one_stack(stack):
     stack.stop("redis")
     stack.stop("s3")
     with ThreadPoolExecutor(2) as pool:
@@ -304,12 +304,12 @@ def probe(*_):
 
 KafkaServer.probe = probe
 """
-"""Kafka is started like the others, and `up` waits for it in vain; so it cannot have ended before a signal comes."""
+"""Code that makes `up` wait forever for Kafka, so that a signal always interrupts it."""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_up_leaves_no_process(tmp_path, number):
-    """One server has answered, and another runs and has not."""
+    """At the time of the signal one server has answered, and another runs and has not answered."""
     new = tmp_path / "new"
     with cli("up", data_dir=new, first=NEVER_READY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as up:
         try:

@@ -1,4 +1,4 @@
-"""Channels, and the commands of `emostream model`, against a real HTTP server that speaks S3."""
+"""Channels and the commands of `emostream model`, with a real S3 server."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ HERE = S3Location(BUCKET, "emotion")
 
 @pytest.fixture
 def versions(s3: S3, tmp_path: Path) -> list[str]:
-    """Five versions, published one after the other to `latest`, which points to the last."""
+    """Publish five versions one after the other to `latest`, which then points to the last."""
     made = ["1.0.0", "1.1.0-rc.2", "1.1.0-rc.10", "1.1.0", "1.10.0"]
     for version in made:
         publish(make_package(tmp_path / version, version, version.encode()), URI, s3)
@@ -48,14 +48,14 @@ def test_a_move_is_recorded(s3, versions):
     assert "@" in channel.pointer.moved_by
 
 
-def test_moving_to_where_it_is_changes_nothing(s3, versions):
+def test_moving_to_the_same_version_changes_nothing(s3, versions):
     before = s3.read(BUCKET, "emotion/latest")
     promote(HERE, s3, Release("tiny", "1.10.0"), "latest")
     assert s3.read(BUCKET, "emotion/latest") == before
 
 
-def test_of_two_movers_one_is_told(s3, versions):
-    """All have seen the same pointer. Without the condition on its ETag every one of them would succeed."""
+def test_one_of_several_concurrent_moves_succeeds(s3, versions):
+    """All have read the same pointer. Without the condition on its ETag all moves would succeed."""
     seen = read_channel(HERE, s3, "latest")
 
     def attempt(number: int) -> str | ChannelMovedError:
@@ -70,8 +70,8 @@ def test_of_two_movers_one_is_told(s3, versions):
     for error in outcomes:
         if not isinstance(error, str):
             assert f"was moved meanwhile by {read_channel(HERE, s3, 'latest').pointer.moved_by} to tiny" in str(error)
-            assert "look again" in str(error)
-    # One move, one entry: no winner overwrote another.
+            assert "try again" in str(error)
+    # There is one history entry per move, so no move overwrote another.
     assert [p.version for p in read_channel(HERE, s3, "latest").pointer.history] == versions[::-1]
 
 
@@ -86,8 +86,8 @@ def test_a_new_channel_is_made_once(s3, versions):
     assert race(attempt).count(True) == 1
 
 
-def test_a_write_whose_answer_was_lost_counts(s3, versions):
-    """The client sends it again, and the server says that the condition no longer holds."""
+def test_a_move_whose_answer_was_lost_succeeds(s3, versions):
+    """The client sends the write again, and the server answers that the condition does not hold any more."""
 
     class Twice(S3):
         def __init__(self, other: S3) -> None:
@@ -104,7 +104,7 @@ def test_a_write_whose_answer_was_lost_counts(s3, versions):
     assert at(s3, "latest") == "1.0.0"
 
 
-def test_a_server_that_ignores_conditions_is_refused_before_anything_is_written(s3, versions, tmp_path):
+def test_a_server_that_ignores_conditions_is_refused_before_a_write(s3, versions, tmp_path):
     class Careless(S3):
         def __init__(self, other: S3) -> None:
             self.__dict__.update(other.__dict__)
@@ -112,10 +112,10 @@ def test_a_server_that_ignores_conditions_is_refused_before_anything_is_written(
         def put(self, bucket, key, body, **_conditions):
             return super().put(bucket, key, body)
 
-    with pytest.raises(RejectedError, match="does not do conditional writes"):
+    with pytest.raises(RejectedError, match="does not support conditional writes"):
         promote(HERE, Careless(s3), Release("tiny", "1.0.0"), "latest")
     assert at(s3, "latest") == "1.10.0"
-    with pytest.raises(RejectedError, match="does not do conditional writes"):
+    with pytest.raises(RejectedError, match="does not support conditional writes"):
         publish(make_package(tmp_path / "new", "2.0.0"), URI, Careless(s3), channel=None)
     assert list(s3.list(BUCKET, "emotion/tiny/2.0.0")) == [], "no claim, and no file"
 
@@ -131,7 +131,7 @@ def test_the_history_is_bounded(s3, versions):
 def test_rollbacks_go_further_and_further_back(s3, versions):
     assert rollback(HERE, s3, "latest")[1].version == "1.1.0"
     assert rollback(HERE, s3, "latest")[1].version == "1.1.0-rc.10"
-    promote(HERE, s3, Release("tiny", "1.10.0"), "latest")  # mended elsewhere, tried again
+    promote(HERE, s3, Release("tiny", "1.10.0"), "latest")  # the version is promoted again after its rollback
     assert rollback(HERE, s3, "latest")[1].version == "1.1.0-rc.10"
     assert rollback(HERE, s3, "latest")[1].version == "1.1.0-rc.2"
     assert rollback(HERE, s3, "latest")[1].version == "1.0.0"
@@ -156,13 +156,16 @@ def test_a_rollback_to_a_given_version_withdraws_all_that_came_after_it(s3, vers
 def test_a_rollback_to_a_given_version(s3, versions):
     assert rollback(HERE, s3, "latest", "1.0.0")[1].version == "1.0.0"
     assert rollback(HERE, s3, "latest", "tiny@1.1.0")[1].version == "1.1.0"
-    with pytest.raises(ModelNotFoundError, match=r"has not pointed to 9\.9\.9; it has to: tiny 1\.0\.0, tiny 1\.10\.0"):
+    with pytest.raises(
+        ModelNotFoundError,
+        match=r"has not pointed to 9\.9\.9 before; its earlier versions are: tiny 1\.0\.0, tiny 1\.10\.0",
+    ):
         rollback(HERE, s3, "latest", "9.9.9")
     with pytest.raises(ModelNotFoundError, match="there is no emotion/stable"):
         rollback(HERE, s3, "stable")
 
 
-def test_nothing_is_promoted_that_was_changed(s3, versions):
+def test_a_version_with_a_changed_file_is_not_promoted(s3, versions):
     s3.put(BUCKET, "emotion/tiny/1.1.0/model.onnx", b"!" * len("1.1.0") * 1000)
     with pytest.raises(ModelPackageError, match=r"tiny/1\.1\.0/model\.onnx is damaged"):
         promote(HERE, s3, Release("tiny", "1.1.0"), "stable")
@@ -170,7 +173,7 @@ def test_nothing_is_promoted_that_was_changed(s3, versions):
 
 
 @pytest.mark.parametrize("damage", ["gone", "truncated", "no manifest"])
-def test_nothing_is_moved_to_an_incomplete_version(s3, versions, damage):
+def test_no_channel_is_moved_to_an_incomplete_version(s3, versions, damage):
     key = "emotion/tiny/1.1.0/model.onnx"
     match damage:
         case "gone":
@@ -198,7 +201,7 @@ def test_a_channel_and_a_model_cannot_share_a_name(s3, versions, tmp_path):
 
 @pytest.mark.parametrize("name", ["", "Stable", "a/b", "..", "1st", "x" * 51, "latest\n"])
 def test_a_bad_channel_name_is_refused(s3, versions, name):
-    with pytest.raises(ModelError, match="cannot be a channel"):
+    with pytest.raises(ModelError, match="is not a valid channel name"):
         promote(HERE, s3, Release("tiny", "1.0.0"), name)
 
 
@@ -220,7 +223,7 @@ def test_the_first_publication_sets_both_channels_and_later_ones_neither(s3, tmp
     publish(make_package(tmp_path / "2", "2.0.0"), URI, s3)
     assert publish_if_empty(make_package(tmp_path / "3", "3.0.0"), URI, s3) == ()
     assert (at(s3, "latest"), at(s3, "stable")) == ("2.0.0", "1.0.0")
-    # A registry from before there was a channel `stable`.
+    # This is a registry from before the channel `stable` existed.
     s3._client.delete_object(Bucket=BUCKET, Key="emotion/stable")
     assert publish_if_empty(make_package(tmp_path / "4", "4.0.0"), URI, s3) == ("stable",)
     assert at(s3, "stable") == "2.0.0"
@@ -237,7 +240,7 @@ def settings_of(s3_server, uri, tmp_path):
 
 
 def test_without_settings_workers_serve_stable_and_publishing_does_not_reach_them(s3, s3_server, tmp_path):
-    """A bare `emostream model publish` moves `latest`; what init made `stable` stays until someone promotes."""
+    """`emostream model publish` without options moves `latest`. `stable` stays as init created it until a promotion."""
     settings = settings_of(s3_server, URI, tmp_path)
     publish_if_empty(make_package(tmp_path / "1"), URI, s3)
     publish(make_package(tmp_path / "2", "2.0.0"), URI, s3)
@@ -254,7 +257,7 @@ def test_versions_are_listed_by_precedence(s3, versions):
 
 
 @pytest.mark.parametrize("content", [b"not a pointer", b" " * (2 << 20)])
-def test_an_object_that_is_no_pointer_hides_no_other(s3, versions, content):
+def test_an_object_that_is_not_a_pointer_does_not_hide_others(s3, versions, content):
     s3.put(BUCKET, "emotion/readme", content)
     held = contents(HERE, s3)
     assert set(held.channels) == {"latest"}
@@ -266,7 +269,7 @@ def test_an_object_that_is_no_pointer_hides_no_other(s3, versions, content):
         find(HERE, s3, "readme")
 
 
-def test_what_a_user_may_call_a_version(s3, versions, tmp_path):
+def test_the_ways_to_name_a_version(s3, versions, tmp_path):
     publish(make_package(tmp_path / "other", "1.0.0", name="other"), URI, s3, channel="candidate")
     assert find(HERE, s3, "latest") == ("tiny", "1.10.0")
     assert find(HERE, s3, "candidate") == ("other", "1.0.0")
@@ -287,7 +290,7 @@ def test_what_a_user_may_call_a_version(s3, versions, tmp_path):
 
 @pytest.fixture
 def emostream(s3_server: S3Config, monkeypatch, capsys, tmp_path):
-    """Runs a command in this process; its exit code, stdout and stderr."""
+    """Returns a function that runs a command in this process, and returns its exit code, stdout and stderr."""
     settings = {
         "S3_ENDPOINT": s3_server.endpoint,
         "S3_ACCESS_KEY_ID": "key",
@@ -373,7 +376,7 @@ def test_a_package_is_named_in_one_way(emostream, arguments):
         (["publish", "no-network"], "model.onnx cannot be loaded"),
         (["publish", "other-content"], "already has tiny 1.0.0 with other content"),
         (["promote", "candidate", "--to", "stable"], "no channel, model or version 'candidate'"),
-        (["promote", "latest", "--to", "Not A Name"], "cannot be a channel"),
+        (["promote", "latest", "--to", "Not A Name"], "is not a valid channel name"),
         (["rollback", "latest"], "has no earlier version"),
         (["rollback", "stable"], "there is no emotion/stable"),
         (["show", "9.9.9"], "no channel, model or version '9.9.9'"),
@@ -381,7 +384,7 @@ def test_a_package_is_named_in_one_way(emostream, arguments):
         (["pull", "latest", "--out", "good/manifest.json/x"], "cannot be written"),
     ],
 )
-def test_mistakes_are_one_line(s3, emostream, tmp_path, arguments, message):
+def test_mistakes_are_reported_in_one_line(s3, emostream, tmp_path, arguments, message):
     publish(tiny_package(tmp_path / "good"), URI, s3)
     tiny_package(tmp_path / "broken")
     (tmp_path / "broken/model.onnx").write_bytes(b"x")
@@ -406,10 +409,10 @@ def test_a_registry_is_not_a_folder(emostream, monkeypatch, tmp_path):
     for arguments in (["list"], ["show"], ["pull"], ["rollback", "latest"]):
         code, _, err = emostream(*arguments)
         assert code == 1
-        assert "a model registry is at s3://bucket/prefix, not in the folder" in err
+        assert "a model registry must be s3://bucket/prefix, not the folder" in err
 
 
-def test_no_bucket_is_said(no_buckets, emostream):
+def test_a_missing_bucket_is_reported(no_buckets, emostream):
     for arguments in (["list"], ["show"], ["promote", "latest", "--to", "stable"]):
         code, _, err = emostream(*arguments)
         assert code == 1
@@ -425,14 +428,14 @@ def test_a_version_with_a_damaged_manifest_is_listed_as_such(s3, versions, emost
     assert set(problems.values()) == {None}
 
 
-def test_an_object_that_is_no_pointer_is_told(s3, versions, emostream):
+def test_an_object_that_is_not_a_pointer_is_reported(s3, versions, emostream):
     s3.put(BUCKET, "emotion/readme", b"our models")
     code, out, err = emostream("list", "--json")
     assert code == 0
     *rows, last = json.loads(out)
     assert [row["version"] for row in rows] == versions
     assert (last["name"], last["version"], last["channels"]) == (None, None, ["readme"])
-    assert last["problem"] == f"{URI}/readme is malformed: it names no model and version"
+    assert last["problem"] == f"{URI}/readme is malformed: it does not name a model and a version"
     assert err == f"{last['problem']}\n"
     code, out, err = emostream("list")
     assert (code, err) == (0, f"{last['problem']}\n")
@@ -441,7 +444,7 @@ def test_an_object_that_is_no_pointer_is_told(s3, versions, emostream):
 
 
 def test_the_scheme_may_be_in_capitals(s3, s3_server, emostream, monkeypatch, tmp_path):
-    """As the settings allow: the same registry, wherever it is read or written."""
+    """The settings allow this. All commands must use the same registry then."""
     uri = f"S3://{BUCKET}/emotion"
     settings = settings_of(s3_server, uri, tmp_path)
     init_model(settings, lambda _line: None)

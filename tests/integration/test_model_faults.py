@@ -1,4 +1,4 @@
-"""Faults of this machine, of a transfer, or of our rights: a worker keeps serving, and refuses no version for them."""
+"""Transient errors of the machine, of a transfer or of rights: a worker keeps serving, and refuses no version."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def settings(own_s3: S3Server, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def worker(settings: Settings) -> Iterator[Callable[[], Worker]]:
-    """Makes workers; they share one cache."""
+    """Returns a function that makes workers with a common cache."""
     made: list[Worker] = []
 
     def make() -> Worker:
@@ -43,7 +43,7 @@ def worker(settings: Settings) -> Iterator[Callable[[], Worker]]:
 
 @pytest.fixture
 def version(s3: S3, tmp_path: Path) -> Callable[[str], None]:
-    """Publishes a version to `latest`."""
+    """Returns a function that publishes a version to `latest`."""
 
     def make(number: str) -> None:
         publish(golden_package(tmp_path / "packages" / number, number), URI, s3)
@@ -60,7 +60,7 @@ def _rejected(monkeypatch: pytest.MonkeyPatch, _cache: Path) -> None:
 
 
 def _read_only_cache(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    """The next version cannot be written; that of the last start can be read."""
+    """Make the cache read-only: the next version cannot be written, and the cached ones can be read."""
     mkdir = Path.mkdir
 
     def full(self: Path, *args: object, **kwargs: object) -> None:
@@ -97,7 +97,7 @@ def _no_descriptors(monkeypatch: pytest.MonkeyPatch, _cache: Path) -> None:
 
 
 def _emptied_cache(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    """Between the download and the load."""
+    """Remove the cache between the download and the load."""
     fetch = served.fetch
 
     def emptied(*args: object) -> object:
@@ -121,7 +121,7 @@ FAULTS = pytest.mark.parametrize(
 
 
 @FAULTS
-def test_a_transient_error_is_no_refusal(version, worker, monkeypatch, caplog, tmp_path, fault, cause):
+def test_a_transient_error_is_not_a_refusal(version, worker, monkeypatch, caplog, tmp_path, fault, cause):
     one = worker()
     one.model.start()
     version("2.0.0")
@@ -131,7 +131,7 @@ def test_a_transient_error_is_no_refusal(version, worker, monkeypatch, caplog, t
             assert not one.model.poll()
     assert (one.version, one.refusals()) == ("1.0.0", {})
     assert one.value("poll_failures_total", cause=cause) == 2
-    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1, "said once"
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1, "logged once"
     assert one.model.poll()
     assert one.version == "2.0.0"
 
@@ -154,7 +154,9 @@ def test_a_start_with_a_transient_error_takes_the_last_good_version(
 
 
 @FAULTS
-def test_a_start_with_a_transient_error_and_an_empty_cache_is_one_line(s3, worker, monkeypatch, tmp_path, fault, cause):
+def test_a_start_with_a_transient_error_and_an_empty_cache_is_reported_in_one_line(
+    s3, worker, monkeypatch, tmp_path, fault, cause
+):
     publish(golden_package(tmp_path / "only", "2.0.0"), URI, s3)
     fault(monkeypatch, tmp_path / "cache")
     one = worker()
@@ -164,7 +166,7 @@ def test_a_start_with_a_transient_error_and_an_empty_cache_is_one_line(s3, worke
     assert one.value("poll_failures_total", cause=cause) == 1
 
 
-def test_a_transfer_that_went_wrong_once_is_repeated(version, worker, monkeypatch):
+def test_a_transfer_that_failed_once_is_repeated(version, worker, monkeypatch):
     one = worker()
     one.model.start()
     version("2.0.0")
@@ -183,7 +185,7 @@ def test_a_transfer_that_went_wrong_once_is_repeated(version, worker, monkeypatc
     assert (one.version, one.refusals()) == ("2.0.0", {})
 
 
-def test_a_refused_version_is_tried_again_now_and_then(s3, version, worker, monkeypatch, caplog, tmp_path):
+def test_a_refused_version_is_tried_again_after_some_time(s3, version, worker, monkeypatch, caplog, tmp_path):
     one = worker()
     one.model.start()
     version("2.0.0")
@@ -198,7 +200,7 @@ def test_a_refused_version_is_tried_again_now_and_then(s3, version, worker, monk
     s3.put(BUCKET, KEY, good)
     now += served.REFUSAL_RETRY_S - 1
     one.model.poll()
-    assert one.version == "1.0.0", "not at every look"
+    assert one.version == "1.0.0", "not at every poll"
     now += 1
     one.model.poll()
     assert (one.version, one.refusals()) == ("2.0.0", {"checksum": 1})

@@ -1,4 +1,4 @@
-"""The model registry and the cache against a real HTTP server that speaks S3."""
+"""The model registry and the cache, with a real S3 server."""
 
 import errno
 import json
@@ -26,7 +26,7 @@ def package(tmp_path: Path) -> ModelPackage:
     return make_package(tmp_path / "package")
 
 
-def test_published_is_resolved(s3, package, tmp_path):
+def test_a_published_package_is_resolved(s3, package, tmp_path):
     publish(package, URI, s3)
     got = resolve(URI, s3, tmp_path / "cache")
     assert got.manifest == package.manifest
@@ -40,13 +40,13 @@ def test_published_is_resolved(s3, package, tmp_path):
 
 
 @pytest.mark.parametrize("uri", [f"s3://{BUCKET}", f"s3://{BUCKET}/", f"s3://{BUCKET}/a/b/"])
-def test_any_prefix_will_do(s3, package, tmp_path, uri):
+def test_any_prefix_is_accepted(s3, package, tmp_path, uri):
     publish(package, uri, s3)
     assert resolve(uri, s3, tmp_path / "cache").manifest == package.manifest
 
 
-def test_a_folder_is_no_registry(s3, package, tmp_path):
-    with pytest.raises(ModelError, match="not in the folder"):
+def test_a_folder_is_not_a_registry(s3, package, tmp_path):
+    with pytest.raises(ModelError, match="not the folder"):
         resolve(str(package.path), s3, tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
 
@@ -67,8 +67,8 @@ def test_a_version_never_changes(s3, package, tmp_path):
     assert resolve(URI, s3, tmp_path / "cache").manifest == package.manifest
 
 
-def test_of_different_packages_published_at_once_under_one_version_one_is_published_whole(s3, tmp_path):
-    """Each has uploaded, or not, when the other's manifest is written: without the claim one overwrites the other."""
+def test_of_different_packages_published_at_once_under_one_version_one_is_published(s3, tmp_path):
+    """The uploads run at the same time. Without the claim one package could overwrite files of the other."""
     packages = [make_package(tmp_path / str(n), content=b"%07d" % n) for n in range(RACERS)]
 
     def attempt(number: int) -> bool | str:
@@ -85,7 +85,7 @@ def test_of_different_packages_published_at_once_under_one_version_one_is_publis
 
 
 def test_a_late_upload_of_other_content_changes_nothing(s3, package, tmp_path):
-    """It began before the version was there, and goes on after its manifest was written."""
+    """The upload began before the version existed, and continues after the other package's manifest was written."""
     other = make_package(tmp_path / "other", content=b"changed")
 
     class Late(CountingS3):
@@ -101,7 +101,7 @@ def test_a_late_upload_of_other_content_changes_nothing(s3, package, tmp_path):
 
 
 def test_publishing_again_repairs_the_manifest(s3, package, tmp_path):
-    """The claim tells whose it was."""
+    """The claim tells to which package the version belongs."""
     publish(package, URI, s3)
     s3.put(BUCKET, "emotion/tiny/1.0.0/manifest.json", b"{}")
     with pytest.raises(ModelPackageError, match="with other content"):
@@ -123,7 +123,7 @@ def test_publishing_again_repairs(s3, package, tmp_path, damage):
             s3._client.delete_object(Bucket=BUCKET, Key=key)
     counting = CountingS3(s3)
     assert publish(package, URI, counting).uploaded
-    assert counting.uploads == 1, "what is right stays"
+    assert counting.uploads == 1, "correct files are not uploaded again"
     assert resolve(URI, s3, tmp_path / "cache").manifest == package.manifest
     assert not publish(package, URI, s3).uploaded
 
@@ -213,7 +213,7 @@ def test_of_a_huge_object_only_the_beginning_is_read(s3, package, tmp_path, key)
 
 
 def test_a_wait_for_the_cache_can_be_ended(s3, package, tmp_path):
-    """As a worker does that is told to stop while another one downloads."""
+    """A worker does this if it must stop while another worker downloads."""
 
     class EnoughError(Exception):
         pass
@@ -228,8 +228,8 @@ def test_a_wait_for_the_cache_can_be_ended(s3, package, tmp_path):
         fetch(version, s3, tmp_path / "cache", enough)
 
 
-def test_a_copy_that_cannot_be_read_now_is_left_alone(s3, package, tmp_path, monkeypatch):
-    """Too many open files say nothing about the copy, and another worker may be about to load it."""
+def test_a_copy_that_cannot_be_read_now_is_kept(s3, package, tmp_path, monkeypatch):
+    """An error such as too many open files says nothing about the copy, and another worker may be about to load it."""
     publish(package, URI, s3)
     first = resolve(URI, s3, tmp_path / "cache")
     inode = first.path.stat().st_ino
@@ -267,7 +267,7 @@ def test_a_damaged_copy_is_downloaded_again(s3, package, tmp_path, damage):
     assert counting.downloads == len(package.manifest.files)
 
 
-def test_what_a_killed_download_left_is_cleared(s3, package, tmp_path):
+def test_the_files_of_a_killed_download_are_removed(s3, package, tmp_path):
     publish(package, URI, s3)
     first = resolve(URI, s3, tmp_path / "cache")
     first.path.rename(first.path.with_name(f".{first.path.name}.partial"))
@@ -329,12 +329,12 @@ def test_a_damaged_registry_is_reported(s3, tmp_path, key, content, message):
     with pytest.raises(ModelPackageError, match=message) as info:
         resolve(URI, s3, tmp_path / "cache")
     one_line(info)
-    # Nothing half made stays behind.
+    # No incomplete copy is left.
     cache = tmp_path / "cache"
     assert not cache.exists() or [p for p in cache.rglob("*") if p.is_file() and p.name != ".lock"] == []
 
 
-def test_a_file_that_is_gone_from_the_registry_is_reported(s3, package, tmp_path):
+def test_a_file_that_is_missing_in_the_registry_is_reported(s3, package, tmp_path):
     publish(package, URI, s3)
     s3._client.delete_object(Bucket=BUCKET, Key="emotion/tiny/1.0.0/tokenizer.json")
     with pytest.raises(ModelPackageError, match=r"tokenizer\.json is missing"):
@@ -345,7 +345,7 @@ def test_a_manifest_of_another_version_is_reported(s3, package, tmp_path):
     publish(package, URI, s3)
     other = make_package(tmp_path / "other", "9.9.9")
     s3.put(BUCKET, "emotion/tiny/1.0.0/manifest.json", (other.path / "manifest.json").read_bytes())
-    with pytest.raises(ModelPackageError, match=r"is that of tiny 9\.9\.9"):
+    with pytest.raises(ModelPackageError, match=r"is the manifest of tiny 9\.9\.9"):
         resolve(URI, s3, tmp_path / "cache")
 
 
@@ -355,7 +355,7 @@ def test_a_pointer_to_nothing_is_reported(s3, tmp_path):
         resolve(URI, s3, tmp_path / "cache")
 
 
-def test_no_bucket_is_no_model(no_buckets, package, tmp_path):
+def test_a_missing_bucket_is_reported(no_buckets, package, tmp_path):
     for call in (
         lambda: resolve(URI, no_buckets, tmp_path),
         lambda: publish(package, URI, no_buckets),
@@ -367,11 +367,11 @@ def test_no_bucket_is_no_model(no_buckets, package, tmp_path):
 
 
 def test_an_empty_registry(s3, tmp_path):
-    with pytest.raises(ModelNotFoundError, match="no emotion/latest; `emostream init` makes it"):
+    with pytest.raises(ModelNotFoundError, match="no emotion/latest; `emostream init` creates it"):
         resolve(URI, s3, tmp_path)
 
 
-def test_a_cache_that_cannot_be_used(s3, package, tmp_path):
+def test_a_cache_that_cannot_be_used_is_an_error(s3, package, tmp_path):
     publish(package, URI, s3)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ModelError, match=r"the model cache .* cannot be used"):
@@ -379,7 +379,7 @@ def test_a_cache_that_cannot_be_used(s3, package, tmp_path):
 
 
 def test_only_s3_can_be_published_to(s3, package, tmp_path):
-    with pytest.raises(ModelError, match="not in the folder"):
+    with pytest.raises(ModelError, match="not the folder"):
         publish(package, str(tmp_path), s3)
 
 

@@ -55,7 +55,8 @@ STEP = 300
 
 TEXT = "hello filler"
 STRENGTHS = {"1.0.0": 1.0, "1.1.0": 2.0, "1.2.0": 3.0, "1.3.0": 4.0}
-"""By version, how sure its network is of the word `hello`, so that a record tells which network answered."""
+"""By version: the logit of its network for the word `hello`. The confidence of a record tells which network
+answered."""
 
 HEAVY = "9.0.0"
 """The version with a real network. It serves the last posts only: ten thousand take it some seconds."""
@@ -64,7 +65,7 @@ Start = Callable[..., Role]
 
 
 def confidence(strength: float) -> float:
-    """The softmax of one logit of this strength among zeros."""
+    """Return the softmax of one logit of this value among zeros."""
     return math.exp(strength) / (math.exp(strength) + len(TOPIC.labels) - 1)
 
 
@@ -77,11 +78,11 @@ KEPT = (
     *("name", "created_at", "base_model", "licence", "training_data", "normalization", "max_tokens"),
     *("heads", "metrics", "tiers"),
 )
-"""What of the bundled manifest stays."""
+"""The fields of the bundled manifest that the package keeps."""
 
 
 def heavy_package(folder: Path) -> ModelPackage:
-    """The bundled network under another version, with golden posts."""
+    """Make a package of the bundled network under another version, with golden posts."""
     shutil.copytree(bundled_package_path(), folder)
     sealed = load_package(folder)
     lines = (Path(__file__).parents[2] / "scripts" / "demo_posts.jsonl").read_text("utf-8").splitlines()
@@ -110,7 +111,7 @@ async def test_models_are_replaced_while_posts_flow(
         "EMOSTREAM_MODEL_URI": uri,
         "EMOSTREAM_MODEL_CHANNEL": "latest",
         "EMOSTREAM_MODEL_POLL_S": "0.2",
-        # So that a batch of the heavy model, too, is done in a fraction of a second.
+        # With this size a batch takes a fraction of a second with the heavy model too.
         "EMOSTREAM_BATCH_MAX": "128",
         "EMOSTREAM_MODEL_CACHE": str(tmp_path / "cache"),
         "EMOSTREAM_WEB_PORT": str(port),

@@ -1,4 +1,4 @@
-"""The model that a worker serves, and how it follows its channel: every step that can fail, on a real S3 server."""
+"""The model that a worker serves, and how it follows its channel: every step fails once, with a real S3 server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def settings(own_s3: S3Server, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def worker(settings: Settings) -> Iterator[Callable[..., Worker]]:
-    """Makes workers; they share one cache."""
+    """Returns a function that makes workers with a common cache."""
     made: list[Worker] = []
 
     def make(**overrides: object) -> Worker:
@@ -47,7 +47,7 @@ def worker(settings: Settings) -> Iterator[Callable[..., Worker]]:
 
 @pytest.fixture
 def package(tmp_path: Path) -> Callable[..., ModelPackage]:
-    """Makes packages with golden posts."""
+    """Returns a function that makes packages with golden posts."""
 
     def make(version: str, **more: float) -> ModelPackage:
         return golden_package(tmp_path / "packages" / version, version, **more)
@@ -70,7 +70,7 @@ def test_a_new_version_takes_over(s3, first, package, worker):
     assert one.version == "1.0.0"
     before = one.model.current()
     assert one.model.poll()
-    assert one.model.current() is before, "nothing has moved"
+    assert one.model.current() is before, "the channel has not moved"
 
     publish(package("2.0.0"), URI, s3)
     assert one.model.poll()
@@ -147,14 +147,14 @@ def test_a_damaged_version_is_refused_and_the_old_one_stays(
     for _ in range(3):
         assert one.model.poll(), "S3 did answer"
     assert one.version == "1.0.0"
-    assert one.refusals() == {reason: 1}, "tried once, not at every look"
+    assert one.refusals() == {reason: 1}, "tried once, not at every poll"
     assert one.value("swaps_total") == 0
     (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert "the model on channel latest is refused" in record.message
     assert "tiny 1.0.0 keeps serving" in record.message
     assert message in record.message
 
-    # The next version is not held up by it.
+    # The next version is not affected.
     publish(package("3.0.0"), URI, s3)
     assert one.model.poll()
     assert one.version == "3.0.0"
@@ -168,8 +168,8 @@ def test_a_model_that_cannot_be_loaded_is_refused(s3, first, tmp_path, worker, c
     assert (one.version, one.refusals()) == ("1.0.0", {"load": 1})
 
 
-def test_a_model_that_answers_otherwise_than_it_did_is_refused(s3, first, package, worker, caplog):
-    """The checksums are right; the golden posts were made by another network."""
+def test_a_model_with_other_answers_to_its_golden_posts_is_refused(s3, first, package, worker, caplog):
+    """The checksums are right, but another network made the golden posts."""
     one = worker()
     one.model.start()
     publish(package("2.0.0", strength=1.0, golden_of=3.0), URI, s3)
@@ -178,7 +178,7 @@ def test_a_model_that_answers_otherwise_than_it_did_is_refused(s3, first, packag
 
 
 @pytest.mark.parametrize("content", [b"not json", None])
-def test_a_channel_that_is_damaged_or_gone(s3, first, worker, content):
+def test_a_channel_that_is_damaged_or_missing_is_refused(s3, first, worker, content):
     one = worker()
     one.model.start()
     pointer = s3.read(BUCKET, "emotion/latest").body
@@ -201,7 +201,7 @@ def test_a_refused_version_is_tried_again_when_the_channel_moves_to_it_again(s3,
     publish(new, URI, s3)
     _changed_file(s3, new)
     one.model.poll()
-    s3.put(BUCKET, KEY, (new.path / "model.onnx").read_bytes())  # mended
+    s3.put(BUCKET, KEY, (new.path / "model.onnx").read_bytes())  # repair the file
     one.model.poll()
     assert (one.version, one.refusals()) == ("1.0.0", {"checksum": 1})
     for version in ("1.0.0", "2.0.0"):
@@ -221,7 +221,7 @@ def test_s3_goes_away_and_comes_back(s3, own_s3, first, package, worker, caplog)
     assert one.version == "1.0.0"
     assert one.value("poll_failures_total", cause="unavailable") == 2
     warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert len(warnings) == 1, "said once"
+    assert len(warnings) == 1, "logged once"
     assert "the channel latest cannot be followed, tiny 1.0.0 keeps serving" in warnings[0].message
     own_s3.start()
     assert one.model.poll()
@@ -244,7 +244,7 @@ def test_s3_goes_away_in_the_middle_of_a_download(s3, own_s3, first, package, wo
         assert not one.model.poll()
     assert (one.version, one.refusals()) == ("1.0.0", {})
     own_s3.start()
-    assert one.model.poll(), "no verdict was reached, so it is tried again"
+    assert one.model.poll(), "the poll decided nothing, so it is repeated"
     assert one.version == "2.0.0"
 
 

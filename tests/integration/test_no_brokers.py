@@ -1,4 +1,7 @@
-"""A cluster whose last broker says, while it stops, that there is none: https://github.com/confluentinc/librdkafka/issues/5301."""
+"""A cluster whose last broker reports, while it stops, that the cluster has no brokers.
+
+The bug in the library is https://github.com/confluentinc/librdkafka/issues/5301.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from tests.integration.farewell_broker import FarewellBroker
 from tests.integration.support import wait_for
 
 CLIENTS = 20
-"""With the versions that have the fault, two in three are lost for ever."""
+"""Number of clients. With library versions that have the bug, two of three never reconnect."""
 
 
 def reaches_kafka(client: Producer) -> bool:
@@ -19,10 +22,10 @@ def reaches_kafka(client: Producer) -> bool:
         return False
 
 
-def test_every_client_comes_back() -> None:
+def test_every_client_reconnects() -> None:
     with FarewellBroker() as broker:
         config = KafkaConfig(broker.bootstrap)
-        # It is when they ask that they are told.
+        # The broker tells a client only when the client asks.
         options = {**config.librdkafka(topic_metadata_refresh_interval_ms=200), "error_cb": lambda error: None}
         clients = [Producer({**options, "client.id": f"client-{number}"}) for number in range(CLIENTS)]
         wait_for(lambda: all(map(reaches_kafka, clients)), what="the clients do not connect")

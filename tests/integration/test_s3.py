@@ -1,4 +1,4 @@
-"""The S3 connector against a real HTTP server that speaks S3."""
+"""The S3 connector, with a real S3 server."""
 
 import socket
 import threading
@@ -17,7 +17,7 @@ from tests.integration.registry_support import BUCKET, SECRET, one_line, race
 
 @pytest.fixture
 def nobody():
-    """A connection to a port on which nothing listens."""
+    """A connection to a port where no server listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -27,7 +27,7 @@ def nobody():
 
 @contextmanager
 def answering(status: int, *, length: int = 0, body: bytes = b"") -> Iterator[str]:
-    """A server that gives every request the same answer, and hangs up; yields its address."""
+    """Run a server that gives every request the same answer and closes the connection; yields its address."""
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
@@ -40,7 +40,7 @@ def answering(status: int, *, length: int = 0, body: bytes = b"") -> Iterator[st
             if self.command == "GET":
                 self.wfile.write(body)
 
-        do_GET = do_PUT = do_HEAD = answer  # noqa: N815 - the names that the base class looks for
+        do_GET = do_PUT = do_HEAD = answer  # noqa: N815 - the base class requires these names
 
         def log_message(self, *args: object) -> None:
             pass
@@ -62,7 +62,7 @@ def test_objects_and_files(s3, tmp_path):
     assert s3.put(BUCKET, "a", b"2")
     assert s3.read(BUCKET, "a").body == b"2"
     source, target = tmp_path / "source", tmp_path / "target"
-    source.write_bytes(bytes(range(256)) * 40_000)  # beyond the size at which uploads have several parts
+    source.write_bytes(bytes(range(256)) * 40_000)  # large enough for an upload in several parts
     s3.upload(BUCKET, "deep/er/file", source)
     assert s3.download(BUCKET, "deep/er/file", target)
     assert target.read_bytes() == source.read_bytes()
@@ -75,7 +75,7 @@ def test_a_missing_object_leaves_no_file(s3, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_listing_goes_beyond_one_page(s3):
+def test_a_listing_has_several_pages(s3):
     keys = [f"{n:04}" for n in range(1003)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda key: s3.put(BUCKET, key, b""), keys))
@@ -89,7 +89,7 @@ def test_a_conditional_write_happens_once(s3):
 
 
 def test_a_write_on_condition_of_an_etag_happens_once(s3):
-    """Each round, several writers replace the same content: the server must let exactly one of them."""
+    """In each round several writers try to replace the same content. Exactly one of them must succeed."""
     s3.put(BUCKET, "pointer", b"start")
     for round_ in range(10):
         seen = s3.read(BUCKET, "pointer")
@@ -106,18 +106,18 @@ def test_the_server_does_conditional_writes(s3):
 
 
 @pytest.mark.parametrize("status", [200, 501])
-def test_a_server_without_conditional_writes_is_found_out(status):
-    """One that ignores the condition and one that refuses it; either would let two writers undo each other."""
+def test_a_server_without_conditional_writes_is_refused(status):
+    """One server ignores the condition and one refuses it. With both, two writers could overwrite each other."""
     with (
         answering(status) as endpoint,
         connect(S3Config(endpoint, "us-east-1", "key", SECRET)) as s3,
         pytest.raises(RejectedError) as info,
     ):
         s3.require_conditional_writes(BUCKET, "probe")
-    one_line(info, "does not do conditional writes", f"{BUCKET}/probe")
+    one_line(info, "does not support conditional writes", f"{BUCKET}/probe")
 
 
-def test_progress_is_told_and_can_end_a_transfer(s3, tmp_path):
+def test_progress_is_reported_and_can_end_a_transfer(s3, tmp_path):
     class EnoughError(Exception):
         pass
 
@@ -139,8 +139,8 @@ def test_progress_is_told_and_can_end_a_transfer(s3, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # botocore leaves its socket to the GC
-def test_a_truncated_answer_is_no_answer(tmp_path):
-    """The connection ends before the promised length: nothing of it is taken for the object."""
+def test_a_truncated_answer_is_an_error(tmp_path):
+    """The connection ends before the announced length, so the bytes received are not the object."""
     with (
         answering(200, length=1_000, body=b"x" * 10) as endpoint,
         connect(S3Config(endpoint, "us-east-1", "key", SECRET)) as s3,
@@ -155,7 +155,7 @@ def test_a_truncated_answer_is_no_answer(tmp_path):
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
-def test_a_bucket_is_created_once_however_many_try(s3_server, region):
+def test_a_bucket_is_created_once_by_several_callers(s3_server, region):
     from dataclasses import replace
 
     with connect(replace(s3_server, region=region)) as s3:
@@ -164,7 +164,7 @@ def test_a_bucket_is_created_once_however_many_try(s3_server, region):
         assert not s3.ensure_bucket("shared")
 
 
-def test_no_bucket(no_buckets):
+def test_a_missing_bucket_is_reported(no_buckets):
     assert not no_buckets.bucket_exists("absent")
     for call in (
         lambda: no_buckets.read("absent", "key"),
@@ -177,7 +177,7 @@ def test_no_bucket(no_buckets):
         one_line(info, "127.0.0.1", "absent", "NoSuchBucket")
 
 
-def test_no_server(nobody, tmp_path):
+def test_a_missing_server_is_reported(nobody, tmp_path):
     for call in (
         lambda: nobody.read("bucket", "key"),
         lambda: nobody.bucket_exists("bucket"),
@@ -190,7 +190,7 @@ def test_no_server(nobody, tmp_path):
 
 
 @pytest.mark.parametrize("status", [500, 503, 403])
-def test_a_server_that_answers_badly(status):
+def test_a_server_error_is_reported(status):
     expected = RejectedError if status == 403 else UnavailableError
     with (
         answering(status) as endpoint,
@@ -214,8 +214,8 @@ def test_secrets_are_not_shown():
     ("config", "message"),
     [
         (S3Config("not a url", "us-east-1", "key", SECRET), "not valid"),
-        (S3Config("http://127.0.0.1:1", "us-east-1", "key", None), "both halves"),
-        (S3Config("http://127.0.0.1:1", "us-east-1", None, SECRET), "both halves"),
+        (S3Config("http://127.0.0.1:1", "us-east-1", "key", None), "set both"),
+        (S3Config("http://127.0.0.1:1", "us-east-1", None, SECRET), "set both"),
     ],
 )
 def test_a_bad_configuration_is_refused(config, message):
@@ -224,7 +224,7 @@ def test_a_bad_configuration_is_refused(config, message):
     one_line(info, message)
 
 
-def test_no_credentials_anywhere(monkeypatch):
+def test_missing_credentials_are_reported(monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"):
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from connectors.kafka import own_writes
-from connectors.kafka.batch import Run, offset_of, partition_of
+from connectors.kafka.batch import OwnRange, offset_of, partition_of
 from connectors.kafka.consumer import PositionedConsumer
 from connectors.kafka.own_writes import QUIET_S, OwnWrites
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
@@ -46,7 +46,7 @@ class Bench:
         assert written == range(len(self.written[partition]), len(self.written[partition]) + count)
         self.written[partition] += values
         if ours:
-            self.own.offer(Run(partition, written.start, values))
+            self.own.offer(OwnRange(partition, written.start, values))
 
     def poll(self) -> None:
         batch = self.consumer.poll(100, 0.1)
@@ -55,7 +55,9 @@ class Bench:
         found = [(partition_of(one), offset_of(one), one.value() or b"") for one in batch.messages]
         self.fetched += len(found)
         found += [
-            (run.partition, offset, item) for run in batch.runs for offset, item in enumerate(run.items, run.first)
+            (own.partition, offset, item)
+            for own in batch.own_ranges
+            for offset, item in enumerate(own.items, own.first)
         ]
         for partition, offset, value in sorted(found):
             assert offset == len(self.seen[partition]), "in order, once, and without a hole"

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from connectors.errors import PositionMismatchError, UnavailableError
-from connectors.kafka.batch import Batch, Run
+from connectors.kafka.batch import Batch, OwnRange
 from streams.metrics import Metrics
 from streams.pipeline.aggregate import AggregateStage
 from streams.pipeline.positions import AggregatePositions
@@ -187,17 +187,19 @@ class Worker:
             return True
         # A batch has messages of several partitions, mixed, and runs of posts that the worker wrote itself.
         chance = random.Random(wanted)
-        runs = []
+        own_ranges = []
         if not self.world.settings.deduplication_s:
             known = [message for message in messages if chance.random() < 0.5]
             messages = [message for message in messages if message not in known]
-            runs = [
-                Run(entry.partition(), entry.offset(), [PostForCounting.of(ClassifiedPost.from_json(entry.value()))])
+            own_ranges = [
+                OwnRange(
+                    entry.partition(), entry.offset(), [PostForCounting.of(ClassifiedPost.from_json(entry.value()))]
+                )
                 for entry in known
             ]
         chance.shuffle(messages)
         messages.sort(key=lambda entry: entry.offset())
-        batch = Batch(self.epoch, messages, starts, runs)
+        batch = Batch(self.epoch, messages, starts, own_ranges)
         self.next.update(batch.ends())
         try:
             await self.stage.process(batch)

@@ -1,11 +1,11 @@
-"""A consumer that need not fetch what its process writes misses nothing of what anybody writes, and takes it once."""
+"""A consumer that does not fetch own records still consumes every record of every process once and in order."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.kafka.batch import Run
+from connectors.kafka.batch import OwnRange
 from connectors.kafka.own_writes import QUIET_S, LocalReads, OwnWrites
 
 PARTITIONS = 2
@@ -22,7 +22,7 @@ steps = st.lists(
 
 
 class Consumer:
-    """What `PositionedConsumer` does with the client, which here is a list for each partition."""
+    """Does what `PositionedConsumer` does, with a list for each partition in place of the client."""
 
     def __init__(self) -> None:
         self.logs: list[int] = [0] * PARTITIONS
@@ -38,7 +38,7 @@ class Consumer:
         first = self.logs[partition]
         self.logs[partition] += count
         if told:
-            self.own.offer(Run(partition, first, list(range(first, self.logs[partition]))))
+            self.own.offer(OwnRange(partition, first, list(range(first, self.logs[partition]))))
 
     def poll(self, fetch: int, most: int) -> None:
         for partition in self.next_offsets.keys() - self.local.partitions:
@@ -47,11 +47,11 @@ class Consumer:
                 if offset >= self.next_offsets[partition]:
                     self.take(partition, [offset])
                     self.fetched += 1
-        runs = self.own.take(most)
-        step = self.local.step(runs, self.next_offsets, self.now, all_taken=not len(self.own))
-        for run in step.consumed:
-            self.take(run.partition, run.items)
-        for partition in step.fetch:
+        ranges = self.own.take(most)
+        plan = self.local.plan(ranges, self.next_offsets, self.now, all_taken=not len(self.own))
+        for own in plan.consumed:
+            self.take(own.partition, own.items)
+        for partition in plan.fetch:
             self.fetching[partition] = self.next_offsets[partition]
 
     def take(self, partition: int, offsets: list[int] | tuple[int, ...]) -> None:
@@ -77,7 +77,7 @@ def test_every_record_is_consumed_once_and_in_order(wanted: list[tuple[str, int,
 
 
 @given(st.lists(st.tuples(st.integers(0, PARTITIONS - 1), st.integers(1, 4)), max_size=40))
-def test_who_alone_writes_and_is_asked_in_time_fetches_nothing(writes: list[tuple[int, int]]) -> None:
+def test_a_process_that_alone_writes_and_polls_in_time_fetches_nothing(writes: list[tuple[int, int]]) -> None:
     consumer = Consumer()
     for partition, count in writes:
         consumer.write(partition, count, told=True)

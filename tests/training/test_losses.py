@@ -1,4 +1,4 @@
-"""The loss against numbers worked out by hand."""
+"""The loss, compared with numbers that were computed by hand."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ EMOTION, GO, _, TWEETS = range(4)
 
 
 def table(*rows: tuple[int, list[float], list[int], int]) -> Examples:
-    """Rows of (data set, emotion target, known emotions, sentiment)."""
+    """Return rows, given as (data set, emotion target, known emotions, sentiment)."""
     source, emotion, known, sentiment = zip(*rows, strict=True)
     mask = np.zeros((len(rows), 8), bool)
     for row, labels in enumerate(known):
@@ -29,12 +29,12 @@ def logits(emotion: list[list[float]], sentiment: list[list[float]]) -> dict[str
 
 def test_the_softmax_runs_over_the_labels_that_the_data_set_knows():
     data = table((EMOTION, [1.0], [0, 1], NO_TARGET))
-    # The third emotion is the surest by far; this data set does not know it.
+    # The third emotion has by far the largest logit, and this data set lacks it.
     loss = Loss(data, PLAIN)(logits([[1.0, 0.0, 50.0]], [[9.0, 0.0, 0.0]]), torch.tensor([0]))
     assert loss.item() == pytest.approx(np.log(1 + np.exp(-1)))
 
 
-def test_a_text_without_any_label_costs_nothing_and_pulls_nowhere():
+def test_a_text_without_any_label_has_no_loss_and_no_gradient():
     data = table((TWEETS, [], [], NO_TARGET))
     given = logits([[3.0, 1.0]], [[1.0, 2.0, 3.0]])
     for values in given.values():
@@ -68,7 +68,7 @@ def test_rare_labels_weigh_more_within_their_data_set_and_the_mean_stays_one():
     target = np.eye(2, dtype=np.float32)[[0, 0, 0, 1, 1, 0]]
     source = np.array([GO] * 4 + [TWEETS] * 2)
     weights = row_weights(target, source, {SET_NAMES[GO]: 1.0})
-    # Shares of 3/4 and 1/4: at a balance of one, both labels weigh the same in all.
+    # The shares are 3/4 and 1/4. With a balance of one, both labels have the same total weight.
     assert weights[:4] == pytest.approx([2 / 3, 2 / 3, 2 / 3, 2])
     assert weights[4:] == pytest.approx([1, 1])
     half = row_weights(target, source, {SET_NAMES[GO]: 0.5})
@@ -90,7 +90,7 @@ def test_distillation_is_the_divergence_from_the_teacher(temperature):
     assert Loss(data, recipe)(given, torch.tensor([0])).item() == pytest.approx(np.log(8), rel=1e-5)
 
 
-def test_a_student_that_agrees_with_its_teacher_has_nothing_to_learn_from_it():
+def test_a_student_that_agrees_with_its_teacher_has_no_gradient():
     data = table((TWEETS, [], [], NO_TARGET))
     values = {"emotion": np.arange(8, dtype=np.float32)[None], "sentiment": np.ones((1, 3), np.float32)}
     recipe = Recipe(distillation=1.0, distillation_temperature=3)

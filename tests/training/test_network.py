@@ -1,4 +1,4 @@
-"""The network that is trained: its dropout, which torch's own is too slow for on a CPU, and its last layer."""
+"""The trained network: its dropout, which is faster on a CPU than torch's, and its last layer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_dropout_zeroes_its_share_and_keeps_the_mean(share: float) -> None:
     dropped = ByteDropout(share)(ones)
     of_256 = round(256 * share)
     assert torch.unique(dropped).tolist() == pytest.approx([0.0, 256 / (256 - of_256)])
-    # Five standard deviations.
+    # The tolerance is five standard deviations.
     tolerance = 5 * (share * (1 - share) / ones.numel()) ** 0.5
     assert float((dropped == 0).float().mean()) == pytest.approx(of_256 / 256, abs=tolerance)
     assert float(dropped.mean()) == pytest.approx(1, abs=2 * tolerance)
@@ -70,7 +70,7 @@ def test_the_networks_own_dropout_is_replaced_everywhere() -> None:
     for pool_early in (False, True):
         net = EmotionNet(untrained(shape()), dropout=0.25, pool_early=pool_early)
         found = [one for one in net.modules() if isinstance(one, nn.Dropout)]
-        # The embeddings', three of each layer, and the pooled vector's.
+        # One of the embeddings, three of each layer, and one of the pooled vector.
         assert [(type(one), one.p) for one in found] == [(ByteDropout, 0.25)] * 8
 
 
@@ -98,7 +98,7 @@ def logits(net: EmotionNet, *rows: list[int], padding: int = 0) -> torch.Tensor:
         return torch.cat(net(ids, torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])), dim=1)
 
 
-def test_of_a_text_of_one_token_the_mean_is_the_token() -> None:
+def test_the_mean_of_one_token_is_the_token() -> None:
     early, late = made(pool_early=True), made(pool_early=False)
     rows = ([3], [7], [19])
     assert torch.allclose(logits(early, *rows), logits(late, *rows), atol=1e-5)
@@ -113,7 +113,7 @@ def test_a_mean_that_is_taken_early_sees_no_padding() -> None:
     assert torch.allclose(logits(early, [3, 4, 5], [2, 9, 4, 6, 8, 1])[:1], alone, atol=1e-5)
 
 
-def test_every_token_reaches_a_mean_that_is_taken_early() -> None:
+def test_every_token_affects_a_mean_that_is_taken_early() -> None:
     early = made(pool_early=True)
     for changed in ([9, 4, 5], [3, 9, 5], [3, 4, 9]):
         assert not torch.allclose(logits(early, changed), logits(early, [3, 4, 5]), atol=1e-3)
@@ -133,7 +133,7 @@ def test_a_network_comes_back_as_it_was_saved_and_is_the_same_in_onnx(
     export.export(back, plain)
     export.fuse(plain, fused, back.encoder.config)
     session = ort.InferenceSession(str(fused), providers=["CPUExecutionProvider"])
-    # Other numbers of texts and tokens than it was traced with.
+    # The numbers of texts and tokens differ from those of the export.
     for texts in (rows, ([3], [4], [5]), ([2, 3, 4, 5, 6, 7, 8],)):
         ids = np.array(texts, np.int64)
         found = np.concatenate(

@@ -1,4 +1,4 @@
-"""What a package says of itself is what it learnt, and from what."""
+"""The manifest, the heads and the provenance of a trained package are those of its training."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ sets = ["emotion"]
 recipe = { epochs = 5, batch_size = 16, learning_rate = 3e-4 }
 """
 
-# Minutes on a busy machine.
+# The tests take minutes on a busy machine.
 pytestmark = pytest.mark.timeout(900)
 
 
 def configuration(tmp_path: Path) -> Path:
-    """The specialist comes first."""
+    """A configuration whose first teacher is a specialist."""
     file = tmp_path / "config.toml"
     file.write_text(CONFIG.replace("[[teachers]]", f"{SPECIALIST}[[teachers]]", 1))
     return file
 
 
-def test_a_teacher_is_packed_with_what_it_learnt_and_measured_on_that(data, tmp_path):
+def test_the_package_of_a_teacher_has_the_heads_and_figures_of_its_data_sets(data, tmp_path):
     package = run_training(
         data=data,
         config_file=configuration(tmp_path),
@@ -66,20 +66,20 @@ def test_a_teacher_is_packed_with_what_it_learnt_and_measured_on_that(data, tmp_
 
 
 class Finished:
-    """Stages that were trained, as far as a card is told of them."""
+    """Has the finished stages' results that the provenance needs."""
 
     def __init__(self, config: TrainingConfig) -> None:
         self.config = config
 
-    def measured(self, _folder: str) -> tuple[TrainingRun, dict[str, float]]:
+    def stage_result(self, _folder: str) -> tuple[TrainingRun, dict[str, float]]:
         return TrainingRun(60.0, [1.0]), {}
 
-    def teachers_say(self, data: Examples) -> Logits:
+    def teacher_mean(self, data: Examples) -> Logits:
         return {head: np.zeros((len(data), labels), np.float32) for head, labels in HEADS.items()}
 
 
 @pytest.mark.parametrize("cascade", [True, False])
-def test_a_first_tier_is_told_of_where_there_is_one_and_from_whom_it_started(data, tmp_path, cascade):
+def test_the_provenance_has_the_first_tier_and_its_teacher_if_there_is_one(data, tmp_path, cascade):
     splits = read_splits(data, CALIBRATION, 17)
     found = run._provenance(Finished(read_config(configuration(tmp_path))), splits, MACHINE, cascade=cascade)
     assert [stage.name for stage in found.teachers] == ["special", "one", "two"]
@@ -91,12 +91,12 @@ def test_a_first_tier_is_told_of_where_there_is_one_and_from_whom_it_started(dat
     assert set(found.rows) == set(SET_NAMES)
 
 
-def test_a_damaged_note_of_a_stage_is_one_line(data, tmp_path):
+def test_a_damaged_record_of_a_stage_is_reported_in_one_line(data, tmp_path):
     config = read_config(configuration(tmp_path))
     splits = read_splits(data, CALIBRATION, 17)
     networks = Networks(config, splits, tmp_path / "work", machine=MACHINE, console=Console(quiet=True))
     folder = tmp_path / "work" / "teachers" / "one"
     folder.mkdir(parents=True)
     (folder / DONE).write_text('{"fingerpr')
-    with pytest.raises(TrainingError, match=r"teachers/one/done\.json is damaged: remove .*teachers/one, and"):
+    with pytest.raises(TrainingError, match=r"teachers/one/done\.json is damaged; remove .*teachers/one to train"):
         networks.teacher(config.general_teacher)

@@ -1,4 +1,4 @@
-"""Training itself, on a few hundred made-up posts: `make test-train`, where PyTorch is installed."""
+"""Training on a few hundred made-up posts. `make test-train` runs this; it needs PyTorch."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ max_disagreement = 0.05
 """
 MACHINE = Machine(threads=2)
 
-# Minutes on a busy machine.
+# The tests take minutes on a busy machine.
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -111,7 +111,7 @@ def train(data: Path, *, work: Path, out: Path, config: Path | None = None) -> M
     )
 
 
-def test_a_run_makes_a_package_that_has_learnt_and_goes_on_where_it_was(data, tmp_path):
+def test_a_run_makes_a_package_and_a_second_run_trains_nothing(data, tmp_path):
     config = tmp_path / "small.toml"
     config.write_text(CONFIG)
 
@@ -124,7 +124,7 @@ def test_a_run_makes_a_package_that_has_learnt_and_goes_on_where_it_was(data, tm
     assert [tier.name for tier in package.manifest.tiers] == ["convolution", "transformer"]
     assert "teacher: two" in (package.path / "MODEL_CARD.md").read_text()
 
-    # A second run trains nothing: the work folder has it all.
+    # The work folder has all stages, so a second run trains nothing.
     weights = {file: file.stat().st_mtime_ns for file in (tmp_path / "work").rglob("weights.pt")}
     assert len(weights) == 4
     again = train(data, work=tmp_path / "work", out=tmp_path / "out", config=config)
@@ -133,7 +133,7 @@ def test_a_run_makes_a_package_that_has_learnt_and_goes_on_where_it_was(data, tm
 
 
 def changed(data: Path, folder: Path, old: str, new: str) -> Networks:
-    """The stages of `CONFIG` with one thing changed, on the work folder of all such."""
+    """Return the stages of `CONFIG` with one change, with the same work folder for all changes."""
     assert old in CONFIG
     file = folder / "config.toml"
     file.write_text(CONFIG.replace(old, new))
@@ -150,12 +150,12 @@ def test_a_work_folder_of_another_configuration_is_refused(data, tmp_path):
     for teacher in first.config.teachers:
         first.teacher(teacher)
     other = networks(6)
-    other.teacher(other.config.teachers[0])  # the same in both
-    with pytest.raises(TrainingError, match="teachers/two is of another configuration or other data"):
+    other.teacher(other.config.teachers[0])  # this teacher is the same in both configurations
+    with pytest.raises(TrainingError, match="teachers/two was made with another configuration or other data"):
         other.teacher(other.config.teachers[1])
 
 
-def test_teachers_are_asked_once_about_the_same_texts(data, tmp_path):
+def test_teachers_answer_the_same_texts_only_once(data, tmp_path):
     def networks(copies: int) -> Networks:
         return changed(data, tmp_path, "copies = { emotion = 1 }", f"copies = {{ emotion = {copies} }}")
 
@@ -172,19 +172,19 @@ def test_teachers_are_asked_once_about_the_same_texts(data, tmp_path):
 
 def test_only_a_package_is_replaced(data, tmp_path):
     (tmp_path / "precious.txt").write_text("thesis")
-    with pytest.raises(TrainingError, match="is there and is no package"):
+    with pytest.raises(TrainingError, match="exists already and is not a package"):
         train(data, work=tmp_path / "work", out=tmp_path)
     assert (tmp_path / "precious.txt").read_text() == "thesis"
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing of ours may catch it."""
+    """Takes the place of SIGKILL, so the code under test must not catch it."""
 
 
 def trainer(
     data: Path, folder: Path, die_after: int | None = None, scores: Sequence[float] | None = None, **recipe: object
 ) -> tuple[Trainer, object]:
-    """A run on one layer; `scores` are those of its epochs, whatever it learns."""
+    """Return a trainer of a network with one layer. `scores` are the scores of its epochs, whatever it learns."""
     splits = read_splits(data, CALIBRATION, 17)
     torch.manual_seed(17)
     net = network.EmotionNet(network.with_layers(encoders.pretrained("minilm-l6"), (0,)))
@@ -217,7 +217,7 @@ def trainer(
 
 
 @pytest.mark.parametrize("average", [0.0, 0.3])
-def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(data, tmp_path, average):
+def test_a_killed_run_that_continues_ends_with_the_same_weights(data, tmp_path, average):
     whole, expected = trainer(data, tmp_path / "whole", average=average)
     whole.train()
     killed, _ = trainer(data, tmp_path / "killed", die_after=30, average=average)  # in the second epoch
@@ -234,7 +234,7 @@ Weights = dict[str, torch.Tensor]
 
 
 def weights(data: Path, folder: Path, scores: Sequence[float], **recipe: object) -> Weights:
-    """What a run of three epochs keeps."""
+    """Return the weights that a run of three epochs keeps."""
     run, net = trainer(data, folder, scores=scores, **{"epochs": 3, "patience": 3, **recipe})
     run.train()
     return {key: value.clone() for key, value in net.state_dict().items()}
@@ -244,13 +244,13 @@ def same(a: Weights, b: Weights) -> bool:
     return all(torch.equal(value, b[key]) for key, value in a.items())
 
 
-def test_a_run_that_ends_keeps_its_end_and_one_that_stops_early_its_best(data, tmp_path):
+def test_a_full_run_keeps_the_last_weights_and_one_that_stops_early_the_best(data, tmp_path):
     end = weights(data, tmp_path / "rising", (1.0, 2.0, 3.0))
-    # Every epoch goes on from the one before it, also where that was worse.
+    # Every epoch continues from the previous one, also if that was worse.
     assert same(weights(data, tmp_path / "falling", (3.0, 2.0, 1.0)), end)
     first = weights(data, tmp_path / "stops", (3.0, 2.0), patience=1)
     assert not same(first, end)
-    # A run that had stopped, and was killed before its result was put away.
+    # A run that stopped early, and was killed before its result was saved.
     assert same(weights(data, tmp_path / "stops", (), patience=1), first)
     assert same(weights(data, tmp_path / "rising", ()), end)
 
@@ -272,7 +272,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(data, tmp_path):
         one.train()
     assert (tmp_path / STATE).exists()
     other, _ = trainer(data, tmp_path, learning_rate=1e-3)
-    with pytest.raises(TrainingError, match="of another configuration or other data"):
+    with pytest.raises(TrainingError, match="with another configuration or other data"):
         other.train()
 
 
@@ -297,7 +297,7 @@ def test_pruning_changes_no_answer_where_the_tokens_stay(data):
     assert len(kept) < 8_000
     after = logits_of(net, splits.train.texts, small)
     assert after["emotion"] == pytest.approx(before["emotion"], abs=1e-5)
-    # Any word of known characters still has a spelling.
+    # Every word of known characters still has tokens.
     assert small.token_to_id("[UNK]") not in small.encode("volcanic hippopotamus zyzzyva über naïve").ids
     assert small.encode("").ids == [small.token_to_id("[CLS]"), small.token_to_id("[SEP]")]
     assert np.array_equal(kept, np.unique(kept))

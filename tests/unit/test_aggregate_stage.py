@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from connectors.errors import ConnectorError, PositionMismatchError
-from connectors.kafka.batch import Batch, Run
+from connectors.kafka.batch import Batch, OwnRange
 from streams.metrics import Metrics
 from streams.pipeline.aggregate import AggregateStage
 from streams.records import ClassifiedPost, DeadPost, DeadReason, LatePost, from_ms
@@ -93,10 +93,10 @@ async def test_what_the_worker_has_written_itself_is_counted_in_its_place() -> N
     fetched = batch(classified(0, keywords=["tea"]), b"{", start=4)
     later = batch(classified(7, keywords=["tea"]), start=8)
     known = [
-        Run(0, 6, [for_counting(classified(5)), for_counting(classified(6))]),
-        Run(0, 9, [for_counting(classified(8))]),
+        OwnRange(0, 6, [for_counting(classified(5)), for_counting(classified(6))]),
+        OwnRange(0, 9, [for_counting(classified(8))]),
     ]
-    other = Run(1, 3, [for_counting(classified(2, partition=1))])
+    other = OwnRange(1, 3, [for_counting(classified(2, partition=1))])
     mixed = Batch(1, fetched.messages + later.messages, {0: 4, 1: 3}, [*known, other])
     bench.gaps = {0: 4, 1: 3}
     await bench.stage.process(mixed)

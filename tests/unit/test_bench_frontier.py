@@ -90,7 +90,7 @@ def test_contestants_alternate_and_the_median_round_counts(monkeypatch: pytest.M
 
 def test_other_answers_in_a_later_round_are_an_error() -> None:
     count = itertools.count()
-    with pytest.raises(ModelError, match="fickle answered otherwise in round 2"):
+    with pytest.raises(ModelError, match="fickle gave other answers in round 2"):
         measure({"fickle": lambda texts: np.full(len(texts), next(count) // 2)}, ["x"], 2)
 
 

@@ -13,7 +13,7 @@ from confluent_kafka import Message
 from connectors.errors import ConnectorError
 from connectors.kafka.batch import Batch
 from connectors.kafka.own_writes import OwnWrites
-from connectors.kafka.producer import Outgoing, Written
+from connectors.kafka.producer import Outgoing, WrittenOffsets
 from models.classifier import Classification
 from models.package.manifest import Head
 from streams.metrics import Metrics
@@ -131,11 +131,11 @@ async def test_the_aggregate_stage_gets_what_it_would_read_from_the_records(benc
 
 
 @pytest.mark.parametrize("written", [{}, {("posts.classified", 0): range(5, 8)}])
-async def test_the_aggregate_stage_gets_no_posts_whose_offsets_are_not_known(written: Written) -> None:
+async def test_the_aggregate_stage_gets_no_posts_whose_offsets_are_not_known(written: WrittenOffsets) -> None:
     """The broker did not return their offsets, or another producer wrote between them."""
 
     class Other(RecordingDeliverer):
-        async def deliver(self, records: Sequence[Outgoing]) -> Written:
+        async def deliver(self, records: Sequence[Outgoing]) -> WrittenOffsets:
             await super().deliver(records)
             return written
 

@@ -1,4 +1,4 @@
-"""Every error that a driver knows becomes one of our two classes, and what will not pass is never retried for ever."""
+"""Every error of a driver is translated into an error of ours, and only transient ones into UnavailableError."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ KAFKA_CODES = sorted(
 )
 
 
-def test_there_are_kafka_codes_to_look_at() -> None:
+def test_the_list_of_kafka_codes_is_not_empty() -> None:
     assert len(KAFKA_CODES) > 150
 
 
 @pytest.mark.parametrize("code", KAFKA_CODES)
-def test_every_kafka_error_is_one_of_ours(code: int) -> None:
+def test_every_kafka_error_is_translated(code: int) -> None:
     error = KafkaError(code)
     ours = to_connector_error(error, "writing to posts.dead")
     assert type(ours) in OURS
     assert "while writing to posts.dead: " in str(ours)
     assert "\n" not in str(ours)
-    # A broken producer stays broken, whatever it was that broke it.
+    # A fatal error is never transient, whatever its code.
     assert type(to_connector_error(KafkaError(code, "r", True, True, False), "x")) is RejectedError
-    # The client knows better than a list.
+    # An error that the client calls retriable is transient.
     assert type(to_connector_error(KafkaError(code, "r", False, True, False), "x")) is UnavailableError
 
 
@@ -65,7 +65,7 @@ def test_every_kafka_error_is_one_of_ours(code: int) -> None:
         KafkaError.BROKER_NOT_AVAILABLE,
     ],
 )
-def test_what_passes_in_kafka(code: int) -> None:
+def test_transient_kafka_errors_are_unavailable(code: int) -> None:
     assert type(to_connector_error(KafkaError(code), "x")) is UnavailableError
 
 
@@ -87,7 +87,7 @@ def test_what_passes_in_kafka(code: int) -> None:
         KafkaError.INVALID_REPLICATION_FACTOR,
     ],
 )
-def test_what_does_not_pass_in_kafka(code: int) -> None:
+def test_lasting_kafka_errors_are_rejected(code: int) -> None:
     error = to_connector_error(KafkaError(code), "x")
     assert type(error) is RejectedError
     assert KafkaError(code).name() in str(error)
@@ -117,22 +117,22 @@ def from_postgres(error: Exception) -> ConnectorError:
     return caught.value
 
 
-def test_there_are_postgres_errors_to_look_at() -> None:
+def test_the_list_of_postgres_errors_is_not_empty() -> None:
     assert len(POSTGRES_ERRORS) > 250
 
 
 @pytest.mark.parametrize("error", sorted(POSTGRES_ERRORS, key=lambda found: found.__name__))
-def test_every_postgres_error_is_one_of_ours(error: type[psycopg.Error]) -> None:
+def test_every_postgres_error_is_translated(error: type[psycopg.Error]) -> None:
     ours = from_postgres(error("first line\nDETAIL: second"))
     assert type(ours) in (*OURS, InvalidDataError)
     state = error.sqlstate or ""
-    # SQLSTATE classes: the server refuses what the rows say;
+    # These SQLSTATE classes mean that the server refuses the data,
     if state[:2] in {"22", "23"}:
         assert type(ours) is InvalidDataError
-    # who we are, where we go, or what we ask;
+    # these that it refuses the user, the database or the statement,
     if state[:2] in {"28", "2B", "3D", "3F", "42", "44"}:
         assert isinstance(ours, RejectedError)
-    # or: the connection, a race, resources, an operator, the machine. All of that may be over in a moment.
+    # and these that the connection, a race, resources, an operator or the machine is the reason, which is transient.
     if state[:2] in {"08", "40", "53", "57", "58"} and state != "40002":
         assert type(ours) is UnavailableError
 
@@ -149,11 +149,11 @@ def test_every_postgres_error_is_one_of_ours(error: type[psycopg.Error]) -> None
         (psycopg.OperationalError(""), UnavailableError),
     ],
 )
-def test_what_arrives_while_connecting(error: psycopg.Error, expected: type[ConnectorError]) -> None:
+def test_refusals_while_connecting_are_rejected(error: psycopg.Error, expected: type[ConnectorError]) -> None:
     assert type(from_postgres(error)) is expected
 
 
-def test_defects_are_not_taken_for_errors_of_the_server() -> None:
+def test_defects_are_not_translated() -> None:
     with pytest.raises(KeyError), postgres_errors("x"):
         raise KeyError("ours")
 
@@ -167,7 +167,7 @@ REDIS_ERRORS = {
     and issubclass(found, (redis_exceptions.RedisError, redis_exceptions.RedisClusterException))
     and not issubclass(found, (redis_exceptions.CrossSlotTransactionError, redis_exceptions.InvalidPipelineStack))
 }
-# Raised by pipelines that are misused, or by token providers, of which we use none.
+# Raised by misused pipelines, or by token providers, which this project does not use.
 NOT_MAPPED = {"ChildDeadlockedError", "CrossSlotTransactionError", "IncorrectPolicyType", "InvalidPipelineStack"}
 
 
@@ -188,11 +188,11 @@ def make(error: type[Exception]) -> Exception:
 
 
 @pytest.mark.parametrize("error", sorted(REDIS_ERRORS, key=lambda found: found.__name__))
-def test_every_redis_error_is_one_of_ours(error: type[Exception]) -> None:
+def test_every_redis_error_is_translated(error: type[Exception]) -> None:
     assert type(from_redis(make(error))) in OURS
 
 
-def test_no_redis_error_is_unknown_to_us() -> None:
+def test_every_redis_error_is_in_the_lists() -> None:
     every = {
         name
         for name, found in vars(redis_exceptions).items()
@@ -218,7 +218,7 @@ def test_no_redis_error_is_unknown_to_us() -> None:
         (redis_exceptions.DataError, RejectedError),
     ],
 )
-def test_what_passes_in_redis(error: type[Exception], expected: type[ConnectorError]) -> None:
+def test_redis_errors_are_unavailable_or_rejected(error: type[Exception], expected: type[ConnectorError]) -> None:
     assert type(from_redis(make(error))) is expected
 
 
@@ -246,10 +246,10 @@ def test_an_address_that_libpq_cannot_read_is_refused() -> None:
 
 
 @pytest.mark.parametrize("code", ["BUSY", "MISCONF", "NOREPLICAS", "MASTERDOWN"])
-def test_a_redis_that_cannot_serve_now_is_tried_again(code: str) -> None:
+def test_transient_redis_error_codes_are_unavailable(code: str) -> None:
     with pytest.raises(UnavailableError), redis_errors("testing"):
         raise redis_exceptions.ResponseError(f"{code} some text")
 
 
-def test_a_standby_is_tried_again() -> None:
+def test_a_standby_is_unavailable() -> None:
     assert type(from_postgres(psycopg.errors.ReadOnlySqlTransaction("read-only"))) is UnavailableError

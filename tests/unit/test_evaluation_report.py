@@ -1,4 +1,4 @@
-"""What an evaluation is shown as: tables of 80 columns, JSON, pictures and the model card."""
+"""The output of an evaluation: tables of 80 columns, JSON, pictures and the model card."""
 
 import io
 import json
@@ -12,9 +12,10 @@ from rich.console import Console
 
 from models.errors import ModelError
 from models.package.manifest import DataSource, FileEntry, Head, Manifest, Tier
-from models.training.card import Provenance, Stage, model_card
+from models.training.card import model_card
 from models.training.confusion import draw, draw_all
 from models.training.data import SETS
+from models.training.provenance import Provenance, Stage
 from models.training.report import (
     Report,
     Score,
@@ -125,7 +126,7 @@ def test_tables_fit_a_terminal() -> None:
         assert part in text
 
 
-def test_labels_are_text_and_no_markup() -> None:
+def test_labels_are_shown_as_text_and_not_as_markup() -> None:
     odd = replace(REPORT.scores[0], name="[red]x", per_label=(LabelScore("[bold]", 1, 1, 1, 1),))
     text = shown(
         *(table(replace(REPORT, scores=(odd,))) for table in (summary_table, served_table, tier_table)),
@@ -135,7 +136,7 @@ def test_labels_are_text_and_no_markup() -> None:
     assert "[bold]" in text
 
 
-def test_only_sets_that_do_not_know_all_labels_differ_as_served() -> None:
+def test_only_sets_without_some_labels_are_in_the_table_as_served() -> None:
     table = served_table(REPORT)
     assert table is not None
     text = shown(table)
@@ -172,13 +173,13 @@ def test_a_picture_for_each_question(tmp_path: Path) -> None:
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in drawn)
 
 
-def test_a_matrix_says_percent_and_count_in_every_cell_that_is_not_empty() -> None:
+def test_a_matrix_has_percent_and_count_in_every_cell_that_is_not_empty() -> None:
     small = replace(REPORT.scores[0], labels=("a$b", "joy"), confusion=((30, 10), (0, 0)))
     figure = draw(small, "subtitle")
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts == ["75 %", "30", "25 %", "10"]
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == [r"a\$b", "joy"]
-    # Dark ink on light cells, white on dark ones.
+    # The text is dark on light cells and white on dark ones.
     assert [text.get_color() for text in figure.axes[0].texts] == ["white", "white", "#22262b", "#22262b"]
 
 
@@ -188,7 +189,7 @@ def test_more_labels_than_can_be_drawn() -> None:
         draw(replace(REPORT.scores[0], labels=many), "")
 
 
-def test_the_card_tells_what_one_must_know() -> None:
+def test_the_content_of_the_card() -> None:
     card = model_card(MANIFEST, REPORT, PROVENANCE, speed=SPEED)
     for part in (
         "# emotion-mini 2.0.0",
@@ -217,7 +218,7 @@ def test_the_card_tells_what_one_must_know() -> None:
     assert not re.search(r"\{|\}|None", card)
 
 
-def test_a_card_without_provenance_tells_nothing_of_training() -> None:
+def test_a_card_without_provenance_has_no_section_on_training() -> None:
     one_tier = MANIFEST.model_copy(update={"tiers": (Tier(name="full", file="model.onnx"),)})
     card = model_card(one_tier, REPORT)
     assert "How it was trained" not in card
@@ -228,7 +229,7 @@ def test_a_card_without_provenance_tells_nothing_of_training() -> None:
     assert "One network, `model.onnx`. Temperature of the softmax: 1." in card
 
 
-def test_what_is_known_of_our_data_sets_alone_is_told_of_packages_that_learnt_them() -> None:
+def test_limits_of_the_public_data_sets_are_only_in_cards_of_packages_that_learnt_them() -> None:
     ours = DataSource(name=SETS[0].title, licence=SETS[0].licence)
     other = DataSource(name="invoices", licence="secret")
     for sources, told in (((), False), ((other,), False), ((other, ours), True)):
@@ -250,7 +251,7 @@ def test_an_overview_has_no_table_without_rows() -> None:
     assert len(list(overview(replace(REPORT, scores=(plain,))))) == 1
 
 
-def test_tables_of_the_card_are_whole() -> None:
+def test_tables_of_the_card_are_well_formed() -> None:
     card = model_card(MANIFEST, REPORT, PROVENANCE, speed=SPEED)
     for table in re.findall(r"(?:^\|.*\n)+", card, re.MULTILINE):
         assert len({line.count("|") for line in table.splitlines()}) == 1, table

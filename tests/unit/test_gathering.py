@@ -1,4 +1,4 @@
-"""How batches are gathered while a stage is busy: in order, none too large, none of two epochs."""
+"""How polled batches are joined while a stage is busy: in order, none too large, none of two epochs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.kafka.batch import Batch
-from connectors.kafka.source import Gathering
+from connectors.kafka.source import BatchBuilder
 from tests.helpers import message
 
-MOST = 8
+BATCH_MAX = 8
 WAIT_S = 0.5
 
 
@@ -23,52 +23,55 @@ def offsets(found: Batch | None) -> list[int | None] | None:
 
 
 @pytest.fixture
-def gathering() -> Gathering:
-    return Gathering(MOST, lambda: WAIT_S)
+def builder() -> BatchBuilder:
+    return BatchBuilder(BATCH_MAX, lambda: WAIT_S)
 
 
-def test_an_idle_stage_waits_for_the_first_message_and_then_for_no_more_than_was_said(gathering: Gathering) -> None:
-    assert gathering.due(0, awaited=True) is None
-    assert gathering.wants(0)[0] == 1
-    gathering.add(batch(4, 1), 10)
-    assert gathering.due(10, awaited=True) is None
-    # It looks again every tenth of a second, so that it hears a stop.
-    assert gathering.wants(10.2) == (MOST - 1, 0.25)
-    assert gathering.wants(10.45) == (MOST - 1, pytest.approx(0.05))
-    gathering.add(batch(5, 2), 10.3)
-    # Counted from the first message: more of them do not put it off.
-    assert offsets(gathering.due(10.5, awaited=True)) == [4, 5, 6]
-    assert gathering.due(11, awaited=True) is None
+def test_an_idle_stage_waits_for_the_first_record_and_then_for_the_batch_wait(builder: BatchBuilder) -> None:
+    assert builder.take_due(0, stage_waiting=True) is None
+    assert builder.next_poll(0)[0] == 1
+    builder.add(batch(4, 1), 10)
+    assert builder.take_due(10, stage_waiting=True) is None
+    # No poll is longer than 0.25 s, because the thread notices a stop only between two polls.
+    assert builder.next_poll(10.2) == (BATCH_MAX - 1, 0.25)
+    assert builder.next_poll(10.45) == (BATCH_MAX - 1, pytest.approx(0.05))
+    builder.add(batch(5, 2), 10.3)
+    # The wait counts from the first record. Later records do not extend it.
+    assert offsets(builder.take_due(10.5, stage_waiting=True)) == [4, 5, 6]
+    assert builder.take_due(11, stage_waiting=True) is None
 
 
-def test_while_the_stage_is_busy_a_batch_grows_until_it_is_full(gathering: Gathering) -> None:
-    gathering.add(batch(0, 3), 0)
-    assert gathering.due(100, awaited=False) is None
-    most, wait_s = gathering.wants(100)
-    assert most == MOST - 3
-    assert 0 < wait_s < 0.25  # it looks again soon
-    gathering.add(batch(3, 5), 100)
-    found = gathering.due(100, awaited=False)
+def test_while_the_stage_is_busy_a_batch_is_filled(builder: BatchBuilder) -> None:
+    builder.add(batch(0, 3), 0)
+    assert builder.take_due(100, stage_waiting=False) is None
+    count, wait_s = builder.next_poll(100)
+    assert count == BATCH_MAX - 3
+    assert 0 < wait_s < 0.25  # the poll is short, to notice soon that the stage waits
+    builder.add(batch(3, 5), 100)
+    found = builder.take_due(100, stage_waiting=False)
     assert offsets(found) == list(range(8))
     assert found is not None
     assert found.starts == {0: 0}
 
 
-def test_how_long_a_batch_waits_may_change_while_it_does() -> None:
+def test_the_wait_of_a_batch_may_change_meanwhile() -> None:
     wait_s = 5.0
-    gathering = Gathering(MOST, lambda: wait_s)
-    gathering.add(batch(0, 1), 0)
-    assert gathering.due(1, awaited=True) is None
-    # It is looked at again long before the whole wait is over.
-    assert gathering.wants(1) == (MOST - 1, 0.25)
+    builder = BatchBuilder(BATCH_MAX, lambda: wait_s)
+    builder.add(batch(0, 1), 0)
+    assert builder.take_due(1, stage_waiting=True) is None
+    # The poll ends long before the wait of the batch.
+    assert builder.next_poll(1) == (BATCH_MAX - 1, 0.25)
     wait_s = WAIT_S
-    assert offsets(gathering.due(1, awaited=True)) == [0]
+    assert offsets(builder.take_due(1, stage_waiting=True)) == [0]
 
 
-def test_batches_of_two_epochs_are_not_mixed(gathering: Gathering) -> None:
-    gathering.add(batch(4, 2), 0)
-    gathering.add(batch(0, 2, epoch=2), 0)
-    assert [gathering.due(9, awaited=True), gathering.due(9, awaited=True)] == [batch_of(4, 5, 1), batch_of(0, 1, 2)]
+def test_batches_of_two_epochs_are_not_mixed(builder: BatchBuilder) -> None:
+    builder.add(batch(4, 2), 0)
+    builder.add(batch(0, 2, epoch=2), 0)
+    assert [builder.take_due(9, stage_waiting=True), builder.take_due(9, stage_waiting=True)] == [
+        batch_of(4, 5, 1),
+        batch_of(0, 1, 2),
+    ]
 
 
 class batch_of:  # noqa: N801 - reads as a value
@@ -83,31 +86,31 @@ class batch_of:  # noqa: N801 - reads as a value
     __hash__ = None  # type: ignore[assignment]
 
 
-def test_what_became_stale_is_dropped(gathering: Gathering) -> None:
-    gathering.add(batch(0, 8), 0)
-    gathering.add(batch(8, 2), 0)
-    gathering.drop_unless(lambda one: one.epoch == 2)
-    assert gathering.due(99, awaited=True) is None
-    gathering.add(batch(0, 1, epoch=2), 99)
-    assert offsets(gathering.due(100, awaited=True)) == [0]
+def test_stale_batches_are_dropped(builder: BatchBuilder) -> None:
+    builder.add(batch(0, 8), 0)
+    builder.add(batch(8, 2), 0)
+    builder.keep_only(lambda one: one.epoch == 2)
+    assert builder.take_due(99, stage_waiting=True) is None
+    builder.add(batch(0, 1, epoch=2), 99)
+    assert offsets(builder.take_due(100, stage_waiting=True)) == [0]
 
 
-@given(st.lists(st.tuples(st.integers(1, MOST), st.booleans(), st.floats(0, 1)), max_size=60))
+@given(st.lists(st.tuples(st.integers(1, BATCH_MAX), st.booleans(), st.floats(0, 1)), max_size=60))
 def test_every_message_is_handed_over_once_and_in_order(steps: list[tuple[int, bool, float]]) -> None:
-    gathering, now, sent = Gathering(MOST, lambda: WAIT_S), 0.0, 0
+    builder, now, sent = BatchBuilder(BATCH_MAX, lambda: WAIT_S), 0.0, 0
     handed: list[int | None] = []
-    for available, awaited, passed in steps:
+    for available, stage_waiting, passed in steps:
         now += passed
-        if (found := gathering.due(now, awaited=awaited)) is not None:
-            assert len(found.messages) <= MOST
+        if (found := builder.take_due(now, stage_waiting=stage_waiting)) is not None:
+            assert len(found.messages) <= BATCH_MAX
             assert found.starts[0] == found.messages[0].offset()
             handed += offsets(found) or []
-        most, wait_s = gathering.wants(now)
-        assert most >= 1
+        count, wait_s = builder.next_poll(now)
+        assert count >= 1
         assert wait_s > 0
-        count = min(most, available)
-        gathering.add(batch(sent, count), now)
+        count = min(count, available)
+        builder.add(batch(sent, count), now)
         sent += count
-    while (found := gathering.due(now + WAIT_S, awaited=True)) is not None:
+    while (found := builder.take_due(now + WAIT_S, stage_waiting=True)) is not None:
         handed += offsets(found) or []
     assert handed == list(range(sent))

@@ -15,8 +15,9 @@ import psutil
 import pytest
 
 from connectors.errors import LoadError
-from connectors.machine import load, own_load
-from connectors.machine.load import LoadReader, Machine, busy_of, find_source, parse_mounts, parse_quota
+from connectors.machine import own_load
+from connectors.machine.cgroups import Mount, parse_mounts, parse_quota
+from connectors.machine.load import LoadReader, Machine, busy_of, find_source
 from connectors.machine.own_load import OwnLoad, client_port, parse_stat
 
 CPUS = 8
@@ -25,7 +26,7 @@ TICKS = own_load._TICKS
 
 @pytest.fixture(autouse=True)
 def eight_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "_processors", lambda: CPUS)
+    monkeypatch.setattr(psutil, "cpu_count", lambda: CPUS)
 
 
 def write(root: Path, files: dict[str, str]) -> None:
@@ -227,7 +228,7 @@ def test_a_malformed_quota_is_refused(text: str) -> None:
 def test_mounts_of_two_controllers_in_one() -> None:
     text = "33 31 0:29 /docker/a /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n"
     mounts = parse_mounts(TMPFS + text)
-    assert mounts["cpu"] == mounts["cpuacct"] == load.Mount(Path("/sys/fs/cgroup/cpu,cpuacct"), "/docker/a")
+    assert mounts["cpu"] == mounts["cpuacct"] == Mount(Path("/sys/fs/cgroup/cpu,cpuacct"), "/docker/a")
 
 
 def test_a_process_name_with_parentheses_and_blanks_is_read() -> None:

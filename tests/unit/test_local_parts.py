@@ -1,4 +1,4 @@
-"""The parts of the embedded stack that need no server."""
+"""The parts of the embedded stack, without servers."""
 
 import os
 import shlex
@@ -98,7 +98,7 @@ class TestState:
         assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
 
     @pytest.mark.parametrize("content", ["", "{", "[]", '{"servers": {"kafka": 3}}', "\0\0\0"])
-    def test_a_damaged_file_is_as_none(self, tmp_path, content):
+    def test_a_damaged_file_gives_a_new_state(self, tmp_path, content):
         file = StateFile(tmp_path / "state.json")
         file.path.write_text(content)
         assert file.load().servers == {}
@@ -154,7 +154,7 @@ class TestProcess:
         assert process.find(running.pid, created) is None
         assert not psutil.pid_exists(running.pid)
 
-    def test_a_lost_process_is_found_by_its_mark(self, tmp_path):
+    def test_a_process_without_a_record_is_found_by_its_mark(self, tmp_path):
         mark = {process.MARK_DIRECTORY: str(tmp_path), process.MARK_SERVER: "redis"}
         running = sleeper(tmp_path, **mark)
         try:
@@ -167,7 +167,7 @@ class TestProcess:
         assert process.find_marked(tmp_path) == {}
 
     @pytest.mark.parametrize("frozen", [False, True])
-    def test_what_ignores_its_signal_is_killed(self, tmp_path, frozen):
+    def test_a_process_that_ignores_its_signal_is_killed(self, tmp_path, frozen):
         ready = tmp_path / "ready"
         program = (
             "import pathlib, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
@@ -181,7 +181,7 @@ class TestProcess:
         process.stop_all([(running, signal.SIGTERM)], 0.2)
         assert process.is_gone(running)
 
-    def test_a_program_that_is_absent_is_a_clear_error(self, tmp_path):
+    def test_a_missing_program_is_a_clear_error(self, tmp_path):
         with pytest.raises(LocalStackError, match="cannot run /no/such"):
             process.spawn(Launch(("/no/such",), tmp_path), tmp_path / "log")
 
@@ -194,7 +194,7 @@ class TestProcess:
         message = str(caught.value)
         assert message == f"sh failed with exit status 3; {tmp_path / 'log'} ends: zero | one | two"
 
-    def test_a_tool_is_killed_when_called_off_or_late(self, tmp_path):
+    def test_a_tool_is_killed_when_cancelled_or_late(self, tmp_path):
         launch = Launch(("/bin/sh", "-c", "sleep 60 & echo $! > child; wait"), tmp_path)
         with pytest.raises(LocalStackError, match="took longer than"):
             process.run_tool(launch, tmp_path / "log", Event(), 0.3)
@@ -238,12 +238,12 @@ class TestJava:
         monkeypatch.setenv("PATH", f"{new.parent}{os.pathsep}{os.environ['PATH']}")
         assert java.find_java() == new
 
-    def test_none_is_a_clear_error(self, tmp_path, monkeypatch):
+    def test_no_java_is_a_clear_error(self, tmp_path, monkeypatch):
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(LocalStackError, match="Java 17 or newer"):
             java.find_java()
 
-    def test_truncated_downloads_are_removed_and_whole_ones_kept(self, tmp_path):
+    def test_truncated_downloads_are_removed_and_complete_ones_kept(self, tmp_path):
         whole, cut = tmp_path / "a" / "whole.jar", tmp_path / "a" / "cut.jar"
         whole.parent.mkdir()
         with zipfile.ZipFile(whole, "w") as jar:

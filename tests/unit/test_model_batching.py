@@ -1,4 +1,4 @@
-"""Micro-batches: every text once, similar lengths together, no limit exceeded."""
+"""Micro-batches: every text is in one batch, texts of similar length are together, and no limit is exceeded."""
 
 import itertools
 
@@ -23,12 +23,12 @@ def test_micro_batches(lengths: list[int], budget: int, most: int, padding: int)
     assert longest == sorted(longest)
 
 
-def test_texts_of_one_length_share_a_batch() -> None:
+def test_texts_of_the_same_length_share_a_batch() -> None:
     assert list(micro_batches([5, 3, 5, 3, 5], Limits())) == [[1, 3, 0, 2, 4]]
     assert list(micro_batches([3] * 10 + [3 + PADDING], Limits())) == [list(range(10)), [10]]
 
 
-def test_a_cheap_tier_takes_more_at_once() -> None:
+def test_the_batches_of_a_cheap_tier_are_larger() -> None:
     limits = Limits().for_cheap_tier()
     assert limits == Limits(TOKEN_BUDGET * CHEAP_FACTOR, MAX_BATCH * CHEAP_FACTOR, PADDING * CHEAP_FACTOR)
     uneven = [3] * 10 + [3 + PADDING // 2]
@@ -45,4 +45,4 @@ def test_chunks(sizes: list[int], most: int, most_size: int) -> None:
         assert count == 1 or sum(sizes[part]) <= most_size
     for part, after in itertools.pairwise(parts):
         full = part.stop - part.start == most
-        assert full or sum(sizes[part]) + sizes[after.start] > most_size, "no part ends without need"
+        assert full or sum(sizes[part]) + sizes[after.start] > most_size, "no chunk ends earlier than needed"

@@ -1,4 +1,4 @@
-"""The cascade: each text is answered by the first tier that is sure of it, whatever comes with it."""
+"""The cascade: the first tier that is sure enough answers a text, whatever the other texts of the call are."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.text.batching import CHEAP_FACTOR
 from models.text.onnx_classifier import OnnxClassifier, confident, softmax
 from tests.tiny_model import HEADS, WORDS, network, tiny_package
 
-# The quick tier knows fewer words, and is less sure of all.
+# The quick tier has fewer words, and is less sure of all of them.
 QUICK_WORDS = {word: meaning if word != "groß" else {} for word, meaning in WORDS.items()}
 NETWORKS = {
     "quick.onnx": network(words=QUICK_WORDS, strength=1.0),
@@ -38,7 +38,7 @@ def quick(thresholds: dict[str, float], temperatures: dict[str, float] | None = 
 
 
 def by_hand(classifier: OnnxClassifier, texts: list[str]) -> Classification:
-    """Every tier asked about every text alone, and the gate applied text by text."""
+    """Classify each text alone with every tier, and apply the thresholds text by text."""
     heads = classifier.manifest.heads
     answers: dict[str, list[np.ndarray]] = {head.name: [] for head in heads}
     tiers = []
@@ -62,7 +62,7 @@ def assert_equal(found: Classification, expected: Classification) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(texts=TEXTS, first=THRESHOLDS, second=THRESHOLDS, temperature=st.floats(0.3, 3))
-def test_answers_are_those_of_each_tier_alone_with_the_gate_applied_by_hand(
+def test_a_cascade_answers_as_its_tiers_alone_with_thresholds_applied_by_hand(
     tmp_path_factory: pytest.TempPathFactory,
     texts: list[str],
     first: dict[str, float],
@@ -72,7 +72,7 @@ def test_answers_are_those_of_each_tier_alone_with_the_gate_applied_by_hand(
     middle = Tier(name="middle", file="middle.onnx", thresholds=second)
     classifier = cascade(tmp_path_factory.mktemp("p"), quick(first, {"topic": temperature}), middle)
     found = classifier.classify(texts)
-    # A confidence that equals its threshold but for the rounding of a float sum may fall on either side.
+    # A confidence that differs from its threshold only by rounding may fall on either side.
     near = np.zeros(len(texts), np.bool_)
     for index, tier in enumerate(classifier.manifest.tiers):
         for head, threshold in tier.thresholds.items():
@@ -84,7 +84,7 @@ def test_answers_are_those_of_each_tier_alone_with_the_gate_applied_by_hand(
 
 @settings(max_examples=25, deadline=None)
 @given(texts=TEXTS, data=st.data())
-def test_an_answer_depends_neither_on_the_batch_nor_on_the_order(
+def test_an_answer_does_not_depend_on_the_batch_or_the_order(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], data: st.DataObject
 ) -> None:
     classifier = cascade(tmp_path_factory.mktemp("p"), quick({"topic": 0.543, "sentiment": 0.371}))
@@ -95,7 +95,7 @@ def test_an_answer_depends_neither_on_the_batch_nor_on_the_order(
     assert_equal(shuffled, Classification(rows, whole.tiers[order]))
 
 
-def test_each_text_says_who_answered_it(tmp_path: Path) -> None:
+def test_the_result_names_the_tier_that_answered_each_text(tmp_path: Path) -> None:
     classifier = cascade(tmp_path, quick({"topic": 0.7}))
     found = classifier.classify(["buy buy buy", "groß groß", "hello", "hello hello hello"])
     assert [classifier.manifest.tiers[tier].name for tier in found.tiers] == ["quick", "full", "full", "quick"]
@@ -109,7 +109,7 @@ def test_each_text_says_who_answered_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("threshold", "tier"), [(0.0, 0), (1.01, 1)])
-def test_a_threshold_that_all_reach_and_one_that_none_does(tmp_path: Path, threshold: float, tier: int) -> None:
+def test_a_threshold_of_zero_and_one_that_no_confidence_reaches(tmp_path: Path, threshold: float, tier: int) -> None:
     classifier = cascade(tmp_path, quick({"topic": threshold}))
     texts = [*WORDS, "", "buy " * 12]
     found = classifier.classify(texts)
@@ -121,7 +121,7 @@ def test_a_threshold_that_all_reach_and_one_that_none_does(tmp_path: Path, thres
 
 def test_every_head_that_has_a_threshold_must_reach_it(tmp_path: Path) -> None:
     classifier = cascade(tmp_path, quick({"topic": 0.7, "sentiment": 0.7}))
-    # Sure of the topic and not of the sentiment; of the sentiment and not of the topic; of both.
+    # The first tier is sure of the topic only, of the sentiment only, and of both.
     assert classifier.classify(["buy buy buy good good good", "good good good", "buy buy buy"]).tiers.tolist() == [
         1,
         1,
@@ -150,10 +150,10 @@ def test_biases_are_added_after_the_temperature(tmp_path: Path) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(texts=TEXTS, weight=st.floats(0, 2), temperature=st.floats(0.3, 3), threshold=st.floats(0.3, 1.1))
-def test_a_tier_takes_in_what_the_one_before_says(
+def test_a_tier_adds_the_weighted_log_probabilities_of_the_previous_tier(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], weight: float, temperature: float, threshold: float
 ) -> None:
-    """A logarithmic opinion pool: p ~ p_last * p_first ** weight."""
+    """This is a logarithmic opinion pool: p ~ p_last * p_first ** weight."""
     first = quick({"topic": threshold}, {"topic": temperature})
     full = FULL.model_copy(update={"earlier_weights": {"topic": weight}})
     package = tiny_package(tmp_path_factory.mktemp("p"), networks=NETWORKS, tiers=[first, full])
@@ -172,7 +172,7 @@ def test_a_tier_takes_in_what_the_one_before_says(
     np.testing.assert_allclose(served.probabilities["topic"][~left], of_first["topic"][~left], atol=1e-6)
 
 
-def test_what_was_rounded_to_zero_rules_nothing_out(tmp_path: Path) -> None:
+def test_a_probability_rounded_to_zero_does_not_exclude_a_label(tmp_path: Path) -> None:
     sure = quick({"topic": 1.1}, {"topic": 0.001})
     full = FULL.model_copy(update={"earlier_weights": {"topic": 0.1}})
     classifier = OnnxClassifier.load(tiny_package(tmp_path, networks=NETWORKS, tiers=[sure, full]))
@@ -181,13 +181,13 @@ def test_what_was_rounded_to_zero_rules_nothing_out(tmp_path: Path) -> None:
     assert row.min() > 0
 
 
-def test_nothing_in_nothing_out(tmp_path: Path) -> None:
+def test_no_texts_give_an_empty_result(tmp_path: Path) -> None:
     found = cascade(tmp_path, quick({"topic": 0.5})).classify([])
     assert len(found) == 0
     assert {head: rows.shape for head, rows in found.probabilities.items()} == {"topic": (0, 3), "sentiment": (0, 3)}
 
 
-def test_the_last_tier_sees_only_what_is_left_and_keeps_its_budget(
+def test_the_last_tier_gets_only_unanswered_texts_within_its_budget(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = tiny_package(tmp_path, networks=NETWORKS, tiers=[quick({"topic": 0.7}), FULL])
@@ -208,13 +208,13 @@ def test_the_last_tier_sees_only_what_is_left_and_keeps_its_budget(
     assert 32 < max(seen["quick.onnx"]) <= 32 * CHEAP_FACTOR
 
 
-def test_nan_is_never_sure() -> None:
+def test_nan_never_reaches_a_threshold() -> None:
     rows = {"topic": np.array([[np.nan, np.nan], [0.9, 0.1]], np.float32)}
     assert confident(rows, {"topic": 0.0}).tolist() == [False, True]
     assert confident(rows, {}).tolist() == [True, True]
 
 
-def test_the_bundled_model_answers_as_its_tiers_do_alone() -> None:
+def test_the_bundled_model_answers_as_its_tiers_alone() -> None:
     classifier = OnnxClassifier.load(bundled_package_path())
     texts = ["i feel so happy and delighted today", "well", "i am heartbroken and miserable", "hm ok then", ""]
     found, expected = classifier.classify(texts), by_hand(classifier, texts)

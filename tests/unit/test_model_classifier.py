@@ -1,4 +1,4 @@
-"""The classifier: right answers, in the right order, for whatever text comes, and batches of bounded size."""
+"""The classifier: correct answers in the order of the texts, for any text, with batches of limited size."""
 
 import itertools
 import json
@@ -60,8 +60,8 @@ ODD = [
     "�",
 ]
 
-# How far a probability may move with the texts it is batched with. Activations have fixed scales, so what is left is
-# the order of float sums, and a rounding that such a difference tips over to the next of 256 steps.
+# How much a probability may change with the other texts of its batch. Activations have fixed scales, so only the order
+# of float sums differs, and such a difference may round an activation to the next of its 256 steps.
 TOLERANCE = 1e-3
 
 
@@ -78,7 +78,7 @@ def emotions(classifier: OnnxClassifier, texts: list[str]) -> NDArray[np.float32
 
 
 def texts(count: int) -> list[str]:
-    """Texts of many lengths, none sorted."""
+    """Return texts of many lengths, in random order."""
     sentence = "i feel quite happy but also sad and rather afraid of the angry people that i love"
     words = sentence.split()
     return [" ".join(itertools.islice(itertools.cycle(words[n % 7 :] + words), n * 13 % 60)) for n in range(count)]
@@ -112,13 +112,13 @@ def test_it_is_a_classifier(bundled):
     assert [tier.name for tier in checked.manifest.tiers] == ["convolution", "transformer"]
 
 
-def test_nothing_in_nothing_out(bundled):
+def test_no_texts_give_an_empty_result(bundled):
     rows = emotions(bundled, [])
     assert rows.shape == (0, len(LABELS))
     assert rows.dtype == np.float32
 
 
-def test_a_batch_equals_its_texts_alone(bundled):
+def test_texts_get_the_same_probabilities_alone_and_in_a_batch(bundled):
     many = texts(60) + [text for text, _ in OBVIOUS] + ODD
     for tier in range(len(bundled.manifest.tiers)):
         together = bundled.classify_with(tier, many)
@@ -131,7 +131,7 @@ def test_a_text_is_answered_by_the_same_tier_in_any_batch(bundled):
     many = texts(60) + [text for text, _ in OBVIOUS] + ODD
     together = bundled.classify(many).tiers
     first, thresholds = bundled.classify_with(0, many), bundled.manifest.tiers[0].thresholds
-    # But where rounding takes a confidence over the threshold.
+    # Except if rounding moves a confidence across the threshold.
     near = np.any([abs(first[head].max(1) - least) < TOLERANCE for head, least in thresholds.items()], axis=0)
     alone = np.array([bundled.classify([text]).tiers[0] for text in many])
     assert ((together == alone) | near).all()
@@ -155,7 +155,7 @@ def test_more_texts_than_are_tokenised_at_once(bundled, monkeypatch, name, value
 
 
 @pytest.mark.parametrize("text", ODD, ids=ascii)
-def test_any_text_has_an_answer(bundled, text):
+def test_any_text_gets_an_answer(bundled, text):
     rows = emotions(bundled, [text])
     assert rows.shape == (1, len(LABELS))
     assert abs(rows.sum() - 1) < 1e-5
@@ -178,7 +178,7 @@ def test_a_huge_text_costs_no_more_than_a_long_one(bundled, monkeypatch):
     assert max(seen) <= bundled.manifest.max_tokens * CHARS_PER_TOKEN
 
 
-def test_threads_may_share_it(bundled):
+def test_threads_can_share_a_classifier(bundled):
     many = texts(24)
     expected = emotions(bundled, many)
     with ThreadPoolExecutor(6) as pool:
@@ -187,7 +187,7 @@ def test_threads_may_share_it(bundled):
 
 
 def watched(classifier: OnnxClassifier, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """The shapes, (texts, padded tokens of each), of every run from now on."""
+    """Return a list to which every later run appends its shape: (texts, padded tokens per text)."""
     shapes: list[tuple[int, int]] = []
     for network in set(classifier._networks):
         real = network.feed
@@ -221,13 +221,13 @@ def test_memory_is_bounded_whatever_comes(tmp_path, monkeypatch):
     assert max(count * longest for count, longest in shapes) <= 1024
     assert max(count for count, _ in shapes) <= 128
     assert all(np.isfinite(rows).all() for rows in answers.probabilities.values())
-    # 9,600 characters of each text are looked at, and a chunk holds 2**19: 54 texts.
+    # 9,600 characters of each text are used, and a chunk has at most 2**19: 54 texts.
     sizes = [part.stop - part.start for part, _ in classifier._encoder.encode(long)]
     assert max(sizes) == tokenize.CHUNK_CHARS // (300 * CHARS_PER_TOKEN)
     np.testing.assert_array_equal(answers.probabilities["topic"][0], answers.probabilities["topic"][-3])
 
 
-def test_two_threads_answer_as_one(bundled):
+def test_two_threads_give_the_same_answers_as_one(bundled):
     two = OnnxClassifier.load(load_package(bundled_package_path()), threads=2)
     two.warm_up()
     many = texts(20)
@@ -249,11 +249,11 @@ def test_a_bad_argument_is_refused(bad):
         OnnxClassifier.load(bundled_package_path(), **bad)
 
 
-# --- packages whose parts do not fit together ---------------------------------------------------------------------
+# --- packages whose parts contradict each other -------------------------------------------------------------------
 
 
 def changed(folder: Path, *, replace: dict[str, bytes] | None = None, **fields: object) -> Path:
-    """A copy of the bundled package with other files or another description, sealed anew."""
+    """Seal a copy of the bundled package with other files or other fields of the manifest, and return its folder."""
     shutil.copytree(bundled_package_path(), folder)
     for name, content in (replace or {}).items():
         (folder / name).write_bytes(content)
@@ -279,7 +279,10 @@ def changed(folder: Path, *, replace: dict[str, bytes] | None = None, **fields: 
     [
         ({"replace": {"model.onnx": b"not a network"}}, r"model\.onnx cannot be loaded"),
         ({"replace": {"tokenizer.json": b"{}"}}, r"tokenizer\.json is not a tokenizer"),
-        ({"normalization": "v9"}, f"text normalisation 'v9'; this version serves {', '.join(map(repr, NORMALIZERS))}"),
+        (
+            {"normalization": "v9"},
+            f"'v9'; this version supports {', '.join(map(repr, NORMALIZERS))}",
+        ),
         ({"heads": [Head(name="emotion", labels=LABELS, output="other")]}, "no output 'other' for head 'emotion'"),
         (
             {"heads": [Head(name="emotion", labels=LABELS[:5], output="emotion")]},
@@ -287,7 +290,7 @@ def changed(folder: Path, *, replace: dict[str, bytes] | None = None, **fields: 
         ),
     ],
 )
-def test_parts_that_do_not_fit_are_refused_in_one_line(tmp_path, changes, message):
+def test_parts_that_contradict_each_other_are_refused_with_one_line(tmp_path, changes, message):
     path = changed(tmp_path / "package", **changes)
     with pytest.raises(ModelPackageError, match=message) as info:
         OnnxClassifier.load(path)
@@ -303,7 +306,7 @@ def test_two_heads_are_both_answered(tmp_path):
     assert found.probabilities["again"].max() < found.probabilities["emotion"].max()
 
 
-def test_no_package(tmp_path):
+def test_a_missing_package_is_an_error(tmp_path):
     with pytest.raises(ModelNotFoundError, match="no model package"):
         OnnxClassifier.load(tmp_path)
 

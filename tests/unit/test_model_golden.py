@@ -1,4 +1,4 @@
-"""Golden posts: what the model said when it was sealed, it must say here."""
+"""Golden posts: the model must give the answers that it gave when its package was sealed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXTS = ["buy buy", "hello\u2028 hello", "groß groß groß"]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with a package without golden posts, and the golden posts of its model."""
+    """A folder with a package without golden posts, and a file of golden posts of its model."""
     classifier = OnnxClassifier.load(tiny_package(tmp_path))
     assert write_golden(classifier, TEXTS, tmp_path / "golden.jsonl") == 3
     return tmp_path
@@ -52,26 +52,28 @@ def test_a_package_without_golden_posts_has_none_to_check(tmp_path: Path) -> Non
     assert check(tiny_package(tmp_path)) == 0
 
 
-def test_another_label_is_found_and_the_post_named(folder: Path) -> None:
+def test_another_label_is_an_error_that_names_the_post(folder: Path) -> None:
     swapped = bag_of_words({head.output: weights(head, WORDS, 3.0)[:, ::-1].copy() for head in HEADS})
     with pytest.raises(
         ModelPackageError, match=r"golden\.jsonl, line 1 \('buy buy'\): head 'topic' answers 'größer"
     ) as info:
         check(sealed(folder, swapped))
-    assert "and 'spam' when it was sealed" in str(info.value)
+    assert "but answered 'spam' when it was sealed" in str(info.value)
 
 
-def test_a_probability_that_moved_is_found_in_any_head(folder: Path) -> None:
+def test_a_changed_probability_is_found_in_any_head(folder: Path) -> None:
     heads = {head.output: weights(head, WORDS, 3.0 if head.name == "topic" else 1.5) for head in HEADS}
-    with pytest.raises(ModelPackageError, match=r"line 1 .*head 'sentiment' gives 'negative' 0\.9\d\d, and 0\.995"):
+    with pytest.raises(
+        ModelPackageError, match=r"line 1 .*head 'sentiment' gives 'negative' 0\.9\d\d, but gave 0\.995"
+    ):
         check(sealed(folder, bag_of_words(heads)))
 
 
-def test_a_probability_may_move_a_little(folder: Path) -> None:
+def test_a_small_change_of_a_probability_is_allowed(folder: Path) -> None:
     assert check(sealed(folder, network(strength=2.7))) == 3
 
 
-def test_what_is_no_number_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probability_that_is_nan_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = sealed(folder)
     classifier = OnnxClassifier.load(package)
     real = classifier.classify(TEXTS)
@@ -91,7 +93,7 @@ def test_what_is_no_number_is_found(folder: Path, monkeypatch: pytest.MonkeyPatc
         ({"more": 1}, "line 2 is not a golden post: more"),
     ],
 )
-def test_a_malformed_file_is_one_line(folder: Path, fields: dict[str, object], message: str) -> None:
+def test_a_malformed_file_is_reported_in_one_line(folder: Path, fields: dict[str, object], message: str) -> None:
     edit(folder, 1, **fields)
     with pytest.raises(ModelPackageError, match=message) as info:
         check(sealed(folder))
@@ -99,14 +101,14 @@ def test_a_malformed_file_is_one_line(folder: Path, fields: dict[str, object], m
     assert "\n" not in str(info.value)
 
 
-def test_an_empty_file_proves_nothing(folder: Path) -> None:
+def test_an_empty_file_is_an_error(folder: Path) -> None:
     (folder / "golden.jsonl").write_bytes(b"")
-    with pytest.raises(ModelPackageError, match="holds no golden posts"):
+    with pytest.raises(ModelPackageError, match="contains no golden posts"):
         check(sealed(folder))
 
 
-def test_toss_ups_are_left_out(tmp_path: Path) -> None:
-    """No words at all, as many for one label as for the other, and a confidence right at a tier's threshold."""
+def test_unclear_answers_are_left_out(tmp_path: Path) -> None:
+    """The texts have no known words, as many words for one label as for another, or a confidence near a threshold."""
     quick = Tier(name="quick", file="quick.onnx", thresholds={"topic": float(np.e**3 / (np.e**3 + 2)) - 0.01})
     package = tiny_package(
         tmp_path,
@@ -116,11 +118,11 @@ def test_toss_ups_are_left_out(tmp_path: Path) -> None:
     classifier = OnnxClassifier.load(package)
     assert write_golden(classifier, ["", "buy hello", "buy", "buy buy"], tmp_path / "golden.jsonl") == 1
     assert [post.text for post in read_golden(tmp_path / "golden.jsonl")] == ["buy buy"]
-    with pytest.raises(ModelPackageError, match="of 2 texts the model is sure of none"):
+    with pytest.raises(ModelPackageError, match="none of the 2 texts a clear answer"):
         write_golden(classifier, ["", "buy hello"], tmp_path / "golden.jsonl")
 
 
-def test_above_a_threshold_close_to_one_there_is_still_something(tmp_path: Path) -> None:
+def test_a_confidence_above_a_threshold_close_to_one_is_kept(tmp_path: Path) -> None:
     quick = Tier(name="quick", file="quick.onnx", thresholds={"topic": 0.99})
     package = tiny_package(
         tmp_path,
@@ -132,7 +134,7 @@ def test_above_a_threshold_close_to_one_there_is_still_something(tmp_path: Path)
     assert write_golden(classifier, ["buy buy buy", "buy"], tmp_path / "golden.jsonl") == 2
 
 
-def test_a_file_that_cannot_be_read_or_written_is_one_line(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_or_written_is_reported_in_one_line(tmp_path: Path) -> None:
     classifier = OnnxClassifier.load(tiny_package(tmp_path))
     (tmp_path / "folder").mkdir()
     with pytest.raises(ModelPackageError, match="folder cannot be written: Is a directory"):

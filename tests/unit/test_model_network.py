@@ -1,4 +1,4 @@
-"""A network that does not fit its manifest is refused when it is loaded, in one line, and not at the first batch."""
+"""A network that contradicts its manifest is refused when it is loaded, with one line, and not at the first batch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DOUBLE, FLOAT16 = 11, 10
         ),
         (
             bag_of_words(BOTH, inputs={**MASKED, "position_ids": (INT64, IDS)}),
-            "wants inputs that no tokenizer gives: position_ids",
+            "needs inputs that no tokenizer gives: position_ids",
         ),
         (
             bag_of_words(BOTH, inputs={**MASKED, "input_ids": (FLOAT, IDS)}),
@@ -62,7 +62,9 @@ DOUBLE, FLOAT16 = 11, 10
         (bag_of_words(NAN), "gives logits for head 'topic' that are not finite numbers"),
     ],
 )
-def test_a_network_that_does_not_fit_is_refused_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+def test_a_network_that_contradicts_its_manifest_is_refused_with_one_line(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
     package = tiny_package(tmp_path, networks={"model.onnx": content})
     with pytest.raises(ModelPackageError, match=message) as info:
         OnnxClassifier.load(package)
@@ -70,7 +72,7 @@ def test_a_network_that_does_not_fit_is_refused_in_one_line(tmp_path: Path, cont
     assert "model.onnx" in str(info.value)
 
 
-def test_every_tier_is_tried(tmp_path: Path) -> None:
+def test_every_tier_is_checked(tmp_path: Path) -> None:
     tiers = [Tier(name="quick", file="quick.onnx", thresholds={"topic": 0.5}), Tier(name="full", file="model.onnx")]
     package = tiny_package(tmp_path, networks={"model.onnx": network(), "quick.onnx": b"nothing"}, tiers=tiers)
     with pytest.raises(ModelPackageError, match=r"quick\.onnx cannot be loaded"):
@@ -78,14 +80,14 @@ def test_every_tier_is_tried(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_with_more_words_than_the_network_is_refused(tmp_path: Path) -> None:
-    """Else every post with one of the words that the network lacks would fail, one by one."""
+    """Otherwise every post with a word that the network lacks would fail later."""
     package = tiny_package(tmp_path)
     save_tokenizer(package.tokenizer_file, [*WORDS, "another"])
     with pytest.raises(ModelPackageError, match=r"model\.onnx fails on token id 8, the tokenizer's highest: "):
         OnnxClassifier(ModelPackage(package.path, package.manifest))
 
 
-def test_every_tier_has_room_for_the_longest_text(tmp_path: Path) -> None:
+def test_a_tier_without_room_for_the_longest_text_is_refused(tmp_path: Path) -> None:
     tiers = [Tier(name="quick", file="quick.onnx", thresholds={"topic": 0.5}), Tier(name="full", file="model.onnx")]
     narrow = bag_of_words(BOTH, inputs=dict.fromkeys(MASKED, (INT64, ("batch", 5))))
     package = tiny_package(tmp_path, networks={"quick.onnx": network(), "model.onnx": narrow}, tiers=tiers)
@@ -93,8 +95,8 @@ def test_every_tier_has_room_for_the_longest_text(tmp_path: Path) -> None:
         OnnxClassifier.load(package)
 
 
-def test_too_little_memory_is_not_the_packages_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may be there a moment later, so the package must not be refused for good."""
+def test_too_little_memory_is_not_an_error_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be enough memory a moment later, so the package must not be refused."""
     package = tiny_package(tmp_path)
 
     def full(*_: object, **__: object) -> None:
@@ -116,7 +118,7 @@ def test_too_little_memory_is_not_the_packages_fault(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("integer", [INT32, INT64])
 @pytest.mark.parametrize("floating", [FLOAT, DOUBLE, FLOAT16])
-def test_integers_and_floats_of_other_sizes_will_do(tmp_path: Path, integer: int, floating: int) -> None:
+def test_integers_and_floats_of_other_sizes_are_accepted(tmp_path: Path, integer: int, floating: int) -> None:
     inputs = dict.fromkeys((*MASKED, "token_type_ids"), (integer, IDS))
     content = bag_of_words(BOTH, inputs=inputs, output_type=floating)
     found = OnnxClassifier.load(tiny_package(tmp_path, networks={"model.onnx": content})).classify(["buy", "hello"])

@@ -1,4 +1,4 @@
-"""Text normalisation: models/normalize_*.json say what each version does; it may not change under its name."""
+"""Text normalisation: models/normalize_*.json define what each version does. A version never changes."""
 
 import html
 import json
@@ -36,7 +36,7 @@ def test_any_text_becomes_plain_one_line_utf8(text):
 
 
 def with_every_step(text: str) -> str:
-    """`normalize` as its docstring has it, without looking first whether a step has anything to do."""
+    """Return what `normalize` does by its docstring, without the checks whether a step is needed."""
     text = module._ESCAPED.sub(lambda escapes: str(json.loads(f'"{escapes[0]}"')), text)
     text = unicodedata.normalize("NFC", module._INVISIBLE.sub("", html.unescape(text))).translate(module._PLAIN)
     text = module._HANDLE.sub("@user", module._LINK.sub("http", text))
@@ -45,7 +45,7 @@ def with_every_step(text: str) -> str:
     return " ".join(module._ELONGATED.sub(r"\1\1", text).split())
 
 
-# What the steps look for, whole and in parts, in any mix of case.
+# What the steps search for, complete and in parts, in any mix of case.
 SIGNS = "aAbBsSkK\u017f\u212a\u0301\u037e\u2019\u2026 .@/\t\x00\u200b\U0001f642"
 PIECES = [
     "http://a",

@@ -1,4 +1,4 @@
-"""The package format: what is written is what is read, and nothing that differs from its manifest is loaded."""
+"""The package format: a written package is read back, and a package that differs from its manifest is not loaded."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from models.package.manifest import MAX_MANIFEST_BYTES, DataSource, Head, Manife
 
 
 def small_package(folder: Path, **changes: object) -> ModelPackage:
-    """A sealed package whose files are not what they are called; the format does not look inside."""
+    """Seal a package whose files are not a real network or tokenizer; the format does not check their content."""
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(b"network " * 100)
     (folder / "tokenizer.json").write_text("{}")
@@ -52,7 +52,7 @@ def edit(package: ModelPackage, **fields: object) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | fields))
 
 
-def test_what_is_written_is_read_back(package):
+def test_a_written_package_is_read_back(package):
     again = load_package(str(package.path))
     assert again == package
     assert again.manifest.files["licences/LICENSE"].bytes == 17
@@ -62,7 +62,7 @@ def test_what_is_written_is_read_back(package):
     assert again.tier_files[-1].read_bytes().startswith(b"network")
 
 
-def test_a_file_that_is_not_listed_is_left_alone(package):
+def test_a_file_that_is_not_listed_is_ignored(package):
     (package.path / "notes.txt").write_text("mine")
     assert load_package(package.path) == package
 
@@ -94,7 +94,7 @@ def test_a_missing_file_is_found(package):
         load_package(package.path)
 
 
-def test_a_folder_in_the_place_of_a_file_is_an_error(package):
+def test_a_folder_in_place_of_a_file_is_an_error(package):
     package.tokenizer_file.unlink()
     package.tokenizer_file.mkdir()
     with pytest.raises(ModelPackageError, match=r"tokenizer\.json"):
@@ -102,7 +102,7 @@ def test_a_folder_in_the_place_of_a_file_is_an_error(package):
 
 
 @pytest.mark.parametrize("where", ["nowhere", "."])
-def test_no_package(tmp_path, where):
+def test_a_missing_package_is_an_error(tmp_path, where):
     with pytest.raises(ModelNotFoundError, match=r"no model package at .*there is no manifest\.json"):
         load_package(tmp_path / where)
 
@@ -122,15 +122,15 @@ def test_no_package(tmp_path, where):
         ({"heads": [{"name": "emotion", "labels": ["joy"], "output": "x"}]}, "labels"),
         (
             {"heads": [{"name": "emotion", "labels": ["joy", "fear", "joy"], "output": "x"}]},
-            "the labels of head 'emotion' are not distinct: joy stands twice",
+            "head 'emotion' lists a label twice: joy",
         ),
         (
             {"heads": [{"name": "a", "labels": ["x", " y"], "output": "x"}]},
             "the label ' y' is blank, or begins or ends",
         ),
         ({"heads": [{"name": "a", "labels": ["x", "  "], "output": "x"}]}, "is blank"),
-        ({"heads": [{"name": "a", "labels": ["x", "a\0b"], "output": "x"}]}, "holds a control character"),
-        ({"heads": [{"name": "a", "labels": ["x", "a\nb"], "output": "x"}]}, "holds a control character"),
+        ({"heads": [{"name": "a", "labels": ["x", "a\0b"], "output": "x"}]}, "contains a control character"),
+        ({"heads": [{"name": "a", "labels": ["x", "a\nb"], "output": "x"}]}, "contains a control character"),
         (
             {"heads": [{"name": "mood", "labels": ["x", "y"], "output": "x", "values": [-1, 0, 1]}]},
             "head 'mood' has 3 values for 2 labels; give one number for each label",
@@ -144,37 +144,40 @@ def test_no_package(tmp_path, where):
         ({"heads": [{"name": "a", "labels": ["x", "y"], "output": "x"}] * 2}, "two heads have the same name: a"),
         ({"tiers": []}, "tiers"),
         ({"tiers": [tier(thresholds={"emotion": 0.5}), tier()]}, "two tiers have the same name: full"),
-        ({"tiers": [tier(file="other.onnx")]}, "files lists no other.onnx"),
+        ({"tiers": [tier(file="other.onnx")]}, "files does not list other.onnx"),
         ({"tiers": [tier(file="../up")]}, "not a plain relative path"),
         (
             {"tiers": [tier(temperatures={"mood": 1})]},
-            "tier 'full': temperatures names the head mood, and the heads are: emotion",
+            "tier 'full': temperatures names the unknown head mood; the heads are: emotion",
         ),
         ({"tiers": [tier(temperatures={"emotion": 0})]}, "tiers.0.temperatures.emotion"),
         ({"tiers": [tier(temperatures={"emotion": 1e-300})]}, "tiers.0.temperatures.emotion"),
         ({"tiers": [tier(biases={"emotion": [0, 1e300]})]}, "tiers.0.biases.emotion"),
-        ({"tiers": [tier(biases={"mood": [0, 1]})]}, "biases names the head mood"),
+        ({"tiers": [tier(biases={"mood": [0, 1]})]}, "biases names the unknown head mood"),
         (
             {"tiers": [tier(biases={"emotion": [1.0]})]},
             "tier 'full': head 'emotion' has 1 biases for 2 labels; give one number for each label, in their order",
         ),
         (
             {"tiers": [tier(name="a", thresholds={"mood": 0.5}), tier()]},
-            "tier 'a': thresholds names the head mood, and the heads are: emotion",
+            "tier 'a': thresholds names the unknown head mood; the heads are: emotion",
         ),
         ({"tiers": [tier(name="a", thresholds={"emotion": -0.1}), tier()]}, "tiers.0.thresholds.emotion"),
-        ({"tiers": [tier(name="a"), tier()]}, "tier 'a' has no thresholds, so the tiers after it would never be asked"),
-        ({"tiers": [tier(earlier_weights={"emotion": 0.5})]}, "tier 'full' is the first; it takes no earlier_weights"),
-        ({"tiers": [tier(earlier_weights={"mood": 0.5})]}, "earlier_weights names the head mood"),
-        ({"tiers": [tier(thresholds={"emotion": 0.5})]}, "tier 'full' is the last and answers whatever is left"),
-        ({"golden": "golden.jsonl"}, "files lists no golden.jsonl"),
+        ({"tiers": [tier(name="a"), tier()]}, "tier 'a' has no thresholds, so no text would reach the tiers after it"),
+        (
+            {"tiers": [tier(earlier_weights={"emotion": 0.5})]},
+            "is the first, so it must not have earlier_weights",
+        ),
+        ({"tiers": [tier(earlier_weights={"mood": 0.5})]}, "earlier_weights names the unknown head mood"),
+        ({"tiers": [tier(thresholds={"emotion": 0.5})]}, "tier 'full' is the last and answers all other texts"),
+        ({"golden": "golden.jsonl"}, "files does not list golden.jsonl"),
         ({"created_at": "2026-01-01T00:00:00"}, "created_at"),
         ({"max_tokens": 1}, "max_tokens"),
-        ({"files": {}}, "files lists no MODEL_CARD.md, model.onnx, tokenizer.json"),
+        ({"files": {}}, "files does not list MODEL_CARD.md, model.onnx, tokenizer.json"),
         ({"max_tokens": 1, "heads": []}, "(and 1 more)"),
     ],
 )
-def test_a_malformed_manifest_is_refused_in_one_line(package, fields, message):
+def test_a_malformed_manifest_is_refused_with_one_line(package, fields, message):
     edit(package, **fields)
     with pytest.raises(ModelPackageError, match=re.escape(message)) as info:
         load_package(package.path)
@@ -185,7 +188,7 @@ def test_a_malformed_manifest_is_refused_in_one_line(package, fields, message):
 @pytest.mark.parametrize(
     "name", ["../../etc/passwd", "/etc/passwd", "a\\b", "a//b", "./a", "a/..", "", "manifest.json"]
 )
-def test_a_file_name_that_leads_elsewhere_is_refused(package, name):
+def test_a_file_name_that_leads_out_of_the_folder_is_refused(package, name):
     files = json.loads((package.path / "manifest.json").read_text())["files"]
     edit(package, files=files | {name: {"sha256": "0" * 64, "bytes": 0}})
     with pytest.raises(ModelPackageError, match="files"):
@@ -195,15 +198,15 @@ def test_a_file_name_that_leads_elsewhere_is_refused(package, name):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["model.onnx/x"], "files lists 'model.onnx/x', and 'model.onnx' cannot be a file and a folder"),
-        (["a/b/c", "a"], "files lists 'a/b/c', and 'a' cannot be a file and a folder"),
-        (["manifest.json/x"], "'manifest.json' cannot be a file and a folder"),
+        (["model.onnx/x"], "files lists 'model.onnx/x', but 'model.onnx' cannot be both a file and a folder"),
+        (["a/b/c", "a"], "files lists 'a/b/c', but 'a' cannot be both a file and a folder"),
+        (["manifest.json/x"], "'manifest.json' cannot be both a file and a folder"),
         (["x" * 256], "is longer than 255 bytes in UTF-8"),
         (["ß" * 128], "is longer than 255 bytes in UTF-8"),
     ],
 )
-def test_file_names_that_no_folder_could_hold_are_refused(package, names, message):
-    """Otherwise the cache would fail to write them, and workers would download them again and again."""
+def test_file_names_that_a_folder_cannot_hold_are_refused(package, names, message):
+    """Otherwise the cache could not write the files, and workers would download them again and again."""
     entry = {"sha256": "0" * 64, "bytes": 0}
     files = json.loads((package.path / "manifest.json").read_text())["files"]
     edit(package, files=files | dict.fromkeys(names, entry))
@@ -212,7 +215,7 @@ def test_file_names_that_no_folder_could_hold_are_refused(package, names, messag
     assert "\n" not in str(info.value)
 
 
-def test_a_long_file_name_will_do(tmp_path):
+def test_a_long_file_name_is_accepted(tmp_path):
     name = "ß" * 127
     (tmp_path / name).write_bytes(b"")
     manifest = small_package(tmp_path / "package").manifest.model_dump(mode="json")
@@ -221,7 +224,7 @@ def test_a_long_file_name_will_do(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b" " * (MAX_MANIFEST_BYTES + 1)])
-def test_what_is_no_manifest_is_refused(content):
+def test_content_that_is_not_a_manifest_is_refused(content):
     with pytest.raises(ModelPackageError, match=r"^the manifest"):
         parse_manifest(content, "the manifest")
 
@@ -251,7 +254,7 @@ def test_an_unknown_head_is_a_key_error(package):
         package.manifest.head("sentiment")
 
 
-def test_a_manifest_with_everything_comes_back_as_it_was(tmp_path):
+def test_a_manifest_with_all_fields_is_read_back(tmp_path):
     sentiment = Head(name="sentiment", labels=("negative", "größer als 🙂"), output="sentiment", values=(-1, 0.5))
     emotion = Head(name="emotion", labels=("joy", "anger"), output="emotion")
     first = Tier(name="quick", file="model.onnx", thresholds={"emotion": 0.9}, temperatures={"emotion": 1.5})
@@ -271,18 +274,18 @@ def test_a_manifest_with_everything_comes_back_as_it_was(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"golden": "posts.jsonl"}, r"cannot be sealed: files lists no posts\.jsonl"),
+        ({"golden": "posts.jsonl"}, r"cannot be sealed: files does not list posts\.jsonl"),
         ({"tiers": [Tier(name="a", file="model.onnx")] * 2}, "cannot be sealed: two tiers have the same name"),
-        ({"tiers": [Tier(name="a", file="quick.onnx")]}, r"cannot be sealed: files lists no quick\.onnx"),
+        ({"tiers": [Tier(name="a", file="quick.onnx")]}, r"cannot be sealed: files does not list quick\.onnx"),
     ],
 )
-def test_what_contradicts_itself_is_not_sealed(tmp_path, changes, message):
+def test_a_manifest_that_contradicts_itself_is_not_sealed(tmp_path, changes, message):
     with pytest.raises(ModelPackageError, match=message):
         small_package(tmp_path / "package", **changes)
     assert not (tmp_path / "package" / "manifest.json").exists()
 
 
-# SHA-256 of the manifests of the bundled packages, which in turn name those of their files.
+# SHA-256 of the manifests of the bundled packages. The manifests list the SHA-256 of their files.
 BUNDLED = {
     "1.0.0": "f639a477063bd182bc07b3f0e75ecf6ad807e23268291ee522e562f65b750b1c",
     "1.0.1": "fc8208d5361481b2cbb144f156c37a822f5387e36237e00b78dd0a39276e2595",
@@ -292,14 +295,14 @@ BUNDLED = {
 }
 
 
-def test_another_byte_in_the_bundled_package_is_another_version():
-    """Registries and caches hold it by its version; a new one gets a line of its own above, and no line changes."""
+def test_a_change_of_the_bundled_package_needs_a_new_version():
+    """Registries and caches identify it by its version. Add a line above for a new version; change no other line."""
     manifest = bundled_package_path() / "manifest.json"
     version = load_package(bundled_package_path()).manifest.version
     assert BUNDLED[version] == hashlib.sha256(manifest.read_bytes()).hexdigest()
 
 
-def test_the_bundled_package_is_whole():
+def test_the_bundled_package_is_complete():
     package = load_package(bundled_package_path())
     assert package.manifest.name == bundled_package_path().name
     assert [head.name for head in package.manifest.heads] == ["emotion", "sentiment"]
@@ -313,8 +316,8 @@ def test_the_bundled_package_is_whole():
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("disk full")])
 @pytest.mark.parametrize("done", [False, True])
-def test_whatever_cuts_a_replacement_off_one_package_stands(tmp_path, monkeypatch, error, done):
-    """Between moving the old one aside and the new one in, or right after."""
+def test_an_interrupted_replacement_leaves_one_complete_package(tmp_path, monkeypatch, error, done):
+    """The interruption comes between the two renames, or right after them."""
     folder, out, aside = (tmp_path / name for name in ("new", "out", "aside"))
     for made in (folder, out):
         made.mkdir()
@@ -334,7 +337,7 @@ def test_whatever_cuts_a_replacement_off_one_package_stands(tmp_path, monkeypatc
     assert (out / "name").read_text() == ("new" if done else "out")
 
 
-def test_a_package_is_put_in_place(tmp_path):
+def test_a_package_replaces_the_one_in_its_place(tmp_path):
     folder, out, aside = (tmp_path / name for name in ("new", "out", "aside"))
     for version in ("first", "second"):
         folder.mkdir()

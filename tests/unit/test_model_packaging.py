@@ -1,4 +1,4 @@
-"""Any ONNX text classifier becomes a package, and what does not fit together is one clear line that leaves nothing."""
+"""`model package` makes a package from any ONNX text classifier. Errors are one clear line, and leave no files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ID2LABEL = {str(number): label for number, label in enumerate(TOPIC.labels)}
 
 @pytest.fixture
 def export(tmp_path: Path) -> Path:
-    """What exporters of Hugging Face models write: the network in a folder of its own, the rest above it."""
+    """The files of an exported Hugging Face model: the network in a folder of its own, the other files above it."""
     folder = tmp_path / "export"
     (folder / "onnx").mkdir(parents=True)
     (folder / "onnx" / "model.onnx").write_bytes(network([TOPIC]))
@@ -40,14 +40,14 @@ def run(export: Path, *options: str, name: str = "spam-filter", version: str = "
 
 
 def refused(result: Result) -> str:
-    """The one line of a refusal, of which nothing is left behind."""
+    """Return the one line of a refusal, after checking that it left no files."""
     assert isinstance(result.exception, USER_ERRORS), result.exception
     message = str(result.exception)
     assert "\n" not in message
     return message
 
 
-def test_an_export_needs_nothing_but_its_place_and_a_name(export: Path) -> None:
+def test_an_export_needs_only_its_path_and_a_name(export: Path) -> None:
     result = run(export)
     assert result.exit_code == 0, result.exception
     out = export.parent / "out"
@@ -60,7 +60,7 @@ def test_an_export_needs_nothing_but_its_place_and_a_name(export: Path) -> None:
     assert manifest.golden is None
     found = OnnxClassifier.load(package).classify(["hello hello", "groß"]).probabilities["label"]
     assert [TOPIC.labels[best] for best in found.argmax(axis=1)] == ["ham", "größer als 🙂"]
-    assert sorted(file.name for file in export.parent.iterdir()) == ["export", "out"], "no scratch is left"
+    assert sorted(file.name for file in export.parent.iterdir()) == ["export", "out"], "no temporary folder is left"
 
 
 def test_heads_values_and_golden_posts(export: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_sentiment_model_is_known_by_its_labels(export: Path) -> None:
     (export / "config.json").write_text(json.dumps({"id2label": labels}))
     result = run(export)
     assert result.exit_code == 0, result.exception
-    assert "note: sentiment: Negative, Neutral, Positive count as -1, 0, 1" in result.stderr
+    assert "note: sentiment: Negative, Neutral, Positive have the values -1, 0, 1" in result.stderr
     (head,) = load_package(export.parent / "out").manifest.heads
     assert (head.name, head.values) == ("sentiment", (-1.0, 0.0, 1.0))
 
@@ -100,55 +100,57 @@ def test_a_sentiment_model_is_known_by_its_labels(export: Path) -> None:
     ("config", "note"),
     [
         ({"id2label": {"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}}, "has only placeholders (LABEL_0, …)"),
-        ({"id2label": ID2LABEL, "problem_type": "multi_label_classification"}, "several labels may hold at once"),
+        ({"id2label": ID2LABEL, "problem_type": "multi_label_classification"}, "a text may have several labels"),
     ],
 )
-def test_what_should_be_known_is_told(export: Path, config: dict[str, Any], note: str) -> None:
+def test_assumptions_are_reported(export: Path, config: dict[str, Any], note: str) -> None:
     (export / "config.json").write_text(json.dumps(config))
     result = run(export)
     assert result.exit_code == 0
     assert note in result.stderr
 
 
-def test_weights_that_lie_apart_come_along(export: Path) -> None:
+def test_external_weights_are_copied(export: Path) -> None:
     (export / "onnx" / "model.onnx.data").write_bytes(b"weights")
     assert run(export).exit_code == 0
     assert load_package(export.parent / "out").manifest.files["model.onnx.data"].bytes == 7
 
 
-def test_a_package_is_replaced_only_where_that_is_asked_for(export: Path) -> None:
+def test_a_package_is_replaced_only_with_the_option(export: Path) -> None:
     assert run(export).exit_code == 0
-    assert "exists already; --replace replaces a package" in refused(run(export, version="2.0.0"))
+    assert "exists already; --replace replaces it" in refused(run(export, version="2.0.0"))
     assert run(export, "--replace", version="2.0.0").exit_code == 0
     assert load_package(export.parent / "out").manifest.version == "2.0.0"
 
 
-def test_a_folder_that_is_no_package_is_never_replaced(export: Path) -> None:
+def test_a_folder_that_is_not_a_package_is_never_replaced(export: Path) -> None:
     (export.parent / "out").mkdir()
     (export.parent / "out" / "thesis.tex").write_text("years of work")
-    assert "it holds no package" in refused(run(export, "--replace"))
+    assert "it is not a package" in refused(run(export, "--replace"))
     assert (export.parent / "out" / "thesis.tex").exists()
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--name", "Spam Filter"), "name: 'Spam Filter' will not do: names are lower-case letters"),
+        (("--name", "Spam Filter"), "name: 'Spam Filter' is not a valid name: use lower-case letters"),
         (("--version", "1"), "version: '1' is not a semantic version, such as 1.0.0"),
         (("--head", "x:wrong"), "no output 'wrong'; its outputs are: topic"),
         (("--head", "x=spam,ham"), "model.onnx gives 3 values for head 'x', which has 2 labels"),
-        (("--head", "x=spam,ham,spam"), "not distinct: spam stands twice"),
+        (("--head", "x=spam,ham,spam"), "lists a label twice: spam"),
         (("--head", "x=spam,ham,"), "head 'x': labels.2: String should have at least 1 character"),
-        (("--head", "a", "--head", "b"), "the heads a, b have no labels; config.json can name those of one only"),
+        (("--head", "a", "--head", "b"), "the heads a, b have no labels; config.json has those of one head only"),
         (("--head", "a=x,y,z", "--values", "a=1,2"), "head 'a': values.1: Input should be less than or equal to 1"),
         (("--head", "a=x,y,z", "--values", "a=1,0"), "head 'a' has 2 values for 3 labels"),
         (("--golden", "{export}/nothing.txt"), "nothing.txt holds no text"),
         (("--golden", "{export}/broken.jsonl"), "broken.jsonl, line 2: "),
         (("--out", "{export}/broken.jsonl/out"), "broken.jsonl cannot be read or written: "),
-        (("--golden", "{export}/unsure.txt"), "of 1 texts the model is sure of none"),
+        (("--golden", "{export}/unsure.txt"), "none of the 1 texts a clear answer"),
     ],
 )
-def test_what_does_not_fit_is_one_line_and_leaves_nothing(export: Path, options: tuple[str, ...], message: str) -> None:
+def test_contradictions_are_reported_in_one_line_and_leave_nothing(
+    export: Path, options: tuple[str, ...], message: str
+) -> None:
     (export / "nothing.txt").write_text("\n")
     (export / "broken.jsonl").write_text('{"text": "buy"}\n{\n')
     (export / "unsure.txt").write_text("filler\n")
@@ -164,20 +166,20 @@ def test_what_does_not_fit_is_one_line_and_leaves_nothing(export: Path, options:
         ("config.json", None, r"the labels of head 'label' are not known"),
         ("config.json", b"{", "config.json is not JSON"),
         ("config.json", b"[]", "config.json is not a JSON object"),
-        ("config.json", b'{"id2label": {"1": "a", "2": "b"}}', "does not give a name to each number from 0 on"),
-        ("config.json", b'{"id2label": {}}', "does not give a name to each number from 0 on"),
+        ("config.json", b'{"id2label": {"1": "a", "2": "b"}}', "does not map the numbers from 0 on to labels"),
+        ("config.json", b'{"id2label": {}}', "does not map the numbers from 0 on to labels"),
         ("config.json", b'{"id2label": {"0": "a", "1": "b"}}', "gives 3 values for head 'label', which has 2 labels"),
         ("onnx/model.onnx", b"nothing", "model.onnx cannot be loaded"),
     ],
 )
-def test_files_that_will_not_do(export: Path, file: str, content: bytes | None, message: str) -> None:
+def test_unusable_files_are_reported_in_one_line(export: Path, file: str, content: bytes | None, message: str) -> None:
     if content is None:
         (export / file).unlink()
     else:
         (export / file).write_bytes(content)
     told = refused(run(export))
     assert message in told
-    assert ".out." not in told, "the scratch folder means nothing to the user"
+    assert ".out." not in told, "the temporary folder means nothing to the user"
     assert not (export.parent / "out").exists()
 
 
@@ -186,14 +188,14 @@ def test_without_labels_the_error_shows_what_to_write(export: Path) -> None:
     assert "(there are 3): --head 'label:topic=first,second,…'" in refused(run(export))
 
 
-def test_several_outputs_have_to_be_told_apart(export: Path) -> None:
+def test_several_outputs_need_a_head_option(export: Path) -> None:
     (export / "onnx" / "model.onnx").write_bytes(network())
     assert "several outputs (topic, sentiment); say which one is head 'label'" in refused(run(export))
-    assert run(export, "--head", "topic").exit_code == 0, "a head that is called as its output is"
+    assert run(export, "--head", "topic").exit_code == 0, "a head with the name of its output"
 
 
-def test_a_network_with_too_few_positions_is_found_out(export: Path) -> None:
-    """The graph has room for five tokens, as many as the load's trial has, and fails on long texts only."""
+def test_a_network_with_too_few_positions_is_refused(export: Path) -> None:
+    """The network has five positions, enough for the first check when it is loaded, and fails only on longer texts."""
     narrow = bag_of_words(
         {"topic": weights(TOPIC, WORDS, 3.0)},
         inputs=dict.fromkeys(("input_ids", "attention_mask"), (7, ("batch", 5))),
@@ -201,10 +203,10 @@ def test_a_network_with_too_few_positions_is_found_out(export: Path) -> None:
     (export / "onnx" / "model.onnx").write_bytes(narrow)
     told = refused(run(export))
     assert "model.onnx fails on a text of 128 tokens, its max_tokens: " in told
-    assert told.endswith("if it has fewer positions, texts must be cut earlier")
+    assert told.endswith("if the network has fewer positions, lower max_tokens")
 
 
-def test_the_tokenizer_of_another_model_is_found_out(export: Path) -> None:
+def test_the_tokenizer_of_another_model_is_refused(export: Path) -> None:
     save_tokenizer(export / "tokenizer.json", [*WORDS, "another"])
     assert "model.onnx fails on token id 8, the tokenizer's highest: " in refused(run(export))
     save_tokenizer(export / "tokenizer.json", [*WORDS][:-1])
@@ -225,13 +227,13 @@ def test_a_head_as_an_option(text: str, expected: HeadSpec) -> None:
 
 
 @pytest.mark.parametrize("text", ["", ":out", "=a,b", "topic:", "topic=", "topic:=a,b"])
-def test_what_is_no_head(text: str) -> None:
+def test_a_malformed_head_option_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="such as emotion:logits=joy,anger"):
         parse_head(text)
 
 
 @pytest.mark.parametrize("given", ["a", "a=", "a=x", "a=1,", "=1"])
-def test_what_are_no_values(given: str) -> None:
+def test_malformed_values_are_refused(given: str) -> None:
     with pytest.raises(click.BadParameter):
         with_values([HeadSpec("a")], (given,))
 

@@ -1,4 +1,4 @@
-"""What is wrong with a version is told from what is wrong with this machine."""
+"""Errors of a version are distinguished from errors of the machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.tiny_model import HEADS, WORDS, tiny_package, weights
 
 
 class PanicException(BaseException):
-    """What the tokenizers raise for a panic."""
+    """The name of the exception that the tokenizers library raises for a panic."""
 
 
 @pytest.fixture
@@ -39,20 +39,20 @@ def raiser(error: BaseException) -> Callable[[], object]:
 
 
 @pytest.mark.parametrize("error", [ModelPackageError("x"), ModelNotFoundError("x")])
-def test_what_is_wrong_with_a_version_is_a_refusal(error: Exception) -> None:
+def test_an_error_of_the_version_is_a_refusal(error: Exception) -> None:
     with pytest.raises(ModelRefusedError, match="x") as info, step("download"):
         raise error
     assert info.value.reason == "download"
 
 
-def test_a_damaged_file_is_refused_as_such() -> None:
+def test_a_damaged_file_is_refused_with_the_reason_checksum() -> None:
     with pytest.raises(ModelRefusedError) as info, step("download"):
         raise ModelDamagedError("x")
     assert info.value.reason == "checksum"
 
 
 @pytest.mark.parametrize("error", [OSError(24, "Too many open files"), MemoryError()])
-def test_what_is_wrong_with_this_machine_is_none(error: Exception) -> None:
+def test_an_error_of_the_machine_is_not_a_refusal(error: Exception) -> None:
     with pytest.raises(LocalResourceError) as info, step("load"):
         raise error
     assert "\n" not in str(info.value)
@@ -61,7 +61,7 @@ def test_what_is_wrong_with_this_machine_is_none(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("kind", TRANSIENT_ERRORS)
-def test_what_passes_passes_through(kind: type[Exception]) -> None:
+def test_transient_errors_are_raised_unchanged(kind: type[Exception]) -> None:
     with pytest.raises(kind), step("download"):
         raise kind("x")
 
@@ -72,7 +72,7 @@ def test_every_transient_error_has_a_cause() -> None:
 
 
 def test_a_panic_is_a_refusal(package: ModelPackage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise a worker could not start on its last good model."""
+    """Otherwise a worker could not start with its last good model."""
 
     class Panicking:
         @staticmethod
@@ -85,14 +85,14 @@ def test_a_panic_is_a_refusal(package: ModelPackage, monkeypatch: pytest.MonkeyP
     assert info.value.reason == "load"
 
 
-def test_an_interrupt_is_none(package: ModelPackage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_is_not_a_refusal(package: ModelPackage, monkeypatch: pytest.MonkeyPatch) -> None:
     fail_to_load(monkeypatch, raiser(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         load_checked(package, threads=1)
 
 
 @pytest.mark.parametrize("damage", ["gone", "changed"])
-def test_a_copy_that_was_whole_and_is_not_is_no_refusal(
+def test_a_copy_that_was_damaged_after_its_check_is_not_refused(
     package: ModelPackage, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     def load() -> object:
@@ -107,10 +107,10 @@ def test_a_copy_that_was_whole_and_is_not_is_no_refusal(
         load_checked(package, threads=1)
 
 
-def test_probabilities_that_are_no_numbers_are_found_before_a_post_does(tmp_path: Path) -> None:
-    """The network is tried on padding and on the highest id when it is loaded; ordinary words are neither."""
+def test_probabilities_that_are_not_numbers_are_found_in_the_warm_up(tmp_path: Path) -> None:
+    """When it is loaded, the network runs on padding and on the highest id only, not on ordinary words."""
     spoilt = {head.output: weights(head, WORDS, 3.0) for head in HEADS}
-    spoilt["topic"][1] = np.nan  # every word that the tokenizer does not know
+    spoilt["topic"][1] = np.nan  # the row of unknown words
     package = tiny_package(tmp_path, networks={"model.onnx": bag_of_words(spoilt)})
     with pytest.raises(
         ModelRefusedError, match="tier 'full' gives probabilities for head 'topic' that are not"

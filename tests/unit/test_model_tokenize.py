@@ -1,4 +1,4 @@
-"""A tokenizer that would fail on posts, or could not cut them, is refused when it is loaded."""
+"""A tokenizer that fails on posts, or cannot cut them, is refused when it is loaded."""
 
 from __future__ import annotations
 
@@ -27,17 +27,19 @@ def package(folder: Path, tokenizer: Tokenizer, max_tokens: int = 16) -> ModelPa
 
 
 def framed(special: str = "[CLS] $A [SEP]", end: int = 3) -> Tokenizer:
-    """A tokenizer that puts special tokens around each text."""
+    """Return a tokenizer that adds special tokens to each text."""
     tokenizer = Tokenizer(WordLevel(WORDS, unk_token="[UNK]"))
     tokenizer.post_processor = TemplateProcessing(single=special, special_tokens=[("[CLS]", 2), ("[SEP]", end)])
     return tokenizer
 
 
 @pytest.mark.parametrize(("special", "count"), [("[CLS] $A [SEP]", 2), ("[CLS] [CLS] $A [SEP]", 3)])
-def test_special_tokens_alone_may_not_fill_a_text(tmp_path: Path, special: str, count: int) -> None:
-    """With as many nothing of the text is left, and with more the tokenizer cuts nothing at all."""
+def test_special_tokens_must_leave_room_for_text(tmp_path: Path, special: str, count: int) -> None:
+    """If all tokens are special ones, no text is left. If there are even more, the tokenizer does not cut texts."""
     for few in range(2, count + 1):
-        message = rf"tokenizer\.json adds {count} special tokens to each text, and max_tokens is {few}; it must be more"
+        message = (
+            rf"tokenizer\.json adds {count} special tokens to each text, but max_tokens is {few}; it must be larger"
+        )
         with pytest.raises(ModelPackageError, match=message):
             TextEncoder(package(tmp_path / str(few), framed(special), few))
     encoder = TextEncoder(package(tmp_path / "enough", framed(special), count + 1))
@@ -46,7 +48,7 @@ def test_special_tokens_alone_may_not_fill_a_text(tmp_path: Path, special: str, 
     assert 4 in ids
 
 
-def test_words_that_it_does_not_know_must_not_make_it_fail(tmp_path: Path) -> None:
+def test_a_tokenizer_that_fails_on_unknown_words_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         ModelPackageError, match=r"tokenizer\.json fails on a text of unknown words: .*Missing \[UNK\] token"
     ):
@@ -55,21 +57,21 @@ def test_words_that_it_does_not_know_must_not_make_it_fail(tmp_path: Path) -> No
 
 def test_the_highest_id_is_known(tmp_path: Path) -> None:
     assert TextEncoder(package(tmp_path / "words", framed())).tokens.highest == 4
-    assert TextEncoder(package(tmp_path / "special", framed(end=9))).tokens.highest == 9, "one that no word has"
+    assert TextEncoder(package(tmp_path / "special", framed(end=9))).tokens.highest == 9, "an id that no word has"
     added = framed()
     added.add_tokens(["extra"])
     assert TextEncoder(package(tmp_path / "added", added)).tokens.highest == 5
 
 
 class PanicException(BaseException):
-    """As pyo3's, which cannot be imported."""
+    """Has the name of pyo3's exception, which cannot be imported."""
 
 
 @pytest.mark.parametrize(("raised", "seen"), [(PanicException, RuntimeError), (KeyboardInterrupt, KeyboardInterrupt)])
-def test_a_panic_on_a_text_is_an_error_like_any_other(
+def test_a_panic_on_a_text_is_an_exception(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: type[BaseException], seen: type[BaseException]
 ) -> None:
-    """The classify stage then dead-letters that text; a panic as it comes would end the worker."""
+    """So the classify stage can dead-letter the text. The panic itself would end the worker."""
     encoder = TextEncoder(package(tmp_path, framed()))
 
     class Panicking:
@@ -84,7 +86,7 @@ def test_a_panic_on_a_text_is_an_error_like_any_other(
 @pytest.mark.parametrize(
     ("call", "problem"), [("from_file", "is not a tokenizer"), ("encode_batch_fast", "fails on a")]
 )
-def test_a_panic_while_it_is_loaded_is_laid_to_the_package(
+def test_a_panic_while_loading_is_an_error_of_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, problem: str
 ) -> None:
     made = package(tmp_path, framed())

@@ -1,4 +1,4 @@
-"""Altered copies of posts: of the sets asked for, without labels, the same from the same seed."""
+"""Altered copies of posts: of the given data sets, without labels, and reproducible with a seed."""
 
 import numpy as np
 import pytest
@@ -31,19 +31,19 @@ def test_the_rows_stay_and_the_copies_follow_without_labels():
     assert (found.source == data.source[0]).all()
 
 
-def test_another_set_is_left_as_it_is():
+def test_another_data_set_is_not_changed():
     data = posts("no copies of this", data_set="goemotions")
     assert augmented(data, {"emotion": 2}, 0.3, 17).texts == data.texts
 
 
 @pytest.mark.parametrize("share", [0.0, 0.15, 1.0])
-def test_about_the_share_asked_for_is_touched(share):
+def test_about_the_given_share_of_words_is_altered(share):
     words = [f"w{i}" for i in range(4000)]
     copy = augmented(posts(" ".join(words)), {"emotion": 1}, share, 3).texts[1].split()
     untouched = len(set(words) & set(copy)) / len(words)
     left_out = 1 - len(copy) / len(words)
     assert left_out == pytest.approx(share / 2, abs=0.03)
-    # A word that came in place of another may be one that stands elsewhere too.
+    # A word that replaces another one may be the same word.
     assert 1 - share - 0.03 <= untouched <= 1 - share / 2 + 0.03
     if not share:
         assert copy == words

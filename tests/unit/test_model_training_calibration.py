@@ -1,4 +1,4 @@
-"""Scaling and the cascade's thresholds, the average of teachers, and the configuration that says how."""
+"""Scaling, the thresholds of a cascade, the average of teachers, and the training configuration."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from models.training.calibrate import calibrated_loss, choose_gate, mixed
 from models.training.config import DEFAULT_CONFIG, read_config
 from models.training.data import NO_TARGET, SET_NAMES, Examples
-from models.training.ensemble import Opinion, combine, softmax, unsmoothed
+from models.training.ensemble import TeacherAnswers, combine, softmax, unsmoothed
 from models.training.errors import TrainingError
 from models.training.labels import EMOTIONS, SENTIMENTS
 from models.training.metrics import headline
@@ -16,7 +16,7 @@ from models.training.scaling import fit_scaling
 
 
 def examples(rows: int, seed: int = 0) -> Examples:
-    """Rows of all four sets in turn, with random labels among those that each set knows."""
+    """Return rows of all four data sets in turn, with random labels of their data set."""
     rng = np.random.default_rng(seed)
     source = np.arange(rows) % len(SET_NAMES)
     known = np.array([[True] * 6 + [False] * 2, [True] * 8, [True] * 3 + [False] * 5, [False] * 8])[source]
@@ -29,7 +29,7 @@ def examples(rows: int, seed: int = 0) -> Examples:
 
 
 def answers(data: Examples, right: float, seed: int, sharpness: float = 6.0) -> dict[str, np.ndarray]:
-    """Logits of a model that is right about the given share of rows, and surer where it is right."""
+    """Return the logits of a model that is right about the given share of rows, and more sure of these."""
     rng = np.random.default_rng(seed)
     truth = {"emotion": data.emotion.argmax(1), "sentiment": np.maximum(data.sentiment, 0)}
     found = {}
@@ -46,11 +46,11 @@ BIASES = {"emotion": (0.5, -0.5, 0.0, 0.0, 0.3, -0.3, 0.8, -0.8), "sentiment": (
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
-def test_what_spoilt_the_logits_is_found(temperature):
+def test_the_temperature_and_biases_of_distorted_logits_are_found(temperature):
     rng = np.random.default_rng(3)
     data = examples(8_000)
     honest = {"emotion": rng.normal(0, 2, (8_000, 8)), "sentiment": rng.normal(0, 2, (8_000, 3))}
-    # Labels drawn from the model's own probabilities: as they are it is calibrated by construction.
+    # The labels are drawn from the model's own probabilities, so it is calibrated by construction.
     masked = np.where(data.emotion_mask, honest["emotion"], -1e9)
     drawn = (masked + rng.gumbel(size=masked.shape)).argmax(1)
     data.emotion[:] = np.eye(8, dtype=np.float32)[drawn] * data.emotion_mask
@@ -59,7 +59,7 @@ def test_what_spoilt_the_logits_is_found(temperature):
     found = fit_scaling(spoilt, data, ridge=0.001)
     for head, biases in BIASES.items():
         assert found.temperatures[head] == pytest.approx(temperature, rel=0.1)
-        # What is added to all labels alike changes nothing.
+        # Adding the same number to all labels changes nothing.
         assert np.array(found.biases[head]) - np.mean(found.biases[head]) == pytest.approx(np.array(biases), abs=0.2)
     assert not found.weights
     held = fit_scaling(spoilt, data, ridge=0.1)
@@ -68,9 +68,9 @@ def test_what_spoilt_the_logits_is_found(temperature):
 
 
 @settings(max_examples=10, deadline=None)
-# Not for a model that is hardly ever wrong: only the ridge and the bounds keep its temperature from nought.
+# Not for a model that is almost never wrong: only the ridge and the bounds keep its temperature above 0.
 @given(st.floats(0.3, 0.8), st.integers(0, 100), st.lists(st.floats(-0.2, 0.2), min_size=5, max_size=5))
-def test_nothing_near_it_is_more_likely(right, seed, nudge):
+def test_no_scaling_nearby_is_more_likely(right, seed, nudge):
     data = examples(400, seed)
     logits = answers(data, right, seed)
     found = fit_scaling(logits, data).of(logits)["sentiment"]
@@ -80,7 +80,7 @@ def test_nothing_near_it_is_more_likely(right, seed, nudge):
         return -np.log(softmax(values)[np.arange(len(rows)), data.sentiment[rows]]).mean()
 
     moved = found[rows] * np.exp(nudge[0]) + np.array(nudge[1:4])
-    # The ridge keeps it from the very bottom.
+    # Because of the ridge the loss is not exactly the smallest.
     assert loss(found[rows]) <= loss(moved) + 0.01
 
 
@@ -91,11 +91,11 @@ def test_a_head_without_labels_is_not_scaled():
     two = data.of("emotion", "tweets-sentiment")
     found = fit_scaling(answers(two, 0.9, 1), two)
     assert found.temperatures.keys() == found.biases.keys() == {"emotion", "sentiment"}
-    # Disgust and neutral stand in no row of these.
+    # No row has the labels disgust and neutral.
     assert found.biases["emotion"][6:] == (0, 0)
 
 
-def test_an_epoch_is_judged_by_what_it_says_and_not_by_how_sure_it_is():
+def test_the_score_of_an_epoch_does_not_depend_on_its_sureness():
     data = examples(400)
     good, bad = answers(data, 0.9, 1), answers(data, 0.6, 1)
     assert calibrated_loss(good, data) < calibrated_loss(bad, data)
@@ -119,7 +119,7 @@ def test_a_pool_is_no_worse_than_the_last_tier_alone(first_right, last_right, se
     assert loss(pool.of(last, first)) <= loss(alone.of(last)) + 0.01
 
 
-def test_of_two_that_err_apart_a_pool_makes_a_better_one():
+def test_a_pool_of_tiers_with_different_errors_is_better_than_the_last_tier():
     data = examples(600)
     first, last = answers(data, 0.7, 1), answers(data, 0.7, 2)
     pool = fit_scaling(last, data, first)
@@ -127,7 +127,7 @@ def test_of_two_that_err_apart_a_pool_makes_a_better_one():
     assert calibrated_loss(pool.of(last, first), data) < calibrated_loss(last, data) - 0.05
 
 
-def test_one_that_knows_nothing_has_next_to_no_weight():
+def test_a_first_tier_of_random_answers_has_almost_no_weight():
     data = examples(400)
     last = answers(data, 0.9, 1)
     rng = np.random.default_rng(1)
@@ -135,7 +135,7 @@ def test_one_that_knows_nothing_has_next_to_no_weight():
     assert max(fit_scaling(last, data, noise).weights.values()) <= 0.1
 
 
-def test_one_that_is_wrong_has_none():
+def test_a_first_tier_with_opposite_answers_has_no_weight():
     data = examples(400)
     last = answers(data, 0.9, 1)
     opposite = {head: -values for head, values in last.items()}
@@ -163,7 +163,7 @@ def test_a_gate_keeps_its_bounds(first_right, last_right, max_loss, max_disagree
     assert all(served[name] >= alone[name] - max_loss for name in alone)
 
 
-def test_a_first_tier_that_says_the_same_answers_everything():
+def test_a_first_tier_with_the_same_answers_answers_everything():
     data = examples(200)
     logits = answers(data, 0.9, 1)
     gate = choose_gate(logits, logits, data, max_loss=0, max_disagreement=0)
@@ -171,7 +171,7 @@ def test_a_first_tier_that_says_the_same_answers_everything():
     assert gate.answered == 1
 
 
-def test_a_first_tier_that_knows_nothing_is_left_out():
+def test_a_first_tier_with_opposite_answers_is_left_out():
     data = examples(400)
     last = answers(data, 1.0, 1)
     first = {head: -values for head, values in last.items()}
@@ -181,17 +181,24 @@ def test_a_first_tier_that_knows_nothing_is_left_out():
 def test_general_teachers_are_averaged_as_probabilities():
     data = examples(40)
     a, b = answers(data, 0.5, 1), answers(data, 0.5, 2)
-    both = combine([Opinion(a, SET_NAMES), Opinion(b, SET_NAMES)], data)
+    both = combine([TeacherAnswers(a, SET_NAMES), TeacherAnswers(b, SET_NAMES)], data)
     for head in both:
         assert softmax(both[head]) == pytest.approx((softmax(a[head]) + softmax(b[head])) / 2, abs=1e-5)
         assert both[head].dtype == np.float32
 
 
-def test_specialists_speak_of_their_own_set_and_labels_only_and_of_these_alone():
+def test_specialists_alone_decide_among_the_labels_of_their_own_data_set():
     data = examples(40)
     general, special, other = answers(data, 0.5, 1), answers(data, 0.5, 2), answers(data, 0.5, 3)
-    alone = combine([Opinion(general, SET_NAMES)], data)
-    both = combine([Opinion(special, ("emotion",)), Opinion(general, SET_NAMES), Opinion(other, ("emotion",))], data)
+    alone = combine([TeacherAnswers(general, SET_NAMES)], data)
+    both = combine(
+        [
+            TeacherAnswers(special, ("emotion",)),
+            TeacherAnswers(general, SET_NAMES),
+            TeacherAnswers(other, ("emotion",)),
+        ],
+        data,
+    )
     own = data.source == SET_NAMES.index("emotion")
     assert both["emotion"][~own] == pytest.approx(alone["emotion"][~own])
     assert both["sentiment"] == pytest.approx(alone["sentiment"])
@@ -202,7 +209,7 @@ def test_specialists_speak_of_their_own_set_and_labels_only_and_of_these_alone()
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.05, 0.3])
-def test_what_smoothed_labels_taught_is_undone(smoothing):
+def test_the_effect_of_label_smoothing_is_removed(smoothing):
     data = examples(40)
     meant = answers(data, 0.5, 1)
     said = {}
@@ -218,19 +225,19 @@ def test_what_smoothed_labels_taught_is_undone(smoothing):
         assert softmax(found[head]) == pytest.approx(softmax(values), abs=1e-4)
 
 
-def test_what_is_less_likely_than_smoothing_makes_anything_is_next_to_impossible():
+def test_a_probability_below_the_smoothed_minimum_becomes_almost_zero():
     data = examples(4)
     sure = {"emotion": np.zeros((4, 8), np.float32), "sentiment": np.array([[9, 0, 0]] * 4, np.float32)}
     assert softmax(unsmoothed(sure, data, 0.05)["sentiment"])[0] == pytest.approx([1, 0, 0], abs=1e-5)
 
 
-def test_a_specialist_alone_is_no_teacher():
+def test_a_specialist_alone_is_an_error():
     data = examples(8)
     with pytest.raises(ValueError, match="no teacher learns every data set"):
-        combine([Opinion(answers(data, 1, 1), ("emotion",))], data)
+        combine([TeacherAnswers(answers(data, 1, 1), ("emotion",))], data)
 
 
-def test_the_configuration_that_comes_with_the_project_is_valid():
+def test_the_bundled_configuration_is_valid():
     config = read_config(DEFAULT_CONFIG)
     assert config.first_tier is not None
     assert config.student.recipe.distillation > 0
@@ -241,8 +248,11 @@ def test_the_configuration_that_comes_with_the_project_is_valid():
     [
         (("[package]", "[pakage]"), "package: Field required"),
         (("seed = 17", "seed = 17\ncolour = 1"), "colour: Extra inputs are not permitted"),
-        (('name = "emotion-minilm-l4"', 'name = "Emotion Mini"'), "will not do: names are lower-case letters"),
-        (("goemotions = 1500", "reddit = 1500"), "there is no data set 'reddit'; there are emotion, goemotions"),
+        (('name = "emotion-minilm-l4"', 'name = "Emotion Mini"'), "is not a valid name: use lower-case letters"),
+        (
+            ("goemotions = 1500", "reddit = 1500"),
+            "no data set 'reddit'; the data sets are: emotion, goemotions",
+        ),
         (("copies = { emotion = 3 }", "copies = { reddit = 3 }"), "there is no data set 'reddit'"),
         (("copies = { emotion = 3 }", "copies = { emotion = -1 }"), "augmentation.copies.emotion: Input should be"),
         (("epochs = 4", "epochs = 0"), "teachers.0.recipe.epochs: Input should be greater than or equal to 1"),
@@ -253,7 +263,7 @@ def test_the_configuration_that_comes_with_the_project_is_valid():
         (("seed = 17", "seed = "), "is not TOML"),
     ],
 )
-def test_a_mistake_in_the_configuration_is_one_line_that_names_it(tmp_path, change, message):
+def test_a_mistake_in_the_configuration_is_reported_in_one_line(tmp_path, change, message):
     file = tmp_path / "model.toml"
     text = DEFAULT_CONFIG.read_text(encoding="utf-8")
     assert change[0] in text
@@ -264,13 +274,13 @@ def test_a_mistake_in_the_configuration_is_one_line_that_names_it(tmp_path, chan
     assert "\n" not in str(error.value)
 
 
-def test_a_configuration_that_is_no_text(tmp_path):
+def test_a_configuration_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "model.toml").write_bytes(b"\xff")
     with pytest.raises(TrainingError, match=r"model\.toml is not UTF-8"):
         read_config(tmp_path / "model.toml")
 
 
-def test_the_first_teacher_of_everything_lends_its_word_vectors():
+def test_the_general_teacher_is_the_first_that_learns_every_data_set():
     config = read_config(DEFAULT_CONFIG)
     assert not config.teachers[0].general
     assert config.general_teacher.name == "bge-small"

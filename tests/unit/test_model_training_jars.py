@@ -1,4 +1,4 @@
-"""A download that was cut off is fetched again, and another file than the known one is refused."""
+"""A truncated download is fetched again, and a file with another SHA-256 is refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Repository:
-    """Keeps a file, and downloads it where there is none."""
+    """Keeps a file, and downloads it if there is none."""
 
     def __init__(self, file: Path, served: bytes = CONTENT) -> None:
         self._file = file
@@ -29,14 +29,14 @@ class Repository:
         return self._file
 
 
-def test_what_is_there_is_taken(tmp_path: Path) -> None:
+def test_a_kept_file_is_not_downloaded_again(tmp_path: Path) -> None:
     repository = Repository(tmp_path / "jar")
     for _ in range(2):
         assert known_file(repository.locate, SHA256, "jar").read_bytes() == CONTENT
     assert repository.downloads == 1
 
 
-def test_the_beginning_of_a_download_is_fetched_again(tmp_path: Path) -> None:
+def test_a_truncated_download_is_fetched_again(tmp_path: Path) -> None:
     (tmp_path / "jar").write_bytes(CONTENT[:5])
     repository = Repository(tmp_path / "jar")
     assert known_file(repository.locate, SHA256, "jar").read_bytes() == CONTENT
@@ -45,6 +45,8 @@ def test_the_beginning_of_a_download_is_fetched_again(tmp_path: Path) -> None:
 
 def test_another_file_is_refused_after_one_more_download(tmp_path: Path) -> None:
     repository = Repository(tmp_path / "jar", b"another one")
-    with pytest.raises(TrainingError, match=r"jar is not the encoder:1 that we know: its SHA-256 is [0-9a-f]{12}…"):
+    with pytest.raises(
+        TrainingError, match=r"jar is not encoder:1: its SHA-256 is [0-9a-f]{12}… instead of [0-9a-f]{12}…"
+    ):
         known_file(repository.locate, SHA256, "encoder:1")
     assert repository.downloads == 2

@@ -1,4 +1,4 @@
-"""The rewritten network answers as the one it was made from, and has none of the slow operators left."""
+"""A rewritten network gives the same answers as the original, and has none of the slow operators."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def norm(hidden: str, *bias: str, outputs: tuple[str, ...] = ("out",)) -> NodePr
 
 
 def product(out: str = "out") -> list[NodeProto]:
-    """What the quantiser makes of a product with constant scales."""
+    """Return the operators that the quantiser makes for a product with constant scales."""
     return [
         helper.make_node("QuantizeLinear", ["hidden", "hidden.scale", "hidden.zero"], ["integers"]),
         helper.make_node("Mul", ["hidden.scale", "matrix.scale"], ["scales"]),
@@ -68,7 +68,7 @@ def write(file: Path, nodes: list[NodeProto], *outputs: str, microsoft: bool = T
 
 
 def answers(file: Path) -> list[NDArray[np.float32]]:
-    # Without ONNX Runtime's own rewriting: what is in the file is what is tested.
+    # ONNX Runtime must not optimise the graph, because the operators in the file are tested.
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
@@ -135,7 +135,7 @@ def test_same_answers_from_faster_operators(
         pytest.param(product(), ("out", "cast"), id="the integers are wanted too"),
     ],
 )
-def test_what_is_used_twice_stays(tmp_path: Path, nodes: list[NodeProto], outputs: tuple[str, ...]) -> None:
+def test_results_that_are_used_twice_are_kept(tmp_path: Path, nodes: list[NodeProto], outputs: tuple[str, ...]) -> None:
     file = tmp_path / "network.onnx"
     write(file, nodes, *outputs)
     before = answers(file)

@@ -1,4 +1,4 @@
-"""The watch over the channel: its pace, and how it ends."""
+"""The thread that polls a channel: its intervals, and how it ends."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def test_polls_that_fail_come_at_longer_and_longer_intervals(
 
 
 async def crash_after(defect: BaseException) -> BaseException:
-    """What stops the app when a poll at the channel ends in this."""
+    """Return the exception with which the app crashes if a poll raises `defect`."""
 
     def poll(_: int) -> bool:
         raise defect
@@ -120,7 +120,7 @@ async def crash_after(defect: BaseException) -> BaseException:
 
 
 async def test_a_defect_stops_the_app() -> None:
-    """Going on without a watch would be silent."""
+    """Otherwise the worker would go on without polling, and no one would notice."""
     defect = ZeroDivisionError()
 
     assert await crash_after(defect) is defect
@@ -146,7 +146,7 @@ def test_no_model_is_served_before_the_start() -> None:
 
 
 async def test_a_panic_in_a_library_stops_the_app_too() -> None:
-    """What libraries of Rust raise is no Exception; the thread would end and nobody would know."""
+    """A panic of a Rust library is not an Exception, and the thread must not end unnoticed."""
 
     class PanicException(BaseException):
         pass

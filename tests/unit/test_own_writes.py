@@ -1,4 +1,4 @@
-"""What waits to be consumed without being fetched; and what a consumer does with it, against a fake client."""
+"""Own records: the queue of records that are not fetched, and how a consumer with a fake client consumes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from connectors.kafka import consumer as module
-from connectors.kafka.batch import Batch, Run, offset_of
+from connectors.kafka.batch import Batch, OwnRange, offset_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.consumer import PositionedConsumer
 from connectors.kafka.own_writes import QUIET_S, OwnWrites
@@ -19,49 +19,49 @@ from tests.fake_consumer_client import FakeClient
 from tests.helpers import message
 
 
-def run(first: int, end: int, partition: int = 0) -> Run[int]:
-    return Run(partition, first, list(range(first, end)))
+def written(first: int, end: int, partition: int = 0) -> OwnRange[int]:
+    return OwnRange(partition, first, list(range(first, end)))
 
 
-# What waits
+# The queue
 
 
-def test_runs_are_taken_whole_and_in_order() -> None:
+def test_ranges_are_taken_in_order_and_never_split() -> None:
     own = OwnWrites()
-    runs = [run(0, 3), run(3, 5), run(5, 6)]
-    for one in runs:
+    ranges = [written(0, 3), written(3, 5), written(5, 6)]
+    for one in ranges:
         own.offer(one)
     assert len(own) == 6
     assert own.take(0) == []
-    assert own.take(4) == runs[:2]
-    assert own.take(4) == runs[2:]
+    assert own.take(4) == ranges[:2]
+    assert own.take(4) == ranges[2:]
     assert len(own) == 0
 
 
-def test_the_newest_are_let_go_where_there_is_no_room() -> None:
+def test_new_records_are_dropped_if_there_is_no_room() -> None:
     own = OwnWrites(limit=5)
-    for one in (run(0, 3), run(3, 6), run(6, 8)):
+    for one in (written(0, 3), written(3, 6), written(6, 8)):
         own.offer(one)
-    assert own.take(9) == [run(0, 3), run(6, 8)]
-    own.offer(run(8, 13))
+    assert own.take(9) == [written(0, 3), written(6, 8)]
+    own.offer(written(8, 13))
     own.clear()
-    own.offer(run(13, 18))
-    assert own.take(9) == [run(13, 18)]
+    own.offer(written(13, 18))
+    assert own.take(9) == [written(13, 18)]
 
 
-def test_whoever_waits_is_woken_by_what_comes() -> None:
+def test_a_wait_ends_when_a_record_comes() -> None:
     own = OwnWrites()
     begin = time.monotonic()
     own.wait(0.05)
     assert time.monotonic() - begin >= 0.05
-    timer = threading.Timer(0.05, own.offer, [run(0, 1)])
+    timer = threading.Timer(0.05, own.offer, [written(0, 1)])
     timer.start()
     own.wait(3_600)  # pytest ends a test before that
-    assert own.take(1) == [run(0, 1)]
+    assert own.take(1) == [written(0, 1)]
     timer.join()
 
 
-# What a consumer does with it
+# The consumer
 
 
 class Bench:
@@ -82,8 +82,8 @@ class Bench:
     def assign(self, *partitions: int) -> None:
         self.client.on_assign(self.client, [TopicPartition("t", partition) for partition in partitions])
 
-    def poll(self, *fetched: tuple[int, int], own: Sequence[Run[int]] = (), most: int = 100) -> Batch | None:
-        """One poll that fetches messages at these (partition, offset), after we have written these."""
+    def poll(self, *fetched: tuple[int, int], own: Sequence[OwnRange[int]] = (), most: int = 100) -> Batch | None:
+        """Add own records to the queue, then poll once and fetch messages at these (partition, offset)."""
         for one in own:
             self.own.offer(one)
         self.client.queue.append([message(b"x", partition=partition, offset=offset) for partition, offset in fetched])
@@ -95,106 +95,110 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     return Bench(monkeypatch)
 
 
-def test_what_follows_is_consumed_and_its_partition_paused(bench: Bench) -> None:
+def test_own_records_that_follow_are_consumed_and_the_partition_is_paused(bench: Bench) -> None:
     bench.assign(0, 1)
-    batch = bench.poll((1, 20), own=[run(10, 13), run(13, 15)])
+    batch = bench.poll((1, 20), own=[written(10, 13), written(13, 15)])
     assert batch is not None
-    assert (batch.runs, batch.starts, batch.ends()) == ([run(10, 13), run(13, 15)], {0: 10, 1: 20}, {0: 15, 1: 21})
+    assert (batch.own_ranges, batch.starts, batch.ends()) == (
+        [written(10, 13), written(13, 15)],
+        {0: 10, 1: 20},
+        {0: 15, 1: 21},
+    )
     assert len(batch) == 6
     assert bench.client.paused == {0}
     assert bench.consumer.next_offsets == {0: 15, 1: 21}
-    after = bench.poll(own=[run(15, 16)])
+    after = bench.poll(own=[written(15, 16)])
     assert after is not None
     assert (after.starts, after.ends()) == ({0: 15}, {0: 16})
     together = batch.followed_by(after)
     assert (together.starts, together.ends(), len(together)) == ({0: 10, 1: 20}, {0: 16, 1: 21}, 7)
 
 
-def test_what_was_fetched_before_is_not_consumed_again_but_its_successor_is(bench: Bench) -> None:
+def test_own_records_that_were_fetched_before_are_not_consumed_again(bench: Bench) -> None:
     bench.assign(0)
-    batch = bench.poll((0, 10), (0, 11), own=[run(10, 12)])
+    batch = bench.poll((0, 10), (0, 11), own=[written(10, 12)])
     assert batch is not None
-    assert (batch.runs, [offset_of(found) for found in batch.messages]) == ([], [10, 11])
+    assert (batch.own_ranges, [offset_of(found) for found in batch.messages]) == ([], [10, 11])
     assert bench.client.paused == {0}
-    after = bench.poll(own=[run(12, 14)])
+    after = bench.poll(own=[written(12, 14)])
     assert after is not None
-    assert after.runs == [run(12, 14)]
+    assert after.own_ranges == [written(12, 14)]
 
 
-def test_what_lies_far_back_changes_nothing(bench: Bench) -> None:
+def test_own_records_far_below_the_position_change_nothing(bench: Bench) -> None:
     bench.assign(0)
-    assert bench.poll(own=[run(7, 10 - 1), run(8, 12), run(0, 4, partition=1)]) is None
+    assert bench.poll(own=[written(7, 10 - 1), written(8, 12), written(0, 4, partition=1)]) is None
     assert bench.client.paused == set()
     assert bench.client.waits == [0.2]
 
 
-def test_a_hole_is_fetched_from_where_it_begins(bench: Bench) -> None:
+def test_records_of_others_between_own_records_are_fetched(bench: Bench) -> None:
     bench.assign(0, 1)
-    bench.poll(own=[run(10, 13), run(20, 22, partition=1)])
+    bench.poll(own=[written(10, 13), written(20, 22, partition=1)])
     assert bench.client.paused == {0, 1}
-    batch = bench.poll(own=[run(14, 16), run(22, 23, partition=1)])
+    batch = bench.poll(own=[written(14, 16), written(22, 23, partition=1)])
     assert batch is not None
-    assert batch.runs == [run(22, 23, partition=1)]
+    assert batch.own_ranges == [written(22, 23, partition=1)]
     assert bench.client.paused == {1}
     assert bench.client.assigned == {0: 13, 1: 20}
-    # The hole and what came after it, as fetched; the next one follows.
-    bench.poll((0, 13), (0, 14), (0, 15), own=[run(16, 17)])
+    # The record of another process and the own records after it are fetched. The next own record follows them.
+    bench.poll((0, 13), (0, 14), (0, 15), own=[written(16, 17)])
     assert bench.client.paused == {0, 1}
     assert bench.consumer.next_offsets == {0: 17, 1: 23}
 
 
-def test_where_nothing_comes_any_more_is_fetched_again(bench: Bench) -> None:
+def test_a_partition_without_new_own_records_is_fetched_again(bench: Bench) -> None:
     bench.assign(0, 1)
-    bench.poll(own=[run(10, 13), run(20, 22, partition=1)])
+    bench.poll(own=[written(10, 13), written(20, 22, partition=1)])
     bench.clock += QUIET_S
-    bench.poll(own=[run(13, 14)])
+    bench.poll(own=[written(13, 14)])
     assert bench.client.paused == {0, 1}
     bench.clock += 0.1
-    bench.poll(own=[run(14, 15)])
+    bench.poll(own=[written(14, 15)])
     assert bench.client.paused == {0}
     assert bench.client.assigned[1] == 22
 
 
-def test_what_waits_for_room_in_a_batch_is_not_taken_for_silence(bench: Bench) -> None:
+def test_a_partition_with_records_in_the_queue_is_not_quiet(bench: Bench) -> None:
     bench.assign(0, 1)
-    bench.poll(own=[run(10, 13), run(20, 22, partition=1)])
+    bench.poll(own=[written(10, 13), written(20, 22, partition=1)])
     bench.clock += 2 * QUIET_S
-    bench.poll(own=[run(13, 14), run(22, 23, partition=1)], most=1)
+    bench.poll(own=[written(13, 14), written(22, 23, partition=1)], most=1)
     assert bench.client.paused == {0, 1}
     batch = bench.poll(most=1)
     assert batch is not None
-    assert batch.runs == [run(22, 23, partition=1)]
+    assert batch.own_ranges == [written(22, 23, partition=1)]
 
 
-def test_only_what_is_fetched_is_waited_for_in_the_client(bench: Bench) -> None:
+def test_the_client_waits_only_if_no_partition_is_read_locally(bench: Bench) -> None:
     bench.assign(0, 1)
-    bench.poll(own=[run(10, 13)])
-    bench.poll(own=[run(13, 14)])
-    bench.poll(own=[run(14, 15), run(20, 22, partition=1)])
-    bench.poll(own=[run(15, 16)])
+    bench.poll(own=[written(10, 13)])
+    bench.poll(own=[written(13, 14)])
+    bench.poll(own=[written(14, 15), written(20, 22, partition=1)])
+    bench.poll(own=[written(15, 16)])
     assert bench.client.waits == [0.2, 0.0, 0.0, 0.0]
 
 
-def test_nothing_is_taken_while_all_is_paused(bench: Bench) -> None:
+def test_no_own_record_is_taken_during_a_pause(bench: Bench) -> None:
     bench.assign(0, 1)
-    bench.poll(own=[run(10, 13)])
+    bench.poll(own=[written(10, 13)])
     bench.consumer.pause()
     bench.clock += 2 * QUIET_S
-    assert bench.poll(own=[run(13, 14)]) is None
+    assert bench.poll(own=[written(13, 14)]) is None
     assert bench.client.paused == {0, 1}
     assert bench.client.waits[-1] == 0.2
     bench.consumer.resume()
     assert bench.client.paused == {0}
     batch = bench.poll()
     assert batch is not None
-    assert batch.runs == [run(13, 14)]
+    assert batch.own_ranges == [written(13, 14)]
 
 
 @pytest.mark.parametrize("end", ["rewind", "loss"])
-def test_a_new_epoch_begins_by_fetching(bench: Bench, end: str) -> None:
+def test_a_new_epoch_fetches_all_partitions(bench: Bench, end: str) -> None:
     bench.assign(0)
-    batch = bench.poll(own=[run(10, 13)])
-    bench.own.offer(run(13, 15))
+    batch = bench.poll(own=[written(10, 13)])
+    bench.own.offer(written(13, 15))
     if end == "rewind":
         bench.consumer.rewind("test")
     else:
@@ -206,11 +210,11 @@ def test_a_new_epoch_begins_by_fetching(bench: Bench, end: str) -> None:
     assert (bench.client.paused, bench.client.assigned) == (set(), {0: 10})
 
 
-def test_a_client_that_cannot_be_turned_is_assigned_anew(bench: Bench) -> None:
+def test_a_client_that_cannot_be_paused_or_resumed_is_assigned_again(bench: Bench) -> None:
     bench.assign(0)
-    bench.poll(own=[run(10, 13)])
+    bench.poll(own=[written(10, 13)])
     bench.client.seek_error = KafkaException(KafkaError(KafkaError._STATE))
-    batch = bench.poll(own=[run(14, 15)])
+    batch = bench.poll(own=[written(14, 15)])
     assert batch is None
     bench.starts[0] = 13
     bench.poll()

@@ -1,5 +1,4 @@
-"""The life of an assignment, driven through the client's own callbacks; the client is a fake, the group is in the tests
-with real brokers."""
+"""The life of an assignment, with a fake client whose callbacks the tests call. Other tests use real brokers."""
 
 from __future__ import annotations
 
@@ -54,7 +53,7 @@ class Bench:
         self.client.on_revoke(self.client, self.client.assignment())
 
     def poll(self, *offsets: tuple[int, int]) -> Batch | None:
-        """One poll that fetches messages at these (partition, offset)."""
+        """Poll once, and fetch messages at these (partition, offset)."""
         return self.poll_messages(*(message(b"x", partition=p, offset=o) for p, o in offsets))
 
     def poll_messages(self, *messages: Message) -> Batch | None:
@@ -67,23 +66,23 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     return Bench(monkeypatch)
 
 
-def test_nothing_is_committed_or_guessed_by_the_client(bench: Bench) -> None:
+def test_the_client_neither_commits_nor_resets_offsets(bench: Bench) -> None:
     options = bench.client.options
     assert options["enable.auto.commit"] is False
     assert options["auto.offset.reset"] == "error"
     assert (options["group.id"], bench.client.topics) == ("g", ["t"])
 
 
-def test_an_assignment_begins_where_the_output_says(bench: Bench) -> None:
+def test_an_assignment_starts_at_the_positions(bench: Bench) -> None:
     bench.assign(1, 0)
     assert bench.client.assigned == {0: 10, 1: 20}
     assert bench.lookups == [[0, 1]]
     assert bench.owned == [{0, 1}]
 
 
-def test_batches_continue_each_other_over_holes(bench: Bench) -> None:
+def test_batches_continue_each_other_over_missing_offsets(bench: Bench) -> None:
     bench.assign(0, 1)
-    first = bench.poll((0, 10), (1, 23), (0, 12))  # transaction markers and compacted records take offsets too
+    first = bench.poll((0, 10), (1, 23), (0, 12))  # transaction markers and compacted records have the other offsets
     second = bench.poll((0, 17), (0, 18))
     assert first is not None
     assert second is not None
@@ -97,7 +96,7 @@ def test_batches_continue_each_other_over_holes(bench: Bench) -> None:
 def test_an_empty_poll_is_no_batch(bench: Bench) -> None:
     bench.assign(0)
     assert bench.poll() is None
-    assert bench.poll((0, 9), (1, 20)) is None  # from before the positioning; of a partition that is not ours
+    assert bench.poll((0, 9), (1, 20)) is None  # one is below the position, one of a partition that is not assigned
 
 
 def test_a_rewind_makes_what_was_fetched_stale_at_once(bench: Bench) -> None:
@@ -126,7 +125,7 @@ def test_a_rewind_during_a_fetch_makes_its_batch_stale(bench: Bench) -> None:
     assert len(bench.lookups) == 2
 
 
-def test_a_lookup_that_gets_no_answer_is_tried_again_and_fetches_nothing(bench: Bench) -> None:
+def test_a_lookup_without_an_answer_is_repeated_and_nothing_is_fetched(bench: Bench) -> None:
     bench.fails = [UnavailableError("away"), UnavailableError("still away")]
     bench.assign(0)
     assert bench.client.assigned == {}
@@ -138,7 +137,7 @@ def test_a_lookup_that_gets_no_answer_is_tried_again_and_fetches_nothing(bench: 
     assert len(bench.lookups) == 3
 
 
-def test_waits_between_lookups_grow_and_start_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waits_between_lookups_grow_and_start_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr(module, "LOOKUP_BACKOFF_S", (1.0, 4.0))
     monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
@@ -163,7 +162,7 @@ def test_a_contradiction_of_positions_ends_the_polling(bench: Bench, moment: str
         bench.consumer.poll(1, 0)
 
 
-def test_what_fails_in_a_callback_is_raised_by_poll(bench: Bench) -> None:
+def test_an_error_in_a_callback_is_raised_by_poll(bench: Bench) -> None:
     def fail() -> None:
         raise ValueError("a defect")
 
@@ -174,7 +173,9 @@ def test_what_fails_in_a_callback_is_raised_by_poll(bench: Bench) -> None:
         bench.consumer.poll(1, 0)
 
 
-def test_a_revocation_waits_commits_what_is_done_and_forgets(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_revocation_waits_commits_finished_batches_and_drops_the_assignment(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "COMMIT_INTERVAL_S", 1_000.0)
     bench.assign(0, 1)
     bench.poll()
@@ -202,7 +203,7 @@ def test_lost_partitions_are_neither_waited_for_nor_committed(bench: Bench) -> N
     assert bench.owned == [{0}, set()]
 
 
-def test_a_rewind_asked_for_by_a_zombie_does_nothing_without_partitions(bench: Bench) -> None:
+def test_a_rewind_without_partitions_does_nothing(bench: Bench) -> None:
     bench.assign(0)
     bench.client.on_lost(bench.client, [])
     bench.consumer.rewind("late")
@@ -211,7 +212,7 @@ def test_a_rewind_asked_for_by_a_zombie_does_nothing_without_partitions(bench: B
     assert bench.client.assigned == {}
 
 
-def test_what_is_done_is_committed(bench: Bench) -> None:
+def test_the_end_of_a_finished_batch_is_committed(bench: Bench) -> None:
     bench.assign(0)
     for offset in (10, 11):
         batch = bench.poll((0, offset))
@@ -242,7 +243,7 @@ def test_a_commit_that_fails_does_no_harm(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("code", [KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE])
-def test_a_position_that_retention_passed_is_looked_up_again(bench: Bench, code: int) -> None:
+def test_a_position_that_retention_deleted_is_looked_up_again(bench: Bench, code: int) -> None:
     bench.assign(0)
     bench.starts[0] = 15
     bench.poll_messages(message(None, error=KafkaError(code)))
@@ -251,7 +252,7 @@ def test_a_position_that_retention_passed_is_looked_up_again(bench: Bench, code:
 
 
 @pytest.mark.parametrize("code", [KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT])
-def test_a_broker_that_is_away_is_waited_for(bench: Bench, code: int) -> None:
+def test_a_transient_error_does_not_end_the_polling(bench: Bench, code: int) -> None:
     bench.assign(0)
     batch = bench.poll_messages(message(None, error=KafkaError(code)), message(b"x", offset=10))
     assert batch is not None
@@ -265,13 +266,13 @@ def test_a_refusal_ends_the_polling(bench: Bench, code: int) -> None:
         bench.poll_messages(message(None, error=KafkaError(code)))
 
 
-def test_an_error_of_the_client_is_ours(bench: Bench) -> None:
+def test_an_error_of_the_client_is_translated(bench: Bench) -> None:
     bench.client.queue.append(KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN)))
     with pytest.raises(UnavailableError, match="consuming t"):
         bench.consumer.poll(1, 0)
 
 
-def test_pause_and_resume_take_what_is_assigned(bench: Bench) -> None:
+def test_pause_and_resume_apply_to_the_assigned_partitions(bench: Bench) -> None:
     bench.assign(0)
     bench.client.calls.clear()
     bench.consumer.pause()
@@ -280,7 +281,7 @@ def test_pause_and_resume_take_what_is_assigned(bench: Bench) -> None:
     assert bench.client.calls == ["pause", "resume", "close"]
 
 
-def test_a_message_that_was_not_consumed_has_no_place() -> None:
+def test_a_message_that_was_not_consumed_has_no_partition_or_offset() -> None:
     for look, missing in ((partition_of, "partition"), (offset_of, "offset")):
         with pytest.raises(ValueError, match=missing):
             look(message(b"x", **{missing: None}))

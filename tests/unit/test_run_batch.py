@@ -445,9 +445,9 @@ async def test_a_stage_that_becomes_free_gets_all_messages_in_one_batch() -> Non
 
 async def test_a_stage_that_failed_is_not_busy(bench: Bench) -> None:
     def fail() -> None:
-        assert not bench.source._awaited
+        assert not bench.source._stage_waiting
         raise RejectedError("too large")
 
     with pytest.raises(RejectedError), bench.source.busy():
         fail()
-    assert bench.source._awaited
+    assert bench.source._stage_waiting

@@ -1,4 +1,4 @@
-"""The bounds of a scan where Kafka does not know them at once."""
+"""The bounds of a scan if Kafka does not know them at first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from connectors.kafka.scan import TopicScan
 
 
 class FakeConsumer:
-    """One partition, whose bounds are asked for again after each of these errors."""
+    """A client of one partition. Each request for its bounds raises the next of the errors."""
 
     errors: ClassVar[list[int]] = []
 
@@ -39,18 +39,18 @@ def errors(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return FakeConsumer.errors
 
 
-def test_a_partition_that_was_just_made_has_no_leader_for_a_moment(errors: list[int]) -> None:
+def test_a_partition_without_a_leader_is_asked_again(errors: list[int]) -> None:
     errors += [KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE]
     assert TopicScan(KafkaConfig("127.0.0.1:1"), "posts.raw").bounds == {0: (3, 8)}
 
 
-def test_one_that_never_has_is_unavailable(errors: list[int]) -> None:
+def test_a_partition_that_never_has_a_leader_is_unavailable(errors: list[int]) -> None:
     errors += [KafkaError.NOT_LEADER_FOR_PARTITION] * 1_000_000
     with pytest.raises(UnavailableError):
         TopicScan(KafkaConfig("127.0.0.1:1", timeout_s=0.01), "posts.raw")
 
 
-def test_a_refusal_is_not_tried_again(errors: list[int]) -> None:
+def test_a_refusal_is_not_retried(errors: list[int]) -> None:
     errors += [KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.NOT_LEADER_FOR_PARTITION]
     with pytest.raises(RejectedError):
         TopicScan(KafkaConfig("127.0.0.1:1"), "posts.raw")
