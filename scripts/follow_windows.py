@@ -80,10 +80,12 @@ def follow(consumer: Consumer, topic: str, *, once: bool) -> Windows:
 
 def show(window: dict[str, Any]) -> None:
     """One line for one window."""
-    label, stats = max(window["labels"].items(), key=lambda item: item[1]["count"])
+    # A window of which a rebuild has found that no post belongs there has no labels.
+    shares = sorted(((stats["pct"], label) for label, stats in window["labels"].items()), reverse=True)
+    most = "".join(f" {label} {pct:.0f}%" for pct, label in shares[:1])
     state = "final" if window["final"] else "open"
     place = f"{window['start']} {window['size']:>6} s {window['keyword']:<16}"
-    print(f"{place} {window['count']:>8} {label} {stats['pct']:.0f}% {state}")
+    print(f"{place} {window['count']:>8}{most} {state}")
 
 
 def main() -> None:

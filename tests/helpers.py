@@ -21,7 +21,7 @@ NOON = Timestamp(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOON_MS = 1_772_366_400_000
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until what another thread does has come about; fail where it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():

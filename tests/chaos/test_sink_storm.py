@@ -25,7 +25,7 @@ from streams.settings import Settings
 from streams.sink.backfill.run import Backfill
 from streams.sink.history import History
 from tests.integration.own_servers import endpoints  # noqa: F401 - a fixture
-from tests.integration.support import ledger_breaks, wait_for
+from tests.integration.support import PATIENCE_S, ledger_breaks, wait_for
 from tests.integration.test_sink import classified
 
 LONG = "EMOSTREAM_TEST_CHAOS_SECONDS" in os.environ
@@ -83,9 +83,7 @@ async def test_every_record_is_written_once(own_stack: LocalStack, settings: Set
         sent += await asyncio.to_thread(feed, settings, fed, part)
         fed += part
         before = rows(settings)
-        await asyncio.to_thread(
-            wait_for, lambda before=before: rows(settings) > before, seconds=60, what="the sink writes nothing"
-        )
+        await asyncio.to_thread(wait_for, lambda before=before: rows(settings) > before, what="the sink writes nothing")
         await asyncio.sleep(chance.uniform(0, 0.3))
         if stroke == "kill":
             sink.kill()
@@ -98,8 +96,8 @@ async def test_every_record_is_written_once(own_stack: LocalStack, settings: Set
     sent += await asyncio.to_thread(feed, settings, fed, part)
     fed += part
 
-    await asyncio.to_thread(wait_for, lambda: rows(settings) >= fed, seconds=180, what="the sink does not finish")
-    deadline = time.monotonic() + 60
+    await asyncio.to_thread(wait_for, lambda: rows(settings) >= fed, what="the sink does not finish")
+    deadline = time.monotonic() + PATIENCE_S
     with psycopg.connect(settings.postgres_dsn.get_secret_value(), autocommit=True) as connection:
 
         def one(statement: str) -> tuple[object, ...]:

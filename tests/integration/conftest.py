@@ -6,8 +6,10 @@ does not start fails the tests; nothing is skipped.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -15,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
+from connectors.errors import LocalStackError
 from connectors.kafka.producer import ConfirmedProducer
 from connectors.local import Endpoints, LocalStack
 from connectors.s3 import client as s3_connector
@@ -25,9 +28,21 @@ from streams.ops.init import init_model, init_postgres, init_topics
 from streams.settings import Settings, load_settings
 from streams.windows.connect import open_store
 from streams.windows.store import WindowStore
+from tests.integration.redis_cluster import ClusterNode, running_cluster
 from tests.integration.registry_support import BUCKET, S3Server
 
 STACK = os.environ.get("EMOSTREAM_TEST_STACK", "embedded")
+
+# Tests start Kafka many times and never run it for long. Java's second compiler, which is made for programs that run
+# long, would use a third of its processor time.
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+
+
+def end(stack: LocalStack) -> None:
+    """Stop all servers; Kafka need not close its hundreds of partitions cleanly, which takes seconds."""
+    with contextlib.suppress(LocalStackError):  # a test has stopped it
+        stack.signal("kafka", signal.SIGKILL)
+    stack.down()
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +59,7 @@ def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
     try:
         yield stack.up()
     finally:
-        stack.down()
+        end(stack)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +68,7 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     stack = LocalStack(tmp_path_factory.mktemp("stack"))
     stack.up()
     yield stack
-    stack.down()
+    end(stack)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +144,7 @@ def producer(settings: Settings) -> Iterator[ConfirmedProducer]:
 
 @pytest.fixture
 def start(env: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Role]]:
-    """Starts a role (`worker`, `sink`, …) as a process; all are stopped at the end of the test."""
+    """Starts a role (`worker`, `sink`, …) as a process; all are killed at the end of the test."""
     roles: list[Role] = []
 
     def start_role(*arguments: str, **more: str) -> Role:
@@ -141,8 +156,14 @@ def start(env: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Role]]:
 
     yield start_role
     for role in roles:
-        role.resume()
-        role.stop()
+        role.kill()  # a test that cares how one stops has stopped it
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ClusterNode]]:
+    """A cluster that no test may break."""
+    with running_cluster(tmp_path_factory.mktemp("cluster")) as nodes:
+        yield nodes
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from streams.settings import Settings
 from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey, shard_of
 from tests.chaos.oracle import contents, expected
-from tests.integration.support import records
+from tests.integration.support import PATIENCE_S, records
 
 Key = tuple[str, int, int]
 
@@ -30,7 +30,7 @@ def emostream(env: dict[str, str], *arguments: str) -> subprocess.CompletedProce
         env=clean_environment(env),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
     )
 
@@ -90,6 +90,15 @@ class Tables:
     def sealed(self) -> bool:
         return bool(self.client.hexists(self.key(0, "state"), "sealed_until"))
 
+    def let_the_seal_run_out(self) -> None:
+        """As if its time had passed."""
+        for shard in range(self._shards):
+            self.client.hset(self.key(shard, "state"), "sealed_until", 1)
+
+    def let_the_lock_run_out(self) -> None:
+        """As if its time had passed."""
+        self.client.hset(f"{self._prefix}:meta", "rebuild_until", 1)
+
     def left_over(self) -> list[str]:
         """Keys that do not belong to the generation in force, but for the state of the last one, which expires."""
         mine = f":g{self.generation}:" if self.generation else "}:"
@@ -97,7 +106,7 @@ class Tables:
         if not self.generation:
             return sorted(key for key in every if ":g" in key)
         states = {key for key in every if key.endswith(":state") and mine not in key}
-        assert all(0 < self.client.pttl(key) <= 30_000 for key in states)
+        assert all(self.client.pttl(key) in {-2, *range(30_001)} for key in states)  # -2: it has expired since
         return sorted(key for key in every - states if mine not in key and not key.endswith(":meta"))
 
 
@@ -123,7 +132,7 @@ def published(settings: Settings) -> dict[str, list[EmotionWindow]]:
 
 async def check_topic(settings: Settings, store: WindowStore) -> None:
     """The topic's last record of each window is Redis's, and no revision was followed by a lower one."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         await store.refresh()
         state = {window.key: window for window in await store.read()}

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import pytest
 from redis import RedisError
 
-from tests.integration.support import free_port, wait_for
+from tests.integration.support import PATIENCE_S, free_port, wait_for
 from tests.integration.valkey_node import ValkeyNode
 
 SLOTS = 16_384
@@ -30,6 +29,7 @@ class ClusterNode(ValkeyNode):
             cluster_port=self._bus_port,
             cluster_node_timeout=NODE_TIMEOUT_MS,
             cluster_replica_validity_factor=0,
+            repl_diskless_sync_delay=0,  # else a master waits 5 s for more replicas to come
             appendonly="yes",
         )
         self.id: str = self.client.execute_command("CLUSTER", "MYID")
@@ -59,13 +59,13 @@ def running_cluster(folder: Path) -> Iterator[list[ClusterNode]]:
             node.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
         for node in nodes[1:]:
             node.meet(nodes[0])
-        wait_for(lambda: all(node.knows(len(nodes)) for node in nodes), seconds=30, what="the nodes do not join")
+        wait_for(lambda: all(node.knows(len(nodes)) for node in nodes), what="the nodes do not join")
         _replicate(nodes[-1], nodes[0])
         yield nodes
 
 
 def _replicate(replica: ClusterNode, master: ClusterNode) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             replica.client.execute_command("CLUSTER", "REPLICATE", master.id)
@@ -74,16 +74,9 @@ def _replicate(replica: ClusterNode, master: ClusterNode) -> None:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
-    wait_for(lambda: _is_linked(replica), seconds=30, what="the replica does not find its master")
+    wait_for(lambda: _is_linked(replica), what="the replica does not find its master")
 
 
 def _is_linked(replica: ClusterNode) -> bool:
     info = replica.client.info("replication")
     return info["role"] == "slave" and info["master_link_status"] == "up"
-
-
-@pytest.fixture(scope="session")
-def redis_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ClusterNode]]:
-    """A cluster that no test may break."""
-    with running_cluster(tmp_path_factory.mktemp("cluster")) as nodes:
-        yield nodes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 import socket
 import time
@@ -24,6 +25,9 @@ from streams.ops.demo.processes import Role
 from streams.records import rfc3339
 from streams.settings import Settings
 from streams.windows.store import WindowStore
+
+PATIENCE_S = 300.0 if "EMOSTREAM_TEST_CHAOS_SECONDS" in os.environ else 180.0
+"""How long a test waits for what must come. It decides nothing but when a test that would wait for ever fails."""
 
 KEYWORDS = ("coffee", "rain", "train", "exam")
 TEXTS = (
@@ -66,7 +70,7 @@ def post(text: str, **fields: Any) -> bytes:
     return json.dumps(values).encode()
 
 
-def wait_for(condition: Callable[[], bool], *, seconds: float, what: str) -> None:
+def wait_for(condition: Callable[[], bool], *, what: str, seconds: float = PATIENCE_S) -> None:
     """Wait until a condition holds; fail with `what` if it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -75,9 +79,9 @@ def wait_for(condition: Callable[[], bool], *, seconds: float, what: str) -> Non
         time.sleep(0.1)
 
 
-async def balanced(settings: Settings, store: WindowStore, roles: Sequence[Role], *, seconds: float) -> list[Check]:
+async def balanced(settings: Settings, store: WindowStore, roles: Sequence[Role]) -> list[Check]:
     """Wait until the audit balances while every role runs; the checks, which say what does not where it never does."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         for role in roles:
             role.check()

@@ -232,7 +232,7 @@ def test_two_do_not_fill_at_once(settings: Settings, history: History, written: 
         fill(settings, history)
     other.close()
     # The server notices the end of a session a moment later.
-    wait_for(history.lock_backfill, seconds=10, what="the lock outlives its connection")
+    wait_for(history.lock_backfill, what="the lock outlives its connection")
     fill(settings, history)
 
 

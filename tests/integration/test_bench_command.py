@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from streams.ops.bench.pipeline import measure_workers
 from streams.ops.bench.storage import measure_sink, record_bytes, redis_used, window_memory
 from streams.ops.demo.processes import clean_environment
 from streams.settings import Settings
-from tests.integration.support import good_posts, offsets, produce
+from tests.integration.support import PATIENCE_S, good_posts, offsets, produce, wait_for
 from tests.tiny_model import tiny_package
 
 SETTINGS = {"EMOSTREAM_KAFKA_BOOTSTRAP": "elsewhere:1", "EMOSTREAM_BATCH_MAX": "128", "COLUMNS": "120"}
@@ -61,7 +60,7 @@ def left_behind(tmp_path: Path) -> list[str]:
 
 def test_a_table_comes_of_it_and_nothing_is_left(tmp_path: Path) -> None:
     with start_bench(tmp_path, "--seconds", "2", "--keywords", "40", "--rate", "7", "--rate", "7000", "--json") as run:
-        output, errors = run.communicate(timeout=200)
+        output, errors = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0, errors
     found: dict[str, Any] = json.loads(output)
 
@@ -91,15 +90,16 @@ def test_a_table_comes_of_it_and_nothing_is_left(tmp_path: Path) -> None:
     assert left_behind(tmp_path) == []
 
 
-@pytest.mark.parametrize("phase", ["starting", "workers"])
-def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, phase: str) -> None:
+@pytest.mark.parametrize(("phase", "program"), [("starting", "java"), ("workers", "'worker'")])
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, phase: str, program: str) -> None:
     with start_bench(tmp_path, "--seconds", "2") as run:
         assert run.stderr is not None
         assert any(line.startswith(phase) for line in run.stderr), "it ended before"
-        time.sleep(1)  # for the servers, or the worker, to be half way up
+        # Half way up.
+        wait_for(lambda: any(program in line for line in left_behind(tmp_path)), what=f"no {program} is started")
         for _ in range(2):  # the impatient press twice
             os.killpg(run.pid, signal.SIGINT)
-        _, errors = run.communicate(timeout=60)
+        _, errors = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 130, errors
     assert "Traceback" not in errors
     assert left_behind(tmp_path) == []
@@ -107,7 +107,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, phase: str) -> None:
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with start_bench(tmp_path, "--posts", str(tmp_path / "absent.csv")) as run:
-        _, errors = run.communicate(timeout=60)
+        _, errors = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 1
     assert errors.strip().count("\n") == 0
     assert "absent.csv" in errors
@@ -116,7 +116,7 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 
 def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with start_bench(tmp_path, "--model", str(tmp_path / "absent")) as run:
-        _, errors = run.communicate(timeout=60)
+        _, errors = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 1
     assert errors.strip().count("\n") == 0
     assert left_behind(tmp_path) == []

@@ -41,7 +41,7 @@ async def test_everything_follows_the_models_labels(
     sink = start("sink")
     produce(settings, [post(text) for text in list(TEXTS) * 30])
 
-    assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
+    assert failures(await balanced(settings, store, [worker, sink])) == []
 
     posts = [ClassifiedPost.from_json(value) for _, _, value in records(settings, settings.topic_classified)]
     assert {
@@ -63,7 +63,7 @@ async def test_everything_follows_the_models_labels(
         return {window.key: window for window in found}
 
     in_redis = {window.key: window for window in await store.read()}
-    wait_for(lambda: published() == in_redis, seconds=20, what="the windows topic does not reach Redis's state")
+    wait_for(lambda: published() == in_redis, what="the windows topic does not reach Redis's state")
 
     expected = {
         "SELECT label, sentiment_label, model_tier, count(*) FROM posts GROUP BY 1, 2, 3": {
@@ -84,9 +84,7 @@ async def test_everything_follows_the_models_labels(
         },
     }
     for statement, rows in expected.items():
-        wait_for(
-            lambda statement=statement, rows=rows: set(query(settings, statement)) == rows, seconds=20, what=statement
-        )
+        wait_for(lambda statement=statement, rows=rows: set(query(settings, statement)) == rows, what=statement)
     # What Tableau would show: the means of the windows, weighted by their posts.
     ((mean,),) = query(settings, f"SELECT sum(mean_sentiment * posts) / sum(posts) FROM emotion_windows {ALL_POSTS}")
     assert abs(float(str(mean)) - sum(scores.values()) / 4) < 1e-3
@@ -107,7 +105,7 @@ async def test_a_window_holds_the_labels_of_both_models(
     for name, text in (("first", "buy"), ("second", "buy"), ("second", "hello")):
         worker = start("worker", EMOSTREAM_MODEL_URI=str(tmp_path / name))
         produce(settings, [post(text, **moment)] * 5)
-        assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
+        assert failures(await balanced(settings, store, [worker, sink])) == []
         worker.stop()
 
     (window,) = await store.read(keyword="*", size=60)

@@ -16,7 +16,7 @@ import pytest
 from models.package.folder import bundled_package_path
 from streams.ops.demo.processes import Role, clean_environment
 from streams.settings import Settings
-from tests.integration.support import configure, good_posts, offsets, post, produce, records, wait_for
+from tests.integration.support import PATIENCE_S, configure, good_posts, offsets, post, produce, records, wait_for
 
 SECRET = "hunter2-secret"
 
@@ -33,10 +33,10 @@ def run(env: dict[str, str], *arguments: str, **more: str) -> str:
     """Run a command that must fail; its one line."""
     result = subprocess.run(
         [sys.executable, "-m", "streams", *arguments],
-        env=clean_environment({**env, "EMOSTREAM_KAFKA_TIMEOUT_S": "2", "EMOSTREAM_LOG_LEVEL": "ERROR", **more}),
+        env=clean_environment({**env, "EMOSTREAM_LOG_LEVEL": "ERROR", **more}),
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert result.returncode == 1, result
@@ -49,7 +49,7 @@ def run(env: dict[str, str], *arguments: str, **more: str) -> str:
 
 @pytest.mark.parametrize("command", ["init", "worker", "sink", "audit"])
 def test_no_broker(env: dict[str, str], closed_port: int, command: str) -> None:
-    line = run(env, command, EMOSTREAM_KAFKA_BOOTSTRAP=f"127.0.0.1:{closed_port}")
+    line = run(env, command, EMOSTREAM_KAFKA_BOOTSTRAP=f"127.0.0.1:{closed_port}", EMOSTREAM_KAFKA_TIMEOUT_S="2")
     assert f"no Kafka broker answers at 127.0.0.1:{closed_port}" in line
 
 
@@ -125,7 +125,7 @@ def test_a_result_that_kafka_refuses_stops_the_worker_and_is_not_lost(
 ) -> None:
     worker = start("worker")
     produce(settings, good_posts(20))
-    wait_for(lambda: offsets(settings, settings.topic_classified) == 20, seconds=60, what="20 results")
+    wait_for(lambda: offsets(settings, settings.topic_classified) == 20, what="20 results")
 
     configure(settings, settings.topic_classified, "max.message.bytes", 1_000)
     produce(settings, [*good_posts(5), post(secrets.token_hex(2_000)), *good_posts(5)], partition=0)
@@ -136,7 +136,7 @@ def test_a_result_that_kafka_refuses_stops_the_worker_and_is_not_lost(
 
     configure(settings, settings.topic_classified, "max.message.bytes", 1_000_000)
     start("worker")
-    wait_for(lambda: offsets(settings, settings.topic_classified) == 31, seconds=60, what="all 31 results")
+    wait_for(lambda: offsets(settings, settings.topic_classified) == 31, what="all 31 results")
     origins = [json.loads(value)["origin"] for _, _, value in records(settings, settings.topic_classified)]
     assert len({(origin["partition"], origin["offset"]) for origin in origins}) == 31
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from streams.ops.demo.processes import Role, clean_environment
 from streams.settings import Settings
 from streams.windows.store import WindowStore
 from tests.integration.support import balanced, failures, good_posts, post, produce, wait_for
+from tests.integration.test_sink import window
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "follow_windows.py"
 
@@ -22,7 +26,7 @@ async def test_a_plain_consumer_agrees_with_redis(
 ) -> None:
     worker, sink = start("worker"), start("sink")
     produce(settings, [*good_posts(120), *(post("i am so happy", keywords=["coffee", 'tea|"☕"']) for _ in range(60))])
-    assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
+    assert failures(await balanced(settings, store, [worker, sink])) == []
     in_redis = {window.key: json.loads(window.to_json()) for window in await store.read()}
 
     def followed() -> dict[str, Any]:
@@ -38,4 +42,13 @@ async def test_a_plain_consumer_agrees_with_redis(
         return {f"{window['keyword']}|{window['size']}|{window['start']}": window for window in windows}
 
     assert len(in_redis) > 20
-    wait_for(lambda: followed() == in_redis, seconds=20, what="the topic does not reach Redis's state")
+    wait_for(lambda: followed() == in_redis, what="the topic does not reach Redis's state")
+
+
+def test_a_window_without_posts_is_shown_without_a_label(capsys: pytest.CaptureFixture[str]) -> None:
+    show = runpy.run_path(str(SCRIPT))["show"]
+    found = json.loads(window(1, {"joy": 1, "fear": 3}).to_json())
+    show(found)
+    show({**found, "count": 0, "labels": {}})
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split()[-3:] for line in shown] == [["fear", "75%", "open"], ["coffee", "0", "open"]]

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from connectors.kafka.admin import KafkaAdmin, TopicSpec
-from connectors.postgres import find_migrations
+from connectors.postgres import find_migrations, migrate
 from streams.connections import kafka_config
 from streams.errors import TopologyError
 from streams.ops.demo.processes import clean_environment
@@ -68,6 +68,27 @@ def test_a_database_may_have_several_hosts(env: dict[str, str]) -> None:
     lines: list[str] = []
     init_postgres(load_settings(env_file=None, environ={**env, "EMOSTREAM_POSTGRES_DSN": dsn}), lines.append)
     assert len(lines) == len(find_migrations(migrations_folder()))
+
+
+def test_a_database_of_version_0_1_keeps_its_data_under_the_new_names(env: dict[str, str]) -> None:
+    migrations = find_migrations(migrations_folder())
+    names = migrations.index(next(one for one in migrations if one.path.name == "007_true_names.sql"))
+    with psycopg.connect(env["EMOSTREAM_POSTGRES_DSN"], autocommit=True) as connection:
+        migrate(connection, migrations[:names])
+        connection.execute(
+            "INSERT INTO emotion_windows (keyword, size_s, start_at, end_at, posts, sentiment_score, models, sources, "
+            "first_event, last_event, late, final, revision) VALUES ('tea', 3600, '2026-03-01T12:00Z', "
+            "'2026-03-01T13:00Z', 2, 0.25, '{}', '{}', '2026-03-01T12:00Z', '2026-03-01T12:00Z', 0, true, 1)"
+        )
+        connection.execute(
+            "INSERT INTO emotion_window_labels (keyword, size_s, start_at, label, posts, percent, avg_score) "
+            "VALUES ('tea', 3600, '2026-03-01T12:00Z', 'joy', 2, 100, 0.75)"
+        )
+        migrate(connection, migrations)
+        assert connection.execute("SELECT mean_sentiment FROM emotion_windows").fetchall() == [(0.25,)]
+        assert connection.execute("SELECT mean_confidence FROM emotion_window_labels").fetchall() == [(0.75,)]
+        shares = connection.execute("SELECT keyword, emotion, mean_confidence FROM bi.emotion_share").fetchall()
+        assert shares == [("tea", "joy", 0.75)]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,20 @@ from streams.ops.demo.processes import Role
 from streams.records import ClassifiedPost, DeadPost, EmotionTotals, EmotionWindow, rfc3339
 from streams.settings import Settings
 from streams.windows.store import WindowStore
-from tests.integration.support import TEXTS, balanced, failures, good_posts, offsets, post, produce, records, wait_for
+from tests.integration.flow import Flow
+from tests.integration.support import (
+    KEYWORDS,
+    PATIENCE_S,
+    TEXTS,
+    balanced,
+    failures,
+    good_posts,
+    offsets,
+    post,
+    produce,
+    records,
+    wait_for,
+)
 
 Start = Callable[..., Role]
 
@@ -49,7 +62,7 @@ async def test_bad_input_becomes_dead_letters_and_the_rest_goes_on(
         mixed.insert(step * 7, value)
     produce(settings, mixed)
 
-    checks = await balanced(settings, store, [worker, sink], seconds=60)
+    checks = await balanced(settings, store, [worker, sink])
 
     assert failures(checks) == []
     dead = [DeadPost.from_json(value) for _, _, value in records(settings, settings.topic_dead)]
@@ -71,7 +84,7 @@ async def test_the_labels_are_the_models(settings: Settings, store: WindowStore,
     worker, sink = start("worker"), start("sink")
     produce(settings, good_posts(240))
 
-    assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
+    assert failures(await balanced(settings, store, [worker, sink])) == []
 
     posts = [ClassifiedPost.from_json(value) for _, _, value in records(settings, settings.topic_classified)]
     by_text = {item.text: item.label for item in posts}
@@ -90,7 +103,7 @@ async def test_the_labels_are_the_models(settings: Settings, store: WindowStore,
         return {window.key: window for window in (EmotionWindow.from_json(value) for _, _, value in every)}
 
     in_redis = {window.key: window for window in await store.read()}
-    wait_for(lambda: published() == in_redis, seconds=10, what="the windows topic does not reach Redis's state")
+    wait_for(lambda: published() == in_redis, what="the windows topic does not reach Redis's state")
     # Five minutes of posts, so at least four windows have passed the watermark.
     assert sum(window.final for window in in_redis.values() if (window.keyword, window.size) == ("*", 60)) >= 4
     by_size = Counter({size.seconds: 0 for size in settings.window_sizes})
@@ -105,7 +118,7 @@ async def test_the_labels_are_the_models(settings: Settings, store: WindowStore,
         written = [EmotionTotals.from_json(value) for _, _, value in records(settings, settings.topic_totals)]
         return {word: each.count for word, each in written[-1].keywords.items()} if written else {}
 
-    wait_for(lambda: totals() == of_the_day, seconds=10, what="the totals are not those of the day")
+    wait_for(lambda: totals() == of_the_day, what="the totals are not those of the day")
     revisions: dict[str, int] = {}
     for _, _, value in records(settings, settings.topic_windows):
         window = EmotionWindow.from_json(value)
@@ -113,25 +126,37 @@ async def test_the_labels_are_the_models(settings: Settings, store: WindowStore,
         revisions[window.key] = window.revision
 
 
-async def test_the_worker_is_killed_in_the_middle_of_20000_posts(
+def flow_post(number: int) -> bytes:
+    """One of posts that are spread over the last five minutes; every five hundredth is broken."""
+    if number % 500 == 0:
+        return b"broken"
+    at = datetime.now(UTC) - timedelta(seconds=max(0.0, 300 - number / 25))
+    text, keyword = TEXTS[number % len(TEXTS)], KEYWORDS[number % len(KEYWORDS)]
+    return post(text, keywords=[keyword], created_at=rfc3339(at))
+
+
+async def test_the_worker_is_killed_twice_while_posts_flow(
     settings: Settings, store: WindowStore, start: Start
 ) -> None:
     worker, sink = start("worker"), start("sink")
-    produce(settings, [*good_posts(19_990), *[b"broken"] * 10])
-    for share in (0.1, 0.4):
-        wait_for(
-            lambda share=share: offsets(settings, settings.topic_classified) > share * 20_000,
-            seconds=90,
-            what="the worker does not get on",
-        )
-        worker.kill()
-        assert offsets(settings, settings.topic_classified) < 19_990, "killed in the middle, not at the end"
-        worker = start("worker")
+    with Flow(settings, flow_post, ahead=2_000) as flow:
+        for _ in range(2):
+            wait_for_more(settings, 2_000)
+            worker.kill()
+            worker = start("worker")
+        wait_for_more(settings, 500)
+        await asyncio.to_thread(flow.finish)
 
-    checks = await balanced(settings, store, [worker, sink], seconds=150)
+    checks = await balanced(settings, store, [worker, sink])
 
     assert failures(checks) == []
-    assert checks[0].expected == 20_000
+    assert checks[0].expected == flow.sent
+
+
+def wait_for_more(settings: Settings, results: int) -> None:
+    """Wait for so many more results."""
+    until = offsets(settings, settings.topic_classified) + results
+    wait_for(lambda: offsets(settings, settings.topic_classified) >= until, what="the worker does not get on")
 
 
 async def test_redis_is_emptied_and_the_windows_are_rebuilt(
@@ -139,7 +164,7 @@ async def test_redis_is_emptied_and_the_windows_are_rebuilt(
 ) -> None:
     worker, sink = start("worker"), start("sink")
     produce(settings, good_posts(600))
-    assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
+    assert failures(await balanced(settings, store, [worker, sink])) == []
     before = {window.key: window.count for window in await store.read()}
 
     client = Redis.from_url(settings.redis_url.get_secret_value())
@@ -148,7 +173,7 @@ async def test_redis_is_emptied_and_the_windows_are_rebuilt(
     client.close()
     # No post follows: the worker has to notice by itself.
 
-    checks = await balanced(settings, store, [worker, sink], seconds=60)
+    checks = await balanced(settings, store, [worker, sink])
     assert failures(checks) == []
     after = {window.key: window.count for window in await store.read()}
     assert all(after[key] >= count for key, count in before.items())
@@ -161,15 +186,15 @@ async def test_a_paused_worker_wakes_as_a_zombie(settings: Settings, store: Wind
     fence was taken out).
     """
     first, sink = start("worker"), start("sink")
-    produce(settings, good_posts(3_000))
-    wait_for(lambda: offsets(settings, settings.topic_classified) > 300, seconds=60, what="the first worker is idle")
-    first.pause()
-    second = start("worker")
-    reached = offsets(settings, settings.topic_classified)
-    wait_for(lambda: offsets(settings, settings.topic_classified) > reached + 600, seconds=60, what="nobody took over")
-    first.resume()
+    with Flow(settings, flow_post, ahead=2_000) as flow:
+        wait_for_more(settings, 300)
+        first.pause()
+        second = start("worker")
+        wait_for_more(settings, 1_000)
+        first.resume()
+        await asyncio.to_thread(flow.finish)
 
-    checks = await balanced(settings, store, [first, second, sink], seconds=90)
+    checks = await balanced(settings, store, [first, second, sink])
 
     assert failures(checks) == []
 
@@ -177,7 +202,7 @@ async def test_a_paused_worker_wakes_as_a_zombie(settings: Settings, store: Wind
 async def test_a_worker_stops_cleanly_on_sigterm(settings: Settings, store: WindowStore, start: Start) -> None:
     worker = start("worker", EMOSTREAM_LOG_LEVEL="INFO")
     produce(settings, good_posts(50))
-    wait_for(lambda: offsets(settings, settings.topic_classified) == 50, seconds=60, what="the worker does not start")
+    wait_for(lambda: offsets(settings, settings.topic_classified) == 50, what="the worker does not start")
 
     assert worker.stop() == 0
 
@@ -195,12 +220,12 @@ async def test_posts_that_were_sent_twice_count_once_across_a_restart(
     on = {"EMOSTREAM_DEDUPLICATION_S": "600"}
     worker, sink = start("worker", **on), start("sink")
     produce(settings, posts, keys=ids)
-    assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
+    assert failures(await balanced(settings, store, [worker, sink])) == []
     assert await asyncio.to_thread(worker.stop) == 0
 
     successor = start("worker", **on)
     produce(settings, [*posts, *good_posts(20), *posts[:5]], keys=[*ids, *map(b"new-%d".__mod__, range(20)), *ids[:5]])
-    assert failures(await balanced(settings, store, [successor, sink], seconds=60)) == []
+    assert failures(await balanced(settings, store, [successor, sink])) == []
 
     assert (await store.uncounted()).duplicates == 65
     assert sum(window.count for window in await store.read(keyword="*", size=60)) == 80
@@ -219,14 +244,14 @@ async def test_posts_of_last_year_are_counted_and_their_windows_end(
         [post("i am so happy", created_at=rfc3339(begin + timedelta(seconds=45 * number))) for number in range(240)],
         partition=1,
     )
-    assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
+    assert failures(await balanced(settings, store, [worker, sink])) == []
     assert await store.uncounted() == ({}, {}, {}, 0)
 
     async def open_windows() -> set[int]:
         latest = max(window.end for window in await store.read(keyword="*", size=60))
         return {window.size for window in await store.read(keyword="*") if not window.final and window.end < latest}
 
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while await open_windows():
         assert time.monotonic() < deadline, "windows that the replay has passed stay open"
         await asyncio.sleep(0.2)

@@ -23,7 +23,7 @@ from streams.windows.rebuild.posts import ALL_ORIGINS, Part, PostReader
 from streams.windows.recent import RecentIds
 from streams.windows.store import WindowStore
 from tests.helpers import row_of
-from tests.integration.redis_cluster import ClusterNode, redis_cluster  # noqa: F401 - a fixture
+from tests.integration.redis_cluster import ClusterNode
 from tests.integration.test_positions import delete_before
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

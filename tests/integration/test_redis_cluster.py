@@ -58,16 +58,16 @@ async def test_a_master_dies_and_its_replica_takes_over(
     """What the replica had not got yet is counted again: its shards stand at an earlier position."""
     worker, sink = start("worker"), start("sink")
     produce(settings, good_posts(600))
-    assert failures(await balanced(settings, store, [worker, sink], seconds=90)) == []
+    assert failures(await balanced(settings, store, [worker, sink])) == []
     assert _shards_by_master(settings).keys() == {node.port for node in own_cluster[:3]}, "a master has no shard"
 
     produce(settings, good_posts(3_000))
     own_cluster[0].kill()
     produce(settings, good_posts(3_000))
 
-    assert failures(await balanced(settings, store, [worker, sink], seconds=120)) == []
+    assert failures(await balanced(settings, store, [worker, sink])) == []
     assert {window.size for window in await store.read(keyword="*")} == {60, 300, 3_600, 86_400}
-    wait_for(lambda: own_cluster[3].client.role()[0] == "master", seconds=1, what="the replica was never promoted")
+    wait_for(lambda: own_cluster[3].client.role()[0] == "master", what="the replica was never promoted")
     for role in (worker, sink):
         assert await asyncio.to_thread(role.stop) == 0
         assert "Traceback" not in await asyncio.to_thread(role.log.read_text)

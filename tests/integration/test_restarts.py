@@ -20,13 +20,13 @@ async def test_kafka_and_postgres_go_away_and_come_back(
 ) -> None:
     worker, sink = start("worker"), start("sink")
     produce(settings, good_posts(800))
-    wait_for(lambda: offsets(settings, settings.topic_classified) > 0, seconds=60, what="the worker is idle")
+    wait_for(lambda: offsets(settings, settings.topic_classified) > 0, what="the worker is idle")
 
     # Both processes live through it.
     await asyncio.gather(*(asyncio.to_thread(own_stack.stop, name) for name in ("postgres", "kafka")))
     await asyncio.sleep(1)
     await asyncio.gather(*(asyncio.to_thread(own_stack.start, name) for name in ("postgres", "kafka")))
-    assert failures(await balanced(settings, store, [worker, sink], seconds=90)) == []
+    assert failures(await balanced(settings, store, [worker, sink])) == []
 
     # Told to stop while the broker is away, they do, and their successors go on.
     produce(settings, good_posts(800))
@@ -37,4 +37,4 @@ async def test_kafka_and_postgres_go_away_and_come_back(
     assert "Traceback" not in "".join(logs)
     await asyncio.to_thread(own_stack.start, "kafka")
     successors = [start("worker"), start("sink")]
-    assert failures(await balanced(settings, store, successors, seconds=90)) == []
+    assert failures(await balanced(settings, store, successors)) == []

@@ -183,12 +183,12 @@ def test_the_sink_is_killed_again_and_again(
         feed(producer, settings, round_number * 1_000, 4_000)
         sink = start("sink", EMOSTREAM_SINK_BATCH="250")
         seen = rows(settings)
-        wait_for(lambda seen=seen: rows(settings) > seen, seconds=30, what="the sink writes nothing")
+        wait_for(lambda seen=seen: rows(settings) > seen, what="the sink writes nothing")
         sink.kill()
     sink = start("sink", EMOSTREAM_SINK_BATCH="250")
 
     ledger = f"SELECT coalesce(sum(records), 0) FROM sink_ledger WHERE topic = '{settings.topic_classified}'"
-    wait_for(lambda: query(settings, ledger) == [(8_800,)], seconds=60, what="the sink does not finish")
+    wait_for(lambda: query(settings, ledger) == [(8_800,)], what="the sink does not finish")
 
     assert query(settings, "SELECT count(*), count(DISTINCT (origin_partition, origin_offset)) FROM posts") == [
         (8_000, 8_000)
@@ -202,22 +202,22 @@ def test_two_sinks_share_the_work_and_one_takes_over(
     """The first is stopped beyond its session timeout and wakes as a zombie, with a batch it has not written."""
     first, _second = start("sink", EMOSTREAM_SINK_BATCH="100"), start("sink", EMOSTREAM_SINK_BATCH="100")
     feed(producer, settings, 0, 4_000)
-    wait_for(lambda: rows(settings) > 200, seconds=30, what="the sinks write nothing")
+    wait_for(lambda: rows(settings) > 200, what="the sinks write nothing")
     first.pause()
     feed(producer, settings, 1_000, 4_000)
-    wait_for(lambda: rows(settings) == 8_000, seconds=60, what="the second sink does not take over")
+    wait_for(lambda: rows(settings) == 8_000, what="the second sink does not take over")
     first.resume()
     feed(producer, settings, 2_000, 4_000)
-    wait_for(lambda: rows(settings) == 12_000, seconds=60, what="the sinks do not finish")
+    wait_for(lambda: rows(settings) == 12_000, what="the sinks do not finish")
     first.check()
 
 
 def test_a_sink_stopped_between_two_statements_loses_its_locks(settings: Settings) -> None:
     """Also between two of a series: in a pipeline the server takes it for busy, and never ends its transaction."""
     dsn, topic = settings.postgres_dsn.get_secret_value(), settings.topic_classified
-    stopped = psycopg.connect(dsn, options="-c idle_in_transaction_session_timeout=500")
-    with stopped, psycopg.connect(dsn, options="-c lock_timeout=10000") as successor:
+    with psycopg.connect(dsn) as stopped, psycopg.connect(dsn) as successor:
         tables.begin_offsets(stopped, topic, {0: 0, 1: 0})
+        stopped.execute("SET idle_in_transaction_session_timeout = 500")
         stopped.commit()
 
         class Offsets(dict[int, int]):
@@ -239,7 +239,6 @@ def test_two_sessions_that_need_the_same_new_day_make_it_once(settings: Settings
         blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND pid = %s"
         wait_for(
             lambda: query(settings, blocked.replace("%s", str(second.info.backend_pid))) == [(1,)],
-            seconds=30,
             what="the second does not wait",
         )
         first.commit()
@@ -251,10 +250,10 @@ def test_a_restored_backup_is_filled_again(
 ) -> None:
     sink = start("sink")
     feed(producer, settings, 0, 400)
-    wait_for(lambda: rows(settings) == 400, seconds=30, what="the sink writes nothing")
+    wait_for(lambda: rows(settings) == 400, what="the sink writes nothing")
     query(settings, "TRUNCATE posts; UPDATE sink_offsets SET next_offset = 0; TRUNCATE sink_ledger")
     feed(producer, settings, 100, 4)
-    wait_for(lambda: rows(settings) == 404, seconds=30, what="the sink does not go back")
+    wait_for(lambda: rows(settings) == 404, what="the sink does not go back")
     sink.check()
 
 
@@ -265,9 +264,7 @@ def test_what_is_no_record_is_dead_lettered_and_the_rest_goes_in(
     producer.submit([Outgoing(settings.topic_windows, b"{broken", b"key")]).result(30)
     good = window(1, {"joy": 1})
     producer.submit([Outgoing(settings.topic_windows, good.to_json(), good.key.encode())]).result(30)
-    wait_for(
-        lambda: query(settings, "SELECT count(*) FROM emotion_windows") == [(1,)], seconds=30, what="nothing goes in"
-    )
+    wait_for(lambda: query(settings, "SELECT count(*) FROM emotion_windows") == [(1,)], what="nothing goes in")
     scan = TopicScan(kafka_config(settings), settings.topic_dead)
     letters = [DeadPost.from_json(message.value() or b"") for message in scan.messages()]
     scan.close()

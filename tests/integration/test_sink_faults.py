@@ -39,7 +39,7 @@ def test_poison_is_taken_out_of_its_batch_and_the_rest_goes_in(
     values = [post.to_json() for post in posts]
     producer.submit([Outgoing(settings.topic_classified, value, b"key", partition=0) for value in values]).result(30)
     sink = start("sink")
-    wait_for(lambda: rows(settings) == 40 + 96, seconds=30, what="the rest does not go in")
+    wait_for(lambda: rows(settings) == 40 + 96, what="the rest does not go in")
     sink.check()
 
     letters = dead(settings)
@@ -69,12 +69,12 @@ def test_a_full_disk_is_waited_out(settings: Settings, producer: ConfirmedProduc
     feed(producer, settings, 0, 400)
     sink = start("sink")
     told = "PostgreSQL has no room left while writing"
-    wait_for(lambda: sink.log.read_text().count(told) >= 2, seconds=30, what="the sink does not try again")
+    wait_for(lambda: sink.log.read_text().count(told) >= 2, what="the sink does not try again")
     sink.check()
     assert "could not extend file" in sink.log.read_text()
     assert rows(settings) == 0
     query(settings, "DROP TRIGGER full_disk ON posts")
-    wait_for(lambda: rows(settings) == 400, seconds=30, what="the sink does not go on")
+    wait_for(lambda: rows(settings) == 400, what="the sink does not go on")
     sink.check()
     assert dead(settings) == []
 
@@ -120,9 +120,9 @@ def test_the_writers_rights_suffice(
         dsn = urlunsplit(parts._replace(netloc=f"{name}:pass@{parts.hostname}:{parts.port}"))
         sink = start("sink", EMOSTREAM_POSTGRES_DSN=dsn, EMOSTREAM_SINK_BACKFILL_INTERVAL_S="1")
         feed(producer, settings, 0, 400)
-        wait_for(lambda: rows(settings) == 400, seconds=30, what="nothing is written")
+        wait_for(lambda: rows(settings) == 400, what="nothing is written")
         query(settings, "DELETE FROM posts WHERE origin_offset = 7")
-        wait_for(lambda: rows(settings) == 400, seconds=30, what="nothing is filled")
+        wait_for(lambda: rows(settings) == 400, what="nothing is filled")
         assert sink.stop() == 0
     finally:
         query(settings, f"DROP ROLE {name}")
@@ -134,9 +134,9 @@ def test_an_operator_writes_beside_a_sink_that_waits(
     """The one that waits keeps its partitions, and finds when it may go on that another has been there."""
     waiting = start("sink", EMOSTREAM_SINK_CPU_PERCENT="0.1", EMOSTREAM_SINK_CALM_S="3600")
     feed(producer, settings, 0, 400)
-    wait_for(lambda: "consuming" in waiting.log.read_text(), seconds=30, what="the sink has no partitions")
+    wait_for(lambda: "consuming" in waiting.log.read_text(), what="the sink has no partitions")
     once = start("sink", "--once", "--force")
-    wait_for(lambda: rows(settings) == 400, seconds=30, what="nothing is written")
-    wait_for(lambda: once._process.poll() == 0, seconds=30, what="it does not end")
+    wait_for(lambda: rows(settings) == 400, what="nothing is written")
+    wait_for(lambda: once._process.poll() == 0, what="it does not end")
     feed(producer, settings, 200, 40)
     waiting.check()

@@ -66,14 +66,11 @@ def test_a_sink_that_writes_says_what_it_has_written(
     port = free_port()
     feed(producer, settings, 0, 400)  # and 40 of them once more
     start("sink", "--web-port", str(port), EMOSTREAM_SINK_BACKFILL_INTERVAL_S="1")
-    wait_for(
-        lambda: counter(port, "emostream_sink_records_total") == 440, seconds=60, what="the sink does not count them"
-    )
+    wait_for(lambda: counter(port, "emostream_sink_records_total") == 440, what="the sink does not count them")
     assert get(port, "/health") == (200, {"status": "ok", "reasons": []})
     # The first may have come before the posts.
     wait_for(
         lambda: ((get(port, "/status")[1].get("backfill") or {}).get("rows")) == 400,
-        seconds=60,
         what="no backfill looks at them",
     )
     assert counter(port, "emostream_sink_last_backfill_seconds") > 0
@@ -103,9 +100,9 @@ def test_a_closed_gate_is_no_illness_and_the_backlog_grows(
     port = free_port()
     closed = start("sink", EMOSTREAM_SINK_WEB_PORT=str(port), **CLOSED)
     feed(producer, settings, 0, 400)
-    wait_for(lambda: backlog(port) == 440, seconds=60, what="the backlog is not seen")
+    wait_for(lambda: backlog(port) == 440, what="the backlog is not seen")
     feed(producer, settings, 100, 200)
-    wait_for(lambda: backlog(port) == 660, seconds=60, what="the backlog does not grow")
+    wait_for(lambda: backlog(port) == 660, what="the backlog does not grow")
 
     code, health = get(port, "/health")
     assert (code, health["status"]) == (200, "waiting")
@@ -145,7 +142,7 @@ def test_a_sink_whose_backfill_waits_for_the_gate_stops_cleanly(
         "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database "
         "WHERE locktype = 'advisory' AND datname = current_database()"
     )
-    wait_for(lambda: query(settings, locked) == [(1,)], seconds=60, what="no backfill begins")
+    wait_for(lambda: query(settings, locked) == [(1,)], what="no backfill begins")
     assert sink.stop() == 0
     assert "did not stop" not in sink.log.read_text()
 
@@ -164,8 +161,8 @@ def test_what_a_backfill_did_before_a_server_went_away_is_counted(
         EMOSTREAM_SINK_BACKFILL_INTERVAL_S="1",
         EMOSTREAM_REDIS_URL=f"redis://127.0.0.1:{free_port()}/0",
     )
-    wait_for(lambda: counter(port, "emostream_sink_backfill_failures_total") > 0, seconds=60, what="it does not fail")
-    wait_for(lambda: counter(port, "emostream_sink_rows_filled_total") == 10, seconds=10, what="it does not count")
+    wait_for(lambda: counter(port, "emostream_sink_backfill_failures_total") > 0, what="it does not fail")
+    wait_for(lambda: counter(port, "emostream_sink_rows_filled_total") == 10, what="it does not count")
     assert metric_lines(port, "emostream_sink_holes_total") == [
         f'emostream_sink_holes_total{{kind="missing",topic="{settings.topic_classified}"}} 1.0'
     ]
@@ -179,9 +176,9 @@ def test_a_backlog_that_comes_near_the_retention_is_danger(
     configure(settings, settings.topic_classified, "retention.ms", 15_000)
     port = free_port()
     start("sink", EMOSTREAM_SINK_WEB_PORT=str(port), **CLOSED)
-    wait_for(lambda: get(port, "/health")[1].get("status") == "waiting", seconds=60, what="it does not wait")
+    wait_for(lambda: get(port, "/health")[1].get("status") == "waiting", what="it does not wait")
     feed(producer, settings, 0, 40)
-    wait_for(lambda: get(port, "/health")[0] == 503, seconds=60, what="nobody warns")
+    wait_for(lambda: get(port, "/health")[0] == 503, what="nobody warns")
 
     _, health = get(port, "/health")
     assert health["status"] == "danger"
@@ -191,7 +188,7 @@ def test_a_backlog_that_comes_near_the_retention_is_danger(
     assert (posts["in_danger"], windows["in_danger"]) == (True, False)
     assert posts["retention_share"] > 0.8
     share = f'emostream_sink_retention_share{{topic="{settings.topic_classified}"}}'
-    wait_for(lambda: counter(port, share) > 0.8, seconds=30, what="no metric says so")
+    wait_for(lambda: counter(port, share) > 0.8, what="no metric says so")
 
 
 def test_what_is_missing_is_shown_without_a_sink(

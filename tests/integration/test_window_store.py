@@ -18,7 +18,7 @@ from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey, shard_of
 from streams.windows.update import ShardUpdate
 from tests.helpers import counted
-from tests.integration.redis_cluster import ClusterNode, redis_cluster  # noqa: F401 - a fixture
+from tests.integration.redis_cluster import ClusterNode
 
 START = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp() * 1_000)
 KEYWORD = "coffee|{1} ☕"

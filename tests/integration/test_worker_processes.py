@@ -20,6 +20,7 @@ from streams.process.worker_processes import stop_bound_s
 from streams.settings import Settings
 from streams.windows.store import WindowStore
 from tests.integration.support import (
+    PATIENCE_S,
     balanced,
     counter,
     failures,
@@ -32,8 +33,6 @@ from tests.integration.support import (
 from tests.tiny_model import tiny_package
 
 Start = Callable[..., Role]
-
-START_S = 60
 
 SHARDS = {"emostream_shards_owned 2.0"}
 """What each of two processes publishes when both have half of the four."""
@@ -64,7 +63,7 @@ def stop_s(settings: Settings) -> float:
 def worker(start: Start, settings: Settings, ports: tuple[int, int], stop_s: float) -> Iterator[Role]:
     """A worker of two processes, both of which have partitions."""
     role = start("worker", "--processes", "2", "--web-port", str(ports[0]))
-    deadline = time.monotonic() + START_S
+    deadline = time.monotonic() + PATIENCE_S
     while [set(metric_lines(port, "emostream_shards_owned")) for port in ports] != [SHARDS, SHARDS]:
         role.check()
         assert time.monotonic() < deadline, role.log.read_text()
@@ -92,7 +91,7 @@ async def test_they_share_the_partitions_and_a_signal_stops_them(
     sink = start("sink")
     posts = good_posts(400)
     produce(settings, posts, keys=[os.urandom(8) for _ in posts])
-    assert failures(await balanced(settings, store, [worker, sink], seconds=60)) == []
+    assert failures(await balanced(settings, store, [worker, sink])) == []
 
     shares = [counter(port, "emostream_posts_classified_total") for port in ports]
     assert sum(shares) == len(posts)
@@ -123,7 +122,7 @@ async def test_one_that_is_killed_ends_both_and_nothing_is_lost(
     assert f"worker-1 (pid {family[1].pid}) was killed by SIGKILL; stopping the others" in lines[0]
 
     again, sink = start("worker"), start("sink")
-    assert failures(await balanced(settings, store, [again, sink], seconds=60)) == []
+    assert failures(await balanced(settings, store, [again, sink])) == []
 
 
 def test_they_do_not_outlive_a_supervisor_that_is_killed(worker: Role, stop_s: float) -> None:
@@ -138,7 +137,7 @@ def test_they_do_not_outlive_a_supervisor_that_is_killed(worker: Role, stop_s: f
 
 def test_ctrl_c_while_the_first_loads_its_model(start: Start, stop_s: float) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        silent.settimeout(START_S)
+        silent.settimeout(PATIENCE_S)
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         remote = {"EMOSTREAM_S3_ENDPOINT": endpoint, "EMOSTREAM_MODEL_URI": "s3://bucket/model"}
         role = start("worker", "--processes", "2", **remote)
@@ -153,10 +152,10 @@ def run(env: dict[str, str], *arguments: str, **more: str) -> str:
     """Run a worker that must fail; its one line."""
     done = subprocess.run(
         [sys.executable, "-m", "streams", "worker", "--processes", "2", *arguments],
-        env=clean_environment({**env, "EMOSTREAM_KAFKA_TIMEOUT_S": "2", **more}),
+        env=clean_environment({**env, **more}),
         capture_output=True,
         text=True,
-        timeout=START_S,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 1, done

@@ -11,18 +11,16 @@ import pytest
 
 from streams.ops.demo.processes import Role
 from streams.settings import Settings
+from tests.integration.support import PATIENCE_S
 
 Start = Callable[..., Role]
-
-STOP_S = 10
-"""A read from a silent server alone takes 30 s."""
 
 
 @pytest.fixture
 def silent_server() -> Iterator[socket.socket]:
     """Takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(60)
+        server.settimeout(PATIENCE_S)
         yield server
 
 
@@ -30,12 +28,16 @@ def silent_server() -> Iterator[socket.socket]:
 def test_a_signal_ends_the_wait_for_the_first_model(
     settings: Settings, start: Start, silent_server: socket.socket, number: int
 ) -> None:
+    """It does not go on until the read is given up, after which it would connect once more."""
     port = silent_server.getsockname()[1]
     worker = start("worker", EMOSTREAM_S3_ENDPOINT=f"http://127.0.0.1:{port}")
     connection, _ = silent_server.accept()
     with connection:
         os.kill(worker.pid, number)
-        assert worker._process.wait(STOP_S) == 0
+        assert worker.wait(PATIENCE_S) == 0
+        silent_server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            silent_server.accept()
     log = worker.log.read_text()
     assert "stopped before the model was loaded" in log
     assert "Traceback" not in log

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from redis import Redis, RedisError
@@ -34,7 +37,7 @@ class ValkeyNode:
         with (self._folder / "log").open("ab") as log:
             command = [binary(), self._folder / "valkey.conf"]
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        wait_for(self._answers, seconds=20, what=f"no Valkey on port {self.port}: {self._folder / 'log'}")
+        wait_for(self._answers, what=f"no Valkey on port {self.port}: {self._folder / 'log'}")
 
     def _answers(self) -> bool:
         try:
@@ -46,6 +49,15 @@ class ValkeyNode:
         """End it with SIGKILL."""
         self._process.kill()
         self._process.wait()
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """It holds every command of every client."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def snapshot(self) -> None:
         """Keep what it holds now, for `roll_back`."""

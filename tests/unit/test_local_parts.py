@@ -150,7 +150,7 @@ class TestProcess:
             assert process.find(running.pid, created - 60) is None
             assert process.find(None, None) is None
         finally:
-            process.stop_all([(running, signal.SIGKILL)], 5)
+            process.stop_all([(running, signal.SIGKILL)], 60)
         assert process.find(running.pid, created) is None
         assert not psutil.pid_exists(running.pid)
 
@@ -159,11 +159,11 @@ class TestProcess:
         running = sleeper(tmp_path, **mark)
         try:
             # Its environment is readable once it has been executed.
-            assert process.wait_until(lambda: "redis" in process.find_marked(tmp_path), 5)
+            assert process.wait_until(lambda: "redis" in process.find_marked(tmp_path), 60)
             assert [found.pid for found in process.find_marked(tmp_path)["redis"]] == [running.pid]
             assert process.find_marked(tmp_path / "other") == {}
         finally:
-            process.stop_all([(running, signal.SIGKILL)], 5)
+            process.stop_all([(running, signal.SIGKILL)], 60)
         assert process.find_marked(tmp_path) == {}
 
     @pytest.mark.parametrize("frozen", [False, True])
@@ -174,10 +174,10 @@ class TestProcess:
             f"pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
         )
         running = process.spawn(Launch((sys.executable, "-c", program), tmp_path), tmp_path / "log")
-        assert process.wait_until(ready.exists, 10)
+        assert process.wait_until(ready.exists, 60)
         if frozen:
             process.send(running, signal.SIGSTOP)
-            assert process.wait_until(lambda: process.is_frozen(running), 5)
+            assert process.wait_until(lambda: process.is_frozen(running), 60)
         process.stop_all([(running, signal.SIGTERM)], 0.2)
         assert process.is_gone(running)
 
@@ -199,11 +199,11 @@ class TestProcess:
         with pytest.raises(LocalStackError, match="took longer than"):
             process.run_tool(launch, tmp_path / "log", Event(), 0.3)
         child = int((tmp_path / "child").read_text())
-        assert process.wait_until(lambda: not psutil.pid_exists(child) or process.is_gone(psutil.Process(child)), 5)
+        assert process.wait_until(lambda: not psutil.pid_exists(child) or process.is_gone(psutil.Process(child)), 60)
         cancel = Event()
         cancel.set()
         with pytest.raises(Cancelled):
-            process.run_tool(launch, tmp_path / "log", cancel, 10)
+            process.run_tool(launch, tmp_path / "log", cancel, 60)
 
     def test_a_long_log_is_cut(self, tmp_path):
         (tmp_path / "log").write_text("x" * 500 + "\n" + "last\n")

@@ -100,7 +100,7 @@ class FakeProducer:
         self.produced.release()
 
     async def wait_produced(self) -> None:
-        assert await asyncio.to_thread(self.produced.acquire, timeout=5)
+        assert await asyncio.to_thread(self.produced.acquire, timeout=60)
 
     def flush(self, timeout: float) -> int:
         return self.left
@@ -154,7 +154,7 @@ async def test_deliver_returns_when_all_is_confirmed(producer: ConfirmedProducer
     await asyncio.sleep(0.01)
     assert not task.done()
     fake(producer).callbacks[0](None, message(b""))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await task
 
 
@@ -218,7 +218,7 @@ async def test_deliver_raises_what_the_broker_refused(producer: ConfirmedProduce
     await fake(producer).wait_produced()
     fake(producer).callbacks[0](error(KafkaError._PURGE_INFLIGHT), message(b"", topic="a"))
     with pytest.raises(UnavailableError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await task
 
 
@@ -230,7 +230,7 @@ async def test_nothing_to_deliver_is_delivered(producer: ConfirmedProducer) -> N
 def test_deliveries_are_served_by_a_thread_of_its_own_until_close(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(confirmed_module, "Producer", FakeProducer)
     producer = ConfirmedProducer(CONFIG, client_id="test-serving")
-    assert fake(producer).polled.wait(5)
+    assert fake(producer).polled.wait(60)
     fake(producer).left = 2
     assert producer.close(0) == 2
     assert fake(producer).purged

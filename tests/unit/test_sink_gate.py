@@ -156,7 +156,7 @@ def test_a_thread_that_hangs_closes_it() -> None:
     with CpuAwareGate(CpuGate(limit=0.2, calm_s=0), load) as gate:
         wait_for(gate.is_open)
         hang.set()
-        assert hung.wait(5)
+        assert hung.wait(60)
         wait_for(lambda: not gate.is_open())
         hang.clear()
         wait_for(gate.is_open)
@@ -183,7 +183,9 @@ def test_since_is_in_seconds_since_1970(bench: Bench) -> None:
     assert json.loads(json.dumps(dataclasses.asdict(state)))["reason"] == "busy"
     bench.run(5)
     bench.now += 7  # stale: closed since the last sample
-    assert bench.gate.state.since == pytest.approx(time.time() - 7, abs=0.5)
+    before = time.time()
+    since = bench.gate.state.since
+    assert before - 7 <= since <= time.time() - 7
 
 
 def test_overdue_is_warned_of_once_when_it_begins_and_once_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:

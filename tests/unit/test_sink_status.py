@@ -189,7 +189,7 @@ class Served:
 
     def get(self, path: str, **options: Any) -> tuple[int, str, bytes]:
         request = {"method": "GET", **options}
-        answer = httpx.request(url=f"http://127.0.0.1:{self.port}{path}", timeout=10, trust_env=False, **request)
+        answer = httpx.request(url=f"http://127.0.0.1:{self.port}{path}", timeout=60, trust_env=False, **request)
         return answer.status_code, answer.headers.get("Content-Type", ""), answer.content
 
 
@@ -248,7 +248,7 @@ def test_what_it_does_not_serve_is_refused(served: Served, path: str, options: d
 
 
 def test_a_silent_client_keeps_nobody_waiting(served: Served) -> None:
-    with socket.create_connection(("127.0.0.1", served.port), timeout=10):
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60):
         assert served.get("/health")[0] == 200
 
 

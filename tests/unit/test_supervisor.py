@@ -29,7 +29,7 @@ from streams.process.supervisor import Supervisor, exit_code, how_it_ended, star
 from streams.process.worker_processes import check_ports_free, child_commands, child_environment, web_ports
 from tests.helpers import make_settings
 
-WAIT_S = 20.0
+WAIT_S = 120.0
 
 
 class TestPlan:

@@ -78,7 +78,7 @@ class FakeHistory:
 
     def write(self, topic: str, target: Target[PostRow], rows: Sequence[PostRow], spans: Sequence[Span]) -> None:
         self.begun.release()
-        assert self.may_write.wait(10)
+        assert self.may_write.wait(60)
         if self.fails:
             raise self.fails.pop(0)
         if any(row.origin_offset in self.poison for row in rows):
@@ -183,7 +183,7 @@ def test_a_slice_is_read_while_the_one_before_is_written(bench: Bench) -> None:
     bench.consumer.batches = [Batch(1, [post(0)], {0: 0}), Batch(1, [post(1)], {0: 1})]
     bench.history.may_write.clear()
     bench.sink._copy(bench.consumer, stop)
-    assert bench.history.begun.acquire(timeout=10)
+    assert bench.history.begun.acquire(timeout=60)
 
     second = threading.Thread(target=bench.sink._copy, args=(bench.consumer, stop))
     second.start()
@@ -191,7 +191,7 @@ def test_a_slice_is_read_while_the_one_before_is_written(bench: Bench) -> None:
     assert bench.history.written == []
     assert not bench.history.begun.acquire(timeout=0.1), "one transaction at a time"
     bench.history.may_write.set()
-    second.join(10)
+    second.join(60)
     bench.sink._finish(bench.consumer, stop)
     assert [offsets for _, offsets, _ in bench.history.written] == [[0], [10]]
 
@@ -330,7 +330,7 @@ def test_the_first_thread_that_fails_stops_the_others_and_is_raised() -> None:
         raise RejectedError("no")
 
     def wait(stopped: threading.Event) -> None:
-        assert stopped.wait(10)
+        assert stopped.wait(60)
 
     with pytest.raises(RejectedError):
         runner._run_threads([wait, fail], stop)
