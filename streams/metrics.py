@@ -1,6 +1,6 @@
 """The Prometheus metrics of a worker, and those that the worker and the sink share.
 
-A process has one instance and serves it at `/metrics`. docs/operations.md explains each metric.
+A process has one instance and serves it at `/metrics`. docs/reference/metrics.md explains each metric.
 """
 
 from __future__ import annotations

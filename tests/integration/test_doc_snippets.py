@@ -18,13 +18,15 @@ from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.local import Endpoints, LocalStack, process
 from streams.ops.demo.processes import clean_environment
 from streams.ops.init import init_topics
+from streams.records import Post
 from streams.settings import Settings, load_settings
 from tests.doc_pages import python_snippets
-from tests.integration.support import PATIENCE_S
+from tests.integration.support import PATIENCE_S, records
 from tests.integration.test_sink import window
 
 SNIPPETS = python_snippets()
 ENDLESS = {name for name, code in SNIPPETS.items() if "while True:" in code}
+SENDING = {name for name, code in SNIPPETS.items() if "Producer(" in code}
 
 
 @pytest.fixture
@@ -42,13 +44,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     LocalStack(tmp_path / ".emostream").down()
 
 
-def test_there_are_snippets_of_both_kinds() -> None:
-    assert ENDLESS
-    assert SNIPPETS.keys() - ENDLESS
-
-
-@pytest.mark.parametrize("name", sorted(SNIPPETS.keys() - ENDLESS))
-def test_it_comes_to_its_end(endpoints: Endpoints, folder: Path, name: str) -> None:
+def run_to_its_end(endpoints: Endpoints, folder: Path, name: str) -> tuple[str, str]:
+    """What a snippet prints, to stdout and to stderr."""
     done = subprocess.run(
         [sys.executable, "-c", SNIPPETS[name]],
         cwd=folder,
@@ -58,10 +55,34 @@ def test_it_comes_to_its_end(endpoints: Endpoints, folder: Path, name: str) -> N
         timeout=PATIENCE_S,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+def test_there_are_snippets_of_every_kind() -> None:
+    assert ENDLESS
+    assert SENDING
+    assert SNIPPETS.keys() - ENDLESS - SENDING
+
+
+@pytest.mark.parametrize("name", sorted(SNIPPETS.keys() - ENDLESS - SENDING))
+def test_it_comes_to_its_end(endpoints: Endpoints, folder: Path, name: str) -> None:
+    printed, complaints = run_to_its_end(endpoints, folder, name)
+    assert complaints == ""
     assert process.find_marked(folder / ".emostream") == {}, "it says that it stops what it starts"
     # Which servers it has started it prints first.
-    assert done.stdout.startswith("127.0.0.1:")
+    assert printed.startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize("name", sorted(SENDING))
+def test_it_sends_posts(endpoints: Endpoints, settings: Settings, folder: Path, name: str) -> None:
+    # The client may warn on stderr that it tries again.
+    printed, _ = run_to_its_end(endpoints, folder, name)
+    assert printed == "0 posts are not confirmed\n"
+    sent = [(key, Post.from_json(value)) for _, key, value in records(settings, settings.topic_raw)]
+    mine = [(key, post) for key, post in sent if post.source == "my-program"]
+    assert {post.text for _, post in mine} == {"The new phone is wonderful", "The screen cracked on day one"}
+    assert all(key == post.id.encode() for key, post in mine)
 
 
 @pytest.mark.parametrize("name", sorted(ENDLESS))
