@@ -126,7 +126,7 @@ def read_as_model(value: bytes | None) -> tuple[Post | None, str]:
 
 
 @given(VALUES)
-@settings(max_examples=3_000)
+@settings(max_examples=1_000)
 def test_any_bytes_are_a_post_or_rejected_as_a_post_would(value: bytes | None) -> None:
     decoded = decode_post(value, text_max_chars=20, max_future_ms=FUTURE_MS, now_ms=NOON_MS)
     post, error = read_as_model(value)
