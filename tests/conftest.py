@@ -8,6 +8,8 @@ import hypothesis
 # a process would have no effect when they run in the background.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The time of an example depends on the machine, so it is not checked.
-hypothesis.settings.register_profile("emostream", deadline=None)
+# The time that an example takes depends on the machine, so it is not checked.
+hypothesis.settings.register_profile(
+    "emostream", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("emostream")

@@ -21,7 +21,7 @@ from connectors.errors import LocalStackError
 from connectors.kafka.producer import ConfirmedProducer
 from connectors.local import Endpoints, LocalStack
 from connectors.s3 import client as s3_connector
-from connectors.s3.client import S3, S3Config
+from connectors.s3.client import S3Config
 from streams.connections import kafka_config
 from streams.ops.demo.processes import Role, clean_environment
 from streams.ops.init import init_model, init_postgres, init_topics
@@ -29,7 +29,7 @@ from streams.settings import Settings, load_settings
 from streams.windows.connect import open_store
 from streams.windows.store import WindowStore
 from tests.integration.redis_cluster import ClusterNode, running_cluster
-from tests.integration.registry_support import BUCKET, S3Server
+from tests.integration.registry_support import BUCKET, DeletingS3, S3Server
 
 STACK = os.environ.get("EMOSTREAM_TEST_STACK", "embedded")
 
@@ -187,14 +187,14 @@ def s3_server(own_s3: S3Server) -> S3Config:
 
 
 @pytest.fixture
-def no_buckets(s3_server: S3Config) -> Iterator[S3]:
+def no_buckets(s3_server: S3Config) -> Iterator[DeletingS3]:
     """A connection to a server without buckets."""
     with s3_connector.connect(s3_server) as s3:
-        yield s3
+        yield DeletingS3(s3)
 
 
 @pytest.fixture
-def s3(no_buckets: S3) -> S3:
+def s3(no_buckets: DeletingS3) -> DeletingS3:
     """A connection to a server with an empty bucket."""
     assert no_buckets.ensure_bucket(BUCKET)
     return no_buckets

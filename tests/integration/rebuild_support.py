@@ -23,6 +23,14 @@ from tests.integration.support import PATIENCE_S, records
 
 Key = tuple[str, int, int]
 
+_DELETE = """
+    local found = redis.call('DEL', KEYS[1])
+    redis.call('ZREM', KEYS[2], ARGV[1])
+    redis.call('ZREM', KEYS[3], ARGV[1])
+    redis.call('SREM', KEYS[4], ARGV[1])
+    return found
+"""
+
 
 def emostream(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run an `emostream` command."""
@@ -69,12 +77,10 @@ class Tables:
         return int(self.client.zcard(self.key(shard_of(keyword, self._shards), "index:60")))
 
     def delete(self, key: WindowKey) -> None:
-        """Delete a window and everything that refers to it."""
+        """Delete a window and everything that refers to it, in one step: a worker may be about to add to it."""
         shard = shard_of(key.keyword, self._shards)
-        assert self.client.delete(self.window(key)) == 1
-        for name in ("open", f"index:{key.size}"):
-            self.client.zrem(self.key(shard, name), key.member())
-        self.client.srem(self.key(shard, "dirty"), key.member())
+        keys = [self.window(key), *(self.key(shard, name) for name in ("open", f"index:{key.size}", "dirty"))]
+        assert self.client.eval(_DELETE, len(keys), *keys, key.member()) == 1
 
     def falsify(self, key: WindowKey) -> None:
         """Add 1,000 posts to a window's count."""

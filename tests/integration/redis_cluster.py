@@ -22,11 +22,11 @@ class ClusterNode(ValkeyNode):
     """One server of the cluster."""
 
     def __init__(self, folder: Path) -> None:
-        self._bus_port = free_port()
+        self.bus_port = free_port()
         super().__init__(
             folder,
             cluster_enabled="yes",
-            cluster_port=self._bus_port,
+            cluster_port=self.bus_port,
             cluster_node_timeout=NODE_TIMEOUT_MS,
             cluster_replica_validity_factor=0,
             repl_diskless_sync_delay=0,  # else a master waits 5 s for more replicas to come
@@ -36,7 +36,7 @@ class ClusterNode(ValkeyNode):
 
     def meet(self, other: ClusterNode) -> None:
         """Join the cluster of another node."""
-        self.client.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port, other._bus_port)
+        self.client.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port, other.bus_port)
 
     def knows(self, nodes: int) -> bool:
         """Return whether this node sees a complete cluster of `nodes` members."""

@@ -93,6 +93,16 @@ def one_line(info: pytest.ExceptionInfo[BaseException], *parts: str) -> None:
         assert part in message
 
 
+class DeletingS3(S3):
+    """A connection that can also remove an object, which the application never does."""
+
+    def __init__(self, other: S3) -> None:
+        self.__dict__.update(other.__dict__)
+
+    def delete(self, bucket: str, key: str) -> None:
+        self._client.delete_object(Bucket=bucket, Key=key)
+
+
 class CountingS3(S3):
     """A connection that counts downloads and uploads."""
 

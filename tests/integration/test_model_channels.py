@@ -177,11 +177,11 @@ def test_no_channel_is_moved_to_an_incomplete_version(s3, versions, damage):
     key = "emotion/tiny/1.1.0/model.onnx"
     match damage:
         case "gone":
-            s3._client.delete_object(Bucket=BUCKET, Key=key)
+            s3.delete(BUCKET, key)
         case "truncated":
             s3.put(BUCKET, key, b"net")
         case _:
-            s3._client.delete_object(Bucket=BUCKET, Key="emotion/tiny/1.1.0/manifest.json")
+            s3.delete(BUCKET, "emotion/tiny/1.1.0/manifest.json")
     expected = ModelNotFoundError if damage == "no manifest" else ModelPackageError
     with pytest.raises(expected) as info:
         promote(HERE, s3, Release("tiny", "1.1.0"), "stable")
@@ -224,7 +224,7 @@ def test_the_first_publication_sets_both_channels_and_later_ones_neither(s3, tmp
     assert publish_if_empty(make_package(tmp_path / "3", "3.0.0"), URI, s3) == ()
     assert (at(s3, "latest"), at(s3, "stable")) == ("2.0.0", "1.0.0")
     # This is a registry from before the channel `stable` existed.
-    s3._client.delete_object(Bucket=BUCKET, Key="emotion/stable")
+    s3.delete(BUCKET, "emotion/stable")
     assert publish_if_empty(make_package(tmp_path / "4", "4.0.0"), URI, s3) == ("stable",)
     assert at(s3, "stable") == "2.0.0"
 

@@ -120,7 +120,7 @@ def test_publishing_again_repairs(s3, package, tmp_path, damage):
         case "truncated":
             s3.put(BUCKET, key, b"x")
         case _:
-            s3._client.delete_object(Bucket=BUCKET, Key=key)
+            s3.delete(BUCKET, key)
     counting = CountingS3(s3)
     assert publish(package, URI, counting).uploaded
     assert counting.uploads == 1, "correct files are not uploaded again"
@@ -336,7 +336,7 @@ def test_a_damaged_registry_is_reported(s3, tmp_path, key, content, message):
 
 def test_a_file_that_is_missing_in_the_registry_is_reported(s3, package, tmp_path):
     publish(package, URI, s3)
-    s3._client.delete_object(Bucket=BUCKET, Key="emotion/tiny/1.0.0/tokenizer.json")
+    s3.delete(BUCKET, "emotion/tiny/1.0.0/tokenizer.json")
     with pytest.raises(ModelPackageError, match=r"tokenizer\.json is missing"):
         resolve(URI, s3, tmp_path / "cache")
 

@@ -18,7 +18,7 @@ from models.registry.location import S3Location
 from models.registry.publish import promote, publish
 from models.serving import served
 from streams.settings import Settings
-from tests.integration.registry_support import BUCKET, URI, S3Server
+from tests.integration.registry_support import BUCKET, URI, DeletingS3, S3Server
 from tests.integration.watch_support import Worker, golden_package, watch_settings
 from tests.tiny_model import tiny_package
 
@@ -103,16 +103,16 @@ def test_a_folder_is_served_and_not_watched(first, worker):
     assert worker(model_poll_s=0.0).model.poll_s == 0
 
 
-def _no_manifest(s3: S3, _package: ModelPackage) -> None:
-    s3._client.delete_object(Bucket=BUCKET, Key="emotion/tiny/2.0.0/manifest.json")
+def _no_manifest(s3: DeletingS3, _package: ModelPackage) -> None:
+    s3.delete(BUCKET, "emotion/tiny/2.0.0/manifest.json")
 
 
 def _bad_manifest(s3: S3, _package: ModelPackage) -> None:
     s3.put(BUCKET, "emotion/tiny/2.0.0/manifest.json", b"{}")
 
 
-def _missing_file(s3: S3, _package: ModelPackage) -> None:
-    s3._client.delete_object(Bucket=BUCKET, Key=KEY)
+def _missing_file(s3: DeletingS3, _package: ModelPackage) -> None:
+    s3.delete(BUCKET, KEY)
 
 
 def _truncated_file(s3: S3, package: ModelPackage) -> None:
@@ -183,7 +183,7 @@ def test_a_channel_that_is_damaged_or_missing_is_refused(s3, first, worker, cont
     one.model.start()
     pointer = s3.read(BUCKET, "emotion/latest").body
     if content is None:
-        s3._client.delete_object(Bucket=BUCKET, Key="emotion/latest")
+        s3.delete(BUCKET, "emotion/latest")
     else:
         s3.put(BUCKET, "emotion/latest", content)
     for _ in range(3):

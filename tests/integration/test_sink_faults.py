@@ -14,7 +14,7 @@ from streams.connections import kafka_config
 from streams.ops.demo.processes import Role
 from streams.records import DeadPost, DeadReason
 from streams.settings import Settings
-from tests.integration.support import wait_for
+from tests.integration.support import PATIENCE_S, wait_for
 from tests.integration.test_failures import run
 from tests.integration.test_sink import classified, feed, query, rows
 
@@ -139,6 +139,6 @@ def test_a_forced_sink_writes_while_another_one_waits(
     wait_for(lambda: "consuming" in waiting.log.read_text(), what="the sink has no partitions")
     once = start("sink", "--once", "--force")
     wait_for(lambda: rows(settings) == 400, what="nothing is written")
-    wait_for(lambda: once._process.poll() == 0, what="it does not end")
+    assert once.wait(PATIENCE_S) == 0
     feed(producer, settings, 200, 40)
     waiting.check()

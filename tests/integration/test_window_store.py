@@ -13,6 +13,7 @@ from streams.records import ClassifiedPost, ModelRef, Origin, from_ms
 from streams.settings import Settings
 from streams.window_sizes import WindowSize
 from streams.windows import store as store_module
+from streams.windows.connect import open_store
 from streams.windows.deltas import Entry, Position, ShardDelta, reduce_entries
 from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey, shard_of
@@ -272,11 +273,16 @@ async def test_tables_that_were_built_for_other_settings_are_refused(settings: S
     await store.check_topology(settings.partitions)
     with pytest.raises(TopologyError, match="were built for 4 partitions, but the settings say 8"):
         await store.check_topology(8)
-    prefix, sizes = settings.redis_prefix, store.sizes
-    with pytest.raises(TopologyError, match="EMOSTREAM_SHARDS=4"):
-        await WindowStore(store._redis, prefix=prefix, shards=16, sizes=sizes).check_topology(settings.partitions)
-    with pytest.raises(TopologyError, match=r"hold windows of 60,300,3600,86400 s, but the settings say 60,300 s"):
-        await WindowStore(store._redis, prefix=prefix, shards=4, sizes=sizes[:2]).check_topology(settings.partitions)
+    for update, message in (
+        ({"shards": 16}, "EMOSTREAM_SHARDS=4"),
+        (
+            {"window_sizes": settings.window_sizes[:2]},
+            r"hold windows of 60,300,3600,86400 s, but the settings say 60,300 s",
+        ),
+    ):
+        async with open_store(settings.model_copy(update=update)) as other:
+            with pytest.raises(TopologyError, match=message):
+                await other.check_topology(settings.partitions)
 
 
 async def test_a_late_post_does_not_create_a_removed_window_again(store: WindowStore) -> None:

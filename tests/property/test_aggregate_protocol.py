@@ -422,7 +422,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 @given(OPERATIONS, st.integers(0, 2**32), st.integers(1, 2), st.integers(1, 4), st.sampled_from([0, HORIZON_MS]))
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=600, deadline=None)
 def test_the_tables_are_those_of_a_run_without_failures(
     runner: asyncio.Runner,
     operations: list[SimpleNamespace],
@@ -453,7 +453,7 @@ def test_the_tables_are_those_of_a_run_without_failures(
     st.integers(1, 4),
     st.lists(st.integers(0, 25), min_size=2, max_size=2),
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_windows_are_complete_or_not_created_if_kafka_has_lost_posts(
     runner: asyncio.Runner,
     operations: list[SimpleNamespace],

@@ -58,7 +58,7 @@ class Machine:
 
 def opened(**settings: float) -> Machine:
     machine = Machine(**settings)
-    assert machine.run(1 + machine.gate._calm_s, 0.05).is_open
+    assert machine.run(1 + settings.get("calm_s", CALM_S), 0.05).is_open
     return machine
 
 

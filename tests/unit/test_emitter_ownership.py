@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -94,9 +94,16 @@ class FakeStore:
 
 
 def make_emitter(
-    app: Any, settings: Settings, store: Any, metrics: Metrics, behind: Callable[[], bool] = lambda: False
+    app: Any,
+    settings: Settings,
+    store: Any,
+    metrics: Metrics,
+    *,
+    behind: Callable[[], bool] = lambda: False,
+    applied: Callable[[int], Mapping[int, int]] = lambda shard: {},
+    on_rollback: Callable[[int], None] = lambda shard: pytest.fail("rolled back"),
 ) -> Emitter:
-    """Returns an emitter that knows of no applied offsets, and so finds no rollback."""
+    """Returns an emitter. By default it knows of no applied offsets, and so finds no rollback."""
     kafka = KafkaConfig("127.0.0.1:1")
     return Emitter(
         app,
@@ -104,8 +111,8 @@ def make_emitter(
         kafka,
         store,
         metrics,
-        applied=lambda shard: {},
-        on_rollback=lambda shard: pytest.fail("rolled back"),
+        applied=applied,
+        on_rollback=on_rollback,
         behind=behind,
     )
 
@@ -145,8 +152,18 @@ class Bench:
         self.store: Any = FakeStore(shards, self.log)
         self.metrics = Metrics()
         self.behind = False
+        self.applied: dict[int, dict[int, int]] = {}
+        self.rolled_back: list[int] = []
         settings = make_settings(shards=shards, partitions=partitions, group_prefix="e", **more)
-        self.emitter = make_emitter(self.app, settings, self.store, self.metrics, lambda: self.behind)
+        self.emitter = make_emitter(
+            self.app,
+            settings,
+            self.store,
+            self.metrics,
+            behind=lambda: self.behind,
+            applied=lambda shard: self.applied.get(shard, {}),
+            on_rollback=self.rolled_back.append,
+        )
 
     async def tick(self) -> list[tuple[Any, ...]]:
         """Run one emission interval; returns what it logged."""
@@ -181,7 +198,7 @@ def test_every_shard_has_exactly_one_owner(partitions: int, shards: int, data: s
     for worker in range(4):
         emitter = make_emitter(FakeApp(), settings, FakeStore(shards, []), METRICS)
         emitter.own(frozenset(p for p, holder in enumerate(holders) if holder == worker))
-        owned += emitter._ownership.shards
+        owned += emitter.owned()
     assert sorted(owned) == list(range(shards))
 
 
@@ -428,13 +445,11 @@ async def test_a_fenced_shard_is_taken_over_again_after_a_while(bench: Bench, mo
 
 async def test_a_shard_that_was_rolled_back_is_reported_and_not_published(bench: Bench) -> None:
     """No partition has a new batch that would notice the rollback."""
-    rolled_back: list[int] = []
-    bench.emitter._applied = lambda shard: {0: 7, 1: 3} if shard == 0 else {}
-    bench.emitter._on_rollback = rolled_back.append
+    bench.applied[0] = {0: 7, 1: 3}
     bench.emitter.own(frozenset({0}))
     bench.store.change(0)
     for offsets, expected in (({0: 7, 1: 2}, [0]), ({0: 7}, [0, 0]), ({0: 7, 1: 3}, [0, 0]), ({0: 9, 1: 3}, [0, 0])):
         bench.store.time = ShardTimes(offsets, {}, {}, None)
         published = [entry for entry in await bench.tick() if entry[0] == "publish"]
-        assert rolled_back == expected
+        assert bench.rolled_back == expected
         assert published == ([("publish", "e-windows-0", 1)] if offsets == {0: 7, 1: 3} else [])

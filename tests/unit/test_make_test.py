@@ -6,6 +6,7 @@ A stand-in takes the place of Python. It notes how pytest was called, and ends w
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -49,9 +50,12 @@ def make_test(folder: Path, *codes: int, pytest_args: str = "") -> Made:
     python.chmod(0o755)
     (folder / "codes").write_text(json.dumps(codes))
     (folder / "installed").write_text(f"{ROOT}\n")
+    # Those of a make that runs these tests hold its own PYTEST_ARGS.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     done = subprocess.run(
         [make, "test", f"PY={python}", f"STAMP={folder / 'installed'}", f"PYTEST_ARGS={pytest_args}"],
         cwd=ROOT,
+        env=environment,
         capture_output=True,
         text=True,
         timeout=60,

@@ -18,7 +18,7 @@ from streams.errors import BackfillStoppedError
 from streams.settings import load_settings
 from streams.sink.backfill.wait import gate_waiter
 from streams.sink.gate.cpu_aware import CpuAwareGate, Gate, OpenGate, gate_for
-from streams.sink.gate.rule import GateReason, GateRule, GateState
+from streams.sink.gate.rule import SAMPLE_S, WINDOW_S, GateReason, GateRule, GateState
 from tests.helpers import wait_for
 
 CALM_S = 2.0
@@ -32,6 +32,10 @@ class Counters(LoadReader):
         self.others = 0.0
         self.failure: Exception | None = None
         self._last = Sample(clock(), 0.0, 0.0, 1.0)
+
+    def go_back(self) -> None:
+        """As no counter can."""
+        self._last = self._last._replace(busy=self._last.busy - 100)
 
     def read(self) -> Sample:
         if self.failure is not None:
@@ -99,7 +103,7 @@ def test_a_pause_is_logged_once(bench: Bench, caplog: pytest.LogCaptureFixture) 
 
 def test_counters_that_stay_implausible_are_logged_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(50):
-        bench.load._last = bench.load._last._replace(busy=bench.load._last.busy - 100)
+        bench.load.go_back()
         assert not bench.run(0.25)
     assert len(caplog.records) == 1
 
@@ -112,6 +116,15 @@ def test_counters_that_cannot_be_read_at_the_start_are_an_error() -> None:
     assert not bench.gate.is_open()
 
 
+def cannot_tell(gate: Gate) -> bool:
+    """Whether an error has reached whoever asks."""
+    try:
+        gate.is_open()
+    except (LoadError, RuntimeError):
+        return True
+    return False
+
+
 @pytest.mark.parametrize("failure", [LoadError("cannot read the load"), RuntimeError("a defect")])
 def test_is_open_raises_the_error_of_the_thread(failure: Exception) -> None:
     load = Counters(time.monotonic)
@@ -119,7 +132,7 @@ def test_is_open_raises_the_error_of_the_thread(failure: Exception) -> None:
     with gate:
         wait_for(gate.is_open)
         load.failure = failure
-        wait_for(lambda: gate._failure is not None)
+        wait_for(lambda: cannot_tell(gate))
         assert not gate.state.is_open
         for _ in range(2):
             with pytest.raises(type(failure), match=str(failure)):
@@ -133,7 +146,7 @@ def test_is_open_raises_an_error_of_the_age_too() -> None:
         return 0.0
 
     with CpuAwareGate(GateRule(limit=0.2, calm_s=0), Counters(time.monotonic), oldest_s) as gate:
-        wait_for(lambda: gate._failure is not None)
+        wait_for(lambda: cannot_tell(gate))
         with pytest.raises(LoadError, match="no age"):
             gate.is_open()
 
@@ -215,19 +228,73 @@ def test_the_open_gate_is_forced() -> None:
     assert gate.state.since == pytest.approx(time.time(), abs=60)
 
 
-def gate_with(**texts: str) -> Gate:
+class Simulated(LoadReader):
+    """Takes the place of the machine's counters; time passes with each sample, ahead of the clock."""
+
+    def __init__(self, *, need_pressure: bool = False) -> None:
+        super().__init__(Machine())
+        self.others = self.stalls = 0.0
+        self._last = Sample(time.monotonic(), 0.0, 0.0, 1.0, (0.0,))
+
+    def read(self) -> Sample:
+        before = self._last
+        stalled = (before.stalled[0] + self.stalls * SAMPLE_S,)
+        self._last = Sample(before.at + SAMPLE_S, before.busy + self.others * SAMPLE_S, 0.0, 1.0, stalled)
+        return self._last
+
+
+class FromSettings:
+    """The gate that some settings make, under a load that the test sets."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **texts: str) -> None:
+        loads: list[Simulated] = []
+
+        def load_reader(**given: bool) -> Simulated:
+            loads.append(Simulated(**given))
+            return loads[-1]
+
+        monkeypatch.setattr("streams.sink.gate.cpu_aware.LoadReader", load_reader)
+        self.oldest_s = 0.0
+        found = gate_with(lambda: self.oldest_s, **texts)
+        assert isinstance(found, CpuAwareGate)
+        self.gate = found
+        (self.load,) = loads
+
+    def run(self, seconds: float, others: float, stalls: float = 0.0) -> GateState:
+        self.load.others, self.load.stalls = others, stalls
+        for _ in range(round(seconds / SAMPLE_S)):
+            self.gate.take_sample()
+        return self.gate.state
+
+
+def gate_with(oldest_s: Callable[[], float | None] = lambda: None, **texts: str) -> Gate:
     environ = {f"EMOSTREAM_SINK_{name}": text for name, text in texts.items()}
-    return gate_for(load_settings(env_file=None, environ=environ))
+    return gate_for(load_settings(env_file=None, environ=environ), oldest_s)
 
 
-def test_the_settings_make_the_gate() -> None:
-    gate = gate_with(CPU_PERCENT="35", CALM_S="4", PRESSURE_PERCENT="50", MAX_DELAY_S="7")
-    assert isinstance(gate, CpuAwareGate)
-    assert gate._rule._limit == 0.35
-    assert (gate._rule._calm_s, gate._rule._pressure_limit, gate._rule._max_delay_s) == (4.0, 0.5, 7.0)
-    plain = gate_with()
-    assert isinstance(plain, CpuAwareGate)
-    assert plain._rule._pressure_limit is None
+def test_the_settings_say_at_which_load_it_closes_and_after_how_much_calm_it_opens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = FromSettings(monkeypatch, CPU_PERCENT="35", CALM_S="4")
+    assert not found.run(WINDOW_S + 3.5, 0.3).is_open
+    assert found.run(1, 0.3).is_open
+    assert found.run(2, 0.34).is_open
+    assert found.run(2, 0.36).reason is GateReason.BUSY
+    assert found.run(WINDOW_S + 5, 0.3, stalls=1.0).is_open, "no pressure closes it unless the settings say so"
+
+
+def test_the_settings_say_at_which_pressure_it_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = FromSettings(monkeypatch, CPU_PERCENT="100", CALM_S="1", PRESSURE_PERCENT="50")
+    assert found.run(4, 0.9, stalls=0.4).is_open
+    assert found.run(2, 0.9, stalls=0.6).reason is GateReason.PRESSURE
+
+
+def test_the_settings_say_how_long_a_record_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = FromSettings(monkeypatch, MAX_DELAY_S="7")
+    found.oldest_s = 6.9
+    assert not found.run(4, 0.9).is_open
+    found.oldest_s = 7.1
+    assert found.run(1, 0.9).reason is GateReason.OVERDUE
 
 
 def test_a_limit_of_100_percent_is_no_limit_unless_there_is_one_of_the_pressure() -> None:
