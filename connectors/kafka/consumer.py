@@ -44,7 +44,8 @@ MAX_POLL_INTERVAL_MS = 300_000
 hold up polling, and in the worst case a position lookup during a slow fail-over does."""
 
 MIXED_POLL_S = 0.2
-"""Greatest number of seconds to wait for own records while some partitions are fetched and others are read locally."""
+"""Greatest number of seconds to wait for own records (`connectors.kafka.own_writes`) while some partitions are fetched
+and others are read locally."""
 
 PositionLookup = Callable[[Sequence[int]], Mapping[int, int]]
 """Returns the position of each of the given partitions. If it raises UnavailableError, it is called again; any other

@@ -1,7 +1,7 @@
-"""Records that this process wrote to a topic that it also consumes, kept so that it need not fetch them.
+"""Own records: records that this process wrote to a topic that it also consumes, kept so that it need not fetch them.
 
-When the broker confirms such records, the process knows their offsets, and it already has their content. If the first
-of them is the next record of its partition, the consumer takes them from here as if it had fetched them, and continues
+When the broker confirms own records, the process knows their offsets, and it already has their content. If the first of
+them is the next record of its partition, the consumer takes them from here as if it had fetched them, and continues
 after the last. While a partition is read in this way, its fetching is paused: the partition is *read locally*.
 
 Other processes may write to the same partition. If they write between two own records, the offsets of the own records
