@@ -227,8 +227,13 @@ class PositionedConsumer:
             if batch.epoch == self._positioned_epoch:
                 self._done.update(ends)
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether fetching is paused."""
+        return self._paused
+
     def pause(self) -> None:
-        """Stop fetching, and stay a member of the group. `resume`, a rewind or an assignment ends the pause."""
+        """Fetch nothing until `resume`, and stay a member of the group. Partitions that are assigned later wait too."""
         self._paused = True
         self._consumer.pause(self._consumer.assignment())
 
@@ -314,12 +319,15 @@ class PositionedConsumer:
         logger.info("consuming %s from %s", self.topic, dict(sorted(starts.items())))
         partitions = [TopicPartition(self.topic, number, at) for number, at in starts.items()]
         self._consumer.assign(partitions)
-        # A partition that is assigned again stays paused in the client, and a pause ends with its epoch.
-        self._consumer.resume(partitions)
+        # A partition that is assigned again keeps in the client the state that it had, which may be that of a local
+        # read. A new partition would be fetched.
+        if self._paused:
+            self._consumer.pause(partitions)
+        else:
+            self._consumer.resume(partitions)
 
     def _fetch_all(self) -> None:
-        """Begin a new epoch: no partition is paused or read locally, and own records of the old epoch are fetched."""
-        self._paused = False
+        """Begin a new epoch: no partition is read locally, and own records of the old epoch are fetched."""
         self._local_reads.clear()
         if self._own_writes is not None:
             self._own_writes.clear()

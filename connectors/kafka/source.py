@@ -229,7 +229,6 @@ class BatchSource(Service):  # type: ignore[misc]
         builder = BatchBuilder(self._batch_max, self._batch_wait_s)
         handed: Future[None] | None = None
         handed_at = 0.0
-        paused_epoch: int | None = None
         while not self._stopping.is_set():
             if handed is not None and handed.done():
                 handed.result()
@@ -239,19 +238,15 @@ class BatchSource(Service):  # type: ignore[misc]
                 handed = asyncio.run_coroutine_threadsafe(self.channel.put(batch), loop)
                 handed_at = now
             if handed is None:
-                if paused_epoch is not None:
-                    if paused_epoch == consumer.epoch:
-                        consumer.resume()
-                    paused_epoch = None
+                if consumer.is_paused:
+                    consumer.resume()
                 count, wait_s = builder.next_poll(now)
             elif now - handed_at < PAUSE_AFTER_S:
                 wait([handed], timeout=_IDLE_POLL_S)
                 continue
             else:
-                # A new assignment starts without a pause, so a pause holds for one epoch.
-                if paused_epoch != consumer.epoch:
+                if not consumer.is_paused:
                     consumer.pause()
-                    paused_epoch = consumer.epoch
                 count, wait_s = self._batch_max, _IDLE_POLL_S
             found = consumer.poll(count, wait_s)
             if found is not None:

@@ -116,7 +116,6 @@ class TopicSink(Generic[R]):
         self._writing: tuple[Slice[R], Future[int]] | None = None
         self._decoded: Slice[R] | None = None
         self._failures = 0
-        self._paused = False
         self._written = 0
         self._poll_due = 0.0
         self._report_due = time.monotonic() + REPORT_S
@@ -179,9 +178,8 @@ class TopicSink(Generic[R]):
 
     def _copy_slice(self, consumer: PositionedConsumer, stop: threading.Event) -> None:
         """Fetch and decode a slice while the slice before is written; then start to write it, if the gate is open."""
-        if self._paused:
+        if consumer.is_paused:
             consumer.resume()
-            self._paused = False
         if self._decoded is None and (batch := consumer.poll(self._slice_size.records, POLL_S)) is not None:
             with self._rewinding(consumer, stop):
                 self._decoded = self._decode(batch)
@@ -194,14 +192,12 @@ class TopicSink(Generic[R]):
 
     def _wait_closed(self, consumer: PositionedConsumer, stop: threading.Event) -> None:
         """Wait, stay a member of the group, and fetch nothing: the backlog waits in Kafka."""
-        if not self._paused:
+        if not consumer.is_paused:
             consumer.pause()
-            self._paused = True
         stop.wait(CLOSED_POLL_S)
         if consumer.poll(1, 0) is not None:
-            # A rebalance has brought partitions that are not paused. The rewind drops the record, and ends the pauses.
-            consumer.rewind("a rebalance brought partitions while the gate was closed")
-            self._paused = False
+            # The record was fetched before the pause took effect. The rewind drops it.
+            consumer.rewind("a record arrived while the gate was closed")
 
     def _positions(self, reader: OffsetReader, partitions: Sequence[int]) -> Mapping[int, int]:
         bounds = {partition: reader.bounds(self._topic, partition) for partition in partitions}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -184,11 +184,17 @@ async def test_the_ids_before_a_start_are_read_again(
 def test_a_rewind_fetches_again_and_makes_earlier_batches_stale(settings: Settings) -> None:
     produce(settings, [post("hello")] * 100, partition=0)
     starts = {0: 0, 1: 0, 2: 0, 3: 0}
+    lookups: list[Sequence[int]] = []
+
+    def look_up(partitions: Sequence[int]) -> dict[int, int]:
+        lookups.append(partitions)
+        return {partition: starts[partition] for partition in partitions}
+
     consumer = PositionedConsumer(
         kafka_config(settings),
         group=f"{settings.group_prefix}-test",
         topic=settings.topic_raw,
-        positions=lambda partitions: {partition: starts[partition] for partition in partitions},
+        positions=look_up,
     )
     seen: list[int] = []
 
@@ -211,6 +217,9 @@ def test_a_rewind_fetches_again_and_makes_earlier_batches_stale(settings: Settin
         consumer.pause()
         consumer.rewind("test")
         assert not consumer.is_current(stale)
+        wait_for(lambda: consumer.poll(7, 0.1) is None and len(lookups) == 2, what="no rewind")
+        assert [consumer.poll(7, 0.1) for _ in range(5)] == [None] * 5, "the pause outlasts the rewind"
+        consumer.resume()
         seen[:] = [4]
         wait_for(lambda: poll() and len(seen) > 90, what="nothing arrives after the rewind, paused before")
         assert seen[1:] == list(range(5, 5 + len(seen) - 1)), "from the new position, without a hole"

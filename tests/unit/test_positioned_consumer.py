@@ -281,6 +281,19 @@ def test_pause_and_resume_apply_to_the_assigned_partitions(bench: Bench) -> None
     assert bench.client.calls == ["pause", "resume", "close"]
 
 
+def test_a_pause_outlasts_a_rewind_and_a_rebalance(bench: Bench) -> None:
+    bench.assign(0)
+    bench.consumer.pause()
+    bench.consumer.rewind("test")
+    bench.poll()
+    assert (bench.client.assigned, bench.client.paused) == ({0: 10}, {0})
+    bench.revoke()
+    bench.assign(0, 1)
+    assert (bench.client.assigned, bench.client.paused) == ({0: 10, 1: 20}, {0, 1})
+    bench.consumer.resume()
+    assert bench.client.paused == set()
+
+
 def test_a_message_that_was_not_consumed_has_no_partition_or_offset() -> None:
     for look, missing in ((partition_of, "partition"), (offset_of, "offset")):
         with pytest.raises(ValueError, match=missing):

@@ -35,6 +35,8 @@ class FakeApp:
 class FakeConsumer:
     """A consumer whose assignment has epoch 1."""
 
+    is_paused = False
+
     def __init__(self) -> None:
         self.epoch = 1
         self.calls: list[tuple[str, Any]] = []

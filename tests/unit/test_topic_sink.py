@@ -33,6 +33,13 @@ class FakeConsumer:
         self.calls: list[tuple[str, Any]] = []
         self.batches: list[Batch] = []
         self.epoch = 1
+        self.is_paused = False
+
+    def pause(self) -> None:
+        self.is_paused = True
+
+    def resume(self) -> None:
+        self.is_paused = False
 
     def poll(self, most: int, timeout_s: float) -> Batch | None:
         return self.batches.pop(0) if self.batches else None
@@ -242,6 +249,19 @@ def test_a_decoded_slice_waits_for_the_gate(bench: Bench) -> None:
         bench.sink._copy_slice(bench.consumer, stop)
     bench.sink._finish_write(bench.consumer, stop)
     assert [offsets for _, offsets, _ in bench.history.written] == [[0], [10]]
+
+
+def test_a_closed_gate_pauses_the_fetching_and_drops_what_was_fetched_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CLOSED_POLL_S", 0)
+    bench.consumer.batches = [Batch(1, [post(0)], {0: 0})]
+    for _ in range(3):
+        bench.sink._wait_closed(bench.consumer, threading.Event())
+        assert bench.consumer.is_paused
+    assert bench.consumer.calls == [("rewind", "a record arrived while the gate was closed")]
+    bench.sink._copy_slice(bench.consumer, threading.Event())
+    assert not bench.consumer.is_paused
 
 
 def test_a_tombstone_has_no_row_and_belongs_to_the_range(bench: Bench) -> None:
