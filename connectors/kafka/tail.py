@@ -72,25 +72,43 @@ class Tail:
         Raises:
             ConnectorError: Kafka refused, or did not answer before the end was reached for the first time.
         """
-        ends = {}
-        starts = []
-        for partition in self._partitions:
-            low, high = self._bounds(partition)
-            start = low if last is None else max(low, high - last)
-            starts.append(TopicPartition(self._topic, partition, start))
-            if start < high:
-                ends[partition] = high
-        self._consumer.assign(starts)
-        there = self._until(ends)
+        bounds = {partition: self._bounds(partition) for partition in self._partitions}
+        highs = {partition: high for partition, (_, high) in bounds.items()}
         if last is None:
-            yield from map(_record, there)
+            self._assign({partition: low for partition, (low, _) in bounds.items()})
+            yield from map(_record, self._until({n: high for n, (low, high) in bounds.items() if low < high}))
         else:
-            newest = sorted(there, key=lambda message: message.timestamp()[1])
+            newest = sorted(self._last_of_each(last, bounds), key=lambda message: message.timestamp()[1])
             yield from map(_record, newest[max(0, len(newest) - last) :])
+            self._assign(highs)
         while follow:
             message = self._poll()
             if message is not None:
                 yield _record(message)
+
+    def _last_of_each(self, last: int, bounds: dict[int, tuple[int, int]]) -> list[Message]:
+        """Return at least the last `last` records of each partition; all records of a partition that has fewer.
+
+        A transaction marker has an offset and is no record. So `last` offsets may hold fewer records, and the reader
+        goes back until there are enough.
+        """
+        found: list[Message] = []
+        missing = dict.fromkeys(bounds, last)
+        starts = {partition: high for partition, (_, high) in bounds.items()}
+        span = last
+        while short := {n: starts[n] for n in bounds if missing[n] > 0 and starts[n] > bounds[n][0]}:
+            starts |= {partition: max(bounds[partition][0], end - span) for partition, end in short.items()}
+            self._assign({partition: starts[partition] for partition in short})
+            for message in self._until(dict(short)):
+                partition = message.partition() or 0
+                if (message.offset() or 0) < short[partition]:  # else it was found before, or is new
+                    found.append(message)
+                    missing[partition] -= 1
+            span *= 2
+        return found
+
+    def _assign(self, starts: dict[int, int]) -> None:
+        self._consumer.assign([TopicPartition(self._topic, partition, at) for partition, at in starts.items()])
 
     def _bounds(self, partition: int) -> tuple[int, int]:
         where = f"reading the offsets of {self._topic}[{partition}]"

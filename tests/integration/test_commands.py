@@ -6,6 +6,9 @@ import json
 import subprocess
 import sys
 
+from confluent_kafka import Producer
+
+from streams.connections import kafka_config
 from streams.ops.demo.processes import clean_environment
 from streams.settings import Settings
 
@@ -37,6 +40,24 @@ def test_produced_posts_can_be_tailed(env: dict[str, str], settings: Settings) -
     posts = [json.loads(line) for line in tail.stdout.splitlines()]
     found = {json.dumps(post).count("post, number") for post in posts}
     assert (len(posts), found) == (50, {1})
+
+
+def test_the_last_records_are_found_among_transaction_markers(env: dict[str, str], settings: Settings) -> None:
+    options = kafka_config(settings).librdkafka(transactional_id="markers")
+    producer = Producer(options)
+    producer.init_transactions(30)
+    for number in range(9):
+        producer.begin_transaction()
+        producer.produce(settings.topic_windows, f'{{"number": {number}}}', str(number), partition=0)
+        if number % 3 == 2:
+            producer.abort_transaction(30)
+        else:
+            producer.commit_transaction(30)
+
+    result = run(env, "tail", settings.topic_windows, "-n", "3", "--json", "--no-follow")
+
+    assert result.returncode == 0, result.stderr
+    assert [json.loads(line)["number"] for line in result.stdout.splitlines()] == [4, 6, 7]
 
 
 def test_a_topic_that_does_not_exist_is_an_error_of_one_line(env: dict[str, str]) -> None:
