@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from confluent_kafka import Message
 
@@ -41,5 +40,5 @@ def write_dead_letters(producer: ConfirmedProducer, letters: Sequence[DeadPost],
     """
     try:
         producer.submit([outgoing(letter, topic) for letter in letters]).result(DELIVERY_TIMEOUT_S)
-    except FutureTimeoutError as exc:
+    except TimeoutError as exc:
         raise UnavailableError(f"Kafka did not confirm dead letters within {DELIVERY_TIMEOUT_S:.0f} s") from exc

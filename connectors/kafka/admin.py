@@ -109,4 +109,6 @@ class KafkaAdmin:
             entries = future.result(timeout=self._config.timeout_s)
         except KafkaException as exc:
             raise to_connector_error(kafka_error_of(exc), f"reading the settings of topic {name}") from exc
+        except TimeoutError as exc:
+            raise UnavailableError(f"Kafka did not answer while reading the settings of topic {name}") from exc
         return {key: str(entry.value) for key, entry in entries.items()}

@@ -21,9 +21,9 @@ def request_republish(settings: Settings) -> None:
     """
     kafka = kafka_config(settings)
     check_topics(settings, KafkaAdmin(kafka).partition_counts())
-    producer = ConfirmedProducer(kafka, client_id="emostream-control")
+    producer = ConfirmedProducer(kafka, client_id="emostream-control", give_up_after_s=settings.kafka_timeout_s)
     try:
         command = ControlRecord(command=ControlCommand.REPUBLISH_WINDOWS).to_json()
-        producer.submit([Outgoing(settings.topic_control, command)]).result(settings.kafka_timeout_s)
+        producer.submit([Outgoing(settings.topic_control, command)]).result()
     finally:
         producer.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Mapping, Sequence
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, TypeVar
 
 from connectors.errors import PositionError, UnavailableError
@@ -149,7 +148,7 @@ class AggregatePositions:
         future = asyncio.run_coroutine_threadsafe(reading, self._loop)
         try:
             return future.result(LOOKUP_TIMEOUT_S)
-        except FutureTimeoutError as exc:
+        except TimeoutError as exc:
             future.cancel()
             raise UnavailableError("Redis did not answer while reading positions") from exc
 
