@@ -34,6 +34,16 @@ def make_settings(**overrides: Any) -> Settings:
     return load_settings(env_file=None, environ={}, **overrides)
 
 
+class FakeApp:
+    """Notes the errors that would stop the worker."""
+
+    def __init__(self) -> None:
+        self.crashes: list[BaseException] = []
+
+    async def crash(self, exc: BaseException) -> None:
+        self.crashes.append(exc)
+
+
 class FakeMessage:
     """A consumed message, with the methods that the application uses.
 
