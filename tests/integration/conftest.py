@@ -21,7 +21,9 @@ from connectors.errors import LocalStackError
 from connectors.kafka.producer import ConfirmedProducer
 from connectors.local import Endpoints, LocalStack
 from connectors.s3 import client as s3_connector
-from connectors.s3.client import S3Config
+from connectors.s3.client import S3, S3Config
+from models.package.folder import ModelPackage
+from models.registry.publish import publish
 from streams.connections import kafka_config
 from streams.ops.demo.processes import Role, clean_environment
 from streams.ops.init import init_model, init_postgres, init_topics
@@ -29,7 +31,7 @@ from streams.settings import Settings, load_settings
 from streams.windows.connect import open_store
 from streams.windows.store import WindowStore
 from tests.integration.redis_cluster import ClusterNode, running_cluster
-from tests.integration.registry_support import BUCKET, DeletingS3, S3Server
+from tests.integration.registry_support import BUCKET, URI, DeletingS3, S3Server, make_package
 
 STACK = os.environ.get("EMOSTREAM_TEST_STACK", "embedded")
 
@@ -198,3 +200,18 @@ def s3(no_buckets: DeletingS3) -> DeletingS3:
     """A connection to a server with an empty bucket."""
     assert no_buckets.ensure_bucket(BUCKET)
     return no_buckets
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> ModelPackage:
+    """A package that a test may publish."""
+    return make_package(tmp_path / "package")
+
+
+@pytest.fixture
+def versions(s3: S3, tmp_path: Path) -> list[str]:
+    """Publish five versions one after the other to `latest`, which then points to the last."""
+    made = ["1.0.0", "1.1.0-rc.2", "1.1.0-rc.10", "1.1.0", "1.10.0"]
+    for version in made:
+        publish(make_package(tmp_path / version, version, version.encode()), URI, s3)
+    return made

@@ -12,10 +12,14 @@ from moto.server import ThreadedMotoServer
 from connectors.s3.client import S3, S3Config
 from models.package.folder import ModelPackage, write_package
 from models.package.manifest import DataSource, Head
+from models.registry.location import S3Location
+from streams.settings import Settings
+from tests.helpers import make_settings
 
 SECRET = "s3cr3t-that-must-not-be-seen"
 BUCKET = "models-bucket"
 URI = f"s3://{BUCKET}/emotion"
+HERE = S3Location(BUCKET, "emotion")
 RACERS = 6
 
 
@@ -69,6 +73,17 @@ def make_package(
         heads=[Head(name="emotion", labels=("joy", "anger"), output="emotion")],
         metrics={},
         files=list(files),
+    )
+
+
+def settings_of(server: S3Config, uri: str, folder: Path) -> Settings:
+    """Return settings for a registry on this server, with the cache in `folder`."""
+    return make_settings(
+        s3_endpoint=server.endpoint,
+        s3_access_key_id="key",
+        s3_secret_access_key=SECRET,
+        model_uri=uri,
+        model_cache=folder / "cache",
     )
 
 

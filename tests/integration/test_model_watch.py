@@ -14,15 +14,13 @@ from connectors.s3.client import S3
 from models.errors import ModelError
 from models.package.folder import ModelPackage
 from models.registry.channels import Release
-from models.registry.location import S3Location
 from models.registry.publish import promote, publish
 from models.serving import served
 from streams.settings import Settings
-from tests.integration.registry_support import BUCKET, URI, DeletingS3, S3Server
+from tests.integration.registry_support import BUCKET, HERE, URI, DeletingS3, S3Server
 from tests.integration.watch_support import Worker, golden_package, watch_settings
 from tests.tiny_model import tiny_package
 
-HERE = S3Location(BUCKET, "emotion")
 KEY = "emotion/tiny/2.0.0/model.onnx"
 
 

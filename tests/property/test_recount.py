@@ -20,7 +20,8 @@ from streams.windows.rebuild.scope import Action, Scope
 from streams.windows.recent import RecentIds
 from streams.windows.tumbling import shard_of
 from tests.helpers import NOON_MS, for_counting
-from tests.property.test_aggregate_protocol import HORIZON_MS, SETTINGS, Shard, World, make_log, to_messages
+from tests.property.aggregate_logs import make_log, to_messages
+from tests.property.aggregate_world import HORIZON_MS, SETTINGS, Shard, World
 
 
 class FakePostReader(PostReader):

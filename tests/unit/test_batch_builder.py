@@ -1,4 +1,4 @@
-"""How polled batches are joined while a stage is busy: in order, none too large, none of two epochs."""
+"""`BatchBuilder` joins polled batches while a stage is busy: in order, none too large, none of two epochs."""
 
 from __future__ import annotations
 
