@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.producer import ConfirmedProducer
 from streams.ops.demo.processes import Role, clean_environment
+from streams.records import ClassifiedPost
 from streams.settings import Settings
 from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.runner import Sink
 from tests.integration.support import configure, counter, free_port, metric_lines, wait_for
-from tests.integration.test_sink import feed, query, rows
+from tests.integration.test_sink import classified, feed, query, rows
 
 # Nothing is ever written: the servers of the tests alone use more than a thousandth of the machine within any second,
 # and if they did not, the load would have to stay low for an hour.
@@ -173,20 +176,32 @@ def test_what_a_backfill_did_before_a_server_went_away_is_counted(
     assert rows(settings) == 40
 
 
+def produce_at(settings: Settings, posts: list[ClassifiedPost], at: float) -> None:
+    """Write classified posts as if it were that time."""
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap})
+    for post in posts:
+        producer.produce(
+            settings.topic_classified, post.model_dump_json().encode(), partition=0, timestamp=round(at * 1_000)
+        )
+    assert producer.flush(60) == 0
+
+
 def test_a_backlog_that_comes_near_the_retention_is_danger(
-    env: dict[str, str], settings: Settings, producer: ConfirmedProducer, start: Callable[..., Role]
+    env: dict[str, str], settings: Settings, start: Callable[..., Role]
 ) -> None:
-    configure(settings, settings.topic_classified, "retention.ms", 15_000)
+    """Records that were appended fifty minutes ago, on a topic that keeps them for an hour."""
+    configure(settings, settings.topic_classified, "retention.ms", 3_600_000)
+    configure(settings, settings.topic_classified, "message.timestamp.type", "CreateTime")
     port = free_port()
     start("sink", EMOSTREAM_SINK_WEB_PORT=str(port), **CLOSED)
     wait_for(lambda: get(port, "/health")[1].get("status") == "waiting", what="it does not wait")
-    feed(producer, settings, 0, 40)
+    produce_at(settings, [classified(offset) for offset in range(40)], time.time() - 3_000)
     wait_for(lambda: get(port, "/health")[0] == 503, what="nobody warns")
 
     _, health = get(port, "/health")
     assert health["status"] == "danger"
     assert health["reasons"][0].startswith(f"{settings.topic_classified}: the oldest record that is not written")
-    assert health["reasons"][0].endswith("Kafka keeps it 15 s")
+    assert re.search(r" has waited 5\d min.*, and Kafka keeps it 1 h$", health["reasons"][0])
     posts, windows = status(env)["topics"]
     assert (posts["in_danger"], windows["in_danger"]) == (True, False)
     assert posts["retention_share"] > 0.8
