@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import secrets
-import socket
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from connectors.errors import UnavailableError
 from connectors.kafka.scan import TopicScan
+from connectors.local.ports import choose
 from streams.connections import kafka_config
 from streams.ops.audit import Check, audit
 from streams.ops.demo.processes import Role
@@ -121,7 +121,7 @@ def offsets(settings: Settings, topic: str) -> int:
         scan.close()
 
 
-def configure(settings: Settings, topic: str, name: str, value: int) -> None:
+def configure(settings: Settings, topic: str, name: str, value: object) -> None:
     """Change a setting of a topic in Kafka."""
     entry = ConfigEntry(name, str(value), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
@@ -159,9 +159,8 @@ def ledger_breaks(topic: str) -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that no outgoing connection is given before the server of the test listens on it."""
+    return choose(["test"], {}, set())["test"]
 
 
 def metric_lines(port: int, name: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from models.package.folder import ModelPackage
 from models.registry.channels import Release
 from models.registry.publish import promote, publish
 from models.serving import served
+from models.serving.watch import ChannelWatch
 from streams.settings import Settings
 from tests.integration.registry_support import BUCKET, HERE, URI, DeletingS3, S3Server
+from tests.integration.support import wait_for
 from tests.integration.watch_support import Worker, golden_package, watch_settings
 from tests.tiny_model import tiny_package
 
@@ -81,6 +84,33 @@ def test_a_new_version_takes_over(s3, first, package, worker):
     promote(HERE, s3, Release("tiny", "1.0.0"), "latest")
     assert one.model.poll()
     assert one.version == "1.0.0"
+
+
+def test_the_old_version_answers_until_the_new_one_is_loaded(s3, first, package, worker, monkeypatch):
+    one = worker()
+    one.model.start()
+    publish(package("2.0.0"), URI, s3)
+    loads, may_load, failures = threading.Event(), threading.Event(), []
+    load = served.load_checked
+
+    def held(*args, **more):
+        loads.set()
+        assert may_load.wait(60)
+        return load(*args, **more)
+
+    monkeypatch.setattr(served, "load_checked", held)
+    watch = ChannelWatch(one.model, 0.01, failures.append)
+    watch.start()
+    try:
+        assert loads.wait(60)
+        assert one.version == "1.0.0"
+        assert len(one.model.current().classify(["hello good"])) == 1
+        may_load.set()
+        wait_for(lambda: one.version == "2.0.0", what="the new version does not take over")
+    finally:
+        may_load.set()
+        watch.stop()
+    assert failures == []
 
 
 def test_each_worker_follows_its_own_channel(s3, first, package, worker):

@@ -7,20 +7,22 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import httpx
-from confluent_kafka import TopicPartition
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.producer import ConfirmedProducer
 from streams.ops.demo.processes import Role, clean_environment
+from streams.records import ClassifiedPost
 from streams.settings import Settings
 from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.runner import Sink
 from tests.integration.support import configure, counter, free_port, metric_lines, wait_for
-from tests.integration.test_sink import feed, query, rows
+from tests.integration.test_sink import classified, feed, query, rows
 
 # The gate stays closed: the servers of the tests use more than a thousandth of the machine in each second. If they did
 # not, the load would have to stay low for an hour.
@@ -171,20 +173,30 @@ def test_a_backfill_that_ends_early_is_counted_with_what_it_did(
     assert rows(settings) == 40
 
 
+def produce_at(settings: Settings, posts: list[ClassifiedPost], at: float) -> None:
+    """Write classified posts with the timestamp `at`, in seconds since 1970."""
+    producer = Producer({"bootstrap.servers": settings.kafka_bootstrap})
+    for post in posts:
+        producer.produce(settings.topic_classified, post.to_json(), partition=0, timestamp=round(at * 1_000))
+    assert producer.flush(60) == 0
+
+
 def test_a_backlog_near_the_retention_is_danger(
-    env: dict[str, str], settings: Settings, producer: ConfirmedProducer, start: Callable[..., Role]
+    env: dict[str, str], settings: Settings, start: Callable[..., Role]
 ) -> None:
-    configure(settings, settings.topic_classified, "retention.ms", 15_000)
+    """Records that were appended fifty minutes ago, on a topic that keeps them for an hour."""
+    configure(settings, settings.topic_classified, "retention.ms", 3_600_000)
+    configure(settings, settings.topic_classified, "message.timestamp.type", "CreateTime")
     port = free_port()
     start("sink", EMOSTREAM_SINK_WEB_PORT=str(port), **CLOSED)
     wait_for(lambda: get(port, "/health")[1].get("status") == "waiting", what="it does not wait")
-    feed(producer, settings, 0, 40)
+    produce_at(settings, [classified(offset) for offset in range(40)], time.time() - 3_000)
     wait_for(lambda: get(port, "/health")[0] == 503, what="the health is not danger")
 
     _, health = get(port, "/health")
     assert health["status"] == "danger"
-    assert health["reasons"][0].startswith(f"{settings.topic_classified}: the oldest unwritten record has waited")
-    assert health["reasons"][0].endswith("Kafka deletes it after 15 s")
+    assert health["reasons"][0].startswith(f"{settings.topic_classified}: the oldest unwritten record has waited 5")
+    assert health["reasons"][0].endswith("Kafka deletes it after 1 h")
     posts, windows = status(env)["topics"]
     assert (posts["in_danger"], windows["in_danger"]) == (True, False)
     assert posts["retention_share"] > 0.8

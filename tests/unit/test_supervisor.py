@@ -369,12 +369,12 @@ class TestSupervisor:
         assert caplog.messages == [f"{ends} ended with exit code 5 before it was told to stop"]
 
     def test_a_process_that_does_not_stop_in_time_is_killed(self, family: Family) -> None:
-        family.start("runs", "deaf", stop_s=1)
-        pid = family.wait_begun(1)
+        family.start("deaf", "deaf", stop_s=1)
+        pids = [family.wait_begun(number) for number in range(2)]
         family.process.terminate()
         code, lines = family.end()
         assert code == 1
-        assert lines[1:] == [f"killed worker-1 (pid {pid}): it did not stop in 1 s"]
+        assert lines[1:] == [f"killed worker-{n} (pid {pid}): it did not stop in 1 s" for n, pid in enumerate(pids)]
 
     def test_a_second_signal_kills_all(self, family: Family) -> None:
         family.start("deaf", "deaf", stop_s=600)
