@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
+from connectors.s3.client import S3
 from models.package.folder import ModelPackage
+from models.registry.publish import publish
 from models.serving.served import ServedModel
 from models.text.golden import write_golden
 from models.text.onnx_classifier import OnnxClassifier
@@ -13,8 +18,10 @@ from streams.connections import model_source
 from streams.metrics import Metrics
 from streams.settings import Settings
 from tests.helpers import make_settings
-from tests.integration.registry_support import SECRET, URI, S3Server
+from tests.integration.registry_support import BUCKET, SECRET, URI, S3Server
 from tests.tiny_model import network, tiny_package
+
+KEY = "emotion/tiny/2.0.0/model.onnx"
 
 
 class Worker:
@@ -65,3 +72,47 @@ def golden_package(
     shutil.rmtree(folder / "golden")
     networks = {"model.onnx": network(strength=strength)}
     return tiny_package(folder, version=version, networks=networks, golden="golden.jsonl")
+
+
+@pytest.fixture(name="settings")
+def settings_fixture(own_s3: S3Server, tmp_path: Path) -> Settings:
+    return watch_settings(own_s3, tmp_path / "cache")
+
+
+@pytest.fixture(name="worker")
+def worker_fixture(settings: Settings) -> Iterator[Callable[..., Worker]]:
+    """Returns a function that makes workers with a common cache."""
+    made: list[Worker] = []
+
+    def make(**overrides: object) -> Worker:
+        made.append(Worker(settings.model_copy(update=overrides)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.model.close()
+
+
+@pytest.fixture(name="package")
+def package_fixture(tmp_path: Path) -> Callable[..., ModelPackage]:
+    """Returns a function that makes packages with golden posts."""
+
+    def make(version: str, **more: float) -> ModelPackage:
+        return golden_package(tmp_path / "packages" / version, version, **more)
+
+    return make
+
+
+@pytest.fixture(name="first")
+def first_fixture(s3: S3, package: Callable[..., ModelPackage]) -> ModelPackage:
+    """Version 1.0.0, published."""
+    made = package("1.0.0")
+    publish(made, URI, s3)
+    return made
+
+
+def changed_file(s3: S3, package: ModelPackage) -> None:
+    """Change a byte of the model in the bucket."""
+    content = bytearray((package.path / "model.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    s3.put(BUCKET, KEY, bytes(content))
