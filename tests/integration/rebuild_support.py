@@ -7,21 +7,28 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import pytest
 from redis import Redis
 from redis.cluster import RedisCluster
 
-from streams.ops.demo.processes import clean_environment
-from streams.records import EmotionWindow
+from streams.ops.demo.processes import Role, clean_environment
+from streams.records import EmotionWindow, rfc3339
 from streams.settings import Settings
 from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey, shard_of
 from tests.chaos.oracle import contents, expected
-from tests.integration.support import PATIENCE_S, records
+from tests.integration.redis_cluster import ClusterNode
+from tests.integration.support import PATIENCE_S, balanced, failures, post, records
+from tests.integration.valkey_node import ValkeyNode
+from tests.tiny_model import tiny_package
 
 Key = tuple[str, int, int]
+Start = Callable[..., Role]
 
 _DELETE = """
     local found = redis.call('DEL', KEYS[1])
@@ -153,3 +160,41 @@ async def check_topic(settings: Settings, store: WindowStore) -> None:
     for key, history in published(settings).items():
         revisions = [window.revision for window in history]
         assert revisions == sorted(revisions), f"{key} went back"
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[ValkeyNode]:
+    node = ValkeyNode(tmp_path / "redis")
+    yield node
+    node.close()
+
+
+@pytest.fixture(params=["one server"])
+def env(env: dict[str, str], request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    tiny_package(tmp_path / "model")
+    env = {**env, "EMOSTREAM_MODEL_URI": str(tmp_path / "model")}
+    if request.param == "cluster":
+        nodes: list[ClusterNode] = request.getfixturevalue("redis_cluster")
+        return {**env, "EMOSTREAM_REDIS_URL": f"redis://127.0.0.1:{nodes[0].port}", "EMOSTREAM_REDIS_CLUSTER": "true"}
+    node: ValkeyNode = request.getfixturevalue("redis")
+    return {**env, "EMOSTREAM_REDIS_URL": node.url}
+
+
+@pytest.fixture
+def tables(settings: Settings) -> Iterator[Tables]:
+    found = Tables(settings)
+    yield found
+    found.client.close()
+
+
+def posts(count: int, day: datetime, *, text: str = "hello", keyword: str = "coffee") -> list[bytes]:
+    """Returns posts of one hour from `day` on, a second apart."""
+    return [
+        post(text, created_at=rfc3339(day + timedelta(seconds=number % 3_600)), keywords=[keyword])
+        for number in range(count)
+    ]
+
+
+async def caught_up(settings: Settings, store: WindowStore, roles: list[Role]) -> None:
+    await store.refresh()
+    assert failures(await balanced(settings, store, roles)) == []

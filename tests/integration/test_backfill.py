@@ -33,7 +33,7 @@ from streams.windows.store import WindowStore
 from tests.helpers import NOON
 from tests.integration.support import wait_for
 from tests.integration.test_sink import classified, query
-from tests.integration.test_window_store import apply_all, entry
+from tests.integration.window_store_support import apply_all, entry
 
 POSTS = 400
 

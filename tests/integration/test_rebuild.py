@@ -1,15 +1,10 @@
-"""Rebuilds of the windows while workers run, and what can go wrong."""
+"""A rebuild makes the windows right again while workers run, and keeps what it cannot count again."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -17,7 +12,6 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from msgspec.structs import replace
 
-from streams.ops.demo.processes import Role, clean_environment
 from streams.records import rfc3339, to_ms
 from streams.settings import Settings
 from streams.windows.store import WindowStore
@@ -25,58 +19,24 @@ from streams.windows.tumbling import WindowKey
 from tests.chaos.oracle import Content, Key, contents
 from tests.chaos.storm import Feed
 from tests.integration.rebuild_support import (
+    Start,
     Tables,
+    caught_up,
     check_topic,
     counted_by_hand,
     differences,
     emostream,
+    env,
+    posts,
     published,
     rebuilt,
+    redis,
+    tables,
 )
-from tests.integration.redis_cluster import ClusterNode
-from tests.integration.support import PATIENCE_S, balanced, failures, offsets, post, produce, wait_for
+from tests.integration.support import PATIENCE_S, offsets, produce, wait_for
 from tests.integration.valkey_node import ValkeyNode
-from tests.tiny_model import tiny_package
 
-Start = Callable[..., Role]
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[ValkeyNode]:
-    node = ValkeyNode(tmp_path / "redis")
-    yield node
-    node.close()
-
-
-@pytest.fixture(params=["one server"])
-def env(env: dict[str, str], request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
-    tiny_package(tmp_path / "model")
-    env = {**env, "EMOSTREAM_MODEL_URI": str(tmp_path / "model")}
-    if request.param == "cluster":
-        nodes: list[ClusterNode] = request.getfixturevalue("redis_cluster")
-        return {**env, "EMOSTREAM_REDIS_URL": f"redis://127.0.0.1:{nodes[0].port}", "EMOSTREAM_REDIS_CLUSTER": "true"}
-    node: ValkeyNode = request.getfixturevalue("redis")
-    return {**env, "EMOSTREAM_REDIS_URL": node.url}
-
-
-@pytest.fixture
-def tables(settings: Settings) -> Iterator[Tables]:
-    found = Tables(settings)
-    yield found
-    found.client.close()
-
-
-def posts(count: int, day: datetime, *, text: str = "hello", keyword: str = "coffee") -> list[bytes]:
-    """Returns posts of one hour from `day` on, a second apart."""
-    return [
-        post(text, created_at=rfc3339(day + timedelta(seconds=number % 3_600)), keywords=[keyword])
-        for number in range(count)
-    ]
-
-
-async def caught_up(settings: Settings, store: WindowStore, roles: list[Role]) -> None:
-    await store.refresh()
-    assert failures(await balanced(settings, store, roles)) == []
+__all__ = ["env", "redis", "tables"]  # fixtures
 
 
 @pytest.mark.parametrize("env", ["one server", "cluster"], indirect=True)
@@ -128,17 +88,6 @@ def rows(settings: Settings, query: str) -> list[tuple[object, ...]]:
         return connection.execute(query).fetchall()
 
 
-def started(env: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
-    """A Python process with pipes."""
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        env=clean_environment(env),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 async def test_a_range_leaves_all_other_windows_as_they_are(
     env: dict[str, str], settings: Settings, store: WindowStore, start: Start, tables: Tables
 ) -> None:
@@ -173,62 +122,6 @@ async def test_a_range_leaves_all_other_windows_as_they_are(
     assert await store.counters() == counters
     repaired_last = await asyncio.to_thread(rebuilt, env, "--from", days[3].isoformat())
     assert repaired_last["changed"] >= 1
-    await caught_up(settings, store, [worker, sink])
-    assert differences(await store.read(), counted_by_hand(settings).windows) == []
-    await check_topic(settings, store)
-
-
-KILLED_WHILE_SEALED = """
-import asyncio, sys, time
-from streams.settings import load_settings
-from streams.windows.connect import open_store
-from streams.windows.rebuild.run import rebuild
-
-def progress(step, done, total):
-    if step == "sealed":
-        print("sealed", flush=True)
-        time.sleep(600)
-
-async def run():
-    settings = load_settings()
-    async with open_store(settings) as store:
-        await rebuild(settings, store, progress=progress, lock_ms=600_000, seal_ms=600_000)
-
-asyncio.run(run())
-"""
-
-
-async def test_workers_go_on_when_a_rebuild_is_killed_with_the_tables_sealed(
-    env: dict[str, str], settings: Settings, store: WindowStore, start: Start, tables: Tables
-) -> None:
-    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    worker, sink = start("worker"), start("sink")
-    produce(settings, posts(300, now - timedelta(hours=1)))
-    await caught_up(settings, store, [worker, sink])
-    with started(env, "-c", KILLED_WHILE_SEALED) as dying:
-        assert dying.stdout is not None
-        assert await asyncio.to_thread(dying.stdout.readline) == "sealed\n"
-        dying.send_signal(signal.SIGKILL)
-        assert dying.wait() == -signal.SIGKILL
-    assert tables.sealed()
-    produce(settings, posts(300, now - timedelta(hours=1), text="buy"))
-    switched = "the window tables are being switched to rebuilt ones"
-    wait_for(lambda: switched in worker.log.read_text(), what="the worker does not meet the seal")
-    refused = await asyncio.to_thread(emostream, env, "windows", "rebuild")
-    assert refused.returncode == 1
-    assert "another rebuild of the window tables is running; if it was killed, try again in" in refused.stderr
-    tables.let_the_seal_run_out()
-
-    await caught_up(settings, store, [worker, sink])
-
-    assert tables.generation == 0
-    assert differences(await store.read(), counted_by_hand(settings).windows) == []
-    assert tables.left_over() != [], "the tables of the rebuild that was killed"
-    tables.let_the_lock_run_out()
-    tables.falsify(WindowKey("*", 3_600, to_ms(now - timedelta(hours=1))))
-    summary = await asyncio.to_thread(rebuilt, env)
-    assert (summary["generation"], summary["changed"]) == (2, 1)
-    assert tables.left_over() == []
     await caught_up(settings, store, [worker, sink])
     assert differences(await store.read(), counted_by_hand(settings).windows) == []
     await check_topic(settings, store)
@@ -352,42 +245,3 @@ async def test_wrong_calls_print_one_line_and_change_nothing(env: dict[str, str]
         assert says in done.stderr
         assert "Traceback" not in done.stderr
     assert Tables(settings).generation == 0
-
-
-ENDLESS = """
-import asyncio
-from streams.cli import main
-from streams.windows.rebuild.counting import Recount
-
-count_records = Recount.count_records
-
-async def count_without_an_end(self, *arguments):
-    await count_records(self, *arguments)
-    print("counting", flush=True)
-    while True:
-        await self._on_page()
-        await asyncio.sleep(0.01)
-
-Recount.count_records = count_without_an_end
-main(["windows", "rebuild"])
-"""
-"""The command, which after each record that it has counted still has one before it."""
-
-
-async def test_ctrl_c_leaves_nothing_behind(
-    env: dict[str, str], settings: Settings, store: WindowStore, start: Start, tables: Tables
-) -> None:
-    worker, sink = start("worker"), start("sink")
-    produce(settings, posts(400, datetime.now(UTC) - timedelta(hours=2)))
-    await caught_up(settings, store, [worker, sink])
-    before = set(tables.client.scan_iter(f"{settings.redis_prefix}:*"))
-    with started(env, "-c", ENDLESS) as running:
-        wait_for(lambda: tables.left_over() != [], what="it does not begin")
-        assert running.stdout is not None
-        assert await asyncio.to_thread(running.stdout.readline) == "counting\n"
-        running.send_signal(signal.SIGINT)
-        _, told = await asyncio.to_thread(running.communicate, timeout=PATIENCE_S)
-        assert (running.returncode, told) == (130, "stopped; the windows are as they were\n")
-    assert set(tables.client.scan_iter(f"{settings.redis_prefix}:*")) == before
-    assert tables.client.hkeys(f"{settings.redis_prefix}:meta") == ["shards", "partitions", "sizes", "generations"]
-    await caught_up(settings, store, [worker, sink])

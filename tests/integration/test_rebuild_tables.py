@@ -20,7 +20,7 @@ from streams.windows.store import SealedError, WindowStore
 from streams.windows.tumbling import WindowKey, shard_of
 from streams.windows.update import PositionChange, ShardUpdate
 from tests.integration.support import PATIENCE_S, wait_for
-from tests.integration.test_window_store import KEYWORD, START, apply_all, entry, env  # noqa: F401 - a fixture
+from tests.integration.window_store_support import KEYWORD, START, apply_all, entry, env  # noqa: F401 - a fixture
 
 SHARDS = 4
 
