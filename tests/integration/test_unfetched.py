@@ -12,13 +12,14 @@ import pytest
 from connectors.kafka import own_writes
 from connectors.kafka.batch import Run, offset_of, partition_of
 from connectors.kafka.consumer import PositionedConsumer
-from connectors.kafka.own_writes import QUIET_S, OwnWrites
+from connectors.kafka.own_writes import OwnWrites
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from streams.connections import kafka_config
 from streams.settings import Settings
 from tests.integration.support import wait_for
 
 PARTITIONS = range(4)
+QUIET_S = 0.2
 RANDOM = random.Random(7)
 
 
@@ -92,8 +93,9 @@ async def test_what_we_write_is_not_fetched(bench: Bench, monkeypatch: pytest.Mo
     assert bench.fetched <= 5 + 4 * 100
 
 
-async def test_what_others_write_is_fetched(bench: Bench) -> None:
+async def test_what_others_write_is_fetched(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between our own and after them; also where more of our own come than are kept, and where nothing comes."""
+    monkeypatch.setattr(own_writes, "QUIET_S", QUIET_S)
     for round_number in range(60):
         for partition in PARTITIONS:
             await bench.write(partition, ours=RANDOM.random() < 0.8, count=RANDOM.choice((1, 20, 70)))
