@@ -86,7 +86,7 @@ def test_not_a_row_is_written_while_the_machine_is_busy(
 
 
 class Writes:
-    """Feeds the sink without an end, and notes when it has written something."""
+    """Feeds the sink without an end, and notes when it has written a slice."""
 
     def __init__(self, settings: Settings, sink: Sink, producer: ConfirmedProducer) -> None:
         self._settings = settings
@@ -95,16 +95,17 @@ class Writes:
         self._end = threading.Event()
         self._threads = [threading.Thread(target=target) for target in (self._watch, self._fill)]
         self.seen: list[float] = []
-        """When the count of what was written had grown, on the clock of samples."""
+        """When that count had grown, on the clock of samples."""
 
     def count(self) -> float:
+        """How many slices were written."""
         labels = {"topic": self._settings.topic_classified}
-        return self._sink.metrics.registry.get_sample_value("emostream_sink_records_total", labels) or 0
+        return self._sink.metrics.registry.get_sample_value("emostream_sink_write_seconds_count", labels) or 0
 
     def wait(self) -> None:
-        """Until some more slices are written."""
-        before = len(self.seen)
-        wait_for(lambda: len(self.seen) >= before + 2, what="nothing is written")
+        """Until some more are."""
+        before = self.count()
+        wait_for(lambda: self.count() >= before + 2, what="nothing is written")
 
     def __enter__(self) -> Writes:
         for thread in self._threads:
@@ -140,9 +141,9 @@ def test_at_most_the_slice_in_hand_is_written_after_the_gate_has_closed(
             writes.wait()
             burners.burn()
             wait_for(lambda: not sink.gate.is_open(), what="the gate does not close")
-            before = len(writes.seen)
+            before = writes.count()
             load.wait(2 * LOOKS)
-            assert len(writes.seen) - before <= 1, sink.gate.state
+            assert writes.count() - before <= 1, sink.gate.state
             burners.rest()
 
 

@@ -12,13 +12,14 @@ import pytest
 from connectors.kafka import own_writes
 from connectors.kafka.batch import OwnRange, offset_of, partition_of
 from connectors.kafka.consumer import PositionedConsumer
-from connectors.kafka.own_writes import QUIET_S, OwnWrites
+from connectors.kafka.own_writes import OwnWrites
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from streams.connections import kafka_config
 from streams.settings import Settings
 from tests.integration.support import wait_for
 
 PARTITIONS = range(4)
+QUIET_S = 0.2
 RANDOM = random.Random(7)
 
 
@@ -94,8 +95,9 @@ async def test_own_records_are_not_fetched(bench: Bench, monkeypatch: pytest.Mon
     assert bench.fetched <= 5 + 4 * 100
 
 
-async def test_records_of_others_are_fetched(bench: Bench) -> None:
+async def test_records_of_others_are_fetched(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """They come between own records and after them. Some own records exceed the limit, and there are quiet times."""
+    monkeypatch.setattr(own_writes, "QUIET_S", QUIET_S)
     for round_number in range(60):
         for partition in PARTITIONS:
             await bench.write(partition, ours=RANDOM.random() < 0.8, count=RANDOM.choice((1, 20, 70)))
