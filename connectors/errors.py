@@ -32,7 +32,7 @@ class PositionError(ConnectorError):
 
 
 class PositionMismatchError(ConnectorError):
-    """A stored position is not where a batch starts: another process moved it, or the store was rolled back or emptied.
+    """A stored position is not where a batch starts: another process moved it, or the store was set back or emptied.
 
     Nothing was written. The consumer must rewind to the stored position.
     """

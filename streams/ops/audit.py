@@ -1,7 +1,7 @@
 """The audit: checks that each produced post is either classified or dead-lettered, and is counted exactly once.
 
-It reads the topics from beginning to end and compares sets of offsets. So its result does not depend on any counter of
-the workers.
+It reads the topics from beginning to end. The delivery checks compare sets of offsets only. The window checks also add
+the shards' counters of posts that are in no window.
 """
 
 from __future__ import annotations

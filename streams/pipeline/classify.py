@@ -8,7 +8,8 @@ For each batch:
 4. write the classified posts and wait for the broker.
 
 Step 3 comes before step 4 because the origin of the last classified post is the stage's position. After a crash the
-stage resumes after that origin, and would skip an earlier message whose dead letter is not in the log.
+stage resumes after that origin, and would skip an earlier message whose dead letter was never written to the
+topic of dead letters.
 
 `ClassifyStage.prepare` does steps 1 and 2, in a thread, so that the event loop stays free. `ClassifyStage.deliver` does
 steps 3 and 4. While one batch is delivered, the next one is prepared (`batches.PipelinedStage`).

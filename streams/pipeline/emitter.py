@@ -3,7 +3,8 @@
 Shard s belongs to the worker that holds partition `s % partitions` of the classified topic. So Kafka's consumer group
 decides which worker publishes a shard. In every emission interval, for each of its shards:
 
-1. finalize the windows that the watermark has passed, and expire those that have left the retention;
+1. finalize the windows that the watermark has passed, and remove published windows whose end lies further back than
+   their retention, measured from the latest event time of the slowest partition (idle ones included);
 2. read the dirty windows (changed since they were last published) of the sizes that are due (`windows.pacing`);
 3. publish them in a transaction;
 4. clear the dirty marks of those that have not changed since step 2.
@@ -80,7 +81,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         metrics: Metrics,
         *,
         applied: Callable[[int], Mapping[int, int]],
-        on_rollback: Callable[[int], None],
+        on_set_back: Callable[[int], None],
         behind: Callable[[], bool],
         **kwargs: Any,  # noqa: ANN401 - mode's
     ) -> None:
@@ -90,13 +91,13 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         less often (`pacing.due`).
 
         `applied` returns the offset of a shard in each partition, as far as the aggregate stage knows it. If the stored
-        offset is lower, Redis was rolled back or emptied, and `on_rollback` is called with the shard. The next batch
+        offset is lower, Redis was set back or emptied, and `on_set_back` is called with the shard. The next batch
         would notice this too, but a partition without new posts has no next batch.
         """
         super().__init__(**kwargs)
         self._app = app
         self._applied = applied
-        self._on_rollback = on_rollback
+        self._on_set_back = on_set_back
         self._behind = behind
         self._settings = settings
         self._config = config
@@ -195,9 +196,9 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         if times.sealed:
             return
         if any(times.offsets.get(partition, -1) < offset for partition, offset in applied.items()):
-            self._on_rollback(shard)
+            self._on_set_back(shard)
             return
-        # Step 1: finalize and expire.
+        # Step 1: finalize and remove.
         await self._advance(tables, shard, times)
         for _ in range(TRANSACTIONS_PER_SHARD):
             if serving is not self._ownership:
@@ -219,7 +220,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
                 return
 
     async def _advance(self, tables: WindowStore, shard: int, times: ShardTimes) -> None:
-        """Do step 1: finalize the windows that the watermark has passed, and expire those out of the retention."""
+        """Do step 1: finalize the windows that the watermark has passed, and remove those out of the retention."""
         live = [p for p, idle_s in times.idle_s.items() if idle_s < self._settings.idle_partition_s]
         now = watermark(times.events, live, self._lateness_ms)
         if now is None:

@@ -1,8 +1,9 @@
-"""Writes the running totals to a topic once a second: everything that a wall display needs, in one record.
+"""Writes the running totals to a topic once a second, in one record.
 
-The totals are those of the latest window of the longest size, by default a day. The worker that owns the shard of the
-windows of all posts writes them. After a rebalance, two workers may write them for some seconds; readers take the
-latest record. While the worker is behind, it writes one record every `BEHIND_FACTOR` seconds.
+A record has the posts, labels and mean sentiment of the top hundred keywords, and of all posts, in the latest window of
+the longest size, by default a day. The process that owns the shard of the windows of all posts writes it. After a
+rebalance, two processes may write for some seconds; readers take the latest record. While its process is behind, the
+feed writes one record every `BEHIND_FACTOR` seconds.
 """
 
 from __future__ import annotations

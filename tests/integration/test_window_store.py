@@ -14,7 +14,7 @@ from streams.settings import Settings
 from streams.window_sizes import WindowSize
 from streams.windows import store as store_module
 from streams.windows.connect import open_store
-from streams.windows.deltas import Entry, Position, ShardDelta, reduce_entries
+from streams.windows.deltas import Entry, Position, ShardDeltas, reduce_entries
 from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey, shard_of
 from streams.windows.update import ShardUpdate
@@ -52,15 +52,13 @@ def entry(offset: int, seconds: float, label: str = "joy", confidence: float = 0
     return Entry(offset, for_counting(post))
 
 
-def reduced(store: WindowStore, shard: int, entries: list[Entry], at: Position, end: int) -> ShardDelta:
+def reduced(store: WindowStore, shard: int, entries: list[Entry], at: Position, end: int) -> ShardDeltas:
     return reduce_entries(entries, positions=[at] * store.shards, end=end, sizes=SIZES)[shard]
 
 
-async def apply(
-    store: WindowStore, shard: int, partition: int, expected: Position, shard_delta: ShardDelta
-) -> int | None:
-    """Apply one partition's delta; returns the shard's offset if it differs from the expected one."""
-    update = ShardUpdate.of({partition: (expected, shard_delta)})
+async def apply(store: WindowStore, shard: int, partition: int, expected: Position, deltas: ShardDeltas) -> int | None:
+    """Apply the deltas of one partition; returns the shard's offset if it differs from the expected one."""
+    update = ShardUpdate.of({partition: (expected, deltas)})
     mismatch = await store.apply(shard, update)
     if mismatch is None:
         return None
@@ -110,8 +108,8 @@ async def test_the_partitions_of_an_update_are_applied_together_or_not_at_all(st
     shard = shard_of(KEYWORD, store.shards)
     await apply_all(store, [entry(0, 1)], end=1, partition=1)
     before = await store.read()
-    shard_delta = reduced(store, shard, [entry(0, 2)], Position(), 1)
-    update = ShardUpdate.of({partition: (Position(), shard_delta) for partition in (0, 1, 2)})
+    deltas = reduced(store, shard, [entry(0, 2)], Position(), 1)
+    update = ShardUpdate.of({partition: (Position(), deltas) for partition in (0, 1, 2)})
     assert update.windows[WindowKey(KEYWORD, 60, START)].fields["n"] == 3
     assert await store.apply(shard, update) == (1, 1)
     assert await store.read() == before
@@ -135,7 +133,7 @@ async def test_the_shard_counts_duplicates(store: WindowStore) -> None:
 
 async def test_nothing_is_applied_before_a_shard_is_initialised(store: WindowStore) -> None:
     """After Redis was emptied, a batch in flight must not create windows whose posts Kafka has lost."""
-    first = ShardDelta(Position(5, 4, START))
+    first = ShardDeltas(Position(5, 4, START))
     assert not await store.is_initialised(0)
     assert await apply(store, 0, 0, Position(), first) == -1
     await store.initialise(0, 0)
@@ -154,8 +152,8 @@ async def test_windows_that_kafka_cannot_fill_are_not_created(store: WindowStore
 
 async def test_a_lost_position_is_told_apart_from_offset_zero(store: WindowStore) -> None:
     await store.initialise(0, 0)
-    assert await apply(store, 0, 0, Position(0), ShardDelta(Position(5, 4, START))) == -1
-    assert await apply(store, 0, 0, Position(), ShardDelta(Position(5, 4, START))) is None
+    assert await apply(store, 0, 0, Position(0), ShardDeltas(Position(5, 4, START))) == -1
+    assert await apply(store, 0, 0, Position(), ShardDeltas(Position(5, 4, START))) is None
 
 
 async def test_revisions_rise_with_every_change_and_survive_a_rollback(settings: Settings, store: WindowStore) -> None:
@@ -367,8 +365,8 @@ async def test_each_size_has_a_retention_of_its_own(settings: Settings, store: W
         await store.initialise(shard, 0)
         at = Position()
         sizes = [WindowSize(60, 3_600), WindowSize(3_600, 7_200)]
-        shard_delta = reduce_entries([of(0, 1)], positions=[at] * store.shards, end=1, sizes=sizes)[shard]
-        assert await apply(store, shard, 0, at, shard_delta) is None
+        deltas = reduce_entries([of(0, 1)], positions=[at] * store.shards, end=1, sizes=sizes)[shard]
+        assert await apply(store, shard, 0, at, deltas) is None
         await store.clear_dirty(shard, await store.dirty(shard, 100))
         await store.expire(shard, 60, START + 60_000)
         await store.expire(shard, 3_600, START + 60_000)
