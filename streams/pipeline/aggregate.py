@@ -3,7 +3,7 @@
 For each batch:
 
 1. read the positions of the shards, once per assignment and generation of the window tables;
-2. decode the messages that were fetched (posts that this worker wrote itself come decoded);
+2. decode the messages that were fetched (own records come decoded);
 3. reduce each partition to deltas, grouped by shard;
 4. write the dead letters and the notes about too-late posts, and wait for the broker;
 5. apply the deltas of all partitions to each shard, with a compare-and-set on its positions.
@@ -88,7 +88,7 @@ class AggregateStage:
         Raises:
             PositionMismatchError: A shard is not at the expected position. The source must rewind.
             UnavailableError: Redis or Kafka did not answer, or the window tables are sealed for a switch.
-            ConnectorError: Redis or Kafka refused.
+            ConnectorError: Redis or Kafka rejected the call.
         """
         if (batch.epoch, self._store.generation) != (self._epoch, self._tables.generation):
             self._epoch, self._positions = batch.epoch, {}
@@ -214,7 +214,7 @@ class AggregateStage:
 
 
 def _entries_of(own: OwnRange[PostForCounting]) -> Iterable[Entry]:
-    """Returns the entries of posts that this worker wrote itself and need not fetch."""
+    """Returns the entries of own records, which this process wrote itself and need not fetch."""
     return map(Entry, range(own.first, own.end), own.items)
 
 

@@ -162,7 +162,7 @@ class WindowStore(WindowReader):
                 (member, key.size, ordinal[key.size], key.end, key.keyword == ALL_KEYWORDS, place[id(delta)])
                 for member, (key, delta) in zip(members, update.windows.items(), strict=True)
             ],
-            "late": update.late,
+            "late": update.too_late,
             "duplicates": update.duplicates,
         }
         with redis_errors("applying a batch to the windows"):

@@ -25,13 +25,13 @@ class ShardUpdate:
     Attributes:
         positions: the change of the shard's position in each partition.
         windows: the delta of each window.
-        late: number of posts too late for a window, by the window's size in seconds.
+        too_late: number of posts too late for a window, by the window's size in seconds.
         duplicates: number of posts that their producer had sent before.
     """
 
     positions: dict[int, PositionChange] = field(default_factory=dict)
     windows: dict[WindowKey, WindowDelta] = field(default_factory=dict)
-    late: Counter[int] = field(default_factory=Counter)
+    too_late: Counter[int] = field(default_factory=Counter)
     duplicates: int = 0
 
     @classmethod
@@ -43,7 +43,7 @@ class ShardUpdate:
             update.positions[partition] = PositionChange(expected, deltas.position)
             for key, delta in deltas.windows.items():
                 by_window[key].append(delta)
-            update.late.update(post.window.size for post in deltas.too_late)
+            update.too_late.update(post.window.size for post in deltas.too_late)
             update.duplicates += deltas.duplicates
         update.windows = sum_deltas(by_window)
         return update

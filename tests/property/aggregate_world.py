@@ -132,7 +132,7 @@ class ModelStore:
             if stored != max(change.expected.offset, -1) or table.complete_from is None:
                 return partition, stored
         table.add(update.windows)
-        table.late.update(update.late)
+        table.late.update(update.too_late)
         table.duplicates += update.duplicates
         table.positions.update({partition: change.new for partition, change in update.positions.items()})
         if fault == "answer lost":

@@ -200,7 +200,7 @@ def test_the_update_of_a_shard_is_the_sum_of_its_partitions(parts: list[Log]) ->
     assert {number: change.new for number, change in update.positions.items()} == {
         number: deltas.position for number, deltas in enumerate(shard_deltas)
     }
-    assert update.late == Counter(post.window.size for deltas in shard_deltas for post in deltas.too_late)
+    assert update.too_late == Counter(post.window.size for deltas in shard_deltas for post in deltas.too_late)
 
 
 def test_windows_with_the_same_posts_share_a_delta() -> None:

@@ -77,7 +77,7 @@ class Backfill:
         Raises:
             BackfillBusyError: Another process is filling holes.
             BackfillStoppedError: `wait` raised it. What was filled stays.
-            ConnectorError: Kafka, Postgres or Redis does not answer, or refuses. What was filled stays.
+            ConnectorError: Kafka, Postgres or Redis does not answer, or rejects the call. What was filled stays.
         """
         if fill and not self._history.try_lock_backfill():
             raise BackfillBusyError("another process is running a backfill; only one may run at a time")
