@@ -2,8 +2,8 @@
 
 ConnectorError              base class; the message is one line for the operator
 ├── UnavailableError        the system did not answer; the same call may succeed later
-├── RejectedError           the system refused: credentials, rights, a missing topic or bucket
-│   └── InvalidDataError    the system refused the data, which violate a constraint or a type
+├── RejectedError           the system rejected the call: credentials, rights, a missing topic or bucket
+│   └── InvalidDataError    the system rejected the data, which violate a constraint or a type
 ├── PositionError           two stored offsets contradict each other
 ├── PositionMismatchError   a stored position is not where a batch starts; the consumer must rewind to it
 ├── LoadError               the load of this machine, or of its cgroup, cannot be read
@@ -20,11 +20,11 @@ class UnavailableError(ConnectorError):
 
 
 class RejectedError(ConnectorError):
-    """The system refused. It will refuse the same call again."""
+    """The system rejected the call. It will reject the same call again."""
 
 
 class InvalidDataError(RejectedError):
-    """The system refused the data of the call. The same call with other data may succeed."""
+    """The system rejected the data of the call. The same call with other data may succeed."""
 
 
 class PositionError(ConnectorError):
@@ -32,7 +32,7 @@ class PositionError(ConnectorError):
 
 
 class PositionMismatchError(ConnectorError):
-    """A stored position is not where a batch starts: another process moved it, or the store was rolled back or emptied.
+    """A stored position is not where a batch starts: another process moved it, or the store was set back or emptied.
 
     Nothing was written. The consumer must rewind to the stored position.
     """

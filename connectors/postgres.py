@@ -44,7 +44,7 @@ _BROKEN = (
     psycopg.errors.ReadOnlySqlTransaction,  # the server is a standby, for example during a fail-over
 )
 
-# The content of a row is refused: SQLSTATE classes 22 and 23, and a value that is too long for an index.
+# The content of a row is rejected: SQLSTATE classes 22 and 23, and a value that is too long for an index.
 _INVALID = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 
 # No disk space, memory or connections are left: SQLSTATE class 53. When an operator has helped, the same statement
@@ -112,7 +112,7 @@ def postgres_errors(doing: str) -> Iterator[None]:
         UnavailableError: The server does not answer, starts or stops, ended the connection, has no room left, or a
             transaction failed because of a concurrent one.
         InvalidDataError: A value or a row violates its type or a constraint.
-        RejectedError: The server refused for any other reason.
+        RejectedError: The server rejected the call for any other reason.
     """
     try:
         yield
@@ -123,7 +123,7 @@ def postgres_errors(doing: str) -> Iterator[None]:
     except _FULL as exc:
         raise UnavailableError(f"PostgreSQL has no room left while {doing}: {_first_line(exc)}") from exc
     except psycopg.OperationalError as exc:
-        # While connecting psycopg reports no SQLSTATE, so only the server's text tells that it refused.
+        # While connecting psycopg reports no SQLSTATE, so only the server's text tells that it rejected the call.
         if exc.sqlstate is None and any(
             hint in str(exc) for hint in ("authentication failed", "no password supplied", "does not exist")
         ):
@@ -170,7 +170,7 @@ def migrate(connection: Connection, migrations: Sequence[Migration]) -> list[int
     An advisory lock lets one caller at a time continue. The callers that waited then find nothing to do.
 
     Raises:
-        ConnectorError: The database did not answer, or refused a statement.
+        ConnectorError: The database did not answer, or rejected a statement.
     """
     applied = []
     for migration in migrations:

@@ -36,7 +36,7 @@ def write_dead_letters(producer: ConfirmedProducer, letters: Sequence[DeadPost],
 
     Raises:
         UnavailableError: Kafka did not confirm them in time. They may be in the topic nevertheless.
-        ConnectorError: Kafka refused them.
+        ConnectorError: Kafka rejected them.
     """
     try:
         producer.submit([outgoing(letter, topic) for letter in letters]).result(DELIVERY_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""The Prometheus metrics of a worker, and those that the worker and the sink share.
+"""The Prometheus metrics of a worker process, and those that it shares with the sink.
 
 A process has one instance and serves it at `/metrics`. docs/reference/metrics.md explains each metric.
 """
@@ -22,7 +22,7 @@ _POSTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 
 
 class ProcessMetrics:
-    """The metrics that a worker and a sink share."""
+    """The metrics that a worker process and a sink share."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -41,7 +41,7 @@ class ProcessMetrics:
 
 
 class Metrics(ProcessMetrics):
-    """The metrics of a worker. Every failure path has a counter here."""
+    """The metrics of a worker process. Every failure path has a counter here."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Metrics(ProcessMetrics):
             registry=registry,
         )
         self.batch_posts = Histogram(
-            "emostream_batch_posts", "Posts in a micro-batch.", ["stage"], buckets=_POSTS, registry=registry
+            "emostream_batch_posts", "Posts in a batch.", ["stage"], buckets=_POSTS, registry=registry
         )
         self.batch_seconds = Histogram(
             "emostream_batch_seconds", "Seconds per batch, by step.", ["step"], buckets=_SECONDS, registry=registry
@@ -64,7 +64,7 @@ class Metrics(ProcessMetrics):
         self.counted = Counter("emostream_posts_counted", "Posts counted into windows.", registry=registry)
         self.unfetched = Counter(
             "emostream_posts_unfetched",
-            "Classified posts that the worker wrote itself and counted without fetching them from Kafka.",
+            "Own records: classified posts that this process wrote, and counted without fetching them from Kafka.",
             registry=registry,
         )
         self.repeated = Counter(
@@ -88,7 +88,7 @@ class Metrics(ProcessMetrics):
             "emostream_totals_failures", "Records of the running totals that could not be written.", registry=registry
         )
         self.shards_owned = Gauge(
-            "emostream_shards_owned", "Shards whose windows this worker publishes.", registry=registry
+            "emostream_shards_owned", "Shards whose windows this worker process publishes.", registry=registry
         )
         self.watermark = Gauge(
             "emostream_watermark_seconds", "Watermark of the shard, seconds since 1970.", ["shard"], registry=registry

@@ -147,12 +147,12 @@ class Settings(BaseSettings):
     )
 
     # Posts, batches and windows
-    batch_max: int = Field(512, ge=1, le=100_000, description="Most posts in a micro-batch of the classify stage.")
+    batch_max: int = Field(512, ge=1, le=100_000, description="Most posts in a batch of the classify stage.")
     batch_wait_ms: int = Field(
         20,
         ge=1,
         le=60_000,
-        description="Milliseconds that a micro-batch waits to fill while no other one is being classified. While "
+        description="Milliseconds that a batch waits to fill while no other one is being classified. While "
         "another one is, it goes on filling.",
     )
     aggregate_batch_max: int = Field(

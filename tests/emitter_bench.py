@@ -86,9 +86,9 @@ def make_emitter(
     *,
     behind: Callable[[], bool] = lambda: False,
     applied: Callable[[int], Mapping[int, int]] = lambda shard: {},
-    on_rollback: Callable[[int], None] = lambda shard: pytest.fail("rolled back"),
+    on_set_back: Callable[[int], None] = lambda shard: pytest.fail("set back"),
 ) -> Emitter:
-    """Returns an emitter. By default it knows of no applied offsets, and so finds no rollback."""
+    """Returns an emitter. By default it knows of no applied offsets, and so does not find that Redis was set back."""
     kafka = KafkaConfig("127.0.0.1:1")
     return Emitter(
         app,
@@ -97,7 +97,7 @@ def make_emitter(
         store,
         metrics,
         applied=applied,
-        on_rollback=on_rollback,
+        on_set_back=on_set_back,
         behind=behind,
     )
 
@@ -138,7 +138,7 @@ class Bench:
         self.metrics = Metrics()
         self.behind = False
         self.applied: dict[int, dict[int, int]] = {}
-        self.rolled_back: list[int] = []
+        self.set_back: list[int] = []
         settings = make_settings(shards=shards, partitions=partitions, group_prefix="e", **more)
         self.emitter = make_emitter(
             self.app,
@@ -147,7 +147,7 @@ class Bench:
             self.metrics,
             behind=lambda: self.behind,
             applied=lambda shard: self.applied.get(shard, {}),
-            on_rollback=self.rolled_back.append,
+            on_set_back=self.set_back.append,
         )
 
     async def tick(self) -> list[tuple[Any, ...]]:

@@ -27,8 +27,8 @@ class System:
         divisor: The system gets this many times fewer posts than the fast systems, so that its run takes about as long.
         own_model: The system has another model, so its labels are not compared.
         arrival_order: The model gets the posts of a batch in the order of their arrival, a fixed number at a time, each
-            padded to the longest. Frameworks' examples do this. If false, `models.classifier` sorts the batch by length
-            and limits model batches by tokens.
+            padded to the longest. Frameworks' examples do this. If false, `models.text.onnx_classifier` sorts the batch
+            by length and limits model batches by tokens.
         optional: The system runs only if it is named, or with `all`.
     """
 
@@ -51,8 +51,11 @@ EMOSTREAM = System(
 
 
 def _with_classifier_variant(system: System) -> tuple[System, System]:
-    """Return a framework that takes batches twice: with texts in the order of arrival, and with `models.classifier`."""
-    title = f"{system.title.partition(',')[0]} + models.classifier"
+    """Return a framework that takes batches twice.
+
+    The first has texts in the order of arrival, the second calls `models.text.onnx_classifier`.
+    """
+    title = f"{system.title.partition(',')[0]} + models.text.onnx_classifier"
     return replace(system, arrival_order=True), replace(system, name=f"{system.name}-classifier", title=title)
 
 

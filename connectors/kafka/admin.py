@@ -53,7 +53,7 @@ class KafkaAdmin:
         """Return every topic of the cluster with its number of partitions.
 
         Raises:
-            ConnectorError: Kafka did not answer within `timeout_s`, or refused.
+            ConnectorError: Kafka did not answer within `timeout_s`, or rejected the call.
         """
         try:
             metadata = self._client.list_topics(timeout=self._config.timeout_s)
@@ -73,7 +73,7 @@ class KafkaAdmin:
         Safe to call from two places at once: a topic that another caller creates meanwhile counts as existing.
 
         Raises:
-            ConnectorError: Kafka did not answer, or refused.
+            ConnectorError: Kafka did not answer, or rejected the call.
         """
         wanted = [
             NewTopic(
@@ -101,7 +101,7 @@ class KafkaAdmin:
         """Return the effective settings of a topic.
 
         Raises:
-            ConnectorError: Kafka did not answer, or refused.
+            ConnectorError: Kafka did not answer, or rejected the call.
         """
         resource = ConfigResource(ResourceType.TOPIC, name)
         future = self._client.describe_configs([resource])[resource]

@@ -36,7 +36,7 @@ class OwnRange(Generic[Item]):
 class Batch:
     """Records of any of the assigned partitions.
 
-    A partition may have fetched messages and own ranges in the same batch.
+    A partition may have fetched messages and ranges of own records in the same batch.
 
     Attributes:
         epoch: The assignment epoch in which the records were consumed.

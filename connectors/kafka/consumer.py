@@ -76,7 +76,7 @@ class PositionedConsumer:
             on_assign: Called in the polling thread after every change, with the partitions that are assigned from now
                 on; the set is empty after a revocation or a loss.
             on_revoke: Waits for the batch in flight; called while the partitions are still assigned.
-            own_writes: The records that this process writes to the topic, which are then not fetched.
+            own_writes: The own records: those that this process writes to the topic. They are then not fetched.
         """
         self.topic = topic
         self._positions = positions
@@ -128,14 +128,14 @@ class PositionedConsumer:
             The batch; None if there are no records.
 
         Raises:
-            ConnectorError: Kafka, or the source of the positions, refused for good.
+            ConnectorError: Kafka, or the source of the positions, rejected the call for good.
         """
-        # Step 1 again, after a rewind or a lookup that failed.
+        # Step 1: look up the positions again, after a rewind or a lookup that failed.
         if self._lookup_due is not None and time.monotonic() >= self._lookup_due:
             self._position()
         if time.monotonic() >= self._commit_due:
             self._commit()
-        # Step 2.
+        # Step 2: poll.
         try:
             fetched = self._consumer.consume(max_messages, self._wait_for_own_writes(timeout_s))
         except KafkaException as exc:
@@ -210,7 +210,7 @@ class PositionedConsumer:
 
     def rewind(self, reason: str) -> None:
         """Make every batch fetched so far stale, and look the positions up again at the next poll. Thread-safe."""
-        # Step 3.
+        # Step 3: rewind.
         with self._lock:
             self._epoch += 1
             self._lookup_due = time.monotonic()
@@ -253,7 +253,7 @@ class PositionedConsumer:
     # The group's callbacks. The client would drop an exception that a callback raises, so `poll` raises it later.
 
     def _assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        # Step 1.
+        # Step 1: assign.
         self._assigned = frozenset(partition.partition for partition in partitions)
         self._lookup_failures = 0
         try:
@@ -263,7 +263,7 @@ class PositionedConsumer:
             self._failure = exc
 
     def _revoke(self, _: Consumer, __: list[TopicPartition]) -> None:
-        # Step 4.
+        # Step 4: revoke.
         with self._lock:
             self._epoch += 1
         try:
@@ -275,7 +275,7 @@ class PositionedConsumer:
         self._consumer.unassign()
 
     def _lost(self, _: Consumer, __: list[TopicPartition]) -> None:
-        # Step 5.
+        # Step 5: lost.
         self._drop_assignment()
         self._consumer.unassign()
 

@@ -40,7 +40,7 @@ class OffsetReader:
         """Return the first offset that a partition still holds, and the next one that it will write.
 
         Raises:
-            ConnectorError: Kafka did not answer, or refused.
+            ConnectorError: Kafka did not answer, or rejected the call.
         """
         try:
             answer = self._consumer.get_watermark_offsets(
@@ -57,7 +57,7 @@ class OffsetReader:
         """Return the group's committed offsets. A partition without one is left out.
 
         Raises:
-            ConnectorError: Kafka did not answer, or refused.
+            ConnectorError: Kafka did not answer, or rejected the call.
         """
         wanted = [TopicPartition(topic, partition) for partition in partitions]
         try:
@@ -73,7 +73,7 @@ class OffsetReader:
         """Return the first record that a partition still holds; None if it holds none.
 
         Raises:
-            ConnectorError: Kafka did not answer, or refused.
+            ConnectorError: Kafka did not answer, or rejected the call.
         """
         low, high = self.bounds(topic, partition)
         return self.message_at(topic, partition, low) if high > low else None
@@ -82,7 +82,7 @@ class OffsetReader:
         """Return the first record at or after an offset; None if there is none.
 
         Raises:
-            ConnectorError: Kafka did not answer, or refused.
+            ConnectorError: Kafka did not answer, or rejected the call.
         """
         return self._read_to(topic, partition, offset, offset)
 
@@ -93,7 +93,7 @@ class OffsetReader:
         range that is read doubles until it contains a record.
 
         Raises:
-            ConnectorError: Kafka did not answer, or refused.
+            ConnectorError: Kafka did not answer, or rejected the call.
         """
         low, high = self.bounds(topic, partition)
         back = 1
@@ -132,7 +132,7 @@ class OffsetReader:
         """Return the offset of the first record with this timestamp (milliseconds) or a later one; None if none has.
 
         Raises:
-            ConnectorError: Kafka did not answer, or refused.
+            ConnectorError: Kafka did not answer, or rejected the call.
         """
         try:
             (answer,) = self._consumer.offsets_for_times(
@@ -148,7 +148,7 @@ class OffsetReader:
         """Yield the records with offsets from `start` to below `end`, or to the end of the partition.
 
         Raises:
-            ConnectorError: Kafka did not answer, or refused.
+            ConnectorError: Kafka did not answer, or rejected the call.
         """
         left = end - start
         deadline = time.monotonic() + self._timeout_s

@@ -139,7 +139,7 @@ class ConfirmedProducer:
             A future that is done when all records are confirmed, or one has failed.
 
         Raises:
-            ConnectorError: A record was refused at once (it is too large, or the producer has failed for good), or the
+            ConnectorError: A record was rejected at once (it is too large, or the producer has failed for good), or the
                 queue stayed full for `give_up_after_s`.
         """
         asked = self._to_confirm(records)
@@ -203,7 +203,7 @@ class ConfirmedProducer:
             The offsets of the records.
 
         Raises:
-            ConnectorError: A record was refused. The records after it may or may not have been written.
+            ConnectorError: A record was rejected. The records after it may or may not have been written.
         """
         if not records:
             return {}

@@ -74,7 +74,7 @@ class TopicScan:
         """Yield every record within the bounds, in offset order within each partition.
 
         Raises:
-            ConnectorError: Kafka did not answer for `timeout_s`, or refused.
+            ConnectorError: Kafka did not answer for `timeout_s`, or rejected the call.
         """
         waiting = {partition for partition, (low, high) in self.bounds.items() if high > low}
         self._consumer.assign([TopicPartition(self.topic, p, self.bounds[p][0]) for p in sorted(waiting)])

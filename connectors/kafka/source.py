@@ -112,7 +112,7 @@ class BatchSource(Service):  # type: ignore[misc]
                 in the polling thread.
             on_assign: Called in the polling thread with the partitions that are assigned from now on.
             prefetch: Greatest number of batches in the channel.
-            own_writes: The records that this process writes to the topic, which are then not fetched.
+            own_writes: The own records: those that this process writes to the topic. They are then not fetched.
             kwargs: Arguments for `mode.Service`.
         """
         super().__init__(**kwargs)

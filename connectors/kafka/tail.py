@@ -70,7 +70,7 @@ class Tail:
             follow: Whether to wait for new records when the end is reached.
 
         Raises:
-            ConnectorError: Kafka refused, or did not answer before the end was reached for the first time.
+            ConnectorError: Kafka rejected the call, or did not answer before the end was reached for the first time.
         """
         bounds = {partition: self._bounds(partition) for partition in self._partitions}
         highs = {partition: high for partition, (_, high) in bounds.items()}

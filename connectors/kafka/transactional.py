@@ -37,7 +37,7 @@ class TransactionalProducer:
         """Take over the transactional id. A transaction that its former producer left open is finished or aborted.
 
         Raises:
-            ConnectorError: Kafka did not answer, or refused.
+            ConnectorError: Kafka did not answer, or rejected the call.
         """
         self._timeout_s = config.timeout_s
         self.transactional_id = transactional_id
@@ -62,8 +62,8 @@ class TransactionalProducer:
         Raises:
             FencedError: A newer producer has taken over the id. Drop this producer.
             UnavailableError: The records may or may not have been published. Drop this producer, because the client may
-                refuse the next transaction after a record that failed. A new producer may succeed.
-            RejectedError: Kafka refused for good.
+                reject the next transaction after a record that failed. A new producer may succeed.
+            RejectedError: Kafka rejected the call for good.
         """
         try:
             self._producer.begin_transaction()

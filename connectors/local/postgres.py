@@ -61,7 +61,7 @@ class PostgresServer(Server):
             self._create(partial, state, cancel)
             partial.rename(self.cluster)
         # The caller holds the stack's lock, so no server runs on this directory. But a crash may have left this file,
-        # and PostgreSQL refuses to start if the pid in it now belongs to any process.
+        # and PostgreSQL does not start if the pid in it now belongs to any process.
         (self.cluster / "postmaster.pid").unlink(missing_ok=True)
         if not state.postgres_provisioned:
             self._provision(self.cluster, state, cancel)

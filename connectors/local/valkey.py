@@ -33,7 +33,7 @@ class ValkeyServer(Server):
         return self.marked((str(binary()), config.name))
 
     def probe(self, ports: Ports, state: StackState, timeout_s: float) -> str:
-        """Send PING with this server's password, which another server on the port would refuse."""
+        """Send PING with this server's password, which another server on the port would reject."""
         client = redis.Redis.from_url(
             url(ports, state),
             socket_timeout=timeout_s,

@@ -3,7 +3,7 @@
 A thin layer over boto3, with timeouts and conditional writes. Messages name the server and the object. The errors are:
 
     no answer, time-out, 5xx, throttled      UnavailableError, after boto3's own retries
-    the server refuses                       RejectedError
+    the server rejects                       RejectedError
     an object does not exist                 no error: None or False is returned
 """
 
@@ -133,7 +133,7 @@ class S3:
             return False
         try:
             with self._errors(bucket):
-                # Amazon refuses its default region as an explicit location.
+                # Amazon rejects its default region as an explicit location.
                 if self._region == "us-east-1":
                     self._client.create_bucket(Bucket=bucket)
                 else:
@@ -143,7 +143,7 @@ class S3:
                     )
         except RejectedError as exc:
             # 409: another process has created the bucket, or is creating it. If the bucket belongs to another account,
-            # the check that follows is refused.
+            # the check that follows is rejected.
             if status(exc.__cause__) != 409:
                 raise
             with self._errors(bucket):
@@ -168,7 +168,7 @@ class S3:
 
         Raises:
             UnavailableError: The server did not answer.
-            RejectedError: The server refused, or there is no such bucket.
+            RejectedError: The server rejected the call, or there is no such bucket.
         """
         try:
             with self._errors(bucket, key):
@@ -198,7 +198,7 @@ class S3:
 
         Raises:
             UnavailableError: The server did not answer, or writers kept colliding.
-            RejectedError: The server refused, or does not support conditional writes.
+            RejectedError: The server rejected the call, or does not support conditional writes.
         """
         condition: dict[str, Any] = {}
         if if_absent:
@@ -233,7 +233,7 @@ class S3:
 
         Raises:
             UnavailableError: The server did not answer.
-            RejectedError: The server does not support conditional writes, or refused.
+            RejectedError: The server does not support conditional writes, or rejected the call.
         """
         if self.put(bucket, key, b"", if_match=_NO_ETAG):
             raise RejectedError(f"{_no_conditions(self._where)} (it ignored the condition on {bucket}/{key})")
@@ -249,7 +249,7 @@ class S3:
 
         Raises:
             UnavailableError: The server did not answer.
-            RejectedError: The server refused.
+            RejectedError: The server rejected the call.
         """
         with self._errors(bucket, key):
             self._client.upload_file(str(file), bucket, key, Callback=on_bytes, Config=_TRANSFER)
@@ -268,7 +268,7 @@ class S3:
 
         Raises:
             UnavailableError: The server did not answer, or its answer was cut off.
-            RejectedError: The server refused.
+            RejectedError: The server rejected the call.
         """
         try:
             with self._errors(bucket, key):
@@ -284,7 +284,7 @@ class S3:
 
         Raises:
             UnavailableError: The server did not answer.
-            RejectedError: The server refused, or there is no such bucket.
+            RejectedError: The server rejected the call, or there is no such bucket.
         """
         with self._errors(bucket):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):

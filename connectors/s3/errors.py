@@ -38,7 +38,7 @@ def s3_errors(place: str) -> Iterator[None]:
 
     Raises:
         UnavailableError: The server did not answer, or cannot answer now.
-        RejectedError: The server refused, or the request is not valid.
+        RejectedError: The server rejected the call, or the request is not valid.
     """
     try:
         yield

@@ -49,7 +49,7 @@ def resolve(uri: str, s3: S3, cache_dir: str | Path, channel: str = LATEST) -> M
         ModelPackageError: The package in S3 is damaged.
         ModelError: The URI is not that of a registry, or the cache cannot be used.
         UnavailableError: S3 did not answer.
-        RejectedError: S3 refused.
+        RejectedError: S3 rejected the call.
     """
     location = registry_at(uri)
     pointer = require_channel(location, s3, channel).pointer
@@ -70,7 +70,7 @@ def fetch(version: Version, s3: S3, cache_dir: str | Path, on_bytes: OnBytes | N
         ModelPackageError: A file is missing in S3.
         ModelCacheError: The cache cannot be used.
         UnavailableError: S3 did not answer.
-        RejectedError: S3 refused.
+        RejectedError: S3 rejected the call.
     """
     cache = Path(cache_dir).expanduser()
     folder = copy_folder(cache, version.release, version.digest)
@@ -95,7 +95,7 @@ def download(version: Version, s3: S3, folder: Path, on_bytes: OnBytes | None = 
         ModelDamagedError: A file in S3 differs from the manifest.
         ModelPackageError: A file is missing in S3.
         UnavailableError: S3 did not answer, or its answer was cut off.
-        RejectedError: S3 refused.
+        RejectedError: S3 rejected the call.
         OSError: The folder exists already, or cannot be written.
     """
     check_sizes(version, s3)

@@ -39,7 +39,7 @@ def contents(location: S3Location, s3: S3) -> Contents:
     Raises:
         ModelNotFoundError: There is no such bucket.
         UnavailableError: S3 did not answer.
-        RejectedError: S3 refused.
+        RejectedError: S3 rejected the call.
     """
     base = f"{location.prefix}/" if location.prefix else ""
     names: list[str] = []
@@ -79,7 +79,7 @@ def find(location: S3Location, s3: S3, reference: str) -> Release:
         ModelNotFoundError: The registry has no such channel, model or version.
         ModelError: Several models have this version.
         UnavailableError: S3 did not answer.
-        RejectedError: S3 refused.
+        RejectedError: S3 rejected the call.
     """
     name, at, version = reference.partition("@")
     if at:

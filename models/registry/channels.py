@@ -113,7 +113,7 @@ def read_channel(location: S3Location, s3: S3, name: str) -> Channel | None:
         ModelPackageError: The pointer is malformed.
         ModelError: The name is not valid.
         UnavailableError: S3 did not answer.
-        RejectedError: S3 refused.
+        RejectedError: S3 rejected the call.
     """
     check_channel_name(name)
     stored = read_object(location, s3, location.key(name))
@@ -159,7 +159,7 @@ def move(
         ChannelMovedError: Another process has moved the channel since it was read.
         ModelError: The name is not valid, or a model has it.
         UnavailableError: S3 did not answer; the channel may or may not have been moved.
-        RejectedError: S3 refused, or does not support conditional writes.
+        RejectedError: S3 rejected the call, or does not support conditional writes.
     """
     check_channel_name(name)
     if seen is not None and seen.pointer.release == release:
@@ -186,7 +186,7 @@ def create(location: S3Location, s3: S3, name: str, release: Release) -> bool:
 
     Raises:
         UnavailableError: S3 did not answer.
-        RejectedError: S3 refused, or does not support conditional writes.
+        RejectedError: S3 rejected the call, or does not support conditional writes.
     """
     s3.require_conditional_writes(location.bucket, location.key(PROBE))
     pointer = _next_pointer(release, None, withdraw=False)

@@ -87,7 +87,7 @@ def read_object(location: S3Location, s3: S3, key: str) -> Stored | None:
         ModelNotFoundError: There is no such bucket.
         ModelPackageError: The object is larger than a manifest can be.
         UnavailableError: S3 did not answer.
-        RejectedError: S3 refused.
+        RejectedError: S3 rejected the call.
     """
     with bucket_errors(location, s3):
         stored = s3.read(location.bucket, key, limit=MAX_MANIFEST_BYTES + 1)

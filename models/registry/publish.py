@@ -76,7 +76,7 @@ def publish(
         ChannelMovedError: Another process moved the channel during the upload. The version is published.
         ModelError: The URI is not that of a registry, or a channel and a model would have the same name.
         UnavailableError: S3 did not answer.
-        RejectedError: S3 refused.
+        RejectedError: S3 rejected the call.
     """
     location = registry_at(uri)
     if channel is not None:
@@ -103,7 +103,7 @@ def publish_if_empty(package: ModelPackage, uri: str, s3: S3) -> tuple[str, ...]
     Raises:
         ModelError: As `publish`.
         UnavailableError: S3 did not answer.
-        RejectedError: S3 refused.
+        RejectedError: S3 rejected the call.
     """
     location = registry_at(uri)
     made: list[str] = []
@@ -183,16 +183,17 @@ def _upload(package: ModelPackage, location: S3Location, s3: S3, on_bytes: OnByt
     if present is None:
         if is_channel_name(name) and read_object(location, s3, location.key(name)) is not None:
             raise ModelError(f"{location}: {name} is the name of a channel, so a model cannot have it")
-        _claim(version, s3)  # step 1
+        # Step 1: write the claim.
+        _claim(version, s3)
     elif present.body != version.content and not _is_claimed(version, s3):
         raise _other_content(version)
-    # Step 2. This package has the claim, so files that are there can be overwritten.
+    # Step 2: upload the files. This package has the claim, so files that are there can be overwritten.
     wrong = version.manifest.files if present is None else damaged(version, s3)
     for file in wrong:
         s3.upload(location.bucket, version.key(file), package.path / file, on_bytes)
     if present is not None and present.body == version.content:
         return bool(wrong)
-    # Step 3.
+    # Step 3: write the manifest.
     etag = present.etag if present is not None else None
     if s3.put(location.bucket, key, version.content, if_absent=etag is None, if_match=etag):
         return True

@@ -59,7 +59,7 @@ def read_version(location: S3Location, s3: S3, release: Release) -> Version:
         ModelNotFoundError: There is no such version.
         ModelPackageError: The manifest is malformed, or it is the manifest of another version.
         UnavailableError: S3 did not answer.
-        RejectedError: S3 refused.
+        RejectedError: S3 rejected the call.
     """
     stored = read_object(location, s3, location.key(*release, MANIFEST))
     if stored is None:
@@ -79,7 +79,7 @@ def check_sizes(version: Version, s3: S3) -> None:
         ModelDamagedError: A file has another size.
         ModelPackageError: A file is missing.
         UnavailableError: S3 did not answer.
-        RejectedError: S3 refused.
+        RejectedError: S3 rejected the call.
     """
     sizes = _sizes(version, s3)
     for name in version.manifest.files:
@@ -93,7 +93,7 @@ def download_file(version: Version, s3: S3, name: str, file: Path, on_bytes: OnB
         ModelDamagedError: The file differs from the manifest.
         ModelPackageError: The file is missing in S3.
         UnavailableError: S3 did not answer, or its answer was cut off.
-        RejectedError: S3 refused.
+        RejectedError: S3 rejected the call.
         OSError: `file` cannot be written.
     """
     if not s3.download(version.location.bucket, version.key(name), file, on_bytes):
@@ -107,7 +107,7 @@ def damaged(version: Version, s3: S3) -> dict[str, ModelPackageError]:
     Raises:
         ModelError: The temporary folder for the files cannot be written.
         UnavailableError: S3 did not answer.
-        RejectedError: S3 refused.
+        RejectedError: S3 rejected the call.
     """
     sizes = _sizes(version, s3)
     found: dict[str, ModelPackageError] = {}

@@ -105,7 +105,7 @@ class ServedModel:
             ModelError: There is no such model, or it was refused or cannot be loaded now, and the cache has no last
                 good version.
             UnavailableError: S3 did not answer, and the cache has no last good version.
-            RejectedError: S3 refused, and the cache has no last good version.
+            RejectedError: S3 rejected the call, and the cache has no last good version.
             StoppedError: `cancel` was called.
         """
         if not isinstance(self._location, S3Location):
@@ -182,12 +182,14 @@ class ServedModel:
         assert self._s3 is not None  # noqa: S101 - for the type checker: registries only
         assert isinstance(self._location, S3Location)  # noqa: S101
         self._seen = _Seen()
-        with step("channel"):  # step 1
+        # Step 1: read the channel.
+        with step("channel"):
             channel = require_channel(self._location, self._s3, self._channel)
         if self._refused is None and channel.etag == self._serving.etag:
             return
         self._seen = _Seen(channel.etag)
-        with step("manifest"):  # step 2
+        # Step 2: read the manifest.
+        with step("manifest"):
             version = read_version(self._location, self._s3, channel.pointer.release)
         self._seen = _Seen(channel.etag, version.digest)
         if version.digest == self._serving.digest:
@@ -196,10 +198,13 @@ class ServedModel:
         if self._seen == self._refused and _now() < self._retry_refused_at:
             return
         begin = time.monotonic()
-        with step("download"):  # step 3
+        # Step 3: download the files.
+        with step("download"):
             package = fetch(version, self._s3, self._cache, self._on_bytes)
-        classifier = load_checked(package, threads=self._source.threads)  # steps 4 and 5
-        self._serve(classifier, self._channel)  # step 6
+        # Steps 4 and 5: load the networks, and classify the golden posts.
+        classifier = load_checked(package, threads=self._source.threads)
+        # Step 6: replace the served model.
+        self._serve(classifier, self._channel)
         self._settle()
         logger.info("%s is ready after %.1f s (channel %s)", version.release, time.monotonic() - begin, channel.name)
         self._to_remember = package

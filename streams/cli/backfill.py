@@ -91,12 +91,12 @@ def to_lines(findings: Findings, *, filled: bool) -> list[str]:
     lines.append(
         f"{findings.ranges:,} ranges with {findings.rows:,} rows and {findings.windows or 0:,} windows checked: "
         f"{len(findings.holes):,} holes, {findings.windows_missing:,} windows missing, "
-        f"{findings.windows_behind:,} windows out of date"
+        f"{findings.windows_outdated:,} windows outdated"
     )
     if filled and not findings.complete:
         lines.append(f"{findings.rows_filled:,} rows and {findings.windows_filled:,} windows written")
     if findings.windows_refused:
-        lines.append(f"PostgreSQL refused {findings.windows_refused:,} windows")
+        lines.append(f"PostgreSQL rejected {findings.windows_refused:,} windows")
     if findings.dead:
         lines.append(f"{len(findings.dead):,} records could not be written and were dead-lettered")
     lines += [

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from connectors.errors import LocalStackError
 from connectors.local import LocalStack, ServerStatus
+from streams.process.signals import exit_on_signals
 
 _WATCH_EVERY_S = 1.0
 
@@ -62,7 +60,7 @@ def up(data_dir: Path, foreground: bool) -> None:
       emostream local up --data-dir /tmp/stack --foreground
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     stack = LocalStack(data_dir, on_progress=click.echo)
-    with _stop_signals_raise():
+    with exit_on_signals():
         begin = time.monotonic()
         stack.up()
         click.echo(f"up in {time.monotonic() - begin:.1f} s")
@@ -155,20 +153,3 @@ def _watch(stack: LocalStack) -> None:
         for name in sorted(now - alive):
             click.echo(f"{name} runs again")
         alive = now
-
-
-@contextmanager
-def _stop_signals_raise() -> Iterator[None]:
-    """While entered, SIGTERM and SIGHUP raise SystemExit, so that servers that were started are stopped."""
-
-    def leave(number: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    # nohup sets SIGHUP to be ignored, and that stays.
-    heeded = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
-    previous = {number: signal.signal(number, leave) for number in heeded}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

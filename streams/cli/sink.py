@@ -10,10 +10,6 @@ from streams.cli.common import log_to_stderr, read_settings
 from streams.cli.sink_status import status
 from streams.process.signals import stop_on_signals
 
-GC_THRESHOLDS = (100_000, 50, 1_000)
-"""Thresholds of the garbage collector in a process that runs the sink. A slice has tens of thousands of objects without
-cycles; with Python's defaults the collector scans them repeatedly, which costs a tenth of the rate."""
-
 
 @click.group(invoke_without_command=True)
 @click.option("--once", is_flag=True, help="Write the records that Kafka has at the start, then end.")
@@ -47,7 +43,7 @@ def sink(context: click.Context, *, once: bool, force: bool, web_port: int | Non
     settings = read_settings(sink_web_port=web_port)
     log_to_stderr(settings.log_level)
     from streams.sink.gate.cpu_aware import OpenGate  # noqa: PLC0415
-    from streams.sink.runner import Sink  # noqa: PLC0415 - loads the client libraries
+    from streams.sink.runner import GC_THRESHOLDS, Sink  # noqa: PLC0415 - loads the client libraries
 
     gc.set_threshold(*GC_THRESHOLDS)
     stop = stop_on_signals()

@@ -92,7 +92,7 @@ class PostSender:
 
         Raises:
             UnavailableError: Kafka has not confirmed a post for `patience_s` seconds.
-            ConnectorError: Kafka has refused a post.
+            ConnectorError: Kafka has rejected a post.
         """
         value = post.to_json()
         future = self._producer.submit([Outgoing(self._topic, value, post.id.encode())])
@@ -107,7 +107,7 @@ class PostSender:
 
         Raises:
             UnavailableError: Kafka has not confirmed a post for `patience_s` seconds.
-            ConnectorError: Kafka has refused a post.
+            ConnectorError: Kafka has rejected a post.
         """
         while self._pending:
             self._await_first()
@@ -190,7 +190,7 @@ def send_posts(
 
     Raises:
         TopologyError: The topic does not exist.
-        ConnectorError: Kafka does not answer, or refuses a post. Every post that `on_sent` has counted is in the topic.
+        ConnectorError: Kafka does not answer, or rejects a post. Every post that `on_sent` has counted is in the topic.
     """
     with post_sender(settings, on_sent=on_sent) as sender:
         for post in posts if rate is None else paced(posts, rate):

@@ -1,7 +1,7 @@
 """The audit: checks that each produced post is either classified or dead-lettered, and is counted exactly once.
 
-It reads the topics from beginning to end and compares sets of offsets. So its result does not depend on any counter of
-the workers.
+It reads the topics from beginning to end. The delivery checks compare sets of offsets only. The window checks also add
+the shards' counters of posts that are in no window.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ async def audit_until_balanced(
     """Run the audit, and repeat it until every check succeeds or `patience_s` seconds are over.
 
     Raises:
-        ConnectorError: A server does not answer, or refuses.
+        ConnectorError: A server does not answer, or rejects the call.
     """
     deadline = time.monotonic() + patience_s
     while True:
@@ -171,7 +171,7 @@ async def audit(settings: Settings, store: WindowStore, progress: OnProgress) ->
 
     Raises:
         TopologyError: A topic is missing, or its partitions differ from the settings.
-        ConnectorError: A server does not answer, or refuses.
+        ConnectorError: A server does not answer, or rejects the call.
     """
     kafka = kafka_config(settings)
     check_topics(settings, KafkaAdmin(kafka).partition_counts())

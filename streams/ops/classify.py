@@ -31,7 +31,7 @@ def find_package(settings: Settings, model: str | None) -> ModelPackage:
 
     Raises:
         ModelError: There is no such package, or a file of it is damaged.
-        ConnectorError: S3 does not answer, or refuses.
+        ConnectorError: S3 does not answer, or rejects the call.
     """
     if model is None:
         return load_package(bundled_package_path())
@@ -47,7 +47,7 @@ def load_classifier(settings: Settings, model: str | None) -> OnnxClassifier:
 
     Raises:
         ModelError: There is no such package, or it cannot be loaded.
-        ConnectorError: S3 does not answer, or refuses.
+        ConnectorError: S3 does not answer, or rejects the call.
     """
     return OnnxClassifier.load(find_package(settings, model), threads=model_threads(settings))
 

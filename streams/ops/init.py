@@ -27,7 +27,7 @@ def init_topics(settings: Settings, report: Report) -> None:
 
     Raises:
         TopologyError: The partitions of a topic differ from the settings.
-        ConnectorError: Kafka does not answer, or refuses.
+        ConnectorError: Kafka does not answer, or rejects the call.
     """
     admin = KafkaAdmin(kafka_config(settings))
     existing = admin.partition_counts()
@@ -44,7 +44,7 @@ def init_postgres(settings: Settings, report: Report) -> None:
     """Apply the missing migrations.
 
     Raises:
-        ConnectorError: Postgres does not answer, or refuses.
+        ConnectorError: Postgres does not answer, or rejects the call.
     """
     migrations = postgres.find_migrations(migrations_folder())
     dsn = settings.postgres_dsn.get_secret_value()
@@ -67,7 +67,7 @@ def init_model(settings: Settings, report: Report) -> None:
 
     Raises:
         ModelError: The package is missing or damaged.
-        ConnectorError: S3 does not answer, or refuses.
+        ConnectorError: S3 does not answer, or rejects the call.
     """
     location = parse_uri(settings.model_uri)
     if not isinstance(location, S3Location):
@@ -89,7 +89,7 @@ def init_all(settings: Settings, report: Report) -> None:
 
     Raises:
         TopologyError: The partitions of a topic differ from the settings.
-        ConnectorError: A server does not answer, or refuses.
+        ConnectorError: A server does not answer, or rejects the call.
         ModelError: The model package is missing or damaged.
     """
     init_topics(settings, report)

@@ -20,7 +20,7 @@ def version_rows(location: S3Location, s3: S3, registry: Contents) -> list[dict[
     `metrics` is empty then.
 
     Raises:
-        ConnectorError: S3 does not answer, or refuses.
+        ConnectorError: S3 does not answer, or rejects the call.
     """
     return [_version_row(location, s3, registry, release) for release in registry.releases]
 

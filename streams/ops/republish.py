@@ -17,7 +17,7 @@ def request_republish(settings: Settings) -> None:
 
     Raises:
         TopologyError: A topic is missing, or its partitions differ from the settings.
-        ConnectorError: Kafka does not answer, or refuses.
+        ConnectorError: Kafka does not answer, or rejects the call.
     """
     kafka = kafka_config(settings)
     check_topics(settings, KafkaAdmin(kafka).partition_counts())

@@ -4,7 +4,8 @@
     python -m streams.ops.schemas --check    write nothing; exit with 1 if a file is not up to date
 
 A schema has the default name of its topic. It describes the records that a reader accepts, in which a field with a
-default may be missing. The application writes every field.
+default may be missing. The application writes every field, except in raw posts, where it leaves out fields
+that have their default.
 """
 
 from __future__ import annotations

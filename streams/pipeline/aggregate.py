@@ -3,13 +3,13 @@
 For each batch:
 
 1. read the positions of the shards, once per assignment and generation of the window tables;
-2. decode the messages that were fetched (posts that this worker wrote itself come decoded);
-3. reduce each partition to one delta per shard;
-4. write the dead letters and the late posts, and wait for the broker;
+2. decode the messages that were fetched (own records come decoded);
+3. reduce each partition to deltas, grouped by shard;
+4. write the dead letters and the notes about too-late posts, and wait for the broker;
 5. apply the deltas of all partitions to each shard, with a compare-and-set on its positions.
 
 If the position of a shard is not the expected one, step 5 changes nothing in that shard, and the source rewinds to the
-stored positions. This happens after another worker has taken over, and after Redis was rolled back or emptied.
+stored positions. This happens after another worker has taken over, and after Redis was set back or emptied.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from streams.metrics import Metrics
 from streams.pipeline.classify import Deliverer
 from streams.records import ClassifiedPost, DeadReason, LatePost, RecordError, from_ms
 from streams.settings import Settings
-from streams.windows.deltas import Entry, Position, ShardDelta, TooLatePost, reduce_entries
+from streams.windows.deltas import Entry, Position, ShardDeltas, TooLatePost, reduce_entries
 from streams.windows.post import PostForCounting
 from streams.windows.recent import RecentIds
 from streams.windows.store import WindowStore
@@ -41,8 +41,8 @@ logger = logging.getLogger(__name__)
 _Positions = dict[int, list[Position]]
 """The position of each shard, by partition."""
 
-_ShardDeltas = dict[int, list[ShardDelta]]
-"""The delta for each shard, by partition."""
+_DeltasByPartition = dict[int, list[ShardDeltas]]
+"""The deltas of each shard, by partition."""
 
 
 class StartPositions(Protocol):
@@ -50,7 +50,10 @@ class StartPositions(Protocol):
 
     @property
     def gaps(self) -> Mapping[int, int]:
-        """By partition, a start above its position, as Kafka no longer holds the offsets between."""
+        """The offset at which reading starts, by partition.
+
+        It has only the partitions that start above their position, because Kafka has deleted the offsets between.
+        """
 
     @property
     def recent_ids(self) -> Mapping[int, RecentIds]:
@@ -68,7 +71,7 @@ class AggregateStage:
         metrics: Metrics,
         start_positions: StartPositions,
     ) -> None:
-        """Create the stage. `producer` writes the dead letters and the late posts."""
+        """Create the stage. `producer` writes the dead letters and the notes about too-late posts."""
         self._settings = settings
         self._store = store
         self._tables = store  # of the generation that the current batch goes to
@@ -85,7 +88,7 @@ class AggregateStage:
         Raises:
             PositionMismatchError: A shard is not at the expected position. The source must rewind.
             UnavailableError: Redis or Kafka did not answer, or the window tables are sealed for a switch.
-            ConnectorError: Redis or Kafka refused.
+            ConnectorError: Redis or Kafka rejected the call.
         """
         if (batch.epoch, self._store.generation) != (self._epoch, self._tables.generation):
             self._epoch, self._positions = batch.epoch, {}
@@ -99,10 +102,10 @@ class AggregateStage:
             }
             # Steps 2 and 3: decode and reduce.
             dead, shard_deltas = await asyncio.to_thread(self._reduce, batch, positions)
-            # Step 4: write the dead letters and the late posts, and wait for the broker.
+            # Step 4: write the dead letters and the notes about too-late posts, and wait for the broker.
             await self._producer.deliver(dead)
             self._metrics.dead.labels(DeadReason.INVALID_RECORD.value).inc(len(dead))
-            await self._write_late(shard_deltas)
+            await self._write_too_late(shard_deltas)
             # Step 5: apply the deltas to each shard.
             await self._apply(positions, shard_deltas)
         self._metrics.unfetched.inc(len(batch) - len(batch.messages))
@@ -116,7 +119,7 @@ class AggregateStage:
         """Forget the positions of the shards, so that the next batch reads them from Redis."""
         self._positions = {}
 
-    async def _apply(self, positions: _Positions, shard_deltas: _ShardDeltas) -> None:
+    async def _apply(self, positions: _Positions, shard_deltas: _DeltasByPartition) -> None:
         updates = shard_updates(positions, shard_deltas)
         mismatches = await asyncio.gather(*(self._tables.apply(shard, update) for shard, update in updates.items()))
         for (shard, update), mismatch in zip(updates.items(), mismatches, strict=True):
@@ -153,10 +156,10 @@ class AggregateStage:
                 self._ids[partition] = recent
         return known
 
-    def _reduce(self, batch: Batch, positions: _Positions) -> tuple[list[Outgoing], _ShardDeltas]:
+    def _reduce(self, batch: Batch, positions: _Positions) -> tuple[list[Outgoing], _DeltasByPartition]:
         """Do steps 2 and 3. Returns the dead letters and the deltas."""
         dead: list[Outgoing] = []
-        shard_deltas: _ShardDeltas = {}
+        shard_deltas: _DeltasByPartition = {}
         ends, messages = batch.ends(), batch.by_partition()
         for partition in batch.starts:
             entries, letters = self._decode(partition, messages.get(partition, ()))
@@ -185,33 +188,33 @@ class AggregateStage:
                 entries.append(Entry(offset, post, duplicate))
         return entries, dead
 
-    async def _write_late(self, shard_deltas: _ShardDeltas) -> None:
-        late = [post for deltas in shard_deltas.values() for delta in deltas for post in delta.too_late]
-        await self._producer.deliver([self._late_record(post) for post in late])
-        for post in late:
+    async def _write_too_late(self, shard_deltas: _DeltasByPartition) -> None:
+        too_late = [post for shards in shard_deltas.values() for deltas in shards for post in deltas.too_late]
+        await self._producer.deliver([self._too_late_record(post) for post in too_late])
+        for post in too_late:
             self._metrics.too_late.labels(str(post.window.size)).inc()
 
-    def _late_record(self, late: TooLatePost) -> Outgoing:
+    def _too_late_record(self, too_late: TooLatePost) -> Outgoing:
         record = LatePost(
-            id=late.post.id,
-            created_at=from_ms(late.post.event_ms),
-            size=late.window.size,
-            start=from_ms(late.window.start),
-            latest_event_time=from_ms(late.latest_event_ms),
-            origin=late.post.origin,
+            id=too_late.post.id,
+            created_at=from_ms(too_late.post.event_ms),
+            size=too_late.window.size,
+            start=from_ms(too_late.window.start),
+            latest_event_time=from_ms(too_late.latest_event_ms),
+            origin=too_late.post.origin,
         )
-        return Outgoing(self._settings.topic_late, record.to_json(), late.post.id.encode())
+        return Outgoing(self._settings.topic_late, record.to_json(), too_late.post.id.encode())
 
-    def _count_metrics(self, shard_deltas: _ShardDeltas) -> None:
-        for deltas in shard_deltas.values():
+    def _count_metrics(self, shard_deltas: _DeltasByPartition) -> None:
+        for shards in shard_deltas.values():
             # The shards' numbers differ only if an earlier apply reached some of them. Then the largest is right.
-            self._metrics.counted.inc(max(delta.counted for delta in deltas))
-            self._metrics.repeated.inc(max(delta.repeated for delta in deltas))
-            self._metrics.duplicates.inc(max(delta.duplicates for delta in deltas))
+            self._metrics.counted.inc(max(deltas.counted for deltas in shards))
+            self._metrics.repeated.inc(max(deltas.repeated for deltas in shards))
+            self._metrics.duplicates.inc(max(deltas.duplicates for deltas in shards))
 
 
 def _entries_of(own: OwnRange[PostForCounting]) -> Iterable[Entry]:
-    """Returns the entries of posts that this worker wrote itself and need not fetch."""
+    """Returns the entries of own records, which this process wrote itself and need not fetch."""
     return map(Entry, range(own.first, own.end), own.items)
 
 

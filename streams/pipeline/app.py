@@ -92,10 +92,10 @@ def create_pipeline(
     def aggregate_wait_s() -> float:
         return settings.aggregate_wait_ms / 1_000 * (BEHIND_WAIT_FACTOR if behind() else 1)
 
-    def on_rollback(shard: int) -> None:
+    def on_set_back(shard: int) -> None:
         metrics.rewinds.labels("aggregate", "rollback").inc()
         aggregate.forget_positions()
-        classified_source.rewind(f"Redis lost updates of shard {shard}")
+        classified_source.rewind(f"Redis was set back: its position of shard {shard} is lower than the applied one")
 
     raw_source = BatchSource(
         app,
@@ -113,7 +113,7 @@ def create_pipeline(
         store,
         metrics,
         applied=aggregate.applied,
-        on_rollback=on_rollback,
+        on_set_back=on_set_back,
         behind=behind,
     )
     totals = TotalsFeed(app, settings, store, producer, metrics, owned=emitter.owned, behind=behind)

@@ -8,7 +8,8 @@ For each batch:
 4. write the classified posts and wait for the broker.
 
 Step 3 comes before step 4 because the origin of the last classified post is the stage's position. After a crash the
-stage resumes after that origin, and would skip an earlier message whose dead letter is not in the log.
+stage resumes after that origin, and would skip an earlier message whose dead letter was never written to the topic
+of dead letters.
 
 `ClassifyStage.prepare` does steps 1 and 2, in a thread, so that the event loop stays free. `ClassifyStage.deliver` does
 steps 3 and 4. While one batch is delivered, the next one is prepared (`batches.PipelinedStage`).
@@ -85,8 +86,8 @@ class ClassifyStage:
         """Create the stage and its inference thread.
 
         `current_model` returns the current model. The inference thread calls it once for each batch. `own_writes` gets
-        the posts of each delivered batch, so that the aggregate stage need not fetch them. If it is None, the aggregate
-        stage fetches everything.
+        the own records of each delivered batch, so that the aggregate stage need not fetch them. If it is None, the
+        aggregate stage fetches everything.
         """
         self._settings = settings
         self._current_model = current_model
@@ -106,7 +107,7 @@ class ClassifyStage:
         """Do steps 3 and 4. Returns when the broker has confirmed all records.
 
         Raises:
-            ConnectorError: The broker refused a record.
+            ConnectorError: The broker rejected a record.
         """
         metrics = self._metrics
         dead_letters, classified, for_counting, tiers = prepared
@@ -123,7 +124,7 @@ class ClassifyStage:
             metrics.dead.labels(letter.reason.value).inc()
 
     def _offer_own_writes(self, for_counting: Mapping[int, Sequence[PostForCounting]], written: WrittenOffsets) -> None:
-        """Hand the delivered posts to the aggregate stage, partition by partition.
+        """Hand the own records to the aggregate stage, partition by partition.
 
         A partition is left out if its offsets are not known, or if another producer wrote between these records.
         """

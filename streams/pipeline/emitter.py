@@ -1,15 +1,16 @@
-"""The emitter: publishes changed windows to the windows topic. Each shard is published by one worker.
+"""The emitter: publishes changed windows to the windows topic. One worker process publishes each shard.
 
-Shard s belongs to the worker that holds partition `s % partitions` of the classified topic. So Kafka's consumer group
-decides which worker publishes a shard. In every emission interval, for each of its shards:
+Shard s belongs to the worker process that holds partition `s % partitions` of the classified topic. So Kafka's consumer
+group decides which process publishes a shard. In every emission interval, for each of its shards:
 
-1. finalize the windows that the watermark has passed, and expire those that have left the retention;
+1. finalize the windows that the watermark has passed, and remove published windows whose end lies further back than
+   their retention, measured from the latest event time of the slowest partition (idle ones included);
 2. read the dirty windows (changed since they were last published) of the sizes that are due (`windows.pacing`);
 3. publish them in a transaction;
 4. clear the dirty marks of those that have not changed since step 2.
 
-A crash between steps 3 and 4 publishes the same revisions again, which changes nothing for readers. The worker takes
-the shard's transactional id over before step 2. So no former owner can write after this worker has read.
+A crash between steps 3 and 4 publishes the same revisions again, which changes nothing for readers. The process takes
+the shard's transactional id over before step 2. So no former owner can write after this process has read.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ PUBLISH_LIMIT = 1_000
 FENCED_RETRY_S = 30.0
 """Seconds to wait before a fenced shard is taken over again within the same assignment.
 
-It is several session timeouts. By then a worker that has lost its partitions knows that it has."""
+It is several session timeouts. By then a process that has lost its partitions knows that it has."""
 
 TRANSACTIONS_PER_SHARD = 50
 """The most transactions for one shard in an emission interval, so that its other shards are published too."""
@@ -56,7 +57,7 @@ class _Ownership:
     """The shards of one assignment.
 
     Attributes:
-        shards: the shards that this worker publishes.
+        shards: the shards that this process publishes.
         fenced: by shard, the monotonic time at which another producer turned out to have taken it over.
         intervals: numbers the emission intervals from 0.
         producers: the producer of each shard that was taken over.
@@ -69,7 +70,7 @@ class _Ownership:
 
 
 class Emitter(Service):  # type: ignore[misc] # mode ships no types
-    """The service that publishes the windows of a worker's shards."""
+    """The service that publishes the windows of a worker process's shards."""
 
     def __init__(
         self,
@@ -80,23 +81,23 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         metrics: Metrics,
         *,
         applied: Callable[[int], Mapping[int, int]],
-        on_rollback: Callable[[int], None],
+        on_set_back: Callable[[int], None],
         behind: Callable[[], bool],
         **kwargs: Any,  # noqa: ANN401 - mode's
     ) -> None:
         """Create the service.
 
-        `app` stops if Kafka or Redis refuses. `behind` returns whether the worker is behind; then windows are published
-        less often (`pacing.due`).
+        `app` stops if Kafka or Redis rejects a call. `behind` returns whether the process is behind; then windows are
+        published less often (`pacing.due`).
 
         `applied` returns the offset of a shard in each partition, as far as the aggregate stage knows it. If the stored
-        offset is lower, Redis was rolled back or emptied, and `on_rollback` is called with the shard. The next batch
-        would notice this too, but a partition without new posts has no next batch.
+        offset is lower, Redis was set back or emptied, and `on_set_back` is called with the shard. The next batch would
+        notice this too, but a partition without new posts has no next batch.
         """
         super().__init__(**kwargs)
         self._app = app
         self._applied = applied
-        self._on_rollback = on_rollback
+        self._on_set_back = on_set_back
         self._behind = behind
         self._settings = settings
         self._config = config
@@ -117,7 +118,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         self._metrics.shards_owned.set(len(self._ownership.shards))
 
     def owned(self) -> frozenset[int]:
-        """Returns the shards that this worker publishes."""
+        """Returns the shards that this process publishes."""
         return self._ownership.shards
 
     @Service.task  # type: ignore[untyped-decorator]
@@ -148,8 +149,8 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             try:
                 await self._emit(shard, serving, sizes)
             except FencedError as exc:
-                # Either another worker owns the shard now, and the next assignment will say so. Or a former owner
-                # started its take-over before this assignment and finished after ours. Then this worker still owns
+                # Either another process owns the shard now, and the next assignment will say so. Or a former owner
+                # started its take-over before this assignment and finished after ours. Then this process still owns
                 # the shard, and takes it over again after `FENCED_RETRY_S`.
                 self._metrics.emit_failures.labels("fenced").inc()
                 serving.fenced[shard] = time.monotonic()
@@ -167,7 +168,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
     async def _refresh(self) -> bool:
         """Switch to the current generation of the window tables. Returns False if Redis did not answer.
 
-        A worker that owns no shard does this too, because its aggregate stage uses the same store.
+        A process that owns no shard does this too, because its aggregate stage uses the same store.
         """
         try:
             self._metrics.generation.set(await self._store.refresh())
@@ -195,9 +196,9 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         if times.sealed:
             return
         if any(times.offsets.get(partition, -1) < offset for partition, offset in applied.items()):
-            self._on_rollback(shard)
+            self._on_set_back(shard)
             return
-        # Step 1: finalize and expire.
+        # Step 1: finalize and remove.
         await self._advance(tables, shard, times)
         for _ in range(TRANSACTIONS_PER_SHARD):
             if serving is not self._ownership:
@@ -219,7 +220,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
                 return
 
     async def _advance(self, tables: WindowStore, shard: int, times: ShardTimes) -> None:
-        """Do step 1: finalize the windows that the watermark has passed, and expire those out of the retention."""
+        """Do step 1: finalize the windows that the watermark has passed, and remove those out of the retention."""
         live = [p for p, idle_s in times.idle_s.items() if idle_s < self._settings.idle_partition_s]
         now = watermark(times.events, live, self._lateness_ms)
         if now is None:

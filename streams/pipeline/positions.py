@@ -41,12 +41,12 @@ class ClassifyPositions:
     def __call__(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """Returns where each partition resumes; see `connectors.kafka.consumer.PositionLookup`."""
         check_assigned(self._raw, partitions, self._partitions)
-        hints = self._reader.committed(self._raw, partitions)
+        committed = self._reader.committed(self._raw, partitions)
         starts = {}
         for partition in partitions:
             proven = self._proven(partition)
             bounds = self._reader.bounds(self._raw, partition)
-            start = starts[partition] = start_offset(self._raw, partition, proven, bounds, hints.get(partition))
+            start = starts[partition] = start_offset(self._raw, partition, proven, bounds, committed.get(partition))
             if proven is not None and start > proven:
                 _report_gap(self._metrics, self._raw, partition, proven, start)
         return starts
@@ -76,8 +76,8 @@ class AggregatePositions:
     """Looks up positions in the classified topic: the lowest position of the shards in the current window tables.
 
     Attributes:
-        gaps: by partition, a start above its position (above 0 if it has none), as Kafka no longer holds the offsets
-            between.
+        gaps: by partition, the offset at which reading starts, if it is higher than the position (than 0 if there is
+            none) because Kafka has deleted the offsets between.
         recent_ids: by partition, the ids of the records before its start; empty if duplicates are counted.
     """
 

@@ -1,8 +1,9 @@
-"""Writes the running totals to a topic once a second: everything that a wall display needs, in one record.
+"""Writes the running totals to a topic once a second, in one record.
 
-The totals are those of the latest window of the longest size, by default a day. The worker that owns the shard of the
-windows of all posts writes them. After a rebalance, two workers may write them for some seconds; readers take the
-latest record. While the worker is behind, it writes one record every `BEHIND_FACTOR` seconds.
+A record has the posts, labels and mean sentiment of the top hundred keywords, and of all posts, in the latest window of
+the longest size, by default a day. The worker process that owns the shard of the windows of all posts writes it. After
+a rebalance, two processes may write for some seconds; readers take the latest record. While the process is behind, it
+writes one record every `BEHIND_FACTOR` seconds.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from streams.windows.tumbling import shard_of
 logger = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
-"""Seconds between two records while the worker keeps up."""
+"""Seconds between two records while the process keeps up."""
 
 MAX_KEYWORDS = 100
 """The most keywords in a record, besides `*`. It keeps records far below Kafka's limit."""
@@ -58,7 +59,7 @@ def _keyword_totals(row: Mapping[str, str]) -> KeywordTotals:
 
 
 class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
-    """The service that writes the totals if this worker owns the shard of the windows of all posts."""
+    """The service that writes the totals if this worker process owns the shard of the windows of all posts."""
 
     def __init__(
         self,
@@ -74,8 +75,8 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
     ) -> None:
         """Create the service.
 
-        `app` stops if Kafka or Redis refuses. `owned` returns the shards that this worker owns. `behind` returns
-        whether the worker is behind.
+        `app` stops if Kafka or Redis rejects a call. `owned` returns the shards that this process owns. `behind`
+        returns whether the process is behind.
         """
         super().__init__(**kwargs)
         self._app = app

@@ -155,7 +155,7 @@ class Supervisor:
         try:
             failed = await self._run_children()
         finally:
-            # 5. Stop all processes.
+            # Step 5: stop all processes.
             stopped = await self._stop_all(failed)
             for child in self._children:
                 child.lifeline.close()
@@ -171,12 +171,12 @@ class Supervisor:
 
     async def _run_children(self) -> Child | None:
         """Steps 1 to 4. Returns the process that ended by itself, or None after a signal."""
-        # 1. Start all processes.
+        # Step 1: start all processes.
         for name, command in self._commands.items():
             self._children.append(await start(name, command, self._env))
         first, *others = self._children
         ended = [child.ended for child in self._children]
-        # 2. Let the first process begin, and wait until it is ready.
+        # Step 2: let the first process begin, and wait until it is ready.
         await first.go()
         ready = asyncio.ensure_future(first.is_ready())
         try:
@@ -186,11 +186,11 @@ class Supervisor:
         finally:
             ready.cancel()
         if first_ready:
-            # 3. Let the others begin.
+            # Step 3: let the others begin.
             for child in others:
                 await child.go()
             logger.info("%s: %s", self._note, ", ".join(map(str, self._children)))
-            # 4. Wait for a signal, or until a process ends.
+            # Step 4: wait for a signal, or until a process ends.
             if await self._stop_requested_before(*ended):
                 return None
         failed = next(child for child in self._children if child.ended.done())

@@ -65,7 +65,7 @@ class BacklogReader:
         """Returns the backlog of each partition in `next_offsets`, which are the first offsets that are not written.
 
         Raises:
-            ConnectorError: Kafka does not answer, or refuses.
+            ConnectorError: Kafka does not answer, or rejects the call.
         """
         found = []
         oldest: dict[tuple[int, int], int] = {}

@@ -1,8 +1,8 @@
 """The sink's connection to Postgres, and the transaction that writes a slice: step 2 of `streams.sink.topic_sink`.
 
-2a. COPY the rows, in binary form, into staging tables. These are temporary, so Postgres does not log them.
+2a. Copy the rows into staging tables, with COPY in binary form. These are temporary, so Postgres does not log them.
 2b. Lock the stored offsets of the partitions, and compare them with the offsets at which the slice begins.
-2c. Merge the staged rows into the tables.
+2c. Merge the staging tables into the tables.
 2d. Set the offsets, and store the ranges of the slice in the ledger.
 
 The lock comes after the COPY. If the process is paused after 2a, its session is idle in a transaction, and the server
@@ -62,7 +62,7 @@ class History:
             isolation: The isolation level; None for the server's default.
 
         Raises:
-            ConnectorError: Postgres does not answer, or refuses.
+            ConnectorError: Postgres does not answer, or rejects the call.
         """
         with postgres_errors(doing):
             connection = self._open()
@@ -82,7 +82,8 @@ class History:
         """Connect, and check that the database has the schema of this version of emostream.
 
         Raises:
-            ConnectorError: Postgres does not answer or refuses, or the database has no schema, an older or a newer one.
+            ConnectorError: Postgres does not answer or rejects the call, or the database has no schema, an older or a
+                newer one.
         """
         needed = find_migrations(migrations_folder())[-1].version
         with (
@@ -120,7 +121,7 @@ class History:
             The next offset of each partition, and the gaps that were recorded now.
 
         Raises:
-            ConnectorError: Postgres does not answer, or refuses.
+            ConnectorError: Postgres does not answer, or rejects the call.
         """
         gaps = []
         with self.transaction("reading the sink's offsets") as connection:
@@ -138,7 +139,7 @@ class History:
         """Returns the next offset of each partition; a partition without one is left out. Changes nothing.
 
         Raises:
-            ConnectorError: Postgres does not answer, or refuses.
+            ConnectorError: Postgres does not answer, or rejects the call.
         """
         with self.transaction("reading the sink's offsets") as connection:
             return offsets_sql.read(connection, topic, partitions)
@@ -147,7 +148,7 @@ class History:
         """Lock the backfill, until this connection is closed; returns False if another one has the lock.
 
         Raises:
-            ConnectorError: Postgres does not answer, or refuses.
+            ConnectorError: Postgres does not answer, or rejects the call.
         """
         with self.transaction("locking the backfill") as connection:
             [[locked]] = fetch_all(connection, _TRY_LOCK_BACKFILL)
@@ -161,16 +162,16 @@ class History:
         Raises:
             PositionMismatchError: A stored offset is not the start of its span. Nothing was written.
             InvalidDataError: A row violates a constraint. Nothing was written.
-            ConnectorError: Postgres does not answer, or refuses.
+            ConnectorError: Postgres does not answer, or rejects the call.
         """
         with self.transaction(f"writing {topic}") as connection:
-            # 2a. COPY the rows into staging tables.
-            target.stage(connection, rows)
-            # 2b. Lock the offsets and compare them.
+            # Step 2a: copy the rows into staging tables.
+            target.copy_to_staging(connection, rows)
+            # Step 2b: lock the offsets and compare them.
             last = self._lock(connection, topic, spans)
-            # 2c. Merge the staged rows into the tables.
+            # Step 2c: merge the staging tables into the tables.
             target.merge(connection, rows)
-            # 2d. Set the offsets, and store the ranges in the ledger.
+            # Step 2d: set the offsets, and store the ranges in the ledger.
             ranges = target.ledger_ranges(connection, spans, rows, last)
             offsets_sql.update(connection, topic, {span.partition: span.end for span in spans})
             ledger_sql.store(connection, topic, ranges)

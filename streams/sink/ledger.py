@@ -46,8 +46,8 @@ class Figures(NamedTuple):
     Attributes:
         rows: the number of rows.
         checksum: the exclusive or of the hashes of the rows, a signed 64-bit integer.
-        first_origin: the lowest raw offset of the rows.
-        last_origin: the highest raw offset of the rows.
+        first_origin: the lowest raw offset among the rows' origins.
+        last_origin: the highest raw offset among the rows' origins.
         first_event: the earliest `created_at` of the rows.
         last_event: the latest `created_at` of the rows.
     """

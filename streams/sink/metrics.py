@@ -35,7 +35,7 @@ class SinkMetrics(ProcessMetrics):
         )
         self.gate_breaks = Gauge(
             "emostream_sink_gate_breaks",
-            "Times that the gate was reset by missing or implausible samples of the load.",
+            "Resets of the gate: after a missing or implausible sample it forgets its samples and closes.",
             registry=registry,
         )
         self.utilization = Gauge(

@@ -98,7 +98,7 @@ class BackfillReport(_Report):
     rows: int
     holes: int
     windows_missing: int
-    windows_behind: int
+    windows_outdated: int
     rows_filled: int
     windows_filled: int
     gaps: int

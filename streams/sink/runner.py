@@ -43,6 +43,12 @@ from streams.topology import check_topics
 
 logger = logging.getLogger(__name__)
 
+GC_THRESHOLDS = (100_000, 50, 1_000)
+"""Thresholds of the garbage collector in a process that runs the sink.
+
+A slice has tens of thousands of objects without cycles. With Python's defaults the collector scans them repeatedly,
+which costs a tenth of the rate."""
+
 R = TypeVar("R")
 
 STOP_S = 10.0
@@ -67,7 +73,7 @@ class Sink:
 
         Raises:
             TopologyError: The topics do not fit the settings.
-            ConnectorError: Kafka or Postgres does not answer or refuses, or the load cannot be measured.
+            ConnectorError: Kafka or Postgres does not answer or rejects the call, or the load cannot be measured.
         """
         self._settings = settings
         kafka = kafka_config(settings)
@@ -159,7 +165,7 @@ class Sink:
             rows=findings.rows,
             holes=len(findings.holes),
             windows_missing=findings.windows_missing,
-            windows_behind=findings.windows_behind,
+            windows_outdated=findings.windows_outdated,
             rows_filled=findings.rows_filled,
             windows_filled=findings.windows_filled,
             gaps=len(findings.gaps),

@@ -34,7 +34,7 @@ def execute_each(connection: Connection, statement: str, rows: Iterable[Row]) ->
         connection.execute(statement, row)
 
 
-def stage_rows(connection: Connection, name: str, table: str, columns: Columns, rows: Iterable[Row]) -> None:
+def copy_to_staging_table(connection: Connection, name: str, table: str, columns: Columns, rows: Iterable[Row]) -> None:
     """COPY rows into the staging table `name`, which has the columns of `table` and is emptied by the commit."""
     connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS {name} (LIKE {table}) ON COMMIT DELETE ROWS")
     statement = f"COPY {name} ({column_list(columns)}) FROM STDIN (FORMAT binary)"

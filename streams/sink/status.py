@@ -186,7 +186,7 @@ def read_topics(settings: Settings) -> list[TopicStatus]:
 
     Raises:
         TopologyError: The topics do not fit the settings.
-        ConnectorError: Kafka or Postgres does not answer or refuses, or the database has another schema.
+        ConnectorError: Kafka or Postgres does not answer or rejects the call, or the database has another schema.
     """
     kafka = kafka_config(settings)
     admin = KafkaAdmin(kafka)

@@ -24,7 +24,7 @@ from streams.sink.rows import (
     sentiment_rows,
     window_row,
 )
-from streams.sink.sql import stage_rows
+from streams.sink.sql import copy_to_staging_table
 
 DAYS_AHEAD = 2
 """Days ahead for which the partitions of `posts` are created, so that they exist at midnight."""
@@ -41,20 +41,20 @@ class Target(Generic[R]):
 
     Attributes:
         decode: makes a row of a record's value; raises RecordError if the value is not a record.
-        stage: copies rows into staging tables.
-        merge: merges the staged rows into the tables, where a row that is not older stays as it is.
-        ledger_ranges: returns the ranges of the ledger for spans whose rows are staged; None for a span that the
-            ledger covers already.
+        copy_to_staging: copies rows into staging tables.
+        merge: merges the staging tables into the tables, where a row that is not older stays as it is.
+        ledger_ranges: returns the ranges of the ledger for spans whose rows are in the staging tables; None for a span
+            that the ledger covers already.
     """
 
     decode: Callable[[bytes], R]
-    stage: Callable[[Connection, Sequence[R]], None]
+    copy_to_staging: Callable[[Connection, Sequence[R]], None]
     merge: Callable[[Connection, Sequence[R]], None]
     ledger_ranges: Callable[[Connection, Sequence[Span], Sequence[R], LastRanges], list[LedgerRange | None]]
 
 
-def _stage_posts(connection: Connection, rows: Sequence[PostRow]) -> None:
-    stage_rows(connection, "stage_posts", "posts", POST_COLUMNS, distinct_rows(rows))
+def _copy_posts(connection: Connection, rows: Sequence[PostRow]) -> None:
+    copy_to_staging_table(connection, "stage_posts", "posts", POST_COLUMNS, distinct_rows(rows))
 
 
 def _merge_posts(connection: Connection, rows: Sequence[PostRow]) -> None:
@@ -72,13 +72,13 @@ def _post_ranges(
     return [range_to_store(last[span.partition], span, raw_topic, figures.get(span.partition)) for span in spans]
 
 
-def _stage_windows(connection: Connection, windows: Sequence[EmotionWindow]) -> None:
+def _copy_windows(connection: Connection, windows: Sequence[EmotionWindow]) -> None:
     latest = latest_windows(windows)
     labels = [row for window in latest for row in label_rows(window)]
     sentiments = [row for window in latest for row in sentiment_rows(window)]
-    stage_rows(connection, "stage_windows", "emotion_windows", WINDOW_COLUMNS, map(window_row, latest))
-    stage_rows(connection, "stage_labels", "emotion_window_labels", LABEL_COLUMNS, labels)
-    stage_rows(connection, "stage_sentiments", "emotion_window_sentiments", SENTIMENT_COLUMNS, sentiments)
+    copy_to_staging_table(connection, "stage_windows", "emotion_windows", WINDOW_COLUMNS, map(window_row, latest))
+    copy_to_staging_table(connection, "stage_labels", "emotion_window_labels", LABEL_COLUMNS, labels)
+    copy_to_staging_table(connection, "stage_sentiments", "emotion_window_sentiments", SENTIMENT_COLUMNS, sentiments)
 
 
 def _merge_windows(connection: Connection, windows: Sequence[EmotionWindow]) -> None:
@@ -92,11 +92,11 @@ def _window_ranges(
 
 
 POSTS: Target[PostRow] = Target(
-    lambda value: post_row(ClassifiedPost.from_json(value)), _stage_posts, _merge_posts, _post_ranges
+    lambda value: post_row(ClassifiedPost.from_json(value)), _copy_posts, _merge_posts, _post_ranges
 )
 """Classified posts: one row for each origin."""
 
-WINDOWS: Target[EmotionWindow] = Target(EmotionWindow.from_json, _stage_windows, _merge_windows, _window_ranges)
+WINDOWS: Target[EmotionWindow] = Target(EmotionWindow.from_json, _copy_windows, _merge_windows, _window_ranges)
 """Windows: one row for each window, in its highest revision, and the rows of its labels and sentiments."""
 
 

@@ -145,7 +145,7 @@ class TopicSink(Generic[R]):
         decide which of the two sinks writes a record.
 
         Raises:
-            ConnectorError: Kafka or Postgres refuses, or the load can no longer be measured.
+            ConnectorError: Kafka or Postgres rejects the call, or the load can no longer be measured.
         """
         kafka = kafka_config(self._settings)
         group = f"{self._settings.group_prefix}-sink"
@@ -217,7 +217,7 @@ class TopicSink(Generic[R]):
         }
 
     def _decode(self, batch: Batch) -> Slice[R]:
-        """Step 1."""
+        """Do step 1: decode the batch, and write dead letters for records that cannot be read."""
         entries, dead = decode_all(batch.messages, self._target.decode)
         if dead:
             self._write_dead_letters(dead)
@@ -259,7 +259,10 @@ class TopicSink(Generic[R]):
         consumer.rewind(str(why))
 
     def _write_slice(self, decoded: Slice[R]) -> int:
-        """Step 2: write a slice, and dead-letter the rows that Postgres rejects. Returns the number of rows written."""
+        """Do step 2: write a slice, and dead-letter the rows that Postgres rejects.
+
+        Returns the number of rows written.
+        """
         starts = dict(decoded.batch.starts)
         written = 0
 

@@ -15,7 +15,7 @@ async def open_store(settings: Settings) -> AsyncIterator[WindowStore]:
     """Open the window tables of the current generation, and close the connection at the end.
 
     Raises:
-        ConnectorError: Redis did not answer, or refused.
+        ConnectorError: Redis did not answer, or rejected the call.
     """
     client = connect(settings.redis_url.get_secret_value(), cluster=settings.redis_cluster)
     store = WindowStore(

@@ -44,7 +44,8 @@ class Entry(NamedTuple):
 class WindowDelta(NamedTuple):
     """What some posts add to a window: the hash fields to increment, and their first and last event time in ms.
 
-    A delta must not be changed: windows of one keyword that hold the same posts share it, one window of each size.
+    Windows of different sizes that get the same posts of a keyword share one delta object. So a delta must not be
+    changed.
     """
 
     fields: Mapping[str, int]
@@ -90,7 +91,7 @@ class TooLatePost(NamedTuple):
 
 
 @dataclass(slots=True)
-class ShardDelta:
+class ShardDeltas:
     """What entries of one partition add to one shard.
 
     Attributes:
@@ -114,8 +115,8 @@ class ShardDelta:
 
 def reduce_entries(
     entries: Sequence[Entry], *, positions: Sequence[Position], end: int, sizes: Sequence[WindowSize]
-) -> list[ShardDelta]:
-    """Reduce a partition's entries to one delta for each shard.
+) -> list[ShardDeltas]:
+    """Reduce a partition's entries to deltas, grouped by shard.
 
     An entry below a shard's position is skipped, because the shard has it. Each other post counts once: raw offsets
     rise along the partition, so a post at or below the fence is a repetition. A post that is too late for a window is
@@ -129,7 +130,7 @@ def reduce_entries(
         sizes: the window sizes.
 
     Returns:
-        The delta for each shard, in the order of `positions`.
+        The deltas of each shard, in the order of `positions`.
     """
     # Shards have the same position, except after a crash between two applies. So one reducer mostly serves them all.
     reducers = {position: _Reducer(position, sizes) for position in positions}
@@ -144,7 +145,7 @@ def reduce_entries(
                 windows[shard][key] = delta
     shard_of_all = shard_of(ALL_KEYWORDS, shards)
     return [
-        ShardDelta(
+        ShardDeltas(
             position=Position(end, reducers[position].fence, reducers[position].latest_event_ms),
             windows=windows[shard],
             too_late=reducers[position].too_late if shard == shard_of_all else [],
@@ -178,7 +179,7 @@ class _Reducer:
         self._sizes = sizes
         self._cell = math.gcd(*(size.seconds for size in sizes))
         # By window sizes and start of the cell, then by keyword. The sizes are those that take the posts: all of them,
-        # except for late posts.
+        # except for posts that are too late for some.
         self._cells: dict[tuple[tuple[int, ...], int], dict[str, _Sums]] = {}
 
     def add(self, entries: Sequence[Entry]) -> None:

@@ -3,7 +3,7 @@
 The emitter works in intervals of `EMOSTREAM_EMIT_INTERVAL_MS` and numbers them from 0. It publishes a window size every
 n-th interval: n is about the size in minutes, at least 1 and at most `MAX_INTERVALS`. A window of an hour changes as
 often as a window of a minute, but each change adds less news, and publishing is what costs most. With four sizes from a
-minute to a day, this leaves a third of the records.
+minute to a day, a third as many records are written as without pacing.
 """
 
 from __future__ import annotations

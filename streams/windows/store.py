@@ -80,7 +80,7 @@ class WindowStore(WindowReader):
         self._dirty = client.register_script(script("dirty"))
         self._expire = client.register_script(script("expire"))
         self._finalize = client.register_script(script("finalize"))
-        self._published = client.register_script(script("published"))
+        self._clear_dirty = client.register_script(script("clear_dirty"))
         self._times = client.register_script(script("times"))
 
     async def check_topology(self, partitions: int) -> None:
@@ -162,7 +162,7 @@ class WindowStore(WindowReader):
                 (member, key.size, ordinal[key.size], key.end, key.keyword == ALL_KEYWORDS, place[id(delta)])
                 for member, (key, delta) in zip(members, update.windows.items(), strict=True)
             ],
-            "late": update.late,
+            "late": update.too_late,
             "duplicates": update.duplicates,
         }
         with redis_errors("applying a batch to the windows"):
@@ -258,7 +258,7 @@ class WindowStore(WindowReader):
         revisions = [(key.member(), row.get("rev", "")) for key, row in rows]
         keys = [self._key(shard, "dirty"), *(self._window_key(shard, member) for member, _ in revisions)]
         with redis_errors("clearing published windows"):
-            await self._published(keys=keys, args=[to_json(revisions)])
+            await self._clear_dirty(keys=keys, args=[to_json(revisions)])
 
     async def mark_all_dirty(self, shard: int) -> int:
         """Mark all windows as dirty, so that they are published again. Returns how many there are."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from streams.windows.deltas import Position, ShardDelta, WindowDelta, sum_deltas
+from streams.windows.deltas import Position, ShardDeltas, WindowDelta, sum_deltas
 from streams.windows.tumbling import WindowKey
 
 
@@ -25,42 +25,42 @@ class ShardUpdate:
     Attributes:
         positions: the change of the shard's position in each partition.
         windows: the delta of each window.
-        late: number of posts too late for a window, by the window's size in seconds.
+        too_late: number of posts too late for a window, by the window's size in seconds.
         duplicates: number of posts that their producer had sent before.
     """
 
     positions: dict[int, PositionChange] = field(default_factory=dict)
     windows: dict[WindowKey, WindowDelta] = field(default_factory=dict)
-    late: Counter[int] = field(default_factory=Counter)
+    too_late: Counter[int] = field(default_factory=Counter)
     duplicates: int = 0
 
     @classmethod
-    def of(cls, shard_deltas: Mapping[int, tuple[Position, ShardDelta]]) -> ShardUpdate:
-        """Returns the update of a shard; it has the expected position and the delta of each partition."""
-        deltas: dict[WindowKey, list[WindowDelta]] = defaultdict(list)
+    def of(cls, shard_deltas: Mapping[int, tuple[Position, ShardDeltas]]) -> ShardUpdate:
+        """Returns the update of a shard; `shard_deltas` has the expected position and the deltas of each partition."""
+        by_window: dict[WindowKey, list[WindowDelta]] = defaultdict(list)
         update = cls()
-        for partition, (expected, shard_delta) in shard_deltas.items():
-            update.positions[partition] = PositionChange(expected, shard_delta.position)
-            for key, delta in shard_delta.windows.items():
-                deltas[key].append(delta)
-            update.late.update(post.window.size for post in shard_delta.too_late)
-            update.duplicates += shard_delta.duplicates
-        update.windows = sum_deltas(deltas)
+        for partition, (expected, deltas) in shard_deltas.items():
+            update.positions[partition] = PositionChange(expected, deltas.position)
+            for key, delta in deltas.windows.items():
+                by_window[key].append(delta)
+            update.too_late.update(post.window.size for post in deltas.too_late)
+            update.duplicates += deltas.duplicates
+        update.windows = sum_deltas(by_window)
         return update
 
 
 def shard_updates(
-    positions: Mapping[int, Sequence[Position]], shard_deltas: Mapping[int, Sequence[ShardDelta]]
+    positions: Mapping[int, Sequence[Position]], shard_deltas: Mapping[int, Sequence[ShardDeltas]]
 ) -> dict[int, ShardUpdate]:
     """Returns the update of each shard that does not have all of a batch yet.
 
     Args:
         positions: by partition, the position of each shard.
-        shard_deltas: by partition, the delta for each shard.
+        shard_deltas: by partition, the deltas of each shard.
     """
-    by_shard: dict[int, dict[int, tuple[Position, ShardDelta]]] = defaultdict(dict)
+    by_shard: dict[int, dict[int, tuple[Position, ShardDeltas]]] = defaultdict(dict)
     for partition, deltas in shard_deltas.items():
-        for shard, (position, delta) in enumerate(zip(positions[partition], deltas, strict=True)):
-            if position.offset < delta.position.offset:
-                by_shard[shard][partition] = position, delta
+        for shard, (position, of_shard) in enumerate(zip(positions[partition], deltas, strict=True)):
+            if position.offset < of_shard.position.offset:
+                by_shard[shard][partition] = position, of_shard
     return {shard: ShardUpdate.of(deltas_of_shard) for shard, deltas_of_shard in by_shard.items()}

@@ -298,7 +298,7 @@ async def test_windows_are_copied_from_redis(
         ) == [(6,)]
 
     found = await asyncio.to_thread(check, settings, history)
-    assert (found.windows, found.windows_missing, found.windows_behind, found.complete) == (4, 4, 0, False)
+    assert (found.windows, found.windows_missing, found.windows_outdated, found.complete) == (4, 4, 0, False)
     found = await asyncio.to_thread(fill, settings, history)
     assert found.windows_filled == 4
     assert copied()
@@ -306,7 +306,7 @@ async def test_windows_are_copied_from_redis(
     query(settings, "UPDATE emotion_windows SET revision = revision - 1, posts = posts WHERE keyword = '*'")
     query(settings, "DELETE FROM emotion_window_labels WHERE label = 'anger' AND keyword <> '*'")
     found = await asyncio.to_thread(fill, settings, history)
-    assert (found.windows_missing, found.windows_behind, found.windows_filled) == (1, 2, 3)
+    assert (found.windows_missing, found.windows_outdated, found.windows_filled) == (1, 2, 3)
     assert copied()
     assert (await asyncio.to_thread(check, settings, history)).complete
 

@@ -10,7 +10,7 @@ from streams.errors import TopologyError
 from streams.records import from_ms
 from streams.settings import Settings
 from streams.windows.connect import open_store
-from streams.windows.deltas import Position, ShardDelta
+from streams.windows.deltas import Position, ShardDeltas
 from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey, shard_of
 from streams.windows.update import ShardUpdate
@@ -63,7 +63,7 @@ async def test_the_shard_counts_duplicates(store: WindowStore) -> None:
 
 async def test_nothing_is_applied_before_a_shard_is_initialised(store: WindowStore) -> None:
     """After Redis was emptied, a batch in flight must not create windows whose posts Kafka has lost."""
-    first = ShardDelta(Position(5, 4, START))
+    first = ShardDeltas(Position(5, 4, START))
     assert not await store.is_initialised(0)
     assert await apply(store, 0, 0, Position(), first) == -1
     await store.initialise(0, 0)
@@ -82,8 +82,8 @@ async def test_windows_that_kafka_cannot_fill_are_not_created(store: WindowStore
 
 async def test_a_lost_position_is_told_apart_from_offset_zero(store: WindowStore) -> None:
     await store.initialise(0, 0)
-    assert await apply(store, 0, 0, Position(0), ShardDelta(Position(5, 4, START))) == -1
-    assert await apply(store, 0, 0, Position(), ShardDelta(Position(5, 4, START))) is None
+    assert await apply(store, 0, 0, Position(0), ShardDeltas(Position(5, 4, START))) == -1
+    assert await apply(store, 0, 0, Position(), ShardDeltas(Position(5, 4, START))) is None
 
 
 async def test_revisions_rise_with_every_change_and_survive_a_rollback(settings: Settings, store: WindowStore) -> None:

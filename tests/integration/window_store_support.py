@@ -8,7 +8,7 @@ import pytest
 
 from streams.records import ClassifiedPost, ModelRef, Origin, from_ms
 from streams.window_sizes import WindowSize
-from streams.windows.deltas import Entry, Position, ShardDelta, reduce_entries
+from streams.windows.deltas import Entry, Position, ShardDeltas, reduce_entries
 from streams.windows.store import WindowStore
 from streams.windows.update import ShardUpdate
 from tests.helpers import for_counting
@@ -45,12 +45,12 @@ def entry(offset: int, seconds: float, label: str = "joy", confidence: float = 0
     return Entry(offset, for_counting(post))
 
 
-def reduced(store: WindowStore, shard: int, entries: list[Entry], at: Position, end: int) -> ShardDelta:
+def reduced(store: WindowStore, shard: int, entries: list[Entry], at: Position, end: int) -> ShardDeltas:
     return reduce_entries(entries, positions=[at] * store.shards, end=end, sizes=SIZES)[shard]
 
 
 async def apply(
-    store: WindowStore, shard: int, partition: int, expected: Position, shard_delta: ShardDelta
+    store: WindowStore, shard: int, partition: int, expected: Position, shard_delta: ShardDeltas
 ) -> int | None:
     """Apply one partition's delta; returns the shard's offset if it differs from the expected one."""
     update = ShardUpdate.of({partition: (expected, shard_delta)})

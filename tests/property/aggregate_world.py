@@ -132,7 +132,7 @@ class ModelStore:
             if stored != max(change.expected.offset, -1) or table.complete_from is None:
                 return partition, stored
         table.add(update.windows)
-        table.late.update(update.late)
+        table.late.update(update.too_late)
         table.duplicates += update.duplicates
         table.positions.update({partition: change.new for partition, change in update.positions.items()})
         if fault == "answer lost":
@@ -260,11 +260,11 @@ class World:
                     Entry(entry.offset(), PostForCounting.of(ClassifiedPost.from_json(entry.value())), again)
                 )
             every = [Position()] * self.store.shards
-            shard_delta = reduce_entries(entries, positions=every, end=target, sizes=self.settings.window_sizes)[shard]
-            found.add(shard_delta.windows)
-            found.positions[partition] = shard_delta.position
-            found.late.update(post.window.size for post in shard_delta.too_late)
-            found.duplicates += shard_delta.duplicates
+            deltas = reduce_entries(entries, positions=every, end=target, sizes=self.settings.window_sizes)[shard]
+            found.add(deltas.windows)
+            found.positions[partition] = deltas.position
+            found.late.update(post.window.size for post in deltas.too_late)
+            found.duplicates += deltas.duplicates
         return found
 
     async def play(self, operations: Sequence[SimpleNamespace]) -> None:

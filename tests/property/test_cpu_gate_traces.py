@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.machine.sample import Sample
-from streams.sink.gate.rule import REOPEN, SAMPLE_S, WINDOW_S, GateReason, GateRule, GateState
+from streams.sink.gate.rule import MEAN_S, REOPEN, SAMPLE_S, GateReason, GateRule, GateState
 
 UNIT = 1 / 64
 PROCESSORS = 4
@@ -25,7 +25,7 @@ LATE_S = 6 * UNIT
 """Seconds that a sample may be late."""
 
 PACE_S = SAMPLE_S + LATE_S
-SHORTEST_S = WINDOW_S - SAMPLE_S / 2
+SHORTEST_S = MEAN_S - SAMPLE_S / 2
 LONGEST_S = SHORTEST_S + PACE_S
 """The rule averages the utilization since a sample whose age is between these two."""
 

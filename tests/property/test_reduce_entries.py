@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from streams.records import ClassifiedPost, Sentiment
 from streams.window_sizes import WindowSize
-from streams.windows.deltas import Entry, Position, ShardDelta, reduce_entries
+from streams.windows.deltas import Entry, Position, ShardDeltas, reduce_entries
 from streams.windows.tumbling import WindowKey
 from streams.windows.update import ShardUpdate
 from tests.helpers import NOON_MS, classified, for_counting
@@ -93,14 +93,14 @@ def count_distinct(log: Log) -> tuple[Tables, Counter[int]]:
     return tables, late
 
 
-def reduce_one(log: Log, position: Position, end: int, shard: int, shards: int, *, start: int = 0) -> ShardDelta:
+def reduce_one(log: Log, position: Position, end: int, shard: int, shards: int, *, start: int = 0) -> ShardDeltas:
     entries = [entry for entry in log.entries if start <= entry.offset < end]
     return reduce_entries(entries, positions=[position] * shards, end=end, sizes=SIZES)[shard]
 
 
-def add(tables: Tables, shard_delta: ShardDelta) -> None:
-    """Adds a delta as `apply.lua` does."""
-    for key, delta in shard_delta.windows.items():
+def add(tables: Tables, deltas: ShardDeltas) -> None:
+    """Adds deltas as `apply.lua` does."""
+    for key, delta in deltas.windows.items():
         fields, first, last = tables.get(key, (Counter(), delta.first, delta.last))
         fields.update(delta.fields)
         tables[key] = fields, min(first, delta.first), max(last, delta.last)
@@ -115,20 +115,20 @@ def plain(tables: Tables) -> dict[WindowKey, tuple[dict[str, int], int, int]]:
 def test_the_shards_together_count_every_distinct_post_once(log: Log, shards: int) -> None:
     expected, late = count_distinct(log)
     shard_deltas = [reduce_one(log, Position(), log.end, shard, shards) for shard in range(shards)]
-    names = [key for shard_delta in shard_deltas for key in shard_delta.windows]
+    names = [key for deltas in shard_deltas for key in deltas.windows]
     assert len(names) == len(set(names)), "two shards hold the same window"
     found: Tables = {}
-    for shard_delta in shard_deltas:
-        add(found, shard_delta)
+    for deltas in shard_deltas:
+        add(found, deltas)
     assert plain(found) == plain(expected)
-    assert Counter(post.window.size for shard_delta in shard_deltas for post in shard_delta.too_late) == late
+    assert Counter(post.window.size for deltas in shard_deltas for post in deltas.too_late) == late
     distinct = {entry.post.origin.offset for entry in log.entries}
-    for shard_delta in shard_deltas:
-        assert shard_delta.counted == len(distinct)
-        assert shard_delta.repeated == len(log.entries) - len(distinct)
-        assert shard_delta.position.offset == log.end
-        assert shard_delta.position.fence == max(distinct, default=-1)
-        assert shard_delta.position.latest_event_ms == max((post.event_ms for _, post, _ in log.entries), default=-1)
+    for deltas in shard_deltas:
+        assert deltas.counted == len(distinct)
+        assert deltas.repeated == len(log.entries) - len(distinct)
+        assert deltas.position.offset == log.end
+        assert deltas.position.fence == max(distinct, default=-1)
+        assert deltas.position.latest_event_ms == max((post.event_ms for _, post, _ in log.entries), default=-1)
 
 
 @given(logs(), st.integers(1, 3), st.data())
@@ -142,12 +142,12 @@ def test_batches_of_any_size_add_up_to_one(log: Log, shards: int, data: st.DataO
         # A batch may begin below a shard's position. The shard skips what it has.
         overlap = data.draw(st.integers(0, start))
         for shard in range(shards):
-            shard_delta = reduce_one(log, positions[shard], end, shard, shards, start=start - overlap)
-            add(found, shard_delta)
-            late.update(post.window.size for post in shard_delta.too_late)
-            positions[shard] = shard_delta.position
-            counted += shard_delta.counted
-            repeated += shard_delta.repeated
+            deltas = reduce_one(log, positions[shard], end, shard, shards, start=start - overlap)
+            add(found, deltas)
+            late.update(post.window.size for post in deltas.too_late)
+            positions[shard] = deltas.position
+            counted += deltas.counted
+            repeated += deltas.repeated
     distinct = len({entry.post.origin.offset for entry in log.entries})
     assert (counted, repeated) == (distinct * shards, (len(log.entries) - distinct) * shards)
     expected, expected_late = count_distinct(log)
@@ -177,12 +177,12 @@ def test_shards_with_different_positions_after_a_crash_reach_the_same_result(
 def test_partitions_may_be_applied_in_any_order(parts: list[Log], random: object) -> None:
     shard_deltas = [reduce_one(log, Position(), log.end, 0, 1) for log in parts]
     forwards: Tables = {}
-    for shard_delta in shard_deltas:
-        add(forwards, shard_delta)
+    for deltas in shard_deltas:
+        add(forwards, deltas)
     random.shuffle(shard_deltas)  # type: ignore[attr-defined]
     shuffled: Tables = {}
-    for shard_delta in shard_deltas:
-        add(shuffled, shard_delta)
+    for deltas in shard_deltas:
+        add(shuffled, deltas)
     assert plain(forwards) == plain(shuffled)
     assert all(isinstance(amount, int) for fields, _, _ in forwards.values() for amount in fields.values())
 
@@ -190,25 +190,25 @@ def test_partitions_may_be_applied_in_any_order(parts: list[Log], random: object
 @given(st.lists(logs(max_posts=8), min_size=1, max_size=4))
 def test_the_update_of_a_shard_is_the_sum_of_its_partitions(parts: list[Log]) -> None:
     shard_deltas = [reduce_one(log, Position(), log.end, 0, 1) for log in parts]
-    before = [dict(shard_delta.windows) for shard_delta in shard_deltas]
+    before = [dict(deltas.windows) for deltas in shard_deltas]
     added: Tables = {}
-    for shard_delta in shard_deltas:
-        add(added, shard_delta)
-    update = ShardUpdate.of({number: (Position(), shard_delta) for number, shard_delta in enumerate(shard_deltas)})
+    for deltas in shard_deltas:
+        add(added, deltas)
+    update = ShardUpdate.of({number: (Position(), deltas) for number, deltas in enumerate(shard_deltas)})
     assert {key: tuple(delta) for key, delta in update.windows.items()} == plain(added)
-    assert [shard_delta.windows for shard_delta in shard_deltas] == before, "a delta was changed"
+    assert [deltas.windows for deltas in shard_deltas] == before, "a delta was changed"
     assert {number: change.new for number, change in update.positions.items()} == {
-        number: shard_delta.position for number, shard_delta in enumerate(shard_deltas)
+        number: deltas.position for number, deltas in enumerate(shard_deltas)
     }
-    assert update.late == Counter(post.window.size for shard_delta in shard_deltas for post in shard_delta.too_late)
+    assert update.too_late == Counter(post.window.size for deltas in shard_deltas for post in deltas.too_late)
 
 
 def test_windows_with_the_same_posts_share_a_delta() -> None:
     ats = (NOON_MS, NOON_MS + 59_999, NOON_MS + 60_000)
     log = Log([Entry(offset, for_counting(classified(offset, at=at))) for offset, at in enumerate(ats)], len(ats))
     sizes = tuple(WindowSize(seconds, 86_400) for seconds in (60, 300, 3_600))
-    shard_delta = reduce_entries(log.entries, positions=[Position()], end=log.end, sizes=sizes)[0]
-    windows = ShardUpdate.of({partition: (Position(), shard_delta) for partition in range(3)}).windows
+    deltas = reduce_entries(log.entries, positions=[Position()], end=log.end, sizes=sizes)[0]
+    windows = ShardUpdate.of({partition: (Position(), deltas) for partition in range(3)}).windows
     counts = {(key.size, key.start - NOON_MS): delta.fields["n"] for key, delta in windows.items()}
     assert counts == {(60, 0): 6, (60, 60_000): 3, (300, 0): 9, (3_600, 0): 9}
     deltas = {id(delta) for delta in windows.values()}
@@ -226,14 +226,14 @@ def test_a_post_too_late_for_one_size_still_counts_in_the_other() -> None:
         ],
         2,
     )
-    shard_delta = reduce_one(log, Position(), 2, 0, 1)
-    assert [(late.post.origin.offset, late.window, late.latest_event_ms) for late in shard_delta.too_late] == [
+    deltas = reduce_one(log, Position(), 2, 0, 1)
+    assert [(late.post.origin.offset, late.window, late.latest_event_ms) for late in deltas.too_late] == [
         (1, WindowKey("*", 60, 0), 460_000),
         (1, WindowKey("*", 150, 0), 460_000),
     ]
-    assert {WindowKey("tea", 60, 0), WindowKey("tea", 150, 0)}.isdisjoint(shard_delta.windows)
-    assert shard_delta.windows[WindowKey("tea", 300, 0)].fields["n"] == 1
-    assert shard_delta.counted == 2
+    assert {WindowKey("tea", 60, 0), WindowKey("tea", 150, 0)}.isdisjoint(deltas.windows)
+    assert deltas.windows[WindowKey("tea", 300, 0)].fields["n"] == 1
+    assert deltas.counted == 2
 
 
 def test_a_post_one_millisecond_earlier_is_in_time() -> None:
@@ -243,6 +243,6 @@ def test_a_post_one_millisecond_earlier_is_in_time() -> None:
 
 def test_a_post_with_several_keywords_counts_once_among_all_posts() -> None:
     log = Log([Entry(0, for_counting(classified(0, at=0, keywords=["a", "b"])))], 1)
-    shard_delta = reduce_one(log, Position(), 1, 0, 1)
-    counts = {key.keyword: delta.fields["n"] for key, delta in shard_delta.windows.items() if key.size == 60}
+    deltas = reduce_one(log, Position(), 1, 0, 1)
+    counts = {key.keyword: delta.fields["n"] for key, delta in deltas.windows.items() if key.size == 60}
     assert counts == {"*": 1, "a": 1, "b": 1}

@@ -150,7 +150,7 @@ async def test_a_shard_at_another_position_asks_for_a_rewind_and_is_not_changed(
 
 @pytest.mark.parametrize("stored", [Position(), Position(3, 2, NOON_MS)])
 async def test_a_shard_below_the_start_asks_for_a_rewind(stored: Position) -> None:
-    # Redis was rolled back or emptied after the start was looked up. To count on would leave a hole.
+    # Redis was set back or emptied after the start was looked up. To count on would leave a hole.
     bench = Bench()
     bench.store.stored = {(shard, 0): stored for shard in range(2) if stored.offset >= 0}
     with pytest.raises(PositionMismatchError, match="is read from offset 5"):

@@ -120,13 +120,13 @@ async def test_the_loop_runs_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch
     assert bench.log[-1] == ("close", "e-windows-0")
 
 
-async def test_a_shard_that_was_rolled_back_is_reported_and_not_published(bench: Bench) -> None:
-    """No partition has a new batch that would notice the rollback."""
+async def test_a_shard_that_was_set_back_is_reported_and_not_published(bench: Bench) -> None:
+    """No partition has a new batch that would notice it."""
     bench.applied[0] = {0: 7, 1: 3}
     bench.emitter.own(frozenset({0}))
     bench.store.change(0)
     for offsets, expected in (({0: 7, 1: 2}, [0]), ({0: 7}, [0, 0]), ({0: 7, 1: 3}, [0, 0]), ({0: 9, 1: 3}, [0, 0])):
         bench.store.time = ShardTimes(offsets, {}, {}, None)
         published = [entry for entry in await bench.tick() if entry[0] == "publish"]
-        assert bench.rolled_back == expected
+        assert bench.set_back == expected
         assert published == ([("publish", "e-windows-0", 1)] if offsets == {0: 7, 1: 3} else [])

@@ -18,7 +18,7 @@ from streams.errors import BackfillStoppedError
 from streams.settings import load_settings
 from streams.sink.backfill.wait import gate_waiter
 from streams.sink.gate.cpu_aware import CpuAwareGate, Gate, OpenGate, gate_for
-from streams.sink.gate.rule import SAMPLE_S, WINDOW_S, GateReason, GateRule, GateState
+from streams.sink.gate.rule import MEAN_S, SAMPLE_S, GateReason, GateRule, GateState
 from tests.helpers import wait_for
 
 CALM_S = 2.0
@@ -276,11 +276,11 @@ def test_the_settings_say_at_which_load_it_closes_and_after_how_much_calm_it_ope
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = FromSettings(monkeypatch, CPU_PERCENT="35", CALM_S="4")
-    assert not found.run(WINDOW_S + 3.5, 0.3).is_open
+    assert not found.run(MEAN_S + 3.5, 0.3).is_open
     assert found.run(1, 0.3).is_open
     assert found.run(2, 0.34).is_open
     assert found.run(2, 0.36).reason is GateReason.BUSY
-    assert found.run(WINDOW_S + 5, 0.3, stalls=1.0).is_open, "no pressure closes it unless the settings say so"
+    assert found.run(MEAN_S + 5, 0.3, stalls=1.0).is_open, "no pressure closes it unless the settings say so"
 
 
 def test_the_settings_say_at_which_pressure_it_closes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,7 @@ def test_a_sink_is_shown_in_a_few_lines() -> None:
         rows=40_000,
         holes=3,
         windows_missing=0,
-        windows_behind=0,
+        windows_outdated=0,
         rows_filled=120,
         windows_filled=0,
         gaps=1,

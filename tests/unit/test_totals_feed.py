@@ -11,7 +11,7 @@ from streams.pipeline.totals import MAX_KEYWORDS, TotalsFeed
 from streams.records import EmotionTotals
 from streams.windows.reader import Row
 from streams.windows.tumbling import WindowKey, shard_of
-from tests.helpers import NOON_MS, RecordingDeliverer, make_settings
+from tests.helpers import NOON_MS, FakeApp, RecordingDeliverer, make_settings
 
 DAY = 86_400
 START = NOON_MS - NOON_MS % (DAY * 1_000)
@@ -35,14 +35,6 @@ class FakeTables:
         if self.error is not None:
             raise self.error
         return self.rows
-
-
-class FakeApp:
-    def __init__(self) -> None:
-        self.crashes: list[Exception] = []
-
-    async def crash(self, reason: Exception) -> None:
-        self.crashes.append(reason)
 
 
 def make(

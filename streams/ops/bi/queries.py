@@ -63,7 +63,7 @@ def read_chart_data(dsn: str) -> ChartData:
     """Read the rows of both charts, in one transaction.
 
     Raises:
-        ConnectorError: Postgres does not answer or refuses, or the views have no posts.
+        ConnectorError: Postgres does not answer or rejects the call, or the views have no posts.
     """
     with (
         connect(dsn, application_name="emostream-bi-charts") as connection,

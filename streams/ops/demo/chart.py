@@ -15,7 +15,7 @@ def read_shares(dsn: str, size: int) -> list[KeywordShare]:
     The keyword `*` comes first, then the keywords with most posts.
 
     Raises:
-        ConnectorError: Postgres does not answer, or refuses.
+        ConnectorError: Postgres does not answer, or rejects the call.
     """
     with connect(dsn, application_name="emostream-chart") as connection, postgres_errors("reading the windows"):
         rows = connection.execute(

@@ -31,14 +31,14 @@ class Checker:
         """Yield each hole of a topic, partition by partition, and count in `findings` what was compared.
 
         Raises:
-            ConnectorError: Postgres or Kafka does not answer, or refuses.
+            ConnectorError: Postgres or Kafka does not answer, or rejects the call.
         """
         for partition, first, end in self.partitions(topic):
             low, _ = self._reader.bounds(topic, partition)
-            # 1. Ranges that were skipped.
+            # Step 1: compare the ledger with `sink_offsets`, which finds ranges that were skipped.
             for start, stop in self.skipped(topic, partition, first, end):
                 yield Hole(topic, Span(partition, start, stop, 0), HoleKind.SKIPPED, None, low)
-            # 2. Ranges whose rows are missing or changed.
+            # Step 2: compare the figures of each range of the ledger with its rows.
             for written in self._ranges(topic, partition):
                 self._wait()
                 if (hole := self._compare(topic, written, low)) is not None:
@@ -50,7 +50,7 @@ class Checker:
         """Returns each partition with the offset at which the sink began, and the next offset that it will write.
 
         Raises:
-            ConnectorError: Postgres does not answer, or refuses.
+            ConnectorError: Postgres does not answer, or rejects the call.
         """
         return self._read(
             "SELECT partition, first_offset, next_offset FROM sink_offsets WHERE topic = %s ORDER BY partition", topic
@@ -60,7 +60,7 @@ class Checker:
         """Returns the parts of [first, end) that are neither in the ledger nor in `sink_gaps`.
 
         Raises:
-            ConnectorError: Postgres does not answer, or refuses.
+            ConnectorError: Postgres does not answer, or rejects the call.
         """
         covered = self._read(
             # The server joins adjacent ranges, because the ledger has many rows.

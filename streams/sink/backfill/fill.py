@@ -77,7 +77,7 @@ class Filler(Generic[R]):
 
         Raises:
             PositionError: The partition in Kafka ends before the hole does.
-            ConnectorError: Kafka or Postgres does not answer, or refuses.
+            ConnectorError: Kafka or Postgres does not answer, or rejects the call.
         """
         _, high = self._reader.bounds(hole.topic, hole.span.partition)
         if high < hole.span.end:
@@ -137,28 +137,28 @@ class Filler(Generic[R]):
     def _fill_damaged(self, hole: Hole) -> tuple[int, list[Span]]:
         """Write the rows of a range again. Its dead letters were written when the sink read it first."""
         self._wait()
-        # a. Read the records that Kafka still holds.
+        # Step a: read the records that Kafka still holds.
         pages = [] if hole.held is None else self._pages(hole.topic, hole.held)
         entries, _ = self._decode([message for _, page in pages for message in page])
         with self._transaction(hole) as connection:
-            # b. Compare the range with its rows once more.
+            # Step b: compare the range with its rows once more.
             now = compare_range(connection, hole.topic, hole.span, hole.first_held)
             if now is None or now.span != hole.span or now.ledger is None:
                 return 0, []  # it was filled; or the sink has extended it, and the next backfill fills it
             assert now.ledger.fence is not None  # noqa: S101 - `compare_range` returns only ranges that have both
             assert now.ledger.figures is not None  # noqa: S101
             raw_topic, wanted = now.ledger.fence.topic, now.ledger.figures
-            # c. Delete the rows, if Kafka still holds all of the range.
+            # Step c: delete the rows, if Kafka still holds all of the range.
             if hole.expired is None:
                 posts_sql.delete_range(
                     connection, hole.span.partition, raw_topic, wanted.first_origin, wanted.last_origin
                 )
-            # d. Insert the rows that the table does not have.
+            # Step d: insert the rows that the table does not have.
             self._insert(connection, entries)
             found = posts_sql.stored_figures(connection, hole.span.partition, raw_topic, wanted)
             rows = 0 if found is None else found.rows
             gaps = []
-            # e. Store the figures of the rows in the ledger, and record the gap.
+            # Step e: store the figures of the rows in the ledger, and record the gap.
             if found != wanted:
                 ledger_sql.store(connection, hole.topic, [replace(now.ledger, figures=found)])
                 if hole.expired is not None:
@@ -180,7 +180,7 @@ class Filler(Generic[R]):
         def store(part: Sequence[tuple[Message, R]]) -> None:
             rows = [row for _, row in part]
             with postgres_errors("filling a hole"), connection.transaction():
-                self._target.stage(connection, rows)
+                self._target.copy_to_staging(connection, rows)
                 self._target.merge(connection, rows)
 
         def refuse(entry: tuple[Message, R], why: InvalidDataError) -> None:

@@ -13,7 +13,7 @@ from streams.sink.ledger import Figures, LedgerRange, Span
 
 
 class HoleKind(StrEnum):
-    """The kind of a hole."""
+    """Why a range is a hole."""
 
     SKIPPED = "skipped"  # the ledger does not cover the range: it was never written
     MISSING = "missing"  # rows that the range added are missing
@@ -27,7 +27,7 @@ class Hole:
     Attributes:
         topic: the topic.
         span: the range. The number of records is that of the ledger; 0 if the range was skipped.
-        kind: the kind of the hole.
+        kind: why the range is a hole.
         rows: the number of rows that are missing; None if the range was skipped, since only Kafka can tell.
         first_held: the first offset of the partition that Kafka still holds.
         ledger: the range of the ledger; None if the range was skipped.
@@ -67,7 +67,7 @@ def compare(wanted: LedgerRange, found: Figures | None) -> tuple[HoleKind, int] 
         found: The figures of the rows between the bounds of the range; None if there are no rows.
 
     Returns:
-        The kind of the hole and the number of missing rows; None if there is no hole.
+        Why the range is a hole, and the number of missing rows; None if there is no hole.
     """
     if wanted.figures is None or found == wanted.figures:
         return None
@@ -87,7 +87,7 @@ class Findings:
         holes: the holes that were found.
         windows: the number of windows in Redis that were compared with Postgres.
         windows_missing: the number of windows that Postgres lacks, or that lack labels or sentiments there.
-        windows_behind: the number of windows that Postgres has in a revision that is too old.
+        windows_outdated: the number of windows that Postgres has in a revision that is too old.
         rows_filled: the number of rows of posts that were written.
         windows_filled: the number of windows that were written.
         windows_refused: the number of windows that Postgres rejected.
@@ -100,7 +100,7 @@ class Findings:
     holes: list[Hole] = field(default_factory=list)
     windows: int = 0
     windows_missing: int = 0
-    windows_behind: int = 0
+    windows_outdated: int = 0
     rows_filled: int = 0
     windows_filled: int = 0
     windows_refused: int = 0
@@ -109,5 +109,5 @@ class Findings:
 
     @property
     def complete(self) -> bool:
-        """Whether Postgres lacks nothing: no hole was found, and no window is missing or behind."""
-        return not self.holes and self.windows_missing == 0 and self.windows_behind == 0
+        """Whether Postgres lacks nothing: no hole was found, and no window is missing or outdated."""
+        return not self.holes and self.windows_missing == 0 and self.windows_outdated == 0

@@ -2,7 +2,8 @@
 
 1. For each topic, compare the ledger with `sink_offsets`. A range that the sink has passed, and that the ledger does
    not cover, was skipped.
-2. For each topic, compare the figures of each range of the ledger with its rows. Rows may be missing or changed.
+2. For posts, compare the figures of each range of the ledger with its rows. Rows may be missing or changed. The ranges
+   of windows have no figures; step 3 checks the windows.
 3. Compare the windows in Redis with those in Postgres. A window may be missing, or have a revision that is too old.
 
 Holes of steps 1 and 2 are filled from Kafka (`streams.sink.backfill.fill`), each before the next one is looked for.
@@ -76,7 +77,7 @@ class Backfill:
         Raises:
             BackfillBusyError: Another process is filling holes.
             BackfillStoppedError: `wait` raised it. What was filled stays.
-            ConnectorError: Kafka, Postgres or Redis does not answer, or refuses. What was filled stays.
+            ConnectorError: Kafka, Postgres or Redis does not answer, or rejects the call. What was filled stays.
         """
         if fill and not self._history.try_lock_backfill():
             raise BackfillBusyError("another process is running a backfill; only one may run at a time")
@@ -84,10 +85,10 @@ class Backfill:
         reader = OffsetReader(kafka, group=f"{self._settings.group_prefix}-backfill")
         producer = ConfirmedProducer(kafka, client_id=f"{self._settings.group_prefix}-backfill")
         try:
-            # 1. and 2. Skipped ranges, and ranges whose rows are missing or changed.
+            # Steps 1 and 2: compare the ledger with `sink_offsets` and with the rows.
             self._run_topic(self._settings.topic_classified, POSTS, reader, producer, fill=fill)
             self._run_topic(self._settings.topic_windows, WINDOWS, reader, producer, fill=fill)
-            # 3. Windows.
+            # Step 3: compare the windows in Redis with those in Postgres.
             asyncio.run(self._copy_windows(reader, fill=fill))
         finally:
             producer.close()

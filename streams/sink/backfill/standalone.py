@@ -38,7 +38,7 @@ def run_standalone(
     Raises:
         BackfillStoppedError: `stop` was set.
         BackfillBusyError: Another process is filling holes.
-        ConnectorError: A server does not answer, or refuses.
+        ConnectorError: A server does not answer, or rejects the call.
     """
     dsn = settings.postgres_dsn.get_secret_value()
     with ExitStack() as stack:
@@ -70,7 +70,7 @@ def findings_document(findings: Findings) -> dict[str, object]:
         ],
         "windows": findings.windows,
         "windows_missing": findings.windows_missing,
-        "windows_behind": findings.windows_behind,
+        "windows_outdated": findings.windows_outdated,
         "rows_filled": findings.rows_filled,
         "windows_filled": findings.windows_filled,
         "windows_refused": findings.windows_refused,

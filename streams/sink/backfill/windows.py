@@ -31,11 +31,11 @@ class WindowDifferences:
 
     Attributes:
         missing: the windows that Postgres lacks, or whose labels or sentiments it lacks.
-        behind: the windows that Postgres has in a lower revision.
+        outdated: the windows that Postgres has in a lower revision.
     """
 
     missing: list[EmotionWindow]
-    behind: list[EmotionWindow]
+    outdated: list[EmotionWindow]
 
 
 def compare_windows(
@@ -49,7 +49,7 @@ def compare_windows(
         passed_ms: The sink has written all windows that were published before this time, in milliseconds since 1970. A
             revision is the time of a change, so the sink is still to write windows with a higher one.
     """
-    missing, behind = [], []
+    missing, outdated = [], []
     for window in windows:
         if window.revision >= passed_ms:
             continue
@@ -57,14 +57,14 @@ def compare_windows(
         if found is None or not found.complete:
             missing.append(window)
         elif found.revision < window.revision:
-            behind.append(window)
-    return WindowDifferences(missing, behind)
+            outdated.append(window)
+    return WindowDifferences(missing, outdated)
 
 
 async def copy_windows(
     settings: Settings, history: History, findings: Findings, wait: Wait, *, oldest_ms: float | None, write: bool
 ) -> None:
-    """Compare every window in Redis with Postgres, and copy those that are missing or behind if `write` is set.
+    """Compare every window in Redis with Postgres, and copy those that are missing or outdated if `write` is set.
 
     Args:
         settings: The settings.
@@ -76,7 +76,7 @@ async def copy_windows(
         write: Whether to copy windows.
 
     Raises:
-        ConnectorError: Redis or Postgres does not answer, or refuses.
+        ConnectorError: Redis or Postgres does not answer, or rejects the call.
     """
     passed_ms = min(time.time() * 1_000, oldest_ms or float("inf")) - SLACK_MS
     async with open_store(settings) as store:
@@ -86,9 +86,9 @@ async def copy_windows(
                 different = compare_windows(page, _stored(history, page), passed_ms)
                 findings.windows += len(page)
                 findings.windows_missing += len(different.missing)
-                findings.windows_behind += len(different.behind)
+                findings.windows_outdated += len(different.outdated)
                 if write:
-                    wanted = [*different.missing, *different.behind]
+                    wanted = [*different.missing, *different.outdated]
                     refused = _write(history, wanted)
                     findings.windows_filled += len(wanted) - refused
                     findings.windows_refused += refused
@@ -105,7 +105,7 @@ def _write(history: History, windows: Sequence[EmotionWindow]) -> int:
 
     def store(part: Sequence[EmotionWindow]) -> None:
         with history.transaction("copying windows") as connection:
-            WINDOWS.stage(connection, part)
+            WINDOWS.copy_to_staging(connection, part)
             windows_sql.delete_incomplete(connection)
             WINDOWS.merge(connection, part)
 

@@ -59,7 +59,7 @@ class Gate(Protocol):
 
     @property
     def resets(self) -> int:
-        """How often the rule was reset since the start, because of implausible or missing samples."""
+        """How often the gate was reset since the start, because of implausible or missing samples."""
 
 
 class OpenGate:
@@ -89,7 +89,7 @@ class OpenGate:
 
     @property
     def resets(self) -> int:
-        """0: this gate has no rule that could be reset."""
+        """0: this gate has no samples, and is never reset."""
         return 0
 
 
@@ -169,7 +169,7 @@ class CpuAwareGate:
 
     @property
     def resets(self) -> int:
-        """How often the rule was reset since the start."""
+        """How often the gate was reset since the start."""
         return self._rule.resets
 
     def add_backend(self, pid: int, port: int | None) -> bool:

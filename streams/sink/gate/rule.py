@@ -3,7 +3,7 @@
 For each sample of the CPU counters the rule
 
 1. checks the sample against those before it. If a counter went back or is below zero, if the sink's own time is above
-   all time, or if there was no sample for `MAX_GAP_S`, the rule resets: it forgets the samples, and the gate is closed;
+   all time, or if there was no sample for `MAX_GAP_S`, the gate is *reset*: it forgets its samples and closes;
 2. computes the utilization by others over the last second. The CPU time of the sink, and of the Postgres processes that
    work for it, is subtracted: else the sink's own work would close the gate;
 3. compares the utilization with the limit. The gate closes with the first sample at or above the limit. It opens when
@@ -22,7 +22,7 @@ from enum import StrEnum
 
 from connectors.machine.sample import Sample
 
-WINDOW_S = 1.0
+MEAN_S = 1.0
 """Seconds over which utilization is averaged. The counters tick in hundredths of a second: much less would be noise."""
 
 SAMPLE_S = 0.125
@@ -38,10 +38,8 @@ _BACKWARDS_S = 0.05
 """Seconds for each processor that the counters may go back: the kernel adds them up while they change."""
 
 _EXCESS = 0.25
-"""Own time may exceed all time within the window by this share of all processors, and of one at least.
-
-The time of a process is metered in nanoseconds, that of the machine by a hundred ticks a second, which see less of work
-in short bursts."""
+"""Tolerance: own time may exceed the machine's busy time by 0.25 CPU-seconds per second and processor (at least one
+processor), because the machine's counter has a resolution of 10 ms and misses short bursts."""
 
 
 class GateReason(StrEnum):
@@ -101,7 +99,7 @@ class GateRule:
         self._overdue = False
         self._state: GateState | None = None
         self.resets = 0
-        """How often the rule was reset since the start."""
+        """How often the gate was reset since the start."""
 
     def update(self, sample: Sample, oldest_s: float | None = None) -> GateState:
         """Add a sample, and return the decision.
@@ -115,18 +113,18 @@ class GateRule:
         """
         if self._pressure_limit is not None and not sample.stalled:
             raise ValueError("a limit of the pressure needs samples that have it")
-        # 1. Check the sample against those before it.
+        # Step 1: check the sample against those before it.
         base = self._add(sample)
         utilization = pressure = None
         if base is None:
             reason = GateReason.STARTING
         else:
-            # 2. Compute the utilization by others.
+            # Step 2: compute the utilization by others.
             utilization, pressure = _utilization(base, sample), _pressure(base, sample)
-            # 3. Compare it with the limit.
+            # Step 3: compare it with the limit.
             reason = self._compare(sample.at, utilization, pressure)
         self._idle = reason is GateReason.IDLE
-        # 4. Open the gate if a record is overdue.
+        # Step 4: open the gate if a record is overdue.
         if self._is_overdue(oldest_s):
             reason = GateReason.OVERDUE
         is_open = reason in {GateReason.IDLE, GateReason.OVERDUE}
@@ -143,7 +141,7 @@ class GateRule:
             self._calm_from = None
             self.resets += 1
         samples.append(sample)
-        enough = WINDOW_S - SAMPLE_S / 2  # samples are not exactly on time
+        enough = MEAN_S - SAMPLE_S / 2  # samples are not exactly on time
         while len(samples) > 1 and sample.at - samples[1].at >= enough:
             samples.popleft()
         return samples[0] if sample.at - samples[0].at >= enough else None
@@ -184,8 +182,8 @@ def _may_follow(last: Sample, sample: Sample) -> bool:
 
 
 def _has_plausible_own_time(base: Sample, sample: Sample) -> bool:
-    """Returns whether own time is at most all time since `base`, within `_EXCESS`."""
-    elapsed = max(sample.at - base.at, WINDOW_S)
+    """Returns whether own time is at most all time since `base`, within the tolerance `_EXCESS`."""
+    elapsed = max(sample.at - base.at, MEAN_S)
     return (sample.own - base.own) - (sample.busy - base.busy) <= _EXCESS * elapsed * max(1.0, sample.capacity)
 
 

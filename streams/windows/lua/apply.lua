@@ -25,7 +25,7 @@
 -- A window that a rebuild emptied has a revision, but no first and last event.
 --
 -- A revision is the server's time in ms, or the window's last revision plus 1 if that is higher. So revisions rise even
--- after the server was rolled back to an older snapshot, and consumers and Postgres always take the newest state.
+-- after Redis was set back to an older snapshot, and consumers and Postgres always take the newest state.
 
 local state, open, dirty = KEYS[1], KEYS[2], KEYS[3]
 local update = cjson.decode(ARGV[1])
@@ -34,9 +34,11 @@ local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local limits = redis.call('HMGET', state, 'complete_from', 'sealed_until')
 local complete_from = tonumber(limits[1] or '')
+-- Step 1: refuse if the shard is sealed.
 if limits[2] and tonumber(limits[2]) > now_ms then
   return {2, '', ''}
 end
+-- Step 2: refuse if a stored position or fence is not the expected one, or the shard is not initialised.
 for _, change in ipairs(update.positions) do
   local partition, offset, fence = change[1], change[2], change[3]
   local stored = redis.call('HMGET', state, 'p:' .. partition, 'f:' .. partition)
@@ -47,6 +49,7 @@ end
 
 local function int(number) return string.format('%.0f', number) end
 
+-- Step 3: add the deltas, except to windows that were removed or that start before `complete_from`.
 local expired = {}
 local function expired_to(size)
   if not expired[size] then
@@ -92,6 +95,7 @@ end
 if update.duplicates ~= 0 then
   redis.call('HINCRBY', state, 'duplicates', int(update.duplicates))
 end
+-- Step 4: store the new positions and fences.
 for _, change in ipairs(update.positions) do
   local partition, offset, fence, event_ms = change[1], int(change[4]), int(change[5]), int(change[6])
   redis.call('HSET', state,

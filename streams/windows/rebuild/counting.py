@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from streams.errors import TopologyError
 from streams.records import ALL_KEYWORDS
 from streams.settings import Settings
-from streams.windows.deltas import Position, ShardDelta, reduce_entries
+from streams.windows.deltas import Position, ShardDeltas, reduce_entries
 from streams.windows.rebuild.editor import TableEditor
 from streams.windows.rebuild.posts import Page, PartitionSurvey, PostReader
 from streams.windows.rebuild.scope import Action, Scope, next_end
@@ -89,27 +89,27 @@ class Recount:
         finally:
             pages.close()  # type: ignore[attr-defined] # a generator
 
-    async def _apply(self, partition: int, shard: int, shard_delta: ShardDelta) -> None:
+    async def _apply(self, partition: int, shard: int, deltas: ShardDeltas) -> None:
         position = self._positions[partition][shard]
-        if shard_delta.position == position:
+        if deltas.position == position:
             return
-        self._remove_kept(shard_delta)
-        update = ShardUpdate.of({partition: (position, shard_delta)})
+        self._remove_kept(deltas)
+        update = ShardUpdate.of({partition: (position, deltas)})
         if await self._tables.apply(shard, update) is not None:
             # The Redis client repeats a script whose answer was lost. Then the first call has applied the update.
             found = (await self._tables.positions(shard, [partition]))[partition]
-            if found != shard_delta.position:
+            if found != deltas.position:
                 raise TopologyError(
                     f"the rebuilt tables are at offset {found.offset} of partition {partition}, not at "
                     f"{position.offset}: Redis lost data, or another rebuild has taken over; nothing has changed, "
                     "run the rebuild again"
                 )
-        self._positions[partition][shard] = shard_delta.position
+        self._positions[partition][shard] = deltas.position
 
-    def _remove_kept(self, shard_delta: ShardDelta) -> None:
-        """Remove the windows that are not recounted from a delta, and count their posts in `expired` and `kept`."""
-        for key in [key for key in shard_delta.windows if self.scope.action_for(key) is not Action.COUNT]:
-            delta = shard_delta.windows.pop(key)
+    def _remove_kept(self, deltas: ShardDeltas) -> None:
+        """Remove the windows that are not recounted from the deltas, and count their posts in `expired` and `kept`."""
+        for key in [key for key in deltas.windows if self.scope.action_for(key) is not Action.COUNT]:
+            delta = deltas.windows.pop(key)
             if key.keyword == ALL_KEYWORDS:
                 if self.scope.action_for(key) is Action.EXPIRED:
                     self.expired[key.size] += delta.fields["n"]

@@ -124,7 +124,7 @@ class PostReader:
         """Returns what Kafka and Postgres hold of a partition. It asks Postgres only if Kafka has lost posts.
 
         Raises:
-            ConnectorError: Kafka or Postgres did not answer, or refused.
+            ConnectorError: Kafka or Postgres did not answer, or rejected the call.
         """
         held_from, high = self._reader.bounds(self._topic, partition)
         first = self._first(partition, held_from, high)
@@ -173,7 +173,7 @@ class PostReader:
         duplicates is measured on the times of classification. The broker's times, some milliseconds later, are lost.
 
         Raises:
-            ConnectorError: Postgres did not answer, or refused.
+            ConnectorError: Postgres did not answer, or rejected the call.
         """
         after = -1
         while after < survey.rows_before:

@@ -312,7 +312,7 @@ async def rebuild(
         RebuildRefusedError: Another rebuild runs, or this one lost a lease.
         RebuildStoppedError: `stopped` returned true.
         TopologyError: The window tables were built for other settings, or the rebuilt tables were changed meanwhile.
-        ConnectorError: A server did not answer, or refused.
+        ConnectorError: A server did not answer, or rejected the call.
     """
     await store.check_topology(settings.partitions)
     leases = Leases(TableEditor.of(store), secrets.token_hex(8), lock_ms, seal_ms)
