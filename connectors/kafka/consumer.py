@@ -212,6 +212,11 @@ class PositionedConsumer:
             if batch.epoch == self._positioned_epoch:
                 self._done.update(ends)
 
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is fetched since a `pause` that has not ended."""
+        return self._paused
+
     def pause(self) -> None:
         """Stop fetching while going on as a member of the group; `resume`, a rewind or an assignment ends it."""
         self._paused = True

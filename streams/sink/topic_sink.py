@@ -107,7 +107,6 @@ class TopicSink(Generic[R]):
         self._writing: tuple[Slice[R], Future[int]] | None = None
         self._next: Slice[R] | None = None
         self._failures = 0
-        self._paused = False
         self._written = 0
         self._look_due = 0.0
         self._report_due = time.monotonic() + REPORT_S
@@ -172,9 +171,8 @@ class TopicSink(Generic[R]):
 
     def _copy(self, consumer: PositionedConsumer, stop: threading.Event) -> None:
         """Read a slice while the one before it is written; then have it written."""
-        if self._paused:
+        if consumer.paused:
             consumer.resume()
-            self._paused = False
         if self._next is None and (batch := consumer.poll(self._size.records, POLL_S)) is not None:
             with self._rewinding(consumer, stop):
                 self._next = self._read(batch)
@@ -187,14 +185,12 @@ class TopicSink(Generic[R]):
 
     def _wait_closed(self, consumer: PositionedConsumer, stop: threading.Event) -> None:
         """Stay in the group and fetch nothing; the backlog waits in Kafka."""
-        if not self._paused:
+        # Positions that were looked up again, after a rebalance or a rewind, have ended the pause before.
+        if not consumer.paused:
             consumer.pause()
-            self._paused = True
         stop.wait(CLOSED_POLL_S)
         if consumer.poll(1, 0) is not None:
-            # A rebalance brought partitions that are not paused; going back to their positions ends every pause.
             consumer.rewind("a rebalance fetched while the gate was closed")
-            self._paused = False
 
     def _positions(self, reader: OffsetReader, partitions: Sequence[int]) -> Mapping[int, int]:
         bounds = {partition: reader.bounds(self._topic, partition) for partition in partitions}

@@ -14,10 +14,12 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import TIMESTAMP_CREATE_TIME, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.producer import ConfirmedProducer
+from connectors.kafka.scan import TopicScan
+from streams.connections import kafka_config
 from streams.ops.demo.processes import Role, clean_environment
 from streams.records import ClassifiedPost
 from streams.settings import Settings
@@ -109,6 +111,7 @@ def test_a_closed_gate_is_no_illness_and_the_backlog_grows(
     wait_for(lambda: backlog(port) == 440, what="the backlog is not seen")
     feed(producer, settings, 100, 200)
     wait_for(lambda: backlog(port) == 660, what="the backlog does not grow")
+    assert closed.log.read_text().count("rewinding") <= 2, "it fetches what it may not write, again and again"
 
     code, health = get(port, "/health")
     assert (code, health["status"]) == (200, "waiting")
@@ -176,14 +179,24 @@ def test_what_a_backfill_did_before_a_server_went_away_is_counted(
     assert rows(settings) == 40
 
 
-def produce_at(settings: Settings, posts: list[ClassifiedPost], at: float) -> None:
+def produce_at(settings: Settings, partition: int, posts: list[ClassifiedPost], at: float) -> None:
     """Write classified posts as if it were that time."""
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap})
     for post in posts:
-        producer.produce(
-            settings.topic_classified, post.model_dump_json().encode(), partition=0, timestamp=round(at * 1_000)
-        )
+        value = post.model_dump_json().encode()
+        producer.produce(settings.topic_classified, value, partition=partition, timestamp=round(at * 1_000))
     assert producer.flush(60) == 0
+
+
+def keeps_times(settings: Settings) -> bool:
+    """Whether the broker has taken note that the topic's records keep the time they are written with."""
+    produce_at(settings, 3, [classified(0, 3)], time.time())
+    scan = TopicScan(kafka_config(settings), settings.topic_classified)
+    try:
+        *_, last = scan.messages()
+        return last.timestamp()[0] == TIMESTAMP_CREATE_TIME
+    finally:
+        scan.close()
 
 
 def test_a_backlog_that_comes_near_the_retention_is_danger(
@@ -195,7 +208,8 @@ def test_a_backlog_that_comes_near_the_retention_is_danger(
     port = free_port()
     start("sink", EMOSTREAM_SINK_WEB_PORT=str(port), **CLOSED)
     wait_for(lambda: get(port, "/health")[1].get("status") == "waiting", what="it does not wait")
-    produce_at(settings, [classified(offset) for offset in range(40)], time.time() - 3_000)
+    wait_for(lambda: keeps_times(settings), what="records do not keep their times")
+    produce_at(settings, 0, [classified(offset) for offset in range(40)], time.time() - 3_000)
     wait_for(lambda: get(port, "/health")[0] == 503, what="nobody warns")
 
     _, health = get(port, "/health")

@@ -33,6 +33,7 @@ class FakeConsumer:
         self.calls: list[tuple[str, Any]] = []
         self.batches: list[Batch] = []
         self.epoch = 1
+        self.paused = False
 
     def poll(self, most: int, timeout_s: float) -> Batch | None:
         return self.batches.pop(0) if self.batches else None
