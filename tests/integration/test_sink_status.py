@@ -12,10 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import TIMESTAMP_CREATE_TIME, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.producer import ConfirmedProducer
+from connectors.kafka.scan import TopicScan
+from streams.connections import kafka_config
 from streams.ops.demo.processes import Role, clean_environment
 from streams.records import ClassifiedPost
 from streams.settings import Settings
@@ -106,6 +108,7 @@ def test_a_sink_with_a_closed_gate_is_waiting_and_its_backlog_grows(
     wait_for(lambda: backlog(port) == 440, what="the backlog is not seen")
     feed(producer, settings, 100, 200)
     wait_for(lambda: backlog(port) == 660, what="the backlog does not grow")
+    assert closed.log.read_text().count("rewinding") <= 2, "a closed gate must not fetch and rewind again and again"
 
     code, health = get(port, "/health")
     assert (code, health["status"]) == (200, "waiting")
@@ -173,12 +176,23 @@ def test_a_backfill_that_ends_early_is_counted_with_what_it_did(
     assert rows(settings) == 40
 
 
-def produce_at(settings: Settings, posts: list[ClassifiedPost], at: float) -> None:
+def produce_at(settings: Settings, partition: int, posts: list[ClassifiedPost], at: float) -> None:
     """Write classified posts with the timestamp `at`, in seconds since 1970."""
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap})
     for post in posts:
-        producer.produce(settings.topic_classified, post.to_json(), partition=0, timestamp=round(at * 1_000))
+        producer.produce(settings.topic_classified, post.to_json(), partition=partition, timestamp=round(at * 1_000))
     assert producer.flush(60) == 0
+
+
+def keeps_timestamps(settings: Settings) -> bool:
+    """Return whether the broker already keeps the timestamps that producers give to records of the topic."""
+    produce_at(settings, 3, [classified(0, 3)], time.time())
+    scan = TopicScan(kafka_config(settings), settings.topic_classified)
+    try:
+        *_, last = scan.messages()
+        return last.timestamp()[0] == TIMESTAMP_CREATE_TIME
+    finally:
+        scan.close()
 
 
 def test_a_backlog_near_the_retention_is_danger(
@@ -190,7 +204,8 @@ def test_a_backlog_near_the_retention_is_danger(
     port = free_port()
     start("sink", EMOSTREAM_SINK_WEB_PORT=str(port), **CLOSED)
     wait_for(lambda: get(port, "/health")[1].get("status") == "waiting", what="it does not wait")
-    produce_at(settings, [classified(offset) for offset in range(40)], time.time() - 3_000)
+    wait_for(lambda: keeps_timestamps(settings), what="the broker does not keep timestamps")
+    produce_at(settings, 0, [classified(offset) for offset in range(40)], time.time() - 3_000)
     wait_for(lambda: get(port, "/health")[0] == 503, what="the health is not danger")
 
     _, health = get(port, "/health")
