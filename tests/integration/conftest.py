@@ -188,11 +188,17 @@ def s3_server(own_s3: S3Server) -> S3Config:
     return own_s3.config
 
 
-@pytest.fixture
-def no_buckets(s3_server: S3Config) -> Iterator[DeletingS3]:
-    """A connection to a server without buckets."""
-    with s3_connector.connect(s3_server) as s3:
+@pytest.fixture(scope="session")
+def s3_connection(stoppable_s3: S3Server) -> Iterator[DeletingS3]:
+    """One for all tests: to make it costs more processor time than most tests do."""
+    with s3_connector.connect(stoppable_s3.config) as s3:
         yield DeletingS3(s3)
+
+
+@pytest.fixture
+def no_buckets(own_s3: S3Server, s3_connection: DeletingS3) -> DeletingS3:
+    """A connection to a server without buckets."""
+    return s3_connection
 
 
 @pytest.fixture
