@@ -190,7 +190,7 @@ def s3_server(own_s3: S3Server) -> S3Config:
 
 @pytest.fixture(scope="session")
 def s3_connection(stoppable_s3: S3Server) -> Iterator[DeletingS3]:
-    """One for all tests: to make it costs more processor time than most tests do."""
+    """One connection for all tests, because creating it costs more CPU time than most tests."""
     with s3_connector.connect(stoppable_s3.config) as s3:
         yield DeletingS3(s3)
 
