@@ -20,7 +20,7 @@ from tests.helpers import FakeApp, message
 
 
 class FakeConsumer:
-    """A consumer whose assignment has epoch 1."""
+    """A consumer that records its calls. Its epoch begins with 1, and a rewind raises it."""
 
     is_paused = False
 

@@ -68,7 +68,7 @@ class FakeProducer:
 
 
 class FakeHistory:
-    """Accepts every write, except while there are errors in `fails`, and those with a row that is in `poison`."""
+    """Each write raises the next error of `fails`, if there is one. A write with a row of `poison` is rejected."""
 
     def __init__(self) -> None:
         self.written: list[tuple[str, list[int], list[Span]]] = []

@@ -89,20 +89,20 @@ class ReadPlan(NamedTuple):
 
 
 class LocalReads:
-    """Which partitions are read locally, from the own records, and not fetched. Pure."""
+    """Which partitions are read locally, from the own records, and not fetched. Does no I/O."""
 
     def __init__(self) -> None:
-        # By partition that is read locally: when the last own record came.
-        self._since: dict[int, float] = {}
+        # For each partition that is read locally: when its last own record came.
+        self._last_own_at: dict[int, float] = {}
 
     @property
     def partitions(self) -> frozenset[int]:
         """The partitions that are read locally."""
-        return frozenset(self._since)
+        return frozenset(self._last_own_at)
 
     def clear(self) -> None:
         """Read no partition locally."""
-        self._since.clear()
+        self._last_own_at.clear()
 
     def plan(
         self, ranges: Iterable[OwnRange[Any]], next_offsets: Mapping[int, int], now: float, *, all_taken: bool
@@ -125,13 +125,13 @@ class LocalReads:
             if own.first == expected:
                 consumed.append(own)
                 expected = at[own.partition] = own.end
-            # The range was consumed now, or was fetched before to its end: the next own record follows it.
+            # Everything up to the end of this range is consumed, so the next own range may continue here.
             if own.end == expected:
-                self._since[own.partition] = now
-            # Other records lie before the range, or a part of the range was fetched: the rest is fetched too.
+                self._last_own_at[own.partition] = now
+            # There is a gap before this range, or part of it was fetched, so this partition is fetched.
             elif own.end > expected:
-                self._since.pop(own.partition, None)
+                self._last_own_at.pop(own.partition, None)
         if all_taken:
-            for partition in [partition for partition, since in self._since.items() if now - since > QUIET_S]:
-                del self._since[partition]
+            for partition in [partition for partition, last in self._last_own_at.items() if now - last > QUIET_S]:
+                del self._last_own_at[partition]
         return ReadPlan(consumed, set(self.partitions - before), set(before - self.partitions))

@@ -1,11 +1,13 @@
 """A producer whose delivery is done only when the broker has confirmed every record.
 
-The producer is idempotent with acks=all. Without a time limit for a record, it never times a record out, and any failed
-record is fatal (`enable.gapless.guarantee`). So the records of a partition reach the log in the order in which they
-were given and without a gap, and a stage can resume from the last record of its own output. For the same reason only
-the first and the last record of a partition are asked to be confirmed: they prove that those between are in the log.
+The producer is idempotent with acks=all. By default records wait without a time limit, and a record that fails is
+fatal (`enable.gapless.guarantee`). So the records of a partition reach the log in the order in which they were given
+and without a gap, and a stage can resume from the last record of its own output. For the same reason only the first and
+the last record of a partition are asked to be confirmed: they prove that those between are in the log. With
+`give_up_after_s` a record fails after that time, and every record is asked to be confirmed.
 
-If no broker answers, deliveries wait. Callers wait for their delivery, so the backlog grows in Kafka and not in memory.
+If no broker answers, deliveries wait. Callers wait for their delivery and consume nothing meanwhile, so the input stays
+in Kafka and does not fill the memory.
 """
 
 from __future__ import annotations

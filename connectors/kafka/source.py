@@ -41,8 +41,8 @@ from connectors.kafka.own_writes import OwnWrites
 logger = logging.getLogger(__name__)
 
 PAUSE_AFTER_S = 1.0
-"""Seconds for which a full channel may hold up polling before fetching is paused. A pause drops the records that were
-fetched ahead, so this is longer than a normal batch takes. Without polling a rebalance stalls, so it is not much
+"""Seconds after which fetching is paused, and polling goes on, if the channel stays full. A pause drops the records
+that were fetched ahead, so this is longer than a normal batch takes. A rebalance needs polling, so it is not much
 longer."""
 
 LEAVE_S = 2.0
@@ -53,7 +53,8 @@ _IDLE_POLL_S = 0.25
 """Longest poll in seconds: between two polls the thread checks whether it must stop."""
 
 _FILL_POLL_S = 0.005
-"""Seconds of a poll while a batch has waited long enough and is filled further until the stage waits for it."""
+"""Seconds of a poll while a batch is due and the stage is busy. It is short, so that the batch is handed over soon
+after the stage is free."""
 
 
 class BatchChannel(faust.Channel):  # type: ignore[misc] # faust ships no types
@@ -258,7 +259,7 @@ class BatchSource(Service):  # type: ignore[misc]
 
 
 class BatchBuilder:
-    """Joins polled batches into larger ones: full batches, and one that is being filled. Pure."""
+    """Joins polled batches into larger ones: full batches, and one that is being filled. Does no I/O."""
 
     def __init__(self, batch_max: int, batch_wait_s: Callable[[], float]) -> None:
         """Start without records.

@@ -40,7 +40,7 @@ class Tail:
             topic: The topic.
             partitions: The topic's number of partitions.
             group: A group name, which librdkafka requires and does not use here.
-            on_unreachable: Called when no broker answers, once until a record comes again.
+            on_unreachable: Called when no broker answers; called again only after Kafka has answered in between.
         """
         self._topic = topic
         self._partitions = range(partitions)
@@ -96,12 +96,12 @@ class Tail:
         missing = dict.fromkeys(bounds, last)
         starts = {partition: high for partition, (_, high) in bounds.items()}
         span = last
-        while short := {n: starts[n] for n in bounds if missing[n] > 0 and starts[n] > bounds[n][0]}:
-            starts |= {partition: max(bounds[partition][0], end - span) for partition, end in short.items()}
-            self._assign({partition: starts[partition] for partition in short})
-            for message in self._until(dict(short)):
+        while ends := {n: starts[n] for n in bounds if missing[n] > 0 and starts[n] > bounds[n][0]}:
+            starts |= {partition: max(bounds[partition][0], end - span) for partition, end in ends.items()}
+            self._assign({partition: starts[partition] for partition in ends})
+            for message in self._until(dict(ends)):
                 partition = message.partition() or 0
-                if (message.offset() or 0) < short[partition]:  # else it was found before, or is new
+                if (message.offset() or 0) < ends[partition]:  # the others were found in an earlier round, or are new
                     found.append(message)
                     missing[partition] -= 1
             span *= 2

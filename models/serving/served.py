@@ -172,7 +172,7 @@ class ServedModel:
             self._s3.close()
 
     def _follow(self) -> None:
-        """Do steps 1 to 6; end early if the channel or the manifest has not changed.
+        """Do steps 1 to 6. End early if the channel names the version that serves, or one that was refused recently.
 
         Raises:
             ModelRefusedError: The version failed a step.

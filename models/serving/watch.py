@@ -12,8 +12,8 @@ MAX_BACKOFF_S: Final = 60.0
 """Longest pause between two polls in seconds. Each failed poll doubles the pause up to this."""
 
 JOIN_S: Final = 2.0
-"""Seconds to wait for the thread to end. A thread that still waits for S3 then is a daemon and ends with the
-process."""
+"""Seconds to wait for the thread to end. If it still waits for S3 after that, it is left alone: it is a daemon
+thread and ends with the process."""
 
 
 class Polled(Protocol):

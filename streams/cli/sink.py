@@ -25,10 +25,11 @@ from streams.process.signals import stop_on_signals
 def sink(context: click.Context, *, once: bool, force: bool, web_port: int | None) -> None:
     """Write classified posts and windows to Postgres, until SIGTERM or Ctrl-C.
 
-    The sink writes only while all other processes use less of the CPU than EMOSTREAM_SINK_CPU_PERCENT, 20 % by default;
-    the backlog waits in Kafka. Its offsets are in Postgres and change in the transaction that writes the rows, so every
-    record is written exactly once, even if the sink is killed. It logs to stderr. You can run several sinks: Kafka
-    divides the partitions among them. On one machine, give each its own --web-port. With --once there is no web server.
+    The sink writes while the other processes use less of the CPU than EMOSTREAM_SINK_CPU_PERCENT, 20 % by default;
+    until then the backlog waits in Kafka. EMOSTREAM_SINK_MAX_DELAY_S limits how long a record waits. Offsets are in
+    Postgres and change in the transaction that writes the rows, so every record is written exactly once, even if the
+    sink is killed. It logs to stderr. You can run several sinks: Kafka divides the partitions among them. On one
+    machine, give each its own --web-port. With --once there is no web server.
 
     \b
     Examples:

@@ -35,7 +35,10 @@ OnProgress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Check:
-    """A check of the audit. `note` says why it failed, or why it could not be made; `ok` is True in the second case."""
+    """A check of the audit. `note` explains the numbers or the failure.
+
+    A check that could not be made has `ok` True, and its note says why.
+    """
 
     name: str
     expected: int
@@ -188,7 +191,7 @@ async def audit(settings: Settings, store: WindowStore, progress: OnProgress) ->
         counted += sum(posts.get(size, 0) for posts in (too_late, expired, unbuilt))
         parts = [sent_twice, f"{too_late[size]} too late" if too_late.get(size) else ""]
         parts.append(f"{expired[size]} in expired windows" if expired.get(size) else "")
-        parts.append(f"{unbuilt[size]} in windows that Kafka cannot fill" if unbuilt.get(size) else "")
+        parts.append(f"{unbuilt[size]} in windows that Kafka no longer holds in full" if unbuilt.get(size) else "")
         name = f"{format_duration(size)} windows in Redis = classified"
         note = ", ".join(filter(None, parts))
         checks.append(check_count(name, classified, counted, complete=outcomes.complete, note=note))

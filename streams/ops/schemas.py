@@ -110,7 +110,7 @@ def generated() -> dict[Path, str]:
 
 
 def outdated(root: Path) -> list[Path]:
-    """Returns the generated files below `root` that are missing or differ, and the schemas of no record."""
+    """Returns the generated files below `root` that are missing or differ, and schema files without a record."""
     wanted = generated()
     changed = [path for path, content in wanted.items() if _read(root / path) != content]
     schemas = [path.relative_to(root) for path in sorted((root / "docs/schemas").glob("*.json"))]

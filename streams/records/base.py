@@ -1,7 +1,7 @@
 """Reads and writes records. Pure.
 
-`from_json` reads a record and `to_json` writes it; nothing else does. `from_json` checks types and limits. It ignores
-unknown fields, so that producers can add their own. A constructor trusts its arguments; `from_fields` checks them.
+`from_json` reads a record, and `to_json` writes it. `from_json` checks types and limits. It ignores unknown fields, so
+that producers can add their own. A constructor does not check types and limits; `from_fields` does.
 """
 
 from __future__ import annotations

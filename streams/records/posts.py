@@ -59,7 +59,11 @@ class OriginOnly(Record, frozen=True):
 
 
 class ModelRef(Record, frozen=True):
-    """The model that classified a post. `tier` is the tier of its cascade that did; `full` if it has no cascade."""
+    """The model that classified a post.
+
+    A model may have several tiers: a cheap one answers the easy texts, and the next one answers the others. `tier`
+    names the tier that answered; `full` if the model has only one.
+    """
 
     name: str
     version: str
