@@ -73,14 +73,12 @@ class Tail:
             ConnectorError: Kafka rejected the call, or did not answer before the end was reached for the first time.
         """
         bounds = {partition: self._bounds(partition) for partition in self._partitions}
-        highs = {partition: high for partition, (_, high) in bounds.items()}
         if last is None:
-            self._assign({partition: low for partition, (low, _) in bounds.items()})
+            self._consumer.assign(self._at({partition: low for partition, (low, _) in bounds.items()}))
             yield from map(_record, self._until({n: high for n, (low, high) in bounds.items() if low < high}))
         else:
             newest = sorted(self._last_of_each(last, bounds), key=lambda message: message.timestamp()[1])
             yield from map(_record, newest[max(0, len(newest) - last) :])
-            self._assign(highs)
         while follow:
             message = self._poll()
             if message is not None:
@@ -98,17 +96,33 @@ class Tail:
         span = last
         while ends := {n: starts[n] for n in bounds if missing[n] > 0 and starts[n] > bounds[n][0]}:
             starts |= {partition: max(bounds[partition][0], end - span) for partition, end in ends.items()}
-            self._assign({partition: starts[partition] for partition in ends})
+            if span == last:
+                self._consumer.assign(self._at(starts))
+            else:
+                self._seek({partition: starts[partition] for partition in ends})
             for message in self._until(dict(ends)):
                 partition = message.partition() or 0
-                if (message.offset() or 0) < ends[partition]:  # the others were found in an earlier round, or are new
+                # The others were found in an earlier round, or are new.
+                if (message.offset() or 0) < ends.get(partition, 0):
                     found.append(message)
                     missing[partition] -= 1
             span *= 2
+        if span == last:  # nothing had to be read
+            self._consumer.assign(self._at(starts))
+        else:
+            self._seek({partition: high for partition, (low, high) in bounds.items() if low < high})
         return found
 
-    def _assign(self, starts: dict[int, int]) -> None:
-        self._consumer.assign([TopicPartition(self._topic, partition, at) for partition, at in starts.items()])
+    def _at(self, offsets: dict[int, int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+
+    def _seek(self, offsets: dict[int, int]) -> None:
+        # librdkafka 2.11 aborts if partitions are assigned again before they have been started.
+        try:
+            for partition in self._at(offsets):
+                self._consumer.seek(partition)
+        except KafkaException as exc:
+            raise to_connector_error(kafka_error_of(exc), f"reading {self._topic}") from exc
 
     def _bounds(self, partition: int) -> tuple[int, int]:
         where = f"reading the offsets of {self._topic}[{partition}]"

@@ -32,6 +32,7 @@ from tests.integration.bi_support import (
     rows,
     tableau,
 )
+from tests.integration.support import wait_for
 
 __all__ = ["connection", "database", "dsn", "tableau"]  # fixtures
 
@@ -107,6 +108,9 @@ def login(endpoints: Endpoints) -> Iterator[Callable[[str], str]]:
     yield make
     with psycopg.connect(endpoints.postgres_dsn, autocommit=True) as administrator:
         for name in made:
+            # A server process that still ends has temporary objects of the role.
+            sessions = sql.SQL("SELECT FROM pg_stat_activity WHERE usename = {}").format(name)
+            wait_for(lambda query=sessions: not rows(administrator, query), what=f"a session of {name} does not end")
             administrator.execute(f"DROP ROLE {name}")
 
 
