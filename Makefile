@@ -91,7 +91,7 @@ setup-peers: $(PEERS_STAMP) ## Make .venv-peers with the stream processors of be
 
 .PHONY: schemas
 schemas: $(STAMP) ## Write the files generated from the code: docs/schemas/, docs/settings.md, .env.example
-	@$(PY) -m streams.ops.schemas
+	@$(PY) -m streams.ops.generated_files
 
 .PHONY: setup-train
 setup-train: $(TRAIN_STAMP) ## Make .venv-train with PyTorch, for models/training (5 GB)

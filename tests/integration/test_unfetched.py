@@ -23,7 +23,7 @@ QUIET_S = 0.2
 RANDOM = random.Random(7)
 
 
-class Bench:
+class Harness:
     def __init__(self, settings: Settings) -> None:
         config = kafka_config(settings)
         self.topic = settings.topic_raw
@@ -74,40 +74,40 @@ class Bench:
 
 
 @pytest.fixture
-def bench(settings: Settings) -> Iterator[Bench]:
-    bench = Bench(settings)
-    yield bench
-    bench.consumer.close()
-    for producer in bench.producers:
+def harness(settings: Settings) -> Iterator[Harness]:
+    harness = Harness(settings)
+    yield harness
+    harness.consumer.close()
+    for producer in harness.producers:
         producer.close()
 
 
-async def test_own_records_are_not_fetched(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_own_records_are_not_fetched(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """At first, a few records of each partition may be fetched before they are offered."""
     # However slow the machine is, no partition counts as quiet.
     monkeypatch.setattr(own_writes, "QUIET_S", 3_600)
-    await bench.write(0, ours=False, count=5)
-    bench.check()  # now the consumer is a member of the group and fetches
+    await harness.write(0, ours=False, count=5)
+    harness.check()  # now the consumer is a member of the group and fetches
     for number in range(200):
-        await bench.write(number % len(PARTITIONS), ours=True, count=50)
-        bench.poll()
-    bench.check()
-    assert bench.fetched <= 5 + 4 * 100
+        await harness.write(number % len(PARTITIONS), ours=True, count=50)
+        harness.poll()
+    harness.check()
+    assert harness.fetched <= 5 + 4 * 100
 
 
-async def test_records_of_others_are_fetched(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_records_of_others_are_fetched(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """They come between own records and after them. Some own records exceed the limit, and there are quiet times."""
     monkeypatch.setattr(own_writes, "QUIET_S", QUIET_S)
     for round_number in range(60):
         for partition in PARTITIONS:
-            await bench.write(partition, ours=RANDOM.random() < 0.8, count=RANDOM.choice((1, 20, 70)))
+            await harness.write(partition, ours=RANDOM.random() < 0.8, count=RANDOM.choice((1, 20, 70)))
         if round_number % 20 == 10:
             await asyncio.sleep(QUIET_S)
         if RANDOM.random() < 0.7:
-            bench.poll()
-    bench.check()
+            harness.poll()
+    harness.check()
     for partition in PARTITIONS:
-        await bench.write(partition, ours=True, count=1)
-        bench.poll()
-        await bench.write(partition, ours=False, count=1)
-    bench.check()
+        await harness.write(partition, ours=True, count=1)
+        harness.poll()
+        await harness.write(partition, ours=False, count=1)
+    harness.check()

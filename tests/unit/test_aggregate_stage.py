@@ -50,7 +50,7 @@ class FakeStore:
         return None
 
 
-class Bench:
+class Harness:
     def __init__(self, store: FakeStore | None = None, out: RecordingDeliverer | None = None, **overrides: Any) -> None:
         self.store = store or FakeStore()
         self.out = out or RecordingDeliverer()
@@ -77,19 +77,19 @@ def batch(*posts: ClassifiedPost | bytes, start: int = 0, partition: int = 0, ep
 async def test_a_batch_reaches_every_shard() -> None:
     # "tea" and "*" lie in different shards of two.
     assert (shard_of("tea", 2), shard_of("*", 2)) == (0, 1)
-    bench = Bench()
-    await bench.stage.process(batch(classified(4, keywords=["tea"]), classified(6)))
-    assert bench.store.stored == {(0, 0): Position(2, 6, NOON_MS), (1, 0): Position(2, 6, NOON_MS)}
+    harness = Harness()
+    await harness.stage.process(batch(classified(4, keywords=["tea"]), classified(6)))
+    assert harness.store.stored == {(0, 0): Position(2, 6, NOON_MS), (1, 0): Position(2, 6, NOON_MS)}
     counts = {
-        key.keyword: delta.fields["n"] for _, update in bench.store.applied for key, delta in update.windows.items()
+        key.keyword: delta.fields["n"] for _, update in harness.store.applied for key, delta in update.windows.items()
     }
     assert counts == {"tea": 1, "*": 2}
-    assert bench.metric("emostream_posts_counted_total") == 2
+    assert harness.metric("emostream_posts_counted_total") == 2
 
 
 async def test_what_the_worker_has_written_itself_is_counted_in_its_place() -> None:
     """Raw offsets rise along a partition, so a post out of order would be taken for a repetition."""
-    bench = Bench()
+    harness = Harness()
     fetched = batch(classified(0, keywords=["tea"]), b"{", start=4)
     later = batch(classified(7, keywords=["tea"]), start=8)
     known = [
@@ -98,13 +98,13 @@ async def test_what_the_worker_has_written_itself_is_counted_in_its_place() -> N
     ]
     other = OwnRange(1, 3, [for_counting(classified(2, partition=1))])
     mixed = Batch(1, fetched.messages + later.messages, {0: 4, 1: 3}, [*known, other])
-    bench.gaps = {0: 4, 1: 3}
-    await bench.stage.process(mixed)
-    assert bench.metric("emostream_posts_counted_total") == 6
-    assert bench.metric("emostream_posts_unfetched_total") == 4
-    assert bench.metric("emostream_posts_repeated_total") == 0
-    assert bench.metric("emostream_dead_letters_total", reason="invalid_record") == 1
-    assert {where: position.offset for where, position in bench.store.stored.items()} == {
+    harness.gaps = {0: 4, 1: 3}
+    await harness.stage.process(mixed)
+    assert harness.metric("emostream_posts_counted_total") == 6
+    assert harness.metric("emostream_posts_unfetched_total") == 4
+    assert harness.metric("emostream_posts_repeated_total") == 0
+    assert harness.metric("emostream_dead_letters_total", reason="invalid_record") == 1
+    assert {where: position.offset for where, position in harness.store.stored.items()} == {
         (0, 0): 10,
         (0, 1): 4,
         (1, 0): 10,
@@ -113,65 +113,65 @@ async def test_what_the_worker_has_written_itself_is_counted_in_its_place() -> N
 
 
 async def test_batches_follow_each_other_without_reading_positions_again() -> None:
-    bench = Bench()
-    await bench.stage.process(batch(classified(0)))
-    await bench.stage.process(batch(classified(1), start=1))
-    assert bench.store.stored[0, 0].offset == 2
-    assert len(bench.store.reads) == 2  # once for each shard
+    harness = Harness()
+    await harness.stage.process(batch(classified(0)))
+    await harness.stage.process(batch(classified(1), start=1))
+    assert harness.store.stored[0, 0].offset == 2
+    assert len(harness.store.reads) == 2  # once for each shard
 
 
 async def test_a_new_epoch_reads_the_positions_again() -> None:
-    bench = Bench()
-    await bench.stage.process(batch(classified(0), classified(1)))
-    bench.store.stored = dict.fromkeys(bench.store.stored, Position(1, 0, NOON_MS))
-    await bench.stage.process(batch(classified(1), start=1, epoch=2))
-    assert bench.store.stored[0, 0] == Position(2, 1, NOON_MS)
+    harness = Harness()
+    await harness.stage.process(batch(classified(0), classified(1)))
+    harness.store.stored = dict.fromkeys(harness.store.stored, Position(1, 0, NOON_MS))
+    await harness.stage.process(batch(classified(1), start=1, epoch=2))
+    assert harness.store.stored[0, 0] == Position(2, 1, NOON_MS)
 
 
 async def test_a_shard_that_is_ahead_is_left_alone() -> None:
-    bench = Bench()
-    bench.store.stored = {(0, 0): Position(2, 1, NOON_MS), (1, 0): Position(1, 0, NOON_MS)}
-    await bench.stage.process(batch(classified(1), start=1))
-    assert [shard for shard, _ in bench.store.applied] == [1]
-    assert bench.metric("emostream_posts_counted_total") == 1
-    await bench.stage.process(batch(classified(2), start=2))
-    assert [bench.store.stored[shard, 0].offset for shard in (0, 1)] == [3, 3]
+    harness = Harness()
+    harness.store.stored = {(0, 0): Position(2, 1, NOON_MS), (1, 0): Position(1, 0, NOON_MS)}
+    await harness.stage.process(batch(classified(1), start=1))
+    assert [shard for shard, _ in harness.store.applied] == [1]
+    assert harness.metric("emostream_posts_counted_total") == 1
+    await harness.stage.process(batch(classified(2), start=2))
+    assert [harness.store.stored[shard, 0].offset for shard in (0, 1)] == [3, 3]
 
 
 async def test_a_shard_at_another_position_asks_for_a_rewind_and_is_not_changed() -> None:
-    bench = Bench()
-    await bench.stage.process(batch(classified(0)))
-    bench.store.stored[1, 0] = Position(5, 4, NOON_MS)
+    harness = Harness()
+    await harness.stage.process(batch(classified(0)))
+    harness.store.stored[1, 0] = Position(5, 4, NOON_MS)
     with pytest.raises(PositionMismatchError, match="shard 1 is at offset 5 of partition 0, not at 1"):
-        await bench.stage.process(batch(classified(1), start=1))
-    assert bench.store.stored[1, 0].offset == 5
-    assert bench.metric("emostream_posts_counted_total") == 1
+        await harness.stage.process(batch(classified(1), start=1))
+    assert harness.store.stored[1, 0].offset == 5
+    assert harness.metric("emostream_posts_counted_total") == 1
 
 
 @pytest.mark.parametrize("stored", [Position(), Position(3, 2, NOON_MS)])
 async def test_a_shard_below_the_start_asks_for_a_rewind(stored: Position) -> None:
     # Redis was set back or emptied after the start was looked up. To count on would leave a hole.
-    bench = Bench()
-    bench.store.stored = {(shard, 0): stored for shard in range(2) if stored.offset >= 0}
+    harness = Harness()
+    harness.store.stored = {(shard, 0): stored for shard in range(2) if stored.offset >= 0}
     with pytest.raises(PositionMismatchError, match="is read from offset 5"):
-        await bench.stage.process(batch(classified(9), start=5))
-    assert bench.store.applied == []
+        await harness.stage.process(batch(classified(9), start=5))
+    assert harness.store.applied == []
 
 
 @pytest.mark.parametrize("stored", [Position(), Position(3, 2, NOON_MS)])
 async def test_a_known_gap_is_skipped(stored: Position) -> None:
-    bench = Bench()
-    bench.store.stored = {(shard, 0): stored for shard in range(2) if stored.offset >= 0}
-    bench.gaps[0] = 5
-    await bench.stage.process(batch(classified(9), start=5))
-    assert bench.store.stored[0, 0] == Position(6, 9, NOON_MS)
+    harness = Harness()
+    harness.store.stored = {(shard, 0): stored for shard in range(2) if stored.offset >= 0}
+    harness.gaps[0] = 5
+    await harness.stage.process(batch(classified(9), start=5))
+    assert harness.store.stored[0, 0] == Position(6, 9, NOON_MS)
 
 
 async def test_each_partition_has_a_position_of_its_own() -> None:
-    bench = Bench()
+    harness = Harness()
     first, second = batch(classified(0)), batch(classified(0, partition=1), classified(1, partition=1), partition=1)
-    await bench.stage.process(Batch(1, first.messages + second.messages, {0: 0, 1: 0}))
-    assert {key: position.offset for key, position in bench.store.stored.items()} == {
+    await harness.stage.process(Batch(1, first.messages + second.messages, {0: 0, 1: 0}))
+    assert {key: position.offset for key, position in harness.store.stored.items()} == {
         (0, 0): 1,
         (1, 0): 1,
         (0, 1): 2,
@@ -180,112 +180,112 @@ async def test_each_partition_has_a_position_of_its_own() -> None:
 
 
 async def test_the_partitions_of_a_batch_are_one_update_of_a_shard() -> None:
-    bench = Bench(FakeStore(shards=1))
+    harness = Harness(FakeStore(shards=1))
     first, second = batch(classified(0), classified(1)), batch(classified(0, partition=1), partition=1)
-    await bench.stage.process(Batch(1, first.messages + second.messages, {0: 0, 1: 0}))
-    ((_, update),) = bench.store.applied
+    await harness.stage.process(Batch(1, first.messages + second.messages, {0: 0, 1: 0}))
+    ((_, update),) = harness.store.applied
     assert update.positions.keys() == {0, 1}
     assert update.windows[WindowKey("*", 60, NOON_MS)].fields["n"] == 3
-    assert bench.metric("emostream_posts_counted_total") == 3
+    assert harness.metric("emostream_posts_counted_total") == 3
 
 
 async def test_a_mismatch_in_one_partition_prevents_the_whole_update() -> None:
-    bench = Bench(FakeStore(shards=1))
-    await bench.stage.process(batch(classified(0)))
-    bench.store.stored[0, 1] = Position(7, 7, NOON_MS)
-    bench.stage.applied(0)  # partition 1 is not known yet
+    harness = Harness(FakeStore(shards=1))
+    await harness.stage.process(batch(classified(0)))
+    harness.store.stored[0, 1] = Position(7, 7, NOON_MS)
+    harness.stage.applied(0)  # partition 1 is not known yet
     first, second = batch(classified(1), start=1), batch(classified(0, partition=1), partition=1)
-    bench.store.stored[0, 0] = Position(9, 9, NOON_MS)
+    harness.store.stored[0, 0] = Position(9, 9, NOON_MS)
     with pytest.raises(PositionMismatchError, match="shard 0 is at offset 9 of partition 0, not at 1"):
-        await bench.stage.process(Batch(1, first.messages + second.messages, {0: 1, 1: 0}))
-    assert bench.store.stored[0, 1] == Position(7, 7, NOON_MS)
+        await harness.stage.process(Batch(1, first.messages + second.messages, {0: 1, 1: 0}))
+    assert harness.store.stored[0, 1] == Position(7, 7, NOON_MS)
 
 
 # Duplicates. Every message of `batch` has the same key.
 
 
 async def test_a_post_that_was_sent_before_is_not_counted_again() -> None:
-    bench = Bench(deduplication_s=60)
-    bench.recent_ids[0] = RecentIds(60_000)
-    await bench.stage.process(batch(classified(0), classified(1), b"{}", classified(2)))
-    assert bench.metric("emostream_posts_counted_total") == 1
-    assert bench.metric("emostream_posts_duplicate_total") == 2
-    assert bench.store.stored[0, 0] == Position(4, 2, NOON_MS)
-    assert sum(update.duplicates for _, update in bench.store.applied) == 2, "counted once, and not once per shard"
+    harness = Harness(deduplication_s=60)
+    harness.recent_ids[0] = RecentIds(60_000)
+    await harness.stage.process(batch(classified(0), classified(1), b"{}", classified(2)))
+    assert harness.metric("emostream_posts_counted_total") == 1
+    assert harness.metric("emostream_posts_duplicate_total") == 2
+    assert harness.store.stored[0, 0] == Position(4, 2, NOON_MS)
+    assert sum(update.duplicates for _, update in harness.store.applied) == 2, "counted once, and not once per shard"
 
 
 async def test_recent_ids_that_do_not_end_at_the_start_ask_for_a_rewind() -> None:
-    bench = Bench(deduplication_s=60)
-    bench.recent_ids[0] = RecentIds(60_000, offset=3)
+    harness = Harness(deduplication_s=60)
+    harness.recent_ids[0] = RecentIds(60_000, offset=3)
     with pytest.raises(PositionMismatchError, match="is read from offset 0, but its recent ids end at 3"):
-        await bench.stage.process(batch(classified(0)))
-    assert bench.store.applied == []
+        await harness.stage.process(batch(classified(0)))
+    assert harness.store.applied == []
 
 
 async def test_a_record_that_is_not_a_classified_post_is_dead_lettered_and_skipped() -> None:
-    bench = Bench()
-    await bench.stage.process(batch(classified(0), b"{}", classified(1)))
-    (letter,) = [DeadPost.from_json(record.value) for record in bench.out.to("posts.dead")]
+    harness = Harness()
+    await harness.stage.process(batch(classified(0), b"{}", classified(1)))
+    (letter,) = [DeadPost.from_json(record.value) for record in harness.out.to("posts.dead")]
     assert letter.reason is DeadReason.INVALID_RECORD
     assert (letter.origin.topic, letter.origin.offset, letter.key) == ("posts.classified", 1, "key")
-    assert bench.store.stored[0, 0].offset == 3
-    assert bench.metric("emostream_posts_counted_total") == 2
+    assert harness.store.stored[0, 0].offset == 3
+    assert harness.metric("emostream_posts_counted_total") == 2
 
 
 async def test_repeated_posts_are_counted_as_such() -> None:
-    bench = Bench()
-    await bench.stage.process(batch(classified(0), classified(1), classified(0), classified(1), classified(2)))
-    assert bench.metric("emostream_posts_counted_total") == 3
-    assert bench.metric("emostream_posts_repeated_total") == 2
+    harness = Harness()
+    await harness.stage.process(batch(classified(0), classified(1), classified(0), classified(1), classified(2)))
+    assert harness.metric("emostream_posts_counted_total") == 3
+    assert harness.metric("emostream_posts_repeated_total") == 2
 
 
 async def test_a_late_post_is_written_once_for_each_size_that_it_missed() -> None:
-    bench = Bench(window_sizes="1m:6m,5m:6m")
-    await bench.stage.process(batch(classified(0, at=NOON_MS), classified(1, at=NOON_MS - 700_000, keywords=["tea"])))
-    late = [LatePost.from_json(record.value) for record in bench.out.to("posts.late")]
+    harness = Harness(window_sizes="1m:6m,5m:6m")
+    await harness.stage.process(batch(classified(0, at=NOON_MS), classified(1, at=NOON_MS - 700_000, keywords=["tea"])))
+    late = [LatePost.from_json(record.value) for record in harness.out.to("posts.late")]
     assert [(record.id, record.size, record.origin.offset) for record in late] == [("0-1", 60, 1), ("0-1", 300, 1)]
     assert late[0].start == from_ms(NOON_MS - 720_000)
     assert late[0].latest_event_time == from_ms(NOON_MS)
-    assert [record.key for record in bench.out.to("posts.late")] == [b"0-1"] * 2
-    assert not any(key.keyword == "tea" for _, update in bench.store.applied for key in update.windows)
-    assert bench.metric("emostream_posts_too_late_total", size="60") == 1
+    assert [record.key for record in harness.out.to("posts.late")] == [b"0-1"] * 2
+    assert not any(key.keyword == "tea" for _, update in harness.store.applied for key in update.windows)
+    assert harness.metric("emostream_posts_too_late_total", size="60") == 1
 
 
 @pytest.mark.parametrize("topic", ["posts.dead", "posts.late"])
 async def test_nothing_is_applied_before_dead_letters_and_late_posts_are_confirmed(topic: str) -> None:
-    bench = Bench(out=RecordingDeliverer(fails_on=topic), window_sizes="1m:6m")
+    harness = Harness(out=RecordingDeliverer(fails_on=topic), window_sizes="1m:6m")
     with pytest.raises(ConnectorError):
-        await bench.stage.process(batch(classified(0), classified(1, at=NOON_MS - 700_000), b"{}"))
-    assert bench.store.applied == []
+        await harness.stage.process(batch(classified(0), classified(1, at=NOON_MS - 700_000), b"{}"))
+    assert harness.store.applied == []
 
 
 async def test_windows_of_all_sizes() -> None:
-    bench = Bench(FakeStore(shards=1), window_sizes="1m:2d,1h:2d")
-    await bench.stage.process(batch(classified(0, at=NOON_MS + 90_000)))
-    ((_, update),) = bench.store.applied
+    harness = Harness(FakeStore(shards=1), window_sizes="1m:2d,1h:2d")
+    await harness.stage.process(batch(classified(0, at=NOON_MS + 90_000)))
+    ((_, update),) = harness.store.applied
     assert set(update.windows) == {WindowKey("*", 60, NOON_MS + 60_000), WindowKey("*", 3_600, NOON_MS)}
 
 
 async def test_rebuilt_tables_continue_at_their_own_positions() -> None:
-    bench = Bench()
-    await bench.stage.process(batch(classified(0), classified(1)))
-    rebuilt = bench.store.generations[1] = FakeStore()
+    harness = Harness()
+    await harness.stage.process(batch(classified(0), classified(1)))
+    rebuilt = harness.store.generations[1] = FakeStore()
     rebuilt.stored = {(shard, 0): Position(3, 2, NOON_MS + 5) for shard in range(2)}
-    bench.store.generation = 1
-    await bench.stage.process(batch(classified(2), classified(3), start=2))
-    assert bench.store.stored[0, 0].offset == 2, "the old tables are left alone"
+    harness.store.generation = 1
+    await harness.stage.process(batch(classified(2), classified(3), start=2))
+    assert harness.store.stored[0, 0].offset == 2, "the old tables are left alone"
     assert rebuilt.stored == {(shard, 0): Position(4, 3, NOON_MS + 5) for shard in range(2)}
     assert {update.windows[key].fields["n"] for _, update in rebuilt.applied for key in update.windows} == {1}
 
 
 async def test_rebuilt_tables_with_lower_positions_ask_for_a_rewind() -> None:
-    bench = Bench()
-    await bench.stage.process(batch(classified(0), classified(1)))
-    rebuilt = bench.store.generations[1] = FakeStore()
+    harness = Harness()
+    await harness.stage.process(batch(classified(0), classified(1)))
+    rebuilt = harness.store.generations[1] = FakeStore()
     rebuilt.stored = {(shard, 0): Position(1, 0, NOON_MS) for shard in range(2)}
-    bench.store.generation = 1
+    harness.store.generation = 1
     with pytest.raises(PositionMismatchError, match="is read from offset 2, but a shard is at 1"):
-        await bench.stage.process(batch(classified(2), start=2))
+        await harness.stage.process(batch(classified(2), start=2))
     assert rebuilt.applied == []
 
 
@@ -298,8 +298,8 @@ class SwitchedDuringApply(FakeStore):
 
 
 async def test_one_batch_goes_to_one_generation() -> None:
-    bench = Bench(SwitchedDuringApply())
-    rebuilt = bench.store.generations[1] = FakeStore()
-    await bench.stage.process(batch(classified(0, keywords=["tea"])))
-    assert {shard for shard, _ in bench.store.applied} == {0, 1}
+    harness = Harness(SwitchedDuringApply())
+    rebuilt = harness.store.generations[1] = FakeStore()
+    await harness.stage.process(batch(classified(0, keywords=["tea"])))
+    assert {shard for shard, _ in harness.store.applied} == {0, 1}
     assert rebuilt.applied == []

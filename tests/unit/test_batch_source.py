@@ -15,11 +15,11 @@ from connectors.errors import RejectedError
 from connectors.kafka import source as source_module
 from connectors.kafka.batch import Batch
 from connectors.kafka.config import KafkaConfig
-from tests.batch_bench import Bench, FakeConsumer, batch, bench_fixture, in_thread  # noqa: F401 - a fixture
+from tests.batch_harness import FakeConsumer, Harness, batch, harness_fixture, in_thread  # noqa: F401 - a fixture
 
 
 async def test_a_source_is_behind_while_its_channel_is_full() -> None:
-    source = Bench().source
+    source = Harness().source
     for _ in range(2):
         assert not source.behind
         await source.channel.put(batch())
@@ -28,10 +28,10 @@ async def test_a_source_is_behind_while_its_channel_is_full() -> None:
     assert not source.behind
 
 
-async def test_a_revocation_waits_for_the_batch_in_flight(bench: Bench) -> None:
-    with bench.source.in_flight(batch()) as current:
+async def test_a_revocation_waits_for_the_batch_in_flight(harness: Harness) -> None:
+    with harness.source.in_flight(batch()) as current:
         assert current
-        revoking = in_thread(bench.source._await_idle)
+        revoking = in_thread(harness.source._await_idle)
         revoking.join(0.05)
         assert revoking.is_alive()
     revoking.join(60)
@@ -39,30 +39,30 @@ async def test_a_revocation_waits_for_the_batch_in_flight(bench: Bench) -> None:
 
 
 async def test_a_revocation_does_not_outlast_the_session() -> None:
-    bench = Bench(session_timeout_ms=50)
+    harness = Harness(session_timeout_ms=50)
     began = time.monotonic()
-    with bench.source.in_flight(batch()):
-        revoking = in_thread(bench.source._await_idle)
+    with harness.source.in_flight(batch()):
+        revoking = in_thread(harness.source._await_idle)
         revoking.join(60)
         assert not revoking.is_alive()
     assert time.monotonic() - began >= 0.02  # it did wait
     assert KafkaConfig("h:1", session_timeout_ms=50).revoke_deadline_s < 0.05
 
 
-async def test_a_revocation_does_not_wait_for_a_stale_batch(bench: Bench) -> None:
-    with bench.source.in_flight(batch(0)) as current:
+async def test_a_revocation_does_not_wait_for_a_stale_batch(harness: Harness) -> None:
+    with harness.source.in_flight(batch(0)) as current:
         assert not current
-        bench.source._await_idle()
+        harness.source._await_idle()
 
 
-async def test_a_source_that_has_not_started_has_no_current_batch(bench: Bench) -> None:
-    bench.source._consumer = None
-    with bench.source.in_flight(batch()) as current:
+async def test_a_source_that_has_not_started_has_no_current_batch(harness: Harness) -> None:
+    harness.source._consumer = None
+    with harness.source.in_flight(batch()) as current:
         assert not current
 
 
-async def test_a_channel_and_its_clones_have_one_queue(bench: Bench) -> None:
-    channel = bench.source.channel
+async def test_a_channel_and_its_clones_have_one_queue(harness: Harness) -> None:
+    channel = harness.source.channel
     batches = [batch(), batch()]
     for one in batches:
         await channel.put(one)
@@ -76,12 +76,12 @@ async def test_a_channel_and_its_clones_have_one_queue(bench: Bench) -> None:
     await third
 
 
-async def test_a_rebalance_of_fausts_own_consumer_keeps_the_batches(bench: Bench) -> None:
-    channel = bench.source.channel
+async def test_a_rebalance_of_fausts_own_consumer_keeps_the_batches(harness: Harness) -> None:
+    channel = harness.source.channel
     waiting = batch()
     await channel.put(waiting)
-    bench.source.app.flow_control.suspend()
-    bench.source.app.flow_control.clear()
+    harness.source.app.flow_control.suspend()
+    harness.source.app.flow_control.clear()
     async with asyncio.timeout(60):
         assert await channel.queue.get() is waiting
 
@@ -113,13 +113,13 @@ class RestlessConsumer(FakeConsumer):
         """Does nothing."""
 
 
-async def test_stale_batches_are_not_kept_in_memory(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stale_batches_are_not_kept_in_memory(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_module, "PAUSE_AFTER_S", 0)
     consumer = RestlessConsumer(polls=200)
     # No agent reads the channel: it holds two batches, and a third waits for room.
-    feeding = bench.feed(consumer)
+    feeding = harness.feed(consumer)
     assert await asyncio.to_thread(consumer.enough.wait, 60)
-    bench.source._stopping.set()
+    harness.source._stopping.set()
     await feeding
     assert consumer.alive <= 5
 
@@ -141,10 +141,10 @@ class SteadyConsumer(FakeConsumer):
 
 
 async def test_a_stage_that_becomes_free_gets_all_messages_in_one_batch() -> None:
-    bench = Bench(batch_max=1_000, batch_wait_s=0.02)
-    source, consumer = bench.source, SteadyConsumer()
+    harness = Harness(batch_max=1_000, batch_wait_s=0.02)
+    source, consumer = harness.source, SteadyConsumer()
     with source.busy():
-        feeding = bench.feed(consumer)
+        feeding = harness.feed(consumer)
         assert await asyncio.to_thread(consumer.enough.wait, 60)
         assert source.channel.queue.empty()
     async with asyncio.timeout(60):
@@ -154,11 +154,11 @@ async def test_a_stage_that_becomes_free_gets_all_messages_in_one_batch() -> Non
     await feeding
 
 
-async def test_a_stage_that_failed_is_not_busy(bench: Bench) -> None:
+async def test_a_stage_that_failed_is_not_busy(harness: Harness) -> None:
     def fail() -> None:
-        assert not bench.source._stage_waiting
+        assert not harness.source._stage_waiting
         raise RejectedError("too large")
 
-    with pytest.raises(RejectedError), bench.source.busy():
+    with pytest.raises(RejectedError), harness.source.busy():
         fail()
-    assert bench.source._stage_waiting
+    assert harness.source._stage_waiting

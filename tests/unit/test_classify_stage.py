@@ -54,7 +54,7 @@ class FakeClassifier:
         return Classification({"mood": mood, "other": other, "sentiment": feelings}, tiers, ("quick", "full"))
 
 
-class Bench:
+class Harness:
     def __init__(
         self,
         deliverer: RecordingDeliverer | None = None,
@@ -87,10 +87,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
-    bench = Bench()
-    yield bench
-    bench.stage.close()
+def harness() -> Iterator[Harness]:
+    harness = Harness()
+    yield harness
+    harness.stage.close()
 
 
 def raw(offset: int, text: str = "hello :)", partition: int = 0, **fields: Any) -> Message:
@@ -98,11 +98,11 @@ def raw(offset: int, text: str = "hello :)", partition: int = 0, **fields: Any) 
     return message(json.dumps(value).encode(), offset=offset, partition=partition, key=f"id-{offset}".encode())
 
 
-async def test_a_classified_post_has_every_field(bench: Bench) -> None:
-    await bench.process(raw(7, partition=3, keywords=["tea"], lang="en", author="me", url="https://example.org"))
-    (record,) = bench.out.to("posts.classified")
+async def test_a_classified_post_has_every_field(harness: Harness) -> None:
+    await harness.process(raw(7, partition=3, keywords=["tea"], lang="en", author="me", url="https://example.org"))
+    (record,) = harness.out.to("posts.classified")
     assert (record.partition, record.key) == (3, b"id-7")
-    (post,) = bench.results
+    (post,) = harness.results
     assert (post.id, post.text, post.keywords, post.created_at) == ("id-7", "hello :)", ("tea",), NOON)
     assert (post.source, post.lang, post.author, post.url) == ("web", "en", "me", "https://example.org")
     assert (post.label, post.confidence, post.scores) == ("joy", 0.75, {"anger": 0.25, "joy": 0.75})
@@ -112,8 +112,8 @@ async def test_a_classified_post_has_every_field(bench: Bench) -> None:
     assert timedelta(0) <= datetime.now(UTC) - post.classified_at < timedelta(minutes=1)
 
 
-async def test_the_aggregate_stage_gets_what_it_would_read_from_the_records(bench: Bench) -> None:
-    bench.out.ends["posts.classified", 1] = 40
+async def test_the_aggregate_stage_gets_what_it_would_read_from_the_records(harness: Harness) -> None:
+    harness.out.ends["posts.classified", 1] = 40
     batch = [
         raw(0, keywords=["tea"]),
         raw(1, text="bad"),
@@ -121,10 +121,10 @@ async def test_the_aggregate_stage_gets_what_it_would_read_from_the_records(benc
         raw(2, text="grr"),
         message(b"", offset=3),
     ]
-    await bench.process(*batch)
-    first, second = bench.own_writes.take(10)
+    await harness.process(*batch)
+    first, second = harness.own_writes.take(10)
     written = [
-        PostForCounting.of(ClassifiedPost.from_json(record.value)) for record in bench.out.to("posts.classified")
+        PostForCounting.of(ClassifiedPost.from_json(record.value)) for record in harness.out.to("posts.classified")
     ]
     assert (first.partition, first.first, first.items) == (0, 0, [written[0], written[2]])
     assert (second.partition, second.first, second.items) == (1, 40, [written[1]])
@@ -139,31 +139,31 @@ async def test_the_aggregate_stage_gets_no_posts_whose_offsets_are_not_known(wri
             await super().deliver(records)
             return written
 
-    bench = Bench(Other())
-    await bench.process(raw(0), raw(1))
-    bench.stage.close()
-    assert len(bench.results) == 2
-    assert len(bench.own_writes) == 0
+    harness = Harness(Other())
+    await harness.process(raw(0), raw(1))
+    harness.stage.close()
+    assert len(harness.results) == 2
+    assert len(harness.own_writes) == 0
 
 
-async def test_results_keep_order_and_partition(bench: Bench) -> None:
+async def test_results_keep_order_and_partition(harness: Harness) -> None:
     batch = [raw(offset, partition=offset % 3, text=":)" if offset % 2 else "grr") for offset in range(20)]
-    await bench.process(*batch)
-    assert [post.origin.offset for post in bench.results] == list(range(20))
-    assert [record.partition for record in bench.out.to("posts.classified")] == [offset % 3 for offset in range(20)]
-    assert [post.label for post in bench.results] == ["anger", "joy"] * 10
-    assert bench.classifier.calls == [[post.text for post in bench.results]]
+    await harness.process(*batch)
+    assert [post.origin.offset for post in harness.results] == list(range(20))
+    assert [record.partition for record in harness.out.to("posts.classified")] == [offset % 3 for offset in range(20)]
+    assert [post.label for post in harness.results] == ["anger", "joy"] * 10
+    assert harness.classifier.calls == [[post.text for post in harness.results]]
 
 
 async def test_the_text_is_left_out_if_keep_text_is_off() -> None:
-    bench = Bench(keep_text=False)
-    await bench.process(raw(0, text="private :)"))
-    bench.stage.close()
-    assert bench.results[0].label == "joy"
-    assert b"private" not in bench.out.to("posts.classified")[0].value
+    harness = Harness(keep_text=False)
+    await harness.process(raw(0, text="private :)"))
+    harness.stage.close()
+    assert harness.results[0].label == "joy"
+    assert b"private" not in harness.out.to("posts.classified")[0].value
 
 
-async def test_every_message_ends_in_exactly_one_place(bench: Bench) -> None:
+async def test_every_message_ends_in_exactly_one_place(harness: Harness) -> None:
     batch = [
         raw(0),
         message(None, offset=1, key=b"gone"),
@@ -174,9 +174,9 @@ async def test_every_message_ends_in_exactly_one_place(bench: Bench) -> None:
         raw(6, id=""),
         raw(8),
     ]
-    await bench.process(*batch)
-    assert [post.origin.offset for post in bench.results] == [0, 8]
-    assert [(letter.origin.offset, letter.reason) for letter in bench.letters] == [
+    await harness.process(*batch)
+    assert [post.origin.offset for post in harness.results] == [0, 8]
+    assert [(letter.origin.offset, letter.reason) for letter in harness.letters] == [
         (1, DeadReason.EMPTY_MESSAGE),
         (2, DeadReason.INVALID_JSON),
         (3, DeadReason.EMPTY_TEXT),
@@ -184,104 +184,104 @@ async def test_every_message_ends_in_exactly_one_place(bench: Bench) -> None:
         (5, DeadReason.FUTURE_TIMESTAMP),
         (6, DeadReason.INVALID_RECORD),
     ]
-    assert base64.b64decode(bench.letters[1].raw) == b"\xff"
-    assert [record.key for record in bench.out.to("posts.dead")][:2] == [b"gone", None]
-    assert bench.metric("emostream_posts_classified_total") == 2
-    assert bench.metric("emostream_tier_answers_total", tier="quick") == 2
-    assert bench.metric("emostream_dead_letters_total", reason="empty_text") == 1
+    assert base64.b64decode(harness.letters[1].raw) == b"\xff"
+    assert [record.key for record in harness.out.to("posts.dead")][:2] == [b"gone", None]
+    assert harness.metric("emostream_posts_classified_total") == 2
+    assert harness.metric("emostream_tier_answers_total", tier="quick") == 2
+    assert harness.metric("emostream_dead_letters_total", reason="empty_text") == 1
 
 
-async def test_dead_letters_are_confirmed_before_results_are_written(bench: Bench) -> None:
+async def test_dead_letters_are_confirmed_before_results_are_written(harness: Harness) -> None:
     # The last classified post is the stage's position: a dead letter before it must be in the log by then.
-    await bench.process(raw(0), message(b"", offset=1), raw(2))
-    topics = [[record.topic for record in call] for call in bench.out.calls if call]
+    await harness.process(raw(0), message(b"", offset=1), raw(2))
+    topics = [[record.topic for record in call] for call in harness.out.calls if call]
     assert topics == [["posts.dead"], ["posts.classified", "posts.classified"]]
 
 
-async def test_one_bad_text_costs_only_itself(bench: Bench) -> None:
-    await bench.process(raw(0), raw(1, text="bad"), raw(2, text="grr"), raw(3, text="so bad"))
-    assert [(post.origin.offset, post.label) for post in bench.results] == [(0, "joy"), (2, "anger")]
-    assert [(letter.origin.offset, letter.reason) for letter in bench.letters] == [
+async def test_one_bad_text_costs_only_itself(harness: Harness) -> None:
+    await harness.process(raw(0), raw(1, text="bad"), raw(2, text="grr"), raw(3, text="so bad"))
+    assert [(post.origin.offset, post.label) for post in harness.results] == [(0, "joy"), (2, "anger")]
+    assert [(letter.origin.offset, letter.reason) for letter in harness.letters] == [
         (1, DeadReason.CLASSIFICATION_FAILED),
         (3, DeadReason.CLASSIFICATION_FAILED),
     ]
-    assert bench.letters[0].error == "RuntimeError: the network fell over"
-    assert json.loads(base64.b64decode(bench.letters[0].raw))["text"] == "bad"
-    assert bench.metric("emostream_dead_letters_total", reason="classification_failed") == 2
+    assert harness.letters[0].error == "RuntimeError: the network fell over"
+    assert json.loads(base64.b64decode(harness.letters[0].raw))["text"] == "bad"
+    assert harness.metric("emostream_dead_letters_total", reason="classification_failed") == 2
 
 
-async def test_a_text_without_probabilities_costs_only_itself(bench: Bench) -> None:
-    await bench.process(raw(0), raw(1, text="nan"), raw(2))
-    assert [post.origin.offset for post in bench.results] == [0, 2]
-    assert [letter.reason for letter in bench.letters] == [DeadReason.CLASSIFICATION_FAILED]
+async def test_a_text_without_probabilities_costs_only_itself(harness: Harness) -> None:
+    await harness.process(raw(0), raw(1, text="nan"), raw(2))
+    assert [post.origin.offset for post in harness.results] == [0, 2]
+    assert [letter.reason for letter in harness.letters] == [DeadReason.CLASSIFICATION_FAILED]
 
 
-async def test_a_broken_model_raises_and_dead_letters_no_post(bench: Bench) -> None:
-    bench.classifier.broken = True
+async def test_a_broken_model_raises_and_dead_letters_no_post(harness: Harness) -> None:
+    harness.classifier.broken = True
     with pytest.raises(RuntimeError, match="fell over"):
-        await bench.process(raw(0), raw(1))
-    assert bench.out.calls == []
+        await harness.process(raw(0), raw(1))
+    assert harness.out.calls == []
 
 
-async def test_a_model_that_predicts_too_little_is_broken(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_model_that_predicts_too_little_is_broken(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = Classification({"mood": np.zeros((0, 2), np.float32)}, np.zeros(0, np.intp))
-    monkeypatch.setattr(bench.classifier, "classify", lambda texts: nothing)
+    monkeypatch.setattr(harness.classifier, "classify", lambda texts: nothing)
     with pytest.raises(ValueError, match="0 predictions for 1 texts"):
-        await bench.process(raw(0))
+        await harness.process(raw(0))
 
 
-async def test_a_batch_may_be_dead_letters_only(bench: Bench) -> None:
-    await bench.process(message(b"", offset=0))
-    assert len(bench.letters) == 1
-    assert bench.results == []
+async def test_a_batch_may_be_dead_letters_only(harness: Harness) -> None:
+    await harness.process(message(b"", offset=0))
+    assert len(harness.letters) == 1
+    assert harness.results == []
 
 
 @pytest.mark.parametrize("topic", ["posts.dead", "posts.classified"])
 async def test_nothing_is_counted_that_was_not_confirmed(topic: str) -> None:
-    bench = Bench(RecordingDeliverer(fails_on=topic))
+    harness = Harness(RecordingDeliverer(fails_on=topic))
     with pytest.raises(ConnectorError):
-        await bench.process(raw(0), message(b"", offset=1))
-    bench.stage.close()
-    assert bench.results == []
-    assert bench.metric("emostream_posts_classified_total") == 0
-    assert bench.metric("emostream_dead_letters_total", reason="empty_message") == 0
+        await harness.process(raw(0), message(b"", offset=1))
+    harness.stage.close()
+    assert harness.results == []
+    assert harness.metric("emostream_posts_classified_total") == 0
+    assert harness.metric("emostream_dead_letters_total", reason="empty_message") == 0
 
 
-async def test_a_post_is_from_the_future_by_the_brokers_clock(bench: Bench) -> None:
+async def test_a_post_is_from_the_future_by_the_brokers_clock(harness: Harness) -> None:
     """So a second reading an hour later makes the same dead letter, and not a classified post."""
     value = json.dumps({"id": "1", "text": "hello :)", "created_at": rfc3339(NOON), "source": "web"}).encode()
     noon_ms = int(NOON.timestamp() * 1_000)
     too_early = noon_ms - 300_001
-    await bench.process(
+    await harness.process(
         message(value, offset=0, appended=too_early), message(value, offset=1, appended=noon_ms - 300_000)
     )
-    assert [(letter.reason, letter.origin.offset) for letter in bench.letters] == [("future_timestamp", 0)]
-    assert [result.origin.offset for result in bench.results] == [1]
+    assert [(letter.reason, letter.origin.offset) for letter in harness.letters] == [("future_timestamp", 0)]
+    assert [result.origin.offset for result in harness.results] == [1]
 
 
-async def test_every_record_names_the_tier_that_classified_it(bench: Bench) -> None:
-    await bench.process(raw(0), raw(1, text="hard :)"), raw(2, text="hard"))
-    assert [post.model.tier for post in bench.results] == ["quick", "full", "full"]
-    assert bench.metric("emostream_tier_answers_total", tier="quick") == 1
-    assert bench.metric("emostream_tier_answers_total", tier="full") == 2
+async def test_every_record_names_the_tier_that_classified_it(harness: Harness) -> None:
+    await harness.process(raw(0), raw(1, text="hard :)"), raw(2, text="hard"))
+    assert [post.model.tier for post in harness.results] == ["quick", "full", "full"]
+    assert harness.metric("emostream_tier_answers_total", tier="quick") == 1
+    assert harness.metric("emostream_tier_answers_total", tier="full") == 2
 
 
 async def test_sentiment_is_the_mean_of_the_labels_values() -> None:
     half = SENTIMENT.model_copy(update={"values": (-0.5, 0.0, 1.0)})
-    bench = Bench(classifier=FakeClassifier(half))
-    await bench.process(raw(0), raw(1, text="grr"))
-    bench.stage.close()
-    found = [post.sentiment for post in bench.results]
+    harness = Harness(classifier=FakeClassifier(half))
+    await harness.process(raw(0), raw(1, text="grr"))
+    harness.stage.close()
+    found = [post.sentiment for post in harness.results]
     assert [(each.label, each.score) for each in found if each] == [("positive", 0.625), ("negative", -0.35)]
 
 
 @pytest.mark.parametrize("head", [SENTIMENT.model_copy(update={"values": None}), Head(**{**dict(OTHER), "name": "x"})])
 async def test_a_model_without_sentiment_values_or_head_gives_no_sentiment(head: Head) -> None:
     fake = FakeClassifier(head)
-    bench = Bench(classifier=fake)
-    await bench.process(raw(0))
-    bench.stage.close()
-    assert b'"sentiment":null' in bench.out.to("posts.classified")[0].value
+    harness = Harness(classifier=fake)
+    await harness.process(raw(0))
+    harness.stage.close()
+    assert b'"sentiment":null' in harness.out.to("posts.classified")[0].value
 
 
 async def test_a_text_without_sentiment_numbers_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,11 +294,11 @@ async def test_a_text_without_sentiment_numbers_costs_only_itself(monkeypatch: p
         return found
 
     monkeypatch.setattr(fake, "classify", classify)
-    bench = Bench(classifier=fake)
-    await bench.process(raw(0), raw(1, text="odd"))
-    bench.stage.close()
-    assert [post.origin.offset for post in bench.results] == [0]
-    assert [letter.reason for letter in bench.letters] == [DeadReason.CLASSIFICATION_FAILED]
+    harness = Harness(classifier=fake)
+    await harness.process(raw(0), raw(1, text="odd"))
+    harness.stage.close()
+    assert [post.origin.offset for post in harness.results] == [0]
+    assert [letter.reason for letter in harness.letters] == [DeadReason.CLASSIFICATION_FAILED]
 
 
 async def test_a_batch_keeps_its_model_when_the_model_is_replaced() -> None:

@@ -11,7 +11,7 @@ import yaml
 from connectors.local.java import KAFKA_VERSION
 from streams import __version__
 from streams.cli import cli
-from streams.ops.schemas import COMPOSE_VARIABLES
+from streams.ops.generated_files import COMPOSE_VARIABLES
 from streams.settings import PREFIX, Settings, load_settings
 
 ROOT = Path(__file__).parents[2]

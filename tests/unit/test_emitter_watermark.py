@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from streams.windows.store import ShardTimes
-from tests.emitter_bench import Bench
+from tests.emitter_harness import Harness
 from tests.helpers import NOON_MS
 
 # The watermark: lateness 10 s, idle after 30 s.
@@ -29,28 +29,28 @@ DAY_MS = 86_400_000
 async def test_windows_are_finalized_by_the_watermark_and_expired_by_the_slowest_partition(
     monkeypatch: pytest.MonkeyPatch, times: ShardTimes, finalized_to: int, expired_to: int
 ) -> None:
-    bench = Bench(monkeypatch, shards=1, partitions=1, window_sizes="1m:2d,1h:30d")
-    bench.emitter.own(frozenset({0}))
+    harness = Harness(monkeypatch, shards=1, partitions=1, window_sizes="1m:2d,1h:30d")
+    harness.emitter.own(frozenset({0}))
     # The earliest windows end exactly at the limits.
     due = {60: expired_to - 2 * DAY_MS, 3_600: expired_to - 30 * DAY_MS}
-    bench.store.time = replace(times, first_open=finalized_to, first_kept=due)
-    assert await bench.tick() == [
+    harness.store.time = replace(times, first_open=finalized_to, first_kept=due)
+    assert await harness.tick() == [
         ("open", "e-windows-0"),
         ("finalize", 0, finalized_to),
         ("expire", 0, 60, due[60]),
         ("expire", 0, 3_600, due[3_600]),
     ]
     # They end a millisecond later. Then, as most of the time, only the watermark is stored.
-    bench.store.time = replace(times, first_open=finalized_to + 1, first_kept={60: due[60] + 1})
-    assert await bench.tick() == [("watermark", 0, finalized_to)]
-    bench.store.time = times
-    assert await bench.tick() == [("watermark", 0, finalized_to)]
+    harness.store.time = replace(times, first_open=finalized_to + 1, first_kept={60: due[60] + 1})
+    assert await harness.tick() == [("watermark", 0, finalized_to)]
+    harness.store.time = times
+    assert await harness.tick() == [("watermark", 0, finalized_to)]
 
 
 async def test_finalizing_and_expiring_go_on_until_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Bench(monkeypatch, shards=1, partitions=1)
-    bench.emitter.own(frozenset({0}))
-    bench.store.time = ShardTimes({}, {0: NOON_MS}, {0: 0.0}, None, first_open=0, first_kept={60: 0})
-    bench.store.open, bench.store.old = 1_200, 501
-    await bench.tick()
-    assert (bench.store.open, bench.store.old) == (0, 0)
+    harness = Harness(monkeypatch, shards=1, partitions=1)
+    harness.emitter.own(frozenset({0}))
+    harness.store.time = ShardTimes({}, {0: NOON_MS}, {0: 0.0}, None, first_open=0, first_kept={60: 0})
+    harness.store.open, harness.store.old = 1_200, 501
+    await harness.tick()
+    assert (harness.store.open, harness.store.old) == (0, 0)

@@ -64,7 +64,7 @@ def test_a_wait_ends_when_a_record_comes() -> None:
 # The consumer
 
 
-class Bench:
+class Harness:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "Consumer", FakeClient)
         self.clock = 100.0
@@ -91,13 +91,13 @@ class Bench:
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(monkeypatch)
+def harness(monkeypatch: pytest.MonkeyPatch) -> Harness:
+    return Harness(monkeypatch)
 
 
-def test_own_records_that_follow_are_consumed_and_the_partition_is_paused(bench: Bench) -> None:
-    bench.assign(0, 1)
-    batch = bench.poll((1, 20), own=[written(10, 13), written(13, 15)])
+def test_own_records_that_follow_are_consumed_and_the_partition_is_paused(harness: Harness) -> None:
+    harness.assign(0, 1)
+    batch = harness.poll((1, 20), own=[written(10, 13), written(13, 15)])
     assert batch is not None
     assert (batch.own_ranges, batch.starts, batch.ends()) == (
         [written(10, 13), written(13, 15)],
@@ -105,117 +105,117 @@ def test_own_records_that_follow_are_consumed_and_the_partition_is_paused(bench:
         {0: 15, 1: 21},
     )
     assert len(batch) == 6
-    assert bench.client.paused == {0}
-    assert bench.consumer.next_offsets == {0: 15, 1: 21}
-    after = bench.poll(own=[written(15, 16)])
+    assert harness.client.paused == {0}
+    assert harness.consumer.next_offsets == {0: 15, 1: 21}
+    after = harness.poll(own=[written(15, 16)])
     assert after is not None
     assert (after.starts, after.ends()) == ({0: 15}, {0: 16})
     together = batch.followed_by(after)
     assert (together.starts, together.ends(), len(together)) == ({0: 10, 1: 20}, {0: 16, 1: 21}, 7)
 
 
-def test_own_records_that_were_fetched_before_are_not_consumed_again(bench: Bench) -> None:
-    bench.assign(0)
-    batch = bench.poll((0, 10), (0, 11), own=[written(10, 12)])
+def test_own_records_that_were_fetched_before_are_not_consumed_again(harness: Harness) -> None:
+    harness.assign(0)
+    batch = harness.poll((0, 10), (0, 11), own=[written(10, 12)])
     assert batch is not None
     assert (batch.own_ranges, [offset_of(found) for found in batch.messages]) == ([], [10, 11])
-    assert bench.client.paused == {0}
-    after = bench.poll(own=[written(12, 14)])
+    assert harness.client.paused == {0}
+    after = harness.poll(own=[written(12, 14)])
     assert after is not None
     assert after.own_ranges == [written(12, 14)]
 
 
-def test_own_records_far_below_the_position_change_nothing(bench: Bench) -> None:
-    bench.assign(0)
-    assert bench.poll(own=[written(7, 10 - 1), written(8, 12), written(0, 4, partition=1)]) is None
-    assert bench.client.paused == set()
-    assert bench.client.waits == [0.2]
+def test_own_records_far_below_the_position_change_nothing(harness: Harness) -> None:
+    harness.assign(0)
+    assert harness.poll(own=[written(7, 10 - 1), written(8, 12), written(0, 4, partition=1)]) is None
+    assert harness.client.paused == set()
+    assert harness.client.waits == [0.2]
 
 
-def test_records_of_others_between_own_records_are_fetched(bench: Bench) -> None:
-    bench.assign(0, 1)
-    bench.poll(own=[written(10, 13), written(20, 22, partition=1)])
-    assert bench.client.paused == {0, 1}
-    batch = bench.poll(own=[written(14, 16), written(22, 23, partition=1)])
+def test_records_of_others_between_own_records_are_fetched(harness: Harness) -> None:
+    harness.assign(0, 1)
+    harness.poll(own=[written(10, 13), written(20, 22, partition=1)])
+    assert harness.client.paused == {0, 1}
+    batch = harness.poll(own=[written(14, 16), written(22, 23, partition=1)])
     assert batch is not None
     assert batch.own_ranges == [written(22, 23, partition=1)]
-    assert bench.client.paused == {1}
-    assert bench.client.assigned == {0: 13, 1: 20}
+    assert harness.client.paused == {1}
+    assert harness.client.assigned == {0: 13, 1: 20}
     # The record of another process and the own records after it are fetched. The next own record follows them.
-    bench.poll((0, 13), (0, 14), (0, 15), own=[written(16, 17)])
-    assert bench.client.paused == {0, 1}
-    assert bench.consumer.next_offsets == {0: 17, 1: 23}
+    harness.poll((0, 13), (0, 14), (0, 15), own=[written(16, 17)])
+    assert harness.client.paused == {0, 1}
+    assert harness.consumer.next_offsets == {0: 17, 1: 23}
 
 
-def test_a_partition_without_new_own_records_is_fetched_again(bench: Bench) -> None:
-    bench.assign(0, 1)
-    bench.poll(own=[written(10, 13), written(20, 22, partition=1)])
-    bench.clock += QUIET_S
-    bench.poll(own=[written(13, 14)])
-    assert bench.client.paused == {0, 1}
-    bench.clock += 0.1
-    bench.poll(own=[written(14, 15)])
-    assert bench.client.paused == {0}
-    assert bench.client.assigned[1] == 22
+def test_a_partition_without_new_own_records_is_fetched_again(harness: Harness) -> None:
+    harness.assign(0, 1)
+    harness.poll(own=[written(10, 13), written(20, 22, partition=1)])
+    harness.clock += QUIET_S
+    harness.poll(own=[written(13, 14)])
+    assert harness.client.paused == {0, 1}
+    harness.clock += 0.1
+    harness.poll(own=[written(14, 15)])
+    assert harness.client.paused == {0}
+    assert harness.client.assigned[1] == 22
 
 
-def test_a_partition_with_records_in_the_queue_is_not_quiet(bench: Bench) -> None:
-    bench.assign(0, 1)
-    bench.poll(own=[written(10, 13), written(20, 22, partition=1)])
-    bench.clock += 2 * QUIET_S
-    bench.poll(own=[written(13, 14), written(22, 23, partition=1)], most=1)
-    assert bench.client.paused == {0, 1}
-    batch = bench.poll(most=1)
+def test_a_partition_with_records_in_the_queue_is_not_quiet(harness: Harness) -> None:
+    harness.assign(0, 1)
+    harness.poll(own=[written(10, 13), written(20, 22, partition=1)])
+    harness.clock += 2 * QUIET_S
+    harness.poll(own=[written(13, 14), written(22, 23, partition=1)], most=1)
+    assert harness.client.paused == {0, 1}
+    batch = harness.poll(most=1)
     assert batch is not None
     assert batch.own_ranges == [written(22, 23, partition=1)]
 
 
-def test_the_client_waits_only_if_no_partition_is_read_locally(bench: Bench) -> None:
-    bench.assign(0, 1)
-    bench.poll(own=[written(10, 13)])
-    bench.poll(own=[written(13, 14)])
-    bench.poll(own=[written(14, 15), written(20, 22, partition=1)])
-    bench.poll(own=[written(15, 16)])
-    assert bench.client.waits == [0.2, 0.0, 0.0, 0.0]
+def test_the_client_waits_only_if_no_partition_is_read_locally(harness: Harness) -> None:
+    harness.assign(0, 1)
+    harness.poll(own=[written(10, 13)])
+    harness.poll(own=[written(13, 14)])
+    harness.poll(own=[written(14, 15), written(20, 22, partition=1)])
+    harness.poll(own=[written(15, 16)])
+    assert harness.client.waits == [0.2, 0.0, 0.0, 0.0]
 
 
-def test_no_own_record_is_taken_during_a_pause(bench: Bench) -> None:
-    bench.assign(0, 1)
-    bench.poll(own=[written(10, 13)])
-    bench.consumer.pause()
-    bench.clock += 2 * QUIET_S
-    assert bench.poll(own=[written(13, 14)]) is None
-    assert bench.client.paused == {0, 1}
-    assert bench.client.waits[-1] == 0.2
-    bench.consumer.resume()
-    assert bench.client.paused == {0}
-    batch = bench.poll()
+def test_no_own_record_is_taken_during_a_pause(harness: Harness) -> None:
+    harness.assign(0, 1)
+    harness.poll(own=[written(10, 13)])
+    harness.consumer.pause()
+    harness.clock += 2 * QUIET_S
+    assert harness.poll(own=[written(13, 14)]) is None
+    assert harness.client.paused == {0, 1}
+    assert harness.client.waits[-1] == 0.2
+    harness.consumer.resume()
+    assert harness.client.paused == {0}
+    batch = harness.poll()
     assert batch is not None
     assert batch.own_ranges == [written(13, 14)]
 
 
 @pytest.mark.parametrize("end", ["rewind", "loss"])
-def test_a_new_epoch_fetches_all_partitions(bench: Bench, end: str) -> None:
-    bench.assign(0)
-    batch = bench.poll(own=[written(10, 13)])
-    bench.own.offer(written(13, 15))
+def test_a_new_epoch_fetches_all_partitions(harness: Harness, end: str) -> None:
+    harness.assign(0)
+    batch = harness.poll(own=[written(10, 13)])
+    harness.own.offer(written(13, 15))
     if end == "rewind":
-        bench.consumer.rewind("test")
+        harness.consumer.rewind("test")
     else:
-        bench.client.on_lost(bench.client, bench.client.assignment())
-        bench.assign(0)
-    assert bench.poll() is None
+        harness.client.on_lost(harness.client, harness.client.assignment())
+        harness.assign(0)
+    assert harness.poll() is None
     assert batch is not None
-    assert not bench.consumer.is_current(batch)
-    assert (bench.client.paused, bench.client.assigned) == (set(), {0: 10})
+    assert not harness.consumer.is_current(batch)
+    assert (harness.client.paused, harness.client.assigned) == (set(), {0: 10})
 
 
-def test_a_client_that_cannot_be_paused_or_resumed_is_assigned_again(bench: Bench) -> None:
-    bench.assign(0)
-    bench.poll(own=[written(10, 13)])
-    bench.client.seek_error = KafkaException(KafkaError(KafkaError._STATE))
-    batch = bench.poll(own=[written(14, 15)])
+def test_a_client_that_cannot_be_paused_or_resumed_is_assigned_again(harness: Harness) -> None:
+    harness.assign(0)
+    harness.poll(own=[written(10, 13)])
+    harness.client.seek_error = KafkaException(KafkaError(KafkaError._STATE))
+    batch = harness.poll(own=[written(14, 15)])
     assert batch is None
-    bench.starts[0] = 13
-    bench.poll()
-    assert (bench.client.paused, bench.client.assigned) == (set(), {0: 13})
+    harness.starts[0] = 13
+    harness.poll()
+    assert (harness.client.paused, harness.client.assigned) == (set(), {0: 13})

@@ -9,19 +9,19 @@ import pytest
 from connectors.errors import RejectedError, UnavailableError
 from connectors.kafka.batch import Batch
 from streams.pipeline.batches import PipelinedStage
-from tests.batch_bench import Bench, bench_fixture, in_thread  # noqa: F401 - a fixture
+from tests.batch_harness import Harness, harness_fixture, in_thread  # noqa: F401 - a fixture
 from tests.helpers import message
 
 
 class Steps:
     """The two parts of a pipelined stage. Some of their steps wait until `let` is called."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, harness: Harness) -> None:
         self.log: list[str] = []
         self.fails: dict[str, Exception] = {}
         self._held = {step: asyncio.Event() for step in ("prepare 2", "deliver 1", "deliver 2")}
         self.pipelined = PipelinedStage(
-            bench.app, bench.source, self.prepare, self.deliver, stage="classify", metrics=bench.metrics
+            harness.app, harness.source, self.prepare, self.deliver, stage="classify", metrics=harness.metrics
         )
 
     async def prepare(self, batch: Batch) -> int:
@@ -54,81 +54,81 @@ def numbered(number: int, epoch: int = 1) -> Batch:
     return Batch(epoch, [message(b"{}", offset=number)], {0: number})
 
 
-async def two_batches(bench: Bench) -> tuple[Steps, asyncio.Task[None]]:
+async def two_batches(harness: Harness) -> tuple[Steps, asyncio.Task[None]]:
     """Returns when batch 1 is being delivered and batch 2 is being prepared."""
-    steps = Steps(bench)
+    steps = Steps(harness)
     await steps.pipelined.run(numbered(1))
     second = asyncio.create_task(steps.pipelined.run(numbered(2)))
     await steps.reach("prepare 2 begins", "deliver 1 begins")
     return steps, second
 
 
-def delivered(bench: Bench) -> list[int]:
-    return [batch.starts[0] for call, batch in bench.consumer.calls if call == "done"]
+def delivered(harness: Harness) -> list[int]:
+    return [batch.starts[0] for call, batch in harness.consumer.calls if call == "done"]
 
 
-async def test_a_batch_is_prepared_during_the_delivery_before_it_and_then_waits(bench: Bench) -> None:
-    steps, second = await two_batches(bench)
+async def test_a_batch_is_prepared_during_the_delivery_before_it_and_then_waits(harness: Harness) -> None:
+    steps, second = await two_batches(harness)
     steps.let("prepare 2")
     await steps.reach("prepare 2 ends")
     await asyncio.sleep(0.01)
     assert "deliver 2 begins" not in steps.log
     steps.let("deliver 1")
     await second
-    assert delivered(bench) == [1]
+    assert delivered(harness) == [1]
     steps.let("deliver 2")
     await steps.pipelined.drain()
-    assert delivered(bench) == [1, 2]
+    assert delivered(harness) == [1, 2]
     assert steps.log.index("deliver 1 ends") < steps.log.index("deliver 2 begins")
-    assert bench.app.crashes == []
+    assert harness.app.crashes == []
 
 
-async def test_a_prepared_batch_is_dropped_when_the_batch_before_is_fetched_again(bench: Bench) -> None:
-    steps, second = await two_batches(bench)
+async def test_a_prepared_batch_is_dropped_when_the_batch_before_is_fetched_again(harness: Harness) -> None:
+    steps, second = await two_batches(harness)
     steps.fails["deliver 1"] = UnavailableError("Kafka is away")
     steps.let("deliver 1", "prepare 2", "deliver 2")
     await second
     await steps.pipelined.drain()
-    assert bench.consumer.calls == [("rewind", "Kafka is away")]
+    assert harness.consumer.calls == [("rewind", "Kafka is away")]
     assert "deliver 2 begins" not in steps.log
     # Both batches are fetched again in the next epoch.
     steps.fails.clear()
     for number in (1, 2):
         await steps.pipelined.run(numbered(number, epoch=2))
     await steps.pipelined.drain()
-    assert delivered(bench) == [1, 2]
+    assert delivered(harness) == [1, 2]
 
 
-async def test_a_prepared_batch_is_dropped_when_the_batch_before_stops_the_worker(bench: Bench) -> None:
-    steps, second = await two_batches(bench)
+async def test_a_prepared_batch_is_dropped_when_the_batch_before_stops_the_worker(harness: Harness) -> None:
+    steps, second = await two_batches(harness)
     steps.fails["deliver 1"] = RejectedError("no")
     steps.let("deliver 1", "prepare 2", "deliver 2")
     with pytest.raises(RejectedError):
         await second
-    assert bench.app.crashes == [steps.fails["deliver 1"]]
+    assert harness.app.crashes == [steps.fails["deliver 1"]]
     # Faust restarts the agent, which goes on with what is on the channel.
-    await Steps(bench).pipelined.run(numbered(3))
-    assert delivered(bench) == []
+    await Steps(harness).pipelined.run(numbered(3))
+    assert delivered(harness) == []
 
 
-async def test_a_batch_that_cannot_be_prepared_stops_the_worker(bench: Bench) -> None:
-    steps, second = await two_batches(bench)
+async def test_a_batch_that_cannot_be_prepared_stops_the_worker(harness: Harness) -> None:
+    steps, second = await two_batches(harness)
     steps.fails["prepare 2"] = RuntimeError("the model is broken")
     steps.let("prepare 2")
     with pytest.raises(RuntimeError, match="broken"):
         await second
-    assert bench.app.crashes == [steps.fails["prepare 2"]]
+    assert harness.app.crashes == [steps.fails["prepare 2"]]
     steps.let("deliver 1")
     await steps.pipelined.drain()
-    assert delivered(bench) == [1]
-    await Steps(bench).pipelined.run(numbered(3))
-    assert delivered(bench) == [1]
+    assert delivered(harness) == [1]
+    await Steps(harness).pipelined.run(numbered(3))
+    assert delivered(harness) == [1]
 
 
-async def test_a_revocation_waits_for_a_delivery_and_not_for_a_preparation(bench: Bench) -> None:
-    steps, second = await two_batches(bench)
-    bench.consumer.epoch += 1
-    revoking = in_thread(bench.source._await_idle)
+async def test_a_revocation_waits_for_a_delivery_and_not_for_a_preparation(harness: Harness) -> None:
+    steps, second = await two_batches(harness)
+    harness.consumer.epoch += 1
+    revoking = in_thread(harness.source._await_idle)
     await asyncio.to_thread(revoking.join, 0.05)
     assert revoking.is_alive()
     steps.let("deliver 1")
@@ -138,21 +138,21 @@ async def test_a_revocation_waits_for_a_delivery_and_not_for_a_preparation(bench
     steps.let("prepare 2", "deliver 2")
     await second
     await steps.pipelined.drain()
-    assert delivered(bench) == [1]
+    assert delivered(harness) == [1]
     assert "deliver 2 begins" not in steps.log
 
 
-async def test_a_stale_batch_is_not_prepared(bench: Bench) -> None:
-    steps = Steps(bench)
+async def test_a_stale_batch_is_not_prepared(harness: Harness) -> None:
+    steps = Steps(harness)
     await steps.pipelined.run(numbered(1, epoch=0))
     assert steps.log == []
 
 
-async def test_a_cancelled_delivery_is_neither_done_nor_a_crash(bench: Bench) -> None:
-    steps, second = await two_batches(bench)
+async def test_a_cancelled_delivery_is_neither_done_nor_a_crash(harness: Harness) -> None:
+    steps, second = await two_batches(harness)
     second.cancel()
     steps.pipelined.cancel()
     with pytest.raises(asyncio.CancelledError):
         await steps.pipelined.drain()
-    assert (bench.consumer.calls, bench.app.crashes) == ([], [])
-    assert bench.source._idle.is_set()
+    assert (harness.consumer.calls, harness.app.crashes) == ([], [])
+    assert harness.source._idle.is_set()

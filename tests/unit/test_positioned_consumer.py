@@ -17,7 +17,7 @@ from tests.fake_consumer_client import FakeClient
 from tests.helpers import message
 
 
-class Bench:
+class Harness:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "Consumer", FakeClient)
         monkeypatch.setattr(module, "LOOKUP_BACKOFF_S", (0.0,))
@@ -62,236 +62,236 @@ class Bench:
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(monkeypatch)
+def harness(monkeypatch: pytest.MonkeyPatch) -> Harness:
+    return Harness(monkeypatch)
 
 
-def test_the_client_neither_commits_nor_resets_offsets(bench: Bench) -> None:
-    options = bench.client.options
+def test_the_client_neither_commits_nor_resets_offsets(harness: Harness) -> None:
+    options = harness.client.options
     assert options["enable.auto.commit"] is False
     assert options["auto.offset.reset"] == "error"
-    assert (options["group.id"], bench.client.topics) == ("g", ["t"])
+    assert (options["group.id"], harness.client.topics) == ("g", ["t"])
 
 
-def test_an_assignment_starts_at_the_positions(bench: Bench) -> None:
-    bench.assign(1, 0)
-    assert bench.client.assigned == {0: 10, 1: 20}
-    assert bench.lookups == [[0, 1]]
-    assert bench.owned == [{0, 1}]
+def test_an_assignment_starts_at_the_positions(harness: Harness) -> None:
+    harness.assign(1, 0)
+    assert harness.client.assigned == {0: 10, 1: 20}
+    assert harness.lookups == [[0, 1]]
+    assert harness.owned == [{0, 1}]
 
 
-def test_batches_continue_each_other_over_missing_offsets(bench: Bench) -> None:
-    bench.assign(0, 1)
-    first = bench.poll((0, 10), (1, 23), (0, 12))  # transaction markers and compacted records have the other offsets
-    second = bench.poll((0, 17), (0, 18))
+def test_batches_continue_each_other_over_missing_offsets(harness: Harness) -> None:
+    harness.assign(0, 1)
+    first = harness.poll((0, 10), (1, 23), (0, 12))  # transaction markers and compacted records have the other offsets
+    second = harness.poll((0, 17), (0, 18))
     assert first is not None
     assert second is not None
     assert (first.starts, first.ends()) == ({0: 10, 1: 20}, {0: 13, 1: 24})
     assert (second.starts, second.ends()) == ({0: 13}, {0: 19})
     assert {p: [offset_of(m) for m in ms] for p, ms in first.by_partition().items()} == {0: [10, 12], 1: [23]}
-    assert bench.consumer.is_current(first)
-    assert bench.consumer.is_current(second)
+    assert harness.consumer.is_current(first)
+    assert harness.consumer.is_current(second)
 
 
-def test_an_empty_poll_is_no_batch(bench: Bench) -> None:
-    bench.assign(0)
-    assert bench.poll() is None
-    assert bench.poll((0, 9), (1, 20)) is None  # one is below the position, one of a partition that is not assigned
+def test_an_empty_poll_is_no_batch(harness: Harness) -> None:
+    harness.assign(0)
+    assert harness.poll() is None
+    assert harness.poll((0, 9), (1, 20)) is None  # one is below the position, one of a partition that is not assigned
 
 
-def test_a_rewind_makes_what_was_fetched_stale_at_once(bench: Bench) -> None:
-    bench.assign(0)
-    before = bench.poll((0, 10))
+def test_a_rewind_makes_what_was_fetched_stale_at_once(harness: Harness) -> None:
+    harness.assign(0)
+    before = harness.poll((0, 10))
     assert before is not None
-    bench.starts[0] = 5
-    bench.consumer.rewind("test")
-    assert not bench.consumer.is_current(before)
-    after = bench.poll((0, 11), (0, 5))
-    assert bench.client.assigned == {0: 5}
+    harness.starts[0] = 5
+    harness.consumer.rewind("test")
+    assert not harness.consumer.is_current(before)
+    after = harness.poll((0, 11), (0, 5))
+    assert harness.client.assigned == {0: 5}
     assert after is not None
     assert (after.starts, [offset_of(m) for m in after.messages]) == ({0: 5}, [11])
 
 
-def test_a_rewind_during_a_fetch_makes_its_batch_stale(bench: Bench) -> None:
-    bench.assign(0)
+def test_a_rewind_during_a_fetch_makes_its_batch_stale(harness: Harness) -> None:
+    harness.assign(0)
     fetched = [message(b"x", partition=0, offset=10)]
-    original = bench.client.consume
-    bench.client.consume = lambda *_: (bench.consumer.rewind("from another thread"), fetched)[1]
-    batch = bench.consumer.poll(1, 0)
-    bench.client.consume = original
+    original = harness.client.consume
+    harness.client.consume = lambda *_: (harness.consumer.rewind("from another thread"), fetched)[1]
+    batch = harness.consumer.poll(1, 0)
+    harness.client.consume = original
     assert batch is not None
-    assert not bench.consumer.is_current(batch)
-    bench.poll()
-    assert len(bench.lookups) == 2
+    assert not harness.consumer.is_current(batch)
+    harness.poll()
+    assert len(harness.lookups) == 2
 
 
-def test_a_lookup_without_an_answer_is_repeated_and_nothing_is_fetched(bench: Bench) -> None:
-    bench.fails = [UnavailableError("away"), UnavailableError("still away")]
-    bench.assign(0)
-    assert bench.client.assigned == {}
-    assert bench.owned == [{0}]
-    bench.poll()
-    assert bench.client.assigned == {}
-    bench.poll()
-    assert bench.client.assigned == {0: 10}
-    assert len(bench.lookups) == 3
+def test_a_lookup_without_an_answer_is_repeated_and_nothing_is_fetched(harness: Harness) -> None:
+    harness.fails = [UnavailableError("away"), UnavailableError("still away")]
+    harness.assign(0)
+    assert harness.client.assigned == {}
+    assert harness.owned == [{0}]
+    harness.poll()
+    assert harness.client.assigned == {}
+    harness.poll()
+    assert harness.client.assigned == {0: 10}
+    assert len(harness.lookups) == 3
 
 
-def test_waits_between_lookups_grow_and_start_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waits_between_lookups_grow_and_start_again(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr(module, "LOOKUP_BACKOFF_S", (1.0, 4.0))
     monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
-    bench.fails = [UnavailableError("away")] * 4
-    bench.assign(0)
+    harness.fails = [UnavailableError("away")] * 4
+    harness.assign(0)
     for waited, lookups in [(0.9, 1), (0.1, 2), (3.9, 2), (0.1, 3), (3.9, 3), (0.1, 4), (4.0, 5)]:
         clock[0] += waited
-        bench.poll()
-        assert len(bench.lookups) == lookups
-    assert bench.client.assigned == {0: 10}
+        harness.poll()
+        assert len(harness.lookups) == lookups
+    assert harness.client.assigned == {0: 10}
 
 
 @pytest.mark.parametrize("moment", ["assign", "rewind"])
-def test_a_contradiction_of_positions_ends_the_polling(bench: Bench, moment: str) -> None:
+def test_a_contradiction_of_positions_ends_the_polling(harness: Harness, moment: str) -> None:
     if moment == "rewind":
-        bench.assign(0)
-        bench.consumer.rewind("test")
-    bench.fails = [PositionError("ahead")]
+        harness.assign(0)
+        harness.consumer.rewind("test")
+    harness.fails = [PositionError("ahead")]
     if moment == "assign":
-        bench.client.queue.append(lambda: bench.assign(0))
+        harness.client.queue.append(lambda: harness.assign(0))
     with pytest.raises(PositionError):
-        bench.consumer.poll(1, 0)
+        harness.consumer.poll(1, 0)
 
 
-def test_an_error_in_a_callback_is_raised_by_poll(bench: Bench) -> None:
+def test_an_error_in_a_callback_is_raised_by_poll(harness: Harness) -> None:
     def fail() -> None:
         raise ValueError("a defect")
 
-    bench.consumer._on_revoke = fail
-    bench.assign(0)
-    bench.client.queue.append(bench.revoke)
+    harness.consumer._on_revoke = fail
+    harness.assign(0)
+    harness.client.queue.append(harness.revoke)
     with pytest.raises(ValueError, match="a defect"):
-        bench.consumer.poll(1, 0)
+        harness.consumer.poll(1, 0)
 
 
 def test_a_revocation_waits_commits_finished_batches_and_drops_the_assignment(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "COMMIT_INTERVAL_S", 1_000.0)
-    bench.assign(0, 1)
-    bench.poll()
-    batch = bench.poll((0, 10), (1, 20))
+    harness.assign(0, 1)
+    harness.poll()
+    batch = harness.poll((0, 10), (1, 20))
     assert batch is not None
     # The batch in flight finishes while the revocation waits for it.
-    bench.consumer._on_revoke = lambda: bench.consumer.done(batch)
-    bench.revoke()
-    assert bench.client.commits == [{0: 11, 1: 21}]
-    assert not bench.consumer.is_current(batch)
-    assert bench.owned == [{0, 1}, set()]
-    assert bench.client.calls[-1] == "unassign"
-    assert bench.poll((0, 11)) is None
+    harness.consumer._on_revoke = lambda: harness.consumer.done(batch)
+    harness.revoke()
+    assert harness.client.commits == [{0: 11, 1: 21}]
+    assert not harness.consumer.is_current(batch)
+    assert harness.owned == [{0, 1}, set()]
+    assert harness.client.calls[-1] == "unassign"
+    assert harness.poll((0, 11)) is None
 
 
-def test_lost_partitions_are_neither_waited_for_nor_committed(bench: Bench) -> None:
-    bench.assign(0)
-    batch = bench.poll((0, 10))
+def test_lost_partitions_are_neither_waited_for_nor_committed(harness: Harness) -> None:
+    harness.assign(0)
+    batch = harness.poll((0, 10))
     assert batch is not None
-    bench.consumer.done(batch)
-    bench.client.on_lost(bench.client, [])
-    bench.poll()
-    assert (bench.revocations, bench.client.commits) == (0, [])
-    assert not bench.consumer.is_current(batch)
-    assert bench.owned == [{0}, set()]
+    harness.consumer.done(batch)
+    harness.client.on_lost(harness.client, [])
+    harness.poll()
+    assert (harness.revocations, harness.client.commits) == (0, [])
+    assert not harness.consumer.is_current(batch)
+    assert harness.owned == [{0}, set()]
 
 
-def test_a_rewind_without_partitions_does_nothing(bench: Bench) -> None:
-    bench.assign(0)
-    bench.client.on_lost(bench.client, [])
-    bench.consumer.rewind("late")
-    bench.poll()
-    assert len(bench.lookups) == 1
-    assert bench.client.assigned == {}
+def test_a_rewind_without_partitions_does_nothing(harness: Harness) -> None:
+    harness.assign(0)
+    harness.client.on_lost(harness.client, [])
+    harness.consumer.rewind("late")
+    harness.poll()
+    assert len(harness.lookups) == 1
+    assert harness.client.assigned == {}
 
 
-def test_the_end_of_a_finished_batch_is_committed(bench: Bench) -> None:
-    bench.assign(0)
+def test_the_end_of_a_finished_batch_is_committed(harness: Harness) -> None:
+    harness.assign(0)
     for offset in (10, 11):
-        batch = bench.poll((0, offset))
+        batch = harness.poll((0, offset))
         assert batch is not None
-        bench.consumer.done(batch)
-    bench.poll()
-    assert bench.client.commits == [{0: 11}, {0: 12}]
+        harness.consumer.done(batch)
+    harness.poll()
+    assert harness.client.commits == [{0: 11}, {0: 12}]
 
 
-def test_a_stale_batch_that_is_done_is_not_committed(bench: Bench) -> None:
-    bench.assign(0)
-    batch = bench.poll((0, 10))
+def test_a_stale_batch_that_is_done_is_not_committed(harness: Harness) -> None:
+    harness.assign(0)
+    batch = harness.poll((0, 10))
     assert batch is not None
-    bench.consumer.rewind("test")
-    bench.poll()
-    bench.consumer.done(batch)
-    bench.poll()
-    assert bench.client.commits == []
+    harness.consumer.rewind("test")
+    harness.poll()
+    harness.consumer.done(batch)
+    harness.poll()
+    assert harness.client.commits == []
 
 
-def test_a_commit_that_fails_does_no_harm(bench: Bench) -> None:
-    bench.assign(0)
-    batch = bench.poll((0, 10))
+def test_a_commit_that_fails_does_no_harm(harness: Harness) -> None:
+    harness.assign(0)
+    batch = harness.poll((0, 10))
     assert batch is not None
-    bench.consumer.done(batch)
-    bench.client.commit_error = KafkaException(KafkaError(KafkaError.REBALANCE_IN_PROGRESS))
-    assert bench.poll((0, 11)) is not None
+    harness.consumer.done(batch)
+    harness.client.commit_error = KafkaException(KafkaError(KafkaError.REBALANCE_IN_PROGRESS))
+    assert harness.poll((0, 11)) is not None
 
 
 @pytest.mark.parametrize("code", [KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE])
-def test_a_position_that_retention_deleted_is_looked_up_again(bench: Bench, code: int) -> None:
-    bench.assign(0)
-    bench.starts[0] = 15
-    bench.poll_messages(message(None, error=KafkaError(code)))
-    bench.poll()
-    assert bench.client.assigned == {0: 15}
+def test_a_position_that_retention_deleted_is_looked_up_again(harness: Harness, code: int) -> None:
+    harness.assign(0)
+    harness.starts[0] = 15
+    harness.poll_messages(message(None, error=KafkaError(code)))
+    harness.poll()
+    assert harness.client.assigned == {0: 15}
 
 
 @pytest.mark.parametrize("code", [KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT])
-def test_a_transient_error_does_not_end_the_polling(bench: Bench, code: int) -> None:
-    bench.assign(0)
-    batch = bench.poll_messages(message(None, error=KafkaError(code)), message(b"x", offset=10))
+def test_a_transient_error_does_not_end_the_polling(harness: Harness, code: int) -> None:
+    harness.assign(0)
+    batch = harness.poll_messages(message(None, error=KafkaError(code)), message(b"x", offset=10))
     assert batch is not None
-    assert len(bench.lookups) == 1
+    assert len(harness.lookups) == 1
 
 
 @pytest.mark.parametrize("code", [KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART])
-def test_a_refusal_ends_the_polling(bench: Bench, code: int) -> None:
-    bench.assign(0)
+def test_a_refusal_ends_the_polling(harness: Harness, code: int) -> None:
+    harness.assign(0)
     with pytest.raises(RejectedError, match="consuming t"):
-        bench.poll_messages(message(None, error=KafkaError(code)))
+        harness.poll_messages(message(None, error=KafkaError(code)))
 
 
-def test_an_error_of_the_client_is_translated(bench: Bench) -> None:
-    bench.client.queue.append(KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN)))
+def test_an_error_of_the_client_is_translated(harness: Harness) -> None:
+    harness.client.queue.append(KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN)))
     with pytest.raises(UnavailableError, match="consuming t"):
-        bench.consumer.poll(1, 0)
+        harness.consumer.poll(1, 0)
 
 
-def test_pause_and_resume_apply_to_the_assigned_partitions(bench: Bench) -> None:
-    bench.assign(0)
-    bench.client.calls.clear()
-    bench.consumer.pause()
-    bench.consumer.resume()
-    bench.consumer.close()
-    assert bench.client.calls == ["pause", "resume", "close"]
+def test_pause_and_resume_apply_to_the_assigned_partitions(harness: Harness) -> None:
+    harness.assign(0)
+    harness.client.calls.clear()
+    harness.consumer.pause()
+    harness.consumer.resume()
+    harness.consumer.close()
+    assert harness.client.calls == ["pause", "resume", "close"]
 
 
-def test_a_pause_outlasts_a_rewind_and_a_rebalance(bench: Bench) -> None:
-    bench.assign(0)
-    bench.consumer.pause()
-    bench.consumer.rewind("test")
-    bench.poll()
-    assert (bench.client.assigned, bench.client.paused) == ({0: 10}, {0})
-    bench.revoke()
-    bench.assign(0, 1)
-    assert (bench.client.assigned, bench.client.paused) == ({0: 10, 1: 20}, {0, 1})
-    bench.consumer.resume()
-    assert bench.client.paused == set()
+def test_a_pause_outlasts_a_rewind_and_a_rebalance(harness: Harness) -> None:
+    harness.assign(0)
+    harness.consumer.pause()
+    harness.consumer.rewind("test")
+    harness.poll()
+    assert (harness.client.assigned, harness.client.paused) == ({0: 10}, {0})
+    harness.revoke()
+    harness.assign(0, 1)
+    assert (harness.client.assigned, harness.client.paused) == ({0: 10, 1: 20}, {0, 1})
+    harness.consumer.resume()
+    assert harness.client.paused == set()
 
 
 def test_a_message_that_was_not_consumed_has_no_partition_or_offset() -> None:

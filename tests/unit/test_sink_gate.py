@@ -46,7 +46,7 @@ class Counters(LoadReader):
         return self._last
 
 
-class Bench:
+class Harness:
     """A gate whose thread does not run, with a clock that the test moves."""
 
     def __init__(self, *, max_delay_s: float = 0) -> None:
@@ -69,51 +69,51 @@ class Bench:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    bench = Bench()
-    bench.gate.take_sample()
-    assert bench.run(3)
-    return bench
+def harness() -> Harness:
+    harness = Harness()
+    harness.gate.take_sample()
+    assert harness.run(3)
+    return harness
 
 
 def test_a_gate_that_was_not_started_is_closed() -> None:
-    gate = Bench().gate
+    gate = Harness().gate
     assert not gate.is_open()
     assert gate.state.reason is GateReason.STARTING
 
 
-def test_a_sample_that_is_too_old_closes_it_until_the_load_was_low_again(bench: Bench) -> None:
-    bench.now += 0.99
-    assert bench.gate.is_open()
-    bench.now += 0.02  # for example because the process was paused
-    assert not bench.gate.is_open()
-    assert bench.gate.state.reason is GateReason.STARTING
-    assert not bench.run(2.75)
-    assert bench.run(0.5)
+def test_a_sample_that_is_too_old_closes_it_until_the_load_was_low_again(harness: Harness) -> None:
+    harness.now += 0.99
+    assert harness.gate.is_open()
+    harness.now += 0.02  # for example because the process was paused
+    assert not harness.gate.is_open()
+    assert harness.gate.state.reason is GateReason.STARTING
+    assert not harness.run(2.75)
+    assert harness.run(0.5)
 
 
-def test_a_pause_is_logged_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    bench.now += 60
-    bench.run(0.25)
-    bench.now += 60
-    bench.run(3)
+def test_a_pause_is_logged_once(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    harness.now += 60
+    harness.run(0.25)
+    harness.now += 60
+    harness.run(3)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "the gate was reset" in caplog.text
 
 
-def test_counters_that_stay_implausible_are_logged_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_counters_that_stay_implausible_are_logged_once(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(50):
-        bench.load.go_back()
-        assert not bench.run(0.25)
+        harness.load.go_back()
+        assert not harness.run(0.25)
     assert len(caplog.records) == 1
 
 
 def test_counters_that_cannot_be_read_at_the_start_are_an_error() -> None:
-    bench = Bench()
-    bench.load.failure = LoadError("cannot read the load")
+    harness = Harness()
+    harness.load.failure = LoadError("cannot read the load")
     with pytest.raises(LoadError, match="cannot read the load"):
-        bench.gate.start()
-    assert not bench.gate.is_open()
+        harness.gate.start()
+    assert not harness.gate.is_open()
 
 
 def cannot_tell(gate: Gate) -> bool:
@@ -183,42 +183,42 @@ def test_a_stopped_gate_is_closed_and_its_thread_has_ended() -> None:
     assert not any(thread.name == "sink-gate" for thread in threading.enumerate())
 
 
-def test_since_is_in_seconds_since_1970(bench: Bench) -> None:
+def test_since_is_in_seconds_since_1970(harness: Harness) -> None:
     begin = time.time()
-    bench.run(1, 1.0)
-    state = bench.gate.state
+    harness.run(1, 1.0)
+    state = harness.gate.state
     assert not state.is_open
     assert begin <= state.since <= time.time()
-    bench.run(1, 1.0)
-    assert bench.gate.state.since == state.since
+    harness.run(1, 1.0)
+    assert harness.gate.state.since == state.since
     assert json.loads(json.dumps(dataclasses.asdict(state)))["reason"] == "busy"
-    bench.run(5)
-    bench.now += 7  # stale: closed since the last sample
+    harness.run(5)
+    harness.now += 7  # stale: closed since the last sample
     before = time.time()
-    since = bench.gate.state.since
+    since = harness.gate.state.since
     assert before - 7 <= since <= time.time() - 7
 
 
 def test_an_overdue_record_is_logged_once_and_its_end_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    bench = Bench(max_delay_s=60)
-    bench.gate.take_sample()
-    bench.oldest_s = 59
-    assert not bench.run(5, 0.9)
-    bench.oldest_s = 61
-    assert bench.run(5, 0.9)
+    harness = Harness(max_delay_s=60)
+    harness.gate.take_sample()
+    harness.oldest_s = 59
+    assert not harness.run(5, 0.9)
+    harness.oldest_s = 61
+    assert harness.run(5, 0.9)
     assert [record.message.partition(":")[2] for record in caplog.records] == [" writing whatever the load"]
-    bench.oldest_s = 1
-    assert not bench.run(5, 0.9)
+    harness.oldest_s = 1
+    assert not harness.run(5, 0.9)
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
     assert "no record waits for EMOSTREAM_SINK_MAX_DELAY_S any more" in caplog.records[-1].message
 
 
-def test_a_backend_that_cannot_be_seen_is_logged(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_backend_that_cannot_be_seen_is_logged(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    assert not bench.gate.add_backend(2**22 + 1, 5432)  # above every process number of Linux
+    assert not harness.gate.add_backend(2**22 + 1, 5432)  # above every process number of Linux
     assert "counts as load of others" in caplog.text
-    bench.gate.drop_backend(2**22 + 1)
+    harness.gate.drop_backend(2**22 + 1)
 
 
 def test_the_open_gate_is_forced() -> None:

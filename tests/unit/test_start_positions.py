@@ -86,35 +86,35 @@ class ClassifyBench:
 
 
 def test_classify_resumes_after_the_last_origin_of_each_partition() -> None:
-    bench = ClassifyBench()
-    bench.last(41)
-    bench.last(7, partition=2)
-    bench.reader.commits = {0: 90, 1: 5}
-    assert bench.positions([0, 1, 2, 3]) == {0: 42, 1: 5, 2: 8, 3: 0}
-    assert gap(bench.metrics, "posts.raw") == 0
+    harness = ClassifyBench()
+    harness.last(41)
+    harness.last(7, partition=2)
+    harness.reader.commits = {0: 90, 1: 5}
+    assert harness.positions([0, 1, 2, 3]) == {0: 42, 1: 5, 2: 8, 3: 0}
+    assert gap(harness.metrics, "posts.raw") == 0
 
 
 def test_raw_posts_that_retention_deleted_are_counted() -> None:
-    bench = ClassifyBench()
-    bench.last(41)
-    bench.reader.ranges[0] = (50, 100)
-    assert bench.positions([0]) == {0: 50}
-    assert gap(bench.metrics, "posts.raw") == 8
+    harness = ClassifyBench()
+    harness.last(41)
+    harness.reader.ranges[0] = (50, 100)
+    assert harness.positions([0]) == {0: 50}
+    assert gap(harness.metrics, "posts.raw") == 8
 
 
 def test_an_output_of_another_partition_is_refused() -> None:
-    bench = ClassifyBench()
-    bench.last(41, partition=1, origin_partition=0)
+    harness = ClassifyBench()
+    harness.last(41, partition=1, origin_partition=0)
     with pytest.raises(PositionError, match=r"posts\.classified\[1\]@55 was made from posts\.raw\[0\]"):
-        bench.positions([1])
+        harness.positions([1])
 
 
 @pytest.mark.parametrize("value", [None, b"", b"{}", b"not json", b'{"origin": {"topic": "posts.raw"}}'])
 def test_an_output_that_is_not_a_classified_post_is_refused(value: bytes | None) -> None:
-    bench = ClassifyBench()
-    bench.reader.last[0] = message(value, offset=55)
+    harness = ClassifyBench()
+    harness.reader.last[0] = message(value, offset=55)
     with pytest.raises(PositionError, match=r"posts\.classified\[0\]@55 is not a classified post"):
-        bench.positions([0])
+        harness.positions([0])
 
 
 def test_a_raw_partition_that_was_added_later_is_refused() -> None:

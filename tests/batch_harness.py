@@ -39,7 +39,7 @@ class FakeConsumer:
         self.calls.append(("rewind", reason))
 
 
-class Bench:
+class Harness:
     def __init__(self, session_timeout_ms: int = 60_000, *, batch_max: int = 1, batch_wait_s: float = 0.1) -> None:
         self.app: Any = FakeApp()
         self.metrics = Metrics()
@@ -73,10 +73,10 @@ class Bench:
         return self.metrics.registry.get_sample_value("emostream_rewinds_total", labels) or 0
 
 
-@pytest.fixture(name="bench")
-def bench_fixture(monkeypatch: pytest.MonkeyPatch) -> Bench:
+@pytest.fixture(name="harness")
+def harness_fixture(monkeypatch: pytest.MonkeyPatch) -> Harness:
     monkeypatch.setattr(batches_module, "RETRY_PAUSE_S", 0)
-    return Bench()
+    return Harness()
 
 
 def batch(epoch: int = 1) -> Batch:

@@ -6,7 +6,7 @@ from dotenv import dotenv_values
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from streams.ops.schemas import COMPOSE_VARIABLES, RECORDS, ROOT, SECTIONS, generated, main, outdated
+from streams.ops.generated_files import COMPOSE_VARIABLES, RECORDS, ROOT, SECTIONS, generated, main, outdated
 from streams.records import Post, RecordError
 from streams.settings import PREFIX, Settings, load_settings
 

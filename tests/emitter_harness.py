@@ -102,7 +102,7 @@ def make_emitter(
     )
 
 
-class Bench:
+class Harness:
     """An emitter with a fake store and fake producers.
 
     `fails` and `fails_to_open` hold what the next publications and take-overs raise, by transactional id.
@@ -113,24 +113,24 @@ class Bench:
         self.fails: dict[str, list[Exception]] = {}
         self.fails_to_open: dict[str, list[Exception]] = {}
         self.while_publishing: Any = None
-        bench = self
+        harness = self
 
         class FakeProducer:
             def __init__(self, config: KafkaConfig, transactional_id: str) -> None:
                 self.id = transactional_id
-                if bench.fails_to_open.get(self.id):
-                    raise bench.fails_to_open[self.id].pop(0)
-                bench.log.append(("open", self.id))
+                if harness.fails_to_open.get(self.id):
+                    raise harness.fails_to_open[self.id].pop(0)
+                harness.log.append(("open", self.id))
 
             def publish(self, records: Sequence[Outgoing]) -> None:
-                if bench.while_publishing is not None:
-                    bench.while_publishing()
-                if bench.fails.get(self.id):
-                    raise bench.fails[self.id].pop(0)
-                bench.log.append(("publish", self.id, len(records)))
+                if harness.while_publishing is not None:
+                    harness.while_publishing()
+                if harness.fails.get(self.id):
+                    raise harness.fails[self.id].pop(0)
+                harness.log.append(("publish", self.id, len(records)))
 
             def close(self) -> None:
-                bench.log.append(("close", self.id))
+                harness.log.append(("close", self.id))
 
         monkeypatch.setattr(module, "TransactionalProducer", FakeProducer)
         self.app: Any = FakeApp()
@@ -169,6 +169,6 @@ class Bench:
         return self.metrics.registry.get_sample_value("emostream_emit_failures_total", {"cause": cause}) or 0
 
 
-@pytest.fixture(name="bench")
-def bench_fixture(monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(monkeypatch)
+@pytest.fixture(name="harness")
+def harness_fixture(monkeypatch: pytest.MonkeyPatch) -> Harness:
+    return Harness(monkeypatch)

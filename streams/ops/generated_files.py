@@ -1,7 +1,7 @@
 """Writes the files that are generated from the code: the JSON Schemas, docs/settings.md and `.env.example`.
 
-    python -m streams.ops.schemas            write the files that have changed
-    python -m streams.ops.schemas --check    write nothing; exit with 1 if a file is not up to date
+    python -m streams.ops.generated_files            write the files that have changed
+    python -m streams.ops.generated_files --check    write nothing; exit with 1 if a file is not up to date
 
 A schema has the default name of its topic. It describes the records that a reader accepts, in which a field with a
 default may be missing. The application writes every field, except in raw posts, where it leaves out fields

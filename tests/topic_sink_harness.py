@@ -109,7 +109,7 @@ class FakeGate(OpenGate):
         return self.open
 
 
-class Bench:
+class Harness:
     def __init__(self) -> None:
         self.gate = FakeGate()
         self.metrics = SinkMetrics()
@@ -145,6 +145,6 @@ def post(offset: int, partition: int = 0) -> Message:
     return message(value, offset=offset, partition=partition, topic="posts.classified", key=b"key")
 
 
-@pytest.fixture(name="bench")
-def bench_fixture() -> Bench:
-    return Bench()
+@pytest.fixture(name="harness")
+def harness_fixture() -> Harness:
+    return Harness()
