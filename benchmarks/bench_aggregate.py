@@ -120,7 +120,7 @@ async def measure(store: WindowStore, role: Role, redis: psutil.Process, posts: 
     worker = psutil.Process(role.pid)
 
     def times() -> tuple[float, float, float]:
-        """Return the wall time, and the processor times of the worker and of Redis."""
+        """Returns the wall time, and the processor times of the worker and of Redis."""
         worker_s, redis_s = (sum(process.cpu_times()[:2]) for process in (worker, redis))
         return time.monotonic(), worker_s, redis_s
 

@@ -158,7 +158,7 @@ def compare(
 
 
 def describe_machine() -> dict[str, str | int | float]:
-    """Return the processor, the number of cores, the version of ONNX Runtime, and the load before the benchmark."""
+    """Returns the processor, the number of cores, the version of ONNX Runtime, and the load before the benchmark."""
     load = round(os.getloadavg()[0], 2)
     if load > _BUSY * available_cores():
         progress_console().print(f"the machine is busy (load {load}): wall times are unreliable, CPU times are not")
@@ -176,7 +176,7 @@ def _processor() -> str:
 def _references(
     packages: Sequence[ModelPackage], tokenizer: Tokenizer, threads: int, work: Path
 ) -> tuple[dict[str, Contestant], int]:
-    """Return the DistilBERT in its two ways of serving, and its size; none if it cannot be built."""
+    """Returns the DistilBERT in its two ways of serving, and its size; none if it cannot be built."""
     file = work / "distilbert-int8.onnx"
     try:
         distilbert.build(file)
@@ -194,7 +194,7 @@ def _references(
 
 
 def _tokenizer(package: ModelPackage) -> tuple[Tokenizer, str]:
-    """Return BERT's uncased tokenizer if the extra `train` is installed, and otherwise the package's, with its name.
+    """Returns BERT's uncased tokenizer if the extra `train` is installed, and otherwise the package's, with its name.
 
     A package's tokenizer is made from BERT's. It may be pruned, and then cuts rare words into more pieces. So the
     report says which tokenizer was used.
@@ -207,7 +207,7 @@ def _tokenizer(package: ModelPackage) -> tuple[Tokenizer, str]:
 
 
 def _names(packages: Sequence[ModelPackage]) -> list[str]:
-    """Return the name and version of each package, with its folder if another has the same name and version."""
+    """Returns the name and version of each package, with its folder if another has the same name and version."""
     names = [f"{package.manifest.name} {package.manifest.version}" for package in packages]
     return [
         name if names.count(name) == 1 else f"{name} ({package.path})"

@@ -85,7 +85,7 @@ class _Progress:
         self._stall = Stall(STALL_S)
 
     def complete(self, count: int) -> bool:
-        """Return whether `count` is the number of all posts.
+        """Returns whether `count` is the number of all posts.
 
         Raises:
             EmostreamError: A worker has ended.

@@ -66,7 +66,7 @@ _SEED = 7
 
 
 def classify(posts: Sequence[RawPost], partitions: int) -> list[ClassifiedPost]:
-    """Return classified posts as a worker writes them, with random answers."""
+    """Returns classified posts as a worker writes them, with random answers."""
     rng = random.Random(_SEED)
     classified = []
     for number, raw in enumerate(posts):

@@ -65,7 +65,7 @@ class Rate:
 
 
 def bare_copy(settings: Settings, rows: Sequence[PostRow]) -> float:
-    """Return the rows per second of COPY into an empty table with the key and the index of `posts`."""
+    """Returns the rows per second of COPY into an empty table with the key and the index of `posts`."""
     with psycopg.connect(settings.postgres_dsn.get_secret_value(), autocommit=True) as connection:
         connection.execute("DROP TABLE IF EXISTS bare")
         connection.execute("CREATE TABLE bare (LIKE posts INCLUDING ALL)")
@@ -89,7 +89,7 @@ def delete_rows(settings: Settings) -> None:
 
 
 def write(settings: Settings, rows: Sequence[PostRow]) -> float:
-    """Return the rows per second of the sink's transactions."""
+    """Returns the rows per second of the sink's transactions."""
     history = History(settings.postgres_dsn.get_secret_value(), application_name="bench")
     topic = settings.topic_classified
     history.start_offsets(topic, {partition: (0, len(rows)) for partition in range(PARTITIONS)})
@@ -106,7 +106,7 @@ def write(settings: Settings, rows: Sequence[PostRow]) -> float:
 
 
 def sink(settings: Settings, count: int) -> float:
-    """Return the rows per second of the complete sink, from its first transaction to its last."""
+    """Returns the rows per second of the complete sink, from its first transaction to its last."""
     with psycopg.connect(settings.postgres_dsn.get_secret_value(), autocommit=True) as connection:
         Sink(settings, gate=OpenGate()).run(threading.Event(), once=True)
         found = connection.execute(

@@ -95,7 +95,7 @@ def send_raw(settings: Settings, values: list[tuple[int, str, bytes]], rate: flo
 
 
 def rows(settings: Settings) -> int:
-    """Return the number of rows in `posts`."""
+    """Returns the number of rows in `posts`."""
     with psycopg.connect(settings.postgres_dsn.get_secret_value()) as connection:
         found = connection.execute("SELECT count(*) FROM posts").fetchone()
     return int(found[0]) if found else 0

@@ -255,7 +255,7 @@ def _divide(cores: int | None) -> Cores:
 
 
 def _installed(names: Sequence[str], peers_python: Path | None, work: Path) -> tuple[list[InstalledSystem], list[str]]:
-    """Return the systems that can run, and a line for each system that cannot, with the reason.
+    """Returns the systems that can run, and a line for each system that cannot, with the reason.
 
     Raises:
         PythonError: `peers_python` is not a Python interpreter that works.

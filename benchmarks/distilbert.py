@@ -51,7 +51,7 @@ class DistilBert:
         self._by_length = by_length
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.integer[Any]]:
-        """Return the index of each text's label, as intp[texts]."""
+        """Returns the index of each text's label, as intp[texts]."""
         answers = np.empty(len(texts), np.intp)
         at = 0
         # A worker passes a few hundred posts at once, so only those are sorted together.

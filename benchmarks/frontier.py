@@ -61,17 +61,17 @@ class Frontier:
     reference: str | None
 
     def ratio(self, contender: Contender, mix: str) -> float | None:
-        """Return the speed divided by the reference's, by wall time; None without a reference."""
+        """Returns the speed divided by the reference's, by wall time; None without a reference."""
         speed = self._reference_speed(mix)
         return None if speed is None else contender.speeds[mix].per_second / speed.per_second
 
     def processor_ratio(self, contender: Contender, mix: str) -> float | None:
-        """Return the reference's processor time divided by the contender's; None without a reference."""
+        """Returns the reference's processor time divided by the contender's; None without a reference."""
         speed = self._reference_speed(mix)
         return None if speed is None else speed.cpu_us / contender.speeds[mix].cpu_us
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as data for JSON, with the ratios."""
+        """Returns everything as data for JSON, with the ratios."""
         rows = [
             asdict(contender)
             | {
@@ -89,7 +89,7 @@ class Frontier:
 
 
 def markdown(frontier: Frontier) -> str:
-    """Return a table of accuracy and speed, and for each mix of texts a table of detailed timings."""
+    """Returns a table of accuracy and speed, and for each mix of texts a table of detailed timings."""
     mixes = list(frontier.posts)
     titles = {"emotion": "emotion", "goemotions": "GoEmotions", "tweets-sentiment": "tweets' sentiment"}
     header = ["model", "MB", *(f"{titles[name]}, {TITLES[figure]}" for name, figure in FIGURES.items())]
@@ -128,7 +128,7 @@ def markdown(frontier: Frontier) -> str:
 
 
 def mixture(sets: Sequence[Sequence[str]], posts: int) -> list[str]:
-    """Return equally many texts of each set, evenly spread over the set. The sets alternate.
+    """Returns equally many texts of each set, evenly spread over the set. The sets alternate.
 
     Args:
         sets: The texts of each set.

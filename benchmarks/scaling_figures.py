@@ -59,15 +59,15 @@ class Scaling:
     runs: tuple[Run, ...]
 
     def rates(self, workers: int) -> dict[int, float]:
-        """Return the posts a second of runs with `workers` workers, by round."""
+        """Returns the posts a second of runs with `workers` workers, by round."""
         return {run.round: run.per_second for run in self.runs if run.workers == workers}
 
     def counts(self) -> list[int]:
-        """Return the numbers of workers that were measured."""
+        """Returns the numbers of workers that were measured."""
         return sorted({run.workers for run in self.runs})
 
     def linear(self, workers: int) -> Spread | None:
-        """Return the rate of `workers` workers, divided by `workers` times the rate of one worker in the same round.
+        """Returns the rate of `workers` workers, divided by `workers` times the rate of one worker in the same round.
 
         1 is linear growth. Returns None if the two have no round in common.
         """
@@ -75,7 +75,7 @@ class Scaling:
         return ratios(self.rates(workers), times)
 
     def faults(self) -> list[str]:
-        """Return the faults of the results, one line for each run with a fault."""
+        """Returns the faults of the results, one line for each run with a fault."""
         return [
             f"round {run.round}, {run.workers} workers: {run.check.lost} lost, {run.check.duplicated} duplicated, "
             f"{run.check.unknown} unknown"
@@ -84,7 +84,7 @@ class Scaling:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as data for JSON, with medians and faults."""
+        """Returns everything as data for JSON, with medians and faults."""
         medians = {
             str(count): {
                 "per_second": asdict(Spread.of(list(self.rates(count).values()))),
@@ -96,7 +96,7 @@ class Scaling:
 
 
 def markdown(scaling: Scaling) -> str:
-    """Return a table, the faults, and a description of the machine and the settings."""
+    """Returns a table, the faults, and a description of the machine and the settings."""
     rows = []
     for count in scaling.counts():
         runs = [run for run in scaling.runs if run.workers == count]
@@ -132,7 +132,7 @@ def markdown(scaling: Scaling) -> str:
 
 
 def measured_table(file: Path) -> str:
-    """Return the table of a file that bench_scaling.py has written, and a description of the machine.
+    """Returns the table of a file that bench_scaling.py has written, and a description of the machine.
 
     Raises:
         FiguresError: The file cannot be read, or bench_scaling.py has not written it.

@@ -59,7 +59,7 @@ class BatchMeasurement(NamedTuple):
 
 
 def fit(measured: Sequence[BatchMeasurement]) -> BatchCost:
-    """Return the costs with the smallest mean square of the relative errors.
+    """Returns the costs with the smallest mean square of the relative errors.
 
     The model of a measurement is `by_batch[batch] + call_us * shards / batch`.
 
@@ -82,7 +82,7 @@ def fit(measured: Sequence[BatchMeasurement]) -> BatchCost:
 
 
 def costs_of(kafka: KafkaCost, windows: Sequence[WindowsCost]) -> dict[str, Any]:
-    """Return the costs for benchmarks/scaling_costs.json, without the places where they were measured.
+    """Returns the costs for benchmarks/scaling_costs.json, without the places where they were measured.
 
     Raises:
         ValueError: The costs of posts and of calls cannot be separated.
@@ -103,7 +103,7 @@ def costs_of(kafka: KafkaCost, windows: Sequence[WindowsCost]) -> dict[str, Any]
 
 
 def describe(kafka: KafkaCost, windows: Sequence[WindowsCost], costs: Mapping[str, Any] | None) -> str:
-    """Return the measurements and the costs as text."""
+    """Returns the measurements and the costs as text."""
     lines = [
         f"Kafka: {kafka.us:.1f} µs a post; {kafka.raw_bytes:.0f} bytes raw and {kafka.classified_bytes:.0f} classified",
         *(

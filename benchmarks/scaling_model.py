@@ -49,7 +49,7 @@ class BatchCost:
         return [math.log(size) for size in sizes], [math.log(cost) for cost in costs]
 
     def us(self, batch: float, shards: int) -> float:
-        """Return the microseconds for a post in a batch of `batch` posts, calls included.
+        """Returns the microseconds for a post in a batch of `batch` posts, calls included.
 
         Between two measured batch sizes, the cost is interpolated linearly on logarithmic scales.
         """
@@ -90,7 +90,7 @@ class Costs:
     window_bytes: float
 
     def worker_us(self, batch: float, shards: int) -> float:
-        """Return a worker's core time for a post that is counted in a batch of `batch` posts, in microseconds."""
+        """Returns a worker's core time for a post that is counted in a batch of `batch` posts, in microseconds."""
         return self.classify_us + self.aggregate.us(batch, shards)
 
 
@@ -150,7 +150,7 @@ class Fleet:
 
 
 def effective_holders(items: int, holders: int) -> float:
-    """Return how many holders are in effect at work when whole items are distributed over `holders` holders.
+    """Returns how many holders are in effect at work when whole items are distributed over `holders` holders.
 
     The holder with the most items limits the others: 8 partitions on 7 workers are as fast as on 4.
     """
@@ -158,12 +158,12 @@ def effective_holders(items: int, holders: int) -> float:
 
 
 def bytes_in(costs: Costs, replication: int) -> float:
-    """Return the bytes of a post that all brokers together receive: both records, once for each copy."""
+    """Returns the bytes of a post that all brokers together receive: both records, once for each copy."""
     return replication * (costs.raw_bytes + costs.classified_bytes)
 
 
 def bytes_out(costs: Costs, replication: int) -> float:
-    """Return the bytes of a post that all brokers together send.
+    """Returns the bytes of a post that all brokers together send.
 
     Both records go to the other copies, the raw record goes to a worker, and the classified record to a sink. A worker
     that keeps up does not fetch the classified records that it has written itself.
@@ -177,7 +177,7 @@ LARGEST_BATCH = 16_384
 
 
 def capacities(costs: Costs, machines: Machines, fleet: Fleet, *, batch: int = LARGEST_BATCH) -> dict[str, float]:
-    """Return how many posts a second each part of a fleet can process if no other part slows it down.
+    """Returns how many posts a second each part of a fleet can process if no other part slows it down.
 
     The capacity of Redis and of the workers depends on `batch`, the posts in a batch for the windows. If Redis is too
     slow, posts wait in Kafka and batches grow to the largest size, which is the default.
@@ -198,7 +198,7 @@ def capacities(costs: Costs, machines: Machines, fleet: Fleet, *, batch: int = L
 
 
 def bottleneck(found: Mapping[str, float], *, without: frozenset[str] = frozenset()) -> tuple[str, float]:
-    """Return the part with the lowest capacity, and that capacity. Parts of `without` are left out."""
+    """Returns the part with the lowest capacity, and that capacity. Parts of `without` are left out."""
     name = min((part for part in found if part not in without), key=lambda part: found[part])
     return name, found[name]
 
@@ -262,7 +262,7 @@ def bill(
     postgres_cores: float,
     zones: int = 3,
 ) -> Bill:
-    """Return what a fleet costs a month at `rate` posts a second.
+    """Returns what a fleet costs a month at `rate` posts a second.
 
     Each copy in Kafka keeps both records for `retention_days`; Postgres keeps rows for `history_days`. The share
     (zones - 1) / zones of the bytes that brokers receive from clients and send crosses zones, and is charged.

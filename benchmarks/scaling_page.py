@@ -43,7 +43,7 @@ _UNITS = {"_us": "µs", "_rows": "rows/s", "_bytes": "bytes"}
 
 
 def costs_table(inputs: PageInputs) -> str:
-    """Return the table of costs, each with the benchmark that measured it."""
+    """Returns the table of costs, each with the benchmark that measured it."""
     rows = []
     for name, title in _NAMES.items():
         value = getattr(inputs.costs, name)
@@ -58,12 +58,12 @@ def costs_table(inputs: PageInputs) -> str:
 
 
 def base_fleet() -> Fleet:
-    """Return the fleet of a first machine with eight cores and the default settings."""
+    """Returns the fleet of a first machine with eight cores and the default settings."""
     return Fleet(workers=8, partitions=8, brokers=1, masters=1, shards=4, sinks=1, replication=1)
 
 
 def base_capacities(inputs: PageInputs) -> dict[str, float]:
-    """Return the capacity of each part of the first machine.
+    """Returns the capacity of each part of the first machine.
 
     Redis is there twice: with the largest batches, and as `_SECOND` with batches that fill for a second.
     """
@@ -78,7 +78,7 @@ _SECOND = "Redis, windows within a second"
 
 
 def limits_table(inputs: PageInputs) -> str:
-    """Return the table of the first machine's capacities, lowest first, and the rates for which each is enough."""
+    """Returns the table of the first machine's capacities, lowest first, and the rates for which each is enough."""
     found = base_capacities(inputs)
     rows = [
         [part, f"{limit:,.0f}", *("yes" if limit >= rate else "no" for rate in RATES)]
@@ -88,7 +88,7 @@ def limits_table(inputs: PageInputs) -> str:
 
 
 def first_table(inputs: PageInputs) -> str:
-    """Return the table of the parts that are too small for each rate, the smallest capacity first."""
+    """Returns the table of the parts that are too small for each rate, the smallest capacity first."""
     found = base_capacities(inputs)
     del found[_SECOND]
     rows = []
@@ -99,7 +99,7 @@ def first_table(inputs: PageInputs) -> str:
 
 
 def fleet_of(inputs: PageInputs, rate: float) -> tuple[float, Fleet]:
-    """Return how many seconds batches for the windows fill at a rate, and the fleet for the rate."""
+    """Returns how many seconds batches for the windows fill at a rate, and the fleet for the rate."""
 
     def plan_for(wait_s: float) -> Fleet:
         return plan(
@@ -116,7 +116,7 @@ def fleet_of(inputs: PageInputs, rate: float) -> tuple[float, Fleet]:
 
 
 def fleets_table(inputs: PageInputs) -> str:
-    """Return the table of the fleet for each rate."""
+    """Returns the table of the fleet for each rate."""
     found = [fleet_of(inputs, rate) for rate in RATES]
     fleets = [fleet for _, fleet in found]
     costs, tables = inputs.costs, inputs.tables
@@ -131,7 +131,7 @@ def fleets_table(inputs: PageInputs) -> str:
     rows = [
         row("worker processes, a core each", *(f"{fleet.workers:,}" for fleet in fleets)),
         row("partitions, at least", *(f"{fleet.partitions:,}" for fleet in fleets)),
-        row("a batch for the windows is gathered for", *(f"{wait_s:g} s" for wait_s, _ in found)),
+        row("a batch for the windows fills for", *(f"{wait_s:g} s" for wait_s, _ in found)),
         row(
             "posts in it",
             *(f"{batch_of(rate, fleet.workers, wait_s):,}" for rate, (wait_s, fleet) in zip(RATES, found, strict=True)),
@@ -157,7 +157,7 @@ def fleets_table(inputs: PageInputs) -> str:
 
 
 def simulation_table(inputs: PageInputs) -> str:
-    """Return the table of simulated workers at full speed, with one Redis master and with four."""
+    """Returns the table of simulated workers at full speed, with one Redis master and with four."""
     rows = []
     # One worker runs 60 times as long, because few batches give an imprecise rate.
     long_run = replace(_SIMULATION, seconds=_SIMULATION.seconds * 60)
@@ -186,7 +186,7 @@ _SIMULATION = SimulationConfig(seconds=240, answer_s=0.01, sigma=0.3, aggregate_
 
 
 def bill_table(inputs: PageInputs) -> str:
-    """Return the table of what each rate costs a month, with the assumed prices."""
+    """Returns the table of what each rate costs a month, with the assumed prices."""
     bills = [_bill(inputs, rate) for rate in RATES]
     rows = [
         ["cores", *(f"{one.cores:,.0f}" for one in bills)],
@@ -220,7 +220,7 @@ def _bill(inputs: PageInputs, rate: float) -> Bill:
 
 
 def render(page: str, blocks: Mapping[str, str]) -> str:
-    """Return the page with its blocks replaced.
+    """Returns the page with its blocks replaced.
 
     Args:
         page: The page.
@@ -238,7 +238,7 @@ def render(page: str, blocks: Mapping[str, str]) -> str:
 
 
 def blocks_of(inputs: PageInputs) -> dict[str, str]:
-    """Return every block that is computed from the costs."""
+    """Returns every block that is computed from the costs."""
     return {
         "costs": costs_table(inputs),
         "limits": limits_table(inputs),

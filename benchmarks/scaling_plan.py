@@ -54,7 +54,7 @@ class WindowTables:
         return np.concatenate(([np.inf], self.per_post * weights / weights.sum()))
 
     def busiest(self, batch: float, holders: int) -> float:
-        """Return which share of the windows that a batch changes is in the busiest holder.
+        """Returns which share of the windows that a batch changes is in the busiest holder.
 
         Holders are shards, or masters if their number divides that of the shards, which are assigned in turn.
         """
@@ -62,13 +62,13 @@ class WindowTables:
         return float(np.bincount(self._hashes % holders, changed).max() / changed.sum())
 
     def fullest(self, holders: int) -> float:
-        """Return the windows in the fullest of `holders` shards or masters, if every keyword has all its windows."""
+        """Returns the windows in the fullest of `holders` shards or masters, if every keyword has all its windows."""
         per_keyword = math.fsum(1 + size.kept_s / size.seconds for size in self.sizes)  # the open window and kept ones
         return float(np.bincount(self._hashes % holders).max() * per_keyword)
 
 
 def batch_of(rate: float, workers: int, wait_s: float) -> int:
-    """Return the posts in a worker's batch for the windows, if the batch fills for `wait_s` seconds."""
+    """Returns the posts in a worker's batch for the windows, if the batch fills for `wait_s` seconds."""
     return max(1, min(LARGEST_BATCH, int(rate / workers * wait_s)))
 
 
@@ -82,7 +82,7 @@ def plan(
     wait_s: float = 1.0,
     tables: WindowTables | None = None,
 ) -> Fleet:
-    """Return the smallest fleet that processes `rate` posts a second with `headroom` of its capacity.
+    """Returns the smallest fleet that processes `rate` posts a second with `headroom` of its capacity.
 
     Each worker has one partition, and its batches for the windows fill for `wait_s` (EMOSTREAM_AGGREGATE_WAIT_MS). A
     batch calls every shard, so shards cost workers and masters core time. Of `_SHARDS_PER_MASTER`, the plan takes the
@@ -153,7 +153,7 @@ def plan(
 def shortest_wait(
     waits_s: Sequence[float], plan_for: Callable[[float], Fleet], machines: Machines
 ) -> tuple[float, Fleet]:
-    """Return the shortest wait whose fleet needs at most `_FRESHNESS` more cores than the best, and that fleet.
+    """Returns the shortest wait whose fleet needs at most `_FRESHNESS` more cores than the best, and that fleet.
 
     Args:
         waits_s: The times that a batch may fill, in seconds, in rising order.

@@ -45,7 +45,7 @@ class _Cores:
         self.worked = 0.0
 
     def serve(self, now: float, seconds: float) -> float:
-        """Return when a piece of work that arrives at `now` and takes `seconds` is done."""
+        """Returns when a piece of work that arrives at `now` and takes `seconds` is done."""
         end = max(now, heapq.heappop(self._free)) + seconds
         heapq.heappush(self._free, end)
         self.worked += seconds
@@ -159,7 +159,7 @@ class _Simulation:
         heapq.heappush(self._events, (when, self._number, step, worker, posts))
 
     def _duration_s(self, us: float) -> float:
-        """Return a random duration in seconds whose mean is `us` microseconds."""
+        """Returns a random duration in seconds whose mean is `us` microseconds."""
         # exp(-sigma^2 / 2) makes the mean of the lognormal factor 1.
         sigma = self._config.sigma
         factor = self._random.lognormal(-(sigma**2) / 2, sigma) if sigma else 1.0

@@ -103,7 +103,7 @@ async def take_samples(
 
 
 def memory_of(pid: int) -> int:
-    """Return the resident memory of a process and its children, in bytes.
+    """Returns the resident memory of a process and its children, in bytes.
 
     Raises:
         SamplingError: The process has ended.
@@ -121,7 +121,7 @@ def memory_of(pid: int) -> int:
 
 
 def redis_memory(client: redis.Redis) -> int:
-    """Return the memory of Redis's data, in bytes.
+    """Returns the memory of Redis's data, in bytes.
 
     Raises:
         SamplingError: Redis does not answer.

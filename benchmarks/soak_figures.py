@@ -68,12 +68,12 @@ class Summary:
 
 
 def steady_part(samples: Sequence[Sample]) -> list[Sample]:
-    """Return the samples after the warm-up."""
+    """Returns the samples after the warm-up."""
     return [sample for sample in samples if sample.at >= WARM_SHARE * samples[-1].at]
 
 
 def slope_of(samples: Sequence[Sample]) -> float:
-    """Return the growth of the worker's memory in MiB an hour, by least squares; NaN for fewer than three samples."""
+    """Returns the growth of the worker's memory in MiB an hour, by least squares; NaN for fewer than three samples."""
     if len(samples) < 3:
         return math.nan
     hours = np.array([sample.at for sample in samples]) / 3_600
@@ -82,7 +82,7 @@ def slope_of(samples: Sequence[Sample]) -> float:
 
 
 def summarize(samples: Sequence[Sample]) -> Summary:
-    """Return the figures of at least two samples."""
+    """Returns the figures of at least two samples."""
     steady = steady_part(samples)
     first, last = steady[0], samples[-1]
     return Summary(
@@ -98,7 +98,7 @@ def summarize(samples: Sequence[Sample]) -> Summary:
 
 
 def exceeded_limit(summary: Summary, *, limit_mb: float, limit_slope: float) -> str | None:
-    """Return the limit that was exceeded, in one line; None if none was."""
+    """Returns the limit that was exceeded, in one line; None if none was."""
     if summary.rss_mb > limit_mb:
         return f"the worker used {summary.rss_mb:.0f} MB of memory; the limit is {limit_mb:g} MB (--max-rss)"
     if summary.minutes * 60 >= MIN_SLOPE_RUN_S and summary.slope > limit_slope:

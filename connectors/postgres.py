@@ -85,7 +85,7 @@ def connect(dsn: str, *, application_name: str) -> Connection:
 
 
 def address_of(dsn: str) -> str:
-    """Return `host:port/database` of an address as libpq reads it, without the credentials.
+    """Returns `host:port/database` of an address as libpq reads it, without the credentials.
 
     Several hosts are separated by commas.
 
@@ -148,7 +148,7 @@ class Migration:
 
 
 def find_migrations(folder: Path) -> list[Migration]:
-    """Return the migrations of a folder, in order.
+    """Returns the migrations of a folder, in order.
 
     Raises:
         RejectedError: A file is misnamed, or a number is missing or used twice.

@@ -42,7 +42,7 @@ a snapshot failed, or the replicas do not answer."""
 
 
 def connect(url: str, *, cluster: bool = False) -> RedisClient:
-    """Return a client for a `redis://` or `rediss://` address. It connects with its first command.
+    """Returns a client for a `redis://` or `rediss://` address. It connects with its first command.
 
     The client retries commands that fail with a transient error. That is safe for the window tables, because an apply
     is a compare-and-set.

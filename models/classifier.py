@@ -53,7 +53,7 @@ class Classification:
     tier_names: tuple[str, ...] = (ONLY_TIER,)
 
     def __len__(self) -> int:
-        """Return the number of texts."""
+        """Returns the number of texts."""
         return len(self.tiers)
 
 

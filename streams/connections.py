@@ -28,6 +28,11 @@ def kafka_config(settings: Settings) -> KafkaConfig:
     )
 
 
+def scan_group(settings: Settings) -> str:
+    """Returns the consumer group of a `TopicScan`."""
+    return f"{settings.group_prefix}-scan"
+
+
 def _reveal(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret is not None else None
 

@@ -8,7 +8,7 @@
     ├── BackfillStoppedError        the backfill was stopped before its end
     ├── RebuildRefusedError         the window tables cannot be rebuilt now
     ├── MeasurementError            a benchmark could not take a measurement
-    ├── HolesError                  Postgres lacks rows
+    ├── HolesError                  Postgres lacks rows or windows
     └── AuditError                  the audit found posts that are missing or counted twice
     connectors.errors.ConnectorError    an outside system failed; the root of a tree of its own
     models.errors.ModelError            a model package cannot be used; the root of a tree of its own
@@ -56,7 +56,7 @@ class BackfillStoppedError(EmostreamError):
 
 
 class HolesError(EmostreamError):
-    """Postgres lacks rows of records that the sink has passed."""
+    """Postgres lacks rows or windows that the sink should have written."""
 
 
 class RebuildRefusedError(EmostreamError):

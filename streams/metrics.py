@@ -61,7 +61,11 @@ class Metrics(ProcessMetrics):
         self.batch_seconds = Histogram(
             "emostream_batch_seconds", "Seconds per batch, by step.", ["step"], buckets=_SECONDS, registry=registry
         )
-        self.counted = Counter("emostream_posts_counted", "Posts counted into windows.", registry=registry)
+        self.counted = Counter(
+            "emostream_posts_counted",
+            "New posts, neither repeated nor duplicate; those too late for some or all windows are included.",
+            registry=registry,
+        )
         self.unfetched = Counter(
             "emostream_posts_unfetched",
             "Own records: classified posts that this process wrote, and counted without fetching them from Kafka.",

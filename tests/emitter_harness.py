@@ -153,7 +153,7 @@ class Harness:
     async def tick(self) -> list[tuple[Any, ...]]:
         """Run one emission interval; returns what it logged."""
         before = len(self.log)
-        await self.emitter._tick()
+        await self.emitter.run_interval()
         return self.log[before:]
 
     async def published(self, intervals: int) -> list[int]:

@@ -119,7 +119,7 @@ def classified(
 
 
 def row_of(post: ClassifiedPost) -> PostRow:
-    """Return a post as the sink reads it from its record."""
+    """Returns a post as the sink reads it from its record."""
     return post_row(ClassifiedPost.from_json(post.to_json()))
 
 
@@ -152,5 +152,5 @@ class RecordingDeliverer:
         return {where: range(begin, self.ends[where]) for where, begin in begins.items()}
 
     def to(self, topic: str) -> list[Outgoing]:
-        """Return all records that were written to a topic, in order."""
+        """Returns all records that were written to a topic, in order."""
         return [record for call in self.calls for record in call if record.topic == topic]

@@ -22,7 +22,7 @@ def bag_of_words(
     inputs: Mapping[str, tuple[int, Sequence[str]]] | None = None,
     output_type: int = FLOAT,
 ) -> bytes:
-    """Return a network whose logits are the sums of the weights of a text's tokens. Masked tokens are left out.
+    """Returns a network whose logits are the sums of the weights of a text's tokens. Masked tokens are left out.
 
     Args:
         heads: The weights by name of the output, as float32[vocabulary, labels].

@@ -42,7 +42,7 @@ def topic(**fields: Any) -> TopicReport:
         "in_danger": False,
         "written": 1_234,
         "last_write": NOON,
-        "trouble": None,
+        "last_error": None,
         "partitions": (
             PartitionReport(partition=0, records=5, oldest_s=12.0),
             PartitionReport(partition=1, records=0, oldest_s=None),
@@ -65,7 +65,7 @@ def report(gate: GateReport, *topics: TopicReport, backfill: BackfillReport | No
 
 
 DANGER = topic(topic="w", in_danger=True, partitions=(PartitionReport(partition=0, records=1, oldest_s=850.0),))
-UNAVAILABLE = topic(trouble="PostgreSQL did not answer")
+UNAVAILABLE = topic(last_error="PostgreSQL did not answer")
 
 
 class Served:

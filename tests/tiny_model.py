@@ -66,7 +66,7 @@ def save_tokenizer(file: Path, words: Sequence[str] = tuple(WORDS)) -> None:
 
 
 def weights(head: Head, words: Mapping[str, Mapping[str, str]], strength: float) -> NDArray[np.float32]:
-    """Return float32[vocabulary, labels] with `strength` where `words` gives a word a label, and 0 elsewhere."""
+    """Returns float32[vocabulary, labels] with `strength` where `words` gives a word a label, and 0 elsewhere."""
     rows = np.zeros((len(words) + 2, len(head.labels)), np.float32)
     for row, meaning in enumerate(words.values(), start=2):
         if head.name in meaning:
@@ -77,7 +77,7 @@ def weights(head: Head, words: Mapping[str, Mapping[str, str]], strength: float)
 def network(
     heads: Sequence[Head] = HEADS, words: Mapping[str, Mapping[str, str]] = WORDS, strength: float = 3.0
 ) -> bytes:
-    """Return an ONNX network whose logits are `strength` for each word with the label."""
+    """Returns an ONNX network whose logits are `strength` for each word with the label."""
     return bag_of_words({head.output: weights(head, words, strength) for head in heads})
 
 

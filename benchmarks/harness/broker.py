@@ -46,11 +46,11 @@ class KafkaClient:
         )
 
     def count(self, topic: str) -> int:
-        """Return how many records were ever appended to a topic."""
+        """Returns how many records were ever appended to a topic."""
         return sum(self._ends(topic))
 
     def read(self, topic: str) -> list[Result]:
-        """Return every result of a topic, with the broker's timestamp.
+        """Returns every result of a topic, with the broker's timestamp.
 
         Raises:
             BenchmarkError: No record came for `TIMEOUT_S`, although some are missing.

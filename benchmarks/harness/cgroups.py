@@ -39,7 +39,7 @@ class Location(NamedTuple):
 
 
 def find_locations(mounts: str, own: str) -> list[Location]:
-    """Return the locations to try, the best first.
+    """Returns the locations to try, the best first.
 
     Args:
         mounts: Content of /proc/self/mounts.
@@ -103,7 +103,7 @@ class CpuShare:
         (self._folder / "cgroup.procs").write_text(str(pid))
 
     def processes(self) -> Iterator[int]:
-        """Return the ids of the group's processes."""
+        """Returns the ids of the group's processes."""
         yield from map(int, (self._folder / "cgroup.procs").read_text().split())
 
     def __enter__(self) -> Self:
@@ -129,7 +129,7 @@ class CpuShare:
 
 
 def can_limit_cpu() -> bool:
-    """Return whether a process can join a group with a CPU quota here, and leave it again."""
+    """Returns whether a process can join a group with a CPU quota here, and leave it again."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         with CpuShare(1.0) as share:

@@ -48,7 +48,7 @@ class Check:
         return not (self.lost or self.duplicated or self.unknown)
 
     def faults(self) -> list[str]:
-        """Return what is wrong, one phrase for each fault; empty if nothing is."""
+        """Returns what is wrong, one phrase for each fault; empty if nothing is."""
         found = []
         if not self.exactly_once:
             found.append(f"{self.lost} lost, {self.duplicated} duplicated, {self.unknown} unknown")

@@ -28,12 +28,12 @@ class Division:
     note: str
 
     def cores_of(self, worker: int) -> tuple[int, ...]:
-        """Return the cores that a worker may use. The first worker is 0."""
+        """Returns the cores that a worker may use. The first worker is 0."""
         return (self.workers[worker],) if self.share is None else self.workers
 
 
 def divide(allowed: Collection[int], counts: Sequence[int], *, quotas: bool) -> Division:
-    """Return the best division that this machine allows.
+    """Returns the best division that this machine allows.
 
     1. With a core for each worker and at least one more for the servers, each worker gets its own core.
     2. With fewer cores, the servers get half of them, rounded down. The workers share the rest, with equal CPU quotas.

@@ -25,14 +25,14 @@ class Schedule:
     posts: int
 
     def due(self, now: float) -> int:
-        """Return how many posts are due at `now` or before."""
+        """Returns how many posts are due at `now` or before."""
         if now < self.begin:
             return 0
         # Adding a microsecond makes a post due at its own time: a float holds seconds since 1970 to about 0.2 µs.
         return min(self.posts, math.floor((now - self.begin + 1e-6) * self.rate) + 1)
 
     def at(self, number: int) -> float:
-        """Return when post `number` is due, in seconds since 1970. The first post is 0."""
+        """Returns when post `number` is due, in seconds since 1970. The first post is 0."""
         return self.begin + number / self.rate
 
     @property
@@ -42,5 +42,5 @@ class Schedule:
 
 
 def post_count(rate: float, seconds: float) -> int:
-    """Return the number of posts in `seconds` at `rate`; at least 20, so that percentiles can be computed."""
+    """Returns the number of posts in `seconds` at `rate`; at least 20, so that percentiles can be computed."""
     return max(20, round(rate * seconds))

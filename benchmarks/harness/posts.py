@@ -29,7 +29,7 @@ class RawPost:
 
 
 def read_texts(folder: Path) -> list[str]:
-    """Return the texts of the validation splits in a fixed random order.
+    """Returns the texts of the validation splits in a fixed random order.
 
     The model was not trained on them. Its first tier would answer known texts too often, which would make it look fast.
 
@@ -88,7 +88,7 @@ class Supply:
         self._labels: Sequence[str] = ()
 
     def first(self, count: int) -> list[RawPost]:
-        """Return the first `count` posts.
+        """Returns the first `count` posts.
 
         A call for more posts than before makes all posts again, so that the event time of the last one is now.
         """
@@ -112,5 +112,5 @@ class Supply:
         self._posts = []
 
     def labels(self, count: int) -> dict[str, str]:
-        """Return the expected labels of the first `count` posts, by post id."""
+        """Returns the expected labels of the first `count` posts, by post id."""
         return {post.id: label for post, label in zip(self.first(count), cycle(self._labels), strict=False)}

@@ -77,7 +77,7 @@ class Program:
             raise ProgramError(f"ended with exit code {code}: {self.last_line()}")
 
     def last_line(self) -> str:
-        """Return the last line of the log, at most 300 characters."""
+        """Returns the last line of the log, at most 300 characters."""
         lines = _CONTROL_SEQUENCE.sub("", self.log.read_text("utf-8", "replace")).strip().splitlines()
         return lines[-1][:300] if lines else "the log is empty"
 

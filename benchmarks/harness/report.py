@@ -69,7 +69,7 @@ class Latency:
 
 
 def processor(group: str) -> Callable[[Throughput], float]:
-    """Return a function that reads one group's processor time from a run."""
+    """Returns a function that reads one group's processor time from a run."""
     return lambda run: run.cpu_s[group]
 
 
@@ -96,11 +96,11 @@ class SystemSummary:
     failures: tuple[str, ...]
 
     def spread(self, figure: Callable[[Throughput], float]) -> Spread | None:
-        """Return the spread of a figure over the rounds; None without rounds."""
+        """Returns the spread of a figure over the rounds; None without rounds."""
         return Spread.of([figure(run) for run in self.throughput]) if self.throughput else None
 
     def faults(self) -> list[str]:
-        """Return the failed runs and the faults of the results, one line each; empty if there are none."""
+        """Returns the failed runs and the faults of the results, one line each; empty if there are none."""
         found = list(self.failures)
         checks = [(f"round {run.round}", run.check) for run in self.throughput]
         checks += [(f"{100 * run.share:.0f} % load", run.check) for run in self.latency]
@@ -128,7 +128,7 @@ class Comparison:
     missing: tuple[str, ...]
 
     def ratio(self, name: str, to: str, figure: Callable[[Throughput], float] | None = None) -> Spread | None:
-        """Return the ratio of a figure of system `name` to that of system `to`, computed for each round.
+        """Returns the ratio of a figure of system `name` to that of system `to`, computed for each round.
 
         Args:
             name: The system of the numerator.
@@ -143,7 +143,7 @@ class Comparison:
         return ratios(by_name.get(name, {}), by_name.get(to, {}))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as data for JSON, with medians and ratios."""
+        """Returns everything as data for JSON, with medians and ratios."""
         rows = []
         for system in self.systems:
             median = {
@@ -163,7 +163,7 @@ class Comparison:
 
 
 def markdown(comparison: Comparison) -> str:
-    """Return tables of speed and latency, the faults, and a description of the machine and the settings."""
+    """Returns tables of speed and latency, the faults, and a description of the machine and the settings."""
     ordered = sorted(comparison.systems, key=lambda s: -(spread.median if (spread := s.spread(_speed)) else 0.0))
     header = [
         "system",

@@ -31,7 +31,7 @@ class Files:
 
     @classmethod
     def choose(cls, folder: Path, json: Path | None, markdown: Path | None, plot: Path | None) -> Files:
-        """Return the given files. Each one that is None goes to a new folder in `folder`, named after the current time.
+        """Returns the given files. One that is None goes to a new folder in `folder`, named after the current time.
 
         Without matplotlib there is no chart.
 

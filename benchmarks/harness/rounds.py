@@ -52,7 +52,7 @@ class Measurements:
         return statistics.median(run.per_second for run in self.throughput)
 
     def summary(self) -> SystemSummary:
-        """Return all measurements as one record."""
+        """Returns all measurements as one record."""
         system = self.installed.system
         return SystemSummary(
             name=system.name,
@@ -110,7 +110,7 @@ def measure_latency(
 
 
 def order_of_round(systems: Sequence[Item], number: int) -> list[Item]:
-    """Return the systems in the order of a round. Rounds with an even number are reversed; the first round is 1.
+    """Returns the systems in the order of a round. Rounds with an even number are reversed; the first round is 1.
 
     This spreads slow changes of the machine evenly. Neighbours in the list, such as the bare loop and emostream, run
     within a minute or two of each other in every round.
@@ -119,7 +119,7 @@ def order_of_round(systems: Sequence[Item], number: int) -> list[Item]:
 
 
 def _try_measure(system: Measurements, title: str, measure: Callable[[], Result], on_line: OnLine) -> Result | None:
-    """Return a measurement. If the run fails, note the failure and return None, so that the other systems still run."""
+    """Returns a measurement. If the run fails, it notes the failure and returns None, and the others run."""
     try:
         return measure()
     except MEASUREMENT_ERRORS as exc:

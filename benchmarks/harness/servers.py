@@ -31,7 +31,7 @@ class Cores:
 
     @classmethod
     def split(cls, allowed: Collection[int], count: int) -> Cores:
-        """Return the first `count` cores for the system and the others for the servers; with 0, divide nothing.
+        """Returns the first `count` cores for the system and the others for the servers; with 0, divide nothing.
 
         Raises:
             ValueError: No core would be left for the servers.

@@ -19,17 +19,17 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Return the spread of at least one value."""
+        """Returns the spread of at least one value."""
         return cls(statistics.median(values), min(values), max(values))
 
 
 def percentiles(values: Sequence[float], wanted: Sequence[float] = (50, 95, 99)) -> tuple[float, ...]:
-    """Return percentiles of at least one value, interpolated linearly."""
+    """Returns percentiles of at least one value, interpolated linearly."""
     return tuple(float(found) for found in np.percentile(values, wanted))
 
 
 def ratios(rounds: Mapping[int, float], reference: Mapping[int, float]) -> Spread | None:
-    """Return the spread of the ratios of two figures, one ratio for each round that both have.
+    """Returns the spread of the ratios of two figures, one ratio for each round that both have.
 
     Load on the machine affects both figures of a round, and so hardly their ratio.
 

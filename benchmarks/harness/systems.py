@@ -51,7 +51,7 @@ EMOSTREAM = System(
 
 
 def _with_classifier_variant(system: System) -> tuple[System, System]:
-    """Return a framework that takes batches twice.
+    """Returns a framework that takes batches twice.
 
     The first has texts in the order of arrival, the second calls `models.text.onnx_classifier`.
     """
@@ -162,7 +162,7 @@ print(json.dumps(versions))
 
 
 def choose(names: Sequence[str]) -> list[System]:
-    """Return the named systems in the order of `SYSTEMS`.
+    """Returns the named systems in the order of `SYSTEMS`.
 
     The name `all` stands for all systems. Without names, the result is all that are not optional. The bare loop is
     always included, because labels and ratios are compared with it.
@@ -212,7 +212,7 @@ class InstalledSystem:
 
 
 def client_versions(installed: Sequence[InstalledSystem]) -> dict[str, str]:
-    """Return the versions of `CLIENT_LIBRARIES` for the report: of the benchmark's environment, and of the peers'."""
+    """Returns the versions of `CLIENT_LIBRARIES` for the report: of the benchmark's environment, and of the peers'."""
     found: dict[str, str] = {}
     for each in installed:
         suffix = "" if each.in_benchmark_environment else " of the peers"
@@ -223,7 +223,7 @@ def client_versions(installed: Sequence[InstalledSystem]) -> dict[str, str]:
 
 
 def find_installed(systems: Sequence[System], peers_python: Path | None) -> tuple[list[InstalledSystem], list[System]]:
-    """Return the systems that can run, and those whose libraries are not installed.
+    """Returns the systems that can run, and those whose libraries are not installed.
 
     A system runs with the benchmark's interpreter if its libraries are there, and otherwise with `peers_python`.
 

@@ -111,13 +111,13 @@ class Setup:
         )
 
     def meter(self, program: Program) -> Meter:
-        """Return a meter of the processor time and memory of a program and the servers."""
+        """Returns a meter of the processor time and memory of a program and the servers."""
         pids = self.servers.pids
         groups = {"system": program.pid, "broker": pids["kafka"], "redis": pids["redis"]}
         return Meter(groups, alone=("broker", "redis"))
 
     def task(self, system: System, group: str, raw: str, classified: str) -> Task:
-        """Return a system's task: where its posts are, where its results go, and which model it uses."""
+        """Returns a system's task: where its posts are, where its results go, and which model it uses."""
         return Task(
             bootstrap=self.servers.endpoints.kafka_bootstrap,
             raw=raw,

@@ -22,7 +22,7 @@ class Stall:
         self._changed = time.monotonic()
 
     def reached(self, count: int) -> bool:
-        """Return whether the count has not grown for more than `limit_s`. Call it with each new count."""
+        """Returns whether the count has not grown for more than `limit_s`. Call it with each new count."""
         now = time.monotonic()
         if count > self._largest:
             self._largest, self._changed = count, now

@@ -32,7 +32,7 @@ def classify(texts: list[str]) -> list[tuple[str, float]]:
 
 
 def librdkafka(settings: dict[str, Any]) -> dict[str, str]:
-    """Return librdkafka settings with all values as strings, as Pathway expects them."""
+    """Returns librdkafka settings with all values as strings, as Pathway expects them."""
     return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in settings.items()}
 
 

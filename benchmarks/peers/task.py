@@ -49,7 +49,7 @@ class Task:
 
     @classmethod
     def read(cls) -> Task:
-        """Return the task of this process from its environment variables."""
+        """Returns the task of this process from its environment variables."""
         given = {field: os.environ[PREFIX + field.upper()] for field in cls.__dataclass_fields__}
         return cls(
             bootstrap=given["bootstrap"],
@@ -66,15 +66,15 @@ class Task:
         )
 
     def environment(self) -> dict[str, str]:
-        """Return the environment variables that `read` reads."""
+        """Returns the environment variables that `read` reads."""
         return {PREFIX + field.upper(): str(getattr(self, field)) for field in self.__dataclass_fields__}
 
     def consumer(self) -> dict[str, Any]:
-        """Return librdkafka's consumer settings: its defaults, from the beginning of the topic."""
+        """Returns librdkafka's consumer settings: its defaults, from the beginning of the topic."""
         return {"bootstrap.servers": self.bootstrap, "group.id": self.group, "auto.offset.reset": "earliest"}
 
     def producer(self) -> dict[str, Any]:
-        """Return librdkafka's producer settings, which are those of emostream."""
+        """Returns librdkafka's producer settings, which are those of emostream."""
         return {"bootstrap.servers": self.bootstrap, **PRODUCER}
 
 
@@ -110,7 +110,7 @@ class Labeller:
         self._head = self._classifier.manifest.heads[0]
 
     def __call__(self, texts: Sequence[str]) -> list[tuple[str, float]]:
-        """Return the most probable label of the first head for each text, and its probability."""
+        """Returns the most probable label of the first head for each text, and its probability."""
         probabilities = self._classifier.classify(texts).probabilities[self._head.name]
         best = probabilities.argmax(axis=1)
         return [
@@ -120,5 +120,5 @@ class Labeller:
 
 
 def result(post_id: str, label: str, confidence: float) -> bytes:
-    """Return a record of the classified topic."""
+    """Returns a record of the classified topic."""
     return json.dumps({"id": post_id, "label": label, "confidence": confidence}).encode()

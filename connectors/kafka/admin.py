@@ -50,7 +50,7 @@ class KafkaAdmin:
             raise RejectedError(f"the Kafka settings cannot be used: {error.str()}") from exc
 
     def partition_counts(self) -> dict[str, int]:
-        """Return every topic of the cluster with its number of partitions.
+        """Returns every topic of the cluster with its number of partitions.
 
         Raises:
             ConnectorError: Kafka did not answer within `timeout_s`, or rejected the call.
@@ -98,7 +98,7 @@ class KafkaAdmin:
         return created
 
     def topic_config(self, name: str) -> dict[str, str]:
-        """Return the effective settings of a topic.
+        """Returns the effective settings of a topic.
 
         Raises:
             ConnectorError: Kafka did not answer, or rejected the call.

@@ -51,18 +51,18 @@ class Batch:
     own_ranges: Sequence[OwnRange[Any]] = ()
 
     def __len__(self) -> int:
-        """Return the number of records, fetched and own."""
+        """Returns the number of records, fetched and own."""
         return len(self.messages) + sum(len(own.items) for own in self.own_ranges)
 
     def by_partition(self) -> dict[int, list[Message]]:
-        """Return the fetched messages of each partition, in offset order."""
+        """Returns the fetched messages of each partition, in offset order."""
         parts: dict[int, list[Message]] = defaultdict(list)
         for message in self.messages:
             parts[partition_of(message)].append(message)
         return dict(parts)
 
     def followed_by(self, later: Batch) -> Batch:
-        """Return this batch joined with the one consumed after it. Both must be of the same epoch."""
+        """Returns this batch joined with the one consumed after it. Both must be of the same epoch."""
         starts = {**later.starts, **self.starts}
         return Batch(self.epoch, self.messages + later.messages, starts, (*self.own_ranges, *later.own_ranges))
 
@@ -83,7 +83,7 @@ class Batch:
 
 
 def partition_of(message: Message) -> int:
-    """Return the partition of a consumed message.
+    """Returns the partition of a consumed message.
 
     Raises:
         ValueError: The message was not consumed. The client's type allows None for messages that are produced.
@@ -95,7 +95,7 @@ def partition_of(message: Message) -> int:
 
 
 def offset_of(message: Message) -> int:
-    """Return the offset of a consumed message.
+    """Returns the offset of a consumed message.
 
     Raises:
         ValueError: The message was not consumed.

@@ -46,7 +46,7 @@ class KafkaConfig:
         return 0.8 * self.session_timeout_ms / 1_000
 
     def librdkafka(self, **extra: str | int | float | bool) -> dict[str, Any]:
-        """Return the configuration of a confluent-kafka client.
+        """Returns the configuration of a confluent-kafka client.
 
         Args:
             extra: Further options of librdkafka, written with underscores for dots.
@@ -69,7 +69,7 @@ class KafkaConfig:
         return {**given, **{name.replace("_", "."): value for name, value in extra.items()}}
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """Return the TLS context for Faust's transport; None if the security protocol has no TLS."""
+        """Returns the TLS context for Faust's transport; None if the security protocol has no TLS."""
         if not self.security_protocol.endswith("SSL"):
             return None
         context = ssl.create_default_context(cafile=self.ssl_ca_location and str(self.ssl_ca_location))

@@ -28,7 +28,7 @@ from connectors.errors import UnavailableError
 from connectors.kafka.batch import Batch, OwnRange, offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import is_transient, kafka_error_of, log_client_error, to_connector_error
-from connectors.kafka.own_writes import LocalReads, OwnWrites
+from connectors.kafka.own_records import LocalReads, OwnRecords
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ MAX_POLL_INTERVAL_MS = 300_000
 hold up polling, and in the worst case a position lookup during a slow fail-over does."""
 
 MIXED_POLL_S = 0.2
-"""Greatest number of seconds to wait for own records (`connectors.kafka.own_writes`) while some partitions are fetched
+"""Greatest number of seconds to wait for own records (`connectors.kafka.own_records`) while some partitions are fetched
 and others are read locally."""
 
 PositionLookup = Callable[[Sequence[int]], Mapping[int, int]]
@@ -64,7 +64,7 @@ class PositionedConsumer:
         positions: PositionLookup,
         on_assign: Callable[[frozenset[int]], None] | None = None,
         on_revoke: Callable[[], None] | None = None,
-        own_writes: OwnWrites | None = None,
+        own_records: OwnRecords | None = None,
     ) -> None:
         """Prepare a member of `group`; it joins with the first `poll`.
 
@@ -76,13 +76,13 @@ class PositionedConsumer:
             on_assign: Called in the polling thread after every change, with the partitions that are assigned from now
                 on; the set is empty after a revocation or a loss.
             on_revoke: Waits for the batch in flight; called while the partitions are still assigned.
-            own_writes: The own records: those that this process writes to the topic. They are then not fetched.
+            own_records: The own records: those that this process writes to the topic. They are then not fetched.
         """
         self.topic = topic
         self._positions = positions
         self._on_assign = on_assign or (lambda partitions: None)
         self._on_revoke = on_revoke or (lambda: None)
-        self._own_writes = own_writes
+        self._own_records = own_records
         self._local_reads = LocalReads()
         self._paused = False
         self._lock = threading.Lock()
@@ -137,32 +137,32 @@ class PositionedConsumer:
             self._commit()
         # Step 2: poll.
         try:
-            fetched = self._consumer.consume(max_messages, self._wait_for_own_writes(timeout_s))
+            fetched = self._consumer.consume(max_messages, self._wait_for_own_records(timeout_s))
         except KafkaException as exc:
             raise to_connector_error(kafka_error_of(exc), f"consuming {self.topic}") from exc
         if self._failure is not None:
             raise self._failure
         starts: dict[int, int] = {}
         messages = self._continued(fetched, starts)
-        ranges = self._take_own_writes(max_messages - len(messages), starts)
+        ranges = self._take_own_records(max_messages - len(messages), starts)
         # The batch carries the epoch of its positions, so a rewind that came since the fetch makes it stale.
         return Batch(self._positioned_epoch, messages, starts, ranges) if messages or ranges else None
 
-    def _wait_for_own_writes(self, timeout_s: float) -> float:
+    def _wait_for_own_records(self, timeout_s: float) -> float:
         """Wait for own records if some partition is read locally, and return how long to wait for fetched records."""
         local = self._local_reads.partitions
-        if self._own_writes is None or self._paused or not local:
+        if self._own_records is None or self._paused or not local:
             return timeout_s
-        self._own_writes.wait(min(timeout_s, MIXED_POLL_S) if local < self._next.keys() else timeout_s)
+        self._own_records.wait(min(timeout_s, MIXED_POLL_S) if local < self._next.keys() else timeout_s)
         return 0.0
 
-    def _take_own_writes(self, max_records: int, starts: dict[int, int]) -> list[OwnRange[Any]]:
+    def _take_own_records(self, max_records: int, starts: dict[int, int]) -> list[OwnRange[Any]]:
         """Consume own records, and pause or resume the fetching of partitions accordingly."""
         # While fetching is paused, own records wait in the queue too. Those that find no room are fetched later.
-        if self._own_writes is None or self._paused:
+        if self._own_records is None or self._paused:
             return []
-        ranges = self._own_writes.take(max_records)
-        plan = self._local_reads.plan(ranges, self._next, time.monotonic(), all_taken=not len(self._own_writes))
+        ranges = self._own_records.take(max_records)
+        plan = self._local_reads.plan(ranges, self._next, time.monotonic(), all_taken=not len(self._own_records))
         for own in plan.consumed:
             starts.setdefault(own.partition, own.first)
             self._next[own.partition] = own.end
@@ -182,7 +182,7 @@ class PositionedConsumer:
         return [TopicPartition(self.topic, number) for number in numbers]
 
     def _continued(self, fetched: list[Message], starts: dict[int, int]) -> list[Message]:
-        """Return the fetched messages that come next in their partitions, and add to `starts` where each continues."""
+        """Returns the fetched messages that come next in their partitions, and add to `starts` where each continues."""
         messages: list[Message] = []
         for message in fetched:
             error = message.error()
@@ -217,7 +217,7 @@ class PositionedConsumer:
         logger.info("rewinding %s: %s", self.topic, reason)
 
     def is_current(self, batch: Batch) -> bool:
-        """Return whether the batch was fetched in the current epoch."""
+        """Returns whether the batch was fetched in the current epoch."""
         return batch.epoch == self._epoch
 
     def done(self, batch: Batch) -> None:
@@ -329,8 +329,8 @@ class PositionedConsumer:
     def _fetch_all(self) -> None:
         """Begin a new epoch: no partition is read locally, and own records of the old epoch are fetched."""
         self._local_reads.clear()
-        if self._own_writes is not None:
-            self._own_writes.clear()
+        if self._own_records is not None:
+            self._own_records.clear()
 
     def _commit(self) -> None:
         # Does not wait for the answer: the positions come from the output, so a lost commit only shows as lag.

@@ -47,18 +47,18 @@ _LOGGED = {
 
 
 def kafka_error_of(exc: KafkaException) -> KafkaError:
-    """Return the KafkaError inside an exception."""
+    """Returns the KafkaError inside an exception."""
     error: KafkaError = exc.args[0]
     return error
 
 
 def is_transient(error: KafkaError) -> bool:
-    """Return whether the same request may succeed later without an operator's help."""
+    """Returns whether the same request may succeed later without an operator's help."""
     return not error.fatal() and (error.retriable() or error.code() in _UNAVAILABLE)
 
 
 def to_connector_error(error: KafkaError, doing: str) -> ConnectorError:
-    """Return an UnavailableError if the error is transient, else a RejectedError.
+    """Returns an UnavailableError if the error is transient, else a RejectedError.
 
     Args:
         error: The client's error.

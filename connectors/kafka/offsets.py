@@ -37,7 +37,7 @@ class OffsetReader:
         )
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        """Return the first offset that a partition still holds, and the next one that it will write.
+        """Returns the first offset that a partition still holds, and the next one that it will write.
 
         Raises:
             ConnectorError: Kafka did not answer, or rejected the call.
@@ -54,7 +54,7 @@ class OffsetReader:
         return low, high
 
     def committed(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
-        """Return the group's committed offsets. A partition without one is left out.
+        """Returns the group's committed offsets. A partition without one is left out.
 
         Raises:
             ConnectorError: Kafka did not answer, or rejected the call.
@@ -70,7 +70,7 @@ class OffsetReader:
         return {answer.partition: answer.offset for answer in answers if answer.offset > OFFSET_INVALID}
 
     def first_message(self, topic: str, partition: int) -> Message | None:
-        """Return the first record that a partition still holds; None if it holds none.
+        """Returns the first record that a partition still holds; None if it holds none.
 
         Raises:
             ConnectorError: Kafka did not answer, or rejected the call.
@@ -79,7 +79,7 @@ class OffsetReader:
         return self.message_at(topic, partition, low) if high > low else None
 
     def message_at(self, topic: str, partition: int, offset: int) -> Message | None:
-        """Return the first record at or after an offset; None if there is none.
+        """Returns the first record at or after an offset; None if there is none.
 
         Raises:
             ConnectorError: Kafka did not answer, or rejected the call.
@@ -87,7 +87,7 @@ class OffsetReader:
         return self._read_to(topic, partition, offset, offset)
 
     def last_message(self, topic: str, partition: int) -> Message | None:
-        """Return the last record of a partition; None if it holds none.
+        """Returns the last record of a partition; None if it holds none.
 
         Transaction markers and compacted records take offsets too, so the last record may be far before the end. The
         range that is read doubles until it contains a record.
@@ -106,7 +106,7 @@ class OffsetReader:
         return None
 
     def _read_to(self, topic: str, partition: int, start: int, wanted: int) -> Message | None:
-        """Return the first record at or after `wanted`, reading from `start`; if there is none, the last one read."""
+        """Returns the first record at or after `wanted`, reading from `start`; if there is none, the last one read."""
         deadline = time.monotonic() + self._timeout_s
         last: Message | None = None
         self._consumer.assign([TopicPartition(topic, partition, start)])
@@ -129,7 +129,7 @@ class OffsetReader:
         raise UnavailableError(f"Kafka did not answer while reading {topic}[{partition}]")
 
     def offset_at(self, topic: str, partition: int, appended_ms: int) -> int | None:
-        """Return the offset of the first record with this timestamp (milliseconds) or a later one; None if none has.
+        """Returns the offset of the first record with this timestamp (milliseconds) or a later one; None if none has.
 
         Raises:
             ConnectorError: Kafka did not answer, or rejected the call.
@@ -181,7 +181,7 @@ class OffsetReader:
 
 
 def start_offset(topic: str, partition: int, proven: int | None, bounds: tuple[int, int], hint: int | None) -> int:
-    """Return the offset at which to start consuming a partition. Pure.
+    """Returns the offset at which to start consuming a partition. Pure.
 
     Args:
         topic: The topic, for messages.

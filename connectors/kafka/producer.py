@@ -162,7 +162,7 @@ class ConfirmedProducer:
         return delivery.future
 
     def _to_confirm(self, records: Sequence[Outgoing]) -> Collection[int]:
-        """Return the indices of the records whose confirmation proves that all records are in the log.
+        """Returns the indices of the records whose confirmation proves that all records are in the log.
 
         These are the first and the last record of each partition, and every record whose partition is not given. The
         last record alone is not enough: if Kafka's metadata lacks the topic for a moment, the client fails the records

@@ -22,8 +22,8 @@ Bounds = Mapping[int, tuple[int, int]]
 class TopicScan:
     """One pass over a topic. `bounds` is read at the start; records written later are not part of the pass."""
 
-    def __init__(self, config: KafkaConfig, topic: str) -> None:
-        """Read the topic's partitions and their bounds.
+    def __init__(self, config: KafkaConfig, topic: str, *, group: str) -> None:
+        """Read the topic's partitions and their bounds. The client requires a group; nothing is committed to it.
 
         Raises:
             ConnectorError: The topic does not exist, or Kafka did not answer.
@@ -32,7 +32,7 @@ class TopicScan:
         self._timeout_s = config.timeout_s
         self._consumer = Consumer(
             config.librdkafka(
-                group_id="emostream-scan",  # the client requires a group; nothing is committed
+                group_id=group,
                 enable_auto_commit=False,
                 enable_partition_eof=True,
                 auto_offset_reset="earliest",
@@ -67,7 +67,7 @@ class TopicScan:
         return low, high
 
     def total(self) -> int:
-        """Return the number of offsets in the pass. Some belong to transaction markers or to compacted records."""
+        """Returns the number of offsets in the pass. Some belong to transaction markers or to compacted records."""
         return sum(high - low for low, high in self.bounds.values())
 
     def messages(self) -> Iterator[Message]:

@@ -36,7 +36,7 @@ from mode.utils.queues import FlowControlEvent, ThrowableQueue
 from connectors.kafka.batch import Batch
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.consumer import PositionedConsumer, PositionLookup
-from connectors.kafka.own_writes import OwnWrites
+from connectors.kafka.own_records import OwnRecords
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class BatchSource(Service):  # type: ignore[misc]
         batch_wait_s: Callable[[], float],
         on_assign: Callable[[frozenset[int]], None] | None = None,
         prefetch: int = 2,
-        own_writes: OwnWrites | None = None,
+        own_records: OwnRecords | None = None,
         **kwargs: Any,  # noqa: ANN401 - mode's
     ) -> None:
         """Prepare the source. The consumer joins `group` when the service starts.
@@ -113,7 +113,7 @@ class BatchSource(Service):  # type: ignore[misc]
                 in the polling thread.
             on_assign: Called in the polling thread with the partitions that are assigned from now on.
             prefetch: Greatest number of batches in the channel.
-            own_writes: The own records: those that this process writes to the topic. They are then not fetched.
+            own_records: The own records: those that this process writes to the topic. They are then not fetched.
             kwargs: Arguments for `mode.Service`.
         """
         super().__init__(**kwargs)
@@ -131,7 +131,7 @@ class BatchSource(Service):  # type: ignore[misc]
             positions=positions,
             on_assign=on_assign,
             on_revoke=self._await_idle,
-            own_writes=own_writes,
+            own_records=own_records,
         )
         self._consumer: PositionedConsumer | None = None
         self._begin_lock = threading.Lock()
@@ -156,7 +156,7 @@ class BatchSource(Service):  # type: ignore[misc]
                 self._idle.set()
 
     def is_current(self, batch: Batch) -> bool:
-        """Return whether a batch is current so far. Only inside `in_flight` is that certain."""
+        """Returns whether a batch is current so far. Only inside `in_flight` is that certain."""
         return self._consumer is not None and self._consumer.is_current(batch) and not self._halted
 
     @property
@@ -306,7 +306,7 @@ class BatchBuilder:
         return batch
 
     def next_poll(self, now: float) -> tuple[int, float]:
-        """Return how many records to poll next, and how long to wait for them in seconds."""
+        """Returns how many records to poll next, and how long to wait for them in seconds."""
         if self._filling is None:
             # The first record must end the poll, because the batch's wait begins with it.
             return 1, _IDLE_POLL_S

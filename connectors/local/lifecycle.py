@@ -42,7 +42,7 @@ class Lifecycle:
         self._lock = Lock()
 
     def status(self, server: Server, state: StackState) -> ServerStatus:
-        """Return the current status of one server; takes at most about 3 s."""
+        """Returns the current status of one server; takes at most about 3 s."""
         record = state.server(server.name)
         running = process.find(record.pid, record.create_time)
         address = server.address(record.ports)
@@ -55,7 +55,7 @@ class Lifecycle:
         return ServerStatus(server.name, "running", running.pid, address, version, memory(running))
 
     def answers(self, server: Server, state: StackState) -> bool:
-        """Return whether a server runs and answers. A server that has just started has some seconds to answer."""
+        """Returns whether a server runs and answers. A server that has just started has some seconds to answer."""
         record = state.server(server.name)
         deadline = time.monotonic() + _HUNG_AFTER_S
         while running := process.find(record.pid, record.create_time):

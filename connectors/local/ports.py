@@ -18,7 +18,7 @@ _ATTEMPTS = 200
 
 
 def is_free(port: int) -> bool:
-    """Return whether a server could listen on `port` now."""
+    """Returns whether a server could listen on `port` now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         # Servers set this option too: old connections in TIME_WAIT do not block the port, another listener does.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -30,7 +30,7 @@ def is_free(port: int) -> bool:
 
 
 def accepts(port: int, timeout_s: float) -> bool:
-    """Return whether a program accepts connections on `port`."""
+    """Returns whether a program accepts connections on `port`."""
     try:
         with socket.create_connection((HOST, port), timeout=timeout_s):
             return True
@@ -44,7 +44,7 @@ def choose(
     taken: set[int],
     free: Callable[[int], bool] = is_free,
 ) -> dict[str, int]:
-    """Return a port for each name: the remembered one if it is still free, else a random free one.
+    """Returns a port for each name: the remembered one if it is still free, else a random free one.
 
     Args:
         names: Names of the ports that a server needs.

@@ -68,7 +68,7 @@ class PostgresServer(Server):
             state.postgres_provisioned = True
 
     def launch(self, ports: Ports, state: StackState) -> Launch:
-        """Return the command, which runs in the foreground and is configured by its arguments."""
+        """Returns the command, which runs in the foreground and is configured by its arguments."""
         return self._as_owner(
             self.cluster,
             "postgres",
@@ -97,7 +97,7 @@ class PostgresServer(Server):
         return str(row[0]) if row else ""
 
     def leftovers(self) -> list[psutil.Process]:
-        """Return backends: after their server was killed they run on for a moment, and hold its shared memory."""
+        """Returns backends: after their server was killed they run on for a moment, and hold its shared memory."""
         return process.find_working_in(self.cluster, "postgres")
 
     def _create(self, directory: Path, state: StackState, cancel: Event) -> None:
@@ -134,7 +134,7 @@ class PostgresServer(Server):
         process.run_tool(launch, self.log, cancel, _TOOL_TIMEOUT_S, stdin)
 
     def _as_owner(self, directory: Path, program: str, *arguments: str) -> Launch:
-        """Return the command that runs a program as the owner of the cluster; PostgreSQL refuses to run as root.
+        """Returns the command that runs a program as the owner of the cluster; PostgreSQL refuses to run as root.
 
         If the owner cannot reach the programs or the cluster, for example below /root, the permissions of the parent
         directories are not changed. Instead the process keeps CAP_DAC_OVERRIDE, the capability of root that bypasses
@@ -162,7 +162,7 @@ class PostgresServer(Server):
 
 
 def dsn(ports: Ports, state: StackState) -> str:
-    """Return the libpq URL of the application's database, with its password."""
+    """Returns the libpq URL of the application's database, with its password."""
     return f"postgresql://{USER}:{state.postgres_password}@{HOST}:{ports['port']}/{DATABASE}"
 
 
@@ -178,7 +178,7 @@ def _programs() -> Path:
 
 
 def _owner(directory: Path) -> tuple[int, int] | None:
-    """Return the user and group to run PostgreSQL as; None for the current user.
+    """Returns the user and group to run PostgreSQL as; None for the current user.
 
     As root this is the owner of the cluster, or `nobody` for a new cluster.
     """
@@ -192,7 +192,7 @@ def _owner(directory: Path) -> tuple[int, int] | None:
 
 
 def _can_reach(owner: tuple[int, int], directory: Path) -> bool:
-    """Return whether a user may enter the cluster, run the programs, and read the files that they need."""
+    """Returns whether a user may enter the cluster, run the programs, and read the files that they need."""
     programs = _programs()
     share = programs.parent / "share" / "postgresql" / "postgres.bki"
     script = 'test -x "$1" && test -x "$2" && test -r "$3"'

@@ -119,7 +119,7 @@ def _popen(launch: Launch, log: Path, stdin: int | IO[bytes]) -> subprocess.Pope
 
 
 def is_gone(process: psutil.Process) -> bool:
-    """Return whether a process has ended. An ended child process that was not waited for is reaped."""
+    """Returns whether a process has ended. An ended child process that was not waited for is reaped."""
     try:
         if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             return False
@@ -131,14 +131,14 @@ def is_gone(process: psutil.Process) -> bool:
 
 
 def is_frozen(process: psutil.Process) -> bool:
-    """Return whether a process is stopped by a signal, so that it does not react."""
+    """Returns whether a process is stopped by a signal, so that it does not react."""
     with contextlib.suppress(psutil.Error):
         return process.status() == psutil.STATUS_STOPPED
     return False
 
 
 def find(pid: int | None, create_time: float | None) -> psutil.Process | None:
-    """Return the running process with this pid and creation time; None if there is none."""
+    """Returns the running process with this pid and creation time; None if there is none."""
     if pid is None or create_time is None:
         return None
     try:
@@ -150,7 +150,7 @@ def find(pid: int | None, create_time: float | None) -> psutil.Process | None:
 
 
 def find_marked(directory: Path) -> dict[str, list[psutil.Process]]:
-    """Return the running processes with the mark of the stack in `directory`, by server name."""
+    """Returns the running processes with the mark of the stack in `directory`, by server name."""
     found: dict[str, list[psutil.Process]] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
@@ -161,7 +161,7 @@ def find_marked(directory: Path) -> dict[str, list[psutil.Process]]:
 
 
 def find_working_in(directory: Path, name: str) -> list[psutil.Process]:
-    """Return the running processes of the program `name` whose working directory is `directory`."""
+    """Returns the running processes of the program `name` whose working directory is `directory`."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
@@ -215,7 +215,7 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
 
 
 def tail(log: Path, start: int, lines: int = 4, width: int = 160) -> str:
-    """Return the end of a log as part of a one-line message; empty if the log cannot be read.
+    """Returns the end of a log as part of a one-line message; empty if the log cannot be read.
 
     Args:
         log: The log file.

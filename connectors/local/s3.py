@@ -32,7 +32,7 @@ class S3Server(Server):
         package_directory("flask")
 
     def launch(self, ports: Ports, state: StackState) -> Launch:
-        """Return the command, which runs moto with this Python interpreter."""
+        """Returns the command, which runs moto with this Python interpreter."""
         # -P: files in the working directory do not shadow modules.
         argv = (sys.executable, "-P", "-m", "moto.server", "-H", HOST, "-p", str(ports["port"]))
         return self.marked(argv)

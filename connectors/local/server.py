@@ -51,7 +51,7 @@ class ServerStatus:
     rss: int | None
 
     def as_dict(self) -> dict[str, str | int | None]:
-        """Return the fields as a dict, for JSON."""
+        """Returns the fields as a dict, for JSON."""
         return asdict(self)
 
 
@@ -110,18 +110,18 @@ class Server(ABC):
         """
 
     def marked(self, argv: Sequence[str], owner: tuple[int, int] | None = None) -> Launch:
-        """Return a command of this server with its mark (see `process`), run in its directory.
+        """Returns a command of this server with its mark (see `process`), run in its directory.
 
         With an owner the command runs in the root directory, because the owner may not be able to enter the server's.
         """
         return Launch(argv, self.home if owner is None else Path("/"), self.environment, owner)
 
     def leftovers(self) -> list[psutil.Process]:
-        """Return processes without a record or a mark that still use the server's directory."""
+        """Returns processes without a record or a mark that still use the server's directory."""
         return []
 
     def address(self, ports: Ports) -> str | None:
-        """Return `host:port` for clients; None before the first start."""
+        """Returns `host:port` for clients; None before the first start."""
         return f"{HOST}:{ports['port']}" if "port" in ports else None
 
     def rotate_log(self) -> int:
@@ -134,7 +134,7 @@ class Server(ABC):
 
 
 def package_directory(name: str) -> Path:
-    """Return the directory of an optional package, without importing the package.
+    """Returns the directory of an optional package, without importing the package.
 
     Raises:
         LocalStackError: The package is not installed.
@@ -146,7 +146,7 @@ def package_directory(name: str) -> Path:
 
 
 def memory(root: psutil.Process) -> int | None:
-    """Return the resident memory of a process and its descendants in bytes; None if the process has just ended."""
+    """Returns the resident memory of a process and its descendants in bytes; None if the process has just ended."""
     try:
         tree = [root, *root.children(recursive=True)]
     except psutil.Error:

@@ -122,7 +122,7 @@ class LocalStack:
         process.send(running, number)
 
     def endpoints(self) -> Endpoints | None:
-        """Return the addresses; None if the process of some server is not running. Does not probe the servers."""
+        """Returns the addresses; None if the process of some server is not running. Does not probe the servers."""
         state = self._state_file.load()
         records = [state.server(name) for name in SERVERS]
         alive = all(process.find(record.pid, record.create_time) for record in records)

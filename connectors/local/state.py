@@ -43,7 +43,7 @@ class StackState(BaseModel):
     servers: dict[str, ServerRecord] = Field(default_factory=dict)
 
     def server(self, name: str) -> ServerRecord:
-        """Return the record of a server, an empty one if there is none yet."""
+        """Returns the record of a server, an empty one if there is none yet."""
         return self.servers.setdefault(name, ServerRecord())
 
 
@@ -54,7 +54,7 @@ class StateFile:
         self.path = path
 
     def load(self) -> StackState:
-        """Return the stored state; a new one if the file is missing or malformed.
+        """Returns the stored state; a new one if the file is missing or malformed.
 
         If the file is lost, only the ports are lost. The next start sets new passwords, and processes that the new
         state does not list are found by their mark (see `process.find_marked`).

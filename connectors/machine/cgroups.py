@@ -16,7 +16,7 @@ from connectors.machine.pressure import RESOURCES, read_stalls
 
 
 def processors() -> int:
-    """Return the number of logical processors of the machine, at least 1."""
+    """Returns the number of logical processors of the machine, at least 1."""
     return psutil.cpu_count() or 1
 
 
@@ -45,7 +45,7 @@ class Cgroup:
         return f"cgroup {self.path} (quota of {self.capacity():g} processors)"
 
     def busy(self) -> float:
-        """Return the processor seconds used by the group; see `Source`."""
+        """Returns the processor seconds used by the group; see `Source`."""
         words = _read(self.usage).split()
         try:
             if self.controller:
@@ -55,16 +55,16 @@ class Cgroup:
             raise LoadError(f"{self.usage} does not say how much processor time was used") from exc
 
     def capacity(self) -> float:
-        """Return the quota in processors; see `Source`. Without a quota, these are the processors of the machine."""
+        """Returns the quota in processors; see `Source`. Without a quota, these are the processors of the machine."""
         quota = parse_quota(" ".join(_read(path) for path in self.quota))
         return min(quota or float("inf"), float(processors()))
 
     def stalls(self) -> tuple[float, ...]:
-        """Return the seconds of stalls in the group; see `Source`."""
+        """Returns the seconds of stalls in the group; see `Source`."""
         return read_stalls(self.pressure)
 
     def holds(self, pid: int) -> bool:
-        """Return whether a process is in this group or in a group below it; see `Source`."""
+        """Returns whether a process is in this group or in a group below it; see `Source`."""
         try:
             path = parse_memberships((self.proc / str(pid) / "cgroup").read_text("utf-8")).get(self.controller)
         except OSError:
@@ -73,7 +73,7 @@ class Cgroup:
 
 
 def find_cgroup(proc: Path) -> Cgroup | None:
-    """Return the nearest cgroup with a CPU quota: this process's own or one above it. None if there is none.
+    """Returns the nearest cgroup with a CPU quota: this process's own or one above it. None if there is none.
 
     Args:
         proc: The folder of processes, `/proc`.
@@ -90,7 +90,7 @@ def find_cgroup(proc: Path) -> Cgroup | None:
 
 
 def parse_quota(text: str) -> float | None:
-    """Return the processors that a quota and its period allow, such as 2.0 for `200000 100000`.
+    """Returns the processors that a quota and its period allow, such as 2.0 for `200000 100000`.
 
     Returns:
         The processors; None if the quota is `max` or -1, which means that there is no quota.
@@ -106,7 +106,7 @@ def parse_quota(text: str) -> float | None:
 
 
 def parse_memberships(text: str) -> dict[str, str]:
-    """Return the cgroup of a process by controller, from `/proc/PID/cgroup`. Version 2 has the empty controller."""
+    """Returns the cgroup of a process by controller, from `/proc/PID/cgroup`. Version 2 has the empty controller."""
     rows = [line.split(":", 2) for line in text.splitlines()]
     return {controller: path for _, controllers, path in rows for controller in controllers.split(",")}
 
@@ -124,7 +124,7 @@ class Mount(NamedTuple):
 
 
 def parse_mounts(text: str) -> dict[str, Mount]:
-    """Return the mounted hierarchies by controller, from `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
+    """Returns the mounted hierarchies by controller, from `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
 
     Version 2 has the empty controller.
     """
@@ -169,7 +169,7 @@ def _version_1(memberships: dict[str, str], mounts: dict[str, Mount], proc: Path
 
 
 def _levels(path: str, mount: Mount) -> list[PurePosixPath]:
-    """Return a cgroup and the groups above it, the nearest first, relative to the mount's root."""
+    """Returns a cgroup and the groups above it, the nearest first, relative to the mount's root."""
     try:
         level = PurePosixPath(path).relative_to(mount.root)
     except ValueError:
@@ -180,7 +180,7 @@ def _levels(path: str, mount: Mount) -> list[PurePosixPath]:
 
 
 def _checked(cgroup: Cgroup) -> Cgroup:
-    """Return the group if its processor time can be read.
+    """Returns the group if its processor time can be read.
 
     Raises:
         LoadError: The processor time cannot be read.

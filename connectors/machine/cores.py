@@ -11,7 +11,7 @@ from connectors.machine.load import find_source
 
 
 def available_cores() -> int:
-    """Return the number of physical cores that this process may use, at least 1.
+    """Returns the number of physical cores that this process may use, at least 1.
 
     Hyper-threads are not counted, because they do not make matrix products faster. CPU affinity (`taskset`, a
     container's cpuset) lowers the number on systems that support it.
@@ -21,7 +21,7 @@ def available_cores() -> int:
 
 
 def usable_cores() -> int:
-    """Return the cores that this process may use, at least 1. A CPU quota, rounded down, lowers the number."""
+    """Returns the cores that this process may use, at least 1. A CPU quota, rounded down, lowers the number."""
     try:
         quota = int(find_source().capacity())
     except LoadError:

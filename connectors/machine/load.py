@@ -31,27 +31,27 @@ class Source(Protocol):
     """What the load is read of: the machine, or a cgroup."""
 
     def busy(self) -> float:
-        """Return the processor seconds used by everything in it.
+        """Returns the processor seconds used by everything in it.
 
         Raises:
             LoadError: The counters cannot be read.
         """
 
     def capacity(self) -> float:
-        """Return its number of processors.
+        """Returns its number of processors.
 
         Raises:
             LoadError: The quota cannot be read.
         """
 
     def stalls(self) -> tuple[float, ...]:
-        """Return the seconds in which some task waited for the processor, for I/O and for memory.
+        """Returns the seconds in which some task waited for the processor, for I/O and for memory.
 
         The tuple is empty if the kernel has no pressure stall information.
         """
 
     def holds(self, pid: int) -> bool:
-        """Return whether a process of this machine is part of it."""
+        """Returns whether a process of this machine is part of it."""
 
 
 class Machine:
@@ -64,27 +64,27 @@ class Machine:
         return f"the machine ({processors()} processors)"
 
     def busy(self) -> float:
-        """Return the processor seconds used on the machine; see `Source`."""
+        """Returns the processor seconds used on the machine; see `Source`."""
         try:
             return busy_of(psutil.cpu_times())
         except (OSError, RuntimeError) as exc:
             raise LoadError(f"cannot read the load of the machine: {exc}") from exc
 
     def capacity(self) -> float:
-        """Return the number of processors; see `Source`."""
+        """Returns the number of processors; see `Source`."""
         return float(processors())
 
     def stalls(self) -> tuple[float, ...]:
-        """Return the seconds of stalls on the machine; see `Source`."""
+        """Returns the seconds of stalls on the machine; see `Source`."""
         return read_stalls(self._pressure)
 
     def holds(self, pid: int) -> bool:
-        """Return True: every process is part of the machine."""
+        """Returns True: every process is part of the machine."""
         return True
 
 
 def find_source(proc: Path = PROC) -> Source:
-    """Return what the load is measured on: the nearest cgroup with a CPU quota, else the machine.
+    """Returns what the load is measured on: the nearest cgroup with a CPU quota, else the machine.
 
     Raises:
         LoadError: A quota is set, but the files of its cgroup cannot be read.
@@ -120,7 +120,7 @@ class LoadReader:
         self._clock = clock
 
     def read(self) -> Sample:
-        """Return the current counters.
+        """Returns the current counters.
 
         Raises:
             LoadError: The counters cannot be read, or pressure is needed and the kernel does not report it.
@@ -136,5 +136,5 @@ class LoadReader:
 
 
 def busy_of(times: Any) -> float:  # noqa: ANN401 - psutil's tuple has other fields on every system
-    """Return the processor seconds in which something ran, from the result of `psutil.cpu_times`."""
+    """Returns the processor seconds in which something ran, from the result of `psutil.cpu_times`."""
     return float(sum(getattr(times, name, 0.0) for name in _BUSY))

@@ -63,7 +63,7 @@ def parse_stat(text: str) -> ProcessStat:
 
 
 def client_port(fileno: int) -> int | None:
-    """Return the local port of a connection, given its file descriptor; None for a Unix socket."""
+    """Returns the local port of a connection, given its file descriptor; None for a Unix socket."""
     with socket.socket(fileno=os.dup(fileno)) as end:
         name = end.getsockname()
     return int(name[1]) if isinstance(name, tuple) else None
@@ -117,7 +117,7 @@ class OwnLoad:
             self._backends.pop(pid, None)
 
     def seconds(self) -> float:
-        """Return the processor seconds used so far. Only differences between two calls have a meaning."""
+        """Returns the processor seconds used so far. Only differences between two calls have a meaning."""
         with self._lock:
             self._backends, used = self._living(self._backends)
             self._find_helpers({stat.parent for stat in used.values()})
@@ -131,7 +131,7 @@ class OwnLoad:
             return time.process_time() + self._sum
 
     def _living(self, processes: dict[int, int]) -> tuple[dict[int, int], dict[int, ProcessStat]]:
-        """Return which of the processes still run, by number their start, and the state of each."""
+        """Returns which of the processes still run, by number their start, and the state of each."""
         stats = {pid: self._stat(pid) for pid in processes}
         found = {pid: stat for pid, stat in stats.items() if stat is not None and stat.started == processes[pid]}
         return {pid: stat.started for pid, stat in found.items()}, found
@@ -153,7 +153,7 @@ class OwnLoad:
                 self._unrelated.add(pid)
 
     def _is_helper(self, title: str) -> bool:
-        """Return whether the process with this title works for the sink's backends."""
+        """Returns whether the process with this title works for the sink's backends."""
         what = title.removeprefix(_TITLE)
         if what == title:
             return False
@@ -174,7 +174,7 @@ class OwnLoad:
         return title.replace(b"\0", b" ").decode("utf-8", "replace").strip()
 
     def _children(self, pid: int) -> list[int]:
-        """Return the child processes of a process.
+        """Returns the child processes of a process.
 
         Needs a kernel with CONFIG_PROC_CHILDREN, which distributions have. Without it the list is empty, and the
         server's writing processes count as load of others.

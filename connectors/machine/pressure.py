@@ -11,7 +11,7 @@ RESOURCES: Final = ("cpu", "io", "memory")
 
 
 def read_stalls(files: Sequence[Path]) -> tuple[float, ...]:
-    """Return the seconds in which some task stalled, one number per file; empty if a file is missing or malformed."""
+    """Returns the seconds in which some task stalled, one number per file; empty if a file is missing or malformed."""
     try:
         return tuple(parse_stalls(file.read_text("ascii")) for file in files)
     except (OSError, ValueError):
@@ -19,7 +19,7 @@ def read_stalls(files: Sequence[Path]) -> tuple[float, ...]:
 
 
 def parse_stalls(text: str) -> float:
-    """Return the seconds in which some task stalled, from a pressure file (kernel documentation, accounting/psi).
+    """Returns the seconds in which some task stalled, from a pressure file (kernel documentation, accounting/psi).
 
     Raises:
         ValueError: The text has no line that begins with `some`, or its total is not a number.

@@ -104,7 +104,7 @@ class S3:
         self._client.close()
 
     def bucket_exists(self, bucket: str) -> bool:
-        """Return whether a bucket exists.
+        """Returns whether a bucket exists.
 
         Raises:
             UnavailableError: The server did not answer.
@@ -337,7 +337,7 @@ def _no_conditions(where: str) -> str:
 
 
 def _display(config: S3Config) -> str:
-    """Return the endpoint without a user name or a password that it may contain."""
+    """Returns the endpoint without a user name or a password that it may contain."""
     if config.endpoint is None:
         return f"Amazon ({config.region})"
     try:

@@ -66,14 +66,14 @@ def s3_errors(place: str) -> Iterator[None]:
 
 
 def status(exc: BaseException | None) -> int | None:
-    """Return the HTTP status of a refusal; None if the error is not an answer of the server."""
+    """Returns the HTTP status of a refusal; None if the error is not an answer of the server."""
     if isinstance(exc, ClientError):
         return exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return None
 
 
 def is_missing(exc: BaseException | None) -> bool:
-    """Return whether the error says that the object, or the bucket of a HEAD request, does not exist.
+    """Returns whether the error says that the object, or the bucket of a HEAD request, does not exist.
 
     NoSuchBucket, the answer to other requests, does not count.
     """

@@ -200,7 +200,7 @@ def put_in_place(folder: Path, out: Path, aside: Path) -> None:
 
 
 def bundled_package_path() -> Path:
-    """Return the folder of the bundled package."""
+    """Returns the folder of the bundled package."""
     return Path(__file__).parents[1] / "bundled" / "emotion-minilm-l4"
 
 

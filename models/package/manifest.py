@@ -153,7 +153,7 @@ class Tier(_Frozen):
     )
 
     def temperature(self, head: str) -> float:
-        """Return the number that the logits of a head are divided by."""
+        """Returns the number that the logits of a head are divided by."""
         return self.temperatures.get(head, 1.0)
 
 
@@ -254,7 +254,7 @@ class Manifest(_Frozen):
         return sum(entry.bytes for entry in self.files.values())
 
     def head(self, name: str) -> Head:
-        """Return the head of this name.
+        """Returns the head of this name.
 
         Raises:
             KeyError: There is no such head.
@@ -289,7 +289,7 @@ def parse_manifest(content: bytes, where: str) -> Manifest:
 
 
 def first_problem(error: ValidationError) -> str:
-    """Return the first problem of a validation, with the field's path, and the number of other problems."""
+    """Returns the first problem of a validation, with the field's path, and the number of other problems."""
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     field = ".".join(str(part) for part in problems[0]["loc"])
     message = problems[0]["msg"].removeprefix("Value error, ")

@@ -4,7 +4,7 @@
     <cache>/<name>/.lock                                   held while copies of this model are written or removed
 
 Any number of processes can share a cache. One of them downloads a package under a file lock while the others wait. A
-copy is renamed to its final name only when it is verified. `models.registry.cache_keep` removes old copies.
+copy is renamed to its final name only when it is verified. `models.registry.cache_retention` removes old copies.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ _LOCK_POLL_S: Final = 0.5
 
 
 def resolve(uri: str, s3: S3, cache_dir: str | Path, channel: str = LATEST) -> ModelPackage:
-    """Return the verified local copy of the package that a channel points to.
+    """Returns the verified local copy of the package that a channel points to.
 
     With a valid copy in the cache this takes two small reads from S3. A damaged copy is downloaded again.
 
@@ -57,7 +57,7 @@ def resolve(uri: str, s3: S3, cache_dir: str | Path, channel: str = LATEST) -> M
 
 
 def fetch(version: Version, s3: S3, cache_dir: str | Path, on_bytes: OnBytes | None = None) -> ModelPackage:
-    """Return the verified local copy of a version. It is downloaded unless the cache has a valid copy.
+    """Returns the verified local copy of a version. It is downloaded unless the cache has a valid copy.
 
     Args:
         version: The version.
@@ -115,7 +115,7 @@ def download(version: Version, s3: S3, folder: Path, on_bytes: OnBytes | None = 
 
 
 def copy_folder(cache: Path, release: Release, digest: str) -> Path:
-    """Return the folder of a version's copy, given the SHA-256 of its manifest in hex."""
+    """Returns the folder of a version's copy, given the SHA-256 of its manifest in hex."""
     return cache / release.name / f"{release.version}-{digest[:12]}"
 
 
@@ -132,7 +132,7 @@ def load_copy(folder: Path, digest: str) -> ModelPackage:
 
 
 def manifest_digest(package: ModelPackage) -> str:
-    """Return the SHA-256 of a package's manifest in hex, as `Version.digest`."""
+    """Returns the SHA-256 of a package's manifest in hex, as `Version.digest`."""
     return hashlib.sha256((package.path / MANIFEST).read_bytes()).hexdigest()
 
 
@@ -146,7 +146,7 @@ def cache_errors(cache: Path) -> Iterator[None]:
 
 
 def model_lock(folder: Path) -> FileLock:
-    """Return the lock of a model's folder. All versions share it, so that removed versions leave no lock files."""
+    """Returns the lock of a model's folder. All versions share it, so that removed versions leave no lock files."""
     return FileLock(folder / ".lock")
 
 
@@ -159,7 +159,7 @@ def remove_copy(folder: Path) -> None:
 
 
 def _valid_copy(folder: Path, digest: str) -> ModelPackage | None:
-    """Return the copy; None if it is missing or damaged.
+    """Returns the copy; None if it is missing or damaged.
 
     Raises:
         OSError: The copy cannot be read now, for example for want of open files; it may be intact.

@@ -68,7 +68,7 @@ def contents(location: S3Location, s3: S3) -> Contents:
 
 
 def find(location: S3Location, s3: S3, reference: str) -> Release:
-    """Return the version that a reference names.
+    """Returns the version that a reference names.
 
     Args:
         location: The registry.
@@ -106,7 +106,7 @@ def find(location: S3Location, s3: S3, reference: str) -> Release:
 
 
 def precedence(release: Release) -> tuple[str, Version, str]:
-    """Return a sort key: by name, then by the precedence of semantic versions (semver.org, 11), oldest first.
+    """Returns a sort key: by name, then by the precedence of semantic versions (semver.org, 11), oldest first.
 
     Versions that differ only in their build metadata have the same precedence. They are sorted by their text.
     """

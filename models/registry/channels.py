@@ -69,7 +69,7 @@ class Pointer(ChannelEntry):
     history: Annotated[tuple[ChannelEntry, ...], Field(max_length=1_000)] = ()
 
     def rollback_target(self) -> Release | None:
-        """Return the latest earlier version that was not rolled back itself; None if there is none."""
+        """Returns the latest earlier version that was not rolled back itself; None if there is none."""
         passed = {self.release}
         for position in self.history:
             if not position.withdrawn and position.release not in passed:
@@ -88,7 +88,7 @@ class Channel:
 
 
 def is_channel_name(name: str) -> bool:
-    """Return whether a channel may have this name."""
+    """Returns whether a channel may have this name."""
     return len(name) <= _MAX_NAME and _NAME.fullmatch(name) is not None
 
 
@@ -140,7 +140,7 @@ def require_channel(location: S3Location, s3: S3, name: str) -> Channel:
 
 
 def move(
-    location: S3Location, s3: S3, name: str, release: Release, *, seen: Channel | None, withdraw: bool = False
+    location: S3Location, s3: S3, name: str, release: Release, *, seen: Channel | None, rolled_back: bool = False
 ) -> Pointer:
     """Move a channel, or create it.
 
@@ -150,7 +150,7 @@ def move(
         name: The channel.
         release: The version to point to. The caller must have checked that it exists.
         seen: The channel as it was read before; None if there was none. The move fails if it has changed since then.
-        withdraw: Whether the move is a rollback: the versions after `release` are marked as rolled back.
+        rolled_back: Whether the move is a rollback: the versions after `release` are marked as rolled back.
 
     Returns:
         The new pointer; the old one if the channel already points to `release`.
@@ -167,7 +167,7 @@ def move(
     if seen is None and next(s3.list(location.bucket, f"{location.key(name)}/"), None) is not None:
         raise ModelError(f"{location}: {name} is the name of a model, so a channel cannot have it")
     s3.require_conditional_writes(location.bucket, location.key(PROBE))
-    pointer = _next_pointer(release, seen, withdraw=withdraw)
+    pointer = _next_pointer(release, seen, rolled_back=rolled_back)
     key, body = location.key(name), _encode(pointer)
     written = s3.put(location.bucket, key, body, if_absent=seen is None, if_match=None if seen is None else seen.etag)
     if not written:
@@ -189,15 +189,15 @@ def create(location: S3Location, s3: S3, name: str, release: Release) -> bool:
         RejectedError: S3 rejected the call, or does not support conditional writes.
     """
     s3.require_conditional_writes(location.bucket, location.key(PROBE))
-    pointer = _next_pointer(release, None, withdraw=False)
+    pointer = _next_pointer(release, None, rolled_back=False)
     return s3.put(location.bucket, location.key(name), _encode(pointer), if_absent=True)
 
 
-def _next_pointer(release: Release, seen: Channel | None, *, withdraw: bool) -> Pointer:
+def _next_pointer(release: Release, seen: Channel | None, *, rolled_back: bool) -> Pointer:
     history: tuple[ChannelEntry, ...] = ()
     if seen is not None:
         history = (ChannelEntry.model_validate(seen.pointer.model_dump(exclude={"history"})), *seen.pointer.history)
-        if withdraw:
+        if rolled_back:
             after = next((i for i, position in enumerate(history) if position.release == release), len(history))
             withdrawn = (position.model_copy(update={"withdrawn": True}) for position in history[:after])
             history = (*withdrawn, *history[after:])

@@ -23,7 +23,7 @@ class S3Location:
     prefix: str
 
     def key(self, *parts: str) -> str:
-        """Return the key of an object below the prefix."""
+        """Returns the key of an object below the prefix."""
         return "/".join(part for part in (self.prefix, *parts) if part)
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ def parse_uri(uri: str) -> S3Location | Path:
 
 
 def registry_at(uri: str) -> S3Location:
-    """Return the registry that a URI names.
+    """Returns the registry that a URI names.
 
     Raises:
         ModelError: The URI names a folder, or is malformed.

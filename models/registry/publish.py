@@ -172,7 +172,7 @@ def rollback(location: S3Location, s3: S3, channel: str, version: str | None = N
                 f"the channel {channel} has not pointed to {version} before; its earlier versions are: {known}"
             )
     check_sizes(read_version(location, s3, target), s3)
-    return seen, move(location, s3, channel, target, seen=seen, withdraw=True)
+    return seen, move(location, s3, channel, target, seen=seen, rolled_back=True)
 
 
 def _upload(package: ModelPackage, location: S3Location, s3: S3, on_bytes: OnBytes | None = None) -> bool:
@@ -222,7 +222,7 @@ def _claim(version: Version, s3: S3) -> None:
 
 
 def _is_claimed(version: Version, s3: S3) -> bool:
-    """Return whether the claim in S3 is that of this package."""
+    """Returns whether the claim in S3 is that of this package."""
     claim = read_object(version.location, s3, _claim_key(version))
     return claim is not None and claim.body == version.digest.encode()
 

@@ -44,11 +44,11 @@ class Version:
         return len(self.content) + self.manifest.size
 
     def key(self, file: str) -> str:
-        """Return the key of one of the version's files."""
+        """Returns the key of one of the version's files."""
         return self.location.key(*self.release, file)
 
     def where(self, file: str) -> str:
-        """Return the name of one of the version's files in messages."""
+        """Returns the name of one of the version's files in messages."""
         return f"{self.location}/{'/'.join(self.release)}/{file}"
 
 

@@ -17,7 +17,7 @@ class ModelMetrics:
             "emostream_model_refusals", "Models that were refused, by the failed step.", ["reason"], registry=registry
         )
         self.poll_failures = Counter(
-            "emostream_model_poll_failures", "Polls of the channel that failed.", ["cause"], registry=registry
+            "emostream_model_poll_failures", "Failed polls of the channel.", ["cause"], registry=registry
         )
         self.last_poll = Gauge(
             "emostream_model_last_poll_seconds",

@@ -26,7 +26,7 @@ from connectors.s3.client import S3
 from models.errors import ModelCacheError, ModelError
 from models.package.folder import ModelPackage, load_package
 from models.registry.cache import fetch, manifest_digest
-from models.registry.cache_keep import last_good, remember_good, remove_old
+from models.registry.cache_retention import last_good, remember_good, remove_old
 from models.registry.channels import require_channel
 from models.registry.location import S3Location, parse_uri
 from models.registry.version import read_version
@@ -87,7 +87,7 @@ class ServedModel:
         self._cancelled = threading.Event()
 
     def current(self) -> OnnxClassifier:
-        """Return the model to classify the next batch with.
+        """Returns the model to classify the next batch with.
 
         Raises:
             RuntimeError: `start` was not called, or failed.
@@ -99,7 +99,8 @@ class ServedModel:
     def start(self) -> None:
         """Load the model. If the channel's version is unavailable or refused, the last good version serves.
 
-        The last good version of a channel is the one that was loaded and checked last (`models.registry.cache_keep`).
+        The last good version of a channel is the one that was loaded and checked last
+        (`models.registry.cache_retention`).
 
         Raises:
             ModelError: There is no such model, or it was refused or cannot be loaded now, and the cache has no last

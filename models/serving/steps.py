@@ -36,7 +36,7 @@ _CAUSES: Final = ("unavailable", "rejected", "cache", "local")
 
 
 def cause_of(error: Exception) -> str:
-    """Return the name of a transient error in the metrics."""
+    """Returns the name of a transient error in the metrics."""
     return next(cause for kind, cause in zip(TRANSIENT_ERRORS, _CAUSES, strict=True) if isinstance(error, kind))
 
 
@@ -89,7 +89,7 @@ def load_checked(package: ModelPackage, *, threads: int) -> OnnxClassifier:
 
 
 def _is_local(exc: BaseException | None) -> bool:
-    """Return whether an error of the operating system or of memory is among the causes of an error."""
+    """Returns whether an error of the operating system or of memory is among the causes of an error."""
     while exc is not None:
         if isinstance(exc, OSError | MemoryError):
             return True

@@ -40,7 +40,7 @@ class Limits:
     padding: int = PADDING
 
     def for_cheap_tier(self) -> "Limits":
-        """Return the limits of the tiers before the last."""
+        """Returns the limits of the tiers before the last."""
         return Limits(self.token_budget * CHEAP_FACTOR, self.max_batch * CHEAP_FACTOR, self.padding * CHEAP_FACTOR)
 
 

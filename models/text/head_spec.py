@@ -70,7 +70,7 @@ def resolve_heads(
 
 
 def _only_head(labels: tuple[str, ...] | None) -> HeadSpec:
-    """Return the head if the user gave none: `sentiment` if the labels are sentiments, else `label`."""
+    """Returns the head if the user gave none: `sentiment` if the labels are sentiments, else `label`."""
     is_sentiment = labels is not None and {label.lower() for label in labels} <= SENTIMENT_VALUES.keys()
     return HeadSpec(SENTIMENT if is_sentiment else DEFAULT_HEAD)
 
@@ -110,7 +110,7 @@ def _output_of(spec: HeadSpec, outputs: Outputs) -> str:
 
 
 def labels_of(config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Return the labels of a `config.json` in the order of the columns; None if it has no labels.
+    """Returns the labels of a `config.json` in the order of the columns; None if it has no labels.
 
     Args:
         config: The content of `config.json`.

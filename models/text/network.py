@@ -73,7 +73,7 @@ class Network:
         return [np.asarray(output, np.float32) for output in outputs]
 
     def feed(self, ids: Sequence[NDArray[np.int64]]) -> dict[str, NDArray[Any]]:
-        """Return the inputs of a batch by name, each of the network's integer type, [len(ids), longest text]."""
+        """Returns the inputs of a batch by name, each of the network's integer type, [len(ids), longest text]."""
         lengths = np.array([len(text) for text in ids])
         mask = np.arange(lengths.max()) < lengths[:, None]
         padded = np.full(mask.shape, self._tokens.pad, np.int64)
@@ -127,7 +127,7 @@ class Network:
         self._probe_run((max_tokens,), word, f"a text of {max_tokens} tokens, its max_tokens", hint)
 
     def _probe_run(self, lengths: Sequence[int], token: int, what: str, hint: str = "") -> list[NDArray[np.float32]]:
-        """Return the logits of texts of these lengths that repeat one token; an error names `what`."""
+        """Returns the logits of texts of these lengths that repeat one token; an error names `what`."""
         try:
             return self.run([np.full(length, token, np.int64) for length in lengths])
         except MemoryError:  # the network is not the reason
@@ -157,7 +157,7 @@ Outputs = dict[str, int | None]
 
 
 def outputs_of(file: Path) -> Outputs:
-    """Return the outputs of a network.
+    """Returns the outputs of a network.
 
     Raises:
         ModelPackageError: The file cannot be loaded.
@@ -169,7 +169,7 @@ def outputs_of(file: Path) -> Outputs:
 
 
 def one_line(exc: BaseException) -> str:
-    """Return the first line of an exception's message, cut to 200 characters."""
+    """Returns the first line of an exception's message, cut to 200 characters."""
     return (str(exc).strip().splitlines() or [type(exc).__name__])[0][:200]
 
 

@@ -108,7 +108,7 @@ NORMALIZERS: Final[Mapping[str, Callable[[str], str]]] = MappingProxyType(
 
 
 def _name(picture: str, data: dict[str, Any]) -> str:
-    """Return the English name of an emoji between NULs; a symbol that is not an emoji by `_PICTURE` is kept."""
+    """Returns the English name of an emoji between NULs; a symbol that is not an emoji by `_PICTURE` is kept."""
     if not _PICTURE.match(picture):
         return picture
     return f"\0{data['en'].strip(':').replace('_', ' ')}\0"

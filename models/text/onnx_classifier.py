@@ -146,7 +146,7 @@ class OnnxClassifier:
         return Classification(answers, answered_by, tuple(tier.name for tier in self.manifest.tiers))
 
     def classify_with(self, tier: int, texts: Sequence[str]) -> Probabilities:
-        """Return the probabilities of one tier for all texts, without thresholds; for calibration and comparison.
+        """Returns the probabilities of one tier for all texts, without thresholds; for calibration and comparison.
 
         If the tier adds the probabilities of the tiers before it, those run too.
         """
@@ -166,7 +166,7 @@ class OnnxClassifier:
         return {head.name: np.empty((count, len(head.labels)), np.float32) for head in self.manifest.heads}
 
     def _run(self, index: int, ids: Sequence[NDArray[np.int64]], before: Probabilities) -> Probabilities:
-        """Return the probabilities of one tier for tokenised texts; `before` are those of the previous tier."""
+        """Returns the probabilities of one tier for tokenised texts; `before` are those of the previous tier."""
         tier = self.manifest.tiers[index]
         answers = self._empty(len(ids))
         for rows in self._batches(index, [len(text) for text in ids]):
@@ -187,7 +187,7 @@ class OnnxClassifier:
 
 
 def confident(probabilities: Probabilities, thresholds: dict[str, float]) -> NDArray[np.bool_]:
-    """Return which texts a tier answers: those whose best label reaches the threshold in every head that has one.
+    """Returns which texts a tier answers: those whose best label reaches the threshold in every head that has one.
 
     Args:
         probabilities: The tier's probabilities for all heads.
@@ -203,7 +203,7 @@ def confident(probabilities: Probabilities, thresholds: dict[str, float]) -> NDA
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the probabilities along the last axis. The largest logit is subtracted first, so that nothing overflows.
+    """Returns the probabilities along the last axis. The largest logit is subtracted first, so that nothing overflows.
 
     Args:
         logits: float32[batch, labels].

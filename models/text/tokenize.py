@@ -72,7 +72,7 @@ class TextEncoder:
         self._blank = np.array([self.tokens.pad], np.int64)
 
     def _pad_id(self) -> int:
-        """Return the id to pad with. Padding is masked, so any id will do if the vocabulary has no padding token."""
+        """Returns the id to pad with. Padding is masked, so any id will do if the vocabulary has no padding token."""
         for token in ("[PAD]", "<pad>"):
             found = self._tokenizer.token_to_id(token)
             if found is not None:

@@ -51,7 +51,7 @@ def fix_scales(fused: Path, quantized: Path, feeds: Sequence[Mapping[str, NDArra
 
 
 def affine(low: float, high: float) -> tuple[np.float32, np.uint8]:
-    """Return the scale and the zero point with which uint8 covers a range. Zero is represented exactly.
+    """Returns the scale and the zero point with which uint8 covers a range. Zero is represented exactly.
 
     Args:
         low: The smallest value to represent.
@@ -68,7 +68,7 @@ def affine(low: float, high: float) -> tuple[np.float32, np.uint8]:
 def _ranges(
     fused: Path, tensors: Sequence[str], feeds: Sequence[Mapping[str, NDArray[np.int64]]], threads: int
 ) -> dict[str, tuple[float, float]]:
-    """Return the range of each tensor over all feeds, without the `CLIPPED` share at either end."""
+    """Returns the range of each tensor over all feeds, without the `CLIPPED` share at either end."""
     model = onnx.load(str(fused))
     # Fusing leaves shapes of tensors that no longer exist.
     del model.graph.value_info[:]

@@ -18,7 +18,7 @@ _LEFT_OUT: Final = 0.5
 
 
 def augmented(data: Examples, copies: Mapping[str, int], share: float, seed: int) -> Examples:
-    """Return all rows, followed by altered copies of the rows of some data sets, without labels.
+    """Returns all rows, followed by altered copies of the rows of some data sets, without labels.
 
     Args:
         data: The rows.

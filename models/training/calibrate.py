@@ -22,7 +22,7 @@ _TEMPERATURES = tuple(t / 100 for t in range(25, 401))
 
 
 def calibrated_loss(logits: Logits, data: Examples) -> float:
-    """Return the mean over heads of the cross-entropy at its best temperature.
+    """Returns the mean over heads of the cross-entropy at its best temperature.
 
     This judges a network more steadily than its accuracy, which changes in steps of one row. Unlike the plain loss it
     does not punish a network for being too sure, because calibration corrects that afterwards. All data sets have the
@@ -36,7 +36,7 @@ _Group = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def _groups(logits: Logits, data: Examples) -> dict[str, list[_Group]]:
-    """Return for each head the groups of the data sets that have labels for it."""
+    """Returns for each head the groups of the data sets that have labels for it."""
     groups: dict[str, list[_Group]] = {}
     for head, targets in targets_of(data).items():
         source = data.source[targets.rows]
@@ -53,7 +53,7 @@ def _loss(groups: Sequence[_Group], temperature: float) -> float:
 
 
 @dataclass(frozen=True)
-class Gate:
+class ChosenThresholds:
     """The thresholds of the first tier, and their effect on the rows on which they were chosen.
 
     Attributes:
@@ -73,9 +73,9 @@ class Gate:
     both: dict[str, float]
 
 
-def choose_gate(
+def choose_thresholds(
     first: Logits, last: Logits, data: Examples, *, max_loss: float, max_disagreement: float
-) -> Gate | None:
+) -> ChosenThresholds | None:
     """Choose the thresholds with which the first tier answers most posts within the bounds.
 
     Args:
@@ -86,12 +86,12 @@ def choose_gate(
         max_disagreement: Greatest allowed share of the first tier's answers that differ from the last tier's, per head.
 
     Returns:
-        The best gate; None if no thresholds keep the bounds and answer any row.
+        The best thresholds; None if no thresholds keep the bounds and answer any row.
     """
     sure = {head: softmax(values).max(1) for head, values in first.items()}
     same = {head: first[head].argmax(1) == last[head].argmax(1) for head in first}
     alone = headline(last, data)
-    best: Gate | None = None
+    best: ChosenThresholds | None = None
     for emotion in _GRID:
         for sentiment in _GRID:
             passed = (sure["emotion"] >= emotion) & (sure["sentiment"] >= sentiment)
@@ -105,12 +105,12 @@ def choose_gate(
             both = headline(mixed(first, last, passed), data)
             if all(both[name] >= alone[name] - max_loss for name in alone):
                 thresholds = {"emotion": float(emotion), "sentiment": float(sentiment)}
-                best = Gate(thresholds, answered, wrong, headline(first, data), alone, both)
+                best = ChosenThresholds(thresholds, answered, wrong, headline(first, data), alone, both)
     return best
 
 
 def mixed(first: Logits, last: Logits, passed: NDArray[np.bool_]) -> Logits:
-    """Return the first tier's logits for the rows that passed, and the last tier's for the others."""
+    """Returns the first tier's logits for the rows that passed, and the last tier's for the others."""
     return {head: np.where(passed[:, None], first[head], last[head]) for head in last}
 
 

@@ -44,7 +44,7 @@ def model_card(
     speed: Speed | None = None,
     threads: int = 1,
 ) -> str:
-    """Return the card as Markdown.
+    """Returns the card as Markdown.
 
     Args:
         manifest: The package's manifest. The other files may be drafts, because the card shows only the networks'
@@ -67,7 +67,7 @@ def model_card(
 
 
 def _on_our_data(manifest: Manifest) -> bool:
-    """Return whether the model learnt any of the data sets in `SETS`, whose content is known."""
+    """Returns whether the model learnt any of the data sets in `SETS`, whose content is known."""
     return not {data_set.title for data_set in SETS}.isdisjoint(source.name for source in manifest.training_data)
 
 
@@ -131,9 +131,10 @@ One network, `{tier.file}`. Temperature of the softmax: {_by_head(tier.temperatu
     return f"""\
 ## The networks
 
-A post is answered by the first network that is sure enough: whose confidence, the largest probability of the softmax
-at its temperature and with its biases, reaches the threshold in every head named. What the one before it said counts
-with a weight: its log-probabilities, times that, are added to the scaled logits.
+The first network that is sure enough answers a post. It is sure enough if its confidence reaches the threshold in
+every head that the table names. The confidence is the largest probability of the softmax, with the network's
+temperature and biases. The log-probabilities of the network before it, times the weight, are added to its scaled
+logits.
 
 {markdown_table(("tier", "temperature", "weight of the one before", "threshold"), rows)}
 
@@ -141,7 +142,7 @@ with a weight: its log-probabilities, times that, are added to the scaled logits
 
 
 def _biases(manifest: Manifest) -> str:
-    """Return the table of the biases; empty if no tier has any."""
+    """Returns the table of the biases; empty if no tier has any."""
     rows = [
         (
             tier.name,
@@ -228,13 +229,16 @@ Head `{score.head}`, {score.rows:,} posts{left_out}.
 
 
 def _mapping(report: Report) -> str:
-    """Return the section on how the labels of the evaluated data sets map onto the model's labels."""
+    """Returns the section on how the labels of the evaluated data sets map onto the model's labels."""
     sets = {score.data_set for score in report.scores}
     lines = []
     if "emotion" in sets:
         lines.append(f"- **dair-ai/emotion** tells apart {', '.join(SARAVIA)}; probabilities are compared among those.")
     if "goemotions" in sets:
-        lines.append("- **GoEmotions**, by its authors' grouping, but for love with its kin:")
+        lines.append(
+            "- **GoEmotions**, by its authors' grouping, except that `love`, `caring` and `desire` are a group of "
+            "their own:"
+        )
         lines += [
             f"    - {emotion}: {', '.join(sorted(fine for fine, to in GO_EMOTIONS.items() if to == emotion))}"
             for emotion in EMOTIONS
@@ -281,7 +285,7 @@ def _training(provenance: Provenance) -> str:
 
 {sum(stage.minutes for _, stage in stages):.0f} minutes in all, on {provenance.machine}. Trained on \
 {_counts(provenance.rows)}; activation scales, temperatures and thresholds fitted on
-{_counts(provenance.calibration_rows)} that were not trained on. No text of one part stands in another."""
+{_counts(provenance.calibration_rows)} that were not trained on. No text is in two of these parts."""
     measured = [(f"{role}: {stage.name}", stage.figures) for role, stage in stages if stage.figures]
     if measured:
         names = list(dict.fromkeys(name for _, figures in measured for name in figures))

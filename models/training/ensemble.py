@@ -90,12 +90,12 @@ def unsmoothed(logits: Logits, data: Examples, smoothing: float) -> Logits:
 
 
 def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the logarithms of the probabilities along the last axis, which are at least `SMALLEST` as when served."""
+    """Returns the logarithms of the probabilities along the last axis, which are at least `SMALLEST` as when served."""
     return np.log(np.maximum(softmax(logits), SMALLEST)).astype(np.float32)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the probabilities along the last axis, in double precision."""
+    """Returns the probabilities along the last axis, in double precision."""
     shifted: NDArray[np.float64] = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
     shifted /= shifted.sum(-1, keepdims=True)
     return shifted

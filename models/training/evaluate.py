@@ -88,7 +88,7 @@ def ask(
 
 
 def cannot_answer(manifest: Manifest, question: Question) -> str | None:
-    """Return one line with the reason why a model cannot answer a question; None if it can."""
+    """Returns one line with the reason why a model cannot answer a question; None if it can."""
     model = f"model {manifest.name} {manifest.version}"
     try:
         head = manifest.head(question.head)
@@ -102,7 +102,7 @@ def cannot_answer(manifest: Manifest, question: Question) -> str | None:
 
 
 def restricted(probabilities: NDArray[np.float32], columns: Sequence[int]) -> NDArray[np.float32]:
-    """Return the probabilities of some labels, on the condition that one of them is right.
+    """Returns the probabilities of some labels, on the condition that one of them is right.
 
     Args:
         probabilities: float32[rows, labels].

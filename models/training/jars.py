@@ -8,7 +8,7 @@ from models.training.errors import TrainingError
 
 
 def known_file(locate: Callable[[], Path], sha256: str, what: str) -> Path:
-    """Return a file with a known SHA-256. A file with other content is removed and downloaded once more.
+    """Returns a file with a known SHA-256. A file with other content is removed and downloaded once more.
 
     A download that was cut off leaves a truncated file, which the download tool takes for complete.
 

@@ -123,21 +123,21 @@ class _GraphEdit:
                 self._users[name].append(node)
 
     def all(self, kind: str) -> list[NodeProto]:
-        """Return the nodes of an operator."""
+        """Returns the nodes of an operator."""
         return [node for node in self._nodes if node.op_type == kind]
 
     def only_user(self, name: str, kind: str) -> NodeProto | None:
-        """Return the node that uses a tensor if it is the only one and of this operator; else None."""
+        """Returns the node that uses a tensor if it is the only one and of this operator; else None."""
         users = self._users[name]
         return users[0] if len(users) == 1 and users[0].op_type == kind and name not in self._outputs else None
 
     def producer(self, name: str, kind: str) -> NodeProto | None:
-        """Return the node that produces a tensor if it is of this operator; else None."""
+        """Returns the node that produces a tensor if it is of this operator; else None."""
         node = self._producers.get(name)
         return node if node is not None and node.op_type == kind else None
 
     def is_bias(self, name: str, *, of: str) -> bool:
-        """Return whether a tensor is a constant with one number for each column of the constant matrix `of`."""
+        """Returns whether a tensor is a constant with one number for each column of the constant matrix `of`."""
         found, matrix = self.weights.get(name), self.weights.get(of)
         return found is not None and matrix is not None and list(found.dims) == list(matrix.dims[1:])
 

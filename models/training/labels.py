@@ -46,7 +46,7 @@ _NEGATIVE: Final = frozenset({*_GROUPS["sadness"], *_GROUPS["anger"], *_GROUPS["
 
 
 def sentiment_of(fine: str) -> str | None:
-    """Return the sentiment of one of GoEmotions' labels; None if the label is ambiguous."""
+    """Returns the sentiment of one of GoEmotions' labels; None if the label is ambiguous."""
     if fine in _AMBIGUOUS:
         return None
     if fine == "neutral":

@@ -168,7 +168,7 @@ class Trainer:
         return self._run
 
     def _kept(self) -> nn.Module:
-        """Return the network that is scored and kept: the moving average if there is one."""
+        """Returns the network that is scored and kept: the moving average if there is one."""
         return self._net if self._averaged is None else self._averaged.module
 
     def _batches(self, epoch: int) -> list[list[int]]:
@@ -244,7 +244,7 @@ class Trainer:
 
 
 def logits_of(net: nn.Module, texts: Sequence[str], tokenizer: Tokenizer, bf16: bool = False) -> Logits:
-    """Return the logits of a network for each head, in the order of `texts`."""
+    """Returns the logits of a network for each head, in the order of `texts`."""
     net.eval()
     ids = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
@@ -258,7 +258,7 @@ def logits_of(net: nn.Module, texts: Sequence[str], tokenizer: Tokenizer, bf16: 
 
 
 def padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (input ids, attention mask), both int64[rows, longest row]."""
+    """Returns (input ids, attention mask), both int64[rows, longest row]."""
     tensors = [torch.tensor(row) for row in rows]
     input_ids = nn.utils.rnn.pad_sequence(tensors, batch_first=True)
     mask = nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in tensors], batch_first=True)
@@ -266,7 +266,7 @@ def padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return AdamW, without weight decay for biases and layer norms."""
+    """Returns AdamW, without weight decay for biases and layer norms."""
     heads = {id(p) for p in net.heads.parameters()}
     matrices = [p for p in net.parameters() if p.ndim > 1 and id(p) not in heads]
     vectors = [p for p in net.parameters() if p.ndim <= 1 and id(p) not in heads]
@@ -283,7 +283,7 @@ def _optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _linear(steps: int, warmup: float) -> Callable[[int], float]:
-    """Return the factor on the learning rate by step: it rises to 1 in the warm-up, then falls to 0 at the end."""
+    """Returns the factor on the learning rate by step: it rises to 1 in the warm-up, then falls to 0 at the end."""
     warm = max(1, int(steps * warmup))
 
     def factor(step: int) -> float:

@@ -52,7 +52,7 @@ class Loss:
         self._temperature = recipe.distillation_temperature
 
     def __call__(self, logits: Mapping[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
-        """Return the mean loss of a batch.
+        """Returns the mean loss of a batch.
 
         Args:
             logits: For each head, float32[batch, labels].
@@ -79,7 +79,7 @@ class Loss:
 
 
 def smoothed(target: NDArray[np.float32], mask: NDArray[np.bool_], smoothing: float) -> NDArray[np.float32]:
-    """Return targets with a share of the probability spread evenly over the mask's labels. Rows of zeros stay zeros."""
+    """Returns targets with a share of the probability spread evenly over the mask's labels. Rows of zeros stay."""
     even = mask / np.maximum(mask.sum(1, keepdims=True), 1)
     labelled = target.sum(1, keepdims=True) > 0
     spread: NDArray[np.float64] = labelled * ((1 - smoothing) * target + smoothing * even)
@@ -89,7 +89,7 @@ def smoothed(target: NDArray[np.float32], mask: NDArray[np.bool_], smoothing: fl
 def row_weights(
     target: NDArray[np.float32], source: NDArray[np.int64], balance: Mapping[str, float]
 ) -> NDArray[np.float32]:
-    """Return the weight of each row: the share of its label to the power of -balance, scaled to a mean of 1.
+    """Returns the weight of each row: the share of its label to the power of -balance, scaled to a mean of 1.
 
     Args:
         target: float32[rows, labels], distributions or zeros.

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False) -> str:
-    """Return a table. Bars in cells are escaped.
+    """Returns a table. Bars in cells are escaped.
 
     Args:
         header: The titles of the columns.

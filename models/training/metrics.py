@@ -9,7 +9,7 @@ from models.training.scores import FIGURES, HEADLINE, confusion_matrix
 
 
 def headline(logits: Logits, data: Examples) -> dict[str, float]:
-    """Return the usual figure of each data set.
+    """Returns the usual figure of each data set.
 
     Args:
         logits: For each head, float32[rows, labels].
@@ -35,10 +35,10 @@ def headline(logits: Logits, data: Examples) -> dict[str, float]:
 
 
 def single_emotion(data: Examples, name: str) -> NDArray[np.int64]:
-    """Return the positions of a data set's rows that have exactly one emotion."""
+    """Returns the positions of a data set's rows that have exactly one emotion."""
     return np.flatnonzero((data.source == SET_NAMES.index(name)) & (data.emotion.max(1) == 1))
 
 
 def with_sentiment(data: Examples, name: str) -> NDArray[np.int64]:
-    """Return the positions of a data set's rows that have a sentiment."""
+    """Returns the positions of a data set's rows that have a sentiment."""
     return np.flatnonzero((data.source == SET_NAMES.index(name)) & (data.sentiment != NO_TARGET))

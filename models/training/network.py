@@ -113,7 +113,7 @@ class EmotionNet(nn.Module):  # type: ignore[misc]  # torch ships no types that 
 
 
 def mean_over_tokens(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return the mean of each text's tokens without padding.
+    """Returns the mean of each text's tokens without padding.
 
     Args:
         hidden: float[batch, tokens, hidden].
@@ -135,7 +135,7 @@ def _without_last(encoder: BertModel) -> BertLayer:
 
 
 def with_layers(encoder: BertModel, layers: tuple[int, ...]) -> BertModel:
-    """Return a copy of an encoder with only some of its layers, given by number."""
+    """Returns a copy of an encoder with only some of its layers, given by number."""
     config = BertConfig.from_dict(encoder.config.to_dict() | {"num_hidden_layers": len(layers)})
     smaller = untrained(config)
     smaller.embeddings.load_state_dict(encoder.embeddings.state_dict())
@@ -145,7 +145,7 @@ def with_layers(encoder: BertModel, layers: tuple[int, ...]) -> BertModel:
 
 
 def untrained(config: BertConfig) -> BertModel:
-    """Return an encoder of this shape with random weights.
+    """Returns an encoder of this shape with random weights.
 
     Its attention is computed by separate operators. On a CPU their backward pass is faster than that of the fused
     kernel, and the ONNX optimizer can fuse them.

@@ -77,7 +77,7 @@ class Networks:
         """The tokenizer of the student and of the first tier."""
 
     def teacher(self, teacher: Teacher) -> network.EmotionNet:
-        """Return a teacher, trained now or before.
+        """Returns a teacher, trained now or before.
 
         Raises:
             TrainingError: The work folder has a teacher of this name with another fingerprint.
@@ -101,20 +101,20 @@ class Networks:
         return network.load(folder)
 
     def teacher_mean(self, data: Examples) -> Logits:
-        """Return the average of the teachers' answers to rows; each answers the rows of the data sets it learnt."""
+        """Returns the average of the teachers' answers to rows; each answers the rows of the data sets it learnt."""
         return combine(
             [self._corrected(teacher, data, self._query(teacher, data)) for teacher in self.config.teachers], data
         )
 
     def targets(self) -> Logits:
-        """Return the average of the teachers' answers to the texts for distillation: training rows and their copies."""
+        """Returns the mean of the teachers' answers to the texts for distillation: training rows and their copies."""
         data = self._distilled
         return combine(
             [self._corrected(teacher, data, self._saved_answers(teacher)) for teacher in self.config.teachers], data
         )
 
     def _saved_answers(self, teacher: Teacher) -> Logits:
-        """Return a teacher's answers to the texts for distillation. They are saved, because they take minutes."""
+        """Returns a teacher's answers to the texts for distillation. They are saved, because they take minutes."""
         file = self._work / "teachers" / teacher.name / ANSWERS
         fingerprint = _digest(self._teacher_fingerprint(teacher), self._distilled.texts)
         if file.exists():
@@ -129,7 +129,7 @@ class Networks:
         return answers
 
     def _query(self, teacher: Teacher, data: Examples) -> Logits:
-        """Return a teacher's logits for the rows of the data sets that it learnt."""
+        """Returns a teacher's logits for the rows of the data sets that it learnt."""
         texts = data.of(*teacher.sets).texts
         return logits_of(self.teacher(teacher), texts, self.full_tokenizer, self._machine.bf16)
 
@@ -144,7 +144,7 @@ class Networks:
         return TeacherAnswers(all_rows, teacher.sets)
 
     def student(self) -> network.EmotionNet:
-        """Return the student with the pruned vocabulary, distilled now or before.
+        """Returns the student with the pruned vocabulary, distilled now or before.
 
         Raises:
             TrainingError: The work folder has a student with another fingerprint.
@@ -165,7 +165,7 @@ class Networks:
         return network.load(folder)
 
     def first_tier(self, config: FirstTierConfig) -> FirstTier:
-        """Return the first tier, distilled now or before. It starts from the word vectors of the general teacher.
+        """Returns the first tier, distilled now or before. It starts from the word vectors of the general teacher.
 
         Raises:
             TrainingError: The work folder has a first tier with another fingerprint.
@@ -185,7 +185,7 @@ class Networks:
         return net
 
     def stage_result(self, folder: str) -> tuple[TrainingRun, dict[str, float]]:
-        """Return the run of a finished stage and its figures in FP32, given its folder below the work folder."""
+        """Returns the run of a finished stage and its figures in FP32, given its folder below the work folder."""
         record = _read_record(self._work / folder)
         return TrainingRun(**record["run"]), record["validation"]
 

@@ -20,7 +20,7 @@ from models.text.normalize import NORMALIZATION_ID
 from models.text.onnx_classifier import OnnxClassifier
 from models.training import encoders, export
 from models.training.activations import fix_scales
-from models.training.calibrate import choose_gate
+from models.training.calibrate import choose_thresholds
 from models.training.config import TrainingConfig
 from models.training.data import SET_NAMES, SETS, Examples, Logits, Splits
 from models.training.first_tier import FirstTier
@@ -136,7 +136,7 @@ class Packer:
         self._console.print("rewritten:", rewrite(target))
 
     def calibrate(self) -> tuple[Tier, ...]:
-        """Return the tiers with their scaling and thresholds, fitted on the answers of the quantised networks.
+        """Returns the tiers with their scaling and thresholds, fitted on the answers of the quantised networks.
 
         A head without labels in the calibration rows is not scaled. If no thresholds keep the configured bounds, the
         first tier is removed.
@@ -154,25 +154,25 @@ class Packer:
         pool = self._scaling(of_last, of_first)
         self._console.print("first tier:", alone, "\npool of the two:", pool)
         bounds = parts.config.cascade
-        gate = choose_gate(
+        chosen = choose_thresholds(
             of_first,
             pool.of(of_last, of_first),
             calibration,
             max_loss=bounds.max_loss,
             max_disagreement=bounds.max_disagreement,
         )
-        self._console.print("gate on the calibration rows:", gate)
-        if gate is None:
+        self._console.print("thresholds on the calibration rows:", chosen)
+        if chosen is None:
             self._console.print("no thresholds keep the bounds, so the package has no first tier")
             (self._folder / FIRST_MODEL).unlink()
             return (_scaled(last, self._scaling(of_last)),)
-        return (_scaled(first, alone).model_copy(update={"thresholds": gate.thresholds}), _scaled(last, pool))
+        return (_scaled(first, alone).model_copy(update={"thresholds": chosen.thresholds}), _scaled(last, pool))
 
     def _scaling(self, logits: Logits, before: Logits | None = None) -> Scaling:
         return fit_scaling(logits, self._parts.calibration, before, ridge=self._parts.config.scaling.ridge)
 
     def _logits(self, tiers: tuple[Tier, ...], data: Examples) -> list[Logits]:
-        """Return the logarithms of each tier's probabilities at temperature one: its logits, except for a constant."""
+        """Returns the logarithms of each tier's probabilities at temperature one: its logits, except for a constant."""
         draft = OnnxClassifier.load(self.seal(tiers, golden=False), threads=self._threads)
         return [
             {
@@ -225,7 +225,7 @@ class Packer:
 
 
 def feed(tokenizer: Tokenizer, text: str) -> dict[str, NDArray[np.int64]]:
-    """Return the networks' inputs for one normalised text, each int64[1, tokens]."""
+    """Returns the networks' inputs for one normalised text, each int64[1, tokens]."""
     ids = np.asarray([tokenizer.encode(text).ids], np.int64)
     return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
 

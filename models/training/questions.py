@@ -47,7 +47,7 @@ class Question:
 
 
 def split_file(folder: Path, data_set: DataSet, split: str) -> Path:
-    """Return the file of a data set's split: the name of the validation file with `split` for ``validation``."""
+    """Returns the file of a data set's split: the name of the validation file with `split` for ``validation``."""
     return folder / data_set.validation.replace("validation", split)
 
 

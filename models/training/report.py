@@ -100,11 +100,11 @@ class Report:
     skipped: Mapping[str, str] = field(default_factory=dict)
 
     def score(self, name: str) -> Score | None:
-        """Return the results of a question by its name; None if it was not evaluated."""
+        """Returns the results of a question by its name; None if it was not evaluated."""
         return next((score for score in self.scores if score.name == name), None)
 
     def metrics(self) -> dict[str, float]:
-        """Return the figures for a manifest, by dotted name such as ``goemotions.macro_f1``."""
+        """Returns the figures for a manifest, by dotted name such as ``goemotions.macro_f1``."""
         figures: dict[str, float] = {}
         for score in self.scores:
             for figure in ("accuracy", "macro_f1", "macro_recall", "calibration_error", "rows"):
@@ -120,7 +120,7 @@ class Report:
         return {name: round(value, _DECIMALS) for name, value in figures.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all fields as a dict, for JSON."""
+        """Returns all fields as a dict, for JSON."""
         return asdict(self)
 
 
@@ -134,7 +134,7 @@ def overview(report: Report) -> Iterator[Table]:
 
 
 def summary_table(report: Report) -> Table:
-    """Return a table with one row per question."""
+    """Returns a table with one row per question."""
     table = Table(title=escape(f"{report.model} {report.version}, {report.split}"), title_justify="left")
     table.add_column("data set", overflow="fold")
     for column in ("posts", "accuracy", "macro-F1", "macro-recall", "ECE"):
@@ -149,7 +149,7 @@ def summary_table(report: Report) -> Table:
 
 
 def served_table(report: Report) -> Table | None:
-    """Return a table of the data sets that distinguish only some labels, with the figures of all labels competing.
+    """Returns a table of the data sets that distinguish only some labels, with the figures of all labels competing.
 
     Returns:
         The table; None if there is no such data set.
@@ -167,7 +167,7 @@ def served_table(report: Report) -> Table | None:
 
 
 def tier_table(report: Report) -> Table:
-    """Return a table with the share and the accuracy of each tier of a cascade."""
+    """Returns a table with the share and the accuracy of each tier of a cascade."""
     table = Table("data set", "tier", title="who answered", title_justify="left")
     table.add_column("share", justify="right")
     table.add_column("accuracy", justify="right")
@@ -182,7 +182,7 @@ def tier_table(report: Report) -> Table:
 
 
 def label_table(score: Score) -> Table:
-    """Return a table with precision, recall and F1 of each label."""
+    """Returns a table with precision, recall and F1 of each label."""
     left_out = f"; {score.left_out:,} left out" if score.left_out else ""
     title = f"{score.name} (head {score.head}), {score.rows:,} posts{left_out}"
     table = Table(title=escape(title), title_justify="left", min_width=len(title))
@@ -196,7 +196,7 @@ def label_table(score: Score) -> Table:
 
 
 def speed_line(speed: Speed, threads: int, size: int) -> str:
-    """Return one line with the speed and the size of a package.
+    """Returns one line with the speed and the size of a package.
 
     Args:
         speed: The measured speed.

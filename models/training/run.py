@@ -147,7 +147,7 @@ def _evaluated(package: ModelPackage, data: Path, sets: tuple[str, ...], threads
 
 
 def _provenance(networks: Networks, splits: Splits, machine: Machine, *, cascade: bool) -> Provenance:
-    """Return how the package was trained; without the first tier if the package has none."""
+    """Returns how the package was trained; without the first tier if the package has none."""
     config = networks.config
     used = dict.fromkeys([*(teacher.encoder for teacher in config.teachers), config.student.encoder])
     # The teachers are scaled as the package's tiers are. Otherwise the comparison would show the effect of the biases.

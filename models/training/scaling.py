@@ -34,7 +34,7 @@ class Scaling:
     weights: dict[str, float]
 
     def of(self, logits: Logits, before: Logits | None = None) -> Logits:
-        """Return the scaled logits.
+        """Returns the scaled logits.
 
         Args:
             logits: The tier's logits.
@@ -50,7 +50,7 @@ class Scaling:
 
 
 def fit_scaling(logits: Logits, data: Examples, before: Logits | None = None, *, ridge: float = RIDGE) -> Scaling:
-    """Return the temperatures, biases and weights that make the true labels most likely.
+    """Returns the temperatures, biases and weights that make the true labels most likely.
 
     Temperatures and biases are bias-corrected temperature scaling (Alexandari et al. 2020). Training gives rare labels
     a larger weight than their frequency, and the biases correct that. With a previous tier this is a logarithmic
@@ -99,7 +99,7 @@ class Targets:
 
 
 def targets_of(data: Examples) -> dict[str, Targets]:
-    """Return the targets of each head for which some row has a label."""
+    """Returns the targets of each head for which some row has a label."""
     emotion = np.flatnonzero(data.emotion.sum(1) > 0)
     sentiment = np.flatnonzero(data.sentiment != NO_TARGET)
     one_hot = np.eye(len(SENTIMENTS))[data.sentiment[sentiment]]
@@ -113,7 +113,7 @@ def targets_of(data: Examples) -> dict[str, Targets]:
 def _most_likely(
     columns: Sequence[NDArray[np.float64]], targets: Targets, ridge: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the factors of some logits, and the biases of their sum, with the smallest mean cross-entropy.
+    """Returns the factors of some logits, and the biases of their sum, with the smallest mean cross-entropy.
 
     The loss is convex; it is minimised by Newton's method with step halving.
 

@@ -52,7 +52,7 @@ def confusion_matrix(truth: NDArray[np.int64], answers: NDArray[np.int64], label
 
 
 def label_scores(confusion: NDArray[np.int64], labels: Sequence[str]) -> tuple[LabelScore, ...]:
-    """Return the scores of each label."""
+    """Returns the scores of each label."""
     right, support, answered = np.diag(confusion), confusion.sum(1), confusion.sum(0)
     precision, recall = _ratio(right, answered), _ratio(right, support)
     f1 = _ratio(2 * right, support + answered)
@@ -63,19 +63,19 @@ def label_scores(confusion: NDArray[np.int64], labels: Sequence[str]) -> tuple[L
 
 
 def accuracy(confusion: NDArray[np.int64]) -> float:
-    """Return the share of the rows that were answered correctly."""
+    """Returns the share of the rows that were answered correctly."""
     return float(_ratio(np.trace(confusion), confusion.sum()))
 
 
 def macro_f1(confusion: NDArray[np.int64]) -> float:
-    """Return the mean F1 of the labels that occur in the truth or in the answers."""
+    """Returns the mean F1 of the labels that occur in the truth or in the answers."""
     support, answered = confusion.sum(1), confusion.sum(0)
     f1 = _ratio(2 * np.diag(confusion), support + answered)
     return _mean(f1[(support + answered) > 0])
 
 
 def macro_recall(confusion: NDArray[np.int64]) -> float:
-    """Return the mean recall of the labels that occur in the truth."""
+    """Returns the mean recall of the labels that occur in the truth."""
     support = confusion.sum(1)
     return _mean(_ratio(np.diag(confusion), support)[support > 0])
 
@@ -87,7 +87,7 @@ FIGURES: Final[Mapping[str, Callable[[NDArray[np.int64]], float]]] = MappingProx
 
 
 def calibration_error(probabilities: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
-    """Return the expected calibration error (Guo et al. 2017), over 15 bins of equal width.
+    """Returns the expected calibration error (Guo et al. 2017), over 15 bins of equal width.
 
     It is the mean difference between confidence and accuracy in a bin, weighted by the rows of the bins.
 

@@ -74,20 +74,22 @@ def measure(
         on_turn()
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
     names = list(contestants)
-    for turn in range(rounds):
+    for round_index in range(rounds):
         # The order rotates, because the first contestant of a round finds the processor's caches in another state.
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+        for name in names[round_index % len(names) :] + names[: round_index % len(names)]:
             wall, processor = time.perf_counter(), time.process_time()
             answers = contestants[name](texts)
             taken[name].append((time.perf_counter() - wall, time.process_time() - processor))
             if not np.array_equal(answers, expected[name]):
-                raise ModelError(f"{name} gave other answers in round {turn + 1} than before, so it cannot be timed")
+                raise ModelError(
+                    f"{name} gave other answers in round {round_index + 1} than before, so it cannot be timed"
+                )
             on_turn()
     return {name: _speed(len(texts), rounds) for name, rounds in taken.items()}
 
 
 def served(classifier: Classifier) -> Contestant:
-    """Return a contestant that calls a package as a worker does: `BATCH` texts at once, labels of the first head."""
+    """Returns a contestant that calls a package as a worker does: `BATCH` texts at once, labels of the first head."""
 
     def answer(texts: Sequence[str]) -> NDArray[np.integer[Any]]:
         head = classifier.heads[0].name
@@ -103,7 +105,7 @@ def batches(texts: Sequence[str], size: int = BATCH) -> Iterator[Sequence[str]]:
 
 
 def spread(texts: Sequence[str], limit: int) -> list[str]:
-    """Return at most `limit` of the texts, evenly spread over them and in their order."""
+    """Returns at most `limit` of the texts, evenly spread over them and in their order."""
     if len(texts) <= limit:
         return list(texts)
     return [texts[i] for i in np.linspace(0, len(texts) - 1, limit).astype(int)]

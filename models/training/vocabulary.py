@@ -44,7 +44,7 @@ def kept_ids(tokenizer: Tokenizer, texts: Sequence[str], *, first: int, min_coun
 
 
 def pruned_tokenizer(tokenizer: Tokenizer, kept: NDArray[np.int64]) -> Tokenizer:
-    """Return the tokenizer with only the kept tokens, whose new ids are their positions in `kept`."""
+    """Returns the tokenizer with only the kept tokens, whose new ids are their positions in `kept`."""
     new_id = {old: new for new, old in enumerate(kept.tolist())}
     spec = json.loads(tokenizer.to_str())
     spec["model"]["vocab"] = {w: new_id[i] for w, i in spec["model"]["vocab"].items() if i in new_id}

@@ -59,7 +59,7 @@ async def _run(wait: float) -> list[Check]:
             def progress(topic: str, done: int, total: int) -> None:
                 status.update(f"reading {topic}: {done} of {total}")
 
-            return await audit_until_balanced(settings, store, progress, patience_s=wait)
+            return await audit_until_balanced(settings, store, progress, timeout_s=wait)
 
 
 def audit_table(checks: list[Check]) -> Table:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.cli.common import progress_console, read_settings
+from streams.cli.common import INTERRUPTED, progress_console, read_settings
 from streams.errors import BackfillStoppedError, HolesError
 from streams.process.signals import stop_on_signals
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from streams.settings import Settings
     from streams.sink.backfill.holes import Findings
     from streams.sink.gate.rule import GateState
-
-INTERRUPTED = 130
 
 
 @click.command(
@@ -34,7 +32,7 @@ def backfill(*, check: bool, force: bool, as_json: bool) -> int:
     Compares the sink's ledger, which has every range of offsets that the sink wrote, with the sink's offsets and with
     the rows of each range (their number and a checksum). Ranges that were skipped, and ranges whose rows are missing or
     have changed, are read from Kafka and written again. Windows that Postgres lacks are copied from Redis. Offsets that
-    Kafka no longer has are noted in the table sink_gaps. Prints a line for each such range, and a summary.
+    Kafka no longer has are recorded in the table sink_gaps. Prints a line for each such range, and a summary.
 
     The command writes only while the machine is idle, as the sink does. The sink may run meanwhile; it does the same
     work itself every EMOSTREAM_SINK_BACKFILL_INTERVAL_S seconds.
@@ -63,11 +61,12 @@ def backfill(*, check: bool, force: bool, as_json: bool) -> int:
 
 def _run(settings: Settings, stop: threading.Event, *, fill: bool, ignore_load: bool) -> Findings:
     from streams.sink.backfill.standalone import run_standalone  # noqa: PLC0415 - loads the client libraries
+    from streams.sink.report import gate_report  # noqa: PLC0415
 
     with progress_console().status("checking") as status:
 
         def show_waiting(state: GateState) -> None:
-            status.update(f"waiting: the machine is {state.reason}")
+            status.update(f"waiting: {gate_report(state, settings).why}")
 
         def show_findings(findings: Findings) -> None:
             status.update(
@@ -95,12 +94,12 @@ def to_lines(findings: Findings, *, filled: bool) -> list[str]:
     )
     if filled and not findings.complete:
         lines.append(f"{findings.rows_filled:,} rows and {findings.windows_filled:,} windows written")
-    if findings.windows_refused:
-        lines.append(f"PostgreSQL rejected {findings.windows_refused:,} windows")
+    if findings.windows_rejected:
+        lines.append(f"PostgreSQL rejected {findings.windows_rejected:,} windows")
     if findings.dead:
         lines.append(f"{len(findings.dead):,} records could not be written and were dead-lettered")
     lines += [
-        f"{topic}[{gap.partition}] {gap.start} to {gap.end - 1}: lost, no longer in Kafka; noted in sink_gaps"
+        f"{topic}[{gap.partition}] {gap.start} to {gap.end - 1}: lost, no longer in Kafka; recorded in sink_gaps"
         for topic, gap in findings.gaps
     ]
     return lines

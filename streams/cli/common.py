@@ -11,6 +11,9 @@ from rich.console import Console
 from streams.redact import RedactingFilter, remember_secrets
 from streams.settings import Settings, load_settings
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
+
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 

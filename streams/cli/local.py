@@ -15,7 +15,7 @@ from connectors.errors import LocalStackError
 from connectors.local import LocalStack, ServerStatus
 from streams.process.signals import exit_on_signals
 
-_WATCH_EVERY_S = 1.0
+_POLL_S = 1.0
 
 
 def _data_dir_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -146,7 +146,7 @@ def _watch(stack: LocalStack) -> None:
     """Print when a server stops or is started again; returns when none runs."""
     alive = {server.name for server in stack.status()}
     while alive:
-        time.sleep(_WATCH_EVERY_S)
+        time.sleep(_POLL_S)
         now = {server.name for server in stack.status() if server.state != "stopped"}
         for name in sorted(alive - now):
             click.echo(f"{name} has stopped; see {stack.data_dir / 'logs'} (`emostream local up` restarts it)")

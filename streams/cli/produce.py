@@ -12,7 +12,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from streams.cli.common import progress_console, read_settings
+from streams.cli.common import INTERRUPTED, progress_console, read_settings
 from streams.cli.inputs import input_options, input_spec, print_refusals, progress_bar
 from streams.ingest.lines import STDIN, size_of
 from streams.ingest.posts import PostMaker, source_name
@@ -23,8 +23,6 @@ from streams.ingest.tally import Tally
 from streams.process.signals import GracefulInterrupt
 from streams.records import Post
 from streams.settings import Settings
-
-INTERRUPTED = 130
 
 
 @dataclass

@@ -198,7 +198,7 @@ def hole_lines(topics: Iterable[TopicStatus]) -> list[str]:
             if one.expired:
                 lines.append(
                     f"{name}\\[{one.partition}]: {one.expired:,} offsets left Kafka before they were written; the sink "
-                    "will note them in sink_gaps"
+                    "will record them in sink_gaps"
                 )
         lines += [
             f"{name}\\[{gap.partition}]: {gap.offsets:,} offsets in {gap.ranges:,} ranges are lost: neither Kafka nor "

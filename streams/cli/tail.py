@@ -19,7 +19,7 @@ from streams.connections import kafka_config
 from streams.ingest.produce import partitions_of
 from streams.settings import Settings
 
-ROLES = ("raw", "classified", "dead", "late", "windows", "totals")
+SHORT_NAMES = ("raw", "classified", "dead", "late", "windows", "totals")
 
 T = TypeVar("T")
 
@@ -56,8 +56,8 @@ def tail(*, topic: str, from_beginning: bool, last: int, limit: int | None, foll
     settings = read_settings()
     name = topic_name(settings, topic)
     config = kafka_config(settings)
-    known = name in {topic_name(settings, role) for role in ROLES}
-    hint = "run `emostream init`" if known else f"give a topic's name, or one of {', '.join(ROLES)}"
+    known = name in {topic_name(settings, short_name) for short_name in SHORT_NAMES}
+    hint = "run `emostream init`" if known else f"give a topic's name, or one of {', '.join(SHORT_NAMES)}"
     partitions = partitions_of(KafkaAdmin(config), name, hint)
     notes = progress_console()
     reader = Tail(
@@ -79,8 +79,8 @@ def tail(*, topic: str, from_beginning: bool, last: int, limit: int | None, foll
 
 
 def topic_name(settings: Settings, topic: str) -> str:
-    """Returns the name of a topic that is given by its name or by its role, such as `raw`."""
-    name: str = getattr(settings, f"topic_{topic}") if topic in ROLES else topic
+    """Returns the name of a topic that is given in full or by its short name, such as `raw`."""
+    name: str = getattr(settings, f"topic_{topic}") if topic in SHORT_NAMES else topic
     return name
 
 

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from streams.cli.common import progress_console, read_settings
+from streams.cli.common import INTERRUPTED, progress_console, read_settings
 from streams.records import to_ms
 
 if TYPE_CHECKING:
     from streams.settings import Settings
     from streams.windows.rebuild.run import Summary
-
-INTERRUPTED = 130
 
 
 class _TimeType(click.ParamType):

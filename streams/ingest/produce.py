@@ -25,7 +25,7 @@ from streams.settings import Settings
 MAX_UNCONFIRMED = 10_000
 """The most unconfirmed posts: about 5 MB, and a tenth of librdkafka's queue, so that `submit` does not block."""
 
-PATIENCE_S = 30.0
+CONFIRM_TIMEOUT_S = 30.0
 """Seconds that Kafka may take to confirm a post: several times what the election of a new leader takes."""
 
 _BURST_S = 1.0
@@ -71,14 +71,14 @@ class PostSender:
         topic: str,
         *,
         on_sent: Callable[[int], None] = lambda _count: None,
-        patience_s: float = PATIENCE_S,
+        timeout_s: float = CONFIRM_TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.sent = 0
         self._producer = producer
         self._topic = topic
         self._on_sent = on_sent
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self._clock = clock
         self._pending: deque[tuple[Future[WrittenOffsets], float]] = deque()
 
@@ -91,7 +91,7 @@ class PostSender:
         """Submit a post. Waits if `MAX_UNCONFIRMED` posts are unconfirmed.
 
         Raises:
-            UnavailableError: Kafka has not confirmed a post for `patience_s` seconds.
+            UnavailableError: Kafka has not confirmed a post for `timeout_s` seconds.
             ConnectorError: Kafka has rejected a post.
         """
         value = post.to_json()
@@ -106,7 +106,7 @@ class PostSender:
         """Wait until every post is confirmed.
 
         Raises:
-            UnavailableError: Kafka has not confirmed a post for `patience_s` seconds.
+            UnavailableError: Kafka has not confirmed a post for `timeout_s` seconds.
             ConnectorError: Kafka has rejected a post.
         """
         while self._pending:
@@ -125,12 +125,12 @@ class PostSender:
             if count:
                 self.sent += count
                 self._on_sent(count)
-        if self._pending and self._clock() - self._pending[0][1] > self._patience_s:
+        if self._pending and self._clock() - self._pending[0][1] > self._timeout_s:
             raise self._unavailable()
 
     def _await_first(self) -> None:
         future, submitted_at = self._pending[0]
-        remaining = submitted_at + self._patience_s - self._clock()
+        remaining = submitted_at + self._timeout_s - self._clock()
         try:
             future.result(timeout=max(0.0, remaining))
         except TimeoutError:
@@ -138,7 +138,7 @@ class PostSender:
 
     def _unavailable(self) -> UnavailableError:
         return UnavailableError(
-            f"Kafka has not confirmed {len(self._pending)} posts for {self._patience_s:g} s; "
+            f"Kafka has not confirmed {len(self._pending)} posts for {self._timeout_s:g} s; "
             "some of them may have arrived"
         )
 
@@ -156,10 +156,10 @@ def post_sender(settings: Settings, *, on_sent: Callable[[int], None] = lambda _
     """
     config = kafka_config(settings)
     partitions_of(KafkaAdmin(config), settings.topic_raw)
-    patience_s = max(PATIENCE_S, settings.kafka_timeout_s)
+    timeout_s = max(CONFIRM_TIMEOUT_S, settings.kafka_timeout_s)
     # The sender gives up before the producer does, because its error says how many posts are unconfirmed.
-    producer = ConfirmedProducer(config, client_id="emostream-produce", give_up_after_s=patience_s + 5.0)
-    sender = PostSender(producer, settings.topic_raw, on_sent=on_sent, patience_s=patience_s)
+    producer = ConfirmedProducer(config, client_id="emostream-produce", give_up_after_s=timeout_s + 5.0)
+    sender = PostSender(producer, settings.topic_raw, on_sent=on_sent, timeout_s=timeout_s)
     try:
         yield sender
     except EmostreamError:

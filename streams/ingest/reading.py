@@ -14,7 +14,7 @@ from pydantic_core import from_json
 from streams.errors import InputError
 from streams.ingest.lines import LineReader, open_lines
 from streams.ingest.rows import FIELDS, InputFormat, Refusal, RefusalReason, Row, make_row
-from streams.ingest.tables import NOT_UTF8, TOO_LONG, Layout, csv_records, layout, tsv_records
+from streams.ingest.tables import NOT_UTF8, TOO_LONG, Layout, csv_records, decoded, layout, tsv_records
 
 _SUFFIXES = {
     ".jsonl": InputFormat.JSONL,
@@ -104,17 +104,11 @@ def read_texts(file: Path, *, text_max_chars: int) -> list[str]:
 
 
 def _text_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
-    for number, data in lines:
-        if data is None:
-            yield Refusal(number, RefusalReason.LINE_TOO_LONG, TOO_LONG)
-            continue
-        try:
-            text = data.decode("utf-8").removesuffix("\r")
-        except UnicodeDecodeError:
-            yield Refusal(number, RefusalReason.INVALID_UTF8, NOT_UTF8)
-            continue
-        if text.strip():
-            yield make_row(number, {"text": text}, text_max_chars=spec.text_max_chars)
+    for line in decoded(lines):
+        if isinstance(line, Refusal):
+            yield line
+        elif line.text.strip():
+            yield make_row(line.number, {"text": line.text}, text_max_chars=spec.text_max_chars)
 
 
 def _json_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:

@@ -29,19 +29,34 @@ class Record(NamedTuple):
     cells: list[str]
 
 
-def tsv_records(lines: LineReader) -> Iterator[Record | Refusal]:
-    """Yield the records of a TSV input. Blank lines are skipped."""
+class DecodedLine(NamedTuple):
+    """A line without its line end."""
+
+    number: int
+    text: str
+
+
+def decoded(lines: LineReader) -> Iterator[DecodedLine | Refusal]:
+    """Yield each line as text, or the refusal of a line that is too long or not UTF-8."""
     for number, data in lines:
         if data is None:
             yield Refusal(number, RefusalReason.LINE_TOO_LONG, TOO_LONG)
             continue
         try:
-            line = data.decode("utf-8").removesuffix("\r")
+            text = data.decode("utf-8").removesuffix("\r")
         except UnicodeDecodeError:
             yield Refusal(number, RefusalReason.INVALID_UTF8, NOT_UTF8)
             continue
-        if line:
-            yield Record(number, line.split("\t"))
+        yield DecodedLine(number, text)
+
+
+def tsv_records(lines: LineReader) -> Iterator[Record | Refusal]:
+    """Yield the records of a TSV input. Blank lines are skipped."""
+    for line in decoded(lines):
+        if isinstance(line, Refusal):
+            yield line
+        elif line.text:
+            yield Record(line.number, line.text.split("\t"))
 
 
 class _TooLongError(Exception):

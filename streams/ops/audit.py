@@ -18,7 +18,7 @@ from connectors.kafka.batch import offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.scan import Bounds, TopicScan
 from connectors.postgres import connect, postgres_errors
-from streams.connections import kafka_config
+from streams.connections import kafka_config, scan_group
 from streams.errors import AuditError
 from streams.records import ALL_KEYWORDS, OriginOnly, RecordError
 from streams.settings import Settings
@@ -119,7 +119,7 @@ def read_outcomes(settings: Settings, kafka: KafkaConfig, progress: OnProgress) 
         ConnectorError: Kafka does not answer, or a topic is missing.
     """
     outcomes = Outcomes()
-    raw = TopicScan(kafka, settings.topic_raw)
+    raw = TopicScan(kafka, settings.topic_raw, group=scan_group(settings))
     try:
         outcomes.produced = {partition: set() for partition in raw.bounds}
         for message in _counted(raw, progress):
@@ -127,7 +127,7 @@ def read_outcomes(settings: Settings, kafka: KafkaConfig, progress: OnProgress) 
     finally:
         raw.close()
     for topic, into in ((settings.topic_classified, outcomes.classified), (settings.topic_dead, outcomes.dead)):
-        scan = TopicScan(kafka, topic)
+        scan = TopicScan(kafka, topic, group=scan_group(settings))
         try:
             if topic == settings.topic_classified:
                 outcomes.complete = all(low == 0 for low, _ in scan.bounds.values())
@@ -154,14 +154,14 @@ def _counted(scan: TopicScan, progress: OnProgress) -> Iterator[Message]:
 
 
 async def audit_until_balanced(
-    settings: Settings, store: WindowStore, progress: OnProgress, *, patience_s: float
+    settings: Settings, store: WindowStore, progress: OnProgress, *, timeout_s: float
 ) -> list[Check]:
-    """Run the audit, and repeat it until every check succeeds or `patience_s` seconds are over.
+    """Run the audit, and repeat it until every check succeeds or `timeout_s` seconds are over.
 
     Raises:
         ConnectorError: A server does not answer, or rejects the call.
     """
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     while True:
         checks = await audit(settings, store, progress)
         if all(check.ok for check in checks) or time.monotonic() >= deadline:

@@ -1,4 +1,7 @@
-"""Prepares Kafka, Postgres and S3: topics, schema, model. Every step can be repeated, also twice at the same time."""
+"""Prepares Kafka, Postgres and S3: topics, schema, model.
+
+Every step can be repeated, and several processes may run it at once.
+"""
 
 from __future__ import annotations
 

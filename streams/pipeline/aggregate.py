@@ -5,7 +5,7 @@ For each batch:
 1. read the positions of the shards, once per assignment and generation of the window tables;
 2. decode the messages that were fetched (own records come decoded);
 3. reduce each partition to deltas, grouped by shard;
-4. write the dead letters and the notes about too-late posts, and wait for the broker;
+4. write the dead letters and the records of too-late posts, and wait for the broker;
 5. apply the deltas of all partitions to each shard, with a compare-and-set on its positions.
 
 If the position of a shard is not the expected one, step 5 changes nothing in that shard, and the source rewinds to the
@@ -71,7 +71,7 @@ class AggregateStage:
         metrics: Metrics,
         start_positions: StartPositions,
     ) -> None:
-        """Create the stage. `producer` writes the dead letters and the notes about too-late posts."""
+        """Create the stage. `producer` writes the dead letters and the records of too-late posts."""
         self._settings = settings
         self._store = store
         self._tables = store  # of the generation that the current batch goes to
@@ -102,7 +102,7 @@ class AggregateStage:
             }
             # Steps 2 and 3: decode and reduce.
             dead, shard_deltas = await asyncio.to_thread(self._reduce, batch, positions)
-            # Step 4: write the dead letters and the notes about too-late posts, and wait for the broker.
+            # Step 4: write the dead letters and the records of too-late posts, and wait for the broker.
             await self._producer.deliver(dead)
             self._metrics.dead.labels(DeadReason.INVALID_RECORD.value).inc(len(dead))
             await self._write_too_late(shard_deltas)

@@ -16,7 +16,7 @@ from connectors.errors import UnavailableError
 from connectors.kafka.batch import Batch
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.offsets import OffsetReader
-from connectors.kafka.own_writes import OwnWrites
+from connectors.kafka.own_records import OwnRecords
 from connectors.kafka.producer import ConfirmedProducer
 from connectors.kafka.source import BatchSource
 from models.serving.served import ServedModel
@@ -82,8 +82,8 @@ def create_pipeline(
     aggregate_reader = OffsetReader(kafka, group=f"{prefix}-aggregate")
     aggregate_positions = AggregatePositions(aggregate_reader, settings, store, asyncio.get_running_loop(), metrics)
     # To find duplicates the aggregate stage needs the time when the broker appended a record. Only a fetch has that.
-    own_writes = None if settings.deduplication_s else OwnWrites()
-    classify = ClassifyStage(settings, model.current, producer, metrics, own_writes=own_writes)
+    own_records = None if settings.deduplication_s else OwnRecords()
+    classify = ClassifyStage(settings, model.current, producer, metrics, own_records=own_records)
     aggregate = AggregateStage(settings, store, producer, metrics, aggregate_positions)
 
     def behind() -> bool:
@@ -93,7 +93,7 @@ def create_pipeline(
         return settings.aggregate_wait_ms / 1_000 * (BEHIND_WAIT_FACTOR if behind() else 1)
 
     def on_set_back(shard: int) -> None:
-        metrics.rewinds.labels("aggregate", "rollback").inc()
+        metrics.rewinds.labels("aggregate", "set_back").inc()
         aggregate.forget_positions()
         classified_source.rewind(f"Redis was set back: its position of shard {shard} is lower than the applied one")
 
@@ -126,7 +126,7 @@ def create_pipeline(
         batch_max=settings.aggregate_batch_max,
         batch_wait_s=aggregate_wait_s,
         on_assign=emitter.own,
-        own_writes=own_writes,
+        own_records=own_records,
     )
 
     @app.agent(raw_source.channel, name="classify")  # type: ignore[untyped-decorator]

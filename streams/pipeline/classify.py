@@ -31,8 +31,8 @@ from typing import NamedTuple, Protocol
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
 
 from connectors.kafka.batch import Batch, OwnRange
-from connectors.kafka.own_writes import OwnWrites
-from connectors.kafka.producer import ConfirmedProducer, Outgoing, WrittenOffsets
+from connectors.kafka.own_records import OwnRecords
+from connectors.kafka.producer import Outgoing, WrittenOffsets
 from models.classifier import Classifier
 from streams.dead_letters import dead_letter, origin_of, outgoing
 from streams.metrics import Metrics
@@ -78,14 +78,14 @@ class ClassifyStage:
         self,
         settings: Settings,
         current_model: Callable[[], Classifier],
-        producer: ConfirmedProducer | Deliverer,
+        producer: Deliverer,
         metrics: Metrics,
         *,
-        own_writes: OwnWrites | None,
+        own_records: OwnRecords | None,
     ) -> None:
         """Create the stage and its inference thread.
 
-        `current_model` returns the current model. The inference thread calls it once for each batch. `own_writes` gets
+        `current_model` returns the current model. The inference thread calls it once for each batch. `own_records` gets
         the own records of each delivered batch, so that the aggregate stage need not fetch them. If it is None, the
         aggregate stage fetches everything.
         """
@@ -93,7 +93,7 @@ class ClassifyStage:
         self._current_model = current_model
         self._producer = producer
         self._metrics = metrics
-        self._own_writes = own_writes
+        self._own_records = own_records
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
     async def prepare(self, batch: Batch) -> ClassifiedBatch:
@@ -116,24 +116,26 @@ class ClassifyStage:
             await self._producer.deliver([outgoing(letter, self._settings.topic_dead) for letter in dead_letters])
             # Step 4: write the classified posts and wait for the broker.
             written = await self._producer.deliver(classified)
-        self._offer_own_writes(for_counting, written)
+        self._offer_own_records(for_counting, written)
         metrics.classified.inc(len(classified))
         for tier, count in tiers.items():
             metrics.answered.labels(tier).inc(count)
         for letter in dead_letters:
             metrics.dead.labels(letter.reason.value).inc()
 
-    def _offer_own_writes(self, for_counting: Mapping[int, Sequence[PostForCounting]], written: WrittenOffsets) -> None:
+    def _offer_own_records(
+        self, for_counting: Mapping[int, Sequence[PostForCounting]], written: WrittenOffsets
+    ) -> None:
         """Hand the own records to the aggregate stage, partition by partition.
 
         A partition is left out if its offsets are not known, or if another producer wrote between these records.
         """
-        if self._own_writes is None:
+        if self._own_records is None:
             return
         for partition, posts in for_counting.items():
             offsets = written.get((self._settings.topic_classified, partition), range(0))
             if len(offsets) == len(posts):
-                self._own_writes.offer(OwnRange(partition, offsets.start, posts))
+                self._own_records.offer(OwnRange(partition, offsets.start, posts))
 
     def classify(self, messages: Sequence[Message]) -> ClassifiedBatch:
         """Do steps 1 and 2 in the calling thread."""

@@ -46,7 +46,7 @@ PUBLISH_LIMIT = 1_000
 FENCED_RETRY_S = 30.0
 """Seconds to wait before a fenced shard is taken over again within the same assignment.
 
-It is several session timeouts. By then a process that has lost its partitions knows that it has."""
+It is three times the default session timeout. By then a process that has lost its partitions usually knows it."""
 
 TRANSACTIONS_PER_SHARD = 50
 """The most transactions for one shard in an emission interval, so that its other shards are published too."""
@@ -106,7 +106,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         self._lateness_ms = int(settings.allowed_lateness_s * 1_000)
         self._ownership = _Ownership()
         self._serving = self._ownership
-        self._ticking = asyncio.Lock()
+        self._interval_lock = asyncio.Lock()
 
     def own(self, partitions: frozenset[int]) -> None:
         """Own the shards of these partitions, and release all others with the next interval. Thread-safe."""
@@ -125,11 +125,12 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
     async def _run(self) -> None:
         while not self.should_stop:
             await self.sleep(self._settings.emit_interval_ms / 1_000)
-            await self._tick()
+            await self.run_interval()
 
-    async def _tick(self) -> None:
+    async def run_interval(self) -> None:
+        """Do one emission interval: expire, finalize and publish the shards of this process."""
         # mode calls `on_stop` while this task still runs. The lock makes it wait for the current interval.
-        async with self._ticking:
+        async with self._interval_lock:
             await self._emit_shards()
 
     async def _emit_shards(self) -> None:
@@ -161,7 +162,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
                 logger.warning("publishing shard %d failed, trying again: %s", shard, exc)
                 await self._close_producer(shard, serving)
             except ConnectorError as exc:
-                self._metrics.emit_failures.labels("refused").inc()
+                self._metrics.emit_failures.labels("rejected").inc()
                 await self._app.crash(exc)
                 raise
 
@@ -177,7 +178,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             logger.warning("reading the current generation failed, trying again: %s", exc)
             return False
         except ConnectorError as exc:
-            self._metrics.emit_failures.labels("refused").inc()
+            self._metrics.emit_failures.labels("rejected").inc()
             await self._app.crash(exc)
             raise
         return True
@@ -253,5 +254,5 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
     async def on_stop(self) -> None:
         """Release all shards after the current interval. Dirty windows keep their marks for the next owner."""
         self._ownership = _Ownership()
-        async with self._ticking:
+        async with self._interval_lock:
             await self._release(self._serving)

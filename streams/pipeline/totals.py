@@ -87,16 +87,17 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
         self._metrics = metrics
         self._owned = owned
         self._behind = behind
-        self._ticks = count()
+        self._intervals = count()
         self._mine = shard_of(ALL_KEYWORDS, settings.shards)
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _run(self) -> None:
         async for _ in self.itertimer(INTERVAL_S, name="totals"):
-            await self._tick()
+            await self.run_interval()
 
-    async def _tick(self) -> None:
-        skipped = next(self._ticks) % BEHIND_FACTOR != 0 and self._behind()
+    async def run_interval(self) -> None:
+        """Write the totals, if this process publishes them and a record is due."""
+        skipped = next(self._intervals) % BEHIND_FACTOR != 0 and self._behind()
         if skipped or self._mine not in self._owned():
             return
         try:

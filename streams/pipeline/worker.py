@@ -123,7 +123,7 @@ async def _run_until_stopped(pipeline: Pipeline, stop: asyncio.Event) -> None:
         starting.cancel()
         stopping.cancel()
         await pipeline.stop_services()
-        _shorten_late_errors()
+        _quiet_errors_after_stop()
         try:
             async with asyncio.timeout(FAUST_STOP_S):
                 await app.stop()
@@ -145,7 +145,7 @@ def _tune_garbage_collector() -> None:
     gc.set_threshold(GC_THRESHOLD)
 
 
-def _shorten_late_errors() -> None:
+def _quiet_errors_after_stop() -> None:
     """From now on, log an error of a thread as one line, and an error of a left-over asyncio task not at all.
 
     Only Faust's consumer of the control topic still runs. If it is stopped while the broker is away, its thread ends

@@ -1,10 +1,10 @@
-"""Handling of SIGINT, SIGTERM and SIGHUP: set an event, exit with cleanup, or end the input and finish the work."""
+"""Handling of SIGINT, SIGTERM and SIGHUP: set an event, exit with cleanup, finish the work first, or end the input."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import NoReturn, Self, TypeVar
@@ -42,15 +42,40 @@ def exit_on_signals() -> Iterator[None]:
             raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    # A signal that is ignored already, such as SIGHUP under `nohup`, stays ignored.
-    handled = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-    previous = {number: signal.signal(number, exit_on) for number in handled}
-    try:
+    with _handle_ends(exit_on) as handled:
         yield
+
+
+@contextmanager
+def hold_signals() -> Iterator[None]:
+    """While entered, Ctrl-C, SIGTERM and SIGHUP are delayed, so that a piece of work is finished.
+
+    Only the first signal that arrived has its effect afterwards. Enter it in the main thread.
+    """
+    held: list[int] = []
+    try:
+        with _handle_ends(lambda number, _frame: held.append(number)):
+            yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        if held:
+            signal.raise_signal(held[0])
+
+
+@contextmanager
+def _handle_ends(handler: Callable[[int, FrameType | None], object]) -> Iterator[list[int]]:
+    """While entered, `handler` handles SIGINT, SIGTERM and SIGHUP. Yields the numbers of those that it handles.
+
+    A signal that is ignored already, such as SIGHUP under `nohup`, stays ignored.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # A handler that was not installed from Python is None, and could not be restored.
+    handled = [number for number in numbers if signal.getsignal(number) not in {signal.SIG_IGN, None}]
+    previous = {number: signal.signal(number, handler) for number in handled}
+    try:
+        yield list(handled)
+    finally:
+        for number, before in previous.items():
+            signal.signal(number, before)
 
 
 class GracefulInterrupt:

@@ -45,7 +45,7 @@ def decode_all(
 
 
 def store_all(
-    items: Sequence[T], store: Callable[[Sequence[T]], None], refuse: Callable[[T, InvalidDataError], None]
+    items: Sequence[T], store: Callable[[Sequence[T]], None], on_rejected: Callable[[T, InvalidDataError], None]
 ) -> None:
     """Store items together; if Postgres rejects them, store each half, and so on down to single items.
 
@@ -54,7 +54,7 @@ def store_all(
     Args:
         items: The items to store.
         store: Stores all items that it is given, or none; raises InvalidDataError if Postgres rejects their content.
-        refuse: Called with each single item that Postgres rejects, after the items before it were stored.
+        on_rejected: Called with each single item that Postgres rejects, after the items before it were stored.
     """
     if not items:
         return
@@ -62,8 +62,8 @@ def store_all(
         store(items)
     except InvalidDataError as exc:
         if len(items) == 1:
-            refuse(items[0], exc)
+            on_rejected(items[0], exc)
             return
         half = len(items) // 2
-        store_all(items[:half], store, refuse)
-        store_all(items[half:], store, refuse)
+        store_all(items[:half], store, on_rejected)
+        store_all(items[half:], store, on_rejected)

@@ -155,10 +155,10 @@ def uncovered(start: int, end: int, ranges: Iterable[tuple[int, int]]) -> list[t
     """Returns the parts of [start, end) that are in none of `ranges`, in order; each range is [first, next)."""
     found = []
     reached = start
-    for first, following in sorted(ranges):
+    for first, next_offset in sorted(ranges):
         if reached < min(first, end):
             found.append((reached, min(first, end)))
-        reached = max(reached, following)
+        reached = max(reached, next_offset)
     if reached < end:
         found.append((reached, end))
     return found

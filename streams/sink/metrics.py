@@ -33,8 +33,8 @@ class SinkMetrics(ProcessMetrics):
             "When the gate last opened or closed, seconds since 1970.",
             registry=registry,
         )
-        self.gate_breaks = Gauge(
-            "emostream_sink_gate_breaks",
+        self.gate_resets = Gauge(
+            "emostream_sink_gate_resets",
             "Resets of the gate: after a missing or implausible sample it forgets its samples and closes.",
             registry=registry,
         )
@@ -83,8 +83,8 @@ class SinkMetrics(ProcessMetrics):
         self.windows_filled = Counter(
             "emostream_sink_windows_filled", "Windows that backfills copied from Redis.", registry=registry
         )
-        self.windows_refused = Counter(
-            "emostream_sink_windows_refused", "Windows in Redis that Postgres rejects.", registry=registry
+        self.windows_rejected = Counter(
+            "emostream_sink_windows_rejected", "Windows in Redis that Postgres rejects.", registry=registry
         )
         self.backfill_failures = Counter(
             "emostream_sink_backfill_failures",
@@ -101,7 +101,7 @@ class SinkMetrics(ProcessMetrics):
         """Show the state of this gate, which is read at each scrape."""
         self.gate_open.set_function(lambda: gate.state.is_open)
         self.gate_since.set_function(lambda: gate.state.since)
-        self.gate_breaks.set_function(lambda: gate.resets)
+        self.gate_resets.set_function(lambda: gate.resets)
         self.utilization.set_function(lambda: _number(gate.state.utilization))
         self.pressure.set_function(lambda: _number(gate.state.pressure))
 

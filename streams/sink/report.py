@@ -72,7 +72,7 @@ class TopicReport(_Report):
         in_danger: whether the backlog is near the retention.
         written: records written since the start.
         last_write: when a transaction was last committed; None if none was since the start.
-        trouble: the last error: why the last write, or the last read of the backlog, failed; None if it succeeded.
+        last_error: the last error: why the last write, or the last read of the backlog, failed; None if it succeeded.
         partitions: the backlog of each partition.
     """
 
@@ -81,7 +81,7 @@ class TopicReport(_Report):
     in_danger: bool
     written: int
     last_write: datetime | None
-    trouble: str | None
+    last_error: str | None
     partitions: tuple[PartitionReport, ...]
 
     @property
@@ -159,12 +159,14 @@ def gate_report(state: GateState, settings: Settings) -> GateReport:
 
 
 def _why(state: GateState, settings: Settings) -> str:
-    load = _against("others use {} of the CPU", state.utilization, settings.sink_cpu_percent)
+    load = _share_and_limit("others use {} of the CPU", state.utilization, settings.sink_cpu_percent)
     match state.reason:
         case GateReason.STARTING:
             return "the load is not known yet"
         case GateReason.PRESSURE:
-            return _against("tasks stall for {} of the time", state.pressure, settings.sink_pressure_percent or 100)
+            return _share_and_limit(
+                "tasks stall for {} of the time", state.pressure, settings.sink_pressure_percent or 100
+            )
         case GateReason.CALMING:
             return f"{load}; it must stay low for {settings.sink_calm_s:g} s"
         case GateReason.OVERDUE:
@@ -175,7 +177,7 @@ def _why(state: GateState, settings: Settings) -> str:
             return load
 
 
-def _against(text: str, share: float | None, limit_percent: float) -> str:
+def _share_and_limit(text: str, share: float | None, limit_percent: float) -> str:
     """Returns `text` with the share and its limit, and with the lower limit of a closed gate if that one is reached."""
     if share is None:
         return text.format("an unknown share")
@@ -197,7 +199,9 @@ def assess_health(gate: GateReport, topics: Sequence[TopicReport]) -> tuple[Heal
         for topic in topics
         if topic.in_danger
     ]
-    found += [(Health.RETRYING, f"{topic.topic}: {topic.trouble}") for topic in topics if topic.trouble is not None]
+    found += [
+        (Health.RETRYING, f"{topic.topic}: {topic.last_error}") for topic in topics if topic.last_error is not None
+    ]
     if not gate.is_open:
         found.append((Health.WAITING, f"the gate is closed: {gate.why}"))
     return (found[0][0] if found else Health.OK), tuple(text for _, text in found)

@@ -146,7 +146,7 @@ class Sink:
             metrics.dead.labels(reason).inc()
         metrics.rows_filled.inc(findings.rows_filled)
         metrics.windows_filled.inc(findings.windows_filled)
-        metrics.windows_refused.inc(findings.windows_refused)
+        metrics.windows_rejected.inc(findings.windows_rejected)
         for topic, gap in findings.gaps:
             metrics.gap_offsets.labels(topic).inc(gap.end - gap.start)
             logger.error(
@@ -190,7 +190,7 @@ class Sink:
                 in_danger=topic.in_danger,
                 written=int(written.get(topic.name, 0)),
                 last_write=datetime.fromtimestamp(at, UTC) if (at := last_writes.get(topic.name)) else None,
-                trouble=topic.last_error,
+                last_error=topic.last_error,
                 partitions=tuple(
                     PartitionReport(
                         partition=one.partition,

@@ -212,9 +212,9 @@ def _read_topic(
     next_offsets: dict[int, int] = {}
     skipped: dict[int, tuple[tuple[int, int], ...]] = {}
     # Postgres is read before Kafka: in the other order, a next offset could be above the end of its partition.
-    for partition, first, following in checker.partitions(topic):
-        next_offsets[partition] = following
-        skipped[partition] = tuple(checker.skipped(topic, partition, first, following))
+    for partition, first, end in checker.partitions(topic):
+        next_offsets[partition] = end
+        skipped[partition] = tuple(checker.skipped(topic, partition, first, end))
     (last_written_at,) = _query(history, "SELECT max(written_at) FROM sink_ledger WHERE topic = %s", topic)[0]
     gaps = _query(
         history,

@@ -274,14 +274,14 @@ class TopicSink(Generic[R]):
             starts.update({span.partition: span.end for span in spans})
             written += len(rows)
 
-        def refuse(entry: tuple[Message, R | None], why: InvalidDataError) -> None:
+        def on_rejected(entry: tuple[Message, R | None], why: InvalidDataError) -> None:
             message, row = entry
             if row is None:
                 raise why  # the transaction has offsets only, so the content of no record is the cause
             self._write_dead_letters([(message, DeadReason.NOT_STORABLE, str(why))])
             store([(message, None)])
 
-        store_all(decoded.entries, store, refuse)
+        store_all(decoded.entries, store, on_rejected)
         return written
 
     def _write_rows(self, rows: Sequence[R], spans: Sequence[Span], *, records: int) -> None:

@@ -54,13 +54,13 @@ class ShardCounters(NamedTuple):
     """The shards' counters of posts that no window of all posts holds, summed over the shards.
 
     Attributes:
-        late: posts too late for a window, by its size in seconds.
+        too_late: posts too late for a window, by its size in seconds.
         expired: posts in windows that were removed, by size.
         unbuilt: posts of windows that were not created because Kafka had lost some of their posts, by size.
         duplicates: posts that their producer had sent before.
     """
 
-    late: dict[int, int]
+    too_late: dict[int, int]
     expired: dict[int, int]
     unbuilt: dict[int, int]
     duplicates: int
@@ -131,7 +131,12 @@ class WindowReader:
                 if kind in by_kind:
                     by_kind[kind][int(size)] = by_kind[kind].get(int(size), 0) + int(value)
             duplicates += int(state.get("duplicates", 0))
-        return ShardCounters(**by_kind, duplicates=duplicates)
+        return ShardCounters(
+            too_late=by_kind["late"],
+            expired=by_kind["expired"],
+            unbuilt=by_kind["unbuilt"],
+            duplicates=duplicates,
+        )
 
     async def read(
         self,

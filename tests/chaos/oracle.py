@@ -53,7 +53,7 @@ class Expected:
 
 
 def expected(raw: Iterable[tuple[int, bytes]]) -> Expected:
-    """Return what the windows must hold.
+    """Returns what the windows must hold.
 
     Args:
         raw: Partition and value of the raw records, those of each partition in offset order.
@@ -85,7 +85,7 @@ def expected(raw: Iterable[tuple[int, bytes]]) -> Expected:
 
 
 def contents(windows: Iterable[EmotionWindow]) -> dict[Key, Content]:
-    """Return the content of the application's windows, in the form of `Expected.windows`."""
+    """Returns the content of the application's windows, in the form of `Expected.windows`."""
     return {
         (window.keyword, window.size, _ms(window.start)): Content(
             Counter({label: stats.count for label, stats in window.labels.items()}),

@@ -24,7 +24,7 @@ from streams.settings import Settings
 from streams.sink.backfill.run import Backfill
 from streams.sink.history import History
 from tests.integration.own_servers import endpoints  # noqa: F401 - a fixture
-from tests.integration.support import PATIENCE_S, ledger_breaks, wait_for
+from tests.integration.support import TIMEOUT_S, ledger_breaks, wait_for
 from tests.integration.test_sink import classified
 
 LONG = "EMOSTREAM_TEST_CHAOS_SECONDS" in os.environ
@@ -59,7 +59,7 @@ def feed(settings: Settings, first: int, count: int) -> int:
 
 
 def rows(settings: Settings) -> int:
-    """Return the number of rows in `posts`; 0 while Postgres is stopped."""
+    """Returns the number of rows in `posts`; 0 while Postgres is stopped."""
     try:
         with (
             postgres_errors("counting"),
@@ -98,7 +98,7 @@ async def test_every_record_is_written_once(own_stack: LocalStack, settings: Set
     fed += part
 
     await asyncio.to_thread(wait_for, lambda: rows(settings) >= fed, what="the sink does not finish")
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     with psycopg.connect(settings.postgres_dsn.get_secret_value(), autocommit=True) as connection:
 
         def one(statement: str) -> tuple[object, ...]:

@@ -33,7 +33,7 @@ class Burners:
         return [one.pid for one in self._processes]
 
     def burn(self) -> float:
-        """Begin; returns when, on the clock of samples."""
+        """Start to burn; returns the time, on the clock of samples."""
         begin = time.monotonic()
         for one in self._processes:
             one.send_signal(signal.SIGCONT)
@@ -50,7 +50,7 @@ class Burners:
 
 
 class Processes(Machine):
-    """Some processes, and what `own` tells of the sink's, as if they were all there is.
+    """Some processes, measured as if they were the whole machine.
 
     What they use when they take all that they can get is measured, and is to be the `share` of the capacity. Other work
     on the machine makes it less, and counts for nothing else.
@@ -83,17 +83,17 @@ class Processes(Machine):
         self._most = (self.used() - used) / (time.monotonic() - at)
 
 
-class CountedLooks(LoadReader):
+class SampleCounter(LoadReader):
     """Counts the samples that it has taken."""
 
-    looks = 0
+    samples = 0
 
     def read(self) -> Sample:
         sample = super().read()
-        self.looks += 1
+        self.samples += 1
         return sample
 
-    def wait(self, looks: int) -> None:
-        """Wait for more of them."""
-        until = self.looks + looks
-        wait_for(lambda: self.looks >= until, what="the gate takes no samples")
+    def wait(self, samples: int) -> None:
+        """Wait until `samples` more samples were taken."""
+        until = self.samples + samples
+        wait_for(lambda: self.samples >= until, what="the gate takes no samples")

@@ -30,6 +30,7 @@ from streams.ops.init import init_model, init_postgres, init_topics
 from streams.settings import Settings, load_settings
 from streams.windows.connect import open_store
 from streams.windows.store import WindowStore
+from tests.integration.burners import Burners
 from tests.integration.redis_cluster import ClusterNode, running_cluster
 from tests.integration.registry_support import BUCKET, URI, DeletingS3, S3Server, make_package
 
@@ -38,6 +39,13 @@ STACK = os.environ.get("EMOSTREAM_TEST_STACK", "embedded")
 # Tests start Kafka many times and never run it for long. Java's second compiler, which is made for programs that run
 # long, would use a third of its processor time.
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+
+
+@pytest.fixture
+def burners() -> Iterator[Burners]:
+    found = Burners()
+    yield found
+    found.end()
 
 
 def end(stack: LocalStack) -> None:
@@ -66,7 +74,7 @@ def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
 
 @pytest.fixture(scope="module")
 def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """Servers of a module's own, which its tests may stop; `own_servers` lets them take the place of those of all."""
+    """The servers of one module, which its tests may stop. `own_servers` replaces the shared servers with them."""
     stack = LocalStack(tmp_path_factory.mktemp("stack"))
     stack.up()
     yield stack

@@ -86,7 +86,7 @@ class FarewellBroker:
                 return  # the client has closed the connection
 
     def _metadata(self, *, leaving: bool) -> bytes:
-        """Return a Metadata response of version 1: brokers, the controller, topics."""
+        """Returns a Metadata response of version 1: brokers, the controller, topics."""
         no_rack = struct.pack(">h", -1)
         node = struct.pack(">ih", _NODE, len(_HOST)) + _HOST + struct.pack(">i", self._port) + no_rack
         brokers = struct.pack(">i", 0) if leaving else struct.pack(">i", 1) + node
@@ -98,7 +98,7 @@ class FarewellBroker:
 
 
 def _versions(requested: int) -> bytes:
-    """Return an ApiVersions response of version 0 with the supported requests."""
+    """Returns an ApiVersions response of version 0 with the supported requests."""
     error = _UNSUPPORTED_VERSION if requested else 0
     versions = ((_API_VERSIONS, 0, 0), (_METADATA, 1, 1))
     return struct.pack(">hi", error, len(versions)) + b"".join(struct.pack(">hhh", *one) for one in versions)

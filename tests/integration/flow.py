@@ -10,7 +10,7 @@ from types import TracebackType
 from confluent_kafka import Producer
 
 from connectors.kafka.scan import TopicScan
-from streams.connections import kafka_config
+from streams.connections import kafka_config, scan_group
 from streams.settings import Settings
 
 CHUNK = 50
@@ -19,7 +19,7 @@ PAUSE_S = 0.05
 
 def ends(settings: Settings) -> dict[int, int]:
     """By partition, how many results there are."""
-    scan = TopicScan(kafka_config(settings), settings.topic_classified)
+    scan = TopicScan(kafka_config(settings), settings.topic_classified, group=scan_group(settings))
     try:
         return {partition: end for partition, (_, end) in scan.bounds.items()}
     finally:

@@ -9,7 +9,7 @@ from connectors.local import Endpoints, LocalStack
 
 @pytest.fixture(scope="module")
 def endpoints(own_stack: LocalStack) -> Endpoints:
-    """Return the addresses of the module's own servers. It replaces the fixture of the shared servers."""
+    """Returns the addresses of the module's own servers. It replaces the fixture of the shared servers."""
     own = own_stack.endpoints()
     assert own is not None
     return own

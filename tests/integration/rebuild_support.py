@@ -23,7 +23,7 @@ from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey, shard_of
 from tests.chaos.oracle import contents, expected
 from tests.integration.redis_cluster import ClusterNode
-from tests.integration.support import PATIENCE_S, balanced, failures, post, records
+from tests.integration.support import TIMEOUT_S, balanced, failures, post, records
 from tests.integration.valkey_node import ValkeyNode
 from tests.tiny_model import tiny_package
 
@@ -46,7 +46,7 @@ def emostream(env: dict[str, str], *arguments: str) -> subprocess.CompletedProce
         env=clean_environment(env),
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
 
@@ -80,7 +80,7 @@ class Tables:
         return self.key(shard_of(key.keyword, self._shards), f"w:{key.member()}")
 
     def windows(self, keyword: str) -> int:
-        """Return how many one-minute windows the keyword's shard has."""
+        """Returns how many one-minute windows the keyword's shard has."""
         return int(self.client.zcard(self.key(shard_of(keyword, self._shards), "index:60")))
 
     def delete(self, key: WindowKey) -> None:
@@ -115,7 +115,7 @@ class Tables:
         self.client.hset(f"{self._prefix}:meta", "rebuild_until", 1)
 
     def left_over(self) -> list[str]:
-        """Return the keys of other generations. The state of the last generation is left out, because it expires."""
+        """Returns the keys of other generations. The state of the last generation is left out, because it expires."""
         mine = f":g{self.generation}:" if self.generation else "}:"
         every = set(self.client.scan_iter(f"{self._prefix}:*"))
         if not self.generation:
@@ -126,19 +126,19 @@ class Tables:
 
 
 def counted_by_hand(settings: Settings) -> Any:
-    """Return the windows that follow from the raw topic, as `tests.chaos.oracle` counts them."""
+    """Returns the windows that follow from the raw topic, as `tests.chaos.oracle` counts them."""
     return expected((partition, value) for partition, _, value in records(settings, settings.topic_raw))
 
 
 def differences(windows: Iterable[EmotionWindow], wanted: dict[Key, Any]) -> list[str]:
-    """Return the first ten differences between the windows with posts and the expected ones."""
+    """Returns the first ten differences between the windows with posts and the expected ones."""
     found = contents(window for window in windows if window.count)
     keys = sorted(found.keys() | wanted.keys())
     return [f"{key}: {found.get(key)}, not {wanted.get(key)}" for key in keys if found.get(key) != wanted.get(key)][:10]
 
 
 def published(settings: Settings) -> dict[str, list[EmotionWindow]]:
-    """Return the records of the windows topic in order, by key."""
+    """Returns the records of the windows topic in order, by key."""
     found: dict[str, list[EmotionWindow]] = {}
     for _, _, value in records(settings, settings.topic_windows):
         window = EmotionWindow.from_json(value)
@@ -148,7 +148,7 @@ def published(settings: Settings) -> dict[str, list[EmotionWindow]]:
 
 async def check_topic(settings: Settings, store: WindowStore) -> None:
     """Check that the last record of each window equals the window in Redis, and that revisions never decrease."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while True:
         await store.refresh()
         state = {window.key: window for window in await store.read()}

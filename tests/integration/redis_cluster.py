@@ -9,7 +9,7 @@ from pathlib import Path
 
 from redis import RedisError
 
-from tests.integration.support import PATIENCE_S, free_port, wait_for
+from tests.integration.support import TIMEOUT_S, free_port, wait_for
 from tests.integration.valkey_node import ValkeyNode
 
 SLOTS = 16_384
@@ -39,7 +39,7 @@ class ClusterNode(ValkeyNode):
         self.client.execute_command("CLUSTER", "MEET", "127.0.0.1", other.port, other.bus_port)
 
     def knows(self, nodes: int) -> bool:
-        """Return whether this node sees a complete cluster of `nodes` members."""
+        """Returns whether this node sees a complete cluster of `nodes` members."""
         info = dict(line.split(":", 1) for line in self.client.execute_command("CLUSTER", "INFO").splitlines())
         return info["cluster_state"] == "ok" and int(info["cluster_known_nodes"]) == nodes
 
@@ -65,7 +65,7 @@ def running_cluster(folder: Path) -> Iterator[list[ClusterNode]]:
 
 
 def _replicate(replica: ClusterNode, master: ClusterNode) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while True:
         try:
             replica.client.execute_command("CLUSTER", "REPLICATE", master.id)

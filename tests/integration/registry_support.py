@@ -77,7 +77,7 @@ def make_package(
 
 
 def settings_of(server: S3Config, uri: str, folder: Path) -> Settings:
-    """Return settings for a registry on this server, with the cache in `folder`."""
+    """Returns settings for a registry on this server, with the cache in `folder`."""
     return make_settings(
         s3_endpoint=server.endpoint,
         s3_access_key_id="key",

@@ -19,15 +19,15 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from connectors.errors import UnavailableError
 from connectors.kafka.scan import TopicScan
 from connectors.local.ports import choose
-from streams.connections import kafka_config
+from streams.connections import kafka_config, scan_group
 from streams.ops.audit import Check, audit
 from streams.ops.demo.processes import Role
 from streams.records import rfc3339
 from streams.settings import Settings
 from streams.windows.store import WindowStore
 
-PATIENCE_S = 300.0 if "EMOSTREAM_TEST_CHAOS_SECONDS" in os.environ else 180.0
-"""How long a test waits for what must come. It decides nothing but when a test that would wait for ever fails."""
+TIMEOUT_S = 300.0 if "EMOSTREAM_TEST_CHAOS_SECONDS" in os.environ else 180.0
+"""Seconds after which a wait fails. It is far above what any wait takes, so that a slow machine fails no test."""
 
 KEYWORDS = ("coffee", "rain", "train", "exam")
 TEXTS = (
@@ -58,7 +58,7 @@ def produce(
 
 
 def post(text: str, **fields: Any) -> bytes:
-    """Return the JSON of a raw post. `fields` override the defaults."""
+    """Returns the JSON of a raw post. `fields` override the defaults."""
     values = {
         "id": secrets.token_hex(8),
         "text": text,
@@ -70,7 +70,7 @@ def post(text: str, **fields: Any) -> bytes:
     return json.dumps(values).encode()
 
 
-def wait_for(condition: Callable[[], bool], *, what: str, seconds: float = PATIENCE_S) -> None:
+def wait_for(condition: Callable[[], bool], *, what: str, seconds: float = TIMEOUT_S) -> None:
     """Wait until a condition holds. If it does not in time, fail with `what`, which says what did not happen."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -81,7 +81,7 @@ def wait_for(condition: Callable[[], bool], *, what: str, seconds: float = PATIE
 
 async def balanced(settings: Settings, store: WindowStore, roles: Sequence[Role]) -> list[Check]:
     """Wait until every check of the audit is ok, while all roles run. Returns the last checks, even if some failed."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while True:
         for role in roles:
             role.check()
@@ -97,15 +97,15 @@ async def balanced(settings: Settings, store: WindowStore, roles: Sequence[Role]
 
 
 def failures(checks: Sequence[Check]) -> list[str]:
-    """Return a line for each check that is not ok."""
+    """Returns a line for each check that is not ok."""
     return [
         f"{check.name}: expected {check.expected}, found {check.found} {check.note}" for check in checks if not check.ok
     ]
 
 
 def records(settings: Settings, topic: str) -> list[tuple[int, bytes | None, bytes]]:
-    """Return the partition, key and value of every record of a topic."""
-    scan = TopicScan(kafka_config(settings), topic)
+    """Returns the partition, key and value of every record of a topic."""
+    scan = TopicScan(kafka_config(settings), topic, group=scan_group(settings))
     try:
         return [(m.partition() or 0, m.key(), m.value() or b"") for m in scan.messages()]
     finally:
@@ -113,8 +113,8 @@ def records(settings: Settings, topic: str) -> list[tuple[int, bytes | None, byt
 
 
 def offsets(settings: Settings, topic: str) -> int:
-    """Return the number of offsets of a topic, over all partitions."""
-    scan = TopicScan(kafka_config(settings), topic)
+    """Returns the number of offsets of a topic, over all partitions."""
+    scan = TopicScan(kafka_config(settings), topic, group=scan_group(settings))
     try:
         return scan.total()
     finally:
@@ -131,7 +131,7 @@ def configure(settings: Settings, topic: str, name: str, value: object) -> None:
 
 
 def good_posts(count: int, **fields: object) -> list[bytes]:
-    """Return posts spread over the keywords, and over the last five minutes."""
+    """Returns posts spread over the keywords, and over the last five minutes."""
     now = datetime.now(UTC)
     return [
         post(
@@ -145,7 +145,7 @@ def good_posts(count: int, **fields: object) -> list[bytes]:
 
 
 def ledger_breaks(topic: str) -> str:
-    """Return a query that counts where a range of the ledger does not begin at the end of the one before.
+    """Returns a query that counts where a range of the ledger does not begin at the end of the one before.
 
     If the count is 0, every offset is in exactly one range.
     """
@@ -159,12 +159,12 @@ def ledger_breaks(topic: str) -> str:
 
 
 def free_port() -> int:
-    """Return a port that no outgoing connection is given before the server of the test listens on it."""
+    """Returns a port that no outgoing connection is given before the server of the test listens on it."""
     return choose(["test"], {}, set())["test"]
 
 
 def metric_lines(port: int, name: str) -> list[str]:
-    """Return the lines of the worker's metrics that begin with `name`; none if it does not answer yet."""
+    """Returns the lines of the worker's metrics that begin with `name`; none if it does not answer yet."""
     try:
         # Without `verify=False`, loading certificates takes longer than the request.
         answer = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5, trust_env=False, verify=False)
@@ -175,5 +175,5 @@ def metric_lines(port: int, name: str) -> list[str]:
 
 
 def counter(port: int, name: str) -> float:
-    """Return the sum of a worker's counter over its labels; 0 if it has no value yet."""
+    """Returns the sum of a worker's counter over its labels; 0 if it has no value yet."""
     return sum(float(line.rsplit(" ", 1)[1]) for line in metric_lines(port, name))

@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 from connectors.errors import PositionError
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.kafka.scan import TopicScan
-from streams.connections import kafka_config
+from streams.connections import kafka_config, scan_group
 from streams.errors import BackfillBusyError
 from streams.ops.demo.processes import clean_environment
 from streams.records import ClassifiedPost, DeadPost
@@ -162,7 +162,7 @@ def test_a_range_that_was_skipped_is_filled(
     fill(settings, history)
     assert contents(settings) == wanted([*written, *more, classified(2_000, 1)])
     assert check(settings, history).complete
-    scan = TopicScan(kafka_config(settings), settings.topic_dead)
+    scan = TopicScan(kafka_config(settings), settings.topic_dead, group=scan_group(settings))
     letters = [DeadPost.from_json(message.value() or b"") for message in scan.messages()]
     scan.close()
     assert [letter.raw_bytes for letter in letters] == [7], "the sink has not dead-lettered records that it skipped"

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import UnavailableError
-from connectors.kafka import own_writes
+from connectors.kafka import own_records
 from connectors.kafka.offsets import OffsetReader
 from connectors.local import LocalStack
 from streams.connections import kafka_config
@@ -47,7 +47,7 @@ SLOW_S = 60.0 if LONG else 4.0
 PAUSE_MS = 60_000
 """Session timeout of a worker that is paused: it keeps its partitions."""
 
-GROWTH_BYTES = 72 * 2**20 + 1_024 * own_writes.LIMIT
+GROWTH_BYTES = 72 * 2**20 + 1_024 * own_records.LIMIT
 """What a worker may grow by in all: two clients that fetch 16 MiB and one response (1 MiB for each of four partitions)
 ahead, 2 x 5 batches of 64 posts of 16 KB as messages, one batch of each stage decoded, what the allocator keeps of it,
 and the results that the worker keeps to count them. The backlog is larger, so the test fails where it is held in
@@ -80,7 +80,7 @@ def large_posts(count: int) -> Iterator[list[bytes]]:
 
 
 def lag(settings: Settings, stage: str) -> int:
-    """Records that a stage's consumer group has still before it, as any lag monitor would tell."""
+    """Returns the consumer lag of a stage."""
     topic = settings.topic_raw if stage == "classify" else settings.topic_classified
     partitions = range(settings.partitions)
     with reading(settings, stage) as reader:
@@ -124,7 +124,7 @@ def warm(settings: Settings, worker: Role) -> int:
 
 
 async def settled(settings: Settings, store: WindowStore, worker: Role, start: Start) -> list[str]:
-    """What does not balance once everything has been worked off."""
+    """Returns the failed checks of the audit after the worker has caught up."""
     wait_for(lambda: caught_up(settings, worker), what="the worker does not catch up")
     sink = start("sink")
     return failures(await balanced(settings, store, [worker, sink]))
@@ -132,7 +132,7 @@ async def settled(settings: Settings, store: WindowStore, worker: Role, start: S
 
 @contextmanager
 def slowed(stack: LocalStack, server: str) -> Iterator[None]:
-    """Let a server work a fifth of the time."""
+    """Pause a server for four fifths of the time."""
     end = threading.Event()
 
     def pulse() -> None:

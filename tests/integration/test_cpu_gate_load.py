@@ -29,8 +29,8 @@ from connectors.machine.load import LoadReader, Machine
 from connectors.machine.own_load import OwnLoad, client_port
 from streams.sink.gate.cpu_aware import CpuAwareGate
 from streams.sink.gate.rule import GateReason, GateRule
-from tests.integration.burners import PROCESSORS, Burners, CountedLooks, Processes
-from tests.integration.support import PATIENCE_S, wait_for
+from tests.integration.burners import PROCESSORS, Burners, Processes, SampleCounter
+from tests.integration.support import TIMEOUT_S, wait_for
 
 pytestmark = pytest.mark.alone
 
@@ -39,12 +39,12 @@ YIELD_S = 1.0
 """The sink yields to a busy moment within this long."""
 
 PULSES = 3
-LOOKS = 12
+SAMPLES = 12
 """Samples of the gate, eight a second."""
 
 
-def watch(source: Processes) -> tuple[CountedLooks, CpuAwareGate]:
-    load = CountedLooks(source)
+def watch(source: Processes) -> tuple[SampleCounter, CpuAwareGate]:
+    load = SampleCounter(source)
     return load, CpuAwareGate(GateRule(limit=LIMIT, calm_s=1.0), load)
 
 
@@ -57,19 +57,12 @@ def is_busy(gate: CpuAwareGate) -> bool:
 
 
 def closed_at(gate: CpuAwareGate) -> float:
-    """When the gate has closed, looked at every few milliseconds."""
-    deadline = time.monotonic() + PATIENCE_S
+    """Poll the gate until it is closed; returns the time, on the clock of samples."""
+    deadline = time.monotonic() + TIMEOUT_S
     while gate.is_open():
         assert time.monotonic() < deadline, f"still open: {gate.state}"
         time.sleep(0.005)
     return time.monotonic()
-
-
-@pytest.fixture
-def burners() -> Iterator[Burners]:
-    found = Burners()
-    yield found
-    found.end()
 
 
 @pytest.fixture
@@ -90,8 +83,8 @@ def test_it_is_closed_while_there_is_load_and_opens_after_it(burners: Burners, s
             wait_open(gate)
             burners.burn()
             wait_for(lambda: is_busy(gate), what="the gate to close")
-            until = load.looks + LOOKS
-            while load.looks < until:
+            until = load.samples + SAMPLES
+            while load.samples < until:
                 assert not gate.is_open(), gate.state
                 time.sleep(0.02)
             burners.rest()
@@ -171,8 +164,8 @@ def test_the_load_of_the_sinks_own_backends_does_not_count(working: list[psycopg
         for connection in working:
             assert gate.add_backend(connection.info.backend_pid, client_port(connection.fileno()))
         wait_open(gate)
-        own, busy, until = load.own.seconds(), source.busy(), load.looks + LOOKS
-        while load.looks < until or source.busy() - busy < source.capacity():
+        own, busy, until = load.own.seconds(), source.busy(), load.samples + SAMPLES
+        while load.samples < until or source.busy() - busy < source.capacity():
             assert not is_busy(gate), gate.state
             time.sleep(0.02)
         busy, own = source.busy() - busy, load.own.seconds() - own

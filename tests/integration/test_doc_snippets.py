@@ -21,7 +21,7 @@ from streams.ops.init import init_topics
 from streams.records import Post
 from streams.settings import Settings, load_settings
 from tests.doc_pages import python_snippets
-from tests.integration.support import PATIENCE_S, records
+from tests.integration.support import TIMEOUT_S, records
 from tests.integration.test_sink import window
 
 SNIPPETS = python_snippets()
@@ -52,7 +52,7 @@ def run_to_its_end(endpoints: Endpoints, folder: Path, name: str) -> tuple[str, 
         env=clean_environment(endpoints.as_env()),
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -93,7 +93,7 @@ def test_it_prints_the_windows_that_come(
     empty = replace(window(1, {"joy": 1}), count=0, labels={}, sentiment=None)
     windows = [empty, window(2, {"joy": 1, "fear": 3}), window(1, {"joy": 2}, keyword="rain")]
     producer.submit([Outgoing(settings.topic_windows, one.to_json(), one.key.encode(), 0) for one in windows]).result(
-        PATIENCE_S
+        TIMEOUT_S
     )
     command = [sys.executable, "-u", "-c", SNIPPETS[name]]
     environment = clean_environment(endpoints.as_env())

@@ -10,12 +10,12 @@ from connectors.errors import UnavailableError
 from connectors.kafka.producer import Outgoing
 from connectors.kafka.scan import TopicScan
 from connectors.kafka.transactional import FencedError, TransactionalProducer
-from streams.connections import kafka_config
+from streams.connections import kafka_config, scan_group
 from streams.settings import Settings
 
 
 def values(settings: Settings) -> list[bytes]:
-    scan = TopicScan(kafka_config(settings), settings.topic_windows)
+    scan = TopicScan(kafka_config(settings), settings.topic_windows, group=scan_group(settings))
     try:
         return [message.value() or b"" for message in scan.messages()]
     finally:

@@ -16,7 +16,7 @@ import pytest
 from models.package.folder import bundled_package_path
 from streams.ops.demo.processes import Role, clean_environment
 from streams.settings import Settings
-from tests.integration.support import PATIENCE_S, configure, good_posts, offsets, post, produce, records, wait_for
+from tests.integration.support import TIMEOUT_S, configure, good_posts, offsets, post, produce, records, wait_for
 
 SECRET = "hunter2-secret"
 
@@ -36,7 +36,7 @@ def run(env: dict[str, str], *arguments: str, **more: str) -> str:
         env=clean_environment({**env, "EMOSTREAM_LOG_LEVEL": "ERROR", **more}),
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
     assert result.returncode == 1, result

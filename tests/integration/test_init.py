@@ -72,7 +72,7 @@ def test_a_database_may_have_several_hosts(env: dict[str, str]) -> None:
 
 def test_a_database_of_version_0_1_keeps_its_data_under_the_new_names(env: dict[str, str]) -> None:
     migrations = find_migrations(migrations_folder())
-    names = migrations.index(next(one for one in migrations if one.path.name == "007_true_names.sql"))
+    names = migrations.index(next(one for one in migrations if one.path.name == "007_mean_columns.sql"))
     with psycopg.connect(env["EMOSTREAM_POSTGRES_DSN"], autocommit=True) as connection:
         migrate(connection, migrations[:names])
         connection.execute(

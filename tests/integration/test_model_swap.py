@@ -65,7 +65,7 @@ Start = Callable[..., Role]
 
 
 def confidence(strength: float) -> float:
-    """Return the softmax of one logit of this value among zeros."""
+    """Returns the softmax of one logit of this value among zeros."""
     return math.exp(strength) / (math.exp(strength) + len(TOPIC.labels) - 1)
 
 

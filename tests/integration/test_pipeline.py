@@ -20,8 +20,8 @@ from streams.windows.store import WindowStore
 from tests.integration.flow import Flow
 from tests.integration.support import (
     KEYWORDS,
-    PATIENCE_S,
     TEXTS,
+    TIMEOUT_S,
     balanced,
     failures,
     good_posts,
@@ -254,7 +254,7 @@ async def test_posts_of_last_year_are_counted_and_their_windows_become_final(
         latest = max(window.end for window in await store.read(keyword="*", size=60))
         return {window.size for window in await store.read(keyword="*") if not window.final and window.end < latest}
 
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while await open_windows():
         assert time.monotonic() < deadline, "windows that the replay has passed stay open"
         await asyncio.sleep(0.2)

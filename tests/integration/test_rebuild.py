@@ -33,7 +33,7 @@ from tests.integration.rebuild_support import (
     redis,
     tables,
 )
-from tests.integration.support import PATIENCE_S, offsets, produce, wait_for
+from tests.integration.support import TIMEOUT_S, offsets, produce, wait_for
 from tests.integration.valkey_node import ValkeyNode
 
 __all__ = ["env", "redis", "tables"]  # fixtures
@@ -179,7 +179,7 @@ async def test_a_rebuild_reads_from_postgres_what_kafka_has_lost(
 
 async def reaches(store: WindowStore, wanted: dict[Key, Content]) -> None:
     """Wait until the windows are these."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while True:
         found = contents(await store.read())
         if found == wanted or time.monotonic() > deadline:

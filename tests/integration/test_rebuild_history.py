@@ -159,9 +159,9 @@ def env(env: dict[str, str], request: pytest.FixtureRequest) -> dict[str, str]:
 async def test_leases_keep_two_rebuilds_apart(store: WindowStore) -> None:
     tables = TableEditor.of(store)
     one, other = (Leases(tables, name, 60_000, 60_000) for name in ("one", "other"))
-    await one.lock()
+    await one.take()
     with pytest.raises(RebuildRefusedError, match=r"another rebuild .* try again in \d+ s"):
-        await other.lock()
+        await other.take()
     rebuilt = await one.new_generation()
     assert rebuilt.generation == 1
     with pytest.raises(RebuildRefusedError, match="took too long"):
@@ -172,15 +172,15 @@ async def test_leases_keep_two_rebuilds_apart(store: WindowStore) -> None:
         await other.seal()
 
     # The lease of the first one runs out, and the other one takes over.
-    await Leases(tables, "one", 1, 60_000).renew_lock()
+    await Leases(tables, "one", 1, 60_000).renew()
     while True:
         try:
-            await other.lock()
+            await other.take()
             break
         except RebuildRefusedError:
             continue
     with pytest.raises(RebuildRefusedError, match="held up for too long"):
-        await one.renew_lock()
+        await one.renew()
     with pytest.raises(RebuildRefusedError, match="another rebuild was faster"):
         await one.switch(rebuilt)
     assert await store.refresh() == 0
@@ -201,7 +201,7 @@ async def test_leases_keep_two_rebuilds_apart(store: WindowStore) -> None:
 async def test_leases_that_ran_out_do_not_switch(store: WindowStore) -> None:
     tables = TableEditor.of(store)
     late = Leases(tables, "late", 60_000, 1_000)
-    await late.lock()
+    await late.take()
     rebuilt = await late.new_generation()
     await late.seal()
     # The seal lasts for another second, and the switch needs a margin of two.

@@ -27,7 +27,7 @@ from tests.integration.rebuild_support import (
     redis,
     tables,
 )
-from tests.integration.support import PATIENCE_S, produce, wait_for
+from tests.integration.support import TIMEOUT_S, produce, wait_for
 
 __all__ = ["env", "redis", "tables"]  # fixtures
 
@@ -57,7 +57,7 @@ def progress(step, done, total):
 async def run():
     settings = load_settings()
     async with open_store(settings) as store:
-        await rebuild(settings, store, progress=progress, lock_ms=600_000, seal_ms=600_000)
+        await rebuild(settings, store, progress=progress, lease_ms=600_000, seal_ms=600_000)
 
 asyncio.run(run())
 """
@@ -131,7 +131,7 @@ async def test_ctrl_c_leaves_nothing_behind(
         assert running.stdout is not None
         assert await asyncio.to_thread(running.stdout.readline) == "counting\n"
         running.send_signal(signal.SIGINT)
-        _, told = await asyncio.to_thread(running.communicate, timeout=PATIENCE_S)
+        _, told = await asyncio.to_thread(running.communicate, timeout=TIMEOUT_S)
         assert (running.returncode, told) == (130, "stopped; the windows are as they were\n")
     assert set(tables.client.scan_iter(f"{settings.redis_prefix}:*")) == before
     assert tables.client.hkeys(f"{settings.redis_prefix}:meta") == ["shards", "partitions", "sizes", "generations"]

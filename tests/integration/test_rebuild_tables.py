@@ -19,7 +19,7 @@ from streams.windows.rebuild.editor import TableEditor
 from streams.windows.store import SealedError, WindowStore
 from streams.windows.tumbling import WindowKey, shard_of
 from streams.windows.update import PositionChange, ShardUpdate
-from tests.integration.support import PATIENCE_S, wait_for
+from tests.integration.support import TIMEOUT_S, wait_for
 from tests.integration.window_store_support import KEYWORD, START, apply_all, entry, env  # noqa: F401 - a fixture
 
 SHARDS = 4
@@ -71,7 +71,7 @@ async def test_nothing_changes_in_sealed_tables_until_the_seal_runs_out(old: Tab
     assert (await old.read(), sealed) == before
 
     await old.lease(shard, "sealed", "me", 1, "renew")
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while await old.sealed(shard):  # noqa: ASYNC110 - Redis tells nobody
             await asyncio.sleep(0.01)
     assert await old.apply(shard, ShardUpdate({0: PositionChange(position, Position(3, 2, 0))})) is None

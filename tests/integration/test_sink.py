@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from connectors.errors import PositionMismatchError, RejectedError
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.kafka.scan import TopicScan
-from streams.connections import kafka_config
+from streams.connections import kafka_config, scan_group
 from streams.ops.demo.processes import Role
 from streams.records import (
     ClassifiedPost,
@@ -268,7 +268,7 @@ def test_a_value_that_is_no_record_is_dead_lettered_and_the_rest_is_written(
         lambda: query(settings, "SELECT count(*) FROM emotion_windows") == [(1,)],
         what="the window is not written",
     )
-    scan = TopicScan(kafka_config(settings), settings.topic_dead)
+    scan = TopicScan(kafka_config(settings), settings.topic_dead, group=scan_group(settings))
     letters = [DeadPost.from_json(message.value() or b"") for message in scan.messages()]
     scan.close()
     assert [(letter.reason, letter.origin.topic) for letter in letters] == [("invalid_record", settings.topic_windows)]

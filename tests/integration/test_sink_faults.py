@@ -10,11 +10,11 @@ import pytest
 
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.kafka.scan import TopicScan
-from streams.connections import kafka_config
+from streams.connections import kafka_config, scan_group
 from streams.ops.demo.processes import Role
 from streams.records import DeadPost, DeadReason
 from streams.settings import Settings
-from tests.integration.support import PATIENCE_S, wait_for
+from tests.integration.support import TIMEOUT_S, wait_for
 from tests.integration.test_failures import run
 from tests.integration.test_sink import classified, feed, query, rows
 
@@ -22,7 +22,7 @@ Start = Callable[..., Role]
 
 
 def dead(settings: Settings) -> list[DeadPost]:
-    scan = TopicScan(kafka_config(settings), settings.topic_dead)
+    scan = TopicScan(kafka_config(settings), settings.topic_dead, group=scan_group(settings))
     letters = [DeadPost.from_json(message.value() or b"") for message in scan.messages()]
     scan.close()
     return letters
@@ -139,6 +139,6 @@ def test_a_forced_sink_writes_while_another_one_waits(
     wait_for(lambda: "consuming" in waiting.log.read_text(), what="the sink has no partitions")
     once = start("sink", "--once", "--force")
     wait_for(lambda: rows(settings) == 400, what="nothing is written")
-    assert once.wait(PATIENCE_S) == 0
+    assert once.wait(TIMEOUT_S) == 0
     feed(producer, settings, 200, 40)
     waiting.check()

@@ -18,8 +18,8 @@ from streams.settings import Settings
 from streams.sink.gate.cpu_aware import CpuAwareGate
 from streams.sink.gate.rule import GateReason, GateRule
 from streams.sink.runner import Sink
-from tests.integration.burners import Burners, CountedLooks, Processes
-from tests.integration.support import PATIENCE_S, wait_for
+from tests.integration.burners import Burners, Processes, SampleCounter
+from tests.integration.support import TIMEOUT_S, wait_for
 from tests.integration.test_sink import feed, rows
 
 pytestmark = pytest.mark.alone
@@ -31,31 +31,24 @@ LONG = "EMOSTREAM_TEST_CHAOS_SECONDS" in os.environ
 BUSY_FEEDS = 60 if LONG else 4
 PULSES = 6 if LONG else 3
 YIELD_S = 1.0
-LOOKS = 8
+SAMPLES = 8
 """Samples of the gate, eight a second."""
 
 
 @pytest.fixture
-def burners() -> Iterator[Burners]:
-    found = Burners()
-    yield found
-    found.end()
-
-
-@pytest.fixture
-def load(burners: Burners) -> CountedLooks:
-    """Reads the burners, which are at work, and the sink's own processes."""
+def load(burners: Burners) -> SampleCounter:
+    """Reads the load of the burners, which are at work, and of the sink's own processes."""
     source = Processes(burners.pids)
     burners.burn()
     source.calibrate()
     source.share = SHARE
-    found = CountedLooks(source)
+    found = SampleCounter(source)
     source.own = found.own.seconds
     return found
 
 
 @pytest.fixture
-def sink(settings: Settings, load: CountedLooks) -> Iterator[Sink]:
+def sink(settings: Settings, load: SampleCounter) -> Iterator[Sink]:
     """Runs in a thread of the test."""
     running = Sink(settings, gate=CpuAwareGate(GateRule(limit=LIMIT, calm_s=1.0), load))
     stop = threading.Event()
@@ -63,17 +56,17 @@ def sink(settings: Settings, load: CountedLooks) -> Iterator[Sink]:
     thread.start()
     yield running
     stop.set()
-    thread.join(PATIENCE_S)
+    thread.join(TIMEOUT_S)
     assert not thread.is_alive()
 
 
 def test_not_a_row_is_written_while_the_machine_is_busy(
-    settings: Settings, burners: Burners, load: CountedLooks, sink: Sink, producer: ConfirmedProducer
+    settings: Settings, burners: Burners, load: SampleCounter, sink: Sink, producer: ConfirmedProducer
 ) -> None:
     wait_for(lambda: sink.gate.state.reason is GateReason.BUSY, what="the gate does not see the load")
     for number in range(BUSY_FEEDS):
         feed(producer, settings, number * 400, 400)
-        load.wait(LOOKS)
+        load.wait(SAMPLES)
         assert rows(settings) == 0, sink.gate.state
     posts = sink.topics[0]
     waiting = BUSY_FEEDS * 440  # a tenth of them twice
@@ -86,7 +79,7 @@ def test_not_a_row_is_written_while_the_machine_is_busy(
 
 
 class Writes:
-    """Feeds the sink without an end, and notes when it has written a slice."""
+    """Feeds the sink without an end, and records when it writes a slice."""
 
     def __init__(self, settings: Settings, sink: Sink, producer: ConfirmedProducer) -> None:
         self._settings = settings
@@ -95,15 +88,15 @@ class Writes:
         self._end = threading.Event()
         self._threads = [threading.Thread(target=target) for target in (self._watch, self._fill)]
         self.seen: list[float] = []
-        """When that count had grown, on the clock of samples."""
+        """Times at which the number of slices rose, on the clock of samples."""
 
     def count(self) -> float:
-        """How many slices were written."""
+        """The number of slices that were written."""
         labels = {"topic": self._settings.topic_classified}
         return self._sink.metrics.registry.get_sample_value("emostream_sink_write_seconds_count", labels) or 0
 
     def wait(self) -> None:
-        """Until some more are."""
+        """Wait until more slices are written."""
         before = self.count()
         wait_for(lambda: self.count() >= before + 2, what="nothing is written")
 
@@ -132,7 +125,7 @@ class Writes:
 
 
 def test_at_most_the_slice_in_hand_is_written_after_the_gate_has_closed(
-    settings: Settings, burners: Burners, load: CountedLooks, sink: Sink, producer: ConfirmedProducer
+    settings: Settings, burners: Burners, load: SampleCounter, sink: Sink, producer: ConfirmedProducer
 ) -> None:
     """The backlog never ends, so that the load always meets a sink that is writing."""
     burners.rest()
@@ -142,13 +135,13 @@ def test_at_most_the_slice_in_hand_is_written_after_the_gate_has_closed(
             burners.burn()
             wait_for(lambda: not sink.gate.is_open(), what="the gate does not close")
             before = writes.count()
-            load.wait(2 * LOOKS)
+            load.wait(2 * SAMPLES)
             assert writes.count() - before <= 1, sink.gate.state
             burners.rest()
 
 
 def test_writing_stops_within_a_second_of_the_begin_of_the_load(
-    settings: Settings, burners: Burners, load: CountedLooks, sink: Sink, producer: ConfirmedProducer
+    settings: Settings, burners: Burners, load: SampleCounter, sink: Sink, producer: ConfirmedProducer
 ) -> None:
     """The best of several, since other work on the machine can hold up any one."""
     burners.rest()
@@ -158,9 +151,9 @@ def test_writing_stops_within_a_second_of_the_begin_of_the_load(
             writes.wait()
             begin = burners.burn()
             wait_for(lambda: not sink.gate.is_open(), what="the gate does not close")
-            load.wait(2 * LOOKS)
+            load.wait(2 * SAMPLES)
             burners.rest()
             pulses.append((begin, time.monotonic()))
     took = [max((at - begin for at in writes.seen if begin < at < end), default=0.0) for begin, end in pulses]
-    print(f"the last write came {', '.join(f'{one:.2f}' for one in took)} s after the begin of the load")
+    print(f"the last write came {', '.join(f'{one:.2f}' for one in took)} s after the start of the load")
     assert min(took) <= YIELD_S

@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.producer import ConfirmedProducer
 from connectors.kafka.scan import TopicScan
-from streams.connections import kafka_config
+from streams.connections import kafka_config, scan_group
 from streams.ops.demo.processes import Role, clean_environment
 from streams.records import ClassifiedPost
 from streams.settings import Settings
@@ -185,9 +185,9 @@ def produce_at(settings: Settings, partition: int, posts: list[ClassifiedPost], 
 
 
 def keeps_timestamps(settings: Settings) -> bool:
-    """Return whether the broker already keeps the timestamps that producers give to records of the topic."""
+    """Returns whether the broker already keeps the timestamps that producers give to records of the topic."""
     produce_at(settings, 3, [classified(0, 3)], time.time())
-    scan = TopicScan(kafka_config(settings), settings.topic_classified)
+    scan = TopicScan(kafka_config(settings), settings.topic_classified, group=scan_group(settings))
     try:
         *_, last = scan.messages()
         return last.timestamp()[0] == TIMESTAMP_CREATE_TIME

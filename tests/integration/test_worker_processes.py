@@ -20,7 +20,7 @@ from streams.process.worker_processes import stop_bound_s
 from streams.settings import Settings
 from streams.windows.store import WindowStore
 from tests.integration.support import (
-    PATIENCE_S,
+    TIMEOUT_S,
     balanced,
     counter,
     failures,
@@ -63,7 +63,7 @@ def stop_s(settings: Settings) -> float:
 def worker(start: Start, settings: Settings, ports: tuple[int, int], stop_s: float) -> Iterator[Role]:
     """A worker of two processes that both have partitions."""
     role = start("worker", "--processes", "2", "--web-port", str(ports[0]))
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while [set(metric_lines(port, "emostream_shards_owned")) for port in ports] != [SHARDS, SHARDS]:
         role.check()
         assert time.monotonic() < deadline, role.log.read_text()
@@ -137,7 +137,7 @@ def test_the_processes_do_not_outlive_a_supervisor_that_is_killed(worker: Role, 
 
 def test_ctrl_c_while_the_first_process_loads_its_model(start: Start, stop_s: float) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        silent.settimeout(PATIENCE_S)
+        silent.settimeout(TIMEOUT_S)
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         remote = {"EMOSTREAM_S3_ENDPOINT": endpoint, "EMOSTREAM_MODEL_URI": "s3://bucket/model"}
         role = start("worker", "--processes", "2", **remote)
@@ -155,7 +155,7 @@ def run(env: dict[str, str], *arguments: str, **more: str) -> str:
         env=clean_environment({**env, **more}),
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
     assert done.returncode == 1, done

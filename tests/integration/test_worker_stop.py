@@ -11,7 +11,7 @@ import pytest
 
 from streams.ops.demo.processes import Role
 from streams.settings import Settings
-from tests.integration.support import PATIENCE_S
+from tests.integration.support import TIMEOUT_S
 
 Start = Callable[..., Role]
 
@@ -20,7 +20,7 @@ Start = Callable[..., Role]
 def silent_server() -> Iterator[socket.socket]:
     """A server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(PATIENCE_S)
+        server.settimeout(TIMEOUT_S)
         yield server
 
 
@@ -34,7 +34,7 @@ def test_a_signal_ends_the_wait_for_the_first_model(
     connection, _ = silent_server.accept()
     with connection:
         os.kill(worker.pid, number)
-        assert worker.wait(PATIENCE_S) == 0
+        assert worker.wait(TIMEOUT_S) == 0
         silent_server.setblocking(False)
         with pytest.raises(BlockingIOError):
             silent_server.accept()

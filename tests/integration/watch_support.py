@@ -49,7 +49,7 @@ class Worker:
 
 
 def watch_settings(server: S3Server, cache: Path) -> Settings:
-    """Return the settings of a worker on the channel `latest`, where the tests publish."""
+    """Returns the settings of a worker on the channel `latest`, where the tests publish."""
     return make_settings(
         s3_endpoint=server.config.endpoint,
         s3_access_key_id="key",

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.kafka.batch import OwnRange
-from connectors.kafka.own_writes import QUIET_S, LocalReads, OwnWrites
+from connectors.kafka.own_records import QUIET_S, LocalReads, OwnRecords
 
 PARTITIONS = 2
 
@@ -28,7 +28,7 @@ class Consumer:
         self.logs: list[int] = [0] * PARTITIONS
         self.next_offsets = dict.fromkeys(range(PARTITIONS), 0)
         self.fetching = dict(self.next_offsets)
-        self.own = OwnWrites(limit=8)
+        self.own = OwnRecords(limit=8)
         self.local = LocalReads()
         self.seen: dict[int, list[int]] = {partition: [] for partition in self.next_offsets}
         self.now = 0.0

@@ -13,7 +13,7 @@ EMOTION, GO, _, TWEETS = range(4)
 
 
 def table(*rows: tuple[int, list[float], list[int], int]) -> Examples:
-    """Return rows, given as (data set, emotion target, known emotions, sentiment)."""
+    """Returns rows, given as (data set, emotion target, known emotions, sentiment)."""
     source, emotion, known, sentiment = zip(*rows, strict=True)
     mask = np.zeros((len(rows), 8), bool)
     for row, labels in enumerate(known):

@@ -133,7 +133,7 @@ def test_a_run_makes_a_package_and_a_second_run_trains_nothing(data, tmp_path):
 
 
 def changed(data: Path, folder: Path, old: str, new: str) -> Networks:
-    """Return the stages of `CONFIG` with one change, with the same work folder for all changes."""
+    """Returns the stages of `CONFIG` with one change, with the same work folder for all changes."""
     assert old in CONFIG
     file = folder / "config.toml"
     file.write_text(CONFIG.replace(old, new))
@@ -184,7 +184,7 @@ class Killed(BaseException):
 def trainer(
     data: Path, folder: Path, die_after: int | None = None, scores: Sequence[float] | None = None, **recipe: object
 ) -> tuple[Trainer, object]:
-    """Return a trainer of a network with one layer. `scores` are the scores of its epochs, whatever it learns."""
+    """Returns a trainer of a network with one layer. `scores` are the scores of its epochs, whatever it learns."""
     splits = read_splits(data, CALIBRATION, 17)
     torch.manual_seed(17)
     net = network.EmotionNet(network.with_layers(encoders.pretrained("minilm-l6"), (0,)))
@@ -234,7 +234,7 @@ Weights = dict[str, torch.Tensor]
 
 
 def weights(data: Path, folder: Path, scores: Sequence[float], **recipe: object) -> Weights:
-    """Return the weights that a run of three epochs keeps."""
+    """Returns the weights that a run of three epochs keeps."""
     run, net = trainer(data, folder, scores=scores, **{"epochs": 3, "patience": 3, **recipe})
     run.train()
     return {key: value.clone() for key, value in net.state_dict().items()}

@@ -18,10 +18,9 @@ from streams.cli.bench import Display
 from streams.ops.bench import run as bench_run
 from streams.ops.bench.meter import family_cpu_s
 from streams.ops.bench.run import environment_for
-from streams.ops.bench.signals import hold_signals
 from streams.ops.demo.processes import clean_environment
 from streams.ops.demo.sample import sample_posts
-from streams.process.signals import exit_on_signals
+from streams.process.signals import exit_on_signals, hold_signals
 from streams.settings import load_settings
 from tests.helpers import make_settings
 

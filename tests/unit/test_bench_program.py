@@ -58,7 +58,7 @@ def start(folder: Path, code: str) -> Program:
 
 
 def started_child(folder: Path, running: Program) -> psutil.Process:
-    """Return the child that a program has started, when the program has written the child's pid."""
+    """Returns the child that a program has started, when the program has written the child's pid."""
 
     def is_written() -> bool:
         running.check()

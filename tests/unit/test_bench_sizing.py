@@ -54,7 +54,7 @@ def report(**changes: object) -> Report:
         machine=Machine(2, "x86_64", "Linux", "3.11.7", "0.1.0"),
         processes=1,
         model=ModelRate("emotion", "1.0.0", 5_000, 5.0, 1_000.0, 0.0006),
-        taking_cpu_s=0.00002,
+        accept_cpu_s=0.00002,
         pipeline=PIPELINE,
         redis=[WindowMemory(60, 5_000, 400.0), WindowMemory(3_600, 900, 600.0)],
         postgres=SinkFigures(20_000, 6_000, 500.0, 1_000.0, 0.00003, 0.00001, 0.00002),

@@ -1,4 +1,4 @@
-"""The scatter plot can draw any rows of its view. A warning fails a test. test_demo_chart.py tests the bars."""
+"""The scatter plot can draw any rows of its view. A warning fails a test. test_share_chart.py tests the bars."""
 
 from __future__ import annotations
 

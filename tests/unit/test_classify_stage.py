@@ -12,7 +12,7 @@ from confluent_kafka import Message
 
 from connectors.errors import ConnectorError
 from connectors.kafka.batch import Batch
-from connectors.kafka.own_writes import OwnWrites
+from connectors.kafka.own_records import OwnRecords
 from connectors.kafka.producer import Outgoing, WrittenOffsets
 from models.classifier import Classification
 from models.package.manifest import Head
@@ -64,10 +64,10 @@ class Harness:
         self.classifier = classifier or FakeClassifier()
         self.out = deliverer or RecordingDeliverer()
         self.metrics = Metrics()
-        self.own_writes = OwnWrites()
+        self.own_records = OwnRecords()
         settings = make_settings(**overrides)
         self.stage = ClassifyStage(
-            settings, lambda: self.classifier, self.out, self.metrics, own_writes=self.own_writes
+            settings, lambda: self.classifier, self.out, self.metrics, own_records=self.own_records
         )
 
     async def process(self, *messages: Message) -> None:
@@ -122,7 +122,7 @@ async def test_the_aggregate_stage_gets_what_it_would_read_from_the_records(harn
         message(b"", offset=3),
     ]
     await harness.process(*batch)
-    first, second = harness.own_writes.take(10)
+    first, second = harness.own_records.take(10)
     written = [
         PostForCounting.of(ClassifiedPost.from_json(record.value)) for record in harness.out.to("posts.classified")
     ]
@@ -143,7 +143,7 @@ async def test_the_aggregate_stage_gets_no_posts_whose_offsets_are_not_known(wri
     await harness.process(raw(0), raw(1))
     harness.stage.close()
     assert len(harness.results) == 2
-    assert len(harness.own_writes) == 0
+    assert len(harness.own_records) == 0
 
 
 async def test_results_keep_order_and_partition(harness: Harness) -> None:
@@ -311,7 +311,7 @@ async def test_a_batch_keeps_its_model_when_the_model_is_replaced() -> None:
         return asked[-1]
 
     out = RecordingDeliverer()
-    stage = ClassifyStage(make_settings(), current_model, out, Metrics(), own_writes=None)
+    stage = ClassifyStage(make_settings(), current_model, out, Metrics(), own_records=None)
     for batch in (Batch(1, [raw(0), raw(1, text="bad"), raw(2)], {0: 0}), Batch(1, [raw(3)], {0: 3})):
         await stage.deliver(await stage.prepare(batch))
     stage.close()

@@ -103,7 +103,7 @@ def test_a_refused_post_is_an_error_and_those_before_it_count() -> None:
 
 def test_a_post_that_is_not_confirmed_in_time_fails_the_next_send() -> None:
     clock = Clock()
-    sender = PostSender(FakeProducer(confirm=False), "raw", patience_s=30, clock=clock)
+    sender = PostSender(FakeProducer(confirm=False), "raw", timeout_s=30, clock=clock)
     sender.send(post(1))
     clock.now = 31
     with pytest.raises(UnavailableError, match="not confirmed 2 posts for 30 s"):
@@ -111,14 +111,14 @@ def test_a_post_that_is_not_confirmed_in_time_fails_the_next_send() -> None:
 
 
 def test_a_post_that_is_not_confirmed_in_time_fails_finish() -> None:
-    sender = PostSender(FakeProducer(confirm=False), "raw", patience_s=0.01)
+    sender = PostSender(FakeProducer(confirm=False), "raw", timeout_s=0.01)
     sender.send(post(1))
     with pytest.raises(UnavailableError):
         sender.finish()
 
 
 def test_the_number_of_unconfirmed_posts_is_bounded() -> None:
-    sender = PostSender(FakeProducer(confirm=False), "raw", patience_s=0.05, clock=Clock())
+    sender = PostSender(FakeProducer(confirm=False), "raw", timeout_s=0.05, clock=Clock())
     for number in range(MAX_UNCONFIRMED - 1):
         sender.send(post(number))
     with pytest.raises(UnavailableError):
@@ -270,7 +270,7 @@ def test_posts_that_no_broker_confirms_fail_in_time_and_closing_prints_nothing(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     producer = ConfirmedProducer(KafkaConfig("127.0.0.1:1"), client_id="test", give_up_after_s=0.3)
-    sender = PostSender(producer, "raw", patience_s=10)
+    sender = PostSender(producer, "raw", timeout_s=10)
     sender.send(post(1))
     with pytest.raises(UnavailableError, match="writing to raw"):
         sender.finish()

@@ -77,7 +77,7 @@ def test_the_settings_of_every_role_load(role: str) -> None:
 
 
 def substituted(value: str) -> str:
-    """Return the value with ${NAME:-default} replaced by the default."""
+    """Returns the value with ${NAME:-default} replaced by the default."""
     return re.sub(r"\$\{\w+:-([^}]*)}", r"\1", value)
 
 

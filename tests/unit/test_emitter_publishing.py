@@ -25,18 +25,18 @@ async def test_nothing_changes_while_the_tables_are_sealed(harness: Harness) -> 
 
 
 @pytest.mark.parametrize(
-    ("refusal", "cause"), [(UnavailableError("away"), "unavailable"), (RejectedError("no rights"), "refused")]
+    ("refusal", "cause"), [(UnavailableError("away"), "unavailable"), (RejectedError("no rights"), "rejected")]
 )
 async def test_a_failure_to_read_the_generation_is_counted(harness: Harness, refusal: Exception, cause: str) -> None:
     harness.emitter.own(frozenset({0}))
     harness.store.refusal = refusal
-    if cause == "refused":
+    if cause == "rejected":
         with pytest.raises(RejectedError):
             await harness.tick()
     else:
         assert await harness.tick() == []
     assert harness.failures(cause) == 1
-    assert harness.app.crashes == ([refusal] if cause == "refused" else [])
+    assert harness.app.crashes == ([refusal] if cause == "rejected" else [])
 
 
 async def test_windows_that_are_gone_are_cleared_and_not_published(harness: Harness) -> None:
@@ -106,7 +106,7 @@ async def test_a_refusal_stops_the_worker(harness: Harness) -> None:
     with pytest.raises(RejectedError):
         await harness.tick()
     assert harness.app.crashes == [refused]
-    assert harness.failures("refused") == 1
+    assert harness.failures("rejected") == 1
 
 
 async def test_the_loop_runs_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def emotions(classifier: OnnxClassifier, texts: list[str]) -> NDArray[np.float32
 
 
 def texts(count: int) -> list[str]:
-    """Return texts of many lengths, in random order."""
+    """Returns texts of many lengths, in random order."""
     sentence = "i feel quite happy but also sad and rather afraid of the angry people that i love"
     words = sentence.split()
     return [" ".join(itertools.islice(itertools.cycle(words[n % 7 :] + words), n * 13 % 60)) for n in range(count)]
@@ -187,7 +187,7 @@ def test_threads_can_share_a_classifier(bundled):
 
 
 def watched(classifier: OnnxClassifier, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Return a list to which every later run appends its shape: (texts, padded tokens per text)."""
+    """Returns a list to which every later run appends its shape: (texts, padded tokens per text)."""
     shapes: list[tuple[int, int]] = []
     for network in set(classifier._networks):
         real = network.feed

@@ -36,7 +36,7 @@ def test_any_text_becomes_plain_one_line_utf8(text):
 
 
 def with_every_step(text: str) -> str:
-    """Return what `normalize` does by its docstring, without the checks whether a step is needed."""
+    """Returns what `normalize` does by its docstring, without the checks whether a step is needed."""
     text = module._ESCAPED.sub(lambda escapes: str(json.loads(f'"{escapes[0]}"')), text)
     text = unicodedata.normalize("NFC", module._INVISIBLE.sub("", html.unescape(text))).translate(module._PLAIN)
     text = module._HANDLE.sub("@user", module._LINK.sub("http", text))

@@ -40,7 +40,7 @@ def run(export: Path, *options: str, name: str = "spam-filter", version: str = "
 
 
 def refused(result: Result) -> str:
-    """Return the one line of a refusal, after checking that it left no files."""
+    """Returns the one line of a refusal, after checking that it left no files."""
     assert isinstance(result.exception, USER_ERRORS), result.exception
     message = str(result.exception)
     assert "\n" not in message

@@ -27,7 +27,7 @@ def package(folder: Path, tokenizer: Tokenizer, max_tokens: int = 16) -> ModelPa
 
 
 def framed(special: str = "[CLS] $A [SEP]", end: int = 3) -> Tokenizer:
-    """Return a tokenizer that adds special tokens to each text."""
+    """Returns a tokenizer that adds special tokens to each text."""
     tokenizer = Tokenizer(WordLevel(WORDS, unk_token="[UNK]"))
     tokenizer.post_processor = TemplateProcessing(single=special, special_tokens=[("[CLS]", 2), ("[SEP]", end)])
     return tokenizer

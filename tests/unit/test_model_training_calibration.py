@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.training.calibrate import calibrated_loss, choose_gate, mixed
+from models.training.calibrate import calibrated_loss, choose_thresholds, mixed
 from models.training.config import DEFAULT_CONFIG, read_config
 from models.training.data import NO_TARGET, SET_NAMES, Examples
 from models.training.ensemble import TeacherAnswers, combine, softmax, unsmoothed
@@ -16,7 +16,7 @@ from models.training.scaling import fit_scaling
 
 
 def examples(rows: int, seed: int = 0) -> Examples:
-    """Return rows of all four data sets in turn, with random labels of their data set."""
+    """Returns rows of all four data sets in turn, with random labels of their data set."""
     rng = np.random.default_rng(seed)
     source = np.arange(rows) % len(SET_NAMES)
     known = np.array([[True] * 6 + [False] * 2, [True] * 8, [True] * 3 + [False] * 5, [False] * 8])[source]
@@ -29,7 +29,7 @@ def examples(rows: int, seed: int = 0) -> Examples:
 
 
 def answers(data: Examples, right: float, seed: int, sharpness: float = 6.0) -> dict[str, np.ndarray]:
-    """Return the logits of a model that is right about the given share of rows, and more sure of these."""
+    """Returns the logits of a model that is right about the given share of rows, and more sure of these."""
     rng = np.random.default_rng(seed)
     truth = {"emotion": data.emotion.argmax(1), "sentiment": np.maximum(data.sentiment, 0)}
     found = {}
@@ -149,11 +149,11 @@ def test_a_first_tier_with_opposite_answers_has_no_weight():
 def test_a_gate_keeps_its_bounds(first_right, last_right, max_loss, max_disagreement, seed):
     data = examples(400, seed)
     first, last = answers(data, first_right, seed), answers(data, last_right, seed + 1)
-    gate = choose_gate(first, last, data, max_loss=max_loss, max_disagreement=max_disagreement)
-    if gate is None:
+    chosen = choose_thresholds(first, last, data, max_loss=max_loss, max_disagreement=max_disagreement)
+    if chosen is None:
         return
     passed = np.ones(len(data), bool)
-    for head, threshold in gate.thresholds.items():
+    for head, threshold in chosen.thresholds.items():
         passed &= softmax(first[head]).max(1) >= threshold
     assert passed.any()
     for head in first:
@@ -166,16 +166,16 @@ def test_a_gate_keeps_its_bounds(first_right, last_right, max_loss, max_disagree
 def test_a_first_tier_with_the_same_answers_answers_everything():
     data = examples(200)
     logits = answers(data, 0.9, 1)
-    gate = choose_gate(logits, logits, data, max_loss=0, max_disagreement=0)
-    assert gate is not None
-    assert gate.answered == 1
+    chosen = choose_thresholds(logits, logits, data, max_loss=0, max_disagreement=0)
+    assert chosen is not None
+    assert chosen.answered == 1
 
 
 def test_a_first_tier_with_opposite_answers_is_left_out():
     data = examples(400)
     last = answers(data, 1.0, 1)
     first = {head: -values for head, values in last.items()}
-    assert choose_gate(first, last, data, max_loss=0, max_disagreement=0) is None
+    assert choose_thresholds(first, last, data, max_loss=0, max_disagreement=0) is None
 
 
 def test_general_teachers_are_averaged_as_probabilities():

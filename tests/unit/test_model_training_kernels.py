@@ -39,7 +39,7 @@ def norm(hidden: str, *bias: str, outputs: tuple[str, ...] = ("out",)) -> NodePr
 
 
 def product(out: str = "out") -> list[NodeProto]:
-    """Return the operators that the quantiser makes for a product with constant scales."""
+    """Returns the operators that the quantiser makes for a product with constant scales."""
     return [
         helper.make_node("QuantizeLinear", ["hidden", "hidden.scale", "hidden.zero"], ["integers"]),
         helper.make_node("Mul", ["hidden.scale", "matrix.scale"], ["scales"]),

@@ -106,7 +106,7 @@ async def test_polls_that_fail_come_at_longer_and_longer_intervals(
 
 
 async def crash_after(defect: BaseException) -> BaseException:
-    """Return the exception with which the app crashes if a poll raises `defect`."""
+    """Returns the exception with which the app crashes if a poll raises `defect`."""
 
     def poll(_: int) -> bool:
         raise defect

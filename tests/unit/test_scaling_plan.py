@@ -56,7 +56,7 @@ class TestPlan:
     @pytest.mark.parametrize("rate", [1_000, 30_000, 100_000])
     def test_no_other_number_of_shards_costs_less(self, rate: float) -> None:
         def cores(masters: int, each: int) -> float:
-            """Return the cores of the workers and masters; infinite if the masters are too few for the rate."""
+            """Returns the cores of the workers and masters; infinite if the masters are too few for the rate."""
             workers = 1
             while (batch := batch_of(rate, workers, 1.0)) and (
                 workers * 0.7e6 < rate * CALLS.worker_us(batch, masters * each) * (1 - 1e-9)

@@ -24,7 +24,7 @@ FLEETS = (
 
 
 def live_limit(fleet: Fleet, costs: Costs = COSTS, batch: int = LARGEST_BATCH) -> float:
-    """Return the limit of the closed form without network and history, which the simulation does not have."""
+    """Returns the limit of the closed form without network and history, which the simulation does not have."""
     return bottleneck(capacities(costs, ONE_CORE, fleet, batch=batch), without=HISTORY_PARTS | {"broker network"})[1]
 
 

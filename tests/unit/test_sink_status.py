@@ -184,7 +184,7 @@ def test_holes_are_named_one_by_one() -> None:
         "emotions.windows: nothing has been written yet\n"
         "posts.classified[1] 10 to 19: skipped; `emostream backfill` reads them again\n"
         "posts.classified[1] 30 to 34: skipped; `emostream backfill` reads them again\n"
-        "posts.classified[1]: 50 offsets left Kafka before they were written; the sink will note them in sink_gaps\n"
+        "posts.classified[1]: 50 offsets left Kafka before they were written; the sink will record them in sink_gaps\n"
         f"posts.classified[1]: 40 offsets in 2 ranges {lost} (expired; see sink_gaps)\n"
         f"posts.classified[1]: 5 offsets in 1 ranges {lost} (lost; see sink_gaps)\n"
     )

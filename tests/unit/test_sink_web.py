@@ -49,10 +49,10 @@ def test_health_has_a_code_and_reasons(
 
 def test_status_is_the_report_with_secrets_masked(served: Served) -> None:
     remember_secrets(["hunter2-of-the-sink"])
-    served.report = report(gate(), topic(trouble="no route to hunter2-of-the-sink"))
+    served.report = report(gate(), topic(last_error="no route to hunter2-of-the-sink"))
     answer = ask(f"http://127.0.0.1:{served.port}/status")
     assert answer.error is None
-    assert answer.report == report(gate(), topic(trouble="no route to ***"))
+    assert answer.report == report(gate(), topic(last_error="no route to ***"))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_the_gauges_show_the_state_of_the_gate_at_each_read() -> None:
     metrics.watch(watched)
 
     def values() -> list[float | None]:
-        names = ("gate_open", "gate_since_seconds", "gate_breaks", "cpu_utilization", "pressure")
+        names = ("gate_open", "gate_since_seconds", "gate_resets", "cpu_utilization", "pressure")
         return [metrics.registry.get_sample_value(f"emostream_sink_{name}") for name in names]
 
     assert values()[:4] == [0.0, SINCE.timestamp(), 2.0, 0.5]

@@ -25,7 +25,7 @@ from tests.helpers import make_settings
 def samples(
     minutes: float, *, slope: float = 0.0, start_mib: float = 200, noise_mib: float = 0.0, warm_mib: float = 0.0
 ) -> list[Sample]:
-    """Return a sample for every 3 s. Memory grows by `slope` MiB an hour, and by `warm_mib` in the first tenth."""
+    """Returns a sample for every 3 s. Memory grows by `slope` MiB an hour, and by `warm_mib` in the first tenth."""
     rng = random.Random(1)
     found = []
     for number in range(int(minutes * 20) + 1):

@@ -41,17 +41,17 @@ def errors(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_a_partition_without_a_leader_is_asked_again(errors: list[int]) -> None:
     errors += [KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE]
-    assert TopicScan(KafkaConfig("127.0.0.1:1"), "posts.raw").bounds == {0: (3, 8)}
+    assert TopicScan(KafkaConfig("127.0.0.1:1"), "posts.raw", group="g").bounds == {0: (3, 8)}
 
 
 def test_a_partition_that_never_has_a_leader_is_unavailable(errors: list[int]) -> None:
     errors += [KafkaError.NOT_LEADER_FOR_PARTITION] * 1_000_000
     with pytest.raises(UnavailableError):
-        TopicScan(KafkaConfig("127.0.0.1:1", timeout_s=0.01), "posts.raw")
+        TopicScan(KafkaConfig("127.0.0.1:1", timeout_s=0.01), "posts.raw", group="g")
 
 
 def test_a_refusal_is_not_retried(errors: list[int]) -> None:
     errors += [KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.NOT_LEADER_FOR_PARTITION]
     with pytest.raises(RejectedError):
-        TopicScan(KafkaConfig("127.0.0.1:1"), "posts.raw")
+        TopicScan(KafkaConfig("127.0.0.1:1"), "posts.raw", group="g")
     assert len(errors) == 1

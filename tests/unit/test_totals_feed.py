@@ -57,7 +57,7 @@ async def test_a_record_has_every_keyword_of_the_latest_window_of_the_longest_si
     tables = FakeTables(window("*", n=3, l_joy=2, l_fear=1, t_positive=3, ts=1_500_000), window("tea", n=1, l_joy=1))
     out = RecordingDeliverer()
     feed, _, _ = make(tables, out, {MINE})
-    await feed._tick()
+    await feed.run_interval()
     (record,) = out.to("emotions.totals")
     totals = EmotionTotals.from_json(record.value)
     assert record.key == b"*"
@@ -75,7 +75,7 @@ async def test_while_the_worker_is_behind_every_tenth_record_is_written() -> Non
     written = []
     for second in range(33):
         before, late = len(out.calls), 3 <= second < 32
-        await feed._tick()
+        await feed.run_interval()
         written += [second] * (len(out.calls) - before)
     assert written == [0, 1, 2, 10, 20, 30, 32]
     assert len(tables.asked) == len(out.calls)
@@ -84,14 +84,14 @@ async def test_while_the_worker_is_behind_every_tenth_record_is_written() -> Non
 async def test_only_the_owner_of_the_shard_of_all_posts_writes() -> None:
     tables, out = FakeTables(window("*", n=1, l_joy=1)), RecordingDeliverer()
     feed, _, _ = make(tables, out, set(range(SETTINGS.shards)) - {MINE})
-    await feed._tick()
+    await feed.run_interval()
     assert (out.calls, tables.asked) == ([], [])
 
 
 async def test_nothing_is_written_of_empty_tables() -> None:
     out = RecordingDeliverer()
     feed, _, _ = make(FakeTables(), out, {MINE})
-    await feed._tick()
+    await feed.run_interval()
     assert out.calls == []
 
 
@@ -101,7 +101,7 @@ async def test_a_record_is_skipped_when_a_server_does_not_answer(where: str) -> 
     tables = FakeTables(window("*", n=1, l_joy=1), error=away if where == "redis" else None)
     out = RecordingDeliverer(fails_on="emotions.totals" if where == "kafka" else None, error=away)
     feed, app, metrics = make(tables, out, {MINE})
-    await feed._tick()
+    await feed.run_interval()
     assert metrics.registry.get_sample_value("emostream_totals_failures_total") == 1
     assert app.crashes == []
 
@@ -110,5 +110,5 @@ async def test_a_refusal_stops_the_worker() -> None:
     refused = RejectedError("not authorized")
     feed, app, _ = make(FakeTables(error=refused), RecordingDeliverer(), {MINE})
     with pytest.raises(RejectedError):
-        await feed._tick()
+        await feed.run_interval()
     assert app.crashes == [refused]

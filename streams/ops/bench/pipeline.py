@@ -12,7 +12,7 @@ from connectors.errors import UnavailableError
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.scan import TopicScan
 from connectors.machine.load import find_source
-from streams.connections import kafka_config
+from streams.connections import kafka_config, scan_group
 from streams.errors import MeasurementError
 from streams.ops.bench.meter import Meter
 from streams.ops.bench.steady import steady
@@ -149,7 +149,7 @@ def _wait_for_results(settings: Settings, worker: Role, posts: int, on_count: On
 
 
 def _first_error(settings: Settings) -> str:
-    scan = TopicScan(kafka_config(settings), settings.topic_dead)
+    scan = TopicScan(kafka_config(settings), settings.topic_dead, group=scan_group(settings))
     try:
         return next(DeadPost.from_json(message.value()).error for message in scan.messages())
     finally:
@@ -187,7 +187,7 @@ async def _wait_for_windows(settings: Settings, worker: Role, posts: int) -> flo
 
 def _result_times(settings: Settings) -> list[float]:
     """Returns the time at which Kafka wrote each classified post, by the broker's clock, in seconds since 1970."""
-    scan = TopicScan(kafka_config(settings), settings.topic_classified)
+    scan = TopicScan(kafka_config(settings), settings.topic_classified, group=scan_group(settings))
     try:
         return [message.timestamp()[1] / 1_000 for message in scan.messages()]
     finally:

@@ -22,11 +22,11 @@ from streams.ops.bench.meter import family_cpu_s
 from streams.ops.bench.model import ModelRate, measure_model
 from streams.ops.bench.pipeline import Throughput, measure_workers
 from streams.ops.bench.posts import make_posts, mean_keywords
-from streams.ops.bench.signals import hold_signals
 from streams.ops.bench.sizing import Assumptions, Costs, Size, sizes_for
 from streams.ops.bench.storage import SinkFigures, WindowMemory, measure_sink, record_bytes, redis_used, window_memory
 from streams.ops.demo.processes import clean_environment
 from streams.ops.init import init_postgres, init_topics
+from streams.process.signals import hold_signals
 from streams.records import Post
 from streams.redact import remember_secrets
 from streams.settings import PREFIX, Settings, load_settings
@@ -99,7 +99,7 @@ class Report:
         machine: the machine.
         processes: the number of worker processes.
         model: the model alone, on one thread.
-        taking_cpu_s: processor seconds of Kafka to accept a post from a producer.
+        accept_cpu_s: processor seconds of Kafka to accept a post from a producer.
         pipeline: the worker at full speed.
         redis: the memory of windows in Redis, for each size.
         postgres: what the sink wrote, and what that cost.
@@ -112,7 +112,7 @@ class Report:
     machine: Machine
     processes: int
     model: ModelRate
-    taking_cpu_s: float
+    accept_cpu_s: float
     pipeline: Throughput
     redis: Sequence[WindowMemory]
     postgres: SinkFigures
@@ -204,7 +204,7 @@ def run_bench(
         machine=_machine(),
         processes=processes,
         model=model,
-        taking_cpu_s=taking,
+        accept_cpu_s=taking,
         pipeline=pipeline,
         redis=redis,
         postgres=postgres,

@@ -22,7 +22,7 @@ class Steady:
     """The part of a run that is measured.
 
     Attributes:
-        begin: its begin, in seconds since 1970.
+        begin: its start, in seconds since 1970.
         end: its end, in seconds since 1970.
         posts: the number of results after `begin`.
     """

@@ -12,7 +12,7 @@ from typing import Any
 from connectors import redis
 from connectors.kafka.scan import TopicScan
 from connectors.postgres import connect, postgres_errors
-from streams.connections import kafka_config
+from streams.connections import kafka_config, scan_group
 from streams.errors import MeasurementError
 from streams.ops.bench.meter import family_cpu_s
 from streams.settings import Settings
@@ -117,7 +117,7 @@ def record_bytes(settings: Settings, logs: Path, topic: str) -> float:
         MeasurementError: The topic has no records, or no log in `logs`.
         ConnectorError: Kafka does not answer.
     """
-    scan = TopicScan(kafka_config(settings), topic)
+    scan = TopicScan(kafka_config(settings), topic, group=scan_group(settings))
     try:
         records = sum(1 for _ in scan.messages())
     finally:

@@ -134,6 +134,6 @@ def fewer_labels(shares: Sequence[KeywordShare]) -> list[KeywordShare]:
 
 def short_name(name: str) -> str:
     """Returns a keyword or a label cut to `MAX_NAME_CHARS`, and escaped for matplotlib."""
-    # matplotlib takes a dollar sign for the begin of a formula.
+    # matplotlib takes a dollar sign for the beginning of a formula.
     name = name if len(name) <= MAX_NAME_CHARS else name[: MAX_NAME_CHARS - 1] + "…"
     return name.replace("$", r"\$")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from connectors.postgres import connect, postgres_errors
-from streams.ops.bi.share_chart import MAX_LABELS, OTHER_LABELS, KeywordShare, draw_shares, fewer_labels
+from streams.ops.bi.share_chart import KeywordShare
 from streams.records import ALL_KEYWORDS
-
-__all__ = ["MAX_LABELS", "OTHER_LABELS", "KeywordShare", "draw_shares", "fewer_labels", "read_shares"]
 
 
 def read_shares(dsn: str, size: int) -> list[KeywordShare]:

@@ -62,7 +62,7 @@ STALL_S = 60.0
 POLL_S = 0.5
 """Seconds between two counts of the arrived posts."""
 
-AUDIT_PATIENCE_S = 15.0
+AUDIT_TIMEOUT_S = 15.0
 """Seconds for the last windows to reach Postgres. The longest windows are published every two seconds."""
 
 
@@ -204,7 +204,7 @@ async def run_demo(
             on_line(f"worker (pid {worker.pid}) and sink (pid {sink.pid}) started; logs in {logs}")
             async with open_store(settings) as store:
                 await _feed(settings, store, posts, [worker, sink], on_progress)
-                checks = await audit_until_balanced(settings, store, lambda *_: None, patience_s=AUDIT_PATIENCE_S)
+                checks = await audit_until_balanced(settings, store, lambda *_: None, timeout_s=AUDIT_TIMEOUT_S)
         chart = data_dir / "emotions_by_keyword.png"
         _draw(settings, chart, posts_file)
     return Outcome(checks, chart, tally.describe(), time.monotonic() - began)
@@ -256,7 +256,8 @@ def _all_arrived(progress: DemoProgress) -> bool:
 
 
 def _draw(settings: Settings, chart: Path, posts_file: Path) -> None:
-    from streams.ops.demo.chart import draw_shares, read_shares  # noqa: PLC0415 - loads matplotlib
+    from streams.ops.bi.share_chart import draw_shares  # noqa: PLC0415 - loads matplotlib
+    from streams.ops.demo.chart import read_shares  # noqa: PLC0415 - loads matplotlib
 
     size = settings.window_sizes[0].seconds
     shares = read_shares(settings.postgres_dsn.get_secret_value(), size)

@@ -124,14 +124,14 @@ class Filler(Generic[R]):
         """Write records that were skipped, and store their range in the ledger. Returns the number of rows."""
         entries, dead = self._decode(messages)
         with self._transaction(hole) as connection:
-            refused = self._insert(connection, entries)
-            kept = [row for message, row in entries if all(message is not one for one, _, _ in refused)]
+            rejected = self._insert(connection, entries)
+            kept = [row for message, row in entries if all(message is not one for one, _, _ in rejected)]
             last = ledger_sql.range_before(connection, hole.topic, span.partition, span.start)
             ranges = self._target.ledger_ranges(connection, [span], kept, {span.partition: last})
             ledger_sql.store(connection, hole.topic, ranges)
             # Before the commit: a crash in between writes the dead letters twice, and loses none.
-            if dead or refused:
-                self._write_dead_letters([*dead, *refused])
+            if dead or rejected:
+                self._write_dead_letters([*dead, *rejected])
         return len(kept)
 
     def _fill_damaged(self, hole: Hole) -> tuple[int, list[Span]]:
@@ -175,7 +175,7 @@ class Filler(Generic[R]):
 
     def _insert(self, connection: Connection, entries: Sequence[tuple[Message, R]]) -> list[DeadRecord]:
         """Insert rows; rows that the table has stay as they are. Returns the records that Postgres rejects."""
-        refused: list[DeadRecord] = []
+        rejected: list[DeadRecord] = []
 
         def store(part: Sequence[tuple[Message, R]]) -> None:
             rows = [row for _, row in part]
@@ -183,8 +183,8 @@ class Filler(Generic[R]):
                 self._target.copy_to_staging(connection, rows)
                 self._target.merge(connection, rows)
 
-        def refuse(entry: tuple[Message, R], why: InvalidDataError) -> None:
-            refused.append((entry[0], DeadReason.NOT_STORABLE, str(why)))
+        def on_rejected(entry: tuple[Message, R], why: InvalidDataError) -> None:
+            rejected.append((entry[0], DeadReason.NOT_STORABLE, str(why)))
 
-        store_all(entries, store, refuse)
-        return refused
+        store_all(entries, store, on_rejected)
+        return rejected

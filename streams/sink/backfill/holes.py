@@ -90,7 +90,7 @@ class Findings:
         windows_outdated: the number of windows that Postgres has in a revision that is too old.
         rows_filled: the number of rows of posts that were written.
         windows_filled: the number of windows that were written.
-        windows_refused: the number of windows that Postgres rejected.
+        windows_rejected: the number of windows that Postgres rejected.
         gaps: the topic and range of each gap that was recorded in `sink_gaps`.
         dead: the reason of each record that was dead-lettered.
     """
@@ -103,7 +103,7 @@ class Findings:
     windows_outdated: int = 0
     rows_filled: int = 0
     windows_filled: int = 0
-    windows_refused: int = 0
+    windows_rejected: int = 0
     gaps: list[tuple[str, Span]] = field(default_factory=list)
     dead: list[DeadReason] = field(default_factory=list)
 

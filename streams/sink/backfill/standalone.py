@@ -73,7 +73,7 @@ def findings_document(findings: Findings) -> dict[str, object]:
         "windows_outdated": findings.windows_outdated,
         "rows_filled": findings.rows_filled,
         "windows_filled": findings.windows_filled,
-        "windows_refused": findings.windows_refused,
+        "windows_rejected": findings.windows_rejected,
         "dead_letters": len(findings.dead),
         "gaps": [{"topic": topic, **asdict(gap)} for topic, gap in findings.gaps],
     }

@@ -89,9 +89,9 @@ async def copy_windows(
                 findings.windows_outdated += len(different.outdated)
                 if write:
                     wanted = [*different.missing, *different.outdated]
-                    refused = _write(history, wanted)
-                    findings.windows_filled += len(wanted) - refused
-                    findings.windows_refused += refused
+                    rejected = _write(history, wanted)
+                    findings.windows_filled += len(wanted) - rejected
+                    findings.windows_rejected += rejected
 
 
 def _stored(history: History, windows: Sequence[EmotionWindow]) -> Mapping[WindowId, StoredWindow]:
@@ -101,7 +101,7 @@ def _stored(history: History, windows: Sequence[EmotionWindow]) -> Mapping[Windo
 
 def _write(history: History, windows: Sequence[EmotionWindow]) -> int:
     """Write windows; returns the number of windows that Postgres rejects."""
-    refused: list[EmotionWindow] = []
+    rejected: list[EmotionWindow] = []
 
     def store(part: Sequence[EmotionWindow]) -> None:
         with history.transaction("copying windows") as connection:
@@ -109,9 +109,9 @@ def _write(history: History, windows: Sequence[EmotionWindow]) -> int:
             windows_sql.delete_incomplete(connection)
             WINDOWS.merge(connection, part)
 
-    def refuse(window: EmotionWindow, why: InvalidDataError) -> None:
+    def on_rejected(window: EmotionWindow, why: InvalidDataError) -> None:
         logger.error("Postgres rejects the window %s: %s", window.key, why)
-        refused.append(window)
+        rejected.append(window)
 
-    store_all(windows, store, refuse)
-    return len(refused)
+    store_all(windows, store, on_rejected)
+    return len(rejected)

@@ -1,4 +1,8 @@
 -- Applies a batch to one shard: a compare-and-set on the shard's positions. It changes everything or nothing.
+-- 1. Refuse if the shard is sealed.
+-- 2. Refuse if a stored position or fence is not the expected one, or the shard is not initialised.
+-- 3. Add the deltas, except to windows that were removed or that start before `complete_from`.
+-- 4. Store the new positions and fences.
 --
 -- KEYS: state, open, dirty, one index for each size, then one hash per window.
 -- ARGV: the update as JSON:

@@ -8,7 +8,8 @@
 --   copy       The window was not recounted: it is copied as it is.
 --   empty      The window was recounted and has no posts. It is kept with a count of 0 under a higher revision, so that
 --              readers of the old window learn that it was wrong. A window that was empty before is copied.
--- The final mark of the old window is kept, by the first two actions also its number of late posts and its dirty mark.
+-- All actions keep the final mark of the old window. `reconcile` and `copy` also keep its number of late posts. An
+-- unchanged window keeps its dirty mark; a changed one is dirty.
 -- A call may be repeated. Returns the number of windows that changed; -1 if the rebuilt tables no longer exist.
 
 local state, open, dirty, index, old_dirty = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]

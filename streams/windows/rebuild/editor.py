@@ -67,7 +67,7 @@ class TableEditor(WindowStore):
         return number
 
     async def forget_garbage(self) -> None:
-        """Note that these tables are removed. The note of another generation stays."""
+        """Record that these tables are removed. Does nothing if `garbage` names another generation."""
         if await self.garbage() == self.generation:
             with redis_errors("removing window tables"):
                 await self._redis.hdel(self._meta, "garbage")

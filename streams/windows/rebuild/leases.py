@@ -33,41 +33,41 @@ class Leases:
     Attributes:
         tables: the tables that are current before the switch.
         owner: a name that no other rebuild has.
-        lock_ms: how long the lease of the rebuild lasts without a renewal.
+        lease_ms: how long the lease of the rebuild lasts without a renewal.
         seal_ms: how long a seal lasts without a renewal.
     """
 
     tables: TableEditor
     owner: str
-    lock_ms: int
+    lease_ms: int
     seal_ms: int
 
-    async def lock(self) -> None:
+    async def take(self) -> None:
         """Take the lease of the rebuild.
 
         Raises:
             RebuildRefusedError: Another rebuild has it.
         """
-        done, left_ms = await self.tables.lease(None, "rebuild", self.owner, self.lock_ms, "take")
+        done, left_ms = await self.tables.lease(None, "rebuild", self.owner, self.lease_ms, "take")
         if not done:
             raise RebuildRefusedError(
                 "another rebuild of the window tables is running; if it was killed, try again in "
                 f"{math.ceil(left_ms / 1_000)} s"
             )
 
-    async def renew_lock(self) -> None:
+    async def renew(self) -> None:
         """Renew the lease of the rebuild.
 
         Raises:
             RebuildRefusedError: The lease ran out, or Redis was emptied.
         """
-        done, _ = await self.tables.lease(None, "rebuild", self.owner, self.lock_ms, "renew")
+        done, _ = await self.tables.lease(None, "rebuild", self.owner, self.lease_ms, "renew")
         if not done:
             raise RebuildRefusedError(
                 "this rebuild was held up for too long, or Redis lost data; nothing has changed, run the rebuild again"
             )
 
-    async def unlock(self) -> None:
+    async def release(self) -> None:
         """Release the lease of the rebuild."""
         await self.tables.lease(None, "rebuild", self.owner, 0, "release")
 

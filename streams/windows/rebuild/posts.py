@@ -31,7 +31,7 @@ from streams.windows.post import MICRO, PostForCounting
 from streams.windows.recent import RecentIds
 
 REPEATED_MAX = 100_000
-"""More posts than classify may deliver again after a crash: those of the batches that were in flight."""
+"""An upper bound on the posts that the classify stage delivers again after a crash: those of the batches in flight."""
 
 ALL_ORIGINS = 2**62
 """Above every offset. If Kafka holds nothing of a partition, all of its rows are counted."""

@@ -41,7 +41,7 @@ from streams.windows.tumbling import WindowKey
 
 logger = logging.getLogger(__name__)
 
-LOCK_MS = 60_000
+LEASE_MS = 60_000
 """How long the lease of a rebuild lasts without a renewal. After that, another rebuild may start.
 
 It is far above any pause of a running process."""
@@ -131,7 +131,7 @@ class _Rebuild:
         while True:
             await asyncio.sleep(RENEW_S)
             with suppress(UnavailableError):  # the next renewal may succeed in time
-                await self.leases.renew_lock()
+                await self.leases.renew()
                 if self.sealed_at is not None:
                     await self.leases.seal("renew")
 
@@ -290,7 +290,7 @@ async def rebuild(
     until: int | None = None,
     progress: OnProgress = lambda step, done, total: None,
     stopped: Callable[[], bool] = lambda: False,
-    lock_ms: int = LOCK_MS,
+    lease_ms: int = LEASE_MS,
     seal_ms: int = SEAL_MS,
 ) -> Summary:
     """Recount the windows, and make the rebuilt window tables the current ones. `store` then reads them.
@@ -304,7 +304,7 @@ async def rebuild(
         until: recount only windows that start before this time, in ms since 1970; None for no such bound.
         progress: called after each page, and at the seal and the switch.
         stopped: called after each page; returns whether to stop.
-        lock_ms: how long the lease of the rebuild lasts without a renewal.
+        lease_ms: how long the lease of the rebuild lasts without a renewal.
         seal_ms: how long a seal lasts without a renewal.
 
     Raises:
@@ -315,8 +315,8 @@ async def rebuild(
         ConnectorError: A server did not answer, or rejected the call.
     """
     await store.check_topology(settings.partitions)
-    leases = Leases(TableEditor.of(store), secrets.token_hex(8), lock_ms, seal_ms)
-    await leases.lock()
+    leases = Leases(TableEditor.of(store), secrets.token_hex(8), lease_ms, seal_ms)
+    await leases.take()
     reader = OffsetReader(kafka_config(settings), group=f"{settings.group_prefix}-rebuild")
     posts = PostReader(settings, reader)
     try:
@@ -327,4 +327,4 @@ async def rebuild(
     finally:
         await asyncio.to_thread(posts.close)
         with suppress(UnavailableError):  # the lease runs out by itself
-            await leases.unlock()
+            await leases.release()

@@ -65,10 +65,10 @@ class Scope:
 
 
 def target_of(old: int, end: int, *, initialised: bool) -> int:
-    """Returns up to which offset of a partition a shard is counted; -1 for none.
+    """Returns the offset up to which a rebuild counts a partition for a shard; -1 for none.
 
-    It is the offset of the old shard, so that windows that are kept and windows that are recounted have the same posts.
-    If Redis was emptied, the old shard has no offset. Then it is the end of the partition.
+    It is the old shard's offset, so that kept and recounted windows cover the same posts. After Redis was emptied, it
+    is the end of the partition.
 
     Args:
         old: the offset of the old shard; -1 for none.

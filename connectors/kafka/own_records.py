@@ -26,7 +26,7 @@ QUIET_S: Final = 1.0
 """Seconds without an own record after which a partition is fetched again, so that records of others are found."""
 
 
-class OwnWrites:
+class OwnRecords:
     """The queue of own records that were not consumed yet. Thread-safe, for one consumer."""
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -37,7 +37,7 @@ class OwnWrites:
         self._records = 0
 
     def __len__(self) -> int:
-        """Return the number of records in the queue."""
+        """Returns the number of records in the queue."""
         return self._records
 
     def offer(self, own: OwnRange[Any]) -> None:

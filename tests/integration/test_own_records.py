@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from connectors.kafka import own_writes
+from connectors.kafka import own_records
 from connectors.kafka.batch import OwnRange, offset_of, partition_of
 from connectors.kafka.consumer import PositionedConsumer
-from connectors.kafka.own_writes import OwnWrites
+from connectors.kafka.own_records import OwnRecords
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from streams.connections import kafka_config
 from streams.settings import Settings
@@ -27,14 +27,14 @@ class Harness:
     def __init__(self, settings: Settings) -> None:
         config = kafka_config(settings)
         self.topic = settings.topic_raw
-        self.own = OwnWrites(limit=200)
+        self.own = OwnRecords(limit=200)
         self.producers = [ConfirmedProducer(config, client_id=name) for name in ("ours", "others")]
         self.consumer = PositionedConsumer(
             config,
             group=f"{settings.group_prefix}-test",
             topic=self.topic,
             positions=lambda partitions: dict.fromkeys(partitions, 0),
-            own_writes=self.own,
+            own_records=self.own,
         )
         self.written: dict[int, list[bytes]] = defaultdict(list)
         self.seen: dict[int, dict[int, bytes]] = defaultdict(dict)
@@ -85,7 +85,7 @@ def harness(settings: Settings) -> Iterator[Harness]:
 async def test_own_records_are_not_fetched(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """At first, a few records of each partition may be fetched before they are offered."""
     # However slow the machine is, no partition counts as quiet.
-    monkeypatch.setattr(own_writes, "QUIET_S", 3_600)
+    monkeypatch.setattr(own_records, "QUIET_S", 3_600)
     await harness.write(0, ours=False, count=5)
     harness.check()  # now the consumer is a member of the group and fetches
     for number in range(200):
@@ -97,7 +97,7 @@ async def test_own_records_are_not_fetched(harness: Harness, monkeypatch: pytest
 
 async def test_records_of_others_are_fetched(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """They come between own records and after them. Some own records exceed the limit, and there are quiet times."""
-    monkeypatch.setattr(own_writes, "QUIET_S", QUIET_S)
+    monkeypatch.setattr(own_records, "QUIET_S", QUIET_S)
     for round_number in range(60):
         for partition in PARTITIONS:
             await harness.write(partition, ours=RANDOM.random() < 0.8, count=RANDOM.choice((1, 20, 70)))

@@ -14,7 +14,7 @@ from connectors.kafka import consumer as module
 from connectors.kafka.batch import Batch, OwnRange, offset_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.consumer import PositionedConsumer
-from connectors.kafka.own_writes import QUIET_S, OwnWrites
+from connectors.kafka.own_records import QUIET_S, OwnRecords
 from tests.fake_consumer_client import FakeClient
 from tests.helpers import message
 
@@ -27,7 +27,7 @@ def written(first: int, end: int, partition: int = 0) -> OwnRange[int]:
 
 
 def test_ranges_are_taken_in_order_and_never_split() -> None:
-    own = OwnWrites()
+    own = OwnRecords()
     ranges = [written(0, 3), written(3, 5), written(5, 6)]
     for one in ranges:
         own.offer(one)
@@ -39,7 +39,7 @@ def test_ranges_are_taken_in_order_and_never_split() -> None:
 
 
 def test_new_records_are_dropped_if_there_is_no_room() -> None:
-    own = OwnWrites(limit=5)
+    own = OwnRecords(limit=5)
     for one in (written(0, 3), written(3, 6), written(6, 8)):
         own.offer(one)
     assert own.take(9) == [written(0, 3), written(6, 8)]
@@ -50,7 +50,7 @@ def test_new_records_are_dropped_if_there_is_no_room() -> None:
 
 
 def test_a_wait_ends_when_a_record_comes() -> None:
-    own = OwnWrites()
+    own = OwnRecords()
     begin = time.monotonic()
     own.wait(0.05)
     assert time.monotonic() - begin >= 0.05
@@ -70,9 +70,9 @@ class Harness:
         self.clock = 100.0
         monkeypatch.setattr(module.time, "monotonic", lambda: self.clock)
         self.starts = {0: 10, 1: 20}
-        self.own = OwnWrites()
+        self.own = OwnRecords()
         self.consumer = PositionedConsumer(
-            KafkaConfig("127.0.0.1:1"), group="g", topic="t", positions=self.positions, own_writes=self.own
+            KafkaConfig("127.0.0.1:1"), group="g", topic="t", positions=self.positions, own_records=self.own
         )
         self.client: Any = self.consumer._consumer
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.ops.demo.chart import MAX_LABELS, OTHER_LABELS, KeywordShare, draw_shares, fewer_labels
+from streams.ops.bi.share_chart import MAX_LABELS, OTHER_LABELS, KeywordShare, draw_shares, fewer_labels
 
 MANY = [f"label number {number}" for number in range(MAX_LABELS + 9)]
 

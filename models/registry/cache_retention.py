@@ -39,7 +39,7 @@ class LastGood(BaseModel):
     manifest_sha256: str
 
     def folder(self, cache: Path) -> Path:
-        """Return the folder of the version's copy."""
+        """Returns the folder of the version's copy."""
         return copy_folder(cache, Release(self.name, self.version), self.manifest_sha256)
 
 
