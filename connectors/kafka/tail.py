@@ -92,12 +92,13 @@ class Tail:
         """
         found: list[Message] = []
         missing = dict.fromkeys(bounds, last)
-        starts = {partition: high for partition, (_, high) in bounds.items()}
+        highs = {partition: high for partition, (_, high) in bounds.items()}
+        starts = dict(highs)
         span = last
         while ends := {n: starts[n] for n in bounds if missing[n] > 0 and starts[n] > bounds[n][0]}:
             starts |= {partition: max(bounds[partition][0], end - span) for partition, end in ends.items()}
             if span == last:
-                self._consumer.assign(self._at(starts))
+                self._consumer.assign(self._at({partition: starts[partition] for partition in ends}))
             else:
                 self._seek({partition: starts[partition] for partition in ends})
             for message in self._until(dict(ends)):
@@ -107,10 +108,9 @@ class Tail:
                     found.append(message)
                     missing[partition] -= 1
             span *= 2
-        if span == last:  # nothing had to be read
-            self._consumer.assign(self._at(starts))
-        else:
-            self._seek({partition: high for partition, (low, high) in bounds.items() if low < high})
+        # New records follow from here on. A partition that was read is set back to where they begin.
+        self._seek({partition: highs[partition] for partition in starts if starts[partition] < highs[partition]})
+        self._consumer.incremental_assign(self._at({n: high for n, high in highs.items() if starts[n] == high}))
         return found
 
     def _at(self, offsets: dict[int, int]) -> list[TopicPartition]:
@@ -147,8 +147,8 @@ class Tail:
         while ends:
             message = self._poll(ends)
             if message is not None:
-                partition, offset = message.partition(), message.offset()
-                if partition is not None and offset is not None and offset >= ends.get(partition, offset + 1) - 1:
+                partition, offset = message.partition() or 0, message.offset() or 0
+                if partition in ends and offset >= ends[partition] - 1:
                     del ends[partition]
                 deadline = time.monotonic() + self._timeout_s
                 yield message

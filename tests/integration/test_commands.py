@@ -46,18 +46,30 @@ def test_the_last_records_are_found_among_transaction_markers(env: dict[str, str
     options = kafka_config(settings).librdkafka(transactional_id="markers")
     producer = Producer(options)
     producer.init_transactions(30)
-    for number in range(9):
+    for number in range(18):
         producer.begin_transaction()
-        producer.produce(settings.topic_windows, f'{{"number": {number}}}', str(number), partition=0)
-        if number % 3 == 2:
+        fields = {"topic": settings.topic_windows, "value": f'{{"number": {number}}}', "key": str(number)}
+        producer.produce(**fields, partition=number % 2, timestamp=1_772_366_400_000 + number)
+        if number % 9 in {5, 6, 8}:
             producer.abort_transaction(30)
         else:
             producer.commit_transaction(30)
 
-    result = run(env, "tail", settings.topic_windows, "-n", "3", "--json", "--no-follow")
+    for last, expected in (
+        (1, [16]),
+        (3, [12, 13, 16]),
+        (5, [10, 11, 12, 13, 16]),
+        (20, [*range(5), 7, *range(9, 14), 16]),
+    ):
+        result = run(env, "tail", settings.topic_windows, "-n", str(last), "--json", "--no-follow")
 
-    assert result.returncode == 0, result.stderr
-    assert [json.loads(line)["number"] for line in result.stdout.splitlines()] == [4, 6, 7]
+        assert result.returncode == 0, result.stderr
+        assert [json.loads(line)["number"] for line in result.stdout.splitlines()] == expected
+
+
+def test_a_keyword_without_windows_is_named(env: dict[str, str], settings: Settings) -> None:
+    result = run(env, "windows", "--keyword", "nosuch")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "no windows of the keyword nosuch\n")
 
 
 def test_a_topic_that_does_not_exist_is_an_error_of_one_line(env: dict[str, str]) -> None:
