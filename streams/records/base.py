@@ -19,6 +19,7 @@ from streams.records.values import MAX_KEYWORD_CHARS, Keywords
 from streams.timestamps import Timestamp
 
 R = TypeVar("R", bound="Record")
+T = TypeVar("T")
 
 
 class RecordError(ValueError):
@@ -44,16 +45,11 @@ class Record(Struct, frozen=True, gc=False):
             RecordError: A field is missing, has the wrong type, or has an impossible value.
         """
         try:
-            # The JSON decoder does not check the encoding of the fields that it skips, so decode UTF-8 first.
-            return _decoder(cls).decode((value or b"").decode("utf-8"))
+            return _decode(_decoder(cls), value)
         except msgspec.ValidationError as exc:
+            # The decoder stops at the first wrong field. What follows it decides whether the value is JSON.
+            parse(value)
             raise RecordError(_explain(exc)) from None
-        except UnicodeDecodeError:
-            raise MalformedRecordError("is not UTF-8") from None
-        except msgspec.DecodeError as exc:
-            raise MalformedRecordError(str(exc)) from None
-        except RecursionError:
-            raise MalformedRecordError("is nested too deeply") from None
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, object]) -> Self:
@@ -63,9 +59,13 @@ class Record(Struct, frozen=True, gc=False):
             RecordError: A field is missing, has the wrong type, or has an impossible value.
         """
         try:
-            return msgspec.convert(dict(fields), cls, dec_hook=_decode_hook)
+            record = msgspec.convert(dict(fields), cls, dec_hook=_decode_hook)
+            record.to_json()
         except msgspec.ValidationError as exc:
             raise RecordError(_explain(exc)) from None
+        except UnicodeEncodeError:
+            raise RecordError("has text with a lone surrogate, which is not a character") from None
+        return record
 
     def to_json(self) -> bytes:
         """Returns the record as JSON in UTF-8."""
@@ -82,6 +82,50 @@ class Record(Struct, frozen=True, gc=False):
             if "description" in definition:
                 definition["description"] = cleandoc(definition["description"])
         return {**({"$defs": definitions} if definitions else {}), **own}
+
+
+def parse(value: bytes | None) -> Any:  # noqa: ANN401 - any JSON
+    """Decode JSON without checking it against a record.
+
+    Raises:
+        MalformedRecordError: `value` is not JSON in UTF-8.
+        RecordError: A number is out of range.
+    """
+    try:
+        return _decode(_ANY, value)
+    except msgspec.ValidationError as exc:
+        raise RecordError(_explain(exc)) from None
+
+
+def members(value: object) -> dict[str, Any]:
+    """Returns the members of a JSON object; none if the value is not an object."""
+    return value if isinstance(value, dict) else {}
+
+
+def rename(value: object, old: str, new: str) -> None:
+    """Rename a member of a JSON object, if it has one of the old name."""
+    if old in (fields := members(value)):
+        fields[new] = fields.pop(old)
+
+
+def _decode(decoder: msgspec.json.Decoder[T], value: bytes | None) -> T:
+    """Decode JSON.
+
+    Raises:
+        MalformedRecordError: `value` is not JSON in UTF-8.
+        msgspec.ValidationError: A field is not as the decoder expects it.
+    """
+    try:
+        # The decoder does not check the encoding of the fields that it skips, so decode UTF-8 first.
+        return decoder.decode((value or b"").decode("utf-8"))
+    except msgspec.ValidationError:
+        raise
+    except UnicodeDecodeError:
+        raise MalformedRecordError("is not UTF-8") from None
+    except msgspec.DecodeError as exc:
+        raise MalformedRecordError(str(exc)) from None
+    except RecursionError:
+        raise MalformedRecordError("is nested too deeply") from None
 
 
 def _decode_hook(kind: type, value: Any) -> Any:  # noqa: ANN401 - msgspec's hook takes and gives any type
@@ -116,6 +160,8 @@ def _schema_hook(kind: type) -> dict[str, Any]:
 
 
 _MISSING = re.compile(r"Object missing required field `(.+)`")
+
+_ANY = msgspec.json.Decoder()
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_encode_hook)
 

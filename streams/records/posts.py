@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 from datetime import UTC
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
 from msgspec import Meta
 
-from streams.records.base import Record
+from streams.records.base import Record, members, parse, rename
 from streams.records.values import MAX_ID_CHARS, Keywords, Offset, Probability
 from streams.timestamps import Timestamp
 
@@ -166,3 +166,12 @@ class LatePost(Record, frozen=True, kw_only=True):
     start: Timestamp
     latest_event_time: Timestamp
     origin: Origin
+
+    @classmethod
+    def from_json(cls, value: bytes | None) -> Self:
+        """Decode and check a late post; see `Record.from_json`. This also reads those that version 0.1 wrote."""
+        if b'"watermark"' not in (value or b""):
+            return super().from_json(value)
+        late = members(parse(value))
+        rename(late, "watermark", "latest_event_time")
+        return cls.from_fields(late)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Self
 
-import msgspec
-
-from streams.records.base import MalformedRecordError, Record, RecordError
+from streams.records.base import Record, members, parse, rename
 from streams.timestamps import Timestamp
 
 
@@ -60,31 +57,13 @@ class EmotionWindow(Record, frozen=True, kw_only=True):
 
         This also reads windows that version 0.1 published, which have other names for the means.
         """
-        try:
+        if b'"avg_score"' not in (value or b""):
             return super().from_json(value)
-        except MalformedRecordError:
-            raise
-        except RecordError:
-            if b'"avg_score"' not in (value or b""):
-                raise
-        return cls.from_fields(_renamed(msgspec.json.decode(value or b"")))
-
-
-def _renamed(fields: object) -> Mapping[str, object]:
-    """Returns the fields of a window of version 0.1 under their current names.
-
-    Both means were called `avg_score`: the mean confidence of a label, and the mean sentiment.
-    """
-    if not isinstance(fields, dict):
-        raise RecordError("is not a window")
-    labels = fields.get("labels")
-    for stats in labels.values() if isinstance(labels, dict) else ():
-        if isinstance(stats, dict) and "avg_score" in stats:
-            stats["mean_confidence"] = stats.pop("avg_score")
-    sentiment = fields.get("sentiment")
-    if isinstance(sentiment, dict) and "avg_score" in sentiment:
-        sentiment["mean_sentiment"] = sentiment.pop("avg_score")
-    return fields
+        window = members(parse(value))
+        for stats in members(window.get("labels")).values():
+            rename(stats, "avg_score", "mean_confidence")
+        rename(window.get("sentiment"), "avg_score", "mean_sentiment")
+        return cls.from_fields(window)
 
 
 class KeywordTotals(Record, frozen=True):
@@ -110,3 +89,13 @@ class EmotionTotals(Record, frozen=True, kw_only=True):
     start: Timestamp
     end: Timestamp
     keywords: dict[str, KeywordTotals]
+
+    @classmethod
+    def from_json(cls, value: bytes | None) -> Self:
+        """Decode and check totals; see `Record.from_json`. This also reads those that version 0.1 published."""
+        if b'"avg_sentiment"' not in (value or b""):
+            return super().from_json(value)
+        totals = members(parse(value))
+        for keyword in members(totals.get("keywords")).values():
+            rename(keyword, "avg_sentiment", "mean_sentiment")
+        return cls.from_fields(totals)

@@ -12,9 +12,14 @@ from streams.records import (
     ClassifiedPost,
     DeadPost,
     DeadReason,
+    EmotionTotals,
     EmotionWindow,
+    KeywordTotals,
+    LatePost,
+    MalformedRecordError,
     Origin,
     Post,
+    Record,
     RecordError,
     Timestamp,
     from_ms,
@@ -74,6 +79,7 @@ def test_milliseconds_are_exact() -> None:
         ("2026-03-01t12:00:00z", NOON),
         ("2026-03-01 12:00:00+00:00", NOON),
         ("2026-03-01T17:30:00+05:30", NOON),
+        ("2026-03-01T17:30:00+05:60", None),
         ("2026-02-28T12:00:00.250-24:00", None),
         ("2026-03-01T12:00:00.250000Z", NOON + timedelta(milliseconds=250)),
         ("1970-01-01T00:00:00Z", EARLIEST),
@@ -229,10 +235,52 @@ def test_a_window_that_version_0_1_published_is_read() -> None:
     assert EmotionWindow.from_json(json.dumps(written).encode()) == window
 
 
-@pytest.mark.parametrize("value", [b'"avg_score"', b'{"avg_score": 1}', b'{"labels": {"joy": {"avg_score": "x"}}}'])
-def test_a_value_that_only_resembles_an_old_window_is_refused(value: bytes) -> None:
+def test_totals_that_version_0_1_published_are_read() -> None:
+    keywords = {"*": KeywordTotals(count=3, labels={"joy": 3}, mean_sentiment=0.5)}
+    totals = EmotionTotals(at=NOON, size=60, start=NOON, end=NOON, keywords=keywords)
+    written = totals.to_json().replace(b"mean_sentiment", b"avg_sentiment")
+    assert EmotionTotals.from_json(written) == totals
+
+
+def test_a_late_post_that_version_0_1_wrote_is_read() -> None:
+    origin = Origin(topic="posts.raw", partition=0, offset=1)
+    late = LatePost(id="1", created_at=NOON, size=60, start=NOON, latest_event_time=NOON, origin=origin)
+    assert LatePost.from_json(late.to_json().replace(b"latest_event_time", b"watermark")) == late
+
+
+OLD_NAMES = [(EmotionWindow, b'"avg_score"'), (EmotionTotals, b'"avg_sentiment"'), (LatePost, b'"watermark"')]
+
+
+@pytest.mark.parametrize(("kind", "name"), OLD_NAMES)
+@pytest.mark.parametrize(
+    "form",
+    [
+        b"%s",
+        b"{%s: 1}",
+        b'{"labels": {"joy": {%s: "x"}}}',
+        b'{"keywords": {"*": {%s: "x"}}}',
+        b'{"labels": [%s], "keywords": 1}',
+        b"{%s: 1e999}",
+    ],
+)
+def test_a_value_that_only_resembles_an_old_record_is_refused(kind: type[Record], name: bytes, form: bytes) -> None:
     with pytest.raises(RecordError):
-        EmotionWindow.from_json(value)
+        kind.from_json(form % name)
+
+
+@pytest.mark.parametrize("rest", [b"", b'"z":', b'"z": NaN}', b'"z": "\xff"}', b"} more", b'"z": ' + 100_000 * b"["])
+@pytest.mark.parametrize(("kind", "name"), [*OLD_NAMES, (Post, b'"id": 5, "id"'), (ClassifiedPost, b'"label"')])
+def test_a_value_that_is_no_json_is_malformed_although_a_field_is_wrong(
+    kind: type[Record], name: bytes, rest: bytes
+) -> None:
+    """The decoder stops at the wrong field, before it has seen the rest."""
+    with pytest.raises(MalformedRecordError):
+        kind.from_json(b"{%s: 1, %s" % (name, rest))
+
+
+def test_text_with_a_lone_surrogate_is_refused() -> None:
+    with pytest.raises(RecordError, match="surrogate"):
+        Post.from_fields({**POST, "source": "\udcff"})
 
 
 # Dead letters
