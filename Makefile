@@ -22,7 +22,7 @@ endif
 help: ## Show this list
 	@echo "emostream: live emotion statistics from a Kafka stream of social posts"
 	@echo
-	@echo "Start here:   make demo            everything on this machine, in about a minute; no Docker"
+	@echo "Start here:   make demo            everything on this machine, in a few minutes; no Docker"
 	@echo "              make test            all tests, on real servers"
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r target text; do \

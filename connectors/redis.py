@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from redis import exceptions
-from redis.asyncio import Redis, RedisCluster
+from redis.asyncio import Connection, Redis, RedisCluster
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
@@ -50,7 +52,16 @@ def connect(url: str, *, cluster: bool = False) -> RedisClient:
     Args:
         url: Address of the server, or of one node of a cluster, which tells the addresses of the others.
         cluster: Whether the server is a Redis Cluster.
+
+    Raises:
+        RejectedError: redis-py does not know an option in the query part of the address, or its value.
     """
+    options: dict[str, Any] = {**parse_url(url)}
+    try:
+        # The client makes its first connection with its first command, and would fail only then.
+        options.pop("connection_class", Connection)(**options)
+    except (TypeError, exceptions.RedisError) as exc:
+        raise RejectedError(f"the query part of the Redis address is wrong: {exc}") from exc
     kind = RedisCluster if cluster else Redis
     client: RedisClient = kind.from_url(
         url,

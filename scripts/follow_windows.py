@@ -116,8 +116,12 @@ def main() -> None:
         windows = follow(consumer, options.topic, once=options.once)
         for window in windows.values():
             print(json.dumps(window, ensure_ascii=False))
+        sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # the reader of the output has gone, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except (KafkaException, ValueError) as exc:
         sys.exit(f"error: {exc}")
     finally:

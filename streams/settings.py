@@ -7,6 +7,7 @@ with the prefix that is not a setting is an error, so that a misspelt setting is
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -269,7 +270,8 @@ class Settings(BaseSettings):
             )
         for name in ("kafka_ssl_ca_location", "kafka_ssl_certificate_location", "kafka_ssl_key_location"):
             path: Path | None = getattr(self, name)
-            if path is not None and not path.is_file():
+            # Unlike `Path.is_file`, `os.path.isfile` is false if the name is too long.
+            if path is not None and not os.path.isfile(path):  # noqa: PTH113
                 raise ValueError(f"{PREFIX}{name.upper()}: no such file: {path}")
         if (self.s3_access_key_id is None) != (self.s3_secret_access_key is None):
             raise ValueError(f"give both {PREFIX}S3_ACCESS_KEY_ID and {PREFIX}S3_SECRET_ACCESS_KEY, or neither")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from streams.cli.common import console, progress_console, read_settings
+from streams.cli.common import FiniteFloatRange, console, progress_console, read_settings
 
 if TYPE_CHECKING:
     from streams.ops.audit import Check
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command(epilog="Exit code: 0 if every check succeeded; 1 on an error, or if a check failed.")
 @click.option(
     "--wait",
-    type=click.FloatRange(min=0),
+    type=FiniteFloatRange(min=0),
     default=0.0,
     show_default=True,
     metavar="SECONDS",

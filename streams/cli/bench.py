@@ -14,7 +14,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from streams.cli.common import console, log_to_stderr, progress_console, read_settings
+from streams.cli.common import FiniteFloatRange, console, log_to_stderr, progress_console, read_settings
 from streams.ops.bench.sizing import Size
 from streams.ops.demo.sample import sample_posts
 from streams.process.signals import exit_on_signals
@@ -47,7 +47,7 @@ as the model alone, from whose rate the number of posts is computed."""
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=SHORTEST_S, max=3_600),
+    type=FiniteFloatRange(min=SHORTEST_S, max=3_600),
     default=20.0,
     show_default=True,
     metavar="S",
@@ -71,7 +71,7 @@ as the model alone, from whose rate the number of posts is computed."""
 @click.option(
     "--rate",
     "rates",
-    type=click.FloatRange(min=0, min_open=True, max=1e9),
+    type=FiniteFloatRange(min=0, min_open=True, max=1e9),
     multiple=True,
     metavar="N",
     show_default="10, 100, 1000 and 10000",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from typing import Any
 
+import click
 from rich.console import Console
 
 from streams.redact import RedactingFilter, remember_secrets
@@ -15,6 +17,17 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
 
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+class FiniteFloatRange(click.FloatRange):
+    """A number in a range. Unlike `click.FloatRange` it rejects `nan`, which is neither below nor above a limit."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        """Returns the number; fails if it is not finite or not in the range."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
 
 
 def read_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - settings by field name

@@ -46,8 +46,8 @@ def demo(*, posts: Path, data_dir: Path, keep: bool) -> None:
 
     Starts Kafka, Valkey, PostgreSQL and an S3 server on 127.0.0.1, a worker and a sink. Feeds the posts, shows the
     windows as they fill, checks that no post was lost or counted twice, and draws a chart of the emotions by keyword.
-    Prints the checks and the path of the chart, and stops everything. It takes about 20 seconds. It needs no settings
-    and no Docker; only the first run needs the network, to download Kafka.
+    Prints the checks and the path of the chart, and stops everything. It takes about half a minute. It needs no
+    settings and no Docker; only the first run needs the network, to download Kafka.
 
     \b
     Examples:

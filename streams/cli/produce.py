@@ -12,7 +12,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from streams.cli.common import INTERRUPTED, progress_console, read_settings
+from streams.cli.common import INTERRUPTED, FiniteFloatRange, progress_console, read_settings
 from streams.cli.inputs import input_options, input_spec, print_refusals, progress_bar
 from streams.ingest.lines import STDIN, size_of
 from streams.ingest.posts import PostMaker, source_name
@@ -77,7 +77,7 @@ class Summary:
 )
 @click.option("--keyword", "keywords", metavar="K", multiple=True, help="Add keyword K to every post. May be repeated.")
 @click.option("--now", "restamp", is_flag=True, help="Set created_at of every post to the current time.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Send at most N posts a second.")
+@click.option("--rate", type=FiniteFloatRange(min=0, min_open=True), metavar="N", help="Send at most N posts a second.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N posts.")
 @click.option("--loop", is_flag=True, help="Send the file repeatedly, with new ids in each round, until Ctrl-C.")
 @click.option("--count", "rounds", type=click.IntRange(min=1), metavar="N", help="With --loop: stop after N rounds.")

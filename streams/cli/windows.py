@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import click
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from streams.cli.common import console, progress_console, read_settings
+from streams.cli.output import printable
 from streams.cli.windows_rebuild import rebuild
 from streams.window_sizes import format_duration, parse_duration
 
@@ -69,7 +71,8 @@ def windows(
 
     Prints a table with the posts of each window and the share of each label. A dot after the time marks a window that
     is still open. The column `mood` is the mean sentiment, from -1 to 1, if the model has sentiment. With --last the
-    windows slide: `--size 1m --last 15` is the quarter of an hour that ends with the latest minute that has a post.
+    windows slide: `--size 1m --last 15` is the quarter of an hour that ends with the latest minute that has a post. A
+    dot then says that one of the windows in the sum is still open.
 
     \b
     Examples:
@@ -96,12 +99,17 @@ def windows(
 
 @dataclass(frozen=True)
 class _View:
-    """Which windows to show; None for no restriction, and for `last` no sums."""
+    """Which windows to show. None means no restriction; a `last` of None means no sums."""
 
     keyword: str | None
     size: int | None
     last: int | None
     limit: int
+
+    @property
+    def nothing(self) -> str:
+        """What to print if there are none."""
+        return "no windows yet" if self.keyword is None else f"no windows of the keyword {printable(self.keyword)}"
 
     async def read(self, store: WindowReader) -> list[EmotionWindow]:
         await store.refresh()
@@ -144,7 +152,7 @@ async def _show(settings: Settings, view: _View, *, follow: bool, as_json: bool)
     elif found:
         console().print(_table(found))
     else:
-        progress_console().print("no windows yet")
+        progress_console().print(view.nothing, markup=False)
 
 
 async def _follow(store: WindowReader, view: _View, *, as_json: bool) -> None:
@@ -159,7 +167,7 @@ async def _follow(store: WindowReader, view: _View, *, as_json: bool) -> None:
     with Live(console=console(), auto_refresh=False) as live:
         while True:
             found = await view.read(store)
-            live.update(_table(found) if found else "no windows yet", refresh=True)
+            live.update(_table(found) if found else Text(view.nothing), refresh=True)
             await asyncio.sleep(1)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from pydantic_core import from_json
 
 from streams.errors import InputError
-from streams.ingest.lines import LineReader, open_lines
+from streams.ingest.lines import LineReader, open_lines, size_of
 from streams.ingest.rows import FIELDS, InputFormat, Refusal, RefusalReason, Row, make_row
 from streams.ingest.tables import NOT_UTF8, TOO_LONG, Layout, csv_records, decoded, layout, tsv_records
 
@@ -61,11 +61,12 @@ def guess_format(source: str) -> InputFormat:
     """Returns the format that the suffix of a file's name stands for.
 
     Raises:
-        InputError: The suffix is not known.
+        InputError: The suffix is not known; or the file does not exist, or is a folder.
     """
     try:
         return _SUFFIXES[PurePath(source).suffix.lower()]
     except KeyError:
+        size_of(source)  # a missing file or a folder is the likelier mistake
         known = ", ".join(InputFormat)
         raise InputError(f"{source}: the suffix does not tell the format; give --format with one of {known}") from None
 

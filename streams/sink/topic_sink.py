@@ -168,6 +168,7 @@ class TopicSink(Generic[R]):
                     self._poll_due = time.monotonic() + BACKLOG_POLL_S
                     self._poll_backlog(consumer, backlog, idle=self._decoded is None and self._writing is None)
             self._finish_write(consumer, stop)
+            self._log_written()
         finally:
             if self._writing is not None:
                 wait_for_futures([self._writing[1]])
@@ -326,6 +327,12 @@ class TopicSink(Generic[R]):
             self._metrics.backlog_records.remove(self._topic, gone)
         self._update_metrics()
 
+    def _log_written(self) -> None:
+        """Log how many records were written since the last call."""
+        if self._written:
+            logger.info("%s: %d records written", self._topic, self._written)
+            self._written = 0
+
     def _update_metrics(self) -> None:
         for one in self.backlog:
             self._metrics.backlog_records.labels(self._topic, one.partition).set(one.records)
@@ -335,9 +342,7 @@ class TopicSink(Generic[R]):
             self._metrics.retention_share.labels(self._topic).set(oldest_s / self.retention_s)
         if time.monotonic() >= self._report_due:
             self._report_due = time.monotonic() + REPORT_S
-            if self._written:
-                logger.info("%s: %d records written", self._topic, self._written)
-                self._written = 0
+            self._log_written()
             if self.in_danger:
                 logger.warning(
                     "%s: the oldest unwritten record has waited %.0f s, and Kafka deletes it after %.0f s; set "

@@ -124,6 +124,7 @@ class WindowStore(WindowReader):
         """Returns a shard's position in each partition; `Position()` if it has none."""
         if not partitions:
             return {}
+        # p: offset, f: fence, t: latest event time
         fields = [f"{kind}:{partition}" for partition in partitions for kind in "pft"]
         with redis_errors("reading positions"):
             values = await self._redis.hmget(self._key(shard, "state"), fields)

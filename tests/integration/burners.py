@@ -52,8 +52,7 @@ class Burners:
 class Processes(Machine):
     """Some processes, measured as if they were the whole machine.
 
-    What they use when they take all that they can get is measured, and is to be the `share` of the capacity. Other work
-    on the machine makes it less, and counts for nothing else.
+    The capacity is what they use at full speed, divided by `share`. Other work on the machine lowers it.
     """
 
     def __init__(self, pids: Iterable[int], own: Callable[[], float] = time.process_time) -> None:
@@ -64,7 +63,7 @@ class Processes(Machine):
         self.own = own
 
     def used(self) -> float:
-        """Processor seconds of the processes, without the sink's own."""
+        """Returns the processor seconds of the processes, without the sink's own."""
         for pid in self._used:
             with contextlib.suppress(OSError):  # one that has ended used what it used
                 self._used[pid] = parse_stat(Path(f"/proc/{pid}/stat").read_text()).used
@@ -77,7 +76,7 @@ class Processes(Machine):
         return self._most / self.share
 
     def calibrate(self) -> None:
-        """Measure what the processes use from now on: it is all that they can get."""
+        """Measure what the processes use at full speed."""
         at, used = time.monotonic(), self.used()
         time.sleep(CALIBRATION_S)
         self._most = (self.used() - used) / (time.monotonic() - at)

@@ -40,7 +40,7 @@ POSTS = 28_000 if LONG else 7_500
 CHUNK = 500
 pytestmark = pytest.mark.timeout(1_800 if LONG else 600)
 NOISE_CHARS = 16_000
-"""A word of the text: carried from topic to topic, and one the model does not know."""
+"""Length of a word that makes each post large and that the model does not know."""
 WARM_POSTS = 125
 BATCH = 64
 SLOW_S = 60.0 if LONG else 4.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -43,6 +44,23 @@ async def test_a_plain_consumer_agrees_with_redis(
 
     assert len(in_redis) > 20
     wait_for(lambda: followed() == in_redis, what="the topic does not reach Redis's state")
+    assert ends_early(env) == (141, b"")
+
+
+def ends_early(env: dict[str, str]) -> tuple[int, bytes]:
+    """Returns the exit code and the errors of the script if the reader of its output has gone, as after `head`."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as output:
+        done = subprocess.run(
+            [sys.executable, str(SCRIPT), "--once"],
+            env=clean_environment(env),
+            stdout=output,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    return done.returncode, done.stderr
 
 
 def test_a_window_without_posts_is_shown_without_a_label(capsys: pytest.CaptureFixture[str]) -> None:

@@ -246,7 +246,13 @@ def test_nothing_to_send_is_an_error(producer: FakeProducer, content: bytes, mes
 @pytest.mark.usefixtures("producer")
 @pytest.mark.parametrize(
     "arguments",
-    [("-", "--loop"), ("x.txt", "--count", "2"), ("x.csv", "--column", "text"), ("x.csv", "--column", "size=1")],
+    [
+        ("-", "--loop"),
+        ("x.txt", "--count", "2"),
+        ("x.csv", "--column", "text"),
+        ("x.csv", "--column", "size=1"),
+        ("-", "--rate", "nan"),
+    ],
 )
 def test_wrong_usage(arguments: tuple[str, ...]) -> None:
     result = CliRunner().invoke(command.produce, list(arguments))

@@ -13,6 +13,7 @@ from redis import exceptions as redis_exceptions
 from connectors.errors import ConnectorError, InvalidDataError, RejectedError, UnavailableError
 from connectors.kafka.errors import kafka_error_of, to_connector_error
 from connectors.postgres import address_of, connect, postgres_errors
+from connectors.redis import connect as connect_redis
 from connectors.redis import redis_errors
 
 OURS = (UnavailableError, RejectedError)
@@ -169,6 +170,14 @@ REDIS_ERRORS = {
 }
 # Raised by misused pipelines, or by token providers, which this project does not use.
 NOT_MAPPED = {"ChildDeadlockedError", "CrossSlotTransactionError", "IncorrectPolicyType", "InvalidPipelineStack"}
+
+
+@pytest.mark.parametrize("url", ["redis://:hunter@h/0?nope=1", "rediss://:hunter@h/0?ssl_cert_reqs=nope"])
+@pytest.mark.parametrize("cluster", [False, True])
+def test_a_redis_address_with_an_unknown_option_is_refused(url: str, *, cluster: bool) -> None:
+    with pytest.raises(RejectedError, match="nope") as caught:
+        connect_redis(url, cluster=cluster)
+    assert "hunter" not in str(caught.value)
 
 
 def from_redis(error: Exception) -> ConnectorError:

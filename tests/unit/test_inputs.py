@@ -203,9 +203,12 @@ def test_format_by_suffix(name: str, expected: str) -> None:
     assert guess_format(name) == expected
 
 
-def test_unknown_suffix() -> None:
-    with pytest.raises(InputError, match="--format"):
-        guess_format("posts.parquet")
+def test_unknown_suffix(tmp_path: Path) -> None:
+    file = tmp_path / "posts.parquet"
+    file.touch()
+    for name, message in (str(file), "--format"), (str(tmp_path), "is a folder"), ("posts.parquet", "no such file"):
+        with pytest.raises(InputError, match=message):
+            guess_format(name)
 
 
 def test_files_that_cannot_be_opened(tmp_path: Path) -> None:

@@ -167,6 +167,8 @@ def test_a_mechanism_without_sasl_is_refused() -> None:
 def test_a_certificate_must_be_a_file(name: str, tmp_path: Path) -> None:
     (line,) = problems(**{name: str(tmp_path)})
     assert name in line
+    (line,) = problems(**{name: str(tmp_path / ("x" * 300))})
+    assert name in line
     pem = tmp_path / "a.pem"
     pem.touch()
     load(**{name: str(pem)})
