@@ -317,11 +317,8 @@ class TopicSink(Generic[R]):
             self.last_error = None
             if idle and any(stored.get(partition) != offset for partition, offset in next_offsets.items()):
                 # Else a restored database would be noticed only when the next record is written.
-                self._rewind(
-                    consumer,
-                    "position",
-                    PositionMismatchError(f"the offsets of {self._topic} in PostgreSQL are not those of this sink"),
-                )
+                why = f"the offsets of {self._topic} in PostgreSQL are not those of this sink"
+                self._rewind(consumer, "position", PositionMismatchError(why))
         # A partition that another sink has taken is in the metrics of that sink.
         for gone in {one.partition for one in before} - {one.partition for one in self.backlog}:
             self._metrics.backlog_records.remove(self._topic, gone)
