@@ -34,7 +34,7 @@ def raw(**fields: Any) -> bytes:
         (raw().replace(b"hello", b"\\ud800"), DeadReason.INVALID_JSON),
         (b"\xef\xbb\xbf" + raw(), DeadReason.INVALID_JSON),
         (raw().decode().encode("utf-16"), DeadReason.INVALID_JSON),
-        (b"[" * 100_000, DeadReason.INVALID_RECORD),
+        (b"[" * 100_000, DeadReason.INVALID_JSON),
         (b'{"more": ' + b"[" * 100_000, DeadReason.INVALID_JSON),
         (b"null", DeadReason.INVALID_RECORD),
         (b"[]", DeadReason.INVALID_RECORD),
