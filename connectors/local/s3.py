@@ -32,9 +32,9 @@ class S3Server(Server):
         package_directory("flask")
 
     def launch(self, ports: Ports, state: StackState) -> Launch:
-        """Returns the command, which runs moto with this Python interpreter."""
+        """Returns the command, which runs `connectors.local.moto_server` with this Python interpreter."""
         # -P: files in the working directory do not shadow modules.
-        argv = (sys.executable, "-P", "-m", "moto.server", "-H", HOST, "-p", str(ports["port"]))
+        argv = (sys.executable, "-P", "-m", "connectors.local.moto_server", HOST, str(ports["port"]))
         return self.marked(argv)
 
     def probe(self, ports: Ports, state: StackState, timeout_s: float) -> str:

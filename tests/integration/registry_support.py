@@ -4,11 +4,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
+from werkzeug.serving import BaseWSGIServer
 
+from connectors.local.moto_server import serve
 from connectors.s3.client import S3, S3Config
 from models.package.folder import ModelPackage, write_package
 from models.package.manifest import DataSource, Head
@@ -27,8 +29,8 @@ class S3Server:
     """moto's S3 server on its own port. It keeps its data while it is stopped."""
 
     def __init__(self) -> None:
-        self._server: ThreadedMotoServer | None = self._start(0)
-        self._port = self._server.get_host_and_port()[1]
+        self._server: BaseWSGIServer | None = self._serve(0)
+        self._port = self._server.server_port
         self.config = S3Config(f"http://127.0.0.1:{self._port}", access_key_id="key", secret_access_key=SECRET)
 
     def empty(self) -> None:
@@ -37,19 +39,20 @@ class S3Server:
         answer = httpx.post(f"{self.config.endpoint}/moto-api/reset", timeout=10, trust_env=False)
         assert answer.status_code == 200
 
-    def _start(self, port: int) -> ThreadedMotoServer:
-        server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-        server.start()
+    def _serve(self, port: int) -> BaseWSGIServer:
+        server = serve("127.0.0.1", port)
+        Thread(target=server.serve_forever, daemon=True).start()
         return server
 
     def stop(self) -> None:
         if self._server is not None:
-            self._server.stop()
+            self._server.shutdown()
+            self._server.server_close()
             self._server = None
 
     def start(self) -> None:
         if self._server is None:
-            self._server = self._start(self._port)
+            self._server = self._serve(self._port)
 
 
 def make_package(
