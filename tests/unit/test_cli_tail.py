@@ -131,15 +131,17 @@ def shown(topic: str, value: bytes | None, key: bytes | None = b"k") -> str:
     return renderer(SETTINGS, topic)(KafkaRecord(0, 7, key, value)).plain
 
 
-@pytest.mark.parametrize(("role", "record", "expected"), RECORDS, ids=[role for role, _, _ in RECORDS])
-def test_each_kind_of_record_is_one_line(role: str, record: Record, expected: str) -> None:
-    assert shown(topic_name(SETTINGS, role), record.to_json()) == expected
+@pytest.mark.parametrize(
+    ("short_name", "record", "expected"), RECORDS, ids=[short_name for short_name, _, _ in RECORDS]
+)
+def test_each_kind_of_record_is_one_line(short_name: str, record: Record, expected: str) -> None:
+    assert shown(topic_name(SETTINGS, short_name), record.to_json()) == expected
 
 
 def test_a_window_shows_its_mean_sentiment() -> None:
-    role, record, expected = next(line for line in RECORDS if line[0] == "windows")
+    short_name, record, expected = next(line for line in RECORDS if line[0] == "windows")
     scored = replace(record, sentiment=SentimentStats(labels={"positive": 3}, mean_sentiment=0.125))
-    line = shown(topic_name(SETTINGS, role), scored.to_json())
+    line = shown(topic_name(SETTINGS, short_name), scored.to_json())
     assert line == expected.replace("     3 joy", "     3 +0.12 joy")
 
 
@@ -149,7 +151,7 @@ def test_other_records_are_shown_as_key_and_value(topic: str) -> None:
     assert shown(topic, None, None) == "[0]@7 (null) (null)"
 
 
-def test_a_role_stands_for_its_topic_and_other_names_for_themselves() -> None:
+def test_a_short_name_means_its_topic_and_other_names_mean_themselves() -> None:
     assert topic_name(SETTINGS, "dead") == "posts.dead"
     assert topic_name(SETTINGS, "control") == "control"
 
