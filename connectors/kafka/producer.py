@@ -2,9 +2,8 @@
 
 The producer is idempotent with acks=all. By default records wait without a time limit, and a record that fails is
 fatal (`enable.gapless.guarantee`). So the records of a partition reach the log in the order in which they were given
-and without a gap, and a stage can resume from the last record of its own output. For the same reason only the first and
-the last record of a partition are asked to be confirmed: they prove that those between are in the log. With
-`give_up_after_s` a record fails after that time, and every record is asked to be confirmed.
+and without a gap, and a stage can resume from the last record of its own output. With `give_up_after_s` a record fails
+after that time.
 
 If no broker answers, deliveries wait. Callers wait for their delivery and consume nothing meanwhile, so the input stays
 in Kafka and does not fill the memory.
@@ -16,7 +15,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import NamedTuple
@@ -144,16 +143,19 @@ class ConfirmedProducer:
             ConnectorError: A record was rejected at once (it is too large, or the producer has failed for good), or the
                 queue stayed full for `give_up_after_s`.
         """
-        asked = self._to_confirm(records)
-        delivery = _Delivery(len(asked))
+        delivery = _Delivery(len(records))
         if not records:
             delivery.future.set_result({})
             return delivery.future
         self._pending.add(delivery)
         delivery.future.add_done_callback(lambda _: self._pending.discard(delivery))
         try:
-            for number, record in enumerate(records):
-                self._enqueue(record, delivery.confirm if number in asked else None)
+            for record in records:
+                # If Kafka's metadata lacks the topic for a moment, the client fails the records that wait at that
+                # moment. A later one that is written would leave a gap.
+                if delivery.future.done():
+                    break
+                self._enqueue(record, delivery.confirm)
         except ConnectorError:
             self._pending.discard(delivery)
             raise
@@ -161,25 +163,7 @@ class ConfirmedProducer:
             delivery.fail(self._fatal)
         return delivery.future
 
-    def _to_confirm(self, records: Sequence[Outgoing]) -> Collection[int]:
-        """Returns the indices of the records whose confirmation proves that all records are in the log.
-
-        These are the first and the last record of each partition, and every record whose partition is not given. The
-        last record alone is not enough: if Kafka's metadata lacks the topic for a moment, the client fails the records
-        that wait at that moment, and such a failure is not fatal.
-        """
-        if self._give_up_after_s is not None:
-            return range(len(records))
-        asked: set[int] = set()
-        last: dict[tuple[str, int], int] = {}
-        for number, (topic, _, _, partition) in enumerate(records):
-            if partition is None or (topic, partition) not in last:
-                asked.add(number)
-            if partition is not None:
-                last[topic, partition] = number
-        return asked.union(last.values())
-
-    def _enqueue(self, record: Outgoing, on_delivery: Callable[[KafkaError | None, Message], None] | None) -> None:
+    def _enqueue(self, record: Outgoing, on_delivery: Callable[[KafkaError | None, Message], None]) -> None:
         partition = PARTITION_BY_KEY if record.partition is None else record.partition
         deadline = None if self._give_up_after_s is None else time.monotonic() + self._give_up_after_s
         while not self._stopping.is_set():

@@ -158,27 +158,35 @@ async def test_deliver_returns_when_all_records_are_confirmed(producer: Confirme
         await task
 
 
-def test_only_the_first_and_last_record_of_a_partition_have_callbacks(producer: ConfirmedProducer) -> None:
-    zero = [Outgoing("a", value, None, 0) for value in (b"first", b"between", b"between", b"last")]
-    other = [Outgoing("a", b"one", None, 1), Outgoing("b", b"b", None, 0)]
-    anywhere = [Outgoing("a", b"x"), Outgoing("a", b"y"), Outgoing("a", b"z")]
-    delivery = producer.submit([zero[0], other[0], zero[1], zero[2], other[1], zero[3], *anywhere])
-    sent, callbacks = fake(producer).sent, fake(producer).callbacks
-    asked = [value for (_, value, _, _), callback in zip(sent, callbacks, strict=True) if callback is not None]
-    # The last three name no partition, so each of them has a callback.
-    assert asked == [b"first", b"one", b"b", b"last", b"x", b"y", b"z"]
-    for confirm in filter(None, callbacks):
-        assert not delivery.done()
-        confirm(None, message(b""))
-    assert delivery.result(0) == {("posts.raw", 0): range(1)}
+async def test_a_record_in_the_middle_that_is_not_written_fails_the_delivery(producer: ConfirmedProducer) -> None:
+    records = [Outgoing("a", value, None, 0) for value in (b"first", b"between", b"last")]
+    task = asyncio.ensure_future(producer.deliver(records))
+    for _ in records:
+        await fake(producer).wait_produced()
+    first, between, last = fake(producer).callbacks
+    first(None, message(b"", offset=4))
+    last(None, message(b"", offset=5))
+    between(error(KafkaError.UNKNOWN_TOPIC_OR_PART), message(b"", topic="a"))
+    with pytest.raises(ConnectorError, match="writing to a"):
+        async with asyncio.timeout(60):
+            await task
 
 
-def test_a_producer_that_gives_up_has_a_callback_for_every_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(confirmed_module, "Producer", FakeProducer)
-    producer = ConfirmedProducer(CONFIG, client_id="test", give_up_after_s=1)
-    producer.submit([Outgoing("a", b"1", None, 0), Outgoing("a", b"2", None, 0)])
-    assert None not in fake(producer).callbacks
-    producer.close(0)
+def test_nothing_is_written_after_a_record_that_failed(
+    monkeypatch: pytest.MonkeyPatch, producer: ConfirmedProducer
+) -> None:
+    """It would be the last record of its partition, and the stage would resume after it."""
+
+    def produce(topic: str, value: bytes, key: bytes | None, *, partition: int, on_delivery: Any) -> None:
+        sent.append(value)
+        if value == b"2":
+            on_delivery(error(KafkaError.UNKNOWN_TOPIC_OR_PART), message(b"", topic=topic))
+
+    sent: list[bytes] = []
+    monkeypatch.setattr(fake(producer), "produce", produce)
+    delivery = producer.submit([Outgoing("a", value, None, 0) for value in (b"1", b"2", b"3")])
+    assert isinstance(delivery.exception(0), ConnectorError)
+    assert sent == [b"1", b"2"]
 
 
 def test_a_fatal_error_fails_waiting_and_later_deliveries(producer: ConfirmedProducer) -> None:
