@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
+from connectors.deadline import Deadline
 from connectors.errors import ConnectorError, PositionError, UnavailableError
+from connectors.kafka.batch import offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import is_transient, kafka_error_of, to_connector_error
 
@@ -16,7 +27,10 @@ _PAGE_WAIT_S = 0.5
 
 
 class OffsetReader:
-    """Reads offsets and records. Never joins a group. Not thread-safe."""
+    """Reads offsets and records. Never joins a group. Not thread-safe.
+
+    A method that takes a deadline shares its time with other requests. Without one, it has `KafkaConfig.timeout_s`.
+    """
 
     def __init__(self, config: KafkaConfig, *, group: str) -> None:
         """Prepare a reader. The connection is made with the first request.
@@ -42,26 +56,49 @@ class OffsetReader:
         Raises:
             ConnectorError: Kafka did not answer, or rejected the call.
         """
-        try:
-            answer = self._consumer.get_watermark_offsets(
-                TopicPartition(topic, partition), timeout=self._timeout_s, cached=False
-            )
-        except KafkaException as exc:
-            raise _lookup_error(kafka_error_of(exc), f"reading the offsets of {topic}[{partition}]") from exc
-        if answer is None:
-            raise UnavailableError(f"Kafka did not answer while reading the offsets of {topic}[{partition}]")
-        low, high = answer
-        return low, high
+        return self.all_bounds(topic, [partition])[partition]
 
-    def committed(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+    def all_bounds(
+        self, topic: str, partitions: Sequence[int], deadline: Deadline | None = None
+    ) -> dict[int, tuple[int, int]]:
+        """Returns the bounds of several partitions (see `bounds`), with one request for all of a broker.
+
+        Raises:
+            ConnectorError: Kafka did not answer, or rejected the call.
+        """
+        deadline = deadline or Deadline(self._timeout_s)
+        # The ends are read last: in the other order, a partition could be below its own beginning.
+        lows = self._offsets_at(topic, dict.fromkeys(partitions, OFFSET_BEGINNING), deadline)
+        highs = self._offsets_at(topic, dict.fromkeys(partitions, OFFSET_END), deadline)
+        return {partition: (lows[partition], highs[partition]) for partition in partitions}
+
+    def _offsets_at(self, topic: str, times: Mapping[int, int], deadline: Deadline) -> dict[int, int]:
+        """Returns the first offset at a time or later for each partition; OFFSET_END if there is none.
+
+        `times` has, by partition, milliseconds since 1970, OFFSET_BEGINNING or OFFSET_END: Kafka's request for the
+        offset at a time takes these two in place of a time.
+        """
+        wanted = [TopicPartition(topic, partition, at) for partition, at in times.items()]
+        doing = f"reading the offsets of {topic}"
+        try:
+            answers = self._consumer.offsets_for_times(wanted, timeout=deadline.left_s)
+        except KafkaException as exc:
+            raise _lookup_error(kafka_error_of(exc), doing) from exc
+        for answer in answers:
+            if answer.error is not None:
+                raise _lookup_error(answer.error, doing)
+        return {answer.partition: answer.offset for answer in answers}
+
+    def committed(self, topic: str, partitions: Sequence[int], deadline: Deadline | None = None) -> dict[int, int]:
         """Returns the group's committed offsets. A partition without one is left out.
 
         Raises:
             ConnectorError: Kafka did not answer, or rejected the call.
         """
+        deadline = deadline or Deadline(self._timeout_s)
         wanted = [TopicPartition(topic, partition) for partition in partitions]
         try:
-            answers = self._consumer.committed(wanted, timeout=self._timeout_s)
+            answers = self._consumer.committed(wanted, timeout=deadline.left_s)
         except KafkaException as exc:
             raise _lookup_error(kafka_error_of(exc), f"reading committed offsets of {topic}") from exc
         for answer in answers:
@@ -69,14 +106,15 @@ class OffsetReader:
                 raise _lookup_error(answer.error, f"reading committed offsets of {topic}")
         return {answer.partition: answer.offset for answer in answers if answer.offset > OFFSET_INVALID}
 
-    def first_message(self, topic: str, partition: int) -> Message | None:
+    def first_message(self, topic: str, partition: int, deadline: Deadline | None = None) -> Message | None:
         """Returns the first record that a partition still holds; None if it holds none.
 
         Raises:
             ConnectorError: Kafka did not answer, or rejected the call.
         """
-        low, high = self.bounds(topic, partition)
-        return self.message_at(topic, partition, low) if high > low else None
+        deadline = deadline or Deadline(self._timeout_s)
+        low, high = self.all_bounds(topic, [partition], deadline)[partition]
+        return self._read_to(topic, {partition: low}, {partition: low}, deadline).get(partition) if high > low else None
 
     def message_at(self, topic: str, partition: int, offset: int) -> Message | None:
         """Returns the first record at or after an offset; None if there is none.
@@ -84,10 +122,12 @@ class OffsetReader:
         Raises:
             ConnectorError: Kafka did not answer, or rejected the call.
         """
-        return self._read_to(topic, partition, offset, offset)
+        return self._read_to(topic, {partition: offset}, {partition: offset}, Deadline(self._timeout_s)).get(partition)
 
-    def last_message(self, topic: str, partition: int) -> Message | None:
-        """Returns the last record of a partition; None if it holds none.
+    def last_messages(
+        self, topic: str, partitions: Sequence[int], deadline: Deadline | None = None
+    ) -> dict[int, Message]:
+        """Returns the last record of each partition, reading all partitions at once. One without records is left out.
 
         Transaction markers and compacted records take offsets too, so the last record may be far before the end. The
         range that is read doubles until it contains a record.
@@ -95,38 +135,51 @@ class OffsetReader:
         Raises:
             ConnectorError: Kafka did not answer, or rejected the call.
         """
-        low, high = self.bounds(topic, partition)
+        deadline = deadline or Deadline(self._timeout_s)
+        found: dict[int, Message] = {}
+        bounds = self.all_bounds(topic, partitions, deadline)
+        left = {partition for partition, (low, high) in bounds.items() if low < high}
         back = 1
-        while high > low:
-            start = max(low, high - back)
-            found = self._read_to(topic, partition, start, high - 1)
-            if found is not None or start == low:
-                return found
+        while left:
+            starts = {partition: max(bounds[partition][0], bounds[partition][1] - back) for partition in left}
+            found |= self._read_to(topic, starts, {p: bounds[p][1] - 1 for p in left}, deadline)
+            left = {partition for partition in left - found.keys() if starts[partition] > bounds[partition][0]}
             back *= 2
-        return None
+        return found
 
-    def _read_to(self, topic: str, partition: int, start: int, wanted: int) -> Message | None:
-        """Returns the first record at or after `wanted`, reading from `start`; if there is none, the last one read."""
-        deadline = time.monotonic() + self._timeout_s
-        last: Message | None = None
-        self._consumer.assign([TopicPartition(topic, partition, start)])
+    def _read_to(
+        self, topic: str, starts: Mapping[int, int], wanted: Mapping[int, int], deadline: Deadline
+    ) -> dict[int, Message]:
+        """Reads each partition from its start to the first record at or after the wanted offset, or to its end.
+
+        Returns:
+            The last record that was read of each partition.
+        """
+        last: dict[int, Message] = {}
+        left = set(starts)
+        self._consumer.assign([TopicPartition(topic, partition, start) for partition, start in starts.items()])
         try:
-            while (remaining := deadline - time.monotonic()) > 0:
-                message = self._consumer.poll(remaining)
+            while left:
+                message = self._consumer.poll(deadline.left_s)
                 if message is None:
+                    if not deadline.left_s:
+                        numbers = ", ".join(map(str, sorted(left)))
+                        raise UnavailableError(f"Kafka did not answer while reading {topic}[{numbers}]")
                     continue
                 error = message.error()
                 if error is None:
-                    last = message
-                    if (message.offset() or 0) >= wanted:
-                        return last
+                    partition = partition_of(message)
+                    if partition in left:
+                        last[partition] = message
+                        if offset_of(message) >= wanted[partition]:
+                            left.discard(partition)
                 elif error.code() == KafkaError._PARTITION_EOF:
-                    return last
+                    left.discard(partition_of(message))
                 elif not is_transient(error):
-                    raise _lookup_error(error, f"reading {topic}[{partition}]")
+                    raise _lookup_error(error, f"reading {topic}[{message.partition()}]")
         finally:
             self._consumer.unassign()
-        raise UnavailableError(f"Kafka did not answer while reading {topic}[{partition}]")
+        return last
 
     def offset_at(self, topic: str, partition: int, appended_ms: int) -> int | None:
         """Returns the offset of the first record with this timestamp (milliseconds) or a later one; None if none has.
@@ -134,15 +187,8 @@ class OffsetReader:
         Raises:
             ConnectorError: Kafka did not answer, or rejected the call.
         """
-        try:
-            (answer,) = self._consumer.offsets_for_times(
-                [TopicPartition(topic, partition, appended_ms)], timeout=self._timeout_s
-            )
-        except KafkaException as exc:
-            raise _lookup_error(kafka_error_of(exc), f"looking for a time in {topic}[{partition}]") from exc
-        if answer.error is not None:
-            raise _lookup_error(answer.error, f"looking for a time in {topic}[{partition}]")
-        return answer.offset if answer.offset >= 0 else None
+        offset = self._offsets_at(topic, {partition: appended_ms}, Deadline(self._timeout_s))[partition]
+        return offset if offset >= 0 else None
 
     def between(self, topic: str, partition: int, start: int, end: int) -> Iterator[Message]:
         """Yield the records with offsets from `start` to below `end`, or to the end of the partition.

@@ -7,6 +7,9 @@ import logging
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
+from confluent_kafka import Message
+
+from connectors.deadline import Deadline
 from connectors.errors import PositionError, UnavailableError
 from connectors.kafka.batch import offset_of
 from connectors.kafka.offsets import OffsetReader, start_offset
@@ -22,10 +25,11 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LOOKUP_TIMEOUT_S = 30.0
-"""Seconds to wait for positions from Redis.
+LOOKUP_S = 30.0
+"""Seconds for all requests of a lookup together, to Kafka and Redis.
 
-It is longer than the Redis client's own retries, and shorter than Kafka's maximum poll interval."""
+It is longer than the Redis client's own retries, and shorter than Kafka's maximum poll interval. To read the ids of
+recent posts may take longer, as long as records come."""
 
 
 class ClassifyPositions:
@@ -41,23 +45,25 @@ class ClassifyPositions:
     def __call__(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """Returns where each partition resumes; see `connectors.kafka.consumer.PositionLookup`."""
         check_assigned(self._raw, partitions, self._partitions)
-        committed = self._reader.committed(self._raw, partitions)
+        deadline = Deadline(LOOKUP_S)
+        committed = self._reader.committed(self._raw, partitions, deadline)
+        last = self._reader.last_messages(self._classified, partitions, deadline)
+        bounds = self._reader.all_bounds(self._raw, partitions, deadline)
         starts = {}
         for partition in partitions:
-            proven = self._proven(partition)
-            bounds = self._reader.bounds(self._raw, partition)
-            start = starts[partition] = start_offset(self._raw, partition, proven, bounds, committed.get(partition))
+            proven = self._proven(partition, last.get(partition))
+            start = start_offset(self._raw, partition, proven, bounds[partition], committed.get(partition))
+            starts[partition] = start
             if proven is not None and start > proven:
                 _report_gap(self._metrics, self._raw, partition, proven, start)
         return starts
 
-    def _proven(self, partition: int) -> int | None:
+    def _proven(self, partition: int, last: Message | None) -> int | None:
         """Returns the raw offset after the last classified post of a partition; None if there is no classified post.
 
         Raises:
             PositionError: The last record is not a classified post of this partition.
         """
-        last = self._reader.last_message(self._classified, partition)
         if last is None:
             return None
         where = f"{self._classified}[{partition}]@{offset_of(last)}"
@@ -107,23 +113,23 @@ class AggregatePositions:
         Shards of empty window tables are initialised first.
         """
         check_assigned(self._classified, partitions, self._partitions)
-        tables = self._await(self._current_tables())
-        if uninitialised := self._await(_uninitialised(tables)):
-            complete_from = self._complete_from()
-            for shard in uninitialised:
-                self._await(tables.initialise(shard, complete_from))
-        lowest = self._await(_lowest_offsets(tables, partitions))
+        deadline = Deadline(LOOKUP_S)
+        tables = self._await(self._current_tables(), deadline)
+        if uninitialised := self._await(_uninitialised(tables), deadline):
+            complete_from = self._complete_from(deadline)
+            self._await(_initialise(tables, uninitialised, complete_from), deadline)
+        lowest = self._await(_lowest_offsets(tables, partitions), deadline)
+        bounds = self._reader.all_bounds(self._classified, partitions, deadline)
         starts = {}
         for partition in partitions:
             proven = lowest[partition] if lowest[partition] >= 0 else None
-            bounds = self._reader.bounds(self._classified, partition)
-            start = starts[partition] = start_offset(self._classified, partition, proven, bounds, None)
+            start = starts[partition] = start_offset(self._classified, partition, proven, bounds[partition], None)
             self.gaps.pop(partition, None)
             if start > (proven or 0):
                 self.gaps[partition] = start
                 _report_gap(self._metrics, self._classified, partition, proven or 0, start)
             if self._horizon_ms:
-                self.recent_ids[partition] = self._read_recent_ids(partition, start, bounds)
+                self.recent_ids[partition] = self._read_recent_ids(partition, start, bounds[partition])
         return starts
 
     def _read_recent_ids(self, partition: int, start: int, bounds: tuple[int, int]) -> RecentIds:
@@ -139,24 +145,32 @@ class AggregatePositions:
             found.offset = start
         return found
 
-    def _await(self, reading: Coroutine[Any, Any, T]) -> T:
+    def _await(self, reading: Coroutine[Any, Any, T], deadline: Deadline) -> T:
         """Run a coroutine of the store in its event loop, and return the result.
 
         Raises:
-            UnavailableError: It took longer than `LOOKUP_TIMEOUT_S`.
+            UnavailableError: It was not done by the deadline.
         """
         future = asyncio.run_coroutine_threadsafe(reading, self._loop)
         try:
-            return future.result(LOOKUP_TIMEOUT_S)
+            return future.result(deadline.left_s)
         except TimeoutError as exc:
             future.cancel()
             raise UnavailableError("Redis did not answer while reading positions") from exc
 
-    def _complete_from(self) -> int:
+    def _complete_from(self, deadline: Deadline) -> int:
         """Returns the event time, in ms since 1970, from which Kafka holds every post; 0 if Kafka has lost no post."""
+        bounds = self._reader.all_bounds(self._classified, range(self._partitions), deadline)
         return max(
-            kafka_complete_from(self._reader, self._classified, partition, self._max_future_ms)
-            for partition in range(self._partitions)
+            kafka_complete_from(
+                self._reader,
+                self._classified,
+                partition,
+                low=low,
+                max_future_ms=self._max_future_ms,
+                deadline=deadline,
+            )
+            for partition, (low, _) in bounds.items()
         )
 
     async def _current_tables(self) -> WindowStore:
@@ -175,6 +189,11 @@ async def _uninitialised(tables: WindowStore) -> list[int]:
     """Returns the shards that are not initialised."""
     initialised = await asyncio.gather(*(tables.is_initialised(shard) for shard in range(tables.shards)))
     return [shard for shard, done in enumerate(initialised) if not done]
+
+
+async def _initialise(tables: WindowStore, shards: Sequence[int], complete_from: int) -> None:
+    """Initialise shards."""
+    await asyncio.gather(*(tables.initialise(shard, complete_from) for shard in shards))
 
 
 async def _lowest_offsets(tables: WindowStore, partitions: Sequence[int]) -> dict[int, int]:

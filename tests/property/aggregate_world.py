@@ -218,7 +218,10 @@ class World:
         log = self.logs[partition]
         return self.low[partition], log[-1].offset() + 1 if log else 0
 
-    def first_message(self, topic: str, partition: int) -> Any:
+    def all_bounds(self, topic: str, partitions: Sequence[int], deadline: Any = None) -> dict[int, tuple[int, int]]:
+        return {partition: self.bounds(topic, partition) for partition in partitions}
+
+    def first_message(self, topic: str, partition: int, deadline: Any = None) -> Any:
         return next((entry for entry in self.logs[partition] if entry.offset() >= self.low[partition]), None)
 
     def offset_at(self, topic: str, partition: int, appended_ms: int) -> int | None:

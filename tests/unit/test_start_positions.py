@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Message
 
+from connectors.deadline import Deadline
 from connectors.errors import PositionError, UnavailableError
 from connectors.kafka.offsets import start_offset
 from streams.errors import TopologyError
@@ -53,17 +54,22 @@ class FakeReader:
         self.commits: dict[int, int] = {}
         self.last: dict[int, Message] = {}
         self.first: dict[int, Message] = {}
+        self.deadlines: list[Deadline] = []
 
-    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        return self.ranges.get(partition, (0, 100))
+    def all_bounds(self, topic: str, partitions: Sequence[int], deadline: Deadline) -> dict[int, tuple[int, int]]:
+        self.deadlines.append(deadline)
+        return {partition: self.ranges.get(partition, (0, 100)) for partition in partitions}
 
-    def committed(self, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+    def committed(self, topic: str, partitions: Sequence[int], deadline: Deadline) -> dict[int, int]:
+        self.deadlines.append(deadline)
         return {partition: offset for partition, offset in self.commits.items() if partition in partitions}
 
-    def last_message(self, topic: str, partition: int) -> Message | None:
-        return self.last.get(partition)
+    def last_messages(self, topic: str, partitions: Sequence[int], deadline: Deadline) -> dict[int, Message]:
+        self.deadlines.append(deadline)
+        return {partition: last for partition, last in self.last.items() if partition in partitions}
 
-    def first_message(self, topic: str, partition: int) -> Message | None:
+    def first_message(self, topic: str, partition: int, deadline: Deadline) -> Message | None:
+        self.deadlines.append(deadline)
         return self.first.get(partition)
 
 
@@ -245,8 +251,42 @@ async def test_positions_in_sealed_tables_are_unavailable() -> None:
 
 
 async def test_a_redis_that_hangs_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOOKUP_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(module, "LOOKUP_S", 0.05)
     store = FakeStore({})
+    store.hangs = True
+    with pytest.raises(UnavailableError, match="Redis did not answer"):
+        await look_up(FakeReader(), store, [0])
+
+
+async def test_all_requests_of_a_lookup_share_one_deadline() -> None:
+    """A rebalance waits for the lookup, whatever the number of partitions and shards."""
+    reader = FakeReader()
+    reader.ranges = {0: (50, 100), 1: (20, 100)}
+    reader.first = {partition: message(b"", offset=50, appended=NOON_MS) for partition in (0, 1)}
+    await look_up(reader, FakeStore({}, {}), [0, 1])
+    assert len(reader.deadlines) == 4
+    assert len(set(map(id, reader.deadlines))) == 1
+
+    harness = ClassifyBench()
+    harness.positions([0, 1, 2, 3])
+    assert len(harness.reader.deadlines) == 3, "one request for all partitions"
+    assert len(set(map(id, harness.reader.deadlines))) == 1
+
+
+async def test_redis_has_only_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Left:
+        """Time for two requests."""
+
+        def __init__(self, seconds: float) -> None:
+            self.times = [60.0, 60.0, 0.0]
+
+        @property
+        def left_s(self) -> float:
+            return self.times.pop(0)
+
+    monkeypatch.setattr(module, "Deadline", Left)
+    store = FakeStore({}, {})
+    store.complete_from = {0: 0, 1: 0}
     store.hangs = True
     with pytest.raises(UnavailableError, match="Redis did not answer"):
         await look_up(FakeReader(), store, [0])

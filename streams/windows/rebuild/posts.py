@@ -155,7 +155,9 @@ class PostReader:
             lost = max((to_ms(moment) for moment in times if isinstance(moment, datetime)), default=None)
             complete_from = 0 if lost is None else lost + self._max_future_ms
         else:
-            complete_from = kafka_complete_from(self._reader, self._topic, partition, self._max_future_ms)
+            complete_from = kafka_complete_from(
+                self._reader, self._topic, partition, low=held_from, max_future_ms=self._max_future_ms
+            )
         return PartitionSurvey(partition, low, before, int(str(rows)), complete_from, reached_ms)
 
     def end(self, partition: int) -> int:
