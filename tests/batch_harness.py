@@ -48,6 +48,7 @@ class Harness:
             faust.App("test-run-batch"),
             KafkaConfig("127.0.0.1:1", session_timeout_ms=session_timeout_ms),
             group="g",
+            client_id="c",
             topic="posts.raw",
             positions=lambda partitions: {},
             batch_max=batch_max,

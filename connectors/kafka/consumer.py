@@ -62,6 +62,7 @@ class PositionedConsumer:
         group: str,
         topic: str,
         positions: PositionLookup,
+        client_id: str | None = None,
         on_assign: Callable[[frozenset[int]], None] | None = None,
         on_revoke: Callable[[], None] | None = None,
         own_records: OwnRecords | None = None,
@@ -73,6 +74,9 @@ class PositionedConsumer:
             group: The consumer group.
             topic: The topic to consume.
             positions: Looks up the positions; called in the polling thread.
+            client_id: Shown in the broker's logs and metrics; by default the group. The broker makes the member's id
+                from it, and the range assignor sorts the members by their ids. So members of two groups get the same
+                partitions of topics with equally many partitions, if they have the same client ids.
             on_assign: Called in the polling thread after every change, with the partitions that are assigned from now
                 on; the set is empty after a revocation or a loss.
             on_revoke: Waits for the batch in flight; called while the partitions are still assigned.
@@ -97,7 +101,7 @@ class PositionedConsumer:
         self._failure: Exception | None = None
         options = config.librdkafka(
             group_id=group,
-            client_id=group,
+            client_id=client_id or group,
             enable_auto_commit=False,
             auto_offset_reset="error",
             allow_auto_create_topics=False,

@@ -91,6 +91,7 @@ class BatchSource(Service):  # type: ignore[misc]
         config: KafkaConfig,
         *,
         group: str,
+        client_id: str,
         topic: str,
         positions: PositionLookup,
         batch_max: int,
@@ -106,6 +107,7 @@ class BatchSource(Service):  # type: ignore[misc]
             app: The application; crashed if consuming fails for good.
             config: How to reach Kafka.
             group: The consumer group; must differ from the app's own.
+            client_id: The client id of the consumer (see `PositionedConsumer`).
             topic: The topic to consume.
             positions: Looks up the positions; called in the polling thread (see `PositionedConsumer`).
             batch_max: Greatest number of records in a batch.
@@ -127,6 +129,7 @@ class BatchSource(Service):  # type: ignore[misc]
         self._make_consumer: Callable[[], PositionedConsumer] = lambda: PositionedConsumer(
             config,
             group=group,
+            client_id=client_id,
             topic=topic,
             positions=positions,
             on_assign=on_assign,

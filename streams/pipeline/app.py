@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +79,8 @@ def create_pipeline(
     """
     app = _faust_app(settings, kafka, data_dir)
     prefix = settings.group_prefix
+    # The same for both sources, and another one for each process, so that a process counts what it has classified.
+    client_id = f"{prefix}-{socket.gethostname()}-{os.getpid()}"
     producer = ConfirmedProducer(kafka, client_id=f"{prefix}-worker")
     classify_reader = OffsetReader(kafka, group=f"{prefix}-classify")
     aggregate_reader = OffsetReader(kafka, group=f"{prefix}-aggregate")
@@ -101,6 +105,7 @@ def create_pipeline(
         app,
         kafka,
         group=f"{prefix}-classify",
+        client_id=client_id,
         topic=settings.topic_raw,
         positions=ClassifyPositions(classify_reader, settings, metrics),
         batch_max=settings.batch_max,
@@ -121,6 +126,7 @@ def create_pipeline(
         app,
         kafka,
         group=f"{prefix}-aggregate",
+        client_id=client_id,
         topic=settings.topic_classified,
         positions=aggregate_positions,
         batch_max=settings.aggregate_batch_max,

@@ -10,9 +10,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 
 import psutil
 import pytest
+from confluent_kafka import ConsumerGroupState
+from confluent_kafka.admin import AdminClient
 
 from connectors.local.ports import choose, is_free
 from streams.ops.demo.processes import EXIT_S, Role, clean_environment
@@ -83,6 +86,39 @@ def children(role: Role) -> list[psutil.Process]:
 
 def runs(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_each_process_has_the_same_partitions_of_both_topics(settings: Settings, start: Start) -> None:
+    """It counts the posts that it has classified itself without fetching them."""
+    processes = settings.partitions
+    role = start("worker", "--processes", str(processes), "--web-port", "0")
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
+    groups = [f"{settings.group_prefix}-{stage}" for stage in ("classify", "aggregate")]
+
+    def partitions() -> list[dict[str, set[int]]]:
+        """Returns the partitions of each process, by topic; empty while a group rebalances or its broker starts."""
+        role.check()
+        answers = list(admin.describe_consumer_groups(groups).values())
+        wait(answers)
+        if any(answer.exception() for answer in answers):
+            return []
+        found = [answer.result() for answer in answers]
+        if any(group.state is not ConsumerGroupState.STABLE for group in found):
+            return []
+        return [
+            {
+                member.client_id: {one.partition for one in member.assignment.topic_partitions}
+                for member in group.members
+            }
+            for group in found
+        ]
+
+    def one_each() -> bool:
+        return [sorted(map(len, group.values())) for group in partitions()] == [[1] * processes] * 2
+
+    wait_for(one_each, what="the processes do not have one partition of each topic")
+    of_raw, of_classified = partitions()
+    assert of_raw == of_classified
 
 
 async def test_the_processes_share_the_partitions_and_a_signal_stops_them(
