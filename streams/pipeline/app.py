@@ -34,6 +34,7 @@ from streams.records import ControlCommand, ControlRecord, RecordError
 from streams.settings import Settings
 from streams.windows.pacing import BEHIND_WAIT_FACTOR
 from streams.windows.store import WindowStore
+from streams.windows.top import TopKeywords
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ def create_pipeline(
         on_set_back=on_set_back,
         behind=behind,
     )
-    totals = TotalsFeed(app, settings, store, producer, metrics, owned=emitter.owned, behind=behind)
+    totals = TotalsFeed(app, settings, TopKeywords(store), producer, metrics, owned=emitter.owned, behind=behind)
     classified_source = BatchSource(
         app,
         kafka,

@@ -25,7 +25,8 @@ from streams.records import ALL_KEYWORDS, EmotionTotals, KeywordTotals, Timestam
 from streams.settings import Settings
 from streams.windows.codec import mean_sentiment
 from streams.windows.pacing import BEHIND_FACTOR
-from streams.windows.reader import Row, WindowReader
+from streams.windows.reader import Row
+from streams.windows.top import TopKeywords
 from streams.windows.tumbling import shard_of
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
         self,
         app: App,
         settings: Settings,
-        store: WindowReader,
+        top: TopKeywords,
         producer: Deliverer,
         metrics: Metrics,
         *,
@@ -81,8 +82,7 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
         super().__init__(**kwargs)
         self._app = app
         self._topic = settings.topic_totals
-        self._size = settings.window_sizes[-1].seconds
-        self._store = store
+        self._top = top
         self._producer = producer
         self._metrics = metrics
         self._owned = owned
@@ -111,7 +111,7 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
             raise
 
     async def _write(self) -> None:
-        rows = await self._store.top_keywords(self._size, 1 + MAX_KEYWORDS)
+        rows = await self._top.read(1 + MAX_KEYWORDS)
         if rows:
             record = totals_of(rows, Timestamp.now(UTC)).to_json()
             await self._producer.deliver([Outgoing(self._topic, record, ALL_KEYWORDS.encode())])

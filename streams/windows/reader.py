@@ -13,6 +13,7 @@ of generation 0, the first one; those of generation 3 begin with `emo:{s}:g3`:
                                       Kafka had lost some of their posts when the shard was initialised
                                       watermark: the highest watermark so far
                                       expired_to:SIZE: windows that end at or before this event time were removed
+                                      top_end: the end of the windows in `top`; top_filling: 1 until all are there
                                       sealed_until: nothing may change before this time on the server's clock; sealed_by
                                       the shard's counters of posts:
                                       late:SIZE too late for a window, expired:SIZE in removed windows of all posts,
@@ -21,14 +22,15 @@ of generation 0, the first one; those of generation 3 begin with `emo:{s}:g3`:
     emo:{s}:index:SIZE        zset    all windows of a size, by end
     emo:{s}:open              zset    windows that are not final, by end
     emo:{s}:dirty             set     windows that changed since they were last published
+    emo:{s}:top               zset    the latest windows of the longest size, by minus their number of posts
 
 All times are in milliseconds.
 """
 
 from __future__ import annotations
 
-import asyncio
 import copy
+import math
 from collections.abc import AsyncIterator, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple, Self
@@ -40,6 +42,9 @@ from streams.windows.tumbling import WindowKey, shard_of, window_start
 
 _PAGE = 250
 """Windows read in one round trip. It takes a few milliseconds, in which Redis serves no other client."""
+
+_NAMES_PAGE = 5_000
+"""Names of windows read in one round trip. It takes a few milliseconds too."""
 
 Row = tuple[WindowKey, dict[str, str]]
 """A window and the fields of its hash, without fields if the window no longer exists."""
@@ -86,7 +91,6 @@ class WindowReader:
         """
         self._redis: Any = client  # redis-py's types are unions of all decodings
         self._hashes = self._redis.register_script(script("rows"))
-        self._counts = self._redis.register_script(script("counts"))
         self._prefix = prefix
         self.shards = shards
         self.sizes = tuple(sorted(sizes))
@@ -193,44 +197,6 @@ class WindowReader:
             to_window(WindowKey(word, windows * size, start), sum_rows(by_keyword[word])) for word in ranked[:limit]
         ]
 
-    async def top_keywords(self, size: int, limit: int) -> list[Row]:
-        """Returns the latest windows of a size: `*` first, then the keywords with the most posts, at most `limit`.
-
-        A worker calls this every second, and there may be very many keywords. So it reads the fields of those windows
-        only that it returns.
-        """
-        shards = range(self.shards)
-        with redis_errors("reading windows"):
-            newest = await asyncio.gather(
-                *(self._redis.zrange(self._index(shard, size), -1, -1, withscores=True) for shard in shards)
-            )
-            end = max((int(found[0][1]) for found in newest if found), default=None)
-            if end is None:
-                return []
-            counts = await asyncio.gather(*(self._post_counts(shard, size, end) for shard in shards))
-            ranked = sorted(
-                (_rank(key.keyword, posts), shard, key)
-                for shard, of_shard in zip(shards, counts, strict=True)
-                for key, posts in of_shard
-            )[:limit]
-            rows = await asyncio.gather(
-                *(self._read_rows(shard, [key.member() for _, at, key in ranked if at == shard]) for shard in shards)
-            )
-        by_key = {key: row for of_shard in rows for key, row in of_shard if row}
-        return [(key, by_key[key]) for _, _, key in ranked if key in by_key]
-
-    async def _post_counts(self, shard: int, size: int, end: int) -> list[tuple[WindowKey, int]]:
-        """Returns the windows with this size and end that have posts, and their numbers of posts."""
-        members: list[str] = await self._redis.zrange(self._index(shard, size), end, end, byscore=True)
-        found: list[tuple[WindowKey, int]] = []
-        for start in range(0, len(members), _PAGE):
-            page = members[start : start + _PAGE]
-            posts: list[str | None] = await self._counts(keys=[self._window_key(shard, member) for member in page])
-            found += [
-                (WindowKey.parse(member), int(n)) for member, n in zip(page, posts, strict=True) if n and n != "0"
-            ]
-        return found
-
     async def scan(self, size: int) -> AsyncIterator[list[EmotionWindow]]:
         """Yields all windows of a size, in pages and in no order.
 
@@ -251,7 +217,7 @@ class WindowReader:
         windows = taken = 0
         for shard in range(self.shards):
             with redis_errors("reading the memory of windows"):
-                members: list[str] = await self._redis.zrange(self._index(shard, size), 0, -1)
+                members = await self._latest_members(self._index(shard, size), None, None)
                 for start in range(0, len(members), _PAGE):
                     async with self._redis.pipeline(transaction=False) as pipe:
                         for member in members[start : start + _PAGE]:
@@ -282,15 +248,22 @@ class WindowReader:
         return found
 
     async def _latest_members(self, index: str, since_ms: int | None, limit: int | None) -> list[str]:
-        lowest = "-inf" if since_ms is None else f"({since_ms}"
+        """Returns the names of the windows that end after `since_ms`, latest first: at least `limit`, if there are."""
+        lowest = -math.inf if since_ms is None else since_ms + 1
         if limit is not None:
             # Windows with the same end rank by their posts. So all windows with the last end are needed.
-            last = await self._redis.zrange(
-                index, "+inf", lowest, byscore=True, desc=True, offset=limit - 1, num=1, withscores=True
-            )
-            lowest = str(int(last[0][1])) if last else lowest
-        members: list[str] = await self._redis.zrange(index, "+inf", lowest, byscore=True, desc=True)
-        return members
+            last = await self._redis.zrange(index, limit - 1, limit - 1, desc=True, withscores=True)
+            lowest = max(lowest, last[0][1]) if last else lowest
+        found: dict[str, None] = {}
+        start = 0
+        while True:
+            # Counted from the latest: a window that is created meanwhile moves others to the next page, so that none
+            # is missed, and the windows that expire are at the other end.
+            page = await self._redis.zrange(index, start, start + _NAMES_PAGE - 1, desc=True, withscores=True)
+            found |= dict.fromkeys(member for member, end in page if end >= lowest)
+            start += len(page)
+            if len(page) < _NAMES_PAGE or page[-1][1] < lowest:
+                return list(found)
 
     async def _keyword_members(self, index: str, size: int, keyword: str, since_ms: int | None) -> list[str]:
         """Returns all names that windows of a keyword can have, from the newest to the oldest window of an index.

@@ -143,7 +143,7 @@ class WindowStore(WindowReader):
         """
         ordinal = {size: number for number, size in enumerate(self.sizes, 1)}
         members = [key.member() for key in update.windows]
-        keys = [self._key(shard, name) for name in ("state", "open", "dirty")]
+        keys = [self._key(shard, name) for name in ("state", "open", "dirty", "top")]
         keys += [self._index(shard, size) for size in self.sizes]
         prefix = self._window_key(shard, "")
         keys += [prefix + member for member in members]
@@ -266,7 +266,7 @@ class WindowStore(WindowReader):
         dirty, marked = self._key(shard, "dirty"), 0
         with redis_errors("marking windows"):
             for size in self.sizes:
-                members: list[str] = await self._redis.zrange(self._index(shard, size), 0, -1)
+                members = await self._latest_members(self._index(shard, size), None, None)
                 marked += len(members)
                 for start in range(0, len(members), 1_000):
                     await self._redis.sadd(dirty, *members[start : start + 1_000])

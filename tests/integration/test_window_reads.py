@@ -64,19 +64,3 @@ async def test_sliding_windows_sum_the_last_windows(store: WindowStore) -> None:
     assert await store.sliding(60, 1, keyword="coffee") == []
     assert await store.sliding(60, 5, limit=1) == [everything]
     assert await store.sliding(3_600, 5) == []
-
-
-async def test_the_keywords_with_most_posts_in_the_latest_window(store: WindowStore) -> None:
-    assert await store.top_keywords(60, 9) == []
-    words = [f"word-{number % 300}" for number in range(451)]
-    await apply_all(
-        store, [of(0, 70, "earlier", "earlier too"), *(of(i, 130, w) for i, w in enumerate(words, 1))], end=452
-    )
-    found = await store.top_keywords(60, 5)
-    assert [(key.keyword, row["n"]) for key, row in found] == [
-        ("*", "451"),
-        *((f"word-{number}", "2") for number in (0, 1, 10, 100)),
-    ]
-    assert {key.start for key, _ in found} == {START + 120_000}
-    assert len(await store.top_keywords(60, 1_000)) == 301
-    assert await store.top_keywords(3_600, 5) == []

@@ -12,10 +12,12 @@ import pytest
 from connectors.kafka.batch import Batch
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.source import BatchSource
+from connectors.redis import connect
 from streams.metrics import Metrics
 from streams.pipeline import app
 from streams.pipeline.emitter import Emitter
 from streams.windows.pacing import BEHIND_WAIT_FACTOR
+from streams.windows.store import WindowStore
 from tests.helpers import make_settings
 
 
@@ -40,7 +42,7 @@ async def test_aggregate_batches_fill_longer_only_while_posts_wait_to_be_classif
     monkeypatch.setattr(app, "Emitter", make_emitter)
     settings = make_settings(aggregate_wait_ms=200)
     model: Any = SimpleNamespace(current=None, poll_s=0.0)
-    store: Any = SimpleNamespace(shards=settings.shards, sizes=(60,))
+    store = WindowStore(connect("redis://127.0.0.1:1"), prefix="emo", shards=settings.shards, sizes=[60])
     pipeline = app.create_pipeline(settings, KafkaConfig("127.0.0.1:1"), model, store, Metrics(), data_dir=tmp_path)
     try:
         raw, classified = sources[settings.topic_raw], sources[settings.topic_classified]

@@ -24,27 +24,27 @@ def window(keyword: str, **fields: int) -> Row:
     return WindowKey(keyword, DAY, START), {name.replace("_", ":"): str(value) for name, value in row.items()}
 
 
-class FakeTables:
+class FakeTop:
     def __init__(self, *rows: Row, error: Exception | None = None) -> None:
         self.rows = list(rows)
         self.error = error
-        self.asked: list[tuple[int, int]] = []
+        self.asked: list[int] = []
 
-    async def top_keywords(self, size: int, limit: int) -> list[Row]:
-        self.asked.append((size, limit))
+    async def read(self, limit: int) -> list[Row]:
+        self.asked.append(limit)
         if self.error is not None:
             raise self.error
         return self.rows
 
 
 def make(
-    tables: FakeTables, out: RecordingDeliverer, owned: set[int], behind: Callable[[], bool] = lambda: False
+    top: FakeTop, out: RecordingDeliverer, owned: set[int], behind: Callable[[], bool] = lambda: False
 ) -> tuple[Any, FakeApp, Metrics]:
     app, metrics = FakeApp(), Metrics()
     feed: Any = TotalsFeed(
         app,  # type: ignore[arg-type]
         SETTINGS,
-        tables,  # type: ignore[arg-type]
+        top,  # type: ignore[arg-type]
         out,
         metrics,
         owned=lambda: frozenset(owned),
@@ -54,9 +54,9 @@ def make(
 
 
 async def test_a_record_has_every_keyword_of_the_latest_window_of_the_longest_size() -> None:
-    tables = FakeTables(window("*", n=3, l_joy=2, l_fear=1, t_positive=3, ts=1_500_000), window("tea", n=1, l_joy=1))
+    top = FakeTop(window("*", n=3, l_joy=2, l_fear=1, t_positive=3, ts=1_500_000), window("tea", n=1, l_joy=1))
     out = RecordingDeliverer()
-    feed, _, _ = make(tables, out, {MINE})
+    feed, _, _ = make(top, out, {MINE})
     await feed.run_interval()
     (record,) = out.to("emotions.totals")
     totals = EmotionTotals.from_json(record.value)
@@ -66,31 +66,31 @@ async def test_a_record_has_every_keyword_of_the_latest_window_of_the_longest_si
     every = totals.keywords["*"]
     assert (every.count, every.labels, every.mean_sentiment) == (3, {"fear": 1, "joy": 2}, 0.5)
     assert totals.keywords["tea"].mean_sentiment is None
-    assert tables.asked == [(DAY, 1 + MAX_KEYWORDS)]
+    assert top.asked == [1 + MAX_KEYWORDS]
 
 
 async def test_while_the_worker_is_behind_every_tenth_record_is_written() -> None:
-    tables, out, late = FakeTables(window("*", n=1, l_joy=1)), RecordingDeliverer(), False
-    feed, _, _ = make(tables, out, {MINE}, lambda: late)
+    top, out, late = FakeTop(window("*", n=1, l_joy=1)), RecordingDeliverer(), False
+    feed, _, _ = make(top, out, {MINE}, lambda: late)
     written = []
     for second in range(33):
         before, late = len(out.calls), 3 <= second < 32
         await feed.run_interval()
         written += [second] * (len(out.calls) - before)
     assert written == [0, 1, 2, 10, 20, 30, 32]
-    assert len(tables.asked) == len(out.calls)
+    assert len(top.asked) == len(out.calls)
 
 
 async def test_only_the_owner_of_the_shard_of_all_posts_writes() -> None:
-    tables, out = FakeTables(window("*", n=1, l_joy=1)), RecordingDeliverer()
-    feed, _, _ = make(tables, out, set(range(SETTINGS.shards)) - {MINE})
+    top, out = FakeTop(window("*", n=1, l_joy=1)), RecordingDeliverer()
+    feed, _, _ = make(top, out, set(range(SETTINGS.shards)) - {MINE})
     await feed.run_interval()
-    assert (out.calls, tables.asked) == ([], [])
+    assert (out.calls, top.asked) == ([], [])
 
 
 async def test_nothing_is_written_of_empty_tables() -> None:
     out = RecordingDeliverer()
-    feed, _, _ = make(FakeTables(), out, {MINE})
+    feed, _, _ = make(FakeTop(), out, {MINE})
     await feed.run_interval()
     assert out.calls == []
 
@@ -98,9 +98,9 @@ async def test_nothing_is_written_of_empty_tables() -> None:
 @pytest.mark.parametrize("where", ["redis", "kafka"])
 async def test_a_record_is_skipped_when_a_server_does_not_answer(where: str) -> None:
     away = UnavailableError("no answer")
-    tables = FakeTables(window("*", n=1, l_joy=1), error=away if where == "redis" else None)
+    top = FakeTop(window("*", n=1, l_joy=1), error=away if where == "redis" else None)
     out = RecordingDeliverer(fails_on="emotions.totals" if where == "kafka" else None, error=away)
-    feed, app, metrics = make(tables, out, {MINE})
+    feed, app, metrics = make(top, out, {MINE})
     await feed.run_interval()
     assert metrics.registry.get_sample_value("emostream_totals_failures_total") == 1
     assert app.crashes == []
@@ -108,7 +108,7 @@ async def test_a_record_is_skipped_when_a_server_does_not_answer(where: str) -> 
 
 async def test_a_refusal_stops_the_worker() -> None:
     refused = RejectedError("not authorized")
-    feed, app, _ = make(FakeTables(error=refused), RecordingDeliverer(), {MINE})
+    feed, app, _ = make(FakeTop(error=refused), RecordingDeliverer(), {MINE})
     with pytest.raises(RejectedError):
         await feed.run_interval()
     assert app.crashes == [refused]

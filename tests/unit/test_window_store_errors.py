@@ -13,6 +13,7 @@ from connectors.errors import UnavailableError
 from streams.windows.deltas import Position
 from streams.windows.reader import WindowReader
 from streams.windows.rebuild.editor import TableEditor
+from streams.windows.top import TopKeywords
 from streams.windows.tumbling import WindowKey
 from streams.windows.update import PositionChange, ShardUpdate
 
@@ -61,7 +62,9 @@ def test_every_method_is_tested() -> None:
     assert public - {"close", "at", "of"} == REQUESTS.keys()
 
 
-@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+@pytest.mark.parametrize(
+    "request_", [*REQUESTS.values(), lambda store: TopKeywords(store).read(5)], ids=[*REQUESTS, "top_keywords"]
+)
 async def test_an_absent_redis_is_unavailable(request_: Callable[[TableEditor], Awaitable[object]]) -> None:
     absent = Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0), decode_responses=True)
     store = TableEditor(absent, prefix="emo", shards=2, sizes=[60])

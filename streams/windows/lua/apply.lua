@@ -4,7 +4,7 @@
 -- 3. Add the deltas, except to windows that were removed or that start before `complete_from`.
 -- 4. Store the new positions and fences.
 --
--- KEYS: state, open, dirty, one index for each size, then one hash per window.
+-- KEYS: state, open, dirty, top, one index for each size from the shortest to the longest, then one hash per window.
 -- ARGV: the update as JSON:
 --   sizes       the number of indexes
 --   positions   for each partition [its number, expected offset ('' for none), expected fence (these three as text),
@@ -28,15 +28,18 @@
 --
 -- A window that a rebuild emptied has a revision, but no first and last event.
 --
+-- `top` holds the latest windows of the longest size, by their number of posts. The first later window starts it anew.
+-- If `top_end` is absent from tables that have windows, fill_top.lua must fill it first.
+--
 -- A revision is the server's time in ms, or the window's last revision plus 1 if that is higher. So revisions rise even
 -- after Redis was set back to an older snapshot, and consumers and Postgres always take the newest state.
 
-local state, open, dirty = KEYS[1], KEYS[2], KEYS[3]
+local state, open, dirty, top = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local update = cjson.decode(ARGV[1])
 
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-local limits = redis.call('HMGET', state, 'complete_from', 'sealed_until')
+local limits = redis.call('HMGET', state, 'complete_from', 'sealed_until', 'top_end')
 local complete_from = tonumber(limits[1] or '')
 -- Step 1: refuse if the shard is sealed.
 if limits[2] and tonumber(limits[2]) > now_ms then
@@ -62,7 +65,24 @@ local function expired_to(size)
   return expired[size]
 end
 
-local first_window = 3 + update.sizes
+local longest = 4 + update.sizes
+local top_end = tonumber(limits[3] or '')
+if not top_end and redis.call('ZCARD', KEYS[longest]) == 0 then
+  top_end = -1
+end
+local function rank(member, end_ms, posts)
+  if end_ms > top_end then
+    redis.call('UNLINK', top)
+    redis.call('HDEL', state, 'top_filling')
+    redis.call('HSET', state, 'top_end', int(end_ms))
+    top_end = end_ms
+  end
+  if end_ms == top_end then
+    redis.call('ZADD', top, int(-posts), member)
+  end
+end
+
+local first_window = longest
 for i, entry in ipairs(update.windows) do
   local window = KEYS[first_window + i]
   local member, size, index, end_ms, of_all, delta = unpack(entry)
@@ -76,7 +96,10 @@ for i, entry in ipairs(update.windows) do
     end
   else
     for name, amount in pairs(fields) do
-      redis.call('HINCRBY', window, name, int(amount))
+      local sum = redis.call('HINCRBY', window, name, int(amount))
+      if name == 'n' and index == update.sizes and top_end then
+        rank(member, end_ms, sum)
+      end
     end
     if known[1] then first = math.min(first, tonumber(known[1])) end
     if known[2] then last = math.max(last, tonumber(known[2])) end
@@ -87,7 +110,7 @@ for i, entry in ipairs(update.windows) do
     end
     if not known[4] then
       redis.call('ZADD', open, int(end_ms), member)
-      redis.call('ZADD', KEYS[3 + index], int(end_ms), member)
+      redis.call('ZADD', KEYS[4 + index], int(end_ms), member)
     end
     redis.call('SADD', dirty, member)
   end

@@ -10,6 +10,7 @@
 --              readers of the old window learn that it was wrong. A window that was empty before is copied.
 -- All actions keep the final mark of the old window. `reconcile` and `copy` also keep its number of late posts. An
 -- unchanged window keeps its dirty mark; a changed one is dirty.
+-- `top` of the rebuilt tables does not follow these changes, so it must be filled again (fill_top.lua).
 -- A call may be repeated. Returns the number of windows that changed; -1 if the rebuilt tables no longer exist.
 
 local state, open, dirty, index, old_dirty = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -17,6 +18,7 @@ local BOOKKEEPING = {rev = true, final = true, late = true}
 if redis.call('HEXISTS', state, 'complete_from') == 0 then
   return -1
 end
+redis.call('HDEL', state, 'top_end')
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 

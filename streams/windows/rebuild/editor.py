@@ -165,7 +165,7 @@ class TableEditor(WindowStore):
             for size in self.sizes:
                 while found := await self.members(shard, size, 0, _PAGE):
                     await self.drop(shard, size, found)
-            for name in ("open", "dirty"):
+            for name in ("open", "dirty", "top"):
                 await self._unlink(shard, name)
 
     async def _unlink(self, shard: int, name: str) -> None:
