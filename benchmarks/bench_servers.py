@@ -50,6 +50,7 @@ from streams.settings import Settings, load_settings
 from streams.window_sizes import WindowSize
 from streams.windows.connect import open_store
 from streams.windows.deltas import Entry, Position, reduce_entries
+from streams.windows.parts import divide
 from streams.windows.post import PostForCounting
 from streams.windows.store import WindowStore
 from streams.windows.update import shard_updates
@@ -208,13 +209,12 @@ async def _count(
             Entry(at, post._replace(origin=replace(post.origin, offset=at))) for at, post in enumerate(posts, first)
         ]
         began = time.process_time()
-        reductions = reduce_entries(entries, positions=positions, end=first + batch, sizes=sizes)
-        updates = shard_updates({0: positions}, {0: reductions})
-        mismatches = await asyncio.gather(*(store.apply(shard, update) for shard, update in updates.items()))
-        if any(mismatch is not None for mismatch in mismatches):
-            raise BenchmarkError("another process writes to the window tables of this benchmark")
+        for part in divide({0: entries}, {0: first + batch}, sizes=sizes, shards=store.shards):
+            reductions = reduce_entries(part[0].entries, positions=positions, end=part[0].end, sizes=sizes)
+            if await store.apply_all(shard_updates({0: positions}, {0: reductions})):
+                raise BenchmarkError("another process writes to the window tables of this benchmark")
+            positions = [reduction.position for reduction in reductions]
         spent += time.process_time() - began
-        positions = [reduction.position for reduction in reductions]
     return _spent(server) - before, spent
 
 

@@ -25,6 +25,7 @@ class FakeClient:
         self.options = options
         self.queue: list[Any] = []
         self.waits: list[float] = []
+        self.wanted: list[int] = []
         self.assigned: dict[int, int] = {}
         self.paused: set[int] = set()
         self.commits: list[dict[int, int]] = []
@@ -36,7 +37,8 @@ class FakeClient:
         self.topics, self.on_assign, self.on_revoke, self.on_lost = topics, on_assign, on_revoke, on_lost
 
     def consume(self, count: int, timeout: float) -> list[Message]:
-        self.waits.append(timeout)
+        self.waits.append(round(timeout, 6))
+        self.wanted.append(count)
         if not self.queue:
             return []
         answer = self.queue.pop(0)

@@ -64,6 +64,9 @@ class FakeMessage:
         self._fields = (topic, partition, offset, key, value, error)
         self._timestamp = (TIMESTAMP_CREATE_TIME, 0) if appended is None else (TIMESTAMP_LOG_APPEND_TIME, appended)
 
+    def __len__(self) -> int:
+        return len(self.value() or b"")
+
     def timestamp(self) -> tuple[int, int]:
         return self._timestamp
 

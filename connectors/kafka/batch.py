@@ -1,4 +1,7 @@
-"""A batch: the records that a consumer takes in one poll, or in several polls that were joined. Pure."""
+"""A batch: the records that a consumer takes in one poll, or in several polls that were joined. Pure.
+
+Its *memory* is about how many bytes the process keeps for it. It is an estimate, and costs little to calculate.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,12 @@ from confluent_kafka import Message
 
 Item = TypeVar("Item")
 
+MESSAGE_BYTES = 500
+"""Bytes that a fetched message takes besides its value."""
+
+BATCH_MEMORY = 16 * 2**20
+"""A batch that takes this many bytes is full. Wide or long records would make batches of any size otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class OwnRange(Generic[Item]):
@@ -20,11 +29,13 @@ class OwnRange(Generic[Item]):
         partition: Partition of the records.
         first: Offset of the first record.
         items: One item per record, in offset order: what the writer kept of the record's content.
+        memory: About how many bytes the items take.
     """
 
     partition: int
     first: int
     items: Sequence[Item]
+    memory: int
 
     @property
     def end(self) -> int:
@@ -54,6 +65,10 @@ class Batch:
         """Returns the number of records, fetched and own."""
         return len(self.messages) + sum(len(own.items) for own in self.own_ranges)
 
+    def memory(self) -> int:
+        """Returns about how many bytes the records take."""
+        return memory_of(self.messages) + sum(own.memory for own in self.own_ranges)
+
     def by_partition(self) -> dict[int, list[Message]]:
         """Returns the fetched messages of each partition, in offset order."""
         parts: dict[int, list[Message]] = defaultdict(list)
@@ -80,6 +95,11 @@ class Batch:
                 if len(seen) == len(self.starts):
                     break
         return ends
+
+
+def memory_of(messages: Sequence[Message]) -> int:
+    """Returns about how many bytes fetched messages take."""
+    return sum(map(len, messages)) + MESSAGE_BYTES * len(messages)
 
 
 def partition_of(message: Message) -> int:

@@ -24,8 +24,9 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from connectors.deadline import Deadline
 from connectors.errors import UnavailableError
-from connectors.kafka.batch import Batch, OwnRange, offset_of, partition_of
+from connectors.kafka.batch import BATCH_MEMORY, Batch, OwnRange, memory_of, offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import is_transient, kafka_error_of, log_client_error, to_connector_error
 from connectors.kafka.own_records import LocalReads, OwnRecords
@@ -42,6 +43,10 @@ the session timeout, and a Redis that restarts is back within the first few retr
 MAX_POLL_INTERVAL_MS = 300_000
 """Greatest time between two polls in milliseconds; after it the group takes the partitions away. A batch in flight may
 hold up polling, and in the worst case a position lookup during a slow fail-over does."""
+
+MAX_FETCHED = 64
+"""The most messages that are taken from the client at once. A message may have a megabyte, and its length is known only
+afterwards."""
 
 MIXED_POLL_S = 0.2
 """Greatest number of seconds to wait for own records (`connectors.kafka.own_records`) while some partitions are fetched
@@ -126,7 +131,7 @@ class PositionedConsumer:
         return dict(self._next)
 
     def poll(self, max_messages: int, timeout_s: float) -> Batch | None:
-        """Consume about `max_messages` records, and wait up to `timeout_s` seconds for them.
+        """Consume about `max_messages` records or `BATCH_MEMORY`, and wait up to `timeout_s` seconds for them.
 
         Returns:
             The batch; None if there are no records.
@@ -140,17 +145,33 @@ class PositionedConsumer:
         if time.monotonic() >= self._commit_due:
             self._commit()
         # Step 2: poll.
-        try:
-            fetched = self._consumer.consume(max_messages, self._wait_for_own_records(timeout_s))
-        except KafkaException as exc:
-            raise to_connector_error(kafka_error_of(exc), f"consuming {self.topic}") from exc
-        if self._failure is not None:
-            raise self._failure
         starts: dict[int, int] = {}
-        messages = self._continued(fetched, starts)
+        messages = self._fetch(max_messages, self._wait_for_own_records(timeout_s), starts)
         ranges = self._take_own_records(max_messages - len(messages), starts)
         # The batch carries the epoch of its positions, so a rewind that came since the fetch makes it stale.
         return Batch(self._positioned_epoch, messages, starts, ranges) if messages or ranges else None
+
+    def _fetch(self, max_messages: int, timeout_s: float, starts: dict[int, int]) -> list[Message]:
+        """Returns fetched messages, and adds to `starts` where each partition continues."""
+        deadline = Deadline(timeout_s)
+        messages: list[Message] = []
+        memory, epoch = 0, self._positioned_epoch
+        while len(messages) < max_messages and memory < BATCH_MEMORY:
+            try:
+                fetched = self._consumer.consume(min(max_messages - len(messages), MAX_FETCHED), deadline.left_s)
+            except KafkaException as exc:
+                raise to_connector_error(kafka_error_of(exc), f"consuming {self.topic}") from exc
+            if self._failure is not None:
+                raise self._failure
+            if epoch != self._positioned_epoch:
+                # The partitions were assigned anew meanwhile. The messages before are of the old epoch.
+                messages, memory, epoch = [], 0, self._positioned_epoch
+                starts.clear()
+            if not fetched:
+                break
+            messages += (new := self._continued(fetched, starts))
+            memory += memory_of(new)
+        return messages
 
     def _wait_for_own_records(self, timeout_s: float) -> float:
         """Wait for own records if some partition is read locally, and return how long to wait for fetched records."""

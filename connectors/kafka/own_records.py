@@ -19,8 +19,8 @@ from typing import Any, Final, NamedTuple
 
 from connectors.kafka.batch import OwnRange
 
-LIMIT: Final = 16_384
-"""Greatest number of records that are kept. The part of a post that is kept takes about 1 KB, so this is 16 MB."""
+MEMORY_LIMIT: Final = 16 * 2**20
+"""The most bytes that the records in the queue take, by their own estimate."""
 
 QUIET_S: Final = 1.0
 """Seconds without an own record after which a partition is fetched again, so that records of others are found."""
@@ -29,9 +29,10 @@ QUIET_S: Final = 1.0
 class OwnRecords:
     """The queue of own records that were not consumed yet. Thread-safe, for one consumer."""
 
-    def __init__(self, limit: int = LIMIT) -> None:
-        """Keep up to `limit` records. The consumer fetches the records that find no room."""
-        self._limit = limit
+    def __init__(self, memory_limit: int = MEMORY_LIMIT) -> None:
+        """Keep records of up to `memory_limit` bytes. The consumer fetches the records that find no room."""
+        self._memory_limit = memory_limit
+        self._memory = 0
         self._changed = threading.Condition()
         self._ranges: deque[OwnRange[Any]] = deque()
         self._records = 0
@@ -47,9 +48,10 @@ class OwnRecords:
         """
         with self._changed:
             # New records are dropped, not old ones: the oldest come next in their partition.
-            if self._records + len(own.items) <= self._limit:
+            if self._memory + own.memory <= self._memory_limit:
                 self._ranges.append(own)
                 self._records += len(own.items)
+                self._memory += own.memory
                 self._changed.notify()
 
     def take(self, max_records: int) -> list[OwnRange[Any]]:
@@ -59,6 +61,7 @@ class OwnRecords:
             while self._ranges and max_records > 0:
                 taken.append(own := self._ranges.popleft())
                 self._records -= len(own.items)
+                self._memory -= own.memory
                 max_records -= len(own.items)
         return taken
 
@@ -71,7 +74,7 @@ class OwnRecords:
         """Drop all records."""
         with self._changed:
             self._ranges.clear()
-            self._records = 0
+            self._records = self._memory = 0
 
 
 class ReadPlan(NamedTuple):

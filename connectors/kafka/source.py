@@ -33,7 +33,7 @@ import faust
 from mode import Service
 from mode.utils.queues import FlowControlEvent, ThrowableQueue
 
-from connectors.kafka.batch import Batch
+from connectors.kafka.batch import BATCH_MEMORY, Batch
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.consumer import PositionedConsumer, PositionLookup
 from connectors.kafka.own_records import OwnRecords
@@ -275,15 +275,21 @@ class BatchBuilder:
         self._batch_wait_s = batch_wait_s
         self._full: deque[Batch] = deque()
         self._filling: Batch | None = None
+        self._memory = 0
         self._since = 0.0
 
     def add(self, batch: Batch, now: float) -> None:
         """Add a polled batch, which is never split. Batches of two epochs are not joined."""
         if self._filling is None:
             self._since = now
-        elif len(self._filling) + len(batch) > self._batch_max or self._filling.epoch != batch.epoch:
+        elif (
+            len(self._filling) + len(batch) > self._batch_max
+            or self._memory >= BATCH_MEMORY
+            or self._filling.epoch != batch.epoch
+        ):
             self._full.append(self._filling)
             self._filling, self._since = None, now
+        self._memory = batch.memory() + (0 if self._filling is None else self._memory)
         self._filling = batch if self._filling is None else self._filling.followed_by(batch)
 
     def keep_only(self, wanted: Callable[[Batch], bool]) -> None:
@@ -303,7 +309,7 @@ class BatchBuilder:
         if batch is None:
             return None
         waited = stage_waiting and now >= self._since + self._batch_wait_s()
-        if not waited and len(batch) < self._batch_max:
+        if not waited and len(batch) < self._batch_max and self._memory < BATCH_MEMORY:
             return None
         self._filling = None
         return batch

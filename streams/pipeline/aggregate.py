@@ -3,12 +3,17 @@
 For each batch:
 
 1. read the positions of the shards, once per assignment and generation of the window tables;
-2. decode the messages that were fetched (own records come decoded);
-3. reduce each partition to deltas, grouped by shard;
-4. write the dead letters and the records of too-late posts, and wait for the broker;
-5. apply the deltas of all partitions to each shard, with a compare-and-set on its positions.
+2. decode the messages that were fetched (own records come decoded), and divide the batch into parts that Redis applies
+   in a short time (`windows.parts`); nearly always there is one;
+3. write the dead letters, and wait for the broker.
 
-If the position of a shard is not the expected one, step 5 changes nothing in that shard, and the source rewinds to the
+For each part, as long as the batch is not stale:
+
+4. reduce each partition to deltas, grouped by shard;
+5. write the records of too-late posts, and wait for the broker;
+6. apply the deltas of all partitions to each shard, with a compare-and-set on its positions.
+
+If the position of a shard is not the expected one, step 6 changes nothing in that shard, and the source rewinds to the
 stored positions. This happens after another worker has taken over, and after Redis was set back or emptied.
 """
 
@@ -16,7 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Protocol
 
@@ -27,10 +32,12 @@ from connectors.kafka.batch import Batch, OwnRange, offset_of
 from connectors.kafka.producer import Outgoing
 from streams.dead_letters import dead_letter, outgoing
 from streams.metrics import Metrics
+from streams.pipeline.batches import StaleBatchError
 from streams.pipeline.classify import Deliverer
 from streams.records import ClassifiedPost, DeadReason, LatePost, RecordError, from_ms
 from streams.settings import Settings
 from streams.windows.deltas import Entry, Position, ShardDeltas, TooLatePost, reduce_entries
+from streams.windows.parts import Part, divide
 from streams.windows.post import PostForCounting
 from streams.windows.recent import RecentIds
 from streams.windows.store import WindowStore
@@ -69,15 +76,22 @@ class AggregateStage:
         store: WindowStore,
         producer: Deliverer,
         metrics: Metrics,
+        *,
         start_positions: StartPositions,
+        is_current: Callable[[Batch], bool],
     ) -> None:
-        """Create the stage. `producer` writes the dead letters and the records of too-late posts."""
+        """Create the stage.
+
+        `producer` writes the dead letters and the records of too-late posts. `is_current` returns whether a batch is
+        not stale; it is called between two parts of a batch.
+        """
         self._settings = settings
         self._store = store
         self._tables = store  # of the generation that the current batch goes to
         self._producer = producer
         self._metrics = metrics
         self._start_positions = start_positions
+        self._is_current = is_current
         self._epoch = -1
         self._positions: dict[int, list[Position]] = {}
         self._ids: dict[int, RecentIds] = {}
@@ -87,6 +101,7 @@ class AggregateStage:
 
         Raises:
             PositionMismatchError: A shard is not at the expected position. The source must rewind.
+            StaleBatchError: The batch has become stale. Some of its parts may be applied.
             UnavailableError: Redis or Kafka did not answer, or the window tables are sealed for a switch.
             ConnectorError: Redis or Kafka rejected the call.
         """
@@ -100,15 +115,25 @@ class AggregateStage:
             positions = {
                 partition: await self._positions_of(partition, start) for partition, start in batch.starts.items()
             }
-            # Steps 2 and 3: decode and reduce.
-            dead, shard_deltas = await asyncio.to_thread(self._reduce, batch, positions)
-            # Step 4: write the dead letters and the records of too-late posts, and wait for the broker.
+            # Step 2: decode and divide.
+            dead, parts = await asyncio.to_thread(self._decode_batch, batch)
+            # Step 3: write the dead letters, and wait for the broker.
             await self._producer.deliver(dead)
             self._metrics.dead.labels(DeadReason.INVALID_RECORD.value).inc(len(dead))
-            await self._write_too_late(shard_deltas)
-            # Step 5: apply the deltas to each shard.
-            await self._apply(positions, shard_deltas)
+            for number, part in enumerate(parts):
+                # A revocation or a stop waits for the batch, and a batch of many parts takes too long.
+                if number > 0 and not self._is_current(batch):
+                    raise StaleBatchError
+                await self._process_part(part, positions)
         self._metrics.unfetched.inc(len(batch) - len(batch.messages))
+
+    async def _process_part(self, part: Mapping[int, Part], positions: _Positions) -> None:
+        # Step 4: reduce.
+        shard_deltas = await asyncio.to_thread(self._reduce, part, positions)
+        # Step 5: write the records of too-late posts, and wait for the broker.
+        await self._write_too_late(shard_deltas)
+        # Step 6: apply the deltas to each shard.
+        await self._apply(positions, shard_deltas)
         self._count_metrics(shard_deltas)
 
     def applied(self, shard: int) -> dict[int, int]:
@@ -121,14 +146,11 @@ class AggregateStage:
 
     async def _apply(self, positions: _Positions, shard_deltas: _DeltasByPartition) -> None:
         updates = shard_updates(positions, shard_deltas)
-        mismatches = await asyncio.gather(*(self._tables.apply(shard, update) for shard, update in updates.items()))
-        for (shard, update), mismatch in zip(updates.items(), mismatches, strict=True):
-            if mismatch is not None:
-                partition, offset = mismatch
-                expected = update.positions[partition].expected.offset
-                raise PositionMismatchError(
-                    f"shard {shard} is at offset {offset} of partition {partition}, not at {expected}"
-                )
+        for shard, (partition, offset) in (await self._tables.apply_all(updates)).items():
+            expected = updates[shard].positions[partition].expected.offset
+            raise PositionMismatchError(
+                f"shard {shard} is at offset {offset} of partition {partition}, not at {expected}"
+            )
         for shard, update in updates.items():
             for partition, change in update.positions.items():
                 positions[partition][shard] = change.new
@@ -156,21 +178,29 @@ class AggregateStage:
                 self._ids[partition] = recent
         return known
 
-    def _reduce(self, batch: Batch, positions: _Positions) -> tuple[list[Outgoing], _DeltasByPartition]:
-        """Do steps 2 and 3. Returns the dead letters and the deltas."""
+    def _decode_batch(self, batch: Batch) -> tuple[list[Outgoing], list[dict[int, Part]]]:
+        """Do step 2. Returns the dead letters, and the parts."""
         dead: list[Outgoing] = []
-        shard_deltas: _DeltasByPartition = {}
-        ends, messages = batch.ends(), batch.by_partition()
+        entries: dict[int, list[Entry]] = {}
+        messages = batch.by_partition()
         for partition in batch.starts:
-            entries, letters = self._decode(partition, messages.get(partition, ()))
+            fetched, letters = self._decode(partition, messages.get(partition, ()))
             dead += letters
             own = [entry for part in batch.own_ranges if part.partition == partition for entry in _entries_of(part)]
             # Entries must be in offset order. A partition rarely has both kinds, so sorting is rarely needed.
-            entries = sorted(entries + own, key=_offset) if entries and own else entries or own
-            shard_deltas[partition] = reduce_entries(
-                entries, positions=positions[partition], end=ends[partition], sizes=self._settings.window_sizes
+            entries[partition] = sorted(fetched + own, key=_offset) if fetched and own else fetched or own
+        parts = divide(entries, batch.ends(), sizes=self._settings.window_sizes, shards=self._tables.shards)
+        return dead, parts
+
+    def _reduce(self, part: Mapping[int, Part], positions: _Positions) -> _DeltasByPartition:
+        """Do step 4. Returns the deltas."""
+        sizes = self._settings.window_sizes
+        return {
+            partition: reduce_entries(
+                of_partition.entries, positions=positions[partition], end=of_partition.end, sizes=sizes
             )
-        return dead, shard_deltas
+            for partition, of_partition in part.items()
+        }
 
     def _decode(self, partition: int, messages: Sequence[Message]) -> tuple[list[Entry], list[Outgoing]]:
         ids = self._ids.get(partition)

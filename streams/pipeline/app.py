@@ -89,7 +89,6 @@ def create_pipeline(
     # To find duplicates the aggregate stage needs the time when the broker appended a record. Only a fetch has that.
     own_records = None if settings.deduplication_s else OwnRecords()
     classify = ClassifyStage(settings, model.current, producer, metrics, own_records=own_records)
-    aggregate = AggregateStage(settings, store, producer, metrics, aggregate_positions)
 
     def behind() -> bool:
         return raw_source.behind
@@ -102,6 +101,12 @@ def create_pipeline(
         aggregate.forget_positions()
         classified_source.rewind(f"Redis was set back: its position of shard {shard} is lower than the applied one")
 
+    def is_current(batch: Batch) -> bool:
+        return classified_source.is_current(batch)
+
+    aggregate = AggregateStage(
+        settings, store, producer, metrics, start_positions=aggregate_positions, is_current=is_current
+    )
     raw_source = BatchSource(
         app,
         kafka,

@@ -24,6 +24,10 @@ The lookup of positions comes first, and has a backoff of its own."""
 Prepared = TypeVar("Prepared")
 
 
+class StaleBatchError(Exception):
+    """A batch has become stale while it was processed. The outputs that it has so far remain."""
+
+
 async def run_batch(
     app: faust.App,
     source: BatchSource,
@@ -36,6 +40,7 @@ async def run_batch(
     """Process one batch of a stage, unless the batch is stale.
 
     - If `process` returns, the batch is done.
+    - If it raises StaleBatchError, the batch is not done. The source has rewound, or another worker has the partitions.
     - If it raises PositionMismatchError or UnavailableError, the source rewinds, and the batch is fetched again.
     - If it raises any other error, the source halts and the app stops.
 
@@ -47,6 +52,8 @@ async def run_batch(
             return
         try:
             await process(batch)
+        except StaleBatchError:
+            logger.info("the %s stage leaves the rest of a stale batch", stage)
         except PositionMismatchError as exc:
             metrics.rewinds.labels(stage, "position").inc()
             source.rewind(str(exc))

@@ -135,7 +135,8 @@ class ClassifyStage:
         for partition, posts in for_counting.items():
             offsets = written.get((self._settings.topic_classified, partition), range(0))
             if len(offsets) == len(posts):
-                self._own_records.offer(OwnRange(partition, offsets.start, posts))
+                memory = sum(post.memory for post in posts)
+                self._own_records.offer(OwnRange(partition, offsets.start, posts, memory))
 
     def classify(self, messages: Sequence[Message]) -> ClassifiedBatch:
         """Do steps 1 and 2 in the calling thread."""

@@ -157,10 +157,10 @@ def reduce_entries(
     ]
 
 
-_Kind = tuple[str, str, str, str | None]
+Kind = tuple[str, str, str, str | None]
 """Label, model version, source and sentiment label. They decide which fields of a window a post increments."""
 
-_Sums = dict[_Kind, list[int]]
+_Sums = dict[Kind, list[int]]
 """For each kind of post: number, sum of confidences, sum of scores, first and last event time."""
 
 
@@ -248,7 +248,7 @@ class _Reducer:
 def _delta(by_kind: _Sums) -> WindowDelta:
     fields: dict[str, int] = {}
     for kind, (posts, confidence, score, _, _) in by_kind.items():
-        post_fields, confidence_field, score_field = _field_names(kind)
+        post_fields, confidence_field, score_field = field_names(kind)
         for name in post_fields:
             fields[name] = fields.get(name, 0) + posts
         fields[confidence_field] = fields.get(confidence_field, 0) + confidence
@@ -258,7 +258,7 @@ def _delta(by_kind: _Sums) -> WindowDelta:
 
 
 @lru_cache(4_096)
-def _field_names(kind: _Kind) -> tuple[tuple[str, ...], str, str | None]:
+def field_names(kind: Kind) -> tuple[tuple[str, ...], str, str | None]:
     """Returns the fields that a kind of post adds to: its numbers of posts, its confidences, and its scores or None."""
     label, version, source, sentiment = kind
     post_fields = ("n", f"l:{label}", f"m:{version}", f"s:{source}")

@@ -37,6 +37,11 @@ class PostForCounting(NamedTuple):
     version: str
     origin: Origin
 
+    @property
+    def memory(self) -> int:
+        """About how many bytes this takes."""
+        return 700 + 60 * len(self.keywords) + sum(map(len, self.keywords))
+
     @classmethod
     def of(cls, post: ClassifiedPost) -> PostForCounting:
         """Returns the counted part of a classified post."""

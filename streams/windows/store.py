@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pydantic_core import to_json
+from redis.asyncio import RedisCluster
 
 from connectors.errors import UnavailableError
 from connectors.redis import RedisClient, redis_errors
@@ -130,6 +132,22 @@ class WindowStore(WindowReader):
             values = await self._redis.hmget(self._key(shard, "state"), fields)
         numbers = [-1 if value is None else int(value) for value in values]
         return {partition: Position(*numbers[3 * i : 3 * i + 3]) for i, partition in enumerate(partitions)}
+
+    async def apply_all(self, updates: Mapping[int, ShardUpdate]) -> dict[int, tuple[int, int]]:
+        """Apply the updates of several shards.
+
+        Returns:
+            What `apply` returned for the shards whose update was not applied.
+
+        Raises:
+            SealedError: A shard is sealed.
+        """
+        if isinstance(self._redis, RedisCluster):
+            found = await asyncio.gather(*(self.apply(shard, update) for shard, update in updates.items()))
+        else:
+            # A single server would run the scripts in one go, and answer all other clients only afterwards.
+            found = [await self.apply(shard, update) for shard, update in updates.items()]
+        return {shard: mismatch for shard, mismatch in zip(updates, found, strict=True) if mismatch is not None}
 
     async def apply(self, shard: int, update: ShardUpdate) -> tuple[int, int] | None:
         """Apply an update to a shard, if the shard has the expected positions.

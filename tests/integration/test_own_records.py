@@ -27,7 +27,7 @@ class Harness:
     def __init__(self, settings: Settings) -> None:
         config = kafka_config(settings)
         self.topic = settings.topic_raw
-        self.own = OwnRecords(limit=200)
+        self.own = OwnRecords(memory_limit=200)
         self.producers = [ConfirmedProducer(config, client_id=name) for name in ("ours", "others")]
         self.consumer = PositionedConsumer(
             config,
@@ -47,7 +47,7 @@ class Harness:
         assert written == range(len(self.written[partition]), len(self.written[partition]) + count)
         self.written[partition] += values
         if ours:
-            self.own.offer(OwnRange(partition, written.start, values))
+            self.own.offer(OwnRange(partition, written.start, values, memory=count))
 
     def poll(self) -> None:
         batch = self.consumer.poll(100, 0.1)

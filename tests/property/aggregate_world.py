@@ -121,6 +121,10 @@ class ModelStore:
         await asyncio.sleep(0)
         return {partition: self.tables[shard].positions.get(partition, Position()) for partition in partitions}
 
+    async def apply_all(self, updates: Mapping[int, ShardUpdate]) -> dict[int, tuple[int, int]]:
+        found = await asyncio.gather(*(self.apply(shard, update) for shard, update in updates.items()))
+        return {shard: mismatch for shard, mismatch in zip(updates, found, strict=True) if mismatch is not None}
+
     async def apply(self, shard: int, update: ShardUpdate) -> tuple[int, int] | None:
         await asyncio.sleep(0)
         fault = self.faults.get(shard)
@@ -162,7 +166,8 @@ class Worker:
             store,  # type: ignore[arg-type]
             RecordingDeliverer(),
             METRICS,
-            self.positions,
+            start_positions=self.positions,
+            is_current=lambda batch: True,
         )
         self.epoch = 0
         self.next: dict[int, int] = {}
@@ -190,7 +195,7 @@ class Worker:
             messages = [message for message in messages if message not in known]
             own_ranges = [
                 OwnRange(
-                    entry.partition(), entry.offset(), [PostForCounting.of(ClassifiedPost.from_json(entry.value()))]
+                    entry.partition(), entry.offset(), [PostForCounting.of(ClassifiedPost.from_json(entry.value()))], 1
                 )
                 for entry in known
             ]

@@ -28,7 +28,7 @@ class Consumer:
         self.logs: list[int] = [0] * PARTITIONS
         self.next_offsets = dict.fromkeys(range(PARTITIONS), 0)
         self.fetching = dict(self.next_offsets)
-        self.own = OwnRecords(limit=8)
+        self.own = OwnRecords(memory_limit=8)
         self.local = LocalReads()
         self.seen: dict[int, list[int]] = {partition: [] for partition in self.next_offsets}
         self.now = 0.0
@@ -38,7 +38,7 @@ class Consumer:
         first = self.logs[partition]
         self.logs[partition] += count
         if told:
-            self.own.offer(OwnRange(partition, first, list(range(first, self.logs[partition]))))
+            self.own.offer(OwnRange(partition, first, list(range(first, self.logs[partition])), memory=count))
 
     def poll(self, fetch: int, most: int) -> None:
         for partition in self.next_offsets.keys() - self.local.partitions:

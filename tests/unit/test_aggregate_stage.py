@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,8 +13,11 @@ import pytest
 from connectors.errors import ConnectorError, PositionMismatchError
 from connectors.kafka.batch import Batch, OwnRange
 from streams.metrics import Metrics
+from streams.pipeline import aggregate
 from streams.pipeline.aggregate import AggregateStage
+from streams.pipeline.batches import StaleBatchError
 from streams.records import ClassifiedPost, DeadPost, DeadReason, LatePost, from_ms
+from streams.windows import parts
 from streams.windows.deltas import Position
 from streams.windows.recent import RecentIds
 from streams.windows.tumbling import WindowKey, shard_of
@@ -39,6 +45,10 @@ class FakeStore:
         self.reads.append(shard)
         return {partition: self.stored.get((shard, partition), Position()) for partition in partitions}
 
+    async def apply_all(self, updates: Mapping[int, ShardUpdate]) -> dict[int, tuple[int, int]]:
+        found = await asyncio.gather(*(self.apply(shard, update) for shard, update in updates.items()))
+        return {shard: mismatch for shard, mismatch in zip(updates, found, strict=True) if mismatch is not None}
+
     async def apply(self, shard: int, update: ShardUpdate) -> tuple[int, int] | None:
         await asyncio.sleep(0)
         for partition, change in update.positions.items():
@@ -49,6 +59,13 @@ class FakeStore:
         self.applied.append((shard, update))
         return None
 
+    def counts(self) -> Counter[str]:
+        """Returns the number of posts of each keyword, in the windows of a minute."""
+        found: Counter[str] = Counter()
+        for _, update in self.applied:
+            found.update({key.keyword: delta.fields["n"] for key, delta in update.windows.items() if key.size == 60})
+        return found
+
 
 class Harness:
     def __init__(self, store: FakeStore | None = None, out: RecordingDeliverer | None = None, **overrides: Any) -> None:
@@ -58,7 +75,15 @@ class Harness:
         self.gaps: dict[int, int] = {}
         self.recent_ids: dict[int, RecentIds] = {}
         settings = make_settings(shards=self.store.shards, **overrides)
-        self.stage = AggregateStage(settings, self.store, self.out, self.metrics, self)  # type: ignore[arg-type]
+        self.epoch = 1
+        self.stage = AggregateStage(
+            settings,
+            self.store,  # type: ignore[arg-type]
+            self.out,
+            self.metrics,
+            start_positions=self,
+            is_current=lambda batch: batch.epoch == self.epoch,
+        )
 
     def metric(self, name: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(name, labels) or 0
@@ -93,10 +118,10 @@ async def test_what_the_worker_has_written_itself_is_counted_in_its_place() -> N
     fetched = batch(classified(0, keywords=["tea"]), b"{", start=4)
     later = batch(classified(7, keywords=["tea"]), start=8)
     known = [
-        OwnRange(0, 6, [for_counting(classified(5)), for_counting(classified(6))]),
-        OwnRange(0, 9, [for_counting(classified(8))]),
+        OwnRange(0, 6, [for_counting(classified(5)), for_counting(classified(6))], memory=2),
+        OwnRange(0, 9, [for_counting(classified(8))], memory=1),
     ]
-    other = OwnRange(1, 3, [for_counting(classified(2, partition=1))])
+    other = OwnRange(1, 3, [for_counting(classified(2, partition=1))], memory=1)
     mixed = Batch(1, fetched.messages + later.messages, {0: 4, 1: 3}, [*known, other])
     harness.gaps = {0: 4, 1: 3}
     await harness.stage.process(mixed)
@@ -303,3 +328,44 @@ async def test_one_batch_goes_to_one_generation() -> None:
     await harness.stage.process(batch(classified(0, keywords=["tea"])))
     assert {shard for shard, _ in harness.store.applied} == {0, 1}
     assert rebuilt.applied == []
+
+
+def wide(offset: int, words: int = 20) -> ClassifiedPost:
+    return classified(offset, keywords=[f"word {offset}-{number}" for number in range(words)])
+
+
+async def test_a_batch_that_changes_many_windows_is_applied_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, divided = Harness(), Harness()
+    monkeypatch.setattr(aggregate, "divide", partial(parts.divide, max_changes=2_000))
+    await divided.stage.process(batch(*map(wide, range(30))))
+    monkeypatch.setattr(aggregate, "divide", partial(parts.divide, max_changes=10**9))
+    await whole.stage.process(batch(*map(wide, range(30))))
+    assert len(whole.store.applied) == 2  # one update for each shard
+    assert len(divided.store.applied) > 10
+    assert divided.store.stored == whole.store.stored
+    assert divided.store.counts() == whole.store.counts()
+    assert divided.metric("emostream_posts_counted_total") == 30
+    assert divided.metric("emostream_posts_repeated_total") == 0
+
+
+async def test_the_rest_of_a_batch_is_left_when_it_becomes_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A revocation and a stop wait for the batch in flight. What is applied remains, and the rest is fetched again."""
+    monkeypatch.setattr(aggregate, "divide", partial(parts.divide, max_changes=2_000))
+
+    class RevokedDuringApply(FakeStore):
+        async def apply(self, shard: int, update: ShardUpdate) -> tuple[int, int] | None:
+            harness.epoch = 2
+            return await super().apply(shard, update)
+
+    harness = Harness(RevokedDuringApply())
+    posts = list(map(wide, range(30)))
+    with pytest.raises(StaleBatchError):
+        await harness.stage.process(batch(*posts))
+    applied = harness.store.stored[0, 0].offset
+    assert 0 < applied < 30
+    assert harness.store.stored[1, 0].offset == applied
+    while (applied := harness.store.stored[0, 0].offset) < 30:
+        harness.gaps = {0: applied}
+        with contextlib.suppress(StaleBatchError):
+            await harness.stage.process(batch(*posts[applied:], start=applied, epoch=harness.epoch))
+    assert harness.store.counts()["*"] == 30

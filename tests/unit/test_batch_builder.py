@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.kafka.batch import Batch
+from connectors.kafka import source
+from connectors.kafka.batch import Batch, OwnRange
 from connectors.kafka.source import BatchBuilder
 from tests.helpers import message
 
@@ -114,3 +115,23 @@ def test_every_message_is_handed_over_once_and_in_order(steps: list[tuple[int, b
     while (found := builder.take_due(now + WAIT_S, stage_waiting=True)) is not None:
         handed += offsets(found) or []
     assert handed == list(range(sent))
+
+
+def test_a_batch_of_long_records_is_full_before_it_has_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "BATCH_MEMORY", 3_000)
+    builder = BatchBuilder(10**6, lambda: WAIT_S)
+    for first in range(0, 20, 2):
+        builder.add(Batch(1, [message(b"x" * 1_000, offset=first + i) for i in range(2)], {0: first}), 0)
+    handed = []
+    while (found := builder.take_due(0, stage_waiting=False)) is not None:
+        handed.append(offsets(found))
+    assert handed == [[first, first + 1] for first in range(0, 20, 2)]
+
+
+def test_a_batch_of_wide_own_records_is_full_before_it_has_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "BATCH_MEMORY", 3_000)
+    builder = BatchBuilder(10**6, lambda: WAIT_S)
+    builder.add(Batch(1, [], {0: 0}, [OwnRange(0, 0, ["post"] * 10, memory=2_900)]), 0)
+    assert builder.take_due(0, stage_waiting=False) is None
+    builder.add(Batch(1, [], {0: 10}, [OwnRange(0, 10, ["post"], memory=100)]), 0)
+    assert builder.take_due(0, stage_waiting=False) is not None

@@ -20,7 +20,7 @@ from tests.helpers import message
 
 
 def written(first: int, end: int, partition: int = 0) -> OwnRange[int]:
-    return OwnRange(partition, first, list(range(first, end)))
+    return OwnRange(partition, first, list(range(first, end)), memory=end - first)
 
 
 # The queue
@@ -39,7 +39,7 @@ def test_ranges_are_taken_in_order_and_never_split() -> None:
 
 
 def test_new_records_are_dropped_if_there_is_no_room() -> None:
-    own = OwnRecords(limit=5)
+    own = OwnRecords(memory_limit=5)
     for one in (written(0, 3), written(3, 6), written(6, 8)):
         own.offer(one)
     assert own.take(9) == [written(0, 3), written(6, 8)]
@@ -219,3 +219,12 @@ def test_a_client_that_cannot_be_paused_or_resumed_is_assigned_again(harness: Ha
     harness.starts[0] = 13
     harness.poll()
     assert (harness.client.paused, harness.client.assigned) == (set(), {0: 13})
+
+
+def test_few_messages_at_once_are_taken_from_the_client(harness: Harness) -> None:
+    """A message may have a megabyte, and the batch that is being filled may have room for thousands."""
+    harness.assign(0)
+    harness.poll(most=16_384)
+    assert harness.client.wanted[-1] == module.MAX_FETCHED
+    harness.poll(most=3)
+    assert harness.client.wanted[-1] == 3

@@ -99,6 +99,25 @@ def test_an_empty_poll_is_no_batch(harness: Harness) -> None:
     assert harness.poll((0, 9), (1, 20)) is None  # one is below the position, one of a partition that is not assigned
 
 
+def test_messages_that_were_taken_before_an_assignment_in_the_same_poll_are_dropped(harness: Harness) -> None:
+    """A poll takes several times from the client, and the group's callbacks run meanwhile."""
+    harness.assign(0)
+    harness.starts[0] = 5
+    harness.client.queue += [[message(b"x", offset=10)], lambda: harness.assign(0)]
+    assert harness.consumer.poll(100, 0) is None
+    batch = harness.poll((0, 5), (0, 6))
+    assert batch is not None
+    assert (batch.starts, batch.ends()) == ({0: 5}, {0: 7})
+
+
+def test_a_poll_ends_when_it_has_many_bytes(monkeypatch: pytest.MonkeyPatch, harness: Harness) -> None:
+    monkeypatch.setattr(module, "BATCH_MEMORY", 3_000)
+    harness.assign(0)
+    harness.client.queue += [[message(b"x" * 1_000, offset=offset)] for offset in range(10, 15)]
+    batches = [harness.consumer.poll(100, 0) for _ in range(4)]
+    assert [batch and batch.ends() for batch in batches] == [{0: 12}, {0: 14}, {0: 15}, None]
+
+
 def test_a_rewind_makes_what_was_fetched_stale_at_once(harness: Harness) -> None:
     harness.assign(0)
     before = harness.poll((0, 10))
