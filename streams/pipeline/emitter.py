@@ -200,7 +200,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             self._on_set_back(shard)
             return
         # Step 1: finalize and remove.
-        await self._advance(tables, shard, times)
+        await self._advance(tables, shard, times, serving)
         for _ in range(TRANSACTIONS_PER_SHARD):
             if serving is not self._ownership:
                 return
@@ -220,8 +220,11 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             if len(rows) < PUBLISH_LIMIT:
                 return
 
-    async def _advance(self, tables: WindowStore, shard: int, times: ShardTimes) -> None:
-        """Do step 1: finalize the windows that the watermark has passed, and remove those out of the retention."""
+    async def _advance(self, tables: WindowStore, shard: int, times: ShardTimes, serving: _Ownership) -> None:
+        """Do step 1: finalize the windows that the watermark has passed, and remove those out of the retention.
+
+        There may be a million of them. If the shards are released meanwhile, the next owner goes on.
+        """
         live = [p for p, idle_s in times.idle_s.items() if idle_s < self._settings.idle_partition_s]
         now = watermark(times.events, live, self._lateness_ms)
         if now is None:
@@ -232,14 +235,14 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         if times.first_open is None or times.first_open > now:
             await tables.note_watermark(shard, now)
         else:
-            while await tables.finalize(shard, now):
+            while serving is self._ownership and await tables.finalize(shard, now):
                 pass
         # The slowest partition decides, even if it is idle: its next posts must still find their windows.
         slowest = min(times.events.values())
         for size in self._settings.window_sizes:
             before = slowest - size.kept_ms
             if times.first_kept.get(size.seconds, math.inf) <= before:
-                while await tables.expire(shard, size.seconds, before):
+                while serving is self._ownership and await tables.expire(shard, size.seconds, before):
                     pass
 
     async def _close_producer(self, shard: int, ownership: _Ownership) -> None:

@@ -54,3 +54,22 @@ async def test_finalizing_and_expiring_go_on_until_nothing_is_left(monkeypatch: 
     harness.store.open, harness.store.old = 1_200, 501
     await harness.tick()
     assert (harness.store.open, harness.store.old) == (0, 0)
+
+
+@pytest.mark.parametrize("step", ["finalize", "expire"])
+async def test_a_stop_does_not_wait_until_all_windows_are_done(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """There may be a million of them, and the next owner goes on."""
+    harness = Harness(monkeypatch)
+    harness.emitter.own(frozenset({0}))
+    harness.store.time = ShardTimes({0: 9}, {0: NOON_MS}, {0: 0.0}, None, first_open=0, first_kept={60: 0})
+    harness.store.open, harness.store.old = (10**6, 0) if step == "finalize" else (0, 10**6)
+    one_step = getattr(harness.store, step)
+
+    async def release_meanwhile(*args: int) -> int:
+        harness.emitter.own(frozenset())
+        done: int = await one_step(*args)
+        return done
+
+    monkeypatch.setattr(harness.store, step, release_meanwhile)
+    await harness.tick()
+    assert harness.store.open + harness.store.old == 10**6 - 500
