@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from streams.records import rfc3339, to_ms
 from streams.settings import Settings
 from streams.windows.store import WindowStore
+from streams.windows.top import TopKeywords
 from streams.windows.tumbling import WindowKey
 from tests.chaos.oracle import Content, Key, contents
 from tests.chaos.storm import Feed
@@ -64,6 +65,9 @@ async def test_a_rebuild_repairs_damaged_windows_while_posts_flow(
     assert (summary["empty"], summary["posts"] > 0) == (1, True)
     assert 4 <= summary["changed"] < summary["windows"], "right windows did not change"
     assert differences(await store.read(), counted_by_hand(settings).windows) == []
+    days = await store.read(size=86_400)
+    top = [(key.keyword, int(row["n"])) for key, row in await TopKeywords(store).read(10_000)]
+    assert top == [(day.keyword, day.count) for day in days if day.end == days[0].end]
     (empty,) = [window for window in await store.read() if not window.count]
     assert (empty.keyword, empty.labels, empty.first_event) == ("nobody's", {}, empty.start)
     await check_topic(settings, store)

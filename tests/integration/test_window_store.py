@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
+from msgspec.structs import replace
 from redis import Redis
 from redis.cluster import RedisCluster
 
@@ -10,7 +13,7 @@ from streams.errors import TopologyError
 from streams.records import from_ms
 from streams.settings import Settings
 from streams.windows.connect import open_store
-from streams.windows.deltas import Position, ShardDeltas
+from streams.windows.deltas import Entry, Position, ShardDeltas
 from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey, shard_of
 from streams.windows.update import ShardUpdate
@@ -128,3 +131,24 @@ async def test_tables_that_were_built_for_other_settings_are_refused(settings: S
         async with open_store(settings.model_copy(update=update)) as other:
             with pytest.raises(TopologyError, match=message):
                 await other.check_topology(settings.partitions)
+
+
+async def test_a_window_counts_thousands_of_sources(store: WindowStore) -> None:
+    """A script can pass only some thousand arguments to a command."""
+    posts = [entry(number, 1).post._replace(source=f"source-{number % 2_500}") for number in range(4_000)]
+    entries = [
+        Entry(at, post._replace(origin=replace(post.origin, offset=at), keywords=())) for at, post in enumerate(posts)
+    ]
+    shard = shard_of("*", store.shards)
+    await store.initialise(shard, 0)
+    at = Position()
+    for first, end in ((0, 1_500), (1_500, 4_000)):
+        delta = reduced(store, shard, entries[first:end], at, end)
+        assert await apply(store, shard, 0, at, delta) is None
+        at = delta.position
+    ((_, row),) = await store._read_rows(shard, [WindowKey("*", 60, START).member()])
+    expected = Counter(post.source for post in posts)
+    assert {name: int(value) for name, value in row.items() if name.startswith("s:")} == {
+        f"s:{source}": count for source, count in expected.items()
+    }
+    assert (row["n"], row["l:joy"]) == ("4000", "4000")

@@ -55,6 +55,7 @@ for _, change in ipairs(update.positions) do
 end
 
 local function int(number) return string.format('%.0f', number) end
+local MAX_NAMES = 1000
 
 -- Step 3: add the deltas, except to windows that were removed or that start before `complete_from`.
 local expired = {}
@@ -82,6 +83,40 @@ local function rank(member, end_ms, posts)
   end
 end
 
+-- Returns the names of a delta's fields, in lists that are short enough for `unpack`. Windows share deltas.
+local lists = {}
+local function names_of(delta, fields)
+  if not lists[delta] then
+    local found, names = {}, nil
+    for name in pairs(fields) do
+      if not names or #names == MAX_NAMES then
+        names = {}
+        found[#found + 1] = names
+      end
+      names[#names + 1] = name
+    end
+    lists[delta] = found
+  end
+  return lists[delta]
+end
+
+-- Adds a delta's fields to a window, and returns the window's number of posts. To read and write many fields at once
+-- takes less time than an HINCRBY for each. The sums are far below 2^53, up to which Lua's numbers are exact.
+local function add(window, exists, fields, lists_of_names)
+  local posts
+  for _, names in ipairs(lists_of_names) do
+    local known = exists and redis.call('HMGET', window, unpack(names)) or {}
+    local values = {}
+    for i, name in ipairs(names) do
+      local sum = fields[name] + tonumber(known[i] or 0)
+      values[2 * i - 1], values[2 * i] = name, int(sum)
+      if name == 'n' then posts = sum end
+    end
+    redis.call('HSET', window, unpack(values))
+  end
+  return posts
+end
+
 local first_window = longest
 for i, entry in ipairs(update.windows) do
   local window = KEYS[first_window + i]
@@ -95,11 +130,9 @@ for i, entry in ipairs(update.windows) do
       redis.call('HINCRBY', state, (gone and 'late:' or 'unbuilt:') .. size, int(fields.n))
     end
   else
-    for name, amount in pairs(fields) do
-      local sum = redis.call('HINCRBY', window, name, int(amount))
-      if name == 'n' and index == update.sizes and top_end then
-        rank(member, end_ms, sum)
-      end
+    local posts = add(window, known[4], fields, names_of(delta, fields))
+    if index == update.sizes and top_end then
+      rank(member, end_ms, posts)
     end
     if known[1] then first = math.min(first, tonumber(known[1])) end
     if known[2] then last = math.max(last, tonumber(known[2])) end
