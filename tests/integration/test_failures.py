@@ -141,6 +141,16 @@ def test_a_result_that_kafka_refuses_stops_the_worker_and_is_not_lost(
     assert len({(origin["partition"], origin["offset"]) for origin in origins}) == 31
 
 
+def test_windows_that_kafka_refuses_for_good_stop_the_worker(settings: Settings, start: Callable[..., Role]) -> None:
+    configure(settings, settings.topic_windows, "max.message.bytes", 100)
+    worker = start("worker")
+    produce(settings, good_posts(5))
+    assert worker.wait(TIMEOUT_S) == 1
+    last = worker.log.read_text().strip().splitlines()[-1]
+    assert last.startswith("emostream: error: Kafka refused while publishing as ")
+    assert "Message size too large" in last
+
+
 def test_a_secret_in_a_wrong_setting_is_not_shown(env: dict[str, str]) -> None:
     line = run(env, "worker", EMOSTREAM_REDIS_URL=f"http://:{SECRET}@127.0.0.1")
     assert "EMOSTREAM_REDIS_URL: not a valid address" in line

@@ -1,4 +1,4 @@
-"""How the producers handle the answers of a broker, which the tests make up. No broker runs."""
+"""How the confirmed producer handles the answers of a broker, which the tests make up. No broker runs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from confluent_kafka import KafkaError, KafkaException
 
 from connectors.errors import ConnectorError, RejectedError, UnavailableError
 from connectors.kafka import producer as confirmed_module
-from connectors.kafka import transactional as transactional_module
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.producer import ConfirmedProducer, Outgoing, _Delivery
-from connectors.kafka.transactional import FencedError, TransactionalProducer
 from tests.helpers import message, wait_for
 
 CONFIG = KafkaConfig("127.0.0.1:1")
 
 
-def error(code: int, *, fatal: bool = False, retriable: bool = False, abort: bool = False) -> KafkaError:
-    return KafkaError(code, f"code {code}", fatal, retriable, abort)
+def error(code: int, *, fatal: bool = False) -> KafkaError:
+    return KafkaError(code, f"code {code}", fatal)
 
 
 # Deliveries
@@ -243,115 +241,3 @@ def test_a_thread_serves_the_deliveries_until_close(monkeypatch: pytest.MonkeyPa
     assert not any(thread.name.startswith("test-serving") for thread in threading.enumerate())
     with pytest.raises(ConnectorError, match="closed"):
         producer.submit([Outgoing("a", b"1")])
-
-
-# The transactional producer
-
-
-class FakeTransactions:
-    """Records every call, and raises the errors that `plan` has for it."""
-
-    plan: dict[str, list[Exception]]
-    calls: list[str]
-
-    def __init__(self, options: dict[str, Any], **_: Any) -> None:
-        type(self).options = options
-
-    def _call(self, name: str) -> None:
-        self.calls.append(name)
-        if self.plan.get(name):
-            raise self.plan[name].pop(0)
-
-    def init_transactions(self, timeout: float) -> None:
-        self._call("init")
-
-    def begin_transaction(self) -> None:
-        self._call("begin")
-
-    def produce(self, topic: str, value: bytes, key: bytes | None) -> None:
-        self._call("produce")
-
-    def commit_transaction(self, timeout: float) -> None:
-        self._call("commit")
-
-    def abort_transaction(self, timeout: float) -> None:
-        self._call("abort")
-
-    def poll(self, timeout: float) -> int:
-        return 0
-
-    def purge(self) -> None:
-        self._call("purge")
-
-    def flush(self, timeout: float) -> int:
-        return 0
-
-
-@pytest.fixture
-def transactions(monkeypatch: pytest.MonkeyPatch) -> type[FakeTransactions]:
-    FakeTransactions.plan, FakeTransactions.calls = {}, []
-    monkeypatch.setattr(transactional_module, "Producer", FakeTransactions)
-    return FakeTransactions
-
-
-RECORDS = [Outgoing("emotions.windows", b"1", b"k"), Outgoing("emotions.windows", b"2", b"k")]
-
-
-def test_records_are_published_in_one_transaction(transactions: type[FakeTransactions]) -> None:
-    producer = TransactionalProducer(CONFIG, "e-windows-0")
-    producer.publish(RECORDS)
-    producer.close()
-    assert transactions.calls == ["init", "begin", "produce", "produce", "commit", "purge"]
-    assert transactions.options["transactional.id"] == "e-windows-0"
-
-
-def test_a_full_queue_is_emptied_within_the_transaction(transactions: type[FakeTransactions]) -> None:
-    transactions.plan = {"produce": [BufferError()]}
-    TransactionalProducer(CONFIG, "x").publish(RECORDS)
-    assert transactions.calls == ["init", "begin", "produce", "produce", "produce", "commit"]
-
-
-@pytest.mark.parametrize("code", [KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH])
-@pytest.mark.parametrize("step", ["init", "commit", "abort"])
-def test_a_newer_producer_with_the_same_id_fences(transactions: type[FakeTransactions], step: str, code: int) -> None:
-    fenced = KafkaException(error(code, fatal=True))
-    transactions.plan = {step: [fenced]}
-    if step == "abort":
-        transactions.plan["commit"] = [KafkaException(error(KafkaError._TIMED_OUT, abort=True))]
-    with pytest.raises(FencedError, match="x was taken over"):
-        TransactionalProducer(CONFIG, "x").publish(RECORDS)
-
-
-@pytest.mark.parametrize("step", ["produce", "commit"])
-def test_a_failed_transaction_is_aborted_and_can_be_repeated(transactions: type[FakeTransactions], step: str) -> None:
-    transactions.plan = {step: [KafkaException(error(KafkaError._TIMED_OUT, retriable=True, abort=True))]}
-    producer = TransactionalProducer(CONFIG, "x")
-    with pytest.raises(UnavailableError, match="aborted"):
-        producer.publish(RECORDS)
-    assert transactions.calls[-1] == "abort"
-    producer.publish(RECORDS)
-    assert transactions.calls[-1] == "commit"
-
-
-def test_a_fatal_error_is_not_followed_by_an_abort(transactions: type[FakeTransactions]) -> None:
-    transactions.plan = {"commit": [KafkaException(error(KafkaError.CLUSTER_AUTHORIZATION_FAILED, fatal=True))]}
-    with pytest.raises(RejectedError):
-        TransactionalProducer(CONFIG, "x").publish(RECORDS)
-    assert "abort" not in transactions.calls
-
-
-def test_no_broker_when_the_id_is_taken_over(transactions: type[FakeTransactions]) -> None:
-    transactions.plan = {"init": [KafkaException(error(KafkaError._TIMED_OUT, retriable=True))]}
-    with pytest.raises(UnavailableError, match="taking over as x"):
-        TransactionalProducer(CONFIG, "x")
-
-
-def test_a_commit_without_an_answer_leaves_the_transaction_open(transactions: type[FakeTransactions]) -> None:
-    """The commit may have succeeded, and then an abort fails. The error is neither a fence nor fatal."""
-    transactions.plan = {
-        "commit": [KafkaException(error(KafkaError._TIMED_OUT, retriable=True))],
-        "abort": [KafkaException(error(KafkaError._STATE))],
-    }
-    producer = TransactionalProducer(KafkaConfig("h:1"), "e-windows-0")
-    with pytest.raises(UnavailableError, match="left open"):
-        producer.publish([Outgoing("w", b"1", b"k")])
