@@ -27,8 +27,7 @@ def dead_letter(message: Message, reason: DeadReason, error: str) -> DeadPost:
 
 def outgoing(letter: DeadPost, topic: str) -> Outgoing:
     """Returns a dead letter as a record for the producer, under the key of its message."""
-    key = letter.key.encode() if letter.key is not None else None
-    return Outgoing(topic, letter.to_json(), key)
+    return Outgoing(topic, letter.to_json(), letter.key_bytes())
 
 
 def write_dead_letters(producer: ConfirmedProducer, letters: Sequence[DeadPost], topic: str) -> None:

@@ -118,17 +118,21 @@ class DeadReason(StrEnum):
 
 
 MAX_RAW_BYTES = 1_048_576
-"""The most bytes of a message that its dead letter holds."""
+"""The most bytes of a message's value, and of its key, that its dead letter holds."""
 
-MAX_KEY_BYTES = 4_096
-"""The most bytes of a message's key that its dead letter holds."""
+_KEY_TEXT_BYTES = 4_096
+"""The most bytes of a message's key that its dead letter shows as text."""
 
 
 class DeadPost(Record, frozen=True, kw_only=True):
-    """A dead letter (`posts.dead`): the message's bytes in base64, why it failed, and where it was.
+    """A dead letter (`posts.dead`): the message's value and key in base64, why it failed, and where it was.
 
-    `raw` holds the first 1,048,576 bytes of the message. Only a message that was compressed can be longer, because
-    Kafka limits the bytes that it stores. `raw_bytes` is the length of the complete message.
+    `raw` holds the first 1,048,576 bytes of the value, and `raw_key` those of the key. Only a message that was
+    compressed can be longer, because Kafka limits the bytes that it stores. `raw_bytes` and `raw_key_bytes` are the
+    complete lengths.
+
+    `key` shows the key as text, for people: its first 4,096 bytes, in which U+FFFD stands for what is not UTF-8. It is
+    null if the message has no key. `raw_key` is null then too, and in letters that version 0.1 wrote.
     """
 
     reason: DeadReason
@@ -136,6 +140,8 @@ class DeadPost(Record, frozen=True, kw_only=True):
     raw: str
     raw_bytes: int
     key: str | None
+    raw_key: str | None = None
+    raw_key_bytes: int = 0
     origin: Origin
     failed_at: Timestamp
 
@@ -145,12 +151,24 @@ class DeadPost(Record, frozen=True, kw_only=True):
         return cls(
             reason=reason,
             error=error,
-            raw=base64.b64encode((raw or b"")[:MAX_RAW_BYTES]).decode("ascii"),
+            raw=_base64(raw or b""),
             raw_bytes=len(raw or b""),
-            key=key[:MAX_KEY_BYTES].decode("utf-8", "replace") if key is not None else None,
+            key=key[:_KEY_TEXT_BYTES].decode("utf-8", "replace") if key is not None else None,
+            raw_key=_base64(key) if key is not None else None,
+            raw_key_bytes=len(key or b""),
             origin=origin,
             failed_at=Timestamp.now(UTC),
         )
+
+    def key_bytes(self) -> bytes | None:
+        """Returns the bytes of the message's key that the letter holds; None if the message has no key."""
+        if self.raw_key is not None:
+            return base64.b64decode(self.raw_key)
+        return self.key.encode() if self.key is not None else None
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data[:MAX_RAW_BYTES]).decode("ascii")
 
 
 class LatePost(Record, frozen=True, kw_only=True):

@@ -60,16 +60,18 @@ async def test_bad_input_becomes_dead_letters_and_the_rest_is_classified(
     mixed: list[bytes | None] = [*good]
     for step, value in enumerate(value for values in bad.values() for value in values):
         mixed.insert(step * 7, value)
-    produce(settings, mixed)
+    produce(settings, mixed, keys=[b"\xff%d" % number for number in range(len(mixed))])
 
     checks = await balanced(settings, store, [worker, sink])
 
     assert failures(checks) == []
-    dead = [DeadPost.from_json(value) for _, _, value in records(settings, settings.topic_dead)]
-    assert Counter(letter.reason for letter in dead) == {reason: len(values) for reason, values in bad.items()}
-    sent = Counter(value or b"" for values in bad.values() for value in values)
-    assert Counter(base64.b64decode(letter.raw) for letter in dead) == sent
+    dead = [(key, DeadPost.from_json(value)) for _, key, value in records(settings, settings.topic_dead)]
+    assert Counter(letter.reason for _, letter in dead) == {reason: len(values) for reason, values in bad.items()}
     raw = records(settings, settings.topic_raw)
+    refused = {value or b"" for values in bad.values() for value in values}
+    sent = Counter((key, value) for _, key, value in raw if value in refused)
+    assert Counter((key, base64.b64decode(letter.raw)) for key, letter in dead) == sent
+    assert all(letter.key_bytes() == key for key, letter in dead)
     for partition, key, value in records(settings, settings.topic_classified):
         classified = ClassifiedPost.from_json(value)
         assert classified.origin.partition == partition

@@ -117,6 +117,7 @@ def test_a_dead_letter_holds_any_message(
     read = DeadPost.from_json(written.value)
     assert replace(read, failed_at=NOON) == replace(letter, failed_at=NOON)
     assert base64.b64decode(letter.raw) == (value or b"")
+    assert (written.key, read.key_bytes()) == (key, key)
     assert (letter.key is None) == (key is None)
     assert (letter.origin.topic, letter.origin.partition, letter.origin.offset) == ("posts.raw", 0, 7)
 

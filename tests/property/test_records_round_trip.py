@@ -97,6 +97,8 @@ RECORDS: st.SearchStrategy[Record] = st.one_of(
         raw=TEXT,
         raw_bytes=st.integers(0, 2**40),
         key=st.none() | TEXT,
+        raw_key=st.none() | TEXT,
+        raw_key_bytes=st.integers(0, 2**40),
         origin=ORIGIN,
         failed_at=MOMENT,
     ),

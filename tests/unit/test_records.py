@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from connectors.kafka.producer import MAX_MESSAGE_BYTES
+from streams.dead_letters import dead_letter, outgoing
 from streams.records import (
     EARLIEST,
     ClassifiedPost,
@@ -29,7 +31,7 @@ from streams.records import (
 from streams.records.posts import MAX_RAW_BYTES
 from streams.windows.codec import to_window
 from streams.windows.tumbling import WindowKey
-from tests.helpers import NOON, NOON_MS, classified
+from tests.helpers import NOON, NOON_MS, classified, message
 
 POST: dict[str, Any] = {"id": "1", "text": "hello", "created_at": "2026-03-01T12:00:00Z", "source": "web"}
 INDIA = timezone(timedelta(hours=5, minutes=30))
@@ -286,27 +288,45 @@ def test_text_with_a_lone_surrogate_is_refused() -> None:
 # Dead letters
 
 
-@pytest.mark.parametrize("raw", [b"", b"\x00\xff", "text".encode("utf-16")])
-def test_a_dead_letter_holds_the_raw_bytes(raw: bytes) -> None:
-    import base64
+RAW = [b"", b"\x00\xff", "text".encode("utf-16")]
 
+
+@pytest.mark.parametrize("raw", RAW)
+def test_a_dead_letter_holds_the_raw_bytes(raw: bytes) -> None:
     letter = DeadPost.of(raw, b"\xffkey", Origin(topic="t", partition=1, offset=2), DeadReason.INVALID_JSON, "why")
     assert base64.b64decode(letter.raw) == raw
     assert letter.key == "\N{REPLACEMENT CHARACTER}key"
     assert DeadPost.from_json(letter.to_json()).raw == letter.raw
 
 
+@pytest.mark.parametrize("key", [*RAW, None, b"\xef\xbf\xbd", b"k" * 5_000, b"\xff" * MAX_RAW_BYTES])
+def test_a_dead_letter_is_written_under_the_key_of_its_message(key: bytes | None) -> None:
+    letter = dead_letter(message(b"no post", key=key), DeadReason.INVALID_JSON, "why")
+    written = outgoing(letter, "posts.dead")
+    assert written.key == key
+    assert DeadPost.from_json(written.value).key_bytes() == key
+
+
+def test_a_dead_letter_of_version_0_1_is_read() -> None:
+    """It has only the key as text."""
+    fields = json.loads(dead_letter(message(b"no post", key=b"17"), DeadReason.INVALID_JSON, "why").to_json())
+    del fields["raw_key"], fields["raw_key_bytes"]
+    assert DeadPost.from_json(json.dumps(fields).encode()).key_bytes() == b"17"
+    fields["key"] = None
+    assert DeadPost.from_json(json.dumps(fields).encode()).key_bytes() is None
+
+
 def test_a_tombstone_without_a_key_has_neither() -> None:
     letter = DeadPost.of(None, None, Origin(topic="t", partition=1, offset=2), DeadReason.EMPTY_MESSAGE, "why")
-    assert (letter.raw, letter.key) == ("", None)
+    assert (letter.raw, letter.key, letter.raw_key) == ("", None, None)
 
 
 def test_a_dead_letter_of_a_huge_message_is_cut_to_fit() -> None:
     """Kafka limits the compressed bytes, so a message may be larger than the largest record that we can write."""
-    raw = b"x" * (3 * MAX_RAW_BYTES)
-    letter = DeadPost.of(
-        raw, b"\xff" * 1_000_000, Origin(topic="t", partition=1, offset=2), DeadReason.TEXT_TOO_LONG, "why"
-    )
+    raw, key = b"x" * (3 * MAX_RAW_BYTES), b"\x01" * (2 * MAX_RAW_BYTES)  # each byte of the text is six in JSON
+    letter = dead_letter(message(raw, key=key), DeadReason.TEXT_TOO_LONG, "why")
     assert base64.b64decode(letter.raw) == raw[:MAX_RAW_BYTES]
-    assert letter.raw_bytes == len(raw)
-    assert len(letter.to_json()) < 4 * 1024 * 1024
+    assert (letter.raw_bytes, letter.raw_key_bytes) == (len(raw), len(key))
+    written = outgoing(letter, "posts.dead")
+    assert written.key == key[:MAX_RAW_BYTES]
+    assert len(written.value) + len(written.key or b"") < MAX_MESSAGE_BYTES
