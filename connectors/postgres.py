@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from connectors.errors import InvalidDataError, RejectedError, UnavailableError
+from connectors.errors import ConnectorError, InvalidDataError, RejectedError, UnavailableError, most_specific
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -29,33 +29,48 @@ LOCK_TIMEOUT_MS = 30_000
 MIGRATION_LOCK = 0x656D6F73
 """The advisory lock that lets one caller at a time migrate a database; "emos" in ASCII."""
 
-# psycopg calls these operational errors, but a retry does not change the answer.
-_REFUSED = (
-    psycopg.errors.InvalidAuthorizationSpecification,
-    psycopg.errors.InvalidPassword,
-    psycopg.errors.InvalidCatalogName,
-)
+_REFUSED = (RejectedError, "PostgreSQL refused")
+_NO_ANSWER = (UnavailableError, "PostgreSQL did not answer")
+_BROKEN = (UnavailableError, "PostgreSQL's connection broke")
+_NO_ROOM = (UnavailableError, "PostgreSQL has no room left")
+_INVALID = (InvalidDataError, "PostgreSQL does not take the data")
 
-_BROKEN = (
-    psycopg.InterfaceError,
-    psycopg.errors.IdleInTransactionSessionTimeout,
-    psycopg.errors.TransactionTimeout,
-    psycopg.errors.InFailedSqlTransaction,
-    psycopg.errors.ReadOnlySqlTransaction,  # the server is a standby, for example during a fail-over
-)
+_MEANINGS: dict[type[BaseException], tuple[type[ConnectorError], str]] = {
+    psycopg.Error: _REFUSED,
+    psycopg.OperationalError: _NO_ANSWER,
+    # psycopg calls these operational errors too, but a retry does not change the answer.
+    psycopg.errors.InvalidAuthorizationSpecification: _REFUSED,
+    psycopg.errors.InvalidPassword: _REFUSED,
+    psycopg.errors.InvalidCatalogName: _REFUSED,
+    psycopg.InterfaceError: _BROKEN,
+    psycopg.errors.IdleInTransactionSessionTimeout: _BROKEN,
+    psycopg.errors.TransactionTimeout: _BROKEN,
+    psycopg.errors.InFailedSqlTransaction: _BROKEN,
+    psycopg.errors.ReadOnlySqlTransaction: _BROKEN,  # the server is a standby, for example during a fail-over
+    # No disk space, memory or connections are left: SQLSTATE class 53. When an operator has helped, the same statement
+    # succeeds.
+    psycopg.errors.InsufficientResources: _NO_ROOM,
+    psycopg.errors.DiskFull: _NO_ROOM,
+    psycopg.errors.OutOfMemory: _NO_ROOM,
+    psycopg.errors.TooManyConnections: _NO_ROOM,
+    psycopg.errors.ConfigurationLimitExceeded: _NO_ROOM,
+    # The content of a row is rejected: SQLSTATE classes 22 and 23, and a value that is too long for an index.
+    psycopg.DataError: _INVALID,
+    psycopg.IntegrityError: _INVALID,
+    psycopg.errors.ProgramLimitExceeded: _INVALID,
+}
+"""By class of psycopg: the class of our error, and what it says. A class stands for its subclasses that have no entry
+of their own."""
 
-# The content of a row is rejected: SQLSTATE classes 22 and 23, and a value that is too long for an index.
-_INVALID = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
-
-# No disk space, memory or connections are left: SQLSTATE class 53. When an operator has helped, the same statement
-# succeeds.
-_FULL = (
-    psycopg.errors.InsufficientResources,
-    psycopg.errors.DiskFull,
-    psycopg.errors.OutOfMemory,
-    psycopg.errors.TooManyConnections,
-    psycopg.errors.ConfigurationLimitExceeded,
+_LOGIN_REFUSALS = (
+    "authentication failed",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "is not permitted to log in",
+    "permission denied",
 )
+"""Parts of the texts with which a server refuses a login. Only its text tells: libpq keeps the SQLSTATE of a failed
+connection to itself. A refusal in another language than English counts as no answer, and is tried again."""
 
 _MIGRATION_NAME = re.compile(r"(\d{3})_[a-z0-9_]+\.sql")
 
@@ -116,23 +131,17 @@ def postgres_errors(doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except _INVALID as exc:
-        raise InvalidDataError(f"PostgreSQL does not take the data while {doing}: {_first_line(exc)}") from exc
-    except _REFUSED as exc:
-        raise RejectedError(f"PostgreSQL refused while {doing}: {_first_line(exc)}") from exc
-    except _FULL as exc:
-        raise UnavailableError(f"PostgreSQL has no room left while {doing}: {_first_line(exc)}") from exc
-    except psycopg.OperationalError as exc:
-        # While connecting psycopg reports no SQLSTATE, so only the server's text tells that it rejected the call.
-        if exc.sqlstate is None and any(
-            hint in str(exc) for hint in ("authentication failed", "no password supplied", "does not exist")
-        ):
-            raise RejectedError(f"PostgreSQL refused while {doing}: {_first_line(exc)}") from exc
-        raise UnavailableError(f"PostgreSQL did not answer while {doing}: {_first_line(exc)}") from exc
-    except _BROKEN as exc:
-        raise UnavailableError(f"PostgreSQL's connection broke while {doing}: {_first_line(exc)}") from exc
     except psycopg.Error as exc:
-        raise RejectedError(f"PostgreSQL refused while {doing}: {_first_line(exc)}") from exc
+        kind, what = _REFUSED if _is_login_refusal(exc) else most_specific(_MEANINGS, exc) or _REFUSED
+        raise kind(f"{what} while {doing}: {_first_line(exc)}") from exc
+
+
+def _is_login_refusal(exc: psycopg.Error) -> bool:
+    """Returns whether the server answered a connection attempt, and refused it."""
+    if not isinstance(exc, psycopg.OperationalError) or exc.sqlstate is not None:
+        return False
+    needs_password = exc.pgconn is not None and exc.pgconn.needs_password
+    return needs_password or any(text in str(exc) for text in _LOGIN_REFUSALS)
 
 
 def _first_line(exc: Exception) -> str:

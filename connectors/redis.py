@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis import exceptions
 from redis.asyncio import Connection, Redis, RedisCluster
@@ -12,7 +12,7 @@ from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 
-from connectors.errors import RejectedError, UnavailableError
+from connectors.errors import ConnectorError, RejectedError, UnavailableError, most_specific
 
 TIMEOUT_S = 3.0
 """Seconds for one command, or for connecting: far more than a slow command takes, and less than a session timeout."""
@@ -24,23 +24,60 @@ CLUSTER_RETRIES = 5
 """Retries within the client on a cluster. Each one reads the cluster's layout again, so a command finds slots that have
 moved to another master."""
 
-_NO_CLUSTER = "Cluster mode is not enabled"
-
 RedisClient = Redis | RedisCluster
 
-_TRANSIENT = (
-    exceptions.ConnectionError,
-    exceptions.TimeoutError,
-    exceptions.BusyLoadingError,
-    exceptions.ReadOnlyError,
-    exceptions.ClusterError,
-    exceptions.TryAgainError,
-    exceptions.OutOfMemoryError,
+
+class _Meaning(NamedTuple):
+    """What an error of the driver means: the class of our error, and its message."""
+
+    kind: type[ConnectorError]
+    message: str
+
+
+_NO_ANSWER = _Meaning(UnavailableError, "Redis did not answer while {doing}: {detail}")
+_REFUSED = _Meaning(RejectedError, "Redis refused while {doing}: {detail}")
+_NO_WRITES = _Meaning(UnavailableError, "Redis takes no writes while {doing}: {detail}")
+_BUSY = _Meaning(
+    UnavailableError,
+    "Redis is busy with a script while {doing}: it answers when the script has ended; if that takes long, find the "
+    "program that runs it",
+)
+_FULL = _Meaning(
+    UnavailableError,
+    "Redis is full while {doing}: it has used its maxmemory; raise maxmemory, or keep windows for a shorter time "
+    "(EMOSTREAM_WINDOW_SIZES)",
+)
+_CLUSTER_NOT_READY = _Meaning(UnavailableError, "the Redis Cluster did not answer while {doing}: {detail}")
+_IS_A_CLUSTER = _Meaning(
+    RejectedError, "Redis refused while {doing}: it is a cluster ({detail}); set EMOSTREAM_REDIS_CLUSTER=true"
+)
+_IS_NO_CLUSTER = _Meaning(
+    RejectedError, "Redis refused while {doing}: it is not a cluster ({detail}); set EMOSTREAM_REDIS_CLUSTER=false"
 )
 
-_TRANSIENT_CODES = ("BUSY", "MISCONF", "NOREPLICAS", "MASTERDOWN", "UNKILLABLE")
-"""Codes of transient errors (the first word of an error reply) for which redis-py has no class: a script runs too long,
-a snapshot failed, or the replicas do not answer."""
+_MEANINGS: dict[type[BaseException] | str, _Meaning | None] = {
+    exceptions.RedisError: _REFUSED,
+    exceptions.ConnectionError: _NO_ANSWER,
+    exceptions.TimeoutError: _NO_ANSWER,
+    exceptions.ClusterError: _NO_ANSWER,
+    exceptions.TryAgainError: _NO_ANSWER,
+    exceptions.AuthenticationError: _REFUSED,
+    exceptions.AuthorizationError: _REFUSED,
+    exceptions.ReadOnlyError: _NO_WRITES,
+    exceptions.OutOfMemoryError: _FULL,
+    exceptions.AskError: _IS_A_CLUSTER,
+    exceptions.ClusterCrossSlotError: _IS_A_CLUSTER,
+    exceptions.RedisClusterException: _CLUSTER_NOT_READY,
+    # Defects of this program are raised unchanged.
+    exceptions.CrossSlotTransactionError: None,
+    exceptions.InvalidPipelineStack: None,
+    # Codes of error replies for which redis-py has no class.
+    "BUSY": _BUSY,
+    "UNKILLABLE": _BUSY,
+    "MISCONF": _NO_WRITES,  # the last snapshot failed
+    "NOREPLICAS": _NO_WRITES,
+}
+"""By class of redis-py or code of the reply. A class stands for its subclasses that have no entry of their own."""
 
 
 def connect(url: str, *, cluster: bool = False) -> RedisClient:
@@ -82,30 +119,31 @@ def redis_errors(doing: str) -> Iterator[None]:
         doing: What is attempted, for the message.
 
     Raises:
-        UnavailableError: Redis did not answer, loads its data, fails over, or is out of memory.
-        RejectedError: The credentials are wrong, rights are missing, or Redis does not know the command.
+        UnavailableError: Redis did not answer, loads its data, fails over, is busy with a script, or is full.
+        RejectedError: The credentials are wrong, rights are missing, Redis does not know the command, or the setting of
+            the cluster is wrong.
     """
     try:
         yield
-    except (exceptions.AuthenticationError, exceptions.AuthorizationError) as exc:
-        raise RejectedError(f"Redis refused while {doing}: {exc}") from exc
-    except _TRANSIENT as exc:
-        raise UnavailableError(f"Redis did not answer while {doing}: {exc}") from exc
-    except (exceptions.CrossSlotTransactionError, exceptions.InvalidPipelineStack):
-        raise  # a defect of this program
-    except exceptions.RedisClusterException as exc:
-        if isinstance(exc.__cause__, (exceptions.AuthenticationError, exceptions.AuthorizationError)):
-            raise RejectedError(f"Redis refused while {doing}: {exc.__cause__}") from exc
-        if _NO_CLUSTER in str(exc):
-            raise RejectedError(
-                f"Redis refused while {doing}: it is not a cluster; set EMOSTREAM_REDIS_CLUSTER=false"
-            ) from exc
-        raise UnavailableError(f"the Redis Cluster did not answer while {doing}: {exc}") from exc
-    except (exceptions.MovedError, exceptions.ClusterCrossSlotError) as exc:
-        raise RejectedError(
-            f"Redis refused while {doing}: it is a cluster ({exc}); set EMOSTREAM_REDIS_CLUSTER=true"
-        ) from exc
-    except exceptions.RedisError as exc:
-        if str(exc).split(" ", 1)[0] in _TRANSIENT_CODES:
-            raise UnavailableError(f"Redis cannot answer now while {doing}: {exc}") from exc
-        raise RejectedError(f"Redis refused while {doing}: {exc}") from exc
+    except (exceptions.RedisError, exceptions.RedisClusterException) as exc:  # the roots of redis-py's errors
+        meaning, detail = _meaning(exc)
+        if meaning is None:
+            raise
+        raise meaning.kind(meaning.message.format(doing=doing, detail=detail)) from exc
+
+
+def _meaning(exc: Exception) -> tuple[_Meaning | None, Exception]:
+    """Returns what an error means, and the error that has the details."""
+    if isinstance(exc, exceptions.RedisClusterException):
+        # The client wraps the error of a node that it asked for the layout of the cluster.
+        node = exc.__cause__ or exc.__context__
+        if type(node) is exceptions.ResponseError and _code(node) == "ERR":
+            return _IS_NO_CLUSTER, node  # it does not know the question
+        if isinstance(node, exceptions.RedisError | exceptions.RedisClusterException):
+            return _meaning(node)
+    return _MEANINGS.get(_code(exc)) or most_specific(_MEANINGS, exc), exc
+
+
+def _code(exc: Exception) -> str:
+    """Returns the code of an error reply: its first word, as RESP has it. redis-py removes the codes that it knows."""
+    return getattr(exc, "status_code", None) or str(exc).partition(" ")[0]

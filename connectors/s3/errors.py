@@ -20,13 +20,30 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
-from connectors.errors import RejectedError, UnavailableError
+from connectors.errors import ConnectorError, RejectedError, UnavailableError, most_specific
 
 _MISSING: Final = frozenset({"404", "NoSuchKey", "NotFound"})
 _BUSY: Final = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "RequestLimitExceeded"})
 
 NOT_IMPLEMENTED: Final = 501
 """The only HTTP status from 500 on that a retry does not change."""
+
+
+_NO_ANSWER = (UnavailableError, "no answer ({name}); is it running?")
+_NO_CREDENTIALS = (RejectedError, "no complete credentials are configured")
+
+_MEANINGS: dict[type[BaseException], tuple[type[ConnectorError], str]] = {
+    BotoCoreError: (RejectedError, "the request is not valid ({name})"),
+    BotoConnectionError: _NO_ANSWER,
+    HTTPClientError: _NO_ANSWER,
+    IncompleteReadError: _NO_ANSWER,
+    WaiterError: (UnavailableError, "gave up waiting for the bucket"),
+    NoCredentialsError: _NO_CREDENTIALS,
+    PartialCredentialsError: _NO_CREDENTIALS,
+    boto3.exceptions.Boto3Error: (UnavailableError, "the transfer failed ({name})"),
+}
+"""By class of botocore or boto3: the class of our error, and what it says. A class stands for its subclasses that have
+no entry of their own. The server's own refusals have a code and an HTTP status instead; see `_refusal`."""
 
 
 @contextmanager
@@ -42,27 +59,28 @@ def s3_errors(place: str) -> Iterator[None]:
     """
     try:
         yield
-    except ClientError as exc:
-        code = exc.response.get("Error", {}).get("Code", "?")
-        number = status(exc) or 0
-        if number != NOT_IMPLEMENTED and (number >= 500 or number == 429 or code in _BUSY):
-            raise UnavailableError(f"{place}: the server cannot answer now ({code}, HTTP {number})") from exc
-        raise RejectedError(f"{place}: refused ({code}, HTTP {number})") from exc
-    except (BotoConnectionError, HTTPClientError, IncompleteReadError) as exc:
-        raise UnavailableError(f"{place}: no answer ({type(exc).__name__}); is it running?") from exc
-    except WaiterError as exc:
-        raise UnavailableError(f"{place}: gave up waiting for the bucket") from exc
-    except (NoCredentialsError, PartialCredentialsError) as exc:
-        raise RejectedError(f"{place}: no complete credentials are configured") from exc
-    except BotoCoreError as exc:
-        raise RejectedError(f"{place}: the request is not valid ({type(exc).__name__})") from exc
-    except boto3.exceptions.Boto3Error as exc:
-        # The errors of boto3's transfers hide the botocore error that caused them.
-        cause = exc.__cause__ or exc.__context__
-        if isinstance(cause, ClientError | BotoCoreError):
-            with s3_errors(place):
-                raise cause from exc
-        raise UnavailableError(f"{place}: the transfer failed ({type(exc).__name__})") from exc
+    except (ClientError, BotoCoreError, boto3.exceptions.Boto3Error) as exc:  # the roots of their errors
+        cause = _hidden_cause(exc)
+        if isinstance(cause, ClientError):
+            raise _refusal(cause, place) from cause
+        kind, what = most_specific(_MEANINGS, cause) or _NO_ANSWER
+        raise kind(f"{place}: {what.format(name=type(cause).__name__)}") from cause
+
+
+def _hidden_cause(exc: Exception) -> Exception:
+    """Returns the botocore error that an error of one of boto3's transfers hides; else the error itself."""
+    cause = exc.__cause__ or exc.__context__
+    if isinstance(exc, boto3.exceptions.Boto3Error) and isinstance(cause, ClientError | BotoCoreError):
+        return cause
+    return exc
+
+
+def _refusal(exc: ClientError, place: str) -> ConnectorError:
+    code = exc.response.get("Error", {}).get("Code", "?")
+    number = status(exc) or 0
+    if number != NOT_IMPLEMENTED and (number >= 500 or number == 429 or code in _BUSY):
+        return UnavailableError(f"{place}: the server cannot answer now ({code}, HTTP {number})")
+    return RejectedError(f"{place}: refused ({code}, HTTP {number})")
 
 
 def status(exc: BaseException | None) -> int | None:

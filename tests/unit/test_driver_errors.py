@@ -1,20 +1,16 @@
-"""Every error of a driver is translated into an error of ours, and only transient ones into UnavailableError."""
+"""Every error of the drivers of Kafka and PostgreSQL is translated, and only transient ones into UnavailableError."""
 
 from __future__ import annotations
 
 import inspect
-import warnings
 
 import psycopg
 import pytest
 from confluent_kafka import KafkaError, KafkaException
-from redis import exceptions as redis_exceptions
 
 from connectors.errors import ConnectorError, InvalidDataError, RejectedError, UnavailableError
 from connectors.kafka.errors import kafka_error_of, to_connector_error
 from connectors.postgres import address_of, connect, postgres_errors
-from connectors.redis import connect as connect_redis
-from connectors.redis import redis_errors
 
 OURS = (UnavailableError, RejectedError)
 
@@ -142,8 +138,11 @@ def test_every_postgres_error_is_translated(error: type[psycopg.Error]) -> None:
     ("error", "expected"),
     [
         (psycopg.OperationalError('FATAL:  password authentication failed for user "x"'), RejectedError),
-        (psycopg.OperationalError("fe_sendauth: no password supplied"), RejectedError),
         (psycopg.OperationalError('FATAL:  database "x" does not exist'), RejectedError),
+        (psycopg.OperationalError('FATAL:  no pg_hba.conf entry for host "10.0.0.1"'), RejectedError),
+        (psycopg.OperationalError('FATAL:  role "x" is not permitted to log in'), RejectedError),
+        (psycopg.OperationalError('FATAL:  permission denied for database "x"'), RejectedError),
+        (psycopg.OperationalError("FATAL:  sorry, too many clients already"), UnavailableError),
         (psycopg.OperationalError("connection refused"), UnavailableError),
         (psycopg.errors.ConnectionTimeout("timeout expired"), UnavailableError),
         (psycopg.InterfaceError("the connection is closed"), UnavailableError),
@@ -154,81 +153,14 @@ def test_refusals_while_connecting_are_rejected(error: psycopg.Error, expected: 
     assert type(from_postgres(error)) is expected
 
 
+def test_the_text_counts_only_where_there_is_no_sqlstate() -> None:
+    error = psycopg.errors.AdminShutdown("a function that does not exist was running")
+    assert type(from_postgres(error)) is UnavailableError
+
+
 def test_defects_are_not_translated() -> None:
     with pytest.raises(KeyError), postgres_errors("x"):
         raise KeyError("ours")
-
-
-# Redis
-
-REDIS_ERRORS = {
-    found
-    for found in vars(redis_exceptions).values()
-    if inspect.isclass(found)
-    and issubclass(found, (redis_exceptions.RedisError, redis_exceptions.RedisClusterException))
-    and not issubclass(found, (redis_exceptions.CrossSlotTransactionError, redis_exceptions.InvalidPipelineStack))
-}
-# Raised by misused pipelines, or by token providers, which this project does not use.
-NOT_MAPPED = {"ChildDeadlockedError", "CrossSlotTransactionError", "IncorrectPolicyType", "InvalidPipelineStack"}
-
-
-@pytest.mark.parametrize("url", ["redis://:hunter@h/0?nope=1", "rediss://:hunter@h/0?ssl_cert_reqs=nope"])
-@pytest.mark.parametrize("cluster", [False, True])
-def test_a_redis_address_with_an_unknown_option_is_refused(url: str, *, cluster: bool) -> None:
-    with pytest.raises(RejectedError, match="nope") as caught:
-        connect_redis(url, cluster=cluster)
-    assert "hunter" not in str(caught.value)
-
-
-def from_redis(error: Exception) -> ConnectorError:
-    with pytest.raises(ConnectorError) as caught, redis_errors("applying a batch"):
-        raise error
-    assert caught.value.__cause__ is error
-    assert "while applying a batch: " in str(caught.value)
-    return caught.value
-
-
-def make(error: type[Exception]) -> Exception:
-    if issubclass(error, redis_exceptions.AskError):
-        return error("1234 127.0.0.1:7000")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return error("no")
-
-
-@pytest.mark.parametrize("error", sorted(REDIS_ERRORS, key=lambda found: found.__name__))
-def test_every_redis_error_is_translated(error: type[Exception]) -> None:
-    assert type(from_redis(make(error))) in OURS
-
-
-def test_every_redis_error_is_in_the_lists() -> None:
-    every = {
-        name
-        for name, found in vars(redis_exceptions).items()
-        if inspect.isclass(found) and issubclass(found, Exception) and found not in REDIS_ERRORS
-    }
-    assert every <= NOT_MAPPED
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (redis_exceptions.ConnectionError, UnavailableError),
-        (redis_exceptions.TimeoutError, UnavailableError),
-        (redis_exceptions.BusyLoadingError, UnavailableError),
-        (redis_exceptions.ReadOnlyError, UnavailableError),
-        (redis_exceptions.OutOfMemoryError, UnavailableError),
-        (redis_exceptions.MasterDownError, UnavailableError),
-        (redis_exceptions.MaxConnectionsError, UnavailableError),
-        (redis_exceptions.AuthenticationError, RejectedError),
-        (redis_exceptions.AuthorizationError, RejectedError),
-        (redis_exceptions.NoPermissionError, RejectedError),
-        (redis_exceptions.ResponseError, RejectedError),
-        (redis_exceptions.DataError, RejectedError),
-    ],
-)
-def test_redis_errors_are_unavailable_or_rejected(error: type[Exception], expected: type[ConnectorError]) -> None:
-    assert type(from_redis(make(error))) is expected
 
 
 # Addresses in messages
@@ -252,12 +184,6 @@ def test_a_database_is_shown_without_its_credentials(dsn: str, shown: str) -> No
 def test_an_address_that_libpq_cannot_read_is_refused() -> None:
     with pytest.raises(RejectedError, match=r"PostgreSQL refused while reading its address: .*nonsense"):
         connect("postgresql://h/d?nonsense=1", application_name="tests")
-
-
-@pytest.mark.parametrize("code", ["BUSY", "MISCONF", "NOREPLICAS", "MASTERDOWN"])
-def test_transient_redis_error_codes_are_unavailable(code: str) -> None:
-    with pytest.raises(UnavailableError), redis_errors("testing"):
-        raise redis_exceptions.ResponseError(f"{code} some text")
 
 
 def test_a_standby_is_unavailable() -> None:
