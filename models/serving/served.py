@@ -32,7 +32,7 @@ from models.registry.location import S3Location, parse_uri
 from models.registry.version import read_version
 from models.serving.metrics import ModelMetrics
 from models.serving.source import ModelSource
-from models.serving.steps import TRANSIENT_ERRORS, ModelRefusedError, cause_of, load_checked, step
+from models.serving.steps import RETRIED_ERRORS, ModelRefusedError, cause_of, load_checked, step
 from models.text.onnx_classifier import OnnxClassifier
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class ServedModel:
             self._refuse(exc)
             if not self._serve_last_good(exc):
                 raise
-        except TRANSIENT_ERRORS as exc:
+        except RETRIED_ERRORS as exc:
             self._failing = True
             self._metrics.poll_failures.labels(cause_of(exc)).inc()
             if not self._serve_last_good(exc):
@@ -131,8 +131,8 @@ class ServedModel:
         """Read the channel. A new version takes over or is refused.
 
         Returns:
-            True if the channel was read, and its version serves or was refused. False after a transient error: the
-            served model stays, and a later poll may succeed.
+            True if the channel was read, and its version serves or was refused. False after one of
+            `RETRIED_ERRORS`: the served model stays, and a later poll may succeed.
 
         Raises:
             StoppedError: `cancel` was called.
@@ -149,7 +149,7 @@ class ServedModel:
                     self._name(),
                     exc,
                 )
-        except TRANSIENT_ERRORS as exc:
+        except RETRIED_ERRORS as exc:
             self._metrics.poll_failures.labels(cause_of(exc)).inc()
             if not self._failing:
                 self._failing = True
@@ -177,7 +177,7 @@ class ServedModel:
 
         Raises:
             ModelRefusedError: The version failed a step.
-            UnavailableError, RejectedError, ModelCacheError, LocalResourceError: A transient error.
+            UnavailableError, RejectedError, ModelCacheError, LocalResourceError: As in `RETRIED_ERRORS`.
             StoppedError: `cancel` was called.
         """
         assert self._s3 is not None  # noqa: S101 - for the type checker: registries only

@@ -29,15 +29,16 @@ class LocalResourceError(ModelError):
     """The machine is the reason and not the version: no memory, no open files, or a copy that was removed."""
 
 
-TRANSIENT_ERRORS: Final = (UnavailableError, RejectedError, ModelCacheError, LocalResourceError)
-"""The errors that say nothing about a version. The same step may succeed later."""
+RETRIED_ERRORS: Final = (UnavailableError, RejectedError, ModelCacheError, LocalResourceError)
+"""The errors that say nothing about a version. The old model keeps serving, and the worker tries again: even after a
+RejectedError, because somebody may give the rights back while it runs."""
 
 _CAUSES: Final = ("unavailable", "rejected", "cache", "local")
 
 
 def cause_of(error: Exception) -> str:
-    """Returns the name of a transient error in the metrics."""
-    return next(cause for kind, cause in zip(TRANSIENT_ERRORS, _CAUSES, strict=True) if isinstance(error, kind))
+    """Returns the name that one of `RETRIED_ERRORS` has in the metrics."""
+    return next(cause for kind, cause in zip(RETRIED_ERRORS, _CAUSES, strict=True) if isinstance(error, kind))
 
 
 @contextmanager

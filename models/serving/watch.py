@@ -20,7 +20,7 @@ class Polled(Protocol):
     """The methods of `ServedModel` that the thread calls."""
 
     def poll(self) -> bool:
-        """Read the channel once, and return False after a transient error."""
+        """Read the channel once, and return False after an error that is to be retried."""
 
     def cancel(self) -> None:
         """End a poll in progress."""

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from connectors.errors import RejectedError, UnavailableError
+from connectors.errors import RejectedError
 
 
 @contextmanager
@@ -15,8 +15,7 @@ def listen_errors(host: str, port: int, *, setting: str) -> Iterator[None]:
     """Map the errors of `bind` in the block to errors of one line; `setting` is the setting of the port.
 
     Raises:
-        RejectedError: The port is in use, or the process may not use it.
-        UnavailableError: The address does not belong to this machine.
+        RejectedError: The port is in use, the process may not use it, or the address is not one of this machine.
     """
     try:
         yield
@@ -27,15 +26,17 @@ def listen_errors(host: str, port: int, *, setting: str) -> Iterator[None]:
             raise RejectedError(
                 f"port {port} is in use; choose another with {setting}, or 0 for no web server"
             ) from exc
-        raise UnavailableError(f"the web server cannot listen on {host}:{port}: {exc.strerror}") from exc
+        raise RejectedError(
+            f"the web server cannot listen on {host}:{port}: {exc.strerror}; give EMOSTREAM_WEB_BIND an address of "
+            "this machine"
+        ) from exc
 
 
 def check_port_free(host: str, port: int) -> None:
     """Check that a worker's web server could listen on a port.
 
     Raises:
-        RejectedError: The port is in use, or the process may not use it. The message says what to do.
-        UnavailableError: The address does not belong to this machine.
+        RejectedError: As `listen_errors`.
     """
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

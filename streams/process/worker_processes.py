@@ -77,8 +77,8 @@ def check_ports_free(host: str, ports: Sequence[int]) -> None:
     """Check that the web server of each process could listen on its port.
 
     Raises:
-        RejectedError: A port is in use, or the process may not use it. The message says what to do.
-        UnavailableError: The address does not belong to this machine.
+        RejectedError: A port is in use, the process may not use it, or the address is not one of this machine. The
+            message says what to do.
     """
     for port in filter(None, ports):
         try:
@@ -109,7 +109,7 @@ async def supervise(settings: Settings, plan: ProcessPlan) -> int:
     """Run a worker as several processes, and return its exit code.
 
     Raises:
-        RejectedError, UnavailableError: A web server could not listen on its port.
+        RejectedError: A web server could not listen on its port.
         SettingsError: A web port would be above 65535.
         EmostreamError: The system refuses to start a process.
     """

@@ -80,7 +80,7 @@ class SinkWeb:
         """Start to listen.
 
         Raises:
-            ConnectorError: The port is in use or not allowed, or the address does not belong to this machine.
+            RejectedError: The port is in use or not allowed, or the address is not one of this machine.
         """
         kind = _Server6 if ":" in self._host else _Server
         with listen_errors(self._host, self._port, setting="EMOSTREAM_SINK_WEB_PORT"):

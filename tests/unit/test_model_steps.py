@@ -12,7 +12,7 @@ from connectors.errors import RejectedError, UnavailableError
 from models.errors import ModelCacheError, ModelDamagedError, ModelNotFoundError, ModelPackageError
 from models.package.folder import ModelPackage
 from models.serving import steps
-from models.serving.steps import TRANSIENT_ERRORS, LocalResourceError, ModelRefusedError, cause_of, load_checked, step
+from models.serving.steps import RETRIED_ERRORS, LocalResourceError, ModelRefusedError, cause_of, load_checked, step
 from models.text import tokenize
 from tests.onnx_files import bag_of_words
 from tests.tiny_model import HEADS, WORDS, tiny_package, weights
@@ -60,13 +60,13 @@ def test_an_error_of_the_machine_is_not_a_refusal(error: Exception) -> None:
         raise ModelPackageError("cannot be loaded") from error
 
 
-@pytest.mark.parametrize("kind", TRANSIENT_ERRORS)
-def test_transient_errors_are_raised_unchanged(kind: type[Exception]) -> None:
+@pytest.mark.parametrize("kind", RETRIED_ERRORS)
+def test_errors_that_are_retried_are_raised_unchanged(kind: type[Exception]) -> None:
     with pytest.raises(kind), step("download"):
         raise kind("x")
 
 
-def test_every_transient_error_has_a_cause() -> None:
+def test_every_error_that_is_retried_has_a_cause() -> None:
     faults = [UnavailableError("x"), RejectedError("x"), ModelCacheError("x"), LocalResourceError("x")]
     assert [cause_of(fault) for fault in faults] == ["unavailable", "rejected", "cache", "local"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from connectors.errors import RejectedError, UnavailableError
+from connectors.errors import RejectedError
 from streams.redact import remember_secrets
 from streams.sink.gate.rule import GateReason, GateState
 from streams.sink.metrics import SinkMetrics
@@ -74,12 +74,12 @@ def test_a_silent_client_delays_no_other(served: Served) -> None:
 
 
 def test_a_port_in_use_and_a_foreign_address_are_errors(served: Served) -> None:
-    for host, port, error, words in (
-        ("127.0.0.1", served.port, RejectedError, f"port {served.port} is in use; .*EMOSTREAM_SINK_WEB_PORT, or 0"),
-        ("192.0.2.1", 0, UnavailableError, "cannot listen on 192.0.2.1"),
+    for host, port, words in (
+        ("127.0.0.1", served.port, f"port {served.port} is in use; .*EMOSTREAM_SINK_WEB_PORT, or 0"),
+        ("192.0.2.1", 0, "cannot listen on 192.0.2.1.*EMOSTREAM_WEB_BIND"),
     ):
         web = SinkWeb(host, port, registry=served.metrics.registry, report=lambda: served.report)
-        with pytest.raises(error, match=words), web:
+        with pytest.raises(RejectedError, match=words), web:
             pytest.fail("it listens")
 
 
