@@ -198,14 +198,14 @@ class ConfirmedProducer:
         return await asyncio.wrap_future(future)
 
     def close(self, timeout_s: float = 5.0) -> int:
-        """Wait up to `timeout_s` seconds for the records in the queue, then drop the rest and stop the thread.
+        """Stop the thread, wait up to `timeout_s` seconds for the records in the queue, then drop the rest.
 
         Returns:
             The number of records that were not confirmed.
         """
-        left = self._flush(timeout_s)
         self._stopping.set()
-        self._thread.join()
+        self._thread.join()  # a flush serves the delivery reports itself, in the calling thread
+        left = self._flush(timeout_s)
         if left:
             self._producer.purge()
             self._flush(1.0)

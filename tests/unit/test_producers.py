@@ -76,6 +76,7 @@ class FakeProducer:
         self.fatal: Exception | None = None
         self.left = 0
         self.purged = False
+        self.serving_at_flush: list[bool] = []
         self.polled = threading.Event()
         self.produced = threading.Semaphore(0)
 
@@ -101,6 +102,7 @@ class FakeProducer:
         assert await asyncio.to_thread(self.produced.acquire, timeout=60)
 
     def flush(self, timeout: float) -> int:
+        self.serving_at_flush.append(any(thread.name == "test-serving-deliveries" for thread in threading.enumerate()))
         return self.left
 
     def purge(self) -> None:
@@ -238,6 +240,6 @@ def test_a_thread_serves_the_deliveries_until_close(monkeypatch: pytest.MonkeyPa
     fake(producer).left = 2
     assert producer.close(0) == 2
     assert fake(producer).purged
-    assert not any(thread.name.startswith("test-serving") for thread in threading.enumerate())
+    assert fake(producer).serving_at_flush == [False, False], "two threads serve the delivery reports"
     with pytest.raises(ConnectorError, match="closed"):
         producer.submit([Outgoing("a", b"1")])
