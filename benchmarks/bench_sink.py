@@ -38,7 +38,7 @@ from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.history import History
 from streams.sink.ledger import spans_of
 from streams.sink.rows import POST_COLUMNS, PostRow, post_row
-from streams.sink.runner import GC_THRESHOLDS, Sink
+from streams.sink.runner import GC_THRESHOLDS, open_sink
 from streams.sink.targets import POSTS
 
 PARTITIONS = 4
@@ -108,7 +108,8 @@ def write(settings: Settings, rows: Sequence[PostRow]) -> float:
 def sink(settings: Settings, count: int) -> float:
     """Returns the rows per second of the complete sink, from its first transaction to its last."""
     with psycopg.connect(settings.postgres_dsn.get_secret_value(), autocommit=True) as connection:
-        Sink(settings, gate=OpenGate()).run(threading.Event(), once=True)
+        with open_sink(settings, gate=OpenGate()) as opened:
+            opened.run(threading.Event(), once=True)
         found = connection.execute(
             "SELECT sum(rows), extract(epoch FROM max(written_at) - min(begun_at)) FROM ("
             "  SELECT rows, written_at, min(written_at) OVER () AS begun_at FROM sink_ledger WHERE topic = %s"

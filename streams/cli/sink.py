@@ -44,11 +44,12 @@ def sink(context: click.Context, *, once: bool, force: bool, web_port: int | Non
     settings = read_settings(sink_web_port=web_port)
     log_to_stderr(settings.log_level)
     from streams.sink.gate.cpu_aware import OpenGate  # noqa: PLC0415
-    from streams.sink.runner import GC_THRESHOLDS, Sink  # noqa: PLC0415 - loads the client libraries
+    from streams.sink.runner import GC_THRESHOLDS, open_sink  # noqa: PLC0415 - loads the client libraries
 
     gc.set_threshold(*GC_THRESHOLDS)
     stop = stop_on_signals()
-    Sink(settings, gate=OpenGate() if force else None).run(stop, once=once)
+    with open_sink(settings, gate=OpenGate() if force else None) as opened:
+        opened.run(stop, once=once)
 
 
 sink.add_command(status)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_futures
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -59,8 +59,30 @@ FIRST_BACKFILL_S = 60.0
 backfills too."""
 
 
+@contextmanager
+def open_sink(settings: Settings, *, gate: Gate | None = None) -> Iterator[Sink]:
+    """Check Kafka and Postgres, and yield a sink. `gate` replaces the gate that the settings describe.
+
+    At the end the dead letters that are on their way have some seconds to arrive.
+
+    Raises:
+        TopologyError: The topics do not fit the settings.
+        ConnectorError: Kafka or Postgres does not answer or rejects the call, or the load cannot be measured.
+    """
+    kafka = kafka_config(settings)
+    admin = KafkaAdmin(kafka)
+    partitions = admin.partition_counts()
+    check_topics(settings, partitions)
+    # A wrong address is an error at the start; the threads would only retry.
+    History(settings.postgres_dsn.get_secret_value(), application_name="emostream-sink").check()
+    topics = (settings.topic_classified, settings.topic_windows)
+    retentions = {topic: retention_s(admin.topic_config(topic)) for topic in topics}
+    with closing(ConfirmedProducer(kafka, client_id=f"{settings.group_prefix}-sink")) as producer:
+        yield Sink(settings, producer, partitions=partitions, retentions=retentions, gate=gate)
+
+
 class Sink:
-    """A sink. Make it, and call `run` once.
+    """A sink; `open_sink` makes it. Call `run` once.
 
     Attributes:
         metrics: its metrics.
@@ -68,27 +90,35 @@ class Sink:
         topics: one part for each topic.
     """
 
-    def __init__(self, settings: Settings, *, gate: Gate | None = None) -> None:
-        """Check Kafka and Postgres, and prepare the parts. `gate` replaces the gate that the settings describe.
+    def __init__(
+        self,
+        settings: Settings,
+        producer: ConfirmedProducer,
+        *,
+        partitions: Mapping[str, int],
+        retentions: Mapping[str, float | None],
+        gate: Gate | None = None,
+    ) -> None:
+        """Prepare the parts. Connections are made by `run`.
+
+        Args:
+            settings: The settings.
+            producer: Writes dead letters. The caller closes it.
+            partitions: The number of partitions of each topic.
+            retentions: For each topic, the seconds that Kafka keeps a record; None if it never deletes records.
+            gate: Replaces the gate that the settings describe.
 
         Raises:
-            TopologyError: The topics do not fit the settings.
-            ConnectorError: Kafka or Postgres does not answer or rejects the call, or the load cannot be measured.
+            LoadError: The load of the machine cannot be measured.
         """
         self._settings = settings
-        kafka = kafka_config(settings)
-        admin = KafkaAdmin(kafka)
-        self._partitions = admin.partition_counts()
-        check_topics(settings, self._partitions)
-        self._dsn = dsn = settings.postgres_dsn.get_secret_value()
-        # A wrong address is an error at the start; the threads would only retry.
-        History(dsn, application_name="emostream-sink").check()
+        self._partitions = partitions
+        self._dsn = settings.postgres_dsn.get_secret_value()
         self._started_at = datetime.now(UTC)
         self._last_backfill: BackfillReport | None = None
         self.metrics = SinkMetrics()
         self.gate = gate_for(settings, self.oldest_s) if gate is None else gate
         self.metrics.watch(self.gate)
-        self._producer = ConfirmedProducer(kafka, client_id=f"{settings.group_prefix}-sink")
 
         def topic_sink(topic: str, target: Target[R]) -> TopicSink[R]:
             return TopicSink(
@@ -97,10 +127,10 @@ class Sink:
                 target,
                 self._history(),
                 self._history(),
-                producer=self._producer,
+                producer=producer,
                 gate=self.gate,
                 metrics=self.metrics,
-                retention_s=retention_s(admin.topic_config(topic)),
+                retention_s=retentions[topic],
             )
 
         self.topics: list[TopicSink[Any]] = [
@@ -253,7 +283,6 @@ class Sink:
         more = [self._stop_when_written] if once else [self._run_backfills]
         host, port = self._settings.web_bind, self._settings.sink_web_port
         with ExitStack() as stack:
-            stack.callback(self._producer.close)
             # With `once` there is no web server, because another sink may be using the port.
             if port and not once:
                 stack.enter_context(SinkWeb(host, port, registry=self.metrics.registry, report=self.report))

@@ -28,7 +28,7 @@ from streams.sink.backfill.holes import Findings, HoleKind
 from streams.sink.backfill.run import Backfill
 from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.history import History
-from streams.sink.runner import Sink
+from streams.sink.runner import open_sink
 from streams.windows.store import WindowStore
 from tests.helpers import NOON
 from tests.integration.support import wait_for
@@ -53,7 +53,8 @@ def feed(producer: ConfirmedProducer, settings: Settings, posts: Sequence[Classi
 
 def write(settings: Settings) -> None:
     """Write all records that Kafka has to Postgres."""
-    Sink(settings, gate=OpenGate()).run(threading.Event(), once=True)
+    with open_sink(settings, gate=OpenGate()) as sink:
+        sink.run(threading.Event(), once=True)
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
-"""Kafka takes a right away, or refuses a record: what it refuses for good is not tried again."""
+"""Kafka takes a right away, or refuses a record: what it refuses for good is not tried again, and leaves nothing."""
 
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,8 @@ from connectors.kafka.producer import Outgoing
 from connectors.kafka.transactional import TransactionalProducer
 from streams.connections import kafka_config
 from streams.settings import Settings
+from streams.sink.gate.cpu_aware import OpenGate
+from streams.sink.runner import open_sink
 from tests.integration.rights_broker import RightsBroker
 from tests.integration.support import configure, records
 
@@ -63,3 +66,14 @@ def test_a_record_that_the_client_does_not_take_is_refused_for_good(
 ) -> None:
     with pytest.raises(RejectedError, match="MSG_SIZE_TOO_LARGE"):
         producer.publish([Outgoing(settings.topic_windows, b"x" * 5_000_000, b"k")])
+
+
+def test_a_sink_that_cannot_be_opened_leaves_no_thread(settings: Settings, broker: RightsBroker) -> None:
+    before = set(threading.enumerate())
+    with (
+        broker.denying(settings.topic_windows, AclOperation.DESCRIBE_CONFIGS),
+        pytest.raises(RejectedError, match=f"reading the settings of topic {settings.topic_windows}"),
+        open_sink(settings, gate=OpenGate()),
+    ):
+        pytest.fail("it is open")
+    assert set(threading.enumerate()) <= before

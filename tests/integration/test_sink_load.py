@@ -17,7 +17,7 @@ from connectors.kafka.producer import ConfirmedProducer
 from streams.settings import Settings
 from streams.sink.gate.cpu_aware import CpuAwareGate
 from streams.sink.gate.rule import GateReason, GateRule
-from streams.sink.runner import Sink
+from streams.sink.runner import Sink, open_sink
 from tests.integration.burners import Burners, Processes, SampleCounter
 from tests.integration.support import TIMEOUT_S, wait_for
 from tests.integration.test_sink import feed, rows
@@ -50,14 +50,14 @@ def load(burners: Burners) -> SampleCounter:
 @pytest.fixture
 def sink(settings: Settings, load: SampleCounter) -> Iterator[Sink]:
     """Runs in a thread of the test."""
-    running = Sink(settings, gate=CpuAwareGate(GateRule(limit=LIMIT, calm_s=1.0), load))
-    stop = threading.Event()
-    thread = threading.Thread(target=running.run, args=(stop,))
-    thread.start()
-    yield running
-    stop.set()
-    thread.join(TIMEOUT_S)
-    assert not thread.is_alive()
+    with open_sink(settings, gate=CpuAwareGate(GateRule(limit=LIMIT, calm_s=1.0), load)) as running:
+        stop = threading.Event()
+        thread = threading.Thread(target=running.run, args=(stop,))
+        thread.start()
+        yield running
+        stop.set()
+        thread.join(TIMEOUT_S)
+        assert not thread.is_alive()
 
 
 def test_not_a_row_is_written_while_the_machine_is_busy(

@@ -22,7 +22,7 @@ from streams.ops.demo.processes import Role, clean_environment
 from streams.records import ClassifiedPost
 from streams.settings import Settings
 from streams.sink.gate.cpu_aware import OpenGate
-from streams.sink.runner import Sink
+from streams.sink.runner import open_sink
 from tests.integration.support import configure, counter, free_port, metric_lines, wait_for
 from tests.integration.test_sink import classified, feed, query, rows
 
@@ -133,7 +133,8 @@ def test_a_sink_with_a_closed_gate_is_waiting_and_its_backlog_grows(
     assert posts["oldest_s"] > 0
 
     assert closed.stop() == 0  # while it runs, it keeps its partitions
-    Sink(settings, gate=OpenGate()).run(threading.Event(), once=True)
+    with open_sink(settings, gate=OpenGate()) as sink:
+        sink.run(threading.Event(), once=True)
     assert rows(settings) == 600
     assert [one["records"] for one in status(env)["topics"]] == [0, 0]
 
@@ -142,7 +143,8 @@ def test_a_sink_whose_backfill_waits_for_the_gate_stops_cleanly(
     settings: Settings, producer: ConfirmedProducer, start: Callable[..., Role]
 ) -> None:
     feed(producer, settings, 0, 40)
-    Sink(settings, gate=OpenGate()).run(threading.Event(), once=True)
+    with open_sink(settings, gate=OpenGate()) as sink:
+        sink.run(threading.Event(), once=True)
     sink = start("sink", EMOSTREAM_SINK_BACKFILL_INTERVAL_S="1", **CLOSED)
     locked = (
         "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database "
@@ -158,7 +160,8 @@ def test_a_backfill_that_ends_early_is_counted_with_what_it_did(
 ) -> None:
     """A backfill fills posts first. For the windows it needs Redis, which does not answer here."""
     feed(producer, settings, 0, 40)
-    Sink(settings, gate=OpenGate()).run(threading.Event(), once=True)
+    with open_sink(settings, gate=OpenGate()) as sink:
+        sink.run(threading.Event(), once=True)
     query(settings, "DELETE FROM posts WHERE origin_partition = 1")
     port = free_port()
     start(
@@ -223,7 +226,8 @@ def test_what_is_missing_is_shown_without_a_sink(
     env: dict[str, str], settings: Settings, producer: ConfirmedProducer
 ) -> None:
     feed(producer, settings, 0, 400)
-    Sink(settings, gate=OpenGate()).run(threading.Event(), once=True)
+    with open_sink(settings, gate=OpenGate()) as sink:
+        sink.run(threading.Event(), once=True)
     clean = run_status(env, EMOSTREAM_SINK_WEB_PORT=str(free_port()))
     assert clean.returncode == 0
     assert clean.stdout.startswith("no sink answers at http://127.0.0.1:")

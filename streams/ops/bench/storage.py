@@ -17,7 +17,7 @@ from streams.errors import MeasurementError
 from streams.ops.bench.meter import family_cpu_s
 from streams.settings import Settings
 from streams.sink.gate.cpu_aware import OpenGate
-from streams.sink.runner import Sink
+from streams.sink.runner import open_sink
 from streams.window_sizes import format_duration
 from streams.windows.connect import open_store
 
@@ -144,7 +144,8 @@ def measure_sink(settings: Settings, pids: Mapping[str, int], posts: int) -> Sin
     stop = threading.Event()
     own, servers = time.process_time(), {name: family_cpu_s(pid) for name, pid in pids.items()}
     try:
-        Sink(settings, gate=OpenGate()).run(stop, once=True)
+        with open_sink(settings, gate=OpenGate()) as sink:
+            sink.run(stop, once=True)
     finally:
         stop.set()  # ends the threads of the sink, also after Ctrl-C, before the servers are stopped
     own = time.process_time() - own
