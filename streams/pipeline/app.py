@@ -26,6 +26,7 @@ from streams.metrics import Metrics
 from streams.pipeline.aggregate import AggregateStage
 from streams.pipeline.batches import PipelinedStage, run_batch
 from streams.pipeline.classify import ClassifyStage
+from streams.pipeline.control_consumer import use_control_consumer
 from streams.pipeline.emitter import Emitter
 from streams.pipeline.model_watch import ModelWatch
 from streams.pipeline.positions import AggregatePositions, ClassifyPositions
@@ -193,7 +194,7 @@ async def _run_command(command: bytes, store: WindowStore) -> None:
 
 
 def _faust_app(settings: Settings, kafka: KafkaConfig, data_dir: Path) -> faust.App:
-    return faust.App(
+    app = faust.App(
         # The app's name is the consumer group of the control topic. The batch sources have groups of their own.
         f"{settings.group_prefix}-control",
         broker=[f"kafka://{server}" for server in kafka.bootstrap.split(",")],
@@ -210,6 +211,8 @@ def _faust_app(settings: Settings, kafka: KafkaConfig, data_dir: Path) -> faust.
         web_port=settings.web_port or 6066,
         worker_redirect_stdouts=False,
     )
+    use_control_consumer(app)
+    return app
 
 
 def _credentials(kafka: KafkaConfig) -> Any:  # noqa: ANN401 - faust's credential classes

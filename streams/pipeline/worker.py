@@ -7,7 +7,6 @@ import gc
 import logging
 import signal
 import tempfile
-import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +17,7 @@ from models.serving.served import ServedModel
 from streams.connections import kafka_config, model_source
 from streams.metrics import Metrics
 from streams.pipeline.app import Pipeline, create_pipeline
+from streams.pipeline.control_consumer import quiet_left_over_tasks
 from streams.process.background import in_background
 from streams.process.listening import check_port_free
 from streams.settings import Settings
@@ -123,7 +123,7 @@ async def _run_until_stopped(pipeline: Pipeline, stop: asyncio.Event) -> None:
         starting.cancel()
         stopping.cancel()
         await pipeline.stop_services()
-        _quiet_errors_after_stop()
+        quiet_left_over_tasks()
         try:
             async with asyncio.timeout(FAUST_STOP_S):
                 await app.stop()
@@ -143,17 +143,3 @@ def _tune_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
-
-
-def _quiet_errors_after_stop() -> None:
-    """From now on, log an error of a thread as one line, and an error of a left-over asyncio task not at all.
-
-    Only Faust's consumer of the control topic still runs. If it is stopped while the broker is away, its thread ends
-    with an error and leaves tasks behind. Nothing depends on it any more, so stack traces would only alarm.
-    """
-
-    def report(failure: threading.ExceptHookArgs) -> None:
-        logger.warning("thread %s ended with %s", failure.thread and failure.thread.name, failure.exc_type.__name__)
-
-    threading.excepthook = report
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
