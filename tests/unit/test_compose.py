@@ -76,6 +76,18 @@ def test_the_settings_of_every_role_load(role: str) -> None:
         assert host in services()
 
 
+def test_comments_name_nothing_that_does_not_exist() -> None:
+    """A constant that a comment cites is a setting or a name in the code."""
+    lines = (ROOT / "docker-compose.yml").read_text("utf-8").splitlines()
+    cited = {
+        name for line in lines for name in re.findall(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b", line.partition("# ")[2])
+    }
+    assert "EMOSTREAM_S3_ENDPOINT" in cited
+    code = "".join(file.read_text("utf-8") for file in (ROOT / "streams").rglob("*.py"))
+    settings = {PREFIX + name.upper() for name in Settings.model_fields}
+    assert [name for name in cited if name not in settings and not re.search(rf"^{name}\b", code, re.MULTILINE)] == []
+
+
 def substituted(value: str) -> str:
     """Returns the value with ${NAME:-default} replaced by the default."""
     return re.sub(r"\$\{\w+:-([^}]*)}", r"\1", value)

@@ -24,6 +24,8 @@ LONGEST_README = 160
 NAMES = [page_name(page) for page in PAGES]
 # A call of emostream in a line of shell, up to a character that ends or redirects a command.
 CALL = re.compile(r"""(?:^|[\s(/])emostream((?:\s+(?:"[^"]*"|'[^']*'|[^\s|&;<>()"'#]+))*)""")
+# A citation such as: see "Stop it" in docs/operations.md. In code it may go on in the next string.
+HEADING_OF_A_PAGE = re.compile(r"""["]([^"\n]+)["] in[\s'"]+(docs/[\w/-]+\.md)""")
 
 pages = pytest.mark.parametrize("page", PAGES, ids=NAMES)
 
@@ -88,13 +90,17 @@ def test_no_page_is_too_long(page: Path) -> None:
 
 
 def test_the_pages_that_the_code_names_exist() -> None:
-    files = [ROOT / "Makefile", ROOT / "pyproject.toml", *(ROOT / "init_db").glob("*.sql")]
+    named = ("Makefile", "pyproject.toml", "docker-compose.yml", "Dockerfile", ".github/workflows/ci.yml")
+    files = [*(ROOT / name for name in named), *(ROOT / "init_db").glob("*.sql")]
     files += [
         file for folder in ("streams", "models", "connectors", "benchmarks") for file in (ROOT / folder).rglob("*.py")
     ]
     for file in files:
         for name in re.findall(r"(?<![\w./-])docs/[\w/-]+\.md", file.read_text("utf-8")):
             assert (ROOT / name).is_file(), f"{file.relative_to(ROOT)}: {name}"
+        for heading, name in HEADING_OF_A_PAGE.findall(file.read_text("utf-8")):
+            headings = re.findall(r"^#+ (.+)$", (ROOT / name).read_text("utf-8"), re.MULTILINE)
+            assert heading in headings, f"{file.relative_to(ROOT)}: {heading} in {name}"
 
 
 @pages
