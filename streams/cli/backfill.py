@@ -10,6 +10,7 @@ import click
 from streams.cli.common import INTERRUPTED, progress_console, read_settings
 from streams.errors import BackfillStoppedError, HolesError
 from streams.process.signals import stop_on_signals
+from streams.wording import counted
 
 if TYPE_CHECKING:
     import threading
@@ -70,8 +71,8 @@ def _run(settings: Settings, stop: threading.Event, *, fill: bool, ignore_load: 
 
         def show_findings(findings: Findings) -> None:
             status.update(
-                f"{findings.ranges:,} ranges, {findings.rows:,} rows and {findings.windows or 0:,} windows checked; "
-                f"{len(findings.holes):,} holes"
+                f"{counted(findings.ranges, 'range')}, {counted(findings.rows, 'row')} and "
+                f"{counted(findings.windows or 0, 'window')} checked; {counted(len(findings.holes), 'hole')}"
             )
 
         return run_standalone(
@@ -88,16 +89,17 @@ def to_lines(findings: Findings, *, filled: bool) -> list[str]:
     """Returns the findings as lines for people. `filled` says whether the backfill was allowed to write."""
     lines = [str(hole) for hole in findings.holes]
     lines.append(
-        f"{findings.ranges:,} ranges with {findings.rows:,} rows and {findings.windows or 0:,} windows checked: "
-        f"{len(findings.holes):,} holes, {findings.windows_missing:,} windows missing, "
-        f"{findings.windows_outdated:,} windows outdated"
+        f"{counted(findings.ranges, 'range')} with {counted(findings.rows, 'row')} and "
+        f"{counted(findings.windows or 0, 'window')} checked: {counted(len(findings.holes), 'hole')}, "
+        f"{counted(findings.windows_missing, 'window')} missing, "
+        f"{counted(findings.windows_outdated, 'window')} outdated"
     )
     if filled and not findings.complete:
-        lines.append(f"{findings.rows_filled:,} rows and {findings.windows_filled:,} windows written")
+        lines.append(f"{counted(findings.rows_filled, 'row')} and {counted(findings.windows_filled, 'window')} written")
     if findings.windows_rejected:
-        lines.append(f"PostgreSQL rejected {findings.windows_rejected:,} windows")
+        lines.append(f"PostgreSQL rejected {counted(findings.windows_rejected, 'window')}")
     if findings.dead:
-        lines.append(f"{len(findings.dead):,} records could not be written and were dead-lettered")
+        lines.append(f"dead-lettered because PostgreSQL cannot store them: {counted(len(findings.dead), 'record')}")
     lines += [
         f"{topic}[{gap.partition}] {gap.start} to {gap.end - 1}: lost, no longer in Kafka; recorded in sink_gaps"
         for topic, gap in findings.gaps

@@ -15,6 +15,7 @@ from streams.ingest.lines import STDIN
 from streams.ingest.reading import InputSpec, guess_format
 from streams.ingest.rows import FIELDS, InputFormat
 from streams.ingest.tally import Tally
+from streams.wording import counted
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -99,7 +100,7 @@ def input_spec(
 def print_refusals(console: Console, tally: Tally) -> None:
     """Print how many rows were refused for each reason; nothing if none was."""
     if tally.total:
-        console.print(f"refused {tally.total} row{'s' if tally.total > 1 else ''}:", style="yellow")
+        console.print(f"refused {counted(tally.total, 'row')}:", style="yellow")
         for line in tally.describe():
             console.print(f"  {line}", markup=False, soft_wrap=True)
 

@@ -23,6 +23,7 @@ from streams.ingest.tally import Tally
 from streams.process.signals import GracefulInterrupt
 from streams.records import Post
 from streams.settings import Settings
+from streams.wording import counted
 
 
 @dataclass
@@ -47,11 +48,9 @@ class Summary:
     def show(self, console: Console, tally: Tally) -> None:
         """Print the summary for people."""
         rate = f", {self.sent / self.seconds:,.0f}/s" if self.seconds >= 1 and self.sent >= 10 else ""
-        console.print(
-            f"sent {self.sent:,} {'post' if self.sent == 1 else 'posts'} to {self.topic} in {self.seconds:.1f} s{rate}"
-        )
+        console.print(f"sent {counted(self.sent, 'post')} to {self.topic} in {self.seconds:.1f} s{rate}")
         if self.unconfirmed:
-            console.print(f"not confirmed: {self.unconfirmed:,} posts", style="red")
+            console.print(f"not confirmed: {counted(self.unconfirmed, 'post')}", style="red")
         print_refusals(console, tally)
 
     def as_json(self, tally: Tally) -> dict[str, Any]:

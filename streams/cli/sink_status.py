@@ -14,6 +14,7 @@ from rich.table import Table
 from streams.cli.common import console, progress_console, read_settings
 from streams.cli.output import printable
 from streams.sink.report import SinkReport, age, percent
+from streams.wording import counted
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -118,9 +119,9 @@ def _report_lines(url: str, report: SinkReport, now: datetime) -> list[str]:
         lines.append("  backfill: none since the start")
     else:
         lines.append(
-            f"  backfill: {age((now - last.ended_at).total_seconds())} ago; {last.rows:,} rows checked, "
-            f"{last.holes:,} holes, {last.rows_filled:,} rows and {last.windows_filled:,} windows filled, "
-            f"{last.gaps:,} gaps"
+            f"  backfill: {age((now - last.ended_at).total_seconds())} ago; {counted(last.rows, 'row')} checked, "
+            f"{counted(last.holes, 'hole')}, {counted(last.rows_filled, 'row')} and "
+            f"{counted(last.windows_filled, 'window')} filled, {counted(last.gaps, 'gap')}"
         )
     closed = f"the gate is closed: {gate.why}"  # the line of the gate says this already
     lines += [f"  {escape(printable(reason))}" for reason in report.reasons if reason != closed]
@@ -197,12 +198,12 @@ def hole_lines(topics: Iterable[TopicStatus]) -> list[str]:
             ]
             if one.expired:
                 lines.append(
-                    f"{name}\\[{one.partition}]: {one.expired:,} offsets left Kafka before they were written; the sink "
-                    "will record them in sink_gaps"
+                    f"{name}\\[{one.partition}]: {counted(one.expired, 'offset')} left Kafka before being written; the "
+                    "sink will record this in sink_gaps"
                 )
         lines += [
-            f"{name}\\[{gap.partition}]: {gap.offsets:,} offsets in {gap.ranges:,} ranges are lost: neither Kafka nor "
-            f"Postgres has them ({gap.reason}; see sink_gaps)"
+            f"{name}\\[{gap.partition}]: lost: {counted(gap.offsets, 'offset')} in {counted(gap.ranges, 'range')}, "
+            f"which neither Kafka nor Postgres has ({gap.reason}; see sink_gaps)"
             for gap in topic.gaps
         ]
     return lines

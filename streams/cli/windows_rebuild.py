@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from streams.cli.common import INTERRUPTED, progress_console, read_settings
 from streams.records import to_ms
+from streams.wording import counted
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -69,8 +70,8 @@ def rebuild(*, since: int | None, until: int | None, as_json: bool) -> int:
         click.echo(json.dumps(asdict(summary)))
     else:
         progress_console().print(
-            f"rebuilt {summary.windows:,} windows from {summary.posts:,} posts in {summary.seconds:.1f} s: "
-            f"{summary.changed:,} changed, {summary.empty:,} of these are empty now; "
+            f"rebuilt {counted(summary.windows, 'window')} from {counted(summary.posts, 'post')} in "
+            f"{summary.seconds:.1f} s: {summary.changed:,} changed, of which {summary.empty:,} now without posts; "
             f"the workers waited {summary.sealed_seconds:.1f} s",
             soft_wrap=True,
         )

@@ -21,6 +21,7 @@ from streams.connections import kafka_config
 from streams.errors import EmostreamError, TopologyError
 from streams.records import Post
 from streams.settings import Settings
+from streams.wording import counted
 
 MAX_UNCONFIRMED = 10_000
 """The most unconfirmed posts: about 5 MB, and a tenth of librdkafka's queue, so that `submit` does not block."""
@@ -138,8 +139,8 @@ class PostSender:
 
     def _unavailable(self) -> UnavailableError:
         return UnavailableError(
-            f"Kafka has not confirmed {len(self._pending)} posts for {self._timeout_s:g} s; "
-            "some of them may have arrived"
+            f"Kafka has not confirmed {counted(len(self._pending), 'post')} for {self._timeout_s:g} s; "
+            "some may have arrived nevertheless"
         )
 
 

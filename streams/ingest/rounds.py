@@ -13,6 +13,7 @@ from streams.ingest.reading import InputSpec, read_rows
 from streams.ingest.rows import Refusal
 from streams.ingest.tally import Tally
 from streams.records import Post
+from streams.wording import counted
 
 
 @dataclass
@@ -66,5 +67,5 @@ class RoundReader:
     def _why_no_post(self) -> str:
         name = name_of(self.file)
         if self.tally.total:
-            return f"{name} holds no post that can be sent: all {self.tally.total} rows were refused"
+            return f"{name} holds no post that can be sent; refused: {counted(self.tally.total, 'row')}"
         return f"{name} holds no posts"

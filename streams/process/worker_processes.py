@@ -16,6 +16,7 @@ from streams.errors import SettingsError
 from streams.process.listening import check_port_free
 from streams.process.supervisor import KILL_S, Supervisor
 from streams.settings import PREFIX, Settings
+from streams.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def plan_processes(settings: Settings) -> ProcessPlan:
         return ProcessPlan(wanted, threads, _note(wanted, threads, note), idle=max(0, wanted - partitions))
     cores = usable_cores()
     processes = min(cores, partitions)
-    threads, note = model_threads(settings, processes), f"{_count(cores, 'core')}, {_count(partitions, 'partition')}"
+    threads, note = model_threads(settings, processes), f"{counted(cores, 'core')}, {counted(partitions, 'partition')}"
     return ProcessPlan(processes, threads, _note(processes, threads, note), capped=processes < cores)
 
 
@@ -118,8 +119,8 @@ async def supervise(settings: Settings, plan: ProcessPlan) -> int:
     if plan.idle:
         logger.warning(
             "%s for %s: %d of the processes get no partition",
-            _count(plan.processes, "process"),
-            _count(settings.partitions, "partition"),
+            counted(plan.processes, "process"),
+            counted(settings.partitions, "partition"),
             plan.idle,
         )
     supervisor = Supervisor(
@@ -141,9 +142,4 @@ def _stop_s(settings: Settings) -> float:
 
 
 def _note(processes: int, threads: int, reason: str) -> str:
-    return f"{_count(processes, 'process')} with {_count(threads, 'thread')} each ({reason})"
-
-
-def _count(number: int, noun: str) -> str:
-    plural = "es" if noun.endswith("s") else "s"
-    return f"{number} {noun}{plural if number != 1 else ''}"
+    return f"{counted(processes, 'process')} with {counted(threads, 'thread')} each ({reason})"

@@ -201,7 +201,7 @@ class Sink:
             gaps=len(findings.gaps),
         )
         logger.info(
-            "backfill: compared %d ranges with %d rows, found %d holes, filled %d rows and %d windows",
+            "backfill: ranges compared: %d (rows: %d), holes found: %d, rows filled: %d, windows filled: %d",
             findings.ranges,
             findings.rows,
             len(findings.holes),

@@ -327,7 +327,7 @@ class TopicSink(Generic[R]):
     def _log_written(self) -> None:
         """Log how many records were written since the last call."""
         if self._written:
-            logger.info("%s: %d records written", self._topic, self._written)
+            logger.info("%s: records written: %d", self._topic, self._written)
             self._written = 0
 
     def _update_metrics(self) -> None:

@@ -263,9 +263,9 @@ def test_what_is_missing_is_shown_without_a_sink(
     shown = run_status(env).stdout
     assert "no sink was asked: EMOSTREAM_SINK_WEB_PORT is 0; give --url\n" in shown
     assert f"{topic}[1] 10 to 109: skipped; `emostream backfill` reads them again\n" in shown
-    lost = "are lost: neither Kafka nor Postgres has them"
-    assert f"{topic}[2]: 8 offsets in 2 ranges {lost} (lost; see sink_gaps)\n" in shown
-    assert f"{topic}[3]: 10 offsets left Kafka before they were written;" in shown
+    which = "which neither Kafka nor Postgres has"
+    assert f"{topic}[2]: lost: 8 offsets in 2 ranges, {which} (lost; see sink_gaps)\n" in shown
+    assert f"{topic}[3]: 10 offsets left Kafka before being written;" in shown
 
 
 def test_a_port_in_use_is_an_error_of_one_line(env: dict[str, str], settings: Settings) -> None:

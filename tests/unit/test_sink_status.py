@@ -131,7 +131,7 @@ def test_a_sink_is_shown_in_a_few_lines() -> None:
         "sink at http://a/status: danger\n"
         "  gate: closed for 2 min 10 s: others use 87 % of the CPU, the limit is 20 %\n"
         "  written in 2 h: 1,234 of posts.classified, 1,234 of w\n"
-        "  backfill: 12 min ago; 40,000 rows checked, 3 holes, 120 rows and 0 windows filled, 1 gaps\n"
+        "  backfill: 12 min ago; 40,000 rows checked, 3 holes, 120 rows and 0 windows filled, 1 gap\n"
         "  w: the oldest unwritten record has waited 14 min 10 s, and Kafka deletes it after 16 min 40 s\n"
         "no sink answers at http://b/status: Connection refused\n"
     )
@@ -178,15 +178,15 @@ def test_the_table_has_each_partition_and_the_totals() -> None:
 
 
 def test_holes_are_named_one_by_one() -> None:
-    lost = "are lost: neither Kafka nor Postgres has them"
+    which = "which neither Kafka nor Postgres has"
     assert shown("\n".join([*written_lines(STORED, NOON), *hole_lines(STORED)])) == (
         "posts.classified: last written 3 min ago\n"
         "emotions.windows: nothing has been written yet\n"
         "posts.classified[1] 10 to 19: skipped; `emostream backfill` reads them again\n"
         "posts.classified[1] 30 to 34: skipped; `emostream backfill` reads them again\n"
-        "posts.classified[1]: 50 offsets left Kafka before they were written; the sink will record them in sink_gaps\n"
-        f"posts.classified[1]: 40 offsets in 2 ranges {lost} (expired; see sink_gaps)\n"
-        f"posts.classified[1]: 5 offsets in 1 ranges {lost} (lost; see sink_gaps)\n"
+        "posts.classified[1]: 50 offsets left Kafka before being written; the sink will record this in sink_gaps\n"
+        f"posts.classified[1]: lost: 40 offsets in 2 ranges, {which} (expired; see sink_gaps)\n"
+        f"posts.classified[1]: lost: 5 offsets in 1 range, {which} (lost; see sink_gaps)\n"
     )
 
 

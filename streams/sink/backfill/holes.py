@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from streams.records import DeadReason
 from streams.sink.ledger import Figures, LedgerRange, Span
+from streams.wording import counted
 
 
 class HoleKind(StrEnum):
@@ -54,7 +55,7 @@ class Hole:
         return Span(self.span.partition, start, self.span.end, 0) if start < self.span.end else None
 
     def __str__(self) -> str:
-        rows = "" if self.rows is None else f", {self.rows:,} rows"
+        rows = "" if self.rows is None else f", {counted(self.rows, 'row')}"
         where = "" if self.expired is None else ", no longer in Kafka" if self.held is None else ", partly in Kafka"
         return f"{self.topic}[{self.span.partition}] {self.span.start} to {self.span.end - 1}: {self.kind}{rows}{where}"
 
