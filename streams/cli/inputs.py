@@ -25,8 +25,8 @@ _COLUMN_HELP = """Column of a field, by its name or by its number from 1 (for js
 --column text=tweet --column id=1. May be repeated. Fields: {fields}. A field without --column is read from the column
 of its own name."""
 _HEADER_HELP = """Whether the first row of csv or tsv is a header.  [default: it is if it has a cell `text`, if two of
-its cells are names of fields, or if --column gives a name] Without header and --column, the text is the first
-column."""
+its cells are names of fields, or if --column gives a name] With --no-header and without --column, the text is the
+first column."""
 
 
 def _columns(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -94,7 +94,7 @@ def input_spec(
         chosen = InputFormat(input_format)
     else:
         chosen = stdin_format if file == STDIN else guess_format(file)
-    return InputSpec(chosen, text_max_chars, columns, header)
+    return InputSpec(chosen, text_max_chars, columns, header, assumed=input_format is None)
 
 
 def print_refusals(console: Console, tally: Tally) -> None:

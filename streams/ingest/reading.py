@@ -14,7 +14,16 @@ from pydantic_core import from_json
 from streams.errors import InputError
 from streams.ingest.lines import LineReader, open_lines, size_of
 from streams.ingest.rows import FIELDS, InputFormat, Refusal, RefusalReason, Row, make_row
-from streams.ingest.tables import NOT_UTF8, TOO_LONG, Layout, csv_records, decoded, layout, tsv_records
+from streams.ingest.tables import (
+    NOT_UTF8,
+    TOO_LONG,
+    Layout,
+    csv_records,
+    decoded,
+    header_separator,
+    layout,
+    tsv_records,
+)
 
 _SUFFIXES = {
     ".jsonl": InputFormat.JSONL,
@@ -35,12 +44,15 @@ class InputSpec:
         text_max_chars: the longest text, in characters.
         columns: the column of a field of `FIELDS` by its name or number (CSV, TSV), or its key (JSON lines).
         header: whether the first row of CSV or TSV is a header; None to detect it.
+        assumed: whether nobody has named the format. Then lines of text that are evidently something else are an
+            error.
     """
 
     format: InputFormat
     text_max_chars: int
     columns: Mapping[str, str] = field(default_factory=dict)
     header: bool | None = None
+    assumed: bool = False
 
     def __post_init__(self) -> None:
         """Check that the options fit the format.
@@ -75,7 +87,8 @@ def read_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
     """Read an input lazily, in order. Blank lines are skipped.
 
     Raises:
-        InputError: The input cannot be read, or lacks a column that `spec` names.
+        InputError: The input cannot be read, lacks a column of the text or a column that `spec` names, or evidently
+            has another format.
     """
     match spec.format:
         case InputFormat.TEXT:
@@ -105,11 +118,31 @@ def read_texts(file: Path, *, text_max_chars: int) -> list[str]:
 
 
 def _text_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
+    is_first = True
     for line in decoded(lines):
         if isinstance(line, Refusal):
             yield line
         elif line.text.strip():
+            if is_first and spec.assumed and (found := _other_format(line.text)) is not None:
+                raise InputError(
+                    f"{lines.name} seems to be {found}, not text with a post a line; give --format {found}, or "
+                    "--format text if it is text"
+                )
+            is_first = False
             yield make_row(line.number, {"text": line.text}, text_max_chars=spec.text_max_chars)
+
+
+def _other_format(line: str) -> InputFormat | None:
+    """Returns the format of which a line is evidently the first one: a JSON object, or a header of CSV or TSV."""
+    try:
+        if isinstance(from_json(line), dict):
+            return InputFormat.JSONL
+    except ValueError:
+        pass
+    # Sentences may hold the names of fields between commas; a header seldom has a space in it.
+    if " " not in line and (separator := header_separator(line)) is not None:
+        return InputFormat.TSV if separator == "\t" else InputFormat.CSV
+    return None
 
 
 def _json_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
@@ -129,8 +162,12 @@ def _json_row(number: int, data: bytes, keys: Mapping[str, str], text_max_chars:
     try:
         content = from_json(data, allow_inf_nan=False)
     except ValueError as exc:
-        # The parser takes this line for the first one of a document.
-        return Refusal(number, RefusalReason.INVALID_JSON, str(exc).replace(" at line 1 column ", " at column "))
+        if not data.lstrip().startswith((b"{", b"[")):
+            detail = "the line is not JSON; --format text reads plain text, with a post a line"
+        else:
+            # The parser takes this line for the first one of a document.
+            detail = str(exc).replace(" at line 1 column ", " at column ")
+        return Refusal(number, RefusalReason.INVALID_JSON, detail)
     if not isinstance(content, dict):
         return Refusal(number, RefusalReason.INVALID_JSON, "the line is not a JSON object")
     values = {name: content[key] for name, key in keys.items() if key in content}
@@ -138,7 +175,8 @@ def _json_row(number: int, data: bytes, keys: Mapping[str, str], text_max_chars:
 
 
 def _table_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
-    records = csv_records(lines) if spec.format is InputFormat.CSV else tsv_records(lines)
+    is_csv = spec.format is InputFormat.CSV
+    records, separator = (csv_records(lines), ",") if is_csv else (tsv_records(lines), "\t")
     table: Layout | None = None
     for record in records:
         if isinstance(record, Refusal):
@@ -146,7 +184,7 @@ def _table_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
             continue
         number, cells = record
         if table is None:
-            table = layout(cells, spec.columns, spec.header, lines.name)
+            table = layout(cells, spec.columns, spec.header, lines.name, separator)
             if table.header:
                 continue
         if len(cells) > table.width:

@@ -108,6 +108,15 @@ def test_json_lines_and_their_refusals() -> None:
     ]
 
 
+def test_plain_text_that_is_read_as_json_is_refused_with_the_way_out() -> None:
+    (refusal,) = read(b"what a lovely day\n", "jsonl")
+    assert isinstance(refusal, Refusal)
+    assert (refusal.reason, refusal.detail) == (
+        RefusalReason.INVALID_JSON,
+        "the line is not JSON; --format text reads plain text, with a post a line",
+    )
+
+
 def test_json_keys_can_be_mapped() -> None:
     items = read(b'{"tweet": "one", "text": "not this"}\n{"text": "no"}', "jsonl", {"text": "tweet"})
     assert [item.text for item in items if isinstance(item, Row)] == ["one"]
@@ -119,8 +128,6 @@ def test_json_keys_can_be_mapped() -> None:
     [
         pytest.param(b"text,id\none,1\n", ["one"], id="a cell `text`"),
         pytest.param(b"\xef\xbb\xbf Text ,label\none,joy\n", ["one"], id="case, space and BOM"),
-        pytest.param(b"one,joy\ntwo,fear\n", ["one", "two"], id="none: the first column"),
-        pytest.param(b"tweet,label\none,joy\n", ["tweet", "one"], id="no known name: a row like any other"),
     ],
 )
 def test_a_header_is_detected(content: bytes, expected: list[str]) -> None:
@@ -129,6 +136,7 @@ def test_a_header_is_detected(content: bytes, expected: list[str]) -> None:
 
 def test_the_user_can_say_whether_there_is_a_header() -> None:
     assert texts(read(b"text\none\n", "csv", header=False)) == ["text", "one"]
+    assert texts(read(b"one,joy\ntwo,fear\n", "csv", header=False)) == ["one", "two"]
     assert texts(read(b"tweet,x\none,1\n", "csv", {"text": "1"}, header=True)) == ["one"]
 
 
@@ -143,11 +151,18 @@ def test_columns_by_name_and_number() -> None:
 @pytest.mark.parametrize(
     ("content", "columns", "header", "message"),
     [
-        (b"a,b\n", {"text": "tweet"}, None, "no column 'tweet'; its first row is 'a', 'b'"),
-        (b"a,b\n", {"text": "3"}, None, "no column 3: its first row has 2 columns"),
+        (b"a,b\n", {"text": "tweet"}, None, "no column 'tweet'; its first row has 2 columns: 'a', 'b'"),
+        (b"a,b\n", {"text": "3"}, None, "no column 3; its first row has 2 columns: 'a', 'b'"),
         (b"a,b\n", {"text": "0"}, None, "no column 0"),
-        (b"a,b\n", {"id": "1"}, None, "no column has the text"),
-        (b"a,b\n", {}, True, "no column has the text"),
+        (b"a,b\n", {"id": "1"}, None, "no column 'text'"),
+        (b"a,b\n", {}, True, "no column 'text'"),
+        (
+            b"Tweet,b\none,joy\n",
+            {},
+            None,
+            r"no column 'text'; its first row has 2 columns: 'Tweet', 'b'\. Give --column",
+        ),
+        (b"one\n", {}, None, r"no column 'text'; its first row has 1 column: 'one'\. .* no header, give --no-header"),
         (b"a,b\n", {"text": "a"}, False, "give their numbers"),
         (b"text,Text\n", {}, None, "2 columns 'text'"),
     ],
@@ -161,6 +176,61 @@ def test_columns_that_do_not_exist_or_are_ambiguous(
 
 
 @pytest.mark.parametrize(
+    ("content", "columns", "header", "message"),
+    [
+        (b"text;label\none;joy\n", {}, None, "semicolons in it: 'text;label'; save the file with commas"),
+        (b'id; "Text" ;label\n1;one;joy\n', {}, None, "semicolons"),
+        (b"text\tlabel\none\tjoy\n", {}, None, "tabs in it: .* --format tsv"),
+        (b"id|text\n1|one\n", {}, None, "vertical bars"),
+        (b"tweet;label\none;joy\n", {"text": "tweet"}, None, "semicolons"),
+        (b"tweet;label\none;joy\n", {"text": "2"}, None, "semicolons"),
+        (b"tweet;label\none;joy\n", {"text": "1"}, True, "semicolons"),
+        (b"one;joy\ntwo;fear\n", {}, None, "semicolons .* if it is one text, give --no-header --column text=1"),
+        (b"one;joy\ntwo;fear\n", {}, False, "semicolons .* if it is one text, give --no-header --column text=1"),
+    ],
+)
+def test_a_csv_with_another_separator_is_an_error(
+    content: bytes, columns: dict[str, str], header: bool | None, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        read(content, "csv", columns, header)
+
+
+def test_a_tsv_with_commas_is_an_error() -> None:
+    with pytest.raises(InputError, match=r"commas in it: .* --format csv"):
+        read(b"text,label\none,joy\n", "tsv")
+
+
+def test_a_text_may_have_separators_in_it() -> None:
+    assert texts(read(b"well; yes\nno\n", "csv", {"text": "1"}, header=False)) == ["well; yes", "no"]
+    assert texts(read(b"text\nwell; yes|no\n", "csv")) == ["well; yes|no"]
+    assert texts(read(b"id,text\n7,well; yes\n", "csv")) == ["well; yes"]
+    assert texts(read(b"one, two\n", "tsv", header=False)) == ["one, two"]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b'{"text": "one"}\n', "jsonl"),
+        (b"\n  \ntext,label\none,joy\n", "csv"),
+        (b"id;text\n1;one\n", "csv"),
+        (b"text\tlabel\n", "tsv"),
+    ],
+)
+def test_an_assumed_text_that_is_evidently_another_format_is_an_error(content: bytes, found: str) -> None:
+    lines = LineReader(io.BytesIO(content), name="stdin")
+    with pytest.raises(InputError, match=f"stdin seems to be {found}, .*; give --format {found}, or --format text"):
+        list(read_rows(lines, InputSpec(InputFormat.TEXT, 100, assumed=True)))
+    assert read(content, "text")
+
+
+@pytest.mark.parametrize("content", [b"text\n", b"call, text, or write\n", b"[1]\n", b"one\n{}\n", b"{so sad}\n"])
+def test_an_assumed_text_may_look_odd(content: bytes) -> None:
+    lines = LineReader(io.BytesIO(content), name="stdin")
+    assert texts(list(read_rows(lines, InputSpec(InputFormat.TEXT, 100, assumed=True))))
+
+
+@pytest.mark.parametrize(
     ("input_format", "columns", "header"),
     [("text", {"text": "1"}, None), ("jsonl", {}, True), ("csv", {"size": "1"}, None)],
 )
@@ -171,7 +241,7 @@ def test_options_that_contradict_the_format(input_format: str, columns: dict[str
 
 def test_tsv_has_no_quoting() -> None:
     content = b'"an open quote\tjoy\nsaid "so" he\tfear\r\n""\tlove\n'
-    assert texts(read(content, "tsv")) == ['"an open quote', 'said "so" he', '""']
+    assert texts(read(content, "tsv", header=False)) == ['"an open quote', 'said "so" he', '""']
 
 
 def test_csv_is_rfc_4180() -> None:
@@ -188,6 +258,12 @@ def test_a_stray_quote_refuses_its_own_line_only() -> None:
     items = read(content, "csv")
     assert [item.text for item in items if isinstance(item, Row)] == ["one", "three", "five"]
     assert refusals(items) == [(3, "invalid_csv"), (5, "invalid_csv")]
+
+
+def test_a_quoted_csv_with_semicolons_says_what_follows_a_quote() -> None:
+    (refusal, _) = read(b'"text";"label"\n"I love it";"joy"\n', "csv")
+    assert isinstance(refusal, Refusal)
+    assert refusal.detail == "a double quote closes a cell, and ';' follows it instead of a comma"
 
 
 def test_a_row_with_more_cells_than_the_first_is_refused() -> None:
