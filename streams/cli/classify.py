@@ -12,6 +12,7 @@ import click
 from models.text.onnx_classifier import OnnxClassifier
 from streams.cli.common import console, progress_console, read_settings
 from streams.cli.inputs import input_options, input_spec, print_refusals, progress_bar, stdout_is_terminal
+from streams.cli.label_styles import LabelStyles
 from streams.cli.output import printable, printable_json, quiet_pipe
 from streams.cli.render import prediction_text
 from streams.errors import InputError
@@ -19,7 +20,6 @@ from streams.ingest.lines import open_lines, size_of
 from streams.ingest.reading import read_rows
 from streams.ingest.rows import InputFormat
 from streams.ingest.tally import Tally
-from streams.ops.bi.palette import Colours
 from streams.ops.classify import RowPrediction, batches, load_classifier, prediction_document, with_predictions
 
 
@@ -95,13 +95,13 @@ def _write_json(rows: Iterable[RowPrediction]) -> None:
 
 def _text_writer(classifier: OnnxClassifier) -> Callable[[Iterable[RowPrediction]], None]:
     out = console()
-    colours = Colours(classifier.heads[0].labels)
+    styles = LabelStyles(out, classifier.heads[0].labels)
     has_tiers = len(classifier.manifest.tiers) > 1
 
     def write(rows: Iterable[RowPrediction]) -> None:
         for row, prediction in rows:
             sentiment = None if prediction.sentiment is None else prediction.sentiment.score
-            line = prediction_text(prediction.label, prediction.confidence, sentiment, colours)
+            line = prediction_text(prediction.label, prediction.confidence, sentiment, styles)
             if has_tiers:
                 line.append(f"{prediction.model.tier} ", style="dim")
             out.print(line.append(printable(row.text)), soft_wrap=True)

@@ -106,7 +106,7 @@ class Display:
         if self._live is not None:
             windows = progress.windows[:SHOWN_WINDOWS]
             self._live.update(
-                Group(_bars(progress), "", windows_table(windows, width=self._out.width) if windows else ""),
+                Group(_bars(progress), "", windows_table(windows, self._out) if windows else ""),
                 refresh=True,
             )
             return

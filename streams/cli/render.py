@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from connectors.kafka.tail import KafkaRecord
+from streams.cli.label_styles import LabelStyles
 from streams.cli.output import printable
-from streams.ops.bi.palette import Colours
 from streams.records import (
     ALL_KEYWORDS,
     ClassifiedPost,
@@ -30,19 +30,18 @@ _LABEL_CELLS = 8
 """Labels are padded to this width, in terminal cells, which every label of the bundled models fits into."""
 
 
-def renderer(settings: Settings, topic: str) -> Callable[[KafkaRecord], Text]:
-    """Returns the function that renders a topic's records.
+def renderer(settings: Settings, topic: str, styles: LabelStyles) -> Callable[[KafkaRecord], Text]:
+    """Returns the function that renders a topic's records, with the labels in these styles.
 
     A record that is not of the topic's kind is rendered as partition, offset, key and value.
     """
-    colours = Colours()
     known: dict[str, Callable[[bytes], Text]] = {
         settings.topic_raw: _post,
-        settings.topic_classified: lambda value: _classified(value, colours),
+        settings.topic_classified: lambda value: _classified(value, styles),
         settings.topic_dead: _dead,
         settings.topic_late: _late,
-        settings.topic_windows: lambda value: _window(value, colours),
-        settings.topic_totals: lambda value: _totals(value, colours),
+        settings.topic_windows: lambda value: window_text(EmotionWindow.from_json(value), styles),
+        settings.topic_totals: lambda value: _totals(value, styles),
     }
     show = known.get(topic)
 
@@ -71,12 +70,12 @@ def _post(value: bytes) -> Text:
     return Text.assemble(_clock(post.created_at), source, _keywords(post.keywords), printable(post.text))
 
 
-def prediction_text(label: str, confidence: float, sentiment: float | None, colours: Colours) -> Text:
+def prediction_text(label: str, confidence: float, sentiment: float | None, styles: LabelStyles) -> Text:
     """Returns a prediction as text: label, confidence, and the sentiment from -1 to 1 if there is one."""
     shown = printable(label)
     score = "" if sentiment is None else f"{sentiment_text(sentiment)} "
     return Text.assemble(
-        (f"{shown}{' ' * (_LABEL_CELLS - cell_len(shown))} {confidence:4.2f} ", colours.of(label)), (score, "dim")
+        (f"{shown}{' ' * (_LABEL_CELLS - cell_len(shown))} {confidence:4.2f} ", styles.of(label)), (score, "dim")
     )
 
 
@@ -85,11 +84,11 @@ def sentiment_text(score: float) -> str:
     return f"{round(score, 2) + 0.0:+.2f}"  # adding zero makes 0.0 of -0.0, whose sign would be printed
 
 
-def _classified(value: bytes, colours: Colours) -> Text:
+def _classified(value: bytes, styles: LabelStyles) -> Text:
     post = ClassifiedPost.from_json(value)
     return Text.assemble(
         _clock(post.created_at),
-        prediction_text(post.label, post.confidence, None if post.sentiment is None else post.sentiment.score, colours),
+        prediction_text(post.label, post.confidence, None if post.sentiment is None else post.sentiment.score, styles),
         _keywords(post.keywords),
         printable(post.text) if post.text is not None else (printable(post.id), "dim"),
     )
@@ -110,8 +109,8 @@ def _late(value: bytes) -> Text:
     return Text.assemble(_clock(post.created_at), ("late ", "yellow"), f"{printable(post.id)} ", (missed, "dim"))
 
 
-def _window(value: bytes, colours: Colours) -> Text:
-    window = EmotionWindow.from_json(value)
+def window_text(window: EmotionWindow, styles: LabelStyles) -> Text:
+    """Returns a window as text: start, size, keyword, posts, mean sentiment, the largest shares, and its state."""
     state = f"{'final' if window.final else 'open'} rev {window.revision}"
     late = f", {window.late} late" if window.late else ""
     return Text.assemble(
@@ -120,12 +119,12 @@ def _window(value: bytes, colours: Colours) -> Text:
         (f"{printable(window.keyword):<12} ", "green"),
         f"{window.count:>6} ",
         ("" if window.sentiment is None else f"{sentiment_text(window.sentiment.mean_sentiment)} ", "dim"),
-        *_shares({label: stats.count for label, stats in window.labels.items()}, colours),
+        *_shares({label: stats.count for label, stats in window.labels.items()}, styles),
         (state + late, "dim"),
     )
 
 
-def _totals(value: bytes, colours: Colours) -> Text:
+def _totals(value: bytes, styles: LabelStyles) -> Text:
     totals = EmotionTotals.from_json(value)
     every = totals.keywords.get(ALL_KEYWORDS, KeywordTotals(count=0, labels={}))
     most = [word for word in totals.keywords if word != ALL_KEYWORDS][:_SHOWN_LABELS]
@@ -134,15 +133,15 @@ def _totals(value: bytes, colours: Colours) -> Text:
         (f"{format_duration(totals.size)} from {totals.start:%m-%d %H:%M}Z ", "dim"),
         f"{every.count:>6} ",
         ("" if every.mean_sentiment is None else f"{sentiment_text(every.mean_sentiment)} ", "dim"),
-        *_shares(every.labels, colours),
+        *_shares(every.labels, styles),
         (" ".join(f"{printable(word)} {totals.keywords[word].count}" for word in most), "green"),
     )
 
 
-def _shares(counts: dict[str, int], colours: Colours) -> list[tuple[str, str]]:
+def _shares(counts: dict[str, int], styles: LabelStyles) -> list[tuple[str, str]]:
     total = sum(counts.values())
     most = sorted(counts.items(), key=lambda item: -item[1])[:_SHOWN_LABELS]
-    return [(f"{printable(label)} {100 * posts / total:.0f}% ", colours.of(label)) for label, posts in most if posts]
+    return [(f"{printable(label)} {100 * posts / total:.0f}% ", styles.of(label)) for label, posts in most if posts]
 
 
 def _other(record: KafkaRecord) -> Text:

@@ -13,6 +13,7 @@ from pydantic_core import from_json
 from connectors.kafka.admin import KafkaAdmin
 from connectors.kafka.tail import KafkaRecord, Tail
 from streams.cli.common import console, progress_console, read_settings
+from streams.cli.label_styles import LabelStyles
 from streams.cli.output import printable_json, quiet_pipe
 from streams.cli.render import renderer
 from streams.connections import kafka_config
@@ -97,7 +98,7 @@ def limited(items: Iterator[T], limit: int | None) -> Iterator[T]:
 
 def _line_printer(settings: Settings, topic: str) -> Callable[[KafkaRecord], None]:
     out = console()
-    render = renderer(settings, topic)
+    render = renderer(settings, topic, LabelStyles(out))
 
     def show(record: KafkaRecord) -> None:
         line = render(record)

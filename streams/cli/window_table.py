@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.cells import cell_len
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from streams.cli.label_styles import LabelStyles
 from streams.cli.output import printable
 from streams.cli.render import sentiment_text
-from streams.ops.bi.palette import colour_of, label_order
 from streams.records import EmotionWindow
 from streams.window_sizes import format_duration
 
+BLOCK = "█"
 BAR_CELLS = 30
 NARROW_BAR_CELLS = 14
 NARROWEST_BAR_CELLS = 8
@@ -27,37 +29,47 @@ MOOD_CELLS = 7
 """Characters of the column `mood`."""
 
 
-def share_bar(counts: dict[str, int], labels: Sequence[str], cells: int = BAR_CELLS) -> Text:
+def share_bar(counts: dict[str, int], styles: LabelStyles, cells: int = BAR_CELLS) -> Text:
     """Returns a bar of `cells` characters, divided by the labels' shares; empty if there are no posts.
 
-    The largest remainders are rounded up, so that the bar always has `cells` characters.
+    The parts are blocks in the labels' colours; without colours each part repeats the label's letter. The largest
+    remainders are rounded up, so that the bar always has `cells` characters.
     """
     total = sum(counts.values())
     bar = Text()
     if not total:
         return bar
+    labels = styles.labels
     exact = {label: cells * counts.get(label, 0) / total for label in labels}
     widths = {label: int(width) for label, width in exact.items()}
     by_remainder = sorted(labels, key=lambda label: exact[label] - widths[label], reverse=True)
     for label in by_remainder[: cells - sum(widths.values())]:
         widths[label] += 1
+    letters = styles.letters()
     for label in labels:
-        bar.append("█" * widths[label], style=colour_of(label, labels))
+        bar.append((BLOCK if styles.has_colours else letters[label]) * widths[label], style=styles.of(label))
     return bar
 
 
-def windows_table(windows: Sequence[EmotionWindow], *, width: int) -> Table:
+def windows_table(windows: Sequence[EmotionWindow], console: Console) -> Table:
     """Returns a table with a row for each window; times are in UTC, and a dot marks a window that is still open.
 
-    The table has a column for each label if `width`, in characters, is enough for them; else one column, with the label
-    that has most posts. It has the column `mood`, the mean sentiment from -1 to 1, if a window has sentiment.
+    The table has a column for each label if the console is wide enough for them; else one column, with the label that
+    has most posts. It has the column `mood`, the mean sentiment from -1 to 1, if a window has sentiment. If the console
+    has no colours, a line below the table says which letter of the bars is which label.
     """
-    labels = label_order(label for window in windows for label in window.labels)
+    styles = LabelStyles(console, (label for window in windows for label in window.labels))
+    labels = styles.labels
     several_sizes = len({window.size for window in windows}) > 1
     has_mood = any(window.sentiment is not None for window in windows)
     names = {label: printable(label) for label in labels}
-    is_wide = width >= WIDE + has_mood * MOOD_CELLS + sum(max(cell_len(name), 5) + 2 for name in names.values())
+    needed = WIDE + has_mood * MOOD_CELLS + sum(max(cell_len(name), 5) + 2 for name in names.values())
+    is_wide = console.width >= needed
     table = Table(box=None, pad_edge=False, header_style="dim")
+    if labels and not styles.has_colours:
+        letters = styles.letters().items()
+        table.caption = Text("share: " + ", ".join(f"{letter}={names[label]}" for label, letter in letters))
+        table.caption_justify = "left"
     table.add_column("window (UTC)", no_wrap=True)
     if several_sizes:
         table.add_column("size", justify="right", no_wrap=True)
@@ -68,7 +80,7 @@ def windows_table(windows: Sequence[EmotionWindow], *, width: int) -> Table:
     table.add_column("share", no_wrap=True)
     if is_wide:
         for label in labels:
-            style = colour_of(label, labels)
+            style = styles.of(label)
             table.add_column(escape(names[label]), justify="right", header_style=style, no_wrap=True, min_width=5)
     else:
         table.add_column("most", no_wrap=True)
@@ -81,13 +93,13 @@ def windows_table(windows: Sequence[EmotionWindow], *, width: int) -> Table:
         if has_mood:
             cells.append(sentiment_text(window.sentiment.mean_sentiment) if window.sentiment is not None else "")
         if is_wide:
-            cells.append(share_bar(counts, labels))
+            cells.append(share_bar(counts, styles))
             cells += [f"{window.labels[label].pct:.0f} %" if label in window.labels else "" for label in labels]
         else:
             top = max(counts, key=lambda label: (counts[label], -labels.index(label)), default=None)
             share = Text()
             if top is not None:
-                share = Text(f"{names[top]} {window.labels[top].pct:.0f} %", style=colour_of(top, labels))
-            cells += [share_bar(counts, labels, NARROWEST_BAR_CELLS if has_mood else NARROW_BAR_CELLS), share]
+                share = Text(f"{names[top]} {window.labels[top].pct:.0f} %", style=styles.of(top))
+            cells += [share_bar(counts, styles, NARROWEST_BAR_CELLS if has_mood else NARROW_BAR_CELLS), share]
         table.add_row(*cells)
     return table

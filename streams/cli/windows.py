@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from streams.cli.common import console, progress_console, read_settings
+from streams.cli.label_styles import LabelStyles
 from streams.cli.output import printable
 from streams.cli.windows_rebuild import rebuild
 from streams.window_sizes import format_duration, parse_duration
@@ -70,9 +73,10 @@ def windows(
     """Show the emotion windows in Redis, latest first.
 
     Prints a table with the posts of each window and the share of each label. A dot after the time marks a window that
-    is still open. The column `mood` is the mean sentiment, from -1 to 1, if the model has sentiment. With --last the
-    windows slide: `--size 1m --last 15` is the quarter of an hour that ends with the latest minute that has a post. A
-    dot then says that one of the windows in the sum is still open.
+    is still open. The column `mood` is the mean sentiment, from -1 to 1, if the model has sentiment. With --follow, a
+    file or a pipe gets a line for each new state of a window instead. With --last the windows slide: `--size 1m --last
+    15` is the quarter of an hour that ends with the latest minute that has a post. A dot then says that one of the
+    windows in the sum is still open.
 
     \b
     Examples:
@@ -150,28 +154,43 @@ async def _show(settings: Settings, view: _View, *, follow: bool, as_json: bool)
         for window in found:
             click.echo(window.to_json())
     elif found:
-        console().print(_table(found))
+        out = console()
+        out.print(_table(found, out))
     else:
         progress_console().print(view.nothing, markup=False)
 
 
 async def _follow(store: WindowReader, view: _View, *, as_json: bool) -> None:
+    """Show the windows anew each second. If they go to a file or a pipe, print each new state of a window as a line."""
+    out = console()
+    if out.is_terminal and not as_json:
+        with Live(console=out, auto_refresh=False) as live:
+            while True:
+                found = await view.read(store)
+                live.update(_table(found, out) if found else Text(view.nothing), refresh=True)
+                await asyncio.sleep(1)
+    show = _line_printer(out, as_json=as_json)
+    shown: dict[str, int] = {}
+    if not await view.read(store):
+        progress_console().print(view.nothing, markup=False)
+    while True:
+        for window in reversed(await view.read(store)):
+            if shown.get(window.key) != window.revision:
+                shown[window.key] = window.revision
+                show(window)
+        await asyncio.sleep(1)
+
+
+def _line_printer(out: Console, *, as_json: bool) -> Callable[[EmotionWindow], None]:
+    from streams.cli.render import window_text  # noqa: PLC0415 - loads the client library
+
     if as_json:
-        shown: dict[str, int] = {}
-        while True:
-            for window in reversed(await view.read(store)):
-                if shown.get(window.key) != window.revision:
-                    shown[window.key] = window.revision
-                    click.echo(window.to_json())
-            await asyncio.sleep(1)
-    with Live(console=console(), auto_refresh=False) as live:
-        while True:
-            found = await view.read(store)
-            live.update(_table(found) if found else Text(view.nothing), refresh=True)
-            await asyncio.sleep(1)
+        return lambda window: click.echo(window.to_json())
+    styles = LabelStyles(out)
+    return lambda window: out.print(window_text(window, styles), soft_wrap=True)
 
 
-def _table(found: list[EmotionWindow]) -> Table:
+def _table(found: list[EmotionWindow], out: Console) -> Table:
     from streams.cli.window_table import windows_table  # noqa: PLC0415
 
-    return windows_table(found, width=console().width)
+    return windows_table(found, out)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
+from rich.console import Console
 
 from models.package.manifest import Tier
 from streams.cli.window_table import windows_table
@@ -56,7 +57,7 @@ async def test_everything_follows_the_models_labels(
     assert sentiments(windows) == {"negative": 30, "positive": 60, "neutral": 30}
     scored = sum(window.sentiment.mean_sentiment * window.count for window in windows if window.sentiment) / 120
     assert abs(scored - sum(scores.values()) / 4) < 1e-3
-    assert windows_table(windows, width=200).row_count == len(windows)
+    assert windows_table(windows, Console(width=200)).row_count == len(windows)
 
     def published() -> dict[str, EmotionWindow]:
         found = (EmotionWindow.from_json(value) for _, _, value in records(settings, settings.topic_windows))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from streams.ops.demo.processes import Role
 from streams.records import from_ms
 from streams.windows.store import WindowStore
+from tests.integration.support import wait_for
 from tests.integration.window_store_support import KEYWORD, START, apply_all, entry, env, of
 
 __all__ = ["env"]  # a fixture
@@ -64,3 +68,20 @@ async def test_sliding_windows_sum_the_last_windows(store: WindowStore) -> None:
     assert await store.sliding(60, 1, keyword="coffee") == []
     assert await store.sliding(60, 5, limit=1) == [everything]
     assert await store.sliding(3_600, 5) == []
+
+
+async def test_following_the_windows_into_a_file_writes_each_new_state_as_a_line(
+    env: dict[str, str], store: WindowStore, start: Callable[..., Role]
+) -> None:
+    role = start("windows", "--follow", "--size", "1m", "--keyword", KEYWORD)
+    wait_for(lambda: "no windows of the keyword" in role.log.read_text(), what="it does not say that nothing is there")
+
+    await apply_all(store, [entry(0, 1), entry(1, 2)], end=2)
+    wait_for(lambda: role.log.read_text().count(" joy 100% ") == 1, what="the window is not written")
+    role.check()
+    await apply_all(store, [entry(2, 3, "anger")], end=3)
+    wait_for(lambda: "joy 67% anger 33% " in role.log.read_text(), what="its new state is not written")
+
+    lines = [line for line in role.log.read_text().splitlines() if "Z 1m " in line]
+    assert len(lines) == 2
+    assert "\x1b" not in role.log.read_text()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 from datetime import UTC
 
@@ -7,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
+from rich.console import Console
 
 from connectors.kafka.tail import KafkaRecord
+from streams.cli.label_styles import LabelStyles
 from streams.cli.output import printable, printable_json
 from streams.cli.render import renderer
 from streams.cli.tail import limited, topic_name, value_as_json
@@ -128,7 +131,7 @@ RECORDS: list[tuple[str, Record, str]] = [
 
 
 def shown(topic: str, value: bytes | None, key: bytes | None = b"k") -> str:
-    return renderer(SETTINGS, topic)(KafkaRecord(0, 7, key, value)).plain
+    return renderer(SETTINGS, topic, LabelStyles(Console(file=io.StringIO())))(KafkaRecord(0, 7, key, value)).plain
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from streams.ops.bi.palette import COLOURS, OTHER, Colours, colour_of, label_order
+from streams.ops.bi.palette import COLOURS, OTHER, colour_of, label_order
 
 
 def test_known_labels_come_first_in_their_order_and_others_by_name() -> None:
@@ -23,15 +23,3 @@ def test_all_colours_are_valid_and_different() -> None:
     colours = [*COLOURS.values(), *OTHER]
     assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in colours)
     assert len(set(colours)) == len(colours)
-
-
-def test_a_later_label_does_not_change_the_colour_of_an_earlier_one() -> None:
-    colours = Colours(["spam"])
-    assert [colours.of(label) for label in ("spam", "joy", "ham", "spam", "größer", "ham")] == [
-        OTHER[0],
-        COLOURS["joy"],
-        OTHER[1],
-        OTHER[0],
-        OTHER[2],
-        OTHER[1],
-    ]

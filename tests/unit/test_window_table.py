@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import io
+import re
 from datetime import timedelta
+from typing import Literal
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from streams.cli.label_styles import LabelStyles
 from streams.cli.window_table import share_bar, windows_table
 from streams.records import EmotionWindow, LabelStats, SentimentStats
 from tests.helpers import NOON
@@ -35,22 +38,28 @@ def window(counts: dict[str, int] = COUNTS, sentiment: float | None = None, size
 
 @pytest.mark.parametrize(("width", "shown"), [(80, ["joy 62 %"]), (140, ["62 %", "0 %", "38 %"])])
 def test_a_row_fits_the_terminal_and_nothing_is_cut(width: int, shown: list[str]) -> None:
-    out = io.StringIO()
-    Console(file=out, width=width).print(windows_table([window()], width=width))
-    lines = out.getvalue().splitlines()
-    assert len(lines) == 2, "one line for the header, one for the window"
-    assert all(len(line) <= width for line in lines)
-    assert "…" not in lines[0]
-    assert "2026-03-01 12:00:00 ·" in lines[1]
-    assert "1,000" in lines[1]
-    assert [text for text in shown if text in lines[1]] == shown
-    assert "\x1b" not in lines[1], "a keyword must not control the terminal"
+    rows = lines([window()], width)
+    assert len(rows) == 2, "one line for the header, one for the window"
+    assert all(len(line) <= width for line in rows)
+    assert "…" not in rows[0]
+    assert "2026-03-01 12:00:00 ·" in rows[1]
+    assert "1,000" in rows[1]
+    assert [text for text in shown if text in rows[1]] == shown
+    assert "\x1b" not in rows[1], "a keyword must not control the terminal"
 
 
-def lines(windows: list[EmotionWindow], width: int) -> list[str]:
-    out = io.StringIO()
-    Console(file=out, width=width).print(windows_table(windows, width=width))
-    return out.getvalue().splitlines()
+def console(width: int, system: Literal["standard", "256", "truecolor"] | None = None) -> Console:
+    return Console(file=io.StringIO(), width=width, color_system=system, force_terminal=system is not None)
+
+
+def lines(
+    windows: list[EmotionWindow], width: int, system: Literal["standard", "256", "truecolor"] | None = "truecolor"
+) -> list[str]:
+    """Returns the lines of the table, without the escape sequences of colours."""
+    out = console(width, system)
+    out.print(windows_table(windows, out))
+    assert isinstance(out.file, io.StringIO)
+    return re.sub(r"\x1b\[[0-9;]*m", "", out.file.getvalue()).splitlines()
 
 
 @pytest.mark.parametrize("width", [80, 160])
@@ -88,9 +97,20 @@ def test_a_narrow_table_of_several_sizes_has_the_label_with_most_posts() -> None
     assert "joy" in rows[2]
 
 
-def test_the_bar_is_always_full() -> None:
+@pytest.mark.parametrize("system", [None, "standard"])
+def test_the_bar_is_always_full(system: Literal["standard"] | None) -> None:
+    styles = LabelStyles(console(80, system), COUNTS)
     for cells in range(1, 40):
-        assert len(share_bar(COUNTS, list(COUNTS), cells).plain) == cells
+        assert len(share_bar(COUNTS, styles, cells).plain) == cells
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_without_colours_the_bar_is_made_of_letters_that_a_line_explains(width: int) -> None:
+    _, row, legend = lines([window({"joy": 620, "surprise": 130, "sadness": 250})], width, None)
+    bar = "jjjjjjjjjsssuu" if width == 80 else "j" * 19 + "s" * 7 + "u" * 4
+    assert bar in row
+    assert legend.strip() == "share: j=joy, s=sadness, u=surprise"
+    assert len(lines([window()], width)) == 2, "colours need no explanation"
 
 
 @pytest.mark.parametrize("width", [80, 160])

@@ -1,8 +1,8 @@
-"""Gives each label a colour, the same in the terminal and in charts, for the labels of any model. Pure."""
+"""Gives each label a colour, the same in all charts, for the labels of any model. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 COLOURS = {
     "joy": "#e0a020",
@@ -37,23 +37,11 @@ def label_order(labels: Iterable[str]) -> list[str]:
     return sorted(set(labels), key=lambda label: (known.index(label) if label in COLOURS else len(known), label))
 
 
-def colour_of(label: str, labels: Sequence[str]) -> str:
-    """Returns the colour of a label, which must be one of `labels`."""
-    if label in COLOURS:
-        return COLOURS[label]
-    others = [other for other in labels if other not in COLOURS]
-    return OTHER[others.index(label) % len(OTHER)]
-
-
-class Colours:
-    """Colours for labels that appear one at a time, as in a stream. A label keeps its first colour."""
-
-    def __init__(self, labels: Iterable[str] = ()) -> None:
-        """Give colours to these labels first, in the order of `label_order`."""
-        self._labels = label_order(labels)
-
-    def of(self, label: str) -> str:
-        """Returns the colour of a label."""
-        if label not in self._labels:
-            self._labels.append(label)
-        return colour_of(label, self._labels)
+def colour_of(
+    label: str, labels: Sequence[str], known: Mapping[str, str] = COLOURS, others: Sequence[str] = OTHER
+) -> str:
+    """Returns the colour of a label, which must be one of `labels`: that in `known`, else one of `others` in turn."""
+    if label in known:
+        return known[label]
+    unknown = [other for other in labels if other not in known]
+    return others[unknown.index(label) % len(others)]

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import io
+import itertools
+
+import pytest
+from rich.color import ColorSystem
+from rich.color_triplet import ColorTriplet
+from rich.console import Console
+from rich.style import Style
+
+from streams.cli.label_styles import PALETTES, LabelStyles
+from streams.ops.bi.palette import COLOURS, OTHER
+
+SYSTEMS = {"standard": ColorSystem.STANDARD, "256": ColorSystem.EIGHT_BIT, "truecolor": ColorSystem.TRUECOLOR}
+
+
+def styles(system: str | None, *labels: str, no_color: bool = False) -> LabelStyles:
+    console = Console(
+        file=io.StringIO(),
+        force_terminal=system is not None,
+        color_system=system,  # type: ignore[arg-type] - a literal in rich
+        no_color=no_color,
+    )
+    return LabelStyles(console, labels)
+
+
+def shown(style: str, system: str) -> tuple[int | None, ColorTriplet | None]:
+    """Returns the colour that a terminal with these colours shows for a style: its number, or red, green and blue."""
+    colour = Style.parse(style).color
+    assert colour is not None
+    found = colour.downgrade(SYSTEMS[system])
+    return found.number, found.triplet
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_known_label_has_a_colour_that_the_terminal_shows_for_no_other(system: str) -> None:
+    colours = styles(system, *COLOURS)
+    for one, other in itertools.combinations(COLOURS, 2):
+        assert shown(colours.of(one), system) != shown(colours.of(other), system), (one, other)
+
+
+@pytest.mark.parametrize(("system", "count"), [("truecolor", 10), ("256", 10), ("standard", 6)])
+def test_other_labels_have_further_colours_until_all_are_used(system: str, count: int) -> None:
+    labels = [f"label {number:02}" for number in range(count + 1)]
+    colours = styles(system, *labels, *COLOURS)
+    found = [shown(colours.of(label), system) for label in (*COLOURS, *labels)]
+    assert len(set(found)) == len(COLOURS) + count
+    assert found[-1] == found[len(COLOURS)]
+
+
+@pytest.mark.parametrize("system", PALETTES)
+def test_each_palette_has_every_known_label(system: str) -> None:
+    known, _ = PALETTES[system]
+    assert list(known) == list(COLOURS)
+
+
+def test_a_later_label_does_not_change_the_colour_of_an_earlier_one() -> None:
+    colours = styles("truecolor", "spam")
+    assert [colours.of(label) for label in ("spam", "joy", "ham", "spam", "größer", "ham")] == [
+        OTHER[0],
+        COLOURS["joy"],
+        OTHER[1],
+        OTHER[0],
+        OTHER[2],
+        OTHER[1],
+    ]
+
+
+@pytest.mark.parametrize(("system", "no_color"), [(None, False), ("truecolor", True)])
+def test_without_colours_labels_have_letters(system: str | None, no_color: bool) -> None:
+    plain = styles(system, *COLOURS, no_color=no_color)
+    assert not plain.has_colours
+    assert plain.of("joy") == ""
+    assert "".join(plain.letters().values()) == "jsafludn"
+
+
+def test_each_letter_belongs_to_one_label_until_all_are_used() -> None:
+    letters = styles(None, *(f"größe {number}" for number in range(50))).letters()
+    found = list(letters.values())
+    assert all(len(letter) == 1 and letter.isascii() for letter in found)
+    assert len(set(found) - {"?"}) == 39
+    assert found.count("?") == 11
