@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -78,10 +79,21 @@ has all settings.
 """
 
 
-def schema(record: type[Record]) -> str:
-    """Returns the JSON Schema (draft 2020-12) of a record, as text."""
+def schema(record: type[Record]) -> dict[str, Any]:
+    """Returns the JSON Schema (draft 2020-12) of a record.
+
+    A worker that has the default settings classifies each post that is valid by its schema, if it is not from the
+    future.
+    """
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **record.json_schema()}
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    if record is Post:
+        # The worker checks these after it has decoded the post.
+        document["properties"]["text"] |= {
+            "description": f"`{PREFIX}TEXT_MAX_CHARS` sets the longest text; `maxLength` is its default.",
+            "maxLength": Settings.model_fields["text_max_chars"].default,
+            "allOf": [{"pattern": r"\S"}],
+        }
+    return document
 
 
 def env_example(listed: list[Entry]) -> str:
@@ -103,10 +115,17 @@ def generated() -> dict[Path, str]:
     topics = {setting: Settings.model_fields[setting].default for setting in RECORDS}
     listed = entries(None)
     return {
-        **{Path(f"docs/schemas/{topics[setting]}.json"): schema(record) for setting, record in RECORDS.items()},
+        **{
+            Path(f"docs/schemas/{topics[setting]}.json"): _as_text(schema(record))
+            for setting, record in RECORDS.items()
+        },
         Path("docs/settings.md"): f"{_SETTINGS_HEAD}\n{markdown_table(listed)}\n",
         Path(".env.example"): env_example(listed),
     }
+
+
+def _as_text(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def outdated(root: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 import msgspec
 from msgspec import Struct
 
-from streams.records.values import MAX_KEYWORD_CHARS, Keywords
+from streams.records.values import ALL_KEYWORDS, MAX_KEYWORD_CHARS, MAX_KEYWORDS, NO_NUL, Keywords
 from streams.timestamps import Timestamp
 
 R = TypeVar("R", bound="Record")
@@ -73,7 +73,10 @@ class Record(Struct, frozen=True, gc=False):
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
-        """Returns the JSON Schema (draft 2020-12) of what `from_json` accepts."""
+        """Returns a JSON Schema (draft 2020-12). `from_json` accepts each document that is valid by it.
+
+        It accepts a few others too, such as more keywords than are allowed if some are empty or repeated.
+        """
         (schema,), definitions = msgspec.json.schema_components(
             [cls], schema_hook=_schema_hook, ref_template="#/$defs/{name}"
         )
@@ -154,8 +157,9 @@ def _schema_hook(kind: type) -> dict[str, Any]:
     if kind is Timestamp:
         return {"type": "string", "format": "date-time"}
     if kind is Keywords:
-        keywords = {"type": "array", "items": {"type": "string", "maxLength": MAX_KEYWORD_CHARS}}
-        return {"anyOf": [keywords, {"type": "null"}]}
+        all_posts = {"pattern": rf"^\s*{re.escape(ALL_KEYWORDS)}\s*$"}
+        word = {"type": "string", "maxLength": MAX_KEYWORD_CHARS, **NO_NUL, "not": all_posts}
+        return {"anyOf": [{"type": "array", "items": word, "maxItems": MAX_KEYWORDS}, {"type": "null"}]}
     raise NotImplementedError(kind)
 
 

@@ -10,21 +10,25 @@ from typing import Annotated, Self
 from msgspec import Meta
 
 from streams.records.base import Record, members, parse, rename
-from streams.records.values import MAX_ID_CHARS, Keywords, Offset, Probability
+from streams.records.values import MAX_ID_CHARS, NO_NUL, Keywords, Offset, Probability
 from streams.timestamps import Timestamp
+
+_TIME = r"T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]\d\d:[0-5]\d)"
+_FROM_1970 = {"pattern": rf"^(19[7-9]\d|[2-9]\d{{3}})-\d\d-\d\d{_TIME}$"}
+"""The part of a JSON Schema for times that `Timestamp.parse` accepts: no leap second, and no year before 1970."""
 
 
 class Post(Record, frozen=True, omit_defaults=True):
     """A raw post (`posts.raw`, key = id)."""
 
-    id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
-    text: str
-    created_at: Timestamp
-    source: Annotated[str, Meta(min_length=1, max_length=200)]
+    id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS, extra_json_schema=NO_NUL)]
+    text: Annotated[str, Meta(extra_json_schema=NO_NUL)]
+    created_at: Annotated[Timestamp, Meta(extra_json_schema=_FROM_1970)]
+    source: Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema=NO_NUL)]
     keywords: Keywords = Keywords()
-    lang: Annotated[str, Meta(max_length=35)] | None = None
-    author: Annotated[str, Meta(max_length=MAX_ID_CHARS)] | None = None
-    url: Annotated[str, Meta(max_length=4096)] | None = None
+    lang: Annotated[str, Meta(max_length=35, extra_json_schema=NO_NUL)] | None = None
+    author: Annotated[str, Meta(max_length=MAX_ID_CHARS, extra_json_schema=NO_NUL)] | None = None
+    url: Annotated[str, Meta(max_length=4096, extra_json_schema=NO_NUL)] | None = None
 
     def __post_init__(self) -> None:
         """Refuse U+0000, which PostgreSQL cannot store in text.

@@ -10,6 +10,9 @@ from msgspec import Meta
 ALL_KEYWORDS = "*"
 """The keyword of the windows that count all posts. A post cannot name it among its own keywords."""
 
+NO_NUL = {"pattern": r"^[^\u0000]*$"}
+"""The part of a JSON Schema that refuses U+0000 in a text."""
+
 MAX_KEYWORDS = 64
 MAX_KEYWORD_CHARS = 200
 MAX_ID_CHARS = 512
