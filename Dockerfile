@@ -10,6 +10,7 @@ RUN /opt/emostream/bin/pip install --require-hashes --no-deps --only-binary :all
 COPY pyproject.toml README.md LICENSE /build/
 COPY init_db /build/init_db
 COPY scripts/demo_posts.jsonl /build/scripts/
+COPY docs/tableau/emostream.twb /build/docs/tableau/
 COPY connectors /build/connectors
 COPY models /build/models
 COPY streams /build/streams

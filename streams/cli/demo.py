@@ -45,9 +45,9 @@ def demo(*, posts: Path, data_dir: Path, keep: bool) -> None:
     """Run the whole application on this machine on a few hundred posts, and audit the result.
 
     Starts Kafka, Valkey, PostgreSQL and an S3 server on 127.0.0.1, a worker and a sink. Feeds the posts, shows the
-    windows as they fill, checks that no post was lost or counted twice, and draws a chart of the emotions by keyword.
-    Prints the checks and the path of the chart, and stops everything. It takes about half a minute. It needs no
-    settings and no Docker; only the first run needs the network, to download Kafka.
+    windows as they fill, checks that no post was lost or counted twice, draws a chart of the emotions by keyword, and
+    writes a Tableau workbook for its database. Prints the checks and the paths, and stops everything. It takes about
+    half a minute. It needs no settings and no Docker; only the first run needs the network, to download Kafka.
 
     \b
     Examples:
@@ -71,9 +71,11 @@ def demo(*, posts: Path, data_dir: Path, keep: bool) -> None:
     out.print()
     out.print(audit_table(outcome.checks))
     out.print(f"emotions by keyword: {outcome.chart}", soft_wrap=True)
+    out.print(f"Tableau workbook: {outcome.workbook}", soft_wrap=True)
     out.print(f"done in {outcome.seconds:.0f} s")
     if keep:
         out.print(f'the servers are still running: eval "$(emostream local env --data-dir {data_dir})"', soft_wrap=True)
+        out.print("the password for Tableau is the one in EMOSTREAM_POSTGRES_DSN", soft_wrap=True)
     require_balance(outcome.checks)
 
 

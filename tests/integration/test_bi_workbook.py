@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from streams.ops.bi.queries import read_chart_data
+from streams.ops.demo.processes import clean_environment
 from tests.integration.bi_support import Connection, add_an_hour, connection, database, dsn, tableau
 
 __all__ = ["connection", "database", "dsn", "tableau"]  # fixtures
@@ -44,8 +45,13 @@ def test_the_workbook_has_the_columns_of_the_views_with_their_types(connection: 
 
 
 def draw(dsn: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return run_script("--dsn", dsn, "--out", str(folder))
+
+
+def run_script(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(SCRIPT), "--dsn", dsn, "--out", str(folder)],
+        [sys.executable, str(SCRIPT), *arguments],
+        env=clean_environment(settings),
         capture_output=True,
         text=True,
         timeout=120,
@@ -73,6 +79,15 @@ def test_the_role_tableau_can_draw_the_charts(connection: Connection, tableau: s
     }
 
 
+def test_without_an_option_the_charts_are_of_the_database_of_the_settings(
+    connection: Connection, dsn: str, tmp_path: Path
+) -> None:
+    add_an_hour(connection)
+    found = run_script("--out", str(tmp_path), EMOSTREAM_POSTGRES_DSN=dsn)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.splitlines() == [str(tmp_path / "emotion_share.png"), str(tmp_path / "confidence_scatter.png")]
+
+
 def test_charts_without_posts_or_views_are_an_error_of_one_line(
     tableau: str, database: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -81,6 +96,8 @@ def test_charts_without_posts_or_views_are_an_error_of_one_line(
     assert "have no posts yet" in empty.stderr
     bare = draw(database(), tmp_path)
     assert bare.returncode == 1
-    assert bare.stderr.startswith('error: PostgreSQL refused while reading the views of the schema bi: relation "bi.')
+    assert bare.stderr.startswith(
+        'emostream: error: PostgreSQL refused while reading the views of the schema bi: relation "bi.'
+    )
     assert empty.stderr.count("\n") == bare.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []

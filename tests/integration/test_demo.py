@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import struct
 import subprocess
 import sys
@@ -37,6 +39,12 @@ def test_the_audit_of_the_demo_succeeds_and_a_chart_is_drawn(tmp_path: Path) -> 
     assert "refused: empty_text: 1 (line 32" in result.stdout
     chart = tmp_path / "demo" / "emotions_by_keyword.png"
     assert str(chart) in result.stdout
+    workbook = tmp_path / "demo" / "emostream.twb"
+    assert str(workbook) in result.stdout
+    state = json.loads((tmp_path / "demo" / "state.json").read_text())
+    assert set(re.findall(r" port=\W(\d+)\W", workbook.read_text())) == {
+        str(state["servers"]["postgres"]["ports"]["port"])
+    }
     header = chart.read_bytes()[:24]
     assert header.startswith(b"\x89PNG")
     width, height = struct.unpack(">II", header[16:24])

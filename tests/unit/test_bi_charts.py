@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 from matplotlib.transforms import Bbox
 
+from streams.ops.bi.palette import COLOURS
 from streams.ops.bi.queries import ScatterPoint
 from streams.ops.bi.scatter_chart import (
     DPI,
@@ -48,6 +51,15 @@ def point(keyword: str, emotion: str = "joy", posts: int = 100, percent: float =
 def test_any_points_are_drawn(tmp_path: Path, points: list[ScatterPoint]) -> None:
     draw_scatter(points, tmp_path / "new" / "chart.png", subtitle="a test")
     assert (tmp_path / "new" / "chart.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_points_with_too_few_posts_to_judge_have_the_full_colour_of_their_emotion(tmp_path: Path) -> None:
+    few = [point("tea", "joy", 3, 20), point("rain", "sadness", 4, 60), point("bus", "anger", 1, 90)]
+    draw_scatter(few, tmp_path / "chart.png", subtitle="a test")
+    pixels = imread(tmp_path / "chart.png")[200:-200, 200:-300, :3]  # without the legend
+    for each in few:
+        distance = abs(pixels - to_rgb(COLOURS[each.emotion])).sum(axis=2)
+        assert (distance < 0.1).sum() >= 10, f"{each.emotion} is too pale"
 
 
 def names_of(points: list[ScatterPoint]) -> dict[ScatterPoint, Bbox]:
@@ -102,7 +114,9 @@ def test_the_script_has_a_help_text() -> None:
 def test_a_server_that_does_not_answer_is_an_error_of_one_line(tmp_path: Path) -> None:
     found = run("--dsn", "postgresql://tableau:secret@127.0.0.1:1/emostream", "--out", str(tmp_path))
     assert found.returncode == 1
-    assert found.stderr.startswith("error: PostgreSQL did not answer while connecting to 127.0.0.1:1/emostream")
+    assert found.stderr.startswith(
+        "emostream: error: PostgreSQL did not answer while connecting to 127.0.0.1:1/emostream"
+    )
     assert found.stderr.count("\n") == 1
     assert "secret" not in found.stderr
     assert list(tmp_path.iterdir()) == []

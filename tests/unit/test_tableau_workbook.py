@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from streams.ops.bi.palette import COLOURS
+from streams.ops.bi.workbook import write_workbook
+from streams.ops.demo.processes import clean_environment
 
 ROOT = Path(__file__).parents[2]
 WORKBOOK = ROOT / "docs/tableau/emostream.twb"
@@ -67,6 +71,51 @@ def test_it_connects_live_as_the_role_tableau_without_a_password(workbook: Eleme
         }
     assert list(workbook.iter("extract")) == []
     assert not any(name == "password" for element in workbook.iter() for name in element.attrib)
+
+
+@pytest.mark.parametrize(
+    ("dsn", "expected"),
+    [
+        ("postgresql://ann:secret@db.example.org:6543/history", ("db.example.org", "6543", "history", "ann")),
+        ("postgresql://tableau@10.0.0.1/emostream", ("10.0.0.1", "5432", "emostream", "tableau")),
+        ("host=db port=5 dbname='a&\\'b' user=u", ("db", "5", "a&'b", "u")),
+        ("postgresql://", ("localhost", "5432", "tableau", "tableau")),
+    ],
+)
+def test_a_workbook_can_be_written_for_any_database(
+    workbook: ElementTree.Element, tmp_path: Path, dsn: str, expected: tuple[str, ...]
+) -> None:
+    write_workbook(dsn, tmp_path / "new" / "emostream.twb")
+    text = (tmp_path / "new" / "emostream.twb").read_text("utf-8")
+    assert "secret" not in text
+    written = ElementTree.fromstring(text)
+    names = ("server", "port", "dbname", "username")
+    changed = 0
+    for before, after in zip(workbook.iter(), written.iter(), strict=True):
+        if before.tag == "connection" and before.get("class") == "postgres":
+            assert tuple(after.get(name) for name in names) == expected
+            assert {**after.attrib, **{name: before.get(name) for name in names}} == before.attrib
+            changed += 1
+        elif before.tag == "named-connection":
+            assert after.attrib == {**before.attrib, "caption": expected[0]}
+        else:
+            assert (after.tag, after.attrib, after.text) == (before.tag, before.attrib, before.text)
+    assert changed == len(sources(workbook))
+
+
+def test_the_script_writes_the_workbook_for_the_database_of_the_settings(tmp_path: Path) -> None:
+    path = tmp_path / "my.twb"
+    settings = {"EMOSTREAM_POSTGRES_DSN": "postgresql://ann:secret@db:6543/history"}
+    found = subprocess.run(
+        [sys.executable, str(ROOT / "scripts/bi_workbook.py"), "--out", str(path)],
+        env=clean_environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (0, f"{path}\n", "")
+    assert path.read_text("utf-8").count('port="6543"') == len(sources(ElementTree.parse(WORKBOOK).getroot()))
 
 
 def test_views_and_columns_are_those_of_the_migrations(workbook: ElementTree.Element) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
@@ -33,6 +34,10 @@ DIRECTIONS = [(1, 0), (1, 1), (1, -1), (-1, 0), (-1, 1), (-1, -1), (0, 1), (0, -
 DISTANCES = (6.0, 12.0, 20.0, 30.0)
 """Places that are tried for a name: directions from its mark, and distances from the mark's edge in points."""
 
+LOOKS = ((False, False, 0.15, None, 1.4), (False, True, 0.6, "none", 0.0), (True, True, 0.95, INK, 1.6))
+"""The looks of a mark: whether the point is an outlier, whether it is judged, how opaque its area is, and the colour
+(None for its own) and the width of its edge in points. So a point with too few posts to judge is a ring."""
+
 GRID = "#e6e8eb"
 
 
@@ -48,16 +53,16 @@ def draw_scatter(points: Sequence[ScatterPoint], path: Path, *, subtitle: str) -
     figure.text(0.02, 0.915, subtitle, fontsize=9, color=MUTED, va="center")
     _draw_axes(axes, points)
     most = max((point.posts for point in points), default=1)
-    for layer, (outlier, judged, alpha) in enumerate(((False, False, 0.25), (False, True, 0.6), (True, True, 0.95))):
+    for layer, (outlier, judged, alpha, edge, width) in enumerate(LOOKS):
         shown = [point for point in points if (point.outlier, point.judged) == (outlier, judged)]
+        colours = [colour_of(point.emotion, emotions) for point in shown]
         axes.scatter(
             [point.percent for point in shown],
             [point.confidence for point in shown],
             s=[area_of(point.posts, most) for point in shown],
-            c=[colour_of(point.emotion, emotions) for point in shown],
-            alpha=alpha,
-            linewidths=1.6 if outlier else 0,
-            edgecolors=INK if outlier else "none",
+            facecolors=[to_rgba(colour, alpha) for colour in colours],
+            edgecolors=edge or colours,
+            linewidths=width,
             clip_on=False,
             zorder=3 + layer,
         )
@@ -104,7 +109,7 @@ def _draw_legend(figure: Figure, axes: Axes, emotions: Sequence[str], most: int)
     def mark(area: float, colour: str, edge: str) -> Line2D:
         return Line2D(
             [], [], linestyle="", marker="o", markersize=math.sqrt(area), color=colour, markeredgecolor=edge,
-            markeredgewidth=1.6 if edge == INK else 0,
+            markeredgewidth={INK: 1.6, MUTED: 1.4}.get(edge, 0.0),
         )  # fmt: skip
 
     colours = [mark(64, colour_of(emotion, emotions), "none") for emotion in emotions]
@@ -117,7 +122,7 @@ def _draw_legend(figure: Figure, axes: Axes, emotions: Sequence[str], most: int)
     sizes = [mark(area_of(posts, most), "#b4b9be", "none") for posts in (most, max(1, most // 4))]
     labels = [f"{most:,} posts", f"{max(1, most // 4):,} posts"]
     figure.legend(
-        [*sizes, mark(36, "#e1e4e7", "none"), mark(64, "white", INK)],
+        [*sizes, mark(36, "white", MUTED), mark(64, "#b4b9be", INK)],
         [*labels, "too few to judge", "outlier"],
         loc="lower left",
         bbox_to_anchor=(0.845, axes.get_position().y0), frameon=False, fontsize=9, borderaxespad=0, labelspacing=1.1,

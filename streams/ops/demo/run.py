@@ -5,7 +5,7 @@
 3. Start a worker and a sink.
 4. Send the posts, and show the windows until all posts have arrived everywhere.
 5. Audit the result.
-6. Draw the chart.
+6. Draw the chart, and write the Tableau workbook.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from streams.ingest.reading import InputSpec, guess_format, read_rows
 from streams.ingest.rows import Refusal
 from streams.ingest.tally import Tally
 from streams.ops.audit import Check, audit_until_balanced
+from streams.ops.bi.workbook import write_workbook
 from streams.ops.demo.processes import Role, clean_environment
 from streams.ops.demo.progress import Counts, ProgressReader
 from streams.ops.init import init_all
@@ -90,12 +91,14 @@ class Outcome:
     Attributes:
         checks: the checks of the audit.
         chart: the file of the chart.
+        workbook: the file of the Tableau workbook, which connects to the database of the demo.
         refused: a line for each reason for which rows were refused.
         seconds: how long the demo took.
     """
 
     checks: list[Check]
     chart: Path
+    workbook: Path
     refused: list[str]
     seconds: float
 
@@ -207,7 +210,9 @@ async def run_demo(
                 checks = await audit_until_balanced(settings, store, lambda *_: None, timeout_s=AUDIT_TIMEOUT_S)
         chart = data_dir / "emotions_by_keyword.png"
         _draw(settings, chart, posts_file)
-    return Outcome(checks, chart, tally.describe(), time.monotonic() - began)
+        workbook = data_dir / "emostream.twb"
+        write_workbook(settings.postgres_dsn.get_secret_value(), workbook)
+    return Outcome(checks, chart, workbook, tally.describe(), time.monotonic() - began)
 
 
 async def _feed(
