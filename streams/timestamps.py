@@ -9,7 +9,9 @@ from typing import Self
 _FORM = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ](?:[01]\d|2[0-3]):\d\d(?::\d\d(?:[.,]\d+)?)?(?:[Zz]|[+-]\d\d:?[0-5]\d)", re.ASCII
 )
-_DATE_AND_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", re.ASCII)
+_DATE_AND_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ](?P<hour>\d\d):\d\d(?::(?P<second>\d\d)(?:[.,]\d+)?)?(?P<zone>.*)", re.ASCII
+)
 
 
 class Timestamp(datetime):
@@ -39,19 +41,18 @@ class Timestamp(datetime):
     def parse(cls, text: str) -> Self:
         """Parse an RFC 3339 date and time.
 
-        A blank in place of the `T`, lower case, and a time without seconds are accepted too.
+        A blank in place of the `T`, lower case, and a time without seconds are accepted too. The hour 24 and a leap
+        second are not, because Python has no such time.
 
         Raises:
             ValueError: `text` is not a date and time with an offset, is before 1970, or has a year above 9999 in UTC.
         """
         if _FORM.fullmatch(text) is None:
-            if _DATE_AND_TIME.match(text):
-                raise ValueError("is not a valid time with a time zone; write 2026-03-01T12:00:00Z")
-            raise ValueError("is not a date and time; write 2026-03-01T12:00:00Z")
+            raise ValueError(_problem(text))
         try:
             found = cls.fromisoformat(text.upper())
         except ValueError:
-            raise ValueError("is not a valid date and time") from None
+            raise ValueError(_problem(text)) from None
         return (found if found.tzinfo is UTC else cls.of(found)).checked()
 
     def checked(self) -> Self:
@@ -72,6 +73,20 @@ class Timestamp(datetime):
     def rfc3339(self) -> str:
         """Returns the timestamp in RFC 3339 with milliseconds; finer digits are cut off."""
         return f"{self.isoformat(timespec='milliseconds')[:-6]}Z"
+
+
+def _problem(text: str) -> str:
+    """Returns why a text is not a date and time that `Timestamp.parse` accepts."""
+    parts = _DATE_AND_TIME.fullmatch(text)
+    if parts is None:
+        return "is not a date and time; write 2026-03-01T12:00:00Z"
+    if not parts["zone"].strip():
+        return "has no time zone; write 2026-03-01T12:00:00Z"
+    if parts["hour"] == "24":
+        return "has the hour 24; write 00:00 of the next day"
+    if parts["second"] == "60":
+        return "has a leap second, which cannot be stored; write second 59"
+    return "is not a valid date and time with a time zone; write 2026-03-01T12:00:00Z"
 
 
 EARLIEST = Timestamp(1970, 1, 1, tzinfo=UTC)

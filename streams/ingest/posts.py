@@ -12,12 +12,13 @@ from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from streams.ingest.lines import STDIN, name_of
 from streams.ingest.rows import Refusal, RefusalReason, Row
-from streams.records import Post, RecordError
+from streams.records import Post, RecordError, Timestamp
 
 MAX_SOURCE_CHARS = 200
 """The most characters of a source, as `Post` allows."""
 
-_TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+_UNIX_TIME: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+"""Reads seconds since 1970; or milliseconds, if there are very many."""
 
 
 def _now() -> datetime:
@@ -94,12 +95,23 @@ class _FieldError(Exception):
 
 
 def _time(value: object) -> datetime:
+    if isinstance(value, str) and not _is_number(value):
+        try:
+            return Timestamp.parse(value.strip())
+        except ValueError as exc:
+            raise _FieldError(f"created_at: {exc}") from None
     try:
-        return _TIME.validate_python(value)
-    except ValidationError as exc:
-        if exc.errors(include_input=False)[0]["type"] == "timezone_aware":
-            raise _FieldError("created_at: has no time zone; write 2026-03-01T12:00:00Z") from None
+        return _UNIX_TIME.validate_python(value)
+    except ValidationError:
         raise _FieldError("created_at: is neither an RFC 3339 time nor seconds since 1970") from None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _keywords(value: object) -> tuple[str, ...]:

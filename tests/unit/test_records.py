@@ -129,6 +129,21 @@ def test_times_that_are_refused(written: object) -> None:
     assert refusal(created_at=written).startswith("created_at: ")
 
 
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("now", "is not a date and time; write 2026-03-01T12:00:00Z"),
+        ("2026-03-01T12:00:00", "has no time zone; write 2026-03-01T12:00:00Z"),
+        ("2026-02-28T24:00:00Z", "has the hour 24; write 00:00 of the next day"),
+        ("2016-12-31T23:59:60Z", "has a leap second, which cannot be stored; write second 59"),
+        ("2026-02-29T12:00:00Z", "is not a valid date and time with a time zone; write 2026-03-01T12:00:00Z"),
+        ("2026-03-01T12:00:00 UTC", "is not a valid date and time with a time zone; write 2026-03-01T12:00:00Z"),
+    ],
+)
+def test_a_refused_time_is_explained(written: str, problem: str) -> None:
+    assert refusal(created_at=written) == f"created_at: {problem}"
+
+
 @pytest.mark.parametrize("name", ["created_at", "classified_at"])
 @pytest.mark.parametrize("written", ["9999-12-31T23:59:59-01:00", "1772366400", "2026-03-01T12:00:00"])
 def test_the_times_of_a_classified_post_are_checked_too(name: str, written: str) -> None:
