@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from confluent_kafka import Message
 
@@ -10,6 +13,13 @@ from connectors.errors import UnavailableError
 from connectors.kafka.batch import offset_of, partition_of
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from streams.records import DeadPost, DeadReason, Origin
+from streams.wording import counted
+
+logger = logging.getLogger(__name__)
+
+LOG_INTERVAL_S = 10.0
+"""Seconds between two lines about dead letters in the log of a worker, so that a stream of bad messages does not fill
+it."""
 
 DELIVERY_TIMEOUT_S = 30.0
 """How long to wait until Kafka confirms dead letters. If it does not in time, the caller reads the messages again."""
@@ -41,3 +51,42 @@ def write_dead_letters(producer: ConfirmedProducer, letters: Sequence[DeadPost],
         producer.submit([outgoing(letter, topic) for letter in letters]).result(DELIVERY_TIMEOUT_S)
     except TimeoutError as exc:
         raise UnavailableError(f"Kafka did not confirm dead letters within {DELIVERY_TIMEOUT_S:.0f} s") from exc
+
+
+class DeadLetterLog:
+    """Logs dead letters: the first ones at once, and what follows in one line every `LOG_INTERVAL_S` seconds."""
+
+    def __init__(self, topic: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._topic = topic
+        self._clock = clock
+        self._reasons: Counter[str] = Counter()
+        self._last: DeadPost | None = None
+        self._next_line_at = clock()
+
+    def add(self, letters: Sequence[DeadPost]) -> None:
+        """Count dead letters that Kafka has confirmed, and log a line if one is due."""
+        if not letters:
+            return
+        self._reasons.update(letter.reason.value for letter in letters)
+        self._last = letters[-1]
+        if self._clock() >= self._next_line_at:
+            self.flush()
+
+    def flush(self) -> None:
+        """Log the dead letters since the last line; nothing if there are none."""
+        if self._last is None:
+            return
+        origin = self._last.origin
+        logger.warning(
+            "%s on %s (%s); the last is %s[%d]@%d, %s. `emostream tail dead` shows them",
+            counted(self._reasons.total(), "dead letter"),
+            self._topic,
+            ", ".join(f"{reason} {count:,}" for reason, count in self._reasons.most_common()),
+            origin.topic,
+            origin.partition,
+            origin.offset,
+            " ".join(self._last.error.split()),
+        )
+        self._reasons.clear()
+        self._last = None
+        self._next_line_at = self._clock() + LOG_INTERVAL_S

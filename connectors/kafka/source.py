@@ -85,6 +85,8 @@ class BatchChannel(faust.Channel):  # type: ignore[misc] # faust ships no types
 class BatchSource(Service):  # type: ignore[misc]
     """Consumes a topic in a thread of its own and puts batches on `channel`; crashes the app if consuming fails."""
 
+    mundane_level = "debug"  # of mode's lines about starting and stopping
+
     def __init__(
         self,
         app: faust.App,

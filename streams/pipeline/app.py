@@ -36,6 +36,7 @@ from streams.settings import Settings
 from streams.windows.pacing import BEHIND_WAIT_FACTOR
 from streams.windows.store import WindowStore
 from streams.windows.top import TopKeywords
+from streams.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,9 @@ class Pipeline:
         # Nothing waits for a delivery any more, so a second is enough.
         left = await asyncio.to_thread(self.producer.close, 1.0)
         if left:
-            logger.warning("Kafka did not confirm %d records; a worker will make them again from the raw posts", left)
+            logger.warning(
+                "Kafka did not confirm %s; a worker will make them again from the raw posts", counted(left, "record")
+            )
         for reader in self.readers:
             await asyncio.to_thread(reader.close)
 
@@ -179,8 +182,8 @@ def create_pipeline(
 async def _run_command(command: bytes, store: WindowStore) -> None:
     try:
         record = ControlRecord.from_json(command)
-    except RecordError:
-        logger.exception("ignoring an invalid record of the control topic")
+    except RecordError as exc:
+        logger.warning("ignoring an invalid record of the control topic: %s", exc)
         return
     if record.command is ControlCommand.REPUBLISH_WINDOWS:
         try:
@@ -190,7 +193,7 @@ async def _run_command(command: bytes, store: WindowStore) -> None:
             # The record is not read again, so the operator has to repeat the command.
             logger.error("republishing the windows failed; run `emostream windows republish` again: %s", exc)
         else:
-            logger.info("republishing %d windows", marked)
+            logger.info("publishing %s again", counted(marked, "window"))
 
 
 def _faust_app(settings: Settings, kafka: KafkaConfig, data_dir: Path) -> faust.App:

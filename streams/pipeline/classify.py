@@ -34,13 +34,14 @@ from connectors.kafka.batch import Batch, OwnRange
 from connectors.kafka.own_records import OwnRecords
 from connectors.kafka.producer import Outgoing, WrittenOffsets
 from models.classifier import Classifier
-from streams.dead_letters import dead_letter, origin_of, outgoing
+from streams.dead_letters import DeadLetterLog, dead_letter, origin_of, outgoing
 from streams.metrics import Metrics
 from streams.pipeline.decode import Rejection, decode_post
 from streams.pipeline.predictions import Prediction, classified_post, predict
 from streams.records import DeadPost, DeadReason, Post, Timestamp
 from streams.settings import Settings
 from streams.windows.post import PostForCounting
+from streams.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ class ClassifyStage:
         self._producer = producer
         self._metrics = metrics
         self._own_records = own_records
+        self._dead_letter_log = DeadLetterLog(settings.topic_dead)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
     async def prepare(self, batch: Batch) -> ClassifiedBatch:
@@ -122,6 +124,7 @@ class ClassifyStage:
             metrics.answered.labels(tier).inc(count)
         for letter in dead_letters:
             metrics.dead.labels(letter.reason.value).inc()
+        self._dead_letter_log.add(dead_letters)
 
     def _offer_own_records(
         self, for_counting: Mapping[int, Sequence[PostForCounting]], written: WrittenOffsets
@@ -191,7 +194,7 @@ class ClassifyStage:
         try:
             return predict(classifier, texts), {}
         except Exception:
-            logger.exception("cannot classify a batch of %d posts at once; classifying each post alone", len(texts))
+            logger.exception("cannot classify %s at once; classifying each alone", counted(len(texts), "post"))
         predict(classifier, [_PROBE_TEXT])
         predictions: list[Prediction | None] = []
         failed: dict[int, str] = {}
@@ -204,8 +207,9 @@ class ClassifyStage:
         return predictions, failed
 
     def close(self) -> None:
-        """Stop the inference thread."""
+        """Stop the inference thread, and log the dead letters that the log has not named yet."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+        self._dead_letter_log.flush()
 
 
 def _append_time_ms(message: Message) -> int | None:

@@ -72,6 +72,8 @@ class _Ownership:
 class Emitter(Service):  # type: ignore[misc] # mode ships no types
     """The service that publishes the windows of a worker process's shards."""
 
+    mundane_level = "debug"  # of mode's lines about starting and stopping
+
     def __init__(
         self,
         app: App,

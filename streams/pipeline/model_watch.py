@@ -14,6 +14,8 @@ from models.serving.watch import ChannelWatch, Polled
 class ModelWatch(Service):  # type: ignore[misc] # mode ships no types
     """Runs a `ChannelWatch`. Stops the app if a poll raises an unexpected error."""
 
+    mundane_level = "debug"  # of mode's lines about starting and stopping
+
     def __init__(self, app: faust.App, model: Polled, poll_s: float, **kwargs: Any) -> None:  # noqa: ANN401 - mode's
         """Create the service. `model` must be started; `poll_s` is the time between two polls, in seconds."""
         super().__init__(**kwargs)

@@ -62,6 +62,8 @@ def _keyword_totals(row: Mapping[str, str]) -> KeywordTotals:
 class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
     """The service that writes the totals if this worker process owns the shard of the windows of all posts."""
 
+    mundane_level = "debug"  # of mode's lines about starting and stopping
+
     def __init__(
         self,
         app: App,

@@ -236,6 +236,14 @@ async def test_a_batch_may_be_dead_letters_only(harness: Harness) -> None:
     assert harness.results == []
 
 
+async def test_the_log_names_dead_letters(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    await harness.process(raw(0), message(b"{", offset=1), message(b"", offset=2, partition=3))
+    assert caplog.messages == [
+        "2 dead letters on posts.dead (invalid_json 1, empty_message 1); the last is posts.raw[3]@2, "
+        "the message has no value. `emostream tail dead` shows them"
+    ]
+
+
 @pytest.mark.parametrize("topic", ["posts.dead", "posts.classified"])
 async def test_nothing_is_counted_that_was_not_confirmed(topic: str) -> None:
     harness = Harness(RecordingDeliverer(fails_on=topic))

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mode import Service
 
 from connectors.kafka.batch import Batch
 from connectors.kafka.config import KafkaConfig
@@ -56,3 +57,10 @@ async def test_aggregate_batches_fill_longer_only_while_posts_wait_to_be_classif
         assert (wait_s(), is_behind()) == (0.2 * BEHIND_WAIT_FACTOR, True)
     finally:
         await pipeline.close()
+
+
+def test_services_start_without_lines_of_the_library_in_the_log() -> None:
+    """Otherwise a worker's log begins with lines such as `[^-TotalsFeed]: Starting...`."""
+    own = [kind for kind in Service.__subclasses__() if kind.__module__.startswith(("streams.", "connectors."))]
+    assert {BatchSource, Emitter} < set(own)
+    assert [kind for kind in own if kind.mundane_level != "debug"] == []
