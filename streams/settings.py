@@ -6,7 +6,6 @@ with the prefix that is not a setting is an error, so that a misspelt setting is
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from pydantic_settings import (
 )
 
 from streams.errors import SettingsError
+from streams.setting_problems import problems_of, unknown
 from streams.setting_types import Address, Bootstrap, Endpoint, ModelUri, PostgresDsn, RedisUrl, Topic, WindowSizes
 from streams.window_sizes import parse_sizes
 
@@ -316,7 +316,7 @@ def load_settings(
     names = [name.upper() for name in {**file.env_vars, **environment.env_vars}]
     known = [PREFIX + name.upper() for name in Settings.model_fields]
     problems = [
-        _unknown(name, known)
+        unknown(name, known)
         for name in names
         if name.startswith(PREFIX) and not name.startswith(TEST_PREFIX) and name not in known
     ]
@@ -324,11 +324,7 @@ def load_settings(
     try:
         settings = Settings(**{**given, **overrides})
     except ValidationError as exc:
-        for error in exc.errors(include_input=False, include_url=False):
-            name = PREFIX + str(error["loc"][0]).upper() if error["loc"] else ""
-            message = error["msg"].removeprefix("Value error, ")
-            problems.append(f"{name}: {message}" if name else message)
-        raise SettingsError(problems) from None
+        raise SettingsError(problems + problems_of(exc, PREFIX)) from None
     if problems:
         raise SettingsError(problems)
     return settings
@@ -340,8 +336,3 @@ def _read_env_file(env_file: Path | None) -> DotEnvSettingsSource:
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
         raise SettingsError([f"{env_file}: cannot be read: {reason}"]) from None
-
-
-def _unknown(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"{name}: unknown setting" + (f"; did you mean {near[0]}?" if near else "")

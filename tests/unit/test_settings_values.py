@@ -44,6 +44,24 @@ def test_impossible_window_sizes_are_refused(value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("PARTITIONS", "many", "not a whole number"),
+        ("PARTITIONS", "2.5", "not a whole number"),
+        ("PARTITIONS", "0", "must be at least 1"),
+        ("WEB_PORT", "65536", "must be at most 65535"),
+        ("KAFKA_TIMEOUT_S", "x", "not a number"),
+        ("SINK_MAX_DELAY_S", "31536001", "must be at most 31536000"),
+        ("KEEP_TEXT", "perhaps", "neither true nor false"),
+        ("LOG_LEVEL", "LOUD", "must be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+        ("REDIS_PREFIX", "x" * 65, "has more than 64 characters"),
+    ],
+)
+def test_a_problem_is_said_in_plain_words(name: str, value: str, problem: str) -> None:
+    assert problems(**{name: value}) == [f"EMOSTREAM_{name}: {problem}"]
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("PARTITIONS", "0"),
@@ -94,6 +112,7 @@ def test_impossible_window_sizes_are_refused(value: str) -> None:
 )
 def test_an_impossible_value_is_one_line_that_names_the_setting(name: str, value: str) -> None:
     (line,) = problems(**{name: value})
+    assert "should" not in line, "pydantic's words"
     assert line.startswith(f"EMOSTREAM_{name}: ")
 
 
