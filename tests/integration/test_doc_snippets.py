@@ -109,6 +109,6 @@ def test_it_prints_the_windows_that_come(
         finally:
             running.kill()
     assert printed == [
-        "2026-03-01T12:00:00.000Z coffee 4 fear 75% False\n",
-        "2026-03-01T12:00:00.000Z rain 2 joy 100% False\n",
+        "2026-03-01T12:00:00.000Z 60 s coffee 4 fear 75% open\n",
+        "2026-03-01T12:00:00.000Z 60 s rain 2 joy 100% open\n",
     ]

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,6 +121,23 @@ def test_shell_snippets_call_commands_and_options_that_exist(page: Path) -> None
     for script in blocks(page.read_text("utf-8"), "sh"):
         for words in calls(script):
             check_call(words)
+
+
+def written_files(script: str) -> list[str]:
+    """Returns the relative files and folders that the commands of a script write: redirections, and options --out."""
+    return re.findall(r"(?:>>?|--out)\s+([A-Za-z_.][\w./-]*)", script)
+
+
+@pages
+def test_git_ignores_what_the_commands_write(page: Path) -> None:
+    for script in blocks(page.read_text("utf-8"), "sh"):
+        for name in written_files(script):
+            found = subprocess.run(["git", "check-ignore", "--quiet", name], cwd=ROOT, check=False)
+            assert found.returncode == 0, f"{name} shows up in git status"
+
+
+def test_the_pages_write_files() -> None:
+    assert {"worker.log", "sink.log"} <= set(written_files((ROOT / "README.md").read_text("utf-8")))
 
 
 @pages
