@@ -81,7 +81,8 @@ def check_topics(settings: Settings, counts: Mapping[str, int]) -> None:
     if raw != classified:
         raise TopologyError(
             f"{settings.topic_raw} has {raw} partitions and {settings.topic_classified} has {classified}; "
-            "they must have the same number, because a classified post keeps its raw post's partition"
+            "they must have the same number, because a classified post keeps its raw post's partition; add partitions "
+            "to the one that has fewer"
         )
     if raw != settings.partitions:
         raise TopologyError(

@@ -201,7 +201,7 @@ def stop_all(stopping: Iterable[tuple[psutil.Process, signal.Signals]], timeout_
         raise LocalStackError(f"process {exc.pid} belongs to another user; stop it as that user") from exc
     if not wait_until(lambda: all(map(is_gone, pending)), _KILL_TIMEOUT_S):
         pids = ", ".join(str(process.pid) for process in pending if not is_gone(process))
-        raise LocalStackError(f"process {pids} did not end although it was killed")
+        raise LocalStackError(f"still running although they were killed: the processes {pids}")
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:

@@ -151,7 +151,8 @@ class LocalStack:
             lock.acquire(timeout=_LOCK_TIMEOUT_S)
         except Timeout as exc:
             raise LocalStackError(
-                f"another command has been starting or stopping {self.data_dir} for {_LOCK_TIMEOUT_S:.0f} s"
+                f"another `emostream local` or demo has been starting or stopping the servers in {self.data_dir} for "
+                f"{_LOCK_TIMEOUT_S:.0f} s; wait for it, or end it"
             ) from exc
         except OSError as exc:
             raise LocalStackError(f"cannot use {self.data_dir}: {exc.strerror or exc}") from exc

@@ -82,7 +82,8 @@ def _read_manifest(folder: Path) -> Manifest:
         with file.open("rb") as stream:
             content = stream.read(MAX_MANIFEST_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError) as exc:
-        raise ModelNotFoundError(f"no model package at {folder}: there is no {MANIFEST}") from exc
+        why = f"it has no {MANIFEST}" if folder.is_dir() else "there is no such folder"
+        raise ModelNotFoundError(f"no model package at {folder}: {why}") from exc
     except OSError as exc:
         raise ModelPackageError(f"{file} cannot be read: {exc.strerror}") from exc
     return parse_manifest(content, str(file))

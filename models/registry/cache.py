@@ -194,7 +194,9 @@ def _locked(folder: Path, on_bytes: OnBytes | None) -> Iterator[None]:
             break
         except Timeout as exc:
             if time.monotonic() >= deadline:
-                raise ModelCacheError(f"the model cache {folder} has been locked for {LOCK_TIMEOUT} s") from exc
+                raise ModelCacheError(
+                    f"the model cache {folder} has been locked by another process for {LOCK_TIMEOUT} s"
+                ) from exc
             if on_bytes is not None:
                 on_bytes(0)
     with held:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 SHOWN_WINDOWS = 14
 
+STARTING = "the worker is starting: it fetches the model from S3 and loads it"
+"""What is shown until the first post is classified."""
+
 
 @click.command(epilog="Exit code: 0; 1 on an error, or if a check of the audit failed.")
 @click.option(
@@ -105,18 +108,19 @@ class Display:
 
     def update(self, progress: DemoProgress) -> None:
         """Show how many posts have arrived where."""
+        counts = progress.counts
+        has_begun = counts.classified + counts.dead > 0
         if self._live is not None:
             windows = progress.windows[:SHOWN_WINDOWS]
-            self._live.update(
-                Group(_bars(progress), "", windows_table(windows, self._out) if windows else ""),
-                refresh=True,
-            )
+            below = windows_table(windows, self._out) if windows else "" if has_begun else STARTING
+            self._live.update(Group(_bars(progress), "", below), refresh=True)
             return
-        counts = progress.counts
-        text = (
-            f"produced {progress.produced}/{progress.total}, classified {counts.classified}, "
-            f"dead-lettered {counts.dead}, in windows {counts.in_windows}, in Postgres {counts.in_postgres}"
-        )
+        text = STARTING
+        if has_begun:
+            text = (
+                f"produced {progress.produced}/{progress.total}, classified {counts.classified}, "
+                f"dead-lettered {counts.dead}, in windows {counts.in_windows}, in Postgres {counts.in_postgres}"
+            )
         if text != self._last:
             self._last = text
             self._out.print(text, soft_wrap=True)

@@ -64,7 +64,7 @@ def up(data_dir: Path, foreground: bool) -> None:
         begin = time.monotonic()
         stack.up()
         click.echo(f"up in {time.monotonic() - begin:.1f} s")
-        option = "" if data_dir == Path(".emostream") else f" --data-dir {shlex.quote(str(data_dir))}"
+        option = _option(data_dir)
         click.echo(f'Next:  eval "$(emostream local env{option})" && emostream init')
         if not foreground:
             click.echo(f"Stop:  emostream local down{option}")
@@ -130,8 +130,13 @@ def env(data_dir: Path) -> None:
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     endpoints = LocalStack(data_dir).endpoints()
     if endpoints is None:
-        raise LocalStackError(f"the stack in {data_dir} is not up; run `emostream local up`")
+        raise LocalStackError(f"the stack in {data_dir} is not up; run `emostream local up{_option(data_dir)}`")
     click.echo(endpoints.as_exports(), nl=False)
+
+
+def _option(data_dir: Path) -> str:
+    """Returns the option that names the folder of a stack, as part of a command; nothing for the default folder."""
+    return "" if data_dir == Path(".emostream") else f" --data-dir {shlex.quote(str(data_dir))}"
 
 
 def _row(server: ServerStatus) -> str:

@@ -35,6 +35,8 @@ def test_the_audit_of_the_demo_succeeds_and_a_chart_is_drawn(tmp_path: Path) -> 
 
     assert result.returncode == 0, result.stdout + result.stderr
     assert "FAILED" not in result.stdout
+    assert result.stdout.count("the worker is starting") <= 1
+    assert "classified 0, dead-lettered 0" not in result.stdout, "nothing has changed while the worker starts"
     assert "produced = classified + dead-lettered" in result.stdout
     assert "refused: empty_text: 1 (line 32" in result.stdout
     chart = tmp_path / "demo" / "emotions_by_keyword.png"

@@ -12,11 +12,13 @@ from threading import Event
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
 from connectors.errors import LocalStackError
 from connectors.local import Endpoints, LocalStack, java, kafka, ports, process, server, valkey
 from connectors.local.process import Cancelled, Launch
 from connectors.local.state import StackState, StateFile
+from streams.cli.local import local
 
 ENDPOINTS = Endpoints(
     kafka_bootstrap="127.0.0.1:20001",
@@ -286,6 +288,14 @@ class TestStack:
             stack.stop("mysql")
         with pytest.raises(LocalStackError, match="redis is not running"):
             stack.signal("redis", signal.SIGTERM)
+
+    def test_the_error_of_env_says_how_to_start_this_stack(self, tmp_path, monkeypatch):
+        folder = tmp_path / "my stack"
+        absent = CliRunner().invoke(local, ["env", "--data-dir", str(folder)])
+        assert str(absent.exception).endswith(f"is not up; run `emostream local up --data-dir '{folder}'`")
+        monkeypatch.chdir(tmp_path)
+        absent = CliRunner().invoke(local, ["env"])
+        assert str(absent.exception).endswith("is not up; run `emostream local up`")
 
     def test_down_leaves_a_foreign_directory_alone(self, tmp_path):
         (tmp_path / "precious").touch()

@@ -101,9 +101,9 @@ def test_a_folder_in_place_of_a_file_is_an_error(package):
         load_package(package.path)
 
 
-@pytest.mark.parametrize("where", ["nowhere", "."])
-def test_a_missing_package_is_an_error(tmp_path, where):
-    with pytest.raises(ModelNotFoundError, match=r"no model package at .*there is no manifest\.json"):
+@pytest.mark.parametrize(("where", "why"), [("nowhere", "there is no such folder"), (".", r"it has no manifest\.json")])
+def test_a_missing_package_is_an_error(tmp_path, where, why):
+    with pytest.raises(ModelNotFoundError, match=rf"no model package at .*: {why}$"):
         load_package(tmp_path / where)
 
 

@@ -126,7 +126,7 @@ def read_posts(path: Path, settings: Settings) -> tuple[list[Post], Tally]:
             else:
                 made.append((post, "created_at" in row.values))
     if not made:
-        raise InputError(f"{path} holds no post that can be used")
+        raise InputError("; ".join([f"{path} holds no post that can be used", *tally.describe()]))
     now = Timestamp.now(UTC)
     step = SPREAD / len(made)
     posts = [
