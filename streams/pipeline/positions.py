@@ -40,7 +40,7 @@ class ClassifyPositions:
         self._raw = settings.topic_raw
         self._classified = settings.topic_classified
         self._partitions = settings.partitions
-        self._metrics = metrics
+        self._gaps = _GapReport(settings.topic_raw, metrics)
 
     def __call__(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """Returns where each partition resumes; see `connectors.kafka.consumer.PositionLookup`."""
@@ -52,11 +52,25 @@ class ClassifyPositions:
         starts = {}
         for partition in partitions:
             proven = self._proven(partition, last.get(partition))
-            start = start_offset(self._raw, partition, proven, bounds[partition], committed.get(partition))
-            starts[partition] = start
-            if proven is not None and start > proven:
-                _report_gap(self._metrics, self._raw, partition, proven, start)
+            hint = committed.get(partition)
+            start = starts[partition] = start_offset(self._raw, partition, proven, bounds[partition], hint)
+            unread = self._unread_from(partition, start, proven, hint, deadline)
+            if unread is not None:
+                self._gaps.report(partition, unread, start)
         return starts
+
+    def _unread_from(
+        self, partition: int, start: int, proven: int | None, hint: int | None, deadline: Deadline
+    ) -> int | None:
+        """Returns the first raw offset that no worker has read; None if nothing tells.
+
+        The committed offset counts too. It is above the proven position if only dead letters came since.
+        """
+        known = [offset for offset in (proven, hint) if offset is not None and offset <= start]
+        if known or start == 0:
+            return max(known, default=None)
+        # There is no output and no commit. Retention may have deleted both, unless there never was an output.
+        return 0 if self._reader.all_bounds(self._classified, [partition], deadline)[partition] == (0, 0) else None
 
     def _proven(self, partition: int, last: Message | None) -> int | None:
         """Returns the raw offset after the last classified post of a partition; None if there is no classified post.
@@ -102,7 +116,7 @@ class AggregatePositions:
         self._max_future_ms = int(settings.max_future_s * 1_000)
         self._store = store
         self._loop = loop
-        self._metrics = metrics
+        self._gap_report = _GapReport(settings.topic_classified, metrics)
         self._horizon_ms = int(settings.deduplication_s * 1_000)
         self.gaps: dict[int, int] = {}
         self.recent_ids: dict[int, RecentIds] = {}
@@ -127,7 +141,7 @@ class AggregatePositions:
             self.gaps.pop(partition, None)
             if start > (proven or 0):
                 self.gaps[partition] = start
-                _report_gap(self._metrics, self._classified, partition, proven or 0, start)
+                self._gap_report.report(partition, proven or 0, start)
             if self._horizon_ms:
                 self.recent_ids[partition] = self._read_recent_ids(partition, start, bounds[partition])
         return starts
@@ -202,14 +216,30 @@ async def _lowest_offsets(tables: WindowStore, partitions: Sequence[int]) -> dic
     return {partition: min(shard[partition].offset for shard in shards) for partition in partitions}
 
 
-def _report_gap(metrics: Metrics, topic: str, partition: int, start: int, end: int) -> None:
-    """Count and log the offsets from `start` to below `end`, which Kafka deleted before they were read."""
-    metrics.gap_offsets.labels(topic).inc(end - start)
-    logger.error(
-        "%s[%d]: offsets %d to %d left Kafka's retention before they were read; reading continues at %d",
-        topic,
-        partition,
-        start,
-        end - 1,
-        end,
-    )
+class _GapReport:
+    """Counts and logs gaps: offsets of a topic that Kafka deleted before they were read.
+
+    A lookup finds a gap again until the stage's output has passed it, for example at a rebalance. Each gap is reported
+    once.
+    """
+
+    def __init__(self, topic: str, metrics: Metrics) -> None:
+        self._topic = topic
+        self._metrics = metrics
+        self._reported: dict[int, int] = {}  # by partition, the end of the last gap
+
+    def report(self, partition: int, start: int, end: int) -> None:
+        """Report the part of the offsets from `start` to below `end` that was not reported before."""
+        start = max(start, self._reported.get(partition, 0))
+        if start >= end:
+            return
+        self._reported[partition] = end
+        self._metrics.gap_offsets.labels(self._topic).inc(end - start)
+        logger.error(
+            "%s[%d]: offsets %d to %d left Kafka's retention before they were read; reading continues at %d",
+            self._topic,
+            partition,
+            start,
+            end - 1,
+            end,
+        )

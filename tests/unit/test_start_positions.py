@@ -51,6 +51,7 @@ def test_an_output_ahead_of_its_input_is_refused() -> None:
 class FakeReader:
     def __init__(self) -> None:
         self.ranges: dict[int, tuple[int, int]] = {}
+        self.topic_ranges: dict[str, tuple[int, int]] = {}
         self.commits: dict[int, int] = {}
         self.last: dict[int, Message] = {}
         self.first: dict[int, Message] = {}
@@ -58,7 +59,8 @@ class FakeReader:
 
     def all_bounds(self, topic: str, partitions: Sequence[int], deadline: Deadline) -> dict[int, tuple[int, int]]:
         self.deadlines.append(deadline)
-        return {partition: self.ranges.get(partition, (0, 100)) for partition in partitions}
+        every = self.topic_ranges.get(topic)
+        return {partition: every or self.ranges.get(partition, (0, 100)) for partition in partitions}
 
     def committed(self, topic: str, partitions: Sequence[int], deadline: Deadline) -> dict[int, int]:
         self.deadlines.append(deadline)
@@ -106,6 +108,44 @@ def test_raw_posts_that_retention_deleted_are_counted() -> None:
     harness.reader.ranges[0] = (50, 100)
     assert harness.positions([0]) == {0: 50}
     assert gap(harness.metrics, "posts.raw") == 8
+
+
+def test_a_gap_that_a_later_lookup_finds_again_is_counted_once() -> None:
+    harness = ClassifyBench()
+    harness.last(41)
+    harness.reader.ranges[0] = (50, 100)
+    harness.positions([0])
+    harness.positions([0, 1])
+    assert gap(harness.metrics, "posts.raw") == 8
+    harness.reader.ranges[0] = (53, 100)
+    harness.positions([0])
+    assert gap(harness.metrics, "posts.raw") == 11, "only the new part is counted"
+
+
+def test_raw_posts_that_became_dead_letters_are_no_gap() -> None:
+    """Dead letters do not move the last origin, but the offsets after them are committed."""
+    harness = ClassifyBench()
+    harness.last(41)
+    harness.reader.commits = {0: 47}
+    harness.reader.ranges[0] = (50, 100)
+    assert harness.positions([0]) == {0: 50}
+    assert gap(harness.metrics, "posts.raw") == 3
+
+
+def test_without_an_output_ever_all_deleted_raw_posts_are_a_gap() -> None:
+    harness = ClassifyBench()
+    harness.reader.topic_ranges = {"posts.classified": (0, 0)}
+    harness.reader.ranges[0] = (50, 100)
+    assert harness.positions([0]) == {0: 50}
+    assert gap(harness.metrics, "posts.raw") == 50
+
+
+def test_an_output_that_retention_deleted_tells_of_no_gap() -> None:
+    harness = ClassifyBench()
+    harness.reader.topic_ranges = {"posts.classified": (70, 70)}
+    harness.reader.ranges[0] = (50, 100)
+    assert harness.positions([0]) == {0: 50}
+    assert gap(harness.metrics, "posts.raw") == 0
 
 
 def test_an_output_of_another_partition_is_refused() -> None:
@@ -193,6 +233,15 @@ async def test_classified_posts_that_retention_deleted_are_a_known_gap() -> None
     reader.ranges = {0: (50, 100), 1: (20, 100)}
     starts, positions, metrics = await look_up(reader, FakeStore({0: 40, 1: 20}), [0, 1])
     assert starts == {0: 50, 1: 20}
+    assert positions.gaps == {0: 50}
+    assert gap(metrics, "posts.classified") == 10
+
+
+async def test_a_gap_of_classified_posts_is_counted_once() -> None:
+    reader = FakeReader()
+    reader.ranges = {0: (50, 100)}
+    _, positions, metrics = await look_up(reader, FakeStore({0: 40}), [0])
+    await asyncio.to_thread(positions, [0])
     assert positions.gaps == {0: 50}
     assert gap(metrics, "posts.classified") == 10
 
