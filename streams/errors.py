@@ -9,7 +9,7 @@
     ├── RebuildRefusedError         the window tables cannot be rebuilt now
     ├── MeasurementError            a benchmark could not take a measurement
     ├── HolesError                  Postgres lacks rows or windows
-    └── AuditError                  the audit found posts that are missing or counted twice
+    └── AuditError                  the audit found posts or windows that are missing, extra or changed
     connectors.errors.ConnectorError    an outside system failed; the root of a tree of its own
     models.errors.ModelError            a model package cannot be used; the root of a tree of its own
 
@@ -68,7 +68,7 @@ class MeasurementError(EmostreamError):
 
 
 class AuditError(EmostreamError):
-    """The audit found posts that are missing or counted twice."""
+    """The audit found posts or windows that are missing, extra or changed."""
 
 
 USER_ERRORS: tuple[type[Exception], ...] = (EmostreamError, ConnectorError, ModelError)

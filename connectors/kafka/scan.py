@@ -1,4 +1,4 @@
-"""Reads a topic once from its beginning to its current end, without a consumer group."""
+"""Reads a topic once to its current end, from its beginning or from given offsets, without a consumer group."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from connectors.errors import RejectedError, UnavailableError
+from connectors.errors import PositionError, RejectedError, UnavailableError
 from connectors.kafka.batch import partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import is_transient, kafka_error_of, to_connector_error
@@ -22,13 +22,22 @@ Bounds = Mapping[int, tuple[int, int]]
 class TopicScan:
     """One pass over a topic. `bounds` is read at the start; records written later are not part of the pass."""
 
-    def __init__(self, config: KafkaConfig, topic: str, *, group: str) -> None:
-        """Read the topic's partitions and their bounds. The client requires a group; nothing is committed to it.
+    def __init__(self, config: KafkaConfig, topic: str, *, group: str, starts: Mapping[int, int] | None = None) -> None:
+        """Read the topic's partitions and their bounds.
+
+        Args:
+            config: How to reach Kafka.
+            topic: The topic.
+            group: The client requires a group; nothing is committed to it.
+            starts: The offset at which the pass begins in each partition. It begins with the first offset that Kafka
+                holds where there is none, or where Kafka has deleted the records between.
 
         Raises:
+            PositionError: A start is above the end of its partition.
             ConnectorError: The topic does not exist, or Kafka did not answer.
         """
         self.topic = topic
+        self._starts = starts or {}
         self._timeout_s = config.timeout_s
         self._consumer = Consumer(
             config.librdkafka(
@@ -46,6 +55,16 @@ class TopicScan:
             self.bounds: Bounds = {partition: self._bounds(partition) for partition in metadata.partitions}
         except KafkaException as exc:
             raise to_connector_error(kafka_error_of(exc), f"reading {topic}") from exc
+        for partition, (_, high) in self.bounds.items():
+            if self._start(partition) > high:
+                self.close()
+                raise PositionError(
+                    f"{topic}[{partition}] ends at offset {high}, but was read up to {self._start(partition)}: the "
+                    "topic was deleted and made again"
+                )
+
+    def _start(self, partition: int) -> int:
+        return max(self.bounds[partition][0], self._starts.get(partition, 0))
 
     def _bounds(self, partition: int) -> tuple[int, int]:
         deadline = time.monotonic() + self._timeout_s
@@ -68,7 +87,7 @@ class TopicScan:
 
     def total(self) -> int:
         """Returns the number of offsets in the pass. Some belong to transaction markers or to compacted records."""
-        return sum(high - low for low, high in self.bounds.values())
+        return sum(high - self._start(partition) for partition, (_, high) in self.bounds.items())
 
     def messages(self) -> Iterator[Message]:
         """Yield every record within the bounds, in offset order within each partition.
@@ -76,8 +95,8 @@ class TopicScan:
         Raises:
             ConnectorError: Kafka did not answer for `timeout_s`, or rejected the call.
         """
-        waiting = {partition for partition, (low, high) in self.bounds.items() if high > low}
-        self._consumer.assign([TopicPartition(self.topic, p, self.bounds[p][0]) for p in sorted(waiting)])
+        waiting = {partition for partition, (_, high) in self.bounds.items() if high > self._start(partition)}
+        self._consumer.assign([TopicPartition(self.topic, p, self._start(p)) for p in sorted(waiting)])
         heard = time.monotonic()
         while waiting:
             for message in self._consumer.consume(1_000, 0.5):

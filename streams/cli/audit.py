@@ -8,9 +8,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from streams.cli.common import FiniteFloatRange, console, progress_console, read_settings
+from streams.cli.output import printable
 
 if TYPE_CHECKING:
     from streams.ops.audit import Check
@@ -29,9 +31,10 @@ if TYPE_CHECKING:
 def audit(*, wait: float, as_json: bool) -> None:
     """Check that no post is lost or counted twice.
 
-    Reads the raw, classified and dead-letter topics from their beginning, and compares them with the windows in Redis
-    and with the rows in Postgres. Prints a table with a row for each check: what was expected, what was found, and why
-    a check failed. Checks fail while posts are still on their way, so use --wait after producing.
+    Reads the raw, classified and dead-letter topics from their beginning, counts the windows of every keyword and size
+    again, and compares them with the windows in Redis and in Postgres. Prints a table with a row for each check: what
+    was expected, what was found, and why a check failed. Checks fail while posts are still on their way, so use --wait
+    after producing.
 
     \b
     Examples:
@@ -59,7 +62,7 @@ async def _run(wait: float) -> list[Check]:
             def progress(topic: str, done: int, total: int) -> None:
                 status.update(f"reading {topic}: {done} of {total}")
 
-            return await audit_until_balanced(settings, store, progress, timeout_s=wait)
+            return await audit_until_balanced(settings, store, progress, timeout_s=wait, on_wait=status.update)
 
 
 def audit_table(checks: list[Check]) -> Table:
@@ -69,5 +72,5 @@ def audit_table(checks: list[Check]) -> Table:
         table.columns[column].justify = "right"
     for check in checks:
         mark = "[green]ok[/]" if check.ok else "[red]FAILED[/]"
-        table.add_row(mark, check.name, f"{check.expected:,}", f"{check.found:,}", check.note)
+        table.add_row(mark, check.name, f"{check.expected:,}", f"{check.found:,}", escape(printable(check.note)))
     return table

@@ -223,6 +223,7 @@ async def test_posts_that_were_sent_twice_count_once_across_a_restart(
     posts = good_posts(60)
     ids = [json.loads(value)["id"].encode() for value in posts]
     on = {"EMOSTREAM_DEDUPLICATION_S": "600"}
+    settings = settings.model_copy(update={"deduplication_s": 600.0})  # for the audit
     worker, sink = start("worker", **on), start("sink")
     produce(settings, posts, keys=ids)
     assert failures(await balanced(settings, store, [worker, sink])) == []

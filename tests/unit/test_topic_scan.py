@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from connectors.errors import RejectedError, UnavailableError
+from connectors.errors import PositionError, RejectedError, UnavailableError
 from connectors.kafka import scan as module
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.scan import TopicScan
@@ -29,6 +29,9 @@ class FakeConsumer:
         if self.errors:
             raise KafkaException(KafkaError(self.errors.pop(0)))
         return 3, 8
+
+    def close(self) -> None:
+        pass
 
 
 @pytest.fixture
@@ -55,3 +58,15 @@ def test_a_refusal_is_not_retried(errors: list[int]) -> None:
     with pytest.raises(RejectedError):
         TopicScan(KafkaConfig("127.0.0.1:1"), "posts.raw", group="g")
     assert len(errors) == 1
+
+
+@pytest.mark.parametrize(("start", "offsets"), [(0, 5), (3, 5), (6, 2), (8, 0)])
+def test_a_pass_may_begin_where_the_last_one_ended(errors: list[int], start: int, offsets: int) -> None:
+    scan = TopicScan(KafkaConfig("127.0.0.1:1"), "posts.raw", group="g", starts={0: start})
+    assert scan.bounds == {0: (3, 8)}
+    assert scan.total() == offsets
+
+
+def test_a_topic_that_was_made_again_is_an_error(errors: list[int]) -> None:
+    with pytest.raises(PositionError, match=r"posts\.raw\[0\] ends at offset 8, but was read up to 9"):
+        TopicScan(KafkaConfig("127.0.0.1:1"), "posts.raw", group="g", starts={0: 9})

@@ -1,0 +1,159 @@
+"""Reads the topics for the audit. Each record is read once: a later pass begins where the last one ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+from confluent_kafka import Message
+
+from connectors.kafka.batch import offset_of, partition_of
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.offsets import OffsetReader
+from connectors.kafka.scan import Bounds, TopicScan
+from streams.connections import scan_group
+from streams.ops.audit.counted import ClassifiedRecord, CountedWindows
+from streams.ops.audit.delivery import Outcomes
+from streams.ops.audit.offset_sets import OffsetSet
+from streams.records import ClassifiedPost, Origin, OriginOnly, RecordError
+from streams.settings import Settings
+from streams.windows.post import PostForCounting
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with the topic, the records read so far, and the total."""
+
+_SLACK_MS = 60_000
+"""A dead letter is written before the classified posts of its batch, by much less than these milliseconds."""
+
+
+class TopicReader:
+    """Reads the raw, dead-letter and classified topics, and keeps the outcomes of the raw posts.
+
+    Attributes:
+        outcomes: the offsets of the raw posts, and of their results.
+        raw: the bounds of the raw topic at the last pass. Posts that were produced later are left out.
+        complete: whether Kafka held the classified topic from its beginning, when it was first read.
+    """
+
+    def __init__(self, settings: Settings, kafka: KafkaConfig, offsets: OffsetReader, progress: OnProgress) -> None:
+        self._settings = settings
+        self._kafka = kafka
+        self._offsets = offsets
+        self._progress = progress
+        self._next: dict[str, dict[int, int]] = {}
+        self._ends: dict[int, int] = {}
+        self._dead_since_ms: int | None = None
+        self.outcomes = Outcomes()
+        self.raw: Bounds = {}
+        self.complete = True
+
+    def read(self, windows: CountedWindows) -> None:
+        """Read what was appended since the last pass, and count the classified posts into `windows`.
+
+        The end of the raw topic is read first.
+
+        Raises:
+            PositionError: A topic was deleted and made again since the last pass.
+            ConnectorError: Kafka does not answer, or a topic is missing.
+        """
+        settings, outcomes = self._settings, self.outcomes
+        for message in self._pass(settings.topic_raw):
+            outcomes.produced.setdefault(partition_of(message), OffsetSet()).add(offset_of(message))
+        for message in self._pass(settings.topic_dead):
+            self._add(outcomes.dead, _origin_of(message))
+        for message in self._pass(settings.topic_classified):
+            post = _classified_post(message)
+            origin = _origin_of(message) if post is None else post.origin
+            if self._add(outcomes.classified, origin):
+                self._note_held_from(message, origin)
+            if post is not None:
+                windows.add(partition_of(message), _to_record(message, post))
+        windows.flush()
+
+    def read_again(self, windows: CountedWindows) -> None:
+        """Count the classified posts that were read before once more, for other groups of windows.
+
+        Raises:
+            ConnectorError: Kafka does not answer.
+        """
+        ends = self._next[self._settings.topic_classified]
+        for message in self._scan(self._settings.topic_classified, {}):
+            if offset_of(message) < ends.get(partition_of(message), 0):
+                post = _classified_post(message)
+                if post is not None:
+                    windows.add(partition_of(message), _to_record(message, post))
+        windows.flush()
+
+    def _pass(self, topic: str) -> Iterator[Message]:
+        first = topic not in self._next
+        ends = self._next.setdefault(topic, {})
+        for message in self._scan(topic, ends, first=first):
+            ends[partition_of(message)] = offset_of(message) + 1
+            yield message
+
+    def _scan(self, topic: str, starts: Mapping[int, int], *, first: bool = False) -> Iterator[Message]:
+        scan = TopicScan(self._kafka, topic, group=scan_group(self._settings), starts=dict(starts))
+        try:
+            if topic == self._settings.topic_raw:
+                self.raw = scan.bounds
+                self._ends = {partition: end for partition, (_, end) in scan.bounds.items()}
+            if first:
+                self._note_bounds(topic, scan.bounds)
+            total = scan.total()
+            for done, message in enumerate(scan.messages(), start=1):
+                if done % 1_000 == 0 or done == total:
+                    self._progress(topic, done, total)
+                if first and topic == self._settings.topic_dead and self._dead_since_ms == 0:
+                    self._dead_since_ms = message.timestamp()[1] + _SLACK_MS
+                yield message
+        finally:
+            scan.close()
+
+    def _note_bounds(self, topic: str, bounds: Bounds) -> None:
+        """Note what Kafka no longer held at the first pass."""
+        if topic == self._settings.topic_dead and any(low for low, _ in bounds.values()):
+            # Results may be missing up to the first dead letter that is left; the first message tells its time.
+            self._dead_since_ms = 0 if any(high > low for low, high in bounds.values()) else time.time_ns() // 1_000_000
+        if topic == self._settings.topic_classified:
+            self.complete = all(low == 0 for low, _ in bounds.values())
+            if self._dead_since_ms is None:
+                self.outcomes.held_from = {partition: 0 for partition, (low, _) in bounds.items() if low == 0}
+
+    def _note_held_from(self, message: Message, origin: Origin | None) -> None:
+        """Note the first raw offset of a partition from which on Kafka holds all results."""
+        if origin is None or origin.partition in self.outcomes.held_from:
+            return
+        if self._dead_since_ms is None or message.timestamp()[1] > self._dead_since_ms:
+            self.outcomes.held_from[origin.partition] = origin.offset
+
+    def _add(self, results: dict[int, OffsetSet], origin: Origin | None) -> bool:
+        """Add the origin of a result. Returns whether it is the origin of a raw post."""
+        if origin is None or origin.topic != self._settings.topic_raw:
+            return False
+        partition, offset = origin.partition, origin.offset
+        if partition in self._ends and offset >= self._ends[partition]:
+            # The post may have been produced since the pass over the raw topic.
+            self._ends[partition] = self._offsets.bounds(self._settings.topic_raw, partition)[1]
+        if offset >= self._ends.get(partition, 0):
+            self.outcomes.unknown += 1
+            return False
+        results.setdefault(partition, OffsetSet()).add(offset)
+        return True
+
+
+def _origin_of(message: Message) -> Origin | None:
+    try:
+        return OriginOnly.from_json(message.value()).origin
+    except RecordError:
+        return None  # not a record of the application; the worker dead-letters it
+
+
+def _classified_post(message: Message) -> ClassifiedPost | None:
+    try:
+        return ClassifiedPost.from_json(message.value())
+    except RecordError:
+        return None
+
+
+def _to_record(message: Message, post: ClassifiedPost) -> ClassifiedRecord:
+    return ClassifiedRecord(offset_of(message), message.key(), message.timestamp()[1], PostForCounting.of(post))

@@ -1,0 +1,145 @@
+"""The fingerprints by which the audit compares windows, and the choice of the windows that it names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from streams.ops.audit import counted as counted_module
+from streams.ops.audit import differences as differences_module
+from streams.ops.audit.counted import ClassifiedRecord, CountedWindows
+from streams.ops.audit.differences import Difference, Differences, Kind, Store, Windows, ranges_to_name
+from streams.ops.audit.fingerprints import DAY_MS, Key, Layout, Range, Sums, field_sums, jsonb_text, weight_of
+from streams.window_sizes import parse_sizes
+from streams.windows.deltas import Entry, Position, reduce_entries
+from streams.windows.tumbling import WindowKey
+from tests.helpers import NOON_MS, classified, for_counting, make_settings
+
+SETTINGS = make_settings()
+LAYOUT = Layout.of(tuple(SETTINGS.window_sizes), {})
+
+
+def records(count: int, words: int = 3) -> list[ClassifiedRecord]:
+    posts = [
+        classified(
+            i,
+            at=NOON_MS + i * 700,
+            keywords=[f"word {(i * words + word) % 700}" for word in range(words)],
+            label=("joy", "fear")[i % 2],
+        )
+        for i in range(count)
+    ]
+    return [ClassifiedRecord(i, post.id.encode(), NOON_MS, for_counting(post)) for i, post in enumerate(posts)]
+
+
+def count(found: list[ClassifiedRecord], since_ms: int = 0) -> dict[Key, Sums]:
+    windows = CountedWindows(SETTINGS, LAYOUT.range_of, since_ms)
+    for record in found:
+        windows.add(0, record)
+    windows.flush()
+    return windows.groups
+
+
+def fingerprints(groups: dict[Key, Sums]) -> dict[Key, tuple[int, int, int, int]]:
+    return {key: (sums.posts, sums.of_all, sums.counts, sums.sums) for key, sums in groups.items()}
+
+
+def test_posts_that_are_counted_in_parts_have_the_fingerprint_of_their_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    posts = records(500)
+    entries = [Entry(record.offset, record.post) for record in posts]
+    (deltas,) = reduce_entries(entries, positions=[Position()], end=500, sizes=SETTINGS.window_sizes)
+    wanted: dict[Key, Sums] = {}
+    for window, delta in deltas.windows.items():
+        weight = weight_of(window)
+        group = LAYOUT.range_of(window, weight)
+        assert group is not None
+        wanted.setdefault(group, Sums()).add(window.keyword, weight, delta.fields["n"], *field_sums(delta.fields))
+    for chunk in (1, 50, 20_000):
+        monkeypatch.setattr(counted_module, "_CHUNK", chunk)
+        assert fingerprints(count(posts)) == fingerprints(wanted)
+
+
+def test_another_label_keyword_or_minute_gives_another_fingerprint() -> None:
+    posts = records(100)
+    post = posts[17].post
+    for changed in (
+        post._replace(label="anger"),
+        post._replace(keywords=("word 1", *post.keywords[1:])),
+        post._replace(event_ms=post.event_ms + 60_000),
+        post._replace(confidence=post.confidence + 1),
+        post._replace(source="another"),
+    ):
+        others = [*posts[:17], posts[17]._replace(post=changed), *posts[18:]]
+        assert fingerprints(count(others)) != fingerprints(count(posts))
+
+
+def test_windows_of_which_kafka_no_longer_holds_all_posts_are_left_out() -> None:
+    posts = records(500)
+    assert {key.start for key in count(posts, since_ms=NOON_MS + 60_000)} == {
+        key.start for key in count(posts) if key.start >= NOON_MS + 60_000
+    }
+
+
+@pytest.mark.parametrize("sizes", ["1m:2d,5m:7d,1h:30d,1d:400d", "1m:60d", "1s:365d", "1d:1d"])
+def test_the_number_of_ranges_does_not_depend_on_the_number_of_windows(sizes: str) -> None:
+    layout = Layout.of(tuple(parse_sizes(sizes)), {})
+    for size in parse_sizes(sizes):
+        starts = 1 + size.kept_s // size.seconds
+        assert 1 <= layout.buckets[size.seconds] <= 64
+        assert starts * layout.buckets[size.seconds] <= max(starts, 16_384)
+        keys = [WindowKey(f"word {i}", size.seconds, NOON_MS) for i in range(1_000)]
+        ranges = {layout.range_of(key, weight_of(key)) for key in keys}
+        assert len(ranges) == layout.buckets[size.seconds]
+
+
+def test_windows_that_have_left_redis_are_a_range_for_each_day() -> None:
+    layout = Layout.of(tuple(parse_sizes("1m:2d")), {60: NOON_MS})
+    last_gone, first_kept = WindowKey("*", 60, NOON_MS - 60_000), WindowKey("*", 60, NOON_MS)
+    assert layout.range_of(last_gone, 0) == Range(60, NOON_MS - NOON_MS % DAY_MS, 0)
+    assert layout.range_of(first_kept, 0) == Range(60, NOON_MS, 0)
+    assert layout.range_of(WindowKey("*", 120, NOON_MS), 0) is None, "a size that the settings do not have"
+
+
+def test_a_jsonb_has_short_names_first() -> None:
+    assert jsonb_text({"bb": 1, "a": 2, "é": 3, 'q"': 4, "\n": 5}) == '{"\\n": 5, "a": 2, "bb": 1, "q\\"": 4, "é": 3}'
+
+
+def windows(redis: dict[Key, Sums]) -> Windows:
+    return Windows(LAYOUT, 0, 0, dict.fromkeys(LAYOUT.buckets, -1), {}, redis, {})
+
+
+def test_few_windows_are_named_first_and_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    large, small, middle = (Range(60, NOON_MS + at * 60_000, 0) for at in range(3))
+    found = windows(
+        {
+            large: Sums(windows=900, posts=900, counts=1),
+            small: Sums(windows=2, posts=2, counts=1),
+            middle: Sums(windows=98, posts=98, counts=1),
+        }
+    )
+    assert found.differing(Store.REDIS) == [large, small, middle]
+    assert ranges_to_name(found) == ([small, middle, large], True)
+    monkeypatch.setattr(differences_module, "MOST_WINDOWS", 100)
+    assert ranges_to_name(found) == ([small, middle], False)
+    monkeypatch.setattr(differences_module, "MOST_WINDOWS", 1)
+    assert ranges_to_name(found) == ([small], False)
+
+
+def test_a_note_names_the_first_windows_of_each_kind() -> None:
+    def difference(kind: Kind, keyword: str, **posts: Any) -> Difference:
+        return Difference(kind, WindowKey(keyword, 60, NOON_MS), posts.get("found", 0), posts.get("wanted", 3))
+
+    found = [
+        difference(Kind.CHANGED, "coffee", found=4),
+        difference(Kind.CHANGED, "tea", found=3),
+        *(difference(Kind.MISSING, f"word {i}") for i in range(5)),
+    ]
+    at = "2026-03-01T12:00:00.000Z"
+    missing = f"5 missing: word 0 {at}, word 1 {at}, word 2 {at}, …"
+    changed = f"2 changed: coffee {at} (4 posts, not 3), tea {at}"
+    assert str(Differences(found)) == f"{missing}; {changed}"
+    assert str(Differences(found, complete=False)) == f"{missing}; {changed}; more windows differ"
+    assert str(Differences(complete=False)) == "windows differ"
+    assert Differences().none
+    assert not Differences(complete=False).none
