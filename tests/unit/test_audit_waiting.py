@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 
 from streams.ops.audit import waiting as module
-from streams.ops.audit.waiting import LONGEST_WAIT_S, pause_s, wait_for_progress
-from streams.sink.gate.rule import MEAN_S
+from streams.ops.audit.checks import Check
+from streams.ops.audit.run import with_sink
+from streams.ops.audit.waiting import LONGEST_WAIT_S, pause_s, wait_for_progress, why_sink_waits
+from streams.sink.gate.rule import MEAN_S, GateReason
+from tests.helpers import make_settings
+from tests.sink_status_support import Served, gate, report, served_fixture, topic  # noqa: F401 - fixtures
 
 
 @pytest.mark.parametrize("round_s", [0.3, 1.0, 20.0, 600.0])
@@ -68,3 +72,22 @@ def test_it_does_not_wait_for_ever_for_what_is_on_its_way(monkeypatch: pytest.Mo
 
 def test_it_returns_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     assert World(monkeypatch, ["5 posts to count"]).wait(pause=60, deadline=104) == 104
+
+
+def test_it_says_why_the_sink_does_not_write(served: Served) -> None:
+    settings = make_settings(sink_web_port=served.port)
+    assert why_sink_waits(settings) == ""
+    served.report = report(gate(GateReason.BUSY, 0.6), topic())
+    wanted = "the sink waits: the machine is busy (others use 60 % of the CPU, the limit is 20 %)"
+    assert why_sink_waits(settings) == wanted
+    checks = [
+        Check("rows in Postgres = classified", 5, 4, ok=False, note="1 missing"),
+        Check("1m windows in Redis = classified", 5, 4, ok=False),
+        Check("1m windows in Postgres = classified", 5, 5, ok=True),
+    ]
+    assert [check.note for check in with_sink(settings, checks)] == [f"1 missing; {wanted}", "", ""]
+
+
+def test_a_sink_that_does_not_answer_is_not_mentioned() -> None:
+    assert why_sink_waits(make_settings(sink_web_port=0)) == ""
+    assert why_sink_waits(make_settings(sink_web_port=9)) == ""

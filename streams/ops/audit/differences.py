@@ -84,7 +84,7 @@ class Windows:
     def differing(self, store: Store) -> list[Key]:
         """Returns the groups that a store does not have as they should be."""
         keys = self.counted.keys() | self.redis.keys() | self.postgres.keys()
-        return sorted((key for key in keys if self.differs(store, key)), key=lambda key: (key.size, key.start))
+        return sorted((key for key in keys if self.differs(store, key)), key=_in_order)
 
     def wanted(self, store: Store, key: Key) -> Sums:
         """Returns what a store should have of a group."""
@@ -103,6 +103,11 @@ class Windows:
         )
         pairs = [(self.wanted(store, key).of_all, self.has(store, key).of_all) for key in keys]
         return sum(wanted for wanted, _ in pairs), sum(found for _, found in pairs)
+
+
+def _in_order(key: Key) -> tuple[int, int, str]:
+    """Returns a sort key: by size and start, and `*` before keywords."""
+    return key.size, key.start, key.keyword if isinstance(key, WindowKey) else str(key.bucket)
 
 
 def ranges_to_name(windows: Windows, stores: Iterable[Store] = Store) -> tuple[list[Range], bool]:

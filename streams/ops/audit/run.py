@@ -250,8 +250,8 @@ class Auditor:
         return Check(name, expected, found, expected == found and not wrong, ", ".join(filter(None, notes)))
 
 
-def _with_sink(settings: Settings, checks: list[Check]) -> list[Check]:
-    """Add to the failed checks of Postgres why the sink does not write."""
+def with_sink(settings: Settings, checks: list[Check]) -> list[Check]:
+    """Returns the checks, with a note on the failed ones of Postgres that says why the sink does not write."""
     failed = [check for check in checks if not check.ok and "Postgres" in check.name]
     if not failed or not (why := why_sink_waits(settings)):
         return checks
@@ -296,7 +296,7 @@ async def audit_until_balanced(
             ended = time.monotonic()
             if ended >= deadline:
                 checks = await auditor.name()
-                return _with_sink(settings, checks)
+                return with_sink(settings, checks)
             pause = pause_s(ended - started, settings.sink_calm_s)
             await wait_for_progress(auditor.progress, pause=pause, deadline=deadline, on_wait=on_wait)
     finally:
