@@ -190,9 +190,10 @@ class Auditor:
     def _complete_from(self) -> int:
         """Returns the event time, in ms since 1970, from which Kafka holds every post and every duplicate's first."""
         settings = self._settings
+        topic, max_future_ms = settings.topic_classified, int(settings.max_future_s * 1_000)
         found = max(
-            kafka_complete_from(self._offsets, settings.topic_classified, p, int(settings.max_future_s * 1_000))
-            for p in range(settings.partitions)
+            kafka_complete_from(self._offsets, topic, partition, low=low, max_future_ms=max_future_ms)
+            for partition, (low, _) in self._offsets.all_bounds(topic, range(settings.partitions)).items()
         )
         return found + int(settings.deduplication_s * 1_000) if found else 0
 

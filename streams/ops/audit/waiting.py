@@ -95,10 +95,11 @@ class Progress:
     def _unclassified(self, partition: int, committed: int) -> int:
         low, end = self._offsets.bounds(self._settings.topic_raw, partition)
         reached = max(low, committed)
-        if reached < end and (last := self._offsets.last_message(self._settings.topic_classified, partition)):
+        if reached < end:
             # The worker may have stopped before it committed.
-            with suppress(RecordError):
-                reached = max(reached, OriginOnly.from_json(last.value()).origin.offset + 1)
+            for last in self._offsets.last_messages(self._settings.topic_classified, [partition]).values():
+                with suppress(RecordError):
+                    reached = max(reached, OriginOnly.from_json(last.value()).origin.offset + 1)
         return max(0, end - reached)
 
 
