@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from connectors.kafka.admin import TopicSpec
@@ -10,8 +11,18 @@ from streams.errors import TopologyError
 from streams.settings import Settings
 
 RAW_MAX_BYTES = 1_048_588
-"""Most bytes of a message in the raw topic: Kafka's default. The dead letter of a message of this size fits
-`MAX_MESSAGE_BYTES`."""
+"""Most bytes of a batch in the raw topic, as it is stored: Kafka's default. The dead letter of a message of this size
+fits `MAX_MESSAGE_BYTES`."""
+
+RAW_COMPRESSION = "snappy"
+"""How the broker stores the batches of the raw topic, however their producers have compressed them."""
+
+MAX_DECOMPRESSED_BYTES = 32 * 1024 * 1024
+"""Most bytes of a batch in the raw topic, when it is decompressed. A consumer decompresses a batch as a whole."""
+
+COMPRESSION_RATIOS = {"uncompressed": 1.0, "snappy": 64 / 3, "lz4": 255.0, "gzip": 1_032.0}
+"""How many bytes one byte may become when it is decompressed, by the format's definition. Zstandard has no such limit,
+and `producer` leaves the choice to the producer."""
 
 
 def topic_specs(settings: Settings) -> list[TopicSpec]:
@@ -28,7 +39,12 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
             settings.partitions,
             copies,
             # A post is from the future if it is ahead of this timestamp, however much later it is read again.
-            {**kept, **by_broker, "max.message.bytes": str(RAW_MAX_BYTES)},
+            {
+                **kept,
+                **by_broker,
+                "compression.type": RAW_COMPRESSION,
+                "max.message.bytes": str(RAW_MAX_BYTES),
+            },
         ),
         TopicSpec(settings.topic_classified, settings.partitions, copies, {**large, **by_broker}),
         TopicSpec(settings.topic_dead, 1, copies, large),
@@ -62,6 +78,37 @@ def check_assigned(topic: str, assigned: Iterable[int], partitions: int) -> None
         raise TopologyError(
             f'{topic} has a partition {new}, but EMOSTREAM_PARTITIONS is {partitions}; see "More partitions" in '
             "docs/operations.md"
+        )
+
+
+def raw_limits(config: Mapping[str, str]) -> dict[str, str]:
+    """Returns the settings of the raw topic that must change, so that no batch is too large when it is decompressed.
+
+    `config` has the present settings of the topic. The result is empty if they limit the size to
+    `MAX_DECOMPRESSED_BYTES`.
+    """
+    compression, most = config["compression.type"], int(config["max.message.bytes"])
+    if most * COMPRESSION_RATIOS.get(compression, math.inf) <= MAX_DECOMPRESSED_BYTES:
+        return {}
+    changes = {} if compression == RAW_COMPRESSION else {"compression.type": RAW_COMPRESSION}
+    if most > RAW_MAX_BYTES:
+        changes["max.message.bytes"] = str(RAW_MAX_BYTES)
+    return changes
+
+
+def check_raw_limits(settings: Settings, config: Mapping[str, str]) -> None:
+    """Refuse a raw topic whose batches may be too large when they are decompressed.
+
+    `config` has the settings of the topic.
+
+    Raises:
+        TopologyError: The settings do not limit the size to `MAX_DECOMPRESSED_BYTES`. The message says what to do.
+    """
+    if raw_limits(config):
+        raise TopologyError(
+            f"{settings.topic_raw} has compression.type={config['compression.type']} and "
+            f"max.message.bytes={config['max.message.bytes']}, so a batch of a producer could fill the memory of a "
+            "worker; run `emostream init`, which sets the limits"
         )
 
 

@@ -1,4 +1,4 @@
-"""Lists topics, creates missing ones, and reads their settings."""
+"""Lists topics, creates missing ones, and reads and changes their settings."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
     ConfigResource,
     NewTopic,
     ResourceType,
@@ -112,3 +114,21 @@ class KafkaAdmin:
         except TimeoutError as exc:
             raise UnavailableError(f"Kafka did not answer while reading the settings of topic {name}") from exc
         return {key: str(entry.value) for key, entry in entries.items()}
+
+    def set_topic_config(self, name: str, config: Mapping[str, str]) -> None:
+        """Change settings of a topic. The others stay as they are.
+
+        Raises:
+            ConnectorError: Kafka did not answer, or rejected the call.
+        """
+        entries = [
+            ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in config.items()
+        ]
+        resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
+        future = self._client.incremental_alter_configs([resource])[resource]
+        try:
+            future.result(timeout=self._config.timeout_s)
+        except KafkaException as exc:
+            raise to_connector_error(kafka_error_of(exc), f"changing the settings of topic {name}") from exc
+        except TimeoutError as exc:
+            raise UnavailableError(f"Kafka did not answer while changing the settings of topic {name}") from exc

@@ -93,7 +93,14 @@ class ConfirmedProducer:
     Thread-safe. One thread serves delivery reports until `close`.
     """
 
-    def __init__(self, config: KafkaConfig, *, client_id: str, give_up_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        config: KafkaConfig,
+        *,
+        client_id: str,
+        give_up_after_s: float | None = None,
+        compression: str = "lz4",
+    ) -> None:
         """Start the thread. The connection is made with the first record.
 
         Args:
@@ -102,6 +109,7 @@ class ConfirmedProducer:
             give_up_after_s: Seconds after which a record that is not confirmed fails. Records after it may still be
                 written, so this is only for records that do not depend on each other, such as posts that a user sends.
                 None never gives up, and leaves no gap.
+            compression: The compression of the batches. The broker recompresses those of a topic with another one.
         """
         self._give_up_after_s = give_up_after_s
         self._pending: set[_Delivery] = set()
@@ -114,7 +122,7 @@ class ConfirmedProducer:
             message_timeout_ms=0 if give_up_after_s is None else int(give_up_after_s * 1_000),
             message_max_bytes=MAX_MESSAGE_BYTES,
             linger_ms=5,
-            compression_type="lz4",
+            compression_type=compression,
         )
         self._producer = Producer({**options, "error_cb": log_client_error}, logger=logger)
         self._stopping = threading.Event()

@@ -18,7 +18,8 @@ from connectors.local.server import NotAnsweringError, Ports, Server
 from connectors.local.state import StackState
 
 _FORMAT_TIMEOUT_S = 60.0
-_HEAP = "-Xmx512m"
+_HEAP = "-Xmx1536m"
+"""It grows only if it must. A broker holds a batch that it recompresses, and one of 900 MB fits."""
 
 # The paths in the configuration files are relative to the working directory, so that none needs escaping.
 _LOG4J = """\

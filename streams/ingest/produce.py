@@ -21,6 +21,7 @@ from streams.connections import kafka_config
 from streams.errors import EmostreamError, TopologyError
 from streams.records import Post
 from streams.settings import Settings
+from streams.topology import RAW_COMPRESSION
 from streams.wording import counted
 
 MAX_UNCONFIRMED = 10_000
@@ -159,7 +160,9 @@ def post_sender(settings: Settings, *, on_sent: Callable[[int], None] = lambda _
     partitions_of(KafkaAdmin(config), settings.topic_raw)
     timeout_s = max(CONFIRM_TIMEOUT_S, settings.kafka_timeout_s)
     # The sender gives up before the producer does, because its error says how many posts are unconfirmed.
-    producer = ConfirmedProducer(config, client_id="emostream-produce", give_up_after_s=timeout_s + 5.0)
+    producer = ConfirmedProducer(
+        config, client_id="emostream-produce", give_up_after_s=timeout_s + 5.0, compression=RAW_COMPRESSION
+    )
     sender = PostSender(producer, settings.topic_raw, on_sent=on_sent, timeout_s=timeout_s)
     try:
         yield sender

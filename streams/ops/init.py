@@ -19,14 +19,14 @@ from models.registry.publish import publish_if_empty
 from streams.connections import kafka_config, s3_config
 from streams.settings import Settings
 from streams.sink.migrations import migrations_folder
-from streams.topology import check_topics, topic_specs
+from streams.topology import check_topics, raw_limits, topic_specs
 
 Report = Callable[[str], None]
 """Called with a line for each change."""
 
 
 def init_topics(settings: Settings, report: Report) -> None:
-    """Create the missing topics, then check the partitions of all topics.
+    """Create the missing topics, check the partitions of all topics, and set the limits of the raw topic.
 
     Raises:
         TopologyError: The partitions of a topic differ from the settings.
@@ -41,6 +41,10 @@ def init_topics(settings: Settings, report: Report) -> None:
     # The metadata may still lack a topic that was just created.
     counts.update({spec.name: spec.partitions for spec in missing if spec.name not in counts})
     check_topics(settings, counts)
+    if settings.topic_raw in existing and (changes := raw_limits(admin.topic_config(settings.topic_raw))):
+        admin.set_topic_config(settings.topic_raw, changes)
+        changed = " and ".join(f"{name}={value}" for name, value in changes.items())
+        report(f"topic {settings.topic_raw}: {changed} set")
 
 
 def init_postgres(settings: Settings, report: Report) -> None:

@@ -21,7 +21,7 @@ from streams.pipeline.control_consumer import quiet_left_over_tasks
 from streams.process.background import in_background
 from streams.process.listening import check_port_free
 from streams.settings import Settings
-from streams.topology import check_topics
+from streams.topology import check_raw_limits, check_topics
 from streams.windows.connect import open_store
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,9 @@ async def run_worker(settings: Settings, on_ready: Callable[[], None] = lambda: 
     kafka = kafka_config(settings)
     if settings.web_port:
         check_port_free(settings.web_bind, settings.web_port)
-    check_topics(settings, await asyncio.to_thread(KafkaAdmin(kafka).partition_counts))
+    admin = KafkaAdmin(kafka)
+    check_topics(settings, await asyncio.to_thread(admin.partition_counts))
+    check_raw_limits(settings, await asyncio.to_thread(admin.topic_config, settings.topic_raw))
     async with open_store(settings) as store:
         await store.check_topology(settings.partitions)
         metrics = Metrics()

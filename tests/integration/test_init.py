@@ -13,11 +13,12 @@ from connectors.postgres import find_migrations, migrate
 from streams.connections import kafka_config
 from streams.errors import TopologyError
 from streams.ops.demo.processes import clean_environment
-from streams.ops.init import init_all, init_postgres
+from streams.ops.init import init_all, init_postgres, init_topics
 from streams.settings import Settings, load_settings
 from streams.sink.migrations import migrations_folder
 from streams.topology import topic_specs
-from tests.integration.support import free_port
+from tests.integration.support import configure, free_port
+from tests.integration.test_failures import run
 
 
 def test_topics_have_their_settings(settings: Settings) -> None:
@@ -35,6 +36,18 @@ def test_a_second_run_finds_nothing_to_do(settings: Settings) -> None:
     init_all(settings, lambda line: None)
     init_all(settings, lines.append)
     assert lines == []
+
+
+def test_a_raw_topic_of_an_earlier_version_gets_its_limits(env: dict[str, str], settings: Settings) -> None:
+    """A worker refuses to read it until then."""
+    configure(settings, settings.topic_raw, "compression.type", "producer")
+    assert "run `emostream init`" in run(env, "worker")
+    lines: list[str] = []
+    init_topics(settings, lines.append)
+    assert lines == [f"topic {settings.topic_raw}: compression.type=snappy set"]
+    assert KafkaAdmin(kafka_config(settings)).topic_config(settings.topic_raw)["compression.type"] == "snappy"
+    init_topics(settings, lines.append)
+    assert len(lines) == 1
 
 
 def test_five_at_once(env: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from connectors.kafka.producer import MAX_MESSAGE_BYTES
 from streams.errors import TopologyError
-from streams.topology import RAW_MAX_BYTES, check_topics, topic_specs
+from streams.topology import RAW_MAX_BYTES, check_raw_limits, check_topics, raw_limits, topic_specs
 from tests.helpers import make_settings
 
 SETTINGS = make_settings(partitions=6, replication_factor=3, retention_hours=1.5, topic_late="late")
@@ -64,3 +64,38 @@ def test_raw_and_classified_must_have_the_same_number_of_partitions(classified: 
 
 def test_the_number_of_partitions_must_be_that_of_the_settings() -> None:
     assert "EMOSTREAM_PARTITIONS=12" in refusal({**GOOD, "posts.raw": 12, "posts.classified": 12})
+
+
+@pytest.mark.parametrize(
+    ("compression", "most", "changes"),
+    [
+        ("snappy", 1_048_588, {}),
+        ("uncompressed", 1_048_588, {}),
+        ("uncompressed", 33_554_432, {}),
+        ("lz4", 100_000, {}),
+        ("gzip", 30_000, {}),
+        ("producer", 1_048_588, {"compression.type": "snappy"}),
+        ("zstd", 10_000, {"compression.type": "snappy"}),
+        ("lz4", 1_048_588, {"compression.type": "snappy"}),
+        ("gzip", 1_048_588, {"compression.type": "snappy"}),
+        ("snappy", 4_194_304, {"max.message.bytes": "1048588"}),
+        ("uncompressed", 33_554_433, {"compression.type": "snappy", "max.message.bytes": "1048588"}),
+        ("producer", 100_000_000, {"compression.type": "snappy", "max.message.bytes": "1048588"}),
+    ],
+)
+def test_the_raw_topic_limits_what_a_batch_has_when_it_is_decompressed(
+    compression: str, most: int, changes: dict[str, str]
+) -> None:
+    config = {"compression.type": compression, "max.message.bytes": str(most), "retention.ms": "1"}
+    assert raw_limits(config) == changes
+    assert raw_limits({**config, **changes}) == {}
+    if changes:
+        with pytest.raises(TopologyError, match=rf"posts.raw has compression.type={compression} .*`emostream init`"):
+            check_raw_limits(SETTINGS, config)
+    else:
+        check_raw_limits(SETTINGS, config)
+
+
+def test_a_new_raw_topic_has_the_limits() -> None:
+    config = {spec.name: spec.config for spec in topic_specs(SETTINGS)}["posts.raw"]
+    assert raw_limits(config) == {}
