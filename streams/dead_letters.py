@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from confluent_kafka import Message
+from msgspec.structs import replace
 
 from connectors.errors import UnavailableError
-from connectors.kafka.batch import offset_of, partition_of
+from connectors.kafka.batch import UnreadableBatch, offset_of, partition_of
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from streams.metrics import ProcessMetrics
 from streams.records import DeadPost, DeadReason, Origin
 from streams.wording import counted
 
@@ -33,6 +35,21 @@ def origin_of(message: Message) -> Origin:
 def dead_letter(message: Message, reason: DeadReason, error: str) -> DeadPost:
     """Returns the dead letter of a consumed message."""
     return DeadPost.of(message.value(), message.key(), origin_of(message), reason, error)
+
+
+def letter_of_batch(batch: UnreadableBatch) -> DeadPost:
+    """Returns the dead letter of a batch that cannot be read."""
+    origin = Origin(batch.topic, batch.partition, batch.first)
+    letter = DeadPost.of(None, None, origin, DeadReason.UNREADABLE_BATCH, str(batch))
+    return replace(letter, last_offset=batch.end - 1)
+
+
+def count_dead_letters(letters: Iterable[DeadPost], metrics: ProcessMetrics) -> None:
+    """Count dead letters that Kafka has confirmed."""
+    for letter in letters:
+        metrics.dead.labels(letter.reason.value).inc()
+        if letter.last_offset is not None:
+            metrics.unreadable.labels(letter.origin.topic).inc(letter.last_offset + 1 - letter.origin.offset)
 
 
 def outgoing(letter: DeadPost, topic: str) -> Outgoing:

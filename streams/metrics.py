@@ -38,6 +38,12 @@ class ProcessMetrics:
             ["topic"],
             registry=registry,
         )
+        self.unreadable = Counter(
+            "emostream_unreadable_offsets",
+            "Offsets of batches that cannot be read, and that have a dead letter. A value above 0 is data loss.",
+            ["topic"],
+            registry=registry,
+        )
 
 
 class Metrics(ProcessMetrics):

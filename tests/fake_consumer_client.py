@@ -72,6 +72,9 @@ class FakeClient:
             raise self.seek_error
         self.assigned[partition.partition] = partition.offset
 
+    def get_watermark_offsets(self, partition: TopicPartition, *, timeout: float, cached: bool) -> tuple[int, int]:
+        return 0, 1_000
+
     def commit(self, *, offsets: list[TopicPartition], asynchronous: bool) -> None:
         if self.commit_error is not None:
             raise self.commit_error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC
 from typing import Any, cast
 
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message
 
 from connectors.errors import ConnectorError
@@ -91,6 +93,14 @@ class FakeMessage:
 
 def message(value: bytes | None, **fields: Any) -> Message:
     return cast(Message, FakeMessage(value, **fields))
+
+
+def record_batch(base: int, records: int) -> bytes:
+    """Returns a batch of records as Kafka stores it; its first record has the offset `base`."""
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1_000_000)
+    for delta in range(records):
+        builder.append(delta, 0, None, b"x", [])
+    return struct.pack(">q", base) + bytes(builder.build())[8:]
 
 
 def classified(

@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import Message
 
 from connectors.errors import InvalidDataError
-from connectors.kafka.batch import Batch
+from connectors.kafka.batch import Batch, UnreadableBatch
 from connectors.kafka.producer import Outgoing
 from streams.sink.backlog import PartitionBacklog
 from streams.sink.gate.cpu_aware import OpenGate
@@ -71,6 +71,7 @@ class FakeHistory:
     """Each write raises the next error of `fails`, if there is one. A write with a row of `poison` is rejected."""
 
     def __init__(self) -> None:
+        self.unreadable: list[UnreadableBatch] = []
         self.written: list[tuple[str, list[int], list[Span]]] = []
         self.fails: list[Exception] = []
         self.poison: set[int] = set()
@@ -88,6 +89,10 @@ class FakeHistory:
         if any(row.origin_offset in self.poison for row in rows):
             raise InvalidDataError("a value is too long")
         self.written.append((topic, [row.origin_offset for row in rows], list(spans)))
+
+    def record_unreadable(self, topic: str, batches: Iterable[UnreadableBatch]) -> None:
+        assert not self.written, "the gap is recorded before the offsets pass it"
+        self.unreadable += batches
 
     def offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         if self.away is not None:

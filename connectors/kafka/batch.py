@@ -44,6 +44,29 @@ class OwnRange(Generic[Item]):
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadableBatch:
+    """A batch of a producer that the client cannot read (`connectors.kafka.unreadable`). Its records are skipped.
+
+    Attributes:
+        topic: Its topic.
+        partition: Its partition.
+        first: The offset of its first record.
+        end: The offset after its last record.
+        error: Why it cannot be read, in one line.
+    """
+
+    topic: str
+    partition: int
+    first: int
+    end: int
+    error: str
+
+    def __str__(self) -> str:
+        """Returns the offsets and the reason, in one line."""
+        return f"{self.topic}[{self.partition}]: offsets {self.first} to {self.end - 1} cannot be read: {self.error}"
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Records of any of the assigned partitions.
 
@@ -54,12 +77,14 @@ class Batch:
         messages: The records that were fetched, in offset order within each partition. None of them is an error.
         starts: For each partition of the batch, the offset at which the previous batch ended.
         own_ranges: The records that this process wrote and did not fetch, in offset order within each partition.
+        unreadable: The batches of producers that were skipped, in offset order within each partition.
     """
 
     epoch: int
     messages: list[Message]
     starts: Mapping[int, int]
     own_ranges: Sequence[OwnRange[Any]] = ()
+    unreadable: Sequence[UnreadableBatch] = ()
 
     def __len__(self) -> int:
         """Returns the number of records, fetched and own."""
@@ -79,13 +104,16 @@ class Batch:
     def followed_by(self, later: Batch) -> Batch:
         """Returns this batch joined with the one consumed after it. Both must be of the same epoch."""
         starts = {**later.starts, **self.starts}
-        return Batch(self.epoch, self.messages + later.messages, starts, (*self.own_ranges, *later.own_ranges))
+        own, unreadable = (*self.own_ranges, *later.own_ranges), (*self.unreadable, *later.unreadable)
+        return Batch(self.epoch, self.messages + later.messages, starts, own, unreadable)
 
     def ends(self) -> dict[int, int]:
         """Return, for each partition, the offset after its last record."""
         ends: dict[int, int] = {}
         for own in self.own_ranges:
             ends[own.partition] = own.end
+        for skipped in self.unreadable:
+            ends[skipped.partition] = max(ends.get(skipped.partition, 0), skipped.end)
         seen: set[int] = set()
         for message in reversed(self.messages):
             partition = partition_of(message)

@@ -1,4 +1,4 @@
-"""How to reach Kafka: one description for librdkafka and for Faust's own transport."""
+"""How to reach Kafka: one description for librdkafka and for aiokafka, which is Faust's transport."""
 
 from __future__ import annotations
 
@@ -11,6 +11,22 @@ REBOOTSTRAP_MS = 5_000
 """Milliseconds without an answer from any broker after which a client returns to the bootstrap addresses. When the last
 broker of a cluster shuts down, it reports that the cluster has no brokers. A client then forgets every address, the
 bootstrap addresses included, and by librdkafka's default it is left without addresses for five minutes."""
+
+
+MAX_POLL_INTERVAL_MS = 300_000
+"""Greatest time between two polls in milliseconds; after it the group takes the partitions away. A batch in flight may
+hold up polling, and in the worst case a position lookup during a slow fail-over does."""
+
+FETCH_MAX_BYTES = 2 * 1024 * 1024
+"""Bytes of one answer to a consumer, over all its partitions, as compressed. A single batch may exceed it. librdkafka
+decompresses an answer as a whole, so this limits its memory: 21 times as much in snappy."""
+
+MAX_RESPONSE_BYTES = 32 * 1024 * 1024
+"""Longest answer in bytes that a client takes, and the longest batch in zstd when it is decompressed. librdkafka limits
+the other compressions not at all, so the topics must (`streams.topology`)."""
+
+QUEUED_MAX_KBYTES = 16_384
+"""KiB of records that librdkafka fetches ahead. The last answer may exceed it."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +84,40 @@ class KafkaConfig:
         given = {name: value for name, value in options.items() if value is not None}
         return {**given, **{name.replace("_", "."): value for name, value in extra.items()}}
 
+    def consumer(self, group: str, **extra: str | int | float | bool) -> dict[str, Any]:
+        """Returns the configuration of a confluent-kafka consumer that commits nothing by itself.
+
+        It limits what the client keeps in memory (docs/operations.md).
+
+        Args:
+            group: The consumer group, which librdkafka requires also of a consumer that assigns partitions itself.
+            extra: Further options of librdkafka, written with underscores for dots.
+        """
+        return self.librdkafka(
+            group_id=group,
+            enable_auto_commit=False,
+            allow_auto_create_topics=False,
+            fetch_max_bytes=FETCH_MAX_BYTES,
+            receive_message_max_bytes=MAX_RESPONSE_BYTES,
+            queued_max_messages_kbytes=QUEUED_MAX_KBYTES,
+            **extra,
+        )
+
+    def aiokafka(self) -> dict[str, Any]:
+        """Returns the configuration of an aiokafka client."""
+        options = {
+            "bootstrap_servers": self.bootstrap,
+            "security_protocol": self.security_protocol,
+            "sasl_mechanism": self.sasl_mechanism,
+            "sasl_plain_username": self.sasl_username,
+            "sasl_plain_password": self.sasl_password,
+            "ssl_context": self.ssl_context(),
+            "request_timeout_ms": int(self.timeout_s * 1_000),
+        }
+        return {name: value for name, value in options.items() if value is not None}
+
     def ssl_context(self) -> ssl.SSLContext | None:
-        """Returns the TLS context for Faust's transport; None if the security protocol has no TLS."""
+        """Returns the TLS context for aiokafka, which Faust uses too; None if the security protocol has no TLS."""
         if not self.security_protocol.endswith("SSL"):
             return None
         context = ssl.create_default_context(cafile=self.ssl_ca_location and str(self.ssl_ca_location))

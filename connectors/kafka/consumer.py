@@ -26,23 +26,26 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from connectors.deadline import Deadline
 from connectors.errors import UnavailableError
-from connectors.kafka.batch import BATCH_MEMORY, Batch, OwnRange, memory_of, offset_of, partition_of
-from connectors.kafka.config import KafkaConfig
+from connectors.kafka.batch import (
+    BATCH_MEMORY,
+    Batch,
+    OwnRange,
+    UnreadableBatch,
+    memory_of,
+    offset_of,
+    partition_of,
+)
+from connectors.kafka.config import MAX_POLL_INTERVAL_MS, KafkaConfig
 from connectors.kafka.errors import is_transient, kafka_error_of, log_client_error, to_connector_error
+from connectors.kafka.lag import LagCommits
 from connectors.kafka.own_records import LocalReads, OwnRecords
+from connectors.kafka.unreadable import is_unreadable, skip_batch
 
 logger = logging.getLogger(__name__)
-
-COMMIT_INTERVAL_S = 1.0
-"""Seconds between two commits. Only lag monitoring reads the committed offsets."""
 
 LOOKUP_BACKOFF_S = (0.5, 1.0, 2.0, 5.0)
 """Seconds to wait before each retry of a failed position lookup; the last one repeats. The first waits are shorter than
 the session timeout, and a Redis that restarts is back within the first few retries."""
-
-MAX_POLL_INTERVAL_MS = 300_000
-"""Greatest time between two polls in milliseconds; after it the group takes the partitions away. A batch in flight may
-hold up polling, and in the worst case a position lookup during a slow fail-over does."""
 
 MAX_FETCHED = 64
 """The most messages that are taken from the client at once. A message may have a megabyte, and its length is known only
@@ -88,6 +91,7 @@ class PositionedConsumer:
             own_records: The own records: those that this process writes to the topic. They are then not fetched.
         """
         self.topic = topic
+        self._config = config
         self._positions = positions
         self._on_assign = on_assign or (lambda partitions: None)
         self._on_revoke = on_revoke or (lambda: None)
@@ -101,23 +105,18 @@ class PositionedConsumer:
         self._next: dict[int, int] = {}
         self._lookup_due: float | None = None
         self._lookup_failures = 0
-        self._done: dict[int, int] = {}
-        self._commit_due = 0.0
         self._failure: Exception | None = None
-        options = config.librdkafka(
-            group_id=group,
+        options = config.consumer(
+            group,
             client_id=client_id or group,
-            enable_auto_commit=False,
             auto_offset_reset="error",
-            allow_auto_create_topics=False,
             session_timeout_ms=config.session_timeout_ms,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             partition_assignment_strategy="range,roundrobin",
-            # Limits the memory of the records that each partition has fetched ahead.
-            queued_max_messages_kbytes=16_384,
             fetch_wait_max_ms=100,
         )
         self._consumer = Consumer({**options, "error_cb": log_client_error}, logger=logger)
+        self._lag = LagCommits(self._consumer, topic)
         self._consumer.subscribe([topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lost)
 
     @property
@@ -142,19 +141,21 @@ class PositionedConsumer:
         # Step 1: look up the positions again, after a rewind or a lookup that failed.
         if self._lookup_due is not None and time.monotonic() >= self._lookup_due:
             self._position()
-        if time.monotonic() >= self._commit_due:
-            self._commit()
+        self._lag.commit_if_due()
         # Step 2: poll.
         starts: dict[int, int] = {}
-        messages = self._fetch(max_messages, self._wait_for_own_records(timeout_s), starts)
+        messages, unreadable = self._fetch(max_messages, self._wait_for_own_records(timeout_s), starts)
         ranges = self._take_own_records(max_messages - len(messages), starts)
         # The batch carries the epoch of its positions, so a rewind that came since the fetch makes it stale.
-        return Batch(self._positioned_epoch, messages, starts, ranges) if messages or ranges else None
+        return Batch(self._positioned_epoch, messages, starts, ranges, unreadable) if starts else None
 
-    def _fetch(self, max_messages: int, timeout_s: float, starts: dict[int, int]) -> list[Message]:
-        """Returns fetched messages, and adds to `starts` where each partition continues."""
+    def _fetch(
+        self, max_messages: int, timeout_s: float, starts: dict[int, int]
+    ) -> tuple[list[Message], list[UnreadableBatch]]:
+        """Returns what was fetched, and adds to `starts` where each partition continues."""
         deadline = Deadline(timeout_s)
         messages: list[Message] = []
+        unreadable: list[UnreadableBatch] = []
         memory, epoch = 0, self._positioned_epoch
         while len(messages) < max_messages and memory < BATCH_MEMORY:
             try:
@@ -165,13 +166,15 @@ class PositionedConsumer:
                 raise self._failure
             if epoch != self._positioned_epoch:
                 # The partitions were assigned anew meanwhile. The messages before are of the old epoch.
-                messages, memory, epoch = [], 0, self._positioned_epoch
+                messages, unreadable, memory, epoch = [], [], 0, self._positioned_epoch
                 starts.clear()
             if not fetched:
                 break
-            messages += (new := self._continued(fetched, starts))
+            new, skipped = self._continued(fetched, starts)
+            messages += new
+            unreadable += skipped
             memory += memory_of(new)
-        return messages
+        return messages, unreadable
 
     def _wait_for_own_records(self, timeout_s: float) -> float:
         """Wait for own records if some partition is read locally, and return how long to wait for fetched records."""
@@ -206,11 +209,15 @@ class PositionedConsumer:
     def _partitions(self, numbers: Collection[int]) -> list[TopicPartition]:
         return [TopicPartition(self.topic, number) for number in numbers]
 
-    def _continued(self, fetched: list[Message], starts: dict[int, int]) -> list[Message]:
-        """Returns the fetched messages that come next in their partitions, and add to `starts` where each continues."""
+    def _continued(self, fetched: list[Message], starts: dict[int, int]) -> tuple[list[Message], list[UnreadableBatch]]:
+        """Returns what was fetched and comes next in its partition, and adds to `starts` where each one continues."""
         messages: list[Message] = []
+        unreadable: list[UnreadableBatch] = []
         for message in fetched:
             error = message.error()
+            if is_unreadable(message):
+                unreadable += self._skipped(message, starts)
+                continue
             if error is not None:
                 self._on_message_error(error)
                 continue
@@ -222,7 +229,26 @@ class PositionedConsumer:
             starts.setdefault(partition, continues_at)
             self._next[partition] = offset + 1
             messages.append(message)
-        return messages
+        return messages, unreadable
+
+    def _skipped(self, report: Message, starts: dict[int, int]) -> Sequence[UnreadableBatch]:
+        """Skip an unreadable batch. Returns nothing if it does not come next in its partition."""
+        partition = partition_of(report)
+        continues_at = self._next.get(partition)
+        if continues_at is None:
+            return ()
+        try:
+            batch = skip_batch(self._consumer, self._config, report, continues_at)
+        except UnavailableError as exc:
+            # A record that was fetched behind the batch must not be processed.
+            self.rewind(str(exc))
+            return ()
+        if batch is None:
+            return ()
+        logger.error("%s; they are skipped", batch)
+        starts.setdefault(partition, continues_at)
+        self._next[partition] = batch.end
+        return (batch,)
 
     def _on_message_error(self, error: KafkaError) -> None:
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
@@ -250,7 +276,7 @@ class PositionedConsumer:
         ends = batch.ends()
         with self._lock:
             if batch.epoch == self._positioned_epoch:
-                self._done.update(ends)
+                self._lag.add(ends)
 
     @property
     def is_paused(self) -> bool:
@@ -275,27 +301,21 @@ class PositionedConsumer:
         """
         self._consumer.close()
 
-    # The group's callbacks. The client would drop an exception that a callback raises, so `poll` raises it later.
+    # The group's callbacks.
 
     def _assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         # Step 1: assign.
         self._assigned = frozenset(partition.partition for partition in partitions)
         self._lookup_failures = 0
-        try:
-            self._position()
-            self._on_assign(self._assigned)
-        except Exception as exc:  # noqa: BLE001 - raised by poll
-            self._failure = exc
+        self._attempt(self._position)
+        self._attempt(lambda: self._on_assign(self._assigned))
 
     def _revoke(self, _: Consumer, __: list[TopicPartition]) -> None:
         # Step 4: revoke.
         with self._lock:
             self._epoch += 1
-        try:
-            self._on_revoke()
-        except Exception as exc:  # noqa: BLE001 - raised by poll
-            self._failure = exc
-        self._commit()
+        self._attempt(self._on_revoke)
+        self._lag.commit()
         self._drop_assignment()
         self._consumer.unassign()
 
@@ -309,15 +329,19 @@ class PositionedConsumer:
         with self._lock:
             self._epoch += 1
             self._positioned_epoch = self._epoch
-            self._done.clear()
+            self._lag.clear()
             self._lookup_due = None
         self._assigned = frozenset()
         self._next = {}
         self._fetch_all()
+        self._attempt(lambda: self._on_assign(self._assigned))
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        """Do a step of a callback. The client would drop its exception, so `poll` raises it later."""
         try:
-            self._on_assign(self._assigned)
+            step()
         except Exception as exc:  # noqa: BLE001 - raised by poll
-            self._failure = exc
+            self._failure = self._failure or exc
 
     def _position(self) -> None:
         """Let the epoch rise, look the positions up, and fetch from there; on failure, schedule the next lookup."""
@@ -325,7 +349,7 @@ class PositionedConsumer:
             self._epoch += 1
             self._positioned_epoch = self._epoch
             self._lookup_due = None
-            self._done.clear()
+            self._lag.clear()
         self._next = {}
         self._fetch_all()
         if not self._assigned:
@@ -356,16 +380,3 @@ class PositionedConsumer:
         self._local_reads.clear()
         if self._own_records is not None:
             self._own_records.clear()
-
-    def _commit(self) -> None:
-        # Does not wait for the answer: the positions come from the output, so a lost commit only shows as lag.
-        self._commit_due = time.monotonic() + COMMIT_INTERVAL_S
-        with self._lock:
-            done, self._done = self._done, {}
-        if not done:
-            return
-        offsets = [TopicPartition(self.topic, partition, offset) for partition, offset in done.items()]
-        try:
-            self._consumer.commit(offsets=offsets, asynchronous=True)
-        except KafkaException as exc:
-            logger.info("lag commit for %s failed: %s", self.topic, kafka_error_of(exc).str())

@@ -21,6 +21,7 @@ from connectors.errors import ConnectorError, PositionError, UnavailableError
 from connectors.kafka.batch import offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import is_transient, kafka_error_of, to_connector_error
+from connectors.kafka.unreadable import is_unreadable, skip_batch
 
 _PAGE = 10_000
 _PAGE_WAIT_S = 0.5
@@ -30,6 +31,7 @@ class OffsetReader:
     """Reads offsets and records. Never joins a group. Not thread-safe.
 
     A method that takes a deadline shares its time with other requests. Without one, it has `KafkaConfig.timeout_s`.
+    Batches that cannot be read are passed over, because the stage that consumes the topic records them.
     """
 
     def __init__(self, config: KafkaConfig, *, group: str) -> None:
@@ -39,16 +41,9 @@ class OffsetReader:
             config: How to reach Kafka.
             group: The group whose committed offsets `committed` returns.
         """
+        self._config = config
         self._timeout_s = config.timeout_s
-        self._consumer = Consumer(
-            config.librdkafka(
-                group_id=group,
-                enable_auto_commit=False,
-                enable_partition_eof=True,
-                auto_offset_reset="error",
-                allow_auto_create_topics=False,
-            )
-        )
+        self._consumer = Consumer(config.consumer(group, enable_partition_eof=True, auto_offset_reset="error"))
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """Returns the first offset that a partition still holds, and the next one that it will write.
@@ -175,6 +170,8 @@ class OffsetReader:
                             left.discard(partition)
                 elif error.code() == KafkaError._PARTITION_EOF:
                     left.discard(partition_of(message))
+                elif is_unreadable(message):
+                    skip_batch(self._consumer, self._config, message)
                 elif not is_transient(error):
                     raise _lookup_error(error, f"reading {topic}[{message.partition()}]")
         finally:
@@ -216,6 +213,9 @@ class OffsetReader:
                         deadline = time.monotonic() + self._timeout_s
                     elif error.code() == KafkaError._PARTITION_EOF:
                         return
+                    elif is_unreadable(message):
+                        skipped = skip_batch(self._consumer, self._config, message, end - left)
+                        left = left if skipped is None else end - skipped.end
                     elif not is_transient(error):
                         raise _lookup_error(error, f"reading {topic}[{partition}]")
         finally:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from connectors.errors import PositionError, RejectedError, UnavailableError
-from connectors.kafka.batch import partition_of
+from connectors.kafka.batch import UnreadableBatch, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import is_transient, kafka_error_of, to_connector_error
+from connectors.kafka.unreadable import is_unreadable, skip_batch
 
 RETRY_S = 0.1
 """Seconds between two attempts to read the bounds of a partition that has no leader yet."""
@@ -20,7 +21,11 @@ Bounds = Mapping[int, tuple[int, int]]
 
 
 class TopicScan:
-    """One pass over a topic. `bounds` is read at the start; records written later are not part of the pass."""
+    """One pass over a topic. `bounds` is read at the start; records written later are not part of the pass.
+
+    Attributes:
+        unreadable: The batches that `messages` has passed over, because they cannot be read.
+    """
 
     def __init__(self, config: KafkaConfig, topic: str, *, group: str, starts: Mapping[int, int] | None = None) -> None:
         """Read the topic's partitions and their bounds.
@@ -38,16 +43,10 @@ class TopicScan:
         """
         self.topic = topic
         self._starts = starts or {}
+        self.unreadable: list[UnreadableBatch] = []
+        self._config = config
         self._timeout_s = config.timeout_s
-        self._consumer = Consumer(
-            config.librdkafka(
-                group_id=group,
-                enable_auto_commit=False,
-                enable_partition_eof=True,
-                auto_offset_reset="earliest",
-                allow_auto_create_topics=False,
-            )
-        )
+        self._consumer = Consumer(config.consumer(group, enable_partition_eof=True, auto_offset_reset="earliest"))
         try:
             metadata = self._consumer.list_topics(topic, timeout=config.timeout_s).topics[topic]
             if metadata.error is not None:
@@ -92,6 +91,8 @@ class TopicScan:
     def messages(self) -> Iterator[Message]:
         """Yield every record within the bounds, in offset order within each partition.
 
+        Batches that cannot be read are added to `unreadable`.
+
         Raises:
             ConnectorError: Kafka did not answer for `timeout_s`, or rejected the call.
         """
@@ -106,6 +107,8 @@ class TopicScan:
                 if error is not None:
                     if error.code() == KafkaError._PARTITION_EOF:
                         waiting.discard(partition)
+                    elif is_unreadable(message):
+                        self._skip(message)
                     elif not is_transient(error):
                         raise to_connector_error(error, f"reading {self.topic}")
                     continue
@@ -116,6 +119,15 @@ class TopicScan:
                     yield message
             if waiting and time.monotonic() - heard > self._timeout_s:
                 raise UnavailableError(f"Kafka did not answer while reading {self.topic}")
+
+    def _skip(self, report: Message) -> None:
+        """Pass over an unreadable batch. It may be reported twice, and is added to `unreadable` once."""
+        partition = partition_of(report)
+        low, high = self.bounds[partition]
+        passed = max([low, *(batch.end for batch in self.unreadable if batch.partition == partition)])
+        batch = skip_batch(self._consumer, self._config, report, passed)
+        if batch is not None and batch.first < high:
+            self.unreadable.append(batch)
 
     def close(self) -> None:
         """Close the connection."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from connectors.errors import UnavailableError
+from connectors.kafka.batch import UnreadableBatch
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import kafka_error_of, to_connector_error
+from connectors.kafka.unreadable import is_unreadable, skip_batch
 
 _POLL_S = 0.2
 """Seconds of one poll; Ctrl-C takes up to this long."""
@@ -31,7 +32,14 @@ class Tail:
     """Reads the records of one topic. Assigns the partitions itself: joins no group and commits nothing."""
 
     def __init__(
-        self, config: KafkaConfig, topic: str, partitions: int, *, group: str, on_unreachable: Callable[[], None]
+        self,
+        config: KafkaConfig,
+        topic: str,
+        partitions: int,
+        *,
+        group: str,
+        on_unreachable: Callable[[], None],
+        on_unreadable: Callable[[UnreadableBatch], None],
     ) -> None:
         """Prepare a reader. The connection is made with the first request.
 
@@ -41,19 +49,18 @@ class Tail:
             partitions: The topic's number of partitions.
             group: A group name, which librdkafka requires and does not use here.
             on_unreachable: Called when no broker answers; called again only after Kafka has answered in between.
+            on_unreadable: Called for each batch that cannot be read. Its records are passed over.
         """
         self._topic = topic
         self._partitions = range(partitions)
         self._timeout_s = config.timeout_s
+        self._config = config
         self._on_unreachable = on_unreachable
+        self._on_unreadable = on_unreadable
+        self._unreadable: list[UnreadableBatch] = []
         self._unreachable = False
-        options: dict[str, Any] = config.librdkafka(
-            group_id=group,
-            enable_auto_commit=False,
-            enable_auto_offset_store=False,
-            enable_partition_eof=True,
-            auto_offset_reset="earliest",
-            allow_auto_create_topics=False,
+        options = config.consumer(
+            group, enable_auto_offset_store=False, enable_partition_eof=True, auto_offset_reset="earliest"
         )
         self._consumer = Consumer({**options, "error_cb": self._on_error})
 
@@ -167,9 +174,18 @@ class Tail:
             partition = message.partition()
             if ends is not None and partition is not None:
                 ends.pop(partition, None)
+        elif is_unreadable(message):
+            self._skip(message)
         elif not error.retriable():
             raise to_connector_error(error, f"reading {self._topic}")
         return None
+
+    def _skip(self, report: Message) -> None:
+        """Pass over a batch that cannot be read, and tell of it once, however often it is read."""
+        batch = skip_batch(self._consumer, self._config, report)
+        if batch is not None and batch not in self._unreadable:
+            self._unreadable.append(batch)
+            self._on_unreadable(batch)
 
     def _on_error(self, error: KafkaError) -> None:
         # librdkafka reports this for every attempt.

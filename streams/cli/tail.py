@@ -67,6 +67,7 @@ def tail(*, topic: str, from_beginning: bool, last: int, limit: int | None, foll
         partitions,
         group=f"{settings.group_prefix}-tail",
         on_unreachable=lambda: notes.print("Kafka does not answer; waiting for it …", style="dim"),
+        on_unreadable=lambda batch: notes.print(str(batch), style="red", markup=False),
     )
     show = _json_printer() if as_json else _line_printer(settings, name)
     try:

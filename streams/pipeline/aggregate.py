@@ -30,7 +30,7 @@ from confluent_kafka import Message
 from connectors.errors import PositionMismatchError
 from connectors.kafka.batch import Batch, OwnRange, offset_of
 from connectors.kafka.producer import Outgoing
-from streams.dead_letters import dead_letter, outgoing
+from streams.dead_letters import count_dead_letters, dead_letter, letter_of_batch, outgoing
 from streams.metrics import Metrics
 from streams.pipeline.batches import StaleBatchError
 from streams.pipeline.classify import Deliverer
@@ -118,6 +118,7 @@ class AggregateStage:
             # Step 2: decode and divide.
             dead, parts = await asyncio.to_thread(self._decode_batch, batch)
             # Step 3: write the dead letters, and wait for the broker.
+            await self._write_unreadable(batch)
             await self._producer.deliver(dead)
             self._metrics.dead.labels(DeadReason.INVALID_RECORD.value).inc(len(dead))
             for number, part in enumerate(parts):
@@ -217,6 +218,11 @@ class AggregateStage:
             else:
                 entries.append(Entry(offset, post, duplicate))
         return entries, dead
+
+    async def _write_unreadable(self, batch: Batch) -> None:
+        letters = [letter_of_batch(unreadable) for unreadable in batch.unreadable]
+        await self._producer.deliver([outgoing(letter, self._settings.topic_dead) for letter in letters])
+        count_dead_letters(letters, self._metrics)
 
     async def _write_too_late(self, shard_deltas: _DeltasByPartition) -> None:
         too_late = [post for shards in shard_deltas.values() for deltas in shards for post in deltas.too_late]

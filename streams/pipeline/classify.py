@@ -34,7 +34,14 @@ from connectors.kafka.batch import Batch, OwnRange
 from connectors.kafka.own_records import OwnRecords
 from connectors.kafka.producer import Outgoing, WrittenOffsets
 from models.classifier import Classifier
-from streams.dead_letters import DeadLetterLog, dead_letter, origin_of, outgoing
+from streams.dead_letters import (
+    DeadLetterLog,
+    count_dead_letters,
+    dead_letter,
+    letter_of_batch,
+    origin_of,
+    outgoing,
+)
 from streams.metrics import Metrics
 from streams.pipeline.decode import Rejection, decode_post
 from streams.pipeline.predictions import Prediction, classified_post, predict
@@ -60,7 +67,7 @@ class ClassifiedBatch(NamedTuple):
     """The result of steps 1 and 2. Every message of the batch is a dead letter or a classified post.
 
     Attributes:
-        dead_letters: one for each message that could not be decoded or classified.
+        dead_letters: one for each message that could not be decoded or classified, and for each unreadable batch.
         classified: the records of the classified posts, in the order of the batch.
         for_counting: by partition, the part of each classified post that the windows count, in the same order.
         tiers: number of posts that each tier of the model classified.
@@ -103,7 +110,9 @@ class ClassifyStage:
         self._metrics.batch_posts.labels("classify").observe(len(batch.messages))
         loop = asyncio.get_running_loop()
         with self._metrics.batch_seconds.labels("classify").time():
-            return await loop.run_in_executor(self._thread, self.classify, batch.messages)
+            prepared = await loop.run_in_executor(self._thread, self.classify, batch.messages)
+        prepared.dead_letters.extend(map(letter_of_batch, batch.unreadable))
+        return prepared
 
     async def deliver(self, prepared: ClassifiedBatch) -> None:
         """Do steps 3 and 4. Returns when the broker has confirmed all records.
@@ -122,8 +131,7 @@ class ClassifyStage:
         metrics.classified.inc(len(classified))
         for tier, count in tiers.items():
             metrics.answered.labels(tier).inc(count)
-        for letter in dead_letters:
-            metrics.dead.labels(letter.reason.value).inc()
+        count_dead_letters(dead_letters, metrics)
         self._dead_letter_log.add(dead_letters)
 
     def _offer_own_records(

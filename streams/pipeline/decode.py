@@ -6,6 +6,12 @@ from typing import NamedTuple
 
 from streams.records import DeadReason, MalformedRecordError, Post, RecordError
 
+MAX_OTHER_BYTES = 262_144
+"""The most bytes of a record besides its text. The fields of a post have fewer, even if each character is escaped."""
+
+MAX_CHAR_BYTES = 12
+"""The most bytes of a character in JSON: two escapes such as `\\ud83d\\ude00`."""
+
 
 class Rejection(NamedTuple):
     """Why a message cannot be classified; `error` is one line for people."""
@@ -28,6 +34,9 @@ def decode_post(value: bytes | None, *, text_max_chars: int, max_future_ms: int,
     """
     if not value:
         return Rejection(DeadReason.EMPTY_MESSAGE, "the message has no value")
+    # Before it is parsed: parsing takes a multiple of its memory.
+    if len(value) > (limit := MAX_OTHER_BYTES + MAX_CHAR_BYTES * text_max_chars):
+        return Rejection(DeadReason.RECORD_TOO_LONG, f"the record has {len(value)} bytes; {limit} are allowed")
     try:
         post = Post.from_json(value)
     except MalformedRecordError as exc:

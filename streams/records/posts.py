@@ -57,9 +57,13 @@ class Origin(Record, frozen=True):
 
 
 class OriginOnly(Record, frozen=True):
-    """The origin of any record that was made from a raw post. Reading it skips the record's other fields."""
+    """The origin of any record that was made from a raw post. Reading it skips the record's other fields.
+
+    `last_offset` is set in the dead letter of an unreadable batch only; see `DeadPost`.
+    """
 
     origin: Origin
+    last_offset: Offset | None = None
 
 
 class ModelRef(Record, frozen=True):
@@ -119,10 +123,15 @@ class DeadReason(StrEnum):
     FUTURE_TIMESTAMP = "future_timestamp"
     CLASSIFICATION_FAILED = "classification_failed"
     NOT_STORABLE = "not_storable"
+    RECORD_TOO_LONG = "record_too_long"
+    UNREADABLE_BATCH = "unreadable_batch"
 
 
 MAX_RAW_BYTES = 1_048_576
 """The most bytes of a message's value, and of its key, that its dead letter holds."""
+
+MAX_TOO_LONG_BYTES = 16_384
+"""The most bytes that it holds of a message that is too long. They tell what the message is."""
 
 _KEY_TEXT_BYTES = 4_096
 """The most bytes of a message's key that its dead letter shows as text."""
@@ -131,12 +140,14 @@ _KEY_TEXT_BYTES = 4_096
 class DeadPost(Record, frozen=True, kw_only=True):
     """A dead letter (`posts.dead`): the message's value and key in base64, why it failed, and where it was.
 
-    `raw` holds the first 1,048,576 bytes of the value, and `raw_key` those of the key. Only a message that was
-    compressed can be longer, because Kafka limits the bytes that it stores. `raw_bytes` and `raw_key_bytes` are the
-    complete lengths.
+    `raw` holds the first 1,048,576 bytes of the value, and `raw_key` those of the key; if the reason is
+    `record_too_long`, the first 16,384 bytes. `raw_bytes` and `raw_key_bytes` are the complete lengths.
 
     `key` shows the key as text, for people: its first 4,096 bytes, in which U+FFFD stands for what is not UTF-8. It is
     null if the message has no key. `raw_key` is null then too, and in letters that version 0.1 wrote.
+
+    A batch of messages that cannot be read has one dead letter, without bytes: `origin` names its first message, and
+    `last_offset` the offset of its last one. Otherwise `last_offset` is null.
     """
 
     reason: DeadReason
@@ -147,18 +158,20 @@ class DeadPost(Record, frozen=True, kw_only=True):
     raw_key: str | None = None
     raw_key_bytes: int = 0
     origin: Origin
+    last_offset: Offset | None = None
     failed_at: Timestamp
 
     @classmethod
     def of(cls, raw: bytes | None, key: bytes | None, origin: Origin, reason: DeadReason, error: str) -> DeadPost:
         """Returns the dead letter of a message; `failed_at` is the current time."""
+        most = MAX_TOO_LONG_BYTES if reason is DeadReason.RECORD_TOO_LONG else MAX_RAW_BYTES
         return cls(
             reason=reason,
             error=error,
-            raw=_base64(raw or b""),
+            raw=_base64(raw or b"", most),
             raw_bytes=len(raw or b""),
             key=key[:_KEY_TEXT_BYTES].decode("utf-8", "replace") if key is not None else None,
-            raw_key=_base64(key) if key is not None else None,
+            raw_key=_base64(key, most) if key is not None else None,
             raw_key_bytes=len(key or b""),
             origin=origin,
             failed_at=Timestamp.now(UTC),
@@ -171,8 +184,8 @@ class DeadPost(Record, frozen=True, kw_only=True):
         return self.key.encode() if self.key is not None else None
 
 
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data[:MAX_RAW_BYTES]).decode("ascii")
+def _base64(data: bytes, most: int) -> str:
+    return base64.b64encode(data[:most]).decode("ascii")
 
 
 class LatePost(Record, frozen=True, kw_only=True):

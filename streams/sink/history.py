@@ -21,6 +21,7 @@ from psycopg.types.json import set_json_dumps
 from pydantic_core import to_json
 
 from connectors.errors import RejectedError
+from connectors.kafka.batch import UnreadableBatch
 from connectors.machine.own_load import client_port
 from connectors.postgres import Connection, address_of, connect, find_migrations, postgres_errors
 from streams.sink import ledger_sql, offsets_sql
@@ -134,6 +135,17 @@ class History:
                     stored[partition] = low
             offsets_sql.update(connection, topic, {gap.partition: gap.end for gap in gaps})
         return stored, gaps
+
+    def record_unreadable(self, topic: str, batches: Iterable[UnreadableBatch]) -> None:
+        """Record batches that cannot be read in `sink_gaps`. They may be recorded there already.
+
+        Raises:
+            ConnectorError: Postgres does not answer, or rejects the call.
+        """
+        with self.transaction("recording unreadable batches") as connection:
+            for batch in batches:
+                span = Span(batch.partition, batch.first, batch.end, 0)
+                offsets_sql.record_gap(connection, topic, span, "unreadable", None)
 
     def offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """Returns the next offset of each partition; a partition without one is left out. Changes nothing.

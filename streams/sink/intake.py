@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from confluent_kafka import Message
 
 from connectors.errors import InvalidDataError
+from connectors.kafka.batch import Batch
 from streams.records import DeadReason, RecordError
 
 R = TypeVar("R")
@@ -15,6 +17,19 @@ T = TypeVar("T")
 
 DeadRecord = tuple[Message, DeadReason, str]
 """A record to dead-letter: its message, the reason, and the error."""
+
+
+@dataclass(frozen=True)
+class Slice(Generic[R]):
+    """A batch of messages, decoded, that is written in one transaction.
+
+    Attributes:
+        batch: the batch as it was fetched.
+        entries: each message with its row; None for a message without a row.
+    """
+
+    batch: Batch
+    entries: Sequence[tuple[Message, R | None]]
 
 
 def decode_all(

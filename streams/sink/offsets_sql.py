@@ -54,9 +54,10 @@ def update(connection: Connection, topic: str, next_offsets: Mapping[int, int]) 
 
 
 def record_gap(connection: Connection, topic: str, span: Span, reason: str, records: int | None) -> None:
-    """Record a range that Postgres lacks and Kafka no longer holds.
+    """Record a range that Postgres lacks and that cannot be read from Kafka.
 
-    `reason` is `expired`, `lost` or `changed`. `records` is the number of missing rows, None if it is unknown.
+    `reason` is `expired`, `lost`, `changed` or `unreadable`. `records` is the number of missing rows, None if it is
+    unknown.
     """
     connection.execute(
         "INSERT INTO sink_gaps (topic, partition, first_offset, next_offset, reason, records) "

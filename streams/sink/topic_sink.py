@@ -20,7 +20,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_futures
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from confluent_kafka import Message
@@ -32,14 +31,14 @@ from connectors.kafka.consumer import PositionedConsumer
 from connectors.kafka.offsets import OffsetReader, start_offset
 from connectors.kafka.producer import ConfirmedProducer
 from streams.connections import kafka_config
-from streams.dead_letters import dead_letter, write_dead_letters
+from streams.dead_letters import count_dead_letters, dead_letter, letter_of_batch, write_dead_letters
 from streams.process.background import in_background
-from streams.records import DeadReason
+from streams.records import DeadPost, DeadReason
 from streams.settings import Settings
 from streams.sink.backlog import BacklogReader, PartitionBacklog, is_near_retention
 from streams.sink.gate.cpu_aware import CLOSED_POLL_S, Gate
 from streams.sink.history import History
-from streams.sink.intake import DeadRecord, decode_all, store_all
+from streams.sink.intake import Slice, decode_all, store_all
 from streams.sink.ledger import Span, spans_of
 from streams.sink.metrics import SinkMetrics
 from streams.sink.slices import SliceSize
@@ -60,19 +59,6 @@ REPORT_S = 30.0
 """Seconds between two log lines that say how much was written, or that the backlog is in danger."""
 
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Slice(Generic[R]):
-    """A batch of messages, decoded, that is written in one transaction.
-
-    Attributes:
-        batch: the batch as it was fetched.
-        entries: each message with its row; None for a message without a row.
-    """
-
-    batch: Batch
-    entries: Sequence[tuple[Message, R | None]]
 
 
 class TopicSink(Generic[R]):
@@ -218,10 +204,11 @@ class TopicSink(Generic[R]):
         }
 
     def _decode(self, batch: Batch) -> Slice[R]:
-        """Do step 1: decode the batch, and write dead letters for records that cannot be read."""
+        """Do step 1: decode the batch, and write dead letters for records and batches that cannot be read."""
         entries, dead = decode_all(batch.messages, self._target.decode)
-        if dead:
-            self._write_dead_letters(dead)
+        letters = [*(dead_letter(*one) for one in dead), *map(letter_of_batch, batch.unreadable)]
+        if letters:
+            self._write_dead_letters(letters)
         return Slice(batch, entries)
 
     def _start_write(self, decoded: Slice[R]) -> None:
@@ -279,10 +266,16 @@ class TopicSink(Generic[R]):
             message, row = entry
             if row is None:
                 raise why  # the transaction has offsets only, so the content of no record is the cause
-            self._write_dead_letters([(message, DeadReason.NOT_STORABLE, str(why))])
+            self._write_dead_letters([dead_letter(message, DeadReason.NOT_STORABLE, str(why))])
             store([(message, None)])
 
+        if decoded.batch.unreadable:
+            self._history.record_unreadable(self._topic, decoded.batch.unreadable)
         store_all(decoded.entries, store, on_rejected)
+        # The last records of a partition may be those of an unreadable batch.
+        rest = [Span(partition, starts[partition], end, 0) for partition, end in decoded.batch.ends().items()]
+        if rest := [span for span in rest if span.start < span.end]:
+            self._history.write(self._topic, self._target, (), rest)
         return written
 
     def _write_rows(self, rows: Sequence[R], spans: Sequence[Span], *, records: int) -> None:
@@ -294,13 +287,11 @@ class TopicSink(Generic[R]):
         self._metrics.written.labels(self._topic).inc(len(rows))
         self._metrics.last_write.labels(self._topic).set_to_current_time()
 
-    def _write_dead_letters(self, dead: Sequence[DeadRecord]) -> None:
-        letters = [dead_letter(*one) for one in dead]
+    def _write_dead_letters(self, letters: Sequence[DeadPost]) -> None:
         for letter in letters:
             logger.warning("%s[%d]@%d is a dead letter: %s", *astuple(letter.origin), letter.error)
         write_dead_letters(self._producer, letters, self._settings.topic_dead)
-        for letter in letters:
-            self._metrics.dead.labels(letter.reason).inc()
+        count_dead_letters(letters, self._metrics)
 
     def _poll_backlog(self, consumer: PositionedConsumer, backlog: BacklogReader, *, idle: bool) -> None:
         """Read the backlog, and rewind if nothing is being written and the offsets in Postgres have changed."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from connectors.errors import ConnectorError, PositionMismatchError
-from connectors.kafka.batch import Batch, OwnRange
+from connectors.kafka.batch import Batch, OwnRange, UnreadableBatch
 from streams.metrics import Metrics
 from streams.pipeline import aggregate
 from streams.pipeline.aggregate import AggregateStage
@@ -369,3 +369,17 @@ async def test_the_rest_of_a_batch_is_left_when_it_becomes_stale(monkeypatch: py
         with contextlib.suppress(StaleBatchError):
             await harness.stage.process(batch(*posts[applied:], start=applied, epoch=harness.epoch))
     assert harness.store.counts()["*"] == 30
+
+
+async def test_a_batch_that_cannot_be_read_is_dead_lettered_and_every_shard_passes_it() -> None:
+    harness = Harness()
+    await harness.stage.process(batch(classified(0)))
+    unreadable = UnreadableBatch("posts.classified", 0, 1, 31, "it is damaged")
+    await harness.stage.process(Batch(1, [], {0: 1}, unreadable=[unreadable]))
+    assert {position.offset for position in harness.store.stored.values()} == {31}
+    letter = DeadPost.from_json(harness.out.to("posts.dead")[0].value)
+    assert (letter.reason, letter.origin.offset, letter.last_offset) == (DeadReason.UNREADABLE_BATCH, 1, 30)
+    assert harness.metric("emostream_unreadable_offsets_total", topic="posts.classified") == 30
+    assert harness.metric("emostream_posts_unfetched_total") == 0
+    await harness.stage.process(batch(classified(1), start=31))
+    assert harness.metric("emostream_posts_counted_total") == 2

@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import Message
 
 from connectors.errors import ConnectorError
-from connectors.kafka.batch import Batch
+from connectors.kafka.batch import Batch, UnreadableBatch
 from connectors.kafka.own_records import OwnRecords
 from connectors.kafka.producer import Outgoing, WrittenOffsets
 from models.classifier import Classification
@@ -327,3 +327,20 @@ async def test_a_batch_keeps_its_model_when_the_model_is_replaced() -> None:
     assert [post.model.version for post in posts] == ["1.2.3", "1.2.3", "2.0.0"]
     assert asked == [old, new], "asked once per batch"
     assert [len(call) for call in new.calls] == [1]
+
+
+async def test_a_batch_that_cannot_be_read_is_dead_lettered_before_later_posts_are_written() -> None:
+    """The last classified post is the position: a crash between the two must not lose the dead letter."""
+    harness = Harness()
+    unreadable = UnreadableBatch("posts.raw", 3, 10, 210, "it is damaged")
+    later = raw(210, text="fine :)")
+    batch = Batch(1, [later], {3: 10}, unreadable=[unreadable])
+    await harness.stage.deliver(await harness.stage.prepare(batch))
+    assert [record.topic for call in harness.out.calls for record in call] == ["posts.dead", "posts.classified"]
+    letter = DeadPost.from_json(harness.out.to("posts.dead")[0].value)
+    assert (letter.reason, letter.origin.topic) == (DeadReason.UNREADABLE_BATCH, "posts.raw")
+    assert (letter.origin.partition, letter.origin.offset, letter.last_offset) == (3, 10, 209)
+    assert letter.error == "posts.raw[3]: offsets 10 to 209 cannot be read: it is damaged"
+    counted = harness.metrics.registry.get_sample_value
+    assert counted("emostream_unreadable_offsets_total", {"topic": "posts.raw"}) == 200
+    assert counted("emostream_dead_letters_total", {"reason": "unreadable_batch"}) == 1

@@ -117,3 +117,31 @@ def test_keywords_are_cleaned() -> None:
         post = decode(raw(keywords=written))
         assert isinstance(post, Post)
         assert list(post.keywords) == read
+
+
+def test_a_record_that_is_too_long_is_rejected_before_it_is_parsed() -> None:
+    """Its unknown field may be anything; even JSON that ends nowhere is not looked at."""
+    limit = 262_144 + 12 * 10
+    fits = raw(more="x" * (limit - len(raw(more=""))))
+    assert (len(fits), type(decode(fits))) == (limit, Post)
+    for value in (fits + b" ", b"[" * (limit + 1)):
+        found = decode(value)
+        assert isinstance(found, Rejection)
+        assert found == (DeadReason.RECORD_TOO_LONG, f"the record has {limit + 1} bytes; {limit} are allowed")
+
+
+@pytest.mark.parametrize("text_max_chars", [1, 5_000, 200_000])
+def test_no_post_of_known_fields_is_too_long(text_max_chars: int) -> None:
+    """Each field is as long as it may be, and each character is as long as JSON can write it."""
+    wide = chr(0x1F600)
+    post = {
+        "id": wide * 512,
+        "text": wide * text_max_chars,
+        "created_at": rfc3339(NOON),
+        "source": wide * 200,
+        "keywords": [chr(0x1F600 + i) * 200 for i in range(64)],
+        "lang": wide * 35,
+        "author": wide * 512,
+        "url": wide * 4_096,
+    }
+    assert isinstance(decode(json.dumps(post).encode(), text_max_chars=text_max_chars), Post)

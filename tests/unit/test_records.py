@@ -345,3 +345,9 @@ def test_a_dead_letter_of_a_huge_message_is_cut_to_fit() -> None:
     written = outgoing(letter, "posts.dead")
     assert written.key == key[:MAX_RAW_BYTES]
     assert len(written.value) + len(written.key or b"") < MAX_MESSAGE_BYTES
+
+
+def test_a_dead_letter_of_a_message_that_is_too_long_holds_its_beginning() -> None:
+    raw = b"x" * 900_000
+    letter = DeadPost.of(raw, b"key", Origin("t", 1, 2), DeadReason.RECORD_TOO_LONG, "why")
+    assert (base64.b64decode(letter.raw), letter.raw_bytes) == (raw[:16_384], 900_000)

@@ -86,7 +86,9 @@ def make(held: dict[int, list[bool]], arriving: list[list[int]], random: Random)
         partition = random.choice(list(waiting))
         kafka.append(partition, marker=waiting[partition].pop(0))
     with patch.object(module, "Consumer", lambda _options: kafka):
-        return kafka, Tail(KafkaConfig("127.0.0.1:1"), "t", 4, group="g", on_unreachable=lambda: None)
+        return kafka, Tail(
+            KafkaConfig("127.0.0.1:1"), "t", 4, group="g", on_unreachable=lambda: None, on_unreadable=print
+        )
 
 
 def numbers(kafka: FakeKafka) -> list[int]:

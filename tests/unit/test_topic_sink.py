@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from connectors.errors import InvalidDataError, PositionMismatchError, RejectedError, UnavailableError
-from connectors.kafka.batch import Batch
+from connectors.kafka.batch import Batch, UnreadableBatch
 from streams.records import DeadPost, DeadReason
 from streams.sink import topic_sink as module
 from streams.sink.ledger import Span
@@ -21,6 +21,29 @@ def test_a_batch_is_written_with_the_ranges_it_covers(harness: Harness) -> None:
     harness.flush(batch)
     # Offsets without a record belong to the range of the record that follows them.
     assert harness.history.written == [("posts.classified", [120, 50, 70, 130], [Span(0, 3, 8, 2), Span(1, 12, 14, 2)])]
+    assert harness.consumer.calls == [("done", batch)]
+
+
+def test_batches_that_cannot_be_read_are_dead_letters_and_gaps_and_the_offsets_pass_them(harness: Harness) -> None:
+    """One lies between two records, one after the last record, and one in a partition without records."""
+    unreadable = [
+        UnreadableBatch("posts.classified", partition, first, end, "it is damaged")
+        for partition, first, end in [(0, 4, 7), (0, 8, 20), (1, 12, 30)]
+    ]
+    batch = Batch(1, [post(3), post(7)], {0: 3, 1: 12}, unreadable=unreadable)
+    harness.flush(batch)
+    assert harness.history.unreadable == unreadable
+    assert harness.history.written == [
+        ("posts.classified", [30, 70], [Span(0, 3, 8, 2)]),
+        ("posts.classified", [], [Span(0, 8, 20, 0), Span(1, 12, 30, 0)]),
+    ]
+    letters = [DeadPost.from_json(record.value) for record in harness.producer.sent]
+    assert [(one.origin.partition, one.origin.offset, one.last_offset) for one in letters] == [
+        (0, 4, 6),
+        (0, 8, 19),
+        (1, 12, 29),
+    ]
+    assert harness.value("unreadable_offsets_total", topic="posts.classified") == 3 + 12 + 18
     assert harness.consumer.calls == [("done", batch)]
 
 

@@ -24,6 +24,7 @@ class Outcomes:
         held_from: the raw offset from which on Kafka holds every result. A partition without such an offset is left
             out.
         unknown: number of results whose raw post was never written.
+        unreadable: the batches of these topics that cannot be read, in words.
     """
 
     produced: dict[int, OffsetSet] = field(default_factory=dict)
@@ -31,6 +32,7 @@ class Outcomes:
     dead: dict[int, OffsetSet] = field(default_factory=dict)
     held_from: dict[int, int] = field(default_factory=dict)
     unknown: int = 0
+    unreadable: list[str] = field(default_factory=list)
 
     def bits(self, partition: int, page: int) -> tuple[int, int, int]:
         """Returns a page of the produced, the classified and the dead-lettered offsets of a partition."""
@@ -79,6 +81,7 @@ def check_delivery(outcomes: Outcomes, raw: Mapping[int, tuple[int, int]]) -> li
     unproduced += outcomes.unknown
     if unproduced and not missing:
         note = "some results are of posts that were never produced"
+    note = "; ".join(filter(None, [note, *islice(outcomes.unreadable, EXAMPLES)]))
     return [
         Check("produced = classified + dead-lettered", produced, found, not missing and not unproduced, note),
         Check("both classified and dead-lettered", 0, twice, twice == 0),

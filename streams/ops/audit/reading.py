@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from confluent_kafka import Message
 
-from connectors.kafka.batch import offset_of, partition_of
+from connectors.kafka.batch import UnreadableBatch, offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.scan import Bounds, TopicScan
@@ -43,6 +43,7 @@ class TopicReader:
         self._next: dict[str, dict[int, int]] = {}
         self._ends: dict[int, int] = {}
         self._dead_since_ms: int | None = None
+        self._unreadable: list[UnreadableBatch] = []  # of the last pass
         self.outcomes = Outcomes()
         self.raw: Bounds = {}
         self.complete = True
@@ -60,10 +61,11 @@ class TopicReader:
         for message in self._pass(settings.topic_raw):
             outcomes.produced.setdefault(partition_of(message), OffsetSet()).add(offset_of(message))
         for message in self._pass(settings.topic_dead):
-            self._add(outcomes.dead, _origin_of(message))
+            for one in _origins_of(message):
+                self._add(outcomes.dead, one)
         for message in self._pass(settings.topic_classified):
             post = _classified_post(message)
-            origin = _origin_of(message) if post is None else post.origin
+            origin = next(_origins_of(message), None) if post is None else post.origin
             if self._add(outcomes.classified, origin):
                 self._note_held_from(message, origin)
             if post is not None:
@@ -90,6 +92,14 @@ class TopicReader:
         for message in self._scan(topic, ends, first=first):
             ends[partition_of(message)] = offset_of(message) + 1
             yield message
+        for batch in self._unreadable:
+            ends[batch.partition] = max(ends.get(batch.partition, 0), batch.end)
+            self.outcomes.unreadable.append(str(batch))
+            if topic == self._settings.topic_raw:
+                # Each of these offsets must be in the dead letter of the batch.
+                produced = self.outcomes.produced.setdefault(batch.partition, OffsetSet())
+                for offset in range(batch.first, batch.end):
+                    produced.add(offset)
 
     def _scan(self, topic: str, starts: Mapping[int, int], *, first: bool = False) -> Iterator[Message]:
         scan = TopicScan(self._kafka, topic, group=scan_group(self._settings), starts=dict(starts))
@@ -106,6 +116,7 @@ class TopicReader:
                 if first and topic == self._settings.topic_dead and self._dead_since_ms == 0:
                     self._dead_since_ms = message.timestamp()[1] + _SLACK_MS
                 yield message
+            self._unreadable = scan.unreadable
         finally:
             scan.close()
 
@@ -141,11 +152,15 @@ class TopicReader:
         return True
 
 
-def _origin_of(message: Message) -> Origin | None:
+def _origins_of(message: Message) -> Iterator[Origin]:
+    """Yield the origin of a result, or all origins of the dead letter of an unreadable batch."""
     try:
-        return OriginOnly.from_json(message.value()).origin
+        record = OriginOnly.from_json(message.value())
     except RecordError:
-        return None  # not a record of the application; the worker dead-letters it
+        return  # not a record of the application; the worker dead-letters it
+    first = record.origin
+    last = first.offset if record.last_offset is None else record.last_offset
+    yield from (Origin(first.topic, first.partition, offset) for offset in range(first.offset, last + 1))
 
 
 def _classified_post(message: Message) -> ClassifiedPost | None:
