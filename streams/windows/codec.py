@@ -21,8 +21,8 @@ from streams.records import EmotionWindow, LabelStats, SentimentStats, from_ms
 from streams.windows.post import MICRO
 from streams.windows.tumbling import WindowKey
 
-_UNIT = 10_000
-"""Percentages and means are rounded to multiples of 1 / `_UNIT`."""
+UNIT = 10_000
+"""Percentages and means are rounded to multiples of 1 / `UNIT`."""
 
 _CACHED_FIELDS = 100
 """The most fields of a window whose names are cached."""
@@ -51,8 +51,7 @@ def to_window(key: WindowKey, row: Mapping[str, str]) -> EmotionWindow:
     that a rebuild emptied has no first and last event; its record has the window's start instead.
     """
     count = int(row["n"])
-    # A window with very many sources shares its field names with no other window, and would only fill the cache.
-    names = _names(frozenset(row)) if len(row) <= _CACHED_FIELDS else _names.__wrapped__(frozenset(row))
+    names = field_names(row)
     sentiment = None
     if names.sentiments:
         sentiments = {label: int(row[name]) for label, name in names.sentiments}
@@ -85,19 +84,24 @@ def mean_sentiment(row: Mapping[str, str], posts: int) -> float:
     return _rounded(int(row.get("ts", 0)), MICRO * posts)
 
 
-def _rounded(amount: int, total: int) -> float:
-    """Returns `amount / total` to four decimals, rounded half up, and never -0.0.
+def in_units(amount: int, total: int) -> int:
+    """Returns `amount / total` in units of 1 / `UNIT`, rounded half up.
 
     It computes with integers. `round` of a quotient would be inexact.
     """
-    return (2 * _UNIT * amount + total) // (2 * total) / _UNIT
+    return (2 * UNIT * amount + total) // (2 * total)
+
+
+def _rounded(amount: int, total: int) -> float:
+    """Returns `amount / total` to four decimals, rounded half up, and never -0.0."""
+    return in_units(amount, total) / UNIT
 
 
 _Counted = tuple[tuple[str, str], ...]
 """Pairs such as ("joy", "l:joy"): a value, and the field that counts its posts. In alphabetical order."""
 
 
-class _FieldNames(NamedTuple):
+class FieldNames(NamedTuple):
     """The fields of a window that count posts by label, model, source and sentiment."""
 
     labels: _Counted
@@ -106,15 +110,21 @@ class _FieldNames(NamedTuple):
     sentiments: _Counted
 
 
+def field_names(row: Mapping[str, str]) -> FieldNames:
+    """Returns the fields of a window that count posts by label, model, source and sentiment."""
+    # A window with very many sources shares its field names with no other window, and would only fill the cache.
+    return _names(frozenset(row)) if len(row) <= _CACHED_FIELDS else _names.__wrapped__(frozenset(row))
+
+
 @lru_cache(256)
-def _names(fields: frozenset[str]) -> _FieldNames:
+def _names(fields: frozenset[str]) -> FieldNames:
     """Sort the fields of a window by kind. It is cached, because many windows have the same fields."""
     by_kind: dict[str, list[tuple[str, str]]] = {kind: [] for kind in "lmst"}
     for name in sorted(fields):
         kind, colon, value = name.partition(":")
         if colon and kind in by_kind:
             by_kind[kind].append((value, name))
-    return _FieldNames(*(tuple(by_kind[kind]) for kind in "lmst"))
+    return FieldNames(*(tuple(by_kind[kind]) for kind in "lmst"))
 
 
 _timestamp = lru_cache(4_096)(from_ms)

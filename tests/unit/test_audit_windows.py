@@ -5,13 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streams.ops.audit import counted as counted_module
 from streams.ops.audit import differences as differences_module
 from streams.ops.audit.counted import ClassifiedRecord, CountedWindows
 from streams.ops.audit.differences import Difference, Differences, Kind, Store, Windows, ranges_to_name
-from streams.ops.audit.fingerprints import DAY_MS, Key, Layout, Range, Sums, field_sums, jsonb_text, weight_of
+from streams.ops.audit.fingerprints import (
+    DAY_MS,
+    NO_SENTIMENT,
+    Key,
+    Layout,
+    Range,
+    Sums,
+    factor,
+    field_sums,
+    hash_of,
+    jsonb_text,
+    published_sum,
+    weight_of,
+)
+from streams.sink.rows import WINDOW_COLUMNS, label_rows, sentiment_rows, window_row
 from streams.window_sizes import parse_sizes
+from streams.windows.codec import UNIT, to_window
 from streams.windows.deltas import Entry, Position, reduce_entries
 from streams.windows.tumbling import WindowKey
 from tests.helpers import NOON_MS, classified, for_counting, make_settings
@@ -103,6 +120,42 @@ def test_windows_that_have_left_redis_are_a_range_for_each_day() -> None:
 
 def test_a_jsonb_has_short_names_first() -> None:
     assert jsonb_text({"bb": 1, "a": 2, "é": 3, 'q"': 4, "\n": 5}) == '{"\\n": 5, "a": 2, "bb": 1, "q\\"": 4, "é": 3}'
+
+
+@given(
+    st.dictionaries(st.sampled_from(["joy", "anger", "fear"]), st.tuples(st.integers(1, 500), st.integers(0, 10**6))),
+    st.dictionaries(st.sampled_from(["negative", "positive"]), st.integers(1, 500)),
+    st.integers(-(10**6), 10**6),
+    st.dictionaries(st.text(max_size=3), st.integers(1, 9), max_size=130),
+)
+def test_the_published_values_are_those_of_the_rows_that_the_sink_writes(
+    labels: dict[str, tuple[int, int]], sentiments: dict[str, int], score: int, sources: dict[str, int]
+) -> None:
+    key, count = WindowKey("coffee", 300, NOON_MS), sum(posts for posts, _ in labels.values())
+    row = {"n": count, "first": NOON_MS + 5, "last": NOON_MS + 90, "rev": 1, "late": 2, "m:1.0.0": count}
+    for label, (posts, confidence) in labels.items():
+        row |= {f"l:{label}": posts, f"c:{label}": posts * confidence}
+    row |= {f"t:{label}": posts for label, posts in sentiments.items()}
+    row |= {"ts": score * sum(sentiments.values())} if sentiments else {}
+    row |= {f"s:{source}": posts for source, posts in sources.items()}
+    fields = {name: str(value) for name, value in row.items()}
+
+    window = to_window(key, fields)
+    values: dict[str, float] = {"end": 300_000, "first": 5, "last": 90, "late": 2}
+    mean = window_row(window)[list(WINDOW_COLUMNS).index("mean_sentiment")]
+    values["mean_sentiment"] = NO_SENTIMENT if mean is None else round(float(str(mean)) * UNIT)
+    values["models"], values["sources"] = hash_of(jsonb_text(window.models)), hash_of(jsonb_text(window.sources))
+    for *_, label, _, percent, confidence in label_rows(window):
+        values[f"label percent:{label}"] = round(float(str(percent)) * UNIT)
+        values[f"label confidence:{label}"] = round(float(str(confidence)) * UNIT)
+    for *_, label, _, percent in sentiment_rows(window):
+        values[f"sentiment percent:{label}"] = round(float(str(percent)) * UNIT)
+    assert published_sum(key, fields) == sum(factor(name) * int(value) for name, value in values.items())
+
+
+def test_a_window_with_impossible_numbers_has_a_fingerprint_too() -> None:
+    row = {"n": "3", "l:joy": "0", "t:positive": "0", "first": "0", "last": "-5", "rev": "1"}
+    assert published_sum(WindowKey("coffee", 300, NOON_MS), row) != 0
 
 
 def windows(redis: dict[Key, Sums]) -> Windows:

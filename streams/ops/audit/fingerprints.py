@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from streams.records import ALL_KEYWORDS, EmotionWindow, to_ms
-from streams.sink.rows import label_rows, sentiment_rows
+from streams.records import ALL_KEYWORDS
 from streams.window_sizes import WindowSize
+from streams.windows.codec import UNIT, field_names, in_units, top_sources
+from streams.windows.post import MICRO
 from streams.windows.tumbling import WindowKey
 
 DAY_MS = 86_400_000
-UNIT = 10_000
-"""Percentages and means are compared in units of 1 / `UNIT`; records round them to that."""
 
 NO_SENTIMENT = 2 * UNIT
 """Stands for the mean sentiment of a window without sentiments."""
@@ -141,37 +140,75 @@ factor = lru_cache(16_384)(hash_of)
 _BOOKKEEPING = frozenset({"first", "last", "rev", "final", "late"})
 
 
+@lru_cache(16_384)
+def _field_factors(name: str) -> tuple[int, int]:
+    """Returns the factors of a field of a window's hash in `Sums.counts` and in `Sums.sums`; 0 if it is not in one."""
+    if name in _BOOKKEEPING:
+        return 0, 0
+    return (factor(name), 0) if is_count(name) else (0, factor(name))
+
+
+def is_count(name: str) -> bool:
+    """Returns whether a value belongs to `Sums.counts`: the number of posts, also by label (l:) and sentiment (t:)."""
+    return name == "n" or name.startswith(("l:", "t:"))
+
+
 def field_sums(fields: Mapping[str, int] | Mapping[str, str]) -> tuple[int, int]:
     """Returns what the fields of a window's hash in Redis add to `Sums.counts` and to `Sums.sums`, without a weight."""
     counts = sums = 0
     for name, value in fields.items():
-        if name == "n" or name.startswith(("l:", "t:")):
-            counts += factor(name) * int(value)
-        elif name not in _BOOKKEEPING:
-            sums += factor(name) * int(value)
+        of_count, of_sum = _field_factors(name)
+        if of_count:
+            counts += of_count * int(value)
+        elif of_sum:
+            sums += of_sum * int(value)
     return counts, sums
 
 
-def published_sum(window: EmotionWindow) -> int:
-    """Returns what a window as the sink writes it adds to `Sums.published`, without a weight."""
-    start = to_ms(window.start)
-    mean = NO_SENTIMENT if window.sentiment is None else round(window.sentiment.mean_sentiment * UNIT)
-    total = factor("end") * (to_ms(window.end) - start)
-    total += factor("first") * (to_ms(window.first_event) - start)
-    total += factor("last") * (to_ms(window.last_event) - start)
-    total += factor("late") * window.late
-    total += factor("mean_sentiment") * mean
-    total += factor("models") * hash_of(jsonb_text(window.models))
-    total += factor("sources") * hash_of(jsonb_text(window.sources))
-    for *_, label, _, percent, confidence in label_rows(window):
-        total += factor(f"label percent:{label}") * round(float(str(percent)) * UNIT)
-        total += factor(f"label confidence:{label}") * round(float(str(confidence)) * UNIT)
-    for *_, label, _, percent in sentiment_rows(window):
-        total += factor(f"sentiment percent:{label}") * round(float(str(percent)) * UNIT)
-    return total
+_END, _FIRST, _LAST, _LATE = (factor(name) for name in ("end", "first", "last", "late"))
+_MEAN_SENTIMENT, _MODELS, _SOURCES = (factor(name) for name in ("mean_sentiment", "models", "sources"))
+
+
+@lru_cache(4_096)
+def _label_factors(label: str) -> tuple[int, int, int]:
+    kinds = ("label percent", "label confidence", "sentiment percent")
+    percent, confidence, sentiment = (factor(f"{kind}:{label}") for kind in kinds)
+    return percent, confidence, sentiment
+
+
+def published_sum(window: WindowKey, row: Mapping[str, str]) -> int:
+    """Returns what a window of Redis, as the sink should write it, adds to `Sums.published`, without a weight.
+
+    The values are those of `windows.codec.to_window` and `sink.rows`, without the records, since there may be millions.
+    """
+    names, count, start = field_names(row), int(row["n"]), window.start
+    total = _END * (window.end - start) + _LATE * int(row.get("late", 0))
+    total += _FIRST * (int(row.get("first", start)) - start) + _LAST * (int(row.get("last", start)) - start)
+    for label, name in names.labels:
+        percent, confidence, _ = _label_factors(label)
+        posts = int(row[name]) or 1  # 0 only if somebody has changed the window
+        total += percent * in_units(100 * posts, count)
+        total += confidence * in_units(int(row.get(f"c:{label}", 0)), MICRO * posts)
+    mean = NO_SENTIMENT
+    if names.sentiments:
+        scored = sum(int(row[name]) for _, name in names.sentiments) or 1
+        mean = in_units(int(row.get("ts", 0)), MICRO * scored)
+        for label, name in names.sentiments:
+            total += _label_factors(label)[2] * round(round(100 * int(row[name]) / scored, 4) * UNIT)
+    total += _MEAN_SENTIMENT * mean
+    total += _MODELS * hash_of(jsonb_text({model: int(row[name]) for model, name in names.models}))
+    sources = top_sources({source: int(row[name]) for source, name in names.sources})
+    return total + _SOURCES * hash_of(jsonb_text(sources))
 
 
 def jsonb_text(counts: Mapping[str, int]) -> str:
     """Returns an object as PostgreSQL writes a `jsonb`: shorter names first, then by their bytes."""
-    in_order = sorted(counts.items(), key=lambda item: (len(item[0].encode()), item[0].encode()))
-    return json.dumps(dict(in_order), ensure_ascii=False)
+    in_order = sorted((*_place(name), number) for name, number in counts.items())
+    return f"{{{', '.join([f'{quoted}: {number}' for _, _, quoted, number in in_order])}}}"
+
+
+@lru_cache(16_384)
+def _place(name: str) -> tuple[int, bytes, str]:
+    """Returns the length of a name in bytes, its bytes, and the name in quotes."""
+    encoded = name.encode()
+    return len(encoded), encoded, json.dumps(name, ensure_ascii=False)

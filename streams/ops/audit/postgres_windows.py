@@ -10,10 +10,11 @@ from typing import Any
 from psycopg import IsolationLevel
 
 from connectors.postgres import Connection
-from streams.ops.audit.fingerprints import DAY_MS, NO_SENTIMENT, UNIT, Key, Layout, Range, Sums, factor
+from streams.ops.audit.fingerprints import DAY_MS, NO_SENTIMENT, Key, Layout, Range, Sums, factor, is_count
 from streams.ops.audit.redis_windows import StoredWindows
 from streams.records import ALL_KEYWORDS
 from streams.sink.history import History
+from streams.windows.codec import UNIT
 from streams.windows.tumbling import WindowKey
 
 
@@ -153,7 +154,7 @@ def _fetch(connection: Connection, statement: str, parameters: Mapping[str, obje
 def _add(sums: Sums, name: str, value: Decimal) -> None:
     # Postgres may hold a number that is infinite or none.
     weighted = factor(name) * (int(value) if math.isfinite(value) else -1)
-    if name == "n" or name.startswith(("l:", "t:")):
+    if is_count(name):
         sums.counts += weighted
     else:
         sums.published += weighted

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from streams.ops.audit.fingerprints import Grouping, Key, Sums, field_sums, published_sum, weight_of
 from streams.records import ALL_KEYWORDS
-from streams.windows.codec import to_window
 from streams.windows.scan import TableBounds, WindowScan
 from streams.windows.store import WindowStore
 
@@ -47,7 +46,7 @@ async def read_redis(store: WindowStore, grouping: Grouping) -> tuple[StoredWind
                 sums = found.groups.get(group)
                 if sums is None:
                     sums = found.groups[group] = Sums()
-                published = published_sum(to_window(key, row))
+                published = published_sum(key, row)
                 sums.add(key.keyword, weight, posts, *field_sums(row), published=published)
     # Windows leave Redis while it is read, so the bounds are those at the end.
     return found, await scan.bounds()
