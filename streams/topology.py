@@ -67,6 +67,29 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     ]
 
 
+def stateful_topics(settings: Settings) -> tuple[str, str, str]:
+    """Returns the topics in which Redis and Postgres hold positions: raw, classified and windows.
+
+    Redis holds none in the windows topic.
+    """
+    return settings.topic_raw, settings.topic_classified, settings.topic_windows
+
+
+def check_same_topics(changed: Iterable[str], holder: str) -> None:
+    """Refuse topics that were deleted and made again.
+
+    `changed` has the topics whose ids are not those that `holder`, Redis or PostgreSQL, has stored.
+
+    Raises:
+        TopologyError: There is such a topic. The message says what to do.
+    """
+    if names := ", ".join(sorted(changed)):
+        raise TopologyError(
+            f"{names}: deleted and made again, or of another cluster, and {holder} holds positions in the former "
+            'topic; see "Topics were deleted" in docs/how-to/recover.md'
+        )
+
+
 def check_assigned(topic: str, assigned: Iterable[int], partitions: int) -> None:
     """Refuse partitions that were added to the topic while the process ran.
 

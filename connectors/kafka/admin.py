@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
@@ -68,6 +68,25 @@ class KafkaAdmin:
                 ) from exc
             raise to_connector_error(error, f"connecting to {self._config.bootstrap}") from exc
         return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
+
+    def topic_ids(self, names: Iterable[str]) -> dict[str, str]:
+        """Returns the ids of topics; a topic that does not exist is left out.
+
+        Kafka gives each topic an id. One that is deleted and made again under its name has another id.
+
+        Raises:
+            ConnectorError: Kafka did not answer, or rejected the call.
+        """
+        wanted = TopicCollection(list(names))
+        found = {}
+        for name, future in self._client.describe_topics(wanted, request_timeout=self._config.timeout_s).items():
+            try:
+                found[name] = str(future.result().topic_id)
+            except KafkaException as exc:
+                error = kafka_error_of(exc)
+                if error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise to_connector_error(error, f"reading the id of topic {name}") from exc
+        return found
 
     def create(self, specs: Sequence[TopicSpec]) -> list[str]:
         """Create the topics that do not exist, and return the names of those that this call created.

@@ -254,7 +254,8 @@ class PositionedConsumer:
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             # Retention deleted the record at the position between the lookup and the fetch.
             self.rewind(f"{self.topic} no longer holds the offset: {error.str()}")
-        elif is_transient(error):
+        elif is_transient(error) or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            # Whether a topic that is missing will come back is not for a consumer to decide.
             logger.warning("consuming %s: %s", self.topic, error.str())
         else:
             raise to_connector_error(error, f"consuming {self.topic}")

@@ -246,7 +246,8 @@ def start_offset(topic: str, partition: int, proven: int | None, bounds: tuple[i
     if proven > high:
         raise PositionError(
             f"{topic}[{partition}] ends at offset {high}, but its output was made from offsets up to {proven}: "
-            "the topic was deleted and made again, or the output belongs to another cluster"
+            "the topic was deleted and made again, or the output belongs to another cluster; see "
+            '"Topics were deleted" in docs/how-to/recover.md'
         )
     return max(proven, low)
 

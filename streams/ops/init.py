@@ -5,7 +5,9 @@ Every step can be repeated, and several processes may run it at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 from psycopg.errors import Diagnostic
 
@@ -17,9 +19,12 @@ from models.registry.channels import LATEST
 from models.registry.location import S3Location, parse_uri
 from models.registry.publish import publish_if_empty
 from streams.connections import kafka_config, s3_config
+from streams.errors import TopologyError
 from streams.settings import Settings
+from streams.sink import topic_ids
 from streams.sink.migrations import migrations_folder
-from streams.topology import check_topics, raw_limits, topic_specs
+from streams.topology import check_topics, raw_limits, stateful_topics, topic_specs
+from streams.windows.connect import open_store
 
 Report = Callable[[str], None]
 """Called with a line for each change."""
@@ -67,6 +72,42 @@ def _report_warning(notice: Diagnostic, report: Report) -> None:
         report(f"PostgreSQL: {notice.message_primary}")
 
 
+def adopt_topics(settings: Settings, report: Report) -> None:
+    """Let Redis and Postgres begin anew in topics that were deleted and made again, without losing rows or windows.
+
+    Raises:
+        TopologyError: The raw topic is new, but the classified topic holds posts of the former one.
+        ConnectorError: A server does not answer, or rejects the call.
+    """
+    raw, classified, _ = names = stateful_topics(settings)
+    ids = KafkaAdmin(kafka_config(settings)).topic_ids(names)
+    asyncio.run(_adopt_in_redis(settings, {name: ids[name] for name in (raw, classified)}, report))
+    dsn = settings.postgres_dsn.get_secret_value()
+    with (
+        postgres.connect(dsn, application_name="emostream-init") as connection,
+        postgres.postgres_errors("adopting topics"),
+        connection.transaction(),
+    ):
+        for topic in topic_ids.changed_topics(connection, ids):
+            former = f"{topic} before {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+            topic_ids.archive(connection, topic, ids[topic], former)
+            report(f"PostgreSQL: the rows of the former topic {topic} are kept as those of '{former}'")
+
+
+async def _adopt_in_redis(settings: Settings, ids: Mapping[str, str], report: Report) -> None:
+    raw, classified = settings.topic_raw, settings.topic_classified
+    async with open_store(settings) as store:
+        changed = await store.changed_topics(ids)
+        if raw in changed and classified not in changed:
+            raise TopologyError(
+                f"{raw} was deleted and made again, but {classified} still holds posts of the former topic; delete "
+                f"{classified} too, and run `emostream init` again"
+            )
+        for topic in changed:
+            await store.forget_positions("f" if topic == raw else "p", settings.partitions, topic, ids[topic])
+            report(f"Redis: the positions in the former topic {topic} are removed, and the windows are kept")
+
+
 def init_model(settings: Settings, report: Report) -> None:
     """Upload the bundled model if the registry has no version, and create the channels `latest` and `stable`.
 
@@ -92,7 +133,7 @@ def init_model(settings: Settings, report: Report) -> None:
 
 
 def init_all(settings: Settings, report: Report) -> None:
-    """Create the topics, apply the migrations and upload the model.
+    """Create the topics, apply the migrations, adopt topics that were made again, and upload the model.
 
     Raises:
         TopologyError: The partitions of a topic differ from the settings.
@@ -101,4 +142,5 @@ def init_all(settings: Settings, report: Report) -> None:
     """
     init_topics(settings, report)
     init_postgres(settings, report)
+    adopt_topics(settings, report)
     init_model(settings, report)

@@ -7,6 +7,7 @@ import gc
 import logging
 import signal
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -20,8 +21,9 @@ from streams.pipeline.app import Pipeline, create_pipeline
 from streams.pipeline.control_consumer import quiet_left_over_tasks
 from streams.process.background import in_background
 from streams.process.listening import check_port_free
+from streams.process.topic_watch import TopicWatch
 from streams.settings import Settings
-from streams.topology import check_raw_limits, check_topics
+from streams.topology import check_raw_limits, check_same_topics, check_topics, stateful_topics
 from streams.windows.connect import open_store
 
 logger = logging.getLogger(__name__)
@@ -57,8 +59,11 @@ async def run_worker(settings: Settings, on_ready: Callable[[], None] = lambda: 
     admin = KafkaAdmin(kafka)
     check_topics(settings, await asyncio.to_thread(admin.partition_counts))
     check_raw_limits(settings, await asyncio.to_thread(admin.topic_config, settings.topic_raw))
+    ids = await asyncio.to_thread(admin.topic_ids, stateful_topics(settings))
     async with open_store(settings) as store:
         await store.check_topology(settings.partitions)
+        counted = {name: ids[name] for name in (settings.topic_raw, settings.topic_classified)}
+        check_same_topics(await store.changed_topics(counted), "Redis")
         metrics = Metrics()
         with (
             closing(ServedModel(model_source(settings), metrics.model)) as model,
@@ -75,7 +80,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[], None] = lambda: 
                 on_ready()
                 pipeline = create_pipeline(settings, kafka, model, store, metrics, data_dir=Path(data_dir))
                 try:
-                    await _run_until_stopped(pipeline, stop)
+                    await _run_until_stopped(pipeline, stop, TopicWatch(admin, ids))
                 finally:
                     await pipeline.close()
             finally:
@@ -103,24 +108,28 @@ async def _load(model: ServedModel, stop: asyncio.Event) -> bool:
             loading.exception()  # read it, or asyncio logs that the exception was never retrieved
 
 
-async def _run_until_stopped(pipeline: Pipeline, stop: asyncio.Event) -> None:
-    """Start the app, wait until `stop` is set or the app crashes, and stop everything.
+async def _run_until_stopped(pipeline: Pipeline, stop: asyncio.Event, watch: TopicWatch) -> None:
+    """Start the app, wait until `stop` is set, the app crashes or a topic is deleted, and stop everything.
 
     Raises:
+        TopologyError: A topic was deleted.
         BaseException: The app crashed with this error.
     """
+    watch_ends = threading.Event()
+    watching = asyncio.wrap_future(in_background(lambda: watch.run(watch_ends), name="topic-watch"))
     app = pipeline.app
     starting = asyncio.ensure_future(app.start())
     stopping = asyncio.ensure_future(stop.wait())
     crashed = asyncio.ensure_future(app.wait_until_stopped())
     try:
-        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([starting, stopping, watching], return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
             _tune_garbage_collector()
             logger.info("worker is running")
-        await asyncio.wait([stopping, crashed], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([stopping, crashed, watching], return_when=asyncio.FIRST_COMPLETED)
     finally:
+        watch_ends.set()
         logger.info("worker is stopping")
         starting.cancel()
         stopping.cancel()
@@ -132,6 +141,7 @@ async def _run_until_stopped(pipeline: Pipeline, stop: asyncio.Event) -> None:
         except TimeoutError:
             logger.warning("Faust's consumer did not stop in %.0f s; is the broker away?", FAUST_STOP_S)
         crashed.cancel()
+    await watching
     if app.crash_reason is not None:
         raise app.crash_reason
 

@@ -24,7 +24,7 @@ from connectors.errors import RejectedError
 from connectors.kafka.batch import UnreadableBatch
 from connectors.machine.own_load import client_port
 from connectors.postgres import Connection, address_of, connect, find_migrations, postgres_errors
-from streams.sink import ledger_sql, offsets_sql
+from streams.sink import ledger_sql, offsets_sql, topic_ids
 from streams.sink.ledger import LedgerRange, Span, check_offsets
 from streams.sink.migrations import migrations_folder, schema_version
 from streams.sink.sql import fetch_all
@@ -101,6 +101,15 @@ class History:
             raise RejectedError(
                 f"{where} has schema version {found}, and this emostream supports {needed}; run a newer emostream"
             )
+
+    def changed_topics(self, ids: Mapping[str, str]) -> list[str]:
+        """Returns the topics whose id is not the stored one; see `streams.sink.topic_ids`.
+
+        Raises:
+            ConnectorError: Postgres does not answer, or rejects the call.
+        """
+        with self.transaction("comparing the ids of topics") as connection:
+            return topic_ids.changed_topics(connection, ids)
 
     def close(self) -> None:
         """Close the connection, and with it end its locks."""

@@ -20,6 +20,7 @@ from streams import __version__
 from streams.connections import kafka_config
 from streams.errors import BackfillBusyError, BackfillStoppedError
 from streams.process.background import in_background
+from streams.process.topic_watch import TopicWatch
 from streams.settings import Settings
 from streams.sink.backfill.holes import Findings
 from streams.sink.backfill.run import Backfill
@@ -39,7 +40,7 @@ from streams.sink.report import (
 from streams.sink.targets import POSTS, WINDOWS, Target
 from streams.sink.topic_sink import TopicSink
 from streams.sink.web import SinkWeb
-from streams.topology import check_topics
+from streams.topology import check_same_topics, check_topics, stateful_topics
 
 logger = logging.getLogger(__name__)
 
@@ -74,11 +75,15 @@ def open_sink(settings: Settings, *, gate: Gate | None = None) -> Iterator[Sink]
     partitions = admin.partition_counts()
     check_topics(settings, partitions)
     # A wrong address is an error at the start; the threads would only retry.
-    History(settings.postgres_dsn.get_secret_value(), application_name="emostream-sink").check()
+    with closing(History(settings.postgres_dsn.get_secret_value(), application_name="emostream-sink")) as history:
+        history.check()
+        ids = admin.topic_ids(stateful_topics(settings))
+        check_same_topics(history.changed_topics(ids), "PostgreSQL")
+    watch = TopicWatch(admin, ids)
     topics = (settings.topic_classified, settings.topic_windows)
     retentions = {topic: retention_s(admin.topic_config(topic)) for topic in topics}
     with closing(ConfirmedProducer(kafka, client_id=f"{settings.group_prefix}-sink")) as producer:
-        yield Sink(settings, producer, partitions=partitions, retentions=retentions, gate=gate)
+        yield Sink(settings, producer, watch, partitions=partitions, retentions=retentions, gate=gate)
 
 
 class Sink:
@@ -94,6 +99,7 @@ class Sink:
         self,
         settings: Settings,
         producer: ConfirmedProducer,
+        watch: TopicWatch,
         *,
         partitions: Mapping[str, int],
         retentions: Mapping[str, float | None],
@@ -104,6 +110,7 @@ class Sink:
         Args:
             settings: The settings.
             producer: Writes dead letters. The caller closes it.
+            watch: Stops the sink if its topics are deleted.
             partitions: The number of partitions of each topic.
             retentions: For each topic, the seconds that Kafka keeps a record; None if it never deletes records.
             gate: Replaces the gate that the settings describe.
@@ -113,6 +120,7 @@ class Sink:
         """
         self._settings = settings
         self._partitions = partitions
+        self._watch = watch
         self._dsn = settings.postgres_dsn.get_secret_value()
         self._started_at = datetime.now(UTC)
         self._last_backfill: BackfillReport | None = None
@@ -287,7 +295,8 @@ class Sink:
             if port and not once:
                 stack.enter_context(SinkWeb(host, port, registry=self.metrics.registry, report=self.report))
             stack.enter_context(self.gate)
-            _run_threads([*(partial(topic.run, all_partitions=once) for topic in self.topics), *more], stop)
+            topics = [partial(topic.run, all_partitions=once) for topic in self.topics]
+            _run_threads([*topics, self._watch.run, *more], stop)
 
 
 def _run_threads(targets: Sequence[Callable[[threading.Event], None]], stop: threading.Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pydantic_core import to_json
 from redis.asyncio import RedisCluster
@@ -105,6 +106,35 @@ class WindowStore(WindowReader):
         for field, value in wanted.items():
             if stored[field] != value:
                 raise _topology_error(self._prefix, field, stored[field], value)
+
+    async def changed_topics(self, ids: Mapping[str, str]) -> list[str]:
+        """Returns the topics whose id is not the stored one: the tables hold positions in an earlier topic of the name.
+
+        `ids` has the present id of each topic. The id of a topic that has none in the tables is stored.
+        """
+        changed = []
+        with redis_errors("reading the window tables"):
+            for topic, present in ids.items():
+                await self._redis.hsetnx(self._meta, f"topic:{topic}", present)
+                if await self._redis.hget(self._meta, f"topic:{topic}") != present:
+                    changed.append(topic)
+        return changed
+
+    async def forget_positions(self, kind: Literal["p", "f"], partitions: int, topic: str, present: str) -> None:
+        """Forget the positions in an earlier topic, and store the id of the present one. The windows stay.
+
+        Args:
+            kind: `p` for the offsets in the classified topic, `f` for the fences, which are offsets in the raw topic.
+            partitions: The number of partitions.
+            topic: The topic.
+            present: Its present id.
+        """
+        fields = [f"{kind}:{partition}" for partition in range(partitions)]
+        with redis_errors("forgetting positions"):
+            for shard in range(self.shards):
+                await self._redis.hdel(self._key(shard, "state"), *fields)
+            # Last, so that a second try repeats what an interrupted one has left.
+            await self._redis.hset(self._meta, f"topic:{topic}", present)
 
     async def is_initialised(self, shard: int) -> bool:
         """Returns whether a shard is initialised. Until then, nothing can be applied to it."""

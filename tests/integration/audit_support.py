@@ -12,7 +12,7 @@ from streams.ops.audit import Check, audit
 from streams.records import ClassifiedPost, EmotionWindow
 from streams.settings import Settings
 from streams.sink.gate.cpu_aware import OpenGate
-from streams.sink.runner import Sink
+from streams.sink.runner import open_sink
 from streams.windows.deltas import Entry, Position, reduce_entries
 from streams.windows.store import WindowStore
 from streams.windows.update import ShardUpdate
@@ -69,7 +69,8 @@ class System:
         self._producer.submit(
             [Outgoing(self.settings.topic_windows, window.to_json(), window.key.encode()) for window in windows]
         ).result(60)
-        Sink(self.settings, gate=OpenGate()).run(threading.Event(), once=True)
+        with open_sink(self.settings, gate=OpenGate()) as sink:
+            sink.run(threading.Event(), once=True)
 
     async def fill(self, posts: Sequence[ClassifiedPost]) -> None:
         """Bring posts of one partition, whose origins rise from 0, into every part of the system."""

@@ -217,7 +217,9 @@ def test_a_position_that_retention_deleted_is_looked_up_again(harness: Harness, 
     assert harness.client.assigned == {0: 15}
 
 
-@pytest.mark.parametrize("code", [KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT])
+@pytest.mark.parametrize(
+    "code", [KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError.UNKNOWN_TOPIC_OR_PART]
+)
 def test_a_transient_error_does_not_end_the_polling(harness: Harness, code: int) -> None:
     harness.assign(0)
     batch = harness.poll_messages(message(None, error=KafkaError(code)), message(b"x", offset=10))
@@ -225,7 +227,7 @@ def test_a_transient_error_does_not_end_the_polling(harness: Harness, code: int)
     assert len(harness.lookups) == 1
 
 
-@pytest.mark.parametrize("code", [KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART])
+@pytest.mark.parametrize("code", [KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED])
 def test_a_refusal_ends_the_polling(harness: Harness, code: int) -> None:
     harness.assign(0)
     with pytest.raises(RejectedError, match="consuming t"):
