@@ -22,6 +22,7 @@ from connectors.local.kafka import KafkaServer
 from connectors.local.process import Launch
 from connectors.local.server import Ports
 from connectors.local.state import StackState
+from tests.integration.support import wait_for
 
 _AUTHORIZER = """\
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
@@ -69,12 +70,21 @@ class RightsBroker:
             AclOperation.ANY,
             AclPermissionType.ANY,
         )
+
+        def wait_for_rules(count: int) -> None:
+            # A broker applies new rules some time after the controller has taken them.
+            wait_for(
+                lambda: len(self._admin.describe_acls(every).result(60)) == count, what="the rules are not applied"
+            )
+
         for future in self._admin.create_acls(rules).values():
             future.result(60)
+        wait_for_rules(len(rules))
         try:
             yield
         finally:
             self._admin.delete_acls([every])[every].result(60)
+            wait_for_rules(0)
 
     def close(self) -> None:
         self._stack.signal("kafka", signal.SIGKILL)

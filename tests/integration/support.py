@@ -17,6 +17,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from connectors.errors import UnavailableError
+from connectors.kafka.admin import KafkaAdmin
 from connectors.kafka.scan import TopicScan
 from connectors.local.ports import choose
 from streams.connections import kafka_config, scan_group
@@ -122,12 +123,14 @@ def offsets(settings: Settings, topic: str) -> int:
 
 
 def configure(settings: Settings, topic: str, name: str, value: object) -> None:
-    """Change a setting of a topic in Kafka."""
+    """Change a setting of a topic in Kafka, and wait until the broker has it. Its logs may follow a moment later."""
     entry = ConfigEntry(name, str(value), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     for future in admin.incremental_alter_configs([resource]).values():
         future.result(30)
+    reader = KafkaAdmin(kafka_config(settings))
+    wait_for(lambda: reader.topic_config(topic)[name] == str(value), what=f"{topic} keeps its {name}")
 
 
 def good_posts(count: int, **fields: object) -> list[bytes]:
