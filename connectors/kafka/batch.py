@@ -1,7 +1,4 @@
-"""A batch: the records that a consumer takes in one poll, or in several polls that were joined. Pure.
-
-Its *memory* is about how many bytes the process keeps for it. It is an estimate, and costs little to calculate.
-"""
+"""A batch: the records that a consumer takes in one poll, or in several polls that were joined. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +9,9 @@ from typing import Any, Generic, TypeVar
 
 from confluent_kafka import Message
 
+from connectors.kafka.memory import memory_of
+
 Item = TypeVar("Item")
-
-MESSAGE_BYTES = 500
-"""Bytes that a fetched message takes besides its value."""
-
-BATCH_MEMORY = 16 * 2**20
-"""A batch that takes this many bytes is full. Wide or long records would make batches of any size otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +84,7 @@ class Batch:
         return len(self.messages) + sum(len(own.items) for own in self.own_ranges)
 
     def memory(self) -> int:
-        """Returns about how many bytes the records take."""
+        """Returns about how many bytes the records take (`memory`)."""
         return memory_of(self.messages) + sum(own.memory for own in self.own_ranges)
 
     def by_partition(self) -> dict[int, list[Message]]:
@@ -123,11 +116,6 @@ class Batch:
                 if len(seen) == len(self.starts):
                     break
         return ends
-
-
-def memory_of(messages: Sequence[Message]) -> int:
-    """Returns about how many bytes fetched messages take."""
-    return sum(map(len, messages)) + MESSAGE_BYTES * len(messages)
 
 
 def partition_of(message: Message) -> int:

@@ -19,26 +19,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from connectors.deadline import Deadline
 from connectors.errors import UnavailableError
-from connectors.kafka.batch import (
-    BATCH_MEMORY,
-    Batch,
-    OwnRange,
-    UnreadableBatch,
-    memory_of,
-    offset_of,
-    partition_of,
-)
+from connectors.kafka.batch import Batch, OwnRange, UnreadableBatch, offset_of, partition_of
 from connectors.kafka.config import MAX_POLL_INTERVAL_MS, KafkaConfig
 from connectors.kafka.errors import is_transient, kafka_error_of, log_client_error, to_connector_error
 from connectors.kafka.lag import LagCommits
-from connectors.kafka.own_records import LocalReads, OwnRecords
+from connectors.kafka.local_reads import LocalReader
+from connectors.kafka.memory import BATCH_MEMORY, memory_of
+from connectors.kafka.own_records import OwnRecords
 from connectors.kafka.unreadable import is_unreadable, skip_batch
 
 logger = logging.getLogger(__name__)
@@ -50,10 +44,6 @@ the session timeout, and a Redis that restarts is back within the first few retr
 MAX_FETCHED = 64
 """The most messages that are taken from the client at once. A message may have a megabyte, and its length is known only
 afterwards."""
-
-MIXED_POLL_S = 0.2
-"""Greatest number of seconds to wait for own records (`connectors.kafka.own_records`) while some partitions are fetched
-and others are read locally."""
 
 PositionLookup = Callable[[Sequence[int]], Mapping[int, int]]
 """Returns the position of each of the given partitions. If it raises UnavailableError, it is called again; any other
@@ -95,8 +85,6 @@ class PositionedConsumer:
         self._positions = positions
         self._on_assign = on_assign or (lambda partitions: None)
         self._on_revoke = on_revoke or (lambda: None)
-        self._own_records = own_records
-        self._local_reads = LocalReads()
         self._paused = False
         self._lock = threading.Lock()
         self._epoch = 0
@@ -117,6 +105,7 @@ class PositionedConsumer:
         )
         self._consumer = Consumer({**options, "error_cb": log_client_error}, logger=logger)
         self._lag = LagCommits(self._consumer, topic)
+        self._local = None if own_records is None else LocalReader(self._consumer, topic, own_records)
         self._consumer.subscribe([topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lost)
 
     @property
@@ -144,7 +133,9 @@ class PositionedConsumer:
         self._lag.commit_if_due()
         # Step 2: poll.
         starts: dict[int, int] = {}
-        messages, unreadable = self._fetch(max_messages, self._wait_for_own_records(timeout_s), starts)
+        if self._local is not None and not self._paused:
+            timeout_s = self._local.wait(timeout_s, self._next)
+        messages, unreadable = self._fetch(max_messages, timeout_s, starts)
         ranges = self._take_own_records(max_messages - len(messages), starts)
         # The batch carries the epoch of its positions, so a rewind that came since the fetch makes it stale.
         return Batch(self._positioned_epoch, messages, starts, ranges, unreadable) if starts else None
@@ -176,38 +167,16 @@ class PositionedConsumer:
             memory += memory_of(new)
         return messages, unreadable
 
-    def _wait_for_own_records(self, timeout_s: float) -> float:
-        """Wait for own records if some partition is read locally, and return how long to wait for fetched records."""
-        local = self._local_reads.partitions
-        if self._own_records is None or self._paused or not local:
-            return timeout_s
-        self._own_records.wait(min(timeout_s, MIXED_POLL_S) if local < self._next.keys() else timeout_s)
-        return 0.0
-
     def _take_own_records(self, max_records: int, starts: dict[int, int]) -> list[OwnRange[Any]]:
-        """Consume own records, and pause or resume the fetching of partitions accordingly."""
         # While fetching is paused, own records wait in the queue too. Those that find no room are fetched later.
-        if self._own_records is None or self._paused:
+        if self._local is None or self._paused:
             return []
-        ranges = self._own_records.take(max_records)
-        plan = self._local_reads.plan(ranges, self._next, time.monotonic(), all_taken=not len(self._own_records))
-        for own in plan.consumed:
-            starts.setdefault(own.partition, own.first)
-            self._next[own.partition] = own.end
         try:
-            if plan.pause:
-                self._consumer.pause(self._partitions(plan.pause))
-            for partition in plan.fetch:
-                self._consumer.seek(TopicPartition(self.topic, partition, self._next[partition]))
-            if plan.fetch:
-                self._consumer.resume(self._partitions(plan.fetch))
+            return self._local.take(max_records, self._next, starts)
         except KafkaException as exc:
-            # The client does not have the partition yet, or no longer. The rewind assigns and fetches all partitions.
+            # The rewind assigns and fetches all partitions.
             self.rewind(f"{self.topic} cannot be paused or resumed: {kafka_error_of(exc).str()}")
-        return plan.consumed
-
-    def _partitions(self, numbers: Collection[int]) -> list[TopicPartition]:
-        return [TopicPartition(self.topic, number) for number in numbers]
+            return []
 
     def _continued(self, fetched: list[Message], starts: dict[int, int]) -> tuple[list[Message], list[UnreadableBatch]]:
         """Returns what was fetched and comes next in its partition, and adds to `starts` where each one continues."""
@@ -242,7 +211,7 @@ class PositionedConsumer:
         except UnavailableError as exc:
             # A record that was fetched behind the batch must not be processed.
             self.rewind(str(exc))
-            return ()
+            batch = None
         if batch is None:
             return ()
         logger.error("%s; they are skipped", batch)
@@ -292,7 +261,7 @@ class PositionedConsumer:
     def resume(self) -> None:
         """Fetch again after `pause`. Does nothing if fetching is not paused."""
         self._paused = False
-        local = self._local_reads.partitions
+        local = frozenset() if self._local is None else self._local.partitions
         self._consumer.resume([found for found in self._consumer.assignment() if found.partition not in local])
 
     def close(self) -> None:
@@ -378,6 +347,5 @@ class PositionedConsumer:
 
     def _fetch_all(self) -> None:
         """Begin a new epoch: no partition is read locally, and own records of the old epoch are fetched."""
-        self._local_reads.clear()
-        if self._own_records is not None:
-            self._own_records.clear()
+        if self._local is not None:
+            self._local.clear()

@@ -33,9 +33,10 @@ import faust
 from mode import Service
 from mode.utils.queues import FlowControlEvent, ThrowableQueue
 
-from connectors.kafka.batch import BATCH_MEMORY, Batch
+from connectors.kafka.batch import Batch
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.consumer import PositionedConsumer, PositionLookup
+from connectors.kafka.memory import BATCH_MEMORY
 from connectors.kafka.own_records import OwnRecords
 
 logger = logging.getLogger(__name__)

@@ -25,6 +25,8 @@ REQUESTS: dict[str, Callable[[TableEditor], Awaitable[object]]] = {
     "positions": lambda store: store.positions(0, [0]),
     "apply": lambda store: store.apply(0, ShardUpdate({0: PositionChange(Position(), Position(1, 0, 0))})),
     "apply_all": lambda store: store.apply_all({1: ShardUpdate({0: PositionChange(Position(), Position(1, 0, 0))})}),
+    "changed_topics": lambda store: store.changed_topics({"posts.raw": "id"}),
+    "forget_positions": lambda store: store.forget_positions("p", 1, "posts.raw", "id"),
     "times": lambda store: store.times(0),
     "finalize": lambda store: store.finalize(0, 0),
     "note_watermark": lambda store: store.note_watermark(0, 0),
