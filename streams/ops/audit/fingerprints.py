@@ -196,9 +196,14 @@ def published_sum(window: WindowKey, row: Mapping[str, str]) -> int:
         for label, name in names.sentiments:
             total += _label_factors(label)[2] * round(round(100 * int(row[name]) / scored, 4) * UNIT)
     total += _MEAN_SENTIMENT * mean
-    total += _MODELS * hash_of(jsonb_text({model: int(row[name]) for model, name in names.models}))
-    sources = top_sources({source: int(row[name]) for source, name in names.sources})
-    return total + _SOURCES * hash_of(jsonb_text(sources))
+    total += _MODELS * _hash_of_counts(tuple([(model, row[name]) for model, name in names.models]))
+    return total + _SOURCES * _hash_of_counts(tuple([(source, row[name]) for source, name in names.sources]))
+
+
+@lru_cache(16_384)
+def _hash_of_counts(counts: tuple[tuple[str, str], ...]) -> int:
+    """Returns the hash of the models or the sources of a window. Most windows have few posts, and share them."""
+    return hash_of(jsonb_text(top_sources({name: int(number) for name, number in counts})))
 
 
 def jsonb_text(counts: Mapping[str, int]) -> str:

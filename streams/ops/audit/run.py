@@ -12,6 +12,7 @@ number of windows. A repeated audit reads only what was appended to the topics s
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -124,8 +125,13 @@ class Auditor:
         # Step 2: check the results of the raw posts.
         delivery = check_delivery(self._topics.outcomes, self._topics.raw)
         # Step 3: read the windows, and compare their fingerprints.
-        redis, bounds = await read_redis(self._store, self._layout.range_of)
-        postgres = read_postgres(self._history, self._layout)
+        # Postgres adds up its windows while those of Redis are read.
+        reading = asyncio.create_task(asyncio.to_thread(read_postgres, self._history, self._layout))
+        try:
+            redis, bounds = await read_redis(self._store, self._layout.range_of)
+        finally:
+            await asyncio.wait([reading])  # the connection must not be closed meanwhile
+        postgres = await reading
         windows = self._windows(bounds, self._counted, redis, postgres)
         rows, unwritten = self._read_rows()
         self._last = _Round(
