@@ -1,102 +1,16 @@
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import copy
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any
-
 import pytest
 
 from connectors.errors import ConnectorError, PositionMismatchError
 from connectors.kafka.batch import Batch, OwnRange, UnreadableBatch
-from streams.metrics import Metrics
-from streams.pipeline import aggregate
-from streams.pipeline.aggregate import AggregateStage
-from streams.pipeline.batches import StaleBatchError
-from streams.records import ClassifiedPost, DeadPost, DeadReason, LatePost, from_ms
-from streams.windows import parts
+from streams.records import DeadPost, DeadReason, LatePost, from_ms
 from streams.windows.deltas import Position
 from streams.windows.recent import RecentIds
 from streams.windows.tumbling import WindowKey, shard_of
 from streams.windows.update import ShardUpdate
-from tests.helpers import NOON_MS, RecordingDeliverer, classified, for_counting, make_settings, message
-
-
-class FakeStore:
-    """The compare-and-set on positions. `applied` keeps every update that was applied, `reads` every shard read."""
-
-    def __init__(self, shards: int = 2) -> None:
-        self.shards = shards
-        self.stored: dict[tuple[int, int], Position] = {}
-        self.applied: list[tuple[int, ShardUpdate]] = []
-        self.reads: list[int] = []
-        self.generation = 0
-        self.generations: dict[int, FakeStore] = {0: self}
-
-    def at(self, generation: int) -> FakeStore:
-        pinned = copy.copy(self.generations[generation])
-        pinned.generation = generation
-        return pinned
-
-    async def positions(self, shard: int, partitions: Sequence[int]) -> dict[int, Position]:
-        self.reads.append(shard)
-        return {partition: self.stored.get((shard, partition), Position()) for partition in partitions}
-
-    async def apply_all(self, updates: Mapping[int, ShardUpdate]) -> dict[int, tuple[int, int]]:
-        found = await asyncio.gather(*(self.apply(shard, update) for shard, update in updates.items()))
-        return {shard: mismatch for shard, mismatch in zip(updates, found, strict=True) if mismatch is not None}
-
-    async def apply(self, shard: int, update: ShardUpdate) -> tuple[int, int] | None:
-        await asyncio.sleep(0)
-        for partition, change in update.positions.items():
-            stored = self.stored.get((shard, partition), Position())
-            if stored.offset != change.expected.offset:
-                return partition, stored.offset
-        self.stored.update({(shard, partition): change.new for partition, change in update.positions.items()})
-        self.applied.append((shard, update))
-        return None
-
-    def counts(self) -> Counter[str]:
-        """Returns the number of posts of each keyword, in the windows of a minute."""
-        found: Counter[str] = Counter()
-        for _, update in self.applied:
-            found.update({key.keyword: delta.fields["n"] for key, delta in update.windows.items() if key.size == 60})
-        return found
-
-
-class Harness:
-    def __init__(self, store: FakeStore | None = None, out: RecordingDeliverer | None = None, **overrides: Any) -> None:
-        self.store = store or FakeStore()
-        self.out = out or RecordingDeliverer()
-        self.metrics = Metrics()
-        self.gaps: dict[int, int] = {}
-        self.recent_ids: dict[int, RecentIds] = {}
-        settings = make_settings(shards=self.store.shards, **overrides)
-        self.epoch = 1
-        self.stage = AggregateStage(
-            settings,
-            self.store,  # type: ignore[arg-type]
-            self.out,
-            self.metrics,
-            start_positions=self,
-            is_current=lambda batch: batch.epoch == self.epoch,
-        )
-
-    def metric(self, name: str, **labels: str) -> float:
-        return self.metrics.registry.get_sample_value(name, labels) or 0
-
-
-def batch(*posts: ClassifiedPost | bytes, start: int = 0, partition: int = 0, epoch: int = 1) -> Batch:
-    """Posts at consecutive offsets of the classified topic."""
-    values = [post if isinstance(post, bytes) else post.to_json() for post in posts]
-    messages = [
-        message(value, offset=offset, partition=partition, topic="posts.classified", key=b"key")
-        for offset, value in enumerate(values, start)
-    ]
-    return Batch(epoch, messages, {partition: start})
+from tests.aggregate_harness import FakeStore, Harness, batch
+from tests.helpers import NOON_MS, RecordingDeliverer, classified, for_counting
 
 
 async def test_a_batch_reaches_every_shard() -> None:
@@ -328,47 +242,6 @@ async def test_one_batch_goes_to_one_generation() -> None:
     await harness.stage.process(batch(classified(0, keywords=["tea"])))
     assert {shard for shard, _ in harness.store.applied} == {0, 1}
     assert rebuilt.applied == []
-
-
-def wide(offset: int, words: int = 20) -> ClassifiedPost:
-    return classified(offset, keywords=[f"word {offset}-{number}" for number in range(words)])
-
-
-async def test_a_batch_that_changes_many_windows_is_applied_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, divided = Harness(), Harness()
-    monkeypatch.setattr(aggregate, "divide", partial(parts.divide, max_changes=2_000))
-    await divided.stage.process(batch(*map(wide, range(30))))
-    monkeypatch.setattr(aggregate, "divide", partial(parts.divide, max_changes=10**9))
-    await whole.stage.process(batch(*map(wide, range(30))))
-    assert len(whole.store.applied) == 2  # one update for each shard
-    assert len(divided.store.applied) > 10
-    assert divided.store.stored == whole.store.stored
-    assert divided.store.counts() == whole.store.counts()
-    assert divided.metric("emostream_posts_counted_total") == 30
-    assert divided.metric("emostream_posts_repeated_total") == 0
-
-
-async def test_the_rest_of_a_batch_is_left_when_it_becomes_stale(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A revocation and a stop wait for the batch in flight. What is applied remains, and the rest is fetched again."""
-    monkeypatch.setattr(aggregate, "divide", partial(parts.divide, max_changes=2_000))
-
-    class RevokedDuringApply(FakeStore):
-        async def apply(self, shard: int, update: ShardUpdate) -> tuple[int, int] | None:
-            harness.epoch = 2
-            return await super().apply(shard, update)
-
-    harness = Harness(RevokedDuringApply())
-    posts = list(map(wide, range(30)))
-    with pytest.raises(StaleBatchError):
-        await harness.stage.process(batch(*posts))
-    applied = harness.store.stored[0, 0].offset
-    assert 0 < applied < 30
-    assert harness.store.stored[1, 0].offset == applied
-    while (applied := harness.store.stored[0, 0].offset) < 30:
-        harness.gaps = {0: applied}
-        with contextlib.suppress(StaleBatchError):
-            await harness.stage.process(batch(*posts[applied:], start=applied, epoch=harness.epoch))
-    assert harness.store.counts()["*"] == 30
 
 
 async def test_a_batch_that_cannot_be_read_is_dead_lettered_and_every_shard_passes_it() -> None:
