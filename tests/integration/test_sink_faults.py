@@ -107,7 +107,7 @@ def test_missing_rights_are_an_error_of_one_line(
     try:
         parts = urlsplit(env["EMOSTREAM_POSTGRES_DSN"])
         dsn = urlunsplit(parts._replace(netloc=f"{name}:pass@{parts.hostname}:{parts.port}"))
-        assert "permission denied for table sink_offsets" in run(env, "sink", EMOSTREAM_POSTGRES_DSN=dsn)
+        assert "permission denied for table sink_topics" in run(env, "sink", EMOSTREAM_POSTGRES_DSN=dsn)
     finally:
         query(settings, f"REVOKE ALL ON schema_migrations FROM {name}; DROP ROLE {name}")
 
