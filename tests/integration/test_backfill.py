@@ -270,7 +270,7 @@ def test_the_command_names_what_is_missing(
     query(settings, "DELETE FROM posts WHERE origin_partition = 0 AND origin_offset = 3")
     looked = run_backfill(env, "--check")
     assert looked.returncode == 1
-    assert re.search(rf"^{settings.topic_classified}\[0\] 0 to \d+: missing, 1 rows$", looked.stdout, re.M)
+    assert re.search(rf"^{settings.topic_classified}\[0\] 0 to \d+: missing, 1 row$", looked.stdout, re.M)
     hint = "`emostream backfill` writes those that can be read again"
     assert looked.stderr == f"emostream: error: Postgres lacks rows or windows; {hint}\n"
 

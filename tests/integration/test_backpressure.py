@@ -47,7 +47,7 @@ SLOW_S = 60.0 if LONG else 4.0
 PAUSE_MS = 60_000
 """Session timeout of a worker that is paused: it keeps its partitions."""
 
-GROWTH_BYTES = 72 * 2**20 + 1_024 * own_records.LIMIT
+GROWTH_BYTES = 72 * 2**20 + own_records.MEMORY_LIMIT
 """What a worker may grow by in all: two clients that fetch 16 MiB and one response (1 MiB for each of four partitions)
 ahead, 2 x 5 batches of 64 posts of 16 KB as messages, one batch of each stage decoded, what the allocator keeps of it,
 and the results that the worker keeps to count them. The backlog is larger, so the test fails where it is held in

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from connectors.errors import UnavailableError
+from connectors.errors import RejectedError
 from connectors.kafka.producer import Outgoing
 from connectors.kafka.scan import TopicScan
 from connectors.kafka.transactional import FencedError, TransactionalProducer
@@ -41,7 +41,7 @@ def test_a_newer_producer_fences_the_older(settings: Settings) -> None:
 def test_a_transaction_that_fails_publishes_nothing(settings: Settings) -> None:
     producer = TransactionalProducer(kafka_config(settings), f"{settings.group_prefix}-windows-1")
     too_large = os.urandom(3 * 1024 * 1024)  # within the client's limit, above that of the raw topic
-    with pytest.raises(UnavailableError, match="aborted"):
+    with pytest.raises(RejectedError, match="MSG_SIZE_TOO_LARGE"):
         producer.publish([Outgoing(settings.topic_windows, b"a", b"k"), Outgoing(settings.topic_raw, too_large, b"k")])
     producer.close()
     successor = TransactionalProducer(kafka_config(settings), f"{settings.group_prefix}-windows-1")

@@ -33,7 +33,8 @@ class ChunkedStream(io.BytesIO):
 
 def read(content: bytes, input_format: InputFormat, chunk: int, header: bool | None = None) -> list[Row | Refusal]:
     reader = LineReader(ChunkedStream(content, chunk), name="input")
-    items = list(read_rows(reader, InputSpec(input_format, 1000, header=header)))
+    columns = {"text": "1"} if header is False else {}
+    items = list(read_rows(reader, InputSpec(input_format, 1000, columns, header)))
     assert reader.position == len(content)
     return items
 

@@ -197,7 +197,7 @@ async def run_demo(
         }
         settings = load_settings(env_file=None, environ=env)
         remember_secrets(settings.secrets())
-        init_all(settings, on_line)
+        await asyncio.to_thread(init_all, settings, on_line)
         environment = clean_environment(env)
         logs = data_dir / "logs"
         with (
