@@ -18,7 +18,7 @@ from streams.windows.deltas import Entry, Kind, field_names
 from streams.windows.post import PostForCounting
 from streams.windows.tumbling import shard_of, window_start
 
-MAX_CHANGES: Final = 12_000
+MAX_CHANGES: Final = 6_000
 """The most changes that an update of one shard may have, unless a single post has more.
 
 `benchmarks/bench_wide_posts.py` measures how long Redis works for them."""

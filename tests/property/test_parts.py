@@ -91,8 +91,8 @@ def test_posts_that_change_many_windows_are_divided() -> None:
         Entry(offset, for_counting(classified(offset, keywords=[f"{offset} {word}" for word in range(64)])))
         for offset in range(100)
     ]
-    parts = divide({0: entries}, {0: 100}, sizes=SIZES, shards=1)
-    assert 20 < len(parts) < 100
+    parts = divide({0: entries}, {0: 100}, sizes=SIZES, shards=4)
+    assert 10 < len(parts) < 50
     assert sum(len(part[0].entries) for part in parts) == 100
 
 

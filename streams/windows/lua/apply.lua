@@ -102,10 +102,10 @@ end
 
 -- Adds a delta's fields to a window, and returns the window's number of posts. To read and write many fields at once
 -- takes less time than an HINCRBY for each. The sums are far below 2^53, up to which Lua's numbers are exact.
-local function add(window, exists, fields, lists_of_names)
+local function add(window, fields, lists_of_names)
   local posts
   for _, names in ipairs(lists_of_names) do
-    local known = exists and redis.call('HMGET', window, unpack(names)) or {}
+    local known = redis.call('HMGET', window, unpack(names))
     local values = {}
     for i, name in ipairs(names) do
       local sum = fields[name] + tonumber(known[i] or 0)
@@ -115,6 +115,27 @@ local function add(window, exists, fields, lists_of_names)
     redis.call('HSET', window, unpack(values))
   end
   return posts
+end
+
+-- Creates a window with a delta's fields, and returns its number of posts. Windows of several sizes share the values.
+local fresh = {}
+local function create(window, fields, lists_of_names, delta, first, last)
+  if not fresh[delta] then
+    local found = {{'first', int(first), 'last', int(last), 'rev', int(now_ms)}}
+    for _, names in ipairs(lists_of_names) do
+      local values = #names == MAX_NAMES and {} or found[1]
+      for _, name in ipairs(names) do
+        values[#values + 1] = name
+        values[#values + 1] = int(fields[name])
+      end
+      if values ~= found[1] then found[#found + 1] = values end
+    end
+    fresh[delta] = found
+  end
+  for _, values in ipairs(fresh[delta]) do
+    redis.call('HSET', window, unpack(values))
+  end
+  return fields.n
 end
 
 local first_window = longest
@@ -130,20 +151,23 @@ for i, entry in ipairs(update.windows) do
       redis.call('HINCRBY', state, (gone and 'late:' or 'unbuilt:') .. size, int(fields.n))
     end
   else
-    local posts = add(window, known[4], fields, names_of(delta, fields))
+    local names, posts = names_of(delta, fields), nil
+    if known[4] then
+      posts = add(window, fields, names)
+      if known[1] then first = math.min(first, tonumber(known[1])) end
+      if known[2] then last = math.max(last, tonumber(known[2])) end
+      local revision = math.max(now_ms, tonumber(known[4]) + 1)
+      redis.call('HSET', window, 'first', int(first), 'last', int(last), 'rev', int(revision))
+    else
+      posts = create(window, fields, names, delta, first, last)
+      redis.call('ZADD', open, int(end_ms), member)
+      redis.call('ZADD', KEYS[4 + index], int(end_ms), member)
+    end
     if index == update.sizes and top_end then
       rank(member, end_ms, posts)
     end
-    if known[1] then first = math.min(first, tonumber(known[1])) end
-    if known[2] then last = math.max(last, tonumber(known[2])) end
-    local revision = math.max(now_ms, (tonumber(known[4]) or 0) + 1)
-    redis.call('HSET', window, 'first', int(first), 'last', int(last), 'rev', int(revision))
     if known[3] then
       redis.call('HINCRBY', window, 'late', int(fields.n))
-    end
-    if not known[4] then
-      redis.call('ZADD', open, int(end_ms), member)
-      redis.call('ZADD', KEYS[4 + index], int(end_ms), member)
     end
     redis.call('SADD', dirty, member)
   end
