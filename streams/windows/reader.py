@@ -255,15 +255,27 @@ class WindowReader:
             last = await self._redis.zrange(index, limit - 1, limit - 1, desc=True, withscores=True)
             lowest = max(lowest, last[0][1]) if last else lowest
         found: dict[str, None] = {}
+        async for page in self._pages(index, _NAMES_PAGE):
+            found |= dict.fromkeys(member for member, end in page if end >= lowest)
+            if page[-1][1] < lowest:
+                break
+        return list(found)
+
+    async def _pages(self, index: str, size: int) -> AsyncIterator[list[tuple[str, float]]]:
+        """Yields the names and ends of all windows of an index, latest first, `size` at a time.
+
+        A window that is created meanwhile moves others to the next page, so that they may come twice, but none is
+        missed. The windows that expire are at the other end.
+        """
         start = 0
         while True:
-            # Counted from the latest: a window that is created meanwhile moves others to the next page, so that none
-            # is missed, and the windows that expire are at the other end.
-            page = await self._redis.zrange(index, start, start + _NAMES_PAGE - 1, desc=True, withscores=True)
-            found |= dict.fromkeys(member for member, end in page if end >= lowest)
-            start += len(page)
-            if len(page) < _NAMES_PAGE or page[-1][1] < lowest:
-                return list(found)
+            with redis_errors("reading windows"):
+                page = await self._redis.zrange(index, start, start + size - 1, desc=True, withscores=True)
+            if page:
+                yield page
+            if len(page) < size:
+                return
+            start += size
 
     async def _keyword_members(self, index: str, size: int, keyword: str, since_ms: int | None) -> list[str]:
         """Returns all names that windows of a keyword can have, from the newest to the oldest window of an index.

@@ -53,14 +53,7 @@ class WindowScan(WindowReader):
         A window that exists during the whole scan comes exactly once, if no window is created or removed meanwhile.
         """
         for shard in range(self.shards):
-            start = 0
-            while True:
+            async for page in self._pages(self._index(shard, size), _PAGE):
                 with redis_errors("reading windows"):
-                    members: list[str] = await self._redis.zrange(
-                        self._index(shard, size), start, start + _PAGE - 1, desc=True
-                    )
-                    rows = await self._read_rows(shard, members)
-                if not members:
-                    break
-                start += len(members)
+                    rows = await self._read_rows(shard, [member for member, _ in page])
                 yield [(key, row) for key, row in rows if row]

@@ -89,17 +89,13 @@ class TopKeywords:
         index = tables._index(shard, tables.sizes[-1])
         keys = [tables._key(shard, "state"), tables._key(shard, "top"), index]
         end: str = await self._fill_top(keys=keys, args=["begin"])
-        start = 0
-        while end:
-            # From the latest to the earliest: windows that are created meanwhile move others to a later page, so that
-            # none is missed.
-            page = await tables._redis.zrange(index, start, start + _PAGE - 1, desc=True, withscores=True)
+        if not end:
+            return
+        async for page in tables._pages(index, _PAGE):
             members = [member for member, at in page if at == int(end)]
             windows = [tables._window_key(shard, member) for member in members]
             if not await self._fill_top(keys=keys + windows, args=["add", end, *members]):
                 return
-            start += len(page)
-            if not members or len(members) < len(page) or len(page) < _PAGE:
+            if len(members) < len(page):
                 break
-        if end:
-            await self._fill_top(keys=keys, args=["finish", end])
+        await self._fill_top(keys=keys, args=["finish", end])
