@@ -17,7 +17,7 @@ from streams.metrics import Metrics
 from streams.records import OriginOnly, RecordError
 from streams.settings import Settings
 from streams.topology import check_assigned
-from streams.windows.completeness import kafka_complete_from
+from streams.windows.completeness import topic_complete_from
 from streams.windows.recent import RecentIds
 from streams.windows.store import SealedError, WindowStore
 
@@ -40,7 +40,7 @@ class ClassifyPositions:
         self._raw = settings.topic_raw
         self._classified = settings.topic_classified
         self._partitions = settings.partitions
-        self._gaps = _GapReport(settings.topic_raw, metrics)
+        self._gap_report = _GapReport(settings.topic_raw, metrics)
 
     def __call__(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """Returns where each partition resumes; see `connectors.kafka.consumer.PositionLookup`."""
@@ -50,27 +50,24 @@ class ClassifyPositions:
         last = self._reader.last_messages(self._classified, partitions, deadline)
         bounds = self._reader.all_bounds(self._raw, partitions, deadline)
         starts = {}
+        never_read: list[int] = []
         for partition in partitions:
             proven = self._proven(partition, last.get(partition))
             hint = committed.get(partition)
             start = starts[partition] = start_offset(self._raw, partition, proven, bounds[partition], hint)
-            unread = self._unread_from(partition, start, proven, hint, deadline)
-            if unread is not None:
-                self._gaps.report(partition, unread, start)
+            # The committed offset is above the proven position if only dead letters came since.
+            read = [offset for offset in (proven, hint) if offset is not None and offset <= start]
+            if read:
+                self._gap_report.report(partition, max(read), start)
+            elif start > 0:
+                never_read.append(partition)
+        if never_read:
+            # There is no output and no commit. Retention may have deleted both, unless there never was an output.
+            outputs = self._reader.all_bounds(self._classified, never_read, deadline)
+            for partition in never_read:
+                if outputs[partition] == (0, 0):
+                    self._gap_report.report(partition, 0, starts[partition])
         return starts
-
-    def _unread_from(
-        self, partition: int, start: int, proven: int | None, hint: int | None, deadline: Deadline
-    ) -> int | None:
-        """Returns the first raw offset that no worker has read; None if nothing tells.
-
-        The committed offset counts too. It is above the proven position if only dead letters came since.
-        """
-        known = [offset for offset in (proven, hint) if offset is not None and offset <= start]
-        if known or start == 0:
-            return max(known, default=None)
-        # There is no output and no commit. Retention may have deleted both, unless there never was an output.
-        return 0 if self._reader.all_bounds(self._classified, [partition], deadline)[partition] == (0, 0) else None
 
     def _proven(self, partition: int, last: Message | None) -> int | None:
         """Returns the raw offset after the last classified post of a partition; None if there is no classified post.
@@ -130,7 +127,9 @@ class AggregatePositions:
         deadline = Deadline(LOOKUP_S)
         tables = self._await(self._current_tables(), deadline)
         if uninitialised := self._await(_uninitialised(tables), deadline):
-            complete_from = self._complete_from(deadline)
+            complete_from = topic_complete_from(
+                self._reader, self._classified, self._partitions, self._max_future_ms, deadline
+            )
             self._await(_initialise(tables, uninitialised, complete_from), deadline)
         lowest = self._await(_lowest_offsets(tables, partitions), deadline)
         bounds = self._reader.all_bounds(self._classified, partitions, deadline)
@@ -171,21 +170,6 @@ class AggregatePositions:
         except TimeoutError as exc:
             future.cancel()
             raise UnavailableError("Redis did not answer while reading positions") from exc
-
-    def _complete_from(self, deadline: Deadline) -> int:
-        """Returns the event time, in ms since 1970, from which Kafka holds every post; 0 if Kafka has lost no post."""
-        bounds = self._reader.all_bounds(self._classified, range(self._partitions), deadline)
-        return max(
-            kafka_complete_from(
-                self._reader,
-                self._classified,
-                partition,
-                low=low,
-                max_future_ms=self._max_future_ms,
-                deadline=deadline,
-            )
-            for partition, (low, _) in bounds.items()
-        )
 
     async def _current_tables(self) -> WindowStore:
         """Returns the window tables of the current generation.

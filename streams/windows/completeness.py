@@ -8,6 +8,17 @@ from connectors.deadline import Deadline
 from connectors.kafka.offsets import OffsetReader
 
 
+def topic_complete_from(
+    reader: OffsetReader, topic: str, partitions: int, max_future_ms: int, deadline: Deadline | None = None
+) -> int:
+    """Returns the event time, in ms since 1970, from which Kafka holds every post of a topic; 0 if it lost none."""
+    bounds = reader.all_bounds(topic, range(partitions), deadline)
+    return max(
+        kafka_complete_from(reader, topic, partition, low=low, max_future_ms=max_future_ms, deadline=deadline)
+        for partition, (low, _) in bounds.items()
+    )
+
+
 def kafka_complete_from(
     reader: OffsetReader, topic: str, partition: int, *, low: int, max_future_ms: int, deadline: Deadline | None = None
 ) -> int:

@@ -43,7 +43,7 @@ from streams.sink.history import History
 from streams.sink.sql import fetch_all
 from streams.topology import check_topics
 from streams.window_sizes import format_duration
-from streams.windows.completeness import kafka_complete_from
+from streams.windows.completeness import topic_complete_from
 from streams.windows.reader import ShardCounters
 from streams.windows.scan import TableBounds, WindowScan
 from streams.windows.store import WindowStore
@@ -196,11 +196,8 @@ class Auditor:
     def _complete_from(self) -> int:
         """Returns the event time, in ms since 1970, from which Kafka holds every post and every duplicate's first."""
         settings = self._settings
-        topic, max_future_ms = settings.topic_classified, int(settings.max_future_s * 1_000)
-        found = max(
-            kafka_complete_from(self._offsets, topic, partition, low=low, max_future_ms=max_future_ms)
-            for partition, (low, _) in self._offsets.all_bounds(topic, range(settings.partitions)).items()
-        )
+        max_future_ms = int(settings.max_future_s * 1_000)
+        found = topic_complete_from(self._offsets, settings.topic_classified, settings.partitions, max_future_ms)
         return found + int(settings.deduplication_s * 1_000) if found else 0
 
     def _read_rows(self) -> tuple[int, int]:
