@@ -34,7 +34,7 @@ from streams.dead_letters import count_dead_letters, dead_letter, letter_of_batc
 from streams.metrics import Metrics
 from streams.pipeline.batches import StaleBatchError
 from streams.pipeline.classify import Deliverer
-from streams.records import ClassifiedPost, DeadReason, LatePost, RecordError, from_ms
+from streams.records import ClassifiedPost, DeadPost, DeadReason, LatePost, RecordError, from_ms
 from streams.settings import Settings
 from streams.windows.deltas import Entry, Position, ShardDeltas, TooLatePost, reduce_entries
 from streams.windows.parts import Part, divide
@@ -118,9 +118,8 @@ class AggregateStage:
             # Step 2: decode and divide.
             dead, parts = await asyncio.to_thread(self._decode_batch, batch)
             # Step 3: write the dead letters, and wait for the broker.
-            await self._write_unreadable(batch)
-            await self._producer.deliver(dead)
-            self._metrics.dead.labels(DeadReason.INVALID_RECORD.value).inc(len(dead))
+            await self._producer.deliver([outgoing(letter, self._settings.topic_dead) for letter in dead])
+            count_dead_letters(dead, self._metrics)
             for number, part in enumerate(parts):
                 # A revocation or a stop waits for the batch, and a batch of many parts takes too long.
                 if number > 0 and not self._is_current(batch):
@@ -179,9 +178,9 @@ class AggregateStage:
                 self._ids[partition] = recent
         return known
 
-    def _decode_batch(self, batch: Batch) -> tuple[list[Outgoing], list[dict[int, Part]]]:
+    def _decode_batch(self, batch: Batch) -> tuple[list[DeadPost], list[dict[int, Part]]]:
         """Do step 2. Returns the dead letters, and the parts."""
-        dead: list[Outgoing] = []
+        dead = [letter_of_batch(unreadable) for unreadable in batch.unreadable]
         entries: dict[int, list[Entry]] = {}
         messages = batch.by_partition()
         for partition in batch.starts:
@@ -203,26 +202,20 @@ class AggregateStage:
             for partition, of_partition in part.items()
         }
 
-    def _decode(self, partition: int, messages: Sequence[Message]) -> tuple[list[Entry], list[Outgoing]]:
+    def _decode(self, partition: int, messages: Sequence[Message]) -> tuple[list[Entry], list[DeadPost]]:
         ids = self._ids.get(partition)
         entries: list[Entry] = []
-        dead: list[Outgoing] = []
+        dead: list[DeadPost] = []
         for message in messages:
             offset = offset_of(message)
             duplicate = ids is not None and ids.add(offset, message.key(), message.timestamp()[1])
             try:
                 post = PostForCounting.of(ClassifiedPost.from_json(message.value()))
             except RecordError as exc:
-                letter = dead_letter(message, DeadReason.INVALID_RECORD, str(exc))
-                dead.append(outgoing(letter, self._settings.topic_dead))
+                dead.append(dead_letter(message, DeadReason.INVALID_RECORD, str(exc)))
             else:
                 entries.append(Entry(offset, post, duplicate))
         return entries, dead
-
-    async def _write_unreadable(self, batch: Batch) -> None:
-        letters = [letter_of_batch(unreadable) for unreadable in batch.unreadable]
-        await self._producer.deliver([outgoing(letter, self._settings.topic_dead) for letter in letters])
-        count_dead_letters(letters, self._metrics)
 
     async def _write_too_late(self, shard_deltas: _DeltasByPartition) -> None:
         too_late = [post for shards in shard_deltas.values() for deltas in shards for post in deltas.too_late]
