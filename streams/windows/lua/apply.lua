@@ -66,9 +66,9 @@ local function expired_to(size)
   return expired[size]
 end
 
-local longest = 4 + update.sizes
+local last_index = 4 + update.sizes
 local top_end = tonumber(limits[3] or '')
-if not top_end and redis.call('ZCARD', KEYS[longest]) == 0 then
+if not top_end and redis.call('ZCARD', KEYS[last_index]) == 0 then
   top_end = -1
 end
 local function rank(member, end_ms, posts)
@@ -121,14 +121,14 @@ end
 local fresh = {}
 local function create(window, fields, lists_of_names, delta, first, last)
   if not fresh[delta] then
-    local found = {{'first', int(first), 'last', int(last), 'rev', int(now_ms)}}
-    for _, names in ipairs(lists_of_names) do
-      local values = #names == MAX_NAMES and {} or found[1]
+    local found = {}
+    for i, names in ipairs(lists_of_names) do
+      local values = i == 1 and {'first', int(first), 'last', int(last), 'rev', int(now_ms)} or {}
       for _, name in ipairs(names) do
         values[#values + 1] = name
         values[#values + 1] = int(fields[name])
       end
-      if values ~= found[1] then found[#found + 1] = values end
+      found[i] = values
     end
     fresh[delta] = found
   end
@@ -138,9 +138,8 @@ local function create(window, fields, lists_of_names, delta, first, last)
   return fields.n
 end
 
-local first_window = longest
 for i, entry in ipairs(update.windows) do
-  local window = KEYS[first_window + i]
+  local window = KEYS[last_index + i]
   local member, size, index, end_ms, of_all, delta = unpack(entry)
   local fields, first, last = unpack(update.deltas[delta])
   local known = redis.call('HMGET', window, 'first', 'last', 'final', 'rev')
