@@ -30,7 +30,7 @@ from connectors.kafka.batch import Batch, OwnRange, UnreadableBatch, offset_of, 
 from connectors.kafka.config import MAX_POLL_INTERVAL_MS, KafkaConfig
 from connectors.kafka.errors import is_transient, kafka_error_of, log_client_error, to_connector_error
 from connectors.kafka.lag import LagCommits
-from connectors.kafka.local_reads import LocalReader
+from connectors.kafka.local_reader import LocalReader
 from connectors.kafka.memory import BATCH_MEMORY, memory_of
 from connectors.kafka.own_records import OwnRecords
 from connectors.kafka.unreadable import is_unreadable, skip_batch
@@ -184,11 +184,11 @@ class PositionedConsumer:
         unreadable: list[UnreadableBatch] = []
         for message in fetched:
             error = message.error()
-            if is_unreadable(message):
-                unreadable += self._skipped(message, starts)
-                continue
             if error is not None:
-                self._on_message_error(error)
+                if is_unreadable(message):
+                    unreadable += self._skipped(message, starts)
+                else:
+                    self._on_message_error(error)
                 continue
             partition, offset = partition_of(message), offset_of(message)
             continues_at = self._next.get(partition)
@@ -270,8 +270,6 @@ class PositionedConsumer:
         If no broker answers, this may take a minute: the client waits for the answer to its last commit.
         """
         self._consumer.close()
-
-    # The group's callbacks.
 
     def _assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         # Step 1: assign.

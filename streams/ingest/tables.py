@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from streams.errors import InputError
 from streams.ingest.lines import Line, LineReader
 from streams.ingest.rows import FIELDS, Refusal, RefusalReason
+from streams.wording import counted
 
 MAX_CELL_CHARS = 1024 * 1024
 """The longest cell, in characters. A quote that is not closed makes a record of this size at most, which is refused."""
@@ -273,7 +274,7 @@ def _find(column: str, first: Sequence[str], name: str) -> int:
 def _first_row(cells: Sequence[str]) -> str:
     shown = ", ".join(_shown(cell) for cell in cells[:12])
     more = f" and {len(cells) - 12} more" if len(cells) > 12 else ""
-    return f"its first row has {len(cells)} column{'s' if len(cells) > 1 else ''}: {shown}{more}"
+    return f"its first row has {counted(len(cells), 'column')}: {shown}{more}"
 
 
 def _shown(cell: str) -> str:

@@ -62,8 +62,8 @@ async def run_worker(settings: Settings, on_ready: Callable[[], None] = lambda: 
     ids = await asyncio.to_thread(admin.topic_ids, stateful_topics(settings))
     async with open_store(settings) as store:
         await store.check_topology(settings.partitions)
-        counted = {name: ids[name] for name in (settings.topic_raw, settings.topic_classified)}
-        check_same_topics(await store.changed_topics(counted), "Redis")
+        of_positions = {name: ids[name] for name in (settings.topic_raw, settings.topic_classified)}
+        check_same_topics(await store.changed_topics(of_positions), "Redis")
         metrics = Metrics()
         with (
             closing(ServedModel(model_source(settings), metrics.model)) as model,

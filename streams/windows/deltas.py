@@ -248,7 +248,7 @@ class _Reducer:
 def _delta(by_kind: _Sums) -> WindowDelta:
     fields: dict[str, int] = {}
     for kind, (posts, confidence, score, _, _) in by_kind.items():
-        post_fields, confidence_field, score_field = field_names(kind)
+        post_fields, confidence_field, score_field = fields_of(kind)
         for name in post_fields:
             fields[name] = fields.get(name, 0) + posts
         fields[confidence_field] = fields.get(confidence_field, 0) + confidence
@@ -258,7 +258,7 @@ def _delta(by_kind: _Sums) -> WindowDelta:
 
 
 @lru_cache(4_096)
-def field_names(kind: Kind) -> tuple[tuple[str, ...], str, str | None]:
+def fields_of(kind: Kind) -> tuple[tuple[str, ...], str, str | None]:
     """Returns the fields that a kind of post adds to: its numbers of posts, its confidences, and its scores or None."""
     label, version, source, sentiment = kind
     post_fields = ("n", f"l:{label}", f"m:{version}", f"s:{source}")

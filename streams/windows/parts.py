@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from streams.records import ALL_KEYWORDS
 from streams.window_sizes import WindowSize
-from streams.windows.deltas import Entry, Kind, field_names
+from streams.windows.deltas import Entry, Kind, fields_of
 from streams.windows.post import PostForCounting
 from streams.windows.tumbling import shard_of, window_start
 
@@ -78,7 +78,7 @@ class UpdateSize:
 
 
 def _names(kind: Kind) -> tuple[str, ...]:
-    posts, confidence, score = field_names(kind)
+    posts, confidence, score = fields_of(kind)
     return (*posts, confidence) if score is None else (*posts, confidence, score)
 
 
