@@ -83,7 +83,9 @@ class Settings(BaseSettings):
     topic_late: Topic = Field("posts.late", description="Posts that were too late for their window.")
     topic_windows: Topic = Field("emotions.windows", description="Emotion windows (compacted).")
     topic_totals: Topic = Field(
-        "emotions.totals", description="Running totals: a record each second, or every ten while the worker is behind."
+        "emotions.totals",
+        description="Running totals: a record each second, or every ten while the worker is behind or no posts are "
+        "counted.",
     )
     topic_control: Topic = Field("emostream.control", description="Commands to the workers.")
     partitions: int = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ class FakeStore:
             self.waiting[shard][key] = {} if gone else row
 
     async def times(self, shard: int) -> ShardTimes:
-        return self.time
+        return replace(self.time, dirty=len(self.waiting[shard]))
 
     async def finalize(self, shard: int, watermark_ms: int) -> int:
         self.log.append(("finalize", shard, watermark_ms))

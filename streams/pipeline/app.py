@@ -131,7 +131,16 @@ def create_pipeline(
         on_set_back=on_set_back,
         behind=behind,
     )
-    totals = TotalsFeed(app, settings, TopKeywords(store), producer, metrics, owned=emitter.owned, behind=behind)
+    totals = TotalsFeed(
+        app,
+        settings,
+        TopKeywords(store),
+        producer,
+        metrics,
+        owned=emitter.owned,
+        offsets=emitter.offsets,
+        behind=behind,
+    )
     classified_source = BatchSource(
         app,
         kafka,

@@ -108,6 +108,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         self._lateness_ms = int(settings.allowed_lateness_s * 1_000)
         self._ownership = _Ownership()
         self._serving = self._ownership
+        self._offsets: dict[int, Mapping[int, int]] = {}
         self._interval_lock = asyncio.Lock()
 
     def own(self, partitions: frozenset[int]) -> None:
@@ -122,6 +123,10 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
     def owned(self) -> frozenset[int]:
         """Returns the shards that this process publishes."""
         return self._ownership.shards
+
+    def offsets(self, shard: int) -> Mapping[int, int]:
+        """Returns the offset of a shard in each partition, as it was stored in Redis in the last interval."""
+        return self._offsets.get(shard, {})
 
     @Service.task  # type: ignore[untyped-decorator]
     async def _run(self) -> None:
@@ -196,13 +201,26 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         applied = dict(self._applied(shard))  # read before Redis, where offsets can only rise in between
         tables = self._store.at(self._store.generation)
         times = await tables.times(shard)
+        self._offsets[shard] = times.offsets
         if times.sealed:
             return
         if any(times.offsets.get(partition, -1) < offset for partition, offset in applied.items()):
             self._on_set_back(shard)
             return
         # Step 1: finalize and remove.
-        await self._advance(tables, shard, times, serving)
+        finalized = await self._advance(tables, shard, times, serving)
+        if times.dirty or finalized:
+            await self._publish(tables, shard, producer, serving, sizes)
+
+    async def _publish(
+        self,
+        tables: WindowStore,
+        shard: int,
+        producer: TransactionalProducer,
+        serving: _Ownership,
+        sizes: Sequence[int],
+    ) -> None:
+        """Do the steps 2 to 4 until no dirty window of these sizes is left."""
         for _ in range(TRANSACTIONS_PER_SHARD):
             if serving is not self._ownership:
                 return
@@ -222,23 +240,25 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             if len(rows) < PUBLISH_LIMIT:
                 return
 
-    async def _advance(self, tables: WindowStore, shard: int, times: ShardTimes, serving: _Ownership) -> None:
+    async def _advance(self, tables: WindowStore, shard: int, times: ShardTimes, serving: _Ownership) -> bool:
         """Do step 1: finalize the windows that the watermark has passed, and remove those out of the retention.
 
-        There may be a million of them. If the shards are released meanwhile, the next owner goes on.
+        There may be a million of them. If the shards are released meanwhile, the next owner goes on. Returns whether
+        windows were finalized; these are dirty.
         """
         live = [p for p, idle_s in times.idle_s.items() if idle_s < self._settings.idle_partition_s]
         now = watermark(times.events, live, self._lateness_ms)
         if now is None:
-            return
+            return False
         if times.watermark is not None:
             now = max(now, times.watermark)
         self._metrics.watermark.labels(str(shard)).set(now / 1_000)
-        if times.first_open is None or times.first_open > now:
-            await tables.note_watermark(shard, now)
-        else:
+        finalized = False
+        if times.first_open is not None and times.first_open <= now:
             while serving is self._ownership and await tables.finalize(shard, now):
-                pass
+                finalized = True
+        elif times.watermark != now:
+            await tables.note_watermark(shard, now)
         # The slowest partition decides, even if it is idle: its next posts must still find their windows.
         slowest = min(times.events.values())
         for size in self._settings.window_sizes:
@@ -246,6 +266,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             if times.first_kept.get(size.seconds, math.inf) <= before:
                 while serving is self._ownership and await tables.expire(shard, size.seconds, before):
                     pass
+        return finalized
 
     async def _close_producer(self, shard: int, ownership: _Ownership) -> None:
         producer = ownership.producers.pop(shard, None)

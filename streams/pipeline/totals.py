@@ -2,8 +2,10 @@
 
 A record has the posts, labels and mean sentiment of the top hundred keywords, and of all posts, in the latest window of
 the longest size, by default a day. The worker process that owns the shard of the windows of all posts writes it. After
-a rebalance, two processes may write for some seconds; readers take the latest record. While the process is behind, it
-writes one record every `BEHIND_FACTOR` seconds.
+a rebalance, two processes may write for some seconds; readers take the latest record.
+
+A record is written every `SLOW_FACTOR` seconds while the process is behind, and while no posts are counted. An idle
+system must cost next to nothing, because the sink writes only while the machine is idle.
 """
 
 from __future__ import annotations
@@ -24,7 +26,6 @@ from streams.pipeline.classify import Deliverer
 from streams.records import ALL_KEYWORDS, EmotionTotals, KeywordTotals, Timestamp, from_ms
 from streams.settings import Settings
 from streams.windows.codec import mean_sentiment
-from streams.windows.pacing import BEHIND_FACTOR
 from streams.windows.reader import Row
 from streams.windows.top import TopKeywords
 from streams.windows.tumbling import shard_of
@@ -32,7 +33,10 @@ from streams.windows.tumbling import shard_of
 logger = logging.getLogger(__name__)
 
 INTERVAL_S = 1.0
-"""Seconds between two records while the process keeps up."""
+"""Seconds between two records while posts are counted and the process keeps up."""
+
+SLOW_FACTOR = 10
+"""Otherwise one of so many records is written."""
 
 MAX_KEYWORDS = 100
 """The most keywords in a record, besides `*`. It keeps records far below Kafka's limit."""
@@ -73,13 +77,15 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
         metrics: Metrics,
         *,
         owned: Callable[[], frozenset[int]],
+        offsets: Callable[[int], Mapping[int, int]],
         behind: Callable[[], bool],
         **kwargs: Any,  # noqa: ANN401 - mode's
     ) -> None:
         """Create the service.
 
-        `app` stops if Kafka or Redis rejects a call. `owned` returns the shards that this process owns. `behind`
-        returns whether the process is behind.
+        `app` stops if Kafka or Redis rejects a call. `owned` returns the shards that this process owns.
+        `offsets` returns the offset of an owned shard in each partition, as it was in Redis within the last interval or
+        two. `behind` returns whether the process is behind.
         """
         super().__init__(**kwargs)
         self._app = app
@@ -88,8 +94,11 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
         self._producer = producer
         self._metrics = metrics
         self._owned = owned
+        self._offsets = offsets
         self._behind = behind
         self._intervals = count()
+        self._last_offsets: Mapping[int, int] = {}
+        self._changed_in = 0
         self._mine = shard_of(ALL_KEYWORDS, settings.shards)
 
     @Service.task  # type: ignore[untyped-decorator]
@@ -99,8 +108,7 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
 
     async def run_interval(self) -> None:
         """Write the totals, if this process publishes them and a record is due."""
-        skipped = next(self._intervals) % BEHIND_FACTOR != 0 and self._behind()
-        if skipped or self._mine not in self._owned():
+        if self._mine not in self._owned() or not self._due():
             return
         try:
             await self._write()
@@ -111,6 +119,14 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
         except ConnectorError as exc:
             await self._app.crash(exc)
             raise
+
+    def _due(self) -> bool:
+        number = next(self._intervals)
+        # Every post is counted in `*`, so it raises an offset of this shard. The other shards follow within seconds.
+        if (offsets := self._offsets(self._mine)) != self._last_offsets:
+            self._last_offsets, self._changed_in = offsets, number
+        quiet = number - self._changed_in >= SLOW_FACTOR
+        return number % SLOW_FACTOR == 0 or not (quiet or self._behind())
 
     async def _write(self) -> None:
         rows = await self._top.read(1 + MAX_KEYWORDS)

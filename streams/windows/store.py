@@ -30,6 +30,7 @@ class ShardTimes:
         idle_s: seconds since each partition was last applied, on the Redis server's clock.
         watermark: the highest watermark so far, in ms since 1970; None before the first.
         sealed: whether nothing may change now, because the window tables are being switched to rebuilt ones.
+        dirty: the number of dirty windows.
         first_open: the earliest end of a window that is not final, in ms since 1970; None if all are final.
         first_kept: by size, the earliest end of a window, in ms since 1970. A size without windows is left out.
     """
@@ -39,6 +40,7 @@ class ShardTimes:
     idle_s: Mapping[int, float]
     watermark: int | None
     sealed: bool = False
+    dirty: int = 0
     first_open: int | None = None
     first_kept: Mapping[int, int] = field(default_factory=dict)
 
@@ -224,9 +226,10 @@ class WindowStore(WindowReader):
 
     async def times(self, shard: int) -> ShardTimes:
         """Returns the part of a shard's state that the emitter needs."""
-        keys = [self._key(shard, "state"), self._key(shard, "open"), *(self._index(shard, size) for size in self.sizes)]
+        keys = [self._key(shard, name) for name in ("state", "dirty", "open")]
+        keys += [self._index(shard, size) for size in self.sizes]
         with redis_errors("reading event times"):
-            seconds, micros, flat, (first_open, *first_kept) = await self._times(keys=keys)
+            seconds, micros, flat, dirty, (first_open, *first_kept) = await self._times(keys=keys)
         now = int(seconds) + int(micros) / 1e6
         state: dict[str, str] = dict(zip(flat[::2], flat[1::2], strict=True))
         by_kind: dict[str, dict[int, int]] = {"p": {}, "t": {}, "a": {}}
@@ -240,6 +243,7 @@ class WindowStore(WindowReader):
             idle_s={partition: now - at / 1_000 for partition, at in by_kind["a"].items()},
             watermark=int(state["watermark"]) if "watermark" in state else None,
             sealed=int(state.get("sealed_until", 0)) > now * 1_000,
+            dirty=dirty,
             first_open=int(first_open) if first_open else None,
             first_kept={size: int(end) for size, end in zip(self.sizes, first_kept, strict=True) if end},
         )

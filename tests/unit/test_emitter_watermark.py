@@ -41,10 +41,11 @@ async def test_windows_are_finalized_by_the_watermark_and_expired_by_the_slowest
         ("expire", 0, 3_600, due[3_600]),
     ]
     # They end a millisecond later. Then, as most of the time, only the watermark is stored.
+    stored = [] if times.watermark == finalized_to else [("watermark", 0, finalized_to)]
     harness.store.time = replace(times, first_open=finalized_to + 1, first_kept={60: due[60] + 1})
-    assert await harness.tick() == [("watermark", 0, finalized_to)]
+    assert await harness.tick() == stored
     harness.store.time = times
-    assert await harness.tick() == [("watermark", 0, finalized_to)]
+    assert await harness.tick() == stored
 
 
 async def test_finalizing_and_expiring_go_on_until_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

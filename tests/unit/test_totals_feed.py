@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -38,9 +39,13 @@ class FakeTop:
 
 
 def make(
-    top: FakeTop, out: RecordingDeliverer, owned: set[int], behind: Callable[[], bool] = lambda: False
+    top: FakeTop,
+    out: RecordingDeliverer,
+    owned: set[int],
+    behind: Callable[[], bool] = lambda: False,
+    offsets: Callable[[], dict[int, int]] | None = None,
 ) -> tuple[Any, FakeApp, Metrics]:
-    app, metrics = FakeApp(), Metrics()
+    app, metrics, posts = FakeApp(), Metrics(), count()
     feed: Any = TotalsFeed(
         app,  # type: ignore[arg-type]
         SETTINGS,
@@ -48,6 +53,7 @@ def make(
         out,
         metrics,
         owned=lambda: frozenset(owned),
+        offsets=lambda shard: {0: next(posts)} if offsets is None else offsets(),
         behind=behind,
     )
     return feed, app, metrics
@@ -78,6 +84,19 @@ async def test_while_the_worker_is_behind_every_tenth_record_is_written() -> Non
         await feed.run_interval()
         written += [second] * (len(out.calls) - before)
     assert written == [0, 1, 2, 10, 20, 30, 32]
+    assert len(top.asked) == len(out.calls)
+
+
+async def test_while_no_posts_are_counted_every_tenth_record_is_written() -> None:
+    top, out, offset = FakeTop(window("*", n=1, l_joy=1)), RecordingDeliverer(), 0
+    feed, _, _ = make(top, out, {MINE}, offsets=lambda: {0: offset})
+    written = []
+    for second in range(50):
+        before, offset = len(out.calls), 1 if second < 25 else 2
+        await feed.run_interval()
+        written += [second] * (len(out.calls) - before)
+    # The other shards are counted after this one, so it goes on for some seconds after the last post.
+    assert written == [*range(11), 20, *range(25, 35), 40]
     assert len(top.asked) == len(out.calls)
 
 
