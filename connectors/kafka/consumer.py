@@ -101,6 +101,7 @@ class PositionedConsumer:
             session_timeout_ms=config.session_timeout_ms,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             partition_assignment_strategy="range,roundrobin",
+            fetch_wait_max_ms=100,
         )
         self._consumer = Consumer({**options, "error_cb": log_client_error}, logger=logger)
         self._lag = LagCommits(self._consumer, topic)

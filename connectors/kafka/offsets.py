@@ -73,6 +73,8 @@ class OffsetReader:
         `times` has, by partition, milliseconds since 1970, OFFSET_BEGINNING or OFFSET_END: Kafka's request for the
         offset at a time takes these two in place of a time.
         """
+        if not times:
+            return {}  # the client refuses an empty request
         wanted = [TopicPartition(topic, partition, at) for partition, at in times.items()]
         doing = f"reading the offsets of {topic}"
         try:

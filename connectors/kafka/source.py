@@ -50,7 +50,7 @@ LEAVE_S = 2.0
 """Seconds to wait until the consumer has left the group, after the batch in flight. If it takes longer, the group
 notices after the session timeout that the member is gone."""
 
-_IDLE_POLL_S = 0.25
+_IDLE_POLL_S = 0.5
 """Longest poll in seconds: between two polls the thread checks whether it must stop."""
 
 _FILL_POLL_S = 0.005

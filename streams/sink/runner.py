@@ -262,7 +262,11 @@ class Sink:
         reader = OffsetReader(kafka_config(self._settings), group=f"{self._settings.group_prefix}-sink")
         topics = {topic.name: range(self._partitions[topic.name]) for topic in self.topics}
         try:
-            ends = {(topic, p): reader.bounds(topic, p)[1] for topic, partitions in topics.items() for p in partitions}
+            ends = {
+                (topic, partition): end
+                for topic, partitions in topics.items()
+                for partition, (_, end) in reader.all_bounds(topic, partitions).items()
+            }
             readers = {topic: BacklogReader(reader, topic) for topic in topics}
             while not stop.wait(CLOSED_POLL_S):
                 try:

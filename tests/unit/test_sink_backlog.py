@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -18,8 +19,8 @@ class FakeReader:
         self.low = 10
         self.reads: list[tuple[int, int]] = []
 
-    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        return (self.low, 20) if partition == 0 else (0, 3)
+    def all_bounds(self, topic: str, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+        return {partition: (self.low, 20) if partition == 0 else (0, 3) for partition in partitions}
 
     def message_at(self, topic: str, partition: int, offset: int) -> Message | None:
         self.reads.append((partition, offset))
