@@ -1,0 +1,1 @@
+"""JSON of a network -> an event. Also used for files and foreign topics. Pure."""
