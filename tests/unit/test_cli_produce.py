@@ -197,7 +197,7 @@ def invoke(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
 def test_good_rows_are_sent_and_refused_rows_are_reported(producer: FakeProducer, tmp_path: Path) -> None:
     file = tmp_path / "posts.csv"
     file.write_text("id,tweet\n1,one\n2,\n3,three\n")
-    code, _, stderr = invoke(str(file), "--column", "text=tweet", "--keyword", "coffee")
+    code, _, stderr = invoke(str(file), "--map", "text=tweet", "--keyword", "coffee")
     assert code == 0
     sent = [json.loads(record.value or b"") for record in producer.records]
     assert [(item["id"], item["text"], item["source"]) for item in sent] == [
@@ -247,8 +247,8 @@ def test_nothing_to_send_is_an_error(producer: FakeProducer, content: bytes, mes
     [
         ("-", "--loop"),
         ("x.txt", "--count", "2"),
-        ("x.csv", "--column", "text"),
-        ("x.csv", "--column", "size=1"),
+        ("x.csv", "--map", "text"),
+        ("x.csv", "--map", "size=a"),
         ("-", "--rate", "nan"),
     ],
 )

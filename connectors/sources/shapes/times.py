@@ -56,7 +56,7 @@ _LONGEST: Final = 100
 
 
 def parse_time(value: object, zone: tzinfo | None = None) -> datetime:
-    """Returns the time of a value in any of the forms above, aware.
+    """Returns the time of a value in any of the forms above, in UTC.
 
     Args:
         value: a string, a whole number or a float.
@@ -94,9 +94,13 @@ def _parse_text(text: str, zone: tzinfo | None) -> datetime:
 
 
 def _from_1970(found: datetime) -> datetime:
+    """Returns a time in UTC."""
     if found < EPOCH:
         raise ValueError("is before 1970")
-    return found
+    try:
+        return found if found.tzinfo is UTC else found.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is not within the years 1 to 9999 in UTC") from None
 
 
 def _since_1970(number: Decimal) -> datetime:
