@@ -75,21 +75,29 @@ def elements(lines: LineReader) -> Iterator[Document | Refusal]:
     Raises:
         InputError: The input is not JSON in UTF-8. An element is longer than `MAX_LINE_BYTES`.
     """
-    for number, content in enumerate(_Elements(lines), start=1):
-        if isinstance(content, dict):
+    found = _Elements(lines)
+    for number, content in enumerate(found, start=1):
+        if found.constant is not None:
+            yield Refusal(number, RefusalReason.INVALID_JSON, f"the element has {found.constant}, which is not JSON")
+        elif isinstance(content, dict):
             yield Document(number, content)
         else:
             yield Refusal(number, RefusalReason.INVALID_JSON, "the element is not a JSON object")
 
 
 class _Elements:
-    """Iterates over the elements of an array, or over documents with white space between them."""
+    """Iterates over the elements of an array, or over documents with white space between them.
+
+    Attributes:
+        constant: a number in the current element that Python reads and that is not JSON, such as `NaN`; else None.
+    """
 
     def __init__(self, lines: LineReader) -> None:
+        self.constant: str | None = None
         self._name = lines.name
         self._chunks = lines.chunks()
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
-        self._json = json.JSONDecoder(parse_constant=_no_constant)
+        self._json = json.JSONDecoder(parse_constant=self._note_constant)
         self._text = ""
         self._at = 0
         self._at_end = False
@@ -121,6 +129,7 @@ class _Elements:
         self._next()
         wanted = 1
         while True:
+            self.constant = None
             try:
                 content, end = self._json.raw_decode(self._text, self._at)
             except RecursionError:
@@ -139,6 +148,9 @@ class _Elements:
                 self._fail(f"it is not JSON, or longer than {MAX_LINE_BYTES // 1024**2} MiB")
             if not self._more(wanted):
                 self._fail(problem)
+
+    def _note_constant(self, name: str) -> None:
+        self.constant = name
 
     def _next(self) -> str:
         """Skip white space, and return the next character; an empty string at the end."""
@@ -173,7 +185,3 @@ class _Elements:
     def _fail(self, problem: str, where: str = "the element after it: ") -> NoReturn:
         before = f"after element {self._count}" if self._count else "at its beginning"
         raise InputError(f"{self._name} is not valid JSON {before}: {where if self._count else ''}{problem}")
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)

@@ -90,6 +90,9 @@ class LineReader:
     def _read(self) -> Iterator[Line]:
         rest = b""
         while chunk := self._chunk():
+            if len(rest) > MAX_LINE_BYTES and b"\n" not in chunk:
+                self._position += len(chunk)
+                continue
             *complete, rest = (rest + chunk).split(b"\n")
             self._ready.extend(complete)
             while self._ready:
