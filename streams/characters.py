@@ -31,10 +31,15 @@ def cleaned(text: str) -> str:
 
     A high and a low surrogate together become the character that they stand for.
     """
-    if "\0" not in text and _encodable(text):
+    if is_clean(text):
         return text
     whole = _PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
     return _INVALID.sub(REPLACEMENT, whole)
+
+
+def is_clean(text: str) -> bool:
+    """Returns whether a text has neither U+0000 nor a lone surrogate."""
+    return "\0" not in text and (text.isascii() or _encodable(text))
 
 
 def cleaned_json(value: bytes) -> bytes:

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from connectors.sources.events import SkipReason, SourceDeletion, SourceEvent, SourcePost, SourceSkipped
 from connectors.sources.shapes.fields import is_removed, post_fields
-from streams.characters import cleaned
+from streams.characters import cleaned, is_clean
 
 TOO_LONG = "the line is longer than 4 MiB"
 NOT_UTF8 = "the line is not valid UTF-8; if the file has another encoding, give it with --encoding"
@@ -94,13 +94,12 @@ class RowRules:
             values: the fields, by their names in `FIELDS`. A blank string or None counts as no value.
             was_cleaned: whether characters were replaced already.
         """
-        found = {name: value for name, value in values.items() if self.times or name != "created_at"}
-        clean = {name: _cleaned(value) for name, value in found.items()}
-        if unclean := [name for name, value in clean.items() if value != found[name]]:
+        found = values if self.times else {name: value for name, value in values.items() if name != "created_at"}
+        if unclean := [name for name, value in found.items() if not _is_clean(value)]:
             if not self.clean:
                 detail = f"{unclean[0]}: holds U+0000 or a lone surrogate, which cannot be stored"
                 return Refusal(line, RefusalReason.INVALID_FIELD, detail)
-            found, was_cleaned = clean, True
+            found, was_cleaned = {name: _cleaned(value) for name, value in found.items()}, True
         text = found.get("text")
         if not isinstance(text, str):
             detail = "there is no text" if text is None else "the text is not a string"
@@ -158,6 +157,12 @@ def _values(post: SourcePost) -> dict[str, object]:
         "author": post.author,
         "url": post.url,
     }
+
+
+def _is_clean(value: object) -> bool:
+    if isinstance(value, str):
+        return is_clean(value)
+    return not isinstance(value, list | tuple) or all(is_clean(item) for item in value if isinstance(item, str))
 
 
 def _cleaned(value: object) -> object:

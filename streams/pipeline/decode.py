@@ -69,8 +69,8 @@ def decode_post(
         repairs.cleaned += isinstance(post, Post)
     if isinstance(post, Rejection):
         return post
-    if repairs.long_texts and len(post.text) > text_max_chars:
-        post = replace(post, text=cut(post.text, text_max_chars), truncated=True)
+    if repairs.long_texts and len(post.text) > text_max_chars and not post.text.isspace():
+        post = replace(post, text=cut(post.text.lstrip(), text_max_chars), truncated=True)
         repairs.cut += 1
     return _rejection(post, text_max_chars, max_future_ms, now_ms) or post
 

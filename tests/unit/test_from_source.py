@@ -48,7 +48,7 @@ def test_a_long_text_is_cut_and_marked_or_refused() -> None:
 def test_characters_that_cannot_be_stored_are_replaced_or_refused() -> None:
     made = post_of(event("a\0\ud83d", author="b\0"), "s", TextRules(10))
     assert (made.post.text, made.post.author, made.cleaned) == ("a\ufffd\ufffd", "b\ufffd", True)
-    with pytest.raises(RecordError, match=r"author: holds U\+0000 or a lone surrogate"):
+    with pytest.raises(RecordError, match=r"holds U\+0000 or a lone surrogate"):
         post_of(event(author="b\0"), "s", TextRules(10, clean=False))
 
 
@@ -56,8 +56,37 @@ def test_what_a_record_cannot_have_does_not_cost_the_post() -> None:
     tags = (*(f"tag{number}" for number in range(100)), "*", " ", "x" * 201)
     made = post_of(event(lang="l" * 36, url="u" * 5_000, keywords=tags), "s", TextRules(10))
     assert (made.post.lang, made.post.url, len(made.post.keywords)) == (None, None, 64)
-    with pytest.raises(RecordError, match="id"):
-        post_of(SourcePost(id="x" * 513, text="a", created_at=NOON), "s", TextRules(10))
+    early = datetime(1969, 12, 31, tzinfo=UTC)
+    for post_id, text, time, message in [
+        ("x" * 513, "a", NOON, "id: has 513 characters"),
+        ("", "a", NOON, "id: has 0 characters"),
+        ("1", " ", NOON, "text: is empty"),
+        ("1", "a", early, "created_at: is before 1970"),
+    ]:
+        with pytest.raises(RecordError, match=message):
+            post_of(SourcePost(id=post_id, text=text, created_at=time), "s", TextRules(10))
+
+
+@given(
+    st.builds(
+        SourcePost,
+        id=st.text(min_size=1, max_size=10),
+        text=st.text(st.characters(exclude_categories=[]), max_size=20),
+        created_at=st.datetimes(datetime(1970, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - gets a zone
+        author=st.none() | st.text(min_size=1, max_size=10),
+        lang=st.none() | st.text(max_size=40),
+        url=st.none() | st.text(max_size=10),
+        keywords=st.lists(st.text(max_size=5) | st.just("*"), max_size=5).map(tuple),
+    )
+)
+def test_a_record_of_a_source_is_one_that_the_workers_accept(event: SourcePost) -> None:
+    if not cleaned(event.text).strip():
+        with pytest.raises(RecordError, match="text: is empty"):
+            post_of(event, "s", TextRules(10))
+        return
+    made = post_of(event, "s", TextRules(10))
+    assert made.post.text.strip()
+    assert Post.from_json(made.post.to_json()).to_json() == made.post.to_json()
 
 
 def test_the_rules_of_the_settings() -> None:

@@ -133,7 +133,6 @@ def test_rfc_3339_with_any_offset(moment: datetime, minutes: int) -> None:
 def test_anything_is_a_time_since_1970_or_refused(value: object) -> None:
     try:
         found = parse_time(value, UTC)
-    except ValueError as exc:
-        assert "\n" not in str(exc)
-    else:
-        assert found >= EPOCH
+    except ValueError:
+        return
+    assert found >= EPOCH

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 import re
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Final
@@ -79,10 +78,8 @@ def parse_time(value: object, zone: tzinfo | None = None) -> datetime:
 def _parse_text(text: str, zone: tzinfo | None) -> datetime:
     if len(text) > _LONGEST:
         raise ValueError("is not a date and time; write 2026-03-01T12:00:00Z")
-    if _USUAL.fullmatch(text):
-        # In C, for almost all posts. The forms below explain what is wrong.
-        with suppress(ValueError):
-            return _from_1970(datetime.fromisoformat(text))
+    if _USUAL.fullmatch(text) and (usual := _usual(text)) is not None:
+        return usual
     if _NUMBER.fullmatch(text):
         return _since_1970(Decimal(text))
     if _ROUNDED.fullmatch(text):
@@ -91,6 +88,14 @@ def _parse_text(text: str, zone: tzinfo | None) -> datetime:
     if found is None:
         raise ValueError(_problem(text))
     return _from_1970(found)
+
+
+def _usual(text: str) -> datetime | None:
+    """Returns a time in the usual form, in C; None if it is impossible, which the other forms explain."""
+    try:
+        return _from_1970(datetime.fromisoformat(text))
+    except ValueError:
+        return None
 
 
 def _from_1970(found: datetime) -> datetime:
