@@ -20,6 +20,9 @@ from streams.wording import counted
 _DELIMITERS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 """Characters that separate cells, in the order in which they are tried, and their names."""
 
+SEPARATOR_LINE: Final = re.compile('"?sep=(.)"?')
+"""A first line that is no record, but names the delimiter."""
+
 _NUMBERED: Final = re.compile(r"column([1-9]\d{0,5})", re.ASCII)
 
 
@@ -61,13 +64,15 @@ class Layout:
 def choose_delimiter(first: str, names: Collection[str], header: bool | None) -> str:
     """Returns the delimiter of a CSV input: the one that divides its header into the most names that are known.
 
-    Without such names it is the comma.
+    Without such names it is the comma. A first line such as `sep=;`, which Excel writes, names it.
 
     Args:
         first: the first line.
         names: names of columns that are looked for beside those of fields.
         header: whether the first row is a header; None if that is not known.
     """
+    if (named := SEPARATOR_LINE.fullmatch(first)) is not None:
+        return named[1]
     if header is False:
         return ","
     known = {*FIELDS, *(name.strip().casefold() for name in names)}

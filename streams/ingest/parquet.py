@@ -17,7 +17,7 @@ _BATCH_ROWS: Final = 1_000
 def parquet_rows(file: str) -> Iterator[Document]:
     """Yield the rows of a file as objects, whose members are named as the columns. The number of a row is from 1.
 
-    A group of rows of one column is in memory at a time.
+    The rows are converted a thousand at a time. The library keeps the pages of the current row group in memory.
 
     Raises:
         InputError: The file is not a Parquet file, or the extra `parquet` is not installed.

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from streams.ingest.layout import SEPARATOR_LINE
 from streams.ingest.lines import Line, LineReader
 from streams.ingest.rows import NOT_UTF8, TOO_LONG, Refusal, RefusalReason
 
@@ -89,6 +90,10 @@ class _RecordLines:
                 self._again.append(line)
         return self._again[0]
 
+    def skip(self) -> None:
+        """Pass over the line that `peek` has returned."""
+        self._again.popleft()
+
     def keep_first(self) -> None:
         """Let all lines of the record except the first be read again."""
         self._again.extendleft(reversed(self.record[1:]))
@@ -102,12 +107,16 @@ def csv_records(lines: LineReader, choose: Callable[[str], str]) -> Iterator[Rec
 
     Args:
         lines: the input.
-        choose: the first line that is not blank -> the delimiter.
+        choose: the first line that is not blank -> the delimiter. `sep=;` is no record but names it.
     """
     csv.field_size_limit(MAX_CELL_CHARS)
     record_lines = _RecordLines(lines)
-    first = record_lines.peek()
-    delimiter = choose((first.data or b"").decode("utf-8", "replace")) if first is not None else ","
+    delimiter = ","
+    if (first := record_lines.peek()) is not None:
+        text = (first.data or b"").decode("utf-8", "replace").rstrip("\r")
+        delimiter = choose(text)
+        if SEPARATOR_LINE.fullmatch(text):
+            record_lines.skip()
     reader = csv.reader(record_lines, strict=True, delimiter=delimiter)
     while True:
         record_lines.record.clear()

@@ -85,6 +85,8 @@ def test_columns_that_do_not_exist_or_are_ambiguous(
         (b"when, where;tweet\nnow, here;one\n", {"text": "tweet"}, None),
         (b"tweet;label\none;joy\n", {"text": "not_null(tweet, label)"}, True),
         (b"text,more;less\none,two;three\n", {}, None),
+        (b"sep=#\r\ntext#label\r\none#joy\r\n", {}, None),
+        (b'"sep=;"\none;joy\n', {}, False),
     ],
 )
 def test_the_delimiter_is_found_in_the_header(content: bytes, fields: dict[str, str], header: bool | None) -> None:

@@ -236,6 +236,13 @@ def test_unix_times(moment: object) -> None:
     assert post.created_at == NOW
 
 
+@pytest.mark.parametrize("post_id", ["1e5a", "79e1234", "12.0", "e5", "3e", "1050118621198921728"])
+def test_ids_that_only_look_like_numbers(post_id: str) -> None:
+    post = make({"id": post_id})
+    assert isinstance(post, Post)
+    assert post.id == post_id
+
+
 def test_times_need_not_be_read() -> None:
     row = RowRules(100, times=False).row(3, {"text": "hello", "created_at": "nonsense"})
     assert row == Row(3, "hello")
@@ -266,6 +273,9 @@ def test_a_member_that_is_there_twice_has_its_last_value() -> None:
         ({"created_at": "nan"}, "created_at: is not a date and time"),
         ({"created_at": 5e10}, "created_at: is a number that is neither seconds nor milliseconds"),
         ({"id": 1e26}, "id: is neither a string nor a whole number"),
+        ({"id": "1.05012E+18"}, "id: is a rounded number"),
+        ({"id": "1050118621198921700.0"}, "id: is a rounded number"),
+        ({"id": 10**1_300}, "id: is neither a string nor a whole number"),
         ({"created_at": [1]}, "created_at: is neither"),
         ({"created_at": "1969-01-01T00:00:00Z"}, "before 1970"),
         ({"id": True}, "id: is neither a string nor a whole number"),

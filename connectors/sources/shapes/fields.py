@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, tzinfo
 from typing import Final
@@ -11,6 +12,9 @@ from connectors.sources.shapes.values import identifier
 
 FIELDS: Final = ("text", "id", "created_at", "source", "keywords", "lang", "author", "url")
 """The fields of a post that an input can have, by their names in a header or a JSON object."""
+
+_ROUNDED: Final = re.compile(r"\d+(?:[.,]\d+)?[eE]\+\d+|\d{16,}\.0+", re.ASCII)
+"""Large numbers as spreadsheets and data frames write them: `1.05012E+18`, `1050118621198921700.0`."""
 
 REMOVED: Final = frozenset({"[deleted]", "[removed]", "[deleted by user]", "[ removed by reddit ]"})
 """Texts that stand for a post that was removed, in lower case."""
@@ -58,6 +62,9 @@ def _identifier(value: object) -> str:
     found = identifier(value)
     if found is None:
         raise ValueError("is neither a string nor a whole number")
+    # Two ids that a spreadsheet or a data frame has rounded may be the same.
+    if _ROUNDED.fullmatch(found):
+        raise ValueError("is a rounded number, of which digits are lost; export it as text")
     return found
 
 

@@ -113,7 +113,7 @@ class FieldMap:
         zone: tzinfo | None = None,
         received_at: datetime | None = None,
     ) -> SourceEvent:
-        """Returns the post of a JSON document; `SourceSkipped` with the reason if it is none.
+        """Returns the post of a JSON document; `SourceSkipped` with the reason if it is none. `source` is not used.
 
         Args:
             document: the parsed JSON.

@@ -10,6 +10,9 @@ from typing import Any, Final
 from connectors.sources.events import SkipReason, SourceSkipped
 from connectors.sources.shapes.times import EPOCH, parse_time
 
+_LONGEST_BITS: Final = 4_096
+"""Longer numbers are no ids, and Python does not write much longer ones."""
+
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
@@ -34,7 +37,7 @@ def identifier(value: object) -> str | None:
     A float is no id, because it may have lost digits.
     """
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+        return str(value) if value.bit_length() <= _LONGEST_BITS else None
     return string(value)
 
 
