@@ -17,7 +17,10 @@ from streams.errors import InputError
 from streams.ingest.streams import ByteStream, PeekedStream, peek
 
 _GZIP: Final = b"\x1f\x8b"
-_BZIP2: Final = b"BZh"
+_BZIP2: Final = tuple(
+    b"BZh%d" % level + block for level in range(1, 10) for block in (b"1AY&SY", b"\x17\x72\x45\x38\x50\x90")
+)
+"""The first bytes of bzip2: the level, and the mark of a block or of the end. Texts may begin with `BZh` too."""
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _CHUNK_BYTES: Final = 64 * 1024
 
@@ -44,11 +47,10 @@ def decompressed(stream: ByteStream, name: str) -> ByteStream:
     Raises:
         InputError: Reading the result: it is damaged, or ends too early.
     """
-    first, peeked = peek(stream, (_GZIP, _BZIP2, _ZSTD), _CHUNK_BYTES)
+    first, peeked = peek(stream, (_GZIP, *_BZIP2, _ZSTD), _CHUNK_BYTES)
     if first.startswith(_GZIP):
         return _Decompressed(gzip.GzipFile(fileobj=cast(Any, peeked), mode="rb"), peeked, name)
-    # Text may begin with "BZh" too; then a digit and the mark of a block follow in bzip2 only.
-    if first.startswith(_BZIP2) and first[4:10] == b"1AY&SY":
+    if first.startswith(_BZIP2):
         return _Decompressed(bz2.BZ2File(cast(Any, peeked), "rb"), peeked, name)
     if first.startswith(_ZSTD):
         return _Decompressed(_ZstdStream(peeked), peeked, name)

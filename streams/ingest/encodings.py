@@ -33,7 +33,7 @@ def checked_encoding(name: str) -> str:
     return found
 
 
-def utf8(stream: ByteStream, encoding: str | None) -> ByteStream:
+def utf8(stream: ByteStream, encoding: str | None, name: str) -> ByteStream:
     """Returns a stream of the same text in UTF-8.
 
     Without `encoding` a byte order mark tells UTF-16 and UTF-32; UTF-16 without a mark is recognised if its first
@@ -43,9 +43,18 @@ def utf8(stream: ByteStream, encoding: str | None) -> ByteStream:
     Args:
         stream: the stream, at its beginning.
         encoding: the encoding that the user gave; None to recognise it.
+        name: the name of the input in messages.
+
+    Raises:
+        InputError: The encoding is UTF-16 or UTF-32, and nothing tells the order of its bytes.
     """
     first, peeked = peek(stream, (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_BE), _CHUNK_BYTES)
     found = checked_encoding(encoding) if encoding is not None else _recognised(first)
+    marks = tuple(mark for mark, marked in _BOMS if marked == found)
+    if encoding is not None and marks and first and not first.startswith(marks):
+        found = _recognised(first)
+        if found is None:
+            raise InputError(f"{name} has no byte order mark; give --encoding {encoding}-le or {encoding}-be")
     return peeked if found in {None, "utf-8", "utf-8-sig", "ascii"} else _Transcoded(peeked, found or "")
 
 

@@ -173,7 +173,7 @@ def _reader(stream: ByteStream, name: str, encoding: str | None, otherwise: str 
     raw = CountedStream(stream)
     try:
         plain = decompressed(raw, name)
-        return LineReader(utf8(plain, encoding), name=name, raw=raw, otherwise=otherwise)
+        return LineReader(utf8(plain, encoding, name), name=name, raw=raw, otherwise=otherwise)
     except OSError as exc:
         raise InputError(f"{name} cannot be read: {exc.strerror or exc}") from exc
 
