@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import base64
-import bz2
-import gzip
-import json
-import tracemalloc
-import zlib
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-import zstandard
 
-from connectors.sources.shapes.mapping import FieldMap
-from connectors.sources.shapes.registry import SHAPES
 from streams.errors import InputError
-from streams.ingest.posts import PostMaker
-from streams.ingest.reading import InputSpec, guess_format, open_input, read_rows
-from streams.ingest.rows import InputFormat, Refusal, Row, RowRules
-from streams.ingest.tally import Tally
+from streams.ingest.reading import InputSpec, open_input, read_rows
+from streams.ingest.rows import InputFormat, Refusal, RowRules
 from streams.records import Post, Timestamp
-from tests.input_support import texts
-
-NOW = Timestamp(2026, 11, 28, tzinfo=UTC)
+from tests.input_support import json_lines, posts_of, rows_of
 
 S140 = (
     b'"0","1467810369","Mon Apr 06 22:19:45 PDT 2009","NO_QUERY","_Some_User_",'
@@ -84,34 +71,6 @@ MAST = {
 }
 
 
-def json_lines(*documents: object) -> bytes:
-    return b"".join(json.dumps(document).encode() + b"\n" for document in documents)
-
-
-def spec_of(
-    file: Path, *, shape: str | None = None, fields: dict[str, str] | None = None, zone: Any = None, **options: Any
-) -> InputSpec:
-    found = SHAPES[shape] if shape is not None else None
-    rules = RowRules(5_000, zone=zone)
-    return InputSpec(guess_format(str(file), found), rules, FieldMap.parse(fields or {}), found, **options)
-
-
-def rows_of(file: Path, **options: Any) -> list[Row | Refusal]:
-    spec = spec_of(file, **options)
-    with open_input(str(file), spec) as lines:
-        return list(read_rows(lines, spec))
-
-
-def posts_of(file: Path, content: bytes, **options: Any) -> tuple[list[Post], Tally]:
-    file.write_bytes(content)
-    maker, tally, posts = PostMaker("s", now=lambda: NOW, run="run"), Tally(), []
-    for row in tally.accepted(rows_of(file, **options)):
-        post = maker.make(row)
-        assert isinstance(post, Post), post
-        posts.append(post)
-    return posts, tally
-
-
 def test_sentiment140(tmp_path: Path) -> None:
     (first, second), tally = posts_of(tmp_path / "s140.csv", S140, shape="sentiment140")
     assert first.id == "1467810369"
@@ -166,57 +125,6 @@ def test_kaggle(tmp_path: Path) -> None:
     assert "created_at: has no time zone" in tally.describe()[0]
 
 
-LINE = b'{"text":"lovely day","keywords":["sun"]}\n'
-
-
-@pytest.mark.parametrize(
-    ("suffix", "compress"),
-    [(".gz", gzip.compress), (".bz2", bz2.compress), (".zst", zstandard.compress), ("", gzip.compress)],
-)
-def test_compressed_files(tmp_path: Path, suffix: str, compress: Any) -> None:
-    (post,), _ = posts_of(tmp_path / f"posts.jsonl{suffix}", compress(LINE))
-    assert (post.text, post.keywords) == ("lovely day", ("sun",))
-    # Files that were compressed one by one and then joined.
-    posts, _ = posts_of(tmp_path / f"posts.jsonl{suffix}", compress(LINE) + compress(b"") + compress(LINE * 10_000))
-    assert len(posts) == 10_001
-
-
-@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, zstandard.compress])
-def test_damaged_and_cut_files_are_errors(tmp_path: Path, compress: Any) -> None:
-    content = compress(b"".join(b'{"text": "post %d"}\n' % number for number in range(10_000)))
-    file = tmp_path / "posts.jsonl"
-    file.write_bytes(content[:-20])
-    with pytest.raises(InputError, match="ends too early"):
-        rows_of(file)
-    file.write_bytes(content[:1_000] + bytes(100) + content[1_100:])
-    with pytest.raises(InputError, match=r"cannot be decompressed|ends too early"):
-        rows_of(file)
-
-
-def test_a_decompression_bomb_stays_small(tmp_path: Path) -> None:
-    """64 MB of one line in 64 KB, or less, are read with less than half as much memory."""
-    packer = zlib.compressobj(wbits=31)
-    (tmp_path / "a.jsonl.gz").write_bytes(b"".join(packer.compress(bytes(2**20)) for _ in range(64)) + packer.flush())
-    zst = zstandard.ZstdCompressor().compressobj()
-    (tmp_path / "a.jsonl.zst").write_bytes(b"".join(zst.compress(bytes(2**20)) for _ in range(64)) + zst.flush())
-    for name in ("a.jsonl.gz", "a.jsonl.zst"):
-        tracemalloc.start()
-        try:
-            (refusal,) = rows_of(tmp_path / name)
-            assert tracemalloc.get_traced_memory()[1] < 32 * 2**20
-        finally:
-            tracemalloc.stop()
-        assert isinstance(refusal, Refusal)
-        assert refusal.reason == "line_too_long"
-
-
-def test_a_text_that_begins_like_a_compressed_file(tmp_path: Path) -> None:
-    posts, _ = posts_of(tmp_path / "a.txt", b"BZh\nB\n")
-    assert [post.text for post in posts] == ["BZh", "B"]
-    posts, _ = posts_of(tmp_path / "a.txt", b"BZh")
-    assert [post.text for post in posts] == ["BZh"]
-
-
 def test_an_array(tmp_path: Path) -> None:
     posts, _ = posts_of(tmp_path / "array.json", b'[{"text": "array one, great"}, {"text": "array two, awful"}]')
     assert [(post.id, post.text) for post in posts] == [("run-1", "array one, great"), ("run-2", "array two, awful")]
@@ -226,38 +134,6 @@ def test_semicolons(tmp_path: Path) -> None:
     content = b'datum;text;autor\n01.03.2026 12:00;"Das ist ""toll""; wirklich";Anna\n'
     (post,), _ = posts_of(tmp_path / "semi.csv", content, fields={"text": "text"})
     assert post.text == 'Das ist "toll"; wirklich'
-
-
-UTF16 = "text,keywords\nhello,a\n"
-
-
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
-def test_encodings_that_are_recognised(tmp_path: Path, encoding: str) -> None:
-    (post,), _ = posts_of(tmp_path / "utf16.csv", UTF16.encode(encoding))
-    assert (post.text, post.keywords) == ("hello", ("a",))
-
-
-@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "shift_jis", "cp1251", "gb18030", "utf-8"])
-def test_encodings_that_are_given(tmp_path: Path, encoding: str) -> None:
-    word = {"shift_jis": "日本", "cp1251": "привет", "gb18030": "你好 €"}.get(encoding, "café")
-    file = tmp_path / "posts.csv"
-    file.write_bytes(f"text\n{word}\n".encode(encoding) * 1)
-    assert texts(rows_of(file, encoding=encoding)) == [word]
-
-
-def test_what_an_encoding_does_not_have_is_refused_with_a_hint(tmp_path: Path) -> None:
-    posts, tally = posts_of(tmp_path / "posts.txt", b"caf\xe9\nfine\n")
-    assert [post.text for post in posts] == ["fine"]
-    assert "--encoding" in tally.describe()[0]
-    posts, tally = posts_of(tmp_path / "posts.txt", b"x\x81y\nfine\n", encoding="cp1252")
-    assert ([post.text for post in posts], tally.total) == (["fine"], 1)
-
-
-def test_half_a_pair_of_utf16_is_cleaned_and_counted(tmp_path: Path) -> None:
-    content = "\ufeffone \ud83d\ntwo \U0001f600\n".encode("utf-16-le", "surrogatepass")
-    posts, tally = posts_of(tmp_path / "posts.txt", content)
-    assert [post.text for post in posts] == ["one \ufffd", "two \U0001f600"]
-    assert (tally.cleaned, tally.total) == (1, 0)
 
 
 def test_mastodon(tmp_path: Path) -> None:
