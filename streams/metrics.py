@@ -61,6 +61,12 @@ class Metrics(ProcessMetrics):
             ["tier"],
             registry=registry,
         )
+        self.repaired = Counter(
+            "emostream_posts_repaired",
+            "Posts that were repaired instead of rejected, by what was repaired.",
+            ["problem"],
+            registry=registry,
+        )
         self.batch_posts = Histogram(
             "emostream_batch_posts", "Posts in a batch.", ["stage"], buckets=_POSTS, registry=registry
         )

@@ -25,6 +25,8 @@ from streams.setting_problems import problems_of, unknown
 from streams.setting_types import Address, Bootstrap, Endpoint, ModelUri, PostgresDsn, RedisUrl, Topic, WindowSizes
 from streams.window_sizes import parse_sizes
 
+LongTexts = Literal["cut", "refuse"]
+
 PREFIX = "EMOSTREAM_"
 TEST_PREFIX = "EMOSTREAM_TEST_"  # read by the test fixtures only
 
@@ -172,7 +174,20 @@ class Settings(BaseSettings):
         description="Milliseconds that a batch of the aggregate stage waits to fill; thirty times as long while the "
         "worker is behind.",
     )
-    text_max_chars: int = Field(5_000, ge=1, le=200_000, description="Characters; a longer text is dead-lettered.")
+    text_max_chars: int = Field(5_000, ge=1, le=200_000, description="The most characters of a text.")
+    long_texts: LongTexts = Field(
+        "refuse",
+        description="What a worker does with a longer text: `refuse` makes it a dead letter, `cut` keeps its beginning "
+        "and marks the post as `truncated`.",
+    )
+    source_long_texts: LongTexts = Field(
+        "cut", description="The same for posts of networks and feeds, before they are written to the raw topic."
+    )
+    invalid_characters: Literal["replace", "refuse"] = Field(
+        "replace",
+        description="What happens to a post with U+0000 or a lone surrogate, which cannot be stored: `replace` puts "
+        "U+FFFD there, `refuse` makes it a dead letter or refuses the row.",
+    )
     max_future_s: float = Field(
         300, ge=0, le=86_400, description="A post dated more than this many seconds in the future is dead-lettered."
     )

@@ -11,13 +11,13 @@ import click
 
 from models.text.onnx_classifier import OnnxClassifier
 from streams.cli.common import console, progress_console, read_settings
-from streams.cli.inputs import input_options, input_spec, print_refusals, progress_bar, stdout_is_terminal
+from streams.cli.inputs import InputOptions, input_options, print_refusals, progress_bar, stdout_is_terminal
 from streams.cli.label_styles import LabelStyles
 from streams.cli.output import printable, printable_json, quiet_pipe
 from streams.cli.render import prediction_text
 from streams.errors import InputError
-from streams.ingest.lines import open_lines, size_of
-from streams.ingest.reading import read_rows
+from streams.ingest.lines import size_of
+from streams.ingest.reading import open_input, read_rows
 from streams.ingest.rows import InputFormat
 from streams.ingest.tally import Tally
 from streams.ops.classify import RowPrediction, batches, load_classifier, prediction_document, with_predictions
@@ -39,10 +39,7 @@ from streams.ops.classify import RowPrediction, batches, load_classifier, predic
 @click.option("--strict", is_flag=True, help="Exit with 1 if any row was refused.")
 def classify(
     *,
-    file: str,
-    input_format: str | None,
-    columns: dict[str, str],
-    header: bool | None,
+    options: InputOptions,
     model: str | None,
     limit: int | None,
     as_json: bool,
@@ -50,30 +47,29 @@ def classify(
 ) -> int:
     """Classify the posts in FILE, or from standard input (-), without Kafka.
 
-    Prints a JSON line for each post, in the order of the input. It has line (of the input), id (if the post has one),
-    text, label, confidence, scores, sentiment (if the model has it) and model, with the tier that answered. With --text
-    a line has label, confidence, sentiment from -1 to 1, tier and text. A row that cannot be used is refused: it has no
-    line, and a summary on stderr counts it.
+    Prints a JSON line for each post, in the order of the input. It has line (of the input), id, created_at and keywords
+    (if the post has them), text, label, confidence, scores, sentiment (if the model has it) and model, with the tier
+    that answered. With --text a line has label, confidence, sentiment from -1 to 1, tier and text. A row that cannot be
+    used is refused: it has no line, and a summary on stderr counts it.
 
     \b
     Examples:
       echo "what a lovely day" | emostream classify -
       emostream classify posts.jsonl --text | less -R
       emostream classify posts.jsonl > emotions.jsonl
-      emostream classify tweets.tsv --no-header --column text=2 --column id=1
+      emostream classify tweets.tsv --no-header --map text=column2 --map id=column1
+      emostream classify RC_2017-11.zst --shape pushshift --limit 1000
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     settings = read_settings()
-    spec = input_spec(
-        file, input_format, columns, header, stdin_format=InputFormat.TEXT, text_max_chars=settings.text_max_chars
-    )
-    size = size_of(file)
+    spec = options.spec(settings)
+    size = size_of(options.file)
     classifier = load_classifier(settings, model)
     write = _write_json if as_json else _text_writer(classifier)
     notes = progress_console()
     tally = Tally()
     done = 0
     with (
-        open_lines(file) as lines,
+        open_input(options.file, spec) as lines,
         progress_bar(notes, "classified", limit or size, show=not stdout_is_terminal()) as bar,
     ):
         rows = islice(tally.accepted(read_rows(lines, spec)), limit)

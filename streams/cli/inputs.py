@@ -2,103 +2,188 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from connectors.sources.shapes.fields import FIELDS
+from connectors.sources.shapes.mapping import FieldMap
+from connectors.sources.shapes.registry import SHAPES, Shape
+from connectors.sources.shapes.zones import named_zone
+from streams.errors import InputError
+from streams.ingest.encodings import checked_encoding
 from streams.ingest.lines import STDIN
 from streams.ingest.reading import InputSpec, guess_format
-from streams.ingest.rows import FIELDS, InputFormat
+from streams.ingest.rows import InputFormat, RowRules
 from streams.ingest.tally import Tally
+from streams.settings import Settings
 from streams.wording import counted
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-_FORMAT_HELP = """Format of the input: jsonl (a JSON object a line, with the fields of a post), csv (RFC 4180), tsv
-(separated by tabs, without quoting) or text (a post a line).  [default: by the suffix of FILE; {stdin} for -]"""
-_COLUMN_HELP = """Column of a field, by its name or by its number from 1 (for jsonl: the key in the object), such as
---column text=tweet --column id=1. May be repeated. Fields: {fields}. A field without --column is read from the column
-of its own name."""
+_FORMAT_HELP = """Format of the input: jsonl (a JSON object a line, with the fields of a post), json (one array of
+objects), csv (RFC 4180), tsv (separated by tabs, without quoting), text (a post a line) or parquet.  [default: by the
+suffix of FILE; {stdin} for -]"""
+_MAP_HELP = f"""Where a field is: a JMESPath expression, such as --map text=commit.record.text. A row of csv or tsv is
+an object with the names of the header, and with column1, column2 and so on. May be repeated. Fields:
+{", ".join(FIELDS)}. A field without --map is read under its own name."""
+_SHAPE_HELP = "Read the objects or rows of a network or data set, instead of --map."
+_TIMEZONE_HELP = """Time zone of times that state none, such as Europe/Berlin or UTC. Without it such times are
+refused."""
 _HEADER_HELP = """Whether the first row of csv or tsv is a header.  [default: it is if it has a cell `text`, if two of
-its cells are names of fields, or if --column gives a name] With --no-header and without --column, the text is the
-first column."""
+its cells are names of fields, or if --map has a name] With --no-header and without --map, the text is the first
+column."""
+_DELIMITER_HELP = """Character between the cells of csv, or `tab`.  [default: found in the header; else a comma]"""
+_ENCODING_HELP = """Encoding of the input, such as latin-1 or cp1252.  [default: by its byte order mark; else UTF-8]"""
 
 
-def _columns(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-    columns: dict[str, str] = {}
+@dataclass(frozen=True)
+class InputOptions:
+    """The argument FILE and the options of a command that say how to read it."""
+
+    file: str
+    format: InputFormat | None
+    mapping: FieldMap
+    shape: Shape | None
+    zone: tzinfo | None
+    header: bool | None
+    delimiter: str | None
+    encoding: str | None
+    stdin_format: InputFormat
+
+    def spec(self, settings: Settings, *, times: bool = True) -> InputSpec:
+        """Returns how to read the input.
+
+        Args:
+            settings: the longest text, and what to do with characters that cannot be stored.
+            times: whether `created_at` is read.
+
+        Raises:
+            InputError: The options contradict each other, or there is no format and the file's suffix is not known.
+        """
+        if self.shape is not None and self.zone is not None:
+            raise InputError("the times of a shape state their zone; --timezone is for other inputs")
+        rules = RowRules(settings.text_max_chars, self.zone, times, settings.invalid_characters == "replace")
+        return InputSpec(
+            self.format or self._default_format(),
+            rules,
+            self.mapping,
+            self.shape,
+            self.header,
+            self.delimiter,
+            self.encoding,
+            assumed=self.format is None,
+        )
+
+    def _default_format(self) -> InputFormat:
+        if self.file != STDIN:
+            return guess_format(self.file, self.shape)
+        if self.shape is not None:
+            return InputFormat.CSV if self.shape.is_table else InputFormat.JSONL
+        return self.stdin_format
+
+
+def _mapping(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> FieldMap:
+    expressions: dict[str, str] = {}
     for item in given:
-        field, equals, column = item.partition("=")
+        field, equals, expression = item.partition("=")
         field = field.strip().lower().replace("-", "_")
-        if not equals or not column.strip():
-            raise click.BadParameter(f"{item!r} is not FIELD=COLUMN, such as text=tweet or text=2")
-        if field not in FIELDS:
-            raise click.BadParameter(f"a post has no field {field!r}; its fields are {', '.join(FIELDS)}")
-        if field in columns:
-            raise click.BadParameter(f"the column of {field!r} is given twice")
-        columns[field] = column.strip()
-    return columns
+        if not equals or not expression.strip():
+            raise click.BadParameter(f"{item!r} is not FIELD=EXPRESSION, such as text=tweet or text=column2")
+        if field in expressions:
+            raise click.BadParameter(f"the expression of {field!r} is given twice")
+        expressions[field] = expression.strip()
+    try:
+        return FieldMap.parse(expressions)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from None
 
 
-def input_options(stdin_format: InputFormat) -> Callable[[F], F]:
-    """Add the argument FILE and the options `input_format`, `columns` and `header` to a command.
+def _zone(_context: click.Context, _parameter: click.Parameter, given: str | None) -> tzinfo | None:
+    try:
+        return None if given is None else named_zone(given)
+    except ValueError as exc:
+        raise click.BadParameter(f"{given!r} {exc}") from None
+
+
+def _delimiter(_context: click.Context, _parameter: click.Parameter, given: str | None) -> str | None:
+    mark = {"tab": "\t", "\\t": "\t"}.get(given or "", given)
+    if mark is not None and (len(mark) != 1 or mark in '"\r\n\0'):
+        raise click.BadParameter(f"{given!r} is not one character, or tab")
+    return mark
+
+
+def _encoding(_context: click.Context, _parameter: click.Parameter, given: str | None) -> str | None:
+    try:
+        return None if given is None else checked_encoding(given)
+    except InputError as exc:
+        raise click.BadParameter(str(exc)) from None
+
+
+def input_options(stdin_format: InputFormat) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Add the argument FILE and the options that say how to read it to a command, as one argument, `options`.
 
     Args:
         stdin_format: the default format of standard input, which the help names.
     """
 
-    def decorate(command: F) -> F:
-        for option in (
-            click.option("--header/--no-header", "header", default=None, help=_HEADER_HELP),
-            click.option(
-                "--column",
-                "columns",
-                metavar="FIELD=COLUMN",
-                multiple=True,
-                callback=_columns,
-                help=_COLUMN_HELP.format(fields=", ".join(FIELDS)),
-            ),
-            click.option(
-                "--format",
-                "input_format",
-                type=click.Choice([str(name) for name in InputFormat]),
-                help=_FORMAT_HELP.format(stdin=stdin_format),
-            ),
-            click.argument("file", metavar="FILE|-"),
-        ):
-            command = option(command)
-        return command
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(command)
+        def with_options(
+            *,
+            file: str,
+            input_format: str | None,
+            mapping: FieldMap,
+            shape: str | None,
+            timezone: tzinfo | None,
+            header: bool | None,
+            delimiter: str | None,
+            encoding: str | None,
+            **rest: Any,  # noqa: ANN401 - the options of the command
+        ) -> int:
+            chosen = InputFormat(input_format) if input_format is not None else None
+            found = SHAPES[shape] if shape is not None else None
+            options = InputOptions(file, chosen, mapping, found, timezone, header, delimiter, encoding, stdin_format)
+            return command(options=options, **rest)
+
+        decorated: Callable[..., int] = with_options
+        for option in reversed(_options(stdin_format)):
+            decorated = option(decorated)
+        return decorated
 
     return decorate
 
 
-def input_spec(
-    file: str,
-    input_format: str | None,
-    columns: dict[str, str],
-    header: bool | None,
-    *,
-    stdin_format: InputFormat,
-    text_max_chars: int,
-) -> InputSpec:
-    """Returns how to read the input that the options describe.
-
-    Raises:
-        InputError: The options contradict each other, or there is no format and the file's suffix is not known.
-    """
-    if input_format is not None:
-        chosen = InputFormat(input_format)
-    else:
-        chosen = stdin_format if file == STDIN else guess_format(file)
-    return InputSpec(chosen, text_max_chars, columns, header, assumed=input_format is None)
+def _options(stdin_format: InputFormat) -> list[Callable[[Callable[..., int]], Callable[..., int]]]:
+    return [
+        click.argument("file", metavar="FILE|-"),
+        click.option(
+            "--format",
+            "input_format",
+            type=click.Choice([str(name) for name in InputFormat]),
+            help=_FORMAT_HELP.format(stdin=stdin_format),
+        ),
+        click.option("--map", "mapping", metavar="FIELD=EXPRESSION", multiple=True, callback=_mapping, help=_MAP_HELP),
+        click.option("--shape", type=click.Choice(list(SHAPES)), help=_SHAPE_HELP),
+        click.option("--timezone", metavar="ZONE", callback=_zone, help=_TIMEZONE_HELP),
+        click.option("--header/--no-header", "header", default=None, help=_HEADER_HELP),
+        click.option("--delimiter", metavar="C", callback=_delimiter, help=_DELIMITER_HELP),
+        click.option("--encoding", metavar="NAME", callback=_encoding, help=_ENCODING_HELP),
+    ]
 
 
 def print_refusals(console: Console, tally: Tally) -> None:
-    """Print how many rows were refused for each reason; nothing if none was."""
+    """Print how many rows were refused for each reason, passed over and cleaned; nothing if none was."""
+    if tally.passed_over:
+        console.print(f"passed over {counted(tally.passed_over, 'event')} of other kinds than posts")
+    if tally.cleaned:
+        console.print(f"cleaned {counted(tally.cleaned, 'row')}: U+FFFD stands for characters that cannot be stored")
     if tally.total:
         console.print(f"refused {counted(tally.total, 'row')}:", style="yellow")
         for line in tally.describe():

@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 
 from streams.cli.common import INTERRUPTED, FiniteFloatRange, progress_console, read_settings
-from streams.cli.inputs import input_options, input_spec, print_refusals, progress_bar
+from streams.cli.inputs import InputOptions, input_options, print_refusals, progress_bar
 from streams.ingest.lines import STDIN, size_of
 from streams.ingest.posts import PostMaker, source_name
 from streams.ingest.produce import PostSender, paced, post_sender
@@ -60,6 +60,8 @@ class Summary:
             "sent": self.sent,
             "unconfirmed": self.unconfirmed,
             "refused": tally.total,
+            "passed_over": tally.passed_over,
+            "cleaned": tally.cleaned,
             "refusals": tally.as_json(),
             "seconds": round(self.seconds, 3),
             "interrupted": self.interrupted,
@@ -84,10 +86,7 @@ class Summary:
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def produce(
     *,
-    file: str,
-    input_format: str | None,
-    columns: dict[str, str],
-    header: bool | None,
+    options: InputOptions,
     source: str | None,
     keywords: tuple[str, ...],
     restamp: bool,
@@ -107,25 +106,19 @@ def produce(
     \b
     Examples:
       emostream produce posts.jsonl
-      emostream produce tweets.csv --column text=tweet --keyword coffee
+      emostream produce tweets.csv --map text=tweet --keyword coffee
+      emostream produce jetstream.jsonl.zst --shape jetstream
       some-source | emostream produce - --format text --source mine
       emostream produce posts.jsonl --loop --rate 500
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     if rounds is not None and not loop:
         raise click.UsageError("--count needs --loop")
-    if loop and file == STDIN:
+    if loop and options.file == STDIN:
         raise click.UsageError("--loop needs a file, because standard input can be read only once")
     settings = read_settings()
-    spec = input_spec(
-        file,
-        input_format,
-        columns,
-        header,
-        stdin_format=InputFormat.JSONL,
-        text_max_chars=settings.text_max_chars,
-    )
-    maker = PostMaker(source=source or source_name(file), keywords=keywords, restamp=restamp)
-    reader = RoundReader(file, spec, maker, rounds=rounds if loop else 1)
+    spec = options.spec(settings, times=not restamp)
+    maker = PostMaker(source=source or source_name(options.file), keywords=keywords)
+    reader = RoundReader(options.file, spec, maker, rounds=rounds if loop else 1)
     summary = Summary(settings.topic_raw)
     console = progress_console()
     try:

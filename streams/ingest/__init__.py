@@ -1,12 +1,20 @@
-"""Reads posts from files and standard input, and sends them to Kafka.
+"""Reads posts from files and standard input, makes records of posts, and sends them to Kafka.
 
-The formats are JSON lines, CSV, TSV and text with a post a line.
+The formats are JSON lines, JSON arrays, CSV, TSV, text with a post a line, and Parquet.
 
-lines    bytes -> numbered lines of bounded length
-tables   lines -> records of CSV and TSV, and the column of each field
-reading  lines -> Row | Refusal, in any format
-posts    Row -> Post | Refusal
-tally    counts the refusals
-rounds   an input -> its posts, in one round or several
-produce  Post -> the raw topic; waits until Kafka has confirmed each post
+streams      what reading needs of a file
+compression  compressed bytes -> bytes
+encodings    bytes in any encoding -> UTF-8
+lines        bytes -> numbered lines of bounded length
+documents    JSON lines and arrays -> objects
+parquet      Parquet -> objects
+tables       lines -> records of CSV and TSV
+layout       the delimiter, the header and the column of each field
+rows         fields -> Row | Refusal
+reading      an input -> Row | Refusal, in any format
+posts        Row -> Post | Refusal
+from_source  the post of a network -> Post
+tally        counts the refusals
+rounds       an input -> its posts, in one round or several
+produce      Post -> the raw topic; waits until Kafka has confirmed each post
 """

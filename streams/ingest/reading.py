@@ -5,34 +5,36 @@ A row that cannot be used becomes a `Refusal` with its line and the reason, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from pydantic_core import from_json
 
+from connectors.sources.shapes.mapping import FieldMap
+from connectors.sources.shapes.registry import Shape
 from streams.errors import InputError
-from streams.ingest.lines import LineReader, open_lines, size_of
-from streams.ingest.rows import FIELDS, InputFormat, Refusal, RefusalReason, Row, make_row
-from streams.ingest.tables import (
-    NOT_UTF8,
-    TOO_LONG,
-    Layout,
-    csv_records,
-    decoded,
-    header_separator,
-    layout,
-    tsv_records,
-)
+from streams.ingest.compression import SUFFIXES
+from streams.ingest.documents import Document, elements, json_lines
+from streams.ingest.layout import Layout, choose_delimiter, header_delimiter, layout
+from streams.ingest.lines import STDIN, LineReader, name_of, open_lines, size_of
+from streams.ingest.parquet import parquet_rows
+from streams.ingest.rows import InputFormat, Refusal, RefusalReason, Row, RowRules
+from streams.ingest.tables import Record, csv_records, decoded, tsv_records
 
 _SUFFIXES = {
     ".jsonl": InputFormat.JSONL,
     ".ndjson": InputFormat.JSONL,
+    ".json": InputFormat.JSON,
     ".csv": InputFormat.CSV,
     ".tsv": InputFormat.TSV,
     ".tab": InputFormat.TSV,
     ".txt": InputFormat.TEXT,
+    ".parquet": InputFormat.PARQUET,
 }
+_TABLES = frozenset({InputFormat.CSV, InputFormat.TSV})
+_JSON = frozenset({InputFormat.JSONL, InputFormat.JSON, InputFormat.PARQUET})
 
 
 @dataclass(frozen=True)
@@ -41,46 +43,77 @@ class InputSpec:
 
     Attributes:
         format: its format.
-        text_max_chars: the longest text, in characters.
-        columns: the column of a field of `FIELDS` by its name or number (CSV, TSV), or its key (JSON lines).
+        rules: which rows can be used.
+        mapping: where the fields are that are not in the column, or the member, of their own name.
+        shape: the shape of the input, instead of a mapping; None if it has none.
         header: whether the first row of CSV or TSV is a header; None to detect it.
+        delimiter: the character between the cells of CSV; None to detect it.
+        encoding: the encoding; None to detect it.
         assumed: whether nobody has named the format. Then lines of text that are evidently something else are an
             error.
     """
 
     format: InputFormat
-    text_max_chars: int
-    columns: Mapping[str, str] = field(default_factory=dict)
+    rules: RowRules
+    mapping: FieldMap = field(default_factory=lambda: FieldMap({}))
+    shape: Shape | None = None
     header: bool | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
     assumed: bool = False
 
     def __post_init__(self) -> None:
         """Check that the options fit the format.
 
         Raises:
-            InputError: `columns` or `header` do not fit the format, or `columns` has a name that is not in `FIELDS`.
+            InputError: An option does not fit the format or another option.
         """
-        is_table = self.format in {InputFormat.CSV, InputFormat.TSV}
-        if unknown := sorted(set(self.columns) - set(FIELDS)):
-            raise InputError(f"a post has no field {unknown[0]!r}; its fields are {', '.join(FIELDS)}")
-        if self.header is not None and not is_table:
+        if self.header is not None and (self.format not in _TABLES or self.shape is not None):
             raise InputError(f"only csv and tsv have a header; the format is {self.format}")
-        if self.columns and self.format is InputFormat.TEXT:
+        if self.delimiter is not None and self.format is not InputFormat.CSV:
+            raise InputError(f"only csv has a delimiter; the format is {self.format}")
+        if self.encoding is not None and self.format is InputFormat.PARQUET:
+            raise InputError("parquet has no encoding")
+        if self.mapping.expressions and self.format is InputFormat.TEXT:
             raise InputError("the format text has no columns: every line is a post")
+        if self.shape is not None:
+            if self.mapping.expressions:
+                raise InputError("a shape says where the fields are; give --shape or --map")
+            if self.format not in (_TABLES if self.shape.is_table else _JSON):
+                raise InputError(
+                    f"the shape is that of {'csv' if self.shape.is_table else 'JSON'}, not of {self.format}"
+                )
 
 
-def guess_format(source: str) -> InputFormat:
-    """Returns the format that the suffix of a file's name stands for.
+def guess_format(source: str, shape: Shape | None = None) -> InputFormat:
+    """Returns the format that the suffix of a file's name stands for, before that of a compression.
+
+    Args:
+        source: the file's path.
+        shape: the shape of the input. It tells the format if the suffix does not.
 
     Raises:
         InputError: The suffix is not known; or the file does not exist, or is a folder.
     """
-    try:
-        return _SUFFIXES[PurePath(source).suffix.lower()]
-    except KeyError:
-        size_of(source)  # a missing file or a folder is the likelier mistake
-        known = ", ".join(InputFormat)
-        raise InputError(f"{source}: the suffix does not tell the format; give --format with one of {known}") from None
+    name = PurePath(source)
+    if name.suffix.lower() in SUFFIXES:
+        name = name.with_suffix("")
+    if (found := _SUFFIXES.get(name.suffix.lower())) is not None:
+        return found
+    size_of(source)  # a missing file or a folder is the likelier mistake
+    if shape is not None:
+        return InputFormat.CSV if shape.is_table else InputFormat.JSONL
+    known = ", ".join(InputFormat)
+    raise InputError(f"{source}: the suffix does not tell the format; give --format with one of {known}")
+
+
+def open_input(source: str, spec: InputSpec) -> AbstractContextManager[LineReader]:
+    """Open a file, or standard input if `source` is `-`, for `read_rows`; see `open_lines`.
+
+    Raises:
+        InputError: The file does not exist, cannot be opened or decompressed, or is a folder.
+    """
+    return open_lines(source, encoding=spec.encoding, otherwise=spec.shape.encoding if spec.shape is not None else None)
 
 
 def read_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
@@ -94,7 +127,13 @@ def read_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
         case InputFormat.TEXT:
             return _text_rows(lines, spec)
         case InputFormat.JSONL:
-            return _json_rows(lines, spec)
+            return _document_rows(json_lines(lines, clean=spec.rules.clean), spec)
+        case InputFormat.JSON:
+            return _document_rows(elements(lines), spec)
+        case InputFormat.PARQUET:
+            if lines.name == name_of(STDIN):
+                raise InputError("Parquet is read from its end, so it cannot come from standard input; give a file")
+            return _document_rows(parquet_rows(lines.name), spec)
         case InputFormat.CSV | InputFormat.TSV:
             return _table_rows(lines, spec)
 
@@ -105,9 +144,9 @@ def read_texts(file: Path, *, text_max_chars: int) -> list[str]:
     Raises:
         InputError: The file cannot be read, holds no text, or a row cannot be used; the message names the first one.
     """
-    spec = InputSpec(guess_format(str(file)), text_max_chars=text_max_chars)
+    spec = InputSpec(guess_format(str(file)), RowRules(text_max_chars, times=False))
     texts = []
-    with open_lines(str(file)) as lines:
+    with open_input(str(file), spec) as lines:
         for row in read_rows(lines, spec):
             if isinstance(row, Refusal):
                 raise InputError(f"{file}, line {row.line}: {row.detail}")
@@ -129,7 +168,7 @@ def _text_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
                     "--format text if it is text"
                 )
             is_first = False
-            yield make_row(line.number, {"text": line.text}, text_max_chars=spec.text_max_chars)
+            yield spec.rules.row(line.number, {"text": line.text})
 
 
 def _other_format(line: str) -> InputFormat | None:
@@ -140,55 +179,59 @@ def _other_format(line: str) -> InputFormat | None:
     except ValueError:
         pass
     # Sentences may hold the names of fields between commas; a header seldom has a space in it.
-    if " " not in line and (separator := header_separator(line)) is not None:
-        return InputFormat.TSV if separator == "\t" else InputFormat.CSV
+    if " " not in line and (delimiter := header_delimiter(line)) is not None:
+        return InputFormat.TSV if delimiter == "\t" else InputFormat.CSV
     return None
 
 
-def _json_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
-    keys = {name: spec.columns.get(name, name) for name in FIELDS}
-    for number, data in lines:
-        if data is None:
-            yield Refusal(number, RefusalReason.LINE_TOO_LONG, TOO_LONG)
-        elif data.strip():
-            yield _json_row(number, data, keys, spec.text_max_chars)
+def _document_rows(documents: Iterable[Document | Refusal], spec: InputSpec) -> Iterator[Row | Refusal]:
+    for item in documents:
+        yield item if isinstance(item, Refusal) else _document_row(item, spec)
 
 
-def _json_row(number: int, data: bytes, keys: Mapping[str, str], text_max_chars: int) -> Row | Refusal:
+def _document_row(document: Document, spec: InputSpec) -> Row | Refusal:
+    number, members, was_cleaned = document
+    if spec.shape is not None:
+        return spec.rules.row_of_event(number, spec.shape.event(members), was_cleaned=was_cleaned)
     try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return Refusal(number, RefusalReason.INVALID_UTF8, NOT_UTF8)
-    try:
-        content = from_json(data, allow_inf_nan=False)
+        values = spec.mapping.values(members)
     except ValueError as exc:
-        if not data.lstrip().startswith((b"{", b"[")):
-            detail = "the line is not JSON; --format text reads plain text, with a post a line"
-        else:
-            # The parser takes this line for the first one of a document.
-            detail = str(exc).replace(" at line 1 column ", " at column ")
-        return Refusal(number, RefusalReason.INVALID_JSON, detail)
-    if not isinstance(content, dict):
-        return Refusal(number, RefusalReason.INVALID_JSON, "the line is not a JSON object")
-    values = {name: content[key] for name, key in keys.items() if key in content}
-    return make_row(number, values, text_max_chars=text_max_chars)
+        return Refusal(number, RefusalReason.INVALID_FIELD, str(exc))
+    return spec.rules.row(number, values, was_cleaned=was_cleaned)
 
 
 def _table_rows(lines: LineReader, spec: InputSpec) -> Iterator[Row | Refusal]:
-    is_csv = spec.format is InputFormat.CSV
-    records, separator = (csv_records(lines), ",") if is_csv else (tsv_records(lines), "\t")
+    delimiter = "\t" if spec.format is InputFormat.TSV else spec.delimiter
+
+    def choose(first: str) -> str:
+        nonlocal delimiter
+        if delimiter is None:
+            known = spec.mapping.roots
+            delimiter = "," if spec.shape is not None else choose_delimiter(first, known, spec.header)
+        return delimiter
+
     table: Layout | None = None
+    records = tsv_records(lines) if spec.format is InputFormat.TSV else csv_records(lines, choose)
     for record in records:
         if isinstance(record, Refusal):
             yield record
-            continue
-        number, cells = record
-        if table is None:
-            table = layout(cells, spec.columns, spec.header, lines.name, separator)
-            if table.header:
-                continue
-        if len(cells) > table.width:
-            detail = f"the row has {len(cells)} columns, the first row has {table.width}"
-            yield Refusal(number, RefusalReason.WRONG_COLUMNS, detail)
+        elif spec.shape is not None:
+            yield spec.rules.row_of_event(record.line, spec.shape.event(record.cells))
+        elif table is None:
+            table = layout(record.cells, spec.mapping, spec.header, lines.name, delimiter or ",")
+            if not table.header:
+                yield _table_row(record, table, spec)
         else:
-            yield make_row(number, table.values(cells), text_max_chars=spec.text_max_chars)
+            yield _table_row(record, table, spec)
+
+
+def _table_row(record: Record, table: Layout, spec: InputSpec) -> Row | Refusal:
+    number, cells = record
+    if len(cells) > table.width:
+        detail = f"the row has {len(cells)} columns, the first row has {table.width}"
+        return Refusal(number, RefusalReason.WRONG_COLUMNS, detail)
+    try:
+        values = table.values(cells)
+    except ValueError as exc:
+        return Refusal(number, RefusalReason.INVALID_FIELD, str(exc))
+    return spec.rules.row(number, values)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from streams.errors import InputError
-from streams.ingest.lines import LineReader, name_of, open_lines
+from streams.ingest.lines import LineReader, name_of
 from streams.ingest.posts import PostMaker
-from streams.ingest.reading import InputSpec, read_rows
+from streams.ingest.reading import InputSpec, open_input, read_rows
 from streams.ingest.rows import Refusal
 from streams.ingest.tally import Tally
 from streams.records import Post
@@ -60,9 +60,14 @@ class RoundReader:
                 raise InputError(self._why_no_post())
 
     def _round(self, number: int) -> Iterator[Post | Refusal]:
-        with open_lines(self.file) as self._lines:
+        with open_input(self.file, self.spec) as self._lines:
             for row in read_rows(self._lines, self.spec):
-                yield row if isinstance(row, Refusal) else self.maker.make(row, number)
+                if isinstance(row, Refusal):
+                    yield row
+                    continue
+                made = self.maker.make(row, number)
+                self.tally.cleaned += row.cleaned and number == 1 and isinstance(made, Post)
+                yield made
 
     def _why_no_post(self) -> str:
         name = name_of(self.file)

@@ -20,13 +20,23 @@ class _Entry:
 
 
 class Tally:
-    """Counts the refusals of a run. Its size does not grow with the number of refusals."""
+    """Counts the refusals of a run. Its size does not grow with the number of refusals.
+
+    Attributes:
+        passed_over: events of a shape that are no posts, as expected. They are not refusals.
+        cleaned: rows in which U+FFFD stands for characters that cannot be stored.
+    """
 
     def __init__(self) -> None:
+        self.passed_over = 0
+        self.cleaned = 0
         self._entries: dict[RefusalReason, _Entry] = {}
 
     def add(self, refusal: Refusal) -> None:
-        """Count a refusal."""
+        """Count a refusal, or an event that is passed over."""
+        if refusal.reason is RefusalReason.NOT_A_POST:
+            self.passed_over += 1
+            return
         entry = self._entries.setdefault(refusal.reason, _Entry(refusal.detail))
         entry.count += 1
         if len(entry.lines) < FIRST_LINES:
@@ -38,6 +48,7 @@ class Tally:
             if isinstance(item, Refusal):
                 self.add(item)
             else:
+                self.cleaned += item.cleaned
                 yield item
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from msgspec.structs import asdict
@@ -17,6 +18,7 @@ from streams.connections import model_threads, s3_config
 from streams.ingest.lines import LineReader
 from streams.ingest.rows import Row
 from streams.pipeline.predictions import Prediction, predict
+from streams.records import rfc3339
 from streams.settings import Settings
 
 RowPrediction = tuple[Row, Prediction]
@@ -78,10 +80,13 @@ def with_predictions(classifier: Classifier, rows: Sequence[Row]) -> Iterator[Ro
 
 
 def prediction_document(row: Row, prediction: Prediction) -> dict[str, Any]:
-    """Returns the JSON document of a classified row: its line, id and text, and the prediction."""
+    """Returns the JSON document of a classified row: its line, id, time, keywords and text, and the prediction."""
+    created_at = row.values.get("created_at")
     return {
         "line": row.line,
         **({"id": row.values["id"]} if "id" in row.values else {}),
+        **({"created_at": rfc3339(created_at)} if isinstance(created_at, datetime) else {}),
+        **({"keywords": row.values["keywords"]} if row.values.get("keywords") else {}),
         "text": row.text,
         "label": prediction.label,
         "confidence": prediction.confidence,

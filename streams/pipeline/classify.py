@@ -43,7 +43,7 @@ from streams.dead_letters import (
     outgoing,
 )
 from streams.metrics import Metrics
-from streams.pipeline.decode import Rejection, decode_post
+from streams.pipeline.decode import Rejection, Repairs, decode_post
 from streams.pipeline.predictions import Prediction, classified_post, predict
 from streams.records import DeadPost, DeadReason, Post, Timestamp
 from streams.settings import Settings
@@ -157,6 +157,7 @@ class ClassifyStage:
         dead_letters: list[DeadPost] = []
         posts: list[Post] = []
         raw: list[Message] = []
+        repairs = Repairs(self._settings.invalid_characters == "replace", self._settings.long_texts == "cut")
         # Step 1: decode.
         for message in messages:
             decoded = decode_post(
@@ -164,12 +165,15 @@ class ClassifyStage:
                 text_max_chars=self._settings.text_max_chars,
                 max_future_ms=max_future_ms,
                 now_ms=_append_time_ms(message) or now_ms,
+                repairs=repairs,
             )
             if isinstance(decoded, Rejection):
                 dead_letters.append(dead_letter(message, *decoded))
             else:
                 posts.append(decoded)
                 raw.append(message)
+        self._metrics.repaired.labels("characters").inc(repairs.cleaned)
+        self._metrics.repaired.labels("long_text").inc(repairs.cut)
         # Step 2: classify.
         predictions, failed = self._predictions(classifier, [post.text for post in posts])
         classified: list[Outgoing] = []

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
+from streams.characters import cleaned_json, cut
 from streams.records import DeadReason, MalformedRecordError, Post, RecordError
 
 MAX_OTHER_BYTES = 262_144
@@ -20,7 +24,26 @@ class Rejection(NamedTuple):
     error: str
 
 
-def decode_post(value: bytes | None, *, text_max_chars: int, max_future_ms: int, now_ms: int) -> Post | Rejection:
+@dataclass
+class Repairs:
+    """Which messages are repaired instead of rejected, and how many were.
+
+    Attributes:
+        characters: whether U+0000 and lone surrogates become U+FFFD.
+        long_texts: whether a text over the limit is cut.
+        cleaned: posts with replaced characters.
+        cut: posts whose text was cut.
+    """
+
+    characters: bool = False
+    long_texts: bool = False
+    cleaned: int = 0
+    cut: int = 0
+
+
+def decode_post(
+    value: bytes | None, *, text_max_chars: int, max_future_ms: int, now_ms: int, repairs: Repairs | None = None
+) -> Post | Rejection:
     """Decode a post, and check that it can be classified.
 
     Args:
@@ -28,6 +51,7 @@ def decode_post(value: bytes | None, *, text_max_chars: int, max_future_ms: int,
         text_max_chars: length of the longest allowed text, in characters.
         max_future_ms: how far `created_at` may be after `now_ms`, in milliseconds.
         now_ms: the time at which the post arrived, in milliseconds since 1970.
+        repairs: what is repaired; None for nothing. A post that was repaired is counted there.
 
     Returns:
         The post, or the reason of its dead letter.
@@ -37,13 +61,27 @@ def decode_post(value: bytes | None, *, text_max_chars: int, max_future_ms: int,
     # Before it is parsed: parsing takes a multiple of its memory.
     if len(value) > (limit := MAX_OTHER_BYTES + MAX_CHAR_BYTES * text_max_chars):
         return Rejection(DeadReason.RECORD_TOO_LONG, f"the record has {len(value)} bytes; {limit} are allowed")
+    repairs = repairs or Repairs()
+    post = _parsed(value)
+    # Only now, because almost no post needs it.
+    if isinstance(post, Rejection) and repairs.characters and (clean := cleaned_json(value)) != value:
+        post = _parsed(clean)
+        repairs.cleaned += isinstance(post, Post)
+    if isinstance(post, Rejection):
+        return post
+    if repairs.long_texts and len(post.text) > text_max_chars and not post.text.isspace():
+        post = replace(post, text=cut(post.text.lstrip(), text_max_chars), truncated=True)
+        repairs.cut += 1
+    return _rejection(post, text_max_chars, max_future_ms, now_ms) or post
+
+
+def _parsed(value: bytes) -> Post | Rejection:
     try:
-        post = Post.from_json(value)
+        return Post.from_json(value)
     except MalformedRecordError as exc:
         return Rejection(DeadReason.INVALID_JSON, str(exc))
     except RecordError as exc:
         return Rejection(DeadReason.INVALID_RECORD, str(exc))
-    return _rejection(post, text_max_chars, max_future_ms, now_ms) or post
 
 
 def _rejection(post: Post, text_max_chars: int, max_future_ms: int, now_ms: int) -> Rejection | None:

@@ -95,6 +95,7 @@ def classified_post(
         model=prediction.model,
         origin=origin,
         classified_at=classified_at,
+        truncated=post.truncated,
     )
 
 

@@ -10,7 +10,15 @@ from typing import Annotated, Self
 from msgspec import Meta
 
 from streams.records.base import Record, members, parse, rename
-from streams.records.values import MAX_ID_CHARS, NO_NUL, Keywords, Offset, Probability
+from streams.records.values import (
+    MAX_ID_CHARS,
+    MAX_LANG_CHARS,
+    MAX_URL_CHARS,
+    NO_NUL,
+    Keywords,
+    Offset,
+    Probability,
+)
 from streams.timestamps import Timestamp
 
 _TIME = r"T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]\d\d:[0-5]\d)"
@@ -19,16 +27,17 @@ _FROM_1970 = {"pattern": rf"^(19[7-9]\d|[2-9]\d{{3}})-\d\d-\d\d{_TIME}$"}
 
 
 class Post(Record, frozen=True, omit_defaults=True):
-    """A raw post (`posts.raw`, key = id)."""
+    """A raw post (`posts.raw`, key = id). `truncated` says that a source has cut the text, because it was too long."""
 
     id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS, extra_json_schema=NO_NUL)]
     text: Annotated[str, Meta(extra_json_schema=NO_NUL)]
     created_at: Annotated[Timestamp, Meta(extra_json_schema=_FROM_1970)]
     source: Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema=NO_NUL)]
     keywords: Keywords = Keywords()
-    lang: Annotated[str, Meta(max_length=35, extra_json_schema=NO_NUL)] | None = None
+    lang: Annotated[str, Meta(max_length=MAX_LANG_CHARS, extra_json_schema=NO_NUL)] | None = None
     author: Annotated[str, Meta(max_length=MAX_ID_CHARS, extra_json_schema=NO_NUL)] | None = None
-    url: Annotated[str, Meta(max_length=4096, extra_json_schema=NO_NUL)] | None = None
+    url: Annotated[str, Meta(max_length=MAX_URL_CHARS, extra_json_schema=NO_NUL)] | None = None
+    truncated: bool = False
 
     def __post_init__(self) -> None:
         """Refuse U+0000, which PostgreSQL cannot store in text.
@@ -92,7 +101,8 @@ class ClassifiedPost(Record, frozen=True, kw_only=True):
     """A classified post (`posts.classified`, key = id, same partition number as its raw post).
 
     `scores` has one probability per label of the model; `confidence` is `scores[label]`. `sentiment` is null if the
-    model has no sentiment head. `text` is null if `EMOSTREAM_KEEP_TEXT` is off.
+    model has no sentiment head. `text` is null if `EMOSTREAM_KEEP_TEXT` is off. `truncated` says that the text was cut
+    before it was classified.
     """
 
     id: str
@@ -110,6 +120,7 @@ class ClassifiedPost(Record, frozen=True, kw_only=True):
     model: ModelRef
     origin: Origin
     classified_at: Timestamp
+    truncated: bool = False
 
 
 class DeadReason(StrEnum):

@@ -16,6 +16,8 @@ NO_NUL = {"pattern": r"^[^\u0000]*$"}
 MAX_KEYWORDS = 64
 MAX_KEYWORD_CHARS = 200
 MAX_ID_CHARS = 512
+MAX_LANG_CHARS = 35
+MAX_URL_CHARS = 4_096
 
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 Offset = Annotated[int, Meta(ge=0)]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import zstandard
 from confluent_kafka import Producer
 
 from streams.connections import kafka_config
 from streams.ops.demo.processes import clean_environment
+from streams.records import Post
 from streams.settings import Settings
 
 
@@ -40,6 +43,26 @@ def test_produced_posts_can_be_tailed(env: dict[str, str], settings: Settings) -
     posts = [json.loads(line) for line in tail.stdout.splitlines()]
     found = {json.dumps(post).count("post, number") for post in posts}
     assert (len(posts), found) == (50, {1})
+
+
+def test_a_compressed_export_is_produced_in_its_shape(env: dict[str, str], settings: Settings, tmp_path: Path) -> None:
+    record = {"createdAt": "2031-01-01T00:00:00Z", "text": "half an emoji \ud83d", "langs": ["en"]}
+    commit = {"operation": "create", "collection": "app.bsky.feed.post", "rkey": "1", "record": record}
+    event = {"did": "did:plc:a", "time_us": 1772366400000000, "kind": "commit", "commit": commit}
+    events = (event, event | {"kind": "identity"}, {"kind": "commit"})
+    file = tmp_path / "events.zst"
+    file.write_bytes(zstandard.compress("".join(json.dumps(item) + "\n" for item in events).encode()))
+
+    sent = run(env, "produce", str(file), "--shape", "jetstream", "--source", "bluesky", "--json")
+
+    assert sent.returncode == 0, sent.stderr
+    summary = json.loads(sent.stdout)
+    counts = [summary[name] for name in ("sent", "refused", "passed_over", "cleaned")]
+    assert (counts, list(summary["refusals"])) == ([1, 1, 1, 1], ["unreadable"])
+    tail = run(env, "tail", settings.topic_raw, "--from-beginning", "--limit", "1", "--json", "--no-follow")
+    post = Post.from_json(tail.stdout.strip().encode())
+    assert (post.id, post.text, post.lang) == ("at://did:plc:a/app.bsky.feed.post/1", "half an emoji \ufffd", "en")
+    assert post.created_at.rfc3339() == "2026-03-01T12:00:00.000Z"
 
 
 def test_the_last_records_are_found_among_transaction_markers(env: dict[str, str], settings: Settings) -> None:

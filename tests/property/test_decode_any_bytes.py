@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from streams.characters import cleaned_json
 from streams.dead_letters import dead_letter, outgoing
-from streams.pipeline.decode import Rejection, decode_post
+from streams.pipeline.decode import Rejection, Repairs, decode_post
 from streams.pipeline.predictions import Prediction, classified_post
 from streams.records import EARLIEST, ClassifiedPost, DeadPost, DeadReason, ModelRef, Origin
 from tests.helpers import NOON, NOON_MS, message
@@ -154,6 +155,18 @@ def test_any_bytes_are_a_post_or_rejected_with_a_reason(value: bytes | None) -> 
         list(decoded.keywords),
         decoded.created_at.ms,
     )
+
+
+@given(VALUES)
+def test_repairs_change_nothing_but_what_cannot_be_stored(value: bytes | None) -> None:
+    limits = {"text_max_chars": 20, "max_future_ms": FUTURE_MS, "now_ms": NOON_MS}
+    repairs = Repairs(characters=True)
+    plain, repaired = decode_post(value, **limits), decode_post(value, **limits, repairs=repairs)
+    if repairs.cleaned:
+        assert isinstance(plain, Rejection)
+        assert cleaned_json(value or b"") != value
+    else:
+        assert repaired == plain
 
 
 def moment(written: str) -> datetime:

@@ -56,6 +56,7 @@ CLASSIFIED = st.builds(
     model=st.builds(ModelRef, name=TEXT, version=TEXT, tier=TEXT),
     origin=ORIGIN,
     classified_at=MOMENT,
+    truncated=st.booleans(),
 )
 
 POST = st.builds(
@@ -68,6 +69,7 @@ POST = st.builds(
     lang=st.none() | TEXT,
     author=st.none() | TEXT,
     url=st.none() | TEXT,
+    truncated=st.booleans(),
 )
 
 RECORDS: st.SearchStrategy[Record] = st.one_of(
@@ -121,6 +123,7 @@ def test_a_classified_post_has_the_fields_of_the_post_and_the_prediction(
     written, raw = json.loads(found.to_json()), json.loads(post.to_json())
     of_post = {name: raw.get(name) for name in ("id", "source", "created_at", "lang", "author", "url")}
     of_post |= {"keywords": raw.get("keywords", []), "text": raw["text"] if keep_text else None}
+    of_post |= {"truncated": raw.get("truncated", False)}
     of_model = json.loads(like.to_json())
     predicted = ("label", "confidence", "scores", "sentiment", "model", "origin", "classified_at")
     assert written == of_post | {name: of_model[name] for name in predicted}

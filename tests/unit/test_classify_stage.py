@@ -163,6 +163,23 @@ async def test_the_text_is_left_out_if_keep_text_is_off() -> None:
     assert b"private" not in harness.out.to("posts.classified")[0].value
 
 
+async def test_posts_are_repaired_and_counted(harness: Harness) -> None:
+    await harness.process(raw(1, text="a\0"), raw(2), raw(3, text="b\ud83d"), raw(4, text="x" * 5_001))
+    assert [post.text for post in harness.results] == ["a\ufffd", "hello :)", "b\ufffd"]
+    assert [letter.reason for letter in harness.letters] == ["text_too_long"]
+    assert harness.metric("emostream_posts_repaired_total", problem="characters") == 2
+    assert harness.metric("emostream_posts_repaired_total", problem="long_text") == 0
+
+
+async def test_what_is_repaired_is_a_setting() -> None:
+    harness = Harness(invalid_characters="refuse", long_texts="cut", text_max_chars=5)
+    await harness.process(raw(1, text="a\0"), raw(2, text="123456"), raw(3, text="short"))
+    assert [(post.text, post.truncated) for post in harness.results] == [("12345", True), ("short", False)]
+    assert [letter.reason for letter in harness.letters] == ["invalid_record"]
+    assert harness.metric("emostream_posts_repaired_total", problem="long_text") == 1
+    harness.stage.close()
+
+
 async def test_every_message_ends_in_exactly_one_place(harness: Harness) -> None:
     batch = [
         raw(0),

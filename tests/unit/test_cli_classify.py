@@ -91,7 +91,7 @@ def test_one_line_for_each_row_in_order() -> None:
 def test_the_id_is_printed_and_strict_fails_on_a_refused_row() -> None:
     code, lines, _ = invoke("-", "--format", "jsonl", "--strict", stdin=b'{"text": "good", "id": 7}\n{}\n')
     assert code == 1
-    assert [line["id"] for line in lines] == [7]
+    assert [line["id"] for line in lines] == ["7"]
 
 
 def test_batches_are_bounded(classifier: FakeClassifier, monkeypatch: pytest.MonkeyPatch) -> None:

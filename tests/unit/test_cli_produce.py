@@ -197,7 +197,7 @@ def invoke(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
 def test_good_rows_are_sent_and_refused_rows_are_reported(producer: FakeProducer, tmp_path: Path) -> None:
     file = tmp_path / "posts.csv"
     file.write_text("id,tweet\n1,one\n2,\n3,three\n")
-    code, _, stderr = invoke(str(file), "--column", "text=tweet", "--keyword", "coffee")
+    code, _, stderr = invoke(str(file), "--map", "text=tweet", "--keyword", "coffee")
     assert code == 0
     sent = [json.loads(record.value or b"") for record in producer.records]
     assert [(item["id"], item["text"], item["source"]) for item in sent] == [
@@ -216,6 +216,45 @@ def test_strict_and_json(producer: FakeProducer) -> None:
     summary = json.loads(stdout)
     assert (summary["sent"], summary["refused"], summary["unconfirmed"]) == (1, 1, 0)
     assert summary["refusals"]["invalid_json"]["lines"] == [2]
+
+
+def test_a_shape_passes_over_what_is_no_post(producer: FakeProducer, tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    event = {"did": "did:plc:a", "time_us": 1772366400000000, "kind": "commit"}
+    record = {"createdAt": "2026-03-01T12:00:00Z", "text": "half \ud83d", "langs": ["en"]}
+    commit = {"operation": "create", "collection": "app.bsky.feed.post", "rkey": "1", "record": record}
+    file.write_text(
+        "".join(json.dumps(item) + "\n" for item in (event | {"commit": commit}, event | {"kind": "account"}))
+    )
+    code, stdout, stderr = invoke(str(file), "--shape", "jetstream", "--strict", "--json")
+    assert code == 0
+    (sent,) = [json.loads(record.value or b"") for record in producer.records]
+    assert (sent["id"], sent["text"], sent["lang"]) == ("at://did:plc:a/app.bsky.feed.post/1", "half \ufffd", "en")
+    summary = json.loads(stdout)
+    assert (summary["sent"], summary["refused"], summary["passed_over"], summary["cleaned"]) == (1, 0, 1, 1)
+    _, _, stderr = invoke(str(file), "--shape", "jetstream")
+    assert "passed over 1 event" in stderr
+    assert "cleaned 1 row" in stderr
+
+
+def test_times_without_a_zone(producer: FakeProducer, tmp_path: Path) -> None:
+    file = tmp_path / "posts.csv"
+    file.write_text("text,created_at\none,2022-07-01 12:00:00\n")
+    with pytest.raises(InputError, match="refused: 1 row"):
+        invoke(str(file))
+    invoke(str(file), "--now")
+    invoke(str(file), "--timezone", "Europe/Berlin")
+    now, berlin = [json.loads(record.value or b"")["created_at"] for record in producer.records]
+    assert now > "2026"
+    assert berlin == "2022-07-01T10:00:00.000Z"
+
+
+def test_a_shape_has_its_own_zones_and_fields(tmp_path: Path) -> None:
+    file = tmp_path / "posts.jsonl"
+    file.write_text("{}\n")
+    for options in (("--timezone", "UTC"), ("--map", "text=a"), ("--format", "csv")):
+        with pytest.raises(InputError):
+            invoke(str(file), "--shape", "mastodon", *options)
 
 
 def test_rounds_have_new_ids_and_refusals_are_counted_once(producer: FakeProducer, tmp_path: Path) -> None:
@@ -247,8 +286,14 @@ def test_nothing_to_send_is_an_error(producer: FakeProducer, content: bytes, mes
     [
         ("-", "--loop"),
         ("x.txt", "--count", "2"),
-        ("x.csv", "--column", "text"),
-        ("x.csv", "--column", "size=1"),
+        ("x.csv", "--map", "text"),
+        ("x.csv", "--map", "size=a"),
+        ("x.csv", "--map", "text=a", "--map", "text=b"),
+        ("x.csv", "--map", "text=two words"),
+        ("x.csv", "--shape", "myspace"),
+        ("x.csv", "--timezone", "Mars"),
+        ("x.csv", "--delimiter", "::"),
+        ("x.csv", "--encoding", "rot13"),
         ("-", "--rate", "nan"),
     ],
 )

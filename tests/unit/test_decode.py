@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from streams.pipeline.decode import Rejection, decode_post
+from streams.pipeline.decode import Rejection, Repairs, decode_post
 from streams.records import DeadReason, Post, rfc3339
 from tests.helpers import NOON, NOON_MS
 
@@ -128,6 +128,72 @@ def test_a_record_that_is_too_long_is_rejected_before_it_is_parsed() -> None:
         found = decode(value)
         assert isinstance(found, Rejection)
         assert found == (DeadReason.RECORD_TOO_LONG, f"the record has {limit + 1} bytes; {limit} are allowed")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (raw(text="a\0b"), "a\ufffdb"),
+        (raw().replace(b"hello", b"a\\ud83d"), "a\ufffd"),
+        (raw().replace(b"hello", b"\\udc00\\ud83d"), "\ufffd\ufffd"),
+        (raw().replace(b"hello", b"\\\\ud83d"), "\\ud83d"),
+        (raw().replace(b"hello", b"a\xed\xa0\xbdb"), "a\ufffdb"),
+        (raw().replace(b"hello", b"\xed\xa0\xbd\xed\xb8\x80\\u0000"), "\U0001f600\ufffd"),
+    ],
+)
+def test_characters_that_cannot_be_stored_are_replaced_and_counted(value: bytes, text: str) -> None:
+    repairs = Repairs(characters=True)
+    post = decode(value, repairs=repairs)
+    assert isinstance(post, Post)
+    assert post.text == text
+    assert repairs.cleaned == ("\ufffd" in text)
+
+
+def test_characters_are_replaced_in_every_field() -> None:
+    repairs = Repairs(characters=True)
+    fields = {"keywords": ["k\0"], "lang": "l\0", "author": "a\0", "url": "u\0", "source": "s\0", "id": "i\0"}
+    post = decode(raw(**fields), repairs=repairs)
+    assert isinstance(post, Post)
+    assert (post.id, post.source, post.keywords) == ("i\ufffd", "s\ufffd", ("k\ufffd",))
+    assert (post.lang, post.author, post.url) == ("l\ufffd", "a\ufffd", "u\ufffd")
+    assert repairs.cleaned == 1
+
+
+def test_a_message_that_repairs_do_not_help_has_the_reason_that_is_left() -> None:
+    repairs = Repairs(characters=True)
+    assert decode(b"\\u0000", repairs=repairs) == decode(b"\\u0000")
+    found = decode(raw(text="a\0", id=7), repairs=repairs)
+    assert isinstance(found, Rejection)
+    assert found.error == "id: Expected `str`, got `int`"
+    assert repairs.cleaned == 0
+
+
+def test_a_long_text_is_cut_and_marked_if_that_is_wanted() -> None:
+    repairs = Repairs(long_texts=True)
+    post = decode(raw(text="x" * 11), repairs=repairs)
+    assert isinstance(post, Post)
+    assert (post.text, post.truncated, repairs.cut) == ("x" * 10, True, 1)
+    assert decode(raw(text="x" * 10), repairs=repairs) == decode(raw(text="x" * 10))
+    assert repairs.cut == 1
+
+
+@pytest.mark.parametrize("number", [12345, 9007199254740993, 99999999999999999999999999])
+def test_a_numeric_id_is_refused_by_its_name(number: int) -> None:
+    found = decode(raw(id=number))
+    assert isinstance(found, Rejection)
+    assert found.error.startswith("id: ")
+
+
+def test_a_member_that_is_there_twice_has_its_last_value() -> None:
+    post = decode(raw().replace(b'"text": "hello"', b'"text": "first", "text": "second"'))
+    assert isinstance(post, Post)
+    assert post.text == "second"
+
+
+def test_numbers_that_are_not_json_are_refused_in_unknown_members_too() -> None:
+    found = decode(raw()[:-1] + b', "likes": NaN, "score": -Infinity}')
+    assert isinstance(found, Rejection)
+    assert found.reason is DeadReason.INVALID_JSON
 
 
 @pytest.mark.parametrize("text_max_chars", [1, 5_000, 200_000])

@@ -25,11 +25,10 @@ from connectors.kafka.offsets import OffsetReader
 from connectors.local import Endpoints, LocalStack
 from streams.connections import kafka_config
 from streams.errors import InputError
-from streams.ingest.lines import open_lines
 from streams.ingest.posts import PostMaker
 from streams.ingest.produce import send_posts
-from streams.ingest.reading import InputSpec, guess_format, read_rows
-from streams.ingest.rows import Refusal
+from streams.ingest.reading import InputSpec, guess_format, open_input, read_rows
+from streams.ingest.rows import Refusal, RowRules
 from streams.ingest.tally import Tally
 from streams.ops.audit import Check, audit_until_balanced
 from streams.ops.bi.workbook import write_workbook
@@ -112,10 +111,10 @@ def read_posts(path: Path, settings: Settings) -> tuple[list[Post], Tally]:
     Raises:
         InputError: The file cannot be read, or no row of it makes a post.
     """
-    spec = InputSpec(guess_format(str(path)), text_max_chars=settings.text_max_chars)
+    spec = InputSpec(guess_format(str(path)), RowRules(settings.text_max_chars))
     maker, tally = PostMaker(source=path.name), Tally()
     made: list[tuple[Post, bool]] = []
-    with open_lines(str(path)) as lines:
+    with open_input(str(path), spec) as lines:
         for row in read_rows(lines, spec):
             if isinstance(row, Refusal):
                 tally.add(row)

@@ -1,0 +1,108 @@
+"""What a source yields. Pure.
+
+SourceEvent
+├── SourcePost       a post, or the present text of a post that was edited
+├── SourceDeletion   a post was deleted, or an account with all its posts
+├── SourceGap        the network can no longer replay some events
+└── SourceSkipped    an event that is no post, or that cannot be read; it is counted by its reason
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourcePost:
+    """A post of a network.
+
+    Attributes:
+        id: the id that the network gives the post. It is the same whenever and however the post is fetched.
+        text: the text as people see it: no markup, and no character references.
+        created_at: when the post was created. Aware, and never later than it was received.
+        author: the account, as the network identifies it; None if the network does not tell.
+        lang: the language that the network or the author states (BCP 47); None if there is none.
+        url: where people read the post.
+        keywords: the hashtags of the post, without `#`.
+        edited: whether this is a later version of a post that was sent before.
+    """
+
+    id: str
+    text: str
+    created_at: datetime
+    author: str | None = None
+    lang: str | None = None
+    url: str | None = None
+    keywords: tuple[str, ...] = ()
+    edited: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceDeletion:
+    """A deletion that the network announces: of one post (`id`), or of an account and all its posts (`author`)."""
+
+    id: str | None = None
+    author: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceGap:
+    """Events that the network cannot replay any more. They are lost.
+
+    Attributes:
+        since: the time of the last event before the gap; None if it is not known.
+        until: the time of the first event after the gap; None if it is not known.
+        reason: one line for the operator.
+        missing: how many posts are missing; None if the network does not tell.
+    """
+
+    since: datetime | None
+    until: datetime | None
+    reason: str
+    missing: int | None = None
+
+
+class SkipReason(StrEnum):
+    """Why an event is not a post."""
+
+    NOT_A_POST = "not_a_post"
+    """Another kind of event, as expected: an account's status, a like, a keep-alive."""
+
+    REMOVED = "removed"
+    """A placeholder for a post that its author or a moderator has removed."""
+
+    EMPTY_TEXT = "empty_text"
+    UNREADABLE = "unreadable"
+    """The event is not what the network documents."""
+
+    TOO_LARGE = "too_large"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSkipped:
+    """An event that is no post. `detail` is one line without the event's content."""
+
+    reason: SkipReason
+    detail: str = ""
+
+
+SourceEvent: TypeAlias = SourcePost | SourceDeletion | SourceGap | SourceSkipped
+
+
+@dataclass(frozen=True, slots=True)
+class Positioned:
+    """An event, and the cursor from which the source continues after it.
+
+    Attributes:
+        event: the event.
+        cursor: given to `Source.stream` later, it makes the source continue after this event. The source may then
+            repeat events from before it, and never skips one. None if the network has no cursor.
+        at: the time of the event on the network's clock; None if the network does not tell.
+    """
+
+    event: SourceEvent
+    cursor: str | None
+    at: datetime | None = None
