@@ -80,7 +80,7 @@ def adopt_topics(settings: Settings, report: Report) -> None:
         ConnectorError: A server does not answer, or rejects the call.
     """
     raw, classified, _ = names = stateful_topics(settings)
-    ids = KafkaAdmin(kafka_config(settings)).topic_ids(names)
+    ids = KafkaAdmin(kafka_config(settings)).require_topic_ids(names)
     asyncio.run(_adopt_in_redis(settings, {name: ids[name] for name in (raw, classified)}, report))
     dsn = settings.postgres_dsn.get_secret_value()
     with (

@@ -77,7 +77,7 @@ def open_sink(settings: Settings, *, gate: Gate | None = None) -> Iterator[Sink]
     # A wrong address is an error at the start; the threads would only retry.
     with closing(History(settings.postgres_dsn.get_secret_value(), application_name="emostream-sink")) as history:
         history.check()
-        ids = admin.topic_ids(stateful_topics(settings))
+        ids = admin.require_topic_ids(stateful_topics(settings))
         check_same_topics(history.changed_topics(ids), "PostgreSQL")
     watch = TopicWatch(admin, ids)
     topics = (settings.topic_classified, settings.topic_windows)
