@@ -205,9 +205,11 @@ class OffsetReader:
                 for message in messages:
                     error = message.error()
                     if error is None:
-                        offset = message.offset() or 0
+                        offset = offset_of(message)
                         if offset >= end:
                             return
+                        if offset < end - left:
+                            continue  # it was yielded before; see `skip_batch`
                         yield message
                         left = end - offset - 1
                         deadline = time.monotonic() + self._timeout_s
