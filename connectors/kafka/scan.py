@@ -34,8 +34,8 @@ class TopicScan:
             config: How to reach Kafka.
             topic: The topic.
             group: The client requires a group; nothing is committed to it.
-            starts: The offset at which the pass begins in each partition. It begins with the first offset that Kafka
-                holds where there is none, or where Kafka has deleted the records between.
+            starts: The offset at which the pass begins in each partition. A partition without one begins with the first
+                offset that Kafka holds, and so does a partition whose records at that offset Kafka has deleted.
 
         Raises:
             PositionError: A start is above the end of its partition.
