@@ -61,6 +61,8 @@ class OffsetReader:
         Raises:
             ConnectorError: Kafka did not answer, or rejected the call.
         """
+        if not partitions:
+            return {}
         deadline = deadline or Deadline(self._timeout_s)
         # The ends are read last: in the other order, a partition could be below its own beginning.
         lows = self._offsets_at(topic, dict.fromkeys(partitions, OFFSET_BEGINNING), deadline)

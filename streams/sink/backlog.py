@@ -69,9 +69,8 @@ class BacklogReader:
         """
         found = []
         oldest: dict[tuple[int, int], int] = {}
-        for partition, next_offset in sorted(next_offsets.items()):
-            low, high = self._reader.bounds(self._topic, partition)
-            start = max(next_offset, low)
+        for partition, (low, high) in self._reader.all_bounds(self._topic, sorted(next_offsets)).items():
+            start = max(next_offsets[partition], low)
             at: int | None = None
             if high > start:
                 # While nothing is written, the oldest record stays the same: its time is read once.

@@ -262,7 +262,8 @@ class Sink:
         reader = OffsetReader(kafka_config(self._settings), group=f"{self._settings.group_prefix}-sink")
         topics = {topic.name: range(self._partitions[topic.name]) for topic in self.topics}
         try:
-            ends = {(topic, p): reader.bounds(topic, p)[1] for topic, partitions in topics.items() for p in partitions}
+            bounds = {topic: reader.all_bounds(topic, partitions) for topic, partitions in topics.items()}
+            ends = {(topic, p): end for topic, of_topic in bounds.items() for p, (_, end) in of_topic.items()}
             readers = {topic: BacklogReader(reader, topic) for topic in topics}
             while not stop.wait(CLOSED_POLL_S):
                 try:

@@ -222,7 +222,7 @@ def _read_topic(
         "WHERE topic = %s GROUP BY 1, 2 ORDER BY 1, 2",
         topic,
     )
-    lows = {partition: reader.bounds(topic, partition)[0] for partition in partitions}
+    lows = {partition: low for partition, (low, _) in reader.all_bounds(topic, partitions).items()}
     backlog = BacklogReader(reader, topic).read({p: max(next_offsets.get(p, 0), low) for p, low in lows.items()})
     return TopicStatus(
         topic,

@@ -187,7 +187,7 @@ class TopicSink(Generic[R]):
             consumer.rewind("a record arrived while the gate was closed")
 
     def _positions(self, reader: OffsetReader, partitions: Sequence[int]) -> Mapping[int, int]:
-        bounds = {partition: reader.bounds(self._topic, partition) for partition in partitions}
+        bounds = reader.all_bounds(self._topic, partitions)
         stored, gaps = self._lookups.start_offsets(self._topic, bounds)
         for gap in gaps:
             self._metrics.gap_offsets.labels(self._topic).inc(gap.end - gap.start)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from connectors.kafka.offsets import OffsetReader
@@ -68,12 +68,10 @@ class Progress:
             ConnectorError: Kafka, Redis or Postgres does not answer, or rejects the call.
         """
         settings, partitions = self._settings, range(self._settings.partitions)
-        committed = self._offsets.committed(settings.topic_raw, partitions)
-        unclassified = sum(self._unclassified(partition, committed.get(partition, 0)) for partition in partitions)
+        unclassified = self._unclassified(partitions)
         shards = [await self._store.positions(shard, partitions) for shard in range(self._store.shards)]
         uncounted = 0
-        for partition in partitions:
-            low, end = self._offsets.bounds(settings.topic_classified, partition)
+        for partition, (low, end) in self._offsets.all_bounds(settings.topic_classified, partitions).items():
             uncounted += end - max(low, min(positions[partition].offset for positions in shards))
         dirty = sum([await self._store.dirty_count(shard) for shard in range(self._store.shards)])
         unwritten = 0
@@ -92,15 +90,18 @@ class Progress:
             found.append(why)
         return found
 
-    def _unclassified(self, partition: int, committed: int) -> int:
-        low, end = self._offsets.bounds(self._settings.topic_raw, partition)
-        reached = max(low, committed)
-        if reached < end:
-            # The worker may have stopped before it committed.
-            for last in self._offsets.last_messages(self._settings.topic_classified, [partition]).values():
-                with suppress(RecordError):
-                    reached = max(reached, OriginOnly.from_json(last.value()).origin.offset + 1)
-        return max(0, end - reached)
+    def _unclassified(self, partitions: Sequence[int]) -> int:
+        """Returns how many offsets of the raw topic wait to be classified."""
+        raw = self._settings.topic_raw
+        committed = self._offsets.committed(raw, partitions)
+        bounds = self._offsets.all_bounds(raw, partitions)
+        reached = {partition: max(low, committed.get(partition, 0)) for partition, (low, _) in bounds.items()}
+        behind = [partition for partition, (_, end) in bounds.items() if reached[partition] < end]
+        # The worker may have stopped before it committed.
+        for partition, last in self._offsets.last_messages(self._settings.topic_classified, behind).items():
+            with suppress(RecordError):
+                reached[partition] = max(reached[partition], OriginOnly.from_json(last.value()).origin.offset + 1)
+        return sum(max(0, end - reached[partition]) for partition, (_, end) in bounds.items())
 
 
 def why_sink_waits(settings: Settings) -> str:
