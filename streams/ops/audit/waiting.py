@@ -21,6 +21,7 @@ from streams.sink.gate.rule import MEAN_S
 from streams.sink.history import History
 from streams.sink.status import ask, default_urls
 from streams.windows.store import WindowStore
+from streams.wording import counted
 
 POLL_S = 1.0
 """Seconds between two looks at what is on its way. One look takes some milliseconds."""
@@ -80,12 +81,12 @@ class Progress:
             next_offsets = {partition: written.get(partition, 0) for partition in partitions}
             unwritten += sum(one.records for one in backlog.read(next_offsets))
         parts = {
-            "posts to classify": unclassified,
-            "posts to count": uncounted,
-            "windows to publish": dirty,
-            "records to write to Postgres": unwritten,
+            "to classify": (unclassified, "post"),
+            "to count": (uncounted, "post"),
+            "to publish": (dirty, "window"),
+            "to write to Postgres": (unwritten, "record"),
         }
-        found = [f"{number:,} {what}" for what, number in parts.items() if number > 0]
+        found = [f"{counted(number, noun)} {what}" for what, (number, noun) in parts.items() if number > 0]
         if unwritten > 0 and (why := why_sink_waits(settings)):
             found.append(why)
         return found
