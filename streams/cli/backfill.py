@@ -101,7 +101,7 @@ def to_lines(findings: Findings, *, filled: bool) -> list[str]:
     if findings.dead:
         lines.append(f"dead-lettered because PostgreSQL cannot store them: {counted(len(findings.dead), 'record')}")
     lines += [
-        f"{topic}[{gap.partition}] {gap.start} to {gap.end - 1}: lost, no longer in Kafka; recorded in sink_gaps"
+        f"{topic}[{gap.partition}] {gap.start} to {gap.end - 1}: lost, cannot be read from Kafka; recorded in sink_gaps"
         for topic, gap in findings.gaps
     ]
     return lines

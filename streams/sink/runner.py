@@ -188,7 +188,7 @@ class Sink:
         for topic, gap in findings.gaps:
             metrics.gap_offsets.labels(topic).inc(gap.end - gap.start)
             logger.error(
-                "%s[%d]: offsets %d to %d cannot be filled: Kafka no longer has them; recorded in sink_gaps",
+                "%s[%d]: offsets %d to %d cannot be read from Kafka, and so not be filled; recorded in sink_gaps",
                 topic,
                 gap.partition,
                 gap.start,

@@ -14,7 +14,7 @@ from connectors.errors import UnavailableError
 from connectors.kafka import offsets as offsets_module
 from connectors.kafka import scan as scan_module
 from connectors.kafka import unreadable
-from connectors.kafka.batch import offset_of
+from connectors.kafka.batch import UnreadableBatch, offset_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.scan import TopicScan
@@ -173,6 +173,17 @@ def test_records_that_come_again_after_an_unreadable_batch_are_yielded_once(
     monkeypatch.setattr(scan_module, "Consumer", RereadingClient)
     monkeypatch.setattr(offsets_module, "Consumer", RereadingClient)
     assert [offset_of(one) for one in read()] == [0, 1, 2, 5, 6, 7]
+
+
+def test_a_range_tells_of_its_unreadable_batches(
+    monkeypatch: pytest.MonkeyPatch, stored: list[bytes | Exception]
+) -> None:
+    stored += [record_batch(3, 2), record_batch(3, 2)]
+    monkeypatch.setattr(offsets_module, "Consumer", RereadingClient)
+    found: list[UnreadableBatch] = []
+    reader = OffsetReader(CONFIG, group="g")
+    assert len(list(reader.between("posts.raw", 0, 0, 8, on_unreadable=found.append))) == 6
+    assert [(one.partition, one.first, one.end) for one in found] == [(0, 3, 5)]
 
 
 def test_a_batch_is_not_skipped_while_kafka_does_not_tell_the_bounds(
