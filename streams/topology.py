@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from connectors.kafka.admin import TopicSpec
 from connectors.kafka.producer import MAX_MESSAGE_BYTES
@@ -87,6 +87,22 @@ def check_same_topics(changed: Iterable[str], holder: str) -> None:
         raise TopologyError(
             f"{names}: deleted and made again, or of another cluster, and {holder} holds positions in the former "
             'topic; see "Topics were deleted" in docs/how-to/recover.md'
+        )
+
+
+def check_classified_is_new_too(settings: Settings, changed: Collection[str]) -> None:
+    """Refuse a raw topic that was made again without the classified topic.
+
+    `changed` has the topics that were made again.
+
+    Raises:
+        TopologyError: The classified topic holds posts of the former raw topic, and their offsets.
+    """
+    raw, classified = settings.topic_raw, settings.topic_classified
+    if raw in changed and classified not in changed:
+        raise TopologyError(
+            f"{raw} was deleted and made again, but {classified} still holds posts of the former topic; delete "
+            f"{classified} too, and run `emostream init` again"
         )
 
 

@@ -6,7 +6,14 @@ import pytest
 
 from connectors.kafka.producer import MAX_MESSAGE_BYTES
 from streams.errors import TopologyError
-from streams.topology import RAW_MAX_BYTES, check_raw_limits, check_topics, raw_limits, topic_specs
+from streams.topology import (
+    RAW_MAX_BYTES,
+    check_classified_is_new_too,
+    check_raw_limits,
+    check_topics,
+    raw_limits,
+    topic_specs,
+)
 from tests.helpers import make_settings
 
 SETTINGS = make_settings(partitions=6, replication_factor=3, retention_hours=1.5, topic_late="late")
@@ -99,3 +106,13 @@ def test_the_raw_topic_limits_what_a_batch_has_when_it_is_decompressed(
 def test_a_new_raw_topic_has_the_limits() -> None:
     config = {spec.name: spec.config for spec in topic_specs(SETTINGS)}["posts.raw"]
     assert raw_limits(config) == {}
+
+
+@pytest.mark.parametrize("changed", [[], ["posts.classified"], ["posts.raw", "posts.classified"], ["emotions.windows"]])
+def test_topics_may_be_made_again_together(changed: list[str]) -> None:
+    check_classified_is_new_too(SETTINGS, changed)
+
+
+def test_a_raw_topic_must_not_be_made_again_alone() -> None:
+    with pytest.raises(TopologyError, match=r"posts\.classified still holds posts of the former topic; delete"):
+        check_classified_is_new_too(SETTINGS, ["posts.raw", "emotions.windows"])
