@@ -37,10 +37,11 @@ from streams.sink.report import (
     assess_health,
     gate_report,
 )
+from streams.sink.same_topics import require_same_topics
 from streams.sink.targets import POSTS, WINDOWS, Target
 from streams.sink.topic_sink import TopicSink
 from streams.sink.web import SinkWeb
-from streams.topology import check_same_topics, check_topics, stateful_topics
+from streams.topology import check_topics
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +78,7 @@ def open_sink(settings: Settings, *, gate: Gate | None = None) -> Iterator[Sink]
     # A wrong address is an error at the start; the threads would only retry.
     with closing(History(settings.postgres_dsn.get_secret_value(), application_name="emostream-sink")) as history:
         history.check()
-        ids = admin.require_topic_ids(stateful_topics(settings))
-        check_same_topics(history.changed_topics(ids), "PostgreSQL")
+        ids = require_same_topics(settings, admin, history)
     watch = TopicWatch(admin, ids)
     topics = (settings.topic_classified, settings.topic_windows)
     retentions = {topic: retention_s(admin.topic_config(topic)) for topic in topics}
