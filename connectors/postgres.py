@@ -69,8 +69,8 @@ _LOGIN_REFUSALS = (
     "is not permitted to log in",
     "permission denied",
 )
-"""Parts of the texts with which a server refuses a login. Only its text tells: libpq keeps the SQLSTATE of a failed
-connection to itself. A refusal in another language than English counts as no answer, and is tried again."""
+"""Parts of the texts with which a server refuses a login. Only the text tells, because libpq does not pass on the
+SQLSTATE of a failed connection. A refusal in another language than English counts as no answer, and is tried again."""
 
 _MIGRATION_NAME = re.compile(r"(\d{3})_[a-z0-9_]+\.sql")
 

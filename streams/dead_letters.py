@@ -71,7 +71,11 @@ def write_dead_letters(producer: ConfirmedProducer, letters: Sequence[DeadPost],
 
 
 class DeadLetterLog:
-    """Logs dead letters: the first ones at once, and what follows in one line every `LOG_INTERVAL_S` seconds."""
+    """Logs dead letters in at most one line every `LOG_INTERVAL_S` seconds.
+
+    The first ones are logged at once. Those that come within the interval are logged with the first ones after it, or
+    by `flush`.
+    """
 
     def __init__(self, topic: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._topic = topic

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from connectors.kafka.admin import TopicSpec
+from connectors.kafka.config import MAX_RESPONSE_BYTES
 from connectors.kafka.producer import MAX_MESSAGE_BYTES
 from streams.errors import TopologyError
 from streams.settings import Settings
@@ -17,8 +18,9 @@ fits `MAX_MESSAGE_BYTES`."""
 RAW_COMPRESSION = "snappy"
 """How the broker stores the batches of the raw topic, however their producers have compressed them."""
 
-MAX_DECOMPRESSED_BYTES = 32 * 1024 * 1024
-"""Most bytes of a batch in the raw topic, when it is decompressed. A consumer decompresses a batch as a whole."""
+MAX_DECOMPRESSED_BYTES = MAX_RESPONSE_BYTES - 1024 * 1024
+"""Most bytes of a batch in the raw topic, when it is decompressed. A consumer decompresses a batch as a whole. A batch
+that is not compressed must fit into an answer, which has some other fields."""
 
 COMPRESSION_RATIOS = {"uncompressed": 1.0, "snappy": 64 / 3, "lz4": 255.0, "gzip": 1_032.0}
 """How many bytes one byte may become when it is decompressed, by the format's definition. Zstandard has no such limit,
@@ -87,6 +89,22 @@ def check_same_topics(changed: Iterable[str], holder: str) -> None:
         raise TopologyError(
             f"{names}: deleted and made again, or of another cluster, and {holder} holds positions in the former "
             'topic; see "Topics were deleted" in docs/how-to/recover.md'
+        )
+
+
+def check_classified_is_new_too(settings: Settings, changed: Collection[str]) -> None:
+    """Refuse a raw topic that was made again without the classified topic.
+
+    `changed` has the topics that were made again.
+
+    Raises:
+        TopologyError: The classified topic holds posts of the former raw topic, and their offsets.
+    """
+    raw, classified = settings.topic_raw, settings.topic_classified
+    if raw in changed and classified not in changed:
+        raise TopologyError(
+            f"{raw} was deleted and made again, but {classified} still holds posts of the former topic; delete "
+            f"{classified} too, and run `emostream init` again"
         )
 
 

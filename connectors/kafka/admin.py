@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +17,13 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
+from connectors.deadline import Deadline
 from connectors.errors import RejectedError, UnavailableError
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import kafka_error_of, log_client_error, to_connector_error
+
+RETRY_S = 0.1
+"""Seconds between two questions for topics that Kafka does not know yet."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,26 @@ class KafkaAdmin:
                 if error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise to_connector_error(error, f"reading the id of topic {name}") from exc
         return found
+
+    def require_topic_ids(self, names: Iterable[str]) -> dict[str, str]:
+        """Returns the ids of topics that must exist.
+
+        A broker may not know a topic yet that was just created. So this asks again, for up to `timeout_s`.
+
+        Raises:
+            UnavailableError: After this time Kafka still does not know a topic.
+            ConnectorError: Kafka did not answer, or rejected the call.
+        """
+        wanted = list(names)
+        deadline = Deadline(self._config.timeout_s)
+        while True:
+            found = self.topic_ids(wanted)
+            missing = [name for name in wanted if name not in found]
+            if not missing:
+                return found
+            if not deadline.left_s:
+                raise UnavailableError(f"Kafka does not know {', '.join(missing)}; was it deleted?")
+            time.sleep(RETRY_S)
 
     def create(self, specs: Sequence[TopicSpec]) -> list[str]:
         """Create the topics that do not exist, and return the names of those that this call created.

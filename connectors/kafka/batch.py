@@ -84,7 +84,7 @@ class Batch:
         return len(self.messages) + sum(len(own.items) for own in self.own_ranges)
 
     def memory(self) -> int:
-        """Returns about how many bytes the records take (`memory`)."""
+        """Returns about how many bytes the records take; see `connectors.kafka.memory`."""
         return memory_of(self.messages) + sum(own.memory for own in self.own_ranges)
 
     def by_partition(self) -> dict[int, list[Message]]:

@@ -19,11 +19,11 @@ hold up polling, and in the worst case a position lookup during a slow fail-over
 
 FETCH_MAX_BYTES = 2 * 1024 * 1024
 """Bytes of one answer to a consumer, over all its partitions, as compressed. A single batch may exceed it. librdkafka
-decompresses an answer as a whole, so this limits its memory: 21 times as much in snappy."""
+decompresses an answer as a whole, so this limits its memory: an answer in snappy may take 21 times as much."""
 
 MAX_RESPONSE_BYTES = 32 * 1024 * 1024
-"""Longest answer in bytes that a client takes, and the longest batch in zstd when it is decompressed. librdkafka limits
-the other compressions not at all, so the topics must (`streams.topology`)."""
+"""Longest answer in bytes that a client takes, and the longest batch in zstd when it is decompressed. librdkafka has no
+such limit for the other compressions, so the settings of the topics limit them (`streams.topology`)."""
 
 QUEUED_MAX_KBYTES = 16_384
 """KiB of records that librdkafka fetches ahead. The last answer may exceed it."""

@@ -143,7 +143,7 @@ class PositionedConsumer:
     def _fetch(
         self, max_messages: int, timeout_s: float, starts: dict[int, int]
     ) -> tuple[list[Message], list[UnreadableBatch]]:
-        """Returns what was fetched, and adds to `starts` where each partition continues."""
+        """Returns the messages and unreadable batches that come next, and adds where each partition continues."""
         deadline = Deadline(timeout_s)
         messages: list[Message] = []
         unreadable: list[UnreadableBatch] = []
@@ -168,6 +168,7 @@ class PositionedConsumer:
         return messages, unreadable
 
     def _take_own_records(self, max_records: int, starts: dict[int, int]) -> list[OwnRange[Any]]:
+        """Returns the own records that come next, and adds to `starts` where each partition continues."""
         # While fetching is paused, own records wait in the queue too. Those that find no room are fetched later.
         if self._local is None or self._paused:
             return []
@@ -179,7 +180,7 @@ class PositionedConsumer:
             return []
 
     def _continued(self, fetched: list[Message], starts: dict[int, int]) -> tuple[list[Message], list[UnreadableBatch]]:
-        """Returns what was fetched and comes next in its partition, and adds to `starts` where each one continues."""
+        """Returns those of the fetched messages that come next, and adds to `starts` where each partition continues."""
         messages: list[Message] = []
         unreadable: list[UnreadableBatch] = []
         for message in fetched:
@@ -201,7 +202,7 @@ class PositionedConsumer:
         return messages, unreadable
 
     def _skipped(self, report: Message, starts: dict[int, int]) -> Sequence[UnreadableBatch]:
-        """Skip an unreadable batch. Returns nothing if it does not come next in its partition."""
+        """Skip an unreadable batch, and return it. Returns nothing if it does not come next in its partition."""
         partition = partition_of(report)
         continues_at = self._next.get(partition)
         if continues_at is None:
@@ -224,7 +225,7 @@ class PositionedConsumer:
             # Retention deleted the record at the position between the lookup and the fetch.
             self.rewind(f"{self.topic} no longer holds the offset: {error.str()}")
         elif is_transient(error) or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            # Whether a topic that is missing will come back is not for a consumer to decide.
+            # A topic that is missing may come back. The caller decides when it counts as deleted.
             logger.warning("consuming %s: %s", self.topic, error.str())
         else:
             raise to_connector_error(error, f"consuming {self.topic}")

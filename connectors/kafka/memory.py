@@ -1,4 +1,4 @@
-"""About how many bytes a process keeps for records. It is an estimate, and costs little to calculate. Pure."""
+"""Estimates how many bytes a process keeps for records. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MESSAGE_BYTES: Final = 500
 """Bytes that a fetched message takes besides its value."""
 
 BATCH_MEMORY: Final = 16 * 2**20
-"""A batch that takes this many bytes is full. Wide or long records would make batches of any size otherwise."""
+"""A batch that takes this many bytes is full. A limit on the number of records alone would not limit its memory."""
 
 
 def memory_of(messages: Sequence[Message]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -18,7 +18,7 @@ from confluent_kafka import (
 
 from connectors.deadline import Deadline
 from connectors.errors import ConnectorError, PositionError, UnavailableError
-from connectors.kafka.batch import offset_of, partition_of
+from connectors.kafka.batch import UnreadableBatch, offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import is_transient, kafka_error_of, to_connector_error
 from connectors.kafka.unreadable import is_unreadable, skip_batch
@@ -31,7 +31,7 @@ class OffsetReader:
     """Reads offsets and records. Never joins a group. Not thread-safe.
 
     A method that takes a deadline shares its time with other requests. Without one, it has `KafkaConfig.timeout_s`.
-    Batches that cannot be read are passed over, because the stage that consumes the topic records them.
+    Batches that cannot be read are passed over. The stage that consumes the topic records them.
     """
 
     def __init__(self, config: KafkaConfig, *, group: str) -> None:
@@ -61,6 +61,8 @@ class OffsetReader:
         Raises:
             ConnectorError: Kafka did not answer, or rejected the call.
         """
+        if not partitions:
+            return {}
         deadline = deadline or Deadline(self._timeout_s)
         # The ends are read last: in the other order, a partition could be below its own beginning.
         lows = self._offsets_at(topic, dict.fromkeys(partitions, OFFSET_BEGINNING), deadline)
@@ -189,8 +191,19 @@ class OffsetReader:
         offset = self._offsets_at(topic, {partition: appended_ms}, Deadline(self._timeout_s))[partition]
         return offset if offset >= 0 else None
 
-    def between(self, topic: str, partition: int, start: int, end: int) -> Iterator[Message]:
+    def between(
+        self,
+        topic: str,
+        partition: int,
+        start: int,
+        end: int,
+        *,
+        on_unreadable: Callable[[UnreadableBatch], None] = lambda batch: None,
+    ) -> Iterator[Message]:
         """Yield the records with offsets from `start` to below `end`, or to the end of the partition.
+
+        `on_unreadable` is called for each batch in this range that cannot be read, before the next record is yielded.
+        The batch may end above `end`.
 
         Raises:
             ConnectorError: Kafka did not answer, or rejected the call.
@@ -207,9 +220,11 @@ class OffsetReader:
                 for message in messages:
                     error = message.error()
                     if error is None:
-                        offset = message.offset() or 0
+                        offset = offset_of(message)
                         if offset >= end:
                             return
+                        if offset < end - left:
+                            continue  # it was yielded before; see `skip_batch`
                         yield message
                         left = end - offset - 1
                         deadline = time.monotonic() + self._timeout_s
@@ -217,7 +232,11 @@ class OffsetReader:
                         return
                     elif is_unreadable(message):
                         skipped = skip_batch(self._consumer, self._config, message, end - left)
-                        left = left if skipped is None else end - skipped.end
+                        if skipped is not None:
+                            if skipped.first >= end:
+                                return
+                            on_unreadable(skipped)
+                            left = end - skipped.end
                     elif not is_transient(error):
                         raise _lookup_error(error, f"reading {topic}[{partition}]")
         finally:

@@ -30,8 +30,8 @@ from connectors.kafka.errors import kafka_error_of, log_client_error, to_connect
 logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-"""Largest record in bytes: a dead letter holds up to 1 MiB of a value and of a key in base64 (4/3), and its own key is
-that key."""
+"""Largest record in bytes. A dead letter holds up to 1 MiB of a value and 1 MiB of a key, both in base64 (4/3). That
+part of the key is also its own key."""
 
 PARTITION_BY_KEY = -1
 """Tells the client to choose the partition by the key (RD_KAFKA_PARTITION_UA)."""

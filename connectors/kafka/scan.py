@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from connectors.errors import PositionError, RejectedError, UnavailableError
-from connectors.kafka.batch import UnreadableBatch, partition_of
+from connectors.kafka.batch import UnreadableBatch, offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import is_transient, kafka_error_of, to_connector_error
 from connectors.kafka.unreadable import is_unreadable, skip_batch
@@ -34,8 +34,8 @@ class TopicScan:
             config: How to reach Kafka.
             topic: The topic.
             group: The client requires a group; nothing is committed to it.
-            starts: The offset at which the pass begins in each partition. It begins with the first offset that Kafka
-                holds where there is none, or where Kafka has deleted the records between.
+            starts: The offset at which the pass begins in each partition. A partition without one begins with the first
+                offset that Kafka holds, and so does a partition whose records at that offset Kafka has deleted.
 
         Raises:
             PositionError: A start is above the end of its partition.
@@ -96,8 +96,9 @@ class TopicScan:
         Raises:
             ConnectorError: Kafka did not answer for `timeout_s`, or rejected the call.
         """
-        waiting = {partition for partition, (_, high) in self.bounds.items() if high > self._start(partition)}
-        self._consumer.assign([TopicPartition(self.topic, p, self._start(p)) for p in sorted(waiting)])
+        next_offsets = {partition: self._start(partition) for partition in self.bounds}
+        waiting = {partition for partition, (_, high) in self.bounds.items() if high > next_offsets[partition]}
+        self._consumer.assign([TopicPartition(self.topic, p, next_offsets[p]) for p in sorted(waiting)])
         heard = time.monotonic()
         while waiting:
             for message in self._consumer.consume(1_000, 0.5):
@@ -112,10 +113,12 @@ class TopicScan:
                     elif not is_transient(error):
                         raise to_connector_error(error, f"reading {self.topic}")
                     continue
-                offset, high = message.offset() or 0, self.bounds[partition][1]
+                offset, high = offset_of(message), self.bounds[partition][1]
                 if offset >= high - 1:
                     waiting.discard(partition)
-                if offset < high:
+                # A record below comes a second time; see `skip_batch`.
+                if next_offsets[partition] <= offset < high:
+                    next_offsets[partition] = offset + 1
                     yield message
             if waiting and time.monotonic() - heard > self._timeout_s:
                 raise UnavailableError(f"Kafka did not answer while reading {self.topic}")

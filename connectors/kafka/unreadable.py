@@ -55,7 +55,10 @@ def skip_batch(consumer: Consumer, config: KafkaConfig, report: Message, positio
     at = TopicPartition(topic, partition)
     doing = f"looking for the end of the batch {topic}[{partition}]@{first}"
     try:
-        low, high = consumer.get_watermark_offsets(at, timeout=config.timeout_s, cached=False) or (first, first)
+        bounds = consumer.get_watermark_offsets(at, timeout=config.timeout_s, cached=False)
+        if bounds is None:
+            raise UnavailableError(f"Kafka did not answer while {doing}")
+        low, high = bounds
         # Kafka hands out a batch also if its first records are deleted, but only for an offset that is not deleted.
         fetch = _fetch(config, topic, partition, max(first, low), doing)
         # In a thread of its own, because the caller's thread may run an event loop.

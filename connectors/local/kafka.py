@@ -19,7 +19,8 @@ from connectors.local.state import StackState
 
 _FORMAT_TIMEOUT_S = 60.0
 _HEAP = "-Xmx1536m"
-"""It grows only if it must. A broker holds a batch that it recompresses, and one of 900 MB fits."""
+"""The largest heap of the broker. It holds a batch there while it recompresses it, and one of 900 MB fits. The virtual
+machine takes so much memory only when it needs it."""
 
 # The paths in the configuration files are relative to the working directory, so that none needs escaping.
 _LOG4J = """\

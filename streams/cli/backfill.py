@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -99,9 +100,10 @@ def to_lines(findings: Findings, *, filled: bool) -> list[str]:
     if findings.windows_rejected:
         lines.append(f"PostgreSQL rejected {counted(findings.windows_rejected, 'window')}")
     if findings.dead:
-        lines.append(f"dead-lettered because PostgreSQL cannot store them: {counted(len(findings.dead), 'record')}")
+        reasons = ", ".join(f"{reason} {number:,}" for reason, number in Counter(findings.dead).most_common())
+        lines.append(f"{counted(len(findings.dead), 'dead letter')} written: {reasons}")
     lines += [
-        f"{topic}[{gap.partition}] {gap.start} to {gap.end - 1}: lost, no longer in Kafka; recorded in sink_gaps"
+        f"{topic}[{gap.partition}] {gap.start} to {gap.end - 1}: lost, cannot be read from Kafka; recorded in sink_gaps"
         for topic, gap in findings.gaps
     ]
     return lines

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Literal
 
 from psycopg.errors import Diagnostic
 
@@ -19,11 +20,10 @@ from models.registry.channels import LATEST
 from models.registry.location import S3Location, parse_uri
 from models.registry.publish import publish_if_empty
 from streams.connections import kafka_config, s3_config
-from streams.errors import TopologyError
 from streams.settings import Settings
 from streams.sink import topic_ids
 from streams.sink.migrations import migrations_folder
-from streams.topology import check_topics, raw_limits, stateful_topics, topic_specs
+from streams.topology import check_classified_is_new_too, check_topics, raw_limits, stateful_topics, topic_specs
 from streams.windows.connect import open_store
 
 Report = Callable[[str], None]
@@ -80,7 +80,7 @@ def adopt_topics(settings: Settings, report: Report) -> None:
         ConnectorError: A server does not answer, or rejects the call.
     """
     raw, classified, _ = names = stateful_topics(settings)
-    ids = KafkaAdmin(kafka_config(settings)).topic_ids(names)
+    ids = KafkaAdmin(kafka_config(settings)).require_topic_ids(names)
     asyncio.run(_adopt_in_redis(settings, {name: ids[name] for name in (raw, classified)}, report))
     dsn = settings.postgres_dsn.get_secret_value()
     with (
@@ -88,23 +88,21 @@ def adopt_topics(settings: Settings, report: Report) -> None:
         postgres.postgres_errors("adopting topics"),
         connection.transaction(),
     ):
-        for topic in topic_ids.changed_topics(connection, ids):
+        changed = topic_ids.changed_topics(connection, ids)
+        check_classified_is_new_too(settings, changed)  # Redis may have been emptied, and then tells nothing
+        for topic in changed:
             former = f"{topic} before {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
             topic_ids.archive(connection, topic, ids[topic], former)
             report(f"PostgreSQL: the rows of the former topic {topic} are kept as those of '{former}'")
 
 
 async def _adopt_in_redis(settings: Settings, ids: Mapping[str, str], report: Report) -> None:
-    raw, classified = settings.topic_raw, settings.topic_classified
     async with open_store(settings) as store:
         changed = await store.changed_topics(ids)
-        if raw in changed and classified not in changed:
-            raise TopologyError(
-                f"{raw} was deleted and made again, but {classified} still holds posts of the former topic; delete "
-                f"{classified} too, and run `emostream init` again"
-            )
+        check_classified_is_new_too(settings, changed)
         for topic in changed:
-            await store.forget_positions("f" if topic == raw else "p", settings.partitions, topic, ids[topic])
+            kind: Literal["p", "f"] = "f" if topic == settings.topic_raw else "p"
+            await store.forget_positions(kind, settings.partitions, topic, ids[topic])
             report(f"Redis: the positions in the former topic {topic} are removed, and the windows are kept")
 
 

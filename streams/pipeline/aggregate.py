@@ -30,7 +30,7 @@ from confluent_kafka import Message
 from connectors.errors import PositionMismatchError
 from connectors.kafka.batch import Batch, OwnRange, offset_of
 from connectors.kafka.producer import Outgoing
-from streams.dead_letters import count_dead_letters, dead_letter, letter_of_batch, outgoing
+from streams.dead_letters import DeadLetterLog, count_dead_letters, dead_letter, letter_of_batch, outgoing
 from streams.metrics import Metrics
 from streams.pipeline.batches import StaleBatchError
 from streams.pipeline.classify import Deliverer
@@ -92,6 +92,7 @@ class AggregateStage:
         self._metrics = metrics
         self._start_positions = start_positions
         self._is_current = is_current
+        self._dead_letter_log = DeadLetterLog(settings.topic_dead)
         self._epoch = -1
         self._positions: dict[int, list[Position]] = {}
         self._ids: dict[int, RecentIds] = {}
@@ -120,12 +121,17 @@ class AggregateStage:
             # Step 3: write the dead letters, and wait for the broker.
             await self._producer.deliver([outgoing(letter, self._settings.topic_dead) for letter in dead])
             count_dead_letters(dead, self._metrics)
+            self._dead_letter_log.add(dead)
             for number, part in enumerate(parts):
                 # A revocation or a stop waits for the batch, and a batch of many parts takes too long.
                 if number > 0 and not self._is_current(batch):
                     raise StaleBatchError
                 await self._process_part(part, positions)
         self._metrics.unfetched.inc(len(batch) - len(batch.messages))
+
+    def close(self) -> None:
+        """Log the dead letters that the log has not named yet."""
+        self._dead_letter_log.flush()
 
     async def _process_part(self, part: Mapping[int, Part], positions: _Positions) -> None:
         # Step 4: reduce.

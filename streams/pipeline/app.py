@@ -49,6 +49,7 @@ class Pipeline:
     producer: ConfirmedProducer
     readers: list[OffsetReader]
     classify: ClassifyStage
+    aggregate: AggregateStage
     services: list[BatchSource | Emitter | ModelWatch | TotalsFeed]
 
     async def stop_services(self) -> None:
@@ -56,8 +57,9 @@ class Pipeline:
         await asyncio.gather(*(service.stop() for service in self.services))
 
     async def close(self) -> None:
-        """Close what the app does not own: the inference thread, the producer and the readers."""
+        """Close what the app does not own: the stages, the producer and the readers."""
         self.classify.close()
+        self.aggregate.close()
         # Nothing waits for a delivery any more, so a second is enough.
         left = await asyncio.to_thread(self.producer.close, 1.0)
         if left:
@@ -185,7 +187,7 @@ def create_pipeline(
         services.append(ModelWatch(app, model, model.poll_s))
     for service in services:
         app.service(service)
-    return Pipeline(app, producer, [classify_reader, aggregate_reader], classify, services)
+    return Pipeline(app, producer, [classify_reader, aggregate_reader], classify, aggregate, services)
 
 
 async def _run_command(command: bytes, store: WindowStore) -> None:

@@ -36,7 +36,7 @@ INTERVAL_S = 1.0
 """Seconds between two records while posts are counted and the process keeps up."""
 
 SLOW_FACTOR = 10
-"""Otherwise one of so many records is written."""
+"""One of so many intervals writes a record while the process is behind, or while no posts are counted."""
 
 MAX_KEYWORDS = 100
 """The most keywords in a record, besides `*`. It keeps records far below Kafka's limit."""

@@ -59,7 +59,7 @@ async def run_worker(settings: Settings, on_ready: Callable[[], None] = lambda: 
     admin = KafkaAdmin(kafka)
     check_topics(settings, await asyncio.to_thread(admin.partition_counts))
     check_raw_limits(settings, await asyncio.to_thread(admin.topic_config, settings.topic_raw))
-    ids = await asyncio.to_thread(admin.topic_ids, stateful_topics(settings))
+    ids = await asyncio.to_thread(admin.require_topic_ids, stateful_topics(settings))
     async with open_store(settings) as store:
         await store.check_topology(settings.partitions)
         of_positions = {name: ids[name] for name in (settings.topic_raw, settings.topic_classified)}

@@ -69,8 +69,7 @@ class BacklogReader:
         """
         found = []
         oldest: dict[tuple[int, int], int] = {}
-        bounds = self._reader.all_bounds(self._topic, sorted(next_offsets))
-        for partition, (low, high) in bounds.items():
+        for partition, (low, high) in self._reader.all_bounds(self._topic, sorted(next_offsets)).items():
             start = max(next_offsets[partition], low)
             at: int | None = None
             if high > start:

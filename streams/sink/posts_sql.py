@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 
 from connectors.postgres import Connection
@@ -45,11 +45,17 @@ def create_days(connection: Connection, days: Iterable[date]) -> None:
     connection.execute("SELECT make_post_days(%s)", (list(days),))
 
 
-def delete_range(connection: Connection, partition: int, raw_topic: str, first: int, last: int) -> None:
-    """Delete the rows with raw offsets from `first` to `last`, both included."""
+def delete_range(
+    connection: Connection, partition: int, raw_topic: str, first: int, last: int, *, only: Sequence[int] | None
+) -> None:
+    """Delete the rows with raw offsets from `first` to `last`, both included.
+
+    If `only` is not None, only rows whose raw offset is in it are deleted.
+    """
     connection.execute(
-        "DELETE FROM posts WHERE origin_topic = %s AND origin_partition = %s AND origin_offset BETWEEN %s AND %s",
-        (raw_topic, partition, first, last),
+        "DELETE FROM posts WHERE origin_topic = %s AND origin_partition = %s AND origin_offset BETWEEN %s AND %s "
+        "AND (%s::bigint[] IS NULL OR origin_offset = ANY(%s::bigint[]))",
+        (raw_topic, partition, first, last, only, only),
     )
 
 

@@ -37,10 +37,11 @@ from streams.sink.report import (
     assess_health,
     gate_report,
 )
+from streams.sink.same_topics import require_same_topics
 from streams.sink.targets import POSTS, WINDOWS, Target
 from streams.sink.topic_sink import TopicSink
 from streams.sink.web import SinkWeb
-from streams.topology import check_same_topics, check_topics, stateful_topics
+from streams.topology import check_topics
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +78,7 @@ def open_sink(settings: Settings, *, gate: Gate | None = None) -> Iterator[Sink]
     # A wrong address is an error at the start; the threads would only retry.
     with closing(History(settings.postgres_dsn.get_secret_value(), application_name="emostream-sink")) as history:
         history.check()
-        ids = admin.topic_ids(stateful_topics(settings))
-        check_same_topics(history.changed_topics(ids), "PostgreSQL")
+        ids = require_same_topics(settings, admin, history)
     watch = TopicWatch(admin, ids)
     topics = (settings.topic_classified, settings.topic_windows)
     retentions = {topic: retention_s(admin.topic_config(topic)) for topic in topics}
@@ -188,7 +188,7 @@ class Sink:
         for topic, gap in findings.gaps:
             metrics.gap_offsets.labels(topic).inc(gap.end - gap.start)
             logger.error(
-                "%s[%d]: offsets %d to %d cannot be filled: Kafka no longer has them; recorded in sink_gaps",
+                "%s[%d]: offsets %d to %d cannot be read from Kafka, and so not be filled; recorded in sink_gaps",
                 topic,
                 gap.partition,
                 gap.start,
@@ -262,11 +262,8 @@ class Sink:
         reader = OffsetReader(kafka_config(self._settings), group=f"{self._settings.group_prefix}-sink")
         topics = {topic.name: range(self._partitions[topic.name]) for topic in self.topics}
         try:
-            ends = {
-                (topic, partition): end
-                for topic, partitions in topics.items()
-                for partition, (_, end) in reader.all_bounds(topic, partitions).items()
-            }
+            bounds = {topic: reader.all_bounds(topic, partitions) for topic, partitions in topics.items()}
+            ends = {(topic, p): end for topic, of_topic in bounds.items() for p, (_, end) in of_topic.items()}
             readers = {topic: BacklogReader(reader, topic) for topic in topics}
             while not stop.wait(CLOSED_POLL_S):
                 try:

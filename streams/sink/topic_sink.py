@@ -273,8 +273,9 @@ class TopicSink(Generic[R]):
             self._history.record_unreadable(self._topic, decoded.batch.unreadable)
         store_all(decoded.entries, store, on_rejected)
         # The last records of a partition may be those of an unreadable batch.
-        rest = [Span(partition, starts[partition], end, 0) for partition, end in decoded.batch.ends().items()]
-        if rest := [span for span in rest if span.start < span.end]:
+        ends = decoded.batch.ends().items()
+        rest = [Span(partition, starts[partition], end, 0) for partition, end in ends if starts[partition] < end]
+        if rest:
             self._history.write(self._topic, self._target, (), rest)
         return written
 

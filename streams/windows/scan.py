@@ -1,4 +1,4 @@
-"""Reads all windows of the window tables in order, a page at a time, and which windows the tables should have."""
+"""Reads all windows of the window tables, a page at a time, and tells which windows the tables should have."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PAGE = 1_000
 
 @dataclass(frozen=True)
 class TableBounds:
-    """Which windows the tables have. All shards together have every window between these bounds.
+    """The bounds between which the tables have every window, in all shards.
 
     Attributes:
         complete_from: windows that start before this event time, in ms since 1970, may be missing or incomplete.
@@ -37,7 +37,7 @@ class WindowScan(WindowReader):
         return scan
 
     async def bounds(self) -> TableBounds:
-        """Returns which windows the tables have now."""
+        """Returns the bounds of the tables as they are now."""
         complete_from, expired_to = 0, dict.fromkeys(self.sizes, -1)
         for shard in range(self.shards):
             with redis_errors("reading the window tables"):

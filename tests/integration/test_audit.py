@@ -286,7 +286,7 @@ async def test_waiting_reads_each_record_once(system: System) -> None:
     )
     await catching_up
     assert failures(checks) == []
-    assert "1 posts to classify" in waits[0]
+    assert "1 post to classify" in waits[0]
     totals = Counter[str]()
     for topic, total in read:
         totals[topic] += total

@@ -79,8 +79,8 @@ def test_topics_that_are_made_again_behind_the_back_are_refused(
     delete(settings, [settings.topic_raw])
     assert "missing topics" in run(env, "sink")
     assert f"delete {settings.topic_classified} too" in run(env, "init")
-    for command in ("worker", "sink"):
-        line = run(env, command)
+    for command in (["worker"], ["sink"], ["backfill", "--force"]):
+        line = run(env, *command)
         assert f"{settings.topic_raw}: deleted and made again" in line
         assert "docs/how-to/recover.md" in line
     delete(settings, [settings.topic_classified])

@@ -51,6 +51,17 @@ async def test_what_the_worker_has_written_itself_is_counted_in_its_place() -> N
     }
 
 
+async def test_the_log_names_dead_letters(caplog: pytest.LogCaptureFixture) -> None:
+    harness = Harness()
+    for offset in range(3):
+        await harness.stage.process(batch(b"{", start=offset))
+    harness.stage.close()
+    assert [line.partition(";")[0] for line in caplog.messages] == [
+        "1 dead letter on posts.dead (invalid_record 1)",
+        "2 dead letters on posts.dead (invalid_record 2)",
+    ]
+
+
 async def test_batches_follow_each_other_without_reading_positions_again() -> None:
     harness = Harness()
     await harness.stage.process(batch(classified(0)))

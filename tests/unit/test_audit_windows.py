@@ -184,13 +184,13 @@ def test_a_note_names_the_first_windows_of_each_kind() -> None:
         return Difference(kind, WindowKey(keyword, 60, NOON_MS), posts.get("found", 0), posts.get("wanted", 3))
 
     found = [
-        difference(Kind.CHANGED, "coffee", found=4),
+        difference(Kind.CHANGED, "coffee", found=1),
         difference(Kind.CHANGED, "tea", found=3),
         *(difference(Kind.MISSING, f"word {i}") for i in range(5)),
     ]
     at = "2026-03-01T12:00:00.000Z"
     missing = f"5 missing: word 0 {at}, word 1 {at}, word 2 {at}, …"
-    changed = f"2 changed: coffee {at} (4 posts, not 3), tea {at}"
+    changed = f"2 changed: coffee {at} (1 post, not 3), tea {at}"
     assert str(Differences(found)) == f"{missing}; {changed}"
     assert str(Differences(found, complete=False)) == f"{missing}; {changed}; more windows differ"
     assert str(Differences(complete=False)) == "windows differ"

@@ -18,8 +18,10 @@ class FakeReader:
     def __init__(self) -> None:
         self.low = 10
         self.reads: list[tuple[int, int]] = []
+        self.requests = 0
 
     def all_bounds(self, topic: str, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+        self.requests += 1
         return {partition: (self.low, 20) if partition == 0 else (0, 3) for partition in partitions}
 
     def message_at(self, topic: str, partition: int, offset: int) -> Message | None:
@@ -49,6 +51,11 @@ def test_records_that_kafka_has_deleted_do_not_wait(reader: Any) -> None:
 def test_nothing_waits_at_the_end_or_before_markers_only(reader: Any, next_offsets: dict[int, int]) -> None:
     (found,) = BacklogReader(reader, "t").read(next_offsets)
     assert (found.records, found.oldest_ms, found.age_s()) == (0, None, 0.0)
+
+
+def test_one_request_asks_for_all_partitions(reader: Any) -> None:
+    assert [one.partition for one in BacklogReader(reader, "t").read({1: 0, 0: 15})] == [0, 1]
+    assert reader.requests == 1
 
 
 def test_the_oldest_record_is_read_once_while_nothing_is_written(reader: Any) -> None:

@@ -47,6 +47,21 @@ def test_batches_that_cannot_be_read_are_dead_letters_and_gaps_and_the_offsets_p
     assert harness.consumer.calls == [("done", batch)]
 
 
+def test_a_lookup_asks_for_the_bounds_of_all_partitions_at_once(harness: Harness) -> None:
+    """A rebalance waits for the answer."""
+    requests: list[list[int]] = []
+
+    class Reader:
+        def all_bounds(self, topic: str, partitions: list[int]) -> dict[int, tuple[int, int]]:
+            requests.append(partitions)
+            return dict.fromkeys(partitions, (0, 9))
+
+    harness.history.start_offsets = lambda topic, bounds: (dict.fromkeys(bounds, 5), [])
+    reader: Any = Reader()
+    assert harness.sink._positions(reader, [0, 2]) == {0: 5, 2: 5}
+    assert requests == [[0, 2]]
+
+
 @pytest.mark.parametrize("error", [PositionMismatchError("elsewhere"), UnavailableError("PostgreSQL is away")])
 def test_after_a_transient_error_the_records_are_fetched_again(harness: Harness, error: Exception) -> None:
     harness.history.fails = [error]

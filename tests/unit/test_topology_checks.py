@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from connectors.kafka.config import MAX_RESPONSE_BYTES
 from connectors.kafka.producer import MAX_MESSAGE_BYTES
 from streams.errors import TopologyError
-from streams.topology import RAW_MAX_BYTES, check_raw_limits, check_topics, raw_limits, topic_specs
+from streams.topology import (
+    RAW_MAX_BYTES,
+    check_classified_is_new_too,
+    check_raw_limits,
+    check_topics,
+    raw_limits,
+    topic_specs,
+)
 from tests.helpers import make_settings
 
 SETTINGS = make_settings(partitions=6, replication_factor=3, retention_hours=1.5, topic_late="late")
@@ -71,7 +79,7 @@ def test_the_number_of_partitions_must_be_that_of_the_settings() -> None:
     [
         ("snappy", 1_048_588, {}),
         ("uncompressed", 1_048_588, {}),
-        ("uncompressed", 33_554_432, {}),
+        ("uncompressed", 32_505_856, {}),
         ("lz4", 100_000, {}),
         ("gzip", 30_000, {}),
         ("producer", 1_048_588, {"compression.type": "snappy"}),
@@ -79,7 +87,8 @@ def test_the_number_of_partitions_must_be_that_of_the_settings() -> None:
         ("lz4", 1_048_588, {"compression.type": "snappy"}),
         ("gzip", 1_048_588, {"compression.type": "snappy"}),
         ("snappy", 4_194_304, {"max.message.bytes": "1048588"}),
-        ("uncompressed", 33_554_433, {"compression.type": "snappy", "max.message.bytes": "1048588"}),
+        # A consumer takes no answer that has more, and would ask for this batch for ever.
+        ("uncompressed", MAX_RESPONSE_BYTES, {"compression.type": "snappy", "max.message.bytes": "1048588"}),
         ("producer", 100_000_000, {"compression.type": "snappy", "max.message.bytes": "1048588"}),
     ],
 )
@@ -99,3 +108,13 @@ def test_the_raw_topic_limits_what_a_batch_has_when_it_is_decompressed(
 def test_a_new_raw_topic_has_the_limits() -> None:
     config = {spec.name: spec.config for spec in topic_specs(SETTINGS)}["posts.raw"]
     assert raw_limits(config) == {}
+
+
+@pytest.mark.parametrize("changed", [[], ["posts.classified"], ["posts.raw", "posts.classified"], ["emotions.windows"]])
+def test_topics_may_be_made_again_together(changed: list[str]) -> None:
+    check_classified_is_new_too(SETTINGS, changed)
+
+
+def test_a_raw_topic_must_not_be_made_again_alone() -> None:
+    with pytest.raises(TopologyError, match=r"posts\.classified still holds posts of the former topic; delete"):
+        check_classified_is_new_too(SETTINGS, ["posts.raw", "emotions.windows"])

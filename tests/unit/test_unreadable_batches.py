@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Iterable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, Message, TopicPartition
 
 from connectors.errors import UnavailableError
+from connectors.kafka import offsets as offsets_module
+from connectors.kafka import scan as scan_module
 from connectors.kafka import unreadable
-from connectors.kafka.batch import offset_of
+from connectors.kafka.batch import UnreadableBatch, offset_of
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.offsets import OffsetReader
+from connectors.kafka.scan import TopicScan
 from connectors.kafka.unreadable import end_of_first_batch
 from tests.consumer_harness import Harness, harness_fixture  # noqa: F401 - a fixture
 from tests.helpers import message, record_batch
@@ -112,3 +120,78 @@ def test_nothing_passes_an_unreadable_batch_whose_end_is_not_known(
     assert (harness.client.assigned, len(harness.lookups)) == ({0: 15}, 2)
     assert batch is not None
     assert [(one.first, one.end) for one in batch.unreadable] == [(10, 15)]
+
+
+class RereadingClient:
+    """A client of a partition with eight records, of which 3 and 4 cannot be read. It reports them twice."""
+
+    def __init__(self, options: object) -> None:
+        report = message(None, offset=3, error=BAD)
+        read, read_again = (list(map(self._record, offsets)) for offsets in ((0, 1, 2), (5, 6)))
+        self.answers = [[*read, report, *read_again], [report], list(map(self._record, (5, 6, 7)))]
+
+    def _record(self, offset: int) -> Message:
+        return message(b"x", offset=offset)
+
+    def list_topics(self, topic: str, timeout: float) -> Any:
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={0: None})})
+
+    def get_watermark_offsets(self, partition: object, *, timeout: float, cached: bool) -> tuple[int, int]:
+        return 0, 8
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        pass
+
+    def consume(self, count: int, timeout: float) -> list[Message]:
+        return self.answers.pop(0)
+
+    def seek(self, partition: TopicPartition) -> None:
+        assert partition.offset == 5
+
+    def unassign(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+CONFIG = KafkaConfig("127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: TopicScan(CONFIG, "posts.raw", group="g").messages(),
+        lambda: OffsetReader(CONFIG, group="g").between("posts.raw", 0, 0, 8),
+    ],
+    ids=["a scan", "a range"],
+)
+def test_records_that_come_again_after_an_unreadable_batch_are_yielded_once(
+    monkeypatch: pytest.MonkeyPatch, stored: list[bytes | Exception], read: Callable[[], Iterable[Message]]
+) -> None:
+    stored += [record_batch(3, 2), record_batch(3, 2)]
+    monkeypatch.setattr(scan_module, "Consumer", RereadingClient)
+    monkeypatch.setattr(offsets_module, "Consumer", RereadingClient)
+    assert [offset_of(one) for one in read()] == [0, 1, 2, 5, 6, 7]
+
+
+def test_a_range_tells_of_its_unreadable_batches(
+    monkeypatch: pytest.MonkeyPatch, stored: list[bytes | Exception]
+) -> None:
+    stored += [record_batch(3, 2), record_batch(3, 2)]
+    monkeypatch.setattr(offsets_module, "Consumer", RereadingClient)
+    found: list[UnreadableBatch] = []
+    reader = OffsetReader(CONFIG, group="g")
+    assert len(list(reader.between("posts.raw", 0, 0, 8, on_unreadable=found.append))) == 6
+    assert [(one.partition, one.first, one.end) for one in found] == [(0, 3, 5)]
+
+
+def test_a_batch_is_not_skipped_while_kafka_does_not_tell_the_bounds(
+    harness: Harness, stored: list[bytes | Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.assign(0)
+    stored.append(record_batch(10, 5))
+    monkeypatch.setattr(harness.client, "get_watermark_offsets", lambda *_, **__: None)
+    batch = harness.poll_messages(message(None, offset=10, error=BAD))
+    assert batch is None
+    assert harness.client.assigned == {0: 10}

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from streams.ops.audit.fingerprints import NOTHING, Key, Layout, Range, Sums
 from streams.records import ALL_KEYWORDS, from_ms
 from streams.windows.tumbling import WindowKey
+from streams.wording import counted
 
 EXAMPLES = 3
 """The most windows of a kind that a note names."""
@@ -148,7 +149,7 @@ class Difference(NamedTuple):
 
     def __str__(self) -> str:
         start = from_ms(self.window.start).rfc3339()
-        posts = f" ({self.found} posts, not {self.wanted})" if self.found != self.wanted else ""
+        posts = f" ({counted(self.found, 'post')}, not {self.wanted:,})" if self.found != self.wanted else ""
         return f"{self.window.keyword} {start}{posts if self.kind is Kind.CHANGED else ''}"
 
 

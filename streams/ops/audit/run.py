@@ -140,7 +140,7 @@ class Auditor:
         for store in Store:
             for key in windows.differing(store):
                 self._last.differences.setdefault((store, key.size), Differences(complete=False))
-        # Only by name can be told whether Postgres lacks just posts that came after their window was removed.
+        # Only the names tell whether Postgres lacks nothing but posts that came after their window was removed.
         if any(self._late(size) > 0 for _, size in self._last.differences):
             return await self.name()
         return self._checks(self._last, self._counted)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from connectors.kafka.offsets import OffsetReader
@@ -21,6 +21,7 @@ from streams.sink.gate.rule import MEAN_S
 from streams.sink.history import History
 from streams.sink.status import ask, default_urls
 from streams.windows.store import WindowStore
+from streams.wording import counted
 
 POLL_S = 1.0
 """Seconds between two looks at what is on its way. One look takes some milliseconds."""
@@ -68,8 +69,7 @@ class Progress:
             ConnectorError: Kafka, Redis or Postgres does not answer, or rejects the call.
         """
         settings, partitions = self._settings, range(self._settings.partitions)
-        committed = self._offsets.committed(settings.topic_raw, partitions)
-        unclassified = self._unclassified(committed)
+        unclassified = self._unclassified(partitions)
         shards = [await self._store.positions(shard, partitions) for shard in range(self._store.shards)]
         uncounted = 0
         for partition, (low, end) in self._offsets.all_bounds(settings.topic_classified, partitions).items():
@@ -81,18 +81,21 @@ class Progress:
             next_offsets = {partition: written.get(partition, 0) for partition in partitions}
             unwritten += sum(one.records for one in backlog.read(next_offsets))
         parts = {
-            "posts to classify": unclassified,
-            "posts to count": uncounted,
-            "windows to publish": dirty,
-            "records to write to Postgres": unwritten,
+            "to classify": (unclassified, "post"),
+            "to count": (uncounted, "post"),
+            "to publish": (dirty, "window"),
+            "to write to Postgres": (unwritten, "record"),
         }
-        found = [f"{number:,} {what}" for what, number in parts.items() if number > 0]
+        found = [f"{counted(number, noun)} {what}" for what, (number, noun) in parts.items() if number > 0]
         if unwritten > 0 and (why := why_sink_waits(settings)):
             found.append(why)
         return found
 
-    def _unclassified(self, committed: Mapping[int, int]) -> int:
-        bounds = self._offsets.all_bounds(self._settings.topic_raw, range(self._settings.partitions))
+    def _unclassified(self, partitions: Sequence[int]) -> int:
+        """Returns how many offsets of the raw topic wait to be classified."""
+        raw = self._settings.topic_raw
+        committed = self._offsets.committed(raw, partitions)
+        bounds = self._offsets.all_bounds(raw, partitions)
         reached = {partition: max(low, committed.get(partition, 0)) for partition, (low, _) in bounds.items()}
         behind = [partition for partition, (_, end) in bounds.items() if reached[partition] < end]
         # The worker may have stopped before it committed.

@@ -1,16 +1,17 @@
 """Fills holes from Kafka.
 
 A range that was skipped is written as the sink would have written it: decode, dead-letter, insert the rows, and store
-the range in the ledger. If Kafka no longer holds the beginning of the range, that part is recorded in `sink_gaps`.
+the range in the ledger. If Kafka no longer holds the beginning of the range, that part is recorded in `sink_gaps`, and
+so are batches in it that cannot be read.
 
 A range whose rows are missing or changed is written again:
 
 a. read the records that Kafka still holds;
 b. in one transaction, compare the range with its rows once more: it may have been filled, or extended by the sink;
-c. delete the rows of the range, if Kafka still holds all of it;
+c. delete the rows of the range, if Kafka still holds all of it; but not those whose records cannot be read;
 d. insert the rows that the table does not have;
 e. if the figures of the rows still differ from those of the ledger, store the new figures in the ledger, so that the
-   difference is found only once; and record the part of the range that Kafka has deleted in `sink_gaps`.
+   difference is found only once; and record the parts of the range that cannot be read from Kafka in `sink_gaps`.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from confluent_kafka import Message
 
 from connectors.errors import InvalidDataError, PositionError
-from connectors.kafka.batch import offset_of
+from connectors.kafka.batch import UnreadableBatch, offset_of
 from connectors.kafka.offsets import OffsetReader
 from connectors.postgres import Connection, postgres_errors
-from streams.records import DeadReason
+from streams.dead_letters import dead_letter, letter_of_batch
+from streams.records import DeadPost, DeadReason
 from streams.sink import ledger_sql, offsets_sql, posts_sql
 from streams.sink.backfill.check import compare_range
 from streams.sink.backfill.holes import Hole, HoleKind
@@ -34,12 +36,21 @@ from streams.sink.backfill.wait import Wait
 from streams.sink.history import History
 from streams.sink.intake import DeadRecord, decode_all, store_all
 from streams.sink.ledger import RANGE_RECORDS, Span
+from streams.sink.rows import PostRow
 from streams.sink.targets import Target
 
 R = TypeVar("R")
 
-WriteDeadLetters = Callable[[Sequence[DeadRecord]], None]
-"""Called with records to dead-letter; returns when Kafka has confirmed them."""
+WriteDeadLetters = Callable[[Sequence[DeadPost]], None]
+"""Called with dead letters; returns when Kafka has confirmed them."""
+
+
+class _Page(NamedTuple):
+    """A part of a range: its span, its records, and its batches that cannot be read."""
+
+    span: Span
+    messages: list[Message]
+    unreadable: list[UnreadableBatch]
 
 
 class Filler(Generic[R]):
@@ -103,43 +114,52 @@ class Filler(Generic[R]):
                 offsets_sql.record_gap(connection, hole.topic, hole.expired, "expired", None)
         written = 0
         if hole.held is not None:
-            for span, messages in self._pages(hole.topic, hole.held):
+            for page in self._pages(hole.topic, hole.held):
                 self._wait()
-                written += self._add_range(hole, span, messages)
+                written += self._add_range(hole, page)
+                gaps += map(_span_of, page.unreadable)
         return written, gaps
 
-    def _pages(self, topic: str, held: Span) -> Iterator[tuple[Span, list[Message]]]:
-        """Yield the records of a range in pages of `RANGE_RECORDS`, each with its span; the spans cover the range."""
-        start, page = held.start, list[Message]()
-        for message in self._reader.between(topic, held.partition, held.start, held.end):
-            page.append(message)
-            if len(page) == RANGE_RECORDS:
-                end = offset_of(message) + 1
-                yield Span(held.partition, start, end, len(page)), page
-                start, page = end, []
-        if start < held.end:
-            yield Span(held.partition, start, held.end, len(page)), page
+    def _pages(self, topic: str, held: Span) -> Iterator[_Page]:
+        """Yield the records of a range in pages of `RANGE_RECORDS`. The spans of the pages cover the range."""
+        start, messages, unreadable = held.start, list[Message](), list[UnreadableBatch]()
 
-    def _add_range(self, hole: Hole, span: Span, messages: Sequence[Message]) -> int:
+        def note(batch: UnreadableBatch) -> None:
+            unreadable.append(replace(batch, end=min(batch.end, held.end)))
+
+        for message in self._reader.between(topic, held.partition, held.start, held.end, on_unreadable=note):
+            messages.append(message)
+            if len(messages) == RANGE_RECORDS:
+                end = offset_of(message) + 1
+                yield _Page(Span(held.partition, start, end, len(messages)), messages, unreadable)
+                start, messages, unreadable = end, [], []
+        if start < held.end:
+            yield _Page(Span(held.partition, start, held.end, len(messages)), messages, unreadable)
+
+    def _add_range(self, hole: Hole, page: _Page) -> int:
         """Write records that were skipped, and store their range in the ledger. Returns the number of rows."""
+        span, messages, unreadable = page
         entries, dead = self._decode(messages)
         with self._transaction(hole) as connection:
+            _record_unreadable(connection, unreadable)
             rejected = self._insert(connection, entries)
             kept = [row for message, row in entries if all(message is not one for one, _, _ in rejected)]
             last = ledger_sql.range_before(connection, hole.topic, span.partition, span.start)
             ranges = self._target.ledger_ranges(connection, [span], kept, {span.partition: last})
             ledger_sql.store(connection, hole.topic, ranges)
             # Before the commit: a crash in between writes the dead letters twice, and loses none.
-            if dead or rejected:
-                self._write_dead_letters([*dead, *rejected])
+            letters = [*map(letter_of_batch, unreadable), *(dead_letter(*one) for one in (*dead, *rejected))]
+            if letters:
+                self._write_dead_letters(letters)
         return len(kept)
 
     def _fill_damaged(self, hole: Hole) -> tuple[int, list[Span]]:
         """Write the rows of a range again. Its dead letters were written when the sink read it first."""
         self._wait()
         # Step a: read the records that Kafka still holds.
-        pages = [] if hole.held is None else self._pages(hole.topic, hole.held)
-        entries, _ = self._decode([message for _, page in pages for message in page])
+        pages = [] if hole.held is None else list(self._pages(hole.topic, hole.held))
+        entries, _ = self._decode([message for page in pages for message in page.messages])
+        unreadable = [batch for page in pages for batch in page.unreadable]
         with self._transaction(hole) as connection:
             # Step b: compare the range with its rows once more.
             now = compare_range(connection, hole.topic, hole.span, hole.first_held)
@@ -148,19 +168,22 @@ class Filler(Generic[R]):
             assert now.ledger.fence is not None  # noqa: S101 - `compare_range` returns only ranges that have both
             assert now.ledger.figures is not None  # noqa: S101
             raw_topic, wanted = now.ledger.fence.topic, now.ledger.figures
-            # Step c: delete the rows, if Kafka still holds all of the range.
+            # Step c: delete the rows, if Kafka still holds all of the range. Those of unreadable batches would be lost.
             if hole.expired is None:
+                only = [row.origin_offset for _, row in entries if isinstance(row, PostRow)] if unreadable else None
                 posts_sql.delete_range(
-                    connection, hole.span.partition, raw_topic, wanted.first_origin, wanted.last_origin
+                    connection, hole.span.partition, raw_topic, wanted.first_origin, wanted.last_origin, only=only
                 )
             # Step d: insert the rows that the table does not have.
             self._insert(connection, entries)
             found = posts_sql.stored_figures(connection, hole.span.partition, raw_topic, wanted)
             rows = 0 if found is None else found.rows
-            gaps = []
-            # Step e: store the figures of the rows in the ledger, and record the gap.
+            gaps: list[Span] = []
+            # Step e: store the figures of the rows in the ledger, and record the gaps.
             if found != wanted:
                 ledger_sql.store(connection, hole.topic, [replace(now.ledger, figures=found)])
+                _record_unreadable(connection, unreadable)
+                gaps += map(_span_of, unreadable)
                 if hole.expired is not None:
                     gaps.append(hole.expired)
                     missing = wanted.rows - rows
@@ -188,3 +211,12 @@ class Filler(Generic[R]):
 
         store_all(entries, store, on_rejected)
         return rejected
+
+
+def _span_of(batch: UnreadableBatch) -> Span:
+    return Span(batch.partition, batch.first, batch.end, 0)
+
+
+def _record_unreadable(connection: Connection, batches: Sequence[UnreadableBatch]) -> None:
+    for batch in batches:
+        offsets_sql.record_gap(connection, batch.topic, _span_of(batch), "unreadable", None)

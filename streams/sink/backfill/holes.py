@@ -93,7 +93,7 @@ class Findings:
         windows_filled: the number of windows that were written.
         windows_rejected: the number of windows that Postgres rejected.
         gaps: the topic and range of each gap that was recorded in `sink_gaps`.
-        dead: the reason of each record that was dead-lettered.
+        dead: the reason of each dead letter that was written.
     """
 
     ranges: int = 0

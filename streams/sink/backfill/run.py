@@ -19,8 +19,9 @@ from typing import TypeVar
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer
 from streams.connections import kafka_config
-from streams.dead_letters import dead_letter, write_dead_letters
+from streams.dead_letters import write_dead_letters
 from streams.errors import BackfillBusyError
+from streams.records import DeadPost
 from streams.settings import Settings
 from streams.sink.backfill.check import Checker
 from streams.sink.backfill.fill import Filler
@@ -29,7 +30,6 @@ from streams.sink.backfill.wait import Wait
 from streams.sink.backfill.windows import copy_windows
 from streams.sink.backlog import BacklogReader
 from streams.sink.history import History
-from streams.sink.intake import DeadRecord
 from streams.sink.targets import POSTS, WINDOWS, Target
 
 R = TypeVar("R")
@@ -98,9 +98,9 @@ class Backfill:
     def _run_topic(
         self, topic: str, target: Target[R], reader: OffsetReader, producer: ConfirmedProducer, *, fill: bool
     ) -> None:
-        def write_dead(dead: Sequence[DeadRecord]) -> None:
-            write_dead_letters(producer, [dead_letter(*one) for one in dead], self._settings.topic_dead)
-            self.findings.dead += [reason for _, reason, _ in dead]
+        def write_dead(letters: Sequence[DeadPost]) -> None:
+            write_dead_letters(producer, letters, self._settings.topic_dead)
+            self.findings.dead += [letter.reason for letter in letters]
 
         filler = Filler(self._history, reader, target, write_dead_letters=write_dead, wait=self._wait)
         for hole in Checker(self._history, reader, self._wait).holes(topic, self.findings):

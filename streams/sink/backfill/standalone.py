@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 
+from connectors.kafka.admin import KafkaAdmin
+from streams.connections import kafka_config
 from streams.settings import Settings
 from streams.sink.backfill.holes import Findings
 from streams.sink.backfill.run import Backfill, OnFindings
@@ -14,6 +16,7 @@ from streams.sink.backfill.wait import gate_waiter
 from streams.sink.gate.cpu_aware import OpenGate, gate_for
 from streams.sink.gate.rule import GateState
 from streams.sink.history import History
+from streams.sink.same_topics import require_same_topics
 
 
 def run_standalone(
@@ -38,6 +41,7 @@ def run_standalone(
     Raises:
         BackfillStoppedError: `stop` was set.
         BackfillBusyError: Another process is filling holes.
+        TopologyError: A topic was deleted and made again. This is checked only if `fill` is set.
         ConnectorError: A server does not answer, or rejects the call.
     """
     dsn = settings.postgres_dsn.get_secret_value()
@@ -46,6 +50,8 @@ def run_standalone(
         history = History(dsn, application_name="emostream-backfill", on_connect=gate.add_backend)
         stack.callback(history.close)
         history.check()
+        if fill:
+            require_same_topics(settings, KafkaAdmin(kafka_config(settings)), history)
         wait = gate_waiter(gate, stop, on_waiting)
         return Backfill(settings, history, wait=wait, on_findings=on_findings).run(fill=fill)
 

@@ -98,8 +98,10 @@ def final_state(
         rebuilt_at: the current time.
     """
     if scope.partial:
-        # Everything outside the range comes from the old shard, and so do the positions and the counters.
-        found = {name: value for name, value in old.items() if not name.startswith(("sealed_", "rebuilt_"))}
+        # Everything outside the range comes from the old shard, and so do the positions and the counters. But `top` of
+        # the rebuilt shard is not filled yet.
+        left_out = ("sealed_", "rebuilt_", "top_")
+        found = {name: value for name, value in old.items() if not name.startswith(left_out)}
         return {**found, "rebuilt_at": str(rebuilt_at)}
     fields = {"rebuilt_at": str(rebuilt_at), "complete_from": str(scope.complete_from)}
     fields |= {f"expired:{size}": str(posts) for size, posts in expired.items()}
