@@ -62,7 +62,7 @@ class OffsetReader:
             ConnectorError: Kafka did not answer, or rejected the call.
         """
         if not partitions:
-            return {}
+            return {}  # the client refuses an empty request
         deadline = deadline or Deadline(self._timeout_s)
         # The ends are read last: in the other order, a partition could be below its own beginning.
         lows = self._offsets_at(topic, dict.fromkeys(partitions, OFFSET_BEGINNING), deadline)
@@ -75,8 +75,6 @@ class OffsetReader:
         `times` has, by partition, milliseconds since 1970, OFFSET_BEGINNING or OFFSET_END: Kafka's request for the
         offset at a time takes these two in place of a time.
         """
-        if not times:
-            return {}  # the client refuses an empty request
         wanted = [TopicPartition(topic, partition, at) for partition, at in times.items()]
         doing = f"reading the offsets of {topic}"
         try:

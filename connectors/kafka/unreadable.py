@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from connectors.errors import UnavailableError
+from connectors.errors import RejectedError, UnavailableError
 from connectors.kafka.batch import UnreadableBatch, offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.errors import kafka_error_of
@@ -50,6 +50,7 @@ def skip_batch(consumer: Consumer, config: KafkaConfig, report: Message, positio
 
     Raises:
         UnavailableError: Kafka did not answer. The consumer will report the batch again.
+        RejectedError: The header of the batch is damaged.
     """
     topic, partition, first = report.topic() or "", partition_of(report), offset_of(report)
     at = TopicPartition(topic, partition)
@@ -86,14 +87,25 @@ def end_of_first_batch(data: bytes, first: int, high: int, doing: str) -> int:
 
     Raises:
         UnavailableError: The first batch is another one, because Kafka has deleted the batch meanwhile.
+        RejectedError: The batch is shorter than a header, so its end is unknown.
     """
-    from aiokafka.record import MemoryRecords  # noqa: PLC0415 - hardly ever needed
+    from aiokafka.errors import CorruptRecordException  # noqa: PLC0415 - hardly ever needed
+    from aiokafka.record import MemoryRecords  # noqa: PLC0415
 
     batches = MemoryRecords(data)
-    batch = batches.next_batch()
+    try:
+        batch = batches.next_batch()
+    except CorruptRecordException as exc:
+        raise RejectedError(
+            f"{doing}: its header is damaged in Kafka's log; delete the records of the partition up to the next batch "
+            "(kafka-delete-records.sh)"
+        ) from exc
     if batch is None or batch.base_offset != first:
         raise UnavailableError(f"Kafka no longer holds the batch while {doing}")
-    following = batches.next_batch()
+    try:
+        following = batches.next_batch()
+    except CorruptRecordException:
+        following = None  # the consumer will report this one next
     limit: int = high if following is None else following.base_offset
     end: int = batch.next_offset
     return max(first + 1, min(end, limit))

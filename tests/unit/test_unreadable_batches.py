@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, Message, TopicPartition
 
-from connectors.errors import UnavailableError
+from connectors.errors import RejectedError, UnavailableError
 from connectors.kafka import offsets as offsets_module
 from connectors.kafka import scan as scan_module
 from connectors.kafka import unreadable
@@ -51,6 +51,13 @@ def test_a_damaged_header_cannot_skip_records_of_other_batches() -> None:
 def test_a_batch_that_was_deleted_meanwhile_has_no_end(data: bytes) -> None:
     with pytest.raises(UnavailableError, match="no longer holds the batch while testing"):
         end(data)
+
+
+def test_a_header_that_is_too_short_is_an_error_with_a_remedy() -> None:
+    too_short = struct.pack(">qi", 7, 2) + bytes(40)
+    with pytest.raises(RejectedError, match="testing: its header is damaged.*kafka-delete-records"):
+        end(too_short)
+    assert end(record_batch(7, 5) + too_short) == 12
 
 
 BAD = KafkaError(KafkaError._BAD_COMPRESSION)

@@ -11,6 +11,7 @@ the record.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Message
 
-from connectors.kafka.batch import offset_of
+from connectors.kafka.batch import UnreadableBatch, offset_of
 from connectors.kafka.offsets import OffsetReader
 from connectors.postgres import Connection, connect, postgres_errors
 from streams.records import ClassifiedPost, Origin, RecordError, to_ms
@@ -29,6 +30,8 @@ from streams.windows.completeness import kafka_complete_from
 from streams.windows.deltas import Entry
 from streams.windows.post import MICRO, PostForCounting
 from streams.windows.recent import RecentIds
+
+logger = logging.getLogger(__name__)
 
 REPEATED_MAX = 100_000
 """An upper bound on the posts that the classify stage delivers again after a crash: those of the batches in flight."""
@@ -199,12 +202,12 @@ class PostReader:
         """Yields the posts that Kafka holds from offset `start` to below `end`, `size` in a page.
 
         The last page is empty and ends at `end`. A record that is not a classified post is left out, because the
-        aggregate stage dead-lettered it.
+        aggregate stage dead-lettered it. A batch that cannot be read is left out too; its offsets are logged.
 
         Raises:
             ConnectorError: Kafka did not answer, or no longer holds `start`.
         """
-        messages = self._reader.between(self._topic, partition, start, end)
+        messages = self._reader.between(self._topic, partition, start, end, on_unreadable=_warn)
         try:
             while found := list(islice(messages, size)):
                 entries = []
@@ -251,6 +254,10 @@ class PostReader:
             self._connection = connect(dsn, application_name="emostream-rebuild")
             self._connection.autocommit = True
         return self._connection
+
+
+def _warn(batch: UnreadableBatch) -> None:
+    logger.warning("the posts of a batch are missing from the rebuilt windows: %s", batch)
 
 
 def _for_counting(message: Message) -> PostForCounting | None:
