@@ -36,7 +36,7 @@ def clusters(folded: str) -> list[str]:
 
 def in_spaced_word(cluster: str) -> bool:
     base = cluster[0]
-    return base not in FREE and (base.isalnum() or base == "_" or base in MARKS)
+    return base not in FREE and (base.isalnum() or base == "_")
 
 
 def contains(text: list[str], wanted: list[str]) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 from functools import lru_cache
+from typing import Final
 from unicodedata import category, name
 
 _WITHOUT_SPACES = (
@@ -88,44 +89,70 @@ def kind(character: str) -> Kind:
     return Kind.FREE if own_name.startswith(_WITHOUT_SPACES) else Kind.WORD
 
 
-def may_begin(text: str, position: int) -> bool:
-    """Returns whether a keyword may begin at a position of a folded text."""
-    if position == 0:
-        return True
-    left, right = _kind_before(text, position), kind(text[position])
-    return not (_joined(text, position, left, right) or left is right is Kind.HANGUL)
+# Whole numbers, because they are compared for each match, and members of an Enum are slow.
+NO_EDGE: Final = 0
+MAY_END: Final = 1
+MAY_BEGIN: Final = 2
+UNKNOWN: Final = 4
+"""It depends on the characters before: the first one is a mark, or both are parts of flags."""
 
 
-def may_end(text: str, position: int) -> bool:
-    """Returns whether a keyword may end before a position of a folded text."""
-    if position == len(text):
-        return True
-    return not _joined(text, position, _kind_before(text, position), kind(text[position]))
-
-
-def _joined(text: str, position: int, left: Kind, right: Kind) -> bool:
-    """Returns whether the characters beside a position belong together, whatever the word is."""
+def edge(left: Kind, right: Kind) -> int:
+    """Returns whether a keyword may end and begin between two characters of these kinds: a sum of constants."""
     if right in {Kind.MARK, Kind.STACKER, Kind.ENCLOSING}:
-        return True
-    if left in {Kind.LEADING, Kind.STACKER}:
-        return right is Kind.FREE
-    if left is right is Kind.FLAG:
+        return NO_EDGE
+    if left is Kind.MARK or left is right is Kind.FLAG:
+        return UNKNOWN
+    if left is right is Kind.HANGUL:
+        return MAY_END
+    one_syllable = left in {Kind.LEADING, Kind.STACKER} and right is Kind.FREE
+    return NO_EDGE if one_syllable or left is right is Kind.WORD else MAY_END + MAY_BEGIN
+
+
+class _Edges(dict[str, int]):
+    """The edges between two characters, by the two characters. Faster than a cached function."""
+
+    def __missing__(self, pair: str) -> int:
+        if len(self) >= _MOST_PAIRS:
+            self.clear()
+        found = self[pair] = edge(kind(pair[0]), kind(pair[1]))
+        return found
+
+
+_MOST_PAIRS = 65_536
+_EDGES = _Edges()
+
+
+def is_whole(text: str, begin: int, end: int) -> bool:
+    """Returns whether a part of a text is whole, so that it may be a keyword.
+
+    Args:
+        text: A folded text with a character before and after the part.
+        begin: Where the part begins, at least 1.
+        end: Where the part ends, less than the length of the text.
+    """
+    before = _EDGES[text[begin - 1 : begin + 1]]
+    if before == UNKNOWN:
+        before = _edge_at(text, begin)
+    if not before & MAY_BEGIN:
+        return False
+    after = _EDGES[text[end - 1 : end + 1]]
+    if after == UNKNOWN:
+        after = _edge_at(text, end)
+    return bool(after & MAY_END)
+
+
+def _edge_at(text: str, position: int) -> int:
+    """Returns the edge between the characters beside a position, given all characters before them."""
+    begin = position - 1
+    if (left := kind(text[begin])) is Kind.FLAG:
         # The flags of a run are pairs from its beginning on.
-        return (position - _begin_of_flags(text, position)) % 2 == 1
-    return left is right is Kind.WORD
-
-
-def _kind_before(text: str, position: int) -> Kind:
-    """Returns the kind of the character before a position; if that is a mark, of the character that bears the mark."""
-    while position > 0:
-        position -= 1
-        found = kind(text[position])
-        if found is not Kind.MARK:
-            return Kind.OTHER if found is Kind.ENCLOSING else found
-    return Kind.WORD
-
-
-def _begin_of_flags(text: str, position: int) -> int:
-    while position > 0 and kind(text[position - 1]) is Kind.FLAG:
-        position -= 1
-    return position
+        while begin > 0 and kind(text[begin - 1]) is Kind.FLAG:
+            begin -= 1
+        return NO_EDGE if (position - begin) % 2 else MAY_END + MAY_BEGIN
+    # What counts is the character that bears the marks.
+    while left is Kind.MARK and begin > 0:
+        begin -= 1
+        left = kind(text[begin])
+    # A flag with a mark is not a part of another flag.
+    return edge(Kind.OTHER if left in {Kind.MARK, Kind.FLAG} else left, kind(text[position]))

@@ -40,7 +40,11 @@ def fold(text: str) -> str:
     A lone surrogate, which is not a character, becomes U+FFFD.
     """
     if text.isascii():
-        return " ".join(text.lower().split())
+        text = text.lower()
+        # The only printable white space of ASCII is the space.
+        if text.isprintable() and "  " not in text:
+            return text.strip()
+        return " ".join(text.split())
     text = normalize("NFKC", _SPECIAL.sub(_replacement, text)).casefold()
     if "\u0131" in text or "\u0307" in text:
         text = _DOTTED_I.sub("i", text)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from ahocorasick_rs import AhoCorasick
 
-from streams.ingest.keywords.edges import may_begin, may_end
+from streams.ingest.keywords.edges import is_whole
 from streams.ingest.keywords.folding import fold
 
 _NOT_IN_HASHTAGS = str.maketrans("", "", " -'")
@@ -53,14 +53,14 @@ class Matcher:
             text: The text as people see it.
             hashtags: Hashtags that may be missing in the text, without `#`.
         """
-        folded = fold(text)
+        folded = f" {fold(text)} "
         for hashtag in hashtags:
-            folded += f"{_BETWEEN}#{fold(hashtag)}"
+            folded += f"{_BETWEEN}#{fold(hashtag)} "
         begins: dict[int, int] = {}
         for pattern, begin, end in self._automaton.find_matches_as_indexes(folded, overlapping=True):
-            if pattern not in begins and may_begin(folded, begin) and may_end(folded, end):
+            if pattern not in begins and is_whole(folded, begin, end):
                 begins[pattern] = begin
         if not begins:
             return ()
         in_order = sorted(begins, key=begins.__getitem__)
-        return tuple(dict.fromkeys(keyword for pattern in in_order for keyword in self._keywords[pattern]))
+        return tuple(dict.fromkeys([keyword for pattern in in_order for keyword in self._keywords[pattern]]))
