@@ -16,7 +16,7 @@ from typing import Self
 from connectors.errors import UnavailableError
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.table import TopicTable
-from streams.ingest.keywords.keyword_set import MAX_SET, KeywordSet
+from streams.ingest.keywords.keyword_set import MAX_ROWS, KeywordSet
 from streams.ingest.keywords.matcher import Matcher
 from streams.wording import counted
 
@@ -38,7 +38,7 @@ class KeywordFollower:
             group: A group name, which librdkafka requires and does not use here.
         """
         self._topic = topic
-        self._make_table: Callable[[], TopicTable] = lambda: TopicTable(config, topic, group=group, max_rows=MAX_SET)
+        self._make_table: Callable[[], TopicTable] = lambda: TopicTable(config, topic, group=group, max_rows=MAX_ROWS)
         self._matcher: Matcher | None = None
         self._failure: BaseException | None = None
         self._known_or_failed = threading.Event()

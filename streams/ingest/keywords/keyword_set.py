@@ -10,7 +10,10 @@ from streams.ingest.keywords.keyword import parse_keyword
 from streams.records import KeywordRecord, RecordError
 
 MAX_SET = 100_000
-"""The most keywords in the topic. The automaton of so many takes some hundred megabytes while it is built."""
+"""The most keywords in the set."""
+
+MAX_ROWS = 2 * MAX_SET
+"""The most keys in the topic. Others may write records that are no keywords, and several spellings of a keyword."""
 
 
 @dataclass(frozen=True)
