@@ -50,7 +50,7 @@ def _parsed(given: str, where: str) -> str:
 
 
 def _at_most(most: int, keywords: Iterable[str], file: str) -> list[str]:
-    found = []
+    found: list[str] = []
     for keyword in keywords:
         if len(found) == most:
             raise InputError(f"{file} has more than {most:,} keywords")

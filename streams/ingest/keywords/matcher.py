@@ -38,7 +38,7 @@ class Matcher:
             # A hashtag of one word is found as the word in it.
             if (joined := hashtag.translate(_NOT_IN_HASHTAGS)) != hashtag and len(joined) > 1:
                 patterns.setdefault(joined, []).append(keyword)
-        self._keywords = list(patterns.values())
+        self._keywords = [tuple(found) for found in patterns.values()]
         self._size = len(by_fold)
         self._automaton = AhoCorasick(list(patterns))
 
@@ -62,5 +62,7 @@ class Matcher:
                 begins[pattern] = begin
         if not begins:
             return ()
+        if len(begins) == 1:
+            return self._keywords[next(iter(begins))]
         in_order = sorted(begins, key=begins.__getitem__)
         return tuple(dict.fromkeys([keyword for pattern in in_order for keyword in self._keywords[pattern]]))
