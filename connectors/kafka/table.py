@@ -3,10 +3,12 @@
 A table is read from the beginning of the topic, and is complete when its end is reached. From then on changes come as
 they are written. While no broker answers, the table stays as it is, and the client connects again by itself.
 
-Two accidents make the table begin again; the rows stay as they are until the new ones are complete:
+Three events make the table begin again; the rows stay as they are until the new ones are complete:
 
 - The topic was deleted and made again, or Kafka has lost its end. Then offsets come that were read before.
-- No broker has answered for so long that Kafka may have removed the record that deletes a key (`RELOAD_S`).
+- A check was not answered. Meanwhile the topic may have been made again, and may have more records than before.
+- No check was made for so long that Kafka may have removed the record that deletes a key (`RELOAD_S`), for example
+  because the machine was suspended.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ GONE_S = 20.0
 its topics yet."""
 
 RELOAD_S = 43_200.0
-"""Seconds without an answer after which the table begins again: half of the time for which a deletion is kept at least,
+"""Seconds without a check after which the table begins again: half of the time for which a deletion is kept at least,
 which is the topic's `delete.retention.ms`."""
 
 _MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
@@ -73,9 +75,9 @@ class TopicTable:
         self._loading: dict[bytes, bytes] | None = {}
         self._complete = False
         self._next_offset = 0
-        self._known_end = 0
         self._answered_at = self._checked_at = clock()
         self._missing_since: float | None = None
+        self._unanswered = False
         options = config.consumer(group, enable_partition_eof=True, auto_offset_reset="earliest")
         try:
             self._consumer = Consumer({**options, "error_cb": log_client_error})
@@ -135,18 +137,18 @@ class TopicTable:
         return self._loading is None and not (former is None and value is None)
 
     def _reach_end(self, offset: int) -> bool:
-        if self._loading is None or offset < self._known_end:
+        if self._loading is None:
             return False
-        changed = self._loading != self._rows or not self._complete
+        changed = not self._complete or list(self._loading.items()) != list(self._rows.items())
         self._rows, self._loading, self._complete = self._loading, None, True
         self._next_offset = max(self._next_offset, offset)
         return changed
 
     def _begin_again(self) -> None:
         if self._loading is None:
-            logger.warning("%s: reading it from the beginning again", self._topic)
+            logger.info("%s: reading it from the beginning again", self._topic)
         self._loading = {}
-        self._next_offset = self._known_end = 0
+        self._next_offset = 0
 
     def _check(self) -> None:
         now = self._clock()
@@ -155,15 +157,20 @@ class TopicTable:
         self._checked_at = now
         end = self._end_of_topic(now)
         if end is None:
+            self._unanswered = True
             return
         away_s, self._answered_at = now - self._answered_at, now
-        if end < self._next_offset or away_s > RELOAD_S:
-            self._begin_again()
-            self._known_end = end
+        was_unanswered, self._unanswered = self._unanswered, False
+        if was_unanswered or end < self._next_offset or away_s > RELOAD_S:
             try:
+                # The client drops what it has fetched before.
                 self._consumer.seek(TopicPartition(self._topic, 0, OFFSET_BEGINNING))
             except KafkaException as exc:
-                raise to_connector_error(kafka_error_of(exc), f"reading {self._topic}") from exc
+                # It has no leader of the partition yet. The next check tries again.
+                logger.debug("%s: %s", self._topic, kafka_error_of(exc).str())
+                self._unanswered = True
+            else:
+                self._begin_again()
 
     def _end_of_topic(self, now: float) -> int | None:
         """Returns the offset of the next record that the topic will get; None if Kafka does not answer.

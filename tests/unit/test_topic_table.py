@@ -26,6 +26,7 @@ class FakeKafka:
         end: the offset of the next record.
         failure: what a request for the end of the topic fails with; None if it succeeds.
         now: the time in seconds.
+        seeks_to_refuse: how many of the next attempts to move are refused.
     """
 
     def __init__(self, random: Random | None = None) -> None:
@@ -33,6 +34,7 @@ class FakeKafka:
         self.end = 0
         self.failure: int | None = None
         self.now = 1_000.0
+        self.seeks_to_refuse = 0
         self._position = 0
         self._told_end = False
         self._random = random
@@ -65,6 +67,9 @@ class FakeKafka:
 
     def seek(self, partition: TopicPartition) -> None:
         assert partition.offset == OFFSET_BEGINNING
+        if self.seeks_to_refuse:
+            self.seeks_to_refuse -= 1
+            raise KafkaException(KafkaError(KafkaError._STATE))
         self._position, self._told_end = 0, False
 
     def get_watermark_offsets(self, partition: TopicPartition, *, timeout: float, cached: bool) -> tuple[int, int]:
@@ -179,6 +184,24 @@ def test_the_rows_stay_while_the_table_begins_again() -> None:
     assert set(table.rows) == {b"c"}
 
 
+@pytest.mark.parametrize("refused", [0, 2])
+def test_a_topic_that_was_made_again_while_no_broker_answered_is_read_anew(refused: int) -> None:
+    """Its offsets may reach further than those that were read."""
+    kafka = FakeKafka()
+    kafka.write(b"a", b"1")
+    table = make(kafka)
+    drain(kafka, table)
+    kafka.failure = KafkaError._TRANSPORT
+    drain(kafka, table)
+    kafka.make_again()
+    for key in (b"b", b"c", b"d"):
+        kafka.write(key, b"1")
+    kafka.failure = None
+    kafka.seeks_to_refuse = refused
+    drain(kafka, table)
+    assert set(table.rows) == {b"b", b"c", b"d"}
+
+
 @pytest.mark.parametrize("code", [KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._TRANSPORT])
 def test_brokers_may_be_away(code: int) -> None:
     kafka = FakeKafka()
@@ -189,6 +212,9 @@ def test_brokers_may_be_away(code: int) -> None:
     for _ in range(10):
         kafka.now += GONE_S
         table.poll(0)
+    assert set(table.rows) == {b"a"}
+    kafka.failure = None
+    drain(kafka, table)
     assert set(table.rows) == {b"a"}
 
 
