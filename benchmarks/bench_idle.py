@@ -84,7 +84,7 @@ async def fill(settings: Settings, windows: int) -> None:
 def measure(servers: Servers, folder: Path, windows: int, seconds: float) -> Idle:
     """Fill the window tables, start a worker, and measure it."""
     name = f"idle-{windows}"
-    topics = ("raw", "classified", "dead", "late", "windows", "totals", "control")
+    topics = ("raw", "classified", "dead", "late", "windows", "totals", "control", "keywords")
     environment = {
         **servers.endpoints.as_env(),
         "EMOSTREAM_MODEL_URI": str(bundled_package_path()),

@@ -159,7 +159,7 @@ class Bench:
     def _prepare(self) -> tuple[Settings, dict[str, str]]:
         self._count += 1
         name = f"scaling-{self._count}"
-        topics = ("raw", "classified", "dead", "late", "windows", "totals", "control")
+        topics = ("raw", "classified", "dead", "late", "windows", "totals", "control", "keywords")
         environment = {
             **self._servers.endpoints.as_env(),
             "EMOSTREAM_MODEL_URI": str(bundled_package_path()),

@@ -108,7 +108,7 @@ async def run_once(base: dict[str, str], folder: Path, load: Load, way: str) -> 
         **base,
         **{
             f"EMOSTREAM_TOPIC_{t.upper()}": f"{name}.{t}"
-            for t in ("raw", "classified", "dead", "late", "windows", "totals", "control")
+            for t in ("raw", "classified", "dead", "late", "windows", "totals", "control", "keywords")
         },
         "EMOSTREAM_GROUP_PREFIX": name,
         "EMOSTREAM_REDIS_PREFIX": name,

@@ -90,6 +90,9 @@ class Settings(BaseSettings):
         "counted.",
     )
     topic_control: Topic = Field("emostream.control", description="Commands to the workers.")
+    topic_keywords: Topic = Field(
+        "emostream.keywords", description="Keywords that sources search posts for (compacted)."
+    )
     partitions: int = Field(
         4, ge=1, le=10_000, description="Partitions of the raw, the classified and the windows topic."
     )
@@ -98,6 +101,13 @@ class Settings(BaseSettings):
         168, gt=0, le=87_600, description="Hours that raw, classified, dead and late posts stay in Kafka."
     )
     group_prefix: Topic = Field("emostream", description="Prefix of the consumer groups and transactional ids.")
+
+    # Sources
+    unmatched_posts: Literal["drop", "keep"] = Field(
+        "drop",
+        description="What sources do with a post that has none of the keywords: `drop` it, or `keep` it in the windows "
+        "of `*` only. Without keywords, all posts are kept.",
+    )
 
     # Redis
     redis_url: RedisUrl = Field(

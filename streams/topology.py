@@ -26,6 +26,15 @@ COMPRESSION_RATIOS = {"uncompressed": 1.0, "snappy": 64 / 3, "lz4": 255.0, "gzip
 """How many bytes one byte may become when it is decompressed, by the format's definition. Zstandard has no such limit,
 and `producer` leaves the choice to the producer."""
 
+KEYWORDS_CONFIG = {
+    "cleanup.policy": "compact",
+    # How long a deletion is kept at least. A process that reads nothing for half of it reads the topic anew
+    # (`connectors.kafka.table`).
+    "delete.retention.ms": "86400000",
+    "max.message.bytes": "65536",
+}
+"""Settings of the keywords topic in Kafka. Another cleanup policy would remove keywords after a time."""
+
 
 def topic_specs(settings: Settings) -> list[TopicSpec]:
     """Returns every topic that the application uses, with its partitions, retention and compaction."""
@@ -66,6 +75,8 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         ),
         TopicSpec(settings.topic_totals, 1, copies, for_a_day),
         TopicSpec(settings.topic_control, 1, copies, for_a_day),
+        # One partition: all processes see the changes in the same order.
+        TopicSpec(settings.topic_keywords, 1, copies, KEYWORDS_CONFIG),
     ]
 
 
@@ -153,18 +164,38 @@ def check_raw_limits(settings: Settings, config: Mapping[str, str]) -> None:
         )
 
 
+def keywords_changes(config: Mapping[str, str]) -> dict[str, str]:
+    """Returns the settings of the keywords topic that must change, so that no keyword is lost.
+
+    `config` has the present settings of the topic.
+    """
+    deletions_ms = "delete.retention.ms"
+    changes = {}
+    if config["cleanup.policy"] != KEYWORDS_CONFIG["cleanup.policy"]:
+        changes["cleanup.policy"] = KEYWORDS_CONFIG["cleanup.policy"]
+    if int(config[deletions_ms]) < int(KEYWORDS_CONFIG[deletions_ms]):
+        changes[deletions_ms] = KEYWORDS_CONFIG[deletions_ms]
+    return changes
+
+
 def check_topics(settings: Settings, counts: Mapping[str, int]) -> None:
     """Refuse topics that are missing or have wrong numbers of partitions.
 
     `counts` has the number of partitions of each topic that exists.
 
     Raises:
-        TopologyError: A topic is missing, the raw and the classified topic differ in their number of partitions, or
-            the number is not that of the settings. The message says what to do.
+        TopologyError: A topic is missing, the raw and the classified topic differ in their number of partitions, the
+            number is not that of the settings, or the keywords topic has more than one partition. The message says
+            what to do.
     """
     missing = [spec.name for spec in topic_specs(settings) if spec.name not in counts]
     if missing:
         raise TopologyError(f"missing topics: {', '.join(missing)}; run `emostream init`")
+    if (partitions := counts[settings.topic_keywords]) != 1:
+        raise TopologyError(
+            f"{settings.topic_keywords} has {partitions} partitions; it must have one, so that all "
+            "processes see changes in the same order; delete it, run `emostream init`, and add the keywords again"
+        )
     raw, classified = counts[settings.topic_raw], counts[settings.topic_classified]
     if raw != classified:
         raise TopologyError(

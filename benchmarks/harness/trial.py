@@ -145,7 +145,7 @@ class Setup:
         """
         folder = self.new_folder(installed)
         name = f"bench-{self._count}"
-        topics = ("classified", "dead", "late", "windows", "totals", "control")
+        topics = ("classified", "dead", "late", "windows", "totals", "control", "keywords")
         emostream_env = {
             **self.servers.endpoints.as_env(),
             "EMOSTREAM_MODEL_URI": str(self.model),

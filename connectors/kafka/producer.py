@@ -40,10 +40,13 @@ _POLL_S = 0.25
 
 
 class Outgoing(NamedTuple):
-    """A record to write. If `partition` is None, the client chooses the partition by the key."""
+    """A record to write. If `partition` is None, the client chooses the partition by the key.
+
+    A `value` of None removes the key from a compacted topic.
+    """
 
     topic: str
-    value: bytes
+    value: bytes | None
     key: bytes | None = None
     partition: int | None = None
 

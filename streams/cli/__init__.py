@@ -37,6 +37,9 @@ _COMMANDS: Final = {
         "evaluate_command",
         "Measure the accuracy and the speed of a model package.",
     ),
+    "keywords": LazyCommand(
+        "streams.cli.keywords", "keywords", "Add, remove and list the keywords that sources search posts for."
+    ),
     "tail": LazyCommand("streams.cli.tail", "tail", "Show the records of a topic as they come."),
     "windows": LazyCommand(
         "streams.cli.windows", "windows", "Show the emotion windows in Redis; rebuild or republish them."

@@ -23,6 +23,7 @@ from streams.records import (
     DeadPost,
     EmotionTotals,
     EmotionWindow,
+    KeywordRecord,
     LatePost,
     Post,
     Record,
@@ -39,12 +40,14 @@ RECORDS: dict[str, type[Record]] = {
     "topic_windows": EmotionWindow,
     "topic_totals": EmotionTotals,
     "topic_control": ControlRecord,
+    "topic_keywords": KeywordRecord,
 }
 """The record of each topic, by the setting that names the topic."""
 
 SECTIONS = {
     "kafka_bootstrap": "Kafka",
     "topic_raw": "Topics",
+    "unmatched_posts": "Sources",
     "redis_url": "Redis",
     "postgres_dsn": "Postgres",
     "s3_endpoint": "S3 and the model",

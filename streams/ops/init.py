@@ -23,7 +23,14 @@ from streams.connections import kafka_config, s3_config
 from streams.settings import Settings
 from streams.sink import topic_ids
 from streams.sink.migrations import migrations_folder
-from streams.topology import check_classified_is_new_too, check_topics, raw_limits, stateful_topics, topic_specs
+from streams.topology import (
+    check_classified_is_new_too,
+    check_topics,
+    keywords_changes,
+    raw_limits,
+    stateful_topics,
+    topic_specs,
+)
 from streams.windows.connect import open_store
 
 Report = Callable[[str], None]
@@ -31,7 +38,9 @@ Report = Callable[[str], None]
 
 
 def init_topics(settings: Settings, report: Report) -> None:
-    """Create the missing topics, check the partitions of all topics, and set the limits of the raw topic.
+    """Create the missing topics, check the partitions of all topics, and correct settings that would lose data.
+
+    These are the limits of the raw topic, and the compaction of the keywords topic.
 
     Raises:
         TopologyError: The partitions of a topic differ from the settings.
@@ -46,10 +55,11 @@ def init_topics(settings: Settings, report: Report) -> None:
     # The metadata may still lack a topic that was just created.
     counts.update({spec.name: spec.partitions for spec in missing if spec.name not in counts})
     check_topics(settings, counts)
-    if settings.topic_raw in existing and (changes := raw_limits(admin.topic_config(settings.topic_raw))):
-        admin.set_topic_config(settings.topic_raw, changes)
-        changed = " and ".join(f"{name}={value}" for name, value in changes.items())
-        report(f"topic {settings.topic_raw}: {changed} set")
+    for topic, needed in ((settings.topic_raw, raw_limits), (settings.topic_keywords, keywords_changes)):
+        if topic in existing and (changes := needed(admin.topic_config(topic))):
+            admin.set_topic_config(topic, changes)
+            changed = " and ".join(f"{name}={value}" for name, value in changes.items())
+            report(f"topic {topic}: {changed} set")
 
 
 def init_postgres(settings: Settings, report: Report) -> None:

@@ -13,11 +13,12 @@ from connectors.errors import RejectedError
 from connectors.kafka.producer import Outgoing
 from connectors.kafka.transactional import TransactionalProducer
 from streams.connections import kafka_config
+from streams.ingest.keywords.follower import KeywordFollower
 from streams.settings import Settings
 from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.runner import open_sink
 from tests.integration.rights_broker import RightsBroker
-from tests.integration.support import configure, records, wait_for
+from tests.integration.support import TIMEOUT_S, configure, records, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +92,12 @@ def test_a_sink_that_cannot_be_opened_leaves_no_thread(settings: Settings, broke
     ):
         pytest.fail("it is open")
     assert set(threading.enumerate()) <= before
+
+
+def test_keywords_that_may_not_be_read_are_an_error(settings: Settings, broker: RightsBroker) -> None:
+    follower = KeywordFollower(kafka_config(settings), settings.topic_keywords, group="keywords")
+    with broker.denying(settings.topic_keywords, AclOperation.READ), follower:
+        with pytest.raises(RejectedError, match="TOPIC_AUTHORIZATION_FAILED"):
+            follower.wait_until_complete(TIMEOUT_S)
+        with pytest.raises(RejectedError, match="TOPIC_AUTHORIZATION_FAILED"):
+            follower.matcher()

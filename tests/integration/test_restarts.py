@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Callable
 
 from connectors.local import LocalStack
+from streams.connections import kafka_config
+from streams.ingest.keywords.follower import KeywordFollower
+from streams.ingest.keywords.store import add_keywords, remove_keywords
 from streams.ops.demo.processes import Role
 from streams.settings import Settings
 from streams.windows.store import WindowStore
 from tests.integration.own_servers import endpoints  # noqa: F401 - a fixture
-from tests.integration.support import balanced, failures, good_posts, offsets, produce, wait_for
+from tests.integration.support import TIMEOUT_S, balanced, failures, good_posts, offsets, produce, wait_for
 
 Start = Callable[..., Role]
 
@@ -38,3 +41,23 @@ async def test_kafka_and_postgres_go_away_and_come_back(
     await asyncio.to_thread(own_stack.start, "kafka")
     successors = [start("worker"), start("sink")]
     assert failures(await balanced(settings, store, successors)) == []
+
+
+def test_keywords_are_followed_after_kafka_was_away(own_stack: LocalStack, settings: Settings) -> None:
+    """A follower that ran all the time and one that starts afterwards have the same keywords."""
+    config, group = kafka_config(settings), f"{settings.group_prefix}-keywords"
+    text = "tea or coffee or milk"
+    with KeywordFollower(config, settings.topic_keywords, group=group) as first:
+        add_keywords(settings, ["tea", "coffee"])
+        wait_for(lambda: first.complete and len(first.matcher()) == 2, what="the keywords are not followed")
+        own_stack.stop("kafka")
+        assert first.matcher().find(text) == ("tea", "coffee")
+        with KeywordFollower(config, settings.topic_keywords, group=group) as second:
+            assert not second.wait_until_complete(1)
+            own_stack.start("kafka")
+            assert second.wait_until_complete(TIMEOUT_S)
+            assert second.matcher().find(text) == ("tea", "coffee")
+            add_keywords(settings, ["milk"])
+            remove_keywords(settings, ["coffee"])
+            for one in (first, second):
+                wait_for(lambda one=one: one.matcher().find(text) == ("tea", "milk"), what="a change is not followed")

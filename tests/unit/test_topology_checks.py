@@ -12,6 +12,7 @@ from streams.topology import (
     check_classified_is_new_too,
     check_raw_limits,
     check_topics,
+    keywords_changes,
     raw_limits,
     topic_specs,
 )
@@ -72,6 +73,33 @@ def test_raw_and_classified_must_have_the_same_number_of_partitions(classified: 
 
 def test_the_number_of_partitions_must_be_that_of_the_settings() -> None:
     assert "EMOSTREAM_PARTITIONS=12" in refusal({**GOOD, "posts.raw": 12, "posts.classified": 12})
+
+
+def test_keywords_have_one_partition() -> None:
+    message = refusal({**GOOD, "emostream.keywords": 3})
+    assert "emostream.keywords has 3 partitions; it must have one" in message
+    assert "emostream init" in message
+
+
+@pytest.mark.parametrize(
+    ("policy", "deletions_ms", "changes"),
+    [
+        ("compact", "86400000", {}),
+        ("compact", "604800000", {}),
+        ("delete", "86400000", {"cleanup.policy": "compact"}),
+        ("compact,delete", "86400000", {"cleanup.policy": "compact"}),
+        ("delete", "1000", {"cleanup.policy": "compact", "delete.retention.ms": "86400000"}),
+    ],
+)
+def test_keywords_are_kept_for_ever(policy: str, deletions_ms: str, changes: dict[str, str]) -> None:
+    config = {"cleanup.policy": policy, "delete.retention.ms": deletions_ms, "retention.ms": "1"}
+    assert keywords_changes(config) == changes
+    assert keywords_changes({**config, **changes}) == {}
+
+
+def test_a_new_keywords_topic_keeps_them() -> None:
+    config = {spec.name: spec.config for spec in topic_specs(SETTINGS)}["emostream.keywords"]
+    assert keywords_changes(config) == {}
 
 
 @pytest.mark.parametrize(
