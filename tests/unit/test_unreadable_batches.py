@@ -55,7 +55,7 @@ def test_a_batch_that_was_deleted_meanwhile_has_no_end(data: bytes) -> None:
 
 def test_a_header_that_is_too_short_is_an_error_with_a_remedy() -> None:
     too_short = struct.pack(">qi", 7, 2) + bytes(40)
-    with pytest.raises(RejectedError, match="testing: its header is damaged.*kafka-delete-records"):
+    with pytest.raises(RejectedError, match=r"testing: its header is damaged.*kafka-delete-records"):
         end(too_short)
     assert end(record_batch(7, 5) + too_short) == 12
 
