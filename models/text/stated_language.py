@@ -5,12 +5,14 @@ A source often states the language of the author's settings, so `en` on a post t
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Final
 
 from langcodes import Language as Tag
-from langcodes import LanguageTagError
+from langcodes.tag_parser import LanguageTagError
 
+from models.classifier import ALL_LANGUAGES
 from models.text.language import ENGLISH, UNCODED, UNKNOWN, Language, identify, knows
 
 _SAME: Final = (frozenset({"no", "nb", "nn"}), frozenset({"ms", "id"}), frozenset({"sr", "hr", "bs"}))
@@ -42,6 +44,16 @@ def primary(tag: str | None) -> str | None:
 
 _NO_LANGUAGES: Final = frozenset({UNKNOWN, UNCODED, "zxx", "mul", "art"})
 _SHORTER: Final = {"fil": "tl", "cmn": "zh", "yue": "zh", "arb": "ar", "arz": "ar", "nob": "nb", "nno": "nn"}
+
+
+def reads(languages: Collection[str], code: str) -> bool:
+    """Returns whether a model of these languages is to read a post in the language `code`.
+
+    In doubt it is: a model reads posts whose language is unknown.
+    """
+    if code == UNKNOWN or code in languages or ALL_LANGUAGES in languages:
+        return True
+    return any(code in same and not same.isdisjoint(languages) for same in _SAME)
 
 
 def language_of(text: str, stated: str | None) -> Language:

@@ -18,7 +18,7 @@ from models.classifier import Classification
 from models.package.manifest import Head
 from streams.metrics import Metrics
 from streams.pipeline.classify import ClassifyStage
-from streams.records import ClassifiedPost, DeadPost, DeadReason, rfc3339
+from streams.records import ClassifiedPost, DeadPost, DeadReason, ModelRef, rfc3339
 from streams.windows.post import PostForCounting
 from tests.helpers import NOON, RecordingDeliverer, make_settings, message
 from tests.tiny_model import SENTIMENT
@@ -39,6 +39,7 @@ class FakeClassifier:
     def __init__(self, *more: Head, version: str = "1.2.3") -> None:
         self.name, self.version = "tiny", version
         self.heads = (MOOD, OTHER, *more)
+        self.languages = ["en"]
         self.broken = False
         self.calls: list[list[str]] = []
 
@@ -96,6 +97,40 @@ def harness() -> Iterator[Harness]:
 def raw(offset: int, text: str = "hello :)", partition: int = 0, **fields: Any) -> Message:
     value = {"id": f"id-{offset}", "text": text, "created_at": rfc3339(NOON), "source": "web", **fields}
     return message(json.dumps(value).encode(), offset=offset, partition=partition, key=f"id-{offset}".encode())
+
+
+async def test_a_post_in_another_language_gets_no_label(harness: Harness) -> None:
+    await harness.process(
+        raw(1, "I love my new phone"),
+        raw(2, "me encanta mi nuevo teléfono", lang="en"),
+        raw(3, "ok", lang="es-MX"),
+        raw(4, "😂"),
+        raw(5, "bad day for everybody"),
+        raw(6, "yaar battery do ghante mein khatam, bilkul bakwas phone hai", lang="en"),
+    )
+    assert harness.classifier.calls[0] == ["I love my new phone", "😂", "bad day for everybody"]
+    assert [letter.origin.offset for letter in harness.letters] == [5]
+    assert [(post.id, post.lang) for post in harness.results] == [
+        ("id-1", "en"), ("id-2", "es"), ("id-3", "es"), ("id-4", "und"), ("id-6", "hi"),
+    ]  # fmt: skip
+    labelled, unsupported = harness.results[0], harness.results[1]
+    assert labelled.label == "anger"
+    assert labelled.lang_confidence is not None
+    assert (unsupported.label, unsupported.confidence, unsupported.scores) == (None, None, {})
+    assert unsupported.model == ModelRef("tiny", "1.2.3", "unsupported")
+    assert unsupported.text == "me encanta mi nuevo teléfono"
+    assert harness.metric("emostream_unsupported_total") == 3
+    assert harness.metric("emostream_tier_answers_total", tier="quick") == 2
+
+
+async def test_a_model_may_read_other_languages(harness: Harness) -> None:
+    harness.classifier.languages = ["es", "id"]
+    texts = ["I love my new phone", "me encanta mi nuevo teléfono", "apa kabar kamu hari ini"]
+    await harness.process(*(raw(offset, text) for offset, text in enumerate(texts)))
+    assert [post.label for post in harness.results] == [None, "anger", "anger"]
+    harness.classifier.languages = ["*"]
+    await harness.process(raw(4, "手机好用吗"))
+    assert harness.results[-1].label == "anger"
 
 
 async def test_a_classified_post_has_every_field(harness: Harness) -> None:
