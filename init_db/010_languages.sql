@@ -60,6 +60,15 @@ WHERE k.keyword <> '*';
 COMMENT ON COLUMN bi.keyword_frequency.posts IS 'Number of posts with the keyword, in any language. May be added up over hours.';
 COMMENT ON COLUMN bi.keyword_frequency.unsupported_posts IS 'Those of them in languages that the model does not read. They have no emotion and no sentiment, and are in none of the other views. May be added up over hours.';
 
+CREATE VIEW bi.keyword_frequency_all AS
+SELECT 'all posts'::text AS keyword, hour, posts + unsupported AS posts, unsupported AS unsupported_posts
+FROM hourly_windows WHERE keyword = '*';
+COMMENT ON VIEW bi.keyword_frequency_all IS 'How many posts there are, each once, also those without keywords: one row per hour.';
+COMMENT ON COLUMN bi.keyword_frequency_all.keyword IS 'The words "all posts".';
+COMMENT ON COLUMN bi.keyword_frequency_all.hour IS 'Begin of the hour in which the posts were created. The newest hour is still counting.';
+COMMENT ON COLUMN bi.keyword_frequency_all.posts IS 'Number of posts, in any language. May be added up over hours.';
+COMMENT ON COLUMN bi.keyword_frequency_all.unsupported_posts IS 'Those of them in languages that the model does not read. May be added up over hours.';
+
 CREATE VIEW bi.language_share AS
 SELECT
     keyword, hour, language, posts, 100.0::float8 * posts / sum(posts) OVER (PARTITION BY keyword, hour) AS percent
@@ -109,7 +118,7 @@ COMMENT ON COLUMN bi.recent_posts.language_confidence IS 'How clearly the text s
 DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'tableau') THEN
-        GRANT SELECT ON bi.language_share, bi.language_share_all TO tableau;
+        GRANT SELECT ON bi.keyword_frequency_all, bi.language_share, bi.language_share_all TO tableau;
     END IF;
 END
 $$;
