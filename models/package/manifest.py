@@ -33,8 +33,6 @@ REQUIRED_FILES: Final = frozenset({TOKENIZER, CARD})
 """The files that every package has, besides the networks of its tiers."""
 
 DEFAULT_LANGUAGES: Final = ("en",)
-"""The languages of a model whose manifest, as one of version 0.1, has none."""
-
 MAX_MANIFEST_BYTES: Final = 1 << 20
 """Greatest size of a manifest: enough for many heads, and small enough to read into memory."""
 
@@ -200,9 +198,7 @@ class Manifest(_Frozen):
         ge=2, le=100_000, description="Number of tokens at which longer texts are cut, special tokens included."
     )
     languages: Annotated[tuple[Language, ...], Field(min_length=1)] = Field(
-        default=DEFAULT_LANGUAGES,
-        description="The languages that the model reads, as codes of BCP 47, such as `en`; `*` if it reads all. Posts "
-        "in other languages get no label.",
+        default=DEFAULT_LANGUAGES, description="Codes of the languages that the model reads; `*` if it reads all."
     )
     heads: Annotated[tuple[Head, ...], Field(min_length=1)] = Field(description="The first gives a post its label.")
     tiers: Annotated[tuple[Tier, ...], Field(min_length=1)] = Field(
