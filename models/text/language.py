@@ -6,8 +6,8 @@ language a score from 0 to 1, which is not a probability. `docs/languages.md` co
 These rules turn its scores into a decision. They favour English, because the bundled model reads English, and to lose
 an English post is the worse error:
 
-1. Links, handles, hashtags and abbreviations that all languages share are removed. A text without letters has no
-   language.
+1. Links, handles, hashtags and, from short texts, abbreviations that all languages share are removed. Letters that a
+   short text repeats are cut to two. A text without letters has no language.
 2. Words tell whether a post is Hindi or Urdu in Latin letters (`hindi_words`), because the identifier takes it for
    English or Malay.
 3. A text whose English score is below a lowest one is not English. If no other language leads by a margin, it is in a
@@ -67,6 +67,7 @@ _SCORES: Final = 8
 """How many languages the identifier scores. If English is not among them, its score counts as 0."""
 
 _HASHTAG: Final = re.compile(r"#\w+")
+_ELONGATED: Final = re.compile(r"([^\W\d_])\1{2,}", re.IGNORECASE)
 _NOT_LETTERS: Final = re.compile(r"[\W\d_]+")
 _LATIN_WORDS: Final = re.compile(r"[a-z]+")
 _SHORT_FORMS = """
@@ -143,6 +144,7 @@ def readable(text: str) -> str:
     if "#" in text:
         text = _HASHTAG.sub(" ", text)
     if len(text) <= _LENGTHS[2]:
+        text = _ELONGATED.sub(r"\1\1", text)
         text = " ".join(word for word in text.split() if word.lower().strip(".,!?") not in _ABBREVIATIONS)
     return text
 

@@ -84,7 +84,7 @@ async def test_bad_input_becomes_dead_letters_and_the_rest_is_classified(
         assert classified.origin.partition == partition
         assert key == classified.id.encode()
         if classified.label is None:
-            assert (classified.confidence, classified.scores, classified.lang) == (None, {}, "ru")
+            assert (classified.confidence, classified.scores) == (None, {})
             continue
         assert classified.confidence == classified.scores[classified.label] == max(classified.scores.values())
         assert sum(classified.scores.values()) == pytest.approx(1, abs=0.001)

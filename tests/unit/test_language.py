@@ -27,6 +27,7 @@ HINGLISH = "yaar battery do ghante mein khatam, bilkul bakwas phone hai"
         ("@ana.bsky.social and @bo@mastodon.example: hi", "and : hi"),
         ("so happy #blessed #día", "so happy"),
         ("lol idk what, smh!", "what,"),
+        ("nooooo waaaay", "noo waay"),
         ("salt &amp; pepper", "salt & pepper"),
         ("I h\u200ba\u200bt\u200be it \ud800", "I hate it"),
         ("write to me@mail.example", "write to me@mail.example"),
