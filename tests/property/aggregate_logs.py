@@ -72,7 +72,10 @@ def make_log(seed: random.Random, partition: int) -> list[ClassifiedPost]:
     for _ in range(seed.randrange(25)):
         if log and seed.random() < 0.25:
             again = seed.randrange(len(log))
-            log += [structs.replace(post, label="fear") for post in log[again : again + seed.randrange(1, 6)]]
+            log += [
+                structs.replace(post, label="fear", confidence=post.confidence or 0.5)
+                for post in log[again : again + seed.randrange(1, 6)]
+            ]
             continue
         origin += seed.choice([1, 1, 1, 2])
         if log and seed.random() < 0.1:

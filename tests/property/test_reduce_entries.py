@@ -58,7 +58,7 @@ def logs(draw: st.DrawFn, max_posts: int = 25) -> Log:
         if draw(st.integers(0, 3)) == 0:
             start = draw(st.integers(0, number))
             again = fresh[start : draw(st.integers(start, number)) + 1]
-            posts += [replace(old, label="fear") for old in again]
+            posts += [replace(old, label="fear", confidence=0.5) for old in again]
     offset, entries = draw(st.integers(0, 5)), []
     for post in posts:
         entries.append(Entry(offset, for_counting(post)))
