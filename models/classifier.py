@@ -15,6 +15,9 @@ Probabilities = dict[str, NDArray[np.float32]]
 ONLY_TIER = "full"
 """The tier's name in a classifier without a cascade, which answers every text."""
 
+ALL_LANGUAGES = "*"
+"""Stands for all languages, as in the language ranges of RFC 4647."""
+
 SENTIMENT = "sentiment"
 """The name of the head that gives a text its sentiment, if the head's labels have values."""
 
@@ -73,6 +76,11 @@ class Classifier(Protocol):
     @property
     def heads(self) -> Sequence[Head]:
         """The questions that the model answers, at least one. The first head gives a text its label."""
+        ...
+
+    @property
+    def languages(self) -> Sequence[str]:
+        """The languages that the model reads, as subtags of BCP 47; `ALL_LANGUAGES` alone if it reads all."""
         ...
 
     def classify(self, texts: Sequence[str]) -> Classification:

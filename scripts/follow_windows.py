@@ -93,7 +93,9 @@ def show(window: dict[str, Any]) -> None:
     most = "".join(f" {label} {pct:.0f}%" for pct, label in shares[:1])
     state = "final" if window["final"] else "open"
     place = f"{window['start']} {window['size']:>6} s {window['keyword']:<16}"
-    print(f"{place} {window['count']:>8}{most} {state}")
+    # Records of version 0.1 have no field for the posts in languages that the model does not read.
+    unread = f" +{window['unsupported']} unread" if window.get("unsupported") else ""
+    print(f"{place} {window['count']:>8}{most}{unread} {state}")
 
 
 def main() -> None:

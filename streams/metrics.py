@@ -55,6 +55,11 @@ class Metrics(ProcessMetrics):
         self.classified = Counter(
             "emostream_posts_classified", "Posts whose classification the broker has confirmed.", registry=registry
         )
+        self.unsupported = Counter(
+            "emostream_unsupported",
+            "Posts without a label, because the model does not read their language.",
+            registry=self.registry,
+        )
         self.answered = Counter(
             "emostream_tier_answers",
             "Classified posts, by the model's tier that answered.",

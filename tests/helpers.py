@@ -109,22 +109,28 @@ def classified(
     at: int = NOON_MS,
     partition: int = 0,
     keywords: Iterable[str] = (),
-    label: str = "joy",
+    label: str | None = "joy",
     confidence: float = 0.5,
     sentiment: Sentiment | None = None,
     source: str = "test",
     version: str = "1.0.0",
+    lang: str | None = None,
 ) -> ClassifiedPost:
-    """Make a classified post. `origin` is its offset in the raw topic, `at` its event time in milliseconds."""
+    """Make a classified post. `origin` is its offset in the raw topic, `at` its event time in milliseconds.
+
+    Without a label it is unsupported. Without a language it is one of version 0.1.
+    """
     return ClassifiedPost(
         id=f"{partition}-{origin}",
         source=source,
         keywords=tuple(keywords),
         created_at=from_ms(at),
+        lang=lang,
+        lang_confidence=None if lang is None else 0.5,
         label=label,
-        confidence=confidence,
-        scores={label: confidence},
-        sentiment=sentiment,
+        confidence=None if label is None else confidence,
+        scores={} if label is None else {label: confidence},
+        sentiment=None if label is None else sentiment,
         model=ModelRef(name="tiny", version=version),
         origin=Origin(topic="posts.raw", partition=partition, offset=origin),
         classified_at=NOON,

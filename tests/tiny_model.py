@@ -50,6 +50,7 @@ def tiny_manifest(
         training_data=(),
         normalization="none",
         max_tokens=16,
+        languages=("*",),
         heads=tuple(heads),
         tiers=tuple(tiers),
         metrics={},
@@ -92,6 +93,7 @@ def tiny_package(
     golden: str | None = None,
     normalization: str = "none",
     max_tokens: int = 16,
+    languages: Sequence[str] = ("*",),
 ) -> ModelPackage:
     """Write a sealed package. `networks` are its ONNX files by name; the default is one network that knows `WORDS`."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -110,6 +112,7 @@ def tiny_package(
         training_data=[DataSource(name="made up", licence="CC0-1.0")],
         normalization=normalization,
         max_tokens=max_tokens,
+        languages=languages,
         heads=heads,
         tiers=tiers,
         golden=golden,

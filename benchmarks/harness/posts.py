@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from pathlib import Path
 
+from models.text.stated_language import language_of, reads
 from models.training.questions import read_sets
 from streams.ops.bench.posts import keyword_weights
 from streams.records import Keywords, Post, Timestamp
@@ -32,11 +33,13 @@ def read_texts(folder: Path) -> list[str]:
     """Returns the texts of the validation splits in a fixed random order.
 
     The model was not trained on them. Its first tier would answer known texts too often, which would make it look fast.
+    The few texts that emostream takes for another language than English are left out, because no other system does.
 
     Raises:
         OSError, TrainingError: A file cannot be read.
     """
     texts = [text for text in read_sets(folder, "validation").texts if text.strip()]
+    texts = [text for text in texts if reads(["en"], language_of(text, None).code)]
     random.Random(SEED).shuffle(texts)
     return texts
 

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from models.errors import ModelDamagedError, ModelNotFoundError, ModelPackageError
 from models.package.manifest import (
+    DEFAULT_LANGUAGES,
     DEFAULT_TIERS,
     MANIFEST,
     MAX_MANIFEST_BYTES,
@@ -132,6 +133,7 @@ def write_package(
     files: Sequence[str],
     tiers: Sequence[Tier] = DEFAULT_TIERS,
     golden: str | None = None,
+    languages: Sequence[str] = DEFAULT_LANGUAGES,
 ) -> ModelPackage:
     """Seal a folder: compute the SHA-256 of its files, write the manifest, and load the package.
 
@@ -150,6 +152,7 @@ def write_package(
         files: The package's files relative to `folder`, without the manifest.
         tiers: The networks, cheapest first; by default one, ``model.onnx``.
         golden: The name of the file with golden posts (see `models.text.golden`); None if there are none.
+        languages: The languages that the model reads, as codes of BCP 47; `*` for all.
 
     Raises:
         ModelPackageError: A file is missing, or the arguments do not make a valid manifest.
@@ -167,6 +170,7 @@ def write_package(
             heads=tuple(heads),
             tiers=tuple(tiers),
             golden=golden,
+            languages=tuple(languages),
             metrics=dict(metrics),
             files={file: _measure(folder / file) for file in sorted(files)},
         )

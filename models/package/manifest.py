@@ -32,6 +32,7 @@ GOLDEN: Final = "golden.jsonl"
 REQUIRED_FILES: Final = frozenset({TOKENIZER, CARD})
 """The files that every package has, besides the networks of its tiers."""
 
+DEFAULT_LANGUAGES: Final = ("en",)
 MAX_MANIFEST_BYTES: Final = 1 << 20
 """Greatest size of a manifest: enough for many heads, and small enough to read into memory."""
 
@@ -88,6 +89,7 @@ def _safe_relative(name: str) -> str:
 PackageName = Annotated[str, StringConstraints(max_length=100), AfterValidator(_plain_name)]
 PackageVersion = Annotated[str, StringConstraints(max_length=100), AfterValidator(_semantic_version)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(_clean_label)]
+Language = Annotated[str, StringConstraints(pattern=r"^([a-z]{2,3}|\*)$")]
 FileName = Annotated[str, AfterValidator(_safe_relative)]
 
 
@@ -195,6 +197,9 @@ class Manifest(_Frozen):
     max_tokens: int = Field(
         ge=2, le=100_000, description="Number of tokens at which longer texts are cut, special tokens included."
     )
+    languages: Annotated[tuple[Language, ...], Field(min_length=1)] = Field(
+        default=DEFAULT_LANGUAGES, description="Codes of the languages that the model reads; `*` if it reads all."
+    )
     heads: Annotated[tuple[Head, ...], Field(min_length=1)] = Field(description="The first gives a post its label.")
     tiers: Annotated[tuple[Tier, ...], Field(min_length=1)] = Field(
         default=DEFAULT_TIERS, description="The networks, cheapest first."
@@ -209,6 +214,7 @@ class Manifest(_Frozen):
     def _consistent(self) -> Self:
         _distinct("heads", [head.name for head in self.heads])
         _distinct("tiers", [tier.name for tier in self.tiers])
+        _distinct("languages", list(self.languages))
         self._check_tiers()
         wanted = REQUIRED_FILES | {tier.file for tier in self.tiers} | ({self.golden} if self.golden else set())
         if missing := sorted(wanted - self.files.keys()):

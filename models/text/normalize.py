@@ -21,16 +21,16 @@ NORMALIZATION_ID: Final = "v2"
 # Control characters except white space (which is collapsed later), soft hyphens, zero-width spaces, bidirectional
 # marks, byte order marks, interlinear anchors, and lone surrogates, which cannot be encoded as UTF-8. Zero-width
 # joiners are kept: they join emoji, and words in several scripts need them.
-_INVISIBLE = re.compile(
+INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 # An escape that a JSON encoder wrote and that was never decoded: some collections have tweets with a literal
 # don\u2019t.
 _ESCAPED = re.compile(r"(?:\\u[0-9A-Fa-f]{4})+")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_LINK = re.compile(r"(?:\bhttps?://|\bwww\.|\bpic\.twitter\.com/|\bt\.co/)\S+", re.IGNORECASE)
+LINK = re.compile(r"(?:\bhttps?://|\bwww\.|\bpic\.twitter\.com/|\bt\.co/)\S+", re.IGNORECASE)
 # @name, @name.host (Bluesky) and @name@host.tld (Mastodon), but not a part of an e-mail address.
-_HANDLE = re.compile(r"(?<![\w@/])@\w[\w-]*(?:\.\w[\w-]*)*(?:@\w[\w-]*(?:\.\w[\w-]*)+)?")
+HANDLE = re.compile(r"(?<![\w@/])@\w[\w-]*(?:\.\w[\w-]*)*(?:@\w[\w-]*(?:\.\w[\w-]*)+)?")
 # Three or more of the same letter, in any mix of case. Digits are not included, because 1000 is not 100.
 _ELONGATED = re.compile(r"([^\W\d_])\1{2,}", re.IGNORECASE)
 # The same for lower-case ASCII letters. This check takes a quarter of the time, and most texts do not match.
@@ -73,9 +73,9 @@ def normalize(text: str) -> str:
         text = text.translate(_PLAIN)
     # Each of these checks is faster than the search, and most texts do not match.
     if "/" in text or "www." in text.lower():
-        text = _LINK.sub("http", text)
+        text = LINK.sub("http", text)
     if "@" in text:
-        text = _HANDLE.sub("@user", text)
+        text = HANDLE.sub("@user", text)
     if not text.isascii() and _PICTURE.search(text):
         named = emoji.replace_emoji(_SKIN_TONE.sub("", text), _name)
         text = _REPEATED_NAME.sub("\\1\0", named).replace("\0", " ")
@@ -87,7 +87,7 @@ def _unescaped(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     # Invisible characters are removed first: one between a letter and its accent would prevent their composition.
-    return unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+    return unicodedata.normalize("NFC", INVISIBLE.sub("", text))
 
 
 def _squeezed(text: str) -> str:

@@ -107,6 +107,11 @@ class OnnxClassifier:
         """The questions that the model answers, with the outputs of the networks."""
         return self.manifest.heads
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that the model reads."""
+        return self.manifest.languages
+
     def warm_up(self) -> None:
         """Run every tier on texts of several kinds, so that memory is allocated and errors are found before real posts.
 

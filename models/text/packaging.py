@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from models.errors import ModelError, ModelPackageError
 from models.package.folder import ModelPackage, load_package, put_in_place, write_package
-from models.package.manifest import CARD, GOLDEN, MANIFEST, MODEL, TOKENIZER, Head
+from models.package.manifest import CARD, DEFAULT_LANGUAGES, GOLDEN, MANIFEST, MODEL, TOKENIZER, Head
 from models.text.golden import write_golden
 from models.text.head_spec import CONFIG, HeadSpec, labels_of, resolve_heads
 from models.text.network import outputs_of
@@ -47,6 +47,7 @@ class PackageSpec:
         base_model: The pretrained model; None takes it from `config.json`.
         normalization: A key of `models.text.normalize.NORMALIZERS`.
         max_tokens: Number of tokens at which texts are cut, special tokens included.
+        languages: The languages that the model reads, as codes of BCP 47; `*` for all.
         golden_texts: Texts whose answers become golden posts.
     """
 
@@ -61,6 +62,7 @@ class PackageSpec:
     base_model: str | None = None
     normalization: str = "none"
     max_tokens: int = MAX_TOKENS
+    languages: tuple[str, ...] = DEFAULT_LANGUAGES
     golden_texts: tuple[str, ...] = ()
 
 
@@ -176,6 +178,7 @@ def _seal_and_try(
             metrics={},
             files=[*files, *([golden] if golden else [])],
             golden=golden,
+            languages=spec.languages,
         )
 
     try:

@@ -19,7 +19,7 @@ _FORCED: Final = """\
   Look at the confidence before believing the label."""
 
 _OF_OUR_DATA: Final = """\
-- **English** only. Other languages get a label too, and it means nothing.
+- **English** only. In other languages its labels mean nothing; emostream gives such posts none.
 - **Twitter and Reddit of the 2010s.** Other places, other years and other topics are answered worse, and by how much is
   not measured here.
 - Labels are noisy: some data came with hashtags for labels, some with the votes of a few readers, who often disagree.\

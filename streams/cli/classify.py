@@ -14,7 +14,7 @@ from streams.cli.common import console, progress_console, read_settings
 from streams.cli.inputs import InputOptions, input_options, print_refusals, progress_bar, stdout_is_terminal
 from streams.cli.label_styles import LabelStyles
 from streams.cli.output import printable, printable_json, quiet_pipe
-from streams.cli.render import prediction_text
+from streams.cli.render import prediction_text, unsupported_text
 from streams.errors import InputError
 from streams.ingest.lines import size_of
 from streams.ingest.reading import open_input, read_rows
@@ -48,9 +48,10 @@ def classify(
     """Classify the posts in FILE, or from standard input (-), without Kafka.
 
     Prints a JSON line for each post, in the order of the input. It has line (of the input), id, created_at and keywords
-    (if the post has them), text, label, confidence, scores, sentiment (if the model has it) and model, with the tier
-    that answered. With --text a line has label, confidence, sentiment from -1 to 1, tier and text. A row that cannot be
-    used is refused: it has no line, and a summary on stderr counts it.
+    (if the post has them), text, lang, lang_confidence, label, confidence, scores, sentiment (if the model has it) and
+    model, with the tier that answered. With --text a line has label, confidence, sentiment from -1 to 1, tier and text.
+    If the model does not read the language of a post, its label is null; with --text it has the language in place of a
+    label. A row that cannot be used is refused: it has no line, and a summary on stderr counts it.
 
     \b
     Examples:
@@ -85,8 +86,8 @@ def classify(
 
 
 def _write_json(rows: Iterable[RowPrediction]) -> None:
-    for row, prediction in rows:
-        sys.stdout.write(printable_json(json.dumps(prediction_document(row, prediction), ensure_ascii=False)) + "\n")
+    for row in rows:
+        sys.stdout.write(printable_json(json.dumps(prediction_document(row), ensure_ascii=False)) + "\n")
 
 
 def _text_writer(classifier: OnnxClassifier) -> Callable[[Iterable[RowPrediction]], None]:
@@ -95,11 +96,14 @@ def _text_writer(classifier: OnnxClassifier) -> Callable[[Iterable[RowPrediction
     has_tiers = len(classifier.manifest.tiers) > 1
 
     def write(rows: Iterable[RowPrediction]) -> None:
-        for row, prediction in rows:
-            sentiment = None if prediction.sentiment is None else prediction.sentiment.score
-            line = prediction_text(prediction.label, prediction.confidence, sentiment, styles)
-            if has_tiers:
-                line.append(f"{prediction.model.tier} ", style="dim")
+        for row, language, prediction in rows:
+            if prediction is None:
+                line = unsupported_text(language.code)
+            else:
+                sentiment = None if prediction.sentiment is None else prediction.sentiment.score
+                line = prediction_text(prediction.label, prediction.confidence, sentiment, styles)
+                if has_tiers:
+                    line.append(f"{prediction.model.tier} ", style="dim")
             out.print(line.append(printable(row.text)), soft_wrap=True)
 
     return write

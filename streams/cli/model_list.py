@@ -139,6 +139,7 @@ def _version_table(version: Version, channels: list[str]) -> Table:
         ("made", rfc3339(manifest.created_at)),
         ("base model", manifest.base_model),
         ("licence", manifest.licence),
+        ("reads", ", ".join(manifest.languages)),
         ("size", megabytes(version.size)),
         ("manifest", f"sha256 {version.digest}"),
         *((f"head {head.name}", _head(head)) for head in manifest.heads),

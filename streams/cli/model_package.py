@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from models.package.manifest import DEFAULT_LANGUAGES
 from models.text.head_spec import HeadSpec
 from models.text.normalize import NORMALIZERS
 from models.text.packaging import MAX_TOKENS, NOT_STATED, Packaged, PackageSpec, make_package
@@ -63,6 +64,15 @@ _SHOWN_LABELS = 12
     metavar="N",
     help="Longest text in tokens. Longer texts are cut.",
 )
+@click.option(
+    "--language",
+    "languages",
+    multiple=True,
+    default=DEFAULT_LANGUAGES,
+    show_default=True,
+    metavar="CODE",
+    help="Language that the model reads, such as en; * for all. Posts in others get no label. May be repeated.",
+)
 @click.option("--card", type=_FILE, metavar="FILE", show_default="a short card", help="Model card.")
 @click.option(
     "--licence",
@@ -96,6 +106,7 @@ def package(
     config: Path | None,
     normalization: str,
     max_tokens: int,
+    languages: tuple[str, ...],
     card: Path | None,
     licence: str,
     base_model: str | None,
@@ -131,6 +142,7 @@ def package(
         base_model=base_model,
         normalization=normalization,
         max_tokens=max_tokens,
+        languages=languages,
         golden_texts=tuple(read_texts(golden, text_max_chars=_GOLDEN_MAX_CHARS)) if golden else (),
     )
     made = make_package(given, out, replace=replace)
@@ -202,6 +214,7 @@ def _print_package(made: Packaged, *, offered: int) -> None:
         labels = ", ".join(map(printable, head.labels[:_SHOWN_LABELS]))
         values = f", values {', '.join(f'{value:g}' for value in head.values)}" if head.values else ""
         out.print(f"  {head.name} (output {head.output}): {labels}{more}{values}", markup=False)
+    out.print(f"  reads {', '.join(manifest.languages)}", markup=False)
     out.print(f"  normalization {manifest.normalization}, {manifest.max_tokens} tokens, licence {manifest.licence}")
     if offered:
         left_out = f"; left out {offered - made.golden} with an uncertain answer" if made.golden < offered else ""

@@ -79,6 +79,11 @@ def prediction_text(label: str, confidence: float, sentiment: float | None, styl
     )
 
 
+def unsupported_text(language: str | None) -> Text:
+    """Returns what stands in place of a prediction if the model does not read the language of a post."""
+    return Text(f"({printable(language or 'und')}) ".ljust(_LABEL_CELLS + 1), style="dim")
+
+
 def sentiment_text(score: float) -> str:
     """Returns a sentiment score in five characters, such as `+0.83`."""
     return f"{round(score, 2) + 0.0:+.2f}"  # adding zero makes 0.0 of -0.0, whose sign would be printed
@@ -86,9 +91,14 @@ def sentiment_text(score: float) -> str:
 
 def _classified(value: bytes, styles: LabelStyles) -> Text:
     post = ClassifiedPost.from_json(value)
+    if post.label is None or post.confidence is None:
+        prediction = unsupported_text(post.lang)
+    else:
+        sentiment = None if post.sentiment is None else post.sentiment.score
+        prediction = prediction_text(post.label, post.confidence, sentiment, styles)
     return Text.assemble(
         _clock(post.created_at),
-        prediction_text(post.label, post.confidence, None if post.sentiment is None else post.sentiment.score, styles),
+        prediction,
         _keywords(post.keywords),
         printable(post.text) if post.text is not None else (printable(post.id), "dim"),
     )
@@ -113,6 +123,7 @@ def window_text(window: EmotionWindow, styles: LabelStyles) -> Text:
     """Returns a window as text: start, size, keyword, posts, mean sentiment, the largest shares, and its state."""
     state = f"{'final' if window.final else 'open'} rev {window.revision}"
     late = f", {window.late} late" if window.late else ""
+    unsupported = f", {window.unsupported} unsupported" if window.unsupported else ""
     return Text.assemble(
         _clock(window.start),
         (f"{format_duration(window.size)} ", "dim"),
@@ -120,7 +131,7 @@ def window_text(window: EmotionWindow, styles: LabelStyles) -> Text:
         f"{window.count:>6} ",
         ("" if window.sentiment is None else f"{sentiment_text(window.sentiment.mean_sentiment)} ", "dim"),
         *_shares({label: stats.count for label, stats in window.labels.items()}, styles),
-        (state + late, "dim"),
+        (state + late + unsupported, "dim"),
     )
 
 
@@ -134,6 +145,7 @@ def _totals(value: bytes, styles: LabelStyles) -> Text:
         f"{every.count:>6} ",
         ("" if every.mean_sentiment is None else f"{sentiment_text(every.mean_sentiment)} ", "dim"),
         *_shares(every.labels, styles),
+        (f"{every.unsupported} unsupported " if every.unsupported else "", "dim"),
         (" ".join(f"{printable(word)} {totals.keywords[word].count}" for word in most), "green"),
     )
 

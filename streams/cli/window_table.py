@@ -28,6 +28,9 @@ WIDE = 84
 MOOD_CELLS = 7
 """Characters of the column `mood`."""
 
+UNREAD_CELLS = 8
+"""Characters of the column `unread`."""
+
 
 def share_bar(counts: dict[str, int], styles: LabelStyles, cells: int = BAR_CELLS) -> Text:
     """Returns a bar of `cells` characters, divided by the labels' shares; empty if there are no posts.
@@ -55,15 +58,18 @@ def windows_table(windows: Sequence[EmotionWindow], console: Console) -> Table:
     """Returns a table with a row for each window; times are in UTC, and a dot marks a window that is still open.
 
     The table has a column for each label if the console is wide enough for them; else one column, with the label that
-    has most posts. It has the column `mood`, the mean sentiment from -1 to 1, if a window has sentiment. If the console
-    has no colours, a line below the table says which letter of the bars is which label.
+    has most posts. It has the column `unread` if a window has posts in languages that the model does not read, which
+    are not among `posts`; and the column `mood`, the mean sentiment from -1 to 1, if a window has sentiment. If the
+    console has no colours, a line below the table says which letter of the bars is which label.
     """
     styles = LabelStyles(console, (label for window in windows for label in window.labels))
     labels = styles.labels
     several_sizes = len({window.size for window in windows}) > 1
+    has_unread = any(window.unsupported for window in windows)
     has_mood = any(window.sentiment is not None for window in windows)
     names = {label: printable(label) for label in labels}
-    needed = WIDE + has_mood * MOOD_CELLS + sum(max(cell_len(name), 5) + 2 for name in names.values())
+    more = has_mood * MOOD_CELLS + has_unread * UNREAD_CELLS
+    needed = WIDE + more + sum(max(cell_len(name), 5) + 2 for name in names.values())
     is_wide = console.width >= needed
     table = Table(box=None, pad_edge=False, header_style="dim")
     if labels and not styles.has_colours:
@@ -73,10 +79,12 @@ def windows_table(windows: Sequence[EmotionWindow], console: Console) -> Table:
     table.add_column("window (UTC)", no_wrap=True)
     if several_sizes:
         table.add_column("size", justify="right", no_wrap=True)
-    table.add_column("keyword", overflow="ellipsis", max_width=16, no_wrap=True)
+    table.add_column("keyword", overflow="ellipsis", max_width=10 if has_unread and not is_wide else 16, no_wrap=True)
     table.add_column("posts", justify="right", no_wrap=True)
-    if has_mood:
-        table.add_column("mood", justify="right", no_wrap=True)
+    optional = (("unread", _unread, has_unread), ("mood", _mood, has_mood))
+    shown = [(name, cell) for name, cell, is_shown in optional if is_shown]
+    for name, _ in shown:
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("share", no_wrap=True)
     if is_wide:
         for label in labels:
@@ -90,16 +98,32 @@ def windows_table(windows: Sequence[EmotionWindow], console: Console) -> Table:
         if several_sizes:
             cells.append(format_duration(window.size))
         cells += [escape(printable(window.keyword)), f"{window.count:,}"]
-        if has_mood:
-            cells.append(sentiment_text(window.sentiment.mean_sentiment) if window.sentiment is not None else "")
+        cells += [cell(window) for _, cell in shown]
         if is_wide:
             cells.append(share_bar(counts, styles))
             cells += [f"{window.labels[label].pct:.0f} %" if label in window.labels else "" for label in labels]
         else:
-            top = max(counts, key=lambda label: (counts[label], -labels.index(label)), default=None)
-            share = Text()
-            if top is not None:
-                share = Text(f"{names[top]} {window.labels[top].pct:.0f} %", style=styles.of(top))
-            cells += [share_bar(counts, styles, NARROWEST_BAR_CELLS if has_mood else NARROW_BAR_CELLS), share]
+            share = _largest_share(window, styles)
+            cells += [
+                share_bar(counts, styles, NARROWEST_BAR_CELLS if has_mood or has_unread else NARROW_BAR_CELLS),
+                share,
+            ]
         table.add_row(*cells)
     return table
+
+
+def _largest_share(window: EmotionWindow, styles: LabelStyles) -> Text:
+    """Returns the label with most posts and its share, the first of equals; an empty text if there is no label."""
+    counts = {label: stats.count for label, stats in window.labels.items()}
+    top = max(counts, key=lambda label: (counts[label], -styles.labels.index(label)), default=None)
+    if top is None:
+        return Text()
+    return Text(f"{printable(top)} {window.labels[top].pct:.0f} %", style=styles.of(top))
+
+
+def _unread(window: EmotionWindow) -> str:
+    return f"{window.unsupported:,}" if window.unsupported else ""
+
+
+def _mood(window: EmotionWindow) -> str:
+    return "" if window.sentiment is None else sentiment_text(window.sentiment.mean_sentiment)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from itertools import compress
+from typing import Any, NamedTuple
 
 from msgspec.structs import asdict
 
@@ -13,15 +14,23 @@ from models.classifier import Classifier
 from models.package.folder import ModelPackage, bundled_package_path, load_package
 from models.registry.cache import resolve
 from models.registry.location import S3Location, parse_uri
+from models.text.language import Language
 from models.text.onnx_classifier import OnnxClassifier
+from models.text.stated_language import language_of, reads
 from streams.connections import model_threads, s3_config
 from streams.ingest.lines import LineReader
 from streams.ingest.rows import Row
-from streams.pipeline.predictions import Prediction, predict
+from streams.pipeline.predictions import DECIMALS, Prediction, predict
 from streams.records import rfc3339
 from streams.settings import Settings
 
-RowPrediction = tuple[Row, Prediction]
+
+class RowPrediction(NamedTuple):
+    """A row, its language, and the prediction; the prediction is None if the model does not read the language."""
+
+    row: Row
+    language: Language
+    prediction: Prediction | None
 
 
 def find_package(settings: Settings, model: str | None) -> ModelPackage:
@@ -75,19 +84,37 @@ def batches(rows: Iterator[Row], lines: LineReader, size: int) -> Iterator[list[
 
 
 def with_predictions(classifier: Classifier, rows: Sequence[Row]) -> Iterator[RowPrediction]:
-    """Classify the texts of a batch; yields each row with its prediction, in order."""
-    return zip(rows, predict(classifier, [row.text for row in rows]), strict=True)
+    """Classify the texts of a batch, as the worker does; yields each row with its prediction, in order."""
+    languages = [language_of(row.text, _stated(row)) for row in rows]
+    read = [reads(classifier.languages, language.code) for language in languages]
+    predictions = iter(predict(classifier, [row.text for row in compress(rows, read)]))
+    for row, language, is_read in zip(rows, languages, read, strict=True):
+        yield RowPrediction(row, language, next(predictions) if is_read else None)
 
 
-def prediction_document(row: Row, prediction: Prediction) -> dict[str, Any]:
-    """Returns the JSON document of a classified row: its line, id, time, keywords and text, and the prediction."""
+def _stated(row: Row) -> str | None:
+    """Returns the language that the input states for a row."""
+    lang = row.values.get("lang")
+    return lang if isinstance(lang, str) else None
+
+
+def prediction_document(classified: RowPrediction) -> dict[str, Any]:
+    """Returns the JSON document of a classified row: the row's fields, its language, and the prediction."""
+    row, language, prediction = classified
     created_at = row.values.get("created_at")
-    return {
+    document = {
         "line": row.line,
         **({"id": row.values["id"]} if "id" in row.values else {}),
         **({"created_at": rfc3339(created_at)} if isinstance(created_at, datetime) else {}),
         **({"keywords": row.values["keywords"]} if row.values.get("keywords") else {}),
         "text": row.text,
+        "lang": language.code,
+        "lang_confidence": round(language.confidence, DECIMALS),
+    }
+    if prediction is None:
+        return {**document, "label": None, "confidence": None, "scores": {}}
+    return {
+        **document,
         "label": prediction.label,
         "confidence": prediction.confidence,
         "scores": prediction.scores,

@@ -3,7 +3,7 @@
 For each batch:
 
 1. decode;
-2. classify;
+2. find the language of each post, and classify those in a language that the model reads;
 3. write the dead letters and wait for the broker;
 4. write the classified posts and wait for the broker.
 
@@ -26,6 +26,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
+from itertools import compress
 from typing import NamedTuple, Protocol
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
@@ -34,6 +35,7 @@ from connectors.kafka.batch import Batch, OwnRange
 from connectors.kafka.own_records import OwnRecords
 from connectors.kafka.producer import Outgoing, WrittenOffsets
 from models.classifier import Classifier
+from models.text.stated_language import language_of, reads
 from streams.dead_letters import (
     DeadLetterLog,
     count_dead_letters,
@@ -44,8 +46,8 @@ from streams.dead_letters import (
 )
 from streams.metrics import Metrics
 from streams.pipeline.decode import Rejection, Repairs, decode_post
-from streams.pipeline.predictions import Prediction, classified_post, predict
-from streams.records import DeadPost, DeadReason, Post, Timestamp
+from streams.pipeline.predictions import UNSUPPORTED_TIER, Prediction, classified_post, predict
+from streams.records import DeadPost, DeadReason, ModelRef, Post, Timestamp
 from streams.settings import Settings
 from streams.windows.post import PostForCounting
 from streams.wording import counted
@@ -71,12 +73,14 @@ class ClassifiedBatch(NamedTuple):
         classified: the records of the classified posts, in the order of the batch.
         for_counting: by partition, the part of each classified post that the windows count, in the same order.
         tiers: number of posts that each tier of the model classified.
+        unsupported: number of posts in a language that the model does not read. They are among `classified`.
     """
 
     dead_letters: list[DeadPost]
     classified: list[Outgoing]
     for_counting: dict[int, list[PostForCounting]]
     tiers: Counter[str]
+    unsupported: int
 
 
 class ClassifyStage:
@@ -121,7 +125,7 @@ class ClassifyStage:
             ConnectorError: The broker rejected a record.
         """
         metrics = self._metrics
-        dead_letters, classified, for_counting, tiers = prepared
+        dead_letters, classified, for_counting, tiers, unsupported = prepared
         with metrics.batch_seconds.labels("deliver").time():
             # Step 3: write the dead letters and wait for the broker.
             await self._producer.deliver([outgoing(letter, self._settings.topic_dead) for letter in dead_letters])
@@ -129,6 +133,7 @@ class ClassifyStage:
             written = await self._producer.deliver(classified)
         self._offer_own_records(for_counting, written)
         metrics.classified.inc(len(classified))
+        metrics.unsupported.inc(unsupported)
         for tier, count in tiers.items():
             metrics.answered.labels(tier).inc(count)
         count_dead_letters(dead_letters, metrics)
@@ -174,24 +179,34 @@ class ClassifyStage:
                 raw.append(message)
         self._metrics.repaired.labels("characters").inc(repairs.cleaned)
         self._metrics.repaired.labels("long_text").inc(repairs.cut)
-        # Step 2: classify.
-        predictions, failed = self._predictions(classifier, [post.text for post in posts])
+        # Step 2: find the languages, and classify.
+        languages = [language_of(post.text, post.lang) for post in posts]
+        read = [reads(classifier.languages, language.code) for language in languages]
+        answers, failed = self._predictions(classifier, list(compress([post.text for post in posts], read)))
+        answered = enumerate(answers)
+        unsupported = ModelRef(classifier.name, classifier.version, UNSUPPORTED_TIER)
         classified: list[Outgoing] = []
         for_counting: dict[int, list[PostForCounting]] = defaultdict(list)
         tiers: list[str] = []
         topic, keep_text = self._settings.topic_classified, self._settings.keep_text
         classified_at = Timestamp.now(UTC)
-        for i, (message, post, prediction) in enumerate(zip(raw, posts, predictions, strict=True)):
-            if prediction is None:
-                dead_letters.append(dead_letter(message, DeadReason.CLASSIFICATION_FAILED, failed[i]))
-                continue
+        for message, post, language, is_read in zip(raw, posts, languages, read, strict=True):
+            prediction: Prediction | ModelRef = unsupported
+            if is_read:
+                i, answer = next(answered)
+                if answer is None:
+                    dead_letters.append(dead_letter(message, DeadReason.CLASSIFICATION_FAILED, failed[i]))
+                    continue
+                tiers.append(answer.model.tier)
+                prediction = answer
             origin = origin_of(message)
-            result = classified_post(post, prediction, origin, classified_at=classified_at, keep_text=keep_text)
+            result = classified_post(
+                post, prediction, language, origin, classified_at=classified_at, keep_text=keep_text
+            )
             # The same partition number as the raw post (rule 3 of docs/architecture.md).
             classified.append(Outgoing(topic, result.to_json(), post.id.encode(), origin.partition))
-            tiers.append(prediction.model.tier)
             for_counting[origin.partition].append(PostForCounting.of(result))
-        return ClassifiedBatch(dead_letters, classified, for_counting, Counter(tiers))
+        return ClassifiedBatch(dead_letters, classified, for_counting, Counter(tiers), read.count(False))
 
     @staticmethod
     def _predictions(

@@ -9,10 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.classifier import SENTIMENT, Classification, Classifier, Head
+from models.text.language import Language
 from streams.records import ClassifiedPost, ModelRef, Origin, Post, Sentiment, Timestamp
 
 DECIMALS = 4
 """Decimals of a score. More would be finer than a model can repeat, and would make records three times as long."""
+
+
+UNSUPPORTED_TIER = "unsupported"
+"""The tier of a post whose language the model does not read."""
 
 
 class Prediction(NamedTuple):
@@ -76,23 +81,40 @@ def predictions(classifier: Classifier, output: Classification) -> list[Predicti
 
 
 def classified_post(
-    post: Post, prediction: Prediction, origin: Origin, *, classified_at: Timestamp, keep_text: bool
+    post: Post,
+    prediction: Prediction | ModelRef,
+    language: Language,
+    origin: Origin,
+    *,
+    classified_at: Timestamp,
+    keep_text: bool,
 ) -> ClassifiedPost:
-    """Returns the record of a post and its prediction. It has the post's text if `keep_text` is set."""
+    """Returns the record of a post.
+
+    Args:
+        post: The post.
+        prediction: The prediction; of an unsupported post, the model that does not read its language.
+        language: The language of the post.
+        origin: The raw post.
+        classified_at: The time of the classification.
+        keep_text: Whether the record has the post's text.
+    """
+    known = prediction if isinstance(prediction, Prediction) else None
     return ClassifiedPost(
         id=post.id,
         source=post.source,
         keywords=post.keywords,
         created_at=post.created_at,
         text=post.text if keep_text else None,
-        lang=post.lang,
+        lang=language.code,
+        lang_confidence=round(language.confidence, DECIMALS),
         author=post.author,
         url=post.url,
-        label=prediction.label,
-        confidence=prediction.confidence,
-        scores=prediction.scores,
-        sentiment=prediction.sentiment,
-        model=prediction.model,
+        label=None if known is None else known.label,
+        confidence=None if known is None else known.confidence,
+        scores={} if known is None else known.scores,
+        sentiment=None if known is None else known.sentiment,
+        model=prediction if isinstance(prediction, ModelRef) else prediction.model,
         origin=origin,
         classified_at=classified_at,
         truncated=post.truncated,

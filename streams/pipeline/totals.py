@@ -25,7 +25,7 @@ from streams.metrics import Metrics
 from streams.pipeline.classify import Deliverer
 from streams.records import ALL_KEYWORDS, EmotionTotals, KeywordTotals, Timestamp, from_ms
 from streams.settings import Settings
-from streams.windows.codec import mean_sentiment
+from streams.windows.codec import labelled, mean_sentiment
 from streams.windows.reader import Row
 from streams.windows.top import TopKeywords
 from streams.windows.tumbling import shard_of
@@ -57,9 +57,10 @@ def totals_of(rows: Sequence[Row], at: Timestamp) -> EmotionTotals:
 def _keyword_totals(row: Mapping[str, str]) -> KeywordTotals:
     sentiments = sum(int(posts) for name, posts in row.items() if name.startswith("t:"))
     return KeywordTotals(
-        count=int(row["n"]),
+        count=labelled(row),
         labels={name[2:]: int(row[name]) for name in sorted(row) if name.startswith("l:")},
         mean_sentiment=mean_sentiment(row, sentiments) if sentiments else None,
+        unsupported=int(row.get("u", 0)),
     )
 
 

@@ -79,7 +79,8 @@ class ModelRef(Record, frozen=True):
     """The model that classified a post.
 
     A model may have several tiers: a cheap one answers the easy texts, and the next one answers the others. `tier`
-    names the tier that answered; `full` if the model has only one.
+    names the tier that answered; `full` if the model has only one; `unsupported` if the model does not read the post's
+    language.
     """
 
     name: str
@@ -103,6 +104,14 @@ class ClassifiedPost(Record, frozen=True, kw_only=True):
     `scores` has one probability per label of the model; `confidence` is `scores[label]`. `sentiment` is null if the
     model has no sentiment head. `text` is null if `EMOSTREAM_KEEP_TEXT` is off. `truncated` says that the text was cut
     before it was classified.
+
+    `lang` is the language subtag of BCP 47: the one that the source stated, unless the text contradicts it, or the one
+    that the text shows. It is `und` if the text does not tell it, and `mis` if it is none that can be named.
+    `lang_confidence`, from 0 to 1, is how clearly the text shows it. Posts that version 0.1 classified have the
+    language that the source stated or null, and no `lang_confidence`.
+
+    A post is unsupported if the model does not read its language. Then `label`, `confidence` and `sentiment` are null,
+    `scores` is empty, and `model` is the model that does not read it, with the tier `unsupported`.
     """
 
     id: str
@@ -111,10 +120,11 @@ class ClassifiedPost(Record, frozen=True, kw_only=True):
     created_at: Timestamp
     text: str | None = None
     lang: str | None = None
+    lang_confidence: Probability | None = None
     author: str | None = None
     url: str | None = None
-    label: str
-    confidence: Probability
+    label: str | None
+    confidence: Probability | None
     scores: dict[str, Probability]
     sentiment: Sentiment | None = None
     model: ModelRef

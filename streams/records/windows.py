@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Self
 
+from msgspec import field
+
 from streams.records.base import Record, members, parse, rename
 from streams.timestamps import Timestamp
 
 
 class LabelStats(Record, frozen=True):
-    """One label of a window: number of posts, their share of the window in percent, and their mean confidence."""
+    """One label of a window: number of posts, their share of `count` in percent, and their mean confidence."""
 
     count: int
     pct: float
@@ -27,8 +29,11 @@ class EmotionWindow(Record, frozen=True, kw_only=True):
     """A tumbling window (`emotions.windows`, key = `keyword|size|start`, compacted).
 
     `size` is in seconds; `start` is inclusive, `end` exclusive. A later record of the same key has a higher
-    `revision` and replaces the earlier one. `late` counts the posts that came after the window was final. `count` is 0
-    if a rebuild found no posts for the window.
+    `revision` and replaces the earlier one. `late` counts the posts that came after the window was final.
+
+    `count` is the number of posts that have a label. `unsupported` counts the posts in languages that the model does
+    not read, apart from them. `sources` and `languages` count both. Both numbers are 0 if a rebuild found no posts for
+    the window. Records and posts of version 0.1 have no languages.
     """
 
     keyword: str
@@ -36,10 +41,12 @@ class EmotionWindow(Record, frozen=True, kw_only=True):
     start: Timestamp
     end: Timestamp
     count: int
+    unsupported: int = 0
     labels: dict[str, LabelStats]
     sentiment: SentimentStats | None = None
     models: dict[str, int]
     sources: dict[str, int]
+    languages: dict[str, int] = field(default_factory=dict)
     first_event: Timestamp
     last_event: Timestamp
     revision: int
@@ -69,12 +76,14 @@ class EmotionWindow(Record, frozen=True, kw_only=True):
 class KeywordTotals(Record, frozen=True):
     """One keyword of the running totals: number of posts, posts per label, and mean sentiment in -1..1.
 
-    `mean_sentiment` is null if no post has a sentiment.
+    `mean_sentiment` is null if no post has a sentiment. `unsupported` counts, apart from `count`, the posts in
+    languages that the model does not read.
     """
 
     count: int
     labels: dict[str, int]
     mean_sentiment: float | None = None
+    unsupported: int = 0
 
 
 class EmotionTotals(Record, frozen=True, kw_only=True):

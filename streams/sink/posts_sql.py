@@ -10,7 +10,10 @@ from streams.sink.ledger import Figures, LedgerRange
 from streams.sink.rows import POST_COLUMNS
 from streams.sink.sql import column_list, fetch_all
 
-CHECKSUM = f"hash_record_extended(ROW({column_list(POST_COLUMNS)}), 0)"
+_ADDED = frozenset({"lang_confidence"})
+"""Columns that are younger than the ledger."""
+
+CHECKSUM = f"hash_record_extended(ROW({column_list(name for name in POST_COLUMNS if name not in _ADDED)}), 0)"
 """SQL expression: the hash of a post's row. The ledger stores these hashes, so it must never cover columns that a later
 version adds: the stored checksums would no longer match."""
 

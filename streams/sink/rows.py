@@ -33,6 +33,7 @@ POST_COLUMNS: Columns = {
     "model_version": "text",
     "model_tier": "text",
     "classified_at": "timestamptz",
+    "lang_confidence": "float8",
 }
 WINDOW_COLUMNS: Columns = {
     "keyword": "text",
@@ -48,6 +49,8 @@ WINDOW_COLUMNS: Columns = {
     "late": "int8",
     "final": "bool",
     "revision": "int8",
+    "unsupported": "int8",
+    "languages": "jsonb",
 }
 SENTIMENT_COLUMNS: Columns = {
     "keyword": "text",
@@ -74,8 +77,8 @@ class PostRow(NamedTuple):
     lang: str | None
     author: str | None
     url: str | None
-    label: str
-    confidence: float
+    label: str | None
+    confidence: float | None
     scores: dict[str, float]
     sentiment_label: str | None
     sentiment_score: float | None
@@ -83,6 +86,7 @@ class PostRow(NamedTuple):
     model_version: str
     model_tier: str
     classified_at: datetime
+    lang_confidence: float | None = None
 
 
 def post_row(post: ClassifiedPost) -> PostRow:
@@ -109,6 +113,7 @@ def post_row(post: ClassifiedPost) -> PostRow:
         model.version,
         model.tier,
         post.classified_at,
+        post.lang_confidence,
     )
 
 
@@ -139,6 +144,8 @@ def window_row(window: EmotionWindow) -> Row:
         window.late,
         window.final,
         window.revision,
+        window.unsupported,
+        window.languages,
     )
 
 

@@ -63,7 +63,8 @@ _MERGE_STAGED = [
 ]
 
 
-# Each post has exactly one label, so the labels of a complete window add up to its posts. A post may have no sentiment.
+# Each post in `posts` has exactly one label, so the labels of a complete window add up to them. A post may have no
+# sentiment.
 _COMPLETE = """(
     window_.posts = (
         SELECT coalesce(sum(label.posts), 0) FROM emotion_window_labels AS label

@@ -3,8 +3,10 @@
 The fields of the hash:
 
     n                     number of posts
+    u                     number of posts without a label, because the model does not read their language
     l:LABEL, c:LABEL      number of posts with this label, and the sum of their confidences in millionths
-    m:VERSION, s:SOURCE   number of posts by version of the model, and by source
+    m:VERSION             number of posts by the version of the model that gave them their label
+    s:SOURCE, g:LANGUAGE  number of posts by source, and by language
     t:LABEL, ts           number of posts by sentiment label, and the sum of their sentiment scores in millionths
     first, last           first and last event time, in ms since 1970
     rev                   revision
@@ -33,24 +35,41 @@ MAX_SOURCES = 100
 Producers may write any number of sources, and a record must stay far below Kafka's limit."""
 
 OTHER_SOURCES = "(other)"
-"""The name under which a record counts the posts of all further sources."""
+"""The name under which a record counts the posts of all further sources, or of all further languages."""
+
+MAX_LANGUAGES = 30
+"""The most languages that a record names."""
 
 
 def top_sources(sources: Mapping[str, int]) -> dict[str, int]:
     """Returns the `MAX_SOURCES` sources with the most posts, and the sum of the others under `OTHER_SOURCES`."""
-    if len(sources) <= MAX_SOURCES:
-        return dict(sources)
-    ranked = sorted(sources.items(), key=lambda item: (-item[1], item[0]))
-    return {**dict(ranked[:MAX_SOURCES]), OTHER_SOURCES: sum(count for _, count in ranked[MAX_SOURCES:])}
+    return _top(sources, MAX_SOURCES)
+
+
+def top_languages(languages: Mapping[str, int]) -> dict[str, int]:
+    """Returns the `MAX_LANGUAGES` languages with the most posts, and the sum of the others under `OTHER_SOURCES`."""
+    return _top(languages, MAX_LANGUAGES)
+
+
+def _top(counts: Mapping[str, int], most: int) -> dict[str, int]:
+    if len(counts) <= most:
+        return dict(counts)
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return {**dict(ranked[:most]), OTHER_SOURCES: sum(count for _, count in ranked[most:])}
+
+
+def labelled(row: Mapping[str, str]) -> int:
+    """Returns the number of posts of a window that have a label."""
+    return int(row["n"]) - int(row.get("u", 0))
 
 
 def to_window(key: WindowKey, row: Mapping[str, str]) -> EmotionWindow:
     """Returns the record of a window; `row` is its hash.
 
-    Percentages and means are rounded to four decimals. Labels, models and sources are in alphabetical order. A window
-    that a rebuild emptied has no first and last event; its record has the window's start instead.
+    Percentages and means are rounded to four decimals. Labels, models, sources and languages are in alphabetical
+    order. A window that a rebuild emptied has no first and last event; its record has the window's start instead.
     """
-    count = int(row["n"])
+    count = labelled(row)
     names = field_names(row)
     sentiment = None
     if names.sentiments:
@@ -62,10 +81,12 @@ def to_window(key: WindowKey, row: Mapping[str, str]) -> EmotionWindow:
         start=_timestamp(key.start),
         end=_timestamp(key.end),
         count=count,
+        unsupported=int(row.get("u", 0)),
         labels={label: _label_stats(row, label, int(row[name]), count) for label, name in names.labels},
         sentiment=sentiment,
         models={version: int(row[name]) for version, name in names.models},
         sources=top_sources({source: int(row[name]) for source, name in names.sources}),
+        languages=top_languages({language: int(row[name]) for language, name in names.languages}),
         first_event=from_ms(int(row.get("first", key.start))),
         last_event=from_ms(int(row.get("last", key.start))),
         revision=int(row["rev"]),
@@ -102,29 +123,34 @@ _Counted = tuple[tuple[str, str], ...]
 
 
 class FieldNames(NamedTuple):
-    """The fields of a window that count posts by label, model, source and sentiment."""
+    """The fields of a window that count posts by label, model, source, sentiment and language."""
 
     labels: _Counted
     models: _Counted
     sources: _Counted
     sentiments: _Counted
+    languages: _Counted
 
 
 def field_names(row: Mapping[str, str]) -> FieldNames:
-    """Returns the fields of a window that count posts by label, model, source and sentiment."""
+    """Returns the fields of a window that count posts by label, model, source, sentiment and language."""
     # A window with very many sources shares its field names with no other window, and would only fill the cache.
     return _names(frozenset(row)) if len(row) <= _CACHED_FIELDS else _names.__wrapped__(frozenset(row))
+
+
+_KINDS = "lmstg"
+"""The first letters of the fields in `FieldNames`."""
 
 
 @lru_cache(256)
 def _names(fields: frozenset[str]) -> FieldNames:
     """Sort the fields of a window by kind. It is cached, because many windows have the same fields."""
-    by_kind: dict[str, list[tuple[str, str]]] = {kind: [] for kind in "lmst"}
+    by_kind: dict[str, list[tuple[str, str]]] = {kind: [] for kind in _KINDS}
     for name in sorted(fields):
         kind, colon, value = name.partition(":")
         if colon and kind in by_kind:
             by_kind[kind].append((value, name))
-    return FieldNames(*(tuple(by_kind[kind]) for kind in "lmst"))
+    return FieldNames(*(tuple(by_kind[kind]) for kind in _KINDS))
 
 
 _timestamp = lru_cache(4_096)(from_ms)

@@ -157,8 +157,9 @@ def reduce_entries(
     ]
 
 
-Kind = tuple[str, str, str, str | None]
-"""Label, model version, source and sentiment label. They decide which fields of a window a post increments."""
+Kind = tuple[str | None, str, str, str | None, str | None]
+"""Label, model version, source, sentiment label and language. They decide which fields of a window a post increments.
+"""
 
 _Sums = dict[Kind, list[int]]
 """For each kind of post: number, sum of confidences, sum of scores, first and last event time."""
@@ -214,9 +215,9 @@ class _Reducer:
         return tuple(found)
 
     def _count(self, post: PostForCounting, sizes: tuple[int, ...]) -> None:
-        _, source, keywords, event_ms, label, confidence, sentiment, score, version, _ = post
+        _, _, keywords, event_ms, _, confidence, _, score, _, _, _ = post
         by_keyword = self._cells.setdefault((sizes, window_start(event_ms, self._cell)), {})
-        kind = (label, version, source, sentiment)
+        kind = kind_of(post)
         for keyword in (ALL_KEYWORDS, *keywords):
             by_kind = by_keyword.get(keyword)
             if by_kind is None:
@@ -251,17 +252,29 @@ def _delta(by_kind: _Sums) -> WindowDelta:
         post_fields, confidence_field, score_field = fields_of(kind)
         for name in post_fields:
             fields[name] = fields.get(name, 0) + posts
-        fields[confidence_field] = fields.get(confidence_field, 0) + confidence
+        if confidence_field is not None:
+            fields[confidence_field] = fields.get(confidence_field, 0) + confidence
         if score_field is not None:
             fields[score_field] = fields.get(score_field, 0) + score
     return WindowDelta(fields, min(sums[3] for sums in by_kind.values()), max(sums[4] for sums in by_kind.values()))
 
 
+def kind_of(post: PostForCounting) -> Kind:
+    """Returns the kind of a post."""
+    return post.label, post.version, post.source, post.sentiment, post.lang
+
+
 @lru_cache(4_096)
-def fields_of(kind: Kind) -> tuple[tuple[str, ...], str, str | None]:
-    """Returns the fields that a kind of post adds to: its numbers of posts, its confidences, and its scores or None."""
-    label, version, source, sentiment = kind
-    post_fields = ("n", f"l:{label}", f"m:{version}", f"s:{source}")
+def fields_of(kind: Kind) -> tuple[tuple[str, ...], str | None, str | None]:
+    """Returns the fields that a kind of post adds to: its numbers of posts, its confidences, and its scores.
+
+    The last two are None if posts of the kind have no label or no sentiment.
+    """
+    label, version, source, sentiment, lang = kind
+    of_language = () if lang is None else (f"g:{lang}",)
+    if label is None:
+        return ("n", "u", f"s:{source}", *of_language), None, None
+    post_fields = ("n", f"l:{label}", f"m:{version}", f"s:{source}", *of_language)
     if sentiment is None:
         return post_fields, f"c:{label}", None
     return (*post_fields, f"t:{sentiment}"), f"c:{label}", "ts"

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from streams.records import ALL_KEYWORDS
 from streams.window_sizes import WindowSize
-from streams.windows.deltas import Entry, Kind, fields_of
+from streams.windows.deltas import Entry, Kind, fields_of, kind_of
 from streams.windows.post import PostForCounting
 from streams.windows.tumbling import shard_of, window_start
 
@@ -59,7 +59,7 @@ class UpdateSize:
     def add(self, post: PostForCounting) -> None:
         """Add a post."""
         cell = self._cells.setdefault(window_start(post.event_ms, self._cell), {})
-        kind = (post.label, post.version, post.source, post.sentiment)
+        kind = kind_of(post)
         for keyword in (ALL_KEYWORDS, *post.keywords):
             known = cell.get(keyword)
             if known is None:
@@ -79,7 +79,7 @@ class UpdateSize:
 
 def _names(kind: Kind) -> tuple[str, ...]:
     posts, confidence, score = fields_of(kind)
-    return (*posts, confidence) if score is None else (*posts, confidence, score)
+    return (*posts, *(name for name in (confidence, score) if name is not None))
 
 
 def _cost(name: str) -> int:

@@ -162,7 +162,7 @@ class WindowReader:
         for one in self.sizes if size is None else tuple({size} & {*self.sizes}):
             rows = await self._rows(one, keyword=keyword, since_ms=since_ms, limit=limit)
             found += [to_window(key, row) for key, row in rows]
-        found.sort(key=lambda w: (-to_ms(w.end), w.size, *_rank(w.keyword, w.count)))
+        found.sort(key=lambda w: (-to_ms(w.end), w.size, *_rank(w.keyword, w.count + w.unsupported)))
         return found[:limit]
 
     async def sliding(

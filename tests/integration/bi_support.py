@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -30,6 +31,9 @@ VIEWS = (
     "emotion_trend_all",
     "freshness",
     "keyword_frequency",
+    "keyword_frequency_all",
+    "language_share",
+    "language_share_all",
     "model_versions",
     "recent_posts",
     "sentiment_trend",
@@ -96,12 +100,17 @@ def add_window(
     posts: int | None = None,
     sentiments: Mapping[str, int] | None = None,
     sentiment_score: float | None = None,
+    languages: Mapping[str, int] | None = None,
+    unsupported: int = 0,
 ) -> None:
     posts = sum(count for count, _ in labels.values()) if posts is None else posts
     end = start + timedelta(seconds=size)
     connection.execute(
-        "INSERT INTO emotion_windows VALUES (%s, %s, %s, %s, %s, %s, '{}', '{}', %s, %s, 0, true, 1)",
-        (keyword, size, start, end, posts, sentiment_score, start, end - timedelta(seconds=1)),
+        "INSERT INTO emotion_windows VALUES (%s, %s, %s, %s, %s, %s, '{}', '{}', %s, %s, 0, true, 1, %s, %s)",
+        (
+            *(keyword, size, start, end, posts, sentiment_score, start, end - timedelta(seconds=1)),
+            *(unsupported, json.dumps(languages or {})),
+        ),
     )
     for label, (count, confidence) in labels.items():
         percent = round(100 * count / posts, 4)

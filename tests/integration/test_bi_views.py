@@ -89,8 +89,8 @@ def test_hours_are_summed_if_there_are_no_windows_of_an_hour(connection: Connect
         ("tea", later, "joy", 1, 50.0, 0.5),
     ]
     assert rows(connection, "SELECT * FROM bi.keyword_frequency ORDER BY hour") == [
-        ("tea", NOON, 5, 100.0),
-        ("tea", later, 2, 100.0),
+        ("tea", NOON, 5, 100.0, 0),
+        ("tea", later, 2, 100.0, 0),
     ]
     assert rows(
         connection, "SELECT hour, sentiment, posts, percent, mean_sentiment FROM bi.sentiment_trend ORDER BY 1, 2"
@@ -172,7 +172,48 @@ def test_confidence_scatter_marks_outliers(connection: Connection) -> None:
 def test_keyword_frequency_is_a_share_of_all_posts(connection: Connection) -> None:
     add_an_hour(connection)
     found = rows(connection, "SELECT * FROM bi.keyword_frequency ORDER BY keyword")
-    assert found == [("rain", NOON, 4, pytest.approx(400 / 9)), ("tea", NOON, 6, pytest.approx(600 / 9))]
+    assert found == [("rain", NOON, 4, pytest.approx(400 / 9), 0), ("tea", NOON, 6, pytest.approx(600 / 9), 0)]
+
+
+@pytest.mark.parametrize("sizes", [(HOUR,), (FIVE,)], ids=["hours", "added-up"])
+def test_posts_in_other_languages_are_shown_apart(connection: Connection, sizes: tuple[int, ...]) -> None:
+    for size in sizes:
+        for keyword in ("tea", "*"):
+            add_window(
+                connection,
+                keyword,
+                size,
+                NOON,
+                {"joy": (3, 0.9)},
+                unsupported=5,
+                languages={"en": 3, "es": 4, "mis": 1},
+            )
+        add_window(connection, "te", size, NOON, {}, unsupported=2, languages={"es": 2})
+    assert rows(connection, "SELECT * FROM bi.keyword_frequency ORDER BY keyword") == [
+        ("te", NOON, 2, 25.0, 2),
+        ("tea", NOON, 8, 100.0, 5),
+    ]
+    assert rows(connection, "SELECT * FROM bi.keyword_frequency_all") == [("all posts", NOON, 8, 5)]
+    assert rows(connection, "SELECT * FROM bi.language_share WHERE keyword = 'tea' ORDER BY language") == [
+        ("tea", NOON, "en", 3, 37.5),
+        ("tea", NOON, "es", 4, 50.0),
+        ("tea", NOON, "mis", 1, 12.5),
+    ]
+    assert rows(connection, "SELECT language, posts FROM bi.language_share_all ORDER BY 1") == [
+        ("en", 3), ("es", 4), ("mis", 1),
+    ]  # fmt: skip
+    assert rows(connection, "SELECT emotion, posts, percent FROM bi.emotion_share") == [("joy", 3, 100.0)]
+
+
+def test_an_hour_of_unsupported_posts_alone(connection: Connection) -> None:
+    for keyword in ("te", "*"):
+        add_window(connection, keyword, HOUR, NOON, {}, unsupported=2, languages={"es": 2})
+        add_window(connection, keyword, FIVE, NOON - timedelta(hours=2), {}, unsupported=1)
+    assert rows(connection, "SELECT posts, percent_of_all, unsupported_posts FROM bi.keyword_frequency ORDER BY 1") == [
+        (1, 100.0, 1), (2, 100.0, 2),
+    ]  # fmt: skip
+    for view in ("emotion_share", "emotion_trend", "sentiment_trend", "confidence_scatter"):
+        assert rows(connection, f"SELECT * FROM bi.{view}") == []
 
 
 def test_recent_posts(connection: Connection) -> None:
@@ -180,14 +221,14 @@ def test_recent_posts(connection: Connection) -> None:
     add_post(connection, 1, now - timedelta(days=8))
     add_post(
         connection, 2, now, keywords=["tea", "rain"], url="https://example.org/2", sentiment_label="positive",
-        sentiment_score=0.7, lang="en", author="someone",
+        sentiment_score=0.7, lang="en", lang_confidence=0.8, author="someone",
     )  # fmt: skip
-    add_post(connection, 3, now - timedelta(days=6), keywords=[], text=None)
+    add_post(connection, 3, now - timedelta(days=6), keywords=[], text=None, label=None, confidence=None)
     assert rows(connection, "SELECT * FROM bi.recent_posts ORDER BY created_at DESC") == [
         (now, "what a lovely day", "joy", 0.9, "positive", 0.7, "mastodon", "tea, rain", "en", "someone",
-            "https://example.org/2", "emotion 1.0.0", "id-2"),
-        (now - timedelta(days=6), None, "joy", 0.9, None, None, "mastodon", "", None, None, None,
-            "emotion 1.0.0", "id-3"),
+            "https://example.org/2", "emotion 1.0.0", "id-2", 0.8),
+        (now - timedelta(days=6), None, None, None, None, None, "mastodon", "", None, None, None,
+            "emotion 1.0.0", "id-3", None),
     ]  # fmt: skip
 
 

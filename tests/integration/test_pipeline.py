@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 from redis import Redis
 
@@ -18,6 +19,7 @@ from streams.records import ClassifiedPost, DeadPost, EmotionTotals, EmotionWind
 from streams.settings import Settings
 from streams.windows.store import WindowStore
 from tests.integration.flow import Flow
+from tests.integration.rebuild_support import rebuilt
 from tests.integration.support import (
     KEYWORDS,
     TEXTS,
@@ -54,8 +56,14 @@ async def test_bad_input_becomes_dead_letters_and_the_rest_is_classified(
         "text_too_long": [post("x" * 5_001)],
         "future_timestamp": [post("from the future", created_at=in_an_hour)],
     }
-    good = [*good_posts(200), post("x" * 5_000), post("кофе ☕ \u200d🙂"), post("no keywords", keywords=None)]
-    good += [post("nul \0 inside"), post("half an emoji \ud83d", keywords=["a\0"])]
+    good = [
+        *good_posts(200),
+        post("x" * 5_000),
+        post("очень вкусный кофе ☕ \u200d🙂"),
+        post("no keywords", keywords=None),
+        post("nul \0 inside"),
+        post("half an emoji \ud83d", keywords=["a\0"]),
+    ]
     worker, sink = start("worker"), start("sink")
     mixed: list[bytes | None] = [*good]
     for step, value in enumerate(value for values in bad.values() for value in values):
@@ -77,9 +85,12 @@ async def test_bad_input_becomes_dead_letters_and_the_rest_is_classified(
         classified = ClassifiedPost.from_json(value)
         assert classified.origin.partition == partition
         assert key == classified.id.encode()
+        classified_texts.add(classified.text)
+        if classified.label is None:
+            assert (classified.confidence, classified.scores) == (None, {})
+            continue
         assert classified.confidence == classified.scores[classified.label] == max(classified.scores.values())
         assert sum(classified.scores.values()) == pytest.approx(1, abs=0.001)
-        classified_texts.add(classified.text)
     assert {"nul \ufffd inside", "half an emoji \ufffd"} <= classified_texts
     assert len(raw) == len(mixed)
 
@@ -131,6 +142,51 @@ async def test_windows_and_totals_are_the_same_in_redis_kafka_and_postgres(
         window = EmotionWindow.from_json(value)
         assert window.revision >= revisions.get(window.key, 0), "revisions only rise in the log"
         revisions[window.key] = window.revision
+
+
+async def test_posts_in_other_languages_are_counted_apart(
+    env: dict[str, str], settings: Settings, store: WindowStore, start: Start
+) -> None:
+    """The audit, which counts every window again, agrees, and so does a rebuild."""
+    worker, sink = start("worker"), start("sink")
+    at = rfc3339(datetime.now(UTC) - timedelta(seconds=30))
+    spanish = [post("me encanta mi nuevo teléfono", keywords=["tea"], created_at=at) for _ in range(30)]
+    hindi = [post("yaar kya bakwas phone hai", lang="en", keywords=["chai"], created_at=at) for _ in range(10)]
+    produce(settings, [*good_posts(60), *spanish, *hindi])
+
+    assert failures(await balanced(settings, store, [worker, sink])) == []
+
+    days = await store.read(keyword="*", size=86_400)  # two, if the test runs at midnight
+    assert (sum(day.count for day in days), sum(day.unsupported for day in days)) == (60, 40)
+    languages = sum((Counter(day.languages) for day in days), Counter[str]())
+    assert (languages["es"], languages["hi"], languages.total()) == (30, 10, 100)
+    for day in days:
+        assert sum(day.sources.values()) == day.count + day.unsupported
+        assert sum(stats.count for stats in day.labels.values()) == sum(day.models.values()) == day.count
+        assert sum(stats.pct for stats in day.labels.values()) == pytest.approx(100, abs=0.01)
+    (chai,) = await store.read(keyword="chai", size=86_400)
+    assert (chai.count, chai.unsupported, chai.labels) == (0, 10, {})
+    with psycopg.connect(settings.postgres_dsn.get_secret_value()) as connection:
+        found = connection.execute(
+            "SELECT lang, lang_confidence > 0, count(*), count(confidence) FROM posts WHERE label IS NULL GROUP BY 1, 2"
+        ).fetchall()
+        assert sorted(found) == [("es", True, 30, 0), ("hi", True, 10, 0)]
+        (row,) = connection.execute(
+            "SELECT posts, unsupported, languages FROM emotion_windows WHERE keyword = 'chai' AND size_s = 86400"
+        ).fetchall()
+        assert row == (0, 10, {"hi": 10})
+
+    def totals() -> tuple[int, int]:
+        written = [EmotionTotals.from_json(value) for _, _, value in records(settings, settings.topic_totals)]
+        every = written[-1].keywords["*"] if written else None
+        return (every.count, every.unsupported) if every else (0, 0)
+
+    wait_for(lambda: totals() == (days[0].count, days[0].unsupported), what="the totals are not those of the day")
+    before = {window.key: window for window in await store.read()}
+    assert rebuilt(env)["changed"] == 0
+    await store.refresh()
+    assert {window.key: window for window in await store.read()} == before
+    assert failures(await balanced(settings, store, [worker, sink])) == []
 
 
 def flow_post(number: int) -> bytes:

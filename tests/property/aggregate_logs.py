@@ -48,8 +48,12 @@ class Expected:
 
     def add(self, key: WindowKey, post: ClassifiedPost, at: int) -> None:
         row = self.tables.setdefault(key, {"first": at, "last": at})
-        amounts = {"n": 1, f"l:{post.label}": 1, "m:1.0.0": 1, "s:test": 1}
-        for name, amount in {**amounts, f"c:{post.label}": round(post.confidence * 1_000_000)}.items():
+        amounts = {"n": 1, "s:test": 1, **({} if post.lang is None else {f"g:{post.lang}": 1})}
+        if post.label is None or post.confidence is None:
+            amounts["u"] = 1
+        else:
+            amounts |= {f"l:{post.label}": 1, "m:1.0.0": 1, f"c:{post.label}": round(post.confidence * 1_000_000)}
+        for name, amount in amounts.items():
             row[name] = row.get(name, 0) + amount
         row["first"], row["last"] = min(row["first"], at), max(row["last"], at)
 
@@ -68,7 +72,10 @@ def make_log(seed: random.Random, partition: int) -> list[ClassifiedPost]:
     for _ in range(seed.randrange(25)):
         if log and seed.random() < 0.25:
             again = seed.randrange(len(log))
-            log += [structs.replace(post, label="fear") for post in log[again : again + seed.randrange(1, 6)]]
+            log += [
+                structs.replace(post, label="fear", confidence=post.confidence or 0.5)
+                for post in log[again : again + seed.randrange(1, 6)]
+            ]
             continue
         origin += seed.choice([1, 1, 1, 2])
         if log and seed.random() < 0.1:
@@ -82,7 +89,8 @@ def make_log(seed: random.Random, partition: int) -> list[ClassifiedPost]:
                 partition=partition,
                 at=NOON_MS + seed.randrange(1_200_000),
                 keywords=seed.sample(["coffee", "tea", "rain"], seed.randrange(3)),
-                label=seed.choice(["joy", "anger"]),
+                label=seed.choice(["joy", "anger", None]),
+                lang=seed.choice(["en", "de", None]),
                 confidence=seed.random(),
             )
         )

@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from msgspec.structs import asdict
 
+from models.text.language import Language
 from streams.pipeline.predictions import Prediction, classified_post
 from streams.records import (
     EARLIEST,
@@ -49,8 +51,10 @@ CLASSIFIED = st.builds(
     keywords=st.lists(KEYWORD, max_size=4).map(tuple),
     created_at=MOMENT,
     text=st.none() | TEXT,
-    label=TEXT,
-    confidence=SHARE,
+    lang=st.none() | TEXT,
+    lang_confidence=st.none() | SHARE,
+    label=st.none() | TEXT,
+    confidence=st.none() | SHARE,
     scores=st.dictionaries(TEXT, SHARE, max_size=4),
     sentiment=st.none() | st.builds(Sentiment, label=TEXT, score=st.floats(-1, 1)),
     model=st.builds(ModelRef, name=TEXT, version=TEXT, tier=TEXT),
@@ -86,6 +90,8 @@ RECORDS: st.SearchStrategy[Record] = st.one_of(
         sentiment=st.none() | st.builds(SentimentStats, labels=st.dictionaries(TEXT, COUNT), mean_sentiment=SHARE),
         models=st.dictionaries(TEXT, COUNT),
         sources=st.dictionaries(TEXT, COUNT),
+        unsupported=COUNT,
+        languages=st.dictionaries(TEXT, COUNT),
         first_event=MOMENT,
         last_event=MOMENT,
         revision=COUNT,
@@ -118,10 +124,18 @@ def test_a_record_that_is_read_back_is_the_same(record: Record) -> None:
 def test_a_classified_post_has_the_fields_of_the_post_and_the_prediction(
     post: Post, like: ClassifiedPost, keep_text: bool
 ) -> None:
-    prediction = Prediction(like.label, like.confidence, like.scores, like.sentiment, like.model)
-    found = classified_post(post, prediction, like.origin, classified_at=like.classified_at, keep_text=keep_text)
+    prediction: Prediction | ModelRef = like.model
+    if like.label is not None and like.confidence is not None:
+        prediction = Prediction(like.label, like.confidence, like.scores, like.sentiment, like.model)
+    else:
+        like = structs.replace(like, label=None, confidence=None, scores={}, sentiment=None)
+    language = Language("de", 0.25)
+    found = classified_post(
+        post, prediction, language, like.origin, classified_at=like.classified_at, keep_text=keep_text
+    )
     written, raw = json.loads(found.to_json()), json.loads(post.to_json())
-    of_post = {name: raw.get(name) for name in ("id", "source", "created_at", "lang", "author", "url")}
+    of_post = {name: raw.get(name) for name in ("id", "source", "created_at", "author", "url")}
+    of_post |= {"lang": "de", "lang_confidence": 0.25}
     of_post |= {"keywords": raw.get("keywords", []), "text": raw["text"] if keep_text else None}
     of_post |= {"truncated": raw.get("truncated", False)}
     of_model = json.loads(like.to_json())
@@ -153,6 +167,7 @@ def test_a_time_is_written_in_utc_with_milliseconds(microseconds: int, zone: tim
 def test_a_row_has_the_fields_of_the_record(post: ClassifiedPost) -> None:
     row = post_row(post)
     plain = ("id", "source", "created_at", "text", "lang", "author", "url", "label", "confidence", "scores")
+    plain += ("lang_confidence",)
     assert row._asdict() == {
         **{name: getattr(post, name) for name in plain},
         "classified_at": post.classified_at,

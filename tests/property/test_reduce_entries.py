@@ -45,7 +45,8 @@ def logs(draw: st.DrawFn, max_posts: int = 25) -> Log:
                 origin,
                 at=NOON_MS + time,
                 keywords=draw(words),
-                label=draw(st.sampled_from(["joy", "anger"])),
+                label=draw(st.sampled_from(["joy", "anger", None])),
+                lang=draw(st.sampled_from(["en", "de", "ceb", None])),
                 confidence=draw(st.floats(0, 1)),
                 sentiment=draw(st.none() | st.builds(Sentiment, label=st.just("positive"), score=st.floats(-1, 1))),
             )
@@ -57,7 +58,7 @@ def logs(draw: st.DrawFn, max_posts: int = 25) -> Log:
         if draw(st.integers(0, 3)) == 0:
             start = draw(st.integers(0, number))
             again = fresh[start : draw(st.integers(start, number)) + 1]
-            posts += [replace(old, label="fear") for old in again]
+            posts += [replace(old, label="fear", confidence=0.5) for old in again]
     offset, entries = draw(st.integers(0, 5)), []
     for post in posts:
         entries.append(Entry(offset, for_counting(post)))
@@ -83,8 +84,14 @@ def count_distinct(log: Log) -> tuple[Tables, Counter[int]]:
                 continue
             for word in {"*", *post.keywords}:
                 fields, first, last = tables.get(WindowKey(word, size, start), (Counter(), at, at))
-                fields.update({"n": 1, f"l:{post.label}": 1, f"s:{post.source}": 1, f"m:{post.version}": 1})
-                fields[f"c:{post.label}"] += post.confidence
+                fields.update({"n": 1, f"s:{post.source}": 1})
+                if post.lang is not None:
+                    fields[f"g:{post.lang}"] += 1
+                if post.label is None:
+                    fields["u"] += 1
+                else:
+                    fields.update({f"l:{post.label}": 1, f"m:{post.version}": 1})
+                    fields[f"c:{post.label}"] += post.confidence
                 if post.sentiment is not None:
                     fields["t:positive"] += 1
                     fields["ts"] += post.score

@@ -127,17 +127,33 @@ def test_a_jsonb_has_short_names_first() -> None:
     st.dictionaries(st.sampled_from(["negative", "positive"]), st.integers(1, 500)),
     st.integers(-(10**6), 10**6),
     st.dictionaries(st.text(max_size=3), st.integers(1, 9), max_size=130),
+    st.dictionaries(st.from_regex(r"[a-z]{2}", fullmatch=True), st.integers(1, 9), max_size=40),
+    st.integers(0, 3),
 )
 def test_the_published_values_are_those_of_the_rows_that_the_sink_writes(
-    labels: dict[str, tuple[int, int]], sentiments: dict[str, int], score: int, sources: dict[str, int]
+    labels: dict[str, tuple[int, int]],
+    sentiments: dict[str, int],
+    score: int,
+    sources: dict[str, int],
+    languages: dict[str, int],
+    unsupported: int,
 ) -> None:
     key, count = WindowKey("coffee", 300, NOON_MS), sum(posts for posts, _ in labels.values())
-    row = {"n": count, "first": NOON_MS + 5, "last": NOON_MS + 90, "rev": 1, "late": 2, "m:1.0.0": count}
+    row = {
+        "n": count + unsupported,
+        "u": unsupported,
+        "first": NOON_MS + 5,
+        "last": NOON_MS + 90,
+        "rev": 1,
+        "late": 2,
+        "m:1.0.0": count,
+    }
     for label, (posts, confidence) in labels.items():
         row |= {f"l:{label}": posts, f"c:{label}": posts * confidence}
     row |= {f"t:{label}": posts for label, posts in sentiments.items()}
     row |= {"ts": score * sum(sentiments.values())} if sentiments else {}
     row |= {f"s:{source}": posts for source, posts in sources.items()}
+    row |= {f"g:{code}": posts for code, posts in languages.items()}
     fields = {name: str(value) for name, value in row.items()}
 
     window = to_window(key, fields)
@@ -145,6 +161,7 @@ def test_the_published_values_are_those_of_the_rows_that_the_sink_writes(
     mean = window_row(window)[list(WINDOW_COLUMNS).index("mean_sentiment")]
     values["mean_sentiment"] = NO_SENTIMENT if mean is None else round(float(str(mean)) * UNIT)
     values["models"], values["sources"] = hash_of(jsonb_text(window.models)), hash_of(jsonb_text(window.sources))
+    values["languages"] = hash_of(jsonb_text(window.languages))
     for *_, label, _, percent, confidence in label_rows(window):
         values[f"label percent:{label}"] = round(float(str(percent)) * UNIT)
         values[f"label confidence:{label}"] = round(float(str(confidence)) * UNIT)

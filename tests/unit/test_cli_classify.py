@@ -37,6 +37,7 @@ class FakeClassifier:
         self.batches: list[list[str]] = []
         self.manifest = tiny_manifest(heads or [EMOTION], tiers=tiers, name="fake", version="1.2.3")
         self.name, self.version, self.heads = "fake", "1.2.3", self.manifest.heads
+        self.languages = ["en"]
 
     def classify(self, texts: Sequence[str]) -> Classification:
         self.batches.append(list(texts))
@@ -70,6 +71,8 @@ def test_one_line_for_each_row_in_order() -> None:
         {
             "line": 1,
             "text": "good day",
+            "lang": "en",
+            "lang_confidence": pytest.approx(0.9, abs=0.1),
             "label": "joy",
             "confidence": 0.9,
             "scores": {"joy": 0.9, "fear": 0.1},
@@ -78,6 +81,8 @@ def test_one_line_for_each_row_in_order() -> None:
         {
             "line": 4,
             "text": "oh no",
+            "lang": "und",
+            "lang_confidence": pytest.approx(0.9, abs=0.2),
             "label": "fear",
             "confidence": 0.75,
             "scores": {"joy": 0.25, "fear": 0.75},
@@ -85,6 +90,18 @@ def test_one_line_for_each_row_in_order() -> None:
         },
     ]
     assert "invalid_utf8: 1 (line 3;" in stderr
+
+
+def test_a_post_in_another_language_gets_no_label(classifier: FakeClassifier) -> None:
+    posts = b'{"text": "good morning everybody"}\n{"text": "muy buenos dias"}\n{"text": "ok", "lang": "es-MX"}\n'
+    code, lines, _ = invoke("-", "--format", "jsonl", stdin=posts)
+    assert code == 0
+    assert [(line["lang"], line["label"]) for line in lines] == [("en", "joy"), ("es", None), ("es", None)]
+    assert (lines[1]["confidence"], lines[1]["scores"]) == (None, {})
+    assert "model" not in lines[1]
+    assert classifier.batches == [["good morning everybody"]]
+    text = CliRunner().invoke(command.classify, ["-", "--text"], input=b"good morning everybody\nmuy buenos dias\n")
+    assert "(es)     muy buenos dias" in text.stdout
 
 
 @pytest.mark.usefixtures("classifier")

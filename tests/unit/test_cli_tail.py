@@ -141,6 +141,22 @@ def test_each_kind_of_record_is_one_line(short_name: str, record: Record, expect
     assert shown(topic_name(SETTINGS, short_name), record.to_json()) == expected
 
 
+def test_a_post_without_a_label_shows_its_language() -> None:
+    _, record, _ = next(line for line in RECORDS if line[0] == "classified")
+    unread = replace(record, lang="es", label=None, confidence=None, scores={}, sentiment=None)
+    assert "Z (es)     " in shown(topic_name(SETTINGS, "classified"), unread.to_json())
+
+
+def test_posts_in_other_languages_are_counted_apart() -> None:
+    _, window, line = next(line for line in RECORDS if line[0] == "windows")
+    text = shown(topic_name(SETTINGS, "windows"), replace(window, unsupported=7).to_json())
+    assert text == f"{line}, 7 unsupported"
+    _, totals, _ = next(line for line in RECORDS if line[0] == "totals")
+    every = replace(totals.keywords["*"], unsupported=7)
+    text = shown(topic_name(SETTINGS, "totals"), replace(totals, keywords={"*": every}).to_json())
+    assert text.endswith("joy 75% fear 25% 7 unsupported ")
+
+
 def test_a_window_shows_its_mean_sentiment() -> None:
     short_name, record, expected = next(line for line in RECORDS if line[0] == "windows")
     scored = replace(record, sentiment=SentimentStats(labels={"positive": 3}, mean_sentiment=0.125))

@@ -38,8 +38,8 @@ def test_any_text_becomes_plain_one_line_utf8(text):
 def with_every_step(text: str) -> str:
     """Returns what `normalize` does by its docstring, without the checks whether a step is needed."""
     text = module._ESCAPED.sub(lambda escapes: str(json.loads(f'"{escapes[0]}"')), text)
-    text = unicodedata.normalize("NFC", module._INVISIBLE.sub("", html.unescape(text))).translate(module._PLAIN)
-    text = module._HANDLE.sub("@user", module._LINK.sub("http", text))
+    text = unicodedata.normalize("NFC", module.INVISIBLE.sub("", html.unescape(text))).translate(module._PLAIN)
+    text = module.HANDLE.sub("@user", module.LINK.sub("http", text))
     text = emoji.replace_emoji(module._SKIN_TONE.sub("", text), module._name)
     text = module._REPEATED_NAME.sub("\\1\0", text).replace("\0", " ")
     return " ".join(module._ELONGATED.sub(r"\1\1", text).split())

@@ -101,6 +101,8 @@ def test_the_tables_have_every_column(table: str, columns: Columns) -> None:
     found = dict(line.split()[:2] for line in bodies[-1].splitlines() if line.strip())
     for old, new in re.findall(rf"ALTER TABLE {table} RENAME COLUMN (\w+) TO (\w+);", ddl):
         found[new] = found.pop(old)
+    for more in re.findall(rf"ALTER TABLE {table}\n(.*?);", ddl, re.S):
+        found |= dict(re.findall(r"ADD COLUMN (\w+) +(\w+)", more))
     types = {"integer": "int4", "bigint": "int8", "double": "float8", "boolean": "bool"}
     assert columns == {name: types.get(found[name].rstrip(","), found[name].rstrip(",")) for name in columns}
 

@@ -43,7 +43,8 @@ def view_columns() -> dict[str, list[str]]:
         for view, column in re.findall(
             r"^COMMENT ON COLUMN bi\.(\w+)\.(\w+) IS", path.read_text("utf-8"), re.MULTILINE
         ):
-            columns.setdefault(view, []).append(column)
+            if column not in columns.setdefault(view, []):  # a migration may comment on a column again
+                columns[view].append(column)
     return {
         **columns,
         **{f"{view}_all": columns[view] for view in ("emotion_share", "emotion_trend", "sentiment_trend")},

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.records import EmotionWindow, LabelStats, SentimentStats, from_ms, rfc3339
-from streams.windows.codec import to_window
+from streams.windows.codec import OTHER_SOURCES, to_window
 from streams.windows.tumbling import WindowKey
 from tests.helpers import NOON, NOON_MS
 
@@ -43,6 +43,26 @@ def test_every_field() -> None:
     assert (window.first_event, window.last_event) == (from_ms(NOON_MS + 1), from_ms(NOON_MS + 59_999))
     assert (window.revision, window.final, window.late) == (NOON_MS + 70_000, False, 0)
     assert window.key == "coffee|60|2026-03-01T12:00:00.000Z"
+
+
+def test_posts_without_a_label_are_counted_apart() -> None:
+    window = to_window(KEY, {**ROW, "n": "5", "u": "2", "s:web": "3", "g:en": "3", "g:es": "1", "g:mis": "1"})
+    assert (window.count, window.unsupported) == (3, 2)
+    assert window.labels == to_window(KEY, ROW).labels
+    assert (window.sources, window.languages) == ({"app": 2, "web": 3}, {"en": 3, "es": 1, "mis": 1})
+
+
+def test_a_window_of_unsupported_posts_alone() -> None:
+    window = to_window(KEY, {"n": "2", "u": "2", "s:web": "2", "g:es": "2", "rev": "8"})
+    assert (window.count, window.unsupported, window.labels, window.models) == (0, 2, {}, {})
+
+
+def test_a_record_names_thirty_languages() -> None:
+    many = {f"g:{chr(97 + i // 26)}{chr(97 + i % 26)}": str(100 - i) for i in range(40)}
+    languages = to_window(KEY, {**ROW, **many}).languages
+    assert len(languages) == 31
+    assert languages["aa"] == 100
+    assert languages[OTHER_SOURCES] == sum(100 - i for i in range(30, 40))
 
 
 def test_labels_are_in_alphabetical_order() -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Literal
 
 import pytest
+from msgspec import structs
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -46,6 +47,17 @@ def test_a_row_fits_the_terminal_and_nothing_is_cut(width: int, shown: list[str]
     assert "1,000" in rows[1]
     assert [text for text in shown if text in rows[1]] == shown
     assert "\x1b" not in rows[1], "a keyword must not control the terminal"
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_posts_in_other_languages_have_a_column_of_their_own(width: int) -> None:
+    unread = structs.replace(window(sentiment=0.25), unsupported=1_234)
+    rows = lines([unread, window(sentiment=0.25)], width)
+    assert all(len(line) <= width for line in rows)
+    assert "unread" in rows[0]
+    assert "joy" in (rows[0] if width == 160 else rows[1])
+    assert [word for word in rows[1].split() if word in {"1,000", "1,234", "+0.25"}] == ["1,000", "1,234", "+0.25"]
+    assert "unread" not in lines([window()], width)[0]
 
 
 def console(width: int, system: Literal["standard", "256", "truecolor"] | None = None) -> Console:

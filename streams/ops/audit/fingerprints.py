@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from streams.records import ALL_KEYWORDS
 from streams.window_sizes import WindowSize
-from streams.windows.codec import UNIT, field_names, in_units, top_sources
+from streams.windows.codec import UNIT, field_names, in_units, labelled, top_languages, top_sources
 from streams.windows.post import MICRO
 from streams.windows.tumbling import WindowKey
 
@@ -94,10 +94,11 @@ class Sums:
         windows: number of windows; for a recount, number of times that a batch of posts added to one of them.
         posts: number of posts.
         of_all: number of posts in windows of all posts.
-        counts: fingerprint of the numbers of posts, also by label and by sentiment.
-        sums: fingerprint of the other sums that Redis has: of confidences and scores, and posts by model and source.
+        counts: fingerprint of the numbers of posts, also without a label, by label and by sentiment.
+        sums: fingerprint of the other sums that Redis has: of confidences and scores, and posts by model, source and
+            language.
         published: fingerprint of the values in which Postgres has more than `counts`: percentages, means, the first and
-            the last event, models and sources.
+            the last event, models, sources and languages.
     """
 
     windows: int = 0
@@ -150,7 +151,7 @@ def _field_factors(name: str) -> tuple[int, int]:
 
 def is_count(name: str) -> bool:
     """Returns whether a value belongs to `Sums.counts`: the number of posts, also by label (l:) and sentiment (t:)."""
-    return name == "n" or name.startswith(("l:", "t:"))
+    return name in {"n", "u"} or name.startswith(("l:", "t:"))
 
 
 def field_sums(fields: Mapping[str, int] | Mapping[str, str]) -> tuple[int, int]:
@@ -167,6 +168,7 @@ def field_sums(fields: Mapping[str, int] | Mapping[str, str]) -> tuple[int, int]
 
 _END, _FIRST, _LAST, _LATE = (factor(name) for name in ("end", "first", "last", "late"))
 _MEAN_SENTIMENT, _MODELS, _SOURCES = (factor(name) for name in ("mean_sentiment", "models", "sources"))
+_LANGUAGES = factor("languages")
 
 
 @lru_cache(4_096)
@@ -181,13 +183,13 @@ def published_sum(window: WindowKey, row: Mapping[str, str]) -> int:
 
     The values are those of `windows.codec.to_window` and `sink.rows`, without the records, since there may be millions.
     """
-    names, count, start = field_names(row), int(row["n"]), window.start
+    names, count, start = field_names(row), labelled(row), window.start
     total = _END * (window.end - start) + _LATE * int(row.get("late", 0))
     total += _FIRST * (int(row.get("first", start)) - start) + _LAST * (int(row.get("last", start)) - start)
     for label, name in names.labels:
         percent, confidence, _ = _label_factors(label)
         posts = int(row[name]) or 1  # 0 only if somebody has changed the window
-        total += percent * in_units(100 * posts, count)
+        total += percent * in_units(100 * posts, count or 1)
         total += confidence * in_units(int(row.get(f"c:{label}", 0)), MICRO * posts)
     mean = NO_SENTIMENT
     if names.sentiments:
@@ -197,13 +199,20 @@ def published_sum(window: WindowKey, row: Mapping[str, str]) -> int:
             total += _label_factors(label)[2] * round(round(100 * int(row[name]) / scored, 4) * UNIT)
     total += _MEAN_SENTIMENT * mean
     total += _MODELS * _hash_of_counts(tuple([(model, row[name]) for model, name in names.models]))
-    return total + _SOURCES * _hash_of_counts(tuple([(source, row[name]) for source, name in names.sources]))
+    total += _SOURCES * _hash_of_counts(tuple([(source, row[name]) for source, name in names.sources]))
+    return total + _LANGUAGES * _hash_of_languages(tuple([(code, row[name]) for code, name in names.languages]))
 
 
 @lru_cache(16_384)
 def _hash_of_counts(counts: tuple[tuple[str, str], ...]) -> int:
     """Returns the hash of the models or the sources of a window. Most windows have few posts, and share them."""
     return hash_of(jsonb_text(top_sources({name: int(number) for name, number in counts})))
+
+
+@lru_cache(16_384)
+def _hash_of_languages(counts: tuple[tuple[str, str], ...]) -> int:
+    """Returns the hash of the languages of a window."""
+    return hash_of(jsonb_text(top_languages({code: int(number) for code, number in counts})))
 
 
 def jsonb_text(counts: Mapping[str, int]) -> str:

@@ -59,9 +59,13 @@ _IN_RANGES = """
     )
 """
 
+_ALL = "(posts + unsupported)"
+"""All posts of a window. The number of its hash in Redis counts those without a label too."""
+
 # The values of a window, by the factor of each.
 _VALUES = {
-    "n": "posts",
+    "n": _ALL,
+    "u": "unsupported",
     "end": _ms_after_start("end_at"),
     "first": _ms_after_start("first_event"),
     "last": _ms_after_start("last_event"),
@@ -69,6 +73,7 @@ _VALUES = {
     "mean_sentiment": f"coalesce({_WHOLE.format('mean_sentiment')}, {NO_SENTIMENT})",
     "models": _hash("models"),
     "sources": _hash("sources"),
+    "languages": _hash("languages"),
 }
 
 # The values of a row of a label or a sentiment, by the beginning of the factor's name.
@@ -123,8 +128,8 @@ def _read(connection: Connection, group: str, where: str, parameters: dict[str, 
         return found.groups.setdefault(key, Sums())
 
     statement = (
-        f"SELECT {group}, count(*), sum(posts), coalesce(sum(posts) FILTER (WHERE keyword = '{ALL_KEYWORDS}'), 0), "
-        f"{_weighted(_VALUES.values())} {_keyed('emotion_windows')} {where or 'WHERE true'} AND posts <> 0 "
+        f"SELECT {group}, count(*), sum({_ALL}), coalesce(sum({_ALL}) FILTER (WHERE keyword = '{ALL_KEYWORDS}'), 0), "
+        f"{_weighted(_VALUES.values())} {_keyed('emotion_windows')} {where or 'WHERE true'} AND {_ALL} <> 0 "
         f"GROUP BY {group}"
     )
     for size, start, rest, windows, posts, of_all, *values in _fetch(connection, statement, parameters):

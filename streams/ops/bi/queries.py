@@ -17,6 +17,13 @@ _SHARES_ALL = """
     SELECT emotion, sum(posts)::bigint
     FROM bi.emotion_share_all WHERE hour > (SELECT newest_hour - interval '7 days' FROM bi.freshness) GROUP BY 1
 """
+_UNSUPPORTED = """
+    SELECT keyword, sum(unsupported_posts)::bigint
+    FROM bi.keyword_frequency WHERE hour > (SELECT newest_hour - interval '7 days' FROM bi.freshness) GROUP BY 1
+    UNION ALL
+    SELECT %s, sum(unsupported_posts)::bigint
+    FROM bi.keyword_frequency_all WHERE hour > (SELECT newest_hour - interval '7 days' FROM bi.freshness)
+"""
 _SCATTER = """
     SELECT keyword, emotion, posts, percent, mean_confidence, is_outlier,
         coalesce(percent_score, confidence_score) IS NOT NULL,
@@ -102,5 +109,6 @@ def _shares(connection: Connection) -> list[KeywordShare]:
         counts.setdefault(ALL_KEYWORDS, {})[str(emotion)] = int(str(posts))
     for keyword, emotion, posts in connection.execute(_SHARES):
         counts.setdefault(str(keyword), {})[str(emotion)] = int(str(posts))
-    shares = [KeywordShare(keyword, by_emotion) for keyword, by_emotion in counts.items()]
+    unsupported = {str(keyword): int(str(posts or 0)) for keyword, posts in connection.execute(_UNSUPPORTED, ["*"])}
+    shares = [KeywordShare(keyword, found, unsupported.get(keyword, 0)) for keyword, found in counts.items()]
     return sorted(shares, key=lambda share: (share.keyword != ALL_KEYWORDS, -share.posts, share.keyword))

@@ -41,14 +41,15 @@ HEADER_IN, FOOTER_IN, ROW_IN = 1.1, 0.65, 0.42
 
 @dataclass(frozen=True)
 class KeywordShare:
-    """The posts of a keyword, by label."""
+    """The posts of a keyword by label, and those without a label because the model does not read their language."""
 
     keyword: str
     counts: dict[str, int]
+    unsupported: int = 0
 
     @property
     def posts(self) -> int:
-        """All posts of the keyword."""
+        """All posts of the keyword that have a label."""
         return sum(self.counts.values())
 
 
@@ -59,6 +60,9 @@ def draw_shares(shares: Sequence[KeywordShare], path: Path, *, subtitle: str) ->
         shares: all posts together first, then the keywords, most posts first.
         path: the PNG file; its folder is created if it does not exist.
         subtitle: the line below the title.
+
+    Beside each bar stands its number of posts, and after a plus those in languages that the model does not read, which
+    are not in the bar.
     """
     shown = fewer_labels(shares[: MAX_KEYWORDS + 1])
     labels = sorted(label_order(label for share in shown for label in share.counts), key=OTHER_LABELS.__eq__)
@@ -82,8 +86,10 @@ def draw_shares(shares: Sequence[KeywordShare], path: Path, *, subtitle: str) ->
         axes.bar_label(bars, texts, label_type="center", color="white", fontsize=8)
         left = [start + width for start, width in zip(left, widths, strict=True)]
     for row, share in zip(rows, shown, strict=True):
-        axes.text(101, row, f"{share.posts:,}", va="center", color=MUTED, fontsize=9)
-    axes.text(101, 0.62, "posts", va="bottom", color=MUTED, fontsize=9)
+        unread = f" +{share.unsupported:,}" if share.unsupported else ""
+        axes.text(101, row, f"{share.posts:,}{unread}", va="center", color=MUTED, fontsize=9)
+    has_unread = any(share.unsupported for share in shown)
+    axes.text(101, 0.62, "posts +unread" if has_unread else "posts", va="bottom", color=MUTED, fontsize=9)
     axes.set_yticks(rows, names, fontsize=10, color=INK)
     axes.set_xlim(0, 100)
     axes.set_xlabel("share of the keyword's posts, percent", color=MUTED, fontsize=9)
@@ -106,7 +112,9 @@ def draw_shares(shares: Sequence[KeywordShare], path: Path, *, subtitle: str) ->
         borderaxespad=0,
         bbox_to_anchor=(0.99, 1 - 0.12 / height),
     )
-    figure.subplots_adjust(left=0.17, right=0.93, top=1 - header / height, bottom=FOOTER_IN / height)
+    figure.subplots_adjust(
+        left=0.17, right=0.87 if has_unread else 0.93, top=1 - header / height, bottom=FOOTER_IN / height
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         # Characters that the font lacks are drawn as boxes.
@@ -127,6 +135,7 @@ def fewer_labels(shares: Sequence[KeywordShare]) -> list[KeywordShare]:
             share.keyword,
             {label: posts for label, posts in share.counts.items() if label in kept}
             | {OTHER_LABELS: sum(posts for label, posts in share.counts.items() if label not in kept)},
+            share.unsupported,
         )
         for share in shares
     ]

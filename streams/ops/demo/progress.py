@@ -41,7 +41,7 @@ class ProgressReader:
         return Counts(
             classified=self._records(self._settings.topic_classified, self._settings.partitions),
             dead=self._records(self._settings.topic_dead, 1),
-            in_windows=sum(window.count for window in windows if window.keyword == ALL_KEYWORDS),
+            in_windows=sum(w.count + w.unsupported for w in windows if w.keyword == ALL_KEYWORDS),
             in_postgres=int(str(row[0])) if row else 0,
         )
 

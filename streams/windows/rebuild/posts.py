@@ -28,7 +28,7 @@ from streams.records import ClassifiedPost, Origin, RecordError, to_ms
 from streams.settings import Settings
 from streams.windows.completeness import kafka_complete_from
 from streams.windows.deltas import Entry
-from streams.windows.post import MICRO, PostForCounting
+from streams.windows.post import MICRO, PostForCounting, counted_language
 from streams.windows.recent import RecentIds
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ ALL_ORIGINS = 2**62
 
 _ROWS = """
     SELECT id, source, keywords, created_at, label, confidence, sentiment_label, sentiment_score, model_version,
-        origin_offset, classified_at
+        origin_offset, classified_at, lang, lang_confidence
     FROM posts
     WHERE origin_topic = %s AND origin_partition = %s AND origin_offset > %s AND origin_offset < %s
     ORDER BY origin_offset
@@ -269,17 +269,19 @@ def _for_counting(message: Message) -> PostForCounting | None:
 
 def _from_row(topic: str, partition: int, row: tuple[Any, ...]) -> tuple[PostForCounting, int]:
     """Returns the counted part of a row of `_ROWS`, and when the post was classified, in ms since 1970."""
-    post_id, source, keywords, created_at, label, confidence, sentiment, score, version, offset, classified_at = row
+    post_id, source, keywords, created_at, label, confidence, sentiment, score, version, *rest = row
+    offset, classified_at, lang, lang_confidence = rest
     post = PostForCounting(
         post_id,
         source,
         tuple(keywords),
         to_ms(created_at),
         label,
-        round(confidence * MICRO),
+        0 if confidence is None else round(confidence * MICRO),
         sentiment,
         0 if sentiment is None else round(score * MICRO),
         version,
         Origin(topic, partition, offset),
+        None if lang is None or lang_confidence is None else counted_language(lang),
     )
     return post, to_ms(classified_at)

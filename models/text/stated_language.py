@@ -1,0 +1,85 @@
+"""Decides between the language that a source states and the one that the text shows. Pure, apart from `language`.
+
+A source often states the language of the author's settings, so `en` on a post that is evidently Hindi is a known fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import lru_cache
+from typing import Final
+
+from langcodes import Language as Tag
+from langcodes.tag_parser import LanguageTagError
+
+from models.classifier import ALL_LANGUAGES
+from models.text.language import ENGLISH, UNCODED, UNKNOWN, Language, identify, knows
+
+_SAME: Final = (frozenset({"no", "nb", "nn"}), frozenset({"ms", "id"}), frozenset({"sr", "hr", "bs"}))
+"""Languages that the identifier does not tell apart."""
+
+_CONFIDENT: Final = 0.75
+"""The score from which a text is English although a source states a language that the identifier does not know.
+Welsh, Irish and Maori texts have English scores of up to 0.6."""
+
+
+@lru_cache(4_096)
+def primary(tag: str | None) -> str | None:
+    """Returns the language subtag of a BCP 47 tag: `en` of `en-US`, `pt_BR` gives `pt`, and `iw` gives `he`.
+
+    Returns:
+        The shortest code of the language; None if the tag names no language: it is malformed, private or not
+        registered, or stands for an unknown language (`und`, `zxx`, `mul`).
+    """
+    try:
+        found = Tag.get((tag or "").strip())
+        valid = Tag.make(language=found.language).is_valid()
+    except LanguageTagError:
+        return None
+    code = found.language
+    if not valid or code is None or code in _NO_LANGUAGES or not code.isalpha() or "qaa" <= code <= "qtz":
+        return None
+    return _SHORTER.get(code, code)
+
+
+_NO_LANGUAGES: Final = frozenset({UNKNOWN, UNCODED, "zxx", "mul", "art"})
+_SHORTER: Final = {"fil": "tl", "cmn": "zh", "yue": "zh", "arb": "ar", "arz": "ar", "nob": "nb", "nno": "nn"}
+
+
+def reads(languages: Collection[str], code: str) -> bool:
+    """Returns whether a model of these languages is to read a post in the language `code`.
+
+    In doubt it is: a model reads posts whose language is unknown.
+    """
+    if code == UNKNOWN or code in languages or ALL_LANGUAGES in languages:
+        return True
+    return any(code in same and not same.isdisjoint(languages) for same in _SAME)
+
+
+def language_of(text: str, stated: str | None) -> Language:
+    """Returns the language of a post.
+
+    The stated language is taken if the text does not contradict it:
+
+    - A text without a language of its own, such as one of emoji, has none, whatever is stated.
+    - The identifier found no language: the stated one, with a confidence of 0.
+    - It found a language that it does not tell apart from the stated one: the stated one.
+    - It found another language, and the stated one is one that it does not know: the stated one, unless the text is
+      clearly English.
+    - Otherwise: the language that the identifier found.
+
+    Args:
+        text: The text of the post.
+        stated: The language tag that the source gives; None if there is none.
+    """
+    found = identify(text)
+    claim = primary(stated)
+    if claim is None or claim == found.code:
+        return found
+    if found.code == UNKNOWN:
+        return Language(claim, 0.0) if any(map(str.isalpha, text)) else found
+    if any(claim in same and found.code in same for same in _SAME):
+        return Language(claim, found.confidence)
+    if knows(claim) or (found.code == ENGLISH and found.confidence >= _CONFIDENT):
+        return found
+    return Language(claim, 0.0)
