@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
@@ -15,6 +17,9 @@ from connectors.errors import RejectedError, UnavailableError
 from connectors.sources.net.dialer import addresses_of, shares
 from connectors.sources.net.http import USER_AGENT
 from connectors.sources.net.status import check_status
+
+_silent = logging.getLogger(f"{__name__}.wire")
+_silent.setLevel(logging.INFO)  # at DEBUG the library logs every header, with credentials, and every message
 
 _QUEUE = 64
 """Most messages that are received ahead. Beyond it the client stops reading, and the server waits."""
@@ -27,7 +32,7 @@ class WebSocket:
         self._connection = connection
         self._host = host
 
-    async def messages(self) -> AsyncIterator[bytes]:
+    async def messages(self) -> AsyncGenerator[bytes, None]:
         """Yield the messages as bytes, whether they are text or binary.
 
         Raises:
@@ -118,6 +123,7 @@ async def _connected(
     tls: ssl.SSLContext | None,
 ) -> ClientConnection:
     """Connect to the first address that answers."""
+    options: dict[str, Any] = {} if tls is None else {"ssl": tls}
     failure: Exception = UnavailableError(f"{host} has no address")
     for candidate, limit in zip(addresses, shares(timeout_s, addresses), strict=True):
         try:
@@ -136,7 +142,8 @@ async def _connected(
                 ping_timeout=ping_s,
                 max_size=max_bytes,
                 max_queue=_QUEUE,
-                **({} if tls is None else {"ssl": tls}),
+                logger=_silent,
+                **options,
             )
         except InvalidStatus as exc:
             check_status(exc.response.status_code, dict(exc.response.headers), f"the WebSocket of {host}")
