@@ -23,9 +23,11 @@ from streams.records import (
     DeadPost,
     EmotionTotals,
     EmotionWindow,
+    GapRecord,
     LatePost,
     Post,
     Record,
+    SourcePosition,
 )
 from streams.settings import PREFIX, Settings
 
@@ -39,6 +41,8 @@ RECORDS: dict[str, type[Record]] = {
     "topic_windows": EmotionWindow,
     "topic_totals": EmotionTotals,
     "topic_control": ControlRecord,
+    "topic_sources": SourcePosition,
+    "topic_gaps": GapRecord,
 }
 """The record of each topic, by the setting that names the topic."""
 
