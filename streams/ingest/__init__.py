@@ -1,4 +1,4 @@
-"""Reads posts from files and standard input, and sends them to Kafka.
+"""Reads posts from files, standard input and networks, and sends them to Kafka.
 
 The formats are JSON lines, CSV, TSV and text with a post a line.
 
@@ -9,4 +9,5 @@ posts    Row -> Post | Refusal
 tally    counts the refusals
 rounds   an input -> its posts, in one round or several
 produce  Post -> the raw topic; waits until Kafka has confirmed each post
+sources/ runs networks and feeds
 """
