@@ -93,6 +93,8 @@ class Settings(BaseSettings):
     topic_keywords: Topic = Field(
         "emostream.keywords", description="Keywords that sources search posts for (compacted)."
     )
+    topic_sources: Topic = Field("emostream.sources", description="Positions of the sources (compacted).")
+    topic_gaps: Topic = Field("emostream.gaps", description="Gaps: what the networks could not replay.")
     partitions: int = Field(
         4, ge=1, le=10_000, description="Partitions of the raw, the classified and the windows topic."
     )
@@ -282,6 +284,12 @@ class Settings(BaseSettings):
         "port. 0 turns them off.",
     )
     web_bind: str = Field("127.0.0.1", min_length=1, description="Address that the web servers listen on.")
+    ingest_web_port: int = Field(
+        6064,
+        ge=0,
+        le=65_535,
+        description="Port of the web server (/metrics) of `emostream ingest`; 0 turns it off.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Level of the log.")
 
     @model_validator(mode="after")

@@ -41,6 +41,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
     copies = settings.replication_factor
     kept = {"retention.ms": str(int(settings.retention_hours * 3_600_000)), "cleanup.policy": "delete"}
     for_a_day = {"retention.ms": "86400000", "cleanup.policy": "delete"}
+    longest = str(max(size.kept_ms + size.seconds * 1_000 for size in settings.window_sizes))
     large = {**kept, "max.message.bytes": str(MAX_MESSAGE_BYTES)}
     # The broker sets the timestamps: they rise along a partition, and a record has the same one at every read.
     by_broker = {"message.timestamp.type": "LogAppendTime"}
@@ -68,7 +69,7 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
             # A window leaves the topic when it has left the window tables.
             {
                 "cleanup.policy": "compact,delete",
-                "retention.ms": str(max(size.kept_ms + size.seconds * 1_000 for size in settings.window_sizes)),
+                "retention.ms": longest,
                 "segment.ms": "3600000",
                 "max.message.bytes": str(MAX_MESSAGE_BYTES),
             },
@@ -77,6 +78,10 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         TopicSpec(settings.topic_control, 1, copies, for_a_day),
         # One partition: all processes see the changes in the same order.
         TopicSpec(settings.topic_keywords, 1, copies, KEYWORDS_CONFIG),
+        # Nothing else tells where a source was, so its last record is never deleted.
+        TopicSpec(settings.topic_sources, 1, copies, {"cleanup.policy": "compact", "segment.ms": "3600000"}),
+        # A gap is known as long as a window with the gap is kept.
+        TopicSpec(settings.topic_gaps, 1, copies, {"cleanup.policy": "delete", "retention.ms": longest}),
     ]
 
 

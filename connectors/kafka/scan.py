@@ -27,7 +27,15 @@ class TopicScan:
         unreadable: The batches that `messages` has passed over, because they cannot be read.
     """
 
-    def __init__(self, config: KafkaConfig, topic: str, *, group: str, starts: Mapping[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        config: KafkaConfig,
+        topic: str,
+        *,
+        group: str,
+        starts: Mapping[int, int] | None = None,
+        committed: bool = True,
+    ) -> None:
         """Read the topic's partitions and their bounds.
 
         Args:
@@ -36,6 +44,8 @@ class TopicScan:
             group: The client requires a group; nothing is committed to it.
             starts: The offset at which the pass begins in each partition. A partition without one begins with the first
                 offset that Kafka holds, and so does a partition whose records at that offset Kafka has deleted.
+            committed: Whether to leave out the records of transactions that are open or were aborted. The pass then
+                ends at the first open transaction.
 
         Raises:
             PositionError: A start is above the end of its partition.
@@ -46,7 +56,10 @@ class TopicScan:
         self.unreadable: list[UnreadableBatch] = []
         self._config = config
         self._timeout_s = config.timeout_s
-        self._consumer = Consumer(config.consumer(group, enable_partition_eof=True, auto_offset_reset="earliest"))
+        isolation = "read_committed" if committed else "read_uncommitted"
+        self._consumer = Consumer(
+            config.consumer(group, enable_partition_eof=True, auto_offset_reset="earliest", isolation_level=isolation)
+        )
         try:
             metadata = self._consumer.list_topics(topic, timeout=config.timeout_s).topics[topic]
             if metadata.error is not None:

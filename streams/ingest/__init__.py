@@ -1,4 +1,4 @@
-"""Reads posts from files and standard input, makes records of posts, and sends them to Kafka.
+"""Reads posts from files, standard input and networks, makes records of posts, and sends them to Kafka.
 
 The formats are JSON lines, JSON arrays, CSV, TSV, text with a post a line, and Parquet.
 
@@ -17,4 +17,6 @@ from_source  the post of a network -> Post
 tally        counts the refusals
 rounds       an input -> its posts, in one round or several
 produce      Post -> the raw topic; waits until Kafka has confirmed each post
+keywords/    the live set of keywords, and finding them in posts
+sources/     runs networks and feeds
 """

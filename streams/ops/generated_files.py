@@ -23,10 +23,12 @@ from streams.records import (
     DeadPost,
     EmotionTotals,
     EmotionWindow,
+    GapRecord,
     KeywordRecord,
     LatePost,
     Post,
     Record,
+    SourcePosition,
 )
 from streams.settings import PREFIX, Settings
 
@@ -41,6 +43,8 @@ RECORDS: dict[str, type[Record]] = {
     "topic_totals": EmotionTotals,
     "topic_control": ControlRecord,
     "topic_keywords": KeywordRecord,
+    "topic_sources": SourcePosition,
+    "topic_gaps": GapRecord,
 }
 """The record of each topic, by the setting that names the topic."""
 

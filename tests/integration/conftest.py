@@ -94,7 +94,7 @@ def env(endpoints: Endpoints, model_uri: str, tmp_path_factory: pytest.TempPathF
     """Settings, as environment variables, under which a test meets no other test's data."""
     name = f"t{secrets.token_hex(4)}"
     dsn = _create_database(endpoints.postgres_dsn, name)
-    topics = ("raw", "classified", "dead", "late", "windows", "totals", "control", "keywords")
+    topics = ("raw", "classified", "dead", "late", "windows", "totals", "control", "keywords", "sources", "gaps")
     yield {
         **endpoints.as_env(),
         **{f"EMOSTREAM_TOPIC_{topic.upper()}": f"{name}.{topic}" for topic in topics},
@@ -108,6 +108,7 @@ def env(endpoints: Endpoints, model_uri: str, tmp_path_factory: pytest.TempPathF
         "EMOSTREAM_SINK_CPU_PERCENT": "100",  # the machine is busy with the tests
         "EMOSTREAM_SINK_WEB_PORT": "0",
         "EMOSTREAM_WEB_PORT": "0",
+        "EMOSTREAM_INGEST_WEB_PORT": "0",
         "EMOSTREAM_WORKER_PROCESSES": "1",  # what a test kills, pauses or asks for its metrics is the whole worker
     }
     _drop_database(endpoints.postgres_dsn, name)

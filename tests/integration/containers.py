@@ -25,6 +25,7 @@ def running_containers() -> Iterator[Endpoints]:
             .with_kraft()
             .with_env("KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "1")
             .with_env("KAFKA_TRANSACTION_STATE_LOG_MIN_ISR", "1")
+            .with_env("KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS", "1000")
         )
         redis = stack.enter_context(RedisContainer("valkey/valkey:8"))
         postgres = stack.enter_context(PostgresContainer("postgres:18", username="emostream", dbname="emostream"))

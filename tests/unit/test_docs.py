@@ -14,6 +14,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from streams import __version__
 from streams.cli import cli
+from streams.ingest.sources.metrics import IngestMetrics
 from streams.metrics import Metrics
 from streams.settings import PREFIX, TEST_PREFIX, Settings
 from streams.sink.metrics import SinkMetrics
@@ -182,9 +183,14 @@ def names_and_labels(registry: CollectorRegistry) -> dict[str, tuple[str, ...]]:
 
 
 @pytest.mark.parametrize(
-    ("heading", "metrics"), [("The worker's metrics", Metrics()), ("The sink's metrics", SinkMetrics())]
+    ("heading", "metrics"),
+    [
+        ("The worker's metrics", Metrics()),
+        ("The sink's metrics", SinkMetrics()),
+        ("The metrics of sources", IngestMetrics()),
+    ],
 )
-def test_every_metric_is_listed_with_its_labels(heading: str, metrics: Metrics | SinkMetrics) -> None:
+def test_every_metric_is_listed_with_its_labels(heading: str, metrics: Metrics | SinkMetrics | IngestMetrics) -> None:
     section = re.search(rf"^## {heading}\n(.*?)^## ", METRICS.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert section is not None
     listed = {
@@ -209,10 +215,9 @@ def test_metrics_that_are_named_exist(page: Path) -> None:
 
 def test_the_changelog_names_exactly_the_commands() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
-    commands = re.search(r"^- Commands: (.*?)\.$", changelog, re.MULTILINE | re.DOTALL)
-    assert commands is not None
+    commands = re.findall(r"^- (?:Commands|New commands): (.*?)\.$", changelog, re.MULTILINE | re.DOTALL)
     with click.Context(cli) as context:
-        assert set(re.findall(r"`(\w+)`", commands[1])) == set(cli.list_commands(context))
+        assert set(re.findall(r"`(\w+)`", " ".join(commands))) == set(cli.list_commands(context))
 
 
 def test_versions_agree() -> None:

@@ -1,0 +1,162 @@
+"""Turns events of a source into records of the raw topic, until they are taken to be written. No I/O."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from connectors.kafka.producer import Outgoing
+from connectors.sources.events import Positioned, SourceDeletion, SourceGap, SourcePost, SourceSkipped
+from streams.ingest.sources.keywords import KeywordSelection
+from streams.ingest.sources.metrics import InstanceMetrics
+from streams.ingest.sources.posts import raw_record
+from streams.ingest.sources.sent import SentIds
+from streams.records import GapRecord, RecordError, SourcePosition, Timestamp
+
+
+class Taken(NamedTuple):
+    """What was read since the last `take`.
+
+    Attributes:
+        records: the posts, in order.
+        gaps: the gaps.
+        cursor: where the source continues behind all of it; None if the network has no cursor.
+        at: the time of the last event on the network's clock; None if it is not known.
+        gap_number: the number of gaps so far, these included.
+    """
+
+    records: list[Outgoing]
+    gaps: list[GapRecord]
+    cursor: str | None
+    at: datetime | None
+    gap_number: int
+
+
+class Intake:
+    """The buffer between a source and Kafka."""
+
+    def __init__(
+        self,
+        *,
+        instance: str,
+        source: str,
+        raw_topic: str,
+        max_chars: int,
+        selection: KeywordSelection,
+        sent: SentIds,
+        position: SourcePosition | None,
+        metrics: InstanceMetrics,
+    ) -> None:
+        """Continue behind a position.
+
+        Args:
+            instance: the name of the instance.
+            source: the kind of source, such as `bluesky`.
+            raw_topic: the topic that the posts are written to.
+            max_chars: the longest text; a longer one is cut.
+            selection: decides which posts are kept.
+            sent: the ids of posts that are in the raw topic already.
+            position: the stored position; None if there is none.
+            metrics: counts what happens.
+        """
+        self._instance = instance
+        self._source = source
+        self._raw_topic = raw_topic
+        self._max_chars = max_chars
+        self._selection = selection
+        self._sent = sent
+        self._metrics = metrics
+        self._gap_number = position.gaps if position is not None else 0
+        self._records: list[Outgoing] = []
+        self._gaps: list[GapRecord] = []
+        self._cursor = position.cursor if position is not None else None
+        self._at: datetime | None = position.at if position is not None else None
+        self._newest: datetime | None = self._at
+        self._progress = False
+        self._after_break = False
+
+    def __len__(self) -> int:
+        """The number of posts in the buffer."""
+        return len(self._records)
+
+    def connected(self) -> None:
+        """Note that a connection begins. If the network has no cursor, the time since the last event is a gap."""
+        self._after_break = self._at is not None
+
+    def take_progress(self) -> bool:
+        """Returns whether there was a new post or a later event since the last call."""
+        progress, self._progress = self._progress, False
+        return progress
+
+    def take(self) -> Taken:
+        """Empty the buffer, and return what was in it."""
+        taken = Taken(self._records, self._gaps, self._cursor, self._at, self._gap_number)
+        self._records, self._gaps = [], []
+        return taken
+
+    def add(self, positioned: Positioned) -> None:
+        """Add an event."""
+        event, at = positioned.event, positioned.at
+        if isinstance(event, SourcePost):
+            self._add_post(event)
+        elif isinstance(event, SourceSkipped):
+            self._metrics.refused(event.reason)
+        elif isinstance(event, SourceDeletion):
+            self._metrics.deletions.inc()
+        else:
+            self.add_gap(self._after_last_event(event))
+        if at is not None:
+            if self._after_break:
+                self._after_break = False
+                if positioned.cursor is None and not isinstance(event, SourceGap):
+                    self.add_gap(SourceGap(since=self._at, until=at, reason="the network replays nothing"))
+            if self._newest is None or at > self._newest:
+                self._newest = at
+                self._progress = True
+            self._at = at
+        self._cursor = positioned.cursor
+
+    def _after_last_event(self, gap: SourceGap) -> SourceGap:
+        """Returns a gap that begins with the last event: a source knows its cursor only, which may be earlier."""
+        if gap.since is None or self._at is None or not gap.since < self._at <= (gap.until or self._at):
+            return gap
+        return replace(gap, since=self._at)
+
+    def add_gap(self, gap: SourceGap) -> None:
+        """Add a gap."""
+        self._gap_number += 1
+        self._metrics.gaps.inc()
+        if gap.since is not None and gap.until is not None:
+            self._metrics.gap_seconds.inc(max(0.0, (gap.until - gap.since).total_seconds()))
+        self._gaps.append(
+            GapRecord(
+                instance=self._instance,
+                source=self._source,
+                number=self._gap_number,
+                since=None if gap.since is None else Timestamp.of(gap.since),
+                until=None if gap.until is None else Timestamp.of(gap.until),
+                missing=gap.missing,
+                reason=gap.reason,
+                found_at=Timestamp.now(UTC),
+            )
+        )
+
+    def _add_post(self, post: SourcePost) -> None:
+        if post.edited:
+            self._metrics.refused("edited")
+            return
+        keywords = self._selection.keywords_of(post)
+        if keywords is None:
+            self._metrics.refused("no_keyword")
+            return
+        try:
+            key, value = raw_record(post, self._source, keywords, max_chars=self._max_chars)
+        except RecordError:
+            self._metrics.refused("invalid")
+            return
+        if self._sent.add(key):
+            self._metrics.duplicates.inc()
+            return
+        self._records.append(Outgoing(self._raw_topic, value, key))
+        self._progress = True

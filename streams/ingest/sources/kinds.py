@@ -1,0 +1,98 @@
+"""The sources that there are, and how each is opened. A source's library is imported when the source is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from connectors.sources.protocol import Source
+from streams.errors import InputError
+from streams.ingest.sources.config import SourceSpec
+
+Opener = Callable[[], Source]
+"""Makes a source for the next connection."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of source.
+
+    Attributes:
+        opener: returns the opener of an instance. It checks the options, reads credentials and connects to nothing.
+        options: the options that this kind has in sources.toml, beside those of every source.
+    """
+
+    opener: Callable[[SourceSpec], Opener]
+    options: frozenset[str] = field(default_factory=frozenset)
+
+
+def _bluesky(spec: SourceSpec) -> Opener:
+    from connectors.sources.bluesky import BlueskySource, Hosts  # noqa: PLC0415 - loads the client libraries
+    from connectors.sources.bluesky.hosts import PUBLIC_HOSTS  # noqa: PLC0415
+
+    hosts = Hosts(spec.endpoints or PUBLIC_HOSTS)
+    collections = _texts(spec, "collections", ("app.bsky.feed.post",))
+    dictionary = _file(spec, "zstd_dictionary", most_bytes=4_000_000)
+    gap_s = _positive(spec, "gap_s", 60.0)
+    silence_s = _positive(spec, "silence_s", 60.0)
+    return lambda: BlueskySource(
+        hosts,
+        allow_private=spec.allow_private,
+        collections=collections,
+        zstd_dictionary=dictionary,
+        gap_s=gap_s,
+        silence_s=silence_s,
+    )
+
+
+KINDS: Mapping[str, Kind] = {
+    "bluesky": Kind(_bluesky, frozenset({"collections", "zstd_dictionary", "gap_s", "silence_s"})),
+}
+"""Every kind of source, by its name."""
+
+
+def option_names() -> dict[str, frozenset[str]]:
+    """Returns the options of each kind of source."""
+    return {name: kind.options for name, kind in KINDS.items()}
+
+
+def opener_of(spec: SourceSpec) -> Opener:
+    """Returns what makes the sources of an instance.
+
+    Raises:
+        InputError: An option cannot be used, or credentials are missing.
+    """
+    return KINDS[spec.kind].opener(spec)
+
+
+def _texts(spec: SourceSpec, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    value: Any = spec.options.get(name, default)
+    items = (value,) if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not items or not all(isinstance(item, str) and item for item in items):
+        raise InputError(f"source {spec.instance!r}: {name} is a list of strings")
+    return tuple(items)
+
+
+def _positive(spec: SourceSpec, name: str, default: float) -> float:
+    value: Any = spec.options.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise InputError(f"source {spec.instance!r}: {name} is a number above 0")
+    return float(value)
+
+
+def _file(spec: SourceSpec, name: str, *, most_bytes: int) -> bytes | None:
+    value: Any = spec.options.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InputError(f"source {spec.instance!r}: {name} is the path of a file")
+    try:
+        with Path(value).open("rb") as file:
+            data = file.read(most_bytes + 1)
+    except OSError as exc:
+        raise InputError(f"source {spec.instance!r}: cannot read {name}: {exc.strerror}") from exc
+    if len(data) > most_bytes:
+        raise InputError(f"source {spec.instance!r}: {name} is longer than {most_bytes:,} bytes")
+    return data

@@ -1,0 +1,60 @@
+"""The ids of the posts that a source has in the raw topic already."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from connectors.errors import PositionError
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.scan import TopicScan
+
+logger = logging.getLogger(__name__)
+
+MOST_IDS = 400_000
+"""Ids that are remembered at least: those of a minute at 6,600 posts/s. Twice as many take up to 80 MB."""
+
+
+class SentIds:
+    """Remembers the last `most` ids at least, and twice as many at most. An id that is added again counts as new."""
+
+    def __init__(self, most: int = MOST_IDS) -> None:
+        self._most = most
+        # Hashes take less memory than ids. Two of a million ids have the same one with a probability below 1e-7.
+        self._recent: set[int] = set()
+        self._older: set[int] = set()
+
+    def add(self, id_: bytes) -> bool:
+        """Add an id. Returns whether it was known."""
+        number = hash(id_)
+        known = number in self._recent or number in self._older
+        self._recent.add(number)
+        if len(self._recent) >= self._most:
+            self._older, self._recent = self._recent, set()
+        return known
+
+
+def read_sent(config: KafkaConfig, topic: str, source: str, starts: Mapping[int, int], *, group: str) -> SentIds:
+    """Returns the ids of a source's posts in the raw topic, from the given offsets to its present end. Blocking.
+
+    Raises:
+        ConnectorError: The topic does not exist, or Kafka did not answer.
+    """
+    sent = SentIds()
+    prefix = f"{source}:".encode()
+    try:
+        scan = TopicScan(config, topic, group=group, starts=starts)
+    except PositionError as exc:
+        # The topic is a new one, so it is read from its beginning, and what the old one held is not sent again.
+        logger.warning("%s", exc)
+        scan = TopicScan(config, topic, group=group)
+    try:
+        if (offsets := scan.total()) > 1_000_000:
+            logger.info("reading %d offsets of %s, to know which posts of %s it holds", offsets, topic, source)
+        for message in scan.messages():
+            key = message.key()
+            if key is not None and key.startswith(prefix):
+                sent.add(key)
+    finally:
+        scan.close()
+    return sent

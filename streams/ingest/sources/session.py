@@ -1,0 +1,162 @@
+"""Takes an instance over from its former process: fences it, reads its position, and what it has sent since."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
+from datetime import UTC
+from typing import TypeVar
+
+import msgspec
+
+from connectors.errors import UnavailableError
+from connectors.kafka.admin import KafkaAdmin
+from connectors.kafka.config import KafkaConfig
+from connectors.kafka.offsets import OffsetReader
+from connectors.kafka.producer import ConfirmedProducer
+from connectors.sources.events import SourceGap
+from streams.connections import kafka_config, scan_group
+from streams.errors import InputError
+from streams.ingest.produce import partitions_of
+from streams.ingest.sources.config import SourceSpec
+from streams.ingest.sources.history import OffsetHistory
+from streams.ingest.sources.intake import Intake
+from streams.ingest.sources.keywords import KeywordSelection
+from streams.ingest.sources.metrics import InstanceMetrics
+from streams.ingest.sources.positions import PositionStore
+from streams.ingest.sources.pump import REREAD_S, Pump, StorageError
+from streams.ingest.sources.sent import SentIds, read_sent
+from streams.records import SourcePosition, Timestamp
+from streams.settings import Settings
+from streams.topology import RAW_COMPRESSION
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_CLOSE_S = 2.0
+"""Seconds that posts which are not confirmed have at the end. One that arrives later is sent a second time, because the
+next process has read the topic by then."""
+
+
+@asynccontextmanager
+async def open_session(
+    spec: SourceSpec,
+    settings: Settings,
+    *,
+    selection: KeywordSelection,
+    metrics: InstanceMetrics,
+    from_now: bool,
+) -> AsyncIterator[Pump]:
+    """Take an instance over, and yield the pump that continues from its position.
+
+    Args:
+        spec: the instance.
+        settings: where Kafka is.
+        selection: decides which posts are kept.
+        metrics: counts what happens.
+        from_now: whether to begin with new posts, and to record what lies between as a gap.
+
+    Raises:
+        InputError: The position cannot be read, or is that of another kind of source.
+        StorageError: Kafka did not answer.
+        ConnectorError: Kafka rejected the call.
+        TopologyError: The raw topic does not exist.
+    """
+    config, topic = kafka_config(settings), settings.topic_raw
+    store, position = await _answered(asyncio.to_thread(_take_over, spec, settings, config, from_now=from_now))
+    producer = ConfirmedProducer(config, client_id=f"emostream-ingest-{spec.instance}", compression=RAW_COMPRESSION)
+    reader = OffsetReader(config, group=scan_group(settings))
+
+    def read_ends() -> dict[int, int]:
+        return {number: high for number, (_, high) in reader.all_bounds(topic, range(count)).items()}
+
+    def read_topic() -> tuple[dict[int, int], SentIds]:
+        if position is not None and position.raw_topic == topic:
+            starts = {int(number): offset for number, offset in position.reread.items()}
+        else:
+            starts = read_ends()
+        return starts, read_sent(config, topic, spec.kind, starts, group=scan_group(settings))
+
+    try:
+        count = await _answered(asyncio.to_thread(partitions_of, KafkaAdmin(config), topic))
+        reread, sent = await _answered(asyncio.to_thread(read_topic))
+        begin = _without_place(position) if from_now else position
+        _log_start(spec, begin)
+        intake = Intake(
+            instance=spec.instance,
+            source=spec.kind,
+            raw_topic=topic,
+            max_chars=settings.text_max_chars,
+            selection=selection,
+            sent=sent,
+            position=begin,
+            metrics=metrics,
+        )
+        if from_now:
+            since = position.at if position is not None else None
+            intake.add_gap(SourceGap(since=since, until=Timestamp.now(UTC), reason="--from-now began with new posts"))
+        yield Pump(
+            intake,
+            instance=spec.instance,
+            source=spec.kind,
+            raw_topic=topic,
+            producer=producer,
+            store=store,
+            ends=read_ends,
+            history=OffsetHistory(reread, time.monotonic(), seconds=REREAD_S),
+            position=begin,
+            metrics=metrics,
+            rate=spec.rate,
+        )
+    finally:
+        await asyncio.to_thread(producer.close, _CLOSE_S)
+        await asyncio.to_thread(store.close)
+        await asyncio.to_thread(reader.close)
+
+
+def _take_over(
+    spec: SourceSpec, settings: Settings, config: KafkaConfig, *, from_now: bool
+) -> tuple[PositionStore, SourcePosition | None]:
+    store = PositionStore(
+        config,
+        topic=settings.topic_sources,
+        gaps_topic=settings.topic_gaps,
+        instance=spec.instance,
+        transactional_id=f"{settings.group_prefix}-source-{spec.instance}",
+        group=scan_group(settings),
+    )
+    try:
+        position = store.load()
+    except InputError:
+        if not from_now:
+            raise
+        position = None
+    if position is not None and position.source != spec.kind:
+        raise InputError(
+            f"the instance {spec.instance} is one of {position.source}, and not of {spec.kind}; give this source "
+            "another name with --instance"
+        )
+    return store, position
+
+
+def _without_place(position: SourcePosition | None) -> SourcePosition | None:
+    """Returns a position that keeps the number of the gaps, and not the place."""
+    return None if position is None else msgspec.structs.replace(position, cursor=None, at=None)
+
+
+def _log_start(spec: SourceSpec, position: SourcePosition | None) -> None:
+    if position is None or (position.cursor is None and position.at is None):
+        logger.info("%s: begins with new posts", spec.instance)
+    else:
+        logger.info("%s: continues from %s", spec.instance, position.at or position.cursor)
+
+
+async def _answered(work: Awaitable[T]) -> T:
+    try:
+        return await work
+    except UnavailableError as exc:
+        raise StorageError(str(exc)) from exc

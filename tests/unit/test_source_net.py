@@ -1,0 +1,352 @@
+"""The guarded network client: which addresses it connects to, and the limits of what it takes."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
+from datetime import UTC, datetime
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+from connectors.errors import RejectedError, UnavailableError
+from connectors.sources.net import (
+    PrivateAddressError,
+    TooLargeError,
+    WebSocket,
+    check_status,
+    dialer,
+    open_http,
+    open_websocket,
+    retry_after_s,
+)
+from connectors.sources.net.addresses import is_public
+from connectors.sources.protocol import RateLimitError
+
+Handler = Callable[[str], bytes | Awaitable[bytes]]
+
+
+@pytest.mark.parametrize(
+    "address", ["8.8.8.8", "1.1.1.1", "2001:4860:4860::8888", "::ffff:8.8.8.8", "64:ff9b::808:808"]
+)
+def test_public_addresses(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "127.8.9.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",  # the metadata service of clouds
+        "100.64.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "240.0.0.1",
+        "::",
+        "::1",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fc00::1",
+        "fec0::1",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "2002:7f00:1::",  # 6to4 of 127.0.0.1
+        "2002:a00:1::1",
+        "64:ff9b::7f00:1",  # NAT64 of 127.0.0.1
+        "64:ff9b::a00:1",
+    ],
+)
+def test_addresses_that_are_not_public(address: str) -> None:
+    assert not is_public(address)
+
+
+@asynccontextmanager
+async def answering(*answers: bytes) -> AsyncIterator[tuple[str, list[str]]]:
+    """Yield the address of a server that gives one answer to each connection, the last one for ever, and the paths."""
+    paths: list[str] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        paths.append(head.split(b" ")[1].decode())
+        answer = answers[min(len(paths), len(answers)) - 1]
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", paths
+
+
+def answer(body: bytes = b"", *, status: str = "200 OK", **headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+async def test_a_body_and_its_headers() -> None:
+    async with (
+        answering(answer(b"hello", ETag='"1"')) as (url, _),
+        open_http(allow_private=True, max_bytes=100, timeout_s=10) as client,
+    ):
+        found = await client.get(f"{url}/feed", params={"q": "a b"})
+        assert (found.status, found.body, found.headers["etag"]) == (200, b"hello", '"1"')
+
+
+async def test_a_private_address_is_refused() -> None:
+    async with (
+        answering(answer(b"secret")) as (url, paths),
+        open_http(allow_private=False, max_bytes=100, timeout_s=10) as client,
+    ):
+        for name in (url, url.replace("127.0.0.1", "localhost"), url.replace("127.0.0.1", "[::ffff:127.0.0.1]")):
+            with pytest.raises(PrivateAddressError, match="not a public address"):
+                await client.get(name)
+        assert paths == []
+
+
+async def test_a_name_that_resolves_to_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def resolve(*_: object, **__: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        return [(2, 1, 6, "", ("127.0.0.1", 80))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    with pytest.raises(PrivateAddressError, match=r"rebinding\.example is at 127\.0\.0\.1"):
+        await dialer.addresses_of("rebinding.example", 80, allow_private=False)
+
+
+async def test_of_several_addresses_only_the_public_ones_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def resolve(*_: object, **__: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        return [(2, 1, 6, "", (address, 80)) for address in ("10.0.0.1", "8.8.8.8", "8.8.8.8")]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    assert await dialer.addresses_of("mixed.example", 80, allow_private=False) == ["8.8.8.8"]
+
+
+async def test_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The server of the test stands for a public one; 127.0.0.2 is the private address.
+    monkeypatch.setattr(dialer, "is_public", lambda address: address == "127.0.0.1")
+    async with answering(b"") as (target, _):
+        inner = target.replace("127.0.0.1", "127.0.0.2")
+        async with (
+            answering(answer(status="302 Found", Location=inner)) as (url, _),
+            open_http(allow_private=False, max_bytes=100, timeout_s=10) as client,
+        ):
+            with pytest.raises(PrivateAddressError, match=r"127\.0\.0\.2"):
+                await client.get(url)
+
+
+async def test_redirects_end_somewhere() -> None:
+    async with (
+        answering(answer(status="302 Found", Location="/again")) as (url, paths),
+        open_http(allow_private=True, max_bytes=100, timeout_s=10) as client,
+    ):
+        with pytest.raises(RejectedError, match="redirects more than 5 times"):
+            await client.get(url)
+        assert len(paths) == 6
+
+
+async def test_a_redirect_to_a_file_is_refused() -> None:
+    async with (
+        answering(answer(status="302 Found", Location="file:///etc/passwd")) as (url, _),
+        open_http(allow_private=True, max_bytes=100, timeout_s=10) as client,
+    ):
+        with pytest.raises(RejectedError):
+            await client.get(url)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_a_body_has_a_limit(compressed: bool) -> None:
+    body = b"0" * 30_000_000 if compressed else b"0" * 2_000
+    sent = answer(gzip.compress(body, 9), Content_Encoding="gzip") if compressed else answer(body)
+    async with answering(sent) as (url, _), open_http(allow_private=True, max_bytes=1_000, timeout_s=10) as client:
+        with pytest.raises(TooLargeError, match="longer than 1,000 bytes"):
+            await client.get(url)
+
+
+async def test_compressed_bodies_are_decompressed_completely() -> None:
+    body = bytes(range(256)) * 4_000
+    async with (
+        answering(answer(gzip.compress(body), Content_Encoding="gzip")) as (url, _),
+        open_http(allow_private=True, max_bytes=2_000_000, timeout_s=10) as client,
+    ):
+        assert (await client.get(url)).body == body
+
+
+async def test_a_damaged_body_is_an_error() -> None:
+    async with (
+        answering(answer(b"no gzip", Content_Encoding="gzip")) as (url, _),
+        open_http(allow_private=True, max_bytes=1_000, timeout_s=10) as client,
+    ):
+        with pytest.raises(UnavailableError, match="damaged gzip"):
+            await client.get(url)
+
+
+async def test_a_server_that_sends_slowly_is_given_up() -> None:
+    given_up, ended = asyncio.Event(), asyncio.Event()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        with suppress(ConnectionError):
+            while not given_up.is_set():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        writer.transport.abort()
+        ended.set()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        async with open_http(allow_private=True, max_bytes=10_000_000, timeout_s=0.3) as client:
+            with pytest.raises(UnavailableError, match=r"did not answer completely within 0\.3 s"):
+                await client.get(url)
+        given_up.set()
+        await ended.wait()
+
+
+async def test_lines_of_a_stream_have_a_limit() -> None:
+    body = b"one\r\n" + b"x" * 5_000 + b"\n\ntwo\nunfinished"
+    async with (
+        answering(answer(body)) as (url, _),
+        open_http(allow_private=True, max_bytes=100, timeout_s=10) as client,
+        aclosing(client.stream(url)) as lines,
+    ):
+        assert [line async for line in lines] == [b"one", None, b"", b"two"]
+
+
+async def test_a_stream_that_is_refused() -> None:
+    refused = answer(status="429 Too Many Requests", Retry_After="7")
+    async with answering(refused) as (url, _), open_http(allow_private=True, max_bytes=100, timeout_s=10) as client:
+        with pytest.raises(RateLimitError) as caught:
+            async for _ in client.stream(url):
+                pass
+        assert caught.value.retry_after_s == 7
+
+
+async def test_a_server_that_is_gone() -> None:
+    async with open_http(allow_private=True, max_bytes=100, timeout_s=10) as client:
+        with pytest.raises(UnavailableError, match="did not answer"):
+            await client.get("http://127.0.0.1:1/")
+        with pytest.raises(UnavailableError, match="cannot be resolved"):
+            await client.get("http://nowhere.invalid/")
+        with pytest.raises(RejectedError):
+            await client.get("ftp://127.0.0.1/")
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "error"),
+    [
+        (429, {}, RateLimitError),
+        (429, {"retry-after": "3"}, RateLimitError),
+        (503, {"retry-after": "3"}, RateLimitError),
+        (503, {}, UnavailableError),
+        (500, {}, UnavailableError),
+        (408, {}, UnavailableError),
+        (401, {}, RejectedError),
+        (403, {}, RejectedError),
+        (400, {}, RejectedError),
+        (404, {}, RejectedError),
+    ],
+)
+def test_statuses(status: int, headers: dict[str, str], error: type[Exception]) -> None:
+    with pytest.raises(error) as caught:
+        check_status(status, headers, "the test")
+    assert type(caught.value) is error
+    assert str(status) in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [200, 204, 304])
+def test_good_statuses(status: int) -> None:
+    check_status(status, {}, "the test")
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("5", 5.0),
+        ("0.5", 0.5),
+        ("-3", 0.0),
+        ("Sun, 01 Mar 2026 12:00:30 GMT", 30.0),
+        ("Sun, 01 Mar 2026 11:00:00 GMT", 0.0),
+        ("", None),
+        ("soon", None),
+        ("nan", None),
+        ("inf", None),
+        ("Sun, 99 Mar 2026", None),
+    ],
+)
+def test_retry_after(value: str, seconds: float | None) -> None:
+    assert retry_after_s({"retry-after": value}, now=datetime(2026, 3, 1, 12, tzinfo=UTC)) == seconds
+
+
+@asynccontextmanager
+async def sending(*messages: str | bytes) -> AsyncIterator[str]:
+    async def handle(connection: ServerConnection) -> None:
+        for message in messages:
+            await connection.send(message)
+
+    async with serve(handle, "127.0.0.1", 0) as server:
+        yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
+
+
+async def received(socket: WebSocket) -> tuple[list[bytes], str]:
+    """Returns the messages up to the end of the connection, and why it ended."""
+    found = []
+    try:
+        async for message in socket.messages():
+            found.append(message)
+    except UnavailableError as exc:
+        return found, str(exc)
+    pytest.fail("a WebSocket ends with an error")
+
+
+async def test_messages_are_bytes_and_the_end_is_an_error() -> None:
+    async with sending("text", b"\x00binary") as url, open_websocket(url, allow_private=True, max_bytes=100) as socket:
+        found, reason = await received(socket)
+    assert found == [b"text", b"\x00binary"]
+    assert reason.startswith("127.0.0.1 closed the connection")
+
+
+async def test_a_message_has_a_limit() -> None:
+    async with sending("x" * 200) as url, open_websocket(url, allow_private=True, max_bytes=100) as socket:
+        assert (await received(socket))[0] == []
+
+
+async def test_a_websocket_at_a_private_address_is_refused() -> None:
+    async with sending("text") as url:
+        with pytest.raises(PrivateAddressError):
+            async with open_websocket(url, allow_private=False, max_bytes=100):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("sent", "error"),
+    [
+        (answer(status="429 Too Many Requests", Retry_After="9"), RateLimitError),
+        (answer(status="503 Service Unavailable"), UnavailableError),
+        (answer(status="403 Forbidden"), RejectedError),
+        (answer(b"<html>"), UnavailableError),
+        (b"nothing of this kind\r\n\r\n", UnavailableError),
+        (answer(status="302 Found", Location="ws://127.0.0.2:1/"), RejectedError),
+    ],
+)
+async def test_a_websocket_that_is_refused(sent: bytes, error: type[Exception]) -> None:
+    async with answering(sent) as (url, _):
+        with pytest.raises(error) as caught:
+            async with open_websocket(url.replace("http", "ws"), allow_private=True, max_bytes=100):
+                pass
+    assert isinstance(caught.value, RateLimitError) == (error is RateLimitError)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/", "ws:///", "127.0.0.1"])
+async def test_addresses_that_are_no_websocket(url: str) -> None:
+    with pytest.raises(RejectedError):
+        async with open_websocket(url, allow_private=True, max_bytes=100):
+            pass

@@ -1,0 +1,356 @@
+"""What a source does between the network and Kafka: the order of its steps. No crash loses or doubles a post."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.errors import RejectedError, UnavailableError
+from connectors.kafka.producer import Outgoing
+from connectors.kafka.transactional import FencedError
+from connectors.sources.bluesky.cursor import REWIND_US, LowWater
+from connectors.sources.events import Positioned, SkipReason, SourceDeletion, SourceGap, SourcePost, SourceSkipped
+from streams.ingest.sources import pump as pump_module
+from streams.ingest.sources.keywords import FixedKeywords
+from streams.ingest.sources.pump import StorageError
+from streams.records import SourcePosition
+from tests.source_world import Network, World, at, source_post
+
+KEEP_ALIVE = SourceSkipped(reason=SkipReason.NOT_A_POST, detail="keep-alive")
+
+
+async def run(world: World, network: Network, **options: object) -> bool:
+    """Run one connection until the network ends or fails."""
+    return await world.pump(**options).run(network, asyncio.Event())  # type: ignore[arg-type]
+
+
+async def test_posts_are_sent_in_order_and_then_the_position_is_stored() -> None:
+    world = World()
+    assert await run(world, Network([source_post(number) for number in range(5)], ends=True))
+    assert world.ids() == [f"test:{number}" for number in range(5)]
+    last = world.positions[-1]
+    assert (last.cursor, last.at, last.offsets, last.instance, last.source) == (
+        "5",
+        at(4),
+        {"0": 5},
+        "instance",
+        "test",
+    )
+    assert world.metric("emostream_source_posts_total") == 5
+
+
+async def test_the_first_position_is_stored_before_anything_more_is_read() -> None:
+    world = World()
+    seen: list[int] = []
+    network = Network(
+        [KEEP_ALIVE, source_post(1)], ends=True, script=lambda index: seen.append(len(world.positions)) or index
+    )
+    await run(world, network)
+    # The position that is stored first tells where the raw topic ended when the instance began.
+    assert seen == [1, 2]
+    assert [position.cursor for position in world.positions[:2]] == [None, "1"]
+
+
+async def test_no_position_is_stored_before_its_posts_are_confirmed() -> None:
+    world = World()
+
+    def check(position: SourcePosition) -> None:
+        assert len(world.raw) >= int(position.cursor or 0)
+        assert position.offsets == {"0": len(world.raw)}
+
+    world.on_save = check
+    await run(world, Network([source_post(number) for number in range(300)], ends=True))
+    assert len(world.raw) == 300
+
+
+async def test_if_kafka_takes_no_posts_the_position_stays() -> None:
+    world = World()
+    await run(world, Network([source_post(0)], ends=True))
+
+    def fail(_: Sequence[Outgoing]) -> None:
+        raise UnavailableError("Kafka does not answer")
+
+    world.on_deliver = fail
+    with pytest.raises(StorageError):
+        await run(world, Network([source_post(0), source_post(1)], ends=True))
+    assert [position.cursor for position in world.positions] == [None, "1"]
+
+
+async def test_a_former_owner_stops() -> None:
+    world = World()
+
+    def fail(_: SourcePosition) -> None:
+        raise FencedError("taken over")
+
+    world.on_save = fail
+    with pytest.raises(FencedError):
+        await run(world, Network([source_post(0)]))
+
+
+async def test_a_network_that_fails_keeps_what_came_before() -> None:
+    def fail(index: int) -> None:
+        if index == 3:
+            raise UnavailableError("closed")
+
+    world = World()
+    with pytest.raises(UnavailableError, match="closed"):
+        await run(world, Network([source_post(number) for number in range(5)], script=fail))
+    assert len(world.raw) == 3
+    assert world.positions[-1].cursor == "3"
+
+
+async def test_rejected_credentials_end_the_source() -> None:
+    def fail(_: int) -> None:
+        raise RejectedError("wrong password")
+
+    with pytest.raises(RejectedError):
+        await run(World(), Network([source_post(0)], script=fail))
+
+
+async def test_silence_ends_the_connection() -> None:
+    world = World()
+    with pytest.raises(UnavailableError, match="no event came"):
+        await run(world, Network([source_post(0)], silence_s=0.3))
+    assert world.ids() == ["test:0"]
+
+
+async def test_a_stop_stores_the_position() -> None:
+    world, stop = World(), asyncio.Event()
+    network = Network(
+        [source_post(number) for number in range(3)], script=lambda index: stop.set() if index == 2 else 0
+    )
+    assert not await world.pump().run(network, stop)
+    assert world.positions[-1].cursor == str(len(world.raw))
+
+
+async def test_cancelling_writes_nothing_more() -> None:
+    world = World()
+    await run(world, Network([source_post(0)], ends=True))
+    reached = asyncio.Event()
+    network = Network([source_post(0), source_post(1)], script=lambda index: reached.set() if index == 1 else 0)
+    world.on_deliver = lambda _: pytest.fail("something was written")
+    task = asyncio.create_task(world.pump().run(network, asyncio.Event()))
+    await reached.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert len(world.positions) == 2
+
+
+async def test_what_the_network_repeats_is_not_sent_again() -> None:
+    world = World()
+    pump = world.pump()
+    events = [source_post(number) for number in range(10)]
+    await pump.run(Network(events[:6], ends=True), asyncio.Event())
+    await pump.run(Network(events, repeats=4, ends=True), asyncio.Event())
+    assert world.ids() == [f"test:{number}" for number in range(10)]
+    assert world.metric("emostream_source_duplicates_total") == 4
+
+
+async def test_a_new_process_knows_what_the_former_one_sent_behind_its_position() -> None:
+    world = World()
+    events = [source_post(number) for number in range(6)]
+    await run(world, Network(events[:2], ends=True))
+
+    def kill(_: SourcePosition) -> None:
+        raise UnavailableError("killed before the position was stored")
+
+    world.on_save = kill
+    with pytest.raises(StorageError):
+        await run(world, Network(events[:5], ends=True))
+    world.on_save = lambda _: None
+    assert (len(world.raw), world.positions[-1].cursor) == (5, "2")
+    await run(world, Network(events, repeats=2, ends=True))
+    assert world.ids() == [f"test:{number}" for number in range(6)]
+
+
+async def test_gaps_are_stored_once_and_with_the_position_behind_them() -> None:
+    gap = SourceGap(since=at(1), until=at(100), reason="lost", missing=7)
+    world = World()
+    events = [source_post(0), gap, source_post(2)]
+    world.on_save = lambda position: pytest.fail("killed") if position.gaps else None
+    with pytest.raises(pytest.fail.Exception):
+        await run(world, Network(events, ends=True))
+    assert world.gaps == []
+    world.on_save = lambda _: None
+    await run(world, Network(events, ends=True))
+    (stored,) = world.gaps
+    assert (stored.since, stored.until, stored.missing, stored.number, stored.reason) == (at(1), at(100), 7, 1, "lost")
+    assert world.positions[-1].gaps == 1
+    await run(world, Network([*events, gap], ends=True))
+    assert [one.number for one in world.gaps] == [1, 2]
+
+
+async def test_a_network_without_a_cursor_has_a_gap_at_each_break() -> None:
+    world = World()
+    before = [Positioned(source_post(0), None, at(0)), Positioned(source_post(1), None, at(1))]
+    after = [
+        Positioned(KEEP_ALIVE, None),
+        Positioned(source_post(9), None, at(9)),
+        Positioned(source_post(10), None, at(10)),
+    ]
+    await run(world, Network(before, ends=True))
+    assert world.gaps == []
+    await run(world, Network(after, ends=True))
+    assert [(gap.since, gap.until) for gap in world.gaps] == [(at(1), at(9))]
+
+
+async def test_posts_that_become_none_are_counted() -> None:
+    world = World()
+    events = [
+        source_post(0, text="tea time"),
+        source_post(1, text="coffee"),
+        source_post(2, text="tea", edited=True),
+        source_post(3, text="tea", created_at=at(0).replace(year=1950)),
+        SourceSkipped(reason=SkipReason.EMPTY_TEXT),
+        SourceDeletion(id="0"),
+    ]
+    await run(world, Network(events, ends=True), selection=FixedKeywords(["tea"]))
+    assert world.ids() == ["test:0"]
+    assert world.posts()[0].keywords == ("tea",)
+    for reason in ("no_keyword", "edited", "invalid", "empty_text"):
+        assert world.metric("emostream_source_refused_total", reason=reason) == 1, reason
+    assert world.metric("emostream_source_deletions_total") == 1
+
+
+async def test_a_rate_limits_the_posts() -> None:
+    world = World()
+    started = asyncio.get_running_loop().time()
+    await run(world, Network([source_post(number) for number in range(300)], ends=True, silence_s=0.1), rate=200.0)
+    # The posts of a second come in a burst.
+    assert asyncio.get_running_loop().time() - started >= 0.4
+    assert len(world.raw) == 300
+
+
+async def test_the_buffer_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pump_module, "MOST_BUFFERED", 10)
+    world, sizes = World(), []
+    world.on_deliver = lambda records: sizes.append(len(records))
+    await run(world, Network([source_post(number) for number in range(100)], ends=True))
+    assert max(sizes) <= 10
+    assert len(world.raw) == 100
+
+
+async def test_progress_is_a_new_post_or_a_later_event_and_not_a_connection() -> None:
+    world = World()
+    pump = world.pump()
+    events = [source_post(number) for number in range(3)]
+    await pump.run(Network(events, ends=True), asyncio.Event())
+    assert pump.take_progress()
+    await pump.run(Network(events, repeats=3, ends=True), asyncio.Event())
+    await pump.run(Network([Positioned(KEEP_ALIVE, "3")] * 4, ends=True), asyncio.Event())
+    assert not pump.take_progress()
+
+
+class KilledError(Exception):
+    """The process ends here."""
+
+
+@settings(max_examples=150)
+@given(
+    posts=st.integers(1, 30),
+    repeats=st.integers(0, 8),
+    kills=st.lists(st.tuples(st.sampled_from(["deliver", "delivered", "save", "saved", "read"]), st.integers(0, 12))),
+)
+def test_whenever_it_is_killed_every_post_is_there_once(posts: int, repeats: int, kills: list[tuple[str, int]]) -> None:
+    world = World()
+    events = [source_post(number) for number in range(posts)]
+
+    async def until_killed(where: str, steps: int) -> None:
+        left = steps
+
+        def step(here: str) -> None:
+            nonlocal left
+            if here == where:
+                left -= 1
+                if left < 0:
+                    raise KilledError
+
+        def deliver(records: Sequence[Outgoing]) -> None:
+            step("deliver")
+            if where == "delivered" and records:
+                # The broker has a part of them.
+                world.raw.extend(records[: steps % (len(records) + 1)])
+                raise KilledError
+
+        def save(position: SourcePosition) -> None:
+            step("save")
+            if where == "saved":
+                world.positions.append(position)
+                raise KilledError
+
+        world.on_deliver, world.on_save = deliver, save
+        network = Network(events, repeats=repeats, ends=True, script=lambda _: step("read"))
+        pump = world.pump()
+        reader = asyncio.ensure_future(pump.run(network, asyncio.Event()))
+        await asyncio.wait([reader])
+        assert reader.exception() is None or isinstance(reader.exception(), KilledError)
+
+    for where, steps in kills:
+        asyncio.run(until_killed(where, steps))
+    asyncio.run(until_killed("never", 0))
+    assert sorted(world.ids()) == sorted(f"test:{number}" for number in range(posts))
+
+
+async def test_the_case_connector_sequence() -> None:
+    """Events 1..100, the socket drops, the server replays 90..110 from the cursor minus 5 s, with 108 before 101."""
+    world = World()
+    pump = world.pump()
+    base = 1_772_366_400_000_000
+    low = LowWater(base)
+
+    def event(number: int) -> Positioned:
+        time_us = base + number
+        cursor = low.add(time_us, 0.2 * len(received))
+        received.append(number)
+        return Positioned(source_post(number), str(cursor), at(0) + timedelta(microseconds=number))
+
+    received: list[int] = []
+
+    class Script(Network):
+        async def stream(self, cursor: str | None):  # type: ignore[no-untyped-def,override]
+            self.cursors.append(cursor)
+            for number in self.numbers:
+                yield event(number)
+            raise UnavailableError("the socket drops")
+
+        numbers: Sequence[int] = ()
+
+    first, second = Script([]), Script([])
+    first.numbers = range(1, 101)
+    with pytest.raises(UnavailableError):
+        await pump.run(first, asyncio.Event())
+    saved = int(pump.cursor or 0)
+    # Behind it nothing is unprocessed, and it is a few seconds back at most.
+    assert base + 1 <= saved <= base + 100
+    assert saved - REWIND_US < base + 90
+    second.numbers = [*range(90, 101), 108, *range(101, 108), 109, 110]
+    low = LowWater(saved)
+    with pytest.raises(UnavailableError):
+        await pump.run(second, asyncio.Event())
+    assert second.cursors == [str(saved)]
+    assert sorted(map(int, (name.removeprefix("test:") for name in world.ids()))) == list(range(1, 111))
+    cursors = [int(position.cursor or 0) for position in world.positions]
+    assert cursors == sorted(cursors)
+    assert world.metric("emostream_source_duplicates_total") == 11
+
+
+async def test_an_id_that_is_too_long_or_not_storable_stays_the_same() -> None:
+    world = World()
+    posts = [source_post(0, id="x" * 2_000), source_post(1, id="a\0b\ud800"), source_post(2, text="a\0b\udfffc")]
+    await run(world, Network(posts, ends=True))
+    again: list[SourcePost] = [replace(post, text="again") for post in posts]
+    await run(world, Network(again, repeats=3, ends=True))
+    assert len(world.raw) == 3
+    assert world.ids()[0].startswith("test:sha256:")
+    assert world.posts()[2].text == "a\ufffdb\ufffdc"
+
+
+async def test_a_long_text_is_cut() -> None:
+    world = World()
+    await run(world, Network([source_post(0, text="x" * 100)], ends=True), max_chars=10)
+    assert world.posts()[0].text == "x" * 10
