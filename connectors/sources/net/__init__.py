@@ -1,0 +1,27 @@
+"""The guarded network client that all sources use.
+
+addresses   which addresses are public. Pure
+dialer      resolves a name and lets through only the addresses that may be connected to
+status      maps HTTP statuses to errors, and reads `Retry-After`. Pure
+http        `open_http`: bounded answers and bounded lines
+websocket   `open_websocket`: bounded messages
+
+No proxy of the environment is used: a proxy would resolve the names, and the guard would check its address instead.
+"""
+
+from connectors.sources.net.dialer import PrivateAddressError
+from connectors.sources.net.http import Answer, HttpClient, TooLargeError, open_http
+from connectors.sources.net.status import check_status, retry_after_s
+from connectors.sources.net.websocket import WebSocket, open_websocket
+
+__all__ = [
+    "Answer",
+    "HttpClient",
+    "PrivateAddressError",
+    "TooLargeError",
+    "WebSocket",
+    "check_status",
+    "open_http",
+    "open_websocket",
+    "retry_after_s",
+]
