@@ -22,6 +22,8 @@ MAX_REDIRECTS = 5
 
 USER_AGENT = "emostream"
 
+_FOR_GOOD = (httpx.codes.MOVED_PERMANENTLY, httpx.codes.PERMANENT_REDIRECT)
+
 Params = Mapping[str, str | int]
 
 
@@ -38,12 +40,14 @@ class Answer:
         headers: the headers; names are in lower case.
         body: the body, decompressed.
         url: where the answer came from, after redirects.
+        moved: whether there were redirects, and each of them says that the address has changed for good.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     url: str
+    moved: bool = False
 
     def check(self, what: str) -> None:
         """Raise the error of `check_status` if the status is not below 400."""
@@ -88,7 +92,13 @@ class HttpClient:
                     body += chunk
                     if len(body) > limit:
                         raise TooLargeError(f"the answer of {response.url.host} is longer than {limit:,} bytes")
-                return Answer(response.status_code, dict(response.headers), bytes(body), str(response.url))
+                return Answer(
+                    response.status_code,
+                    dict(response.headers),
+                    bytes(body),
+                    str(response.url),
+                    moved=bool(response.history) and all(hop.status_code in _FOR_GOOD for hop in response.history),
+                )
         except TimeoutError:
             raise UnavailableError(f"{_host(url)} did not answer completely within {self._timeout_s:g} s") from None
 
