@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -108,7 +108,7 @@ class HttpClient:
         *,
         params: Params | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> AsyncIterator[bytes | None]:
+    ) -> AsyncGenerator[bytes | None, None]:
         r"""Yield the lines of an endless answer as they come, without their ends (`\n` or `\r\n`).
 
         A line longer than the client's `max_bytes` is dropped, and None is yielded in its place. Ends when the server
