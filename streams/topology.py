@@ -79,7 +79,12 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         # One partition: all processes see the changes in the same order.
         TopicSpec(settings.topic_keywords, 1, copies, KEYWORDS_CONFIG),
         # Nothing else tells where a source was, so its last record is never deleted.
-        TopicSpec(settings.topic_sources, 1, copies, {"cleanup.policy": "compact", "segment.ms": "3600000"}),
+        TopicSpec(
+            settings.topic_sources,
+            1,
+            copies,
+            {"cleanup.policy": "compact", "segment.ms": "3600000", "max.message.bytes": str(MAX_MESSAGE_BYTES)},
+        ),
         # A gap is known as long as a window with the gap is kept.
         TopicSpec(settings.topic_gaps, 1, copies, {"cleanup.policy": "delete", "retention.ms": longest}),
     ]

@@ -9,9 +9,12 @@ from datetime import UTC, datetime, timedelta
 
 from connectors.kafka.producer import Outgoing, WrittenOffsets
 from connectors.sources.events import Positioned, SourceEvent, SourcePost
+from streams.ingest.from_source import TextRules
+from streams.ingest.keywords.matcher import Matcher
+from streams.ingest.keywords.selection import Selection
 from streams.ingest.sources.history import OffsetHistory
 from streams.ingest.sources.intake import Intake
-from streams.ingest.sources.keywords import Hashtags, KeywordSelection
+from streams.ingest.sources.keywords import KeywordSelection
 from streams.ingest.sources.metrics import IngestMetrics, InstanceMetrics
 from streams.ingest.sources.pump import Pump
 from streams.ingest.sources.sent import SentIds
@@ -127,8 +130,8 @@ class World:
             instance="instance",
             source="test",
             raw_topic="posts.raw",
-            max_chars=max_chars,
-            selection=selection or Hashtags(),
+            rules=TextRules(max_chars),
+            selection=selection or Selection(lambda: Matcher([]), keep_unmatched=True),
             sent=sent,
             position=position,
             metrics=metrics,

@@ -26,7 +26,7 @@ class SourcePosition(Record, frozen=True, kw_only=True):
 
     instance: Annotated[str, Meta(min_length=1, max_length=100)]
     source: Annotated[str, Meta(min_length=1, max_length=100)]
-    cursor: Annotated[str, Meta(max_length=100_000)] | None
+    cursor: Annotated[str, Meta(max_length=1_000_000)] | None
     at: Timestamp | None = None
     raw_topic: str
     offsets: Offsets

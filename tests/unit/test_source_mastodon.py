@@ -18,6 +18,10 @@ from tests.source_servers.mastodon import START, TOKEN, MastodonServer
 from tests.source_servers.reading import Killed, reading
 
 
+def of_server(number: str) -> str:
+    return f"127.0.0.1/{number}"
+
+
 def source(server: MastodonServer, **changes: object) -> MastodonSource:
     options = MastodonOptions(endpoint=server.url, token=TOKEN, allow_private=True, interval_s=0.01)
     return MastodonSource(replace(options, **changes))  # type: ignore[arg-type]
@@ -42,7 +46,7 @@ async def test_posts_edits_and_deletions_come_through_the_stream() -> None:
     first, edited = found.posts
     assert (first.text, first.edited, first.keywords) == ("Tea & cake", False, ("Tea",))
     assert (edited.text, edited.edited) == ("Tea & pie", True)
-    assert [first.id, edited.id, *found.deletions] == [number] * 3
+    assert [first.id, edited.id, *found.deletions] == [of_server(number)] * 3
     assert (first.author, first.lang, first.created_at) == ("a@m.example", "en", START + timedelta(seconds=1))
 
 
@@ -108,7 +112,9 @@ async def test_a_post_that_was_edited_during_an_interruption_is_no_edit() -> Non
         server.edit(number, "two, edited")
         async with reading(source(server), cursor) as found:
             await found.texts("two, edited")
-    assert [(post.id, post.edited) for post in found.posts if post.id == number] == [(number, False)]
+    assert [(post.id, post.edited) for post in found.posts if post.id == of_server(number)] == [
+        (of_server(number), False)
+    ]
 
 
 async def test_a_server_that_no_longer_holds_the_last_post_is_a_gap() -> None:
@@ -379,7 +385,7 @@ async def test_nothing_is_missing_after_twenty_kills() -> None:
             await found.detail("heartbeat")
             wanted.append(server.post("the last one"))
             await found.texts("the last one")
-    assert {post.id for post in (*killed.posts, *found.posts)} >= set(wanted)
+    assert {post.id for post in (*killed.posts, *found.posts)} >= set(map(of_server, wanted))
     assert killed.gaps == found.gaps == []
 
 

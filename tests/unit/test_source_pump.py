@@ -15,7 +15,7 @@ from connectors.kafka.transactional import FencedError
 from connectors.sources.bluesky.cursor import REWIND_US, LowWater
 from connectors.sources.events import Positioned, SkipReason, SourceDeletion, SourceGap, SourcePost, SourceSkipped
 from streams.ingest.sources import pump as pump_module
-from streams.ingest.sources.keywords import FixedKeywords
+from streams.ingest.sources.keywords import fixed_keywords
 from streams.ingest.sources.pump import StorageError
 from streams.records import SourcePosition
 from tests.source_world import Network, World, at, source_post
@@ -209,7 +209,7 @@ async def test_posts_that_become_none_are_counted() -> None:
         SourceSkipped(reason=SkipReason.EMPTY_TEXT),
         SourceDeletion(id="0"),
     ]
-    await run(world, Network(events, ends=True), selection=FixedKeywords(["tea"]))
+    await run(world, Network(events, ends=True), selection=fixed_keywords(["tea"]))
     assert world.ids() == ["test:0"]
     assert world.posts()[0].keywords == ("tea",)
     for reason in ("no_keyword", "edited", "invalid", "empty_text"):

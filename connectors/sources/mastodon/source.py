@@ -5,11 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from connectors.errors import RejectedError
-from connectors.sources.events import Positioned, SkipReason, SourceSkipped
+from connectors.sources.events import (
+    Positioned,
+    SkipReason,
+    SourceDeletion,
+    SourceEvent,
+    SourcePost,
+    SourceSkipped,
+)
 from connectors.sources.mastodon.heads import newest, read_cursor, resume_from, write_cursor
 from connectors.sources.mastodon.reader import Found, Reader
 from connectors.sources.mastodon.timelines import Api, Timeline, check_endpoint
@@ -61,6 +68,13 @@ class MastodonOptions:
         check_endpoint(self.endpoint)
         if len(self.tags) > MAX_TAGS or not all(0 < len(_tag(tag)) <= _LONGEST_TAG for tag in self.tags):
             raise RejectedError(f"a source of mastodon has at most {MAX_TAGS} hashtags, none of them empty")
+
+
+def _of_server(event: SourceEvent, server: str) -> SourceEvent:
+    """Returns an event with the server in the id of its post, because two servers give their posts the same numbers."""
+    if isinstance(event, SourcePost) or (isinstance(event, SourceDeletion) and event.id is not None):
+        return replace(event, id=f"{server}/{event.id}")
+    return event
 
 
 class MastodonSource:
@@ -118,7 +132,9 @@ class MastodonSource:
             async for name, found in merged:
                 if found.id is not None:
                     heads[name] = newest((heads[name], found.id))
-                yield Positioned(found.event, write_cursor(server, heads, datetime.now(UTC)), found.at)
+                yield Positioned(
+                    _of_server(found.event, server), write_cursor(server, heads, datetime.now(UTC)), found.at
+                )
 
     async def _merged(
         self, heads: Mapping[str, str], starts: Mapping[str, str]

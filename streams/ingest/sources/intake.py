@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from connectors.kafka.producer import Outgoing
 from connectors.sources.events import Positioned, SourceDeletion, SourceGap, SourcePost, SourceSkipped
+from streams.ingest.from_source import TextRules
 from streams.ingest.sources.keywords import KeywordSelection
 from streams.ingest.sources.metrics import InstanceMetrics
 from streams.ingest.sources.posts import raw_record
@@ -42,7 +43,7 @@ class Intake:
         instance: str,
         source: str,
         raw_topic: str,
-        max_chars: int,
+        rules: TextRules,
         selection: KeywordSelection,
         sent: SentIds,
         position: SourcePosition | None,
@@ -54,7 +55,7 @@ class Intake:
             instance: the name of the instance.
             source: the kind of source, such as `bluesky`.
             raw_topic: the topic that the posts are written to.
-            max_chars: the longest text; a longer one is cut.
+            rules: what is done with a text that cannot be stored as it is.
             selection: decides which posts are kept.
             sent: the ids of posts that are in the raw topic already.
             position: the stored position; None if there is none.
@@ -63,7 +64,7 @@ class Intake:
         self._instance = instance
         self._source = source
         self._raw_topic = raw_topic
-        self._max_chars = max_chars
+        self._rules = rules
         self._selection = selection
         self._sent = sent
         self._metrics = metrics
@@ -151,7 +152,7 @@ class Intake:
             self._metrics.refused("no_keyword")
             return
         try:
-            key, value = raw_record(post, self._source, keywords, max_chars=self._max_chars)
+            key, value, cleaned, cut = raw_record(post, self._source, keywords, self._rules)
         except RecordError:
             self._metrics.refused("invalid")
             return
@@ -159,4 +160,8 @@ class Intake:
             self._metrics.duplicates.inc()
             return
         self._records.append(Outgoing(self._raw_topic, value, key))
+        if cleaned:
+            self._metrics.repaired("characters")
+        if cut:
+            self._metrics.repaired("long_text")
         self._progress = True

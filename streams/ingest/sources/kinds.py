@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from connectors.errors import RejectedError
 from connectors.sources.protocol import Source
 from streams.errors import InputError
 from streams.ingest.sources.config import SourceSpec
@@ -47,8 +50,53 @@ def _bluesky(spec: SourceSpec) -> Opener:
     )
 
 
+def _mastodon(spec: SourceSpec) -> Opener:
+    from connectors.sources.mastodon import MastodonOptions, MastodonSource  # noqa: PLC0415
+
+    options = MastodonOptions(
+        endpoint=_one_endpoint(spec, "the address of the server"),
+        tags=_texts(spec, "tags", ()),
+        local=_flag(spec, "local"),
+        token=os.environ.get("MASTODON_ACCESS_TOKEN") or None,
+        interval_s=_positive(spec, "interval_s", 60.0),
+        overlap=timedelta(seconds=_positive(spec, "overlap_s", 60.0)),
+        allow_private=spec.allow_private,
+    )
+    return lambda: MastodonSource(options)
+
+
+def _rss(spec: SourceSpec) -> Opener:
+    from connectors.sources.rss import RssOptions, RssSource  # noqa: PLC0415
+    from connectors.sources.rss.schedule import Schedule  # noqa: PLC0415
+
+    options = RssOptions(
+        feeds=spec.endpoints,
+        schedule=Schedule(interval_s=_positive(spec, "interval_s", 900.0)),
+        history=_flag(spec, "history"),
+        allow_private=spec.allow_private,
+    )
+    return lambda: RssSource(options)
+
+
+def _hackernews(spec: SourceSpec) -> Opener:
+    from connectors.sources.hackernews import HackerNewsOptions, HackerNewsSource  # noqa: PLC0415
+
+    default = HackerNewsOptions()
+    options = HackerNewsOptions(
+        endpoint=_one_endpoint(spec, "the address of the API") if spec.endpoints else default.endpoint,
+        kinds=frozenset(_texts(spec, "kinds", tuple(default.kinds))),
+        interval_s=_positive(spec, "interval_s", default.interval_s),
+        changes_s=_positive(spec, "changes_s", 120.0),
+        allow_private=spec.allow_private,
+    )
+    return lambda: HackerNewsSource(options)
+
+
 KINDS: Mapping[str, Kind] = {
     "bluesky": Kind(_bluesky, frozenset({"collections", "zstd_dictionary", "gap_s", "silence_s"})),
+    "hackernews": Kind(_hackernews, frozenset({"kinds", "interval_s", "changes_s"})),
+    "mastodon": Kind(_mastodon, frozenset({"tags", "local", "interval_s", "overlap_s"})),
+    "rss": Kind(_rss, frozenset({"interval_s", "history"})),
 }
 """Every kind of source, by its name."""
 
@@ -64,15 +112,31 @@ def opener_of(spec: SourceSpec) -> Opener:
     Raises:
         InputError: An option cannot be used, or credentials are missing.
     """
-    return KINDS[spec.kind].opener(spec)
+    try:
+        return KINDS[spec.kind].opener(spec)
+    except RejectedError as exc:
+        raise InputError(f"source {spec.instance!r}: {exc}") from exc
+
+
+def _one_endpoint(spec: SourceSpec, what: str) -> str:
+    if len(spec.endpoints) != 1:
+        raise InputError(f"source {spec.instance!r}: needs one endpoint, {what}")
+    return spec.endpoints[0]
+
+
+def _flag(spec: SourceSpec, name: str) -> bool:
+    value: Any = spec.options.get(name, False)
+    if not isinstance(value, bool):
+        raise InputError(f"source {spec.instance!r}: {name} is true or false")
+    return value
 
 
 def _texts(spec: SourceSpec, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
     value: Any = spec.options.get(name, default)
     items = (value,) if isinstance(value, str) else value
-    if not isinstance(items, list | tuple) or not items or not all(isinstance(item, str) and item for item in items):
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) and item for item in items):
         raise InputError(f"source {spec.instance!r}: {name} is a list of strings")
-    return tuple(items)
+    return tuple(items) or default
 
 
 def _positive(spec: SourceSpec, name: str, default: float) -> float:

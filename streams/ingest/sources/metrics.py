@@ -23,6 +23,12 @@ class IngestMetrics:
             ["source", "reason"],
             registry=registry,
         )
+        self.repaired = Counter(
+            "emostream_source_repaired",
+            "Posts that were changed so that they can be stored, by problem.",
+            ["source", "problem"],
+            registry=registry,
+        )
         self.duplicates = Counter(
             "emostream_source_duplicates",
             "Posts that the source repeated, and that were not sent again.",
@@ -77,6 +83,7 @@ class InstanceMetrics:
         self.active = metrics.active.labels(instance)
         self._lag = metrics.lag.labels(instance)
         self._refused = metrics.refused
+        self._repaired = metrics.repaired
         self._instance = instance
         self._heard = time.monotonic()
         metrics.idle.labels(instance).set_function(lambda: time.monotonic() - self._heard)
@@ -84,6 +91,10 @@ class InstanceMetrics:
     def refused(self, reason: str) -> None:
         """Count an event that became no post."""
         self._refused.labels(self._instance, reason).inc()
+
+    def repaired(self, problem: str) -> None:
+        """Count a post that was changed so that it can be stored."""
+        self._repaired.labels(self._instance, problem).inc()
 
     def note(self, at: datetime | None, heard: float) -> None:
         """Note the network's time of the last confirmed event, and when the last event came (monotonic seconds)."""

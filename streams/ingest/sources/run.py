@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
+from connectors.errors import UnavailableError
 from connectors.kafka.admin import KafkaAdmin
 from connectors.sources.protocol import Source
 from streams.connections import kafka_config
 from streams.errors import USER_ERRORS, InputError, TopologyError
+from streams.ingest.keywords.follower import KeywordFollower
+from streams.ingest.keywords.selection import Selection
 from streams.ingest.sources.config import SourceSpec
 from streams.ingest.sources.instance import SourceInstance
-from streams.ingest.sources.keywords import FixedKeywords, Hashtags
+from streams.ingest.sources.keywords import fixed_keywords
 from streams.ingest.sources.kinds import opener_of
 from streams.ingest.sources.metrics import IngestMetrics
 from streams.ingest.sources.web import metrics_server
@@ -38,25 +42,44 @@ def run_sources(settings: Settings, specs: Sequence[SourceSpec], *, from_now: bo
         ConnectorError: Kafka does not answer, or the port of the web server is in use.
     """
     openers = [opener_of(spec) for spec in specs]
+    fixed = [fixed_keywords(spec.keywords) if spec.keywords else None for spec in specs]
     _check_topics(settings)
     metrics = IngestMetrics()
-    with metrics_server(settings.web_bind, settings.ingest_web_port, metrics.registry):
-        failures = asyncio.run(_run(settings, specs, openers, metrics, from_now=from_now))
+    with metrics_server(settings.web_bind, settings.ingest_web_port, metrics.registry), ExitStack() as stack:
+        selections = [one or stack.enter_context(_live_selection(settings)) for one in fixed]
+        failures = asyncio.run(_run(settings, specs, openers, selections, metrics, from_now=from_now))
     if failures:
         raise InputError(f"{counted(len(failures), 'source')} failed: {'; '.join(failures)}")
 
 
 def _check_topics(settings: Settings) -> None:
     existing = KafkaAdmin(kafka_config(settings)).partition_counts()
-    wanted = (settings.topic_raw, settings.topic_sources, settings.topic_gaps)
+    wanted = (settings.topic_raw, settings.topic_sources, settings.topic_gaps, settings.topic_keywords)
     if missing := [topic for topic in wanted if topic not in existing]:
         raise TopologyError(f"missing topics: {', '.join(missing)}; run `emostream init`")
+
+
+@contextmanager
+def _live_selection(settings: Settings) -> Iterator[Selection]:
+    """Follow the live set of keywords; yields a selection by it when it is known.
+
+    Raises:
+        ConnectorError: Kafka does not answer, or the topic cannot be followed.
+    """
+    group = f"{settings.group_prefix}-keywords"
+    with KeywordFollower(kafka_config(settings), settings.topic_keywords, group=group) as follower:
+        if not follower.wait_until_complete(settings.kafka_timeout_s):
+            raise UnavailableError(
+                f"Kafka did not answer within {settings.kafka_timeout_s:g} s while reading {settings.topic_keywords}"
+            )
+        yield Selection(follower.matcher, keep_unmatched=settings.unmatched_posts == "keep")
 
 
 async def _run(
     settings: Settings,
     specs: Sequence[SourceSpec],
     openers: Sequence[Callable[[], Source]],
+    selections: Sequence[Selection],
     metrics: IngestMetrics,
     *,
     from_now: bool,
@@ -68,8 +91,7 @@ async def _run(
         loop.add_signal_handler(number, stop.set)
     failures: list[str] = []
 
-    async def run_one(spec: SourceSpec, opener: Callable[[], Source]) -> None:
-        selection = FixedKeywords(spec.keywords) if spec.keywords else Hashtags()
+    async def run_one(spec: SourceSpec, opener: Callable[[], Source], selection: Selection) -> None:
         instance = SourceInstance(spec, settings, metrics, open_source=opener, selection=selection, from_now=from_now)
         try:
             await instance.run(stop)
@@ -81,6 +103,6 @@ async def _run(
 
     # A defect in one source ends all: an exception that is no error of the user cancels the group.
     async with asyncio.TaskGroup() as group:
-        for spec, opener in zip(specs, openers, strict=True):
-            group.create_task(run_one(spec, opener))
+        for spec, opener, selection in zip(specs, openers, selections, strict=True):
+            group.create_task(run_one(spec, opener, selection))
     return failures

@@ -20,6 +20,7 @@ from connectors.kafka.producer import ConfirmedProducer
 from connectors.sources.events import SourceGap
 from streams.connections import kafka_config, scan_group
 from streams.errors import InputError
+from streams.ingest.from_source import TextRules
 from streams.ingest.produce import partitions_of
 from streams.ingest.sources.config import SourceSpec
 from streams.ingest.sources.history import OffsetHistory
@@ -90,7 +91,7 @@ async def open_session(
             instance=spec.instance,
             source=spec.kind,
             raw_topic=topic,
-            max_chars=settings.text_max_chars,
+            rules=TextRules.of(settings),
             selection=selection,
             sent=sent,
             position=begin,
