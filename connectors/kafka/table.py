@@ -183,7 +183,7 @@ class TopicTable:
                 TopicPartition(self._topic, 0), timeout=self._config.timeout_s, cached=False
             )
         except KafkaException as exc:
-            if kafka_error_of(exc).code() not in _MISSING:
+            if kafka_error_of(exc).code() not in _MISSING or not self._is_missing():
                 self._missing_since = None
                 return None
             self._missing_since = now if self._missing_since is None else self._missing_since
@@ -192,3 +192,15 @@ class TopicTable:
             return None
         self._missing_since = None
         return None if answer is None else answer[1]
+
+    def _is_missing(self) -> bool:
+        """Returns whether a broker says that the topic does not exist.
+
+        The client itself says so too while it has no connection.
+        """
+        try:
+            metadata = self._consumer.list_topics(self._topic, timeout=self._config.timeout_s)
+        except KafkaException:
+            return False
+        error = metadata.topics[self._topic].error
+        return error is not None and error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART

@@ -14,6 +14,7 @@ import pytest
 from confluent_kafka import Producer
 
 from connectors.errors import RejectedError, UnavailableError
+from connectors.kafka import table
 from connectors.kafka.admin import KafkaAdmin, TopicSpec
 from connectors.sources.events import SourcePost
 from streams.cli import cli
@@ -143,6 +144,24 @@ def test_a_topic_that_is_made_again_has_its_own_keywords(settings: Settings, fol
     init_topics(settings, lambda line: None)
     add_keywords(settings, ["好用"])
     wait_for(lambda: finds(one) == ("好用",), what="the former keywords stay")
+
+
+@pytest.mark.parametrize("existed", [False, True])
+def test_a_follower_says_that_the_topic_does_not_exist(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, existed: bool
+) -> None:
+    monkeypatch.setattr(table, "CHECK_S", 0.1)
+    monkeypatch.setattr(table, "GONE_S", 0.3)
+    if not existed:
+        delete(settings, [settings.topic_keywords])
+    with follower(settings) as one:
+        if existed:
+            assert one.wait_until_complete(TIMEOUT_S)
+            delete(settings, [settings.topic_keywords])
+        # Only the time in which a broker says so counts.
+        wait_for(lambda: not one._thread.is_alive(), what="it goes on")
+        with pytest.raises(RejectedError, match="does not exist; run `emostream init`"):
+            one.matcher()
 
 
 def test_records_of_others_that_cannot_be_keywords_are_passed_over(run: Run, settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -25,6 +26,7 @@ class FakeKafka:
         log: by offset, key and value of each record that Kafka still holds.
         end: the offset of the next record.
         failure: what a request for the end of the topic fails with; None if it succeeds.
+        missing: whether the brokers say that the topic does not exist; None if they do not answer.
         now: the time in seconds.
         seeks_to_refuse: how many of the next attempts to move are refused.
     """
@@ -33,6 +35,7 @@ class FakeKafka:
         self.log: dict[int, tuple[bytes, bytes | None]] = {}
         self.end = 0
         self.failure: int | None = None
+        self.missing: bool | None = None
         self.now = 1_000.0
         self.seeks_to_refuse = 0
         self._position = 0
@@ -76,6 +79,12 @@ class FakeKafka:
         if self.failure is not None:
             raise KafkaException(KafkaError(self.failure))
         return min(self.log, default=self.end), self.end
+
+    def list_topics(self, topic: str, *, timeout: float) -> Any:
+        if self.missing is None:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        error = KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART) if self.missing else None
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=error)})
 
     def consume(self, most: int, timeout: float) -> list[Any]:
         if self._position > self.end:  # the offset is out of range, and auto.offset.reset is earliest
@@ -202,9 +211,19 @@ def test_a_topic_that_was_made_again_while_no_broker_answered_is_read_anew(refus
     assert set(table.rows) == {b"b", b"c", b"d"}
 
 
-@pytest.mark.parametrize("code", [KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT, KafkaError._TRANSPORT])
-def test_brokers_may_be_away(code: int) -> None:
+@pytest.mark.parametrize(
+    ("code", "missing"),
+    [
+        (KafkaError._ALL_BROKERS_DOWN, None),
+        (KafkaError._TIMED_OUT, None),
+        # The client says so while it has no connection.
+        (KafkaError._UNKNOWN_PARTITION, None),
+        (KafkaError._UNKNOWN_PARTITION, False),
+    ],
+)
+def test_brokers_may_be_away(code: int, missing: bool | None) -> None:
     kafka = FakeKafka()
+    kafka.missing = missing
     kafka.write(b"a", b"1")
     table = make(kafka)
     drain(kafka, table)
@@ -221,6 +240,7 @@ def test_brokers_may_be_away(code: int) -> None:
 def test_a_topic_that_does_not_exist_is_an_error_after_a_while() -> None:
     kafka = FakeKafka()
     table = make(kafka)
+    kafka.missing = True
     kafka.failure = KafkaError.UNKNOWN_TOPIC_OR_PART
     kafka.now += CHECK_S
     table.poll(0)
