@@ -263,10 +263,11 @@ def test_keywords_and_silence(
     )
     role = start("ingest", "--config", str(config), "bluesky", "--keywords", "Tea, green house", **SESSION)
     wait_for(lambda: has_begun(settings), what="no position is stored")
-    server.add([commit(BASE_US, 1, "tea!"), commit(BASE_US, 2, "coffee"), commit(BASE_US, 3, "a GREEN house")])
+    now_us = int(time.time() * SECOND)
+    server.add([commit(now_us, 1, "tea!"), commit(now_us, 2, "coffee"), commit(now_us, 3, "a GREEN house")])
     wait_for_posts(settings, role, [1, 3])
     wait_for(lambda: len(server.asked) > 2, what="it does not connect again after a silence")
-    server.add([commit(BASE_US + SECOND, 4, "tea again")])
+    server.add([commit(int(time.time() * SECOND), 4, "tea again")])
     wait_for_posts(settings, role, [4])
     assert role.stop() == 0
     posts = [json.loads(value) for _, _, value in records(settings, settings.topic_raw)]
