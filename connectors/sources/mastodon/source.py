@@ -1,0 +1,172 @@
+"""Posts, edits and deletions of the timelines of a server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from connectors.errors import RejectedError
+from connectors.sources.events import Positioned, SkipReason, SourceSkipped
+from connectors.sources.mastodon.heads import newest, read_cursor, resume_from, write_cursor
+from connectors.sources.mastodon.reader import Found, Reader
+from connectors.sources.mastodon.timelines import Api, Timeline
+from connectors.sources.net import open_http
+from connectors.sources.shapes.values import identifier
+
+MAX_TAGS = 10
+"""Hashtags of one source: each has a connection of its own."""
+
+_QUEUE = 100
+_LONGEST_TAG = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MastodonOptions:
+    """Which timelines are read, and how.
+
+    Attributes:
+        endpoint: the address of the server, such as `https://mastodon.social`.
+        tags: the hashtags, at most `MAX_TAGS`; none for all public posts that the server knows.
+        local: whether only posts of the server's own accounts are read.
+        token: the access token. Without one, timelines are read as pages again and again, because streams need one.
+        interval_s: seconds between two readings of a timeline without a stream.
+        overlap: how far before its head a timeline is read again after an interruption. A post that takes longer to
+            reach the server, and does so while nothing listens, is missed.
+        heartbeat_s: a stream that sends nothing for this many seconds is dead. Mastodon sends something every 15 s.
+        allow_private: whether the server may have a private address.
+        max_bytes: the longest page of a timeline, and the longest event.
+        timeout_s: seconds that a request may take.
+    """
+
+    endpoint: str
+    tags: tuple[str, ...] = ()
+    local: bool = False
+    token: str | None = field(default=None, repr=False)
+    interval_s: float = 60.0
+    overlap: timedelta = timedelta(minutes=1)
+    heartbeat_s: float = 60.0
+    allow_private: bool = False
+    max_bytes: int = 4_000_000
+    timeout_s: float = 30.0
+
+
+class MastodonSource:
+    """A source of public posts of a Mastodon server. See `connectors.sources.protocol.Source`.
+
+    Posts and edits that came during an interruption are read from the pages of the timeline. Deletions are not: no page
+    tells them.
+    """
+
+    name = "mastodon"
+    stable_ids = True
+
+    def __init__(self, options: MastodonOptions) -> None:
+        """Prepare a source; nothing is connected to.
+
+        Raises:
+            RejectedError: The endpoint is no address, there are too many tags, or one is empty.
+        """
+        tags = tuple(dict.fromkeys(tag.strip().removeprefix("#").lower() for tag in options.tags))
+        if len(tags) > MAX_TAGS or not all(0 < len(tag) <= _LONGEST_TAG for tag in tags):
+            raise RejectedError(f"a source of mastodon has at most {MAX_TAGS} hashtags, none of them empty")
+        timelines = [Timeline(tag, options.local) for tag in tags] or [Timeline(local=options.local)]
+        self._timelines = {timeline.name: timeline for timeline in timelines}
+        self._options = options
+        self._streams = bool(options.token)
+        waits_s = options.heartbeat_s if self._streams else options.interval_s
+        self.silence_s = waits_s + 2 * options.timeout_s
+        self._http = open_http(
+            allow_private=options.allow_private,
+            max_bytes=options.max_bytes,
+            timeout_s=options.timeout_s,
+            headers={"Authorization": f"Bearer {options.token}"} if options.token else {},
+        )
+        self._api = Api(self._http, options.endpoint)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close()
+
+    async def stream(self, cursor: str | None) -> AsyncGenerator[Positioned, None]:
+        """Yield posts, edits and deletions of the timelines. See `Source.stream`.
+
+        Raises:
+            RateLimitError: The server asks to wait.
+            UnavailableError: A connection failed, ended, or was silent.
+            RejectedError: The access token is missing or wrong, or the cursor is none of this source.
+        """
+        server = self._api.server
+        heads: dict[str, str] = {}
+        starts: dict[str, str] = {}
+        if cursor is not None:
+            heads, at = read_cursor(cursor, server, list(self._timelines))
+            starts = {name: resume_from(head, at, self._options.overlap) for name, head in heads.items()}
+        for name, timeline in self._timelines.items():
+            if name not in heads:
+                page = await self._api.page(timeline, limit=1)
+                heads[name] = newest(number for status in page if (number := identifier(status.get("id"))) is not None)
+        connected = SourceSkipped(reason=SkipReason.NOT_A_POST, detail="connected")
+        yield Positioned(connected, write_cursor(server, heads, datetime.now(UTC)))
+        async with aclosing(self._merged(dict(heads), starts)) as merged:
+            async for name, found in merged:
+                if found.id is not None:
+                    heads[name] = newest((heads[name], found.id))
+                yield Positioned(found.event, write_cursor(server, heads, datetime.now(UTC)), found.at)
+
+    async def _merged(
+        self, heads: Mapping[str, str], starts: Mapping[str, str]
+    ) -> AsyncGenerator[tuple[str, Found], None]:
+        """Yield the events of all timelines as they come, each with the name of its timeline.
+
+        Args:
+            heads: the newest status of each timeline.
+            starts: the id after which an interrupted timeline is read again.
+        """
+        base = await self._api.streaming_url() if self._streams else None
+        queue: asyncio.Queue[tuple[str, Found]] = asyncio.Queue(_QUEUE)
+
+        async def follow(name: str, timeline: Timeline) -> None:
+            reader = Reader(
+                self._api,
+                timeline,
+                heads[name],
+                start=starts.get(name, heads[name]),
+                overlap=self._options.overlap,
+                max_bytes=self._options.max_bytes,
+            )
+            parts = [reader.missed()] if name in starts else []
+            if base is None:
+                parts.append(reader.polled(self._options.interval_s))
+            else:
+                parts.append(reader.streamed(self._http, base, self._options.heartbeat_s))
+            for part in parts:
+                async with aclosing(part):
+                    async for found in part:
+                        await queue.put((name, found))
+
+        tasks = {asyncio.create_task(follow(*item)) for item in self._timelines.items()}
+        try:
+            while True:
+                yield await _next(queue, tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _next(queue: asyncio.Queue[tuple[str, Found]], tasks: set[asyncio.Task[None]]) -> tuple[str, Found]:
+    """Return what is next in the queue. If it is empty and a task has failed, raise the task's error."""
+    if not queue.empty():
+        return queue.get_nowait()
+    getter = asyncio.create_task(queue.get())
+    try:
+        done, _ = await asyncio.wait({getter, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        if getter not in done:
+            for task in done:
+                task.result()
+        return await getter
+    finally:
+        getter.cancel()
