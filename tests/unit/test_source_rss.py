@@ -1,0 +1,325 @@
+"""The source of feeds, against a local server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from connectors.errors import RejectedError, UnavailableError
+from connectors.sources.events import SkipReason
+from connectors.sources.protocol import RateLimitError
+from connectors.sources.rss import RssOptions, RssSource
+from connectors.sources.rss.schedule import Schedule
+from connectors.sources.rss.source import MAX_FEEDS
+from connectors.sources.rss.state import feed_key
+from tests.source_servers.feeds import FeedServer, item, rss
+from tests.source_servers.http import Reply
+from tests.source_servers.reading import Killed, reading
+
+FAST = Schedule(interval_s=0.01, least_s=0.01, most_s=0.05)
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+READ = "of the feed are not new"
+UNCHANGED = "the feed has not changed"
+STATE = f'{{"v":1,"feeds":{{"{feed_key("https://e.example/")}":%s}}}}'
+
+
+def source(*feeds: str, **changes: object) -> RssSource:
+    options = RssOptions(feeds=feeds, schedule=FAST, allow_private=True)
+    return RssSource(replace(options, **changes))  # type: ignore[arg-type]
+
+
+def entry(number: int, text: str | None = None) -> str:
+    date = NOON + timedelta(minutes=number)
+    return item(text or f"entry {number}", guid=f"tag:{number}", link=f"https://e.example/{number}", date=date)
+
+
+def page(*numbers: int) -> bytes:
+    return rss(entry(number) for number in numbers)
+
+
+async def test_what_was_there_before_is_not_new() -> None:
+    async with FeedServer() as server:
+        url = server.put("/feed", page(2, 1))
+        async with reading(source(url)) as found:
+            await found.detail(READ)
+            server.put("/feed", page(4, 3, 2, 1))
+            await found.texts("entry 3", "entry 4")
+            await found.detail(UNCHANGED)
+    assert found.post_texts == ["entry 3", "entry 4"]  # the oldest first
+    post = found.posts[0]
+    assert (post.created_at, post.url, post.lang) == (NOON + timedelta(minutes=3), "https://e.example/3", "en-us")
+    assert found.gaps == []
+
+
+async def test_history_is_yielded_with_its_own_times_if_asked_for() -> None:
+    async with FeedServer() as server:
+        url = server.put("/feed", rss([entry(2), item("undated"), entry(1)]))
+        async with reading(source(url, history=True)) as found:
+            await found.detail(READ)
+    # An entry without a date would count as now, and it may be years old.
+    assert [(post.text, post.created_at) for post in found.posts] == [
+        ("entry 1", NOON + timedelta(minutes=1)),
+        ("entry 2", NOON + timedelta(minutes=2)),
+    ]
+
+
+async def test_entries_without_a_date_or_of_the_future_are_of_now() -> None:
+    async with FeedServer() as server:
+        url = server.put("/feed", page(1))
+        async with reading(source(url)) as found:
+            await found.detail(READ)
+            before = datetime.now(UTC)
+            future = item("future", date=before + timedelta(days=1))
+            server.put(
+                "/feed", rss([item("undated"), item("no zone", date="Sun, 01 Mar 2026 10:00:00"), future, entry(1)])
+            )
+            await found.texts("undated", "no zone", "future")
+    assert all(before <= post.created_at <= datetime.now(UTC) for post in found.posts)
+
+
+async def test_an_edit_keeps_the_id() -> None:
+    async with FeedServer() as server:
+        url = server.put("/feed", page(1))
+        async with reading(source(url)) as found:
+            await found.detail(READ)
+            server.put("/feed", page(2, 1))
+            await found.texts("entry 2")
+            server.put("/feed", rss([entry(2, "entry 2, edited"), entry(1)]))
+            await found.texts("entry 2, edited")
+    first, edited = found.posts
+    assert (edited.id, edited.created_at, edited.edited) == (first.id, first.created_at, True)
+
+
+async def test_validators_are_stored_only_after_the_entries() -> None:
+    async with FeedServer() as server:
+        url = server.put("/feed", page(1), {"ETag": '"a"', "Last-Modified": "Sun, 01 Mar 2026 12:00:00 GMT"})
+        async with reading(source(url)) as found:
+            await found.detail(UNCHANGED)
+            server.put("/feed", page(3, 2, 1), {"ETag": '"b"'})
+            await found.texts("entry 3")
+            await found.detail(READ, 2)
+        after_two = next(one for one in found.events if one.event is found.posts[0])
+        async with reading(source(url), after_two.cursor) as again:
+            await again.texts("entry 3")
+        assert again.post_texts == ["entry 3"]
+        count = len(server.requests)
+        async with reading(source(url), found.cursor) as third:
+            await third.detail(UNCHANGED)
+    conditions = [request.headers.get("if-none-match") for request in server.requests]
+    assert conditions[:2] == [None, '"a"']
+    assert server.requests[1].headers["if-modified-since"] == "Sun, 01 Mar 2026 12:00:00 GMT"
+    assert conditions[count] == '"b"'
+    assert third.posts == []
+
+
+async def test_the_server_is_asked_no_more_often_than_it_wants() -> None:
+    async with FeedServer() as server:
+        url = server.put("/feed", page(1), {"Cache-Control": "max-age=3600"})
+        slow = replace(FAST, most_s=86_400.0)
+        async with reading(source(url, schedule=slow)) as found:
+            await found.detail(READ)
+            cursor = found.cursor
+        async with reading(source(url, schedule=slow), cursor) as again:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await again.until(lambda: len(server.requests) > 1)
+    (state,) = json.loads(cursor or "")["feeds"].values()
+    assert 3_500 < state["d"] - datetime.now(UTC).timestamp() <= 3_600
+
+
+async def test_a_gap_is_reported_if_no_entry_is_left_of_the_last_document() -> None:
+    async with FeedServer() as server:
+        url = server.put("/feed", page(2, 1))
+        async with reading(source(url)) as found:
+            await found.detail(READ)
+            server.put("/feed", page(9, 8))
+            await found.texts("entry 9")
+        (gap,) = found.gaps
+        before = [one for one in found.events if one.event is gap or one.event is found.posts[0]]
+        assert [one.event for one in before] == [gap, found.posts[0]]
+        for one in before:
+            async with reading(source(url), one.cursor) as again:
+                await again.texts("entry 9")
+            assert again.gaps == []
+    assert [gap.since, gap.until] == [NOON + timedelta(minutes=2), NOON + timedelta(minutes=8)]
+
+
+async def test_a_feed_that_moved_is_fetched_at_its_new_address() -> None:
+    async with FeedServer() as server:
+        new = server.put("/new", page(1))
+        url = server.put("/old", b"", {"Location": new}, 301)
+        async with reading(source(url)) as found:
+            await found.detail(READ)
+            await found.detail(UNCHANGED)
+        assert server.paths().count("/old") == 1
+        # The new address fails for good: the old one is tried again.
+        del server.documents["/new"]
+        server.put("/old", page(2, 1))
+        async with reading(source(url), found.cursor) as again:
+            assert isinstance(await again.error(), RejectedError)
+        async with reading(source(url), again.cursor) as third:
+            await third.texts("entry 2")
+    assert third.post_texts == ["entry 2"]
+
+
+async def test_a_feed_that_moved_for_now_is_fetched_at_its_own_address() -> None:
+    async with FeedServer() as server:
+        new = server.put("/new", page(1))
+        url = server.put("/old", b"", {"Location": new}, 302)
+        async with reading(source(url)) as found:
+            await found.detail(UNCHANGED)
+    assert server.paths()[:4] == ["/old", "/new"] * 2
+
+
+async def test_a_feed_that_is_gone_is_not_fetched_again() -> None:
+    async with FeedServer() as server:
+        gone, good = server.put("/gone", b"", status=410), server.put("/good", page(1))
+        async with reading(source(gone, good)) as found:
+            await found.detail(UNCHANGED, 3)
+        assert server.paths().count("/gone") == 1
+        async with reading(source(gone), found.cursor) as again:
+            assert "gone" in str(await again.error())
+    assert len(found.reasons(SkipReason.UNREADABLE)) == 1
+
+
+async def test_a_feed_that_fails_does_not_stop_the_others() -> None:
+    async with FeedServer() as server:
+        bad, good = server.put("/bad", b"", status=500), server.put("/good", page(1))
+        html = server.put("/page", b"<html><body>Hello</body></html>", {"Content-Type": "text/html"})
+        large = server.put("/large", b"x" * 30_000)
+        async with reading(source(bad, html, large, good, max_bytes=20_000)) as found:
+            await found.detail(READ)
+            server.put("/good", page(2, 1))
+            await found.texts("entry 2")
+            await found.detail("answered 500", 2)
+            await found.detail("neither RSS nor Atom", 2)
+            server.put("/bad", page(5))
+            await found.detail(READ, 3)
+    assert found.reasons(SkipReason.TOO_LARGE)
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "wait"),
+    [
+        (Reply(429, headers={"Retry-After": "7"}), RateLimitError, 7.0),
+        (Reply(429), RateLimitError, None),
+        (Reply(503, headers={"Retry-After": "7"}), RateLimitError, 7.0),
+        (Reply(500), UnavailableError, None),
+        (Reply(200, page(1), cut=50), UnavailableError, None),
+        (Reply(200, b"nothing"), UnavailableError, None),
+        (Reply(404), RejectedError, None),
+        (Reply(200, b"x", headers={"Content-Encoding": "gzip"}), UnavailableError, None),
+    ],
+)
+async def test_the_failure_of_the_only_feed_is_raised(reply: Reply, kind: type[Exception], wait: float | None) -> None:
+    async with FeedServer() as server:
+        url = server.put("/feed?key=secret", page(1))
+        server.fail("/feed", reply)
+        async with reading(source(url)) as found:
+            error = await found.error()
+        assert isinstance(error, kind)
+        assert getattr(error, "retry_after_s", None) == wait
+        assert "secret" not in str(error)
+        assert "secret" not in (found.cursor or "")
+
+
+async def test_a_redirect_to_a_private_address_is_refused() -> None:
+    async with FeedServer() as server:
+        url = server.put("/feed", page(1))
+        async with reading(source(url, allow_private=False)) as found:
+            assert isinstance(await found.error(), RejectedError)
+    assert server.requests == []
+
+
+async def test_the_entry_of_two_feeds_has_one_id() -> None:
+    async with FeedServer() as server:
+        urls = [server.put(path, page(1)) for path in ("/all", "/cats")]
+        async with reading(source(*urls, history=True)) as found:
+            await found.until(lambda: len(found.posts) == 2)
+    assert found.posts[0].id == found.posts[1].id
+
+
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "[]", "{}", '{"v":2,"feeds":{}}', '{"v":1,"feeds":7}', STATE % "[]", STATE % '{"k":1}']
+)
+async def test_a_wrong_cursor_is_rejected(cursor: str) -> None:
+    async with reading(source("https://e.example/"), cursor) as found:
+        assert isinstance(await found.error(), RejectedError)
+
+
+async def test_a_damaged_state_is_rejected() -> None:
+    async with FeedServer() as server:
+        url = server.put("/feed", page(1))
+        async with reading(source(url)) as found:
+            await found.detail(READ)
+        damaged = (found.cursor or "").replace('"k":"', '"k":"AAAA')
+        async with reading(source(url), damaged) as again:
+            assert isinstance(await again.error(), RejectedError)
+
+
+def test_the_number_of_feeds_is_limited() -> None:
+    for feeds in ((), tuple(f"https://e.example/{number}" for number in range(MAX_FEEDS + 1))):
+        with pytest.raises(RejectedError):
+            RssSource(RssOptions(feeds=feeds))
+
+
+async def test_the_largest_cursor_fits_into_a_record() -> None:
+    async with FeedServer() as server:
+        body = page(*range(300))
+        urls = [server.put(f"/{number}", body) for number in range(2)]
+        async with reading(source(*urls)) as found:
+            await found.detail(READ, 2)
+            for url in ("/0", "/1"):
+                server.put(url, page(*range(250, 550)))
+            await found.detail(READ, 4)
+    assert len(found.cursor or "") / len(urls) * MAX_FEEDS < 1_000_000
+
+
+async def test_nothing_is_missing_after_twenty_kills() -> None:
+    """Each feed has another fault: guids that change, guids and links that are shared, none at all."""
+
+    def documents(newest: int) -> dict[str, bytes]:
+        numbers = range(newest, max(newest - 15, -1), -1)
+        at = {number: NOON + timedelta(minutes=number) for number in numbers}
+        return {
+            "/good": page(*numbers),
+            "/changing": rss(
+                item(f"changing {n}", guid=f"s:{newest}:{n}", link=f"https://c.example/{n}", date=at[n])
+                for n in numbers
+            ),
+            "/shared": rss(item(f"shared {n}", guid="x", link="https://s.example/", date=at[n]) for n in numbers),
+            "/missing": rss(item(f"missing {n}") for n in numbers),
+        }
+
+    newest = 20
+    async with FeedServer() as server:
+        urls = [server.put(path, body) for path, body in documents(newest).items()]
+        killed = Killed(seed=23)
+        async with reading(source(*urls)) as found:
+            await found.detail(READ, 4)
+        killed.cursor = found.cursor
+        wanted: set[str] = set()
+        for _ in range(20):
+            more = killed.random.randint(0, 5)
+            for number in range(newest + 1, newest + more + 1):
+                wanted |= {f"{kind} {number}" for kind in ("entry", "changing", "shared", "missing")}
+            newest += more
+            for path, body in documents(newest).items():
+                server.put(path, body)
+            if killed.random.random() < 0.5:
+                server.fail("/", Reply(200, page(1), cut=30), Reply(500))
+            await killed.life(source(*urls), 30, idle=UNCHANGED)
+            # Everything that the last document has was read before the next one comes.
+            async with reading(source(*urls), killed.cursor) as found:
+                before = {post.text for post in killed.posts}
+                await found.until(lambda: wanted <= before | set(found.post_texts))  # noqa: B023 - waits here
+            killed.keep(found)
+    ids = {post.text: {other.id for other in killed.posts if other.text == post.text} for post in killed.posts}
+    assert set(ids) == wanted
+    assert all(len(found) == 1 for found in ids.values())
+    assert len(set.union(*ids.values())) == len(wanted)
+    assert killed.gaps == []
