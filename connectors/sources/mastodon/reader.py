@@ -180,10 +180,7 @@ class Reader:
         if event.too_large:
             return _skipped("an event is too large", SkipReason.TOO_LARGE)
         if event.kind == "delete":
-            number = event.data.strip()
-            if 0 < len(number) <= _LONGEST_ID:
-                return Found(SourceDeletion(id=number))
-            return _skipped("a deletion has no id", SkipReason.UNREADABLE)
+            return _deleted(event.data.strip())
         if event.kind not in ("update", "status.update"):
             return _skipped("an event of another kind")
         try:
@@ -192,7 +189,10 @@ class Reader:
             status = None
         if not isinstance(status, Mapping):
             return _skipped("a status is not a JSON object", SkipReason.UNREADABLE)
-        number, is_edit = identifier(status.get("id")) or "", event.kind == "status.update"
+        return self._updated(status, is_edit=event.kind == "status.update")
+
+    def _updated(self, status: Mapping[str, Any], *, is_edit: bool) -> Found:
+        number = identifier(status.get("id")) or ""
         version = self._versions.get(number)
         if version is not None and (not is_edit or version == _version(status)):
             return _skipped("a page had the post already")
@@ -211,6 +211,12 @@ class Reader:
         if not isinstance(event, SourcePost):
             return Found(event, number)
         return Found(replace(event, edited=edited), number, event.created_at)
+
+
+def _deleted(number: str) -> Found:
+    if 0 < len(number) <= _LONGEST_ID:
+        return Found(SourceDeletion(id=number))
+    return _skipped("a deletion has no id", SkipReason.UNREADABLE)
 
 
 def _version(status: Mapping[str, Any]) -> str:

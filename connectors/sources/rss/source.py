@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -111,6 +111,8 @@ class RssSource:
                 async with aclosing(self._fetch(url, states[url], started)) as found:
                     async for state, event, at in found:
                         states[url] = state
+                        if _is_elsewhere(event, states, url):
+                            event = _skipped("another feed has the entry")  # noqa: PLW2901
                         yield Positioned(event, written.set(url, state), at)
                 failures.pop(url, None)
             except ConnectorError as exc:
@@ -140,7 +142,7 @@ class RssSource:
         if answer.status == _GONE and state.url is None:
             yield replace(state, gone=True), _skipped(f"{name} answered 410: it is gone", SkipReason.UNREADABLE), None
             return
-        answer.check(name)
+        _check(answer, name, was_read=state.known is not None)
         if answer.moved:
             state = replace(state, url=answer.url)
         if answer.status == _NOT_MODIFIED:
@@ -219,6 +221,24 @@ def _gap(found: Identified, entries: tuple[Entry, ...], known: tuple[Known, ...]
         until=min((entry.published for entry in entries if entry.published is not None), default=None),
         reason="no entry of the feed was there at the last fetch, so that some may be missing",
     )
+
+
+def _check(answer: Answer, name: str, *, was_read: bool) -> None:
+    """Raise an error if the status is not below 400. A feed that was read before is rejected for now, not for good."""
+    try:
+        answer.check(name)
+    except RejectedError as exc:
+        if was_read:
+            raise UnavailableError(str(exc)) from exc
+        raise
+
+
+def _is_elsewhere(event: SourceEvent, states: Mapping[str, FeedState], url: str) -> bool:
+    """Returns whether an event is a post that another feed has had already."""
+    if not isinstance(event, SourcePost) or event.edited:
+        return False
+    number = bytes.fromhex(event.id)
+    return any(known.id == number for other, state in states.items() if other != url for known in state.known or ())
 
 
 def _with(state: FeedState, entry: Known) -> FeedState:
