@@ -56,6 +56,15 @@ class HackerNewsOptions:
     max_bytes: int = 2_000_000
     timeout_s: float = 30.0
 
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            RejectedError: One of the kinds is none.
+        """
+        if not self.kinds or self.kinds - POST_KINDS - OTHER_KINDS:
+            raise RejectedError(f"the items of Hacker News are {', '.join(sorted(POST_KINDS | OTHER_KINDS))}")
+
 
 class HackerNewsSource:
     """A source of items of Hacker News, which can be searched. See `connectors.sources.protocol`.
@@ -68,13 +77,7 @@ class HackerNewsSource:
     stable_ids = True
 
     def __init__(self, options: HackerNewsOptions) -> None:
-        """Prepare a source; nothing is connected to.
-
-        Raises:
-            RejectedError: One of the kinds is none.
-        """
-        if not options.kinds or options.kinds - POST_KINDS - OTHER_KINDS:
-            raise RejectedError(f"the items of Hacker News are {', '.join(sorted(POST_KINDS | OTHER_KINDS))}")
+        """Prepare a source; nothing is connected to."""
         self.silence_s = options.interval_s + 10 * options.timeout_s
         self._options = options
         self._texts: Recent[str, int] = Recent(_REMEMBERED)

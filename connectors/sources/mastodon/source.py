@@ -12,7 +12,7 @@ from connectors.errors import RejectedError
 from connectors.sources.events import Positioned, SkipReason, SourceSkipped
 from connectors.sources.mastodon.heads import newest, read_cursor, resume_from, write_cursor
 from connectors.sources.mastodon.reader import Found, Reader
-from connectors.sources.mastodon.timelines import Api, Timeline
+from connectors.sources.mastodon.timelines import Api, Timeline, check_endpoint
 from connectors.sources.net import open_http
 from connectors.sources.shapes.values import identifier
 
@@ -52,6 +52,16 @@ class MastodonOptions:
     max_bytes: int = 4_000_000
     timeout_s: float = 30.0
 
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            RejectedError: The endpoint is no address, there are too many tags, or one is empty.
+        """
+        check_endpoint(self.endpoint)
+        if len(self.tags) > MAX_TAGS or not all(0 < len(_tag(tag)) <= _LONGEST_TAG for tag in self.tags):
+            raise RejectedError(f"a source of mastodon has at most {MAX_TAGS} hashtags, none of them empty")
+
 
 class MastodonSource:
     """A source of public posts of a Mastodon server. See `connectors.sources.protocol.Source`.
@@ -64,14 +74,8 @@ class MastodonSource:
     stable_ids = True
 
     def __init__(self, options: MastodonOptions) -> None:
-        """Prepare a source; nothing is connected to.
-
-        Raises:
-            RejectedError: The endpoint is no address, there are too many tags, or one is empty.
-        """
-        tags = tuple(dict.fromkeys(tag.strip().removeprefix("#").lower() for tag in options.tags))
-        if len(tags) > MAX_TAGS or not all(0 < len(tag) <= _LONGEST_TAG for tag in tags):
-            raise RejectedError(f"a source of mastodon has at most {MAX_TAGS} hashtags, none of them empty")
+        """Prepare a source; nothing is connected to."""
+        tags = dict.fromkeys(map(_tag, options.tags))
         timelines = [Timeline(tag, options.local) for tag in tags] or [Timeline(local=options.local)]
         self._timelines = {timeline.name: timeline for timeline in timelines}
         self._options = options
@@ -155,6 +159,10 @@ class MastodonSource:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _tag(text: str) -> str:
+    return text.strip().removeprefix("#").lower()
 
 
 async def _next(queue: asyncio.Queue[tuple[str, Found]], tasks: set[asyncio.Task[None]]) -> tuple[str, Found]:

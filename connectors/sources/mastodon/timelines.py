@@ -55,6 +55,18 @@ class Timeline:
         return {"tag": self.tag} if self.tag else {}
 
 
+def check_endpoint(endpoint: str) -> str:
+    """Returns the host of the address of a server.
+
+    Raises:
+        RejectedError: The address is none.
+    """
+    parts = urlsplit(endpoint)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise RejectedError("the endpoint of mastodon is an address such as https://mastodon.social")
+    return parts.hostname
+
+
 class Api:
     """The API of a server."""
 
@@ -68,10 +80,7 @@ class Api:
         Raises:
             RejectedError: The address is none.
         """
-        parts = urlsplit(endpoint)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise RejectedError("the endpoint of mastodon is an address such as https://mastodon.social")
-        self.server = parts.hostname
+        self.server = check_endpoint(endpoint)
         self._http = http
         self._endpoint = endpoint.rstrip("/")
 

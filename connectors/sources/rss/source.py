@@ -46,6 +46,15 @@ class RssOptions:
     max_bytes: int = 5_000_000
     timeout_s: float = 30.0
 
+    def __post_init__(self) -> None:
+        """Check the options.
+
+        Raises:
+            RejectedError: There are no feeds, or too many.
+        """
+        if not 0 < len(self.feeds) <= MAX_FEEDS:
+            raise RejectedError(f"a source of feeds has 1 to {MAX_FEEDS} of them, not {len(self.feeds)}")
+
 
 class RssSource:
     """A source of entries of feeds. See `connectors.sources.protocol.Source`.
@@ -62,15 +71,9 @@ class RssSource:
         Args:
             options: how feeds are read.
             clock: the current time in seconds since 1970.
-
-        Raises:
-            RejectedError: There are no feeds, or too many.
         """
-        feeds = tuple(dict.fromkeys(options.feeds))
-        if not 0 < len(feeds) <= MAX_FEEDS:
-            raise RejectedError(f"a source of feeds has 1 to {MAX_FEEDS} of them, not {len(feeds)}")
         self.silence_s = options.schedule.most_s + 2 * options.timeout_s
-        self._feeds = feeds
+        self._feeds = tuple(dict.fromkeys(options.feeds))
         self._options = options
         self._clock = clock
         self._http = open_http(
