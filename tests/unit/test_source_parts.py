@@ -131,9 +131,29 @@ def test_options_that_cannot_be_used(options: dict[str, object]) -> None:
         opener_of(SourceSpec("bluesky", "bluesky", options=options))
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "problem"),
+    [
+        ("mastodon", {"tags": ["#"]}, "none of them empty"),
+        ("mastodon", {"local": 1}, "local is true or false"),
+        ("rss", {"interval_s": 0}, "interval_s is a number above 0"),
+        ("hackernews", {"kinds": ["jobs"]}, "the items of Hacker News are"),
+    ],
+)
+def test_options_that_a_source_rejects(kind: str, options: dict[str, object], problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        opener_of(SourceSpec(kind, kind, endpoints=("https://net.example/",), options=options))
+
+
+@pytest.mark.parametrize("kind", ["mastodon", "rss"])
+def test_a_source_without_a_server_of_its_own_needs_an_endpoint(kind: str) -> None:
+    with pytest.raises(InputError):
+        opener_of(SourceSpec(kind, kind))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_opens_without_a_connection(kind: str) -> None:
-    source = opener_of(SourceSpec(kind, kind))()
+    source = opener_of(SourceSpec(kind, kind, endpoints=("https://net.example/",)))()
     assert source.name == kind
     assert source.silence_s > 0
 
