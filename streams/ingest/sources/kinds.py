@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from connectors.errors import RejectedError
 from connectors.sources.protocol import Source
@@ -79,6 +80,7 @@ def _rss(spec: SourceSpec) -> Opener:
 
     if not spec.endpoints:
         raise InputError(f"source {spec.instance!r}: give the addresses of the feeds as endpoints")
+    remember_secrets(urlsplit(url).query for url in spec.endpoints)
     interval_s = _positive(spec, "interval_s", 900.0)
     with _input_errors(spec):
         options = RssOptions(
