@@ -8,6 +8,7 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import Self
 
@@ -195,7 +196,7 @@ class _GuardedTransport(httpx.AsyncHTTPTransport):
     """httpx's transport with another way to connect, for which httpx has no argument."""
 
     def __init__(self, *, allow_private: bool, tls: ssl.SSLContext | None) -> None:
-        context = httpx.create_ssl_context() if tls is None else tls
+        context = _default_tls() if tls is None else tls
         super().__init__(verify=context, trust_env=False)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=context,
@@ -204,6 +205,12 @@ class _GuardedTransport(httpx.AsyncHTTPTransport):
             keepalive_expiry=30.0,
             network_backend=GuardedBackend(allow_private=allow_private),
         )
+
+
+@cache
+def _default_tls() -> ssl.SSLContext:
+    """Returns the context of all clients. It takes 40 ms to make, in which the event loop would stand still."""
+    return httpx.create_ssl_context()
 
 
 _CHUNK = 64 * 1024
