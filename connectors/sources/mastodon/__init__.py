@@ -1,4 +1,4 @@
-"""Mastodon, and servers that have the same API.
+"""Mastodon.
 
 source     the streams of timelines, and what came while they were interrupted
 timelines  the HTTP API: pages of a timeline, and the address of its stream
