@@ -82,10 +82,10 @@ class MastodonServer(HttpServer):
     def beat(self) -> None:
         self._to(None, b":thump\n")
 
-    def cut_streams(self) -> None:
-        """Reset all streams in the middle of an event."""
-        self._to(None, b'event: update\ndata: {"id": "1", "content')
-        self._to(None, _CUT)
+    def cut_streams(self, *names: str) -> None:
+        """Reset streams in the middle of an event: all, or those of some timelines."""
+        self._to(set(names) or None, b'event: update\ndata: {"id": "1", "content')
+        self._to(set(names) or None, _CUT)
 
     def end_streams(self) -> None:
         self._to(None, _END)

@@ -253,6 +253,15 @@ async def test_hashtags_have_a_position_each() -> None:
     assert "nothing" not in second.post_texts
 
 
+async def test_one_broken_stream_is_an_error_however_busy_the_others_are() -> None:
+    async with MastodonServer() as server, reading(source(server, tags=("cats", "dogs"))) as found:
+        await found.detail("heartbeat", 2)
+        server.cut_streams("#cats")
+        for number in range(300):
+            server.post(f"dog {number}", tags=("dogs",))
+        assert isinstance(await found.error(), UnavailableError)
+
+
 async def test_a_hashtag_that_nobody_has_used_is_no_error() -> None:
     async with MastodonServer() as server, reading(source(server, tags=("cats",), token=None)) as found:
         await found.detail("the timeline has been read")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -153,28 +153,36 @@ class MastodonSource:
 
         tasks = {asyncio.create_task(follow(*item)) for item in self._timelines.items()}
         try:
-            while True:
-                yield await _next(queue, tasks)
+            while not (failed := [task for task in tasks if task.done()]):
+                if (found := await _next(queue, tasks)) is not None:
+                    yield found
+            await _cancel(tasks)
+            while not queue.empty():
+                yield queue.get_nowait()
+            failed[0].result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _cancel(tasks)
 
 
 def _tag(text: str) -> str:
     return text.strip().removeprefix("#").lower()
 
 
-async def _next(queue: asyncio.Queue[tuple[str, Found]], tasks: set[asyncio.Task[None]]) -> tuple[str, Found]:
-    """Return what is next in the queue. If it is empty and a task has failed, raise the task's error."""
+async def _next(
+    queue: asyncio.Queue[tuple[str, Found]], tasks: Collection[asyncio.Task[None]]
+) -> tuple[str, Found] | None:
+    """Return what is next in the queue; None if a task has ended while the queue was empty."""
     if not queue.empty():
         return queue.get_nowait()
     getter = asyncio.create_task(queue.get())
     try:
         done, _ = await asyncio.wait({getter, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        if getter not in done:
-            for task in done:
-                task.result()
-        return await getter
+        return getter.result() if getter in done else None
     finally:
         getter.cancel()
+
+
+async def _cancel(tasks: Collection[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
