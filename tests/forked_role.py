@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import sys
 from collections.abc import Mapping
 from multiprocessing.process import BaseProcess
@@ -49,6 +50,7 @@ def _ingest(config: Path, env: Mapping[str, str], log: Path) -> None:
     from streams.ingest.sources.run import run_sources
     from streams.settings import load_settings
 
+    os.environ.update(env)  # credentials
     logging.basicConfig(filename=log, level="INFO", format="%(asctime)s %(process)d %(message)s", force=True)
     try:
         run_sources(load_settings(env_file=None, environ=env), list(read_config(config, option_names()).values()))

@@ -29,6 +29,7 @@ class MastodonServer(HttpServer):
         self.knows_min_id = True
         self.streaming_url: str | None = None
         self.subscribes_late = False
+        self.sent = 0
         self._time = start
         self._streams: list[tuple[str, asyncio.Queue[bytes]]] = []
 
@@ -116,7 +117,9 @@ class MastodonServer(HttpServer):
             ids = [number for number in ids if number < int(upper)]
         if lower is not None and self.knows_min_id:
             ids = [number for number in ids if number > int(lower)][:limit]
-        return _json([self.statuses[number] for number in ids[-limit:][::-1]])
+        page = [self.statuses[number] for number in ids[-limit:][::-1]]
+        self.sent += len(page)
+        return _json(page)
 
     async def _stream(self, name: str) -> Stream:
         entry = (name, asyncio.Queue[bytes]())
@@ -131,6 +134,7 @@ class MastodonServer(HttpServer):
             while (part := await entry[1].get()) != _END:
                 if part == _CUT:
                     raise Hangup
+                self.sent += 1
                 yield part
         finally:
             if entry in self._streams:

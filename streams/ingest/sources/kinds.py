@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from connectors.errors import RejectedError
 from connectors.sources.protocol import Source
 from streams.errors import InputError
 from streams.ingest.sources.config import SourceSpec
+from streams.redact import remember_secrets
 
 Opener = Callable[[], Source]
 """Makes a source for the next connection."""
+
+MASTODON_VARIABLE = "MASTODON_ACCESS_TOKEN"
+"""The environment variable with the access token of Mastodon."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +59,18 @@ def _bluesky(spec: SourceSpec) -> Opener:
 def _mastodon(spec: SourceSpec) -> Opener:
     from connectors.sources.mastodon import MastodonOptions, MastodonSource  # noqa: PLC0415
 
-    options = MastodonOptions(
-        endpoint=_one_endpoint(spec, "the address of the server"),
-        tags=_texts(spec, "tags", ()),
-        local=_flag(spec, "local"),
-        token=os.environ.get("MASTODON_ACCESS_TOKEN") or None,
-        interval_s=_positive(spec, "interval_s", 60.0),
-        overlap=timedelta(seconds=_positive(spec, "overlap_s", 60.0)),
-        allow_private=spec.allow_private,
-    )
+    token = os.environ.get(MASTODON_VARIABLE) or None
+    remember_secrets([token or ""])
+    with _input_errors(spec):
+        options = MastodonOptions(
+            endpoint=_endpoint(spec, None),
+            tags=_texts(spec, "tags", ()) if "tags" in spec.options else (),
+            local=_flag(spec, "local"),
+            token=token,
+            interval_s=_positive(spec, "interval_s", 60.0),
+            overlap=timedelta(seconds=_positive(spec, "overlap_s", 60.0)),
+            allow_private=spec.allow_private,
+        )
     return lambda: MastodonSource(options)
 
 
@@ -69,26 +78,31 @@ def _rss(spec: SourceSpec) -> Opener:
     from connectors.sources.rss import RssOptions, RssSource  # noqa: PLC0415
     from connectors.sources.rss.schedule import Schedule  # noqa: PLC0415
 
-    options = RssOptions(
-        feeds=spec.endpoints,
-        schedule=Schedule(interval_s=_positive(spec, "interval_s", 900.0)),
-        history=_flag(spec, "history"),
-        allow_private=spec.allow_private,
-    )
+    if not spec.endpoints:
+        raise InputError(f"source {spec.instance!r}: give the addresses of the feeds as endpoints")
+    remember_secrets(urlsplit(url).query for url in spec.endpoints)
+    interval_s = _positive(spec, "interval_s", 900.0)
+    with _input_errors(spec):
+        options = RssOptions(
+            feeds=spec.endpoints,
+            schedule=Schedule(interval_s=interval_s, least_s=_positive(spec, "least_s", 60.0)),
+            history=_flag(spec, "history"),
+            allow_private=spec.allow_private,
+        )
     return lambda: RssSource(options)
 
 
 def _hackernews(spec: SourceSpec) -> Opener:
     from connectors.sources.hackernews import HackerNewsOptions, HackerNewsSource  # noqa: PLC0415
 
-    default = HackerNewsOptions()
-    options = HackerNewsOptions(
-        endpoint=_one_endpoint(spec, "the address of the API") if spec.endpoints else default.endpoint,
-        kinds=frozenset(_texts(spec, "kinds", tuple(default.kinds))),
-        interval_s=_positive(spec, "interval_s", default.interval_s),
-        changes_s=_positive(spec, "changes_s", 120.0),
-        allow_private=spec.allow_private,
-    )
+    with _input_errors(spec):
+        options = HackerNewsOptions(
+            endpoint=_endpoint(spec, HackerNewsOptions().endpoint),
+            kinds=frozenset(_texts(spec, "kinds", tuple(HackerNewsOptions().kinds))),
+            interval_s=_positive(spec, "interval_s", 30.0),
+            changes_s=_positive(spec, "changes_s", 120.0),
+            allow_private=spec.allow_private,
+        )
     return lambda: HackerNewsSource(options)
 
 
@@ -96,7 +110,7 @@ KINDS: Mapping[str, Kind] = {
     "bluesky": Kind(_bluesky, frozenset({"collections", "zstd_dictionary", "gap_s", "silence_s"})),
     "hackernews": Kind(_hackernews, frozenset({"kinds", "interval_s", "changes_s"})),
     "mastodon": Kind(_mastodon, frozenset({"tags", "local", "interval_s", "overlap_s"})),
-    "rss": Kind(_rss, frozenset({"interval_s", "history"})),
+    "rss": Kind(_rss, frozenset({"interval_s", "least_s", "history"})),
 }
 """Every kind of source, by its name."""
 
@@ -122,6 +136,28 @@ def _one_endpoint(spec: SourceSpec, what: str) -> str:
     if len(spec.endpoints) != 1:
         raise InputError(f"source {spec.instance!r}: needs one endpoint, {what}")
     return spec.endpoints[0]
+
+
+def _flag(spec: SourceSpec, name: str) -> bool:
+    value: Any = spec.options.get(name, False)
+    if not isinstance(value, bool):
+        raise InputError(f"source {spec.instance!r}: {name} is true or false")
+    return value
+
+
+@contextmanager
+def _input_errors(spec: SourceSpec) -> Iterator[None]:
+    """Turn what the options of a source reject into an error of the user."""
+    try:
+        yield
+    except RejectedError as exc:
+        raise InputError(f"source {spec.instance!r}: {exc}") from exc
+
+
+def _endpoint(spec: SourceSpec, default: str | None) -> str:
+    if len(spec.endpoints) > 1 or (default is None and not spec.endpoints):
+        raise InputError(f"source {spec.instance!r}: give one endpoint, the address of the server")
+    return spec.endpoints[0] if spec.endpoints else str(default)
 
 
 def _flag(spec: SourceSpec, name: str) -> bool:
