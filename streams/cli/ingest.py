@@ -23,7 +23,11 @@ from streams.ingest.sources.config import SourceSpec, read_config
     metavar="FILE",
     help="sources.toml, with a table for each source. Without NAME, all of its sources run.",
 )
-@click.option("--keywords", metavar="A,B,...", help="Keep only posts that contain one of these words.")
+@click.option(
+    "--keywords",
+    metavar="A,B,...",
+    help="Keep only posts that contain one of these words, and do not follow the live set of `emostream keywords`.",
+)
 @click.option(
     "--endpoint",
     "endpoints",
