@@ -34,7 +34,7 @@ MAX_SOURCES = 100
 
 Producers may write any number of sources, and a record must stay far below Kafka's limit."""
 
-OTHER_SOURCES = "(other)"
+OTHERS = "(other)"
 """The name under which a record counts the posts of all further sources, or of all further languages."""
 
 MAX_LANGUAGES = 30
@@ -42,12 +42,12 @@ MAX_LANGUAGES = 30
 
 
 def top_sources(sources: Mapping[str, int]) -> dict[str, int]:
-    """Returns the `MAX_SOURCES` sources with the most posts, and the sum of the others under `OTHER_SOURCES`."""
+    """Returns the `MAX_SOURCES` sources with the most posts, and the sum of the others under `OTHERS`."""
     return _top(sources, MAX_SOURCES)
 
 
 def top_languages(languages: Mapping[str, int]) -> dict[str, int]:
-    """Returns the `MAX_LANGUAGES` languages with the most posts, and the sum of the others under `OTHER_SOURCES`."""
+    """Returns the `MAX_LANGUAGES` languages with the most posts, and the sum of the others under `OTHERS`."""
     return _top(languages, MAX_LANGUAGES)
 
 
@@ -55,7 +55,7 @@ def _top(counts: Mapping[str, int], most: int) -> dict[str, int]:
     if len(counts) <= most:
         return dict(counts)
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return {**dict(ranked[:most]), OTHER_SOURCES: sum(count for _, count in ranked[most:])}
+    return {**dict(ranked[:most]), OTHERS: sum(count for _, count in ranked[most:])}
 
 
 def labelled(row: Mapping[str, str]) -> int:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.records import EmotionWindow, LabelStats, SentimentStats, from_ms, rfc3339
-from streams.windows.codec import OTHER_SOURCES, to_window
+from streams.windows.codec import OTHERS, to_window
 from streams.windows.tumbling import WindowKey
 from tests.helpers import NOON, NOON_MS
 
@@ -62,7 +62,7 @@ def test_a_record_names_thirty_languages() -> None:
     languages = to_window(KEY, {**ROW, **many}).languages
     assert len(languages) == 31
     assert languages["aa"] == 100
-    assert languages[OTHER_SOURCES] == sum(100 - i for i in range(30, 40))
+    assert languages[OTHERS] == sum(100 - i for i in range(30, 40))
 
 
 def test_labels_are_in_alphabetical_order() -> None:
