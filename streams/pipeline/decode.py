@@ -65,8 +65,10 @@ def decode_post(
     post = _parsed(value)
     # Only now, because almost no post needs it.
     if isinstance(post, Rejection) and repairs.characters and (clean := cleaned_json(value)) != value:
-        post = _parsed(clean)
-        repairs.cleaned += isinstance(post, Post)
+        repaired = _parsed(clean)
+        if isinstance(repaired, Post):
+            post = repaired
+            repairs.cleaned += 1
     if isinstance(post, Rejection):
         return post
     if repairs.long_texts and len(post.text) > text_max_chars and not post.text.isspace():

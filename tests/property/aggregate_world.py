@@ -233,7 +233,9 @@ class World:
         found = (entry.offset() for entry in self.between(topic, partition, 0) if entry.timestamp()[1] >= appended_ms)
         return next(found, None)
 
-    def between(self, topic: str, partition: int, start: int, end: float = math.inf) -> Iterator[Any]:
+    def between(
+        self, topic: str, partition: int, start: int, end: float = math.inf, on_unreadable: Any = None
+    ) -> Iterator[Any]:
         low = max(start, self.low[partition])
         return (entry for entry in self.logs[partition] if low <= entry.offset() < end)
 

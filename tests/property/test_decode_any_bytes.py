@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from models.text.language import Language
 from streams.characters import cleaned_json
 from streams.dead_letters import dead_letter, outgoing
 from streams.pipeline.decode import Rejection, Repairs, decode_post
@@ -148,7 +149,7 @@ def test_any_bytes_are_a_post_or_rejected_with_a_reason(value: bytes | None) -> 
     texts = (decoded.id, decoded.text, decoded.source, *decoded.keywords, decoded.lang, decoded.author, decoded.url)
     assert not any("\0" in text for text in texts if text)
     prediction = Prediction("joy", 1.0, {}, None, ModelRef("m", "1"))
-    result = classified_post(decoded, prediction, ORIGIN, classified_at=NOON, keep_text=True)
+    result = classified_post(decoded, prediction, Language("en", 1.0), ORIGIN, classified_at=NOON, keep_text=True)
     again = ClassifiedPost.from_json(result.to_json())
     assert (again.text, list(again.keywords), again.created_at.ms) == (
         decoded.text,
