@@ -64,7 +64,7 @@ def _mastodon(spec: SourceSpec) -> Opener:
     with _input_errors(spec):
         options = MastodonOptions(
             endpoint=_endpoint(spec, None),
-            tags=_texts(spec, "tags", ()) if "tags" in spec.options else (),
+            tags=_texts(spec, "tags", ()),
             local=_flag(spec, "local"),
             token=token,
             interval_s=_positive(spec, "interval_s", 60.0),
@@ -126,23 +126,7 @@ def opener_of(spec: SourceSpec) -> Opener:
     Raises:
         InputError: An option cannot be used, or credentials are missing.
     """
-    try:
-        return KINDS[spec.kind].opener(spec)
-    except RejectedError as exc:
-        raise InputError(f"source {spec.instance!r}: {exc}") from exc
-
-
-def _one_endpoint(spec: SourceSpec, what: str) -> str:
-    if len(spec.endpoints) != 1:
-        raise InputError(f"source {spec.instance!r}: needs one endpoint, {what}")
-    return spec.endpoints[0]
-
-
-def _flag(spec: SourceSpec, name: str) -> bool:
-    value: Any = spec.options.get(name, False)
-    if not isinstance(value, bool):
-        raise InputError(f"source {spec.instance!r}: {name} is true or false")
-    return value
+    return KINDS[spec.kind].opener(spec)
 
 
 @contextmanager
