@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 import zstandard
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from streams.errors import InputError
@@ -78,6 +78,8 @@ def test_a_text_in_a_given_encoding_is_read_as_utf8(text: str, encoding: str, pi
 
 @given(st.text(min_size=1, max_size=60), st.sampled_from(["utf-16", "utf-32"]), SIZE)
 def test_a_byte_order_mark_tells_the_encoding(text: str, encoding: str, piece: int) -> None:
+    # The mark of UTF-16 and U+0000 after it are the mark of UTF-32.
+    assume(encoding != "utf-16" or not text.startswith("\0"))
     assert all_of(utf8(Pieces(text.encode(encoding), piece), None, "a"), 1_000).decode() == text
 
 
