@@ -31,7 +31,8 @@ SETS = st.lists(KEYWORDS, max_size=12, unique_by=fold)
 
 def clusters(folded: str) -> list[str]:
     """Returns the characters, each with the marks on it."""
-    return re.findall(rf".[{MARKS}]*", folded, re.DOTALL)
+    # A second mark may keep the one of ä or İ apart from its letter.
+    return re.findall(rf".[{MARKS}\u0307\u0308]*", folded, re.DOTALL)
 
 
 def in_spaced_word(cluster: str) -> bool:
