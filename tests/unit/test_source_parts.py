@@ -125,7 +125,7 @@ def test_a_file_that_does_not_exist(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"collections": [1]}, {"gap_s": 0}, {"silence_s": "1"}, {"zstd_dictionary": "/nowhere"}],
+    [{"collections": []}, {"collections": [1]}, {"gap_s": 0}, {"silence_s": "1"}, {"zstd_dictionary": "/nowhere"}],
 )
 def test_options_that_cannot_be_used(options: dict[str, object]) -> None:
     with pytest.raises(InputError, match=next(iter(options))):

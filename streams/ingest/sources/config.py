@@ -126,7 +126,7 @@ def _spec(path: Path, instance: str, table: Any, kinds: Mapping[str, frozenset[s
         kind=kind,
         endpoints=_texts(where, table, "endpoint"),
         keywords=_texts(where, table, "keywords"),
-        allow_private=_flag(where, table, "allow_private"),
+        allow_private=flag(where, table, "allow_private"),
         rate=_number(where, table, "rate", None),
         backoff=replace(backoff, first_s=first_s, most_s=most_s),
         options={name: table[name] for name in sorted(kinds[kind]) if name in table},
@@ -141,7 +141,12 @@ def _texts(where: str, table: Mapping[str, Any], name: str) -> tuple[str, ...]:
     return tuple(items)
 
 
-def _flag(where: str, table: Mapping[str, Any], name: str) -> bool:
+def flag(where: str, table: Mapping[str, Any], name: str) -> bool:
+    """Returns an option that is true or false; false if it is not given.
+
+    Raises:
+        InputError: It is neither. The message begins with `where`.
+    """
     value = table.get(name, False)
     if not isinstance(value, bool):
         raise InputError(f"{where}: {name} is true or false")

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from connectors.errors import RejectedError
 from connectors.sources.protocol import Source
 from streams.errors import InputError
-from streams.ingest.sources.config import SourceSpec
+from streams.ingest.sources.config import SourceSpec, flag
 from streams.redact import remember_secrets
 
 Opener = Callable[[], Source]
@@ -64,8 +64,8 @@ def _mastodon(spec: SourceSpec) -> Opener:
     with _input_errors(spec):
         options = MastodonOptions(
             endpoint=_endpoint(spec, None),
-            tags=_texts(spec, "tags", ()),
-            local=_flag(spec, "local"),
+            tags=_texts(spec, "tags", ()) if "tags" in spec.options else (),
+            local=flag(f"source {spec.instance!r}", spec.options, "local"),
             token=token,
             interval_s=_positive(spec, "interval_s", 60.0),
             overlap=timedelta(seconds=_positive(spec, "overlap_s", 60.0)),
@@ -86,7 +86,7 @@ def _rss(spec: SourceSpec) -> Opener:
         options = RssOptions(
             feeds=spec.endpoints,
             schedule=Schedule(interval_s=interval_s, least_s=_positive(spec, "least_s", 60.0)),
-            history=_flag(spec, "history"),
+            history=flag(f"source {spec.instance!r}", spec.options, "history"),
             allow_private=spec.allow_private,
         )
     return lambda: RssSource(options)
@@ -144,19 +144,12 @@ def _endpoint(spec: SourceSpec, default: str | None) -> str:
     return spec.endpoints[0] if spec.endpoints else str(default)
 
 
-def _flag(spec: SourceSpec, name: str) -> bool:
-    value: Any = spec.options.get(name, False)
-    if not isinstance(value, bool):
-        raise InputError(f"source {spec.instance!r}: {name} is true or false")
-    return value
-
-
 def _texts(spec: SourceSpec, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
     value: Any = spec.options.get(name, default)
     items = (value,) if isinstance(value, str) else value
-    if not isinstance(items, list | tuple) or not all(isinstance(item, str) and item for item in items):
+    if not isinstance(items, list | tuple) or not items or not all(isinstance(item, str) and item for item in items):
         raise InputError(f"source {spec.instance!r}: {name} is a list of strings")
-    return tuple(items) or default
+    return tuple(items)
 
 
 def _positive(spec: SourceSpec, name: str, default: float) -> float:
