@@ -14,6 +14,7 @@ from connectors.sources.protocol import Source
 from streams.connections import kafka_config
 from streams.errors import USER_ERRORS, InputError, TopologyError
 from streams.ingest.keywords.follower import KeywordFollower
+from streams.ingest.keywords.matcher import Matcher
 from streams.ingest.keywords.selection import Selection
 from streams.ingest.sources.config import SourceSpec
 from streams.ingest.sources.instance import SourceInstance
@@ -46,7 +47,10 @@ def run_sources(settings: Settings, specs: Sequence[SourceSpec], *, from_now: bo
     _check_topics(settings)
     metrics = IngestMetrics()
     with metrics_server(settings.web_bind, settings.ingest_web_port, metrics.registry), ExitStack() as stack:
-        selections = [one or stack.enter_context(_live_selection(settings)) for one in fixed]
+        selections = [one for one in fixed if one is not None]
+        if len(selections) < len(fixed):
+            live, keep = stack.enter_context(_live_keywords(settings)), settings.unmatched_posts == "keep"
+            selections = [one or Selection(live, keep_unmatched=keep) for one in fixed]
         failures = asyncio.run(_run(settings, specs, openers, selections, metrics, from_now=from_now))
     if failures:
         raise InputError(f"{counted(len(failures), 'source')} failed: {'; '.join(failures)}")
@@ -60,8 +64,8 @@ def _check_topics(settings: Settings) -> None:
 
 
 @contextmanager
-def _live_selection(settings: Settings) -> Iterator[Selection]:
-    """Follow the live set of keywords; yields a selection by it when it is known.
+def _live_keywords(settings: Settings) -> Iterator[Callable[[], Matcher]]:
+    """Follow the live set of keywords, for all sources; yields what returns the present matcher, when it is known.
 
     Raises:
         ConnectorError: Kafka does not answer, or the topic cannot be followed.
@@ -72,7 +76,7 @@ def _live_selection(settings: Settings) -> Iterator[Selection]:
             raise UnavailableError(
                 f"Kafka did not answer within {settings.kafka_timeout_s:g} s while reading {settings.topic_keywords}"
             )
-        yield Selection(follower.matcher, keep_unmatched=settings.unmatched_posts == "keep")
+        yield follower.matcher
 
 
 async def _run(
