@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from confluent_kafka import Message
 from msgspec.structs import replace
@@ -73,28 +74,34 @@ def write_dead_letters(producer: ConfirmedProducer, letters: Sequence[DeadPost],
 class DeadLetterLog:
     """Logs dead letters in at most one line every `LOG_INTERVAL_S` seconds.
 
-    The first ones are logged at once. Those that come within the interval are logged with the first ones after it, or
-    by `flush`.
+    The first ones are logged at once. Those that come within the interval are logged at its end, or by `flush`.
     """
 
-    def __init__(self, topic: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, topic: str, interval_s: float = LOG_INTERVAL_S) -> None:
         self._topic = topic
-        self._clock = clock
+        self._interval_s = interval_s
         self._reasons: Counter[str] = Counter()
         self._last: DeadPost | None = None
-        self._next_line_at = clock()
+        self._next_line_at = time.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
 
     def add(self, letters: Sequence[DeadPost]) -> None:
-        """Count dead letters that Kafka has confirmed, and log a line if one is due."""
+        """Count dead letters that Kafka has confirmed, and log them now or later. Call it in an event loop."""
         if not letters:
             return
         self._reasons.update(letter.reason.value for letter in letters)
         self._last = letters[-1]
-        if self._clock() >= self._next_line_at:
+        wait_s = self._next_line_at - time.monotonic()
+        if wait_s <= 0:
             self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self.flush)
 
     def flush(self) -> None:
         """Log the dead letters since the last line; nothing if there are none."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._last is None:
             return
         origin = self._last.origin
@@ -110,4 +117,4 @@ class DeadLetterLog:
         )
         self._reasons.clear()
         self._last = None
-        self._next_line_at = self._clock() + LOG_INTERVAL_S
+        self._next_line_at = time.monotonic() + self._interval_s

@@ -174,10 +174,11 @@ async def _follow(store: WindowReader, view: _View, *, as_json: bool) -> None:
     if not await view.read(store):
         progress_console().print(view.nothing, markup=False)
     while True:
-        for window in reversed(await view.read(store)):
+        found = await view.read(store)
+        for window in reversed(found):
             if shown.get(window.key) != window.revision:
-                shown[window.key] = window.revision
                 show(window)
+        shown = {window.key: window.revision for window in found}  # only those of the view, so it does not grow
         await asyncio.sleep(1)
 
 

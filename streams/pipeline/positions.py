@@ -165,11 +165,14 @@ class AggregatePositions:
             UnavailableError: It was not done by the deadline.
         """
         future = asyncio.run_coroutine_threadsafe(reading, self._loop)
+        left_s = deadline.left_s
         try:
-            return future.result(deadline.left_s)
+            return future.result(left_s)
         except TimeoutError as exc:
             future.cancel()
-            raise UnavailableError("Redis did not answer while reading positions") from exc
+            raise UnavailableError(
+                f"Redis did not answer while reading positions: it had {left_s:.0f} s, after Kafka, of {LOOKUP_S:.0f} s"
+            ) from exc
 
     async def _current_tables(self) -> WindowStore:
         """Returns the window tables of the current generation.

@@ -63,6 +63,7 @@ def record_gap(connection: Connection, topic: str, span: Span, reason: str, reco
         "INSERT INTO sink_gaps (topic, partition, first_offset, next_offset, reason, records) "
         "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (topic, partition, first_offset) DO UPDATE SET "
         "next_offset = greatest(sink_gaps.next_offset, excluded.next_offset), "
+        "known_at = CASE WHEN excluded.next_offset <= sink_gaps.next_offset THEN sink_gaps.known_at END, "
         "records = sink_gaps.records + excluded.records",
         (topic, span.partition, span.start, span.end, reason, records),
     )

@@ -9,10 +9,11 @@ from collections import Counter
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
+from msgspec.structs import replace
 
-from connectors.kafka.producer import ConfirmedProducer
+from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from streams.ops.audit import audit_until_balanced
-from streams.records import ClassifiedPost, Sentiment, from_ms
+from streams.records import ClassifiedPost, DeadPost, DeadReason, Origin, Sentiment, from_ms
 from streams.settings import Settings
 from streams.window_sizes import format_duration
 from streams.windows.store import WindowStore
@@ -202,6 +203,16 @@ async def test_results_that_were_deleted_too_are_no_gap(system: System) -> None:
     await system.assert_balanced()
 
 
+async def test_a_dead_letter_of_more_posts_than_there_are_is_named(
+    system: System, settings: Settings, producer: ConfirmedProducer
+) -> None:
+    """Anybody who may write to the topic can write it; the audit does not count up to its last offset."""
+    origin = Origin(settings.topic_raw, 1, 30)
+    letter = replace(DeadPost.of(None, None, origin, DeadReason.UNREADABLE_BATCH, "foreign"), last_offset=2**62)
+    producer.submit([Outgoing(settings.topic_dead, letter.to_json())]).result(TIMEOUT_S)
+    assert list(await system.failed()) == ["produced = classified + dead-lettered"]
+
+
 async def test_a_gap_of_the_sink_is_named(system: System) -> None:
     query(
         system.settings,
@@ -211,6 +222,8 @@ async def test_a_gap_of_the_sink_is_named(system: System) -> None:
     checks = await system.audit()
     gap = checks["deleted before the sink wrote them"]
     assert (gap.ok, gap.found) == (False, 4)
+    query(system.settings, "UPDATE sink_gaps SET known_at = now()")
+    await system.assert_balanced()
 
 
 async def test_a_row_that_postgres_lacks_is_found(system: System) -> None:

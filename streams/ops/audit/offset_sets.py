@@ -24,6 +24,11 @@ class OffsetSet:
             bits = self._pages[page] = bytearray(PAGE // 8)
         bits[bit >> 3] |= 1 << (bit & 7)
 
+    def add_range(self, start: int, end: int) -> None:
+        """Add the offsets from `start` to below `end`."""
+        for offset in range(start, end):
+            self.add(offset)
+
     def bits(self, page: int) -> int:
         """Returns a page as an integer. Its bit `i` is set if the offset `page * PAGE + i` is in the set."""
         return int.from_bytes(self._pages.get(page, b""), "little")

@@ -61,13 +61,13 @@ class TopicReader:
         for message in self._pass(settings.topic_raw):
             outcomes.produced.setdefault(partition_of(message), OffsetSet()).add(offset_of(message))
         for message in self._pass(settings.topic_dead):
-            for one in _origins_of(message):
-                self._add(outcomes.dead, one)
+            if (letter := _origin_of(message)) is not None:
+                self._add(outcomes.dead, letter.origin, letter.last_offset)
         for message in self._pass(settings.topic_classified):
             post = _classified_post(message)
-            origin = next(_origins_of(message), None) if post is None else post.origin
-            if self._add(outcomes.classified, origin):
-                self._note_held_from(message, origin)
+            record = _origin_of(message) if post is None else post
+            if record is not None and self._add(outcomes.classified, record.origin):
+                self._note_held_from(message, record.origin)
             if post is not None:
                 windows.add(partition_of(message), _to_record(message, post))
         windows.flush()
@@ -98,8 +98,7 @@ class TopicReader:
             if topic == self._settings.topic_raw:
                 # Each of these offsets must be in the dead letter of the batch.
                 produced = self.outcomes.produced.setdefault(batch.partition, OffsetSet())
-                for offset in range(batch.first, batch.end):
-                    produced.add(offset)
+                produced.add_range(batch.first, batch.end)
 
     def _scan(self, topic: str, starts: Mapping[int, int], *, first: bool = False) -> Iterator[Message]:
         scan = TopicScan(self._kafka, topic, group=scan_group(self._settings), starts=dict(starts))
@@ -130,37 +129,43 @@ class TopicReader:
             if self._dead_since_ms is None:
                 self.outcomes.held_from = {partition: 0 for partition, (low, _) in bounds.items() if low == 0}
 
-    def _note_held_from(self, message: Message, origin: Origin | None) -> None:
+    def _note_held_from(self, message: Message, origin: Origin) -> None:
         """Note the first raw offset of a partition from which on Kafka holds all results."""
-        if origin is None or origin.partition in self.outcomes.held_from:
+        if origin.partition in self.outcomes.held_from:
             return
         if self._dead_since_ms is None or message.timestamp()[1] > self._dead_since_ms:
             self.outcomes.held_from[origin.partition] = origin.offset
 
-    def _add(self, results: dict[int, OffsetSet], origin: Origin | None) -> bool:
-        """Add the origin of a result. Returns whether it is the origin of a raw post."""
-        if origin is None or origin.topic != self._settings.topic_raw:
+    def _add(self, results: dict[int, OffsetSet], origin: Origin, last_offset: int | None = None) -> bool:
+        """Add the origin of a result, or all origins of the dead letter of an unreadable batch.
+
+        What lies beyond the end of the raw topic is of no raw post. It is counted, whoever wrote it, and not added.
+
+        Returns:
+            Whether `origin` is that of a raw post.
+        """
+        if origin.topic != self._settings.topic_raw:
             return False
-        partition, offset = origin.partition, origin.offset
-        if partition in self._ends and offset >= self._ends[partition]:
+        partition, first = origin.partition, origin.offset
+        end = (first if last_offset is None else last_offset) + 1
+        if partition in self._ends and end > self._ends[partition]:
             # The post may have been produced since the pass over the raw topic.
             self._ends[partition] = self._offsets.bounds(self._settings.topic_raw, partition)[1]
-        if offset >= self._ends.get(partition, 0):
+        known = min(end, self._ends.get(partition, 0))
+        if known < end:
             self.outcomes.unknown += 1
+        if known <= first:
             return False
-        results.setdefault(partition, OffsetSet()).add(offset)
+        results.setdefault(partition, OffsetSet()).add_range(first, known)
         return True
 
 
-def _origins_of(message: Message) -> Iterator[Origin]:
-    """Yield the origin of a result, or all origins of the dead letter of an unreadable batch."""
+def _origin_of(message: Message) -> OriginOnly | None:
+    """Returns the origin of a result; None if the record is none of the application, which the worker dead-letters."""
     try:
-        record = OriginOnly.from_json(message.value())
+        return OriginOnly.from_json(message.value())
     except RecordError:
-        return  # not a record of the application; the worker dead-letters it
-    first = record.origin
-    last = first.offset if record.last_offset is None else record.last_offset
-    yield from (Origin(first.topic, first.partition, offset) for offset in range(first.offset, last + 1))
+        return None
 
 
 def _classified_post(message: Message) -> ClassifiedPost | None:

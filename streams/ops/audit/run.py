@@ -201,7 +201,10 @@ class Auditor:
         return found + int(settings.deduplication_s * 1_000) if found else 0
 
     def _read_rows(self) -> tuple[int, int]:
-        """Returns the rows of `posts`, and the offsets that left the classified topic before the sink wrote them."""
+        """Returns the rows of `posts`, and the offsets that left the classified topic before the sink wrote them.
+
+        Gaps that an operator has marked as known are left out.
+        """
         with self._history.transaction("counting rows") as connection:
             [[rows]] = fetch_all(
                 connection, "SELECT count(*) FROM posts WHERE origin_topic = %s", self._settings.topic_raw
@@ -209,7 +212,7 @@ class Auditor:
             [[unwritten]] = fetch_all(
                 connection,
                 "SELECT coalesce(sum(next_offset - first_offset), 0)::bigint FROM sink_gaps "
-                "WHERE topic = %s AND reason = 'expired'",
+                "WHERE topic = %s AND reason = 'expired' AND known_at IS NULL",
                 self._settings.topic_classified,
             )
         return rows, unwritten
