@@ -34,13 +34,20 @@ class TopicWatch:
             TopologyError: A topic was deleted. The message says what to do.
             ConnectorError: Kafka rejects the call.
         """
+        answers = True
         while not stop.wait(CHECK_S):
             try:
+                if not answers:
+                    # While no broker answers, librdkafka 2.11 keeps half a core busy if it is asked for ids, and only
+                    # waits if it is asked for all topics.
+                    self._admin.partition_counts()
                 found = self._admin.topic_ids(self._ids)
             except UnavailableError:
                 # Only time in which Kafka answers counts.
                 self._missing_since.clear()
+                answers = False
             else:
+                answers = True
                 self.check(found, time.monotonic())
 
     def check(self, found: Mapping[str, str], now: float) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from connectors.errors import UnavailableError
 from streams.errors import TopologyError
 from streams.process.topic_watch import GONE_S, TopicWatch
 
@@ -39,3 +42,33 @@ def test_a_topic_that_is_missing_for_longer_was_deleted(watch: TopicWatch) -> No
 def test_a_topic_with_another_id_was_deleted_and_made_again(watch: TopicWatch) -> None:
     with pytest.raises(TopologyError, match=r"^posts.raw: deleted .* run `emostream init`, and start"):
         watch.check({**IDS, "posts.raw": "c"}, 0.0)
+
+
+class AbsentKafka:
+    """Does not answer the first three calls."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self.calls: list[str] = []
+        self.stop = stop
+
+    def topic_ids(self, _: Mapping[str, str]) -> dict[str, str]:
+        self.calls.append("ids")
+        if self.calls == ["ids"]:
+            raise UnavailableError("no broker answers")
+        self.stop.set()
+        return IDS
+
+    def partition_counts(self) -> dict[str, int]:
+        self.calls.append("counts")
+        if self.calls.count("counts") < 3:
+            raise UnavailableError("no broker answers")
+        return {}
+
+
+def test_the_ids_are_not_asked_for_while_no_broker_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client would keep half a core busy."""
+    monkeypatch.setattr("streams.process.topic_watch.CHECK_S", 0.0)
+    stop = threading.Event()
+    admin: Any = AbsentKafka(stop)
+    TopicWatch(admin, IDS).run(stop)
+    assert admin.calls == ["ids", "counts", "counts", "counts", "ids"]
