@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 
 from confluent_kafka import KafkaError, KafkaException
 
 from connectors.errors import ConnectorError, RejectedError, UnavailableError
+from connectors.repeats import Repeats
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +51,9 @@ _LOGGED = {
     KafkaError.SASL_AUTHENTICATION_FAILED,
 }
 
-LOG_INTERVAL_S = 60.0
-"""Seconds between two warnings of one kind. A process has many clients, and each reports an absent cluster for itself,
-several times a second."""
-
-_last_logged: dict[int, float] = {}  # by the error's code
+_repeats = Repeats()
+"""By the error's code. A process has many clients, and each reports an absent cluster for itself, several times a
+second."""
 
 
 def kafka_error_of(exc: KafkaException) -> KafkaError:
@@ -85,13 +83,9 @@ def to_connector_error(error: KafkaError, doing: str) -> ConnectorError:
 def log_client_error(error: KafkaError) -> None:
     """Log an error that concerns no record; used as the clients' `error_cb`.
 
-    Errors that an operator must know of are warnings, those of one kind at most once in `LOG_INTERVAL_S` over all
-    clients of the process. Errors of single connections are logged with DEBUG. Without such a callback confluent-kafka
+    Errors that an operator must know of are warnings, those of one kind at most once a minute over all clients of the
+    process. Errors of single connections are logged with DEBUG. Without such a callback confluent-kafka
     raises these errors out of `poll` and `flush`.
     """
-    code, now = error.code(), time.monotonic()
-    warn = error.fatal()
-    if code in _LOGGED and now - _last_logged.get(code, -LOG_INTERVAL_S) >= LOG_INTERVAL_S:
-        _last_logged[code] = now
-        warn = True
+    warn = error.fatal() or (error.code() in _LOGGED and _repeats.due(error.code()))
     logger.log(logging.WARNING if warn else logging.DEBUG, "Kafka: %s", error.str())

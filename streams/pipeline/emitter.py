@@ -31,6 +31,7 @@ from connectors.errors import ConnectorError, UnavailableError
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.producer import Outgoing
 from connectors.kafka.transactional import FencedError, TransactionalProducer
+from connectors.repeats import Repeats
 from streams.metrics import Metrics
 from streams.settings import Settings
 from streams.windows.codec import to_window
@@ -105,6 +106,7 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
         self._config = config
         self._store = store
         self._metrics = metrics
+        self._repeats = Repeats()
         self._lateness_ms = int(settings.allowed_lateness_s * 1_000)
         self._ownership = _Ownership()
         self._serving = self._ownership
@@ -166,12 +168,15 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
                 await self._close_producer(shard, serving)
             except UnavailableError as exc:
                 self._metrics.emit_failures.labels("unavailable").inc()
-                logger.warning("publishing shard %d failed, trying again: %s", shard, exc)
+                if self._repeats.due(shard):
+                    logger.warning("publishing shard %d failed, trying again: %s", shard, exc)
                 await self._close_producer(shard, serving)
             except ConnectorError as exc:
                 self._metrics.emit_failures.labels("rejected").inc()
                 await self._app.crash(exc)
                 raise
+            else:
+                self._repeats.end(shard)
 
     async def _refresh(self) -> bool:
         """Switch to the current generation of the window tables. Returns False if Redis did not answer.
@@ -182,12 +187,14 @@ class Emitter(Service):  # type: ignore[misc] # mode ships no types
             self._metrics.generation.set(await self._store.refresh())
         except UnavailableError as exc:
             self._metrics.emit_failures.labels("unavailable").inc()
-            logger.warning("reading the current generation failed, trying again: %s", exc)
+            if self._repeats.due("generation"):
+                logger.warning("reading the current generation failed, trying again: %s", exc)
             return False
         except ConnectorError as exc:
             self._metrics.emit_failures.labels("rejected").inc()
             await self._app.crash(exc)
             raise
+        self._repeats.end("generation")
         return True
 
     async def _emit(self, shard: int, serving: _Ownership, sizes: Sequence[int]) -> None:

@@ -21,6 +21,7 @@ from mode import Service
 
 from connectors.errors import ConnectorError, UnavailableError
 from connectors.kafka.producer import Outgoing
+from connectors.repeats import Repeats
 from streams.metrics import Metrics
 from streams.pipeline.classify import Deliverer
 from streams.records import ALL_KEYWORDS, EmotionTotals, KeywordTotals, Timestamp, from_ms
@@ -98,6 +99,7 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
         self._offsets = offsets
         self._behind = behind
         self._intervals = count()
+        self._repeats = Repeats()
         self._last_offsets: Mapping[int, int] = {}
         self._changed_in = 0
         self._mine = shard_of(ALL_KEYWORDS, settings.shards)
@@ -116,10 +118,13 @@ class TotalsFeed(Service):  # type: ignore[misc] # mode ships no types
         except UnavailableError as exc:
             # The next record has all that this one would have had.
             self._metrics.totals_failures.inc()
-            logger.warning("skipping a record of the running totals: %s", exc)
+            if self._repeats.due("totals"):
+                logger.warning("skipping records of the running totals: %s", exc)
         except ConnectorError as exc:
             await self._app.crash(exc)
             raise
+        else:
+            self._repeats.end("totals")
 
     def _due(self) -> bool:
         number = next(self._intervals)

@@ -9,8 +9,9 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from connectors.errors import ConnectorError, InvalidDataError, RejectedError, UnavailableError
-from connectors.kafka.errors import LOG_INTERVAL_S, kafka_error_of, log_client_error, to_connector_error
+from connectors.kafka.errors import kafka_error_of, log_client_error, to_connector_error
 from connectors.postgres import address_of, connect, postgres_errors
+from connectors.repeats import INTERVAL_S, Repeats
 
 OURS = (UnavailableError, RejectedError)
 
@@ -32,14 +33,14 @@ def test_the_list_of_kafka_codes_is_not_empty() -> None:
 def test_an_absent_cluster_is_logged_once_for_all_clients(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("connectors.kafka.errors._last_logged", {})
+    monkeypatch.setattr("connectors.kafka.errors._repeats", Repeats())
     clock = 5.0
-    monkeypatch.setattr("connectors.kafka.errors.time.monotonic", lambda: clock)
+    monkeypatch.setattr("connectors.repeats.time.monotonic", lambda: clock)
     for _ in range(100):
         log_client_error(KafkaError(KafkaError._ALL_BROKERS_DOWN, "2/2 brokers are down"))
     log_client_error(KafkaError(KafkaError._AUTHENTICATION, "wrong password"))
     assert caplog.messages == ["Kafka: 2/2 brokers are down", "Kafka: wrong password"]
-    clock += LOG_INTERVAL_S
+    clock += INTERVAL_S
     log_client_error(KafkaError(KafkaError._ALL_BROKERS_DOWN, "2/2 brokers are down"))
     assert len(caplog.messages) == 3
 
