@@ -96,6 +96,11 @@ class Metrics(ProcessMetrics):
             "Posts that their producer had sent before, and so not counted again.",
             registry=registry,
         )
+        self.ids_forgotten = Counter(
+            "emostream_ids_forgotten",
+            "Ids of posts of sources that were forgotten early, because there were too many.",
+            registry=registry,
+        )
         self.too_late = Counter(
             "emostream_posts_too_late", "Posts whose window had left the retention.", ["size"], registry=registry
         )

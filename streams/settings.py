@@ -214,12 +214,21 @@ class Settings(BaseSettings):
     idle_partition_s: float = Field(
         30, gt=0, le=86_400, description="Seconds without posts until a partition no longer holds the watermark back."
     )
+    source_deduplication_s: float = Field(
+        900,
+        ge=0,
+        le=7 * 86_400,
+        description="Seconds, by the broker's clock, within which a post of a source (`emostream ingest`) with an id "
+        "that came before is not counted again. 0 counts every such post. Costs about 300 bytes of memory for each "
+        "post of a source within that time, for at most 400,000 posts in all partitions.",
+    )
     deduplication_s: float = Field(
         0,
         ge=0,
         le=7 * 86_400,
-        description="Seconds, by the broker's clock, within which a post with an id that came before is not counted "
-        "again. 0 counts every post. Costs about 150 bytes of memory for each post within that time.",
+        description="The same for every post, whoever sent it. Posts of sources have the longer of the two times. 0 "
+        "counts every post of others. With it the number of posts in memory has no limit, and a worker fetches its "
+        "own records.",
     )
     emit_interval_ms: int = Field(
         1_000,

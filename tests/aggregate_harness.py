@@ -13,7 +13,7 @@ from streams.metrics import Metrics
 from streams.pipeline.aggregate import AggregateStage
 from streams.records import ClassifiedPost
 from streams.windows.deltas import Position
-from streams.windows.recent import RecentIds
+from streams.windows.recent import RecentPosts
 from streams.windows.update import ShardUpdate
 from tests.helpers import RecordingDeliverer, make_settings, message
 
@@ -66,7 +66,7 @@ class Harness:
         self.out = out or RecordingDeliverer()
         self.metrics = Metrics()
         self.gaps: dict[int, int] = {}
-        self.recent_ids: dict[int, RecentIds] = {}
+        self.recent_posts: dict[int, RecentPosts] = {}
         settings = make_settings(shards=self.store.shards, **overrides)
         self.epoch = 1
         self.stage = AggregateStage(

@@ -21,7 +21,8 @@ class OwnRange(Generic[Item]):
     Attributes:
         partition: Partition of the records.
         first: Offset of the first record.
-        items: One item per record, in offset order: what the writer kept of the record's content.
+        items: One item per record, in offset order: what the writer kept of the record's content. A range in a batch
+            has at least one.
         memory: About how many bytes the items take.
     """
 

@@ -34,16 +34,21 @@ class OffsetReader:
     Batches that cannot be read are passed over. The stage that consumes the topic records them.
     """
 
-    def __init__(self, config: KafkaConfig, *, group: str) -> None:
+    def __init__(self, config: KafkaConfig, *, group: str, uncommitted: bool = False) -> None:
         """Prepare a reader. The connection is made with the first request.
 
         Args:
             config: How to reach Kafka.
             group: The group whose committed offsets `committed` returns.
+            uncommitted: Whether to read the records of open and aborted transactions too. Otherwise a partition ends at
+                the first open transaction.
         """
         self._config = config
         self._timeout_s = config.timeout_s
-        self._consumer = Consumer(config.consumer(group, enable_partition_eof=True, auto_offset_reset="error"))
+        isolation = "read_uncommitted" if uncommitted else "read_committed"
+        self._consumer = Consumer(
+            config.consumer(group, enable_partition_eof=True, auto_offset_reset="error", isolation_level=isolation)
+        )
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """Returns the first offset that a partition still holds, and the next one that it will write.

@@ -7,7 +7,7 @@ after the last. While a partition is read in this way, its fetching is paused: t
 Other processes may write to the same partition. If they write between two own records, the offsets of the own records
 are not consecutive. If they write after the last own record, no own record follows. So the consumer fetches a partition
 again, from the offset after what it has consumed, when the next own record does not follow and when none has come for
-`QUIET_S`.
+`QUIET_S`. It fetches at once if an *empty* range comes: the process then wrote records that it did not keep.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class OwnRecords:
     def offer(self, own: OwnRange[Any]) -> None:
         """Add records that the broker has confirmed, for each partition in offset order.
 
-        If there is no room for all of them, none is kept.
+        If there is no room for all of them, none is kept. An empty range tells that this process wrote records which
+        are not kept, and which end at the range's offset.
         """
         with self._changed:
             # New records are dropped, not old ones: the oldest come next in their partition.
@@ -124,6 +125,9 @@ class LocalReads:
         for own in ranges:
             expected = at.get(own.partition)
             if expected is None:
+                continue
+            if not own.items:
+                self._last_own_at.pop(own.partition, None)
                 continue
             if own.first == expected:
                 consumed.append(own)

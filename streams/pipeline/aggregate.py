@@ -39,7 +39,7 @@ from streams.settings import Settings
 from streams.windows.deltas import Entry, Position, ShardDeltas, TooLatePost, reduce_entries
 from streams.windows.parts import Part, divide
 from streams.windows.post import PostForCounting
-from streams.windows.recent import RecentIds
+from streams.windows.recent import RecentPosts
 from streams.windows.store import WindowStore
 from streams.windows.update import shard_updates
 
@@ -63,8 +63,8 @@ class StartPositions(Protocol):
         """
 
     @property
-    def recent_ids(self) -> Mapping[int, RecentIds]:
-        """By partition, the ids of the records before its start; empty if duplicates are counted."""
+    def recent_posts(self) -> Mapping[int, RecentPosts]:
+        """By partition, what finds duplicates of the records before its start; empty if duplicates are counted."""
 
 
 class AggregateStage:
@@ -95,7 +95,7 @@ class AggregateStage:
         self._dead_letter_log = DeadLetterLog(settings.topic_dead)
         self._epoch = -1
         self._positions: dict[int, list[Position]] = {}
-        self._ids: dict[int, RecentIds] = {}
+        self._recent: dict[int, RecentPosts] = {}
 
     async def process(self, batch: Batch) -> None:
         """Process a batch, and return when every shard has it.
@@ -175,27 +175,30 @@ class AggregateStage:
                 raise PositionMismatchError(
                     f"partition {partition} is read from offset {start}, but a shard is at {lowest}"
                 )
-            self._ids.pop(partition, None)
-            if (recent := self._start_positions.recent_ids.get(partition)) is not None:
+            self._recent.pop(partition, None)
+            if (recent := self._start_positions.recent_posts.get(partition)) is not None:
                 if recent.offset != start:
                     raise PositionMismatchError(
                         f"partition {partition} is read from offset {start}, but its recent ids end at {recent.offset}"
                     )
-                self._ids[partition] = recent
+                self._recent[partition] = recent
         return known
 
     def _decode_batch(self, batch: Batch) -> tuple[list[DeadPost], list[dict[int, Part]]]:
         """Do step 2. Returns the dead letters, and the parts."""
         dead = [letter_of_batch(unreadable) for unreadable in batch.unreadable]
         entries: dict[int, list[Entry]] = {}
-        messages = batch.by_partition()
+        messages, ends = batch.by_partition(), batch.ends()
         for partition in batch.starts:
             fetched, letters = self._decode(partition, messages.get(partition, ()))
             dead += letters
             own = [entry for part in batch.own_ranges if part.partition == partition for entry in _entries_of(part)]
             # Entries must be in offset order. A partition rarely has both kinds, so sorting is rarely needed.
             entries[partition] = sorted(fetched + own, key=_offset) if fetched and own else fetched or own
-        parts = divide(entries, batch.ends(), sizes=self._settings.window_sizes, shards=self._tables.shards)
+            # Own records are of no source, so they are no duplicates.
+            if (recent := self._recent.get(partition)) is not None:
+                recent.offset = ends[partition]
+        parts = divide(entries, ends, sizes=self._settings.window_sizes, shards=self._tables.shards)
         return dead, parts
 
     def _reduce(self, part: Mapping[int, Part], positions: _Positions) -> _DeltasByPartition:
@@ -209,18 +212,21 @@ class AggregateStage:
         }
 
     def _decode(self, partition: int, messages: Sequence[Message]) -> tuple[list[Entry], list[DeadPost]]:
-        ids = self._ids.get(partition)
+        recent = self._recent.get(partition)
+        forgotten = 0 if recent is None else recent.forgotten
         entries: list[Entry] = []
         dead: list[DeadPost] = []
         for message in messages:
             offset = offset_of(message)
-            duplicate = ids is not None and ids.add(offset, message.key(), message.timestamp()[1])
+            duplicate = recent is not None and recent.add(offset, message.key(), message.timestamp()[1])
             try:
                 post = PostForCounting.of(ClassifiedPost.from_json(message.value()))
             except RecordError as exc:
                 dead.append(dead_letter(message, DeadReason.INVALID_RECORD, str(exc)))
             else:
                 entries.append(Entry(offset, post, duplicate))
+        if recent is not None:
+            self._metrics.ids_forgotten.inc(recent.forgotten - forgotten)
         return entries, dead
 
     async def _write_too_late(self, shard_deltas: _DeltasByPartition) -> None:

@@ -90,9 +90,11 @@ def create_pipeline(
     client_id = f"{prefix}-{socket.gethostname()}-{os.getpid()}"
     producer = ConfirmedProducer(kafka, client_id=f"{prefix}-worker")
     classify_reader = OffsetReader(kafka, group=f"{prefix}-classify")
-    aggregate_reader = OffsetReader(kafka, group=f"{prefix}-aggregate")
+    # A source may send posts while the transaction of another one is open.
+    aggregate_reader = OffsetReader(kafka, group=f"{prefix}-aggregate", uncommitted=True)
     aggregate_positions = AggregatePositions(aggregate_reader, settings, store, asyncio.get_running_loop(), metrics)
-    # To find duplicates the aggregate stage needs the time when the broker appended a record. Only a fetch has that.
+    # To find duplicates the aggregate stage needs the time when the broker appended a record. Only a fetch has that. If
+    # only those of sources are found, the classify stage keeps their posts out of the own records.
     own_records = None if settings.deduplication_s else OwnRecords()
     classify = ClassifyStage(settings, model.current, producer, metrics, own_records=own_records)
 

@@ -47,7 +47,7 @@ from streams.dead_letters import (
 from streams.metrics import Metrics
 from streams.pipeline.decode import Rejection, Repairs, decode_post
 from streams.pipeline.predictions import UNSUPPORTED_TIER, Prediction, classified_post, predict
-from streams.records import DeadPost, DeadReason, ModelRef, Post, Timestamp
+from streams.records import DeadPost, DeadReason, ModelRef, Post, Timestamp, is_from_source
 from streams.settings import Settings
 from streams.windows.post import PostForCounting
 from streams.wording import counted
@@ -71,7 +71,8 @@ class ClassifiedBatch(NamedTuple):
     Attributes:
         dead_letters: one for each message that could not be decoded or classified, and for each unreadable batch.
         classified: the records of the classified posts, in the order of the batch.
-        for_counting: by partition, the part of each classified post that the windows count, in the same order.
+        for_counting: by partition, the part of each classified post that the windows count, in the same order. It is
+            empty if the aggregate stage must fetch the partition's posts.
         tiers: number of posts that each tier of the model classified.
         unsupported: number of posts in a language that the model does not read. They are among `classified`.
     """
@@ -106,6 +107,7 @@ class ClassifyStage:
         self._producer = producer
         self._metrics = metrics
         self._own_records = own_records
+        self._source_posts_are_fetched = settings.source_deduplication_s > 0
         self._dead_letter_log = DeadLetterLog(settings.topic_dead)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
@@ -144,13 +146,16 @@ class ClassifyStage:
     ) -> None:
         """Hand the own records to the aggregate stage, partition by partition.
 
-        A partition is left out if its offsets are not known, or if another producer wrote between these records.
+        A partition is left out if its offsets are not known, or if another producer wrote between these records. An
+        empty range is handed over if the posts must be fetched.
         """
         if self._own_records is None:
             return
         for partition, posts in for_counting.items():
             offsets = written.get((self._settings.topic_classified, partition), range(0))
-            if len(offsets) == len(posts):
+            if not posts:
+                self._own_records.offer(OwnRange(partition, offsets.stop, (), 0))
+            elif len(offsets) == len(posts):
                 memory = sum(post.memory for post in posts)
                 self._own_records.offer(OwnRange(partition, offsets.start, posts, memory))
 
@@ -187,6 +192,7 @@ class ClassifyStage:
         unsupported = ModelRef(classifier.name, classifier.version, UNSUPPORTED_TIER)
         classified: list[Outgoing] = []
         for_counting: dict[int, list[PostForCounting]] = defaultdict(list)
+        from_sources: set[int] = set()
         tiers: list[str] = []
         topic, keep_text = self._settings.topic_classified, self._settings.keep_text
         classified_at = Timestamp.now(UTC)
@@ -203,9 +209,15 @@ class ClassifyStage:
             result = classified_post(
                 post, prediction, language, origin, classified_at=classified_at, keep_text=keep_text
             )
+            key = post.id.encode()
             # The same partition number as the raw post (rule 3 of docs/architecture.md).
-            classified.append(Outgoing(topic, result.to_json(), post.id.encode(), origin.partition))
+            classified.append(Outgoing(topic, result.to_json(), key, origin.partition))
             for_counting[origin.partition].append(PostForCounting.of(result))
+            if is_from_source(key):
+                from_sources.add(origin.partition)
+        if self._source_posts_are_fetched:
+            # Whether they are duplicates depends on the time at which the broker appended them.
+            for_counting.update({partition: [] for partition in from_sources})
         return ClassifiedBatch(dead_letters, classified, for_counting, Counter(tiers), read.count(False))
 
     @staticmethod

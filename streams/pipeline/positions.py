@@ -18,7 +18,7 @@ from streams.records import OriginOnly, RecordError
 from streams.settings import Settings
 from streams.topology import check_assigned
 from streams.windows.completeness import topic_complete_from
-from streams.windows.recent import RecentIds
+from streams.windows.recent import Horizons, RecentPosts
 from streams.windows.store import SealedError, WindowStore
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,9 @@ LOOKUP_S = 30.0
 
 It is longer than the Redis client's own retries, and shorter than Kafka's maximum poll interval. To read the ids of
 recent posts may take longer, as long as records come."""
+
+CLOCKS_DIFFER_MS = 60_000
+"""By how much the clocks of two brokers may differ. A partition's timestamps go back when its leader changes."""
 
 
 class ClassifyPositions:
@@ -95,7 +98,8 @@ class AggregatePositions:
     Attributes:
         gaps: by partition, the offset at which reading starts, if it is higher than the position (than 0 if there is
             none) because Kafka has deleted the offsets between.
-        recent_ids: by partition, the ids of the records before its start; empty if duplicates are counted.
+        recent_posts: by partition, what finds duplicates of the records before its start; empty if duplicates are
+            counted.
     """
 
     def __init__(
@@ -114,9 +118,10 @@ class AggregatePositions:
         self._store = store
         self._loop = loop
         self._gap_report = _GapReport(settings.topic_classified, metrics)
-        self._horizon_ms = int(settings.deduplication_s * 1_000)
+        self._sources = settings.topic_sources
+        self._horizons = Horizons.of(settings)
         self.gaps: dict[int, int] = {}
-        self.recent_ids: dict[int, RecentIds] = {}
+        self.recent_posts: dict[int, RecentPosts] = {}
 
     def __call__(self, partitions: Sequence[int]) -> Mapping[int, int]:
         """Returns where each partition resumes; see `connectors.kafka.consumer.PositionLookup`.
@@ -133,6 +138,8 @@ class AggregatePositions:
             self._await(_initialise(tables, uninitialised, complete_from), deadline)
         lowest = self._await(_lowest_offsets(tables, partitions), deadline)
         bounds = self._reader.all_bounds(self._classified, partitions, deadline)
+        # After the ends of the classified topic: if no source has run yet, none of its posts is below these ends.
+        horizon_ms = self._horizon_ms(deadline)
         starts = {}
         for partition in partitions:
             proven = lowest[partition] if lowest[partition] >= 0 else None
@@ -141,22 +148,33 @@ class AggregatePositions:
             if start > (proven or 0):
                 self.gaps[partition] = start
                 self._gap_report.report(partition, proven or 0, start)
-            if self._horizon_ms:
-                self.recent_ids[partition] = self._read_recent_ids(partition, start, bounds[partition])
+            if (recent := self._horizons.begin(start)) is not None:
+                if horizon_ms:
+                    self._read_recent(recent, partition, start, bounds[partition], horizon_ms)
+                self.recent_posts[partition] = recent
         return starts
 
-    def _read_recent_ids(self, partition: int, start: int, bounds: tuple[int, int]) -> RecentIds:
-        """Reads the ids of the records in the horizon before `start`."""
-        found = RecentIds(self._horizon_ms, start)
+    def _horizon_ms(self, deadline: Deadline) -> int:
+        """Returns for how many milliseconds before a start there may be ids that must be known; 0 for none."""
+        horizons = self._horizons
+        if horizons.sources == horizons.others:
+            return horizons.others
+        # A source stores a position before it sends its first post.
+        ends = self._reader.all_bounds(self._sources, [0], deadline)
+        return horizons.sources if ends[0][1] > 0 else horizons.others
+
+    def _read_recent(
+        self, recent: RecentPosts, partition: int, start: int, bounds: tuple[int, int], horizon_ms: int
+    ) -> None:
+        """Adds the records in the horizon before `start`."""
         low, _ = bounds
         if start > low:
             last = next(self._reader.between(self._classified, partition, start - 1, start), None)
-            since = last.timestamp()[1] - self._horizon_ms if last is not None else 0
+            since = last.timestamp()[1] - horizon_ms - CLOCKS_DIFFER_MS if last is not None else 0
             begin = self._reader.offset_at(self._classified, partition, max(0, since))
             for message in self._reader.between(self._classified, partition, low if begin is None else begin, start):
-                found.add(offset_of(message), message.key(), message.timestamp()[1])
-            found.offset = start
-        return found
+                recent.add(offset_of(message), message.key(), message.timestamp()[1])
+        recent.offset = start
 
     def _await(self, reading: Coroutine[Any, Any, T], deadline: Deadline) -> T:
         """Run a coroutine of the store in its event loop, and return the result.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.errors import PositionError
@@ -177,10 +177,34 @@ async def test_the_ids_before_a_start_are_read_again(
     horizon = settings.model_copy(update={"deduplication_s": 0.5})
     positions = AggregatePositions(reader, horizon, store, asyncio.get_running_loop(), Metrics())
     assert await asyncio.to_thread(positions, [0, 1]) == {0: 5, 1: 0}
-    assert (positions.recent_ids[0].offset, len(positions.recent_ids[0])) == (5, 2), (
+    assert (positions.recent_posts[0].offset, len(positions.recent_posts[0])) == (5, 2), (
         "the first three are before the horizon"
     )
-    assert (positions.recent_ids[1].offset, len(positions.recent_ids[1])) == (0, 0)
+    assert (positions.recent_posts[1].offset, len(positions.recent_posts[1])) == (0, 0)
+
+
+async def test_the_ids_of_posts_of_sources_are_read_if_a_source_has_stored_a_position(
+    settings: Settings, store: WindowStore
+) -> None:
+    """Its transaction may still be open when the worker asks, because Kafka ends a transaction by and by."""
+    keys = (b"rss:1", b"1", b"rss:2", b"rss:1", b"rss:3")
+    write(settings, *(classified(settings, 0, offset)._replace(key=key) for offset, key in enumerate(keys)))
+    for shard in range(store.shards):
+        await store.initialise(shard, 0)
+        assert await store.apply(shard, ShardUpdate({0: PositionChange(Position(), Position(4, 3, 0))})) is None
+    reader = OffsetReader(kafka_config(settings), group="test", uncommitted=True)
+    positions = AggregatePositions(reader, settings, store, asyncio.get_running_loop(), Metrics())
+    assert await asyncio.to_thread(positions, [0]) == {0: 4}
+    assert len(positions.recent_posts[0]) == 0
+    source = Producer({"bootstrap.servers": settings.kafka_bootstrap, "transactional.id": settings.group_prefix})
+    source.init_transactions(30)
+    source.begin_transaction()
+    source.produce(settings.topic_sources, b"{}", b"rss")
+    assert source.flush(30) == 0
+    assert await asyncio.to_thread(positions, [0]) == {0: 4}
+    assert len(positions.recent_posts[0]) == 2
+    source.abort_transaction(30)
+    reader.close()
 
 
 def test_a_rewind_fetches_again_and_makes_earlier_batches_stale(settings: Settings) -> None:

@@ -20,7 +20,7 @@ from streams.sink.targets import POSTS
 from streams.windows.rebuild.editor import TableEditor
 from streams.windows.rebuild.leases import Leases
 from streams.windows.rebuild.posts import ALL_ORIGINS, PartitionSurvey, PostReader
-from streams.windows.recent import RecentIds
+from streams.windows.recent import Horizons, RecentPosts
 from streams.windows.store import WindowStore
 from tests.helpers import row_of
 from tests.integration.redis_cluster import ClusterNode
@@ -73,11 +73,11 @@ def write_rows(settings: Settings, posts: list[ClassifiedPost]) -> None:
 
 
 def everything(
-    reader: PostReader, survey: PartitionSurvey, end: int, ids: RecentIds | None = None
+    reader: PostReader, survey: PartitionSurvey, end: int, recent: RecentPosts | None = None
 ) -> list[tuple[int, str, bool]]:
     """Returns origin, label and whether it is a duplicate, for each post along the partition that is no repetition."""
     found, fence = [], -1
-    for page in [*reader.rows(survey, ids, 3), *reader.records(0, survey.low, end, ids, 4)]:
+    for page in [*reader.rows(survey, recent, 3), *reader.records(0, survey.low, end, recent, 4)]:
         for _, post, duplicate in page.entries:
             if post.origin.offset > fence:
                 fence = post.origin.offset
@@ -119,7 +119,8 @@ def test_duplicates_are_found_across_postgres_and_kafka(
     """Origins from 8 on repeat the ids of the first posts, which only Postgres holds."""
     write_rows(settings, log)
     delete_before(settings, settings.topic_classified, 0, 5)
-    far = RecentIds(10 * 365 * 86_400_000)
+    years_ms = 10 * 365 * 86_400_000
+    far = Horizons(years_ms, years_ms, None).begin()
     found = everything(reader, reader.survey(0), len(log), far)
     assert [origin for origin, _, duplicate in found if duplicate] == [8, 9, 10, 11, 12]
 

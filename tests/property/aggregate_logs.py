@@ -9,10 +9,11 @@ from typing import Any
 
 from msgspec import structs
 
-from streams.records import ClassifiedPost, to_ms
+from streams.records import ClassifiedPost, is_from_source, to_ms
+from streams.windows.recent import Horizons
 from streams.windows.tumbling import WindowKey
 from tests.helpers import NOON_MS, classified, message
-from tests.property.aggregate_world import KEPT_S, MAX_FUTURE_S
+from tests.property.aggregate_world import KEPT_S, MAX_FUTURE_S, NONE
 
 
 @dataclass
@@ -23,11 +24,12 @@ class Expected:
     late: Counter[int] = field(default_factory=Counter)
     duplicates: int = 0
 
-    def count(self, posts: list[ClassifiedPost], messages: list[Any], horizon_ms: int) -> None:
+    def count(self, posts: list[ClassifiedPost], messages: list[Any], horizons: Horizons) -> None:
         origins, time = set(), -1
         sightings: dict[str, int] = {}
         for post, entry in zip(posts, messages, strict=True):
             appended = entry.timestamp()[1]
+            horizon_ms = horizons.sources if is_from_source(entry.key()) else horizons.others
             again = horizon_ms > 0 and appended - sightings.get(post.id, -horizon_ms) <= horizon_ms
             sightings[post.id] = appended
             if post.origin.offset in origins:
@@ -58,10 +60,10 @@ class Expected:
         row["first"], row["last"] = min(row["first"], at), max(row["last"], at)
 
 
-def count_distinct(posts: list[list[ClassifiedPost]], logs: list[list[Any]], horizon_ms: int = 0) -> Expected:
+def count_distinct(posts: list[list[ClassifiedPost]], logs: list[list[Any]], horizons: Horizons = NONE) -> Expected:
     expected = Expected()
     for of_partition, messages in zip(posts, logs, strict=True):
-        expected.count(of_partition, messages, horizon_ms)
+        expected.count(of_partition, messages, horizons)
     return expected
 
 
@@ -83,17 +85,16 @@ def make_log(seed: random.Random, partition: int) -> list[ClassifiedPost]:
             twice = log[seed.randrange(len(log))]
             log.append(structs.replace(twice, origin=structs.replace(twice.origin, offset=origin)))
             continue
-        log.append(
-            classified(
-                origin,
-                partition=partition,
-                at=NOON_MS + seed.randrange(1_200_000),
-                keywords=seed.sample(["coffee", "tea", "rain"], seed.randrange(3)),
-                label=seed.choice(["joy", "anger", None]),
-                lang=seed.choice(["en", "de", None]),
-                confidence=seed.random(),
-            )
+        post = classified(
+            origin,
+            partition=partition,
+            at=NOON_MS + seed.randrange(1_200_000),
+            keywords=seed.sample(["coffee", "tea", "rain"], seed.randrange(3)),
+            label=seed.choice(["joy", "anger", None]),
+            lang=seed.choice(["en", "de", None]),
+            confidence=seed.random(),
         )
+        log.append(structs.replace(post, id=seed.choice(["", "rss:"]) + post.id))
     return log
 
 

@@ -24,10 +24,10 @@ from connectors.kafka.batch import Batch, OwnRange
 from streams.metrics import Metrics
 from streams.pipeline.aggregate import AggregateStage
 from streams.pipeline.positions import AggregatePositions
-from streams.records import ClassifiedPost
+from streams.records import ClassifiedPost, is_from_source
 from streams.windows.deltas import Entry, Position, WindowDelta, reduce_entries
 from streams.windows.post import PostForCounting
-from streams.windows.recent import RecentIds
+from streams.windows.recent import Horizons
 from streams.windows.tumbling import WindowKey
 from streams.windows.update import ShardUpdate
 from tests.helpers import RecordingDeliverer, make_settings
@@ -35,17 +35,25 @@ from tests.helpers import RecordingDeliverer, make_settings
 KEPT_S = {60: 450, 300: 900}
 MAX_FUTURE_S = 20
 HORIZON_MS = 30_000
+NONE = Horizons(0, 0, None)
+HORIZONS = (
+    NONE,
+    Horizons(HORIZON_MS, HORIZON_MS, None),
+    Horizons(HORIZON_MS, 0, None),
+    Horizons(HORIZON_MS, 10_000, None),
+)
 SETTINGS = {
-    (partitions, shards, horizon_ms): make_settings(
+    (partitions, shards, horizons): make_settings(
         window_sizes=",".join(f"{size}:{kept}" for size, kept in KEPT_S.items()),
         shards=shards,
         partitions=partitions,
         max_future_s=MAX_FUTURE_S,
-        deduplication_s=horizon_ms / 1_000,
+        deduplication_s=horizons.others / 1_000,
+        source_deduplication_s=horizons.sources / 1_000,
     )
     for partitions in (1, 2)
     for shards in range(1, 5)
-    for horizon_ms in (0, HORIZON_MS)
+    for horizons in HORIZONS
 }
 METRICS = Metrics()
 
@@ -191,7 +199,9 @@ class Worker:
         chance = random.Random(wanted)
         own_ranges = []
         if not self.world.settings.deduplication_s:
-            known = [message for message in messages if chance.random() < 0.5]
+            # The classify stage does not keep posts of sources, if their duplicates are looked for.
+            is_fetched = is_from_source if self.world.settings.source_deduplication_s else lambda _: False
+            known = [message for message in messages if not is_fetched(message.key()) and chance.random() < 0.5]
             messages = [message for message in messages if message not in known]
             own_ranges = [
                 OwnRange(
@@ -212,14 +222,17 @@ class Worker:
 
 
 class World:
-    def __init__(self, logs: list[list[Any]], shards: int, horizon_ms: int = 0) -> None:
+    def __init__(self, logs: list[list[Any]], shards: int, horizons: Horizons = NONE) -> None:
         self.logs = logs
         self.low = [0] * len(logs)
-        self.settings = SETTINGS[len(logs), shards, horizon_ms]
+        self.horizons = horizons
+        self.settings = SETTINGS[len(logs), shards, horizons]
         self.store = ModelStore(shards)
         self.snapshots: list[list[Shard]] = [[Shard() for _ in range(shards)]]
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        if topic == self.settings.topic_sources:
+            return 0, sum(is_from_source(entry.key()) for log in self.logs for entry in log)
         log = self.logs[partition]
         return self.low[partition], log[-1].offset() + 1 if log else 0
 
@@ -261,11 +274,10 @@ class World:
             target = end if old.complete_from is None else old.positions.get(partition, Position()).offset
             if target <= self.low[partition]:
                 continue
-            horizon_ms = int(self.settings.deduplication_s * 1_000)
-            ids = RecentIds(horizon_ms) if horizon_ms else None
+            recent = self.horizons.begin()
             entries = []
             for entry in self.between("", partition, 0, target):
-                again = ids is not None and ids.add(entry.offset(), entry.key(), entry.timestamp()[1])
+                again = recent is not None and recent.add(entry.offset(), entry.key(), entry.timestamp()[1])
                 entries.append(
                     Entry(entry.offset(), PostForCounting.of(ClassifiedPost.from_json(entry.value())), again)
                 )

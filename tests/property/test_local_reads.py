@@ -14,6 +14,7 @@ steps = st.lists(
     st.one_of(
         st.tuples(st.just("own"), st.integers(0, PARTITIONS - 1), st.integers(1, 4)),
         st.tuples(st.just("untold"), st.integers(0, PARTITIONS - 1), st.integers(1, 4)),
+        st.tuples(st.just("not kept"), st.integers(0, PARTITIONS - 1), st.integers(1, 4)),
         st.tuples(st.just("poll"), st.integers(0, 5), st.integers(0, 9)),
         st.tuples(st.just("wait"), st.just(0), st.just(0)),
     ),
@@ -34,11 +35,13 @@ class Consumer:
         self.now = 0.0
         self.fetched = 0
 
-    def write(self, partition: int, count: int, *, told: bool) -> None:
+    def write(self, partition: int, count: int, kind: str) -> None:
         first = self.logs[partition]
         self.logs[partition] += count
-        if told:
+        if kind == "own":
             self.own.offer(OwnRange(partition, first, list(range(first, self.logs[partition])), memory=count))
+        elif kind == "not kept":
+            self.own.offer(OwnRange(partition, self.logs[partition], (), memory=0))
 
     def poll(self, fetch: int, most: int) -> None:
         for partition in self.next_offsets.keys() - self.local.partitions:
@@ -68,7 +71,7 @@ def test_every_record_is_consumed_once_and_in_order(wanted: list[tuple[str, int,
         elif kind == "wait":
             consumer.now += QUIET_S
         else:
-            consumer.write(first, second, told=kind == "own")
+            consumer.write(first, second, kind)
         assert all(seen == list(range(len(seen))) for seen in consumer.seen.values())
     for _ in range(3):
         consumer.now += 2 * QUIET_S
@@ -80,8 +83,18 @@ def test_every_record_is_consumed_once_and_in_order(wanted: list[tuple[str, int,
 def test_a_process_that_alone_writes_and_polls_in_time_fetches_nothing(writes: list[tuple[int, int]]) -> None:
     consumer = Consumer()
     for partition, count in writes:
-        consumer.write(partition, count, told=True)
+        consumer.write(partition, count, "own")
         consumer.poll(0, 100)
         consumer.now += QUIET_S / 100
     assert consumer.fetched == 0
     assert [len(seen) for seen in consumer.seen.values()] == consumer.logs
+
+
+@given(st.lists(st.tuples(st.sampled_from(["own", "not kept"]), st.integers(1, 4)), max_size=40))
+def test_records_that_were_not_kept_are_fetched_without_a_wait(writes: list[tuple[str, int]]) -> None:
+    consumer = Consumer()
+    for kind, count in writes:
+        consumer.write(0, count, kind)
+        consumer.poll(100, 100)
+        consumer.poll(100, 100)
+        assert consumer.seen[0] == list(range(consumer.logs[0]))

@@ -17,11 +17,11 @@ from streams.windows.deltas import Entry, Position, reduce_entries
 from streams.windows.rebuild.counting import Recount
 from streams.windows.rebuild.posts import ALL_ORIGINS, Page, PartitionSurvey, PostReader
 from streams.windows.rebuild.scope import Action, Scope
-from streams.windows.recent import RecentIds
+from streams.windows.recent import Horizons, RecentPosts
 from streams.windows.tumbling import shard_of
 from tests.helpers import NOON_MS, for_counting
 from tests.property.aggregate_logs import make_log, to_messages
-from tests.property.aggregate_world import HORIZON_MS, SETTINGS, Shard, World
+from tests.property.aggregate_world import HORIZONS, NONE, SETTINGS, Shard, World
 
 
 class FakePostReader(PostReader):
@@ -42,7 +42,7 @@ class FakePostReader(PostReader):
         at = low if first is None else first.offset
         self.found = PartitionSurvey(0, at, before, len(self._rows) if low else 0, 0, None)
 
-    def rows(self, survey: PartitionSurvey, ids: RecentIds | None, size: int) -> Iterator[Page]:
+    def rows(self, survey: PartitionSurvey, recent: RecentPosts | None, size: int) -> Iterator[Page]:
         """Yields rows in the order of their origins, as the query does."""
         every = [post for _, post in sorted(self._rows.items())]
         for start in range(0, len(every), size):
@@ -50,7 +50,7 @@ class FakePostReader(PostReader):
                 Entry(
                     survey.low,
                     for_counting(post),
-                    ids is not None and ids.add(survey.low - 1, post.id.encode(), appended),
+                    recent is not None and recent.add(survey.low - 1, post.id.encode(), appended),
                 )
                 for post, appended in every[start : start + size]
             ]
@@ -72,18 +72,18 @@ def runner() -> Iterator[asyncio.Runner]:
     st.integers(1, 4),
     st.floats(0, 1),
     st.lists(st.floats(0, 1), min_size=4, max_size=4),
-    st.booleans(),
+    st.sampled_from(HORIZONS),
     st.integers(1, 7),
 )
 @settings(max_examples=400, deadline=None)
 def test_a_recount_counts_the_complete_log(
-    runner: asyncio.Runner, seed: int, shards: int, cut: float, ends: list[float], deduplicate: bool, page: int
+    runner: asyncio.Runner, seed: int, shards: int, cut: float, ends: list[float], horizons: Horizons, page: int
 ) -> None:
     draw = random.Random(seed)
     log = make_log(draw, 0)
-    if deduplicate:
+    if horizons != NONE:
         log = list({post.origin.offset: post for post in log}.values())  # a repetition would renew the time of its id
-    world = World([to_messages(log, 0, draw)], shards, HORIZON_MS if deduplicate else 0)
+    world = World([to_messages(log, 0, draw)], shards, horizons)
     world.settings = world.settings.model_copy(update={"aggregate_batch_max": page})
     complete = list(world.logs[0])
     end = world.bounds("", 0)[1]
@@ -112,10 +112,9 @@ def test_a_recount_counts_the_complete_log(
 
     found = runner.run(recount())
     everything = [Entry(m.offset() or 0, for_counting(post)) for m, post in zip(complete, log, strict=True)]
-    ids = RecentIds(HORIZON_MS)
-    if deduplicate:
+    if (recent := horizons.begin()) is not None:
         everything = [
-            entry._replace(duplicate=ids.add(entry.offset, m.key(), m.timestamp()[1]))
+            entry._replace(duplicate=recent.add(entry.offset, m.key(), m.timestamp()[1]))
             for entry, m in zip(everything, complete, strict=True)
         ]
     set_aside: dict[Action, Counter[Any]] = {Action.EXPIRED: Counter(), Action.KEEP: Counter()}
@@ -142,4 +141,4 @@ def test_a_recount_counts_the_complete_log(
 
 
 def test_the_window_sizes_are_the_expected_ones() -> None:
-    assert {size.seconds for size in SETTINGS[1, 1, 0].window_sizes} == {60, 300}
+    assert {size.seconds for size in SETTINGS[1, 1, NONE].window_sizes} == {60, 300}

@@ -6,11 +6,11 @@ from connectors.errors import ConnectorError, PositionMismatchError
 from connectors.kafka.batch import Batch, OwnRange, UnreadableBatch
 from streams.records import DeadPost, DeadReason, LatePost, from_ms
 from streams.windows.deltas import Position
-from streams.windows.recent import RecentIds
+from streams.windows.recent import Horizons, RecentPosts
 from streams.windows.tumbling import WindowKey, shard_of
 from streams.windows.update import ShardUpdate
 from tests.aggregate_harness import FakeStore, Harness, batch
-from tests.helpers import NOON_MS, RecordingDeliverer, classified, for_counting
+from tests.helpers import NOON_MS, RecordingDeliverer, classified, for_counting, message
 
 
 async def test_a_batch_reaches_every_shard() -> None:
@@ -153,10 +153,12 @@ async def test_a_mismatch_in_one_partition_prevents_the_whole_update() -> None:
 
 # Duplicates. Every message of `batch` has the same key.
 
+EVERY_POST = Horizons(60_000, 60_000, None)
+
 
 async def test_a_post_that_was_sent_before_is_not_counted_again() -> None:
     harness = Harness(deduplication_s=60)
-    harness.recent_ids[0] = RecentIds(60_000)
+    harness.recent_posts[0] = RecentPosts(EVERY_POST)
     await harness.stage.process(batch(classified(0), classified(1), b"{}", classified(2)))
     assert harness.metric("emostream_posts_counted_total") == 1
     assert harness.metric("emostream_posts_duplicate_total") == 2
@@ -166,10 +168,33 @@ async def test_a_post_that_was_sent_before_is_not_counted_again() -> None:
 
 async def test_recent_ids_that_do_not_end_at_the_start_ask_for_a_rewind() -> None:
     harness = Harness(deduplication_s=60)
-    harness.recent_ids[0] = RecentIds(60_000, offset=3)
+    harness.recent_posts[0] = RecentPosts(EVERY_POST, offset=3)
     with pytest.raises(PositionMismatchError, match="is read from offset 0, but its recent ids end at 3"):
         await harness.stage.process(batch(classified(0)))
     assert harness.store.applied == []
+
+
+async def test_own_records_between_posts_of_sources_are_passed_over() -> None:
+    """They are of no source, so the stage does not know their ids. The ids are still there after a switch of tables."""
+    harness = Harness()
+    harness.recent_posts[0] = RecentPosts(Horizons(60_000, 0, 2))
+    posts = [classified(origin) for origin in range(8)]
+    keys = [b"rss:1", b"own", b"own", b"rss:1", b"rss:2", b"rss:3", b"rss:1", b"own"]
+    fetched = [
+        message(post.to_json(), offset=offset, topic="posts.classified", key=key)
+        for offset, (post, key) in enumerate(zip(posts, keys, strict=True))
+        if key != b"own"
+    ]
+    own = [OwnRange(0, 1, [for_counting(post) for post in posts[1:3]], 1), OwnRange(0, 7, [for_counting(posts[7])], 1)]
+    await harness.stage.process(Batch(1, fetched, {0: 0}, own))
+    assert harness.metric("emostream_posts_duplicate_total") == 1
+    assert harness.metric("emostream_posts_counted_total") == 7
+    assert harness.metric("emostream_ids_forgotten_total") == 2, "rss:1 and rss:2: two ids are remembered"
+    harness.store.generations[1] = harness.store
+    harness.store.generation = 1
+    after = message(classified(8).to_json(), offset=8, topic="posts.classified", key=b"rss:1")
+    await harness.stage.process(Batch(1, [after], {0: 8}))
+    assert harness.metric("emostream_posts_duplicate_total") == 2
 
 
 async def test_a_record_that_is_not_a_classified_post_is_dead_lettered_and_skipped() -> None:

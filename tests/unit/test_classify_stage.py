@@ -61,6 +61,23 @@ async def test_the_aggregate_stage_gets_what_it_would_read_from_the_records(harn
     assert (second.partition, second.first, second.items) == (1, 40, [written[1]])
 
 
+async def test_the_aggregate_stage_fetches_posts_of_sources(harness: Harness) -> None:
+    """One of them in a partition is enough: the broker's time decides whether it is a duplicate."""
+    batch = [raw(0), raw(1, id="rss:1"), raw(2), raw(3, partition=1), raw(4, partition=2, id="bluesky:1", text="bad")]
+    harness.out.ends["posts.classified", 0] = 40
+    await harness.process(*batch)
+    told = {own.partition: (own.first, len(own.items)) for own in harness.own_records.take(10)}
+    assert told == {0: (43, 0), 1: (0, 1)}, "the second one has no post in partition 2"
+
+
+async def test_posts_of_sources_are_own_records_if_their_duplicates_count() -> None:
+    harness = Harness(source_deduplication_s=0)
+    await harness.process(raw(0, id="rss:1"))
+    harness.stage.close()
+    (own,) = harness.own_records.take(10)
+    assert len(own.items) == 1
+
+
 @pytest.mark.parametrize("written", [{}, {("posts.classified", 0): range(5, 8)}])
 async def test_the_aggregate_stage_gets_no_posts_whose_offsets_are_not_known(written: WrittenOffsets) -> None:
     """The broker did not return their offsets, or another producer wrote between them."""

@@ -147,6 +147,19 @@ def test_records_of_others_between_own_records_are_fetched(harness: Harness) -> 
     assert harness.consumer.next_offsets == {0: 17, 1: 23}
 
 
+def test_a_partition_is_fetched_at_once_if_records_were_written_and_not_kept(harness: Harness) -> None:
+    harness.assign(0)
+    batch = harness.poll(own=[written(10, 13), written(15, 15)])
+    assert batch is not None
+    assert (batch.own_ranges, batch.starts) == ([written(10, 13)], {0: 10})
+    assert harness.client.paused == set()
+    harness.poll((0, 13), own=[written(14, 15), written(15, 17)])
+    assert harness.consumer.next_offsets == {0: 17}
+    assert harness.client.paused == {0}
+    harness.poll(own=[written(18, 18)])
+    assert (harness.client.paused, harness.client.assigned) == (set(), {0: 17})
+
+
 def test_a_partition_without_new_own_records_is_fetched_again(harness: Harness) -> None:
     harness.assign(0, 1)
     harness.poll(own=[written(10, 13), written(20, 22, partition=1)])

@@ -2,21 +2,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from confluent_kafka import Message
 
-from connectors.deadline import Deadline
 from connectors.errors import PositionError, UnavailableError
 from connectors.kafka.offsets import start_offset
 from streams.errors import TopologyError
 from streams.metrics import Metrics
 from streams.pipeline import positions as module
-from streams.pipeline.positions import AggregatePositions, ClassifyPositions
-from streams.windows.deltas import Position
+from streams.pipeline.positions import ClassifyPositions
 from tests.helpers import NOON_MS, classified, make_settings, message
+from tests.positions_harness import FakeReader, FakeStore, look_up
 
 
 @pytest.mark.parametrize(
@@ -46,33 +43,6 @@ def test_start_offset(proven: int | None, bounds: tuple[int, int], hint: int | N
 def test_an_output_ahead_of_its_input_is_refused() -> None:
     with pytest.raises(PositionError, match=r"posts\.raw\[3\] ends at offset 10, .* up to 11"):
         start_offset("posts.raw", 3, 11, (0, 10), None)
-
-
-class FakeReader:
-    def __init__(self) -> None:
-        self.ranges: dict[int, tuple[int, int]] = {}
-        self.topic_ranges: dict[str, tuple[int, int]] = {}
-        self.commits: dict[int, int] = {}
-        self.last: dict[int, Message] = {}
-        self.first: dict[int, Message] = {}
-        self.deadlines: list[Deadline] = []
-
-    def all_bounds(self, topic: str, partitions: Sequence[int], deadline: Deadline) -> dict[int, tuple[int, int]]:
-        self.deadlines.append(deadline)
-        every = self.topic_ranges.get(topic)
-        return {partition: every or self.ranges.get(partition, (0, 100)) for partition in partitions}
-
-    def committed(self, topic: str, partitions: Sequence[int], deadline: Deadline) -> dict[int, int]:
-        self.deadlines.append(deadline)
-        return {partition: offset for partition, offset in self.commits.items() if partition in partitions}
-
-    def last_messages(self, topic: str, partitions: Sequence[int], deadline: Deadline) -> dict[int, Message]:
-        self.deadlines.append(deadline)
-        return {partition: last for partition, last in self.last.items() if partition in partitions}
-
-    def first_message(self, topic: str, partition: int, deadline: Deadline) -> Message | None:
-        self.deadlines.append(deadline)
-        return self.first.get(partition)
 
 
 def gap(metrics: Metrics, topic: str) -> float:
@@ -169,50 +139,6 @@ def test_a_raw_partition_that_was_added_later_is_refused() -> None:
 
 
 # Aggregate
-
-
-class FakeStore:
-    def __init__(self, *shards: dict[int, int]) -> None:
-        self.stored = shards
-        self.shards = len(shards)
-        self.hangs = False
-        self.complete_from: dict[int, int] = {}
-        self.sealed_shards: set[int] = set()
-
-    async def refresh(self) -> int:
-        return 3
-
-    def at(self, generation: int) -> FakeStore:
-        assert generation == 3, "positions are those of the current generation"
-        return self
-
-    async def sealed(self, shard: int) -> bool:
-        return shard in self.sealed_shards
-
-    async def is_initialised(self, shard: int) -> bool:
-        return shard in self.complete_from
-
-    async def initialise(self, shard: int, complete_from_ms: int) -> None:
-        self.complete_from[shard] = complete_from_ms
-
-    async def positions(self, shard: int, partitions: Sequence[int]) -> dict[int, Position]:
-        if self.hangs:
-            await asyncio.sleep(60)
-        return {partition: Position(self.stored[shard].get(partition, -1)) for partition in partitions}
-
-
-async def look_up(
-    reader: FakeReader, store: FakeStore, partitions: Sequence[int]
-) -> tuple[Any, AggregatePositions, Metrics]:
-    metrics = Metrics()
-    positions: Any = AggregatePositions(
-        reader,  # type: ignore[arg-type]
-        make_settings(partitions=2, max_future_s=300),
-        store,  # type: ignore[arg-type]
-        asyncio.get_running_loop(),
-        metrics,
-    )
-    return await asyncio.to_thread(positions, partitions), positions, metrics
 
 
 async def test_aggregate_resumes_at_the_lowest_shard() -> None:
@@ -313,7 +239,7 @@ async def test_all_requests_of_a_lookup_share_one_deadline() -> None:
     reader.ranges = {0: (50, 100), 1: (20, 100)}
     reader.first = {partition: message(b"", offset=50, appended=NOON_MS) for partition in (0, 1)}
     await look_up(reader, FakeStore({}, {}), [0, 1])
-    assert len(reader.deadlines) == 4
+    assert len(reader.deadlines) == 5
     assert len(set(map(id, reader.deadlines))) == 1
 
     harness = ClassifyBench()

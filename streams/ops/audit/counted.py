@@ -9,7 +9,7 @@ from streams.ops.audit.fingerprints import Grouping, Key, Sums, field_sums, weig
 from streams.settings import Settings
 from streams.windows.deltas import Entry, Position, reduce_entries
 from streams.windows.post import PostForCounting
-from streams.windows.recent import RecentIds
+from streams.windows.recent import Horizons, RecentPosts
 
 _CHUNK = 20_000
 """Keywords of the posts of a partition that are reduced together. Each of them is in a window of each size."""
@@ -46,11 +46,11 @@ class CountedWindows:
     def __init__(self, settings: Settings, grouping: Grouping, since_ms: int) -> None:
         self._sizes = settings.window_sizes
         self.sizes = [size.seconds for size in settings.window_sizes]
-        self._horizon_ms = int(settings.deduplication_s * 1_000)
+        self._horizons = Horizons.of(settings)
         self._grouping = grouping
         self._since_ms = since_ms
         self._positions: dict[int, Position] = {}
-        self._ids: dict[int, RecentIds] = {}
+        self._recent: dict[int, RecentPosts | None] = {}
         self._pending: dict[int, list[Entry]] = {}
         self._weight: Counter[int] = Counter()
         self.groups: dict[Key, Sums] = {}
@@ -59,10 +59,10 @@ class CountedWindows:
 
     def add(self, partition: int, record: ClassifiedRecord) -> None:
         """Count the next record of a partition."""
-        duplicate = False
-        if self._horizon_ms:
-            ids = self._ids.setdefault(partition, RecentIds(self._horizon_ms))
-            duplicate = ids.add(record.offset, record.key, record.appended_ms)
+        if partition not in self._recent:
+            self._recent[partition] = self._horizons.begin()
+        recent = self._recent[partition]
+        duplicate = recent is not None and recent.add(record.offset, record.key, record.appended_ms)
         self._pending.setdefault(partition, []).append(Entry(record.offset, record.post, duplicate))
         self._weight[partition] += 1 + len(record.post.keywords)
         if self._weight[partition] >= _CHUNK:

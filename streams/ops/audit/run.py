@@ -45,6 +45,7 @@ from streams.topology import check_topics
 from streams.window_sizes import format_duration
 from streams.windows.completeness import topic_complete_from
 from streams.windows.reader import ShardCounters
+from streams.windows.recent import Horizons
 from streams.windows.scan import TableBounds, WindowScan
 from streams.windows.store import WindowStore
 from streams.windows.tumbling import WindowKey
@@ -198,7 +199,7 @@ class Auditor:
         settings = self._settings
         max_future_ms = int(settings.max_future_s * 1_000)
         found = topic_complete_from(self._offsets, settings.topic_classified, settings.partitions, max_future_ms)
-        return found + int(settings.deduplication_s * 1_000) if found else 0
+        return found + Horizons.of(settings).sources if found else 0
 
     def _read_rows(self) -> tuple[int, int]:
         """Returns the rows of `posts`, and the offsets that left the classified topic before the sink wrote them.

@@ -47,7 +47,7 @@ class Recount:
         self._sizes = settings.window_sizes
         self._page = settings.aggregate_batch_max
         self._positions = {partition: [Position()] * tables.shards for partition in range(settings.partitions)}
-        self._ids = {partition: posts.new_recent_ids() for partition in range(settings.partitions)}
+        self._recent = {partition: posts.new_recent_posts() for partition in range(settings.partitions)}
         self.read = 0
         self.expired: Counter[int] = Counter()
         self.kept: Counter[WindowKey] = Counter()
@@ -59,7 +59,7 @@ class Recount:
     async def count_rows(self, survey: PartitionSurvey) -> None:
         """Count the rows that only Postgres holds of a partition. Its position is then the first record of Kafka."""
         if survey.rows:
-            await self._count(survey.partition, self._posts.rows(survey, self._ids[survey.partition], self._page))
+            await self._count(survey.partition, self._posts.rows(survey, self._recent[survey.partition], self._page))
 
     async def count_records(self, survey: PartitionSurvey, targets: Sequence[int]) -> None:
         """Count the records that Kafka holds of a partition, for each shard up to its target offset."""
@@ -72,7 +72,7 @@ class Recount:
             reached = [position.offset for position, to in zip(positions, targets, strict=True) if position.offset < to]
             start = max(survey.low, min(reached))
             shards = [shard for shard, to in enumerate(targets) if to >= end]
-            pages = self._posts.records(partition, start, end, self._ids[partition], self._page)
+            pages = self._posts.records(partition, start, end, self._recent[partition], self._page)
             await self._count(partition, pages, shards)
 
     async def _count(self, partition: int, pages: Iterator[Page], shards: Sequence[int] | None = None) -> None:

@@ -29,7 +29,7 @@ from streams.settings import Settings
 from streams.windows.completeness import kafka_complete_from
 from streams.windows.deltas import Entry
 from streams.windows.post import MICRO, PostForCounting, counted_language
-from streams.windows.recent import RecentIds
+from streams.windows.recent import Horizons, RecentPosts
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class PostReader:
         self._reader = reader
         self._topic = settings.topic_classified
         self._max_future_ms = int(settings.max_future_s * 1_000)
-        self._horizon_ms = int(settings.deduplication_s * 1_000)
+        self._horizons = Horizons.of(settings)
         self._connection: Connection | None = None
 
     def survey(self, partition: int) -> PartitionSurvey:
@@ -167,11 +167,11 @@ class PostReader:
         """Returns the next offset that Kafka will write to a partition."""
         return self._reader.bounds(self._topic, partition)[1]
 
-    def new_recent_ids(self) -> RecentIds | None:
-        """Returns the recent ids at the beginning of a partition; None if duplicates are counted."""
-        return RecentIds(self._horizon_ms) if self._horizon_ms else None
+    def new_recent_posts(self) -> RecentPosts | None:
+        """Returns what finds duplicates from the beginning of a partition on; None if duplicates are counted."""
+        return self._horizons.begin()
 
-    def rows(self, survey: PartitionSurvey, ids: RecentIds | None, size: int) -> Iterator[Page]:
+    def rows(self, survey: PartitionSurvey, recent: RecentPosts | None, size: int) -> Iterator[Page]:
         """Yields the posts that only Postgres holds, `size` in a page. Their entries have the offset `survey.low`.
 
         Each page is a query of its own, so that no transaction stays open while the page is counted. The horizon for
@@ -193,12 +193,12 @@ class PostReader:
             entries = []
             for row in found:
                 post, classified_at = _from_row(self._settings.topic_raw, survey.partition, row)
-                again = ids is not None and ids.add(survey.low - 1, post.id.encode(), classified_at)
+                again = recent is not None and recent.add(survey.low - 1, post.id.encode(), classified_at)
                 entries.append(Entry(survey.low, post, again))
                 after = post.origin.offset
             yield Page(entries, survey.low, len(entries))
 
-    def records(self, partition: int, start: int, end: int, ids: RecentIds | None, size: int) -> Iterator[Page]:
+    def records(self, partition: int, start: int, end: int, recent: RecentPosts | None, size: int) -> Iterator[Page]:
         """Yields the posts that Kafka holds from offset `start` to below `end`, `size` in a page.
 
         The last page is empty and ends at `end`. A record that is not a classified post is left out, because the
@@ -212,7 +212,7 @@ class PostReader:
             while found := list(islice(messages, size)):
                 entries = []
                 for message in found:
-                    again = ids is not None and ids.add(offset_of(message), message.key(), message.timestamp()[1])
+                    again = recent is not None and recent.add(offset_of(message), message.key(), message.timestamp()[1])
                     post = _for_counting(message)
                     if post is not None:
                         entries.append(Entry(offset_of(message), post, again))
