@@ -17,7 +17,12 @@ from pathlib import Path
 from streams.errors import USER_ERRORS
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["streams.ingest.sources.run", "connectors.sources.bluesky"])
+_CONTEXT.set_forkserver_preload(
+    [
+        "streams.ingest.sources.run",
+        *(f"connectors.sources.{kind}" for kind in ("bluesky", "hackernews", "mastodon", "rss")),
+    ]
+)
 
 
 class ForkedIngest:
