@@ -31,6 +31,10 @@ WORDS: dict[str, dict[str, str]] = {
 }
 """The label that each word of the vocabulary adds weight to, by head."""
 
+MOOD = Head(name="mood", labels=("alegría", "tristeza"), output="mood")
+SPANISH_WORDS: dict[str, dict[str, str]] = {"encanta": {"mood": "alegría"}, "triste": {"mood": "tristeza"}}
+"""The same of a model that reads Spanish. It shares no label with the other one, and has no sentiment."""
+
 
 def tiny_manifest(
     heads: Sequence[Head] = HEADS,
@@ -94,13 +98,14 @@ def tiny_package(
     normalization: str = "none",
     max_tokens: int = 16,
     languages: Sequence[str] = ("*",),
+    words: Mapping[str, Mapping[str, str]] = WORDS,
 ) -> ModelPackage:
-    """Write a sealed package. `networks` are its ONNX files by name; the default is one network that knows `WORDS`."""
+    """Write a sealed package. `networks` are its ONNX files by name; the default is one network that knows `words`."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {"model.onnx": network(heads)} if networks is None else dict(networks)
+    files = {"model.onnx": network(heads, words)} if networks is None else dict(networks)
     for file, content in files.items():
         (folder / file).write_bytes(content)
-    save_tokenizer(folder / "tokenizer.json")
+    save_tokenizer(folder / "tokenizer.json", tuple(words))
     (folder / "MODEL_CARD.md").write_text("# A bag of words, for tests\n")
     return write_package(
         folder,
@@ -118,4 +123,19 @@ def tiny_package(
         golden=golden,
         metrics={},
         files=[*files, "tokenizer.json", "MODEL_CARD.md", *([golden] if golden else [])],
+    )
+
+
+def spanish_package(
+    folder: Path, *, version: str = "2.0.0", languages: Sequence[str] = ("es",), strength: float = 3.0
+) -> ModelPackage:
+    """Write a sealed package that knows `SPANISH_WORDS`."""
+    return tiny_package(
+        folder,
+        name="spanish",
+        version=version,
+        heads=[MOOD],
+        networks={"model.onnx": network([MOOD], SPANISH_WORDS, strength)},
+        words=SPANISH_WORDS,
+        languages=languages,
     )

@@ -134,7 +134,12 @@ def require_channel(location: S3Location, s3: S3, name: str) -> Channel:
     """
     channel = read_channel(location, s3, name)
     if channel is None:
-        hint = "; `emostream init` creates it" if name in {LATEST, STABLE} else ""
+        hint = (
+            "; `emostream init` creates it in the registry of the main model, "
+            f"`emostream model publish FOLDER --uri {location} --channel {name}` in any other"
+            if name in {LATEST, STABLE}
+            else ""
+        )
         raise ModelNotFoundError(f"{location} has no channel {name}: there is no {location.key(name)}{hint}")
     return channel
 

@@ -23,7 +23,7 @@ _COMMANDS: Final = {
 
 @click.group(cls=LazyGroup, lazy=_COMMANDS)
 def model() -> None:
-    """Manage the models in the registry on S3 (EMOSTREAM_MODEL_URI).
+    """Manage the models in a registry on S3: that of EMOSTREAM_MODEL_URI, or of --uri.
 
     A version is a package that never changes. A channel is a name that points to a version. Workers use the version
     that the channel EMOSTREAM_MODEL_CHANNEL points to, and change to another one without a restart when the channel is

@@ -17,7 +17,7 @@ from models.registry.publish import publish as publish_to
 from models.registry.publish import rollback as roll_back
 from models.registry.version import read_version
 from streams.cli.common import read_settings
-from streams.cli.model_common import entry_json, json_option, megabytes, open_registry, transfer_bar
+from streams.cli.model_common import entry_json, json_option, megabytes, open_registry, registry_option, transfer_bar
 from streams.connections import model_threads
 from streams.errors import InputError
 
@@ -33,9 +33,17 @@ from streams.errors import InputError
     show_default=True,
     help="Before the upload, load the package and check its answers to its golden posts, as workers do.",
 )
+@registry_option
 @json_option
 def publish(
-    *, folder: Path | None, bundled: bool, channel: str | None, no_channel: bool, check: bool, as_json: bool
+    *,
+    folder: Path | None,
+    bundled: bool,
+    channel: str | None,
+    no_channel: bool,
+    check: bool,
+    uri: str | None,
+    as_json: bool,
 ) -> None:
     """Upload the model package in FOLDER, or the bundled one, and move a channel to it.
 
@@ -49,6 +57,7 @@ def publish(
       emostream model publish my-model/
       emostream model publish my-model/ --channel candidate
       emostream model publish --bundled --channel candidate
+      emostream model publish spanish/ --uri s3://emostream-models/spanish
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     if bundled == (folder is not None):
         raise click.UsageError("give the FOLDER of a package, or --bundled")
@@ -56,7 +65,7 @@ def publish(
         raise click.UsageError("give --channel or --no-channel, not both")
     target = None if no_channel else channel or LATEST
     settings = read_settings()
-    with open_registry(settings) as (location, s3):
+    with open_registry(settings, uri) as (location, s3):
         package = load_package(folder or bundled_package_path())
         size = package.manifest.size
         if check:
@@ -64,7 +73,7 @@ def publish(
 
             load_checked(package, threads=model_threads(settings))
         with transfer_bar("uploading", size) as on_bytes:
-            done = publish_to(package, settings.model_uri, s3, channel=target, on_bytes=on_bytes)
+            done = publish_to(package, str(location), s3, channel=target, on_bytes=on_bytes)
     if as_json:
         moved = None
         if target is not None and done.pointer is not None:
@@ -83,8 +92,9 @@ def publish(
 @click.option(
     "--to", "channel", required=True, metavar="CHANNEL", help="Channel to move. It is created if it does not exist."
 )
+@registry_option
 @json_option
-def promote(*, which: str, channel: str, as_json: bool) -> None:
+def promote(*, which: str, channel: str, uri: str | None, as_json: bool) -> None:
     """Move a channel to a version in the registry.
 
     Name the version itself, or another channel that points to it. Before the move all its files are read and compared
@@ -95,8 +105,9 @@ def promote(*, which: str, channel: str, as_json: bool) -> None:
     Examples:
       emostream model promote candidate --to stable
       emostream model promote emotion-minilm-l4@3.1.0 --to stable
+      emostream model promote latest --to stable --uri s3://emostream-models/spanish
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
-    with open_registry(read_settings()) as (location, s3):
+    with open_registry(read_settings(), uri) as (location, s3):
         seen, pointer = promote_to(location, s3, find(location, s3, which), channel)
     _print_change(channel, seen, pointer, as_json=as_json)
 
@@ -110,8 +121,9 @@ def promote(*, which: str, channel: str, as_json: bool) -> None:
     show_default="the version before the current one",
     help="Version in the history of the channel.",
 )
+@registry_option
 @json_option
-def rollback(*, channel: str, version: str | None, as_json: bool) -> None:
+def rollback(*, channel: str, version: str | None, uri: str | None, as_json: bool) -> None:
     """Move a channel back to a version that it pointed to before.
 
     The versions after that one are marked as rolled back, and later rollbacks skip them. So a second rollback moves the
@@ -123,7 +135,7 @@ def rollback(*, channel: str, version: str | None, as_json: bool) -> None:
       emostream model rollback stable
       emostream model rollback stable --to 3.0.0
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
-    with open_registry(read_settings()) as (location, s3):
+    with open_registry(read_settings(), uri) as (location, s3):
         seen, pointer = roll_back(location, s3, channel, version)
     _print_change(channel, seen, pointer, as_json=as_json)
 
@@ -131,8 +143,9 @@ def rollback(*, channel: str, version: str | None, as_json: bool) -> None:
 @click.command()
 @click.argument("which", metavar="[CHANNEL|NAME@VERSION]", required=False)
 @click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER", show_default="the cache", help="New folder.")
+@registry_option
 @json_option
-def pull(*, which: str | None, out: Path | None, as_json: bool) -> None:
+def pull(*, which: str | None, out: Path | None, uri: str | None, as_json: bool) -> None:
     """Download a version, verify its files, and print the folder.
 
     Without an argument it takes the channel EMOSTREAM_MODEL_CHANNEL.
@@ -145,7 +158,7 @@ def pull(*, which: str | None, out: Path | None, as_json: bool) -> None:
     settings = read_settings()
     if out is not None and out.exists():
         raise InputError(f"{out} already exists; give a new folder")
-    with open_registry(settings) as (location, s3):
+    with open_registry(settings, uri) as (location, s3):
         version = read_version(location, s3, find(location, s3, which or settings.model_channel))
         with transfer_bar("downloading", version.size) as on_bytes:
             if out is None:

@@ -26,15 +26,29 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
 
 
+def registry_option(command: F) -> F:
+    """Add the option `--uri` to a command, as `uri`. `open_registry` takes its value."""
+    return click.option(
+        "--uri",
+        metavar="URI",
+        show_default="EMOSTREAM_MODEL_URI",
+        help="Registry, s3://bucket/prefix, such as that of a model for one language.",
+    )(command)
+
+
 @contextmanager
-def open_registry(settings: Settings) -> Iterator[tuple[S3Location, S3]]:
-    """Connect to the registry of `EMOSTREAM_MODEL_URI`; yields its location and the connection.
+def open_registry(settings: Settings, uri: str | None) -> Iterator[tuple[S3Location, S3]]:
+    """Connect to a registry; yields its location and the connection.
+
+    Args:
+        settings: how to reach S3.
+        uri: the registry; None for that of `EMOSTREAM_MODEL_URI`.
 
     Raises:
-        ModelError: The setting names a folder.
+        ModelError: The URI is not that of a registry.
         RejectedError: The S3 endpoint is not valid.
     """
-    location = registry_at(settings.model_uri)
+    location = registry_at(uri or settings.model_uri)
     with s3_connector.connect(s3_config(settings)) as s3:
         yield location, s3
 

@@ -14,7 +14,7 @@ from models.registry.catalog import contents, find
 from models.registry.channels import Channel, is_channel_name, read_channel
 from models.registry.version import Version, read_version
 from streams.cli.common import console, progress_console, read_settings
-from streams.cli.model_common import entry_json, json_option, megabytes, open_registry
+from streams.cli.model_common import entry_json, json_option, megabytes, open_registry, registry_option
 from streams.cli.output import printable
 from streams.ops.model_versions import channels_of, dangling_channels, problem_rows, version_rows
 from streams.records import rfc3339
@@ -27,8 +27,9 @@ _PIPED_WIDTH: Final = 160
 
 
 @click.command(name="list")
+@registry_option
 @json_option
-def list_models(*, as_json: bool) -> None:
+def list_models(*, uri: str | None, as_json: bool) -> None:
     """List the versions in the registry, oldest first.
 
     Prints a row for each version: its date, its size, the channels that point to it and its metrics. --json prints an
@@ -36,10 +37,11 @@ def list_models(*, as_json: bool) -> None:
     version cannot be read. A channel that cannot be read has a row without name and version.
 
     \b
-    Example:
+    Examples:
       emostream model list
+      emostream model list --uri s3://emostream-models/spanish
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
-    with open_registry(read_settings()) as (location, s3):
+    with open_registry(read_settings(), uri) as (location, s3):
         registry = contents(location, s3)
         rows = version_rows(location, s3, registry)
     if as_json:
@@ -61,8 +63,9 @@ def list_models(*, as_json: bool) -> None:
 
 @click.command()
 @click.argument("which", metavar="[NAME[@VERSION]|CHANNEL]", required=False)
+@registry_option
 @json_option
-def show(*, which: str | None, as_json: bool) -> None:
+def show(*, which: str | None, uri: str | None, as_json: bool) -> None:
     """Show a version, or the version that a channel points to and the history of the channel.
 
     Prints the labels, tiers, training data and metrics of the version. Without an argument it shows the channel
@@ -76,7 +79,7 @@ def show(*, which: str | None, as_json: bool) -> None:
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     settings = read_settings()
     reference = which or settings.model_channel
-    with open_registry(settings) as (location, s3):
+    with open_registry(settings, uri) as (location, s3):
         channel = read_channel(location, s3, reference) if is_channel_name(reference) else None
         version = read_version(location, s3, channel.pointer.release if channel else find(location, s3, reference))
         channels = channels_of(contents(location, s3), version.release)

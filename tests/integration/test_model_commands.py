@@ -13,7 +13,7 @@ from streams.cli import main
 from streams.ops.classify import load_classifier
 from streams.ops.init import init_model
 from tests.integration.registry_support import BUCKET, HERE, SECRET, URI, settings_of
-from tests.tiny_model import tiny_package
+from tests.tiny_model import spanish_package, tiny_package
 
 
 @pytest.fixture
@@ -81,6 +81,20 @@ def test_the_life_of_a_model(s3, emostream, tmp_path):
     assert (tmp_path / "here/manifest.json").read_bytes() == (tmp_path / "1.1.0/manifest.json").read_bytes()
     folder = Path(emostream("pull")[1].strip())
     assert (folder / "manifest.json").read_bytes() == (tmp_path / "1.0.0/manifest.json").read_bytes()
+
+
+def test_another_registry_is_named_by_its_uri(s3, emostream, tmp_path):
+    """Such as that of a model for one language."""
+    spanish_package(tmp_path / "spanish")
+    other = ("--uri", f"s3://{BUCKET}/spanish")
+    assert f"spanish 2.0.0 in s3://{BUCKET}/spanish: uploaded" in emostream("publish", "spanish", *other)[1]
+    assert "now points to spanish 2.0.0" in emostream("promote", "latest", "--to", "stable", *other)[1]
+    assert [row["name"] for row in json.loads(emostream("list", "--json", *other)[1])] == ["spanish"]
+    assert json.loads(emostream("show", "--json", *other)[1])["manifest"]["languages"] == ["es"]
+    assert "has no earlier version" in emostream("rollback", "stable", *other)[2]
+    assert Path(emostream("pull", *other)[1].strip()).parent.name == "spanish"
+    assert emostream("list")[2] == f"{URI} holds no model yet\n"
+    assert "must be s3://bucket/prefix" in emostream("list", "--uri", "spanish")[2]
 
 
 def test_the_bundled_package_is_published_by_its_own_name(s3, emostream):
