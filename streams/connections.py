@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pydantic import SecretStr
 
 from connectors.kafka.config import KafkaConfig
@@ -56,7 +58,7 @@ def model_threads(settings: Settings, processes: int = 1) -> int:
 
 
 def model_source(settings: Settings) -> ModelSource:
-    """Returns where a process gets its model from, and how it runs it."""
+    """Returns where a process gets its main model from, and how it runs it."""
     return ModelSource(
         uri=settings.model_uri,
         channel=settings.model_channel,
@@ -65,3 +67,11 @@ def model_source(settings: Settings) -> ModelSource:
         poll_s=settings.model_poll_s,
         s3=s3_config(settings),
     )
+
+
+def language_model_sources(settings: Settings) -> dict[str, ModelSource]:
+    """Returns the same of the models that are configured for a language, by language."""
+    main = model_source(settings)
+    return {
+        model.language: replace(main, uri=model.uri, channel=model.channel or main.channel) for model in settings.models
+    }

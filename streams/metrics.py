@@ -57,13 +57,13 @@ class Metrics(ProcessMetrics):
         )
         self.unsupported = Counter(
             "emostream_unsupported",
-            "Posts without a label, because the model does not read their language.",
+            "Posts without a label, because no model reads their language.",
             registry=self.registry,
         )
         self.answered = Counter(
             "emostream_tier_answers",
-            "Classified posts, by the model's tier that answered.",
-            ["tier"],
+            "Classified posts, by the model and its tier that answered.",
+            ["model", "tier"],
             registry=registry,
         )
         self.repaired = Counter(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 from urllib.parse import SplitResult, unquote, unquote_plus, urlsplit, urlunsplit
 
@@ -23,9 +24,16 @@ from streams.window_sizes import WindowSize, parse_sizes
 
 MASK = "***"
 
+CHANNEL = r"[a-z][a-z0-9-]{0,49}"
+"""The regular expression of a channel's name."""
+
+MAX_LANGUAGE_MODELS = 50
+"""The most languages that have a model of their own. Each of these models is in the memory of every worker process."""
+
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/,@\[\]]+):(\d{1,5})")
 _REGISTRY = re.compile(r"(?i:s3)://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?", re.DOTALL)
+_LANGUAGE = re.compile(r"[a-z]{2,3}")
 _PASSWORD_PARAMETERS = frozenset({"password", "sslpassword"})
 
 # Not pydantic's own types: its RedisDsn accepts `redis://` without a host, its PostgresDsn the schemes of SQLAlchemy.
@@ -64,6 +72,66 @@ class Address(SecretStr):
     def _split(self) -> SplitResult:
         # libpq has no fragments, so a "#" may be part of a password.
         return urlsplit(self.get_secret_value(), allow_fragments=False)
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """The model that is configured for a language.
+
+    Attributes:
+        language: the shortest subtag of BCP 47, two or three lower-case letters.
+        uri: a registry, `s3://bucket/prefix`, or the folder of one package.
+        channel: the channel of the registry; None for the channel of the main model.
+    """
+
+    language: str
+    uri: str
+    channel: str | None = None
+
+    def __str__(self) -> str:
+        """Returns the model as the settings have it: `es=s3://bucket/spanish#stable`."""
+        return f"{self.language}={self.uri}" + (f"#{self.channel}" if self.channel else "")
+
+    @classmethod
+    def parse(cls, text: str) -> LanguageModel:
+        """Parse `LANGUAGE=URI[#CHANNEL]`.
+
+        Raises:
+            ValueError: `text` is malformed, or one of its parts is.
+        """
+        language, equals, rest = text.partition("=")
+        uri, has_channel, channel = rest.strip().partition("#")
+        if not equals or not uri:
+            raise ValueError(f"{text!r} is not LANGUAGE=URI[#CHANNEL], such as es=s3://bucket/spanish#stable")
+        if has_channel and "://" not in uri:
+            raise ValueError(f"{text!r}: only a registry, s3://bucket/prefix, has channels; leave out #{channel}")
+        if has_channel and not re.fullmatch(CHANNEL, channel):
+            raise ValueError(f"{text!r}: {channel!r} is not the name of a channel, such as stable")
+        return cls(_language(language.strip()), _model_uri(uri), channel or None)
+
+
+def _language(code: str) -> str:
+    # It takes a third of a second to load, and most commands do without it.
+    from models.text.stated_language import primary  # noqa: PLC0415
+
+    shortest = primary(code)
+    if shortest is None or not _LANGUAGE.fullmatch(code):
+        raise ValueError(f"{code!r} is not a language; give its code of two or three lower-case letters, such as es")
+    if shortest != code:
+        raise ValueError(f"give {shortest} in place of {code}; posts have the shortest code of a language")
+    return code
+
+
+def _language_models(value: Any) -> Any:  # noqa: ANN401 - text of the environment, or a value that a caller gives
+    if not isinstance(value, str):
+        return value
+    models = tuple(LanguageModel.parse(part.strip()) for part in value.split(","))
+    languages = [model.language for model in models]
+    if twice := sorted({language for language in languages if languages.count(language) > 1}):
+        raise ValueError(f"{', '.join(twice)} is given twice; give each language once")
+    if len(models) > MAX_LANGUAGE_MODELS:
+        raise ValueError(f"{len(models)} languages are too many; give at most {MAX_LANGUAGE_MODELS}")
+    return models
 
 
 def _is_password(parameter: str) -> bool:
@@ -126,4 +194,5 @@ RedisUrl = Annotated[Address, AfterValidator(_redis_address)]
 PostgresDsn = Annotated[Address, AfterValidator(_postgres_address)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 ModelUri = Annotated[str, AfterValidator(_model_uri)]
+LanguageModels = Annotated[tuple[LanguageModel, ...], NoDecode, BeforeValidator(_language_models)]
 WindowSizes = Annotated[tuple[WindowSize, ...], NoDecode, BeforeValidator(_window_sizes)]

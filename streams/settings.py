@@ -22,7 +22,18 @@ from pydantic_settings import (
 
 from streams.errors import SettingsError
 from streams.setting_problems import problems_of, unknown
-from streams.setting_types import Address, Bootstrap, Endpoint, ModelUri, PostgresDsn, RedisUrl, Topic, WindowSizes
+from streams.setting_types import (
+    CHANNEL,
+    Address,
+    Bootstrap,
+    Endpoint,
+    LanguageModels,
+    ModelUri,
+    PostgresDsn,
+    RedisUrl,
+    Topic,
+    WindowSizes,
+)
 from streams.window_sizes import parse_sizes
 
 LongTexts = Literal["cut", "refuse"]
@@ -145,14 +156,20 @@ class Settings(BaseSettings):
     )
     model_channel: str = Field(
         "stable",
-        pattern=r"^[a-z][a-z0-9-]{0,49}$",
+        pattern=f"^{CHANNEL}$",
         description="Channel of the registry that workers serve: `stable`, `candidate`, `latest`, …",
+    )
+    models: LanguageModels = Field(
+        (),
+        description="Models for single languages, `LANGUAGE=URI[#CHANNEL]`, separated by commas, such as "
+        "`es=s3://bucket/spanish#stable,hi=/models/hindi`. The channel is by default that of the main model, which "
+        "classifies the posts in the other languages that it reads.",
     )
     model_poll_s: float = Field(
         10.0,
         ge=0,
         le=86_400,
-        description="Seconds between two polls of the channel by a worker; 0 reads the channel only at the start.",
+        description="Seconds between two polls of each channel by a worker; 0 reads the channels only at the start.",
     )
     model_cache: Path = Field(Path("~/.cache/emostream/models"), description="Folder for downloaded model packages.")
     model_threads: int = Field(

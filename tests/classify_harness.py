@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from connectors.kafka.batch import Batch
 from connectors.kafka.own_records import OwnRecords
 from models.classifier import Classification
 from models.package.manifest import Head
+from models.text.model_set import ModelSet
 from streams.metrics import Metrics
 from streams.pipeline.classify import ClassifyStage
 from streams.records import ClassifiedPost, DeadPost, rfc3339
@@ -31,8 +32,8 @@ class FakeClassifier:
     The last tier classifies the texts that say "hard". If it has a sentiment head, sentiment follows the labels.
     """
 
-    def __init__(self, *more: Head, version: str = "1.2.3") -> None:
-        self.name, self.version = "tiny", version
+    def __init__(self, *more: Head, name: str = "tiny", version: str = "1.2.3") -> None:
+        self.name, self.version = name, version
         self.heads = (MOOD, OTHER, *more)
         self.languages = ["en"]
         self.broken = False
@@ -55,16 +56,19 @@ class Harness:
         self,
         deliverer: RecordingDeliverer | None = None,
         classifier: FakeClassifier | None = None,
+        by_language: Mapping[str, FakeClassifier] | None = None,
         **overrides: Any,
     ) -> None:
         self.classifier = classifier or FakeClassifier()
+        self.by_language = by_language or {}
         self.out = deliverer or RecordingDeliverer()
         self.metrics = Metrics()
         self.own_records = OwnRecords()
         settings = make_settings(**overrides)
-        self.stage = ClassifyStage(
-            settings, lambda: self.classifier, self.out, self.metrics, own_records=self.own_records
-        )
+        self.stage = ClassifyStage(settings, self.models, self.out, self.metrics, own_records=self.own_records)
+
+    def models(self) -> ModelSet[FakeClassifier]:
+        return ModelSet(self.classifier, self.by_language)
 
     async def process(self, *messages: Message) -> None:
         batch = Batch(1, list(messages), {m.partition() or 0: m.offset() or 0 for m in messages})

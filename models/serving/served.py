@@ -3,7 +3,7 @@
 A new version takes over in six steps:
 
 1. read the channel;
-2. read the manifest;
+2. read the manifest, and compare its languages with those that the model is configured for;
 3. download the files into the cache, and check the SHA-256 of every file;
 4. load the networks, and warm them up;
 5. classify the golden posts, and compare the answers;
@@ -30,9 +30,10 @@ from models.registry.cache_retention import last_good, remember_good, remove_old
 from models.registry.channels import require_channel
 from models.registry.location import S3Location, parse_uri
 from models.registry.version import read_version
-from models.serving.metrics import ModelMetrics
+from models.serving.metrics import ServedMetrics
 from models.serving.source import ModelSource
 from models.serving.steps import RETRIED_ERRORS, ModelRefusedError, cause_of, load_checked, step
+from models.text.model_set import check_languages
 from models.text.onnx_classifier import OnnxClassifier
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class ServedModel:
     `current` and `cancel` are thread-safe. `start` and `poll` must be called from one thread at a time.
     """
 
-    def __init__(self, source: ModelSource, metrics: ModelMetrics) -> None:
+    def __init__(self, source: ModelSource, metrics: ServedMetrics) -> None:
         """Prepare a served model. Nothing is read or sent yet.
 
         Raises:
@@ -69,6 +70,9 @@ class ServedModel:
         """
         self._source = source
         self._channel = source.channel
+        languages = f" for {', '.join(source.languages)}" if source.languages else ""
+        self._channel_name = f"channel {source.channel}{languages}"
+        """The channel in messages."""
         self._cache = source.cache.expanduser()
         self._metrics = metrics
         self._location = parse_uri(source.uri)
@@ -110,7 +114,7 @@ class ServedModel:
             StoppedError: `cancel` was called.
         """
         if not isinstance(self._location, S3Location):
-            self._serve(load_checked(load_package(self._location), threads=self._source.threads), "")
+            self._serve(self._load(load_package(self._location)), "")
             logger.info("%s is ready (folder %s, not watched)", self._name(), self._location)
             return
         try:
@@ -121,7 +125,7 @@ class ServedModel:
                 raise
         except RETRIED_ERRORS as exc:
             self._failing = True
-            self._metrics.poll_failures.labels(cause_of(exc)).inc()
+            self._metrics.poll_failed(cause_of(exc))
             if not self._serve_last_good(exc):
                 raise
         else:
@@ -143,23 +147,21 @@ class ServedModel:
         except ModelRefusedError as exc:
             if self._refuse(exc):
                 logger.error(
-                    "the model on channel %s is refused (%s), %s keeps serving: %s",
-                    self._channel,
+                    "the model on %s is refused (%s), %s keeps serving: %s",
+                    self._channel_name,
                     exc.reason,
                     self._name(),
                     exc,
                 )
         except RETRIED_ERRORS as exc:
-            self._metrics.poll_failures.labels(cause_of(exc)).inc()
+            self._metrics.poll_failed(cause_of(exc))
             if not self._failing:
                 self._failing = True
-                logger.warning(
-                    "the channel %s cannot be followed, %s keeps serving: %s", self._channel, self._name(), exc
-                )
+                logger.warning("the %s cannot be followed, %s keeps serving: %s", self._channel_name, self._name(), exc)
             return False
         if self._failing:
             self._failing = False
-            logger.info("the channel %s can be followed again", self._channel)
+            logger.info("the %s can be followed again", self._channel_name)
         self._metrics.last_poll.set_to_current_time()
         return True
 
@@ -189,7 +191,7 @@ class ServedModel:
         if self._refused is None and channel.etag == self._serving.etag:
             return
         self._seen = _Seen(channel.etag)
-        # Step 2: read the manifest.
+        # Step 2: read the manifest, and compare its languages with those that the model is configured for.
         with step("manifest"):
             version = read_version(self._location, self._s3, channel.pointer.release)
         self._seen = _Seen(channel.etag, version.digest)
@@ -198,30 +200,42 @@ class ServedModel:
             return
         if self._seen == self._refused and _now() < self._retry_refused_at:
             return
+        with step("languages"):
+            check_languages(version.manifest, self._source.languages)
         begin = time.monotonic()
         # Step 3: download the files.
         with step("download"):
             package = fetch(version, self._s3, self._cache, self._on_bytes)
         # Steps 4 and 5: load the networks, and classify the golden posts.
-        classifier = load_checked(package, threads=self._source.threads)
+        classifier = self._load(package)
         # Step 6: replace the served model.
         self._serve(classifier, self._channel)
         self._settle()
-        logger.info("%s is ready after %.1f s (channel %s)", version.release, time.monotonic() - begin, channel.name)
+        logger.info("%s is ready after %.1f s (%s)", version.release, time.monotonic() - begin, self._channel_name)
         self._to_remember = package
         self._remember()
+
+    def _load(self, package: ModelPackage) -> OnnxClassifier:
+        """Load a verified package, and check its languages and its golden posts.
+
+        Raises:
+            ModelRefusedError, LocalResourceError: As `load_checked`; the reason may also be `languages`.
+        """
+        with step("languages"):
+            check_languages(package.manifest, self._source.languages)
+        return load_checked(package, threads=self._source.threads)
 
     def _serve(self, classifier: OnnxClassifier, channel: str) -> None:
         """Replace the served model (step 6), and update the metrics."""
         old, self._classifier = self._classifier, classifier
         labels = (classifier.name, classifier.version, channel)
-        self._metrics.info.labels(*labels).set(1)
+        self._metrics.serves(*labels)
         if old is None:
             return
         self._metrics.swaps.inc()
         before = (old.name, old.version, channel)
         if before != labels:
-            self._metrics.info.remove(*before)
+            self._metrics.no_longer_serves(*before)
         logger.info("model %s %s takes over from %s %s", *labels[:2], *before[:2])
 
     def _settle(self) -> None:
@@ -239,7 +253,7 @@ class ServedModel:
             remember_good(package, self._source.uri, self._channel, self._s3.where, self._cache)
             remove_old(package.manifest.name, self._cache)
         except ModelCacheError as exc:
-            self._metrics.poll_failures.labels("cache").inc()
+            self._metrics.poll_failed("cache")
             if not self._remember_fails:
                 self._remember_fails = True
                 logger.warning("%s serves, but a start without S3 would not find it: %s", self._name(), exc)
@@ -253,7 +267,7 @@ class ServedModel:
             package = last_good(self._source.uri, self._channel, self._s3.where, self._cache)
             if package is None:
                 return False
-            classifier = load_checked(package, threads=self._source.threads)
+            classifier = self._load(package)
         except ModelError as exc:
             logger.warning("the last good model in the cache cannot serve either: %s", exc)
             return False
@@ -269,7 +283,7 @@ class ServedModel:
         if self._seen == self._refused:
             return False
         self._refused = self._seen
-        self._metrics.refusals.labels(exc.reason).inc()
+        self._metrics.refused(exc.reason)
         return True
 
     def _name(self) -> str:

@@ -19,6 +19,7 @@ class ModelSource:
         threads: ONNX Runtime's intra-op threads.
         poll_s: Seconds between two polls of the channel. 0 reads the channel at the start only.
         s3: How to reach S3.
+        languages: Subtags of BCP 47. A version that does not read all of them is refused.
     """
 
     uri: str
@@ -27,3 +28,4 @@ class ModelSource:
     threads: int
     poll_s: float
     s3: S3Config
+    languages: tuple[str, ...] = ()

@@ -13,8 +13,9 @@ from models.text.golden import check_golden
 from models.text.network import one_line
 from models.text.onnx_classifier import OnnxClassifier
 
-Step = Literal["channel", "manifest", "download", "checksum", "load", "golden"]
-"""The names of the steps in the metrics. `checksum` is the part of the download that verifies the files."""
+Step = Literal["channel", "manifest", "languages", "download", "checksum", "load", "golden"]
+"""The names of the steps in the metrics. `languages` is the part of reading the manifest that compares its languages
+with the configured ones, and `checksum` is the part of the download that verifies the files."""
 
 
 class ModelRefusedError(ModelError):

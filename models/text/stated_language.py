@@ -53,7 +53,12 @@ def reads(languages: Collection[str], code: str) -> bool:
     """
     if code == UNKNOWN or code in languages or ALL_LANGUAGES in languages:
         return True
-    return any(code in same and not same.isdisjoint(languages) for same in _SAME)
+    return not not_told_apart(code).isdisjoint(languages)
+
+
+def not_told_apart(code: str) -> frozenset[str]:
+    """Returns the languages that the identifier does not tell apart from `code`, with `code`; often there is none."""
+    return next((same for same in _SAME if code in same), frozenset())
 
 
 def language_of(text: str, stated: str | None) -> Language:

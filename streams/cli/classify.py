@@ -9,6 +9,7 @@ from itertools import islice
 
 import click
 
+from models.text.model_set import ModelSet
 from models.text.onnx_classifier import OnnxClassifier
 from streams.cli.common import console, progress_console, read_settings
 from streams.cli.inputs import InputOptions, input_options, print_refusals, progress_bar, stdout_is_terminal
@@ -20,7 +21,14 @@ from streams.ingest.lines import size_of
 from streams.ingest.reading import open_input, read_rows
 from streams.ingest.rows import InputFormat
 from streams.ingest.tally import Tally
-from streams.ops.classify import RowPrediction, batches, load_classifier, prediction_document, with_predictions
+from streams.ops.classify import (
+    RowPrediction,
+    batches,
+    load_classifier,
+    load_models,
+    prediction_document,
+    with_predictions,
+)
 
 
 @click.command(
@@ -34,6 +42,9 @@ from streams.ops.classify import RowPrediction, batches, load_classifier, predic
     show_default="the bundled package",
     help="Model package: a folder, or s3://bucket/prefix of a registry.",
 )
+@click.option(
+    "--as-worker", is_flag=True, help="Use the models that a worker serves: EMOSTREAM_MODEL_URI and EMOSTREAM_MODELS."
+)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after N classified rows.")
 @click.option("--json/--text", "as_json", default=True, show_default=True, help="Print JSON, or lines for people.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if any row was refused.")
@@ -41,6 +52,7 @@ def classify(
     *,
     options: InputOptions,
     model: str | None,
+    as_worker: bool,
     limit: int | None,
     as_json: bool,
     strict: bool,
@@ -50,22 +62,24 @@ def classify(
     Prints a JSON line for each post, in the order of the input. It has line (of the input), id, created_at and keywords
     (if the post has them), text, lang, lang_confidence, label, confidence, scores, sentiment (if the model has it) and
     model, with the tier that answered. With --text a line has label, confidence, sentiment from -1 to 1, tier and text.
-    If the model does not read the language of a post, its label is null; with --text it has the language in place of a
-    label. A row that cannot be used is refused: it has no line, and a summary on stderr counts it.
+    If no model reads the language of a post, its label is null; with --text it has the language in place of a label. A
+    row that cannot be used is refused: it has no line, and a summary on stderr counts it.
 
     \b
     Examples:
       echo "what a lovely day" | emostream classify -
       emostream classify posts.jsonl --text | less -R
-      emostream classify posts.jsonl > emotions.jsonl
+      emostream classify posts.jsonl --as-worker > emotions.jsonl
       emostream classify tweets.tsv --no-header --map text=column2 --map id=column1
       emostream classify RC_2017-11.zst --shape pushshift --limit 1000
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    if as_worker and model is not None:
+        raise click.UsageError("give --model or --as-worker, not both")
     settings = read_settings()
     spec = options.spec(settings)
     size = size_of(options.file)
-    classifier = load_classifier(settings, model)
-    write = _write_json if as_json else _text_writer(classifier)
+    models = load_models(settings) if as_worker else ModelSet(load_classifier(settings, model))
+    write = _write_json if as_json else _text_writer(models)
     notes = progress_console()
     tally = Tally()
     done = 0
@@ -76,7 +90,7 @@ def classify(
         rows = islice(tally.accepted(read_rows(lines, spec)), limit)
         for batch in batches(rows, lines, settings.batch_max):
             with quiet_pipe():
-                write(with_predictions(classifier, batch))
+                write(with_predictions(models, batch))
             done += len(batch)
             bar.set(done if limit else lines.position, done)
     print_refusals(notes, tally)
@@ -90,10 +104,10 @@ def _write_json(rows: Iterable[RowPrediction]) -> None:
         sys.stdout.write(printable_json(json.dumps(prediction_document(row), ensure_ascii=False)) + "\n")
 
 
-def _text_writer(classifier: OnnxClassifier) -> Callable[[Iterable[RowPrediction]], None]:
+def _text_writer(models: ModelSet[OnnxClassifier]) -> Callable[[Iterable[RowPrediction]], None]:
     out = console()
-    styles = LabelStyles(out, classifier.heads[0].labels)
-    has_tiers = len(classifier.manifest.tiers) > 1
+    styles = LabelStyles(out, (label for model in models.all for label in model.heads[0].labels))
+    has_tiers = any(len(model.manifest.tiers) > 1 for model in models.all)
 
     def write(rows: Iterable[RowPrediction]) -> None:
         for row, language, prediction in rows:

@@ -12,9 +12,10 @@ def init() -> None:
     """Create the topics, the SQL schema and the model registry.
 
     Creates the topics that are missing, applies the SQL migrations that are missing, and uploads the bundled model if
-    the registry has none. Sets the limits of the raw topic, and the compaction of the keywords topic. If a topic was
-    deleted and made again, makes Redis and Postgres begin anew in it, and keeps their windows and rows. Prints a line
-    for each change. You can run it again, and on two machines at once: what is there already stays as it is.
+    the registry has none. Checks the models of EMOSTREAM_MODELS. Sets the limits of the raw topic, and the compaction
+    of the keywords topic. If a topic was deleted and made again, makes Redis and Postgres begin anew in it, and keeps
+    their windows and rows. Prints a line for each change. You can run it again, and on two machines at once: what is
+    there already stays as it is.
 
     \b
     Example:

@@ -1,32 +1,37 @@
-"""Classifies the rows of an input with a model package, without Kafka."""
+"""Classifies the rows of an input, without Kafka: with one model package, or with the models of a worker."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import datetime
-from itertools import compress
 from typing import Any, NamedTuple
 
 from msgspec.structs import asdict
+from prometheus_client import CollectorRegistry
 
 from connectors.s3 import client as s3
 from models.classifier import Classifier
+from models.errors import ModelError
 from models.package.folder import ModelPackage, bundled_package_path, load_package
 from models.registry.cache import resolve
 from models.registry.location import S3Location, parse_uri
+from models.serving.metrics import ModelMetrics
+from models.serving.served_models import ServedModels
 from models.text.language import Language
+from models.text.model_set import ModelSet
 from models.text.onnx_classifier import OnnxClassifier
-from models.text.stated_language import language_of, reads
-from streams.connections import model_threads, s3_config
+from streams.connections import language_model_sources, model_source, model_threads, s3_config
 from streams.ingest.lines import LineReader
 from streams.ingest.rows import Row
-from streams.pipeline.predictions import DECIMALS, Prediction, predict
+from streams.pipeline.answers import Failed, answer
+from streams.pipeline.predictions import DECIMALS, Prediction
 from streams.records import rfc3339
 from streams.settings import Settings
 
 
 class RowPrediction(NamedTuple):
-    """A row, its language, and the prediction; the prediction is None if the model does not read the language."""
+    """A row, its language, and the prediction; the prediction is None if no model reads the language."""
 
     row: Row
     language: Language
@@ -63,6 +68,19 @@ def load_classifier(settings: Settings, model: str | None) -> OnnxClassifier:
     return OnnxClassifier.load(find_package(settings, model), threads=model_threads(settings))
 
 
+def load_models(settings: Settings) -> ModelSet[OnnxClassifier]:
+    """Load the models that a worker with these settings would serve, after the same checks.
+
+    Raises:
+        ModelError: A model does not exist or cannot be loaded, or does not read the language that it is configured for.
+        ConnectorError: S3 does not answer, or rejects the call, and the cache has no last good version.
+    """
+    metrics = ModelMetrics(CollectorRegistry())
+    with closing(ServedModels(model_source(settings), language_model_sources(settings), metrics)) as models:
+        models.start()
+        return models.current()
+
+
 def batches(rows: Iterator[Row], lines: LineReader, size: int) -> Iterator[list[Row]]:
     """Divide rows into batches of up to `size` rows.
 
@@ -83,13 +101,17 @@ def batches(rows: Iterator[Row], lines: LineReader, size: int) -> Iterator[list[
         yield batch
 
 
-def with_predictions(classifier: Classifier, rows: Sequence[Row]) -> Iterator[RowPrediction]:
-    """Classify the texts of a batch, as the worker does; yields each row with its prediction, in order."""
-    languages = [language_of(row.text, _stated(row)) for row in rows]
-    read = [reads(classifier.languages, language.code) for language in languages]
-    predictions = iter(predict(classifier, [row.text for row in compress(rows, read)]))
-    for row, language, is_read in zip(rows, languages, read, strict=True):
-        yield RowPrediction(row, language, next(predictions) if is_read else None)
+def with_predictions(models: ModelSet[Classifier], rows: Sequence[Row]) -> Iterator[RowPrediction]:
+    """Classify the texts of a batch, as the worker does; yields each row with its prediction, in order.
+
+    Raises:
+        ModelError: A model cannot classify a text. The rows before it have been yielded.
+    """
+    answers = answer(models, [row.text for row in rows], [_stated(row) for row in rows])
+    for row, (language, found) in zip(rows, answers, strict=True):
+        if isinstance(found, Failed):
+            raise ModelError(f"line {row.line} cannot be classified: {found.reason}")
+        yield RowPrediction(row, language, found if isinstance(found, Prediction) else None)
 
 
 def _stated(row: Row) -> str | None:

@@ -16,10 +16,14 @@ from connectors import postgres
 from connectors.kafka.admin import KafkaAdmin
 from connectors.s3 import client as s3_connector
 from models.package.folder import bundled_package_path, load_package
-from models.registry.channels import LATEST
+from models.package.manifest import Manifest
+from models.registry.channels import LATEST, require_channel
 from models.registry.location import S3Location, parse_uri
 from models.registry.publish import publish_if_empty
+from models.registry.version import read_version
+from models.text.model_set import check_languages
 from streams.connections import kafka_config, s3_config
+from streams.setting_types import LanguageModel
 from streams.settings import Settings
 from streams.sink import topic_ids
 from streams.sink.migrations import migrations_folder
@@ -119,12 +123,29 @@ async def _adopt_in_redis(settings: Settings, ids: Mapping[str, str], report: Re
 def init_model(settings: Settings, report: Report) -> None:
     """Upload the bundled model if the registry has no version, and create the channels `latest` and `stable`.
 
-    If the setting `model_uri` is a folder, only check the package in it.
+    If the setting `model_uri` is a folder, only check the package in it. Models for single languages are only checked.
 
     Raises:
-        ModelError: The package is missing or damaged.
+        ModelError: A package is missing or damaged. A registry of a single language lacks the channel, or its version
+            does not read the language.
         ConnectorError: S3 does not answer, or rejects the call.
     """
+    _init_main_model(settings, report)
+    for model in settings.models:
+        check_languages(_configured_manifest(settings, model), [model.language])
+
+
+def _configured_manifest(settings: Settings, model: LanguageModel) -> Manifest:
+    """Returns the manifest of the package, or of the version that the channel points to."""
+    location = parse_uri(model.uri)
+    if not isinstance(location, S3Location):
+        return load_package(location).manifest
+    with s3_connector.connect(s3_config(settings)) as s3:
+        channel = require_channel(location, s3, model.channel or settings.model_channel)
+        return read_version(location, s3, channel.pointer.release).manifest
+
+
+def _init_main_model(settings: Settings, report: Report) -> None:
     location = parse_uri(settings.model_uri)
     if not isinstance(location, S3Location):
         load_package(location)
@@ -141,7 +162,7 @@ def init_model(settings: Settings, report: Report) -> None:
 
 
 def init_all(settings: Settings, report: Report) -> None:
-    """Create the topics, apply the migrations, adopt topics that were made again, and upload the model.
+    """Create the topics, apply the migrations, adopt topics that were made again, and upload and check the models.
 
     Raises:
         TopologyError: The partitions of a topic differ from the settings.

@@ -21,7 +21,7 @@ from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.own_records import OwnRecords
 from connectors.kafka.producer import ConfirmedProducer
 from connectors.kafka.source import BatchSource
-from models.serving.served import ServedModel
+from models.serving.served_models import ServedModels
 from streams.metrics import Metrics
 from streams.pipeline.aggregate import AggregateStage
 from streams.pipeline.batches import PipelinedStage, run_batch
@@ -73,7 +73,7 @@ class Pipeline:
 def create_pipeline(
     settings: Settings,
     kafka: KafkaConfig,
-    model: ServedModel,
+    models: ServedModels,
     store: WindowStore,
     metrics: Metrics,
     *,
@@ -81,8 +81,8 @@ def create_pipeline(
 ) -> Pipeline:
     """Build the Faust app and its parts. Call it inside the event loop that will run the app.
 
-    `model` must be started; the app polls its channel, if it has one. The app serves `metrics` at `/metrics`. Faust
-    needs the folder `data_dir`, but keeps nothing durable there.
+    `models` must be started; the app polls their channels, if they have some. The app serves `metrics` at `/metrics`.
+    Faust needs the folder `data_dir`, but keeps nothing durable there.
     """
     app = _faust_app(settings, kafka, data_dir)
     prefix = settings.group_prefix
@@ -96,7 +96,7 @@ def create_pipeline(
     # To find duplicates the aggregate stage needs the time when the broker appended a record. Only a fetch has that. If
     # only those of sources are found, the classify stage keeps their posts out of the own records.
     own_records = None if settings.deduplication_s else OwnRecords()
-    classify = ClassifyStage(settings, model.current, producer, metrics, own_records=own_records)
+    classify = ClassifyStage(settings, models.current, producer, metrics, own_records=own_records)
 
     def behind() -> bool:
         return raw_source.behind
@@ -185,8 +185,7 @@ def create_pipeline(
 
     _serve_metrics(app, metrics)
     services: list[BatchSource | Emitter | ModelWatch | TotalsFeed] = [totals, emitter, classified_source, raw_source]
-    if model.poll_s:
-        services.append(ModelWatch(app, model, model.poll_s))
+    services += [ModelWatch(app, served, served.poll_s) for served in models.watched]
     for service in services:
         app.service(service)
     return Pipeline(app, producer, [classify_reader, aggregate_reader], classify, aggregate, services)

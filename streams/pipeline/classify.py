@@ -3,7 +3,7 @@
 For each batch:
 
 1. decode;
-2. find the language of each post, and classify those in a language that the model reads;
+2. find the language of each post, and classify it with the model that reads it, if there is one;
 3. write the dead letters and wait for the broker;
 4. write the classified posts and wait for the broker.
 
@@ -14,19 +14,17 @@ of dead letters.
 `ClassifyStage.prepare` does steps 1 and 2, in a thread, so that the event loop stays free. `ClassifyStage.deliver` does
 steps 3 and 4. While one batch is delivered, the next one is prepared (`batches.PipelinedStage`).
 
-The model may be replaced while the stage runs. Each batch uses the model that is current when step 1 begins.
+Models may be replaced while the stage runs. Each batch uses the models that are current when step 1 begins.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
-from itertools import compress
 from typing import NamedTuple, Protocol
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Message
@@ -35,7 +33,7 @@ from connectors.kafka.batch import Batch, OwnRange
 from connectors.kafka.own_records import OwnRecords
 from connectors.kafka.producer import Outgoing, WrittenOffsets
 from models.classifier import Classifier
-from models.text.stated_language import language_of, reads
+from models.text.model_set import ModelSet
 from streams.dead_letters import (
     DeadLetterLog,
     count_dead_letters,
@@ -45,17 +43,12 @@ from streams.dead_letters import (
     outgoing,
 )
 from streams.metrics import Metrics
+from streams.pipeline.answers import Failed, answer
 from streams.pipeline.decode import Rejection, Repairs, decode_post
-from streams.pipeline.predictions import UNSUPPORTED_TIER, Prediction, classified_post, predict
-from streams.records import DeadPost, DeadReason, ModelRef, Post, Timestamp, is_from_source
+from streams.pipeline.predictions import Prediction, classified_post
+from streams.records import DeadPost, DeadReason, Post, Timestamp, is_from_source
 from streams.settings import Settings
 from streams.windows.post import PostForCounting
-from streams.wording import counted
-
-logger = logging.getLogger(__name__)
-
-_PROBE_TEXT = "what a lovely day"
-"""A text that every working model can classify."""
 
 
 class Deliverer(Protocol):
@@ -73,14 +66,14 @@ class ClassifiedBatch(NamedTuple):
         classified: the records of the classified posts, in the order of the batch.
         for_counting: by partition, the part of each classified post that the windows count, in the same order. It is
             empty if the aggregate stage must fetch the partition's posts.
-        tiers: number of posts that each tier of the model classified.
-        unsupported: number of posts in a language that the model does not read. They are among `classified`.
+        tiers: number of posts that each tier of each model classified, by the names of the model and the tier.
+        unsupported: number of posts in a language that no model reads. They are among `classified`.
     """
 
     dead_letters: list[DeadPost]
     classified: list[Outgoing]
     for_counting: dict[int, list[PostForCounting]]
-    tiers: Counter[str]
+    tiers: Counter[tuple[str, str]]
     unsupported: int
 
 
@@ -90,7 +83,7 @@ class ClassifyStage:
     def __init__(
         self,
         settings: Settings,
-        current_model: Callable[[], Classifier],
+        current_models: Callable[[], ModelSet[Classifier]],
         producer: Deliverer,
         metrics: Metrics,
         *,
@@ -98,12 +91,12 @@ class ClassifyStage:
     ) -> None:
         """Create the stage and its inference thread.
 
-        `current_model` returns the current model. The inference thread calls it once for each batch. `own_records` gets
-        the own records of each delivered batch, so that the aggregate stage need not fetch them. If it is None, the
-        aggregate stage fetches everything.
+        `current_models` returns the current models. The inference thread calls it once for each batch. `own_records`
+        gets the own records of each delivered batch, so that the aggregate stage need not fetch them. If it is None,
+        the aggregate stage fetches everything.
         """
         self._settings = settings
-        self._current_model = current_model
+        self._current_models = current_models
         self._producer = producer
         self._metrics = metrics
         self._own_records = own_records
@@ -136,8 +129,8 @@ class ClassifyStage:
         self._offer_own_records(for_counting, written)
         metrics.classified.inc(len(classified))
         metrics.unsupported.inc(unsupported)
-        for tier, count in tiers.items():
-            metrics.answered.labels(tier).inc(count)
+        for (model, tier), count in tiers.items():
+            metrics.answered.labels(model, tier).inc(count)
         count_dead_letters(dead_letters, metrics)
         self._dead_letter_log.add(dead_letters)
 
@@ -161,7 +154,7 @@ class ClassifyStage:
 
     def classify(self, messages: Sequence[Message]) -> ClassifiedBatch:
         """Do steps 1 and 2 in the calling thread."""
-        classifier = self._current_model()
+        models = self._current_models()
         now_ms = time.time_ns() // 1_000_000
         max_future_ms = int(self._settings.max_future_s * 1_000)
         dead_letters: list[DeadPost] = []
@@ -185,30 +178,24 @@ class ClassifyStage:
         self._metrics.repaired.labels("characters").inc(repairs.cleaned)
         self._metrics.repaired.labels("long_text").inc(repairs.cut)
         # Step 2: find the languages, and classify.
-        languages = [language_of(post.text, post.lang) for post in posts]
-        read = [reads(classifier.languages, language.code) for language in languages]
-        answers, failed = self._predictions(classifier, list(compress([post.text for post in posts], read)))
-        answered = enumerate(answers)
-        unsupported = ModelRef(classifier.name, classifier.version, UNSUPPORTED_TIER)
+        answers = answer(models, [post.text for post in posts], [post.lang for post in posts])
         classified: list[Outgoing] = []
         for_counting: dict[int, list[PostForCounting]] = defaultdict(list)
         from_sources: set[int] = set()
-        tiers: list[str] = []
+        tiers: list[tuple[str, str]] = []
+        unsupported = 0
         topic, keep_text = self._settings.topic_classified, self._settings.keep_text
         classified_at = Timestamp.now(UTC)
-        for message, post, language, is_read in zip(raw, posts, languages, read, strict=True):
-            prediction: Prediction | ModelRef = unsupported
-            if is_read:
-                i, answer = next(answered)
-                if answer is None:
-                    dead_letters.append(dead_letter(message, DeadReason.CLASSIFICATION_FAILED, failed[i]))
-                    continue
-                tiers.append(answer.model.tier)
-                prediction = answer
+        for message, post, (language, found) in zip(raw, posts, answers, strict=True):
+            if isinstance(found, Failed):
+                dead_letters.append(dead_letter(message, DeadReason.CLASSIFICATION_FAILED, found.reason))
+                continue
+            if isinstance(found, Prediction):
+                tiers.append((found.model.name, found.model.tier))
+            else:
+                unsupported += 1
             origin = origin_of(message)
-            result = classified_post(
-                post, prediction, language, origin, classified_at=classified_at, keep_text=keep_text
-            )
+            result = classified_post(post, found, language, origin, classified_at=classified_at, keep_text=keep_text)
             key = post.id.encode()
             # The same partition number as the raw post (rule 3 of docs/architecture.md).
             classified.append(Outgoing(topic, result.to_json(), key, origin.partition))
@@ -218,32 +205,7 @@ class ClassifyStage:
         if self._source_posts_are_fetched:
             # Whether they are duplicates depends on the time at which the broker appended them.
             for_counting.update({partition: [] for partition in from_sources})
-        return ClassifiedBatch(dead_letters, classified, for_counting, Counter(tiers), read.count(False))
-
-    @staticmethod
-    def _predictions(
-        classifier: Classifier, texts: Sequence[str]
-    ) -> tuple[Sequence[Prediction | None], dict[int, str]]:
-        """Returns a prediction for each text, and the reasons of the texts that have none, by index.
-
-        A text that the model cannot classify has None for its prediction. If a batch fails, each of its texts is
-        classified alone, so that one bad text does not cost the others. If the model fails on `_PROBE_TEXT` too, the
-        model is broken and its error is raised.
-        """
-        try:
-            return predict(classifier, texts), {}
-        except Exception:
-            logger.exception("cannot classify %s at once; classifying each alone", counted(len(texts), "post"))
-        predict(classifier, [_PROBE_TEXT])
-        predictions: list[Prediction | None] = []
-        failed: dict[int, str] = {}
-        for i, text in enumerate(texts):
-            try:
-                predictions += predict(classifier, [text])
-            except Exception as exc:  # noqa: BLE001 - the dead letter has the reason
-                predictions.append(None)
-                failed[i] = f"{type(exc).__name__}: {exc}"[:1_000]
-        return predictions, failed
+        return ClassifiedBatch(dead_letters, classified, for_counting, Counter(tiers), unsupported)
 
     def close(self) -> None:
         """Stop the inference thread, and log the dead letters that the log has not named yet."""

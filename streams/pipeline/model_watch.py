@@ -1,4 +1,4 @@
-"""The service that polls the model's channel and replaces the worker's model when the channel moves."""
+"""The service that polls the channel of one model of a worker, and replaces the model when the channel moves."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ DECIMALS = 4
 
 
 UNSUPPORTED_TIER = "unsupported"
-"""The tier of a post whose language the model does not read."""
+"""The tier of a post whose language no model reads."""
 
 
 class Prediction(NamedTuple):
@@ -93,7 +93,7 @@ def classified_post(
 
     Args:
         post: The post.
-        prediction: The prediction; of an unsupported post, the model that does not read its language.
+        prediction: The prediction; of an unsupported post, the main model, which does not read its language.
         language: The language of the post.
         origin: The raw post.
         classified_at: The time of the classification.

@@ -1,4 +1,4 @@
-"""Runs a worker: checks what it needs, loads the model, and runs the Faust app until it is told to stop."""
+"""Runs a worker: checks what it needs, loads the models, and runs the Faust app until it is told to stop."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from connectors.kafka.admin import KafkaAdmin
-from models.serving.served import ServedModel
-from streams.connections import kafka_config, model_source
+from models.serving.served_models import ServedModels
+from streams.connections import kafka_config, language_model_sources, model_source
 from streams.metrics import Metrics
 from streams.pipeline.app import Pipeline, create_pipeline
 from streams.pipeline.control_consumer import quiet_left_over_tasks
@@ -48,7 +48,7 @@ in a cycle. With Python's own threshold, the collector takes 1.3 us a post to ex
 async def run_worker(settings: Settings, on_ready: Callable[[], None] = lambda: None) -> None:
     """Run a worker until SIGTERM or SIGINT, or until an error that cannot be retried.
 
-    `on_ready` is called when everything is checked and the model is loaded.
+    `on_ready` is called when everything is checked and the models are loaded.
 
     Raises:
         EmostreamError, ConnectorError, ModelError: The worker cannot start, or cannot go on. The message says why.
@@ -65,8 +65,9 @@ async def run_worker(settings: Settings, on_ready: Callable[[], None] = lambda: 
         of_positions = {name: ids[name] for name in (settings.topic_raw, settings.topic_classified)}
         check_same_topics(await store.changed_topics(of_positions), "Redis")
         metrics = Metrics()
+        sources = model_source(settings), language_model_sources(settings)
         with (
-            closing(ServedModel(model_source(settings), metrics.model)) as model,
+            closing(ServedModels(*sources, metrics.model)) as models,
             tempfile.TemporaryDirectory(prefix="emostream-faust-") as data_dir,
         ):
             # From here on a signal only sets `stop`. The first download may take minutes, and must remove its files.
@@ -74,32 +75,32 @@ async def run_worker(settings: Settings, on_ready: Callable[[], None] = lambda: 
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
             try:
-                if not await _load(model, stop):
+                if not await _load(models, stop):
                     logger.info("stopped before the model was loaded")
                     return
                 on_ready()
-                pipeline = create_pipeline(settings, kafka, model, store, metrics, data_dir=Path(data_dir))
+                pipeline = create_pipeline(settings, kafka, models, store, metrics, data_dir=Path(data_dir))
                 try:
                     await _run_until_stopped(pipeline, stop, TopicWatch(admin, ids))
                 finally:
                     await pipeline.close()
             finally:
-                model.cancel()
+                models.cancel()
 
 
-async def _load(model: ServedModel, stop: asyncio.Event) -> bool:
-    """Load the model. Returns False if `stop` was set first.
+async def _load(models: ServedModels, stop: asyncio.Event) -> bool:
+    """Load the models. Returns False if `stop` was set first.
 
-    The model is loaded in a background thread, which does not keep the process from exiting.
+    The models are loaded in a background thread, which does not keep the process from exiting.
     """
-    loading = asyncio.wrap_future(in_background(model.start, name="model-load"))
+    loading = asyncio.wrap_future(in_background(models.start, name="model-load"))
     stopping: asyncio.Future[Any] = asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait([loading, stopping], return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             await loading
             return True
-        model.cancel()
+        models.cancel()
         await asyncio.wait([loading], timeout=LOAD_STOP_S)
         return False
     finally:

@@ -79,8 +79,7 @@ class ModelRef(Record, frozen=True):
     """The model that classified a post.
 
     A model may have several tiers: a cheap one answers the easy texts, and the next one answers the others. `tier`
-    names the tier that answered; `full` if the model has only one; `unsupported` if the model does not read the post's
-    language.
+    names the tier that answered; `full` if the model has only one; `unsupported` if no model reads the post's language.
     """
 
     name: str
@@ -110,8 +109,8 @@ class ClassifiedPost(Record, frozen=True, kw_only=True):
     `lang_confidence`, from 0 to 1, is how clearly the text shows it. Posts that version 0.1 classified have the
     language that the source stated or null, and no `lang_confidence`.
 
-    A post is unsupported if the model does not read its language. Then `label`, `confidence` and `sentiment` are null,
-    `scores` is empty, and `model` is the model that does not read it, with the tier `unsupported`.
+    A post is unsupported if no model reads its language. Then `label`, `confidence` and `sentiment` are null, `scores`
+    is empty, and `model` is the main model, with the tier `unsupported`.
     """
 
     id: str

@@ -149,7 +149,7 @@ async def test_models_are_replaced_while_posts_flow(
 
             more_results(STEP)
             publish_damaged(packages["1.2.0"], uri, s3)
-            refused = 'emostream_model_refusals_total{reason="checksum"}'
+            refused = 'emostream_model_refusals_total{languages="*",reason="checksum"}'
             wait_for(lambda: counter(port, refused) == 1, what="the damaged version is not refused")
 
             more_results(STEP)
@@ -179,7 +179,7 @@ async def test_models_are_replaced_while_posts_flow(
     assert counter(port, refused) == 1
     assert counter(port, "emostream_model_swaps_total") == 3
     assert metric_lines(port, "emostream_model_info{") == [
-        f'emostream_model_info{{channel="latest",name="{heavy.manifest.name}",version="{HEAVY}"}} 1.0'
+        f'emostream_model_info{{channel="latest",languages="*",name="{heavy.manifest.name}",version="{HEAVY}"}} 1.0'
     ]
 
 

@@ -11,6 +11,7 @@ import pytest
 from connectors.s3.client import S3
 from models.package.folder import ModelPackage
 from models.registry.publish import publish
+from models.serving.metrics import ServedMetrics
 from models.serving.served import ServedModel
 from models.text.golden import write_golden
 from models.text.onnx_classifier import OnnxClassifier
@@ -29,14 +30,14 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self.metrics = Metrics()
-        self.model = ServedModel(model_source(settings), self.metrics.model)
+        self.model = ServedModel(model_source(settings), ServedMetrics(self.metrics.model))
 
     @property
     def version(self) -> str:
         return self.model.current().manifest.version
 
     def value(self, name: str, **labels: str) -> float:
-        return self.metrics.registry.get_sample_value(f"emostream_model_{name}", labels) or 0.0
+        return self.metrics.registry.get_sample_value(f"emostream_model_{name}", {"languages": "*", **labels}) or 0.0
 
     def refusals(self) -> dict[str, float]:
         family = next(iter(self.metrics.model.refusals.collect()))

@@ -13,6 +13,7 @@ from connectors.kafka.batch import Batch, UnreadableBatch
 from connectors.kafka.producer import Outgoing, WrittenOffsets
 from models.classifier import Classification
 from models.package.manifest import Head
+from models.text.model_set import ModelSet
 from streams.metrics import Metrics
 from streams.pipeline.classify import ClassifyStage
 from streams.records import ClassifiedPost, DeadPost, DeadReason, rfc3339
@@ -152,7 +153,7 @@ async def test_every_message_ends_in_exactly_one_place(harness: Harness) -> None
     assert base64.b64decode(harness.letters[1].raw) == b"\xff"
     assert [record.key for record in harness.out.to("posts.dead")][:2] == [b"gone", None]
     assert harness.metric("emostream_posts_classified_total") == 2
-    assert harness.metric("emostream_tier_answers_total", tier="quick") == 2
+    assert harness.metric("emostream_tier_answers_total", model="tiny", tier="quick") == 2
     assert harness.metric("emostream_dead_letters_total", reason="empty_text") == 1
 
 
@@ -235,8 +236,8 @@ async def test_a_post_is_from_the_future_by_the_brokers_clock(harness: Harness) 
 async def test_every_record_names_the_tier_that_classified_it(harness: Harness) -> None:
     await harness.process(raw(0), raw(1, text="hard :)"), raw(2, text="hard"))
     assert [post.model.tier for post in harness.results] == ["quick", "full", "full"]
-    assert harness.metric("emostream_tier_answers_total", tier="quick") == 1
-    assert harness.metric("emostream_tier_answers_total", tier="full") == 2
+    assert harness.metric("emostream_tier_answers_total", model="tiny", tier="quick") == 1
+    assert harness.metric("emostream_tier_answers_total", model="tiny", tier="full") == 2
 
 
 async def test_sentiment_is_the_mean_of_the_labels_values() -> None:
@@ -279,12 +280,12 @@ async def test_a_batch_keeps_its_model_when_the_model_is_replaced() -> None:
     old, new = FakeClassifier(), FakeClassifier(version="2.0.0")
     asked = []
 
-    def current_model() -> FakeClassifier:
+    def current_models() -> ModelSet[FakeClassifier]:
         asked.append(old if not asked else new)
-        return asked[-1]
+        return ModelSet(asked[-1])
 
     out = RecordingDeliverer()
-    stage = ClassifyStage(make_settings(), current_model, out, Metrics(), own_records=None)
+    stage = ClassifyStage(make_settings(), current_models, out, Metrics(), own_records=None)
     for batch in (Batch(1, [raw(0), raw(1, text="bad"), raw(2)], {0: 0}), Batch(1, [raw(3)], {0: 3})):
         await stage.deliver(await stage.prepare(batch))
     stage.close()

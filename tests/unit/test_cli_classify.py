@@ -5,15 +5,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click import UsageError
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from models.classifier import Classification
-from models.errors import ModelNotFoundError
+from models.errors import ModelError, ModelNotFoundError
 from models.package.manifest import DEFAULT_TIERS, Head, Tier
 from streams.cli import classify as command
 from streams.errors import InputError
@@ -21,7 +23,7 @@ from streams.ingest.lines import LineReader
 from streams.ingest.rows import Row
 from streams.ops.classify import batches
 from streams.pipeline.predictions import predictions
-from tests.tiny_model import SENTIMENT, tiny_manifest
+from tests.tiny_model import SENTIMENT, spanish_package, tiny_manifest, tiny_package
 
 LABELS = ("joy", "fear")
 
@@ -179,6 +181,54 @@ def test_labels_of_any_model_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [line["label"] for line in lines] == ["größer als 🙂", "[bold]"]
     result = CliRunner().invoke(command.classify, ["-", "--text"], input=b"good\nno\n")
     assert result.stdout.splitlines() == ["größer als 🙂 0.90 good", "[bold]   0.75 no"]
+
+
+@pytest.fixture
+def worker_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tiny_package(tmp_path / "en", languages=["en"])
+    spanish_package(tmp_path / "es")
+    monkeypatch.setenv("EMOSTREAM_MODEL_URI", str(tmp_path / "en"))
+    monkeypatch.setenv("EMOSTREAM_MODELS", f"es={tmp_path / 'es'}")
+
+
+SEVERAL = "hello I love my new phone\nme encanta mi nuevo teléfono\nich liebe mein neues Telefon\n".encode()
+
+
+@pytest.mark.usefixtures("worker_models")
+def test_the_models_of_a_worker_answer_as_they_would_there() -> None:
+    _, lines, _ = invoke("-", "--as-worker", stdin=SEVERAL)
+    assert [(line["lang"], line["label"], line.get("model", {}).get("name")) for line in lines] == [
+        ("en", "ham", "tiny"),
+        ("es", "alegría", "spanish"),
+        ("de", None, None),
+    ]
+    result = CliRunner().invoke(command.classify, ["-", "--text", "--as-worker"], input=SEVERAL)
+    assert result.stdout.splitlines() == [
+        "ham      0.91 +0.86 hello I love my new phone",
+        "alegría  0.95 me encanta mi nuevo teléfono",
+        "(de)     ich liebe mein neues Telefon",
+    ]
+
+
+@pytest.mark.usefixtures("worker_models")
+def test_a_model_is_named_in_one_way() -> None:
+    with pytest.raises(UsageError, match="not both"):
+        invoke("-", "--as-worker", "--model", "x", stdin=b"x")
+
+
+def test_a_text_that_the_model_cannot_classify_is_an_error(
+    classifier: FakeClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = classifier.classify
+
+    def classify(texts: Sequence[str]) -> Classification:
+        if "oh no" in texts:
+            raise RuntimeError("the network fell over")
+        return real(texts)
+
+    monkeypatch.setattr(classifier, "classify", classify)
+    with pytest.raises(ModelError, match=r"^line 2 cannot be classified: RuntimeError: the network fell over$"):
+        invoke("-", stdin=b"good\noh no\ngood\n")
 
 
 def test_a_model_that_does_not_exist_is_an_error() -> None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from models.serving import watch as watch_module
+from models.serving.metrics import ServedMetrics
 from models.serving.served import ServedModel
 from streams.connections import model_source
 from streams.metrics import Metrics
@@ -142,7 +143,7 @@ async def test_a_poll_that_hangs_does_not_hold_up_the_stop(monkeypatch: pytest.M
 
 def test_no_model_is_served_before_the_start() -> None:
     with pytest.raises(RuntimeError, match="no model has been loaded"):
-        ServedModel(model_source(make_settings(model_uri="somewhere")), Metrics().model).current()
+        ServedModel(model_source(make_settings(model_uri="somewhere")), ServedMetrics(Metrics().model)).current()
 
 
 async def test_a_panic_in_a_library_stops_the_app_too() -> None:

@@ -42,7 +42,7 @@ async def test_aggregate_batches_fill_longer_only_while_posts_wait_to_be_classif
     monkeypatch.setattr(app, "BatchSource", make_source)
     monkeypatch.setattr(app, "Emitter", make_emitter)
     settings = make_settings(aggregate_wait_ms=200)
-    model: Any = SimpleNamespace(current=None, poll_s=0.0)
+    model: Any = SimpleNamespace(current=None, watched=())
     store = WindowStore(connect("redis://127.0.0.1:1"), prefix="emo", shards=settings.shards, sizes=[60])
     pipeline = app.create_pipeline(settings, KafkaConfig("127.0.0.1:1"), model, store, Metrics(), data_dir=tmp_path)
     try:
