@@ -26,12 +26,15 @@ COMPRESSION_RATIOS = {"uncompressed": 1.0, "snappy": 64 / 3, "lz4": 255.0, "gzip
 """How many bytes one byte may become when it is decompressed, by the format's definition. Zstandard has no such limit,
 and `producer` leaves the choice to the producer."""
 
+KEYWORDS_MAX_BYTES = 65_536
+"""Most bytes of a batch in the keywords topic."""
+
 KEYWORDS_CONFIG = {
     "cleanup.policy": "compact",
     # How long a deletion is kept at least. A process that reads nothing for half of it reads the topic anew
     # (`connectors.kafka.table`).
     "delete.retention.ms": "86400000",
-    "max.message.bytes": "65536",
+    "max.message.bytes": str(KEYWORDS_MAX_BYTES),
 }
 """Settings of the keywords topic in Kafka. Another cleanup policy would remove keywords after a time."""
 

@@ -103,6 +103,7 @@ class ConfirmedProducer:
         client_id: str,
         give_up_after_s: float | None = None,
         compression: str = "lz4",
+        batch_bytes: int | None = None,
     ) -> None:
         """Start the thread. The connection is made with the first record.
 
@@ -113,6 +114,8 @@ class ConfirmedProducer:
                 written, so this is only for records that do not depend on each other, such as posts that a user sends.
                 None never gives up, and leaves no gap.
             compression: The compression of the batches. The broker recompresses those of a topic with another one.
+            batch_bytes: The most bytes of a batch of several records, for a topic with a small `max.message.bytes`;
+                by default that of the client, 1 MB.
         """
         self._give_up_after_s = give_up_after_s
         self._pending: set[_Delivery] = set()
@@ -126,6 +129,7 @@ class ConfirmedProducer:
             message_max_bytes=MAX_MESSAGE_BYTES,
             linger_ms=5,
             compression_type=compression,
+            **({} if batch_bytes is None else {"batch_size": batch_bytes}),
         )
         self._producer = Producer({**options, "error_cb": log_client_error}, logger=logger)
         self._stopping = threading.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -105,6 +106,14 @@ def test_what_is_listed_can_be_removed(run: Run, settings: Settings) -> None:
     assert len(listed.splitlines()) == len(odd)
     run("keywords", "remove", "--file", "-", stdin=listed)
     assert run("keywords", "list", "--json").out == '{"keywords": [], "refused": 0}\n'
+
+
+def test_thousands_of_long_keywords_are_added_at_once(settings: Settings) -> None:
+    # Together they are far longer than a batch of the topic may be.
+    chance = random.Random(7)
+    keywords = [f"{chance.randbytes(90).hex()} {number}" for number in range(2_000)]
+    assert add_keywords(settings, keywords).total == 2_000
+    assert set(read_keywords(settings).keywords()) == set(keywords)
 
 
 def test_mistakes_are_one_line_and_change_nothing(env: dict[str, str], settings: Settings) -> None:

@@ -19,6 +19,7 @@ from streams.ingest.keywords.folding import fold
 from streams.ingest.keywords.keyword_set import MAX_SET, KeywordSet
 from streams.records import KeywordRecord, Timestamp
 from streams.settings import Settings
+from streams.topology import KEYWORDS_MAX_BYTES
 
 _NAMED = 3
 """The most keywords that a message names."""
@@ -125,7 +126,10 @@ def _not_there(missing: Sequence[str], known: KeywordSet) -> str:
 
 def _write(settings: Settings, rows: Sequence[tuple[bytes, bytes | None]]) -> None:
     producer = ConfirmedProducer(
-        kafka_config(settings), client_id="emostream-keywords", give_up_after_s=settings.kafka_timeout_s
+        kafka_config(settings),
+        client_id="emostream-keywords",
+        give_up_after_s=settings.kafka_timeout_s,
+        batch_bytes=KEYWORDS_MAX_BYTES // 2,
     )
     try:
         producer.submit([Outgoing(settings.topic_keywords, value, key, 0) for key, value in rows]).result()
