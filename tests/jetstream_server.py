@@ -1,47 +1,27 @@
-"""A Jetstream server for tests: it speaks the protocol of `/subscribe` over a real socket, and misbehaves when told to.
+"""The Jetstream server of `connectors.local`, which misbehaves when told to.
 
-It keeps its events, replays them from a cursor, and then sends new ones as they are added. As the real one, it begins
-at the oldest event that it has, without a word, if the cursor is older than that.
+It may begin at a later event than the cursor, without a word, as the real one does if it no longer has the events.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-import zstandard
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
-from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-POSTS = "app.bsky.feed.post"
+from connectors.local import jetstream
+from connectors.local.jetstream import POSTS, Event, Query, commit, did
+
+__all__ = ["POSTS", "Asked", "Fault", "JetstreamServer", "commit", "did", "identity", "post_id"]
 
 
-def did(number: int) -> str:
-    return f"did:plc:{number:024d}"
-
-
-def commit(time_us: int, number: int, text: str = "hello", **changes: Any) -> dict[str, Any]:
-    """Returns the event of a new post. `changes` are fields of its record, or `operation` or `collection`."""
-    operation = changes.pop("operation", "create")
-    collection = changes.pop("collection", POSTS)
-    body: dict[str, Any] = {"rev": "3", "operation": operation, "collection": collection, "rkey": f"r{number}"}
-    if operation != "delete":
-        created = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time_us // 1_000_000))
-        body["record"] = {"$type": collection, "text": text, "createdAt": f"{created}.000Z", "langs": ["en"], **changes}
-        body["cid"] = f"bafy{number}"
-    return {"did": did(number), "time_us": time_us, "kind": "commit", "commit": body}
-
-
-def identity(time_us: int, number: int = 0) -> dict[str, Any]:
+def identity(time_us: int, number: int = 0) -> Event:
     return {"did": did(number), "time_us": time_us, "kind": "identity", "identity": {"did": did(number), "seq": 1}}
 
 
@@ -63,6 +43,10 @@ class Fault:
     kind: str
 
 
+class FaultError(Exception):
+    """The connection misbehaves now."""
+
+
 @dataclass
 class Asked:
     """A request of a client: its path and the parameters of its query."""
@@ -76,53 +60,26 @@ class Asked:
 
 
 @dataclass
-class JetstreamServer:
+class JetstreamServer(jetstream.JetstreamServer):
     """The server, in a thread with an event loop of its own. A context manager.
 
     Attributes:
-        dictionary: the zstd dictionary; None if the server does not compress.
         raw: messages that are sent at the beginning of the next connection as they are.
         order: changes the order in which the events of a replay are sent.
         asked: the requests so far, refused ones included.
-        open: the connections that are open.
         most_open: the most connections that were open at once.
-        sent: the messages that were sent so far, over all connections.
     """
 
-    dictionary: bytes | None = None
     raw: list[str | bytes] = field(default_factory=list)
-    order: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = list
+    order: Callable[[list[Event]], list[Event]] = list
     asked: list[Asked] = field(default_factory=list)
-    open: int = 0
     most_open: int = 0
-    sent: int = 0
 
     def __post_init__(self) -> None:
-        self._events: list[dict[str, Any]] = []
+        super().__post_init__()
         self._dropped = 0
         self._refusals: deque[tuple[int, dict[str, str]]] = deque()
         self._faults: deque[Fault] = deque()
-        self._changed: asyncio.Event | None = None
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), name="jetstream")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(30)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(30)
-
-    @property
-    def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/subscribe"
-
-    def add(self, events: Iterable[dict[str, Any]]) -> None:
-        """Add events, which are sent to all clients. Thread-safe."""
-        found = list(events)
-        self._loop.call_soon_threadsafe(self._add, found)
 
     def refuse(self, status: int, headers: Mapping[str, str] | None = None) -> None:
         """Answer the next request with a status."""
@@ -136,35 +93,7 @@ class JetstreamServer:
         """Forget the events before a time, as the retention of the real server does."""
         self._dropped = time_us
 
-    def _add(self, events: list[dict[str, Any]]) -> None:
-        self._events += events
-        self._wake()
-
-    def _wake(self) -> None:
-        assert self._changed is not None
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    async def _main(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._end = asyncio.Event()
-        self._changed = asyncio.Event()
-        async with serve(
-            self._serve,
-            "127.0.0.1",
-            0,
-            process_request=self._check,
-            compression=None,
-            ping_interval=None,
-            close_timeout=1,
-        ) as server:
-            self.port = _port(server)
-            self._ready.set()
-            await self._end.wait()
-            self._wake()
-            server.close(code=1001)
-
-    def _check(self, _: ServerConnection, request: Request) -> Response | None:
+    def _refusal(self, connection: ServerConnection, request: Request) -> Response | None:
         parts = urlsplit(request.path)
         self.asked.append(Asked(parts.path, parse_qs(parts.query)))
         if not self._refusals:
@@ -172,53 +101,28 @@ class JetstreamServer:
         status, headers = self._refusals.popleft()
         return Response(status, "Refused", Headers([*headers.items(), ("Content-Length", "0")]), b"")
 
-    async def _serve(self, connection: ServerConnection) -> None:
-        assert connection.request is not None
-        asked = Asked("", parse_qs(urlsplit(connection.request.path).query))
-        self.open += 1
-        self.most_open = max(self.most_open, self.open)
-        try:
-            await self._send_events(connection, asked)
-        except ConnectionClosed:
-            pass
-        finally:
-            self.open -= 1
+    def _replayed(self, cursor: int) -> list[Event]:
+        return self.order(super()._replayed(max(cursor, self._dropped)))
 
-    async def _send_events(self, connection: ServerConnection, asked: Asked) -> None:
+    async def _handle(self, connection: ServerConnection, query: Query) -> None:
+        self.most_open = max(self.most_open, self.open)
         fault = self._faults.popleft() if self._faults else Fault(-1, "")
-        sent = 0
-        position = len(self._events)
-        pending: list[str | bytes] = [*self.raw]
-        self.raw = []
-        if (cursor := asked.cursor) is not None and cursor <= time.time() * 1_000_000:
-            start = max(cursor, self._dropped)
-            pending += self.order([event for event in self._events if event["time_us"] >= start])  # type: ignore[arg-type]
-        while not self._end.is_set():
-            for event in pending:
-                if sent == fault.after:
-                    await self._misbehave(connection, fault)
-                    return
-                message = event if isinstance(event, str | bytes) else self._encoded(event, asked)
-                if message is not None:
-                    await connection.send(message)
-                    sent += 1
-                    self.sent += 1
-            if sent == fault.after:
-                await self._misbehave(connection, fault)
-                return
-            changed = self._changed
-            assert changed is not None
-            pending = list(self._events[position:])
-            position = len(self._events)
-            if not pending:
-                closed = asyncio.ensure_future(connection.wait_closed())
-                waiting = asyncio.ensure_future(changed.wait())
-                await asyncio.wait([closed, waiting], return_when=asyncio.FIRST_COMPLETED)
-                done = closed.done()
-                closed.cancel()
-                waiting.cancel()
-                if done:
-                    return
+        left = fault.after
+
+        async def send(message: str | bytes) -> None:
+            nonlocal left
+            await self._send(connection, message)
+            left -= 1
+            if left == 0:
+                raise FaultError
+
+        raw, self.raw = self.raw, []
+        try:
+            if left == 0:
+                raise FaultError
+            await self._send_events(connection, query, send, raw)
+        except FaultError:
+            await self._misbehave(connection, fault)
 
     async def _misbehave(self, connection: ServerConnection, fault: Fault) -> None:
         if fault.kind == "silence":
@@ -230,20 +134,3 @@ class JetstreamServer:
             connection.transport.abort()
         else:
             await connection.close(1011, "the consumer is too slow")
-
-    def _encoded(self, event: dict[str, Any], asked: Asked) -> str | bytes | None:
-        wanted = asked.parameters.get("wantedCollections")
-        if event.get("kind") == "commit" and wanted and event["commit"].get("collection") not in wanted:
-            return None
-        text = json.dumps(event)
-        most = int(asked.parameters.get("maxMessageSizeBytes", ["0"])[0])
-        if most and len(text.encode()) > most:
-            return None
-        if self.dictionary is not None and asked.parameters.get("compress") == ["true"]:
-            data = zstandard.ZstdCompressionDict(self.dictionary)
-            return zstandard.ZstdCompressor(dict_data=data).compress(text.encode())
-        return text
-
-
-def _port(server: Server) -> int:
-    return int(next(iter(server.sockets)).getsockname()[1])

@@ -4,6 +4,8 @@
 keep running when the process that started them ends. `down()` stops them, from any process. All data is kept in the
 data directory, except that of S3, which is in memory. The optional packages (extra `local`) are imported only when a
 server is started.
+
+`jetstream.JetstreamServer` stands for the network Bluesky. It is not part of the stack, and runs in a thread.
 """
 
 from connectors.local.endpoints import Endpoints
