@@ -62,27 +62,43 @@ def post_of(event: SourcePost, source: str, rules: TextRules) -> MadePost:
         RecordError: The post cannot be a record: its text is empty, or too long and may not be cut; it has characters
             that may not be replaced; its id or author is too long; or its time is before 1970.
     """
-    given = (event.text, event.id, event.author, event.lang, event.url)
+    return make_post(event, source, rules, post_id=event.id, author=event.author, keywords=event.keywords)
+
+
+def make_post(
+    event: SourcePost,
+    source: str,
+    rules: TextRules,
+    *,
+    post_id: str,
+    author: str | None,
+    keywords: tuple[str, ...],
+) -> MadePost:
+    """Returns the record of a post with another id, author and keywords; see `post_of`.
+
+    A copy of the post with these, for `post_of`, would take longer to make than the record.
+    """
+    given = (event.text, post_id, author, event.lang, event.url)
     unclean = [value for value in given if value is not None and not is_clean(value)]
     if unclean and not rules.clean:
         raise RecordError("holds U+0000 or a lone surrogate, which cannot be stored")
-    text, post_id, author, lang, url = map(_cleaned, given) if unclean else given
+    text, id_, author, lang, url = map(_cleaned, given) if unclean else given
     if text is None or not text.strip():
         raise RecordError("text: is empty")
     if is_long := len(text) > rules.max_chars:
         if not rules.cut:
             raise RecordError(f"text: has {len(text)} characters; {rules.max_chars} are allowed")
         text = cut(text.lstrip(), rules.max_chars)
-    for name, value, most in (("id", post_id, MAX_ID_CHARS), ("author", author, MAX_ID_CHARS)):
+    for name, value, most in (("id", id_, MAX_ID_CHARS), ("author", author, MAX_ID_CHARS)):
         if value is not None and not 1 <= len(value) <= most:
             raise RecordError(f"{name}: has {len(value)} characters; 1 to {most} are allowed")
     # Not by `Post.from_fields`, which takes twice as long: the types are certain here, and the limits were checked.
     post = Post(
-        id=post_id or "",
+        id=id_ or "",
         text=text,
         created_at=_timestamp(event.created_at),
         source=source,
-        keywords=Keywords(kept_keywords(event.keywords)),
+        keywords=Keywords(kept_keywords(keywords)),
         lang=lang if lang is not None and len(lang) <= MAX_LANG_CHARS else None,
         author=author,
         url=url if url is not None and len(url) <= MAX_URL_CHARS else None,

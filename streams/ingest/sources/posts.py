@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from typing import NamedTuple
 
 from connectors.sources.events import SourcePost
-from streams.ingest.from_source import TextRules, post_of
+from streams.ingest.from_source import TextRules, make_post
 from streams.records.values import MAX_ID_CHARS
 
 
@@ -48,8 +47,8 @@ def raw_record(post: SourcePost, source: str, keywords: tuple[str, ...], rules: 
         rules: what is done with a text that cannot be stored as it is.
 
     Raises:
-        RecordError: The post cannot be a record; see `post_of`.
+        RecordError: The post cannot be a record; see `streams.ingest.from_source.post_of`.
     """
     author = post.author if post.author is not None and 1 <= len(post.author) <= MAX_ID_CHARS else None
-    made = post_of(replace(post, id=post_id(source, post.id), author=author, keywords=keywords), source, rules)
+    made = make_post(post, source, rules, post_id=post_id(source, post.id), author=author, keywords=keywords)
     return RawRecord(made.post.id.encode(), made.post.to_json(), made.cleaned, made.post.truncated)
