@@ -11,7 +11,7 @@ LOCK := requirements/runtime.txt requirements/build.txt requirements/dev.txt req
 	requirements/peers.txt
 
 # Recipes read these as shell variables, so their values may contain any characters.
-export POSTS PYTEST_ARGS DEMO_ARGS SOAK_ARGS PYTHON CURDIR
+export POSTS SOURCE PYTEST_ARGS DEMO_ARGS SOAK_ARGS PYTHON CURDIR
 
 # If the checkout was moved or the interpreter removed, .venv is made again.
 ifneq ($(shell $(PY) -c 'print(open("$(STAMP)").read().strip())' 2>/dev/null),$(CURDIR))
@@ -29,6 +29,7 @@ help: ## Show this list
 		printf '  make %-14s %s\n' "$$target" "$$text"; done
 	@echo
 	@echo "Options:      make demo POSTS=my_posts.csv         use your own posts: .jsonl, .csv, .tsv or .txt"
+	@echo "              make demo SOURCE=jetstream           read the posts from a live source on this machine"
 	@echo "              make demo DEMO_ARGS=--keep           leave the servers running"
 	@echo "              make test PYTEST_ARGS='-k windows'   run some of the tests"
 	@echo "              make setup PYTHON=python3.12         use this Python (3.11, 3.12 or 3.13)"
@@ -38,7 +39,7 @@ setup: $(STAMP) ## Make .venv from the lock file, if it is not up to date
 
 .PHONY: demo
 demo: $(STAMP) ## Run the complete application on a few hundred posts, audit it, and draw a chart
-	@.venv/bin/emostream demo $${POSTS:+--posts "$$POSTS"} $$DEMO_ARGS
+	@.venv/bin/emostream demo $${POSTS:+--posts "$$POSTS"} $${SOURCE:+--source "$$SOURCE"} $$DEMO_ARGS
 
 # One test process more than there are cores, because tests mostly wait for servers. The tests marked `alone` run
 # afterwards, one by one, also if others failed. pytest exits with 5 if PYTEST_ARGS selects no test of a part.

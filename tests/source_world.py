@@ -123,9 +123,13 @@ class World:
         position = self.positions[-1] if self.positions else None
         start = position.reread["0"] if position is not None else len(self.raw)
         sent = SentIds()
-        for record in self.raw[start:]:
-            sent.add(record.key or b"")
+        for offset, record in enumerate(self.raw[start:], start=start):
+            if position is not None and offset >= position.offsets["0"]:
+                sent.add_uncounted(record.key or b"")
+            else:
+                sent.add(record.key or b"")
         metrics = InstanceMetrics(self.registry, "instance")
+        metrics.resume(position)
         intake = Intake(
             instance="instance",
             source="test",

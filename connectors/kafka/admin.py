@@ -1,11 +1,11 @@
-"""Lists topics, creates missing ones, and reads and changes their settings."""
+"""Lists topics, creates missing ones, reads and changes their settings, and lists the members of groups."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (
@@ -34,6 +34,20 @@ class TopicSpec:
     partitions: int
     replication_factor: int = 1
     config: Mapping[str, str] = field(default_factory=dict)
+
+
+class GroupMember(NamedTuple):
+    """A member of a consumer group.
+
+    Attributes:
+        client_id: The client id that it has given.
+        address: Its address, as the broker sees it.
+        partitions: The topics and partitions that it has.
+    """
+
+    client_id: str
+    address: str
+    partitions: frozenset[tuple[str, int]]
 
 
 class KafkaAdmin:
@@ -112,6 +126,35 @@ class KafkaAdmin:
             if not deadline.left_s:
                 raise UnavailableError(f"Kafka does not know {', '.join(missing)}; was it deleted?")
             time.sleep(RETRY_S)
+
+    def group_members(self, groups: Iterable[str]) -> dict[str, list[GroupMember]]:
+        """Returns the members of consumer groups; none for a group that does not exist.
+
+        Raises:
+            ConnectorError: Kafka did not answer, or rejected the call.
+        """
+        wanted = list(groups)
+        if not wanted:
+            return {}
+        found: dict[str, list[GroupMember]] = {}
+        answers = self._client.describe_consumer_groups(wanted, request_timeout=self._config.timeout_s)
+        for group, future in answers.items():
+            try:
+                members = future.result().members
+            except KafkaException as exc:
+                error = kafka_error_of(exc)
+                if error.code() != KafkaError.GROUP_ID_NOT_FOUND:
+                    raise to_connector_error(error, f"reading the members of {group}") from exc
+                members = []
+            found[group] = [
+                GroupMember(
+                    member.client_id,
+                    member.host,
+                    frozenset((one.topic, one.partition) for one in member.assignment.topic_partitions),
+                )
+                for member in members
+            ]
+        return found
 
     def create(self, specs: Sequence[TopicSpec]) -> list[str]:
         """Create the topics that do not exist, and return the names of those that this call created.

@@ -36,6 +36,7 @@ class GroupLease:
         *,
         group: str,
         topic: str,
+        client_id: str | None = None,
         on_held: Callable[[], None],
         on_lost: Callable[[], None],
         on_failed: Callable[[ConnectorError], None],
@@ -46,6 +47,7 @@ class GroupLease:
             config: How to reach Kafka.
             group: The consumer group; its name says what the lease is for.
             topic: A topic that exists. Many groups may use the same topic.
+            client_id: Tells who a member is (`KafkaAdmin.group_members`); by default the group.
             on_held: Called when this member has got the lease.
             on_lost: Called when it has lost it, or is giving it up. The next member gets the lease when this call
                 returns, so it waits until the work has stopped, at most `KafkaConfig.revoke_deadline_s`.
@@ -62,7 +64,7 @@ class GroupLease:
         self._stopping = threading.Event()
         options = config.consumer(
             group,
-            client_id=group,
+            client_id=client_id or group,
             session_timeout_ms=config.session_timeout_ms,
             heartbeat_interval_ms=max(100, config.session_timeout_ms // 5),
             # Unlike the other strategies, this one leaves the partition with the member that has it.

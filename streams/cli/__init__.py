@@ -32,6 +32,7 @@ _COMMANDS: Final = {
     "train": LazyCommand("streams.cli.train", "train", "Train a model and write it as a package."),
     "produce": LazyCommand("streams.cli.produce", "produce", "Send posts from a file or a pipe to Kafka."),
     "ingest": LazyCommand("streams.cli.ingest", "ingest", "Read posts from social networks and feeds."),
+    "sources": LazyCommand("streams.cli.sources", "sources", "Show what each source of posts does."),
     "classify": LazyCommand("streams.cli.classify", "classify", "Classify a file or a pipe, without Kafka."),
     "evaluate": LazyCommand(
         "streams.cli.evaluate",

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from streams.cli.audit import audit_table
 from streams.cli.common import console
+from streams.cli.sources import show
 from streams.cli.window_table import windows_table
 from streams.errors import EmostreamError
 from streams.ops.demo.sample import sample_posts
@@ -37,6 +38,12 @@ STARTING = "the worker is starting: it fetches the model from S3 and loads it"
     help="Posts to feed, as JSON lines (.jsonl), CSV (.csv), TSV (.tsv) or text (.txt).",
 )
 @click.option(
+    "--source",
+    type=click.Choice(["jetstream"]),
+    help="Let the posts come from a live source: `jetstream` is a server on this machine that speaks the protocol of "
+    "Bluesky. `emostream ingest` reads it, and is killed once.",
+)
+@click.option(
     "--data-dir",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(".emostream/demo"),
@@ -44,7 +51,7 @@ STARTING = "the worker is starting: it fetches the model from S3 and loads it"
     help="Folder of the demo. Its content is deleted at the start.",
 )
 @click.option("--keep", is_flag=True, help="Leave the servers running at the end.")
-def demo(*, posts: Path, data_dir: Path, keep: bool) -> None:
+def demo(*, posts: Path, source: str | None, data_dir: Path, keep: bool) -> None:
     """Run the whole application on this machine on a few hundred posts, and audit the result.
 
     Starts Kafka, Valkey, PostgreSQL and an S3 server on 127.0.0.1, a worker and a sink. Feeds the posts, shows the
@@ -55,6 +62,7 @@ def demo(*, posts: Path, data_dir: Path, keep: bool) -> None:
     \b
     Examples:
       emostream demo
+      emostream demo --source jetstream
       emostream demo --posts my_posts.csv --keep
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     try:
@@ -67,12 +75,22 @@ def demo(*, posts: Path, data_dir: Path, keep: bool) -> None:
     display = Display(out)
     with display:
         outcome = asyncio.run(
-            run_demo(posts, data_dir.resolve(), keep=keep, on_line=display.line, on_progress=display.update)
+            run_demo(
+                posts,
+                data_dir.resolve(),
+                keep=keep,
+                live=source is not None,
+                on_line=display.line,
+                on_progress=display.update,
+            )
         )
     for line in outcome.refused:
         out.print(f"refused: {line}", markup=False)
     out.print()
     out.print(audit_table(outcome.checks))
+    if outcome.sources is not None:
+        out.print("emostream sources:")
+        show(outcome.sources, out)
     out.print(f"emotions by keyword: {outcome.chart}", soft_wrap=True)
     out.print(f"Tableau workbook: {outcome.workbook}", soft_wrap=True)
     out.print(f"done in {outcome.seconds:.0f} s")

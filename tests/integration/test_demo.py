@@ -56,6 +56,24 @@ def test_the_audit_of_the_demo_succeeds_and_a_chart_is_drawn(tmp_path: Path) -> 
     assert mine == []
 
 
+def test_a_demo_with_a_live_source_kills_it_and_shows_what_it_did(tmp_path: Path) -> None:
+    posts = tmp_path / "posts.csv"
+    rows = [f'"i feel so happy about my {word}, really",{word}' for word in ("coffee", "train", "rain") * 10]
+    posts.write_text("\n".join(["text,keywords", *rows, '"a post without a keyword",']) + "\n")
+
+    result = run_demo(tmp_path, "--posts", str(posts), "--source", "jetstream")
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "FAILED" not in result.stdout
+    assert "produced 31/31, classified 31, dead-lettered 0, in windows 31, in Postgres 31" in result.stdout
+    assert re.search(r"│ bluesky │ running on \S+ \(pid \d+\) +│ +31 │", result.stdout)
+    assert re.search(r"keywords kept \d+, dropped 0, cut 0; repeated \d+; ", result.stdout)
+    assert "killed it after 15 posts, and started it again" in result.stdout
+    assert (tmp_path / "demo" / "emotions_by_keyword.png").is_file()
+    mine = [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or [])]
+    assert mine == []
+
+
 def test_a_file_that_does_not_exist_is_an_error_of_one_line(tmp_path: Path) -> None:
     result = run_demo(tmp_path, "--posts", str(tmp_path / "absent.tsv"))
     assert result.returncode == 1

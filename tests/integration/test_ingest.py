@@ -1,6 +1,7 @@
 """`emostream ingest` with real Kafka and a Jetstream server: kills, two processes, gaps, and damaged positions."""
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from streams.ingest.sources.members import Process
+from streams.ingest.sources.status import SourceStatus, State, Statuses, StatusReader
 from streams.ops.demo.processes import Role
 from streams.records import GapRecord, SourcePosition
 from streams.settings import Settings
@@ -132,6 +135,43 @@ def test_of_two_processes_one_works_and_the_other_stands_by(
     assert third.stop() == 0
     wait_for_posts(settings, second, range(400))
     assert second.stop() == 0
+
+
+def test_the_status_tells_who_runs_a_source_and_what_it_has_counted(
+    settings: Settings, ingest: Callable[..., Role], start: Callable[..., Role], server: JetstreamServer
+) -> None:
+    reader = StatusReader(settings)
+    assert reader.read() == Statuses()
+    first = ingest()
+    wait_for(lambda: server.open == 1, what="it does not connect")
+    second = ingest()
+    server.add(fresh(range(100)))
+
+    def status() -> SourceStatus:
+        found = reader.read()
+        assert found.unreadable == {}
+        return found.sources[0]
+
+    def posts() -> int:
+        report = status().position.report
+        return 0 if report is None else report.posts
+
+    wait_for(lambda: posts() == 100, what="the totals are not stored")
+    wait_for(lambda: len(status().waiting) == 1, what="the second process does not wait")
+    found = status()
+    assert (found.state, found.runner) == (State.RUNNING, Process(socket.gethostname(), first.pid))
+    assert found.waiting == (Process(socket.gethostname(), second.pid),)
+    assert first.stop() == 0
+    server.add(fresh(range(100, 150)))
+    wait_for(lambda: posts() == 150, what="the totals do not go on in another process")
+    assert second.stop() == 0
+    found = status()
+    assert (found.state, found.waiting) == (State.STOPPED, ())
+    command = start("sources", "--json")
+    assert command.wait(TIMEOUT_S) == 0
+    (line,) = command.log.read_text().splitlines()
+    (shown,) = json.loads(line)["sources"]
+    assert (shown["instance"], shown["state"], shown["posts"], shown["gaps"]) == ("bluesky", "stopped", 150, 0)
 
 
 def test_a_position_that_cannot_be_read_is_an_error(

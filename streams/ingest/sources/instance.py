@@ -15,6 +15,7 @@ from streams.connections import kafka_config
 from streams.ingest.sources.backoff import Backoff
 from streams.ingest.sources.config import SourceSpec
 from streams.ingest.sources.keywords import KeywordSelection
+from streams.ingest.sources.members import client_id, lease_group
 from streams.ingest.sources.metrics import IngestMetrics, InstanceMetrics
 from streams.ingest.sources.pump import Pump, StorageError
 from streams.ingest.sources.session import open_session
@@ -100,10 +101,12 @@ class SourceInstance:
         def failed(failure: ConnectorError) -> None:
             loop.call_soon_threadsafe(note, False, failure)
 
+        group = lease_group(self._settings, self._spec.instance)
         return GroupLease(
             self._kafka,
-            group=f"{self._settings.group_prefix}-source-{self._spec.instance}",
+            group=group,
             topic=self._settings.topic_sources,
+            client_id=client_id(group),
             on_held=held,
             on_lost=lost,
             on_failed=failed,

@@ -66,6 +66,7 @@ class Intake:
         self._raw_topic = raw_topic
         self._rules = rules
         self._selection = selection
+        self._kept, self._cut = selection.kept, selection.cut
         self._sent = sent
         self._metrics = metrics
         self._gap_number = position.gaps if position is not None else 0
@@ -94,6 +95,10 @@ class Intake:
         """Empty the buffer, and return what was in it."""
         taken = Taken(self._records, self._gaps, self._cursor, self._at, self._gap_number)
         self._records, self._gaps = [], []
+        kept, cut = self._selection.kept, self._selection.cut
+        self._metrics.kept.inc(kept - self._kept)
+        self._metrics.cut.inc(cut - self._cut)
+        self._kept, self._cut = kept, cut
         return taken
 
     def add(self, positioned: Positioned) -> None:
@@ -157,7 +162,10 @@ class Intake:
             self._metrics.refused("invalid")
             return
         if self._sent.add(key):
-            self._metrics.duplicates.inc()
+            if self._sent.count(key):
+                self._metrics.posts.add_to_total()
+            else:
+                self._metrics.duplicates.inc()
             return
         self._records.append(Outgoing(self._raw_topic, value, key))
         if cleaned:

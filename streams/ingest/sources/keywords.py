@@ -12,7 +12,10 @@ from streams.ingest.keywords.selection import Selection
 
 
 class KeywordSelection(Protocol):
-    """Decides about posts. `Selection` is one."""
+    """Decides about posts. `Selection` is one, which explains its counts."""
+
+    kept: int
+    cut: int
 
     def keywords_of(self, post: SourcePost, /) -> tuple[str, ...] | None:
         """Returns the keywords of a post; None if it has none that is wanted, and is to be dropped."""

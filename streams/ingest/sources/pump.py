@@ -38,6 +38,9 @@ FLUSH_S = 0.1
 SAVE_S = 1.0
 """Seconds between two stored positions while events come."""
 
+REPORT_S = 10.0
+"""Seconds between two stored positions while something is counted, and the position stays the same."""
+
 REREAD_S = 60.0
 """Seconds of the raw topic before a position that a restarted process reads, to know what a source may repeat."""
 
@@ -124,7 +127,9 @@ class Pump:
         if begun and position is not None:
             self._stored = (position.cursor, position.at)
         self._stored_at = -SAVE_S
+        self._counted = metrics.counted()
         self._heard = 0.0
+        self._last_event: float | None = None
         self._held_up = False
         self._due = 0.0
         self._wake = asyncio.Event()
@@ -193,7 +198,7 @@ class Pump:
         events = 0
         async with aclosing(source.stream(self.cursor)) as stream:  # type: ignore[type-var]
             async for positioned in stream:
-                self._heard = time.monotonic()
+                self._heard = self._last_event = time.monotonic()
                 self._intake.add(positioned)
                 events += 1
                 # The first time, the position must be stored from which all begins.
@@ -230,7 +235,7 @@ class Pump:
             self._metrics.posts.inc(len(taken.records))
         self.cursor = taken.cursor
         self._gaps += taken.gaps
-        self._metrics.note(taken.at, self._heard)
+        self._metrics.note(taken.at, self._last_event)
         if self._save_is_due(taken.cursor, taken.at, last=last):
             await self._save(taken)
         self._room.set()
@@ -240,12 +245,16 @@ class Pump:
             return False  # a process could not continue from this
         if self._stored is None or self._gaps:
             return True
-        return (cursor, at) != self._stored and (last or time.monotonic() - self._stored_at >= SAVE_S)
+        waited_s = time.monotonic() - self._stored_at
+        if (cursor, at) != self._stored:
+            return last or waited_s >= SAVE_S
+        return (last or waited_s >= REPORT_S) and self._metrics.counted() != self._counted
 
     async def _save(self, taken: Taken) -> None:
         # Step 3: read where the raw topic ends. No post of this source is being written.
         ends = await _stored(asyncio.to_thread(self._ends))
         reread = self._history.add(ends, time.monotonic(), taken.at)
+        counted = self._metrics.counted()
         position = SourcePosition(
             instance=self._instance,
             source=self._source,
@@ -256,10 +265,11 @@ class Pump:
             reread=_as_text(reread),
             gaps=taken.gap_number,
             saved_at=Timestamp.now(UTC),
+            report=self._metrics.report(),
         )
         # Step 4: store the cursor with these ends, and the gaps before it.
         await _stored(asyncio.to_thread(self._store.save, position, self._gaps))
-        self._gaps = []
+        self._gaps, self._counted = [], counted
         if taken.cursor is not None or taken.at is not None:
             self._stored, self._stored_at = (taken.cursor, taken.at), time.monotonic()
 

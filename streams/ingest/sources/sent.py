@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 
 from connectors.errors import PositionError
+from connectors.kafka.batch import offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.scan import TopicScan
 
@@ -23,6 +24,7 @@ class SentIds:
         # Hashes take less memory than ids. Two of a million ids have the same one with a probability below 1e-7.
         self._recent: set[int] = set()
         self._older: set[int] = set()
+        self._uncounted: set[int] = set()
 
     def add(self, id_: bytes) -> bool:
         """Add an id. Returns whether it was known."""
@@ -33,9 +35,38 @@ class SentIds:
             self._older, self._recent = self._recent, set()
         return known
 
+    def add_uncounted(self, id_: bytes) -> None:
+        """Add the id of a post that is in no stored total, because the process ended before it could store that."""
+        self.add(id_)
+        self._uncounted.add(hash(id_))
 
-def read_sent(config: KafkaConfig, topic: str, source: str, starts: Mapping[int, int], *, group: str) -> SentIds:
+    def count(self, id_: bytes) -> bool:
+        """Returns whether the id was added as uncounted. It is counted then."""
+        number = hash(id_)
+        if number not in self._uncounted:
+            return False
+        self._uncounted.remove(number)
+        return True
+
+
+def read_sent(
+    config: KafkaConfig,
+    topic: str,
+    source: str,
+    starts: Mapping[int, int],
+    *,
+    counted: Mapping[int, int] | None = None,
+    group: str,
+) -> SentIds:
     """Returns the ids of a source's posts in the raw topic, from the given offsets to its present end. Blocking.
+
+    Args:
+        config: how to reach Kafka.
+        topic: the raw topic.
+        source: the kind of source.
+        starts: the offsets.
+        counted: the offsets before which every post is in the stored total; None if all are.
+        group: the client requires a group.
 
     Raises:
         ConnectorError: The topic does not exist, or Kafka did not answer.
@@ -47,13 +78,17 @@ def read_sent(config: KafkaConfig, topic: str, source: str, starts: Mapping[int,
     except PositionError as exc:
         # The topic is a new one, so it is read from its beginning, and what the old one held is not sent again.
         logger.warning("%s", exc)
-        scan = TopicScan(config, topic, group=group)
+        scan, counted = TopicScan(config, topic, group=group), None
     try:
         if (offsets := scan.total()) > 1_000_000:
             logger.info("reading %d offsets of %s, to know which posts of %s it holds", offsets, topic, source)
         for message in scan.messages():
             key = message.key()
-            if key is not None and key.startswith(prefix):
+            if key is None or not key.startswith(prefix):
+                continue
+            if counted is not None and offset_of(message) >= counted.get(partition_of(message), 0):
+                sent.add_uncounted(key)
+            else:
                 sent.add(key)
     finally:
         scan.close()

@@ -76,17 +76,20 @@ async def open_session(
         return {number: high for number, (_, high) in reader.all_bounds(topic, range(count)).items()}
 
     def read_topic() -> tuple[dict[int, int], SentIds]:
+        counted = None
         if position is not None and position.raw_topic == topic:
             starts = {int(number): offset for number, offset in position.reread.items()}
+            counted = {int(number): offset for number, offset in position.offsets.items()}
         else:
             starts = read_ends()
-        return starts, read_sent(config, topic, spec.kind, starts, group=scan_group(settings))
+        return starts, read_sent(config, topic, spec.kind, starts, counted=counted, group=scan_group(settings))
 
     try:
         count = await _answered(asyncio.to_thread(partitions_of, KafkaAdmin(config), topic))
         reread, sent = await _answered(asyncio.to_thread(read_topic))
         begin = _without_place(position) if from_now else position
         _log_start(spec, begin)
+        metrics.resume(begin)
         intake = Intake(
             instance=spec.instance,
             source=spec.kind,

@@ -33,6 +33,10 @@ class ProgressReader:
         """Returns all windows of the shortest size in Redis."""
         return await self._store.read(size=self._settings.window_sizes[0].seconds)
 
+    def produced(self) -> int:
+        """Returns the number of posts in the raw topic."""
+        return self._records(self._settings.topic_raw, self._settings.partitions)
+
     def counts(self, windows: list[EmotionWindow]) -> Counts:
         """Returns the counts. `windows` are what the method `windows` has returned."""
         dsn = self._settings.postgres_dsn.get_secret_value()

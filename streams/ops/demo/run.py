@@ -2,9 +2,9 @@
 
 1. Start an empty stack of servers.
 2. Create topics, schema and model registry.
-3. Start a worker and a sink.
+3. Start a worker and a sink; with a live source also that.
 4. Send the posts, and show the windows until all posts have arrived everywhere.
-5. Audit the result.
+5. Audit the result; with a live source also read its status.
 6. Draw the chart, and write the Tableau workbook.
 """
 
@@ -29,9 +29,11 @@ from streams.ingest.posts import PostMaker
 from streams.ingest.produce import send_posts
 from streams.ingest.reading import InputSpec, guess_format, open_input, read_rows
 from streams.ingest.rows import Refusal, RowRules
+from streams.ingest.sources.status import Statuses, StatusReader
 from streams.ingest.tally import Tally
 from streams.ops.audit import Check, audit_until_balanced
 from streams.ops.bi.workbook import write_workbook
+from streams.ops.demo.live import ENVIRONMENT, LiveSource
 from streams.ops.demo.processes import Role, clean_environment
 from streams.ops.demo.progress import Counts, ProgressReader
 from streams.ops.init import init_all
@@ -71,7 +73,7 @@ class DemoProgress:
     """What the display shows.
 
     Attributes:
-        produced: posts that Kafka has confirmed.
+        produced: posts in the raw topic.
         total: posts in the input.
         counts: posts that have arrived in each place.
         windows: the windows of the shortest size in Redis, latest first.
@@ -93,6 +95,7 @@ class Outcome:
         workbook: the file of the Tableau workbook, which connects to the database of the demo.
         refused: a line for each reason for which rows were refused.
         seconds: how long the demo took.
+        sources: the status of the live source; None without one.
     """
 
     checks: list[Check]
@@ -100,6 +103,7 @@ class Outcome:
     workbook: Path
     refused: list[str]
     seconds: float
+    sources: Statuses | None = None
 
 
 def read_posts(path: Path, settings: Settings) -> tuple[list[Post], Tally]:
@@ -162,6 +166,7 @@ async def run_demo(
     data_dir: Path,
     *,
     keep: bool,
+    live: bool = False,
     on_line: Callable[[str], None],
     on_progress: Callable[[DemoProgress], None],
 ) -> Outcome:
@@ -171,6 +176,7 @@ async def run_demo(
         posts_file: a file of JSON lines, CSV, TSV or text, by its suffix.
         data_dir: the folder of the demo, which is emptied first.
         keep: whether to leave the servers running.
+        live: whether the posts come from a network on this machine, through `emostream ingest`.
         on_line: called with a line for each step.
         on_progress: called every `POLL_S` seconds with the progress.
 
@@ -193,53 +199,65 @@ async def run_demo(
             # The demo itself keeps the machine busy, and the sink must write nevertheless.
             "EMOSTREAM_SINK_CPU_PERCENT": "100",
             "EMOSTREAM_MODEL_CACHE": cache,
+            **(ENVIRONMENT if live else {}),
         }
         settings = load_settings(env_file=None, environ=env)
         remember_secrets(settings.secrets())
         await asyncio.to_thread(init_all, settings, on_line)
         environment = clean_environment(env)
         logs = data_dir / "logs"
-        with (
-            Role("worker", ["worker"], env=environment, log=logs / "worker.log") as worker,
-            Role("sink", ["sink"], env=environment, log=logs / "sink.log") as sink,
-        ):
+        with contextlib.ExitStack() as stack:
+            worker = stack.enter_context(Role("worker", ["worker"], env=environment, log=logs / "worker.log"))
+            sink = stack.enter_context(Role("sink", ["sink"], env=environment, log=logs / "sink.log"))
             on_line(f"worker (pid {worker.pid}) and sink (pid {sink.pid}) started; logs in {logs}")
+            source = None
+            if live:
+                source = LiveSource(settings, posts, env=environment, logs=logs, on_line=on_line)
+                stack.enter_context(source)
             async with open_store(settings) as store:
-                await _feed(settings, store, posts, [worker, sink], on_progress)
+                await _feed(settings, store, posts, source=source, roles=[worker, sink], on_progress=on_progress)
                 checks = await audit_until_balanced(settings, store, lambda *_: None, timeout_s=AUDIT_TIMEOUT_S)
+            statuses = await asyncio.to_thread(StatusReader(settings).read) if live else None
         chart = data_dir / "emotions_by_keyword.png"
         _draw(settings, chart, posts_file)
         workbook = data_dir / "emostream.twb"
         write_workbook(settings.postgres_dsn.get_secret_value(), workbook)
-    return Outcome(checks, chart, workbook, tally.describe(), time.monotonic() - began)
+    return Outcome(checks, chart, workbook, tally.describe(), time.monotonic() - began, statuses)
 
 
 async def _feed(
     settings: Settings,
     store: WindowStore,
     posts: list[Post],
+    *,
+    source: LiveSource | None,
     roles: list[Role],
     on_progress: Callable[[DemoProgress], None],
 ) -> None:
     """Send the posts, and report the progress until all have arrived, or nothing has changed for `STALL_S` seconds."""
-    rate = max(SLOWEST_RATE, len(posts) / FEED_S)
+    needed = max(SLOWEST_RATE, len(posts) / FEED_S)
+    rate = needed if needed <= FASTEST_RATE else None
     progress = DemoProgress(total=len(posts))
     reader = OffsetReader(kafka_config(settings), group="emostream-demo")
     progress_reader = ProgressReader(settings, store, reader)
 
-    def on_sent(count: int) -> None:
-        progress.produced += count
+    def send() -> None:
+        if source is None:
+            send_posts(settings, posts, rate=rate)
+        else:
+            source.send(rate)
 
-    feeding = asyncio.ensure_future(
-        asyncio.to_thread(send_posts, settings, posts, rate=rate if rate <= FASTEST_RATE else None, on_sent=on_sent)
-    )
+    feeding = asyncio.ensure_future(asyncio.to_thread(send))
     changed = time.monotonic()
     try:
         while not (feeding.done() and _all_arrived(progress)):
             await asyncio.sleep(POLL_S)
             for role in roles:
                 role.check()
+            if source is not None:
+                source.check()
             windows = await progress_reader.windows()
+            progress.produced = await asyncio.to_thread(progress_reader.produced)
             counts = await asyncio.to_thread(progress_reader.counts, windows)
             if counts != progress.counts or not feeding.done():
                 changed = time.monotonic()

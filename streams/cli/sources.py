@@ -1,0 +1,170 @@
+"""`emostream sources`: shows what each source of posts does."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from streams.cli.common import FiniteFloatRange, console, progress_console, read_settings
+from streams.cli.output import printable, printable_json, quiet_pipe
+from streams.sink.report import age
+from streams.wording import counted
+
+if TYPE_CHECKING:
+    from streams.ingest.sources.status import SourceStatus, Statuses
+
+NOTHING = "no source has run yet"
+_COLOURS = {"running": "green", "waiting": "yellow", "stopped": "red"}
+
+
+@click.command()
+@click.option("--follow", is_flag=True, help="Refresh until Ctrl-C.")
+@click.option(
+    "--interval",
+    type=FiniteFloatRange(min=0.1),
+    default=2.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds between two refreshes.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object; with --follow, one a line.")
+def sources(*, follow: bool, interval: float, as_json: bool) -> None:
+    """Show what each source of posts does, and what it has counted.
+
+    The figures come from Kafka, where a source stores them once a second with its position. So the command works on any
+    machine, also for a source that does not run. The totals go on after a restart.
+
+    \b
+    posts/s      posts a second in the last minute
+    last event   how long ago the network sent something, a keep-alive included
+    behind       how old the last event was when it was confirmed; of a source that is stopped: how old it is now
+    reconnects   connections that failed or ended
+    gaps         times whose posts the network could no longer send; `emostream tail emostream.gaps` has them
+
+    \b
+    Examples:
+      emostream sources
+      emostream sources --follow --interval 5
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    from streams.ingest.sources.status import StatusReader, to_json  # noqa: PLC0415 - loads the Kafka client
+
+    reader, out = StatusReader(read_settings()), console()
+    if follow and not as_json and out.is_terminal:
+        with Live(console=out, auto_refresh=False) as live:
+            while True:
+                live.update(_screen(reader.read()), refresh=True)
+                time.sleep(interval)
+    with quiet_pipe():
+        while True:
+            statuses = reader.read()
+            if as_json:
+                document = json.dumps(to_json(statuses), ensure_ascii=False)
+                click.echo(printable_json(document))
+            else:
+                show(statuses, out)
+            if not follow:
+                return
+            time.sleep(interval)
+
+
+def show(statuses: Statuses, out: Console) -> None:
+    """Print the status of all sources."""
+    if not statuses.sources and not statuses.unreadable:
+        progress_console().print(NOTHING)
+        return
+    out.print(source_table(statuses.sources, datetime.now(UTC)))
+    for line in lines_below(statuses):
+        out.print(line, soft_wrap=True)
+
+
+def lines_below(statuses: Statuses) -> list[str]:
+    """Returns what each source has counted, and which positions cannot be read, as lines with rich markup."""
+    lines = [line for one in statuses.sources for line in count_lines(one)]
+    return lines + [
+        f"[red]{escape(printable(instance))}: its position cannot be read: {escape(problem)}[/]"
+        for instance, problem in statuses.unreadable.items()
+    ]
+
+
+def _screen(statuses: Statuses) -> Group:
+    if not statuses.sources and not statuses.unreadable:
+        return Group(NOTHING)
+    return Group(source_table(statuses.sources, datetime.now(UTC)), *lines_below(statuses))
+
+
+def source_table(found: Sequence[SourceStatus], now: datetime) -> Table:
+    """Returns the table of the sources."""
+    table = Table()
+    table.add_column("source", overflow="fold")
+    table.add_column("state", overflow="fold")
+    for column in ("posts", "posts/s", "last event", "behind", "reconnects", "gaps"):
+        table.add_column(column, justify="right")
+    for one in found:
+        report, gaps = one.position.report, one.position.gaps
+        table.add_row(
+            escape(printable(one.position.instance)),
+            state_text(one, now),
+            "" if report is None else f"{report.posts:,}",
+            "" if report is None else f"{one.posts_per_second(now):,.1f}",
+            _ago(one.idle_s(now)),
+            _duration(one.lag_s(now)),
+            "" if report is None else f"{report.reconnects:,}",
+            f"[red]{gaps:,}[/]" if gaps else "0",
+        )
+    return table
+
+
+def state_text(one: SourceStatus, now: datetime) -> str:
+    """Returns whether a source runs and where, with rich markup."""
+    if one.runner is not None:
+        where = escape(printable(one.runner.host))
+        text = f"running on {where}" + ("" if one.runner.pid is None else f" (pid {one.runner.pid})")
+        if one.waiting:
+            text += f"; {counted(len(one.waiting), 'process', 'processes')} waiting"
+    elif one.waiting:
+        text = f"waiting on {', '.join(escape(printable(process.host)) for process in one.waiting)}"
+    else:
+        text = f"stopped {age((now - one.position.saved_at).total_seconds())} ago"
+    return f"[{_COLOURS[one.state.value]}]{text}[/]"
+
+
+def count_lines(one: SourceStatus) -> list[str]:
+    """Returns what a source has counted, as lines with rich markup."""
+    name, report = escape(printable(one.position.instance)), one.position.report
+    if report is None:
+        return [f"{name}: its position is of an earlier version and has no counts"]
+    parts = [
+        f"keywords kept {report.kept:,}, dropped {one.dropped:,}, cut {report.cut:,}",
+        f"repeated {report.duplicates:,}",
+        f"edits {one.edits:,}, deletions {report.deletions:,}",
+        f"skipped {_by_name(one.skipped)}",
+    ]
+    if report.repaired:
+        parts.append(f"repaired {_by_name(report.repaired)}")
+    if report.gap_seconds:
+        parts.append(f"gaps of {age(report.gap_seconds)} in all")
+    return [f"{name} since {report.since:%Y-%m-%d %H:%M}Z: {'; '.join(parts)}"]
+
+
+def _by_name(counts: Mapping[str, int]) -> str:
+    named = [f"{escape(printable(name))} {count:,}" for name, count in sorted(counts.items()) if count]
+    return ", ".join(named) or "0"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return f"{seconds:.1f} s" if seconds < 10 else age(seconds)
+
+
+def _ago(seconds: float | None) -> str:
+    return f"{_duration(seconds)} ago" if seconds is not None else ""
