@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -20,13 +19,13 @@ from connectors.sources.events import (
 from connectors.sources.mastodon.heads import newest, read_cursor, resume_from, write_cursor
 from connectors.sources.mastodon.reader import Found, Reader
 from connectors.sources.mastodon.timelines import Api, Timeline, check_endpoint
+from connectors.sources.merging import merged
 from connectors.sources.net import open_http
 from connectors.sources.shapes.values import identifier
 
 MAX_TAGS = 10
 """Hashtags of one source: each has a connection of its own."""
 
-_QUEUE = 100
 _LONGEST_TAG = 200
 
 
@@ -128,8 +127,8 @@ class MastodonSource:
                 heads[name] = newest(number for status in page if (number := identifier(status.get("id"))) is not None)
         connected = SourceSkipped(reason=SkipReason.NOT_A_POST, detail="connected")
         yield Positioned(connected, write_cursor(server, heads, datetime.now(UTC)))
-        async with aclosing(self._merged(dict(heads), starts)) as merged:
-            async for name, found in merged:
+        async with aclosing(self._merged(dict(heads), starts)) as events:
+            async for name, found in events:
                 if found.id is not None:
                     heads[name] = newest((heads[name], found.id))
                 yield Positioned(
@@ -146,9 +145,8 @@ class MastodonSource:
             starts: the id after which an interrupted timeline is read again.
         """
         base = await self._api.streaming_url() if self._streams else None
-        queue: asyncio.Queue[tuple[str, Found]] = asyncio.Queue(_QUEUE)
 
-        async def follow(name: str, timeline: Timeline) -> None:
+        async def follow(name: str, timeline: Timeline) -> AsyncGenerator[tuple[str, Found], None]:
             reader = Reader(
                 self._api,
                 timeline,
@@ -165,40 +163,12 @@ class MastodonSource:
             for part in parts:
                 async with aclosing(part):
                     async for found in part:
-                        await queue.put((name, found))
+                        yield name, found
 
-        tasks = {asyncio.create_task(follow(*item)) for item in self._timelines.items()}
-        try:
-            while not (failed := [task for task in tasks if task.done()]):
-                if (found := await _next(queue, tasks)) is not None:
-                    yield found
-            await _cancel(tasks)
-            while not queue.empty():
-                yield queue.get_nowait()
-            failed[0].result()
-        finally:
-            await _cancel(tasks)
+        async with aclosing(merged([follow(*item) for item in self._timelines.items()])) as events:
+            async for event in events:
+                yield event
 
 
 def _tag(text: str) -> str:
     return text.strip().removeprefix("#").lower()
-
-
-async def _next(
-    queue: asyncio.Queue[tuple[str, Found]], tasks: Collection[asyncio.Task[None]]
-) -> tuple[str, Found] | None:
-    """Return what is next in the queue; None if a task has ended while the queue was empty."""
-    if not queue.empty():
-        return queue.get_nowait()
-    getter = asyncio.create_task(queue.get())
-    try:
-        done, _ = await asyncio.wait({getter, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        return getter.result() if getter in done else None
-    finally:
-        getter.cancel()
-
-
-async def _cancel(tasks: Collection[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
