@@ -16,6 +16,8 @@ class Request:
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
+    method: str = "GET"
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -102,9 +104,11 @@ async def _read(reader: asyncio.StreamReader) -> Request | None:
     except asyncio.IncompleteReadError:
         return None
     first, *lines = head.strip().split("\r\n")
-    parts = urlsplit(first.split(" ")[1])
+    method, target, _ = first.split(" ")
+    parts = urlsplit(target)
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    return Request(unquote(parts.path), dict(parse_qsl(parts.query)), headers)
+    body = await reader.readexactly(int(headers.get("content-length", 0)))
+    return Request(unquote(parts.path), dict(parse_qsl(parts.query)), headers, method, body)
 
 
 async def _send(writer: asyncio.StreamWriter, reply: Reply) -> None:

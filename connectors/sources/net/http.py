@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -85,23 +85,17 @@ class HttpClient:
             UnavailableError: There was no complete answer within `timeout_s`.
             RejectedError: The URL is malformed, or there are too many redirects.
         """
-        limit = self._max_bytes if max_bytes is None else max_bytes
-        try:
-            async with asyncio.timeout(self._timeout_s), self._open(url, params, headers) as response:
-                body = bytearray()
-                async for chunk in _decompressed(response):
-                    body += chunk
-                    if len(body) > limit:
-                        raise TooLargeError(f"the answer of {response.url.host} is longer than {limit:,} bytes")
-                return Answer(
-                    response.status_code,
-                    dict(response.headers),
-                    bytes(body),
-                    str(response.url),
-                    moved=bool(response.history) and all(hop.status_code in _FOR_GOOD for hop in response.history),
-                )
-        except TimeoutError:
-            raise UnavailableError(f"{_host(url)} did not answer completely within {self._timeout_s:g} s") from None
+        async with self._timeout(url), self._open("GET", url, params=params, headers=headers) as response:
+            return await _answer(response, self._max_bytes if max_bytes is None else max_bytes)
+
+    async def post(self, url: str, document: object) -> Answer:
+        """Send a JSON document to a URL. Like `get` otherwise.
+
+        Raises:
+            ConnectorError: As for `get`.
+        """
+        async with self._timeout(url), self._open("POST", url, json=document) as response:
+            return await _answer(response, self._max_bytes)
 
     async def stream(
         self,
@@ -109,6 +103,7 @@ class HttpClient:
         *,
         params: Params | None = None,
         headers: Mapping[str, str] | None = None,
+        check: Callable[[Answer], None] | None = None,
     ) -> AsyncGenerator[bytes | None, None]:
         r"""Yield the lines of an endless answer as they come, without their ends (`\n` or `\r\n`).
 
@@ -116,13 +111,22 @@ class HttpClient:
         ends the answer. There is no time-out between lines: the caller has one of its own. Close the iterator
         (`contextlib.aclosing`) to close the connection.
 
+        Args:
+            url: an `http` or `https` address.
+            params: the query.
+            headers: sent in addition to those of the client.
+            check: called with the complete answer if the status is 400 or more; raises what its body says.
+
         Raises:
             PrivateAddressError: The address, or that of a redirect, is not public.
             RateLimitError: The status is 429, or 503 with a `Retry-After`.
             UnavailableError: The connection failed, or the status is 500 or more.
             RejectedError: The URL is malformed, or the status is another one of 400 and more.
         """
-        async with self._open(url, params, headers, endless=True) as response:
+        async with self._open("GET", url, params=params, headers=headers, endless=True) as response:
+            if check is not None and response.status_code >= 400:
+                async with self._timeout(url):
+                    check(await _answer(response, self._max_bytes))
             check_status(response.status_code, response.headers, f"the stream of {response.url.host}")
             pending = bytearray()
             dropping = False
@@ -141,12 +145,28 @@ class HttpClient:
                     dropping = True
 
     @asynccontextmanager
+    async def _timeout(self, url: str) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                yield
+        except TimeoutError:
+            raise UnavailableError(f"{_host(url)} did not answer completely within {self._timeout_s:g} s") from None
+
+    @asynccontextmanager
     async def _open(
-        self, url: str, params: Params | None, headers: Mapping[str, str] | None, *, endless: bool = False
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: object = None,
+        endless: bool = False,
     ) -> AsyncIterator[httpx.Response]:
         timeout = httpx.Timeout(self._timeout_s, read=None if endless else self._timeout_s)
+        request = self._client.stream(method, url, params=params, headers=headers, json=json, timeout=timeout)
         with _http_errors(url):
-            async with self._client.stream("GET", url, params=params, headers=headers, timeout=timeout) as response:
+            async with request as response:
                 yield response
 
     async def close(self) -> None:
@@ -211,6 +231,26 @@ class _GuardedTransport(httpx.AsyncHTTPTransport):
 def _default_tls() -> ssl.SSLContext:
     """Returns the context of all clients. It takes 40 ms to make, in which the event loop would stand still."""
     return httpx.create_ssl_context()
+
+
+async def _answer(response: httpx.Response, limit: int) -> Answer:
+    """Read a whole answer.
+
+    Raises:
+        TooLargeError: The body is longer than `limit` bytes.
+    """
+    body = bytearray()
+    async for chunk in _decompressed(response):
+        body += chunk
+        if len(body) > limit:
+            raise TooLargeError(f"the answer of {response.url.host} is longer than {limit:,} bytes")
+    return Answer(
+        response.status_code,
+        dict(response.headers),
+        bytes(body),
+        str(response.url),
+        moved=bool(response.history) and all(hop.status_code in _FOR_GOOD for hop in response.history),
+    )
 
 
 _CHUNK = 64 * 1024
