@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
@@ -68,5 +68,21 @@ class SearchableSource(Source, Protocol):
             RateLimitError: The network asks the client to wait.
             UnavailableError: The network did not answer.
             RejectedError: Credentials are wrong, or the network refuses the query.
+        """
+        ...
+
+
+@runtime_checkable
+class FilteredSource(Source, Protocol):
+    """A source whose network sends only the posts that were asked for."""
+
+    def follow(self, keywords: Callable[[], Sequence[str]]) -> None:
+        """Ask for posts with keywords from now on, and follow their changes. Called before `stream`.
+
+        The network may send posts that have none of them: the caller searches each post itself.
+
+        Args:
+            keywords: returns the present keywords; the same object as long as they are the same. Cheap. It may raise a
+                `ConnectorError`, which ends the stream.
         """
         ...

@@ -21,7 +21,11 @@ _BETWEEN = "\n"
 
 
 class Matcher:
-    """Finds keywords in texts. Immutable, and safe to use in several threads."""
+    """Finds keywords in texts. Immutable, and safe to use in several threads.
+
+    Attributes:
+        keywords: the keywords, in the order in which they were given.
+    """
 
     def __init__(self, keywords: Iterable[str]) -> None:
         """Build the automaton.
@@ -31,6 +35,7 @@ class Matcher:
                 found.
         """
         by_fold = {fold(keyword): keyword for keyword in keywords}
+        self.keywords = tuple(by_fold.values())
         patterns: dict[str, list[str]] = {}
         for folded, keyword in by_fold.items():
             patterns.setdefault(folded, []).append(keyword)
@@ -39,12 +44,11 @@ class Matcher:
             if (joined := hashtag.translate(_NOT_IN_HASHTAGS)) != hashtag and len(joined) > 1:
                 patterns.setdefault(joined, []).append(keyword)
         self._keywords = [tuple(found) for found in patterns.values()]
-        self._size = len(by_fold)
         self._automaton = AhoCorasick(list(patterns))
 
     def __len__(self) -> int:
         """Returns the number of keywords."""
-        return self._size
+        return len(self.keywords)
 
     def find(self, text: str, hashtags: Sequence[str] = ()) -> tuple[str, ...]:
         """Returns the keywords that are in a text or in hashtags, in the order in which they begin, each once.

@@ -31,6 +31,14 @@ class Selection:
         self.dropped = 0
         self.cut = 0
 
+    def keywords(self) -> tuple[str, ...]:
+        """Returns the present keywords of the set; the same object as long as the set is the same.
+
+        Raises:
+            ConnectorError: As for `keywords_of`.
+        """
+        return self._matcher().keywords
+
     def keywords_of(self, post: SourcePost) -> tuple[str, ...] | None:
         """Returns the keywords of a post, in the order in which they begin in it; None if the post is to be dropped.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from connectors.errors import ConnectorError, UnavailableError
 from connectors.kafka.lease import GroupLease
 from connectors.kafka.transactional import FencedError
-from connectors.sources.protocol import Source
+from connectors.sources.protocol import FilteredSource, Source
 from streams.connections import kafka_config
 from streams.ingest.sources.backoff import Backoff
 from streams.ingest.sources.config import SourceSpec
@@ -170,6 +170,8 @@ class SourceInstance:
     async def _connect_until_ended(self, pump: Pump, stop: asyncio.Event) -> None:
         while not stop.is_set():
             source = self._open_source()
+            if isinstance(source, FilteredSource):
+                source.follow(self._selection.keywords)
             try:
                 if await pump.run(source, stop):
                     return

@@ -17,6 +17,10 @@ class KeywordSelection(Protocol):
     kept: int
     cut: int
 
+    def keywords(self) -> Sequence[str]:
+        """Returns the present keywords; none if every post is wanted."""
+        ...
+
     def keywords_of(self, post: SourcePost, /) -> tuple[str, ...] | None:
         """Returns the keywords of a post; None if it has none that is wanted, and is to be dropped."""
         ...
