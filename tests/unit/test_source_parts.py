@@ -20,11 +20,13 @@ from streams.ingest.sources.posts import post_id, raw_record
 from streams.ingest.sources.sent import SentIds
 from streams.records import Post, RecordError
 from streams.records.values import MAX_ID_CHARS
+from streams.redact import redact
 from tests.source_world import START, source_post
 
 LONGEST = Backoff(BackoffLimits(), uniform=lambda _, high: high)
 SHORTEST = Backoff(BackoffLimits(), uniform=lambda low, _: low)
 BROKEN = UnavailableError("closed")
+X_TOKEN = "AAAA-bearer-of-this-test"
 
 
 def longest() -> Backoff:
@@ -146,6 +148,32 @@ def test_options_that_a_source_rejects(kind: str, options: dict[str, object], pr
         opener_of(SourceSpec(kind, kind, endpoints=("https://net.example/",), options=options))
 
 
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"backfill_minutes": 6}, "backfill_minutes is 0 to 5"),
+        ({"backfill_minutes": 1.5}, "backfill_minutes is a whole number"),
+        ({"rules": -1}, "rules is a whole number"),
+        ({"rules": 0}, "rules and recover_posts are at least 1"),
+        ({"query_chars": 10}, "query_chars is 256 to 4096"),
+        ({"recover": "no"}, "recover is true or false"),
+    ],
+)
+def test_options_that_x_rejects(options: dict[str, object], problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X_BEARER_TOKEN", X_TOKEN)
+    with pytest.raises(InputError, match=problem):
+        opener_of(SourceSpec("x", "x", options=options))
+
+
+def test_x_needs_a_token_which_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X_BEARER_TOKEN", " ")
+    with pytest.raises(InputError, match=r"set X_BEARER_TOKEN .* https://console.x.com"):
+        opener_of(SourceSpec("x", "x"))
+    monkeypatch.setenv("X_BEARER_TOKEN", X_TOKEN)
+    opener_of(SourceSpec("x", "x"))
+    assert redact(f"Bearer {X_TOKEN}") == "Bearer ***"
+
+
 @pytest.mark.parametrize("kind", ["mastodon", "rss"])
 def test_a_source_without_a_server_of_its_own_needs_an_endpoint(kind: str) -> None:
     with pytest.raises(InputError):
@@ -153,7 +181,8 @@ def test_a_source_without_a_server_of_its_own_needs_an_endpoint(kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_opens_without_a_connection(kind: str) -> None:
+def test_every_kind_opens_without_a_connection(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("X_BEARER_TOKEN", X_TOKEN)
     source = opener_of(SourceSpec(kind, kind, endpoints=("https://net.example/",)))()
     assert source.name == kind
     assert source.silence_s > 0

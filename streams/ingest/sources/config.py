@@ -141,13 +141,13 @@ def _texts(where: str, table: Mapping[str, Any], name: str) -> tuple[str, ...]:
     return tuple(items)
 
 
-def flag(where: str, table: Mapping[str, Any], name: str) -> bool:
-    """Returns an option that is true or false; false if it is not given.
+def flag(where: str, table: Mapping[str, Any], name: str, *, default: bool = False) -> bool:
+    """Returns an option that is true or false; the default if it is not given.
 
     Raises:
         InputError: It is neither. The message begins with `where`.
     """
-    value = table.get(name, False)
+    value = table.get(name, default)
     if not isinstance(value, bool):
         raise InputError(f"{where}: {name} is true or false")
     return value

@@ -23,6 +23,9 @@ Opener = Callable[[], Source]
 MASTODON_VARIABLE = "MASTODON_ACCESS_TOKEN"
 """The environment variable with the access token of Mastodon."""
 
+X_VARIABLE = "X_BEARER_TOKEN"
+"""The environment variable with the bearer token of an app of X."""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -106,11 +109,60 @@ def _hackernews(spec: SourceSpec) -> Opener:
     return lambda: HackerNewsSource(options)
 
 
+def _x(spec: SourceSpec) -> Opener:
+    from connectors.sources.x import XOptions, XSource  # noqa: PLC0415
+    from connectors.sources.x.following import RuleLimits  # noqa: PLC0415
+    from connectors.sources.x.recovery import RecoveryOptions  # noqa: PLC0415
+
+    where = f"source {spec.instance!r}"
+    token = os.environ.get(X_VARIABLE, "").strip()
+    if not token:
+        raise InputError(
+            f"{where}: set {X_VARIABLE} to the bearer token of an app, which https://console.x.com shows under Keys "
+            "and tokens; see docs/sources/x.md"
+        )
+    remember_secrets([token])
+    with _input_errors(spec):
+        options = XOptions(
+            token=token,
+            tag=f"emostream:{spec.instance}",
+            endpoint=_endpoint(spec, "https://api.x.com"),
+            retweets=flag(where, spec.options, "retweets"),
+            limits=RuleLimits(
+                rules=_whole(spec, "rules", RuleLimits().rules),
+                rule_chars=_whole(spec, "rule_chars", RuleLimits().rule_chars),
+                query_chars=_whole(spec, "query_chars", RuleLimits().query_chars),
+            ),
+            backfill_minutes=_whole(spec, "backfill_minutes", 0),
+            recovery=RecoveryOptions(
+                enabled=flag(where, spec.options, "recover", default=True),
+                most_posts=_whole(spec, "recover_posts", RecoveryOptions().most_posts),
+            ),
+            search_delay_s=_positive(spec, "search_delay_s", 45.0),
+            allow_private=spec.allow_private,
+        )
+    return lambda: XSource(options)
+
+
+_X_OPTIONS = frozenset(
+    {
+        "backfill_minutes",
+        "query_chars",
+        "recover",
+        "recover_posts",
+        "retweets",
+        "rule_chars",
+        "rules",
+        "search_delay_s",
+    }
+)
+
 KINDS: Mapping[str, Kind] = {
     "bluesky": Kind(_bluesky, frozenset({"collections", "zstd_dictionary", "gap_s", "silence_s"})),
     "hackernews": Kind(_hackernews, frozenset({"kinds", "interval_s", "changes_s"})),
     "mastodon": Kind(_mastodon, frozenset({"tags", "local", "interval_s", "overlap_s"})),
     "rss": Kind(_rss, frozenset({"interval_s", "least_s", "history"})),
+    "x": Kind(_x, _X_OPTIONS),
 }
 """Every kind of source, by its name."""
 
@@ -157,6 +209,13 @@ def _positive(spec: SourceSpec, name: str, default: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise InputError(f"source {spec.instance!r}: {name} is a number above 0")
     return float(value)
+
+
+def _whole(spec: SourceSpec, name: str, default: int) -> int:
+    value: Any = spec.options.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InputError(f"source {spec.instance!r}: {name} is a whole number")
+    return value
 
 
 def _file(spec: SourceSpec, name: str, *, most_bytes: int) -> bytes | None:
