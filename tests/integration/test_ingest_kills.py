@@ -200,7 +200,7 @@ def _kill_twenty_times(
     assert isinstance(jetstream, Jetstream)
     for kill in range(KILLS):
         chosen = chance.choice(list(networks.values()))
-        enough = chosen.progress() + chance.randrange(0, 80)
+        enough = chosen.progress() + chance.randrange(0, 60)
         make(60)
         role.check()
         worker.check()
