@@ -1,19 +1,50 @@
 """Set-up of all tests."""
 
 import os
+import shutil
 import signal
+import tempfile
+from pathlib import Path
 
 import hypothesis
+import pytest
+
+from tests import kafka_start_cache
 
 # A shell starts background jobs with SIGINT ignored, and children inherit that. Without this line, tests that interrupt
 # a process would have no effect when they run in the background.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The embedded Kafka starts some dozen times. Without the optimizing compiler a start takes half the processor time.
-os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
+# Tests start Kafka many times and never run it for long. Java's second compiler, which is made for programs that run
+# long, would use a third of its processor time.
+JAVA_OPTIONS = "-XX:TieredStopAtLevel=1"
+os.environ.setdefault(kafka_start_cache.OPTIONS, JAVA_OPTIONS)
 
 # The time that an example takes depends on the machine, so it is not checked.
 hypothesis.settings.register_profile(
     "emostream", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("emostream")
+
+
+class KafkaStarts:
+    """Makes the cache for Kafka's starts while the first tests run, in the process that starts the test processes."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="emostream-tests-"))
+        cache = self._folder / "kafka.aot"
+        os.environ[kafka_start_cache.OPTIONS] = f"{JAVA_OPTIONS} {kafka_start_cache.reading(cache)}"
+        self._writing = kafka_start_cache.begin(cache)
+
+    def pytest_unconfigure(self) -> None:
+        self._writing.wait()
+        shutil.rmtree(self._folder)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if (
+        config.getoption("numprocesses", None)
+        and not hasattr(config, "workerinput")
+        and kafka_start_cache.is_possible()
+    ):
+        config.pluginmanager.register(KafkaStarts())

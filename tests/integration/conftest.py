@@ -36,10 +36,6 @@ from tests.integration.registry_support import BUCKET, URI, DeletingS3, S3Server
 
 STACK = os.environ.get("EMOSTREAM_TEST_STACK", "embedded")
 
-# Tests start Kafka many times and never run it for long. Java's second compiler, which is made for programs that run
-# long, would use a third of its processor time.
-os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
-
 
 @pytest.fixture
 def burners() -> Iterator[Burners]:
