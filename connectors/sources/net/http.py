@@ -71,7 +71,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         max_bytes: int | None = None,
     ) -> Answer:
-        """Fetch a URL. Redirects are followed. The status is not checked: see `Answer.check`.
+        """Fetch a URL. Redirects are followed, if the client does that. The status is not checked: see `Answer.check`.
 
         Args:
             url: an `http` or `https` address.
@@ -88,13 +88,28 @@ class HttpClient:
         async with self._timeout(url), self._open("GET", url, params=params, headers=headers) as response:
             return await _answer(response, self._max_bytes if max_bytes is None else max_bytes)
 
-    async def post(self, url: str, document: object) -> Answer:
-        """Send a JSON document to a URL. Like `get` otherwise.
+    async def post(
+        self,
+        url: str,
+        document: object = None,
+        *,
+        form: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send a JSON document, or a form, to a URL.
+
+        A redirect is the answer, and is not followed: what is sent may hold secrets of this host.
 
         Raises:
-            ConnectorError: As for `get`.
+            TooLargeError: The body is longer than `max_bytes` of the client.
+            PrivateAddressError: The address is not public.
+            UnavailableError: There was no complete answer within `timeout_s`.
+            RejectedError: The URL is malformed.
         """
-        async with self._timeout(url), self._open("POST", url, json=document) as response:
+        async with (
+            self._timeout(url),
+            self._open("POST", url, json=document, form=form, headers=headers) as response,
+        ):
             return await _answer(response, self._max_bytes)
 
     async def stream(
@@ -161,10 +176,20 @@ class HttpClient:
         params: Params | None = None,
         headers: Mapping[str, str] | None = None,
         json: object = None,
+        form: Mapping[str, str] | None = None,
         endless: bool = False,
     ) -> AsyncIterator[httpx.Response]:
         timeout = httpx.Timeout(self._timeout_s, read=None if endless else self._timeout_s)
-        request = self._client.stream(method, url, params=params, headers=headers, json=json, timeout=timeout)
+        request = self._client.stream(
+            method,
+            url,
+            params=params,
+            headers=headers,
+            json=json,
+            data=form,
+            timeout=timeout,
+            follow_redirects=self._client.follow_redirects and method == "GET",
+        )
         with _http_errors(url):
             async with request as response:
                 yield response
@@ -191,6 +216,7 @@ def open_http(
     timeout_s: float,
     headers: Mapping[str, str] | None = None,
     tls: ssl.SSLContext | None = None,
+    redirects: bool = True,
 ) -> HttpClient:
     """Return an HTTP client that connects to public addresses only.
 
@@ -200,11 +226,12 @@ def open_http(
         timeout_s: seconds that a request may take, its whole body included; for a stream, until its headers come.
         headers: sent with every request. `Authorization` is not sent to another host after a redirect.
         tls: how certificates are verified; by default against the certificate authorities of httpx.
+        redirects: whether they are followed; otherwise a redirect is the answer.
     """
     transport = _GuardedTransport(allow_private=allow_private, tls=tls)
     client = httpx.AsyncClient(
         transport=transport,
-        follow_redirects=True,
+        follow_redirects=redirects,
         max_redirects=MAX_REDIRECTS,
         trust_env=False,
         headers={"User-Agent": USER_AGENT, "Accept-Encoding": "gzip", **(headers or {})},
