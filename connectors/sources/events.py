@@ -57,12 +57,15 @@ class SourceGap:
         until: the time of the first event after the gap; None if it is not known.
         reason: one line for the operator.
         missing: how many posts are missing; None if the network does not tell.
+        partial: whether only a part of the source has the gap, such as one of its listings. Events of the other parts
+            may then lie between `since` and `until`.
     """
 
     since: datetime | None
     until: datetime | None
     reason: str
     missing: int | None = None
+    partial: bool = False
 
 
 class SkipReason(StrEnum):

@@ -125,7 +125,7 @@ class Intake:
 
     def _after_last_event(self, gap: SourceGap) -> SourceGap:
         """Returns a gap that begins with the last event: a source knows its cursor only, which may be earlier."""
-        if gap.since is None or self._at is None or not gap.since < self._at <= (gap.until or self._at):
+        if gap.partial or gap.since is None or self._at is None or not gap.since < self._at <= (gap.until or self._at):
             return gap
         return replace(gap, since=self._at)
 
