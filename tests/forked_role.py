@@ -20,7 +20,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
         "streams.ingest.sources.run",
-        *(f"connectors.sources.{kind}" for kind in ("bluesky", "hackernews", "mastodon", "rss")),
+        *(f"connectors.sources.{kind}" for kind in ("bluesky", "hackernews", "mastodon", "reddit", "rss", "x")),
     ]
 )
 

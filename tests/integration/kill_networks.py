@@ -19,6 +19,7 @@ from tests.source_servers.feeds import FeedServer, item, rss
 from tests.source_servers.hackernews import HackerNewsServer
 from tests.source_servers.http import HttpServer, Reply
 from tests.source_servers.mastodon import TOKEN, MastodonServer
+from tests.source_servers.reddit import CLIENT_ID, CLIENT_SECRET, RedditServer
 from tests.source_servers.threaded import Threaded, threaded
 from tests.source_servers.x import TOKEN as X_TOKEN
 from tests.source_servers.x import XServer
@@ -27,7 +28,12 @@ FEEDS = ("/good", "/changing", "/shared", "/missing")
 STEP_US = 100_000
 """Microseconds between two events of Jetstream: its time runs faster than the clock."""
 
-ENVIRONMENT = {"MASTODON_ACCESS_TOKEN": TOKEN, "X_BEARER_TOKEN": X_TOKEN}
+ENVIRONMENT = {
+    "MASTODON_ACCESS_TOKEN": TOKEN,
+    "REDDIT_CLIENT_ID": CLIENT_ID,
+    "REDDIT_CLIENT_SECRET": CLIENT_SECRET,
+    "X_BEARER_TOKEN": X_TOKEN,
+}
 """The credentials of all networks."""
 
 
@@ -153,6 +159,20 @@ def hackernews(chance: random.Random) -> Iterator[Network]:
 
 
 @contextmanager
+def reddit(chance: random.Random) -> Iterator[Network]:
+    numbers = count()
+    with threaded(RedditServer()) as server:
+
+        def make(wanted: int) -> list[str]:
+            chosen = [next(numbers) for _ in range(wanted)]
+            server.call(lambda found: [(found.comment, found.submission)[n % 2](f"reddit {n}") for n in chosen])
+            return [f"reddit {n}" for n in chosen]
+
+        options = f"endpoint = '{server.server.url}'\nsubreddits = ['coffee']\ninterval_s = 0.05"
+        yield Network(options, make, lambda: len(server.server.requests), failing(server, "/r/coffee", chance))
+
+
+@contextmanager
 def feeds(chance: random.Random) -> Iterator[Network]:
     """Each feed has another fault: guids that change, guids and links that are shared, none at all."""
     with threaded(FeedServer()) as server:
@@ -207,6 +227,7 @@ NETWORKS: Mapping[str, Callable[[random.Random], AbstractContextManager[Network]
     "bluesky": bluesky,
     "hackernews": hackernews,
     "mastodon": mastodon,
+    "reddit": reddit,
     "rss": feeds,
     "x": x,
 }

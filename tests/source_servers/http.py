@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+FORM = "application/x-www-form-urlencoded"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -18,6 +20,10 @@ class Request:
     headers: Mapping[str, str]
     method: str = "GET"
     body: bytes = b""
+
+    @property
+    def form(self) -> dict[str, str]:
+        return dict(parse_qsl(self.body.decode())) if self.headers.get("content-type") == FORM else {}
 
 
 @dataclass(frozen=True)

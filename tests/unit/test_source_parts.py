@@ -180,10 +180,17 @@ def test_a_source_without_a_server_of_its_own_needs_an_endpoint(kind: str) -> No
         opener_of(SourceSpec(kind, kind))
 
 
+NEEDED = {"reddit": {"subreddits": ["coffee"]}}
+"""The options without which a kind of source does not begin."""
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_opens_without_a_connection(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("X_BEARER_TOKEN", X_TOKEN)
-    source = opener_of(SourceSpec(kind, kind, endpoints=("https://net.example/",)))()
+    for name in ("REDDIT_CLIENT_ID", "REDDIT_CLIENT_SECRET"):
+        monkeypatch.setenv(name, "from-the-environment")
+    spec = SourceSpec(kind, kind, endpoints=("https://net.example/",), options=NEEDED.get(kind, {}))
+    source = opener_of(spec)()
     assert source.name == kind
     assert source.silence_s > 0
 

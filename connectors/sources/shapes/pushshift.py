@@ -16,7 +16,7 @@ from connectors.sources.shapes.markup import unescaped
 from connectors.sources.shapes.values import earliest, identifier, string, unreadable
 
 
-def event_of(item: Mapping[str, Any], *, received_at: datetime | None = None) -> SourceEvent:
+def event_of(item: Mapping[str, Any], *, received_at: datetime | None = None, escaped: bool = True) -> SourceEvent:
     """Returns the post of a comment or a submission; `SourceSkipped` if it is none.
 
     The text of a submission is its title, and then its own text after an empty line. What was removed is no post, and
@@ -25,6 +25,7 @@ def event_of(item: Mapping[str, Any], *, received_at: datetime | None = None) ->
     Args:
         item: the parsed JSON.
         received_at: when the item was received, aware; None if it is not known, as in a dump.
+        escaped: whether Reddit has escaped the texts, as it does unless it is asked for `raw_json=1`.
     """
     parts = _parts(item)
     short_id, created_at = string(item.get("id")), earliest(_number(item.get("created_utc")), (received_at,))
@@ -32,8 +33,10 @@ def event_of(item: Mapping[str, Any], *, received_at: datetime | None = None) ->
         return unreadable("the item has no id, no time, or neither body nor title")
     if any(map(is_removed, parts)):
         return SourceSkipped(reason=SkipReason.REMOVED, detail="the text says that the post was removed")
-    # Reddit escapes what its users wrote, and they write references too, such as &#x200B; for an empty line.
-    text = "\n\n".join(unescaped(unescaped(part)).strip() for part in parts if part.strip())
+    if escaped:
+        parts = [unescaped(part) for part in parts]
+    # Users write references too, such as &#x200B; for an empty line.
+    text = "\n\n".join(unescaped(part).strip() for part in parts if part.strip())
     if not text:
         return SourceSkipped(reason=SkipReason.EMPTY_TEXT, detail="the item has no text")
     author, link = identifier(item.get("author")), string(item.get("permalink"))

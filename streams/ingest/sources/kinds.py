@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from connectors.errors import RejectedError
 from connectors.sources.protocol import Source
+from streams import __version__
 from streams.errors import InputError
 from streams.ingest.sources.config import SourceSpec, flag
 from streams.redact import remember_secrets
@@ -25,6 +26,8 @@ MASTODON_VARIABLE = "MASTODON_ACCESS_TOKEN"
 
 X_VARIABLE = "X_BEARER_TOKEN"
 """The environment variable with the bearer token of an app of X."""
+REDDIT_VARIABLES = ("REDDIT_CLIENT_ID", "REDDIT_CLIENT_SECRET", "REDDIT_USERNAME", "REDDIT_PASSWORD")
+"""The environment variables with the credentials of Reddit. The last two are for apps that act for an account."""
 
 
 @dataclass(frozen=True)
@@ -157,10 +160,43 @@ _X_OPTIONS = frozenset(
     }
 )
 
+
+def _reddit(spec: SourceSpec) -> Opener:
+    from connectors.sources.reddit import Credentials, RedditOptions, RedditSource  # noqa: PLC0415
+    from connectors.sources.reddit.source import API, TOKENS  # noqa: PLC0415
+
+    client_id, secret, username, password = (os.environ.get(name, "") for name in REDDIT_VARIABLES)
+    remember_secrets([secret, password])
+    if not client_id or not secret:
+        raise InputError(
+            f"source {spec.instance!r}: set REDDIT_CLIENT_ID and REDDIT_CLIENT_SECRET; Reddit shows them for an app "
+            "that you register at https://www.reddit.com/prefs/apps (see docs/sources/reddit.md)"
+        )
+    if "subreddits" not in spec.options:
+        raise InputError(f"source {spec.instance!r}: name its subreddits in sources.toml: subreddits = ['coffee']")
+    if password and not username:
+        raise InputError(f"source {spec.instance!r}: with REDDIT_PASSWORD, set REDDIT_USERNAME too")
+    # Reddit asks for this form, and limits clients that do not say who runs them.
+    user_agent = f"python:emostream:{__version__}" + (f" (by /u/{username})" if username else "")
+    with _input_errors(spec):
+        options = RedditOptions(
+            subreddits=_texts(spec, "subreddits", ()),
+            kinds=frozenset(_texts(spec, "kinds", ("comments", "submissions"))),
+            credentials=Credentials(client_id, secret, username or None, password or None),
+            user_agent=user_agent,
+            endpoint=_endpoint(spec, API),
+            token_endpoint=_endpoint(spec, TOKENS),
+            interval_s=_positive(spec, "interval_s", 30.0),
+            allow_private=spec.allow_private,
+        )
+    return lambda: RedditSource(options)
+
+
 KINDS: Mapping[str, Kind] = {
     "bluesky": Kind(_bluesky, frozenset({"collections", "zstd_dictionary", "gap_s", "silence_s"})),
     "hackernews": Kind(_hackernews, frozenset({"kinds", "interval_s", "changes_s"})),
     "mastodon": Kind(_mastodon, frozenset({"tags", "local", "interval_s", "overlap_s"})),
+    "reddit": Kind(_reddit, frozenset({"subreddits", "kinds", "interval_s"})),
     "rss": Kind(_rss, frozenset({"interval_s", "least_s", "history"})),
     "x": Kind(_x, _X_OPTIONS),
 }
