@@ -30,6 +30,9 @@ CHANNEL = r"[a-z][a-z0-9-]{0,49}"
 MAX_LANGUAGE_MODELS = 50
 """The most languages that have a model of their own. Each of these models is in the memory of every worker process."""
 
+MIN_KEY_CHARS = 16
+"""The fewest characters of a secret key."""
+
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/,@\[\]]+):(\d{1,5})")
 _REGISTRY = re.compile(r"(?i:s3)://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?", re.DOTALL)
@@ -188,7 +191,14 @@ def _model_uri(value: str) -> str:
     return value
 
 
+def _secret_key(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < MIN_KEY_CHARS:
+        raise ValueError(f"has fewer than {MIN_KEY_CHARS} characters; make a key with `openssl rand -hex 32`")
+    return value
+
+
 Topic = Annotated[str, AfterValidator(_topic)]
+SecretKey = Annotated[SecretStr, AfterValidator(_secret_key)]
 Bootstrap = Annotated[str, AfterValidator(_bootstrap)]
 RedisUrl = Annotated[Address, AfterValidator(_redis_address)]
 PostgresDsn = Annotated[Address, AfterValidator(_postgres_address)]

@@ -31,6 +31,7 @@ from streams.setting_types import (
     ModelUri,
     PostgresDsn,
     RedisUrl,
+    SecretKey,
     Topic,
     WindowSizes,
 )
@@ -106,6 +107,7 @@ class Settings(BaseSettings):
     )
     topic_sources: Topic = Field("emostream.sources", description="Positions of the sources (compacted).")
     topic_gaps: Topic = Field("emostream.gaps", description="Gaps: what the networks could not replay.")
+    topic_deletions: Topic = Field("posts.deletions", description="Posts and accounts that were deleted.")
     partitions: int = Field(
         4, ge=1, le=10_000, description="Partitions of the raw, the classified and the windows topic."
     )
@@ -120,6 +122,18 @@ class Settings(BaseSettings):
         "drop",
         description="What sources do with a post that has none of the keywords: `drop` it, or `keep` it in the windows "
         "of `*` only. Without keywords, all posts are kept.",
+    )
+    authors: Literal["hash", "omit", "plain"] = Field(
+        "hash",
+        description="What sources write as the author of a post: a keyed `hash`, which needs EMOSTREAM_AUTHOR_KEY, "
+        "nothing (`omit`), or the account as the network names it (`plain`).",
+    )
+    author_key: SecretKey | None = Field(
+        None,
+        description="Secret key of the hashes of authors, at least 16 characters. Without it no authors are written.",
+    )
+    author_former_key: SecretKey | None = Field(
+        None, description="The key before this one. Deletions of accounts reach posts with either key."
     )
 
     # Redis

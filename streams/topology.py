@@ -38,6 +38,10 @@ KEYWORDS_CONFIG = {
 }
 """Settings of the keywords topic in Kafka. Another cleanup policy would remove keywords after a time."""
 
+DELETIONS_LONGER_MS = 8 * 86_400_000
+"""How much longer than a post its deletion stays in Kafka. Kafka deletes whole segments, and closes one after a week by
+default, so a post may stay a week longer than its retention."""
+
 
 def topic_specs(settings: Settings) -> list[TopicSpec]:
     """Returns every topic that the application uses, with its partitions, retention and compaction."""
@@ -90,15 +94,29 @@ def topic_specs(settings: Settings) -> list[TopicSpec]:
         ),
         # A gap is known as long as a window with the gap is kept.
         TopicSpec(settings.topic_gaps, 1, copies, {"cleanup.policy": "delete", "retention.ms": longest}),
+        TopicSpec(
+            settings.topic_deletions,
+            1,
+            copies,
+            {
+                "cleanup.policy": "delete",
+                "retention.ms": str(int(settings.retention_hours * 3_600_000) + DELETIONS_LONGER_MS),
+            },
+        ),
     ]
 
 
 def stateful_topics(settings: Settings) -> tuple[str, str, str]:
     """Returns the topics in which Redis and Postgres hold positions: raw, classified and windows.
 
-    Redis holds none in the windows topic.
+    Redis holds none in the windows topic. Postgres also holds those in the deletions topic (`sink_topics`).
     """
     return settings.topic_raw, settings.topic_classified, settings.topic_windows
+
+
+def sink_topics(settings: Settings) -> tuple[str, str, str]:
+    """Returns the topics that the sink reads: classified, windows and deletions."""
+    return settings.topic_classified, settings.topic_windows, settings.topic_deletions
 
 
 def check_same_topics(changed: Iterable[str], holder: str) -> None:

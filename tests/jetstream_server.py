@@ -18,11 +18,17 @@ from websockets.http11 import Request, Response
 from connectors.local import jetstream
 from connectors.local.jetstream import POSTS, Event, Query, commit, did
 
-__all__ = ["POSTS", "Asked", "Fault", "JetstreamServer", "commit", "did", "identity", "post_id"]
+__all__ = ["POSTS", "Asked", "Fault", "JetstreamServer", "account", "commit", "did", "identity", "post_id"]
 
 
 def identity(time_us: int, number: int = 0) -> Event:
     return {"did": did(number), "time_us": time_us, "kind": "identity", "identity": {"did": did(number), "seq": 1}}
+
+
+def account(time_us: int, number: int, status: str = "deleted") -> Event:
+    """Returns the event of an account that is not active any more."""
+    state = {"did": did(number), "active": False, "status": status, "seq": 1}
+    return {"did": did(number), "time_us": time_us, "kind": "account", "account": state}
 
 
 def post_id(number: int) -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from connectors.kafka.producer import Outgoing, WrittenOffsets
 from connectors.sources.events import Positioned, SourceEvent, SourcePost
+from streams.ingest.authors import Authors
 from streams.ingest.from_source import TextRules
 from streams.ingest.keywords.matcher import Matcher
 from streams.ingest.keywords.selection import Selection
@@ -18,9 +19,10 @@ from streams.ingest.sources.keywords import KeywordSelection
 from streams.ingest.sources.metrics import IngestMetrics, InstanceMetrics
 from streams.ingest.sources.pump import Pump
 from streams.ingest.sources.sent import SentIds
-from streams.records import GapRecord, Post, SourcePosition
+from streams.records import DeletionRecord, GapRecord, Post, SourcePosition
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+RAW = "posts.raw"
 
 
 def at(number: int) -> datetime:
@@ -80,6 +82,7 @@ class World:
 
     Attributes:
         raw: the records of the raw topic.
+        deletions: the records of the deletions topic.
         positions: every position that was stored.
         gaps: every gap that was stored.
         on_deliver: called before records are written; it may raise.
@@ -87,6 +90,7 @@ class World:
     """
 
     raw: list[Outgoing] = field(default_factory=list)
+    deletions: list[DeletionRecord] = field(default_factory=list)
     positions: list[SourcePosition] = field(default_factory=list)
     gaps: list[GapRecord] = field(default_factory=list)
     on_deliver: Callable[[Sequence[Outgoing]], object] = lambda _records: None
@@ -96,7 +100,8 @@ class World:
     async def deliver(self, records: Sequence[Outgoing], /) -> WrittenOffsets:
         self.on_deliver(records)
         await asyncio.sleep(0)
-        self.raw += records
+        self.raw += [record for record in records if record.topic == RAW]
+        self.deletions += [DeletionRecord.from_json(record.value) for record in records if record.topic != RAW]
         return {}
 
     def save(self, position: SourcePosition, gaps: Sequence[GapRecord] = (), /) -> None:
@@ -117,7 +122,12 @@ class World:
         return self.registry.registry.get_sample_value(name, {"source": "instance", **labels}) or 0.0
 
     def pump(
-        self, *, selection: KeywordSelection | None = None, rate: float | None = None, max_chars: int = 5_000
+        self,
+        *,
+        selection: KeywordSelection | None = None,
+        rate: float | None = None,
+        max_chars: int = 5_000,
+        authors: Authors | None = None,
     ) -> Pump:
         """Returns a pump that continues as a new process would: from the last position, and from what the topic has."""
         position = self.positions[-1] if self.positions else None
@@ -133,8 +143,10 @@ class World:
         intake = Intake(
             instance="instance",
             source="test",
-            raw_topic="posts.raw",
+            raw_topic=RAW,
+            deletions_topic="posts.deletions",
             rules=TextRules(max_chars),
+            authors=authors or Authors("plain"),
             selection=selection or Selection(lambda: Matcher([]), keep_unmatched=True),
             sent=sent,
             position=position,
@@ -144,7 +156,7 @@ class World:
             intake,
             instance="instance",
             source="test",
-            raw_topic="posts.raw",
+            raw_topic=RAW,
             producer=self,
             store=self,
             ends=self.ends,

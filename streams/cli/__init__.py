@@ -42,6 +42,7 @@ _COMMANDS: Final = {
     "keywords": LazyCommand(
         "streams.cli.keywords", "keywords", "Add, remove and list the keywords that sources search posts for."
     ),
+    "forget": LazyCommand("streams.cli.forget", "forget", "Erase posts, or all posts of accounts, from Postgres."),
     "tail": LazyCommand("streams.cli.tail", "tail", "Show the records of a topic as they come."),
     "windows": LazyCommand(
         "streams.cli.windows", "windows", "Show the emotion windows in Redis; rebuild or republish them."

@@ -21,6 +21,7 @@ from streams.records import (
     ClassifiedPost,
     ControlRecord,
     DeadPost,
+    DeletionRecord,
     EmotionTotals,
     EmotionWindow,
     GapRecord,
@@ -45,6 +46,7 @@ RECORDS: dict[str, type[Record]] = {
     "topic_keywords": KeywordRecord,
     "topic_sources": SourcePosition,
     "topic_gaps": GapRecord,
+    "topic_deletions": DeletionRecord,
 }
 """The record of each topic, by the setting that names the topic."""
 

@@ -32,7 +32,7 @@ from streams.topology import (
     check_topics,
     keywords_changes,
     raw_limits,
-    stateful_topics,
+    sink_topics,
     topic_specs,
 )
 from streams.windows.connect import open_store
@@ -93,8 +93,8 @@ def adopt_topics(settings: Settings, report: Report) -> None:
         TopologyError: The raw topic is new, but the classified topic holds posts of the former one.
         ConnectorError: A server does not answer, or rejects the call.
     """
-    raw, classified, _ = names = stateful_topics(settings)
-    ids = KafkaAdmin(kafka_config(settings)).require_topic_ids(names)
+    raw, classified = settings.topic_raw, settings.topic_classified
+    ids = KafkaAdmin(kafka_config(settings)).require_topic_ids((raw, *sink_topics(settings)))
     asyncio.run(_adopt_in_redis(settings, {name: ids[name] for name in (raw, classified)}, report))
     dsn = settings.postgres_dsn.get_secret_value()
     with (

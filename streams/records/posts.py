@@ -13,6 +13,7 @@ from streams.records.base import Record, members, parse, rename
 from streams.records.values import (
     MAX_ID_CHARS,
     MAX_LANG_CHARS,
+    MAX_SOURCE_CHARS,
     MAX_URL_CHARS,
     NO_NUL,
     Keywords,
@@ -32,7 +33,7 @@ class Post(Record, frozen=True, omit_defaults=True):
     id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS, extra_json_schema=NO_NUL)]
     text: Annotated[str, Meta(extra_json_schema=NO_NUL)]
     created_at: Annotated[Timestamp, Meta(extra_json_schema=_FROM_1970)]
-    source: Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema=NO_NUL)]
+    source: Annotated[str, Meta(min_length=1, max_length=MAX_SOURCE_CHARS, extra_json_schema=NO_NUL)]
     keywords: Keywords = Keywords()
     lang: Annotated[str, Meta(max_length=MAX_LANG_CHARS, extra_json_schema=NO_NUL)] | None = None
     author: Annotated[str, Meta(max_length=MAX_ID_CHARS, extra_json_schema=NO_NUL)] | None = None

@@ -1,7 +1,8 @@
 """The sink's connection to Postgres, and the transaction that writes a slice: step 2 of `streams.sink.topic_sink`.
 
 2a. Copy the rows into staging tables, with COPY in binary form. These are temporary, so Postgres does not log them.
-2b. Lock the stored offsets of the partitions, and compare them with the offsets at which the slice begins.
+2b. Lock the stored offsets of the partitions, and compare them with the offsets at which the slice begins. Rows of
+    posts are not written while posts are erased, so there is a lock for that too.
 2c. Merge the staging tables into the tables.
 2d. Set the offsets, and store the ranges of the slice in the ledger.
 
@@ -189,7 +190,7 @@ class History:
             # Step 2a: copy the rows into staging tables.
             target.copy_to_staging(connection, rows)
             # Step 2b: lock the offsets and compare them.
-            last = self._lock(connection, topic, spans)
+            last = self._lock(connection, topic, target, spans)
             # Step 2c: merge the staging tables into the tables.
             target.merge(connection, rows)
             # Step 2d: set the offsets, and store the ranges in the ledger.
@@ -198,9 +199,12 @@ class History:
             ledger_sql.store(connection, topic, ranges)
 
     @staticmethod
-    def _lock(connection: Connection, topic: str, spans: Sequence[Span]) -> dict[int, LedgerRange | None]:
+    def _lock(
+        connection: Connection, topic: str, target: Target[R], spans: Sequence[Span]
+    ) -> dict[int, LedgerRange | None]:
         partitions = [span.partition for span in spans]
         # The row locks last until the commit. A zombie, a process that was paused and resumes, waits for them here, and
         # then finds that the offsets have moved.
         check_offsets(topic, offsets_sql.lock(connection, topic, partitions), spans)
+        target.lock(connection)
         return ledger_sql.last_ranges(connection, topic, partitions)

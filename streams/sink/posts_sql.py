@@ -22,8 +22,8 @@ _FIGURES = f"""
 """
 
 _INSERT_STAGED = f"""
-    INSERT INTO posts ({column_list(POST_COLUMNS)})
-    SELECT {column_list(POST_COLUMNS)} FROM stage_posts
+    INSERT INTO posts ({column_list(POST_COLUMNS)}, erased_at)
+    SELECT {column_list(POST_COLUMNS)}, erased_at FROM stage_posts
     ON CONFLICT (origin_topic, origin_partition, origin_offset, created_at) DO NOTHING
 """
 

@@ -38,10 +38,10 @@ from streams.sink.report import (
     gate_report,
 )
 from streams.sink.same_topics import require_same_topics
-from streams.sink.targets import POSTS, WINDOWS, Target
+from streams.sink.targets import DELETIONS, POSTS, WINDOWS, Target
 from streams.sink.topic_sink import TopicSink
 from streams.sink.web import SinkWeb
-from streams.topology import check_topics
+from streams.topology import check_topics, sink_topics
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +80,7 @@ def open_sink(settings: Settings, *, gate: Gate | None = None) -> Iterator[Sink]
         history.check()
         ids = require_same_topics(settings, admin, history)
     watch = TopicWatch(admin, ids)
-    topics = (settings.topic_classified, settings.topic_windows)
-    retentions = {topic: retention_s(admin.topic_config(topic)) for topic in topics}
+    retentions = {topic: retention_s(admin.topic_config(topic)) for topic in sink_topics(settings)}
     with closing(ConfirmedProducer(kafka, client_id=f"{settings.group_prefix}-sink")) as producer:
         yield Sink(settings, producer, watch, partitions=partitions, retentions=retentions, gate=gate)
 
@@ -144,6 +143,7 @@ class Sink:
         self.topics: list[TopicSink[Any]] = [
             topic_sink(settings.topic_classified, POSTS),
             topic_sink(settings.topic_windows, WINDOWS),
+            topic_sink(settings.topic_deletions, DELETIONS),
         ]
 
     def _history(self) -> History:

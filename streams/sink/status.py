@@ -24,7 +24,7 @@ from streams.sink.backfill.check import Checker
 from streams.sink.backlog import BacklogReader, is_near_retention, retention_s
 from streams.sink.history import History
 from streams.sink.report import SinkReport
-from streams.topology import check_topics
+from streams.topology import check_topics, sink_topics
 
 ANSWER_S = 5.0
 """Seconds to wait for the answer of a sink. It has its status at hand, but its machine may be busy."""
@@ -198,7 +198,7 @@ def read_topics(settings: Settings) -> list[TopicStatus]:
     try:
         return [
             _read_topic(topic, range(counts[topic]), retention_s(admin.topic_config(topic)), history, reader)
-            for topic in (settings.topic_classified, settings.topic_windows)
+            for topic in sink_topics(settings)
         ]
     finally:
         reader.close()

@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Generic, TypeVar
 
 from connectors.postgres import Connection
-from streams.records import ClassifiedPost, EmotionWindow
-from streams.sink import posts_sql, windows_sql
+from streams.records import ClassifiedPost, DeletionRecord, EmotionWindow
+from streams.sink import erasures_sql, posts_sql, windows_sql
 from streams.sink.ledger import LedgerRange, Span, range_to_store
 from streams.sink.rows import (
     LABEL_COLUMNS,
@@ -42,6 +42,7 @@ class Target(Generic[R]):
     Attributes:
         decode: makes a row of a record's value; raises RecordError if the value is not a record.
         copy_to_staging: copies rows into staging tables.
+        lock: waits until no transaction runs that `merge` must not run beside.
         merge: merges the staging tables into the tables, where a row that is not older stays as it is.
         ledger_ranges: returns the ranges of the ledger for spans whose rows are in the staging tables; None for a span
             that the ledger covers already.
@@ -49,6 +50,7 @@ class Target(Generic[R]):
 
     decode: Callable[[bytes], R]
     copy_to_staging: Callable[[Connection, Sequence[R]], None]
+    lock: Callable[[Connection], None]
     merge: Callable[[Connection, Sequence[R]], None]
     ledger_ranges: Callable[[Connection, Sequence[Span], Sequence[R], LastRanges], list[LedgerRange | None]]
 
@@ -59,6 +61,7 @@ def _copy_posts(connection: Connection, rows: Sequence[PostRow]) -> None:
 
 def _merge_posts(connection: Connection, rows: Sequence[PostRow]) -> None:
     posts_sql.create_days(connection, {row.created_at.date() for row in rows} | _days_ahead())
+    erasures_sql.erase_staged(connection)
     posts_sql.insert_staged(connection)
     posts_sql.record_models(connection, first_uses(rows))
 
@@ -85,19 +88,32 @@ def _merge_windows(connection: Connection, windows: Sequence[EmotionWindow]) -> 
     windows_sql.merge_staged(connection)
 
 
-def _window_ranges(
-    connection: Connection, spans: Sequence[Span], windows: Sequence[EmotionWindow], last: LastRanges
+def _plain_ranges(
+    connection: Connection, spans: Sequence[Span], rows: Sequence[object], last: LastRanges
 ) -> list[LedgerRange | None]:
     return [range_to_store(last[span.partition], span, None, None) for span in spans]
 
 
+def _nothing(*_: object) -> None:
+    pass
+
+
 POSTS: Target[PostRow] = Target(
-    lambda value: post_row(ClassifiedPost.from_json(value)), _copy_posts, _merge_posts, _post_ranges
+    lambda value: post_row(ClassifiedPost.from_json(value)),
+    _copy_posts,
+    erasures_sql.lock_out_erasures,
+    _merge_posts,
+    _post_ranges,
 )
 """Classified posts: one row for each origin."""
 
-WINDOWS: Target[EmotionWindow] = Target(EmotionWindow.from_json, _copy_windows, _merge_windows, _window_ranges)
+WINDOWS: Target[EmotionWindow] = Target(EmotionWindow.from_json, _copy_windows, _nothing, _merge_windows, _plain_ranges)
 """Windows: one row for each window, in its highest revision, and the rows of its labels and sentiments."""
+
+DELETIONS: Target[DeletionRecord] = Target(
+    DeletionRecord.from_json, _nothing, erasures_sql.lock_out_posts, erasures_sql.apply, _plain_ranges
+)
+"""Deletions: one row for each deleted post or account; the text, the author and the URL of its posts are erased."""
 
 
 def first_uses(rows: Iterable[PostRow]) -> dict[tuple[str, str], datetime]:

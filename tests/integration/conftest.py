@@ -91,6 +91,7 @@ def env(endpoints: Endpoints, model_uri: str, tmp_path_factory: pytest.TempPathF
     name = f"t{secrets.token_hex(4)}"
     dsn = _create_database(endpoints.postgres_dsn, name)
     topics = ("raw", "classified", "dead", "late", "windows", "totals", "control", "keywords", "sources", "gaps")
+    topics += ("deletions",)
     yield {
         **endpoints.as_env(),
         **{f"EMOSTREAM_TOPIC_{topic.upper()}": f"{name}.{topic}" for topic in topics},

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from streams.ingest.authors import Authors
 from streams.ingest.sources.members import Process
 from streams.ingest.sources.status import SourceStatus, State, Statuses, StatusReader
 from streams.ops.demo.processes import Role
-from streams.records import GapRecord, SourcePosition
+from streams.records import DeletionRecord, GapRecord, SourcePosition
 from streams.settings import Settings
 from tests.integration.support import TIMEOUT_S, counter, free_port, records, wait_for
-from tests.jetstream_server import JetstreamServer, commit, did, post_id
+from tests.jetstream_server import JetstreamServer, account, commit, did, post_id
 
 SECOND = 1_000_000
 # For events that lie far apart: no cursor may be in the future.
@@ -238,18 +239,28 @@ def test_keywords_and_silence(
     config.write_text(
         f"[bluesky]\nendpoint = '{server.url}'\nallow_private = true\nsilence_s = 0.5\nbackoff_s = 0.05\n"
     )
-    role = start("ingest", "--config", str(config), "bluesky", "--keywords", "Tea, green house", **SESSION)
+    key = "0123456789abcdef"
+    role = start(
+        *("ingest", "--config", str(config), "bluesky", "--keywords", "Tea, green house"),
+        **SESSION,
+        EMOSTREAM_AUTHOR_KEY=key,
+    )
     wait_for(lambda: has_begun(settings), what="no position is stored")
     now_us = int(time.time() * SECOND)
     server.add([commit(now_us, 1, "tea!"), commit(now_us, 2, "coffee"), commit(now_us, 3, "a GREEN house")])
     wait_for_posts(settings, role, [1, 3])
     wait_for(lambda: len(server.asked) > 2, what="it does not connect again after a silence")
+    server.add([commit(int(time.time() * SECOND), 2, operation="delete"), account(int(time.time() * SECOND), 3)])
     server.add([commit(int(time.time() * SECOND), 4, "tea again")])
     wait_for_posts(settings, role, [4])
     assert role.stop() == 0
     posts = [json.loads(value) for _, _, value in records(settings, settings.topic_raw)]
     found = {post["author"]: post["keywords"] for post in posts}
-    assert found == {did(1): ["Tea"], did(3): ["green house"], did(4): ["Tea"]}
+    hashed = {number: Authors("hash", key).written("bluesky", did(number)) for number in (1, 3, 4)}
+    assert found == {hashed[1]: ["Tea"], hashed[3]: ["green house"], hashed[4]: ["Tea"]}
+    # A source that connects again may repeat a deletion.
+    deletions = [DeletionRecord.from_json(value) for _, _, value in records(settings, settings.topic_deletions)]
+    assert {(record.id, record.author) for record in deletions} == {(post_id(2), None), (None, hashed[3])}
 
 
 def test_it_needs_its_topics(env: dict[str, str], start: Callable[..., Role]) -> None:

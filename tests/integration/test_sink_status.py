@@ -88,9 +88,10 @@ def test_a_sink_that_writes_shows_what_it_has_written(
     assert {one["topic"]: one["written"] for one in report["topics"]} == {
         settings.topic_classified: 440,
         settings.topic_windows: 0,
+        settings.topic_deletions: 0,
     }
     assert (report["backfill"]["rows"], report["backfill"]["holes"]) == (400, 0)
-    assert [one["records"] for one in found["topics"]] == [0, 0]
+    assert [one["records"] for one in found["topics"]] == [0, 0, 0]
     assert found["topics"][0]["last_written_at"] is not None
 
     lines = run_status(env, "--url", f"http://127.0.0.1:{port}").stdout.splitlines()
@@ -127,7 +128,7 @@ def test_a_sink_with_a_closed_gate_is_waiting_and_its_backlog_grows(
     gate = sink["report"]["gate"]
     assert (gate["is_open"], gate["limit"]) == (False, 0.001)
     assert gate["reason"] in {"busy", "calming"}
-    posts, windows = found["topics"]
+    posts, windows, _ = found["topics"]
     assert [posts["records"], windows["records"], posts["last_written_at"]] == [660, 0, None]
     assert [one["records"] for one in posts["partitions"]] == [165] * 4
     assert posts["oldest_s"] > 0
@@ -136,7 +137,7 @@ def test_a_sink_with_a_closed_gate_is_waiting_and_its_backlog_grows(
     with open_sink(settings, gate=OpenGate()) as sink:
         sink.run(threading.Event(), once=True)
     assert rows(settings) == 600
-    assert [one["records"] for one in status(env)["topics"]] == [0, 0]
+    assert [one["records"] for one in status(env)["topics"]] == [0, 0, 0]
 
 
 def test_a_sink_whose_backfill_waits_for_the_gate_stops_cleanly(
@@ -215,7 +216,7 @@ def test_a_backlog_near_the_retention_is_danger(
     assert health["status"] == "danger"
     assert health["reasons"][0].startswith(f"{settings.topic_classified}: the oldest unwritten record has waited 5")
     assert health["reasons"][0].endswith("Kafka deletes it after 1 h")
-    posts, windows = status(env)["topics"]
+    posts, windows, _ = status(env)["topics"]
     assert (posts["in_danger"], windows["in_danger"]) == (True, False)
     assert posts["retention_share"] > 0.8
     share = f'emostream_sink_retention_share{{topic="{settings.topic_classified}"}}'

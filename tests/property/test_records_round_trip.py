@@ -19,6 +19,8 @@ from streams.records import (
     ControlRecord,
     DeadPost,
     DeadReason,
+    DeletionReason,
+    DeletionRecord,
     EmotionWindow,
     Keywords,
     LabelStats,
@@ -112,6 +114,8 @@ RECORDS: st.SearchStrategy[Record] = st.one_of(
     ),
     st.builds(LatePost, id=NAME, created_at=MOMENT, size=COUNT, start=MOMENT, latest_event_time=MOMENT, origin=ORIGIN),
     st.builds(ControlRecord, command=st.sampled_from(ControlCommand)),
+    st.builds(DeletionRecord, source=NAME, author=NAME, at=MOMENT, reason=st.sampled_from(DeletionReason)),
+    st.builds(DeletionRecord, source=st.none() | NAME, id=NAME, at=MOMENT, reason=st.sampled_from(DeletionReason)),
 )
 
 

@@ -17,6 +17,8 @@ WITH_SECRETS = {
     "KAFKA_SSL_KEY_PASSWORD": "key-hunter",
     "S3_ACCESS_KEY_ID": "id",
     "S3_SECRET_ACCESS_KEY": "s3-hunter",
+    "AUTHOR_KEY": "author-hunter-key",
+    "AUTHOR_FORMER_KEY": "former-hunter-key",
     "REDIS_URL": "rediss://user:redis%40hunter@h:6380/0",
     "POSTGRES_DSN": "postgresql://u:dsn-hunter@h/d?password=query-hunter&sslpassword=ssl-hunter",
 }
@@ -35,6 +37,8 @@ def test_every_secret_is_listed_for_masking() -> None:
         "sasl-hunter",
         "key-hunter",
         "s3-hunter",
+        "author-hunter-key",
+        "former-hunter-key",
         "redis@hunter",
         "redis%40hunter",
         "dsn-hunter",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from connectors.errors import UnavailableError
 from connectors.sources.protocol import RateLimitError
 from streams.errors import InputError
+from streams.ingest.authors import Authors
 from streams.ingest.from_source import TextRules
 from streams.ingest.sources.backoff import Backoff, BackoffLimits
 from streams.ingest.sources.config import SourceSpec, read_config
@@ -206,7 +207,7 @@ def test_ids() -> None:
 def test_any_text_becomes_a_record_that_can_be_read(text: str, author: str, keywords: list[str], lang: str) -> None:
     post = source_post(1, text=text, author=author, keywords=tuple(keywords), lang=lang)
     try:
-        made = raw_record(post, "test", post.keywords, TextRules(100))
+        made = raw_record(post, "test", post.keywords, TextRules(100), Authors("plain"))
     except RecordError:
         assert not text.strip()
         return

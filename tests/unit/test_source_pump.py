@@ -215,6 +215,7 @@ async def test_posts_that_become_none_are_counted() -> None:
     for reason in ("no_keyword", "edited", "invalid", "empty_text"):
         assert world.metric("emostream_source_refused_total", reason=reason) == 1, reason
     assert world.metric("emostream_source_deletions_total") == 1
+    assert world.metric("emostream_source_posts_total") == 1
 
 
 async def test_a_rate_limits_the_posts() -> None:

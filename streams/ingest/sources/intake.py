@@ -1,4 +1,4 @@
-"""Turns events of a source into records of the raw topic, until they are taken to be written. No I/O."""
+"""Turns events of a source into records of posts and deletions, until they are taken to be written. No I/O."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from connectors.kafka.producer import Outgoing
 from connectors.sources.events import Positioned, SourceDeletion, SourceGap, SourcePost, SourceSkipped
+from streams.ingest.authors import Authors
 from streams.ingest.from_source import TextRules
 from streams.ingest.sources.keywords import KeywordSelection
 from streams.ingest.sources.metrics import InstanceMetrics
-from streams.ingest.sources.posts import raw_record
+from streams.ingest.sources.posts import deletion_records, raw_record
 from streams.ingest.sources.sent import SentIds
 from streams.records import GapRecord, RecordError, SourcePosition, Timestamp
 
@@ -20,7 +21,7 @@ class Taken(NamedTuple):
     """What was read since the last `take`.
 
     Attributes:
-        records: the posts, in order.
+        records: the posts and the deletions, in order.
         gaps: the gaps.
         cursor: where the source continues behind all of it; None if the network has no cursor.
         at: the time of the last event on the network's clock; None if it is not known.
@@ -43,7 +44,9 @@ class Intake:
         instance: str,
         source: str,
         raw_topic: str,
+        deletions_topic: str,
         rules: TextRules,
+        authors: Authors,
         selection: KeywordSelection,
         sent: SentIds,
         position: SourcePosition | None,
@@ -55,7 +58,9 @@ class Intake:
             instance: the name of the instance.
             source: the kind of source, such as `bluesky`.
             raw_topic: the topic that the posts are written to.
+            deletions_topic: the topic that the deletions are written to.
             rules: what is done with a text that cannot be stored as it is.
+            authors: what is written as the author of a post.
             selection: decides which posts are kept.
             sent: the ids of posts that are in the raw topic already.
             position: the stored position; None if there is none.
@@ -64,7 +69,9 @@ class Intake:
         self._instance = instance
         self._source = source
         self._raw_topic = raw_topic
+        self._deletions_topic = deletions_topic
         self._rules = rules
+        self._authors = authors
         self._selection = selection
         self._kept, self._cut = selection.kept, selection.cut
         self._sent = sent
@@ -79,7 +86,7 @@ class Intake:
         self._after_break = False
 
     def __len__(self) -> int:
-        """The number of posts in the buffer."""
+        """The number of posts and deletions in the buffer."""
         return len(self._records)
 
     def connected(self) -> None:
@@ -109,7 +116,7 @@ class Intake:
         elif isinstance(event, SourceSkipped):
             self._metrics.refused(event.reason)
         elif isinstance(event, SourceDeletion):
-            self._metrics.deletions.inc()
+            self._add_deletion(event, at)
         else:
             self.add_gap(self._after_last_event(event))
         if at is not None:
@@ -157,7 +164,7 @@ class Intake:
             self._metrics.refused("no_keyword")
             return
         try:
-            key, value, cleaned, cut = raw_record(post, self._source, keywords, self._rules)
+            key, value, cleaned, cut = raw_record(post, self._source, keywords, self._rules, self._authors)
         except RecordError:
             self._metrics.refused("invalid")
             return
@@ -173,3 +180,12 @@ class Intake:
         if cut:
             self._metrics.repaired("long_text")
         self._progress = True
+
+    def _add_deletion(self, deletion: SourceDeletion, at: datetime | None) -> None:
+        """Add a deletion. A network that repeats it does no harm, so it is sent as often as it comes."""
+        self._metrics.deletions.inc()
+        when = Timestamp.now(UTC) if at is None else Timestamp.of(at)
+        found = deletion_records(deletion, self._source, self._authors, when)
+        if not found:
+            self._metrics.unmatched.inc()
+        self._records += [Outgoing(self._deletions_topic, record.to_json(), record.key) for record in found]

@@ -54,6 +54,12 @@ class IngestMetrics:
         self.deletions = Counter(
             "emostream_source_deletions", "Deletions that the network announced.", labels, registry=registry
         )
+        self.unmatched = Counter(
+            "emostream_source_deletions_unmatched",
+            "Deletions of accounts that cannot be applied, because posts have no authors.",
+            labels,
+            registry=registry,
+        )
         self.reconnects = Counter(
             "emostream_source_reconnects", "Connections that failed or ended.", labels, registry=registry
         )
@@ -111,6 +117,7 @@ class InstanceMetrics:
         self.cut = _Total(metrics.cut.labels(instance))
         self.duplicates = _Total(metrics.duplicates.labels(instance))
         self.deletions = _Total(metrics.deletions.labels(instance))
+        self.unmatched = metrics.unmatched.labels(instance)
         self.reconnects = _Total(metrics.reconnects.labels(instance))
         self.gaps = metrics.gaps.labels(instance)
         self.gap_seconds = _Total(metrics.gap_seconds.labels(instance))

@@ -1,14 +1,15 @@
-"""One connection of a source: reads its events, writes the posts to the raw topic, and stores the position.
+"""One connection of a source: reads its events, writes posts and deletions to Kafka, and stores the position.
 
 While a source is connected, two tasks run: one reads events into a bounded buffer, and the other does, in this order:
 
 1. take the buffer, and the cursor behind its last event;
-2. write the posts, and wait until Kafka has confirmed each;
+2. write the posts and the deletions, and wait until Kafka has confirmed each;
 3. once a second, read where the raw topic ends;
 4. store the cursor with these ends, and the gaps before it.
 
 A crash before step 2 loses the buffer, and the network repeats its events. A crash between step 2 and 4 leaves posts
-behind the stored ends, and the next process reads their ids before it continues from the cursor.
+behind the stored ends, and the next process reads their ids before it continues from the cursor. It may repeat
+deletions, which does no harm.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ REREAD_S = 60.0
 """Seconds of the raw topic before a position that a restarted process reads, to know what a source may repeat."""
 
 MOST_BUFFERED = 2_000
-"""Most posts in the buffer. While it is full, nothing is read from the network."""
+"""Most posts and deletions in the buffer. While it is full, nothing is read from the network."""
 
 _YIELD_EVERY = 256
 """Events after which the reader lets other tasks run, also if its source never waits."""
@@ -229,10 +230,10 @@ class Pump:
     async def _flush(self, *, last: bool = False) -> None:
         # Step 1: take the buffer, and the cursor behind its last event.
         taken = self._intake.take()
-        # Step 2: write the posts, and wait until Kafka has confirmed each.
+        # Step 2: write the posts and the deletions, and wait until Kafka has confirmed each.
         if taken.records:
             await _stored(self._producer.deliver(taken.records))
-            self._metrics.posts.inc(len(taken.records))
+            self._metrics.posts.inc(sum(record.topic == self._raw_topic for record in taken.records))
         self.cursor = taken.cursor
         self._gaps += taken.gaps
         self._metrics.note(taken.at, self._last_event)

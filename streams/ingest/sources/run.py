@@ -13,6 +13,7 @@ from connectors.kafka.admin import KafkaAdmin
 from connectors.sources.protocol import Source
 from streams.connections import kafka_config
 from streams.errors import USER_ERRORS, InputError, TopologyError
+from streams.ingest.authors import Authors
 from streams.ingest.keywords.follower import KeywordFollower
 from streams.ingest.keywords.matcher import Matcher
 from streams.ingest.keywords.selection import Selection
@@ -45,6 +46,11 @@ def run_sources(settings: Settings, specs: Sequence[SourceSpec], *, from_now: bo
     openers = [opener_of(spec) for spec in specs]
     fixed = [fixed_keywords(spec.keywords) if spec.keywords else None for spec in specs]
     _check_topics(settings)
+    if Authors.of(settings).omitted_for_want_of_a_key:
+        logger.warning(
+            "EMOSTREAM_AUTHOR_KEY is not set, so posts get no authors, and deletions of accounts cannot be applied; "
+            "make a key with `openssl rand -hex 32`, or set EMOSTREAM_AUTHORS=omit"
+        )
     metrics = IngestMetrics()
     with metrics_server(settings.web_bind, settings.ingest_web_port, metrics.registry), ExitStack() as stack:
         selections = [one for one in fixed if one is not None]
@@ -58,7 +64,13 @@ def run_sources(settings: Settings, specs: Sequence[SourceSpec], *, from_now: bo
 
 def _check_topics(settings: Settings) -> None:
     existing = KafkaAdmin(kafka_config(settings)).partition_counts()
-    wanted = (settings.topic_raw, settings.topic_sources, settings.topic_gaps, settings.topic_keywords)
+    wanted = (
+        settings.topic_raw,
+        settings.topic_deletions,
+        settings.topic_sources,
+        settings.topic_gaps,
+        settings.topic_keywords,
+    )
     if missing := [topic for topic in wanted if topic not in existing]:
         raise TopologyError(f"missing topics: {', '.join(missing)}; run `emostream init`")
 

@@ -20,6 +20,7 @@ from connectors.kafka.producer import ConfirmedProducer
 from connectors.sources.events import SourceGap
 from streams.connections import kafka_config, scan_group
 from streams.errors import InputError
+from streams.ingest.authors import Authors
 from streams.ingest.from_source import TextRules
 from streams.ingest.produce import partitions_of
 from streams.ingest.sources.config import SourceSpec
@@ -94,7 +95,9 @@ async def open_session(
             instance=spec.instance,
             source=spec.kind,
             raw_topic=topic,
+            deletions_topic=settings.topic_deletions,
             rules=TextRules.of(settings),
+            authors=Authors.of(settings),
             selection=selection,
             sent=sent,
             position=begin,

@@ -100,9 +100,10 @@ class Filler(Generic[R]):
 
     @contextmanager
     def _transaction(self, hole: Hole) -> Iterator[Connection]:
-        """Yield the connection in a transaction during which no sink writes to the partition of the hole."""
+        """Yield the connection in a transaction during which no sink writes to the partition of the hole, or erases."""
         with self._history.transaction("filling a hole") as connection:
             offsets_sql.lock(connection, hole.topic, [hole.span.partition])
+            self._target.lock(connection)
             yield connection
 
     def _fill_skipped(self, hole: Hole) -> tuple[int, list[Span]]:

@@ -3,7 +3,7 @@
 1. For each topic, compare the ledger with `sink_offsets`. A range that the sink has passed, and that the ledger does
    not cover, was skipped.
 2. For posts, compare the figures of each range of the ledger with its rows. Rows may be missing or changed. The ranges
-   of windows have no figures; step 3 checks the windows.
+   of windows and deletions have no figures; step 3 checks the windows.
 3. Compare the windows in Redis with those in Postgres. A window may be missing, or have a revision that is too old.
 
 Holes of steps 1 and 2 are filled from Kafka (`streams.sink.backfill.fill`), each before the next one is looked for.
@@ -30,7 +30,7 @@ from streams.sink.backfill.wait import Wait
 from streams.sink.backfill.windows import copy_windows
 from streams.sink.backlog import BacklogReader
 from streams.sink.history import History
-from streams.sink.targets import POSTS, WINDOWS, Target
+from streams.sink.targets import DELETIONS, POSTS, WINDOWS, Target
 
 R = TypeVar("R")
 
@@ -88,6 +88,7 @@ class Backfill:
             # Steps 1 and 2: compare the ledger with `sink_offsets` and with the rows.
             self._run_topic(self._settings.topic_classified, POSTS, reader, producer, fill=fill)
             self._run_topic(self._settings.topic_windows, WINDOWS, reader, producer, fill=fill)
+            self._run_topic(self._settings.topic_deletions, DELETIONS, reader, producer, fill=fill)
             # Step 3: compare the windows in Redis with those in Postgres.
             asyncio.run(self._copy_windows(reader, fill=fill))
         finally:
