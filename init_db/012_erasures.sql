@@ -6,9 +6,10 @@ COMMENT ON COLUMN posts.author IS 'Author of the post, as a keyed hash by defaul
 COMMENT ON COLUMN posts.url IS 'Where people read the post; null if it was erased or is not known.';
 COMMENT ON COLUMN posts.erased_at IS 'When text, author and URL were erased, because the post or its author''s account was deleted.';
 
--- The posts of a deletion are found by these. A hash index takes a third of a B-tree over such long values.
-CREATE INDEX posts_id ON posts USING hash (id);
-CREATE INDEX posts_author ON posts USING hash (author) WHERE author IS NOT NULL;
+-- The posts of a deletion are found by these. A B-tree over hashes of four bytes takes a quarter of one over the ids, and
+-- two thirds of a hash index.
+CREATE INDEX posts_id ON posts (hashtext(id));
+CREATE INDEX posts_author ON posts (hashtext(author)) WHERE author IS NOT NULL;
 
 CREATE TABLE erased_posts (
     id     text        PRIMARY KEY,

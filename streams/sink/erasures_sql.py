@@ -16,8 +16,8 @@ deletion nor the insertion knows to erase.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 from connectors.postgres import Connection
@@ -28,52 +28,56 @@ from streams.sink.sql import execute_each, fetch_all
 PAGE = 5_000
 """Most rows that are found, and then erased, at a time."""
 
-DAYS = 100
-"""Most partitions of `posts` that are searched in one query. A query locks each table that it searches and each of its
-indexes, and the server has room for some thousand locks."""
+FEW = 20
+"""Most values that are looked up one by one in the index of each partition. For more, the planner may decide to read
+small partitions in full."""
 
 _LOCK_NAME = "hashtextextended('emostream erasures', 0)"
 
+# Scalar subqueries, because the planner cannot make a hash table of a whole table of erasures for them.
 _IS_ERASED = """(
-    EXISTS (SELECT FROM erased_posts AS erased WHERE erased.id = post.id)
-    OR EXISTS (
-        SELECT FROM erased_authors AS erased
-        WHERE (erased.source, erased.author) = (post.source, post.author) AND erased.at >= post.created_at
-    )
+    coalesce((SELECT true FROM erased_posts WHERE erased_posts.id = post.id), false)
+    OR coalesce((
+        SELECT at >= post.created_at FROM erased_authors
+        WHERE (erased_authors.source, erased_authors.author) = (post.source, post.author)
+    ), false)
 )"""
 
 _ERASE = "text = NULL, author = NULL, url = NULL, erased_at = now()"
 
 _ERASE_STAGED = f"UPDATE stage_posts AS post SET {_ERASE} WHERE {_IS_ERASED}"
 
-_STORE_POST = "INSERT INTO erased_posts (id, at, reason) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
+_STORE_POSTS = """
+    INSERT INTO erased_posts (id, at, reason) SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::text[])
+    ON CONFLICT DO NOTHING
+"""
 
-_STORE_AUTHOR = """
-    INSERT INTO erased_authors (source, author, at, reason) VALUES (%s, %s, %s, %s)
+_STORE_AUTHORS = """
+    INSERT INTO erased_authors (source, author, at, reason)
+    SELECT * FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::text[])
     ON CONFLICT (source, author) DO UPDATE SET at = excluded.at, reason = excluded.reason
     WHERE excluded.at > erased_authors.at
 """
 
-_FOUND = f"SELECT origin_topic, origin_partition, origin_offset, created_at, {CHECKSUM}, nr"
-_WHERE = f"WHERE created_at >= %s AND created_at < %s AND erased_at IS NULL LIMIT {PAGE}"
-
 _FIND_BY_ID = f"""
-    {_FOUND} FROM unnest(%s::text[]) WITH ORDINALITY AS wanted (wanted_id, nr)
-    JOIN posts ON posts.id = wanted_id
-    {_WHERE}
+    SELECT found.*, nr FROM unnest(%s::text[]) WITH ORDINALITY AS wanted (wanted_id, nr)
+    CROSS JOIN LATERAL (
+        SELECT origin_topic, origin_partition, origin_offset, created_at, {CHECKSUM} FROM posts
+        WHERE hashtext(id) = hashtext(wanted_id) AND id = wanted_id AND erased_at IS NULL {{}}
+    ) AS found
+    LIMIT {{}}
 """
 
 _FIND_BY_AUTHOR = f"""
-    {_FOUND} FROM unnest(%s::text[], %s::text[], %s::timestamptz[]) WITH ORDINALITY
+    SELECT found.*, nr
+    FROM unnest(%s::text[], %s::text[], %s::timestamptz[]) WITH ORDINALITY
         AS wanted (wanted_source, wanted_author, deleted_at, nr)
-    JOIN posts ON posts.author = wanted_author AND posts.source = wanted_source AND posts.created_at <= deleted_at
-    {_WHERE}
-"""
-
-# A query by an index for each wanted value: no other plan is fast when there are many partitions.
-_BY_INDEX = """
-    SELECT set_config(name, 'off', true) FROM unnest(ARRAY['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan'])
-        AS setting (name)
+    CROSS JOIN LATERAL (
+        SELECT origin_topic, origin_partition, origin_offset, created_at, {CHECKSUM} FROM posts
+        WHERE hashtext(author) = hashtext(wanted_author) AND author = wanted_author AND source = wanted_source
+            AND created_at <= deleted_at AND erased_at IS NULL {{}}
+    ) AS found
+    LIMIT {{}}
 """
 
 # The hash of a row before and after, combined by exclusive or, replaces one by the other in a checksum.
@@ -175,66 +179,53 @@ def apply(connection: Connection, deletions: Sequence[DeletionRecord]) -> None:
     Posts that an account created after its deletion stay: the name may be another person's by then.
     """
     ids = {deletion.id: deletion for deletion in deletions if deletion.id is not None}
-    # Step a: store the deletions.
-    execute_each(connection, _STORE_POST, ((id_, one.at, one.reason.value) for id_, one in ids.items()))
-    execute_each(
-        connection,
-        _STORE_AUTHOR,
-        ((one.source, one.author, one.at, one.reason.value) for one in deletions if one.author is not None),
-    )
-    latest: dict[tuple[str, str], datetime] = {}
+    accounts: dict[tuple[str | None, str], DeletionRecord] = {}
     for one in deletions:
-        if one.author is not None and one.source is not None:
-            account = one.source, one.author
-            latest[account] = max(one.at, latest.get(account, one.at))
-    periods = list(_periods(connection)) if ids or latest else []
+        if one.author is not None and one.at >= accounts.get((one.source, one.author), one).at:
+            accounts[one.source, one.author] = one
     if ids:
-        rows = _erase_found(connection, _FIND_BY_ID, [list(ids)], periods)
+        _store(connection, _STORE_POSTS, [list(ids)], ids.values())
+        rows = _erase_found(connection, _FIND_BY_ID, [list(ids)])
         execute_each(
             connection,
             "UPDATE erased_posts SET rows = rows + %s WHERE id = %s",
             ((rows[number], id_) for number, id_ in enumerate(ids, start=1) if rows[number]),
         )
-    if latest:
-        sources, authors = ([account[place] for account in latest] for place in (0, 1))
-        rows = _erase_found(connection, _FIND_BY_AUTHOR, [sources, authors, list(latest.values())], periods)
+    if accounts:
+        names = [[account[place] for account in accounts] for place in (0, 1)]
+        _store(connection, _STORE_AUTHORS, names, accounts.values())
+        rows = _erase_found(connection, _FIND_BY_AUTHOR, [*names, [one.at for one in accounts.values()]])
         execute_each(
             connection,
             "UPDATE erased_authors SET rows = rows + %s WHERE (source, author) = (%s, %s)",
-            ((rows[number], *account) for number, account in enumerate(latest, start=1) if rows[number]),
+            ((rows[number], *account) for number, account in enumerate(accounts, start=1) if rows[number]),
         )
 
 
-def _periods(connection: Connection) -> Iterator[tuple[str, str]]:
-    """Yield times that begin and end spans of at most `DAYS` partitions of `posts`, and together cover all."""
-    found = fetch_all(
-        connection,
-        "SELECT to_date(right(relname, 8), 'YYYYMMDD') FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid "
-        r"WHERE inhparent = to_regclass('posts') AND relname ~ '^posts_\d{8}$' ORDER BY 1",
-    )
-    days: list[date] = [day for (day,) in found]
-    bounds = [datetime.combine(day, time(), UTC).isoformat() for day in days[DAYS::DAYS]]
-    return zip(["-infinity", *bounds], [*bounds, "infinity"], strict=True)
+def _store(
+    connection: Connection, statement: str, names: Sequence[Sequence[object]], deletions: Iterable[DeletionRecord]
+) -> None:
+    """Do step a: store deletions."""
+    times, reasons = zip(*((one.at, one.reason.value) for one in deletions), strict=True)
+    connection.execute(statement, (*names, list(times), list(reasons)))
 
 
-def _erase_found(
-    connection: Connection, find: str, wanted: Sequence[Sequence[object]], periods: Sequence[tuple[str, str]]
-) -> Counter[int]:
+def _erase_found(connection: Connection, find: str, wanted: Sequence[Sequence[object]]) -> Counter[int]:
     """Erase the rows that a query finds. Returns how many it found by each of the wanted values."""
     found_by: Counter[int] = Counter()
-    for period in periods:
-        while True:
-            # Step b: find rows. The rollback changes nothing but the plan's settings, and releases the locks.
-            with connection.transaction(force_rollback=True):
-                connection.execute(_BY_INDEX)
-                # A plan that is prepared for all periods would lock the partitions of all.
-                rows = connection.execute(find, (*wanted, *period), prepare=False).fetchall()
-            page = [_Found(*row) for row in rows]  # type: ignore[arg-type]
-            found_by.update(row.number for row in page)
-            _erase_rows(connection, page)
-            if len(page) < PAGE:
-                break
-    return found_by
+    few = len(wanted[0]) <= FEW
+    find = find.format("OFFSET 0" if few else "", PAGE)  # OFFSET 0 keeps the subquery as it is
+    while True:
+        # Step b: find rows. To plan hundreds of partitions takes longer than to search them for a few values, so the
+        # plan of these is kept.
+        connection.execute(f"SET LOCAL plan_cache_mode = {'force_generic_plan' if few else 'force_custom_plan'}")
+        rows = connection.execute(find, wanted, prepare=few).fetchall()
+        connection.execute("SET LOCAL plan_cache_mode TO DEFAULT")
+        page = [_Found(*row) for row in rows]  # type: ignore[arg-type]
+        found_by.update(row.number for row in page)
+        _erase_rows(connection, page)
+        if len(page) < PAGE:
+            return found_by
 
 
 def _erase_rows(connection: Connection, rows: Sequence[_Found]) -> None:

@@ -39,7 +39,7 @@ from streams.sink.report import (
 )
 from streams.sink.same_topics import require_same_topics
 from streams.sink.targets import DELETIONS, POSTS, WINDOWS, Target
-from streams.sink.topic_sink import TopicSink
+from streams.sink.topic_sink import POLL_S, TopicSink
 from streams.sink.web import SinkWeb
 from streams.topology import check_topics, sink_topics
 
@@ -55,6 +55,10 @@ R = TypeVar("R")
 
 STOP_S = 10.0
 """Seconds to wait at the end for the transactions that are running, and for the consumers to leave their groups."""
+
+DELETIONS_POLL_S = 1.0
+"""Seconds that a slice of deletions waits to fill. It is searched for in each partition of `posts`, whether it has one
+deletion or twenty."""
 
 FIRST_BACKFILL_S = 60.0
 """Seconds from the start to the first backfill, unless the interval is shorter: a sink that is often restarted needs
@@ -127,7 +131,7 @@ class Sink:
         self.gate = gate_for(settings, self.oldest_s) if gate is None else gate
         self.metrics.watch(self.gate)
 
-        def topic_sink(topic: str, target: Target[R]) -> TopicSink[R]:
+        def topic_sink(topic: str, target: Target[R], poll_s: float = POLL_S) -> TopicSink[R]:
             return TopicSink(
                 settings,
                 topic,
@@ -138,12 +142,13 @@ class Sink:
                 gate=self.gate,
                 metrics=self.metrics,
                 retention_s=retentions[topic],
+                poll_s=poll_s,
             )
 
         self.topics: list[TopicSink[Any]] = [
             topic_sink(settings.topic_classified, POSTS),
             topic_sink(settings.topic_windows, WINDOWS),
-            topic_sink(settings.topic_deletions, DELETIONS),
+            topic_sink(settings.topic_deletions, DELETIONS, DELETIONS_POLL_S),
         ]
 
     def _history(self) -> History:

@@ -82,11 +82,12 @@ class TopicSink(Generic[R]):
         gate: Gate,
         metrics: SinkMetrics,
         retention_s: float | None = None,
+        poll_s: float = POLL_S,
     ) -> None:
         """Prepare the sink.
 
         `history` writes. `lookups` reads the stored offsets, also during a write, so it must be another connection. The
-        producer writes dead letters.
+        producer writes dead letters. `poll_s` is how long a slice waits to fill while the sink runs on.
         """
         self._settings = settings
         self._topic = topic
@@ -97,6 +98,7 @@ class TopicSink(Generic[R]):
         self._gate = gate
         self._metrics = metrics
         self.retention_s = retention_s
+        self._poll_s = poll_s
         # Half of `sink_batch`: one slice is written while the next one is decoded.
         self._slice_size = SliceSize(settings.sink_slice_ms / 1_000, max(1, settings.sink_batch // 2))
         self._writing: tuple[Slice[R], Future[int]] | None = None
@@ -133,6 +135,8 @@ class TopicSink(Generic[R]):
         Raises:
             ConnectorError: Kafka or Postgres rejects the call, or the load can no longer be measured.
         """
+        if all_partitions:
+            self._poll_s = POLL_S
         kafka = kafka_config(self._settings)
         group = f"{self._settings.group_prefix}-sink"
         reader = OffsetReader(kafka, group=group)
@@ -167,7 +171,7 @@ class TopicSink(Generic[R]):
         """Fetch and decode a slice while the slice before is written; then start to write it, if the gate is open."""
         if consumer.is_paused:
             consumer.resume()
-        if self._decoded is None and (batch := consumer.poll(self._slice_size.records, POLL_S)) is not None:
+        if self._decoded is None and (batch := consumer.poll(self._slice_size.records, self._poll_s)) is not None:
             with self._rewinding(consumer, stop):
                 self._decoded = self._decode(batch)
         self._finish_write(consumer, stop)

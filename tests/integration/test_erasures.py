@@ -86,9 +86,8 @@ def by(author: str, posts: Sequence[ClassifiedPost], *, until_day: int = DAYS) -
 
 
 def test_posts_are_erased_and_what_is_counted_stays(
-    settings: Settings, history: History, producer: ConfirmedProducer, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, history: History, producer: ConfirmedProducer
 ) -> None:
-    monkeypatch.setattr(erasures_sql, "DAYS", 2)  # several queries, as in a table of many days
     posts = made_posts()
     posts[-2] = as_version_of(posts[-2], posts[-1])
     feed(producer, settings, posts)
@@ -161,13 +160,11 @@ def test_a_backfill_writes_erased_posts_without_what_was_erased(
 def test_more_rows_than_a_page(
     settings: Settings, history: History, producer: ConfirmedProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("_FIND_BY_ID", "_FIND_BY_AUTHOR"):
-        find = getattr(erasures_sql, name)
-        monkeypatch.setattr(erasures_sql, name, find.replace(f"LIMIT {erasures_sql.PAGE}", "LIMIT 3"))
     monkeypatch.setattr(erasures_sql, "PAGE", 3)
     posts = made_posts()
     feed(producer, settings, posts)
     write(settings)
+    monkeypatch.setattr(erasures_sql, "FEW", 5)
     send(producer, settings, deletion(author="ann"), *(deletion(id=post.id) for post in posts[:9]))
     write(settings)
     assert erased(settings) == by("ann", posts) | {post.id for post in posts[:9]}
