@@ -99,6 +99,8 @@ class PositionedConsumer:
             client_id=client_id or group,
             auto_offset_reset="error",
             session_timeout_ms=config.session_timeout_ms,
+            # The client's default, 3 s, would be too rare for a short session.
+            heartbeat_interval_ms=min(3_000, config.session_timeout_ms // 3),
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             partition_assignment_strategy="range,roundrobin",
             fetch_wait_max_ms=100,

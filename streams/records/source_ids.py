@@ -11,4 +11,5 @@ _BEGINNINGS = tuple(f"{kind}:".encode() for kind in sorted(SOURCE_KINDS))
 
 def is_from_source(key: bytes | None) -> bool:
     """Returns whether the key of a raw or classified post, which is the post's id, is that of a source's post."""
-    return key is not None and key.startswith(_BEGINNINGS)
+    # Most ids of others have no colon, which is found faster than a beginning.
+    return key is not None and b":" in key and key.startswith(_BEGINNINGS)

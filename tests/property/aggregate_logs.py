@@ -80,7 +80,7 @@ def make_log(seed: random.Random, partition: int) -> list[ClassifiedPost]:
             ]
             continue
         origin += seed.choice([1, 1, 1, 2])
-        if log and seed.random() < 0.1:
+        if log and seed.random() < 0.25:
             # The producer sent this post twice: the same id and text under another offset.
             twice = log[seed.randrange(len(log))]
             log.append(structs.replace(twice, origin=structs.replace(twice.origin, offset=origin)))

@@ -53,6 +53,7 @@ class Consumer:
         ranges = self.own.take(most)
         plan = self.local.plan(ranges, self.next_offsets, self.now, all_taken=not len(self.own))
         for own in plan.consumed:
+            assert own.items
             self.take(own.partition, own.items)
         for partition in plan.fetch:
             self.fetching[partition] = self.next_offsets[partition]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
@@ -9,7 +11,9 @@ from connectors.errors import PositionError, RejectedError, UnavailableError
 from connectors.kafka import consumer as module
 from connectors.kafka import lag
 from connectors.kafka.batch import offset_of, partition_of
+from connectors.kafka.config import KafkaConfig
 from tests.consumer_harness import Harness, harness_fixture  # noqa: F401 - a fixture
+from tests.fake_consumer_client import FakeClient
 from tests.helpers import message
 
 
@@ -18,6 +22,16 @@ def test_the_client_neither_commits_nor_resets_offsets(harness: Harness) -> None
     assert options["enable.auto.commit"] is False
     assert options["auto.offset.reset"] == "error"
     assert (options["group.id"], harness.client.topics) == ("g", ["t"])
+
+
+@pytest.mark.parametrize(("session_ms", "heartbeat_ms"), [(10_000, 3_000), (6_000, 2_000), (1_000, 333)])
+def test_a_short_session_has_several_heartbeats(
+    monkeypatch: pytest.MonkeyPatch, session_ms: int, heartbeat_ms: int
+) -> None:
+    monkeypatch.setattr(module, "Consumer", FakeClient)
+    config = KafkaConfig("127.0.0.1:1", session_timeout_ms=session_ms)
+    client: Any = module.PositionedConsumer(config, group="g", topic="t", positions=lambda _: {})._consumer
+    assert client.options["heartbeat.interval.ms"] == heartbeat_ms
 
 
 def test_an_assignment_starts_at_the_positions(harness: Harness) -> None:
