@@ -5,6 +5,9 @@ COMMENT ON COLUMN posts.text IS 'Text of the post; null if it was erased, or if 
 COMMENT ON COLUMN posts.author IS 'Author of the post, as a keyed hash by default; null if it was erased or is not known.';
 COMMENT ON COLUMN posts.url IS 'Where people read the post; null if it was erased or is not known.';
 COMMENT ON COLUMN posts.erased_at IS 'When text, author and URL were erased, because the post or its author''s account was deleted.';
+COMMENT ON COLUMN bi.recent_posts.text IS 'Text of the post; null if the post was deleted.';
+COMMENT ON COLUMN bi.recent_posts.author IS 'Author of the post, as a keyed hash by default; often null, and null if the post was deleted.';
+COMMENT ON COLUMN bi.recent_posts.url IS 'Address of the post; often null, and null if the post was deleted.';
 
 -- The posts of a deletion are found by these. A B-tree over hashes of four bytes takes a quarter of one over the ids, and
 -- two thirds of a hash index.
