@@ -28,6 +28,7 @@ class SourcePost:
         url: where people read the post.
         keywords: the hashtags of the post, without `#`.
         edited: whether this is a later version of a post that was sent before.
+        cleaned: whether U+FFFD stands in it already for characters that cannot be stored.
     """
 
     id: str
@@ -38,6 +39,7 @@ class SourcePost:
     url: str | None = None
     keywords: tuple[str, ...] = ()
     edited: bool = False
+    cleaned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

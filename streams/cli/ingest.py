@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,20 @@ from streams.ingest.sources.config import SourceSpec, read_config
     multiple=True,
     help="Connect there instead. May be repeated; for one NAME.",
 )
+@click.option(
+    "--option",
+    "options",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="An option of sources.toml, such as --option topic=tweets. May be repeated; for one NAME.",
+)
+@click.option(
+    "--map",
+    "mapping",
+    metavar="FIELD=EXPRESSION",
+    multiple=True,
+    help="Where a field of a post is, as for `produce`, such as --map text=body. May be repeated; for one NAME.",
+)
 @click.option("--instance", metavar="NAME", help="Name under which the position is stored; for one NAME.")
 @click.option("--allow-private", is_flag=True, help="Allow connections to private and loopback addresses.")
 @click.option("--rate", type=FiniteFloatRange(min=0, min_open=True), metavar="N", help="Send at most N posts a second.")
@@ -52,6 +67,8 @@ def ingest(
     config: Path | None,
     keywords: str | None,
     endpoints: tuple[str, ...],
+    options: tuple[str, ...],
+    mapping: tuple[str, ...],
     instance: str | None,
     allow_private: bool,
     rate: float | None,
@@ -69,14 +86,22 @@ def ingest(
       emostream ingest bluesky --keywords coffee,rain
       emostream ingest --config sources.toml
       emostream ingest bluesky --endpoint ws://127.0.0.1:6008/subscribe --allow-private
+      emostream ingest kafka --option topic=tweets --map text=body
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     from streams.ingest.sources.kinds import option_names  # noqa: PLC0415 - loads msgspec and the records
 
     settings = read_settings(ingest_web_port=web_port)
-    specs = _chosen(names, config, option_names())
-    if (endpoints or instance) and len(specs) != 1:
-        raise click.UsageError("--endpoint and --instance are for one source")
+    known = option_names()
+    specs = _chosen(names, config, known)
+    if (endpoints or instance or options or mapping) and len(specs) != 1:
+        raise click.UsageError("--endpoint, --option, --map and --instance are for one source")
     changes: dict[str, object] = {}
+    if options or mapping:
+        given = _options(options, mapping)
+        if unknown := sorted(set(given) - known[specs[0].kind]):
+            names_known = ", ".join(sorted(known[specs[0].kind])) or "none"
+            raise click.UsageError(f"{unknown[0]!r} is no option of {specs[0].kind}; there are {names_known}")
+        changes["options"] = {**specs[0].options, **given}
     if keywords is not None:
         changes["keywords"] = tuple(filter(None, (word.strip() for word in keywords.split(","))))
         if not changes["keywords"]:
@@ -94,6 +119,37 @@ def ingest(
     from streams.ingest.sources.run import run_sources  # noqa: PLC0415 - loads the client libraries
 
     run_sources(settings, specs, from_now=from_now)
+
+
+def _options(options: tuple[str, ...], mapping: tuple[str, ...]) -> dict[str, object]:
+    """Returns the options of a source that the command line gives. A value is TOML, or else the text as it is.
+
+    Raises:
+        UsageError: One of them has no name or no value, or is given twice.
+    """
+    found: dict[str, object] = {}
+    for item in options:
+        name, value = _divided(item, "NAME=VALUE")
+        if name in found:
+            raise click.UsageError(f"the option {name!r} is given twice")
+        try:
+            found[name] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[name] = value
+    fields: dict[str, str] = {}
+    for item in mapping:
+        name, value = _divided(item, "FIELD=EXPRESSION")
+        if name in fields:
+            raise click.UsageError(f"the expression of {name!r} is given twice")
+        fields[name] = value
+    return {**found, "map": fields} if fields else found
+
+
+def _divided(item: str, form: str) -> tuple[str, str]:
+    name, equals, value = item.partition("=")
+    if not equals or not name.strip() or not value.strip():
+        raise click.UsageError(f"{item!r} is not {form}")
+    return name.strip().lower().replace("-", "_"), value.strip()
 
 
 def _chosen(names: tuple[str, ...], config: Path | None, kinds: dict[str, frozenset[str]]) -> list[SourceSpec]:

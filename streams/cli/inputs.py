@@ -20,6 +20,7 @@ from connectors.sources.shapes.registry import SHAPES, Shape
 from connectors.sources.shapes.zones import named_zone
 from streams.errors import InputError
 from streams.ingest.encodings import checked_encoding
+from streams.ingest.layout import checked_delimiter
 from streams.ingest.lines import STDIN
 from streams.ingest.reading import InputSpec, guess_format
 from streams.ingest.rows import InputFormat, RowRules
@@ -113,10 +114,10 @@ def _zone(_context: click.Context, _parameter: click.Parameter, given: str | Non
 
 
 def _delimiter(_context: click.Context, _parameter: click.Parameter, given: str | None) -> str | None:
-    mark = {"tab": "\t", "\\t": "\t"}.get(given or "", given)
-    if mark is not None and (len(mark) != 1 or mark in '"\r\n\0'):
-        raise click.BadParameter(f"{given!r} is not one character, or tab")
-    return mark
+    try:
+        return None if given is None else checked_delimiter(given)
+    except InputError as exc:
+        raise click.BadParameter(str(exc)) from None
 
 
 def _encoding(_context: click.Context, _parameter: click.Parameter, given: str | None) -> str | None:

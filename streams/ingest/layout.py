@@ -61,6 +61,18 @@ class Layout:
         return found
 
 
+def checked_delimiter(given: str) -> str:
+    """Returns the character that an option names: itself, or a tab for `tab`.
+
+    Raises:
+        InputError: It is not one character, or one that cannot separate cells.
+    """
+    mark = {"tab": "\t", "\\t": "\t"}.get(given, given)
+    if len(mark) != 1 or mark in '"\r\n\0':
+        raise InputError(f"{given!r} is not one character, or tab")
+    return mark
+
+
 def choose_delimiter(first: str, names: Collection[str], header: bool | None) -> str:
     """Returns the delimiter of a CSV input: the one that divides its header into the most names that are known.
 

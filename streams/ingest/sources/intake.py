@@ -175,7 +175,7 @@ class Intake:
                 self._metrics.duplicates.inc()
             return
         self._records.append(Outgoing(self._raw_topic, value, key))
-        if cleaned:
+        if cleaned or post.cleaned:
             self._metrics.repaired("characters")
         if cut:
             self._metrics.repaired("long_text")

@@ -15,8 +15,10 @@ from connectors.errors import RejectedError
 from connectors.sources.protocol import Source
 from streams import __version__
 from streams.errors import InputError
+from streams.ingest.shaped.kinds import SHAPED_KINDS, ShapedKind, beginning_now
 from streams.ingest.sources.config import SourceSpec, flag
 from streams.redact import remember_secrets
+from streams.settings import Settings
 
 Opener = Callable[[], Source]
 """Makes a source for the next connection."""
@@ -192,13 +194,14 @@ def _reddit(spec: SourceSpec) -> Opener:
     return lambda: RedditSource(options)
 
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, Kind | ShapedKind] = {
     "bluesky": Kind(_bluesky, frozenset({"collections", "zstd_dictionary", "gap_s", "silence_s"})),
     "hackernews": Kind(_hackernews, frozenset({"kinds", "interval_s", "changes_s"})),
     "mastodon": Kind(_mastodon, frozenset({"tags", "local", "interval_s", "overlap_s"})),
     "reddit": Kind(_reddit, frozenset({"subreddits", "kinds", "interval_s"})),
     "rss": Kind(_rss, frozenset({"interval_s", "least_s", "history"})),
     "x": Kind(_x, _X_OPTIONS),
+    **SHAPED_KINDS,
 }
 """Every kind of source, by its name."""
 
@@ -208,13 +211,21 @@ def option_names() -> dict[str, frozenset[str]]:
     return {name: kind.options for name, kind in KINDS.items()}
 
 
-def opener_of(spec: SourceSpec) -> Opener:
+def opener_of(spec: SourceSpec, settings: Settings | None = None, *, from_now: bool = False) -> Opener:
     """Returns what makes the sources of an instance.
+
+    Args:
+        spec: the instance.
+        settings: where Kafka and S3 are, for the sources that read from them; None for the default settings.
+        from_now: whether a source begins with new posts, also if its options say that it begins with those before.
 
     Raises:
         InputError: An option cannot be used, or credentials are missing.
     """
-    return KINDS[spec.kind].opener(spec)
+    kind = KINDS[spec.kind]
+    if isinstance(kind, ShapedKind):
+        return kind.opener(beginning_now(spec) if from_now else spec, settings or Settings())
+    return kind.opener(spec)
 
 
 @contextmanager

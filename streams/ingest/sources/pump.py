@@ -15,6 +15,7 @@ deletions, which does no harm.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -30,6 +31,8 @@ from streams.ingest.sources.history import OffsetHistory
 from streams.ingest.sources.intake import Intake, Taken
 from streams.ingest.sources.metrics import InstanceMetrics
 from streams.records import GapRecord, SourcePosition, Timestamp
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -270,6 +273,8 @@ class Pump:
         )
         # Step 4: store the cursor with these ends, and the gaps before it.
         await _stored(asyncio.to_thread(self._store.save, position, self._gaps))
+        for gap in self._gaps:
+            logger.warning("%s: a gap: %s", self._instance, gap.reason)
         self._gaps, self._counted = [], counted
         if taken.cursor is not None or taken.at is not None:
             self._stored, self._stored_at = (taken.cursor, taken.at), time.monotonic()

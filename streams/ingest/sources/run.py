@@ -43,7 +43,7 @@ def run_sources(settings: Settings, specs: Sequence[SourceSpec], *, from_now: bo
         TopologyError: A topic is missing.
         ConnectorError: Kafka does not answer, or the port of the web server is in use.
     """
-    openers = [opener_of(spec) for spec in specs]
+    openers = [opener_of(spec, settings, from_now=from_now) for spec in specs]
     fixed = [fixed_keywords(spec.keywords) if spec.keywords else None for spec in specs]
     _check_topics(settings)
     if Authors.of(settings).omitted_for_want_of_a_key:

@@ -159,7 +159,7 @@ def _log_start(spec: SourceSpec, position: SourcePosition | None) -> None:
     if position is None or (position.cursor is None and position.at is None):
         logger.info("%s: begins with new posts", spec.instance)
     else:
-        logger.info("%s: continues from %s", spec.instance, position.at or position.cursor)
+        logger.info("%s: continues from %s", spec.instance, position.at or f"its position of {position.saved_at}")
 
 
 async def _answered(work: Awaitable[T]) -> T:
