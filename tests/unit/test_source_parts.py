@@ -181,10 +181,15 @@ def test_a_source_without_a_server_of_its_own_needs_an_endpoint(kind: str) -> No
         opener_of(SourceSpec(kind, kind))
 
 
-NEEDED = {"kafka": {"topic": "tweets"}, "reddit": {"subreddits": ["coffee"]}}
+NEEDED: dict[str, dict[str, object]] = {
+    "files": {"path": "/"},
+    "kafka": {"topic": "tweets"},
+    "reddit": {"subreddits": ["coffee"]},
+    "s3": {"uri": "s3://bucket/posts/"},
+}
 """The options without which a kind of source does not begin."""
 
-SHAPED = {"kafka"}
+SHAPED = {"files", "kafka", "s3"}
 """The kinds whose options say what they read, and not an endpoint."""
 
 

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from connectors.kafka.config import KafkaConfig
 from connectors.sources.protocol import Source
-from streams.connections import kafka_config, scan_group
+from streams.connections import kafka_config, s3_config, scan_group
 from streams.errors import InputError
 from streams.ingest.shaped.options import (
     DOCUMENT_OPTIONS,
+    FILE_OPTIONS,
     Begin,
     choice,
     document_reader,
+    file_shape,
     no_endpoint,
+    number,
     required,
     text,
     where,
 )
 from streams.ingest.sources.config import SourceSpec
 from streams.settings import Settings
+
+if TYPE_CHECKING:
+    from streams.ingest.shaped.new_files import NewFilesOptions
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,61 @@ def _cluster(spec: SourceSpec, own: KafkaConfig) -> KafkaConfig:
     return KafkaConfig(bootstrap=servers, security_protocol=protocol or "PLAINTEXT", timeout_s=own.timeout_s)
 
 
+def _files(spec: SourceSpec, settings: Settings) -> Callable[[], Source]:
+    from streams.ingest.shaped.folder import FolderStore, checked_pattern  # noqa: PLC0415 - loads what reads files
+    from streams.ingest.shaped.new_files import NewFilesSource  # noqa: PLC0415
+
+    no_endpoint(spec)
+    folder = Path(required(spec, "path", "/var/spool/posts")).expanduser()
+    if not folder.is_dir():
+        raise InputError(f"{where(spec)}: {folder} is no folder")
+    options = _new_files(spec, settings, interval_s=1.0)
+    pattern, settle_s = text(spec, "pattern") or "*", number(spec, "settle_s", 3.0, least=0.0, most=86_400.0)
+    with _named_problems(spec):
+        checked_pattern(pattern)
+    return lambda: NewFilesSource(FolderStore(folder, pattern=pattern, settle_s=settle_s), options)
+
+
+def _s3(spec: SourceSpec, settings: Settings) -> Callable[[], Source]:
+    from connectors.s3.reader import connect_reader  # noqa: PLC0415 - loads boto3
+    from streams.ingest.shaped.bucket import MAX_OBJECT_BYTES, BucketStore, parse_prefix  # noqa: PLC0415
+    from streams.ingest.shaped.new_files import NewFilesSource  # noqa: PLC0415
+
+    no_endpoint(spec)
+    options = _new_files(spec, settings, interval_s=30.0)
+    pattern, config = text(spec, "pattern") or "*", s3_config(settings)
+    max_bytes = int(number(spec, "max_bytes", MAX_OBJECT_BYTES, least=1, most=MAX_OBJECT_BYTES))
+    with _named_problems(spec):
+        place = parse_prefix(required(spec, "uri", "s3://bucket/prefix/"))
+
+    def open_source() -> Source:
+        reader = connect_reader(config)
+        return NewFilesSource(BucketStore(place, reader, pattern=pattern, max_bytes=max_bytes), options)
+
+    return open_source
+
+
+def _new_files(spec: SourceSpec, settings: Settings, *, interval_s: float) -> NewFilesOptions:
+    from streams.ingest.shaped.new_files import NewFilesOptions  # noqa: PLC0415
+
+    return NewFilesOptions(
+        kind=spec.kind,
+        instance=spec.instance,
+        shape=file_shape(spec, settings),
+        begin=choice(spec, "begin", Begin, Begin.LATEST),
+        interval_s=number(spec, "interval_s", interval_s, least=0.01, most=86_400.0),
+    )
+
+
+@contextmanager
+def _named_problems(spec: SourceSpec) -> Iterator[None]:
+    """Put the name of a source before the problems of its options."""
+    try:
+        yield
+    except InputError as exc:
+        raise InputError(f"{where(spec)}: {exc}") from exc
+
+
 def beginning_now(spec: SourceSpec) -> SourceSpec:
     """Returns a source that does not begin with what is there already, for --from-now."""
     if "begin" not in SHAPED_KINDS[spec.kind].options:
@@ -75,7 +138,11 @@ def beginning_now(spec: SourceSpec) -> SourceSpec:
     return replace(spec, options={**spec.options, "begin": str(Begin.LATEST)})
 
 
+_NEW_FILES = FILE_OPTIONS | {"pattern", "begin", "interval_s"}
+
 SHAPED_KINDS: Final[Mapping[str, ShapedKind]] = {
+    "files": ShapedKind(_files, _NEW_FILES | {"path", "settle_s"}),
     "kafka": ShapedKind(_kafka, DOCUMENT_OPTIONS | {"topic", "servers", "security_protocol", "begin"}),
+    "s3": ShapedKind(_s3, _NEW_FILES | {"uri", "max_bytes"}),
 }
 """Every kind of source of any shape, by its name."""
