@@ -135,6 +135,9 @@ class Settings(BaseSettings):
     author_former_key: SecretKey | None = Field(
         None, description="The key before this one. Deletions of accounts reach posts with either key."
     )
+    webhook_secret: SecretStr | None = Field(
+        None, description="Secret of the signatures of webhooks, at least 16 characters."
+    )
 
     # Redis
     redis_url: RedisUrl = Field(

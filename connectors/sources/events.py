@@ -85,6 +85,12 @@ class SkipReason(StrEnum):
 
     TOO_LARGE = "too_large"
 
+    BAD_SIGNATURE = "bad_signature"
+    """A request to a webhook that is not signed as it must be."""
+
+    BUSY = "busy"
+    """A request to a webhook that was refused for now. Its sender sends it again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSkipped:

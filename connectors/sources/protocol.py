@@ -58,6 +58,18 @@ class Source(Protocol):
 
 
 @runtime_checkable
+class AcknowledgingSource(Source, Protocol):
+    """A source that answers its network when the posts are safe."""
+
+    def confirmed(self, cursor: str) -> None:
+        """Called when the posts of all events up to the one with this cursor are safe.
+
+        It is called again and again, also with the same cursor. It is not called for posts that could not be stored.
+        """
+        ...
+
+
+@runtime_checkable
 class SearchableSource(Source, Protocol):
     """A source whose network can be searched."""
 

@@ -19,5 +19,5 @@ rounds       an input -> its posts, in one round or several
 produce      Post -> the raw topic; waits until Kafka has confirmed each post
 keywords/    the live set of keywords, and finding them in posts
 sources/     runs networks and feeds
-shaped/      the sources of topics and files
+shaped/      the sources of topics, files and webhooks
 """

@@ -143,6 +143,9 @@ _REASONS = {
     SkipReason.EMPTY_TEXT: RefusalReason.EMPTY_TEXT,
     SkipReason.UNREADABLE: RefusalReason.UNREADABLE,
     SkipReason.TOO_LARGE: RefusalReason.LINE_TOO_LONG,
+    # These are of webhooks, and no shape has them.
+    SkipReason.BAD_SIGNATURE: RefusalReason.UNREADABLE,
+    SkipReason.BUSY: RefusalReason.UNREADABLE,
 }
 
 

@@ -189,7 +189,7 @@ NEEDED: dict[str, dict[str, object]] = {
 }
 """The options without which a kind of source does not begin."""
 
-SHAPED = {"files", "kafka", "s3"}
+SHAPED = {"files", "kafka", "s3", "webhook"}
 """The kinds whose options say what they read, and not an endpoint."""
 
 

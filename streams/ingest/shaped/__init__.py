@@ -1,4 +1,4 @@
-"""Sources whose posts have any shape: Kafka topics, folders, and prefixes in S3.
+"""Sources whose posts have any shape: Kafka topics, folders, prefixes in S3, and webhooks.
 
 documents   a JSON document -> an event, by a shape or a mapping
 options     the options of sources.toml that say which shape it is
@@ -9,6 +9,7 @@ done        the cursor of such files. Pure
 file_rows   a file -> its rows, read in a thread
 folder      files in a folder
 bucket      objects below a prefix in S3
+webhook     posts that others send by HTTP
 kinds       how each of these sources is opened
 
 They are here and not in `connectors`, because they read files and documents as `streams.ingest` does.

@@ -16,9 +16,12 @@ from streams.ingest.shaped.options import (
     DOCUMENT_OPTIONS,
     FILE_OPTIONS,
     Begin,
+    address,
     choice,
     document_reader,
     file_shape,
+    header_name,
+    is_loopback,
     no_endpoint,
     number,
     required,
@@ -30,6 +33,9 @@ from streams.settings import Settings
 
 if TYPE_CHECKING:
     from streams.ingest.shaped.new_files import NewFilesOptions
+
+
+_SHORTEST_SECRET: Final = 16
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,46 @@ def _s3(spec: SourceSpec, settings: Settings) -> Callable[[], Source]:
     return open_source
 
 
+def _webhook(spec: SourceSpec, settings: Settings) -> Callable[[], Source]:
+    from connectors.sources.webhook.server import ServerLimits  # noqa: PLC0415 - loads the HTTP library
+    from connectors.sources.webhook.signature import SignatureRules  # noqa: PLC0415
+    from streams.ingest.shaped.webhook import Webhook, WebhookOptions  # noqa: PLC0415
+
+    no_endpoint(spec)
+    host, port = address(spec, "listen", "127.0.0.1:8090")
+    secret = settings.webhook_secret.get_secret_value() if settings.webhook_secret is not None else None
+    if secret is not None and len(secret) < _SHORTEST_SECRET:
+        raise InputError(f"{where(spec)}: EMOSTREAM_WEBHOOK_SECRET has at least {_SHORTEST_SECRET} characters")
+    if secret is None and not is_loopback(host):
+        raise InputError(
+            f"{where(spec)}: anybody who reaches {host} could send posts; set EMOSTREAM_WEBHOOK_SECRET, or listen on "
+            "127.0.0.1"
+        )
+    signature = None
+    if secret is not None:
+        signature = SignatureRules(
+            secret.encode(),
+            header_name(spec, "signature_header") or SignatureRules.header,
+            header_name(spec, "timestamp_header"),
+            number(spec, "tolerance_s", SignatureRules.tolerance_s, least=1.0, most=86_400.0),
+        )
+    limits = ServerLimits(
+        body_bytes=int(number(spec, "max_bytes", ServerLimits.body_bytes, least=1_000, most=10_000_000)),
+        connections=int(number(spec, "connections", ServerLimits.connections, least=1, most=1_000)),
+        request_s=number(spec, "request_s", ServerLimits.request_s, least=0.1, most=300.0),
+    )
+    options = WebhookOptions(
+        host=host,
+        port=port,
+        reader=document_reader(spec, settings),
+        signature=signature,
+        limits=limits,
+        most_posts=int(number(spec, "max_posts", 1_000, least=1, most=10_000)),
+        answer_s=number(spec, "answer_s", 30.0, least=0.1, most=300.0),
+    )
+    return Webhook(options)
+
+
 def _new_files(spec: SourceSpec, settings: Settings, *, interval_s: float) -> NewFilesOptions:
     from streams.ingest.shaped.new_files import NewFilesOptions  # noqa: PLC0415
 
@@ -138,11 +184,17 @@ def beginning_now(spec: SourceSpec) -> SourceSpec:
     return replace(spec, options={**spec.options, "begin": str(Begin.LATEST)})
 
 
+_WEBHOOK = DOCUMENT_OPTIONS | {
+    *("listen", "signature_header", "timestamp_header", "tolerance_s"),
+    *("max_bytes", "max_posts", "connections", "request_s", "answer_s"),
+}
+
 _NEW_FILES = FILE_OPTIONS | {"pattern", "begin", "interval_s"}
 
 SHAPED_KINDS: Final[Mapping[str, ShapedKind]] = {
     "files": ShapedKind(_files, _NEW_FILES | {"path", "settle_s"}),
     "kafka": ShapedKind(_kafka, DOCUMENT_OPTIONS | {"topic", "servers", "security_protocol", "begin"}),
     "s3": ShapedKind(_s3, _NEW_FILES | {"uri", "max_bytes"}),
+    "webhook": ShapedKind(_webhook, _WEBHOOK),
 }
 """Every kind of source of any shape, by its name."""

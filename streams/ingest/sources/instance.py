@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 from connectors.errors import ConnectorError, UnavailableError
 from connectors.kafka.lease import GroupLease
@@ -22,6 +23,19 @@ from streams.ingest.sources.session import open_session
 from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class ClosableOpener(Protocol):
+    """What makes the sources of an instance, and keeps something open between two of them, such as a port."""
+
+    def __call__(self) -> Source:
+        """Make a source for the next connection."""
+        ...
+
+    async def close(self) -> None:
+        """Close what is open. No source is made after that."""
+        ...
 
 
 class SourceInstance:
@@ -83,6 +97,8 @@ class SourceInstance:
                     self._changed.clear()
         finally:
             self._idle.set()
+            if isinstance(self._open_source, ClosableOpener):
+                await self._open_source.close()
             await asyncio.to_thread(lease.close)
 
     def _join(self, loop: asyncio.AbstractEventLoop) -> GroupLease:

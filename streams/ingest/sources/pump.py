@@ -26,7 +26,7 @@ from connectors.errors import ConnectorError, UnavailableError
 from connectors.kafka.producer import Outgoing, WrittenOffsets
 from connectors.kafka.transactional import FencedError
 from connectors.sources.events import SourcePost
-from connectors.sources.protocol import Source
+from connectors.sources.protocol import AcknowledgingSource, Source
 from streams.ingest.sources.history import OffsetHistory
 from streams.ingest.sources.intake import Intake, Taken
 from streams.ingest.sources.metrics import InstanceMetrics
@@ -136,6 +136,7 @@ class Pump:
         self._last_event: float | None = None
         self._held_up = False
         self._due = 0.0
+        self._acknowledge: Callable[[str], None] | None = None
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
 
@@ -166,6 +167,7 @@ class Pump:
             # Without a cursor, but with the ends: a next process then knows the posts that this one sends.
             await self._save(Taken([], [], None, None, 0))
             self._is_new = False
+        self._acknowledge = source.confirmed if isinstance(source, AcknowledgingSource) else None
         self._heard = time.monotonic()
         self._intake.connected()
         self._wake.clear()
@@ -238,6 +240,8 @@ class Pump:
             await _stored(self._producer.deliver(taken.records))
             self._metrics.posts.inc(sum(record.topic == self._raw_topic for record in taken.records))
         self.cursor = taken.cursor
+        if self._acknowledge is not None and taken.cursor is not None:
+            self._acknowledge(taken.cursor)
         self._gaps += taken.gaps
         self._metrics.note(taken.at, self._last_event)
         if self._save_is_due(taken.cursor, taken.at, last=last):
