@@ -22,6 +22,9 @@ from pydantic_settings import NoDecode
 
 from streams.window_sizes import WindowSize, parse_sizes
 
+PREFIX = "EMOSTREAM_"
+"""The names of all environment variables with settings begin so."""
+
 MASK = "***"
 
 CHANNEL = r"[a-z][a-z0-9-]{0,49}"

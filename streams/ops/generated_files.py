@@ -31,7 +31,8 @@ from streams.records import (
     Record,
     SourcePosition,
 )
-from streams.settings import PREFIX, Settings
+from streams.setting_types import PREFIX
+from streams.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 

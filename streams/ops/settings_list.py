@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from streams.setting_types import MASK, Address
-from streams.settings import PREFIX, Settings
+from streams.setting_types import MASK, PREFIX, Address
+from streams.settings import Settings
 
 
 class Entry(NamedTuple):

@@ -15,7 +15,8 @@ from streams.connections import kafka_config, model_threads
 from streams.errors import SettingsError
 from streams.process.listening import check_port_free
 from streams.process.supervisor import KILL_S, Supervisor
-from streams.settings import PREFIX, Settings
+from streams.setting_types import PREFIX
+from streams.settings import Settings
 from streams.wording import counted
 
 logger = logging.getLogger(__name__)

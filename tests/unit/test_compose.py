@@ -12,7 +12,8 @@ from connectors.local.java import KAFKA_VERSION
 from streams import __version__
 from streams.cli import cli
 from streams.ops.generated_files import COMPOSE_VARIABLES
-from streams.settings import PREFIX, Settings, load_settings
+from streams.setting_types import PREFIX
+from streams.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 ROLES = ("init", "worker", "sink")

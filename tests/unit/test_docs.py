@@ -16,7 +16,8 @@ from streams import __version__
 from streams.cli import cli
 from streams.ingest.sources.metrics import IngestMetrics
 from streams.metrics import Metrics
-from streams.settings import PREFIX, TEST_PREFIX, Settings
+from streams.setting_types import PREFIX
+from streams.settings import TEST_PREFIX, Settings
 from streams.sink.metrics import SinkMetrics
 from tests.doc_pages import PAGES, ROOT, blocks, page_name, python_snippets
 

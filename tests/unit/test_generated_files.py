@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 from streams.ops.generated_files import COMPOSE_VARIABLES, RECORDS, ROOT, SECTIONS, generated, main, outdated, schema
 from streams.pipeline.decode import decode_post
 from streams.records import ClassifiedPost, Post
-from streams.settings import PREFIX, Settings, load_settings
+from streams.setting_types import PREFIX
+from streams.settings import Settings, load_settings
 from tests.helpers import NOON_MS
 
 POST = {"id": "1", "text": "a fine day", "created_at": "2026-03-01T12:00:00Z", "source": "test"}

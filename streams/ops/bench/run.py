@@ -29,7 +29,8 @@ from streams.ops.init import init_postgres, init_topics
 from streams.process.signals import hold_signals
 from streams.records import Post
 from streams.redact import remember_secrets
-from streams.settings import PREFIX, Settings, load_settings
+from streams.setting_types import PREFIX
+from streams.settings import Settings, load_settings
 
 MODEL_SHARE = 0.25
 """Share of the seconds to measure for in which the model alone is measured."""

@@ -13,7 +13,8 @@ from typing import Self
 
 from streams.errors import EmostreamError, SettingsError
 from streams.process.worker_processes import stop_bound_s
-from streams.settings import PREFIX, Settings, load_settings
+from streams.setting_types import PREFIX
+from streams.settings import Settings, load_settings
 
 EXIT_S = 5.0
 """Seconds for the process of a role to exit, after everything in it has stopped or was killed."""
