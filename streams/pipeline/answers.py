@@ -60,7 +60,8 @@ def answer(models: ModelSet[Classifier], texts: Sequence[str], stated: Sequence[
         One answer per text, in order.
 
     Raises:
-        Exception: A model is broken: it fails on `_PROBE_TEXT` too. There are no answers then, also from other models.
+        Exception: A model is broken: it fails on `_PROBE_TEXT` too. There are no answers then, also from other models,
+            because the posts are not at fault, and the model may work after a restart.
     """
     languages = [language_of(text, tag) for text, tag in zip(texts, stated, strict=True)]
     chosen = {code: models.model_for(code) for code in dict.fromkeys(language.code for language in languages)}
