@@ -185,6 +185,17 @@ async def test_gaps_are_stored_once_and_with_the_position_behind_them() -> None:
     assert [one.number for one in world.gaps] == [1, 2]
 
 
+async def test_a_gap_begins_with_the_last_event_before_the_connection() -> None:
+    world = World()
+    before = [Positioned(source_post(0), "1", at(0)), Positioned(source_post(5), "2", at(5))]
+    first = SourceGap(since=at(2), until=at(100), reason="lost")
+    later = SourceGap(since=at(3), until=at(100), reason="lost too")
+    await run(world, Network(before, ends=True))
+    live = Positioned(source_post(50), "4", at(50))
+    await run(world, Network([*before, Positioned(first, "3"), live, Positioned(later, "5")], ends=True))
+    assert [(gap.since, gap.until) for gap in world.gaps] == [(at(5), at(100)), (at(3), at(100))]
+
+
 async def test_a_network_without_a_cursor_has_a_gap_at_each_break() -> None:
     world = World()
     before = [Positioned(source_post(0), None, at(0)), Positioned(source_post(1), None, at(1))]

@@ -131,10 +131,13 @@ class Intake:
         self._cursor = positioned.cursor
 
     def _after_last_event(self, gap: SourceGap) -> SourceGap:
-        """Returns a gap that begins with the last event: a source knows its cursor only, which may be earlier."""
-        if gap.partial or gap.since is None or self._at is None or not gap.since < self._at <= (gap.until or self._at):
+        """Returns a gap that begins with the last event before the connection.
+
+        A source knows its cursor only, which may be earlier. Later events of the connection say nothing about the gap.
+        """
+        if gap.partial or not self._after_break or gap.since is None or self._at is None:
             return gap
-        return replace(gap, since=self._at)
+        return replace(gap, since=self._at) if gap.since < self._at <= (gap.until or self._at) else gap
 
     def add_gap(self, gap: SourceGap) -> None:
         """Add a gap."""
