@@ -252,6 +252,16 @@ def test_the_keywords_may_change_between_two_posts() -> None:
     assert selection.keywords_of(post("coffee")) == ("coffee",)
 
 
+def test_the_keywords_are_the_same_object_until_they_change() -> None:
+    matchers = [Matcher(["tea"])]
+    selection = Selection(lambda: matchers[-1], keep_unmatched=False)
+    before = selection.keywords()
+    assert before == ("tea",)
+    assert selection.keywords() is before
+    matchers.append(Matcher(["tea", "Coffee", "coffee"]))
+    assert selection.keywords() == ("tea", "coffee")
+
+
 def test_no_post_is_dropped_while_the_keywords_are_not_known() -> None:
     def unknown() -> Matcher:
         raise UnavailableError("the keywords are not known yet")

@@ -17,6 +17,7 @@ from connectors.sources.net import PrivateAddressError
 from connectors.sources.protocol import FilteredSource, RateLimitError, SearchableSource
 from connectors.sources.x import XOptions
 from connectors.sources.x.following import RuleLimits
+from connectors.sources.x.recovery import RecoveryOptions
 from tests.source_servers.http import Reply
 from tests.source_servers.reading import reading
 from tests.source_servers.x import DISCONNECT, TOKEN, TOO_MANY, XServer, problem, reply
@@ -104,7 +105,7 @@ async def test_posts_of_other_rules_are_left_out() -> None:
             await found.detail("another rule of the app")
             await found.texts("tea and coffee")
         # A rule of another program that says the same as ours would: X takes no second one.
-        async with listening(server, "rain") as shared:
+        async with listening(server, "rain", recovery=RecoveryOptions(enabled=False)) as shared:
             server.post("rain")
             await shared.texts("rain")
         assert server.values(TAG) == []
@@ -304,6 +305,8 @@ async def test_the_search_yields_the_newest_first() -> None:
         with pytest.raises(RateLimitError):
             _ = [post async for post in found.search("coffee")]
         await found.close()
+        queries = {one.query["query"] for one in server.requests}
+    assert queries == {"(coffee OR tea) -is:retweet", "(coffee) -is:retweet", "(coffee or tea) -is:retweet"}
     assert texts[:3] == ["coffee, edited", "coffee", "coffee 1"]
     assert len(texts) == 70
     assert late[0] == ("coffee, edited", False)

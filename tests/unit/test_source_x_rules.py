@@ -121,6 +121,7 @@ def test_old_rules_are_given_up_if_they_cost_more_rules() -> None:
 
 
 def test_a_rule_that_says_more_is_not_kept() -> None:
+    assert plan(["aa", "bb"], ["aa bb -is:retweet"]) == ["(aa OR bb) -is:retweet"]
     assert plan(["aa"], ["aa lang:en -is:retweet", "aa", '"a a" -is:retweet']) == ["aa -is:retweet"]
 
 

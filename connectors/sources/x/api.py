@@ -127,7 +127,7 @@ class Api:
                     _check_added(answer, problems)
                     break
                 twice += [number for one in doubled.values() if (number := identifier(one.get("id"))) is not None]
-                done = {*doubled, *named(members(document).get("data"), "value")}
+                done = [*doubled, *named(members(document).get("data"), "value")]
                 left, before = [value for value in left if value not in done], left
                 if len(left) == len(before):
                     raise UnavailableError(f"X did not add a rule: {text_of(problems[0])}")

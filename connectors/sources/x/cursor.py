@@ -139,8 +139,8 @@ class Position:
         if version != _VERSION:
             raise RejectedError(f"the cursor of x has version {version!r}; this program reads {_VERSION}")
         holes = [Hole(since, until) for since, until in pairs if since is not None and until is not None]
-        if newest is None or len(holes) != len(pairs) or len(holes) > MOST_HOLES:
-            raise RejectedError("the cursor is not one of x: an id is none")
+        if newest is None or len(holes) != len(pairs) or any(hole.since >= hole.until for hole in holes):
+            raise RejectedError("the cursor is not one of x: an id or a hole is none")
         if newest > id_at(now_ms + _AHEAD_MS):
             raise RejectedError("the cursor of x is in the future; is the clock of this machine right?")
         return cls(newest, holes)

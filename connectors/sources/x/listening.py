@@ -17,7 +17,7 @@ from connectors.sources.x.posts import Posts
 from connectors.sources.x.problems import problems_of, stream_error
 
 _MINUTE_MS = 60_000
-_SETTLE_MS = 1_000
+SETTLE_MS = 1_000
 """Milliseconds of a new connection in which X may not send everything yet."""
 
 _HOLD_S = 60.0
@@ -94,7 +94,7 @@ class Listener:
     def _begun(self, complete_from_ms: int) -> Step:
         begins = id_at(complete_from_ms)
         if self._opens_hole and self._newest < begins:
-            self.hole = Hole(self._newest, id_at(complete_from_ms + _SETTLE_MS))
+            self.hole = Hole(self._newest, id_at(complete_from_ms + SETTLE_MS))
         return Step(event=_skipped("connected"), opened=self.hole, newest=begins)
 
     def _step(self, line: bytes | None) -> Step:

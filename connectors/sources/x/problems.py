@@ -62,7 +62,7 @@ def stream_error(problems: list[Mapping[str, Any]]) -> ConnectorError:
     return UnavailableError(text)
 
 
-def check_answer(status: int, headers: Mapping[str, str], body: bytes, what: str, *, now: float | None = None) -> None:
+def check_answer(status: int, headers: Mapping[str, str], body: bytes, what: str) -> None:
     """Raise an error if the status of an answer is not below 400.
 
     Args:
@@ -70,7 +70,6 @@ def check_answer(status: int, headers: Mapping[str, str], body: bytes, what: str
         headers: the headers; names are in lower case.
         body: the body.
         what: what was asked, for the message: `the search of X`.
-        now: the time in seconds since 1970; the current time by default.
 
     Raises:
         RateLimitError: There were too many requests or connections, or the account has used all that it may.
@@ -86,7 +85,7 @@ def check_answer(status: int, headers: Mapping[str, str], body: bytes, what: str
     if status == _TOO_MANY and any(one.get("connection_issue") == "TooManyConnections" for one in problems):
         raise RateLimitError(f"{text}; the app may have one connection only")
     if status == _TOO_MANY and "retry-after" not in headers:
-        raise RateLimitError(text, _until_reset_s(headers, time.time() if now is None else now))
+        raise RateLimitError(text, _until_reset_s(headers))
     if status == _CONFLICT:  # the stream has no rules, or they are not in effect yet
         raise UnavailableError(text)
     try:
@@ -96,10 +95,10 @@ def check_answer(status: int, headers: Mapping[str, str], body: bytes, what: str
         raise RejectedError(text + hint) from exc
 
 
-def _until_reset_s(headers: Mapping[str, str], now: float) -> float | None:
+def _until_reset_s(headers: Mapping[str, str]) -> float | None:
     """Returns the seconds until the limit of requests is reset; None if the answer does not tell."""
     reset = headers.get("x-rate-limit-reset", "").strip()
-    return max(0.0, int(reset) - now) if reset.isascii() and reset.isdigit() and len(reset) <= 12 else None
+    return max(0.0, int(reset) - time.time()) if reset.isascii() and reset.isdigit() and len(reset) <= 12 else None
 
 
 def document_of(body: bytes) -> object:

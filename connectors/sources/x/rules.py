@@ -144,7 +144,7 @@ def planned(terms: Sequence[str], present: Iterable[str], *, most_chars: int, en
     left, kept = set(terms), []
     for value in present:
         found = [term for term in _TERMS.findall(value.removesuffix(ending)) if term != _OR.strip()]
-        if length(value) <= most_chars and _value(found, ending) == value and found and left.issuperset(found):
+        if length(value) <= most_chars and found and left.issuperset(found):
             kept.append(found)
             left.difference_update(found)
     filled = packed(left, most_chars=most_chars, ending=ending, begun=kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from urllib.parse import urlsplit
@@ -15,9 +15,9 @@ from connectors.sources.events import Positioned, SkipReason, SourcePost, Source
 from connectors.sources.merging import merged
 from connectors.sources.net import open_http
 from connectors.sources.x.api import LEAST, PAGE, Api
-from connectors.sources.x.cursor import Hole, Position, Step, id_at
+from connectors.sources.x.cursor import Hole, Position, Step, id_at, time_ms
 from connectors.sources.x.following import NOTHING_WANTED, RuleKeeper, RuleLimits
-from connectors.sources.x.listening import Listener, now_ms
+from connectors.sources.x.listening import SETTLE_MS, Listener, now_ms
 from connectors.sources.x.posts import Posts
 from connectors.sources.x.recovery import REACH, Recovery, RecoveryOptions, pages
 from connectors.sources.x.rules import NO_RETWEETS
@@ -158,13 +158,14 @@ class XSource:
     async def _recovered(
         self, listener: Listener, recovery: Recovery, holes: list[Hole], overlap_ms: int
     ) -> AsyncGenerator[Step, None]:
-        """Yield what is in holes, and in the one before the connection, when the search knows it."""
+        """Yield what is in holes, and in the one before the connection, each when the search knows it."""
         await listener.listening.wait()
         if listener.hole is not None:
             holes = [*holes, listener.hole]
-        if holes and self._options.recovery.enabled:
-            await asyncio.sleep(self._options.search_delay_s)
         for hole in holes:
+            if self._options.recovery.enabled:
+                known_ms = time_ms(hole.until) - SETTLE_MS + self._options.search_delay_s * 1_000
+                await asyncio.sleep(max(0.0, known_ms - now_ms()) / 1_000)
             async with aclosing(recovery.fetched(hole, overlap_ms)) as steps:
                 async for step in steps:
                     yield step
@@ -189,6 +190,6 @@ class XSource:
                 event, _ = posts.event_of(document, since=0, received_at=datetime.now(UTC))
                 if isinstance(event, SourcePost) and left > 0:
                     left -= 1
-                    yield replace(event, edited=False)
+                    yield event
                 if left <= 0:
                     return
