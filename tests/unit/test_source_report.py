@@ -152,7 +152,7 @@ def test_the_rate_is_that_of_the_last_minute() -> None:
     rate = Rate(1_000, 0.0)
     assert rate.per_second(0.0) == 0
     rate.note(1_010, 0.2)
-    assert rate.per_second(0.2) == 10  # a rate of less than a second would jump
+    assert rate.per_second(0.2) == 1  # that of the first moments would jump
     for second in range(1, 300):
         rate.note(1_000 + 20 * second, float(second))
     assert rate.per_second(299.0) == pytest.approx(20, rel=0.05)

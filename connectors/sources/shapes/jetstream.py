@@ -98,7 +98,7 @@ def _commit(did: str, commit: Mapping[str, Any], received: tuple[datetime | None
     match commit.get("operation"):
         case "delete":
             return SourceDeletion(id=post_uri(did, rkey))
-        case "create" | "update" as operation if isinstance(record, Mapping):
+        case "create" | "update" as operation if isinstance(record, (dict, Mapping)):
             return post_of(did, rkey, record, received, edited=operation == "update")
         case _:
             return unreadable("the commit has no record, or an unknown operation")

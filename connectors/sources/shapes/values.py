@@ -23,7 +23,8 @@ def unreadable(detail: str) -> SourceSkipped:
 
 def members(value: object) -> Mapping[str, Any]:
     """Returns a JSON object as it is, and an empty one for anything else."""
-    return value if isinstance(value, Mapping) else _NOTHING
+    # `dict` first: the check of an abstract class takes ten times as long.
+    return value if isinstance(value, (dict, Mapping)) else _NOTHING
 
 
 def string(value: object) -> str | None:

@@ -8,7 +8,10 @@ SPAN_S = 60.0
 """Seconds over which the rate is taken."""
 
 _TICK_S = 1.0
-"""Seconds between two marks, and the shortest time that a rate is taken over."""
+"""Seconds between two marks."""
+
+_LEAST_S = 10.0
+"""The shortest time that a rate is taken over: after a restart a network may repeat much at once."""
 
 
 class Rate:
@@ -30,4 +33,4 @@ class Rate:
     def per_second(self, now: float) -> float:
         """Returns the rate."""
         since, before = self._marks[0]
-        return (self._total - before) / max(now - since, _TICK_S)
+        return (self._total - before) / max(now - since, _LEAST_S)
