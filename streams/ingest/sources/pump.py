@@ -3,7 +3,7 @@
 While a source is connected, two tasks run: one reads events into a bounded buffer, and the other does, in this order:
 
 1. take the buffer, and the cursor behind its last event;
-2. write the posts and the deletions, and wait until Kafka has confirmed each;
+2. write the posts and the deletions, and wait until Kafka has confirmed each; a source that answers is told so;
 3. once a second, read where the raw topic ends;
 4. store the cursor with these ends, and the gaps before it.
 
