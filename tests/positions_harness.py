@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import Message
@@ -35,6 +35,9 @@ class FakeReader:
     def offset_at(self, topic: str, partition: int, appended_ms: int) -> int | None:
         return next((found.offset() for found in self.log if found.timestamp()[1] >= appended_ms), None)
 
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        return self.ranges.get(partition, (0, 100))
+
     def all_bounds(self, topic: str, partitions: Sequence[int], deadline: Deadline) -> dict[int, tuple[int, int]]:
         self.deadlines.append(deadline)
         every = self.topic_ranges.get(topic)
@@ -60,6 +63,8 @@ class FakeStore:
         self.hangs = False
         self.complete_from: dict[int, int] = {}
         self.sealed_shards: set[int] = set()
+        self.described: list[int] = []
+        self.changed: list[str] = []
 
     async def refresh(self) -> int:
         return 3
@@ -70,6 +75,12 @@ class FakeStore:
 
     async def sealed(self, shard: int) -> bool:
         return shard in self.sealed_shards
+
+    async def check_topology(self, partitions: int) -> None:
+        self.described.append(partitions)
+
+    async def changed_topics(self, ids: Mapping[str, str]) -> list[str]:
+        return self.changed
 
     async def is_initialised(self, shard: int) -> bool:
         return shard in self.complete_from

@@ -22,6 +22,7 @@ _UNAVAILABLE = {
     KafkaError._WAIT_COORD,
     KafkaError._PURGE_QUEUE,
     KafkaError._PURGE_INFLIGHT,
+    KafkaError._DESTROY,  # the topic was deleted; whoever watches it says so
     # The client's metadata is out of date for a moment after a broker has started.
     KafkaError._UNKNOWN_PARTITION,
     KafkaError._UNKNOWN_TOPIC,

@@ -39,8 +39,28 @@ class _SizeType(click.ParamType):
             self.fail(str(exc), param, ctx)
 
 
+class _KeywordType(click.ParamType):
+    """A keyword that a window can have."""
+
+    name = "keyword"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value.strip():
+            self.fail("a keyword has at least one character", param, ctx)
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            self.fail("the keyword is not UTF-8", param, ctx)
+        return value
+
+
 @click.group(invoke_without_command=True)
-@click.option("--keyword", metavar="K", help="Show windows of keyword K only; * is the keyword of all posts together.")
+@click.option(
+    "--keyword",
+    type=_KeywordType(),
+    metavar="K",
+    help="Show windows of keyword K only; * is the keyword of all posts together.",
+)
 @click.option(
     "--size",
     type=_SizeType(),

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,10 +77,12 @@ def create_pipeline(
     store: WindowStore,
     metrics: Metrics,
     *,
+    topic_ids: Mapping[str, str],
     data_dir: Path,
 ) -> Pipeline:
     """Build the Faust app and its parts. Call it inside the event loop that will run the app.
 
+    `topic_ids` has the ids of the topics in which the window tables hold positions.
     `models` must be started; the app polls their channels, if they have some. The app serves `metrics` at `/metrics`.
     Faust needs the folder `data_dir`, but keeps nothing durable there.
     """
@@ -92,7 +94,9 @@ def create_pipeline(
     classify_reader = OffsetReader(kafka, group=f"{prefix}-classify")
     # A source may send posts while the transaction of another one is open.
     aggregate_reader = OffsetReader(kafka, group=f"{prefix}-aggregate", uncommitted=True)
-    aggregate_positions = AggregatePositions(aggregate_reader, settings, store, asyncio.get_running_loop(), metrics)
+    aggregate_positions = AggregatePositions(
+        aggregate_reader, settings, store, asyncio.get_running_loop(), metrics, topic_ids=topic_ids
+    )
     # To find duplicates the aggregate stage needs the time when the broker appended a record. Only a fetch has that. If
     # only those of sources are found, the classify stage keeps their posts out of the own records.
     own_records = None if settings.deduplication_s else OwnRecords()

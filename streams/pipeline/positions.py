@@ -14,9 +14,9 @@ from connectors.errors import PositionError, UnavailableError
 from connectors.kafka.batch import offset_of
 from connectors.kafka.offsets import OffsetReader, start_offset
 from streams.metrics import Metrics
-from streams.records import OriginOnly, RecordError
+from streams.records import Origin, OriginOnly, RecordError
 from streams.settings import Settings
-from streams.topology import check_assigned
+from streams.topology import check_assigned, check_same_topics
 from streams.windows.completeness import topic_complete_from
 from streams.windows.recent import Horizons, RecentPosts
 from streams.windows.store import SealedError, WindowStore
@@ -33,6 +33,9 @@ recent posts may take longer, as long as records come."""
 
 CLOCKS_DIFFER_MS = 60_000
 """By how much the clocks of two brokers may differ. A partition's timestamps go back when its leader changes."""
+
+LOOK_BACK = 1_000
+"""Offsets before the last record of a partition in which a classified post is looked for."""
 
 
 class ClassifyPositions:
@@ -73,23 +76,44 @@ class ClassifyPositions:
         return starts
 
     def _proven(self, partition: int, last: Message | None) -> int | None:
-        """Returns the raw offset after the last classified post of a partition; None if there is no classified post.
+        """Returns the raw offset after the last classified post of a partition; None if there is no record.
 
         Raises:
-            PositionError: The last record is not a classified post of this partition.
+            PositionError: The last records are no classified posts, or the last post is of another partition.
         """
         if last is None:
             return None
         where = f"{self._classified}[{partition}]@{offset_of(last)}"
-        try:
-            origin = OriginOnly.from_json(last.value()).origin
-        except RecordError as exc:
-            raise PositionError(f"{where} is not a classified post; only workers may write to this topic") from exc
+        origin = _origin_of(last) or self._origin_before(partition, offset_of(last))
+        if origin is None:
+            raise PositionError(
+                f"{where} is not a classified post, and neither are the {LOOK_BACK:,} records before it; only workers "
+                'may write to this topic; see "A worker does not start" in docs/how-to/recover.md'
+            )
         if (origin.topic, origin.partition) != (self._raw, partition):
             raise PositionError(
                 f"{where} was made from {origin.topic}[{origin.partition}], not from {self._raw}[{partition}]"
             )
         return origin.offset + 1
+
+    def _origin_before(self, partition: int, offset: int) -> Origin | None:
+        """Returns the origin of the last classified post among the `LOOK_BACK` offsets before one; None without one.
+
+        Others may have written to the topic. The aggregate stage makes their records dead letters.
+        """
+        found = None
+        low, _ = self._reader.bounds(self._classified, partition)
+        for message in self._reader.between(self._classified, partition, max(low, offset - LOOK_BACK), offset):
+            found = _origin_of(message) or found
+        return found
+
+
+def _origin_of(message: Message) -> Origin | None:
+    """Returns the origin of a classified post; None if the record is none."""
+    try:
+        return OriginOnly.from_json(message.value()).origin
+    except RecordError:
+        return None
 
 
 class AggregatePositions:
@@ -109,13 +133,20 @@ class AggregatePositions:
         store: WindowStore,
         loop: asyncio.AbstractEventLoop,
         metrics: Metrics,
+        *,
+        topic_ids: Mapping[str, str] | None = None,
     ) -> None:
-        """Create the lookup. `loop` is the event loop of `store`; the lookup is called in other threads."""
+        """Create the lookup.
+
+        `loop` is the event loop of `store`; the lookup is called in other threads. `topic_ids` has the ids of the
+        topics in which the tables hold positions.
+        """
         self._reader = reader
         self._classified = settings.topic_classified
         self._partitions = settings.partitions
         self._max_future_ms = int(settings.max_future_s * 1_000)
         self._store = store
+        self._topic_ids = topic_ids or {}
         self._loop = loop
         self._gap_report = _GapReport(settings.topic_classified, metrics)
         self._sources = settings.topic_sources
@@ -132,6 +163,7 @@ class AggregatePositions:
         deadline = Deadline(LOOKUP_S)
         tables = self._await(self._current_tables(), deadline)
         if uninitialised := self._await(_uninitialised(tables), deadline):
+            self._await(self._describe(tables), deadline)
             complete_from = topic_complete_from(
                 self._reader, self._classified, self._partitions, self._max_future_ms, deadline
             )
@@ -191,6 +223,15 @@ class AggregatePositions:
             raise UnavailableError(
                 f"Redis did not answer while reading positions: it had {left_s:.0f} s, after Kafka, of {LOOKUP_S:.0f} s"
             ) from exc
+
+    async def _describe(self, tables: WindowStore) -> None:
+        """Store again for which shards, partitions, sizes and topics the tables are: Redis may have been emptied.
+
+        Raises:
+            TopologyError: Another process has stored others meanwhile.
+        """
+        await tables.check_topology(self._partitions)
+        check_same_topics(await tables.changed_topics(self._topic_ids), "Redis")
 
     async def _current_tables(self) -> WindowStore:
         """Returns the window tables of the current generation.

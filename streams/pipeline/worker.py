@@ -79,7 +79,9 @@ async def run_worker(settings: Settings, on_ready: Callable[[], None] = lambda: 
                     logger.info("stopped before the model was loaded")
                     return
                 on_ready()
-                pipeline = create_pipeline(settings, kafka, models, store, metrics, data_dir=Path(data_dir))
+                pipeline = create_pipeline(
+                    settings, kafka, models, store, metrics, topic_ids=of_positions, data_dir=Path(data_dir)
+                )
                 try:
                     await _run_until_stopped(pipeline, stop, TopicWatch(admin, ids))
                 finally:

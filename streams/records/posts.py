@@ -16,6 +16,7 @@ from streams.records.values import (
     MAX_SOURCE_CHARS,
     MAX_URL_CHARS,
     NO_NUL,
+    Count,
     Keywords,
     Offset,
     Probability,
@@ -174,10 +175,10 @@ class DeadPost(Record, frozen=True, kw_only=True):
     reason: DeadReason
     error: str
     raw: str
-    raw_bytes: int
+    raw_bytes: Count
     key: str | None
     raw_key: str | None = None
-    raw_key_bytes: int = 0
+    raw_key_bytes: Count = 0
     origin: Origin
     last_offset: Offset | None = None
     failed_at: Timestamp
@@ -218,7 +219,7 @@ class LatePost(Record, frozen=True, kw_only=True):
 
     id: str
     created_at: Timestamp
-    size: int
+    size: Count
     start: Timestamp
     latest_event_time: Timestamp
     origin: Origin

@@ -21,7 +21,12 @@ MAX_LANG_CHARS = 35
 MAX_URL_CHARS = 4_096
 
 Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
-Offset = Annotated[int, Meta(ge=0)]
+
+MAX_COUNT = 2**63 - 2
+"""The greatest offset or count. The number after it still fits into 64 bits, in Kafka as in Postgres."""
+
+Offset = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+Count = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 
 
 class Keywords(tuple[str, ...]):

@@ -7,13 +7,14 @@ from typing import Self
 from msgspec import field
 
 from streams.records.base import Record, members, parse, rename
+from streams.records.values import Count
 from streams.timestamps import Timestamp
 
 
 class LabelStats(Record, frozen=True):
     """One label of a window: number of posts, their share of `count` in percent, and their mean confidence."""
 
-    count: int
+    count: Count
     pct: float
     mean_confidence: float
 
@@ -21,7 +22,7 @@ class LabelStats(Record, frozen=True):
 class SentimentStats(Record, frozen=True):
     """The sentiment of the posts of a window that have one: number of posts per label, and mean score in -1..1."""
 
-    labels: dict[str, int]
+    labels: dict[str, Count]
     mean_sentiment: float
 
 
@@ -37,21 +38,21 @@ class EmotionWindow(Record, frozen=True, kw_only=True):
     """
 
     keyword: str
-    size: int
+    size: Count
     start: Timestamp
     end: Timestamp
-    count: int
-    unsupported: int = 0
+    count: Count
+    unsupported: Count = 0
     labels: dict[str, LabelStats]
     sentiment: SentimentStats | None = None
-    models: dict[str, int]
-    sources: dict[str, int]
-    languages: dict[str, int] = field(default_factory=dict)
+    models: dict[str, Count]
+    sources: dict[str, Count]
+    languages: dict[str, Count] = field(default_factory=dict)
     first_event: Timestamp
     last_event: Timestamp
-    revision: int
+    revision: Count
     final: bool
-    late: int
+    late: Count
 
     @property
     def key(self) -> str:
@@ -80,10 +81,10 @@ class KeywordTotals(Record, frozen=True):
     languages that the model does not read.
     """
 
-    count: int
-    labels: dict[str, int]
+    count: Count
+    labels: dict[str, Count]
     mean_sentiment: float | None = None
-    unsupported: int = 0
+    unsupported: Count = 0
 
 
 class EmotionTotals(Record, frozen=True, kw_only=True):
@@ -94,7 +95,7 @@ class EmotionTotals(Record, frozen=True, kw_only=True):
     """
 
     at: Timestamp
-    size: int
+    size: Count
     start: Timestamp
     end: Timestamp
     keywords: dict[str, KeywordTotals]

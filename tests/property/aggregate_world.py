@@ -118,6 +118,12 @@ class ModelStore:
     async def sealed(self, shard: int) -> bool:
         return False
 
+    async def check_topology(self, partitions: int) -> None:
+        """The model has nothing to check."""
+
+    async def changed_topics(self, ids: Mapping[str, str]) -> list[str]:
+        return []
+
     async def is_initialised(self, shard: int) -> bool:
         return self.tables[shard].complete_from is not None
 

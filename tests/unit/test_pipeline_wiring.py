@@ -44,7 +44,9 @@ async def test_aggregate_batches_fill_longer_only_while_posts_wait_to_be_classif
     settings = make_settings(aggregate_wait_ms=200)
     model: Any = SimpleNamespace(current=None, watched=())
     store = WindowStore(connect("redis://127.0.0.1:1"), prefix="emo", shards=settings.shards, sizes=[60])
-    pipeline = app.create_pipeline(settings, KafkaConfig("127.0.0.1:1"), model, store, Metrics(), data_dir=tmp_path)
+    pipeline = app.create_pipeline(
+        settings, KafkaConfig("127.0.0.1:1"), model, store, Metrics(), topic_ids={}, data_dir=tmp_path
+    )
     try:
         raw, classified = sources[settings.topic_raw], sources[settings.topic_classified]
         (is_behind,), wait_s = behind, waits_s[settings.topic_classified]

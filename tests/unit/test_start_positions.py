@@ -125,6 +125,19 @@ def test_an_output_of_another_partition_is_refused() -> None:
         harness.positions([1])
 
 
+def test_records_of_others_behind_the_last_output_are_passed_over() -> None:
+    harness = ClassifyBench()
+    harness.reader.ranges[0] = (50, 100)
+    harness.reader.last[0] = message(b"not json", offset=55)
+    values = {52: classified(40), 53: classified(41), 54: None}
+    harness.reader.log = [
+        message(b"{}" if post is None else post.to_json(), offset=offset) for offset, post in values.items()
+    ]
+    assert harness.positions([0]) == {0: 50}, "what Kafka no longer holds is a gap"
+    harness.reader.ranges[0] = (20, 100)
+    assert harness.positions([0]) == {0: 42}
+
+
 @pytest.mark.parametrize("value", [None, b"", b"{}", b"not json", b'{"origin": {"topic": "posts.raw"}}'])
 def test_an_output_that_is_not_a_classified_post_is_refused(value: bytes | None) -> None:
     harness = ClassifyBench()
@@ -223,6 +236,20 @@ async def test_positions_in_sealed_tables_are_unavailable() -> None:
     with pytest.raises(UnavailableError, match="the window tables are being switched"):
         await look_up(FakeReader(), store, [0])
     assert store.complete_from == {}, "no shard was initialised"
+
+
+async def test_tables_that_redis_has_lost_are_described_again() -> None:
+    """Otherwise a worker with other shards would start, and topics that are made again would not be noticed."""
+    store = FakeStore({}, {})
+    await look_up(FakeReader(), store, [0])
+    assert store.described == [2]
+    await look_up(FakeReader(), store, [0])
+    assert store.described == [2], "they are initialised"
+    other = FakeStore({}, {})
+    other.changed = ["posts.raw"]
+    with pytest.raises(TopologyError, match="posts.raw: deleted and made again"):
+        await look_up(FakeReader(), other, [0])
+    assert other.complete_from == {}
 
 
 async def test_a_redis_that_hangs_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
