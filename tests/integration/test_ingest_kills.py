@@ -118,7 +118,6 @@ async def counted(store: WindowStore) -> Counter[str]:
 
 def make_last(network: Jetstream, settings: Settings) -> list[str]:
     """Make one more post, wait until the position is behind it, and return its text."""
-    network.server.order = list
     last = network.make(1)
     wait_for(lambda: positions(settings)["bluesky"].at == network.now, what="the position is not stored")
     return last
@@ -198,6 +197,8 @@ def _kill_twenty_times(
         wait_for(lambda first=first, network=network: network.progress() >= first, what="nothing is read")  # type: ignore[misc]
     jetstream = networks["bluesky"]
     assert isinstance(jetstream, Jetstream)
+    # Its time is behind, so the first position, which is the time of the start, must be left before the first kill.
+    wanted["bluesky"] += make_last(jetstream, settings)
     for kill in range(KILLS):
         chosen = chance.choice(list(networks.values()))
         enough = chosen.progress() + chance.randrange(0, 60)
@@ -207,6 +208,7 @@ def _kill_twenty_times(
         wait_for(lambda enough=enough, chosen=chosen: chosen.progress() >= enough, what="nothing is read")  # type: ignore[misc]
         if kill == GAP:
             wait_for_all(role)
+            jetstream.server.order = list
             wanted["bluesky"] += make_last(jetstream, settings)
             since = jetstream.now
         role.kill()

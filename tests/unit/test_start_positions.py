@@ -247,7 +247,7 @@ async def test_tables_that_redis_has_lost_are_described_again() -> None:
     assert store.described == [2], "they are initialised"
     other = FakeStore({}, {})
     other.changed = ["posts.raw"]
-    with pytest.raises(TopologyError, match="posts.raw: deleted and made again"):
+    with pytest.raises(TopologyError, match=r"posts\.raw: deleted and made again"):
         await look_up(FakeReader(), other, [0])
     assert other.complete_from == {}
 
