@@ -21,8 +21,6 @@ from tests.source_servers.http import HttpServer, Reply
 from tests.source_servers.mastodon import TOKEN, MastodonServer
 from tests.source_servers.reddit import CLIENT_ID, CLIENT_SECRET, RedditServer
 from tests.source_servers.threaded import Threaded, threaded
-from tests.source_servers.x import TOKEN as X_TOKEN
-from tests.source_servers.x import XServer
 
 FEEDS = ("/good", "/changing", "/shared", "/missing")
 STEP_US = 100_000
@@ -32,7 +30,6 @@ ENVIRONMENT = {
     "MASTODON_ACCESS_TOKEN": TOKEN,
     "REDDIT_CLIENT_ID": CLIENT_ID,
     "REDDIT_CLIENT_SECRET": CLIENT_SECRET,
-    "X_BEARER_TOKEN": X_TOKEN,
 }
 """The credentials of all networks."""
 
@@ -206,29 +203,11 @@ def feeds(chance: random.Random) -> Iterator[Network]:
         yield Network(options, make, lambda: len(server.server.requests), failing(server, "/", chance), 3 * len(FEEDS))
 
 
-@contextmanager
-def x(chance: random.Random) -> Iterator[Network]:
-    """A post that comes while the source is away is found by the search only."""
-    numbers = count()
-    server = XServer()
-    server.connections = 2  # the one of a killed process may not be closed yet
-    with threaded(server) as served:
-
-        def make(wanted: int) -> list[str]:
-            texts = [f"coffee {next(numbers)}" for _ in range(wanted)]
-            served.call(lambda found: [found.post(text) for text in texts])
-            return texts
-
-        options = f"endpoint = '{server.url}'\nkeywords = ['coffee']\nsearch_delay_s = 0.1"
-        yield Network(options, make, lambda: server.sent, failing(served, "/2/tweets/search", chance))
-
-
 NETWORKS: Mapping[str, Callable[[random.Random], AbstractContextManager[Network]]] = {
     "bluesky": bluesky,
     "hackernews": hackernews,
     "mastodon": mastodon,
     "reddit": reddit,
     "rss": feeds,
-    "x": x,
 }
 """By the kind of source, what serves a network of it."""
