@@ -161,8 +161,10 @@ def reddit(chance: random.Random) -> Iterator[Network]:
     with threaded(RedditServer()) as server:
 
         def make(wanted: int) -> list[str]:
-            chosen = [next(numbers) for _ in range(wanted)]
-            server.call(lambda found: [(found.comment, found.submission)[n % 2](f"reddit {n}") for n in chosen])
+            chosen, now = [next(numbers) for _ in range(wanted)], time.time()
+            server.call(
+                lambda found: [(found.comment, found.submission)[n % 2](f"reddit {n}", created_utc=now) for n in chosen]
+            )
             return [f"reddit {n}" for n in chosen]
 
         options = f"endpoint = '{server.server.url}'\nsubreddits = ['coffee']\ninterval_s = 0.05"
