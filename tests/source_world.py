@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from connectors.errors import UnavailableError
 from connectors.kafka.producer import Outgoing, WrittenOffsets
 from connectors.sources.events import Positioned, SourceEvent, SourcePost
 from streams.ingest.authors import Authors
@@ -17,7 +21,7 @@ from streams.ingest.sources.history import OffsetHistory
 from streams.ingest.sources.intake import Intake
 from streams.ingest.sources.keywords import KeywordSelection
 from streams.ingest.sources.metrics import IngestMetrics, InstanceMetrics
-from streams.ingest.sources.pump import Pump
+from streams.ingest.sources.pump import Pump, StorageError
 from streams.ingest.sources.sent import SentIds
 from streams.records import DeletionRecord, GapRecord, Post, SourcePosition
 
@@ -103,6 +107,18 @@ class World:
         self.raw += [record for record in records if record.topic == RAW]
         self.deletions += [DeletionRecord.from_json(record.value) for record in records if record.topic != RAW]
         return {}
+
+    @contextmanager
+    def killed_before_the_position_is_stored(self) -> Iterator[None]:
+        """What runs meanwhile writes posts, and must fail with the first position that it stores."""
+
+        def kill(_: SourcePosition) -> None:
+            raise UnavailableError("killed before the position was stored")
+
+        self.on_save = kill
+        with pytest.raises(StorageError):
+            yield
+        self.on_save = lambda _: None
 
     def save(self, position: SourcePosition, gaps: Sequence[GapRecord] = (), /) -> None:
         self.on_save(position)

@@ -14,7 +14,7 @@ from connectors.errors import PositionError, UnavailableError
 from connectors.kafka.batch import offset_of
 from connectors.kafka.offsets import OffsetReader, start_offset
 from streams.metrics import Metrics
-from streams.records import Origin, OriginOnly, RecordError
+from streams.records import OriginOnly
 from streams.settings import Settings
 from streams.topology import check_assigned, check_same_topics
 from streams.windows.completeness import topic_complete_from
@@ -84,36 +84,29 @@ class ClassifyPositions:
         if last is None:
             return None
         where = f"{self._classified}[{partition}]@{offset_of(last)}"
-        origin = _origin_of(last) or self._origin_before(partition, offset_of(last))
-        if origin is None:
+        found = OriginOnly.find(last.value()) or self._output_before(partition, offset_of(last))
+        if found is None:
             raise PositionError(
                 f"{where} is not a classified post, and neither are the {LOOK_BACK:,} records before it; only workers "
                 'may write to this topic; see "A worker does not start" in docs/how-to/recover.md'
             )
+        origin = found.origin
         if (origin.topic, origin.partition) != (self._raw, partition):
             raise PositionError(
                 f"{where} was made from {origin.topic}[{origin.partition}], not from {self._raw}[{partition}]"
             )
         return origin.offset + 1
 
-    def _origin_before(self, partition: int, offset: int) -> Origin | None:
-        """Returns the origin of the last classified post among the `LOOK_BACK` offsets before one; None without one.
+    def _output_before(self, partition: int, offset: int) -> OriginOnly | None:
+        """Returns the last classified post among the `LOOK_BACK` offsets before one; None if there is none.
 
         Others may have written to the topic. The aggregate stage makes their records dead letters.
         """
         found = None
         low, _ = self._reader.bounds(self._classified, partition)
         for message in self._reader.between(self._classified, partition, max(low, offset - LOOK_BACK), offset):
-            found = _origin_of(message) or found
+            found = OriginOnly.find(message.value()) or found
         return found
-
-
-def _origin_of(message: Message) -> Origin | None:
-    """Returns the origin of a classified post; None if the record is none."""
-    try:
-        return OriginOnly.from_json(message.value()).origin
-    except RecordError:
-        return None
 
 
 class AggregatePositions:

@@ -9,7 +9,7 @@ from typing import Annotated, Self
 
 from msgspec import Meta
 
-from streams.records.base import Record, members, parse, rename
+from streams.records.base import Record, RecordError, members, parse, rename
 from streams.records.values import (
     MAX_ID_CHARS,
     MAX_LANG_CHARS,
@@ -75,6 +75,14 @@ class OriginOnly(Record, frozen=True):
 
     origin: Origin
     last_offset: Offset | None = None
+
+    @classmethod
+    def find(cls, value: bytes | None) -> Self | None:
+        """Returns the origin of a record; None if the record was not made from a raw post."""
+        try:
+            return cls.from_json(value)
+        except RecordError:
+            return None
 
 
 class ModelRef(Record, frozen=True):

@@ -155,14 +155,8 @@ async def test_a_new_process_knows_what_the_former_one_sent_behind_its_position(
     world = World()
     events = [source_post(number) for number in range(6)]
     await run(world, Network(events[:2], ends=True))
-
-    def kill(_: SourcePosition) -> None:
-        raise UnavailableError("killed before the position was stored")
-
-    world.on_save = kill
-    with pytest.raises(StorageError):
+    with world.killed_before_the_position_is_stored():
         await run(world, Network(events[:5], ends=True))
-    world.on_save = lambda _: None
     assert (len(world.raw), world.positions[-1].cursor) == (5, "2")
     await run(world, Network(events, repeats=2, ends=True))
     assert world.ids() == [f"test:{number}" for number in range(6)]

@@ -16,7 +16,6 @@ from streams.ingest.sources import metrics as metrics_module
 from streams.ingest.sources import pump as pump_module
 from streams.ingest.sources.keywords import fixed_keywords
 from streams.ingest.sources.metrics import IngestMetrics, InstanceMetrics
-from streams.ingest.sources.pump import StorageError
 from streams.ingest.sources.rate import SPAN_S, Rate
 from streams.records import SourcePosition, SourceReport
 from streams.records.values import MAX_KEYWORDS
@@ -53,14 +52,8 @@ async def test_a_post_that_was_sent_before_a_kill_is_counted_once() -> None:
     world = World()
     events = [source_post(number) for number in range(6)]
     await run(world, Network(events[:2], ends=True))
-
-    def kill(_: SourcePosition) -> None:
-        raise UnavailableError("killed before the position was stored")
-
-    world.on_save = kill
-    with pytest.raises(StorageError):
+    with world.killed_before_the_position_is_stored():
         await run(world, Network(events[:5], ends=True))
-    world.on_save = lambda _: None
     report = await run(world, Network(events, repeats=2, ends=True))
     # Posts 2, 3 and 4 were in the topic, but in no stored total. Posts 0 and 1 are repeated only.
     assert (len(world.raw), report.posts, report.duplicates) == (6, 6, 2)

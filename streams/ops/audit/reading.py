@@ -61,11 +61,11 @@ class TopicReader:
         for message in self._pass(settings.topic_raw):
             outcomes.produced.setdefault(partition_of(message), OffsetSet()).add(offset_of(message))
         for message in self._pass(settings.topic_dead):
-            if (letter := _origin_of(message)) is not None:
+            if (letter := OriginOnly.find(message.value())) is not None:
                 self._add(outcomes.dead, letter.origin, letter.last_offset)
         for message in self._pass(settings.topic_classified):
             post = _classified_post(message)
-            record = _origin_of(message) if post is None else post
+            record = OriginOnly.find(message.value()) if post is None else post
             if record is not None and self._add(outcomes.classified, record.origin):
                 self._note_held_from(message, record.origin)
             if post is not None:
@@ -158,14 +158,6 @@ class TopicReader:
             return False
         results.setdefault(partition, OffsetSet()).add_range(first, known)
         return True
-
-
-def _origin_of(message: Message) -> OriginOnly | None:
-    """Returns the origin of a result; None if the record is none of the application, which the worker dead-letters."""
-    try:
-        return OriginOnly.from_json(message.value())
-    except RecordError:
-        return None
 
 
 def _classified_post(message: Message) -> ClassifiedPost | None:
