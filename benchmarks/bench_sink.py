@@ -39,7 +39,7 @@ from streams.sink.history import History
 from streams.sink.ledger import spans_of
 from streams.sink.rows import POST_COLUMNS, PostRow, post_row
 from streams.sink.runner import GC_THRESHOLDS, open_sink
-from streams.sink.targets import POSTS
+from streams.sink.targets import posts_of
 
 PARTITIONS = 4
 KEYWORDS = 500
@@ -98,7 +98,7 @@ def write(settings: Settings, rows: Sequence[PostRow]) -> float:
     for first in range(0, len(rows), SLICE):
         part = rows[first : first + SLICE]
         spans = spans_of(((row.origin_partition, row.origin_offset) for row in part), starts)
-        history.write(topic, POSTS, part, spans)
+        history.write(topic, posts_of("posts.raw"), part, spans)
         starts |= {span.partition: span.end for span in spans}
     seconds = time.perf_counter() - begin
     history.close()

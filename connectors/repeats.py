@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Hashable
 
@@ -18,10 +19,15 @@ class Repeats:
     def due(self, what: Hashable) -> bool:
         """Returns whether to log what the message is about now. If so, it counts as logged."""
         now = time.monotonic()
-        if what in self._logged and now - self._logged[what] < INTERVAL_S:
+        self._logged = {known: at for known, at in self._logged.items() if now - at < INTERVAL_S}
+        if what in self._logged:
             return False
         self._logged[what] = now
         return True
+
+    def level(self, level: int, what: Hashable) -> int:
+        """Returns the level at which to log the message now: `level`, or DEBUG if it is not due."""
+        return level if self.due(what) else logging.DEBUG
 
     def end(self, what: Hashable) -> None:
         """Forget that a message was logged, because what it was about has ended. The next one is logged at once."""

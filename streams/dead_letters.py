@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -72,7 +72,7 @@ def write_dead_letters(producer: ConfirmedProducer, letters: Sequence[DeadPost],
 
 
 class DeadLetterLog:
-    """Logs dead letters in at most one line every `LOG_INTERVAL_S` seconds.
+    """Logs dead letters in at most one line every `LOG_INTERVAL_S` seconds. Thread-safe.
 
     The first ones are logged at once. Those that come within the interval are logged at its end, or by `flush`.
     """
@@ -83,22 +83,30 @@ class DeadLetterLog:
         self._reasons: Counter[str] = Counter()
         self._last: DeadPost | None = None
         self._next_line_at = time.monotonic()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: threading.Timer | None = None
+        self._lock = threading.Lock()
 
     def add(self, letters: Sequence[DeadPost]) -> None:
-        """Count dead letters that Kafka has confirmed, and log them now or later. Call it in an event loop."""
+        """Count dead letters that Kafka has confirmed, and log them now or later."""
         if not letters:
             return
-        self._reasons.update(letter.reason.value for letter in letters)
-        self._last = letters[-1]
-        wait_s = self._next_line_at - time.monotonic()
-        if wait_s <= 0:
-            self.flush()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(wait_s, self.flush)
+        with self._lock:
+            self._reasons.update(letter.reason.value for letter in letters)
+            self._last = letters[-1]
+            wait_s = self._next_line_at - time.monotonic()
+            if wait_s <= 0:
+                self._write()
+            elif self._timer is None:
+                self._timer = threading.Timer(wait_s, self.flush)
+                self._timer.daemon = True
+                self._timer.start()
 
     def flush(self) -> None:
         """Log the dead letters since the last line; nothing if there are none."""
+        with self._lock:
+            self._write()
+
+    def _write(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -18,7 +18,7 @@ from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.ledger import Span
 from streams.sink.metrics import SinkMetrics
 from streams.sink.rows import PostRow
-from streams.sink.targets import POSTS, Target
+from streams.sink.targets import Target, posts_of
 from streams.sink.topic_sink import TopicSink
 from tests.helpers import classified, make_settings, message
 
@@ -124,7 +124,7 @@ class Harness:
         self.sink = TopicSink(
             make_settings(),
             "posts.classified",
-            POSTS,
+            posts_of("posts.raw"),
             self.history,
             self.history,
             producer=self.producer,

@@ -53,6 +53,11 @@ class KafkaConfig:
     session_timeout_ms: int = 10_000
 
     @property
+    def heartbeat_ms(self) -> int:
+        """Milliseconds between two heartbeats of a consumer: at least three in a session."""
+        return min(3_000, self.session_timeout_ms // 3)
+
+    @property
     def revoke_deadline_s(self) -> float:
         """Seconds that a rebalance or a shutdown may wait for the batch in flight.
 

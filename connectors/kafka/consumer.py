@@ -34,6 +34,7 @@ from connectors.kafka.local_reader import LocalReader
 from connectors.kafka.memory import BATCH_MEMORY, memory_of
 from connectors.kafka.own_records import OwnRecords
 from connectors.kafka.unreadable import is_unreadable, skip_batch
+from connectors.repeats import Repeats
 
 logger = logging.getLogger(__name__)
 
@@ -94,13 +95,13 @@ class PositionedConsumer:
         self._lookup_due: float | None = None
         self._lookup_failures = 0
         self._failure: Exception | None = None
+        self._repeats = Repeats()
         options = config.consumer(
             group,
             client_id=client_id or group,
             auto_offset_reset="error",
             session_timeout_ms=config.session_timeout_ms,
-            # The client's default, 3 s, would be too rare for a short session.
-            heartbeat_interval_ms=min(3_000, config.session_timeout_ms // 3),
+            heartbeat_interval_ms=config.heartbeat_ms,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             partition_assignment_strategy="range,roundrobin",
             fetch_wait_max_ms=100,
@@ -238,7 +239,7 @@ class PositionedConsumer:
         with self._lock:
             self._epoch += 1
             self._lookup_due = time.monotonic()
-        logger.info("rewinding %s: %s", self.topic, reason)
+        logger.log(self._repeats.level(logging.WARNING, reason), "rewinding %s: %s", self.topic, reason)
 
     def is_current(self, batch: Batch) -> bool:
         """Returns whether the batch was fetched in the current epoch."""
@@ -336,7 +337,8 @@ class PositionedConsumer:
             return
         self._lookup_failures = 0
         self._next = dict(starts)
-        logger.info("consuming %s from %s", self.topic, dict(sorted(starts.items())))
+        found = dict(sorted(starts.items()))
+        logger.log(self._repeats.level(logging.INFO, str(found)), "consuming %s from %s", self.topic, found)
         partitions = [TopicPartition(self.topic, number, at) for number, at in starts.items()]
         self._consumer.assign(partitions)
         # A partition that is assigned again keeps in the client the state that it had, which may be that of a local

@@ -11,6 +11,9 @@ from connectors.repeats import Repeats
 
 logger = logging.getLogger(__name__)
 
+# The client's metadata is out of date for a moment after a broker has started.
+_UNKNOWN = {KafkaError._UNKNOWN_PARTITION, KafkaError._UNKNOWN_TOPIC}
+
 _UNAVAILABLE = {
     KafkaError._ALL_BROKERS_DOWN,
     KafkaError._TRANSPORT,
@@ -23,9 +26,6 @@ _UNAVAILABLE = {
     KafkaError._PURGE_QUEUE,
     KafkaError._PURGE_INFLIGHT,
     KafkaError._DESTROY,  # the topic was deleted; whoever watches it says so
-    # The client's metadata is out of date for a moment after a broker has started.
-    KafkaError._UNKNOWN_PARTITION,
-    KafkaError._UNKNOWN_TOPIC,
     KafkaError.BROKER_NOT_AVAILABLE,
     KafkaError.CONCURRENT_TRANSACTIONS,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
@@ -41,7 +41,7 @@ _UNAVAILABLE = {
     KafkaError.OFFSET_NOT_AVAILABLE,
     KafkaError.REQUEST_TIMED_OUT,
     KafkaError.UNKNOWN_LEADER_EPOCH,
-}
+} | _UNKNOWN
 
 # Errors that an operator must know of.
 _LOGGED = {
@@ -77,7 +77,8 @@ def to_connector_error(error: KafkaError, doing: str) -> ConnectorError:
     """
     detail = error.str() or error.name()
     if is_transient(error):
-        return UnavailableError(f"Kafka did not answer while {doing}: {detail}")
+        what = "does not know the topic or its partition" if error.code() in _UNKNOWN else "did not answer"
+        return UnavailableError(f"Kafka {what} while {doing}: {detail}")
     return RejectedError(f"Kafka refused while {doing}: {detail} ({error.name()})")
 
 

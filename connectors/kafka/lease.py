@@ -66,7 +66,7 @@ class GroupLease:
             group,
             client_id=client_id or group,
             session_timeout_ms=config.session_timeout_ms,
-            heartbeat_interval_ms=max(100, config.session_timeout_ms // 5),
+            heartbeat_interval_ms=config.heartbeat_ms,
             # Unlike the other strategies, this one leaves the partition with the member that has it.
             partition_assignment_strategy="cooperative-sticky",
         )

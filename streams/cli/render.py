@@ -26,6 +26,10 @@ from streams.settings import Settings
 from streams.window_sizes import format_duration
 
 _SHOWN_LABELS = 4
+
+_SHOWN_BYTES = 2_000
+"""The most bytes that are shown of a key or a value that is no record of emostream. `--json` writes all of them."""
+
 _LABEL_CELLS = 8
 """Labels are padded to this width, in terminal cells, which every label of the bundled models fits into."""
 
@@ -162,4 +166,7 @@ def _other(record: KafkaRecord) -> Text:
 
 
 def _text(data: bytes | None) -> str:
-    return "(null)" if data is None else printable(data.decode("utf-8", "replace"))
+    if data is None:
+        return "(null)"
+    text = printable(data[:_SHOWN_BYTES].decode("utf-8", "replace"))
+    return text if len(data) <= _SHOWN_BYTES else f"{text} … ({len(data):,} bytes)"

@@ -220,7 +220,8 @@ class AggregateStage:
             offset = offset_of(message)
             duplicate = recent is not None and recent.add(offset, message.key(), message.timestamp()[1])
             try:
-                post = PostForCounting.of(ClassifiedPost.from_json(message.value()))
+                classified = ClassifiedPost.from_partition(message.value(), self._settings.topic_raw, partition)
+                post = PostForCounting.of(classified)
             except RecordError as exc:
                 dead.append(dead_letter(message, DeadReason.INVALID_RECORD, str(exc)))
             else:

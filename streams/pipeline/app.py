@@ -183,9 +183,10 @@ def create_pipeline(
     control = app.topic(settings.topic_control, value_type=bytes, value_serializer="raw")
 
     @app.agent(control, name="control")  # type: ignore[untyped-decorator]
-    async def control_agent(commands: AsyncIterator[bytes]) -> None:
-        async for command in commands:
-            await _run_command(command, store)
+    async def control_agent(commands: faust.StreamT[bytes]) -> None:
+        async for event in commands.events():
+            place = event.message
+            await _run_command(event.value, store, f"{place.topic}[{place.partition}]@{place.offset}")
 
     _serve_metrics(app, metrics)
     services: list[BatchSource | Emitter | ModelWatch | TotalsFeed] = [totals, emitter, classified_source, raw_source]
@@ -195,11 +196,11 @@ def create_pipeline(
     return Pipeline(app, producer, [classify_reader, aggregate_reader], classify, aggregate, services)
 
 
-async def _run_command(command: bytes, store: WindowStore) -> None:
+async def _run_command(command: bytes, store: WindowStore, where: str) -> None:
     try:
         record = ControlRecord.from_json(command)
     except RecordError as exc:
-        logger.warning("ignoring an invalid record of the control topic: %s", exc)
+        logger.warning("ignoring %s, which is no command: %s", where, exc)
         return
     if record.command is ControlCommand.REPUBLISH_WINDOWS:
         try:
@@ -219,7 +220,7 @@ def _faust_app(settings: Settings, kafka: KafkaConfig, data_dir: Path) -> faust.
         broker=[f"kafka://{server}" for server in kafka.bootstrap.split(",")],
         broker_credentials=_credentials(kafka),
         broker_session_timeout=kafka.session_timeout_ms / 1_000,
-        broker_heartbeat_interval=kafka.session_timeout_ms / 1_000 / 3,
+        broker_heartbeat_interval=kafka.heartbeat_ms / 1_000,
         datadir=str(data_dir),
         topic_allow_declare=False,
         topic_disable_leader=True,

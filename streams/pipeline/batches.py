@@ -59,7 +59,6 @@ async def run_batch(
             source.rewind(str(exc))
         except UnavailableError as exc:
             metrics.rewinds.labels(stage, "unavailable").inc()
-            logger.warning("the %s stage fetches a batch again: %s", stage, exc)
             source.rewind(str(exc))
             await asyncio.sleep(RETRY_PAUSE_S)
         except Exception as exc:

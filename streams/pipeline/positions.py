@@ -14,7 +14,7 @@ from connectors.errors import PositionError, UnavailableError
 from connectors.kafka.batch import offset_of
 from connectors.kafka.offsets import OffsetReader, start_offset
 from streams.metrics import Metrics
-from streams.records import OriginOnly
+from streams.records import Origin, OriginOnly
 from streams.settings import Settings
 from streams.topology import check_assigned, check_same_topics
 from streams.windows.completeness import topic_complete_from
@@ -79,34 +79,31 @@ class ClassifyPositions:
         """Returns the raw offset after the last classified post of a partition; None if there is no record.
 
         Raises:
-            PositionError: The last records are no classified posts, or the last post is of another partition.
+            PositionError: The last records were not made from posts of this partition.
         """
         if last is None:
             return None
-        where = f"{self._classified}[{partition}]@{offset_of(last)}"
-        found = OriginOnly.find(last.value()) or self._output_before(partition, offset_of(last))
-        if found is None:
+        origin = self._origin(partition, last)
+        if origin is None:
+            # Others may have written to the topic. The aggregate stage makes their records dead letters.
+            low, _ = self._reader.bounds(self._classified, partition)
+            begin = max(low, offset_of(last) - LOOK_BACK)
+            for message in self._reader.between(self._classified, partition, begin, offset_of(last)):
+                origin = self._origin(partition, message) or origin
+        if origin is None:
             raise PositionError(
-                f"{where} is not a classified post, and neither are the {LOOK_BACK:,} records before it; only workers "
-                'may write to this topic; see "A worker does not start" in docs/how-to/recover.md'
-            )
-        origin = found.origin
-        if (origin.topic, origin.partition) != (self._raw, partition):
-            raise PositionError(
-                f"{where} was made from {origin.topic}[{origin.partition}], not from {self._raw}[{partition}]"
+                f"{self._classified}[{partition}]@{offset_of(last)} is not a classified post of "
+                f"{self._raw}[{partition}], and neither are the {LOOK_BACK:,} records before it; only workers may "
+                'write to this topic; see "A worker does not start" in docs/how-to/recover.md'
             )
         return origin.offset + 1
 
-    def _output_before(self, partition: int, offset: int) -> OriginOnly | None:
-        """Returns the last classified post among the `LOOK_BACK` offsets before one; None if there is none.
-
-        Others may have written to the topic. The aggregate stage makes their records dead letters.
-        """
-        found = None
-        low, _ = self._reader.bounds(self._classified, partition)
-        for message in self._reader.between(self._classified, partition, max(low, offset - LOOK_BACK), offset):
-            found = OriginOnly.find(message.value()) or found
-        return found
+    def _origin(self, partition: int, message: Message) -> Origin | None:
+        """Returns the origin of a record of the classified topic; None if it is not in `partition` of the raw topic."""
+        found = OriginOnly.find(message.value())
+        if found is None or (found.origin.topic, found.origin.partition) != (self._raw, partition):
+            return None
+        return found.origin
 
 
 class AggregatePositions:

@@ -141,6 +141,18 @@ class ClassifiedPost(Record, frozen=True, kw_only=True):
     classified_at: Timestamp
     truncated: bool = False
 
+    @classmethod
+    def from_partition(cls, value: bytes | None, raw_topic: str, partition: int) -> Self:
+        """Decode a record of the classified topic, whose posts have the partition number of their raw posts.
+
+        Raises:
+            RecordError: The value is no classified post, or its origin is not in this partition of `raw_topic`.
+        """
+        post = cls.from_json(value)
+        if post.origin.topic != raw_topic or post.origin.partition != partition:
+            raise RecordError(f"its origin is not in partition {partition} of {raw_topic}")
+        return post
+
 
 class DeadReason(StrEnum):
     """Why a message became a dead letter."""

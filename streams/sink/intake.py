@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from confluent_kafka import Message
 
 from connectors.errors import InvalidDataError
-from connectors.kafka.batch import Batch
+from connectors.kafka.batch import Batch, partition_of
 from streams.records import DeadReason, RecordError
 
 R = TypeVar("R")
@@ -33,13 +33,13 @@ class Slice(Generic[R]):
 
 
 def decode_all(
-    messages: Sequence[Message], decode: Callable[[bytes], R]
+    messages: Sequence[Message], decode: Callable[[bytes, int], R]
 ) -> tuple[list[tuple[Message, R | None]], list[DeadRecord]]:
     """Decode the values of messages.
 
     Args:
         messages: The messages as they were consumed.
-        decode: Makes a row of a value; raises RecordError if the value is not a record.
+        decode: Makes a row of a value and its partition; raises RecordError if the value is not a record.
 
     Returns:
         Each message with its row, which is None for a tombstone and for a value that is not a record; and the messages
@@ -52,7 +52,7 @@ def decode_all(
         row: R | None = None
         if value is not None:
             try:
-                row = decode(value)
+                row = decode(value, partition_of(message))
             except RecordError as exc:
                 dead.append((message, DeadReason.INVALID_RECORD, str(exc)))
         entries.append((message, row))

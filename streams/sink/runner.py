@@ -38,7 +38,7 @@ from streams.sink.report import (
     gate_report,
 )
 from streams.sink.same_topics import require_same_topics
-from streams.sink.targets import DELETIONS, POSTS, WINDOWS, Target
+from streams.sink.targets import DELETIONS, WINDOWS, Target, posts_of
 from streams.sink.topic_sink import POLL_S, TopicSink
 from streams.sink.web import SinkWeb
 from streams.topology import check_topics, sink_topics
@@ -146,7 +146,7 @@ class Sink:
             )
 
         self.topics: list[TopicSink[Any]] = [
-            topic_sink(settings.topic_classified, POSTS),
+            topic_sink(settings.topic_classified, posts_of(settings.topic_raw)),
             topic_sink(settings.topic_windows, WINDOWS),
             topic_sink(settings.topic_deletions, DELETIONS, DELETIONS_POLL_S),
         ]

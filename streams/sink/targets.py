@@ -40,7 +40,7 @@ class Target(Generic[R]):
     """How the records of a topic get into their tables. All but `decode` run in the transaction of the caller.
 
     Attributes:
-        decode: makes a row of a record's value; raises RecordError if the value is not a record.
+        decode: makes a row of a record's value and partition; raises RecordError if the value is not a record.
         copy_to_staging: copies rows into staging tables.
         lock: waits until no transaction runs that `merge` must not run beside.
         merge: merges the staging tables into the tables, where a row that is not older stays as it is.
@@ -48,7 +48,7 @@ class Target(Generic[R]):
             that the ledger covers already.
     """
 
-    decode: Callable[[bytes], R]
+    decode: Callable[[bytes, int], R]
     copy_to_staging: Callable[[Connection, Sequence[R]], None]
     lock: Callable[[Connection], None]
     merge: Callable[[Connection, Sequence[R]], None]
@@ -98,20 +98,28 @@ def _nothing(*_: object) -> None:
     pass
 
 
-POSTS: Target[PostRow] = Target(
-    lambda value: post_row(ClassifiedPost.from_json(value)),
-    _copy_posts,
-    erasures_sql.lock_out_erasures,
-    _merge_posts,
-    _post_ranges,
-)
-"""Classified posts: one row for each origin."""
+def posts_of(raw_topic: str) -> Target[PostRow]:
+    """Returns the target of classified posts: one row for each origin in `raw_topic`."""
+    return Target(
+        lambda value, partition: post_row(ClassifiedPost.from_partition(value, raw_topic, partition)),
+        _copy_posts,
+        erasures_sql.lock_out_erasures,
+        _merge_posts,
+        _post_ranges,
+    )
 
-WINDOWS: Target[EmotionWindow] = Target(EmotionWindow.from_json, _copy_windows, _nothing, _merge_windows, _plain_ranges)
+
+WINDOWS: Target[EmotionWindow] = Target(
+    lambda value, _: EmotionWindow.from_json(value), _copy_windows, _nothing, _merge_windows, _plain_ranges
+)
 """Windows: one row for each window, in its highest revision, and the rows of its labels and sentiments."""
 
 DELETIONS: Target[DeletionRecord] = Target(
-    DeletionRecord.from_json, _nothing, erasures_sql.lock_out_posts, erasures_sql.apply, _plain_ranges
+    lambda value, _: DeletionRecord.from_json(value),
+    _nothing,
+    erasures_sql.lock_out_posts,
+    erasures_sql.apply,
+    _plain_ranges,
 )
 """Deletions: one row for each deleted post or account; the text, the author and the URL of its posts are erased."""
 

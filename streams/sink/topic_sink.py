@@ -23,15 +23,15 @@ from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from confluent_kafka import Message
-from msgspec.structs import astuple
 
 from connectors.errors import InvalidDataError, PositionMismatchError, UnavailableError
 from connectors.kafka.batch import Batch, offset_of, partition_of
 from connectors.kafka.consumer import PositionedConsumer
 from connectors.kafka.offsets import OffsetReader, start_offset
 from connectors.kafka.producer import ConfirmedProducer
+from connectors.repeats import Repeats
 from streams.connections import kafka_config
-from streams.dead_letters import count_dead_letters, dead_letter, letter_of_batch, write_dead_letters
+from streams.dead_letters import DeadLetterLog, count_dead_letters, dead_letter, letter_of_batch, write_dead_letters
 from streams.process.background import in_background
 from streams.records import DeadPost, DeadReason
 from streams.settings import Settings
@@ -97,6 +97,8 @@ class TopicSink(Generic[R]):
         self._producer = producer
         self._gate = gate
         self._metrics = metrics
+        self._dead_letter_log = DeadLetterLog(settings.topic_dead)
+        self._repeats = Repeats()
         self.retention_s = retention_s
         self._poll_s = poll_s
         # Half of `sink_batch`: one slice is written while the next one is decoded.
@@ -166,6 +168,7 @@ class TopicSink(Generic[R]):
             reader.close()
             self._history.close()
             self._lookups.close()
+            self._dead_letter_log.flush()
 
     def _copy_slice(self, consumer: PositionedConsumer, stop: threading.Event) -> None:
         """Fetch and decode a slice while the slice before is written; then start to write it, if the gate is open."""
@@ -242,7 +245,6 @@ class TopicSink(Generic[R]):
             wait = RETRY_S[min(self._failures, len(RETRY_S) - 1)]
             self._failures += 1
             self.last_error = str(exc)
-            logger.warning("%s; trying again in %.1f s", exc, wait)
             self._rewind(consumer, "unavailable", exc)
             stop.wait(wait)
 
@@ -293,10 +295,9 @@ class TopicSink(Generic[R]):
         self._metrics.last_write.labels(self._topic).set_to_current_time()
 
     def _write_dead_letters(self, letters: Sequence[DeadPost]) -> None:
-        for letter in letters:
-            logger.warning("%s[%d]@%d is a dead letter: %s", *astuple(letter.origin), letter.error)
         write_dead_letters(self._producer, letters, self._settings.topic_dead)
         count_dead_letters(letters, self._metrics)
+        self._dead_letter_log.add(letters)
 
     def _poll_backlog(self, consumer: PositionedConsumer, backlog: BacklogReader, *, idle: bool) -> None:
         """Read the backlog, and rewind if nothing is being written and the offsets in Postgres have changed."""
@@ -308,7 +309,8 @@ class TopicSink(Generic[R]):
         except UnavailableError as exc:
             self.last_error = str(exc)
             self._metrics.backlog_failures.inc()
-            logger.info("cannot read the backlog of %s: %s; trying again in %.0f s", self._topic, exc, BACKLOG_POLL_S)
+            if self._repeats.due("backlog"):
+                logger.info("cannot read the backlog of %s, trying again: %s", self._topic, exc)
         else:
             self.last_error = None
             if idle and any(stored.get(partition) != offset for partition, offset in next_offsets.items()):

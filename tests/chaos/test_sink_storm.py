@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from connectors.errors import ConnectorError
-from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from connectors.kafka.producer import ConfirmedProducer
 from connectors.local import LocalStack
 from connectors.postgres import postgres_errors
 from streams.connections import kafka_config
@@ -25,7 +25,7 @@ from streams.sink.backfill.run import Backfill
 from streams.sink.history import History
 from tests.integration.own_servers import endpoints  # noqa: F401 - a fixture
 from tests.integration.support import TIMEOUT_S, ledger_breaks, wait_for
-from tests.integration.test_sink import classified
+from tests.integration.test_sink import classified, record_of
 
 LONG = "EMOSTREAM_TEST_CHAOS_SECONDS" in os.environ
 RECORDS = 100_000 if LONG else 14_000
@@ -48,12 +48,7 @@ def feed(settings: Settings, first: int, count: int) -> int:
     posts = [classified((first + i) // PARTITIONS, (first + i) % PARTITIONS) for i in range(count)]
     again = posts[-int(count * REPEATED) :]
     producer = ConfirmedProducer(kafka_config(settings), client_id="test")
-    producer.submit(
-        [
-            Outgoing(settings.topic_classified, post.to_json(), partition=post.origin.partition)
-            for post in [*posts, *again]
-        ]
-    ).result(60)
+    producer.submit([record_of(settings, post) for post in [*posts, *again]]).result(60)
     producer.close()
     return len(posts) + len(again)
 

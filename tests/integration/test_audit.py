@@ -213,6 +213,26 @@ async def test_a_dead_letter_of_more_posts_than_there_are_is_named(
     assert list(await system.failed()) == ["produced = classified + dead-lettered"]
 
 
+async def test_a_record_that_names_a_post_that_never_was_is_named(system: System) -> None:
+    """The posts behind it have lower origins, so that they count as repetitions."""
+    system.classify([classified(10**6)])
+    topics = system.settings
+    note = (await system.failed())["produced = classified + dead-lettered"]
+    assert f"{topics.topic_classified}[0]@60 names {topics.topic_raw}[0]@1000000, which never was" in note
+
+
+async def test_a_record_of_another_partition_is_in_no_part_of_the_system(
+    system: System, producer: ConfirmedProducer
+) -> None:
+    """The sink and the audit leave it out, as the worker does."""
+    settings = system.settings
+    moved = replace(classified(10, keywords=("coffee",), at=DAY), origin=Origin(settings.topic_raw, 1, 10))
+    producer.submit([Outgoing(settings.topic_classified, moved.to_json(), b"moved", 0)]).result(60)
+    await system.publish()
+    assert query(settings, "SELECT count(*) FROM posts") == [(90,)]
+    await system.assert_balanced()
+
+
 async def test_a_gap_of_the_sink_is_named(system: System) -> None:
     query(
         system.settings,

@@ -32,7 +32,7 @@ from streams.sink.runner import open_sink
 from streams.windows.store import WindowStore
 from tests.helpers import NOON
 from tests.integration.support import wait_for
-from tests.integration.test_sink import classified, query
+from tests.integration.test_sink import classified, query, record_of
 from tests.integration.window_store_support import apply_all, entry
 
 POSTS = 400
@@ -46,9 +46,7 @@ def history(settings: Settings) -> Iterator[History]:
 
 
 def feed(producer: ConfirmedProducer, settings: Settings, posts: Sequence[ClassifiedPost]) -> None:
-    producer.submit(
-        [Outgoing(settings.topic_classified, p.to_json(), partition=p.origin.partition) for p in posts]
-    ).result(30)
+    producer.submit([record_of(settings, post) for post in posts]).result(30)
 
 
 def write(settings: Settings) -> None:

@@ -19,7 +19,7 @@ from streams.sink import erasures_sql, ledger_sql, offsets_sql
 from streams.sink.erasures_sql import PostKey, are_erased
 from streams.sink.history import History
 from streams.sink.ledger import Span
-from streams.sink.targets import DELETIONS, POSTS
+from streams.sink.targets import DELETIONS, posts_of
 from streams.windows.store import WindowStore
 from tests.helpers import NOON, row_of
 from tests.integration.audit_support import System
@@ -29,6 +29,7 @@ from tests.integration.test_backfill import check, feed, fill, write
 from tests.integration.test_commands import run
 from tests.integration.test_sink import classified, query
 
+POSTS = posts_of("posts.raw")
 DAYS = 4
 PER_DAY = 12
 KEY = "0123456789abcdef"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
@@ -16,7 +17,7 @@ from streams.records import ClassifiedPost, ModelRef, Origin, Timestamp, to_ms
 from streams.settings import Settings
 from streams.sink.history import History
 from streams.sink.ledger import Span
-from streams.sink.targets import POSTS
+from streams.sink.targets import posts_of
 from streams.windows.rebuild.editor import TableEditor
 from streams.windows.rebuild.leases import Leases
 from streams.windows.rebuild.posts import ALL_ORIGINS, PartitionSurvey, PostReader
@@ -50,11 +51,16 @@ def log(settings: Settings) -> list[ClassifiedPost]:
     """Origins 0 to 9, then 5 to 12: after a crash, another model classified some posts again."""
     first = [delivered(settings, origin, origin) for origin in range(10)]
     again = [delivered(settings, origin, origin + 60, "fear") for origin in range(5, 13)]
+    write_classified(settings, first + again)
+    return first + again
+
+
+def write_classified(settings: Settings, posts: list[ClassifiedPost]) -> None:
+    """Write classified posts to partition 0."""
     producer = ConfirmedProducer(kafka_config(settings), client_id="test")
-    records = [Outgoing(settings.topic_classified, post.to_json(), post.id.encode(), 0) for post in first + again]
+    records = [Outgoing(settings.topic_classified, post.to_json(), post.id.encode(), 0) for post in posts]
     producer.submit(records).result(30)
     assert producer.close() == 0
-    return first + again
 
 
 @pytest.fixture
@@ -68,7 +74,8 @@ def write_rows(settings: Settings, posts: list[ClassifiedPost]) -> None:
     """Write rows as the sink does with the first records of a partition."""
     sink = History(settings.postgres_dsn.get_secret_value(), application_name="test")
     sink.start_offsets(settings.topic_classified, {0: (0, len(posts))})
-    sink.write(settings.topic_classified, POSTS, [*map(row_of, posts)], [Span(0, 0, len(posts), len(posts))])
+    span = Span(0, 0, len(posts), len(posts))
+    sink.write(settings.topic_classified, posts_of(settings.topic_raw), [*map(row_of, posts)], [span])
     sink.close()
 
 
@@ -101,6 +108,18 @@ def test_every_post_comes_once_as_it_was_first_delivered(
     assert (survey.low, survey.rows_before, survey.rows) == (len(log), ALL_ORIGINS, 13)
     assert (survey.complete_from, survey.reached_ms) == (0, to_ms(log[-1].created_at))
     assert everything(reader, survey, len(log)) == wanted
+
+
+def test_a_record_of_another_partition_is_left_out(
+    settings: Settings, log: list[ClassifiedPost], reader: PostReader
+) -> None:
+    write_classified(settings, [replace(log[0], origin=Origin(settings.topic_raw, 1, 99))])
+    delete_before(settings, settings.topic_classified, 0, len(log) - 1)
+    survey = reader.survey(0)
+    assert everything(reader, survey, len(log) + 1) == [(12, "fear", False)]
+    delete_before(settings, settings.topic_classified, 0, len(log))
+    survey = reader.survey(0)
+    assert survey.rows_before == ALL_ORIGINS, "Kafka holds no post of the partition"
 
 
 def test_a_row_counts_as_its_record_does(settings: Settings, log: list[ClassifiedPost], reader: PostReader) -> None:

@@ -31,10 +31,11 @@ from streams.settings import Settings
 from streams.sink import offsets_sql
 from streams.sink.history import History
 from streams.sink.ledger import Span
-from streams.sink.targets import POSTS, WINDOWS
+from streams.sink.targets import WINDOWS, posts_of
 from tests.helpers import row_of
 from tests.integration.support import ledger_breaks, wait_for
 
+POSTS = posts_of("posts.raw")
 START = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp() * 1_000)
 
 
@@ -163,13 +164,17 @@ def test_a_database_without_a_schema_is_an_error_of_one_line(env: dict[str, str]
         History(env["EMOSTREAM_POSTGRES_DSN"], application_name="test").check()
 
 
+def record_of(settings: Settings, post: ClassifiedPost) -> Outgoing:
+    """Returns the record of a post as a worker writes it: its origin is in the raw topic of the test."""
+    written = replace(post, origin=replace(post.origin, topic=settings.topic_raw))
+    return Outgoing(settings.topic_classified, written.to_json(), partition=post.origin.partition)
+
+
 def feed(producer: ConfirmedProducer, settings: Settings, first: int, count: int) -> None:
     """Write classified posts to all four partitions, and a tenth of them a second time."""
     posts = [classified(first + i // 4, i % 4) for i in range(count)]
     posts += posts[: count // 10]
-    producer.submit(
-        [Outgoing(settings.topic_classified, p.to_json(), partition=p.origin.partition) for p in posts]
-    ).result(30)
+    producer.submit([record_of(settings, post) for post in posts]).result(30)
 
 
 def rows(settings: Settings) -> int:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from connectors.kafka.producer import ConfirmedProducer
 from connectors.kafka.scan import TopicScan
 from streams.connections import kafka_config, scan_group
 from streams.ops.demo.processes import Role
@@ -16,7 +16,7 @@ from streams.records import DeadPost, DeadReason
 from streams.settings import Settings
 from tests.integration.support import TIMEOUT_S, wait_for
 from tests.integration.test_failures import run
-from tests.integration.test_sink import classified, feed, query, rows
+from tests.integration.test_sink import classified, feed, query, record_of, rows
 
 Start = Callable[..., Role]
 
@@ -36,8 +36,7 @@ def test_rows_that_postgres_rejects_are_dead_lettered_and_the_rest_is_written(
     poison = {17: {"label": "jo\0y"}, 40: {"source": "\0"}, 60: {"author": "elf"}, 61: {"author": "elf"}}
     posts = [classified(2_000 + offset, **poison.get(offset, {})) for offset in range(100)]
     feed(producer, settings, 1_000, 40)
-    values = [post.to_json() for post in posts]
-    producer.submit([Outgoing(settings.topic_classified, value, b"key", partition=0) for value in values]).result(30)
+    producer.submit([record_of(settings, post) for post in posts]).result(30)
     sink = start("sink")
     wait_for(lambda: rows(settings) == 40 + 96, what="the rest is not written")
     sink.check()

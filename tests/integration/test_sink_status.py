@@ -24,7 +24,7 @@ from streams.settings import Settings
 from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.runner import open_sink
 from tests.integration.support import configure, counter, free_port, metric_lines, wait_for
-from tests.integration.test_sink import classified, feed, query, rows
+from tests.integration.test_sink import classified, feed, query, record_of, rows
 
 # The gate stays closed: the servers of the tests use more than a thousandth of the machine in each second. If they did
 # not, the load would have to stay low for an hour.
@@ -184,7 +184,8 @@ def produce_at(settings: Settings, partition: int, posts: list[ClassifiedPost], 
     """Write classified posts with the timestamp `at`, in seconds since 1970."""
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap})
     for post in posts:
-        producer.produce(settings.topic_classified, post.to_json(), partition=partition, timestamp=round(at * 1_000))
+        record = record_of(settings, post)
+        producer.produce(record.topic, record.value, partition=partition, timestamp=round(at * 1_000))
     assert producer.flush(60) == 0
 
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from connectors.errors import ConnectorError, PositionMismatchError
 from connectors.kafka.batch import Batch, OwnRange, UnreadableBatch
-from streams.records import DeadPost, DeadReason, LatePost, from_ms
+from streams.records import DeadPost, DeadReason, LatePost, Origin, from_ms
 from streams.windows.deltas import Position
 from streams.windows.recent import Horizons, RecentPosts
 from streams.windows.tumbling import WindowKey, shard_of
@@ -197,9 +198,13 @@ async def test_own_records_between_posts_of_sources_are_passed_over() -> None:
     assert harness.metric("emostream_posts_duplicate_total") == 2
 
 
-async def test_a_record_that_is_not_a_classified_post_is_dead_lettered_and_skipped() -> None:
+OF_ANOTHER_TOPIC = replace(classified(9), origin=Origin("other", 0, 9)).to_json()
+
+
+@pytest.mark.parametrize("foreign", [b"{}", classified(9, partition=1).to_json(), OF_ANOTHER_TOPIC])
+async def test_a_record_that_is_no_classified_post_of_its_partition_is_dead_lettered(foreign: bytes) -> None:
     harness = Harness()
-    await harness.stage.process(batch(classified(0), b"{}", classified(1)))
+    await harness.stage.process(batch(classified(0), foreign, classified(1)))
     (letter,) = [DeadPost.from_json(record.value) for record in harness.out.to("posts.dead")]
     assert letter.reason is DeadReason.INVALID_RECORD
     assert (letter.origin.topic, letter.origin.offset, letter.key) == ("posts.classified", 1, "key")

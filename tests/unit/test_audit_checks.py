@@ -93,10 +93,11 @@ def test_a_result_of_an_offset_that_holds_no_post(kind: str) -> None:
 
 def test_a_result_of_a_post_that_was_never_produced() -> None:
     found = outcomes({0: {0}}, {0: {0}}, {})
-    found.unknown = 1
+    found.unknown_results = 7
+    found.unknown = ["posts.classified[0]@3 names posts.raw[0]@9, which never was"]
     delivered, _, _ = check_delivery(found, {0: (0, 1)})
     assert not delivered.ok
-    assert "never produced" in delivered.note
+    assert "never produced; posts.classified[0]@3 names posts.raw[0]@9" in delivered.note
 
 
 def test_a_lost_post_is_found_beside_one_with_two_results() -> None:

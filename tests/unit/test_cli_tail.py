@@ -141,6 +141,11 @@ def test_each_kind_of_record_is_one_line(short_name: str, record: Record, expect
     assert shown(topic_name(SETTINGS, short_name), record.to_json()) == expected
 
 
+def test_a_long_value_that_is_no_record_is_cut() -> None:
+    assert shown("posts.other", b"x" * 5_000) == f"[0]@7 k {'x' * 2_000} … (5,000 bytes)"
+    assert shown("posts.other", b"x" * 2_000) == f"[0]@7 k {'x' * 2_000}"
+
+
 def test_a_post_without_a_label_shows_its_language() -> None:
     _, record, _ = next(line for line in RECORDS if line[0] == "classified")
     unread = replace(record, lang="es", label=None, confidence=None, scores={}, sentiment=None)

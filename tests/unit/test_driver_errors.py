@@ -45,6 +45,11 @@ def test_an_absent_cluster_is_logged_once_for_all_clients(
     assert len(caplog.messages) == 3
 
 
+def test_a_topic_that_is_unknown_is_not_a_missing_answer() -> None:
+    error = to_connector_error(KafkaError(KafkaError._UNKNOWN_TOPIC), "reading posts.raw")
+    assert str(error).startswith("Kafka does not know the topic or its partition while reading posts.raw: ")
+
+
 @pytest.mark.parametrize("code", KAFKA_CODES)
 def test_every_kafka_error_is_translated(code: int) -> None:
     error = KafkaError(code)

@@ -92,6 +92,18 @@ def test_a_rewind_makes_what_was_fetched_stale_at_once(harness: Harness) -> None
     assert (after.starts, [offset_of(m) for m in after.messages]) == ({0: 5}, [11])
 
 
+def test_rewinds_for_the_same_reason_are_logged_once_a_minute(
+    harness: Harness, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    harness.assign(0)
+    for _ in range(100):
+        harness.consumer.rewind("Redis is full")
+        harness.poll()
+    harness.consumer.rewind("Redis is away")
+    assert caplog.messages == ["consuming t from {0: 10}", "rewinding t: Redis is full", "rewinding t: Redis is away"]
+
+
 def test_a_rewind_during_a_fetch_makes_its_batch_stale(harness: Harness) -> None:
     harness.assign(0)
     fetched = [message(b"x", partition=0, offset=10)]

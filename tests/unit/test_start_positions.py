@@ -121,15 +121,15 @@ def test_an_output_that_retention_deleted_tells_of_no_gap() -> None:
 def test_an_output_of_another_partition_is_refused() -> None:
     harness = ClassifyBench()
     harness.last(41, partition=1, origin_partition=0)
-    with pytest.raises(PositionError, match=r"posts\.classified\[1\]@55 was made from posts\.raw\[0\]"):
+    with pytest.raises(PositionError, match=r"posts\.classified\[1\]@55 is not a classified post of posts\.raw\[1\]"):
         harness.positions([1])
 
 
 def test_records_of_others_behind_the_last_output_are_passed_over() -> None:
     harness = ClassifyBench()
     harness.reader.ranges[0] = (50, 100)
-    harness.reader.last[0] = message(b"not json", offset=55)
-    values = {52: classified(40), 53: classified(41), 54: None}
+    values = {52: classified(40), 53: classified(41), 54: None, 55: classified(48, partition=1)}
+    harness.reader.last[0] = message(b"not json", offset=56)
     harness.reader.log = [
         message(b"{}" if post is None else post.to_json(), offset=offset) for offset, post in values.items()
     ]

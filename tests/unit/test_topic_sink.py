@@ -12,7 +12,7 @@ from connectors.kafka.batch import Batch, UnreadableBatch
 from streams.records import DeadPost, DeadReason
 from streams.sink import topic_sink as module
 from streams.sink.ledger import Span
-from tests.helpers import message, wait_for
+from tests.helpers import classified, message, wait_for
 from tests.topic_sink_harness import FakeBacklog, Harness, harness_fixture, post  # noqa: F401 - fixtures
 
 
@@ -170,7 +170,7 @@ def test_a_tombstone_has_no_row_and_belongs_to_the_range(harness: Harness) -> No
     assert harness.history.written == [("posts.classified", [10], [Span(0, 0, 2, 2)])]
 
 
-@pytest.mark.parametrize("value", [b"", b"not json", b"{}"])
+@pytest.mark.parametrize("value", [b"", b"not json", b"{}", classified(3, partition=0).to_json()])
 def test_a_record_that_cannot_be_read_is_dead_lettered_and_belongs_to_the_range(harness: Harness, value: bytes) -> None:
     harness.flush(Batch(1, [message(value, offset=4, partition=1, topic="posts.classified"), post(5, 1)], {1: 4}))
     (record,) = harness.producer.sent
@@ -179,6 +179,12 @@ def test_a_record_that_cannot_be_read_is_dead_lettered_and_belongs_to_the_range(
     assert letter.reason is DeadReason.INVALID_RECORD
     assert (letter.origin.topic, letter.origin.partition, letter.origin.offset) == ("posts.classified", 1, 4)
     assert harness.history.written == [("posts.classified", [50], [Span(1, 4, 6, 2)])]
+
+
+def test_many_dead_letters_are_few_log_lines(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    for offset in range(50):
+        harness.flush(Batch(1, [message(b"{}", offset=offset, topic="posts.classified")], {0: offset}))
+    assert [line.partition(";")[0] for line in caplog.messages] == ["1 dead letter on posts.dead (invalid_record 1)"]
 
 
 @pytest.mark.parametrize("poison", [{0}, {30}, {70}, {20, 30}, {0, 10, 20, 30, 40, 50, 60, 70}])

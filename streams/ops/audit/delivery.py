@@ -23,7 +23,8 @@ class Outcomes:
         dead: the offsets of the posts in the dead-letter topic.
         held_from: the raw offset from which on Kafka holds every result. A partition without such an offset is left
             out.
-        unknown: number of results whose raw post was never written.
+        unknown: the results whose raw post was never written, in words; the first ones only.
+        unknown_results: the number of all of them.
         unreadable: the batches of these topics that cannot be read, in words.
     """
 
@@ -31,7 +32,8 @@ class Outcomes:
     classified: dict[int, OffsetSet] = field(default_factory=dict)
     dead: dict[int, OffsetSet] = field(default_factory=dict)
     held_from: dict[int, int] = field(default_factory=dict)
-    unknown: int = 0
+    unknown: list[str] = field(default_factory=list)
+    unknown_results: int = 0
     unreadable: list[str] = field(default_factory=list)
 
     def bits(self, partition: int, page: int) -> tuple[int, int, int]:
@@ -63,28 +65,36 @@ def check_delivery(outcomes: Outcomes, raw: Mapping[int, tuple[int, int]]) -> li
         raw: the first and the end offset of each partition of the raw topic.
     """
     lost: list[tuple[int, int, int]] = []  # partition, page and bits
+    twice: list[tuple[int, int, int]] = []
     deleted: list[tuple[int, int, int]] = []
-    produced = found = twice = unproduced = 0
+    produced = found = unproduced = 0
     for partition, (low, end) in raw.items():
         for page, wanted in pages(low, end):
             was_produced, classified, dead = (bits & wanted for bits in outcomes.bits(partition, page))
             produced += was_produced.bit_count()
             found += classified.bit_count() + dead.bit_count()
-            twice += (classified & dead).bit_count()
+            twice.append((partition, page, classified & dead))
             unproduced += ((classified | dead) & ~was_produced).bit_count()
             lost.append((partition, page, was_produced & ~(classified | dead)))
         for page, wanted in pages(outcomes.held_from.get(partition, low), low):
             _, classified, dead = outcomes.bits(partition, page)
             deleted.append((partition, page, wanted & ~(classified | dead)))
-    missing, unread = (sum(bits.bit_count() for _, _, bits in part) for part in (lost, deleted))
+    missing, both, unread = (sum(bits.bit_count() for _, _, bits in part) for part in (lost, twice, deleted))
     note = f"{missing} without a result, such as {', '.join(islice(_offsets(lost), EXAMPLES))}" if missing else ""
-    unproduced += outcomes.unknown
+    unproduced += outcomes.unknown_results
     if unproduced and not missing:
         note = "some results are of posts that were never produced"
-    note = "; ".join(filter(None, [note, *islice(outcomes.unreadable, EXAMPLES)]))
+    unknown = islice(outcomes.unknown, EXAMPLES)
+    note = "; ".join(filter(None, [note, *unknown, *islice(outcomes.unreadable, EXAMPLES)]))
     return [
         Check("produced = classified + dead-lettered", produced, found, not missing and not unproduced, note),
-        Check("both classified and dead-lettered", 0, twice, twice == 0),
+        Check(
+            "both classified and dead-lettered",
+            0,
+            both,
+            both == 0,
+            f"offsets {', '.join(islice(_ranges(twice), EXAMPLES))}" if both else "",
+        ),
         Check(
             "deleted from the raw topic without a result",
             0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 
 from confluent_kafka import Message
 
@@ -13,7 +14,7 @@ from connectors.kafka.offsets import OffsetReader
 from connectors.kafka.scan import Bounds, TopicScan
 from streams.connections import scan_group
 from streams.ops.audit.counted import ClassifiedRecord, CountedWindows
-from streams.ops.audit.delivery import Outcomes
+from streams.ops.audit.delivery import EXAMPLES, Outcomes
 from streams.ops.audit.offset_sets import OffsetSet
 from streams.records import ClassifiedPost, Origin, OriginOnly, RecordError
 from streams.settings import Settings
@@ -62,11 +63,12 @@ class TopicReader:
             outcomes.produced.setdefault(partition_of(message), OffsetSet()).add(offset_of(message))
         for message in self._pass(settings.topic_dead):
             if (letter := OriginOnly.find(message.value())) is not None:
-                self._add(outcomes.dead, letter.origin, letter.last_offset)
+                self._add(outcomes.dead, message, letter.origin, letter.last_offset)
         for message in self._pass(settings.topic_classified):
-            post = _classified_post(message)
+            post = self._classified_post(message)
             record = OriginOnly.find(message.value()) if post is None else post
-            if record is not None and self._add(outcomes.classified, record.origin):
+            own = record is not None and record.origin.partition == partition_of(message)
+            if record is not None and own and self._add(outcomes.classified, message, record.origin):
                 self._note_held_from(message, record.origin)
             if post is not None:
                 windows.add(partition_of(message), _to_record(message, post))
@@ -81,10 +83,16 @@ class TopicReader:
         ends = self._next[self._settings.topic_classified]
         for message in self._scan(self._settings.topic_classified, {}):
             if offset_of(message) < ends.get(partition_of(message), 0):
-                post = _classified_post(message)
+                post = self._classified_post(message)
                 if post is not None:
                     windows.add(partition_of(message), _to_record(message, post))
         windows.flush()
+
+    def _classified_post(self, message: Message) -> ClassifiedPost | None:
+        """Returns a record of the classified topic; None if it is one that the aggregate stage dead-letters."""
+        with suppress(RecordError):
+            return ClassifiedPost.from_partition(message.value(), self._settings.topic_raw, partition_of(message))
+        return None
 
     def _pass(self, topic: str) -> Iterator[Message]:
         first = topic not in self._next
@@ -136,10 +144,12 @@ class TopicReader:
         if self._dead_since_ms is None or message.timestamp()[1] > self._dead_since_ms:
             self.outcomes.held_from[origin.partition] = origin.offset
 
-    def _add(self, results: dict[int, OffsetSet], origin: Origin, last_offset: int | None = None) -> bool:
+    def _add(
+        self, results: dict[int, OffsetSet], message: Message, origin: Origin, last_offset: int | None = None
+    ) -> bool:
         """Add the origin of a result, or all origins of the dead letter of an unreadable batch.
 
-        What lies beyond the end of the raw topic is of no raw post. It is counted, whoever wrote it, and not added.
+        What lies beyond the end of the raw topic is of no raw post. It is noted, whoever wrote it, and not added.
 
         Returns:
             Whether `origin` is that of a raw post.
@@ -153,18 +163,14 @@ class TopicReader:
             self._ends[partition] = self._offsets.bounds(self._settings.topic_raw, partition)[1]
         known = min(end, self._ends.get(partition, 0))
         if known < end:
-            self.outcomes.unknown += 1
+            self.outcomes.unknown_results += 1
+            if len(self.outcomes.unknown) < EXAMPLES:
+                where = f"{message.topic()}[{partition_of(message)}]@{offset_of(message)}"
+                self.outcomes.unknown.append(f"{where} names {origin.topic}[{partition}]@{end - 1}, which never was")
         if known <= first:
             return False
         results.setdefault(partition, OffsetSet()).add_range(first, known)
         return True
-
-
-def _classified_post(message: Message) -> ClassifiedPost | None:
-    try:
-        return ClassifiedPost.from_json(message.value())
-    except RecordError:
-        return None
 
 
 def _to_record(message: Message, post: ClassifiedPost) -> ClassifiedRecord:

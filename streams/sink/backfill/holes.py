@@ -55,7 +55,7 @@ class Hole:
         return Span(self.span.partition, start, self.span.end, 0) if start < self.span.end else None
 
     def __str__(self) -> str:
-        rows = "" if self.rows is None else f", {counted(self.rows, 'row')}"
+        rows = f", {counted(self.rows, 'row')}" if self.rows else ""
         where = "" if self.expired is None else ", no longer in Kafka" if self.held is None else ", partly in Kafka"
         return f"{self.topic}[{self.span.partition}] {self.span.start} to {self.span.end - 1}: {self.kind}{rows}{where}"
 

@@ -30,7 +30,7 @@ from streams.sink.backfill.wait import Wait
 from streams.sink.backfill.windows import copy_windows
 from streams.sink.backlog import BacklogReader
 from streams.sink.history import History
-from streams.sink.targets import DELETIONS, POSTS, WINDOWS, Target
+from streams.sink.targets import DELETIONS, WINDOWS, Target, posts_of
 
 R = TypeVar("R")
 
@@ -86,7 +86,8 @@ class Backfill:
         producer = ConfirmedProducer(kafka, client_id=f"{self._settings.group_prefix}-backfill")
         try:
             # Steps 1 and 2: compare the ledger with `sink_offsets` and with the rows.
-            self._run_topic(self._settings.topic_classified, POSTS, reader, producer, fill=fill)
+            posts = posts_of(self._settings.topic_raw)
+            self._run_topic(self._settings.topic_classified, posts, reader, producer, fill=fill)
             self._run_topic(self._settings.topic_windows, WINDOWS, reader, producer, fill=fill)
             self._run_topic(self._settings.topic_deletions, DELETIONS, reader, producer, fill=fill)
             # Step 3: compare the windows in Redis with those in Postgres.

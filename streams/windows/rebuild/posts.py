@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from confluent_kafka import Message
 
-from connectors.kafka.batch import UnreadableBatch, offset_of
+from connectors.kafka.batch import UnreadableBatch, offset_of, partition_of
 from connectors.kafka.offsets import OffsetReader
 from connectors.postgres import Connection, connect, postgres_errors
 from streams.records import ClassifiedPost, Origin, RecordError, to_ms
@@ -213,8 +213,8 @@ class PostReader:
                 entries = []
                 for message in found:
                     again = recent is not None and recent.add(offset_of(message), message.key(), message.timestamp()[1])
-                    post = _for_counting(message)
-                    if post is not None:
+                    with suppress(RecordError):
+                        post = PostForCounting.of(self._classified_post(message))
                         entries.append(Entry(offset_of(message), post, again))
                 yield Page(entries, offset_of(found[-1]) + 1, len(found))
         finally:
@@ -243,10 +243,13 @@ class PostReader:
         try:
             for message in messages:
                 with suppress(RecordError):
-                    return FirstRecord(offset_of(message), ClassifiedPost.from_json(message.value()))
+                    return FirstRecord(offset_of(message), self._classified_post(message))
         finally:
             messages.close()  # type: ignore[attr-defined]
         return None
+
+    def _classified_post(self, message: Message) -> ClassifiedPost:
+        return ClassifiedPost.from_partition(message.value(), self._settings.topic_raw, partition_of(message))
 
     def _postgres(self) -> Connection:
         if self._connection is None:
@@ -258,13 +261,6 @@ class PostReader:
 
 def _warn(batch: UnreadableBatch) -> None:
     logger.warning("the posts of a batch are missing from the rebuilt windows: %s", batch)
-
-
-def _for_counting(message: Message) -> PostForCounting | None:
-    try:
-        return PostForCounting.of(ClassifiedPost.from_json(message.value()))
-    except RecordError:
-        return None
 
 
 def _from_row(topic: str, partition: int, row: tuple[Any, ...]) -> tuple[PostForCounting, int]:
