@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Hashable
 
@@ -24,10 +23,6 @@ class Repeats:
             return False
         self._logged[what] = now
         return True
-
-    def level(self, level: int, what: Hashable) -> int:
-        """Returns the level at which to log the message now: `level`, or DEBUG if it is not due."""
-        return level if self.due(what) else logging.DEBUG
 
     def end(self, what: Hashable) -> None:
         """Forget that a message was logged, because what it was about has ended. The next one is logged at once."""

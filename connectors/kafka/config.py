@@ -108,6 +108,22 @@ class KafkaConfig:
             **extra,
         )
 
+    def group_member(self, group: str, client_id: str | None, **extra: str | int | float | bool) -> dict[str, Any]:
+        """Returns the configuration of a confluent-kafka consumer that joins a group; see `consumer`.
+
+        Args:
+            group: The consumer group.
+            client_id: Shown in the broker's logs and metrics; by default the group.
+            extra: Further options of librdkafka, written with underscores for dots.
+        """
+        return self.consumer(
+            group,
+            client_id=client_id or group,
+            session_timeout_ms=self.session_timeout_ms,
+            heartbeat_interval_ms=self.heartbeat_ms,
+            **extra,
+        )
+
     def aiokafka(self) -> dict[str, Any]:
         """Returns the configuration of an aiokafka client."""
         options = {

@@ -96,12 +96,10 @@ class PositionedConsumer:
         self._lookup_failures = 0
         self._failure: Exception | None = None
         self._repeats = Repeats()
-        options = config.consumer(
+        options = config.group_member(
             group,
-            client_id=client_id or group,
+            client_id,
             auto_offset_reset="error",
-            session_timeout_ms=config.session_timeout_ms,
-            heartbeat_interval_ms=config.heartbeat_ms,
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             partition_assignment_strategy="range,roundrobin",
             fetch_wait_max_ms=100,
@@ -239,7 +237,8 @@ class PositionedConsumer:
         with self._lock:
             self._epoch += 1
             self._lookup_due = time.monotonic()
-        logger.log(self._repeats.level(logging.WARNING, reason), "rewinding %s: %s", self.topic, reason)
+        if self._repeats.due(reason):
+            logger.warning("rewinding %s: %s", self.topic, reason)
 
     def is_current(self, batch: Batch) -> bool:
         """Returns whether the batch was fetched in the current epoch."""
@@ -298,14 +297,8 @@ class PositionedConsumer:
 
     def _drop_assignment(self) -> None:
         """Let the epoch rise, and forget the partitions and everything about them."""
-        with self._lock:
-            self._epoch += 1
-            self._positioned_epoch = self._epoch
-            self._lag.clear()
-            self._lookup_due = None
         self._assigned = frozenset()
-        self._next = {}
-        self._fetch_all()
+        self._begin_epoch()
         self._attempt(lambda: self._on_assign(self._assigned))
 
     def _attempt(self, step: Callable[[], None]) -> None:
@@ -317,13 +310,7 @@ class PositionedConsumer:
 
     def _position(self) -> None:
         """Let the epoch rise, look the positions up, and fetch from there; on failure, schedule the next lookup."""
-        with self._lock:
-            self._epoch += 1
-            self._positioned_epoch = self._epoch
-            self._lookup_due = None
-            self._lag.clear()
-        self._next = {}
-        self._fetch_all()
+        self._begin_epoch()
         if not self._assigned:
             return
         try:
@@ -337,8 +324,8 @@ class PositionedConsumer:
             return
         self._lookup_failures = 0
         self._next = dict(starts)
-        found = dict(sorted(starts.items()))
-        logger.log(self._repeats.level(logging.INFO, str(found)), "consuming %s from %s", self.topic, found)
+        if self._repeats.due(tuple(starts.items())):
+            logger.info("consuming %s from %s", self.topic, dict(sorted(starts.items())))
         partitions = [TopicPartition(self.topic, number, at) for number, at in starts.items()]
         self._consumer.assign(partitions)
         # A partition that is assigned again keeps in the client the state that it had, which may be that of a local
@@ -348,7 +335,13 @@ class PositionedConsumer:
         else:
             self._consumer.resume(partitions)
 
-    def _fetch_all(self) -> None:
-        """Begin a new epoch: no partition is read locally, and own records of the old epoch are fetched."""
+    def _begin_epoch(self) -> None:
+        """Let the epoch rise. No partition is read locally any more, and own records of the old epoch are fetched."""
+        with self._lock:
+            self._epoch += 1
+            self._positioned_epoch = self._epoch
+            self._lookup_due = None
+            self._lag.clear()
+        self._next = {}
         if self._local is not None:
             self._local.clear()

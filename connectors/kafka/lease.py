@@ -62,11 +62,9 @@ class GroupLease:
         self._on_failed = on_failed
         self._held = False
         self._stopping = threading.Event()
-        options = config.consumer(
+        options = config.group_member(
             group,
-            client_id=client_id or group,
-            session_timeout_ms=config.session_timeout_ms,
-            heartbeat_interval_ms=config.heartbeat_ms,
+            client_id,
             # Unlike the other strategies, this one leaves the partition with the member that has it.
             partition_assignment_strategy="cooperative-sticky",
         )
