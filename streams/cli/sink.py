@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-
 import click
 
 from streams.cli.common import log_to_stderr, read_settings
@@ -43,10 +41,11 @@ def sink(context: click.Context, *, once: bool, force: bool, web_port: int | Non
         return
     settings = read_settings(sink_web_port=web_port)
     log_to_stderr(settings.log_level)
+    from streams.process.garbage import collect_less_often  # noqa: PLC0415
     from streams.sink.gate.cpu_aware import OpenGate  # noqa: PLC0415
     from streams.sink.runner import GC_THRESHOLDS, open_sink  # noqa: PLC0415 - loads the client libraries
 
-    gc.set_threshold(*GC_THRESHOLDS)
+    collect_less_often(*GC_THRESHOLDS)
     stop = stop_on_signals()
     with open_sink(settings, gate=OpenGate() if force else None) as opened:
         opened.run(stop, once=once)

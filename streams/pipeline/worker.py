@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 import tempfile
@@ -20,6 +19,7 @@ from streams.metrics import Metrics
 from streams.pipeline.app import Pipeline, create_pipeline
 from streams.pipeline.control_consumer import quiet_left_over_tasks
 from streams.process.background import in_background
+from streams.process.garbage import collect_less_often
 from streams.process.listening import check_port_free
 from streams.process.topic_watch import TopicWatch
 from streams.settings import Settings
@@ -41,8 +41,8 @@ A read from an S3 server that does not answer takes longer. The worker stops wit
 GC_THRESHOLD = 50_000
 """Python's garbage collector runs when this many container objects more were made than freed.
 
-It is above the number of objects in all batches in flight. They are freed when their batch is done, and are hardly ever
-in a cycle. With Python's own threshold, the collector takes 1.3 us a post to examine them."""
+It is above the number of objects in all batches in flight. With Python's own threshold, the collector takes 1.3 us a
+post to examine them."""
 
 
 async def run_worker(settings: Settings, on_ready: Callable[[], None] = lambda: None) -> None:
@@ -128,7 +128,7 @@ async def _run_until_stopped(pipeline: Pipeline, stop: asyncio.Event, watch: Top
         await asyncio.wait([starting, stopping, watching], return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
-            _tune_garbage_collector()
+            collect_less_often(GC_THRESHOLD)
             logger.info("worker is running")
         await asyncio.wait([stopping, crashed, watching], return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -147,14 +147,3 @@ async def _run_until_stopped(pipeline: Pipeline, stop: asyncio.Event, watch: Top
     await watching
     if app.crash_reason is not None:
         raise app.crash_reason
-
-
-def _tune_garbage_collector() -> None:
-    """Exclude the objects that exist now from garbage collection, and let the collector run less often.
-
-    The libraries and the app are some hundred thousand objects that are never freed. To examine them again and again
-    takes two percent of a core.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_THRESHOLD)

@@ -48,8 +48,7 @@ logger = logging.getLogger(__name__)
 GC_THRESHOLDS = (100_000, 50, 1_000)
 """Thresholds of the garbage collector in a process that runs the sink.
 
-A slice has tens of thousands of objects without cycles. With Python's defaults the collector scans them repeatedly,
-which costs a tenth of the rate."""
+A slice has tens of thousands of objects. With Python's defaults the collector costs a tenth of the rate."""
 
 R = TypeVar("R")
 

@@ -23,11 +23,15 @@ from streams.ingest.sources.keywords import fixed_keywords
 from streams.ingest.sources.kinds import opener_of
 from streams.ingest.sources.metrics import IngestMetrics
 from streams.ingest.sources.web import metrics_server
+from streams.process.garbage import collect_less_often
 from streams.redact import redact
 from streams.settings import Settings
 from streams.wording import counted
 
 logger = logging.getLogger(__name__)
+
+GC_THRESHOLDS = (50_000, 50, 1_000)
+"""Thresholds of the garbage collector in a process that runs sources. Posts wait in a buffer until they are sent."""
 
 
 def run_sources(settings: Settings, specs: Sequence[SourceSpec], *, from_now: bool = False) -> None:
@@ -51,6 +55,7 @@ def run_sources(settings: Settings, specs: Sequence[SourceSpec], *, from_now: bo
             "EMOSTREAM_AUTHOR_KEY is not set, so posts get no authors, and deletions of accounts cannot be applied; "
             "make a key with `openssl rand -hex 32`, or set EMOSTREAM_AUTHORS=omit"
         )
+    collect_less_often(*GC_THRESHOLDS)
     metrics = IngestMetrics()
     with metrics_server(settings.web_bind, settings.ingest_web_port, metrics.registry), ExitStack() as stack:
         selections = [one for one in fixed if one is not None]
