@@ -10,6 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 
+from streams.errors import USER_ERRORS
 from streams.redact import RedactingFilter, remember_secrets
 from streams.settings import Settings, load_settings
 
@@ -65,8 +66,17 @@ LIBRARY_LEVELS = {
 """Log levels of libraries. They do not apply if the application's own level is DEBUG."""
 
 
+class _ExpectedErrors(logging.Filter):
+    """Drops the stack traces of errors that a user can mend. Libraries log them when such an error ends a task."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], USER_ERRORS):
+            record.exc_info = record.exc_text = None
+        return True
+
+
 def log_to_stderr(level: str, process: str = "") -> None:
-    """Log to stderr, one line a record, with secrets masked.
+    """Log to stderr, one line a record, with secrets masked. Stack traces of a user's errors are for DEBUG only.
 
     Args:
         level: the lowest level that is logged.
@@ -76,5 +86,7 @@ def log_to_stderr(level: str, process: str = "") -> None:
         for name, quiet in LIBRARY_LEVELS.items():
             logging.getLogger(name).setLevel(quiet)
     handler = logging.StreamHandler(sys.stderr)
+    if level != "DEBUG":
+        handler.addFilter(_ExpectedErrors())
     handler.addFilter(RedactingFilter())
     logging.basicConfig(level=level, format=f"{process} {LOG_FORMAT}".lstrip(), handlers=[handler], force=True)

@@ -17,6 +17,9 @@ from mode.threads import WorkerThread
 
 logger = logging.getLogger(__name__)
 
+_FAUST_LOGGER = logging.getLogger("faust.transport.consumer")
+"""The logger of Faust's own lines, so that its level is that of Faust. By default it is the one of this module."""
+
 
 class _Thread(WorkerThread):  # type: ignore[misc] # mode ships no types
     def run(self) -> None:
@@ -26,9 +29,22 @@ class _Thread(WorkerThread):  # type: ignore[misc] # mode ships no types
             logger.warning("the thread of Faust's consumer ended with %s", type(exc).__name__)
 
 
+class _ConsumerThread(aiokafka.AIOKafkaConsumerThread):  # type: ignore[misc]
+    logger = _FAUST_LOGGER
+
+    def _stopped_set(self) -> None:
+        try:
+            super()._stopped_set()
+        except RuntimeError:
+            # The thread has ended already, and has closed its loop.
+            self._stopped.set()
+
+
 class _Consumer(aiokafka.Consumer):  # type: ignore[misc] # Faust ships no types
+    logger = _FAUST_LOGGER
+
     def _new_consumer_thread(self) -> aiokafka.AIOKafkaConsumerThread:
-        return aiokafka.AIOKafkaConsumerThread(self, loop=self.loop, beacon=self.beacon, Worker=_Thread)
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon, Worker=_Thread)
 
 
 def use_control_consumer(app: App) -> None:

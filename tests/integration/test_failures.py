@@ -130,7 +130,9 @@ def test_a_result_that_kafka_refuses_stops_the_worker_and_is_not_lost(
     configure(settings, settings.topic_classified, "max.message.bytes", 1_000)
     produce(settings, [*good_posts(5), post(secrets.token_hex(2_000)), *good_posts(5)], partition=0)
     assert worker.wait(60) == 1
-    last = worker.log.read_text().strip().splitlines()[-1]
+    log = worker.log.read_text()
+    assert "Traceback" not in log
+    last = log.strip().splitlines()[-1]
     assert last.startswith("emostream: error: Kafka refused while writing")
     assert "Message size too large" in last
 
@@ -146,7 +148,9 @@ def test_windows_that_kafka_refuses_for_good_stop_the_worker(settings: Settings,
     worker = start("worker")
     produce(settings, good_posts(5))
     assert worker.wait(TIMEOUT_S) == 1
-    last = worker.log.read_text().strip().splitlines()[-1]
+    log = worker.log.read_text()
+    assert "Traceback" not in log
+    last = log.strip().splitlines()[-1]
     assert last.startswith("emostream: error: Kafka refused while publishing as ")
     assert "Message size too large" in last
 
