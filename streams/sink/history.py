@@ -56,12 +56,15 @@ class History:
         self._connection: Connection | None = None
 
     @contextmanager
-    def transaction(self, doing: str, isolation: IsolationLevel | None = None) -> Iterator[Connection]:
+    def transaction(
+        self, doing: str, isolation: IsolationLevel = IsolationLevel.READ_COMMITTED
+    ) -> Iterator[Connection]:
         """Yield the connection in a transaction.
 
         Args:
             doing: What the transaction does, for error messages.
-            isolation: The isolation level; None for the server's default.
+            isolation: The isolation level, whatever the server's default is. A transaction that has waited for a lock
+                must see what was committed meanwhile; with REPEATABLE READ it would not.
 
         Raises:
             ConnectorError: Postgres does not answer, or rejects the call.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
 
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from connectors.postgres import Connection
 from streams.ingest.authors import Authors
 from streams.ops.demo.processes import Role
 from streams.records import ClassifiedPost, DeletionReason, DeletionRecord
@@ -21,6 +23,7 @@ from streams.sink.history import History
 from streams.sink.ledger import Span
 from streams.sink.targets import DELETIONS, posts_of
 from streams.windows.store import WindowStore
+from tests.doc_pages import ROOT, blocks
 from tests.helpers import NOON, row_of
 from tests.integration.audit_support import System
 from tests.integration.support import wait_for
@@ -29,6 +32,7 @@ from tests.integration.test_backfill import check, feed, fill, write
 from tests.integration.test_commands import run
 from tests.integration.test_sink import classified, query
 
+PRIVACY = ROOT / "docs/privacy.md"
 POSTS = posts_of("posts.raw")
 DAYS = 4
 PER_DAY = 12
@@ -158,6 +162,24 @@ def test_a_backfill_writes_erased_posts_without_what_was_erased(
     assert check(settings, history).complete
 
 
+def test_restored_rows_are_erased_by_the_statements_of_the_page(
+    settings: Settings, history: History, producer: ConfirmedProducer
+) -> None:
+    posts = made_posts()
+    feed(producer, settings, posts)
+    write(settings)
+    query(settings, "CREATE TABLE backup AS SELECT * FROM posts_20260302")
+    send(producer, settings, deletion(day=2, author="ann"), deletion(id="0-5"), deletion(id="0-0"))
+    write(settings)
+    wanted = erased(settings)
+    query(settings, "TRUNCATE posts_20260302; INSERT INTO posts SELECT * FROM backup")
+    assert erased(settings) < wanted
+    (statements,) = [text for text in blocks(PRIVACY.read_text("utf-8"), "sql") if "UPDATE posts" in text]
+    query(settings, statements)
+    assert erased(settings) == wanted
+    assert check(settings, history).complete
+
+
 def test_more_rows_than_a_page(
     settings: Settings, history: History, producer: ConfirmedProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,32 +194,68 @@ def test_more_rows_than_a_page(
     assert check(settings, history).complete
 
 
-def test_no_post_slips_through_while_its_deletion_is_applied(settings: Settings, history: History) -> None:
+@pytest.fixture
+def slow(settings: Settings) -> Iterator[History]:
+    """A second connection, whose transaction the test holds open."""
+    opened = History(settings.postgres_dsn.get_secret_value(), application_name="slow")
+    yield opened
+    opened.close()
+
+
+@contextmanager
+def held_open(history: History) -> Iterator[Connection]:
+    with history.transaction("a slow transaction") as connection:
+        connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        yield connection
+
+
+def wait_until_one_waits_for_the_lock(settings: Settings) -> None:
+    waits = (
+        "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database "
+        "WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()"
+    )
+    wait_for(lambda: query(settings, waits) == [(1,)], what="no transaction waits for the lock")
+
+
+def test_no_post_slips_through_while_its_deletion_is_applied(
+    settings: Settings, history: History, slow: History
+) -> None:
     """Without the lock the deletion would not see the row, and the row's transaction not the deletion."""
     topic = settings.topic_classified
     history.start_offsets(topic, {0: (0, 9)})
     history.start_offsets("d", {0: (0, 9)})
-    slow = History(settings.postgres_dsn.get_secret_value(), application_name="slow")
     row, span = row_of(classified(7, author="ann", url="u")), Span(0, 0, 1, 1)
     with ThreadPoolExecutor(1) as pool:
         # As `History.write` does it, one step at a time.
-        with slow.transaction("writing") as connection:
-            connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        with held_open(slow) as connection:
             POSTS.copy_to_staging(connection, [row])
             offsets_sql.lock(connection, topic, [0])
             POSTS.lock(connection)
             POSTS.merge(connection, [row])
             deleting = pool.submit(history.write, "d", DELETIONS, [deletion(id="0-7")], [span])
-            waits = (
-                "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database "
-                "WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()"
-            )
-            wait_for(lambda: query(settings, waits) == [(1,)], what="the deletion does not wait")
+            wait_until_one_waits_for_the_lock(settings)
             ranges = POSTS.ledger_ranges(connection, [span], [row], ledger_sql.last_ranges(connection, topic, [0]))
             offsets_sql.update(connection, topic, {0: 1})
             ledger_sql.store(connection, topic, ranges)
         deleting.result(60)
-    slow.close()
+    assert erased(settings) == {"0-7"}
+    assert check(settings, history).complete
+
+
+def test_a_post_that_waits_for_its_deletion_sees_it(settings: Settings, history: History, slow: History) -> None:
+    """Its transaction begins before the deletion is committed, and the database has another isolation level."""
+    command = "'ALTER DATABASE %I SET default_transaction_isolation = ''repeatable read''', current_database()"
+    query(settings, f"DO $$ BEGIN EXECUTE format({command}); END $$")
+    topic = settings.topic_classified
+    history.start_offsets(topic, {0: (0, 9)})
+    row, span = row_of(classified(7, author="ann", url="u")), Span(0, 0, 1, 1)
+    with ThreadPoolExecutor(1) as pool:
+        with held_open(slow) as connection:
+            DELETIONS.lock(connection)
+            DELETIONS.merge(connection, [deletion(id="0-7")])
+            writing = pool.submit(history.write, topic, POSTS, [row], [span])
+            wait_until_one_waits_for_the_lock(settings)
+        writing.result(60)
     assert erased(settings) == {"0-7"}
     assert check(settings, history).complete
 
