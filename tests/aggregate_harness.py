@@ -67,7 +67,8 @@ class Harness:
         self.metrics = Metrics()
         self.gaps: dict[int, int] = {}
         self.recent_posts: dict[int, RecentPosts] = {}
-        settings = make_settings(shards=self.store.shards, **overrides)
+        # Most tests are about posts of which no ids are remembered.
+        settings = make_settings(**{"shards": self.store.shards, "source_deduplication_s": 0, **overrides})
         self.epoch = 1
         self.stage = AggregateStage(
             settings,

@@ -39,7 +39,7 @@ from streams.settings import Settings
 from streams.windows.deltas import Entry, Position, ShardDeltas, TooLatePost, reduce_entries
 from streams.windows.parts import Part, divide
 from streams.windows.post import PostForCounting
-from streams.windows.recent import RecentPosts
+from streams.windows.recent import Horizons, RecentPosts
 from streams.windows.store import WindowStore
 from streams.windows.update import shard_updates
 
@@ -64,7 +64,7 @@ class StartPositions(Protocol):
 
     @property
     def recent_posts(self) -> Mapping[int, RecentPosts]:
-        """By partition, what finds duplicates of the records before its start; empty if duplicates are counted."""
+        """By assigned partition, what finds duplicates of the records before its start; empty if they are counted."""
 
 
 class AggregateStage:
@@ -96,6 +96,7 @@ class AggregateStage:
         self._epoch = -1
         self._positions: dict[int, list[Position]] = {}
         self._recent: dict[int, RecentPosts] = {}
+        self._finds_duplicates = Horizons.of(settings).sources > 0
 
     async def process(self, batch: Batch) -> None:
         """Process a batch, and return when every shard has it.
@@ -107,7 +108,7 @@ class AggregateStage:
             ConnectorError: Redis or Kafka rejected the call.
         """
         if (batch.epoch, self._store.generation) != (self._epoch, self._tables.generation):
-            self._epoch, self._positions = batch.epoch, {}
+            self._epoch, self._positions, self._recent = batch.epoch, {}, {}
             # A batch goes to one generation, even if rebuilt tables become current while it is processed.
             self._tables = self._store.at(self._store.generation)
         self._metrics.batch_posts.labels("aggregate").observe(len(batch))
@@ -175,14 +176,22 @@ class AggregateStage:
                 raise PositionMismatchError(
                     f"partition {partition} is read from offset {start}, but a shard is at {lowest}"
                 )
-            self._recent.pop(partition, None)
-            if (recent := self._start_positions.recent_posts.get(partition)) is not None:
-                if recent.offset != start:
-                    raise PositionMismatchError(
-                        f"partition {partition} is read from offset {start}, but its recent ids end at {recent.offset}"
-                    )
-                self._recent[partition] = recent
+            self._take_recent_posts(partition, start)
         return known
+
+    def _take_recent_posts(self, partition: int, start: int) -> None:
+        """Take what finds the duplicates of a partition that is read from an offset on."""
+        self._recent.pop(partition, None)
+        recent = self._start_positions.recent_posts.get(partition)
+        if recent is None:
+            if self._finds_duplicates:
+                raise PositionMismatchError(f"the recent ids of partition {partition} are not known any more")
+            return
+        if recent.offset != start:
+            raise PositionMismatchError(
+                f"partition {partition} is read from offset {start}, but its recent ids end at {recent.offset}"
+            )
+        self._recent[partition] = recent
 
     def _decode_batch(self, batch: Batch) -> tuple[list[DeadPost], list[dict[int, Part]]]:
         """Do step 2. Returns the dead letters, and the parts."""
@@ -195,7 +204,7 @@ class AggregateStage:
             own = [entry for part in batch.own_ranges if part.partition == partition for entry in _entries_of(part)]
             # Entries must be in offset order. A partition rarely has both kinds, so sorting is rarely needed.
             entries[partition] = sorted(fetched + own, key=_offset) if fetched and own else fetched or own
-            # Own records are of no source, so they are no duplicates.
+            # There are own records only while no ids but those of sources are remembered, and none is of a source.
             if (recent := self._recent.get(partition)) is not None:
                 recent.offset = ends[partition]
         parts = divide(entries, ends, sizes=self._settings.window_sizes, shards=self._tables.shards)
@@ -217,15 +226,15 @@ class AggregateStage:
         entries: list[Entry] = []
         dead: list[DeadPost] = []
         for message in messages:
-            offset = offset_of(message)
-            duplicate = recent is not None and recent.add(offset, message.key(), message.timestamp()[1])
             try:
                 classified = ClassifiedPost.from_partition(message.value(), self._settings.topic_raw, partition)
                 post = PostForCounting.of(classified)
             except RecordError as exc:
                 dead.append(dead_letter(message, DeadReason.INVALID_RECORD, str(exc)))
-            else:
-                entries.append(Entry(offset, post, duplicate))
+                continue
+            offset = offset_of(message)
+            duplicate = recent is not None and recent.add(offset, message.key(), message.timestamp()[1])
+            entries.append(Entry(offset, post, duplicate))
         if recent is not None:
             self._metrics.ids_forgotten.inc(recent.forgotten - forgotten)
         return entries, dead

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from confluent_kafka import Message
@@ -14,7 +15,7 @@ from connectors.errors import PositionError, UnavailableError
 from connectors.kafka.batch import offset_of
 from connectors.kafka.offsets import OffsetReader, start_offset
 from streams.metrics import Metrics
-from streams.records import Origin, OriginOnly
+from streams.records import ClassifiedPost, Origin, OriginOnly, RecordError
 from streams.settings import Settings
 from streams.topology import check_assigned, check_same_topics
 from streams.windows.completeness import topic_complete_from
@@ -112,8 +113,8 @@ class AggregatePositions:
     Attributes:
         gaps: by partition, the offset at which reading starts, if it is higher than the position (than 0 if there is
             none) because Kafka has deleted the offsets between.
-        recent_posts: by partition, what finds duplicates of the records before its start; empty if duplicates are
-            counted.
+        recent_posts: by assigned partition, what finds duplicates of the records before its start; empty if duplicates
+            are counted.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class AggregatePositions:
         topics in which the tables hold positions.
         """
         self._reader = reader
+        self._raw = settings.topic_raw
         self._classified = settings.topic_classified
         self._partitions = settings.partitions
         self._max_future_ms = int(settings.max_future_s * 1_000)
@@ -160,7 +162,7 @@ class AggregatePositions:
             self._await(_initialise(tables, uninitialised, complete_from), deadline)
         lowest = self._await(_lowest_offsets(tables, partitions), deadline)
         bounds = self._reader.all_bounds(self._classified, partitions, deadline)
-        # After the ends of the classified topic: if no source has run yet, none of its posts is below these ends.
+        # Asked after the bounds: if the sources have no position yet, no post of a source lies within these bounds.
         horizon_ms = self._horizon_ms(deadline)
         starts = {}
         for partition in partitions:
@@ -174,6 +176,9 @@ class AggregatePositions:
                 if horizon_ms:
                     self._read_recent(recent, partition, start, bounds[partition], horizon_ms)
                 self.recent_posts[partition] = recent
+        # Another process has these partitions by now, and remembers their ids.
+        for partition in self.recent_posts.keys() - set(partitions):
+            del self.recent_posts[partition]
         return starts
 
     def _horizon_ms(self, deadline: Deadline) -> int:
@@ -188,14 +193,17 @@ class AggregatePositions:
     def _read_recent(
         self, recent: RecentPosts, partition: int, start: int, bounds: tuple[int, int], horizon_ms: int
     ) -> None:
-        """Adds the records in the horizon before `start`."""
+        """Add the classified posts in the horizon before `start`."""
         low, _ = bounds
         if start > low:
             last = next(self._reader.between(self._classified, partition, start - 1, start), None)
             since = last.timestamp()[1] - horizon_ms - CLOCKS_DIFFER_MS if last is not None else 0
             begin = self._reader.offset_at(self._classified, partition, max(0, since))
             for message in self._reader.between(self._classified, partition, low if begin is None else begin, start):
-                recent.add(offset_of(message), message.key(), message.timestamp()[1])
+                if recent.remembers(message.key()):
+                    with suppress(RecordError):
+                        ClassifiedPost.from_partition(message.value(), self._raw, partition)
+                        recent.add(offset_of(message), message.key(), message.timestamp()[1])
         recent.offset = start
 
     def _await(self, reading: Coroutine[Any, Any, T], deadline: Deadline) -> T:

@@ -1,7 +1,8 @@
-"""Finds duplicates: posts of a partition whose id came before, within a horizon on the broker's clock. Pure.
+"""Finds duplicates: posts of a partition whose id came before, within a horizon. Pure.
 
-Posts of sources (`streams.records.source_ids`) have a horizon of their own. Whether one of them is a duplicate depends
-on the posts of sources alone, so the other records of a partition need not be known.
+The horizon is the time for which ids are remembered, on the broker's clock. Posts of sources
+(`streams.records.source_ids`) have a horizon of their own. Whether one of them is a duplicate depends on the posts of
+sources alone, so the other records of a partition need not be known.
 """
 
 from __future__ import annotations
@@ -61,11 +62,11 @@ class RecentIds:
 
 
 class Horizons(NamedTuple):
-    """How long ids are remembered.
+    """How long ids are remembered, in milliseconds on the broker's clock; 0 for not at all.
 
     Attributes:
-        sources: for how many milliseconds those of posts of sources are, on the broker's clock; 0 for not at all.
-        others: the same for all other posts. It is not longer.
+        sources: the horizon of posts of sources.
+        others: the horizon of all other posts; at most as long as `sources`.
         most: the most ids of posts of sources that are remembered for one partition; None for no limit.
     """
 
@@ -75,9 +76,10 @@ class Horizons(NamedTuple):
 
     @classmethod
     def of(cls, settings: Settings) -> Horizons:
-        """Returns the horizons of the settings. One that holds for all posts holds for those of sources too.
+        """Returns the horizons of the settings.
 
-        Only who remembers the ids of all posts has chosen how much memory they may take.
+        `deduplication_s` is about all posts, so it is the shortest horizon of posts of sources too. If it is set, there
+        is no limit to the number of ids, as its description says.
         """
         others = int(settings.deduplication_s * 1_000)
         sources = max(others, int(settings.source_deduplication_s * 1_000))
@@ -92,8 +94,8 @@ class RecentPosts:
     """Finds the duplicates among the records of a partition.
 
     Attributes:
-        offset: the offset of the next record. A record that is passed over, because it is of no source and only those
-            are remembered, need not be added; then the owner moves the offset.
+        offset: the offset of the next record. If only the ids of posts of sources are remembered, other records need
+            not be added; the owner then sets the offset to the one after them.
     """
 
     def __init__(self, horizons: Horizons, offset: int = 0) -> None:
@@ -111,8 +113,14 @@ class RecentPosts:
         """How many ids of posts of sources were forgotten within their horizon, because there were too many."""
         return self._sources.forgotten
 
+    def remembers(self, key: bytes | None) -> bool:
+        """Returns whether `add` remembers the id of a record with this key."""
+        return key is not None and (self._others is not None or is_from_source(key))
+
     def add(self, offset: int, key: bytes | None, appended_ms: int) -> bool:
-        """Add a record of the partition.
+        """Add a classified post of the partition.
+
+        A record that is no classified post must not be added. It counts nowhere, so a post with its id is no copy.
 
         Args:
             offset: the record's offset in the classified topic.
@@ -120,7 +128,7 @@ class RecentPosts:
             appended_ms: when the broker appended the record.
 
         Returns:
-            Whether a record with the same key came within its horizon before.
+            Whether a post with the same key came within its horizon before.
         """
         self.offset = offset + 1
         ids = self._sources if is_from_source(key) else self._others

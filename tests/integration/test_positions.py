@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from msgspec.structs import replace
 
 from connectors.errors import PositionError
 from connectors.kafka.consumer import PositionedConsumer
@@ -21,6 +22,7 @@ from streams.settings import Settings
 from streams.windows.deltas import Position
 from streams.windows.store import WindowStore
 from streams.windows.update import PositionChange, ShardUpdate
+from tests import helpers
 from tests.integration.support import post, produce, wait_for
 
 
@@ -41,6 +43,13 @@ def classified(settings: Settings, partition: int, offset: int, topic: str | Non
     """Returns a record that has only the origin of a classified post."""
     value = f'{{"origin": {{"topic": "{topic or settings.topic_raw}", "partition": {partition}, "offset": {offset}}}}}'
     return Outgoing(settings.topic_classified, value.encode(), partition=partition)
+
+
+def classified_post(settings: Settings, offset: int, key: bytes) -> Outgoing:
+    """Returns a classified post of partition 0."""
+    post = helpers.classified(offset)
+    post = replace(post, origin=replace(post.origin, topic=settings.topic_raw))
+    return Outgoing(settings.topic_classified, post.to_json(), key, 0)
 
 
 def delete_before(settings: Settings, topic: str, partition: int, offset: int) -> None:
@@ -158,7 +167,7 @@ async def test_the_ids_before_a_start_are_read_again(
     settings: Settings, reader: OffsetReader, store: WindowStore
 ) -> None:
     def sent(first: int, last: int) -> list[Outgoing]:
-        return [classified(settings, 0, offset)._replace(key=b"id-%d" % offset) for offset in range(first, last)]
+        return [classified_post(settings, offset, b"id-%d" % offset) for offset in range(first, last)]
 
     write(settings, *sent(0, 3))
     await asyncio.sleep(0.6)
@@ -180,7 +189,7 @@ async def test_the_ids_of_posts_of_sources_are_read_if_a_source_has_stored_a_pos
 ) -> None:
     """Its transaction may still be open when the worker asks, because Kafka ends a transaction by and by."""
     keys = (b"rss:1", b"1", b"rss:2", b"rss:1", b"rss:3")
-    write(settings, *(classified(settings, 0, offset)._replace(key=key) for offset, key in enumerate(keys)))
+    write(settings, *(classified_post(settings, offset, key) for offset, key in enumerate(keys)))
     for shard in range(store.shards):
         await store.initialise(shard, 0)
         assert await store.apply(shard, ShardUpdate({0: PositionChange(Position(), Position(4, 3, 0))})) is None

@@ -28,6 +28,9 @@ from tests.integration.redis_cluster import ClusterNode
 from tests.integration.test_positions import delete_before
 
 NOON = Timestamp(2026, 3, 1, 12, tzinfo=UTC)
+YEARS_MS = 10 * 365 * 86_400_000
+FAR = Horizons(YEARS_MS, YEARS_MS, None)
+"""Horizons that reach from the times of the test to the present, when the broker appends the records."""
 
 
 def delivered(settings: Settings, origin: int, at: float, label: str = "joy") -> ClassifiedPost:
@@ -113,13 +116,18 @@ def test_every_post_comes_once_as_it_was_first_delivered(
 def test_a_record_of_another_partition_is_left_out(
     settings: Settings, log: list[ClassifiedPost], reader: PostReader
 ) -> None:
-    write_classified(settings, [replace(log[0], origin=Origin(settings.topic_raw, 1, 99))])
+    foreign = replace(log[0], id="new", origin=Origin(settings.topic_raw, 1, 99))
+    write_classified(settings, [foreign])
     delete_before(settings, settings.topic_classified, 0, len(log) - 1)
     survey = reader.survey(0)
     assert everything(reader, survey, len(log) + 1) == [(12, "fear", False)]
     delete_before(settings, settings.topic_classified, 0, len(log))
     survey = reader.survey(0)
     assert survey.rows_before == ALL_ORIGINS, "Kafka holds no post of the partition"
+    new = replace(delivered(settings, 14, 91), id=foreign.id)
+    write_classified(settings, [delivered(settings, 13, 90), foreign, new])
+    found = everything(reader, reader.survey(0), len(log) + 4, FAR.begin())
+    assert found == [(13, "joy", False), (14, "joy", False)], "the post with the same id is no duplicate"
 
 
 def test_a_row_counts_as_its_record_does(settings: Settings, log: list[ClassifiedPost], reader: PostReader) -> None:
@@ -138,9 +146,7 @@ def test_duplicates_are_found_across_postgres_and_kafka(
     """Origins from 8 on repeat the ids of the first posts, which only Postgres holds."""
     write_rows(settings, log)
     delete_before(settings, settings.topic_classified, 0, 5)
-    years_ms = 10 * 365 * 86_400_000
-    far = Horizons(years_ms, years_ms, None).begin()
-    found = everything(reader, reader.survey(0), len(log), far)
+    found = everything(reader, reader.survey(0), len(log), FAR.begin())
     assert [origin for origin, _, duplicate in found if duplicate] == [8, 9, 10, 11, 12]
 
 

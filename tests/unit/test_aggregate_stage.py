@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import weakref
+
 import pytest
 from msgspec.structs import replace
 
@@ -167,12 +169,39 @@ async def test_a_post_that_was_sent_before_is_not_counted_again() -> None:
     assert sum(update.duplicates for _, update in harness.store.applied) == 2, "counted once, and not once per shard"
 
 
+async def test_a_post_with_the_id_of_a_record_that_counts_nowhere_is_counted() -> None:
+    harness = Harness(deduplication_s=60)
+    harness.recent_posts[0] = RecentPosts(EVERY_POST)
+    await harness.stage.process(batch(b"{}", classified(0, partition=1), classified(2)))
+    assert harness.metric("emostream_posts_counted_total") == 1
+    assert harness.metric("emostream_posts_duplicate_total") == 0
+
+
 async def test_recent_ids_that_do_not_end_at_the_start_ask_for_a_rewind() -> None:
     harness = Harness(deduplication_s=60)
     harness.recent_posts[0] = RecentPosts(EVERY_POST, offset=3)
     with pytest.raises(PositionMismatchError, match="is read from offset 0, but its recent ids end at 3"):
         await harness.stage.process(batch(classified(0)))
     assert harness.store.applied == []
+
+
+async def test_recent_ids_that_are_not_known_ask_for_a_rewind() -> None:
+    """Another worker has the partition, and this one still has a batch of it. A duplicate in it would be counted."""
+    harness = Harness(source_deduplication_s=60)
+    with pytest.raises(PositionMismatchError, match="the recent ids of partition 0 are not known"):
+        await harness.stage.process(batch(classified(0)))
+    assert harness.store.applied == []
+
+
+async def test_the_recent_ids_of_an_earlier_epoch_take_no_memory() -> None:
+    harness = Harness()
+    harness.recent_posts[0] = RecentPosts(EVERY_POST)
+    recent = weakref.ref(harness.recent_posts[0])
+    await harness.stage.process(batch(classified(0)))
+    harness.recent_posts.clear()
+    assert recent() is not None
+    await harness.stage.process(batch(classified(0, partition=1), partition=1, epoch=2))
+    assert recent() is None
 
 
 async def test_own_records_between_posts_of_sources_are_passed_over() -> None:

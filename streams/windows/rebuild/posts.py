@@ -212,10 +212,11 @@ class PostReader:
             while found := list(islice(messages, size)):
                 entries = []
                 for message in found:
-                    again = recent is not None and recent.add(offset_of(message), message.key(), message.timestamp()[1])
                     with suppress(RecordError):
                         post = PostForCounting.of(self._classified_post(message))
-                        entries.append(Entry(offset_of(message), post, again))
+                        offset, appended_ms = offset_of(message), message.timestamp()[1]
+                        again = recent is not None and recent.add(offset, message.key(), appended_ms)
+                        entries.append(Entry(offset, post, again))
                 yield Page(entries, offset_of(found[-1]) + 1, len(found))
         finally:
             messages.close()  # type: ignore[attr-defined] # a generator, which unassigns the partition
