@@ -39,7 +39,6 @@ MIN_KEY_CHARS = 16
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/,@\[\]]+):(\d{1,5})")
 _REGISTRY = re.compile(r"(?i:s3)://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?", re.DOTALL)
-_LANGUAGE = re.compile(r"[a-z]{2,3}")
 _PASSWORD_PARAMETERS = frozenset({"password", "sslpassword"})
 
 # Not pydantic's own types: its RedisDsn accepts `redis://` without a host, its PostgresDsn the schemes of SQLAlchemy.
@@ -118,13 +117,9 @@ class LanguageModel:
 
 def _language(code: str) -> str:
     # It takes a third of a second to load, and most commands do without it.
-    from models.text.stated_language import primary  # noqa: PLC0415
+    from models.text.stated_language import check_code  # noqa: PLC0415
 
-    shortest = primary(code)
-    if shortest is None or not _LANGUAGE.fullmatch(code):
-        raise ValueError(f"{code!r} is not a language; give its code of two or three lower-case letters, such as es")
-    if shortest != code:
-        raise ValueError(f"give {shortest} in place of {code}; posts have the shortest code of a language")
+    check_code(code)
     return code
 
 

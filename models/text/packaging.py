@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from models.classifier import ALL_LANGUAGES
 from models.errors import ModelError, ModelPackageError
 from models.package.folder import ModelPackage, load_package, put_in_place, write_package
 from models.package.manifest import CARD, DEFAULT_LANGUAGES, GOLDEN, MANIFEST, MODEL, TOKENIZER, Head
@@ -20,6 +21,7 @@ from models.text.golden import write_golden
 from models.text.head_spec import CONFIG, HeadSpec, labels_of, resolve_heads
 from models.text.network import outputs_of
 from models.text.onnx_classifier import OnnxClassifier
+from models.text.stated_language import check_code
 
 NOT_STATED: Final = "not stated"
 """The licence or the base model in a manifest if nobody gave it."""
@@ -96,6 +98,7 @@ def make_package(spec: PackageSpec, out: Path, *, replace: bool = False) -> Pack
     if out.exists() and not (replace and (out / MANIFEST).is_file()):
         hint = f"it is not a package (no {MANIFEST}), so it is not replaced" if replace else "--replace replaces it"
         raise ModelError(f"{out} exists already; {hint}")
+    _check_languages(spec.languages)
     tokenizer = spec.tokenizer or _beside(spec.onnx, TOKENIZER)
     if tokenizer is None:
         raise ModelPackageError(f"there is no {TOKENIZER} beside {spec.onnx}; give the file with --tokenizer")
@@ -117,6 +120,16 @@ def make_package(spec: PackageSpec, out: Path, *, replace: bool = False) -> Pack
     except OSError as exc:
         raise ModelError(f"{exc.filename or out} cannot be read or written: {exc.strerror or exc}") from exc
     return Packaged(load_package(out), golden, notes)
+
+
+def _check_languages(codes: Sequence[str]) -> None:
+    # A manifest with `eng` would be valid, and the model would read no post, because posts have `en`.
+    for code in codes:
+        if code != ALL_LANGUAGES:
+            try:
+                check_code(code)
+            except ValueError as exc:
+                raise ModelPackageError(f"languages: {exc}") from None
 
 
 def _beside(onnx: Path, name: str) -> Path | None:

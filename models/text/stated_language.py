@@ -5,6 +5,7 @@ A source often states the language of the author's settings, so `en` on a post t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from functools import lru_cache
 from typing import Final
@@ -42,6 +43,20 @@ def primary(tag: str | None) -> str | None:
     return _SHORTER.get(code, code)
 
 
+def check_code(code: str) -> None:
+    """Check that a code is one that posts have as their language: the shortest one of a language, in lower case.
+
+    Raises:
+        ValueError: It is not. The message says what to give.
+    """
+    shortest = primary(code)
+    if shortest is None or not _CODE.fullmatch(code):
+        raise ValueError(f"{code!r} is not a language; give its code of two or three lower-case letters, such as es")
+    if shortest != code:
+        raise ValueError(f"give {shortest} in place of {code}; posts have the shortest code of a language")
+
+
+_CODE: Final = re.compile(r"[a-z]{2,3}")
 _NO_LANGUAGES: Final = frozenset({UNKNOWN, UNCODED, "zxx", "mul", "art"})
 _SHORTER: Final = {"fil": "tl", "cmn": "zh", "yue": "zh", "arb": "ar", "arz": "ar", "nob": "nb", "nno": "nn"}
 
@@ -66,7 +81,7 @@ def language_of(text: str, stated: str | None) -> Language:
 
     The stated language is taken if the text does not contradict it:
 
-    - A text without a language of its own, such as one of emoji, has none, whatever is stated.
+    - A text without letters, such as one of emoji, has no language, whatever is stated.
     - The identifier found no language: the stated one, with a confidence of 0.
     - It found a language that it does not tell apart from the stated one: the stated one.
     - It found another language, and the stated one is one that it does not know: the stated one, unless the text is
@@ -83,7 +98,7 @@ def language_of(text: str, stated: str | None) -> Language:
         return found
     if found.code == UNKNOWN:
         return Language(claim, 0.0) if any(map(str.isalpha, text)) else found
-    if any(claim in same and found.code in same for same in _SAME):
+    if found.code in not_told_apart(claim):
         return Language(claim, found.confidence)
     if knows(claim) or (found.code == ENGLISH and found.confidence >= _CONFIDENT):
         return found

@@ -135,6 +135,8 @@ def test_a_folder_that_is_not_a_package_is_never_replaced(export: Path) -> None:
     [
         (("--name", "Spam Filter"), "name: 'Spam Filter' is not a valid name: use lower-case letters"),
         (("--version", "1"), "version: '1' is not a semantic version, such as 1.0.0"),
+        (("--language", "eng"), "languages: give en in place of eng"),
+        (("--language", "es", "--language", "Spanish"), "languages: 'Spanish' is not a language"),
         (("--head", "x:wrong"), "no output 'wrong'; its outputs are: topic"),
         (("--head", "x=spam,ham"), "model.onnx gives 3 values for head 'x', which has 2 labels"),
         (("--head", "x=spam,ham,spam"), "lists a label twice: spam"),
