@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 from models.registry.location import S3Location, parse_uri
@@ -13,6 +15,8 @@ from models.serving.served import ServedModel, StoppedError
 from models.serving.source import ModelSource
 from models.text.model_set import ModelSet
 from models.text.onnx_classifier import OnnxClassifier
+
+logger = logging.getLogger(__name__)
 
 
 class ServedModels:
@@ -69,7 +73,7 @@ class ServedModels:
         return ModelSet(classifiers[0], {language: classifiers[index] for language, index in self._by_language.items()})
 
     def start(self) -> None:
-        """Load the models, one after another, as `ServedModel.start` does.
+        """Load the models, one after another, as `ServedModel.start` does. Warn of those with the same version.
 
         Raises:
             ModelError, UnavailableError, RejectedError: A model cannot be loaded; see `ServedModel.start`.
@@ -79,6 +83,14 @@ class ServedModels:
             if self._cancelled.is_set():
                 raise StoppedError
             served.start()
+        for first, second in combinations(self.current().all, 2):
+            if first.version == second.version:
+                logger.warning(
+                    "%s and %s have the same version %s, so windows count their posts as those of one model",
+                    first.name,
+                    second.name,
+                    first.version,
+                )
 
     def cancel(self) -> None:
         """End downloads and waits for other processes' downloads, because the process stops. Thread-safe."""

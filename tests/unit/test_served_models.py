@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +70,18 @@ def test_the_main_model_may_be_configured_for_a_language_too(make: Make, registr
     now = models.current()
     assert now.by_language["en"] is now.main
     assert serves(registry) == {("*", "tiny"), ("es", "spanish")}
+
+
+@pytest.mark.parametrize(
+    ("setting", "warnings"), [("pt=DIR/iberian", []), ("pt=DIR/iberian,es=DIR/same", ["tiny and spanish"])]
+)
+def test_models_of_one_version_are_named_in_a_warning(
+    make: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture, setting: str, warnings: list[str]
+) -> None:
+    spanish_package(tmp_path / "same", version="1.0.0")
+    make(setting).start()
+    found = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [line.partition(" have the same version 1.0.0")[0] for line in found] == warnings
 
 
 def test_one_model_is_the_main_one(make: Make) -> None:
