@@ -94,8 +94,8 @@ def show(window: dict[str, Any]) -> None:
     state = "final" if window["final"] else "open"
     place = f"{window['start']} {window['size']:>6} s {window['keyword']:<16}"
     # Records of version 0.1 have no field for the posts in languages that the model does not read.
-    unread = f" +{window['unsupported']} unread" if window.get("unsupported") else ""
-    print(f"{place} {window['count']:>8}{most}{unread} {state}")
+    unsupported = f" +{window['unsupported']} unsupported" if window.get("unsupported") else ""
+    print(f"{place} {window['count']:>8}{most}{unsupported} {state}")
 
 
 def main() -> None:

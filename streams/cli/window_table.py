@@ -28,8 +28,11 @@ WIDE = 84
 MOOD_CELLS = 7
 """Characters of the column `mood`."""
 
-UNREAD_CELLS = 8
-"""Characters of the column `unread`."""
+UNSUPPORTED = "unsup-\nported"
+"""The header of the column of unsupported posts. On one line it would leave no room for the share in 80 characters."""
+
+UNSUPPORTED_CELLS = 8
+"""Characters of this column."""
 
 
 def share_bar(counts: dict[str, int], styles: LabelStyles, cells: int = BAR_CELLS) -> Text:
@@ -58,17 +61,17 @@ def windows_table(windows: Sequence[EmotionWindow], console: Console) -> Table:
     """Returns a table with a row for each window; times are in UTC, and a dot marks a window that is still open.
 
     The table has a column for each label if the console is wide enough for them; else one column, with the label that
-    has most posts. It has the column `unread` if a window has posts in languages that the model does not read, which
-    are not among `posts`; and the column `mood`, the mean sentiment from -1 to 1, if a window has sentiment. If the
-    console has no colours, a line below the table says which letter of the bars is which label.
+    has most posts. It has a column for unsupported posts, which are not among `posts`, if a window has some; and the
+    column `mood`, the mean sentiment from -1 to 1, if a window has sentiment. If the console has no colours, a line
+    below the table says which letter of the bars is which label.
     """
     styles = LabelStyles(console, (label for window in windows for label in window.labels))
     labels = styles.labels
     several_sizes = len({window.size for window in windows}) > 1
-    has_unread = any(window.unsupported for window in windows)
+    has_unsupported = any(window.unsupported for window in windows)
     has_mood = any(window.sentiment is not None for window in windows)
     names = {label: printable(label) for label in labels}
-    more = has_mood * MOOD_CELLS + has_unread * UNREAD_CELLS
+    more = has_mood * MOOD_CELLS + has_unsupported * UNSUPPORTED_CELLS
     needed = WIDE + more + sum(max(cell_len(name), 5) + 2 for name in names.values())
     is_wide = console.width >= needed
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -79,9 +82,10 @@ def windows_table(windows: Sequence[EmotionWindow], console: Console) -> Table:
     table.add_column("window (UTC)", no_wrap=True)
     if several_sizes:
         table.add_column("size", justify="right", no_wrap=True)
-    table.add_column("keyword", overflow="ellipsis", max_width=10 if has_unread and not is_wide else 16, no_wrap=True)
+    keyword_cells = 10 if has_unsupported and not is_wide else 16
+    table.add_column("keyword", overflow="ellipsis", max_width=keyword_cells, no_wrap=True)
     table.add_column("posts", justify="right", no_wrap=True)
-    optional = (("unread", _unread, has_unread), ("mood", _mood, has_mood))
+    optional = ((UNSUPPORTED, _unsupported, has_unsupported), ("mood", _mood, has_mood))
     shown = [(name, cell) for name, cell, is_shown in optional if is_shown]
     for name, _ in shown:
         table.add_column(name, justify="right", no_wrap=True)
@@ -105,7 +109,7 @@ def windows_table(windows: Sequence[EmotionWindow], console: Console) -> Table:
         else:
             share = _largest_share(window, styles)
             cells += [
-                share_bar(counts, styles, NARROWEST_BAR_CELLS if has_mood or has_unread else NARROW_BAR_CELLS),
+                share_bar(counts, styles, NARROWEST_BAR_CELLS if has_mood or has_unsupported else NARROW_BAR_CELLS),
                 share,
             ]
         table.add_row(*cells)
@@ -121,7 +125,7 @@ def _largest_share(window: EmotionWindow, styles: LabelStyles) -> Text:
     return Text(f"{printable(top)} {window.labels[top].pct:.0f} %", style=styles.of(top))
 
 
-def _unread(window: EmotionWindow) -> str:
+def _unsupported(window: EmotionWindow) -> str:
     return f"{window.unsupported:,}" if window.unsupported else ""
 
 

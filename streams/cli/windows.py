@@ -93,10 +93,11 @@ def windows(
     """Show the emotion windows in Redis, latest first.
 
     Prints a table with the posts of each window and the share of each label. A dot after the time marks a window that
-    is still open. The column `mood` is the mean sentiment, from -1 to 1, if the model has sentiment. With --follow, a
-    file or a pipe gets a line for each new state of a window instead. With --last the windows slide: `--size 1m --last
-    15` is the quarter of an hour that ends with the latest minute that has a post. A dot then says that one of the
-    windows in the sum is still open.
+    is still open. Posts in languages that no model reads are unsupported, and have a column of their own. The column
+    `mood` is the mean sentiment, from -1 to 1, if the model has sentiment. With --follow, a file or a pipe gets a line
+    for each new state of a window instead. With --last the windows slide: `--size 1m --last 15` is the quarter of an
+    hour that ends with the latest minute that has a post. A dot then says that one of the windows in the sum is still
+    open.
 
     \b
     Examples:

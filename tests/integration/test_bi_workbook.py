@@ -61,15 +61,17 @@ def run_script(*arguments: str, **settings: str) -> subprocess.CompletedProcess[
 
 def test_the_role_tableau_can_draw_the_charts(connection: Connection, tableau: str, tmp_path: Path) -> None:
     add_an_hour(connection)
+    connection.execute("UPDATE emotion_windows SET unsupported = 5 WHERE keyword = '*'")
+    connection.execute("UPDATE emotion_windows SET unsupported = 2 WHERE keyword = 'tea'")
     found = draw(tableau, tmp_path)
     assert (found.returncode, found.stderr) == (0, "")
     for line in found.stdout.splitlines():
         assert Path(line).read_bytes()[:4] == b"\x89PNG"
     data = read_chart_data(tableau)
-    assert [(share.keyword, share.counts) for share in data.shares] == [
-        ("*", {"joy": 4, "anger": 3, "sadness": 2}),
-        ("tea", {"joy": 3, "anger": 3}),
-        ("rain", {"sadness": 3, "joy": 1}),
+    assert [(share.keyword, share.counts, share.unsupported) for share in data.shares] == [
+        ("*", {"joy": 4, "anger": 3, "sadness": 2}, 5),
+        ("tea", {"joy": 3, "anger": 3}, 2),
+        ("rain", {"sadness": 3, "joy": 1}, 0),
     ]
     assert {(each.keyword, each.emotion, each.posts) for each in data.points} == {
         ("tea", "joy", 3),

@@ -51,13 +51,14 @@ def test_a_row_fits_the_terminal_and_nothing_is_cut(width: int, shown: list[str]
 
 @pytest.mark.parametrize("width", [80, 160])
 def test_posts_in_other_languages_have_a_column_of_their_own(width: int) -> None:
-    unread = structs.replace(window(sentiment=0.25), unsupported=1_234)
-    rows = lines([unread, window(sentiment=0.25)], width)
-    assert all(len(line) <= width for line in rows)
-    assert "unread" in rows[0]
-    assert "joy" in (rows[0] if width == 160 else rows[1])
-    assert [word for word in rows[1].split() if word in {"1,000", "1,234", "+0.25"}] == ["1,000", "1,234", "+0.25"]
-    assert "unread" not in lines([window()], width)[0]
+    first = structs.replace(window(sentiment=0.25), unsupported=1_234)
+    above, header, row, _ = lines([first, window(sentiment=0.25)], width)
+    assert max(map(len, (above, header, row))) <= width
+    assert header.split()[4:7] == ["ported", "mood", "share"]
+    assert (above.strip(), above.index("unsup-")) == ("unsup-", header.index("ported"))
+    assert "joy" in (header if width == 160 else row)
+    assert [word for word in row.split() if word in {"1,000", "1,234", "+0.25"}] == ["1,000", "1,234", "+0.25"]
+    assert "unsup" not in lines([window()], width)[0]
 
 
 def console(width: int, system: Literal["standard", "256", "truecolor"] | None = None) -> Console:

@@ -41,7 +41,7 @@ HEADER_IN, FOOTER_IN, ROW_IN = 1.1, 0.65, 0.42
 
 @dataclass(frozen=True)
 class KeywordShare:
-    """The posts of a keyword by label, and those without a label because the model does not read their language."""
+    """The posts of a keyword by label, and its unsupported posts, which have none."""
 
     keyword: str
     counts: dict[str, int]
@@ -61,8 +61,7 @@ def draw_shares(shares: Sequence[KeywordShare], path: Path, *, subtitle: str) ->
         path: the PNG file; its folder is created if it does not exist.
         subtitle: the line below the title.
 
-    Beside each bar stands its number of posts, and after a plus those in languages that the model does not read, which
-    are not in the bar.
+    The number of posts is beside each bar. After a plus there are the unsupported ones, which are not in the bar.
     """
     shown = fewer_labels(shares[: MAX_KEYWORDS + 1])
     labels = sorted(label_order(label for share in shown for label in share.counts), key=OTHER_LABELS.__eq__)
@@ -86,10 +85,11 @@ def draw_shares(shares: Sequence[KeywordShare], path: Path, *, subtitle: str) ->
         axes.bar_label(bars, texts, label_type="center", color="white", fontsize=8)
         left = [start + width for start, width in zip(left, widths, strict=True)]
     for row, share in zip(rows, shown, strict=True):
-        unread = f" +{share.unsupported:,}" if share.unsupported else ""
-        axes.text(101, row, f"{share.posts:,}{unread}", va="center", color=MUTED, fontsize=9)
-    has_unread = any(share.unsupported for share in shown)
-    axes.text(101, 0.62, "posts +unread" if has_unread else "posts", va="bottom", color=MUTED, fontsize=9)
+        more = f" +{share.unsupported:,}" if share.unsupported else ""
+        axes.text(101, row, f"{share.posts:,}{more}", va="center", color=MUTED, fontsize=9)
+    has_unsupported = any(share.unsupported for share in shown)
+    header_of_posts = "posts +unsupported" if has_unsupported else "posts"
+    axes.text(101, 0.62, header_of_posts, va="bottom", color=MUTED, fontsize=9)
     axes.set_yticks(rows, names, fontsize=10, color=INK)
     axes.set_xlim(0, 100)
     axes.set_xlabel("share of the keyword's posts, percent", color=MUTED, fontsize=9)
@@ -113,7 +113,7 @@ def draw_shares(shares: Sequence[KeywordShare], path: Path, *, subtitle: str) ->
         bbox_to_anchor=(0.99, 1 - 0.12 / height),
     )
     figure.subplots_adjust(
-        left=0.17, right=0.87 if has_unread else 0.93, top=1 - header / height, bottom=FOOTER_IN / height
+        left=0.17, right=0.85 if has_unsupported else 0.93, top=1 - header / height, bottom=FOOTER_IN / height
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
