@@ -62,8 +62,8 @@ def classify(
     Prints a JSON line for each post, in the order of the input. It has line (of the input), id, created_at and keywords
     (if the post has them), text, lang, lang_confidence, label, confidence, scores, sentiment (if the model has it) and
     model, with the tier that answered. With --text a line has label, confidence, sentiment from -1 to 1, tier and text.
-    If no model reads the language of a post, its label is null; with --text it has the language in place of a label. A
-    row that cannot be used is refused: it has no line, and a summary on stderr counts it.
+    If no model reads the language of a post, its label is null, and there is no model; with --text it has the language
+    in place of a label. A row that cannot be used is refused: it has no line, and a summary on stderr counts it.
 
     \b
     Examples:
