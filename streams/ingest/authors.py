@@ -1,7 +1,7 @@
-"""What stands in a post as its author: a keyed hash, nothing, or the account itself. Pure.
+"""Decides what a post has as its author: a keyed hash, nothing, or the account itself. Pure.
 
-A hash is the same for the same account, so posts of an account can be counted and erased together, but nobody finds the
-account without the key. It is the first 128 bits of HMAC-SHA256 (RFC 2104) over `<source>:<account>`, in hexadecimal.
+The hash is the same for all posts of an account, so they can be counted and erased together. Without the key nobody
+finds the account. The hash is the first 128 bits of HMAC-SHA256 (RFC 2104) over `<source>:<account>`, in hexadecimal.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Authors:
 
     @classmethod
     def of(cls, settings: Settings) -> Authors:
-        """Returns what the settings say."""
+        """Returns the authors that the settings ask for."""
         key, former = settings.author_key, settings.author_former_key
         return cls(
             settings.authors,
@@ -61,9 +61,9 @@ class Authors:
         return _hash(self._keys[0], source, account) if self._keys else None
 
     def erasable(self, source: str, account: str) -> tuple[str, ...]:
-        """Returns the authors that stored posts of an account may have: with the present key and the former one.
+        """Returns the authors that stored posts of an account may have: with the present key and with the former one.
 
-        Returns nothing if posts have no authors, so that a deleted account cannot be found.
+        Returns none if posts have no authors. Then the posts of a deleted account cannot be found.
         """
         if self._keys and account:
             return tuple(_hash(key, source, account) for key in self._keys)

@@ -1,4 +1,4 @@
-"""Erases posts, or all posts of accounts, because an operator asks for it: as if the network had announced it."""
+"""Erases posts, or all posts of accounts, for an operator: sends the deletions that a network would announce."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Answer(NamedTuple):
 def answer(models: ModelSet[Classifier], texts: Sequence[str], stated: Sequence[str | None]) -> list[Answer]:
     """Classify texts, in one call for each model.
 
-    A text that its model cannot classify costs no other text its answer, whatever model that has.
+    If a model cannot classify a text, the answer of this text is `Failed`, and all other texts have theirs.
 
     Args:
         models: the models.

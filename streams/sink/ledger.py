@@ -77,7 +77,7 @@ class LedgerRange:
 
     Attributes:
         span: the offsets of the range, and the number of records that were read.
-        fence: the fence at the end of the range; None for windows, and before the first post.
+        fence: the fence at the end of the range; None for windows and deletions, and before the first post.
         figures: the figures of the new posts; None if the range has no new post.
     """
 
@@ -127,7 +127,7 @@ def range_to_store(
     Args:
         last: The last range of the partition; None if there is none.
         span: The offsets that were written.
-        raw_topic: The raw topic of the posts; None for windows.
+        raw_topic: The raw topic of the posts; None for windows and deletions.
         figures: The figures of the posts above the fence of `last`; None if there are none.
     """
     if last is None:

@@ -1,7 +1,7 @@
 """Helpers for the sink's SQL: column lists, staging tables, and statements that run once per row.
 
-The modules `posts_sql`, `windows_sql`, `offsets_sql` and `ledger_sql` have the statements on the tables. Each function
-in them runs inside a transaction that its caller has opened.
+The modules `posts_sql`, `windows_sql`, `erasures_sql`, `offsets_sql`, `ledger_sql` and `topic_ids` have the statements
+on the tables. Each function in them runs inside a transaction that its caller has opened.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class Target(Generic[R]):
     Attributes:
         decode: makes a row of a record's value and partition; raises RecordError if the value is not a record.
         copy_to_staging: copies rows into staging tables.
-        lock: waits until no transaction runs that `merge` must not run beside.
+        lock: waits until no transaction is open that `merge` must not run beside, and keeps others out until the end.
         merge: merges the staging tables into the tables, where a row that is not older stays as it is.
         ledger_ranges: returns the ranges of the ledger for spans whose rows are in the staging tables; None for a span
             that the ledger covers already.
@@ -69,8 +69,7 @@ def _merge_posts(connection: Connection, rows: Sequence[PostRow]) -> None:
 def _post_ranges(
     connection: Connection, spans: Sequence[Span], rows: Sequence[PostRow], last: LastRanges
 ) -> list[LedgerRange | None]:
-    # The figures cover the raw topic of the last post. In practice there is one raw topic.
-    raw_topic = rows[-1].origin_topic if rows else None
+    raw_topic = rows[0].origin_topic if rows else None  # `posts_of` takes posts of one raw topic only
     figures = {} if raw_topic is None else posts_sql.staged_figures(connection, raw_topic, last)
     return [range_to_store(last[span.partition], span, raw_topic, figures.get(span.partition)) for span in spans]
 
