@@ -12,7 +12,7 @@ import pytest
 
 from connectors.errors import UnavailableError
 from connectors.kafka.producer import Outgoing, WrittenOffsets
-from connectors.sources.events import Positioned, SourceEvent, SourcePost
+from connectors.sources.events import Positioned, SkipReason, SourceEvent, SourcePost, SourceSkipped
 from streams.ingest.authors import Authors
 from streams.ingest.from_source import TextRules
 from streams.ingest.keywords.matcher import Matcher
@@ -27,6 +27,7 @@ from streams.records import DeletionRecord, GapRecord, Post, SourcePosition
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RAW = "posts.raw"
+KEEP_ALIVE = SourceSkipped(reason=SkipReason.NOT_A_POST, detail="keep-alive")
 
 
 def at(number: int) -> datetime:
@@ -181,3 +182,8 @@ class World:
             metrics=metrics,
             rate=rate,
         )
+
+
+async def run(world: World, network: Network, **options: object) -> bool:
+    """Run one connection until the network ends or fails."""
+    return await world.pump(**options).run(network, asyncio.Event())  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from connectors.sources.events import Positioned, SkipReason, SourceDeletion, So
 from connectors.sources.net import PrivateAddressError
 from connectors.sources.protocol import RateLimitError, SearchableSource
 from tests.jetstream_server import JetstreamServer, commit, did, identity
-from tests.unit.test_source_net import answer, answering
+from tests.source_servers.canned import answer, answering
 
 NOW_US = int(time.time() * 1_000_000)
 SECOND = 1_000_000

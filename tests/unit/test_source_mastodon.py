@@ -10,30 +10,12 @@ import pytest
 from connectors.errors import RejectedError, UnavailableError
 from connectors.sources.events import SkipReason
 from connectors.sources.mastodon import MastodonOptions, MastodonSource
-from connectors.sources.mastodon.heads import before, id_time, newest, read_cursor, resume_from, write_cursor
 from connectors.sources.net import PrivateAddressError
 from connectors.sources.protocol import RateLimitError
 from tests.source_servers.http import Reply
 from tests.source_servers.mastodon import START, TOKEN, MastodonServer
-from tests.source_servers.reading import Killed, reading
-
-
-def of_server(number: str) -> str:
-    return f"127.0.0.1/{number}"
-
-
-def source(server: MastodonServer, **changes: object) -> MastodonSource:
-    options = MastodonOptions(endpoint=server.url, token=TOKEN, allow_private=True, interval_s=0.01)
-    return MastodonSource(replace(options, **changes))  # type: ignore[arg-type]
-
-
-async def interrupted(server: MastodonServer, **changes: object) -> str | None:
-    """Reads a post, `one`, and returns the cursor after it."""
-    async with reading(source(server, **changes)) as found:
-        await found.detail("heartbeat")
-        server.post("one")
-        await found.texts("one")
-    return found.cursor
+from tests.source_servers.mastodon_reading import of_server, source
+from tests.source_servers.reading import reading
 
 
 async def test_posts_edits_and_deletions_come_through_the_stream() -> None:
@@ -82,82 +64,6 @@ async def test_it_starts_now() -> None:
             server.post("new")
             await found.texts("new")
     assert found.post_texts == ["new"]
-
-
-async def test_what_came_during_an_interruption_is_fetched_once() -> None:
-    async with MastodonServer() as server:
-        async with reading(source(server)) as first:
-            await first.detail("heartbeat")
-            server.post("one")
-            await first.texts("one")
-            server.cut_streams()
-            assert isinstance(await first.error(), UnavailableError)
-        missed = [f"missed {number}" for number in range(100)]
-        for text in missed:
-            server.post(text)
-        async with reading(source(server), first.cursor) as second:
-            await second.texts(*missed)
-            server.post("after")
-            await second.texts("after")
-    # The overlap repeats what came shortly before; everything else comes once, and in order.
-    assert [text for text in second.post_texts if text != "one"] == [*missed, "after"]
-    assert second.gaps == []
-
-
-async def test_a_post_that_was_edited_during_an_interruption_is_no_edit() -> None:
-    """Its first version never came, so it must count."""
-    async with MastodonServer() as server:
-        cursor = await interrupted(server)
-        number = server.post("two")
-        server.edit(number, "two, edited")
-        async with reading(source(server), cursor) as found:
-            await found.texts("two, edited")
-    assert [(post.id, post.edited) for post in found.posts if post.id == of_server(number)] == [
-        (of_server(number), False)
-    ]
-
-
-async def test_a_server_that_no_longer_holds_the_last_post_is_a_gap() -> None:
-    async with MastodonServer(keep=3) as server:
-        cursor = await interrupted(server)
-        for number in range(10):
-            server.post(str(number))
-        async with reading(source(server), cursor) as found:
-            await found.texts("7", "8", "9")
-        assert found.events[1].event is found.gaps[0]
-        # Killed right after the gap: it is not reported again.
-        async with reading(source(server), found.events[1].cursor) as again:
-            await again.texts("7", "8", "9")
-    (gap,) = found.gaps
-    assert [gap.since, gap.until] == [START + timedelta(seconds=1), START + timedelta(seconds=9)]
-    assert gap.missing is None
-    assert found.post_texts == again.post_texts == ["7", "8", "9"]
-    assert again.gaps == []
-
-
-async def test_a_deleted_last_post_is_no_gap() -> None:
-    async with MastodonServer() as server:
-        server.post("older")
-        cursor = await interrupted(server)
-        server.delete(str(max(server.statuses)))
-        server.post("two")
-        async with reading(source(server), cursor) as found:
-            await found.texts("two")
-    assert found.gaps == []
-
-
-async def test_a_post_that_arrives_late_is_fetched() -> None:
-    """Its id is smaller than that of the last post, because it was written before."""
-    async with MastodonServer(start=datetime.now(UTC)) as server:
-        cursor = await interrupted(server)
-        server.post("late", late_by=timedelta(seconds=30))
-        async with reading(source(server), cursor) as found:
-            await found.texts("late")
-        async with reading(source(server, overlap=timedelta(seconds=10)), cursor) as missed:
-            await missed.detail("heartbeat")
-            server.post("after")
-            await missed.texts("after")
-    assert "late" not in missed.post_texts
 
 
 async def test_a_post_before_the_server_listens_is_fetched() -> None:
@@ -309,49 +215,9 @@ async def test_streams_may_have_a_host_of_their_own() -> None:
         assert server.streams == 0
 
 
-async def test_a_server_without_min_id_is_not_read_for_ever() -> None:
-    async with MastodonServer() as server:
-        server.knows_min_id = False
-        cursor = await interrupted(server)
-        server.post("two")
-        async with reading(source(server), cursor) as found:
-            await found.texts("two")
-            server.post("three")
-            await found.texts("three")
-
-
-async def test_a_page_that_is_too_large_is_read_in_parts() -> None:
-    async with MastodonServer() as server:
-        cursor = await interrupted(server)
-        wanted = [f"{number} " + "x" * 2_000 for number in range(40)]
-        for text in wanted:
-            server.post(text)
-        async with reading(source(server, max_bytes=20_000), cursor) as found:
-            await found.texts(*wanted)
-
-
 async def test_private_addresses_are_refused() -> None:
     async with MastodonServer() as server, reading(source(server, allow_private=False)) as found:
         assert isinstance(await found.error(), PrivateAddressError)
-
-
-@pytest.mark.parametrize(
-    "cursor",
-    [
-        "",
-        "x",
-        "[]",
-        "{}",
-        '{"v":2,"server":"127.0.0.1","at":1,"heads":{}}',
-        '{"v":1,"server":"other","at":1,"heads":{}}',
-        '{"v":1,"server":"127.0.0.1","at":1,"heads":{"public":7}}',
-        '{"v":1,"server":"127.0.0.1","at":1,"heads":7}',
-        '{"v":1,"server":"127.0.0.1","at":1,"heads":[]}',
-    ],
-)
-async def test_a_wrong_cursor_is_rejected(cursor: str) -> None:
-    async with MastodonServer() as server, reading(source(server), cursor) as found:
-        assert isinstance(await found.error(), RejectedError)
 
 
 @pytest.mark.parametrize(
@@ -367,57 +233,3 @@ def test_wrong_options_are_rejected(changes: dict[str, object]) -> None:
     options = MastodonOptions(endpoint="https://m.example")
     with pytest.raises(RejectedError):
         MastodonSource(replace(options, **changes))  # type: ignore[arg-type]
-
-
-async def test_nothing_is_missing_after_twenty_kills() -> None:
-    async with MastodonServer() as server:
-        server.post("history")
-        killed = Killed(seed=23)
-        await killed.life(source(server), 1, idle="heartbeat")
-        wanted = []
-        for life in range(20):
-            wanted += [server.post(f"{life}.{number}") for number in range(killed.random.randint(0, 60))]
-            if killed.random.random() < 0.3:
-                server.fail("/api/v1/timelines", Reply(200, b'[{"id": ', cut=5))
-            await killed.life(source(server), 50, idle="heartbeat")
-        async with reading(source(server), killed.cursor) as found:
-            await found.texts(server.statuses[max(server.statuses)]["content"])
-            await found.detail("heartbeat")
-            wanted.append(server.post("the last one"))
-            await found.texts("the last one")
-    assert {post.id for post in (*killed.posts, *found.posts)} >= set(map(of_server, wanted))
-    assert killed.gaps == found.gaps == []
-
-
-def test_ids_are_ordered_by_length_first() -> None:
-    assert newest(["99", "100", "0"]) == "100"
-    assert newest([]) == "0"
-
-
-def test_an_id_has_its_time() -> None:
-    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    number = str((int(at.timestamp() * 1_000) << 16) + 7)
-    assert id_time(number) == at
-    assert id_time(before(number, timedelta(minutes=5))) == at - timedelta(minutes=5)
-    assert [id_time("12"), id_time("01HXYZ"), id_time("9" * 21)] == [None, None, None]
-    assert before("01HXYZ", timedelta(minutes=5)) == "01HXYZ"
-
-
-def test_a_cursor_is_read_as_it_was_written() -> None:
-    heads = {"public": "7", "#cats": "8"}
-    cursor = write_cursor("m.example", heads, START)
-    assert read_cursor(cursor, "m.example", ["#cats", "#new"]) == ({"#cats": "8"}, START)
-
-
-def test_a_quiet_timeline_is_not_read_again() -> None:
-    head, minute = number_at(START), timedelta(minutes=1)
-    assert id_time(resume_from(head, START + timedelta(hours=3), minute)) == START
-    assert id_time(resume_from(head, START + timedelta(seconds=40), minute)) == START - timedelta(seconds=20)
-    assert id_time(resume_from(head, START, minute)) == START - minute
-    assert id_time(resume_from(head, START - timedelta(hours=3), minute)) == START - minute
-    assert resume_from("01HXYZ", START, minute) == "01HXYZ"
-    assert resume_from("0", START, minute) == "0"
-
-
-def number_at(at: datetime) -> str:
-    return str(int(at.timestamp() * 1_000) << 16)

@@ -1,29 +1,16 @@
-"""The guarded network client: which addresses it connects to, and the limits of what it takes."""
+"""The guarded HTTP client: which addresses it connects to, and the limits of what it takes."""
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import aclosing, suppress
 
 import pytest
-from websockets.asyncio.server import ServerConnection, serve
 
 from connectors.errors import RejectedError, UnavailableError
-from connectors.sources.net import (
-    PrivateAddressError,
-    TooLargeError,
-    WebSocket,
-    check_status,
-    dialer,
-    open_http,
-    open_websocket,
-    retry_after_s,
-)
+from connectors.sources.net import PrivateAddressError, TooLargeError, dialer, open_http
 from connectors.sources.net.addresses import is_public
 from connectors.sources.protocol import RateLimitError
-
-Handler = Callable[[str], bytes | Awaitable[bytes]]
+from tests.source_servers.canned import answer, answering
 
 
 @pytest.mark.parametrize(
@@ -64,31 +51,6 @@ def test_public_addresses(address: str) -> None:
 )
 def test_addresses_that_are_not_public(address: str) -> None:
     assert not is_public(address)
-
-
-@asynccontextmanager
-async def answering(*answers: bytes) -> AsyncIterator[tuple[str, list[str]]]:
-    """Yield the address of a server that gives one answer to each connection, the last one for ever, and the paths."""
-    paths: list[str] = []
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        paths.append(head.split(b" ")[1].decode())
-        answer = answers[min(len(paths), len(answers)) - 1]
-        writer.write(answer)
-        await writer.drain()
-        writer.close()
-        await writer.wait_closed()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", paths
-
-
-def answer(body: bytes = b"", *, status: str = "200 OK", **headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 async def test_a_body_and_its_headers() -> None:
@@ -238,115 +200,3 @@ async def test_a_server_that_is_gone() -> None:
             await client.get("http://nowhere.invalid/")
         with pytest.raises(RejectedError):
             await client.get("ftp://127.0.0.1/")
-
-
-@pytest.mark.parametrize(
-    ("status", "headers", "error"),
-    [
-        (429, {}, RateLimitError),
-        (429, {"retry-after": "3"}, RateLimitError),
-        (503, {"retry-after": "3"}, RateLimitError),
-        (503, {}, UnavailableError),
-        (500, {}, UnavailableError),
-        (408, {}, UnavailableError),
-        (401, {}, RejectedError),
-        (403, {}, RejectedError),
-        (400, {}, RejectedError),
-        (404, {}, RejectedError),
-    ],
-)
-def test_statuses(status: int, headers: dict[str, str], error: type[Exception]) -> None:
-    with pytest.raises(error) as caught:
-        check_status(status, headers, "the test")
-    assert type(caught.value) is error
-    assert str(status) in str(caught.value)
-
-
-@pytest.mark.parametrize("status", [200, 204, 304])
-def test_good_statuses(status: int) -> None:
-    check_status(status, {}, "the test")
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("5", 5.0),
-        ("0.5", 0.5),
-        ("-3", 0.0),
-        ("Sun, 01 Mar 2026 12:00:30 GMT", 30.0),
-        ("Sun, 01 Mar 2026 11:00:00 GMT", 0.0),
-        ("", None),
-        ("soon", None),
-        ("nan", None),
-        ("inf", None),
-        ("Sun, 99 Mar 2026", None),
-    ],
-)
-def test_retry_after(value: str, seconds: float | None) -> None:
-    assert retry_after_s({"retry-after": value}, now=datetime(2026, 3, 1, 12, tzinfo=UTC)) == seconds
-
-
-@asynccontextmanager
-async def sending(*messages: str | bytes) -> AsyncIterator[str]:
-    async def handle(connection: ServerConnection) -> None:
-        for message in messages:
-            await connection.send(message)
-
-    async with serve(handle, "127.0.0.1", 0) as server:
-        yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"
-
-
-async def received(socket: WebSocket) -> tuple[list[bytes], str]:
-    """Returns the messages up to the end of the connection, and why it ended."""
-    found = []
-    try:
-        async for message in socket.messages():
-            found.append(message)
-    except UnavailableError as exc:
-        return found, str(exc)
-    pytest.fail("a WebSocket ends with an error")
-
-
-async def test_messages_are_bytes_and_the_end_is_an_error() -> None:
-    async with sending("text", b"\x00binary") as url, open_websocket(url, allow_private=True, max_bytes=100) as socket:
-        found, reason = await received(socket)
-    assert found == [b"text", b"\x00binary"]
-    assert reason.startswith("127.0.0.1 closed the connection")
-
-
-async def test_a_message_has_a_limit() -> None:
-    async with sending("x" * 200) as url, open_websocket(url, allow_private=True, max_bytes=100) as socket:
-        assert (await received(socket))[0] == []
-
-
-async def test_a_websocket_at_a_private_address_is_refused() -> None:
-    async with sending("text") as url:
-        with pytest.raises(PrivateAddressError):
-            async with open_websocket(url, allow_private=False, max_bytes=100):
-                pass
-
-
-@pytest.mark.parametrize(
-    ("sent", "error"),
-    [
-        (answer(status="429 Too Many Requests", Retry_After="9"), RateLimitError),
-        (answer(status="503 Service Unavailable"), UnavailableError),
-        (answer(status="403 Forbidden"), RejectedError),
-        (answer(b"<html>"), UnavailableError),
-        (b"nothing of this kind\r\n\r\n", UnavailableError),
-        (answer(status="302 Found", Location="ws://127.0.0.2:1/"), RejectedError),
-    ],
-)
-async def test_a_websocket_that_is_refused(sent: bytes, error: type[Exception]) -> None:
-    async with answering(sent) as (url, _):
-        with pytest.raises(error) as caught:
-            async with open_websocket(url.replace("http", "ws"), allow_private=True, max_bytes=100):
-                pass
-    assert isinstance(caught.value, RateLimitError) == (error is RateLimitError)
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1/", "ws:///", "127.0.0.1"])
-async def test_addresses_that_are_no_websocket(url: str) -> None:
-    with pytest.raises(RejectedError):
-        async with open_websocket(url, allow_private=True, max_bytes=100):
-            pass

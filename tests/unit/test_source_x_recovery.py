@@ -6,19 +6,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connectors.errors import RejectedError
-from connectors.sources.events import SkipReason, SourceSkipped
 from connectors.sources.x import api
-from connectors.sources.x.cursor import MOST_HOLES, Hole, Position, Step, id_at, time_ms, time_of
+from connectors.sources.x.cursor import Hole, Position, id_at, time_of
 from connectors.sources.x.following import RuleLimits
 from connectors.sources.x.listening import now_ms
 from connectors.sources.x.recovery import REACH, RecoveryOptions
 from tests.source_servers.http import Reply
 from tests.source_servers.reading import Killed, Reading, reading
 from tests.source_servers.x import XServer, problem, reply
-from tests.source_servers.x_reading import SEARCH, STREAM, failed, listening, source
+from tests.source_servers.x_reading import SEARCH, STREAM, listening, source
 
 FETCHED = "a part of an interruption was fetched"
+
+
 HOUR = timedelta(hours=1)
 
 
@@ -266,26 +266,6 @@ async def test_an_edit_during_an_interruption_is_the_post() -> None:
     assert edits == {(before, True), (during, False)}
 
 
-async def test_the_cursor_follows_posts_and_keep_alives() -> None:
-    def newest() -> int:
-        return Position.read(found.cursor or "", now_ms()).newest
-
-    async with XServer() as server, listening(server) as found:
-        before = newest()
-        await found.until(lambda: id_at(now_ms()) > before)
-        server.beat()
-        await found.detail("keep-alive", 2)
-        beat = newest()
-        number = int(server.post("coffee"))
-        await found.texts("coffee")
-        assert before < beat <= newest() == number
-        far = id_at(now_ms() + 3_600_000)
-        server.posts[far] = server.posts[number] | {"id": str(far), "edit_history_tweet_ids": [str(far)]}
-        server.send(str(far))
-        await found.until(lambda: len(found.posts) == 2)
-        assert newest() == number
-
-
 async def test_nothing_is_missing_after_twenty_kills(hasty: None) -> None:
     faults = (reply(problem("usage-capped"), 429), Reply(503), Reply(200, b'{"data": [', cut=5))
     async with XServer() as server:
@@ -310,57 +290,3 @@ async def test_nothing_is_missing_after_twenty_kills(hasty: None) -> None:
             await recovered(found)
     assert {post.id for post in (*killed.posts, *found.posts)} >= set(wanted)
     assert killed.gaps == found.gaps == []
-
-
-@pytest.mark.parametrize(
-    "cursor",
-    [
-        "",
-        "17",
-        "[]",
-        "{}",
-        '{"v":2,"id":"1"}',
-        '{"v":1,"id":1}',
-        '{"v":1,"id":"x"}',
-        '{"v":1,"id":"99999999999999999999"}',
-        '{"v":1,"id":"9223372036854775807"}',
-        '{"v":1,"id":"1","holes":[["1"]]}',
-        '{"v":1,"id":"1","holes":[["1","x"]]}',
-        '{"v":1,"id":"1","holes":7}',
-        '{"v":1,"id":"9","holes":[["2","1"]]}',
-    ],
-)
-async def test_a_wrong_cursor_is_rejected(cursor: str) -> None:
-    async with XServer() as server:
-        assert isinstance(await failed(server, cursor=cursor), RejectedError)
-        assert server.requests == []
-
-
-NOTHING = SourceSkipped(reason=SkipReason.NOT_A_POST)
-
-
-def test_a_position_with_many_holes_keeps_their_ends() -> None:
-    position = Position(id_at(1_700_000_000_000))
-    for _ in range(MOST_HOLES + 5):
-        begin = position.newest
-        position.take(Step(event=NOTHING, opened=Hole(begin + 10, begin + 20), newest=begin + 20), now_ms())
-    read = Position.read(position.text(), now_ms())
-    assert read == position
-    assert len(read.holes) == MOST_HOLES
-    assert read.holes[0] == Hole(id_at(1_700_000_000_000) + 10, read.holes[0].until)
-    assert read.holes[-1].until == read.newest
-
-
-def test_a_hole_shrinks_as_it_is_fetched() -> None:
-    position = Position(100, [Hole(10, 20), Hole(30, 40)])
-    position.take(Step(event=NOTHING, fetched=(Hole(30, 40), 35)), now_ms())
-    assert position.holes == [Hole(10, 20), Hole(35, 40)]
-    position.take(Step(event=NOTHING, fetched=(Hole(10, 20), 20)), now_ms())
-    assert position.holes == [Hole(35, 40)]
-
-
-def test_an_id_has_its_time() -> None:
-    now = now_ms()
-    assert time_ms(id_at(now)) == now
-    # A post of that time.
-    assert time_of(1_541_815_603_606_036_480) == datetime(2022, 6, 28, 16, 7, 40, 105_000, tzinfo=UTC)
