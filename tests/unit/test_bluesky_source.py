@@ -122,6 +122,11 @@ async def test_messages_that_cannot_be_read_do_not_end_the_stream(server: Jetstr
     assert {one.cursor for one in found} == {str(NOW_US)}
 
 
+async def test_a_post_with_a_lone_surrogate_can_be_repaired(server: JetstreamServer) -> None:
+    server.add([commit(NOW_US, 1, "tea \ud83d time")])
+    assert posts(await stream(source(server), str(NOW_US), 1))[0].text == "tea \ud83d time"
+
+
 async def test_the_event_time_is_never_later_than_the_receipt(server: JetstreamServer) -> None:
     """The case `connector-event-list`: createdAt is whatever the client wrote."""
     received = 1772366400000000
@@ -194,6 +199,25 @@ async def test_a_host_that_sends_nothing_is_tried_last() -> None:
         with pytest.raises(UnavailableError):
             await stream(bluesky, str(NOW_US), 1)
         assert len(await stream(bluesky, str(NOW_US), 1)) == 1
+
+
+async def test_a_host_that_is_silent_is_tried_last() -> None:
+    with JetstreamServer() as silent, JetstreamServer() as other:
+        hosts = Hosts([silent.url, other.url])
+        async with aclosing(BlueskySource(hosts, allow_private=True).stream(str(NOW_US))) as events:
+            await anext(events)
+        # The caller has closed the stream after a silence.
+        assert hosts.in_order() == [other.url, silent.url]
+
+
+async def test_a_host_that_has_sent_something_stays_the_first() -> None:
+    with JetstreamServer() as broken, JetstreamServer() as other:
+        hosts = Hosts([broken.url, other.url])
+        broken.fault(2, "close")
+        broken.raw = [json.dumps(commit(NOW_US, number)) for number in range(2)]
+        with pytest.raises(UnavailableError):
+            await stream(BlueskySource(hosts, allow_private=True), None, 3)
+        assert hosts.in_order() == [broken.url, other.url]
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ SETTLE_S = 10.0
 """Seconds after its receipt in which an event may still be followed by events with earlier times."""
 
 _TICK_S = 0.1
-"""Seconds in which one event stands for all later ones, so that few are kept however many come."""
+"""Seconds in which only the first of several rising times is kept, so that the memory does not grow with the rate."""
 
 _FIRST_US = 10**15
-"""The least time that Jetstream takes for one: a smaller number is a sequence number of another protocol."""
+"""The least number that Jetstream takes for a time. A smaller one is a sequence number of another protocol for it."""
 
 CLOCKS_DIFFER_US = 3_600_000_000
 """Microseconds by which the clocks of a host and of this machine may differ."""
@@ -30,7 +30,7 @@ def parse_cursor(cursor: str, *, now_us: int) -> int:
     """Returns the time of a cursor in microseconds.
 
     Raises:
-        RejectedError: It is not a time that Jetstream can continue from. It would begin now instead, without a word.
+        RejectedError: `cursor` is not a time from which Jetstream can continue. It would begin now, and not say so.
     """
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
         raise RejectedError("the stored cursor is not a time in microseconds, so it is not one of Bluesky")
@@ -59,7 +59,7 @@ class LowWater:
         """Add an event that was received at `now` (seconds, monotonic). Returns the cursor behind it."""
         lows = self._lows
         if lows and time_us >= lows[-1][1] and now - lows[-1][0] < _TICK_S:
-            return self._cursor()  # the event before it stands for it too
+            return self._cursor()  # the time before it is earlier, and almost as recent
         while lows and lows[-1][1] >= time_us:
             lows.pop()
         lows.append((now, time_us))

@@ -14,7 +14,11 @@ class Hosts:
     """A list of addresses. The one that worked last is tried first."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
-        """Start with the first address. There is at least one."""
+        """Begin with the first address.
+
+        Args:
+            addresses: at least one.
+        """
         self._addresses = tuple(addresses)
         self._first = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -38,7 +39,9 @@ _DAMAGED = SourceSkipped(reason=SkipReason.UNREADABLE, detail="the frame cannot 
 
 
 class BlueskySource:
-    """Bluesky. Its cursor is a time in microseconds. Jetstream replays about a day, and then begins without a word.
+    """A source of Bluesky's posts. Its cursor is a time in microseconds.
+
+    Jetstream replays about a day. With an older cursor it begins at its oldest event, and does not say so.
 
     Attributes:
         name: `bluesky`.
@@ -74,7 +77,7 @@ class BlueskySource:
             clock: the time in seconds since 1970.
 
         Raises:
-            RejectedError: The dictionary is none.
+            RejectedError: `zstd_dictionary` is not a zstd dictionary.
         """
         self.silence_s = silence_s
         self._hosts = hosts or Hosts(PUBLIC_HOSTS)
@@ -100,27 +103,27 @@ class BlueskySource:
         start_us = now_us if cursor is None else parse_cursor(cursor, now_us=now_us)
         async with AsyncExitStack() as stack:
             address, socket = await self._connected(stack, start_us if cursor is not None else None)
-            yield Positioned(_CONNECTED, str(start_us))
             low_water = LowWater(start_us)
             position_us = start_us
-            first = cursor is not None
+            heard = False
             try:
+                yield Positioned(_CONNECTED, str(start_us))
                 async with aclosing(socket.messages()) as messages:
                     async for message in messages:
                         event, time_us = self._read(message)
                         if time_us is None:
                             yield Positioned(event, str(position_us))
                             continue
-                        if first and time_us - start_us > self._gap_us:
+                        if not heard and cursor is not None and time_us - start_us > self._gap_us:
                             yield _gap(start_us, time_us)
-                        first = False
+                        heard = True
                         position_us = low_water.add(time_us, time.monotonic())
                         yield Positioned(event, str(position_us), _EPOCH + timedelta(microseconds=time_us))
-            except UnavailableError:
-                # A host that answers and sends nothing is no better than one that does not answer.
-                if first or cursor is None:
+            finally:
+                # A host that answers and sends no event is no better than one that does not answer. The caller, which
+                # notices the silence, closes the stream, so this is no `except`.
+                if not heard:
                     self._hosts.failed(address)
-                raise
 
     async def _connected(self, stack: AsyncExitStack, start_us: int | None) -> tuple[str, WebSocket]:
         """Connect to the first host that answers. Returns its address, and the connection."""
@@ -161,8 +164,8 @@ class BlueskySource:
                 return _DAMAGED, None
             message = plain
         try:
-            found = _JSON.decode(message)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            found = _parsed(message)
+        except (ValueError, RecursionError):
             return _NOT_JSON, None
         if not isinstance(found, dict):
             return _NOT_JSON, None
@@ -211,6 +214,21 @@ class BlueskySource:
 _JSON: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
+def _parsed(message: bytes) -> Any:  # noqa: ANN401 - parsed JSON
+    """Returns the parsed JSON.
+
+    msgspec is fast, and refuses the escape of a lone surrogate, which `json` reads: such a post can be repaired.
+
+    Raises:
+        ValueError: The message is not JSON.
+        RecursionError: The JSON is nested too deeply.
+    """
+    try:
+        return _JSON.decode(message)
+    except msgspec.DecodeError:
+        return json.loads(message)
+
+
 def _gap(since_us: int, until_us: int) -> Positioned:
     since, until = (_EPOCH + timedelta(microseconds=us) for us in (since_us, until_us))
     reason = "Jetstream no longer has the events between"
@@ -219,8 +237,8 @@ def _gap(since_us: int, until_us: int) -> Positioned:
 
 def _page(body: bytes) -> dict[str, Any]:
     try:
-        page = _JSON.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        page = _parsed(body)
+    except (ValueError, RecursionError) as exc:
         raise UnavailableError("the search of Bluesky did not answer with JSON") from exc
     if not isinstance(page, dict) or not isinstance(page.get("posts"), list):
         raise UnavailableError("the search of Bluesky did not answer with a list of posts")
