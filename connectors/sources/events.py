@@ -4,7 +4,7 @@ SourceEvent
 ├── SourcePost       a post, or the present text of a post that was edited
 ├── SourceDeletion   a post was deleted, or an account with all its posts
 ├── SourceGap        the network can no longer replay some events
-└── SourceSkipped    an event that is no post, or that cannot be read; it is counted by its reason
+└── SourceSkipped    an event that is not a post, or that cannot be read; it is counted by its reason
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class SourcePost:
         url: where people read the post.
         keywords: the hashtags of the post, without `#`.
         edited: whether this is a later version of a post that was sent before.
-        cleaned: whether U+FFFD stands in it already for characters that cannot be stored.
+        cleaned: whether U+FFFD was put into it for characters that cannot be stored.
     """
 
     id: str
@@ -94,10 +94,15 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceSkipped:
-    """An event that is no post. `detail` is one line without the event's content."""
+    """An event that is not a post. `detail` is one line without the event's content."""
 
     reason: SkipReason
     detail: str = ""
+
+
+def skipped(detail: str, reason: SkipReason = SkipReason.NOT_A_POST) -> SourceSkipped:
+    """Returns an event that is not a post."""
+    return SourceSkipped(reason=reason, detail=detail)
 
 
 SourceEvent: TypeAlias = SourcePost | SourceDeletion | SourceGap | SourceSkipped

@@ -180,8 +180,11 @@ def test_json_that_is_no_post(document: object, expected: SkipReason, detail: st
     assert detail in event.detail
 
 
-def test_an_expression_that_cannot_be_applied_does_not_quote_the_document() -> None:
-    event = FieldMap.parse({"text": "abs(text)"}).event_of({"text": "secret"})
+@pytest.mark.parametrize(
+    ("expression", "value"), [("abs(text)", "secret"), ("ceil(text)", float("inf")), ("floor(text)", float("nan"))]
+)
+def test_an_expression_that_cannot_be_applied_does_not_quote_the_document(expression: str, value: object) -> None:
+    event = FieldMap.parse({"text": expression}).event_of({"text": value})
     assert event == SourceSkipped(
         reason=SkipReason.UNREADABLE, detail="text: the expression cannot be applied to this record"
     )

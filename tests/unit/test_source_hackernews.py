@@ -107,8 +107,10 @@ async def test_an_item_that_is_not_shown_for_long_is_given_up() -> None:
         async with reading(source(server, absent_s=60.0)) as found:
             await found.detail(ROUND)
             server.hide()
+            server.add("no time that exists", time=10**400)
             server.add("old", time=int(time.time()) - 3_600)
             await found.texts("old")
+            await found.detail(ROUND, 2)
             assert found.cursor == str(server.newest)
         async with reading(source(server, absent_s=0.05)) as found:
             await found.detail(ROUND)
@@ -243,7 +245,7 @@ def test_a_cursor_is_read_as_it_was_written(items: list[int], last: int) -> None
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3)))
 def test_any_json_is_an_event(value: object) -> None:
     item = {"id": value, "type": "comment", "text": value, "by": value, "time": value}
-    for one in (value, item, {**item, "id": 5}, {**item, "id": 5, "text": "x"}):
+    for one in (value, item, {**item, "id": 5}, {**item, "id": 5, "text": "x"}, {**item, "id": 5, "type": value}):
         assert isinstance(event_of(one, received_at=NOW), SourceSkipped | SourcePost)
 
 

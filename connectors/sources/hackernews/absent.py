@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from connectors.errors import RejectedError
 
 MOST = 200
-"""Absent items that are remembered. With more, the oldest one is given up."""
+"""Absent items that are remembered. If there are more, the oldest ones are given up."""
 
 _CURSOR = re.compile(r"(\d{1,15})(?:;(\d{1,15}(?:,\d{1,15})*))?", re.ASCII)
 
@@ -60,7 +60,7 @@ def read_cursor(cursor: str) -> tuple[int, list[int]]:
     """Returns the last item and the absent ones.
 
     Raises:
-        RejectedError: The text is no cursor.
+        RejectedError: `cursor` is not a cursor of this source.
     """
     parts = _CURSOR.fullmatch(cursor)
     if parts is None:

@@ -18,7 +18,7 @@ OTHER_KINDS = frozenset({"job", "pollopt"})
 
 
 def event_of(item: object, *, kinds: frozenset[str] = POST_KINDS, received_at: datetime) -> SourceEvent:
-    """Returns the post of an item; `SourceSkipped` if it is none, or has been deleted or killed.
+    """Returns the post of an item; `SourceSkipped` if it is not a post, or has been deleted or killed.
 
     Args:
         item: the parsed JSON.
@@ -26,10 +26,10 @@ def event_of(item: object, *, kinds: frozenset[str] = POST_KINDS, received_at: d
         received_at: when the item was received, aware.
     """
     if not isinstance(item, Mapping):
-        return unreadable("an item is no JSON object")
+        return unreadable("an item is not a JSON object")
     if item.get("deleted") or item.get("dead"):
         return SourceSkipped(reason=SkipReason.REMOVED, detail="the item was deleted or killed")
-    if item.get("type") not in kinds:
+    if string(item.get("type")) not in kinds:
         return SourceSkipped(reason=SkipReason.NOT_A_POST, detail="an item of another type")
     return _post(item, (item.get("title"), item.get("text")), item.get("by"), item.get("time"), received_at)
 
@@ -42,7 +42,7 @@ def event_of_hit(hit: object, *, received_at: datetime) -> SourceEvent:
         received_at: when the result was received, aware.
     """
     if not isinstance(hit, Mapping):
-        return unreadable("a result is no JSON object")
+        return unreadable("a result is not a JSON object")
     parts = (hit.get("title"), hit.get("story_text") or hit.get("comment_text"))
     return _post({"id": hit.get("objectID")}, parts, hit.get("author"), hit.get("created_at_i"), received_at)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from connectors.errors import RejectedError, UnavailableError
-from connectors.sources.events import Positioned, SkipReason, SourceDeletion, SourceEvent, SourcePost, SourceSkipped
+from connectors.sources.events import Positioned, SkipReason, SourceDeletion, SourceEvent, SourcePost, skipped
 from connectors.sources.hackernews.absent import Absent, read_cursor, write_cursor
 from connectors.sources.hackernews.items import OTHER_KINDS, POST_KINDS, event_of
 from connectors.sources.hackernews.search import search
@@ -60,7 +60,7 @@ class HackerNewsOptions:
         """Check the options.
 
         Raises:
-            RejectedError: One of the kinds is none.
+            RejectedError: `kinds` is empty, or one of them is not a type of items.
         """
         if not self.kinds or self.kinds - POST_KINDS - OTHER_KINDS:
             raise RejectedError(f"the items of Hacker News are {', '.join(sorted(POST_KINDS | OTHER_KINDS))}")
@@ -106,11 +106,11 @@ class HackerNewsSource:
         Raises:
             RateLimitError: The API asks to wait.
             UnavailableError: The API did not answer.
-            RejectedError: The cursor is none of this source.
+            RejectedError: `cursor` is not a cursor of this source.
         """
         last, items = read_cursor(cursor) if cursor is not None else (await self._newest(), [])
         absent = Absent(items, time.monotonic())
-        yield Positioned(_skipped("connected"), write_cursor(last, absent.items))
+        yield Positioned(skipped("connected"), write_cursor(last, absent.items))
         changes_at = 0.0
         while True:
             newest = await self._newest()
@@ -127,7 +127,7 @@ class HackerNewsSource:
                 async with aclosing(self._changed(last)) as changed:
                     async for event in changed:
                         yield _positioned(event, write_cursor(last, absent.items))
-            yield Positioned(_skipped("all items have been read"), write_cursor(last, absent.items))
+            yield Positioned(skipped("all items have been read"), write_cursor(last, absent.items))
             await asyncio.sleep(self._options.interval_s)
 
     async def _new(self, batch: Sequence[int], absent: Absent) -> AsyncGenerator[tuple[int, SourceEvent], None]:
@@ -142,10 +142,10 @@ class HackerNewsSource:
             if item is not None:
                 yield number, self._event(item)
             elif any(_time(later) < oldest for later in found[index:] if later is not None):
-                yield number, _skipped("there is no such item", SkipReason.REMOVED)
+                yield number, skipped("there is no such item", SkipReason.REMOVED)
             else:
                 absent.add(number, time.monotonic())
-                yield number, _skipped("the item is not shown yet")
+                yield number, skipped("the item is not shown yet")
 
     async def _appeared(self, absent: Absent) -> AsyncGenerator[SourceEvent, None]:
         """Yield the events of items that were absent, and give up those that have been absent for too long."""
@@ -156,7 +156,7 @@ class HackerNewsSource:
                 absent.remove(number)
                 yield self._event(item)
         for _ in absent.given_up(time.monotonic() - self._options.absent_s):
-            yield _skipped("there is no such item", SkipReason.REMOVED)
+            yield skipped("there is no such item", SkipReason.REMOVED)
 
     async def _changed(self, last: int) -> AsyncGenerator[SourceEvent, None]:
         """Yield the edits and deletions among the latest changes."""
@@ -176,7 +176,7 @@ class HackerNewsSource:
 
     def _event(self, item: object) -> SourceEvent:
         if item is _TOO_LARGE:
-            return _skipped("an item is too large", SkipReason.TOO_LARGE)
+            return skipped("an item is too large", SkipReason.TOO_LARGE)
         event = event_of(item, kinds=self._options.kinds, received_at=datetime.now(UTC))
         if isinstance(event, SourcePost):
             self._texts.set(event.id, hash(event.text))
@@ -219,11 +219,8 @@ def _positioned(event: SourceEvent, cursor: str) -> Positioned:
     return Positioned(event, cursor, event.created_at if isinstance(event, SourcePost) else None)
 
 
-def _skipped(detail: str, reason: SkipReason = SkipReason.NOT_A_POST) -> SourceSkipped:
-    return SourceSkipped(reason=reason, detail=detail)
-
-
 def _time(item: object) -> float:
-    """Returns the time of an item in seconds since 1970; infinity if it has none."""
+    """Returns the time of an item in seconds since 1970; infinity if the item has no time."""
     found = members(item).get("time")
-    return float(found) if isinstance(found, int | float) else float("inf")
+    # Not as a float, for which a whole number may be too large.
+    return found if isinstance(found, int | float) else float("inf")

@@ -42,7 +42,7 @@ def event_of(event: Mapping[str, Any], *, received_at: datetime | None = None) -
         return unreadable("the event has no did")
     if kind == "commit":
         return _commit(did, members(event.get("commit")), (from_microseconds(event.get("time_us")), received_at))
-    if kind == "account" and members(event.get("account")).get("status") in _ERASED:
+    if kind == "account" and string(members(event.get("account")).get("status")) in _ERASED:
         return SourceDeletion(author=did)
     return _OTHER_KIND
 

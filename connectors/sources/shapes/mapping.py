@@ -60,7 +60,7 @@ class FieldMap:
         """Read the expressions of fields.
 
         Raises:
-            ValueError: A name is no field, or a text is not a JMESPath expression.
+            ValueError: A name is not a field, or a text is not a JMESPath expression.
         """
         for name in given:
             if name not in FIELDS:
@@ -91,7 +91,7 @@ class FieldMap:
         for name, expression in self.expressions.items():
             try:
                 found[name] = expression.search(document, _OPTIONS)
-            except (JMESPathError, TypeError, RecursionError):
+            except (ValueError, TypeError, ArithmeticError, RecursionError):  # `JMESPathError` is a ValueError
                 # The library's message quotes the document.
                 raise ValueError(f"{name}: the expression cannot be applied to this record") from None
         return found
@@ -113,7 +113,9 @@ class FieldMap:
         zone: tzinfo | None = None,
         received_at: datetime | None = None,
     ) -> SourceEvent:
-        """Returns the post of a JSON document; `SourceSkipped` with the reason if it is none. `source` is not used.
+        """Returns the post of a JSON document; `SourceSkipped` with the reason if it is not a post.
+
+        The field `source` is not used.
 
         Args:
             document: the parsed JSON.

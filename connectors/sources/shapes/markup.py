@@ -11,7 +11,10 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 _REFERENCE: Final = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _WHITE_SPACE: Final = re.compile(r"[ \t\n\f\r]+")
 _NOT_HTML: Final = re.compile("[\0\ud800-\udfff]")
-"""Characters that an HTML parser drops, or cannot read."""
+"""Characters that an HTML parser drops or cannot read."""
+
+_PRIVATE: Final = range(0x100000, 0x10FFFE)
+"""Code points of a plane for private use, which an HTML parser leaves alone."""
 
 _PARAGRAPHS: Final = frozenset({"blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "ol", "p", "pre", "table", "ul"})
 _LINES: Final = frozenset(
@@ -35,7 +38,8 @@ def html_text(markup: str) -> str:
     """Returns the text of HTML as people see it.
 
     A `br` and the borders of blocks become line breaks, two between paragraphs. Other white space becomes one blank,
-    except in `pre`. Scripts and styles have no text. U+0000 and lone surrogates become U+FFFD.
+    except in `pre`. Scripts and styles have no text. Characters that cannot be stored stay, so that they are counted
+    where they are replaced.
 
     Args:
         markup: a fragment of HTML, or a text without any markup.
@@ -51,12 +55,21 @@ def html_text_and_hashtags(markup: str) -> tuple[str, tuple[str, ...]]:
     """
     if "<" not in markup and "&" not in markup:
         return _WHITE_SPACE.sub(" ", markup).strip(), ()
-    body = LexborHTMLParser(_NOT_HTML.sub("\ufffd", markup)).body
+    stand_ins = _stand_ins(markup)
+    body = LexborHTMLParser(markup.translate(stand_ins)).body
     if body is None:
         return "", ()
-    text = _Text()
-    text.add(body)
-    return text.result(), tuple(dict.fromkeys(text.hashtags))
+    found = _Text()
+    found.add(body)
+    originals = {stand_in: original for original, stand_in in stand_ins.items()}
+    hashtags = dict.fromkeys(hashtag.translate(originals) for hashtag in found.hashtags)
+    return found.result().translate(originals), tuple(hashtags)
+
+
+def _stand_ins(markup: str) -> dict[int, int]:
+    """Returns a private character that is not in the markup for each one that an HTML parser drops or cannot read."""
+    unused = (code for code in _PRIVATE if chr(code) not in markup)
+    return {ord(character): next(unused, 0xFFFD) for character in set(_NOT_HTML.findall(markup))}
 
 
 class _Text:

@@ -15,10 +15,11 @@ from connectors.sources.shapes.values import earliest, hashtags, identifier, mem
 
 
 def status_of(status: Mapping[str, Any], *, received_at: datetime | None = None) -> SourceEvent:
-    """Returns the post of a status; `SourceSkipped` if it is none.
+    """Returns the post of a status; `SourceSkipped` if it is not a post.
 
-    The text has a content warning, if there is one, as its first line. A boost is no post, because it repeats another
-    one; a status that is not public is none either. An edited post has the id and the time of its first version.
+    The text has a content warning, if there is one, as its first line. A boost is not a post, because it repeats
+    another one, and neither is a status that is not public. An edited post has the id and the time of its first
+    version.
 
     Args:
         status: the parsed JSON of a Status.
@@ -50,4 +51,4 @@ def status_of(status: Mapping[str, Any], *, received_at: datetime | None = None)
 def _why_none(status: Mapping[str, Any]) -> str | None:
     if status.get("reblog") is not None:
         return "a boost of another post"
-    return "a post that is not public" if status.get("visibility") in {"private", "direct"} else None
+    return "a post that is not public" if string(status.get("visibility")) in {"private", "direct"} else None

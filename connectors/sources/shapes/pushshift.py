@@ -17,10 +17,10 @@ from connectors.sources.shapes.values import earliest, identifier, string, unrea
 
 
 def event_of(item: Mapping[str, Any], *, received_at: datetime | None = None, escaped: bool = True) -> SourceEvent:
-    """Returns the post of a comment or a submission; `SourceSkipped` if it is none.
+    """Returns the post of a comment or a submission; `SourceSkipped` if it is not a post.
 
-    The text of a submission is its title, and then its own text after an empty line. What was removed is no post, and
-    an author who has deleted the account is none.
+    The text of a submission is its title, and then its own text after an empty line. A removed item is not a post. A
+    post whose author has deleted the account has no author.
 
     Args:
         item: the parsed JSON.

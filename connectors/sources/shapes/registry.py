@@ -18,7 +18,7 @@ class Shape:
         event_of: a JSON object -> an event; or the cells of a row, if the shape is that of a table. It has a keyword
             argument `received_at`.
         is_table: whether the shape is that of a table.
-        encoding: the encoding of lines that are not UTF-8; None if there may be none.
+        encoding: the encoding of lines that are not UTF-8; None if all lines are UTF-8.
     """
 
     event_of: Callable[..., SourceEvent]

@@ -20,7 +20,7 @@ NO_QUERY: Final = "no_query"
 
 
 def event_of(cells: Sequence[str], *, received_at: datetime | None = None) -> SourceEvent:
-    """Returns the post of a row; `SourceSkipped` if it is none.
+    """Returns the post of a row; `SourceSkipped` if it is not a post.
 
     The query with which a tweet was found becomes its keyword.
 

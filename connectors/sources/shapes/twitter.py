@@ -21,7 +21,7 @@ _NO_LANGUAGE: Final = frozenset({"und", "zxx", "art", "qam", "qct", "qht", "qme"
 """Codes with which X says that a tweet has no language: undetermined, media only, hashtags only and so on."""
 
 _NOTICES: Final = frozenset({"limit", "scrub_geo", "status_withheld", "user_withheld", "disconnect", "warning"})
-"""Messages of the streaming API 1.1 that are no tweets."""
+"""Messages of the streaming API 1.1 that are not tweets."""
 
 
 def v1_event_of(tweet: Mapping[str, Any], *, received_at: datetime | None = None) -> SourceEvent:
@@ -51,7 +51,7 @@ def v1_event_of(tweet: Mapping[str, Any], *, received_at: datetime | None = None
 
 
 def v2_event_of(tweet: Mapping[str, Any], *, received_at: datetime | None = None) -> SourceEvent:
-    """Returns the post of a tweet of API 2; `SourceSkipped` if there is none.
+    """Returns the post of a tweet of API 2; `SourceSkipped` if the record is not a post.
 
     All versions of an edited tweet have the id of the first one. Long tweets are complete, and so are retweets if the
     answer includes the original.

@@ -11,7 +11,7 @@ from connectors.sources.events import SkipReason, SourceSkipped
 from connectors.sources.shapes.times import EPOCH, parse_time
 
 _LONGEST_BITS: Final = 4_096
-"""Longer numbers are no ids, and Python does not write much longer ones."""
+"""The most bits of a number that is an id. Python refuses to write much longer numbers in decimal."""
 
 _NOTHING: Final[Mapping[str, Any]] = {}
 
@@ -35,7 +35,7 @@ def string(value: object) -> str | None:
 def identifier(value: object) -> str | None:
     """Returns an id as a string: a string as it is, a whole number digit for digit; None for anything else.
 
-    A float is no id, because it may have lost digits.
+    A float is not an id, because it may have lost digits.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value) if value.bit_length() <= _LONGEST_BITS else None

@@ -58,7 +58,7 @@ def in_zone(local: datetime, zone: tzinfo | None) -> datetime:
     """Returns a local time in a zone.
 
     Raises:
-        ValueError: There is no zone, or clocks in the zone were changed so that the time is there twice, or never.
+        ValueError: `zone` is None, or clocks in the zone were changed so that the time exists twice, or never.
     """
     if zone is None:
         raise ValueError("has no time zone; write 2026-03-01T12:00:00Z, or give the zone with --timezone")
