@@ -30,7 +30,7 @@ class SseParser:
         """Begin before the first line.
 
         Args:
-            max_bytes: the most bytes of data that one event may have.
+            max_bytes: the most bytes of data that one event may have, with the line feeds between its lines.
         """
         self._max_bytes = max_bytes
         self._begin()
@@ -44,7 +44,7 @@ class SseParser:
     def add(self, line: bytes | None) -> ServerSentEvent | None:
         """Add a line without its end, and return the event that it completes; None if it completes none.
 
-        An event without data is none, as the standard says; neither is a comment.
+        Comments and events without data are dropped, as the standard says.
 
         Args:
             line: the line; None for one that was longer than the limit and was dropped.
@@ -57,7 +57,7 @@ class SseParser:
         field, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if field == b"data":
-            self._bytes += len(value)
+            self._bytes += len(value) + 1
             if self._bytes > self._max_bytes:
                 self._too_large = True
                 self._data.clear()

@@ -48,7 +48,10 @@ def test_good_statuses(status: int) -> None:
         ("soon", None),
         ("nan", None),
         ("inf", None),
+        ("Sun, 01 Mar 2026 12:00:30 -0000", 30.0),
         ("Sun, 99 Mar 2026", None),
+        ("Sun, 01 Mar 99999999999 12:00:30 GMT", None),
+        ("Sun, 01 Mar 2026 12:00:30 +99999999999999999", None),
     ],
 )
 def test_retry_after(value: str, seconds: float | None) -> None:

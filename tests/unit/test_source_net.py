@@ -7,7 +7,7 @@ from contextlib import aclosing, suppress
 import pytest
 
 from connectors.errors import RejectedError, UnavailableError
-from connectors.sources.net import PrivateAddressError, TooLargeError, dialer, open_http
+from connectors.sources.net import PrivateAddressError, TooLargeError, dialer, host_of, open_http
 from connectors.sources.net.addresses import is_public
 from connectors.sources.protocol import RateLimitError
 from tests.source_servers.canned import answer, answering
@@ -103,6 +103,18 @@ async def test_a_redirect_to_a_private_address_is_refused(monkeypatch: pytest.Mo
                 await client.get(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://me:key@e.example?key", "e.example"),
+        ("https://e.example/key?key#key", "e.example"),
+        ("https://e.example:key/", "the address"),
+    ],
+)
+def test_messages_have_the_host_of_an_address_only(url: str, host: str) -> None:
+    assert host_of(url) == host
+
+
 async def test_redirects_end_somewhere() -> None:
     async with (
         answering(answer(status="302 Found", Location="/again")) as (url, paths),
@@ -140,13 +152,26 @@ async def test_compressed_bodies_are_decompressed_completely() -> None:
         assert (await client.get(url)).body == body
 
 
-async def test_a_damaged_body_is_an_error() -> None:
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [(b"no gzip", "damaged gzip"), (gzip.compress(b"x" * 1_000, mtime=0)[:-9], "in the middle of the gzip data")],
+    ids=["damaged", "cut"],
+)
+async def test_a_damaged_body_is_an_error(body: bytes, problem: str) -> None:
     async with (
-        answering(answer(b"no gzip", Content_Encoding="gzip")) as (url, _),
+        answering(answer(body, Content_Encoding="gzip")) as (url, _),
         open_http(allow_private=True, max_bytes=1_000, timeout_s=10) as client,
     ):
-        with pytest.raises(UnavailableError, match="damaged gzip"):
+        with pytest.raises(UnavailableError, match=problem):
             await client.get(url)
+
+
+async def test_an_empty_body_may_be_called_compressed() -> None:
+    async with (
+        answering(answer(status="304 Not Modified", Content_Encoding="gzip")) as (url, _),
+        open_http(allow_private=True, max_bytes=1_000, timeout_s=10) as client,
+    ):
+        assert (await client.get(url)).status == 304
 
 
 async def test_a_server_that_sends_slowly_is_given_up() -> None:
@@ -167,7 +192,7 @@ async def test_a_server_that_sends_slowly_is_given_up() -> None:
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server:
         async with open_http(allow_private=True, max_bytes=10_000_000, timeout_s=0.3) as client:
-            with pytest.raises(UnavailableError, match=r"did not answer completely within 0\.3 s"):
+            with pytest.raises(UnavailableError, match="did not answer"):
                 await client.get(url)
         given_up.set()
         await ended.wait()

@@ -6,6 +6,7 @@ import gzip
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import feedparser
 import pytest
 
 from connectors.sources.rss.parse import MAX_ENTRIES, Entry, NotAFeedError, parse_feed
@@ -100,6 +101,17 @@ def test_what_is_no_feed_is_an_error(body: bytes) -> None:
         entries(body)
 
 
+def test_a_document_that_feedparser_cannot_read_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its errors have no class of their own."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise LookupError("a defect")
+
+    monkeypatch.setattr(feedparser, "parse", fail)
+    with pytest.raises(NotAFeedError, match="cannot be parsed: LookupError"):
+        entries(rss([item("one")]))
+
+
 def test_a_document_is_never_taken_for_a_file_name(tmp_path: Path) -> None:
     secret = tmp_path / "secret.xml"
     secret.write_bytes(rss([item("secret")]))
@@ -176,6 +188,7 @@ def test_failures_double_the_interval() -> None:
         ({"expires": "Sun, 01 Mar 2026 11:00:00 GMT"}, 0.0),
         ({"expires": "0"}, None),
         ({"expires": "-1"}, None),
+        ({"expires": "Sun, 01 Mar 99999999999 13:00:00 GMT"}, None),
     ],
 )
 def test_how_long_an_answer_is_fresh(headers: dict[str, str], expected: float | None) -> None:

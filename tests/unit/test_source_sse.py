@@ -32,6 +32,7 @@ def test_an_event_that_is_too_large_says_so() -> None:
     too_large = ServerSentEvent("update", "", too_large=True)
     assert parse(b"event: update", None, b"") == [too_large]
     assert parse(b"event: update", *[b"data: " + b"x" * 400] * 3, b"") == [too_large]
+    assert parse(b"event: update", *[b"data:"] * 1_001, b"") == [too_large]
     assert parse(None, b"", b"data: next", b"")[-1] == ServerSentEvent("message", "next")
 
 

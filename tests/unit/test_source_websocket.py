@@ -58,6 +58,7 @@ async def test_a_websocket_at_a_private_address_is_refused() -> None:
     ("sent", "error"),
     [
         (answer(status="429 Too Many Requests", Retry_After="9"), RateLimitError),
+        (answer(status="429 Too Many Requests\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2"), RateLimitError),
         (answer(status="503 Service Unavailable"), UnavailableError),
         (answer(status="403 Forbidden"), RejectedError),
         (answer(b"<html>"), UnavailableError),

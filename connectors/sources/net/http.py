@@ -123,7 +123,8 @@ class HttpClient:
         r"""Yield the lines of an endless answer as they come, without their ends (`\n` or `\r\n`).
 
         A line longer than the client's `max_bytes` is dropped, and None is yielded in its place. Ends when the server
-        ends the answer. There is no time-out between lines: the caller has one of its own. Close the iterator
+        ends the answer; a last line without an end is dropped. Only the connection has a time-out: some servers send
+        the status with the first line, so the caller has a time-out of its own for lines. Close the iterator
         (`contextlib.aclosing`) to close the connection.
 
         Args:
@@ -165,7 +166,7 @@ class HttpClient:
             async with asyncio.timeout(self._timeout_s):
                 yield
         except TimeoutError:
-            raise UnavailableError(f"{_host(url)} did not answer completely within {self._timeout_s:g} s") from None
+            raise UnavailableError(f"{host_of(url)} did not answer completely within {self._timeout_s:g} s") from None
 
     @asynccontextmanager
     async def _open(
@@ -223,7 +224,7 @@ def open_http(
     Args:
         allow_private: whether it may connect to private, loopback and link-local addresses too.
         max_bytes: the longest body of an answer, and the longest line of a stream, after decompression.
-        timeout_s: seconds that a request may take, its whole body included; for a stream, until its headers come.
+        timeout_s: seconds that a request may take, its whole body included; for a stream, until it is connected.
         headers: sent with every request. `Authorization` is not sent to another host after a redirect.
         tls: how certificates are verified; by default against the certificate authorities of httpx.
         redirects: whether they are followed; otherwise a redirect is the answer.
@@ -290,7 +291,8 @@ async def _decompressed(response: httpx.Response) -> AsyncIterator[bytes]:
     httpx decompresses what it has received at once, which may become a thousand times as much.
 
     Raises:
-        UnavailableError: The body is damaged, or compressed in another way than was asked for.
+        UnavailableError: The body is damaged, ends before its compressed data do, or is compressed in another way than
+            was asked for.
     """
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
@@ -303,9 +305,11 @@ async def _decompressed(response: httpx.Response) -> AsyncIterator[bytes]:
         )
     # 16 selects the format of gzip.
     decompressor = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    is_empty = True
     try:
         async for chunk in response.aiter_raw():
             data = chunk
+            is_empty = is_empty and not chunk
             while data and not decompressor.eof:
                 yield decompressor.decompress(data, _CHUNK)
                 data = decompressor.unconsumed_tail
@@ -314,6 +318,8 @@ async def _decompressed(response: httpx.Response) -> AsyncIterator[bytes]:
                 yield more
     except zlib.error as exc:
         raise UnavailableError(f"{response.url.host} answered with damaged gzip: {exc}") from exc
+    if not (is_empty or decompressor.eof):
+        raise UnavailableError(f"{response.url.host} ended its answer in the middle of the gzip data")
 
 
 @contextmanager
@@ -322,17 +328,17 @@ def _http_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as exc:
-        raise RejectedError(f"{_host(url)} cannot be fetched: {exc}") from exc
+        raise RejectedError(f"{host_of(url)} cannot be fetched: {exc}") from exc
     except httpx.TooManyRedirects as exc:
-        raise RejectedError(f"{_host(url)} redirects more than {MAX_REDIRECTS} times") from exc
+        raise RejectedError(f"{host_of(url)} redirects more than {MAX_REDIRECTS} times") from exc
     except httpx.TimeoutException as exc:
-        raise UnavailableError(f"{_host(url)} did not answer in time") from exc
+        raise UnavailableError(f"{host_of(url)} did not answer in time") from exc
     except httpx.HTTPError as exc:
-        raise UnavailableError(f"{_host(url)} did not answer: {exc or type(exc).__name__}") from exc
+        raise UnavailableError(f"{host_of(url)} did not answer: {exc or type(exc).__name__}") from exc
 
 
-def _host(url: str) -> str:
-    """Returns the host of a URL for messages: paths and queries may hold secrets."""
+def host_of(url: str) -> str:
+    """Returns the host of a URL for messages: the other parts may hold secrets."""
     try:
         return httpx.URL(url).host or "the address"
     except httpx.InvalidURL:

@@ -146,7 +146,9 @@ async def _connected(
                 **options,
             )
         except InvalidStatus as exc:
-            check_status(exc.response.status_code, dict(exc.response.headers), f"the WebSocket of {host}")
+            # Not `dict`, which fails if a header comes twice, as `Set-Cookie` does.
+            answered = {name.lower(): value for name, value in exc.response.headers.raw_items()}
+            check_status(exc.response.status_code, answered, f"the WebSocket of {host}")
             raise UnavailableError(f"the WebSocket of {host} answered {exc.response.status_code}") from exc
         except (TimeoutError, OSError) as exc:
             failure = UnavailableError(f"{host} cannot be connected to: {exc or type(exc).__name__}")

@@ -27,7 +27,7 @@ _PERIODS_S = {"hourly": 3_600, "daily": 86_400, "weekly": 604_800, "monthly": 2_
 
 
 class NotAFeedError(ValueError):
-    """The document is no feed. The message continues a sentence whose subject is the feed."""
+    """The document is not a feed. The message continues a sentence whose subject is the feed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,15 +86,18 @@ def parse_feed(body: bytes, headers: Mapping[str, str], url: str) -> Feed:
         url: where the document came from; links are relative to it.
 
     Raises:
-        NotAFeedError: The document has no feed in it, such as a web page.
+        NotAFeedError: The document has no feed in it, such as a web page, or cannot be parsed.
     """
-    # feedparser opens files and addresses; a stream keeps it from taking the document for the name of one.
-    found = feedparser.parse(
-        io.BytesIO(body),
-        response_headers={"content-type": headers.get("content-type", ""), "content-location": url},
-        resolve_relative_uris=False,
-        sanitize_html=False,
-    )
+    # feedparser opens files and addresses: it would take a document that is the name of a file for that file.
+    try:
+        found = feedparser.parse(
+            io.BytesIO(body),
+            response_headers={"content-type": headers.get("content-type", ""), "content-location": url},
+            resolve_relative_uris=False,
+            sanitize_html=False,
+        )
+    except Exception as exc:  # it has no class for its errors, and a document must not end the source
+        raise NotAFeedError(f"cannot be parsed: {type(exc).__name__}") from exc
     if not found.get("version") and not found["entries"]:
         raise NotAFeedError("is neither RSS nor Atom")
     about = found["feed"]

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
+
+from connectors.sources.net.status import http_date
 
 _MAX_AGE = re.compile(r"(?:^|[,\s])max-age\s*=\s*\"?(\d{1,10})", re.IGNORECASE)
 _LONGEST_DOUBLING = 6
@@ -58,8 +59,5 @@ def server_hint_s(headers: Mapping[str, str], now: datetime) -> float | None:
     """
     if (found := _MAX_AGE.search(headers.get("cache-control", ""))) is not None:
         return float(found[1])
-    try:
-        expires = parsedate_to_datetime(headers.get("expires", ""))
-    except ValueError:
-        return None
-    return max(0.0, (expires - now).total_seconds()) if expires.tzinfo is not None else None
+    expires = http_date(headers.get("expires", ""))
+    return None if expires is None else max(0.0, (expires - now).total_seconds())
