@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -203,6 +204,26 @@ async def test_a_missing_or_wrong_token_is_rejected() -> None:
     assert isinstance(error, RejectedError)
     assert "credentials" in str(error)
     assert "wrong-token" not in repr(MastodonOptions(endpoint="https://m.example", token="wrong-token"))
+
+
+@pytest.mark.parametrize("address", ["wss://[::1", "wss://127.0.0.1:port", "none"])
+async def test_an_address_of_streams_that_is_broken_is_not_used(address: str) -> None:
+    async with MastodonServer() as server:
+        server.streaming_url = address
+        async with reading(source(server)) as found:
+            await found.detail("heartbeat")
+        assert server.paths()[-1].startswith("/api/v1/")
+
+
+async def test_statuses_of_pages_that_have_no_id_are_counted() -> None:
+    page = json.dumps([None, {"id": "x" * 101}, {"content": "no id"}]).encode()
+    async with MastodonServer() as server:
+        server.fail("/api/v1/timelines", Reply(200, b"[]"), Reply(200, page))
+        async with reading(source(server, token=None)) as found:
+            await found.detail("the timeline has been read", 2)
+            server.post("good")
+            await found.texts("good")
+    assert found.reasons(SkipReason.UNREADABLE) == ["a status of a page has no id"] * 3
 
 
 async def test_streams_may_have_a_host_of_their_own() -> None:

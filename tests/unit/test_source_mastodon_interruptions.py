@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 
 from connectors.errors import UnavailableError
-from tests.source_servers.http import Reply
+from connectors.sources.mastodon.heads import write_cursor
+from tests.source_servers.http import Reply, Request, Stream
 from tests.source_servers.mastodon import START, MastodonServer
 from tests.source_servers.mastodon_reading import interrupted, of_server, source
 from tests.source_servers.reading import Killed, reading
@@ -57,7 +60,7 @@ async def test_a_server_that_no_longer_holds_the_last_post_is_a_gap() -> None:
             await again.texts("7", "8", "9")
     (gap,) = found.gaps
     assert [gap.since, gap.until] == [START + timedelta(seconds=1), START + timedelta(seconds=9)]
-    assert gap.missing is None
+    assert (gap.missing, gap.partial) == (None, True)
     assert found.post_texts == again.post_texts == ["7", "8", "9"]
     assert again.gaps == []
 
@@ -87,6 +90,43 @@ async def test_a_post_that_arrives_late_is_fetched() -> None:
     assert "late" not in missed.post_texts
 
 
+async def test_a_connection_that_has_read_nothing_keeps_the_overlap() -> None:
+    """What came late while the server did not answer must not count as read when it answers again."""
+    async with MastodonServer() as server:
+        cursor = write_cursor("127.0.0.1", {"public": server.post("one")}, START + timedelta(seconds=2))
+        server.fail("/api/v1/timelines", Reply(503))
+        async with reading(source(server), cursor) as failing:
+            await failing.error()
+        server.post("late", late_by=timedelta(seconds=30))
+        async with reading(source(server), failing.cursor) as found:
+            await found.texts("late")
+
+
+async def test_a_timeline_that_was_not_read_keeps_the_overlap_while_others_are_read() -> None:
+    class OneSided(MastodonServer):
+        fails = True
+
+        async def answer(self, request: Request) -> Reply | Stream:
+            if self.fails and "/tag/dogs" in request.path:
+                await cats_are_read.wait()
+                return Reply(503)
+            return await super().answer(request)
+
+    cats_are_read = asyncio.Event()
+    tags = {"tags": ("cats", "dogs")}
+    async with OneSided() as server:
+        head = server.post("one", tags=("cats", "dogs"))
+        cursor = write_cursor("127.0.0.1", {"#cats": head, "#dogs": head}, START + timedelta(seconds=2))
+        async with reading(source(server, **tags), cursor) as failing:
+            await failing.detail("heartbeat")
+            cats_are_read.set()
+            await failing.error()
+        server.fails = False
+        server.post("a late dog", late_by=timedelta(seconds=30), tags=("dogs",))
+        async with reading(source(server, **tags), failing.cursor) as found:
+            await found.texts("a late dog")
+
+
 async def test_a_server_without_min_id_is_not_read_for_ever() -> None:
     async with MastodonServer() as server:
         server.knows_min_id = False
@@ -96,6 +136,43 @@ async def test_a_server_without_min_id_is_not_read_for_ever() -> None:
             await found.texts("two")
             server.post("three")
             await found.texts("three")
+    assert found.gaps == []
+
+
+async def test_what_a_server_without_min_id_does_not_show_is_a_gap() -> None:
+    async with MastodonServer() as server:
+        server.knows_min_id = False
+        cursor = await interrupted(server)
+        for number in range(100):
+            server.post(str(number))
+        async with reading(source(server), cursor) as found:
+            await found.texts("99")
+            await found.detail("heartbeat")
+    (gap,) = found.gaps
+    assert [gap.since, gap.until] == [START + timedelta(seconds=1), START + timedelta(seconds=62)]
+    assert "does not know min_id" in gap.reason
+    assert found.post_texts == [str(number) for number in range(60, 100)]
+
+
+async def test_ids_that_are_not_numbers_have_a_gap_and_no_post_is_lost() -> None:
+    """Another program than Mastodon: its ids are ordered texts, and the server has forgotten the last post."""
+    pages = {"min_id": [{"id": "01B", "created_at": START.isoformat(), "content": "first"}]}
+
+    class Other(MastodonServer):
+        async def answer(self, request: Request) -> Reply | Stream:
+            if not request.path.startswith("/api/v1/timelines"):
+                return await super().answer(request)
+            found = [] if request.query.get("min_id") == "01B" else pages["min_id"]
+            return Reply(200, json.dumps([] if "max_id" in request.query else found).encode())
+
+    async with Other() as server:
+        cursor = write_cursor("127.0.0.1", {"public": "01A"}, START)
+        async with reading(source(server), cursor) as found:
+            await found.texts("first")
+        (gap,) = found.gaps
+        behind = next(one.cursor for one in found.events if one.event is gap)
+        async with reading(source(server), behind) as again:
+            await again.texts("first")
 
 
 async def test_a_page_that_is_too_large_is_read_in_parts() -> None:

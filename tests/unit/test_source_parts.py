@@ -138,7 +138,7 @@ def test_options_that_cannot_be_used(options: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "problem"),
     [
-        ("mastodon", {"tags": ["#"]}, "none of them empty"),
+        ("mastodon", {"tags": ["#"]}, "each of 1 to 200 characters"),
         ("mastodon", {"local": 1}, "local is true or false"),
         ("rss", {"interval_s": 0}, "interval_s is a number above 0"),
         ("hackernews", {"kinds": ["jobs"]}, "the items of Hacker News are"),

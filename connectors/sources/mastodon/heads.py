@@ -2,7 +2,8 @@
 
 Ids of Mastodon hold the time in milliseconds above their 16 low bits. A post of another server has an id of the time
 when it was written, not of when it arrived, so a post may arrive after another one with a greater id. Therefore a
-timeline is read again from some time before its head. Other servers have ids that are only ordered.
+timeline is read again from some time before its head. The ids of other programs than Mastodon have an order, and no
+time.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from connectors.errors import RejectedError
 NOTHING = "0"
 """The head of a timeline without a status."""
 
+LONGEST_ID = 100
+"""The most characters of an id."""
+
 _VERSION = 1
-_LONGEST_ID = 100
 _SEQUENCE_BITS = 16
 _FIRST = datetime(2016, 1, 1, tzinfo=UTC)
 _LAST = datetime(2100, 1, 1, tzinfo=UTC)
@@ -29,12 +32,12 @@ def id_order(number: str) -> tuple[int, str]:
 
 
 def newest(ids: Iterable[str]) -> str:
-    """Returns the newest one of some ids; `NOTHING` if there are none."""
+    """Returns the newest of some ids; `NOTHING` if `ids` is empty."""
     return max(ids, default=NOTHING, key=id_order)
 
 
 def id_time(number: str) -> datetime | None:
-    """Returns the time in an id; None if there is none, because another server than Mastodon made it."""
+    """Returns the time in an id; None for an id that another program than Mastodon made."""
     if not (number.isascii() and number.isdigit() and len(number) <= 20):
         return None
     try:
@@ -60,12 +63,12 @@ def next_to(number: str, step: int) -> str:
 def resume_from(head: str, at: datetime, overlap: timedelta) -> str:
     """Returns the id after which a timeline is read again.
 
-    It is older than the head by the overlap. If the timeline was quiet for a while before the end, it is less older:
-    what arrived while the source listened need not be read again.
+    It is the earlier one of the head and `at` minus the overlap: what is older had arrived by `at`, and was read. It is
+    never older than the head minus the overlap, which is enough for a timeline that is read late.
 
     Args:
         head: the newest status that was seen.
-        at: when the source last listened.
+        at: what had arrived by this time was read, up to the head.
         overlap: how long a post may take to arrive.
     """
     if id_time(head) is None:
@@ -75,16 +78,22 @@ def resume_from(head: str, at: datetime, overlap: timedelta) -> str:
 
 
 def write_cursor(server: str, heads: Mapping[str, str], at: datetime) -> str:
-    """Returns the cursor for the heads of timelines of a server, which were read until a time."""
+    """Returns the cursor for the heads of timelines of a server.
+
+    Args:
+        server: the server.
+        heads: the newest status that was seen of each timeline.
+        at: what had arrived by this time was read, up to these heads.
+    """
     found = {"v": _VERSION, "server": server, "at": int(at.timestamp()), "heads": dict(heads)}
     return json.dumps(found, separators=(",", ":"))
 
 
 def read_cursor(cursor: str, server: str, timelines: Sequence[str]) -> tuple[dict[str, str], datetime]:
-    """Returns the heads of those timelines that the cursor knows, and until when they were read.
+    """Returns the heads of those timelines that the cursor knows, and its `at`.
 
     Raises:
-        RejectedError: The text is no cursor of this version, or one of another server.
+        RejectedError: `cursor` is not a cursor of this version, or belongs to another server.
     """
     try:
         found = json.loads(cursor)
@@ -92,13 +101,13 @@ def read_cursor(cursor: str, server: str, timelines: Sequence[str]) -> tuple[dic
         chosen = {name: heads[name] for name in timelines if name in heads}
         at = datetime.fromtimestamp(found["at"], UTC)
         if not isinstance(heads, dict):
-            raise TypeError("the heads are no object")
+            raise TypeError("the heads are not an object")
     except (ValueError, KeyError, TypeError, OverflowError, OSError) as exc:
         raise RejectedError("the cursor is not one of mastodon") from exc
     if version != _VERSION:
         raise RejectedError(f"the cursor of mastodon has version {version!r}; this program reads {_VERSION}")
     if of_server != server:
         raise RejectedError(f"the cursor of mastodon is one of {of_server}, not of {server}: ids are a server's own")
-    if not all(isinstance(head, str) and 0 < len(head) <= _LONGEST_ID for head in chosen.values()):
-        raise RejectedError("the cursor is not one of mastodon: a head is no id")
+    if not all(isinstance(head, str) and 0 < len(head) <= LONGEST_ID for head in chosen.values()):
+        raise RejectedError("the cursor is not one of mastodon: a head is not an id")
     return chosen, at

@@ -17,9 +17,9 @@ from connectors.sources.events import (
     SourceEvent,
     SourceGap,
     SourcePost,
-    SourceSkipped,
+    skipped,
 )
-from connectors.sources.mastodon.heads import NOTHING, before, id_order, id_time, newest, next_to
+from connectors.sources.mastodon.heads import LONGEST_ID, NOTHING, before, id_order, id_time, newest, next_to
 from connectors.sources.mastodon.timelines import PAGE, Api, Timeline
 from connectors.sources.net import HttpClient, TooLargeError
 from connectors.sources.recent import Recent
@@ -28,7 +28,7 @@ from connectors.sources.shapes.values import identifier
 from connectors.sources.sse import ServerSentEvent, SseParser
 
 _REMEMBERED = 20_000
-_LONGEST_ID = 100
+_LONGEST_VERSION = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +47,35 @@ class Found:
 
 
 class Reader:
-    """Reads one timeline."""
+    """Reads one timeline.
+
+    Attributes:
+        read_at: each time an event is yielded, the statuses up to it that had reached the server by then were yielded.
+    """
 
     def __init__(
-        self, api: Api, timeline: Timeline, head: str, *, start: str, overlap: timedelta, max_bytes: int
+        self,
+        api: Api,
+        timeline: Timeline,
+        head: str,
+        read_at: datetime,
+        *,
+        start: str,
+        overlap: timedelta,
+        max_bytes: int,
     ) -> None:
         """Prepare to read what comes after a status.
 
         Args:
             api: the server.
             timeline: the timeline.
-            head: the id of the newest status that was seen; `NOTHING` if there is none.
+            head: the id of the newest status that was seen; `NOTHING` if none was.
+            read_at: see the attribute; of what was read before.
             start: pages are never read from before this id, which is not newer than the head.
             overlap: how far before the newest status pages are read.
             max_bytes: the longest event of the stream.
         """
+        self.read_at = read_at
         self._api = api
         self._timeline = timeline
         self._first_head = head
@@ -84,46 +98,68 @@ class Reader:
                 yield found
 
     async def _gap(self) -> Found | None:
-        if await self._api.page(self._timeline, limit=1, max_id=next_to(self._head, 1)):
+        if (await self._api.page(self._timeline, limit=1, max_id=next_to(self._head, 1))).statuses:
             return None
-        oldest = await self._api.page(self._timeline, limit=1, min_id=self._head)
-        number = identifier(oldest[0].get("id")) if oldest else None
-        # The head is moved to below the oldest status, so that the gap is not reported again.
-        if number is None or next_to(number, -1) == self._head:
+        oldest = (await self._api.page(self._timeline, limit=1, min_id=self._head)).statuses
+        if not oldest:
             return None
-        event = status_of(oldest[0], received_at=datetime.now(UTC))
+        number, status = next(iter(oldest.items()))
+        below = next_to(number, -1)
+        if below == self._head:
+            return None
+        event = status_of(status, received_at=datetime.now(UTC))
         gap = SourceGap(
             since=id_time(self._head),
             until=event.created_at if isinstance(event, SourcePost) else id_time(number),
             reason=f"{self._api.server} has no more posts of {self._timeline.name} as old as the last one",
+            partial=True,
         )
-        return Found(gap, next_to(number, -1))
+        # The head moves to below the oldest status, so that the gap is not reported again. An id that is not a number
+        # has none below it, and from the status itself on it would be skipped.
+        return Found(gap, None if below == number else below)
 
     async def pages(self) -> AsyncGenerator[Found, None]:
         """Yield the statuses of the pages since some time before the head, the oldest first, each once.
 
+        A server that does not know `min_id` answers with the newest page again and again. It is read once, and what
+        lies between it and the head is a gap.
+
         Raises:
             ConnectorError: As for `Api.page`.
         """
-        last = newest((before(self._head, self._overlap), self._start))
-        limit = PAGE
+        head, limit = self._head, PAGE
+        last = newest((before(head, self._overlap), self._start))
+        oldest: str | None = None  # of a first page that is full and does not reach back to the head
+        is_first = True
         while True:
+            asked_at = datetime.now(UTC)
             try:
-                statuses = await self._api.page(self._timeline, limit=limit, min_id=last)
+                page = await self._api.page(self._timeline, limit=limit, min_id=last)
             except TooLargeError:
                 if limit == 1:
                     raise
                 limit //= 2
                 continue
-            page = {number: status for status in statuses if (number := identifier(status.get("id"))) is not None}
-            # A server that does not know min_id answers with the newest page again and again.
-            fresh = sorted((number for number in page if id_order(number) > id_order(last)), key=id_order)
+            self.read_at = asked_at
+            for _ in range(page.unreadable):
+                yield _skipped("a status of a page has no id", SkipReason.UNREADABLE)
+            fresh = sorted((number for number in page.statuses if id_order(number) > id_order(last)), key=id_order)
+            # One known status may be `last` itself, if a server takes min_id as included.
+            if oldest is not None and len(page.statuses) - len(fresh) > 1:
+                yield self._passed_over(head, oldest)
             if not fresh:
                 return
             for number in fresh:
-                if self._versions.get(number) != _version(page[number]):
-                    yield self._found(page[number], edited=number in self._versions)
-            last = fresh[-1]
+                status = page.statuses[number]
+                if self._versions.get(number) != _version(status):
+                    yield self._found(status, edited=number in self._versions)
+            is_full = is_first and head != NOTHING and len(fresh) == limit
+            oldest = fresh[0] if is_full and id_order(fresh[0]) > id_order(head) else None
+            last, is_first = fresh[-1], False
+
+    def _passed_over(self, head: str, oldest: str) -> Found:
+        reason = f"{self._api.server} gives only the latest posts of {self._timeline.name}: it does not know min_id"
+        return Found(SourceGap(since=id_time(head), until=id_time(oldest), reason=reason, partial=True))
 
     async def polled(self, interval_s: float) -> AsyncGenerator[Found, None]:
         """Yield what is new in the pages, and read them again and again.
@@ -165,6 +201,8 @@ class Reader:
                     raise UnavailableError(f"{what} was silent for {heartbeat_s:g} s") from None
                 except StopAsyncIteration:
                     raise UnavailableError(f"{what} ended") from None
+                if listening:
+                    self.read_at = datetime.now(UTC)
                 heartbeat = line is not None and line.startswith(b":")
                 if not begun or (heartbeat and not listening):
                     listening, begun = begun, True
@@ -203,7 +241,7 @@ class Reader:
     def _found(self, status: Mapping[str, Any], *, edited: bool) -> Found:
         event = status_of(status, received_at=datetime.now(UTC))
         number = identifier(status.get("id"))
-        if number is not None and len(number) <= _LONGEST_ID:
+        if number is not None and len(number) <= LONGEST_ID:
             self._head = newest((self._head, number))
             self._versions.set(number, _version(status))
         else:
@@ -214,14 +252,14 @@ class Reader:
 
 
 def _deleted(number: str) -> Found:
-    if 0 < len(number) <= _LONGEST_ID:
+    if 0 < len(number) <= LONGEST_ID:
         return Found(SourceDeletion(id=number))
     return _skipped("a deletion has no id", SkipReason.UNREADABLE)
 
 
 def _version(status: Mapping[str, Any]) -> str:
-    return str(status.get("edited_at"))
+    return str(status.get("edited_at"))[:_LONGEST_VERSION]
 
 
 def _skipped(detail: str, reason: SkipReason = SkipReason.NOT_A_POST) -> Found:
-    return Found(SourceSkipped(reason=reason, detail=detail))
+    return Found(skipped(detail, reason))

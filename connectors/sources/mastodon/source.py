@@ -8,20 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from connectors.errors import RejectedError
-from connectors.sources.events import (
-    Positioned,
-    SkipReason,
-    SourceDeletion,
-    SourceEvent,
-    SourcePost,
-    SourceSkipped,
-)
+from connectors.sources.events import Positioned, SourceDeletion, SourceEvent, SourcePost, skipped
 from connectors.sources.mastodon.heads import newest, read_cursor, resume_from, write_cursor
 from connectors.sources.mastodon.reader import Found, Reader
-from connectors.sources.mastodon.timelines import Api, Timeline, check_endpoint
+from connectors.sources.mastodon.timelines import Api, Timeline, server_of
 from connectors.sources.merging import merged
 from connectors.sources.net import open_http
-from connectors.sources.shapes.values import identifier
 
 MAX_TAGS = 10
 """Hashtags of one source: each has a connection of its own."""
@@ -62,14 +54,16 @@ class MastodonOptions:
         """Check the options.
 
         Raises:
-            RejectedError: The endpoint is no address, there are too many tags, or one is empty.
+            RejectedError: `endpoint` is not an address, there are too many tags, or one is empty or too long.
         """
-        check_endpoint(self.endpoint)
+        server_of(self.endpoint)
         if len(self.tags) > MAX_TAGS or not all(0 < len(_tag(tag)) <= _LONGEST_TAG for tag in self.tags):
-            raise RejectedError(f"a source of mastodon has at most {MAX_TAGS} hashtags, none of them empty")
+            raise RejectedError(
+                f"a source of mastodon has at most {MAX_TAGS} hashtags, each of 1 to {_LONGEST_TAG} characters"
+            )
 
 
-def _of_server(event: SourceEvent, server: str) -> SourceEvent:
+def _with_server(event: SourceEvent, server: str) -> SourceEvent:
     """Returns an event with the server in the id of its post, because two servers give their posts the same numbers."""
     if isinstance(event, SourcePost) or (isinstance(event, SourceDeletion) and event.id is not None):
         return replace(event, id=f"{server}/{event.id}")
@@ -113,44 +107,47 @@ class MastodonSource:
         Raises:
             RateLimitError: The server asks to wait.
             UnavailableError: A connection failed, ended, or was silent.
-            RejectedError: The access token is missing or wrong, or the cursor is none of this source.
+            RejectedError: The access token is missing or wrong, or `cursor` is not a cursor of this source.
         """
         server = self._api.server
         heads: dict[str, str] = {}
+        read_at: dict[str, datetime] = {}
         starts: dict[str, str] = {}
         if cursor is not None:
             heads, at = read_cursor(cursor, server, list(self._timelines))
+            read_at = dict.fromkeys(heads, at)
             starts = {name: resume_from(head, at, self._options.overlap) for name, head in heads.items()}
         for name, timeline in self._timelines.items():
             if name not in heads:
-                page = await self._api.page(timeline, limit=1)
-                heads[name] = newest(number for status in page if (number := identifier(status.get("id"))) is not None)
-        connected = SourceSkipped(reason=SkipReason.NOT_A_POST, detail="connected")
-        yield Positioned(connected, write_cursor(server, heads, datetime.now(UTC)))
-        async with aclosing(self._merged(dict(heads), starts)) as events:
-            async for name, found in events:
+                read_at[name] = datetime.now(UTC)
+                heads[name] = newest((await self._api.page(timeline, limit=1)).statuses)
+        yield Positioned(skipped("connected"), write_cursor(server, heads, min(read_at.values())))
+        async with aclosing(self._merged(dict(heads), dict(read_at), starts)) as events:
+            async for name, found, timeline_read_at in events:
+                read_at[name] = timeline_read_at
                 if found.id is not None:
                     heads[name] = newest((heads[name], found.id))
-                yield Positioned(
-                    _of_server(found.event, server), write_cursor(server, heads, datetime.now(UTC)), found.at
-                )
+                behind = write_cursor(server, heads, min(read_at.values()))
+                yield Positioned(_with_server(found.event, server), behind, found.at)
 
     async def _merged(
-        self, heads: Mapping[str, str], starts: Mapping[str, str]
-    ) -> AsyncGenerator[tuple[str, Found], None]:
-        """Yield the events of all timelines as they come, each with the name of its timeline.
+        self, heads: Mapping[str, str], read_at: Mapping[str, datetime], starts: Mapping[str, str]
+    ) -> AsyncGenerator[tuple[str, Found, datetime], None]:
+        """Yield the events of all timelines as they come, each with the name and the `read_at` of its timeline.
 
         Args:
             heads: the newest status of each timeline.
+            read_at: see `Reader`; of each timeline.
             starts: the id after which an interrupted timeline is read again.
         """
         base = await self._api.streaming_url() if self._streams else None
 
-        async def follow(name: str, timeline: Timeline) -> AsyncGenerator[tuple[str, Found], None]:
+        async def follow(name: str, timeline: Timeline) -> AsyncGenerator[tuple[str, Found, datetime], None]:
             reader = Reader(
                 self._api,
                 timeline,
                 heads[name],
+                read_at[name],
                 start=starts.get(name, heads[name]),
                 overlap=self._options.overlap,
                 max_bytes=self._options.max_bytes,
@@ -163,7 +160,7 @@ class MastodonSource:
             for part in parts:
                 async with aclosing(part):
                     async for found in part:
-                        yield name, found
+                        yield name, found, reader.read_at
 
         async with aclosing(merged([follow(*item) for item in self._timelines.items()])) as events:
             async for event in events:

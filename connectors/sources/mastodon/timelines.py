@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from connectors.errors import RejectedError, UnavailableError
-from connectors.sources.net import HttpClient, retry_after_s
+from connectors.sources.mastodon.heads import LONGEST_ID
+from connectors.sources.net import HttpClient, host_of_endpoint, retry_after_s
 from connectors.sources.protocol import RateLimitError
 from connectors.sources.shapes.times import parse_time
 from connectors.sources.shapes.values import identifier, members
@@ -55,16 +56,26 @@ class Timeline:
         return {"tag": self.tag} if self.tag else {}
 
 
-def check_endpoint(endpoint: str) -> str:
-    """Returns the host of the address of a server.
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Statuses of a timeline.
+
+    Attributes:
+        statuses: the statuses by their ids, the newest first.
+        unreadable: how many statuses had no id, or an id that is too long.
+    """
+
+    statuses: Mapping[str, Mapping[str, Any]]
+    unreadable: int
+
+
+def server_of(endpoint: str) -> str:
+    """Returns the host of a server, which names it in ids and cursors.
 
     Raises:
-        RejectedError: The address is none.
+        RejectedError: As for `host_of_endpoint`.
     """
-    parts = urlsplit(endpoint)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise RejectedError("the endpoint of mastodon is an address such as https://mastodon.social")
-    return parts.hostname
+    return host_of_endpoint(endpoint, source="mastodon", example="https://mastodon.social")
 
 
 class Api:
@@ -78,16 +89,16 @@ class Api:
             endpoint: the address of the server, such as `https://mastodon.social`.
 
         Raises:
-            RejectedError: The address is none.
+            RejectedError: As for `host_of_endpoint`.
         """
-        self.server = check_endpoint(endpoint)
+        self.server = server_of(endpoint)
         self._http = http
         self._endpoint = endpoint.rstrip("/")
 
     async def page(
         self, timeline: Timeline, *, limit: int = PAGE, min_id: str | None = None, max_id: str | None = None
-    ) -> list[Mapping[str, Any]]:
-        """Return statuses of a timeline, the newest first.
+    ) -> Page:
+        """Return statuses of a timeline.
 
         Args:
             timeline: the timeline.
@@ -108,14 +119,22 @@ class Api:
             found = await self._json(timeline.path, params, what)
         except _NotFoundError as exc:
             if timeline.tag and exc.says_why:  # nobody has used the hashtag yet
-                return []
+                return Page({}, 0)
             raise
         if not isinstance(found, list):
             raise UnavailableError(f"{what} is not a list of statuses")
-        return [status for status in found if isinstance(status, Mapping) and identifier(status.get("id")) is not None]
+        ids = [identifier(members(status).get("id")) for status in found]
+        statuses = {
+            number: status
+            for number, status in zip(ids, found, strict=True)
+            if number is not None and len(number) <= LONGEST_ID
+        }
+        return Page(statuses, sum(number is None or len(number) > LONGEST_ID for number in ids))
 
     async def streaming_url(self) -> str:
         """Return the address of the server of streams, which may have a host of its own.
+
+        It is the address of the API if the server names none that can be used.
 
         Raises:
             RateLimitError: The server asks to wait.
@@ -127,7 +146,11 @@ class Api:
         except _NotFoundError:  # servers before 4.0, and other programs
             return self._endpoint
         urls = members(members(members(about).get("configuration")).get("urls"))
-        parts = urlsplit(str(urls.get("streaming") or ""))
+        try:
+            parts = urlsplit(str(urls.get("streaming") or ""))
+            _ = parts.port  # reading it checks it
+        except ValueError:
+            return self._endpoint
         scheme = {"wss": "https", "https": "https", "ws": "http", "http": "http"}.get(parts.scheme)
         if scheme is None or not parts.hostname:
             return self._endpoint
@@ -158,7 +181,11 @@ def _until_reset_s(headers: Mapping[str, str]) -> float | None:
 
 
 class _NotFoundError(RejectedError):
-    """There is no such path; or no such thing, if the API says why."""
+    """The server answered 404.
+
+    Attributes:
+        says_why: whether the API gave the answer, about the thing that was asked for; otherwise there is no such path.
+    """
 
     def __init__(self, message: str, *, says_why: bool) -> None:
         super().__init__(message)
