@@ -9,36 +9,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connectors.errors import RejectedError, UnavailableError
-from connectors.sources.events import SkipReason
-from connectors.sources.protocol import RateLimitError
+from connectors.errors import RejectedError
 from connectors.sources.rss import RssOptions, RssSource
-from connectors.sources.rss.schedule import Schedule
 from connectors.sources.rss.source import MAX_FEEDS
 from connectors.sources.rss.state import feed_key
+from tests.source_servers.feed_reading import FAST, NOON, READ, UNCHANGED, entry, page, source
 from tests.source_servers.feeds import FeedServer, item, rss
 from tests.source_servers.http import Reply
 from tests.source_servers.reading import Killed, reading
 
-FAST = Schedule(interval_s=0.01, least_s=0.01, most_s=0.05)
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-READ = "of the feed are not new"
-UNCHANGED = "the feed has not changed"
 STATE = f'{{"v":1,"feeds":{{"{feed_key("https://e.example/")}":%s}}}}'
-
-
-def source(*feeds: str, **changes: object) -> RssSource:
-    options = RssOptions(feeds=feeds, schedule=FAST, allow_private=True)
-    return RssSource(replace(options, **changes))  # type: ignore[arg-type]
-
-
-def entry(number: int, text: str | None = None) -> str:
-    date = NOON + timedelta(minutes=number)
-    return item(text or f"entry {number}", guid=f"tag:{number}", link=f"https://e.example/{number}", date=date)
-
-
-def page(*numbers: int) -> bytes:
-    return rss(entry(number) for number in numbers)
 
 
 async def test_what_was_there_before_is_not_new() -> None:
@@ -146,93 +126,7 @@ async def test_a_gap_is_reported_if_no_entry_is_left_of_the_last_document() -> N
                 await again.texts("entry 9")
             assert again.gaps == []
     assert [gap.since, gap.until] == [NOON + timedelta(minutes=2), NOON + timedelta(minutes=8)]
-
-
-async def test_a_feed_that_moved_is_fetched_at_its_new_address() -> None:
-    async with FeedServer() as server:
-        new = server.put("/new", page(1))
-        url = server.put("/old", b"", {"Location": new}, 301)
-        async with reading(source(url)) as found:
-            await found.detail(READ)
-            await found.detail(UNCHANGED)
-        assert server.paths().count("/old") == 1
-        # The new address fails for good: the old one is tried again.
-        del server.documents["/new"]
-        server.put("/old", page(2, 1))
-        async with reading(source(url), found.cursor) as again:
-            assert isinstance(await again.error(), UnavailableError)
-        async with reading(source(url), again.cursor) as third:
-            await third.texts("entry 2")
-    assert third.post_texts == ["entry 2"]
-
-
-async def test_a_feed_that_moved_for_now_is_fetched_at_its_own_address() -> None:
-    async with FeedServer() as server:
-        new = server.put("/new", page(1))
-        url = server.put("/old", b"", {"Location": new}, 302)
-        async with reading(source(url)) as found:
-            await found.detail(UNCHANGED)
-    assert server.paths()[:4] == ["/old", "/new"] * 2
-
-
-async def test_a_feed_that_is_gone_is_not_fetched_again() -> None:
-    async with FeedServer() as server:
-        gone, good = server.put("/gone", b"", status=410), server.put("/good", page(1))
-        async with reading(source(gone, good)) as found:
-            await found.detail(UNCHANGED, 3)
-        assert server.paths().count("/gone") == 1
-        async with reading(source(gone), found.cursor) as again:
-            assert "gone" in str(await again.error())
-    assert len(found.reasons(SkipReason.UNREADABLE)) == 1
-
-
-async def test_a_feed_that_fails_does_not_stop_the_others() -> None:
-    async with FeedServer() as server:
-        bad, good = server.put("/bad", b"", status=500), server.put("/good", page(1))
-        html = server.put("/page", b"<html><body>Hello</body></html>", {"Content-Type": "text/html"})
-        large = server.put("/large", b"x" * 30_000)
-        async with reading(source(bad, html, large, good, max_bytes=20_000)) as found:
-            await found.detail(READ)
-            server.put("/good", page(2, 1))
-            await found.texts("entry 2")
-            await found.detail("answered 500", 2)
-            await found.detail("neither RSS nor Atom", 2)
-            server.put("/bad", page(5))
-            await found.detail(READ, 3)
-    assert found.reasons(SkipReason.TOO_LARGE)
-
-
-@pytest.mark.parametrize(
-    ("reply", "kind", "wait"),
-    [
-        (Reply(429, headers={"Retry-After": "7"}), RateLimitError, 7.0),
-        (Reply(429), RateLimitError, None),
-        (Reply(503, headers={"Retry-After": "7"}), RateLimitError, 7.0),
-        (Reply(500), UnavailableError, None),
-        (Reply(200, page(1), cut=50), UnavailableError, None),
-        (Reply(200, b"nothing"), UnavailableError, None),
-        (Reply(404), RejectedError, None),
-        (Reply(200, b"x", headers={"Content-Encoding": "gzip"}), UnavailableError, None),
-    ],
-)
-async def test_the_failure_of_the_only_feed_is_raised(reply: Reply, kind: type[Exception], wait: float | None) -> None:
-    async with FeedServer() as server:
-        url = server.put("/feed?key=secret", page(1))
-        server.fail("/feed", reply)
-        async with reading(source(url)) as found:
-            error = await found.error()
-        assert isinstance(error, kind)
-        assert getattr(error, "retry_after_s", None) == wait
-        assert "secret" not in str(error)
-        assert "secret" not in (found.cursor or "")
-
-
-async def test_a_redirect_to_a_private_address_is_refused() -> None:
-    async with FeedServer() as server:
-        url = server.put("/feed", page(1))
-        async with reading(source(url, allow_private=False)) as found:
-            assert isinstance(await found.error(), RejectedError)
-    assert server.requests == []
+    assert gap.partial  # another feed may have had entries meanwhile
 
 
 async def test_the_entry_of_two_feeds_is_one_post() -> None:
@@ -248,15 +142,6 @@ async def test_the_entry_of_two_feeds_is_one_post() -> None:
             server.put("/cats", page(4, 3, 1))
             await again.texts("entry 4")
     assert [*found.post_texts, *again.post_texts] == ["entry 2", "entry 3", "entry 4"]
-
-
-async def test_a_feed_that_was_read_before_is_missing_for_now_only() -> None:
-    async with FeedServer() as server:
-        url = server.put("/feed", page(1))
-        async with reading(source(url)) as found:
-            await found.detail(READ)
-            del server.documents["/feed"]
-            assert type(await found.error()) is UnavailableError
 
 
 @pytest.mark.parametrize(

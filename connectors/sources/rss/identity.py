@@ -73,7 +73,7 @@ class Known:
 
 
 class Verdict(Enum):
-    """What an entry is to somebody who has seen the earlier documents of the feed."""
+    """What an entry is, compared with the remembered ones."""
 
     NEW = "new"
     EDITED = "edited"
@@ -213,7 +213,7 @@ def _id(feed: str, marks: Marks, shared: Shared, taken: set[bytes]) -> bytes:
     if marks.link and not shared.links:
         materials.append(f"link\n{marks.link}")
     if marks.guid and not shared.guids:
-        # A guid that is no address is unique within its feed only.
+        # A guid that is not an address is unique within its feed only.
         materials.append(f"guid\n{marks.guid}" if ":" in marks.guid else f"guid\n{feed}\n{marks.guid}")
     everything = f"entry\n{feed}\n{marks.guid}\n{marks.link}\n{marks.date}\n{marks.text}"
     materials.append(everything)

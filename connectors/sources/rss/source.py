@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -10,13 +12,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from connectors.errors import ConnectorError, RejectedError, UnavailableError
-from connectors.sources.events import Positioned, SkipReason, SourceEvent, SourceGap, SourcePost, SourceSkipped
-from connectors.sources.net import Answer, TooLargeError, open_http, retry_after_s
+from connectors.sources.events import Positioned, SkipReason, SourceEvent, SourceGap, SourcePost, skipped
+from connectors.sources.net import Answer, TooLargeError, host_of, open_http, retry_after_s
 from connectors.sources.protocol import RateLimitError
 from connectors.sources.rss.identity import Identified, Known, Verdict, identify
 from connectors.sources.rss.parse import Entry, NotAFeedError, parse_feed
 from connectors.sources.rss.schedule import Schedule, server_hint_s
 from connectors.sources.rss.state import FeedState, RssCursor, feed_key, read_cursor
+
+logger = logging.getLogger(__name__)
 
 MAX_FEEDS = 50
 """Feeds of one source. More make the cursor too large for a record of Kafka; use several sources."""
@@ -50,7 +54,7 @@ class RssOptions:
         """Check the options.
 
         Raises:
-            RejectedError: There are no feeds, or too many.
+            RejectedError: `feeds` is empty, or has more than `MAX_FEEDS`.
         """
         if not 0 < len(self.feeds) <= MAX_FEEDS:
             raise RejectedError(f"a source of feeds has 1 to {MAX_FEEDS} of them, not {len(self.feeds)}")
@@ -96,12 +100,12 @@ class RssSource:
         Raises:
             RateLimitError: All feeds fail, and the last one asks to wait.
             UnavailableError: All feeds fail.
-            RejectedError: All feeds are rejected or gone, or the cursor is none of this source.
+            RejectedError: All feeds are rejected or gone, or `cursor` is not a cursor of this source.
         """
         states = read_cursor(cursor, self._feeds)
         written = RssCursor(states)
         started = self._now()
-        failures: dict[str, list[ConnectorError]] = {}
+        failures: dict[str, tuple[int, ConnectorError]] = {}  # how many in a row, and the last one
         while True:
             live = [url for url in self._feeds if not states[url].gone]
             if not live:
@@ -115,22 +119,24 @@ class RssSource:
                     async for state, event, at in found:
                         states[url] = state
                         if _is_elsewhere(event, states, url):
-                            event = _skipped("another feed has the entry")  # noqa: PLW2901
+                            event = skipped("another feed has the entry")  # noqa: PLW2901
                         yield Positioned(event, written.set(url, state), at)
                 failures.pop(url, None)
             except ConnectorError as exc:
-                failures.setdefault(url, []).append(exc)
+                count = failures[url][0] + 1 if url in failures else 1
+                # A copy has no traceback, which would keep the document in memory.
+                failures[url] = count, copy.copy(exc)
                 # The next try is at the address that was configured: the one that it moved to may be wrong by now.
                 states[url] = state = replace(states[url], url=None)
-                all_fail = all(failures.get(feed) for feed in live)
+                all_fail = all(feed in failures for feed in live)
                 if not all_fail:
                     named = exc.retry_after_s if isinstance(exc, RateLimitError) else None
-                    delay = self._options.schedule.after_failure(len(failures[url]), named)
+                    delay = self._options.schedule.after_failure(count, named)
                     states[url] = state = replace(state, due=self._clock() + delay)
                 reason = SkipReason.TOO_LARGE if isinstance(exc, TooLargeError) else SkipReason.UNREADABLE
-                yield Positioned(_skipped(str(exc), reason), written.set(url, state))
+                yield Positioned(skipped(str(exc), reason), written.set(url, state))
                 if all_fail:
-                    raise _worst([errors[-1] for errors in failures.values()], exc) from exc
+                    raise _raised([error for _, error in failures.values()], exc) from None
 
     async def _fetch(
         self, url: str, state: FeedState, started: datetime
@@ -138,18 +144,19 @@ class RssSource:
         """Fetch a feed once, and yield its events, each with the state after it and its time.
 
         Raises:
-            ConnectorError: The feed could not be fetched, or is none.
+            ConnectorError: The feed could not be fetched, or the document is not a feed.
         """
         answer = await self._http.get(state.url or url, headers=state.conditions())
-        name = f"the feed {feed_key(url)} of {_host(answer.url)}"
+        name = f"the feed {feed_key(url)} of {host_of(answer.url)}"
         if answer.status == _GONE and state.url is None:
-            yield replace(state, gone=True), _skipped(f"{name} answered 410: it is gone", SkipReason.UNREADABLE), None
+            yield replace(state, gone=True), skipped(f"{name} answered 410: it is gone", SkipReason.UNREADABLE), None
             return
         _check(answer, name, was_read=state.known is not None)
         if answer.moved:
+            logger.warning("%s has moved for good; change its address", name)
             state = replace(state, url=answer.url)
         if answer.status == _NOT_MODIFIED:
-            yield self._scheduled(state, answer), _skipped("the feed has not changed"), None
+            yield self._scheduled(state, answer), skipped("the feed has not changed"), None
             return
         try:
             feed = await asyncio.to_thread(parse_feed, answer.body, answer.headers, answer.url)
@@ -174,7 +181,7 @@ class RssSource:
             yield state, event, event.created_at if isinstance(event, SourcePost) else None
         state = replace(state, interval_s=feed.interval_s, gap=False).remembering(records).validated(answer.headers)
         left = len(entries) - len(chosen)
-        yield self._scheduled(state, answer), _skipped(f"{left} entries of the feed are not new"), None
+        yield self._scheduled(state, answer), skipped(f"{left} entries of the feed are not new"), None
 
     def _at_first(self, found: Identified, entries: tuple[Entry, ...], started: datetime) -> list[int]:
         """Returns which entries of the first document are yielded: what was there before is not new."""
@@ -186,7 +193,7 @@ class RssSource:
 
     def _post(self, entry: Entry, known: Known, *, edited: bool) -> SourceEvent:
         if not entry.text:
-            return _skipped("the entry has neither a title nor a text", SkipReason.EMPTY_TEXT)
+            return skipped("the entry has neither a title nor a text", SkipReason.EMPTY_TEXT)
         now = self._now()
         return SourcePost(
             id=known.id.hex(),
@@ -223,6 +230,7 @@ def _gap(found: Identified, entries: tuple[Entry, ...], known: tuple[Known, ...]
         since=datetime.fromtimestamp(last, UTC) if last else None,
         until=min((entry.published for entry in entries if entry.published is not None), default=None),
         reason="no entry of the feed was there at the last fetch, so that some may be missing",
+        partial=True,
     )
 
 
@@ -249,16 +257,8 @@ def _with(state: FeedState, entry: Known) -> FeedState:
     return replace(state, known=(entry, *(other for other in state.known or () if other.id != entry.id)))
 
 
-def _skipped(detail: str, reason: SkipReason = SkipReason.NOT_A_POST) -> SourceSkipped:
-    return SourceSkipped(reason=reason, detail=detail)
-
-
-def _worst(errors: list[ConnectorError], last: ConnectorError) -> ConnectorError:
+def _raised(errors: list[ConnectorError], last: ConnectorError) -> ConnectorError:
     """Returns the error to raise when all feeds fail: the last one, but a rejection only if all were rejected."""
     if isinstance(last, RejectedError):
         return next((error for error in errors if not isinstance(error, RejectedError)), last)
     return last
-
-
-def _host(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0].rpartition("@")[2]

@@ -28,7 +28,8 @@ class FeedState:
         shared: which marks identify no entry of this feed.
         etag: the `ETag` of the last document.
         modified: the `Last-Modified` of the last document.
-        url: where the feed has moved to for good; None if it has not.
+        url: where the feed has moved to for good; None if that is not known. It is not in the cursor, because an
+            address may hold a secret.
         gap: whether a gap before the present document has been reported, whose entries have not all been yielded.
         gone: whether the server said that the feed is gone for good.
         interval_s: how often the feed asks to be fetched, in seconds; None if it does not say.
@@ -51,9 +52,12 @@ class FeedState:
         return {name: value for name, value in found.items() if value is not None}
 
     def validated(self, headers: Mapping[str, str]) -> FeedState:
-        """Returns the state with the validators of a document. One that is too long to be kept counts as none."""
+        """Returns the state with the validators of a document.
+
+        One that is too long to be kept is left out, and one that is not ASCII, which cannot be sent in a header.
+        """
         etag, modified = (
-            value if value is not None and 0 < len(value) <= _LONGEST_VALIDATOR else None
+            value if value is not None and value.isascii() and 0 < len(value) <= _LONGEST_VALIDATOR else None
             for value in (headers.get("etag"), headers.get("last-modified"))
         )
         return replace(self, etag=etag, modified=modified)
@@ -101,7 +105,7 @@ def read_cursor(cursor: str | None, urls: Sequence[str]) -> dict[str, FeedState]
         urls: the addresses of the feeds.
 
     Raises:
-        RejectedError: The text is no cursor of this version.
+        RejectedError: `cursor` is not a cursor of this version.
     """
     if cursor is None:
         return {url: FeedState() for url in urls}
@@ -122,7 +126,6 @@ def _dump(state: FeedState) -> str:
         "s": int(state.shared.guids) + 2 * int(state.shared.links),
         "e": state.etag,
         "m": state.modified,
-        "u": state.url,
         "p": int(state.gap),
         "g": int(state.gone),
         "i": state.interval_s,
@@ -133,7 +136,7 @@ def _dump(state: FeedState) -> str:
 
 def _load(found: object) -> FeedState:
     if not isinstance(found, dict):
-        raise TypeError("a state is no object")
+        raise TypeError("a state is not an object")
     known = None
     if "k" in found:
         packed = base64.b64decode(found["k"], validate=True)
@@ -148,7 +151,6 @@ def _load(found: object) -> FeedState:
         shared=Shared(guids=bool(shared & 1), links=bool(shared & 2)),
         etag=string(found.get("e")),
         modified=string(found.get("m")),
-        url=string(found.get("u")),
         gap=bool(found.get("p", 0)),
         gone=bool(found.get("g", 0)),
         interval_s=None if "i" not in found else float(found["i"]),
