@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
-from connectors.sources.x import api
+from connectors.errors import UnavailableError
+from connectors.sources.x import api, recovery
 from connectors.sources.x.cursor import Hole, Position, id_at, time_of
 from connectors.sources.x.following import RuleLimits
 from connectors.sources.x.listening import now_ms
@@ -17,8 +21,6 @@ from tests.source_servers.x import XServer, problem, reply
 from tests.source_servers.x_reading import SEARCH, STREAM, listening, source
 
 FETCHED = "a part of an interruption was fetched"
-
-
 HOUR = timedelta(hours=1)
 
 
@@ -153,7 +155,22 @@ async def test_without_recovery_an_interruption_is_a_gap() -> None:
     assert Position.read(behind or "", now_ms()).holes == []
 
 
-async def test_what_the_search_does_not_reach_is_a_gap() -> None:
+async def test_the_time_without_keywords_is_no_interruption() -> None:
+    """Its posts were not wanted, and a search for them would cost money."""
+    async with XServer() as server:
+        async with reading(source(server, follow=tuple), cursor_of(HOUR)) as waiting:
+            assert type(await waiting.error()) is UnavailableError
+        server.post("coffee", ago=timedelta(minutes=30))
+        server.post("coffee, lately")
+        async with listening(server, cursor=waiting.cursor) as found:
+            await recovered(found)
+    assert found.post_texts == ["coffee, lately"]
+    assert found.gaps == []
+
+
+async def test_what_the_search_does_not_reach_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count(time.time())  # time passes between two parts
+    monkeypatch.setattr(recovery, "time", SimpleNamespace(time=lambda: next(seconds)))
     async with XServer() as server:
         for days in (10, 6, 3, 1):
             server.post(f"coffee {days}", ago=timedelta(days=days))

@@ -134,7 +134,7 @@ class Api:
         return twice
 
     async def delete(self, ids: Sequence[str]) -> None:
-        """Delete rules. One that is not there any more is no error.
+        """Delete rules. A rule that does not exist any more is not an error.
 
         Raises:
             ConnectorError: As for `lines`.

@@ -46,7 +46,7 @@ def earlier(post_id: int, ms: int) -> int:
 
 
 def number_of(text: str | None) -> int | None:
-    """Returns an id as a number; None if it is none."""
+    """Returns an id as a number; None if the text is not an id of X."""
     if text is None or not (text.isascii() and text.isdigit() and len(text) <= 19):
         return None
     return found if (found := int(text)) < _MOST else None
@@ -54,13 +54,18 @@ def number_of(text: str | None) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """A time that was not received: between two ids."""
+    """A time that was not received.
+
+    Attributes:
+        since: the id where it begins.
+        until: the id where it ends.
+    """
 
     since: int
     until: int
 
     def after(self, post_id: int) -> Hole:
-        """Returns what is left from an id on; it may be empty."""
+        """Returns the part of the hole from an id on. It is empty if `since` is not below `until`."""
         return Hole(post_id, self.until)
 
 
@@ -128,7 +133,7 @@ class Position:
         """Returns the position of a cursor.
 
         Raises:
-            RejectedError: The text is no cursor of this version, or is in the future.
+            RejectedError: `cursor` is not a cursor of this version, or is in the future.
         """
         try:
             found = json.loads(cursor)
@@ -140,7 +145,7 @@ class Position:
             raise RejectedError(f"the cursor of x has version {version!r}; this program reads {_VERSION}")
         holes = [Hole(since, until) for since, until in pairs if since is not None and until is not None]
         if newest is None or len(holes) != len(pairs) or any(hole.since >= hole.until for hole in holes):
-            raise RejectedError("the cursor is not one of x: an id or a hole is none")
+            raise RejectedError("the cursor is not one of x: an id or a hole is malformed")
         if newest > id_at(now_ms + _AHEAD_MS):
             raise RejectedError("the cursor of x is in the future; is the clock of this machine right?")
         return cls(newest, holes)

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 
 from connectors.errors import RejectedError, UnavailableError
-from connectors.sources.events import SkipReason, SourceSkipped
+from connectors.sources.events import skipped
 from connectors.sources.x.api import Api, patiently
 from connectors.sources.x.cursor import Step
 from connectors.sources.x.rules import NO_RETWEETS, packed, planned, terms_of
@@ -128,6 +128,6 @@ class RuleKeeper:
                 continue
             count = await patiently(self.update)
             check_at = time.monotonic() + _CHECK_S
-            yield Step(event=SourceSkipped(reason=SkipReason.NOT_A_POST, detail=f"the rules were updated: {count}"))
+            yield Step(event=skipped(f"the rules were updated: {count}"))
             if not self._set:
                 raise UnavailableError(NOTHING_WANTED)

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 
 from connectors.errors import UnavailableError
-from connectors.sources.events import SkipReason, SourcePost, SourceSkipped
+from connectors.sources.events import SkipReason, SourcePost, skipped
 from connectors.sources.x.api import Api
 from connectors.sources.x.cursor import Hole, Step, id_at, time_ms
 from connectors.sources.x.posts import Posts
@@ -95,19 +95,19 @@ class Listener:
         begins = id_at(complete_from_ms)
         if self._opens_hole and self._newest < begins:
             self.hole = Hole(self._newest, id_at(complete_from_ms + SETTLE_MS))
-        return Step(event=_skipped("connected"), opened=self.hole, newest=begins)
+        return Step(event=skipped("connected"), opened=self.hole, newest=begins)
 
     def _step(self, line: bytes | None) -> Step:
         if line is None:
-            return Step(event=_skipped("a line is too long", SkipReason.TOO_LARGE))
+            return Step(event=skipped("a line is too long", SkipReason.TOO_LARGE))
         if not line.strip():
-            return Step(event=_skipped("keep-alive"), newest=self._received(id_at(now_ms())))
+            return Step(event=skipped("keep-alive"), newest=self._received(id_at(now_ms())))
         try:
             document = json.loads(line)
         except (ValueError, RecursionError):
             document = None
         if not isinstance(document, Mapping):
-            return Step(event=_skipped("a line is not a JSON object", SkipReason.UNREADABLE))
+            return Step(event=skipped("a line is not a JSON object", SkipReason.UNREADABLE))
         if "data" not in document and (problems := problems_of(document)):
             raise stream_error(problems)
         event, number = self._posts.event_of(document, since=self._newest, received_at=datetime.now(UTC))
@@ -121,7 +121,3 @@ class Listener:
 def now_ms() -> int:
     """Returns the time in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
-
-
-def _skipped(detail: str, reason: SkipReason = SkipReason.NOT_A_POST) -> SourceSkipped:
-    return SourceSkipped(reason=reason, detail=detail)

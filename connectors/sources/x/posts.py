@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from connectors.sources.events import SkipReason, SourceEvent, SourcePost, SourceSkipped
+from connectors.sources.events import SourceEvent, SourcePost, skipped
 from connectors.sources.recent import Recent
 from connectors.sources.shapes.twitter import v2_event_of
 from connectors.sources.shapes.values import identifier, members, named, unreadable
@@ -35,7 +35,7 @@ class Posts:
     def event_of(
         self, document: Mapping[str, Any], *, since: int, received_at: datetime
     ) -> tuple[SourceEvent, int | None]:
-        """Returns the event of a post, and the id of this version of it; None if it is no post.
+        """Returns the event of a post, and the id of this version of it; None as the id if it is not a post.
 
         An edited post has a new id, and those of its former versions. If none of these came, the present version counts
         as the post.
@@ -51,14 +51,14 @@ class Posts:
         if not isinstance(event, SourcePost):
             return event, None
         if number is None:
-            return unreadable("the id of a post is none of X"), None
+            return unreadable("the id of a post is not a number of X"), None
         rules = document.get("matching_rules")
         if isinstance(rules, list) and rules and not any(self._is_ours(members(rule)) for rule in rules):
-            return _skipped("a post of another rule of the app"), number
+            return skipped("a post of another rule of the app"), number
         if not self._retweets and "retweeted" in named(data.get("referenced_tweets"), "type"):
-            return _skipped("a repost"), number
+            return skipped("a repost"), number
         if number in self._seen:
-            return _skipped("the post came before"), number
+            return skipped("the post came before"), number
         first = number_of(event.id) or number
         came = first in self._seen or first <= since
         self._seen.set(first, None)
@@ -70,7 +70,3 @@ class Posts:
 
     def _is_ours(self, rule: Mapping[str, Any]) -> bool:
         return rule.get("tag") == self._tag or identifier(rule.get("id")) in self._shared
-
-
-def _skipped(detail: str) -> SourceSkipped:
-    return SourceSkipped(reason=SkipReason.NOT_A_POST, detail=detail)

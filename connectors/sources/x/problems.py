@@ -102,7 +102,7 @@ def _until_reset_s(headers: Mapping[str, str]) -> float | None:
 
 
 def document_of(body: bytes) -> object:
-    """Returns the parsed JSON of an answer; None if it is none."""
+    """Returns the parsed JSON of an answer; None if the body is not JSON."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

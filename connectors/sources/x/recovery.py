@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from connectors.errors import RejectedError
-from connectors.sources.events import SkipReason, SourceGap, SourcePost, SourceSkipped
+from connectors.sources.events import SourceGap, SourcePost, skipped
 from connectors.sources.net import TooLargeError
 from connectors.sources.net.http import Params
 from connectors.sources.x.api import PAGE, Api, Page, patiently
@@ -22,7 +22,10 @@ from connectors.sources.x.posts import Posts
 logger = logging.getLogger(__name__)
 
 REACH = timedelta(days=7) - timedelta(hours=1)
-"""How far back the search is asked. It reaches seven days; a request that is a little older would be refused."""
+"""How far back the search is asked at first. It reaches seven days; an older request would be refused."""
+
+_SLACK_MS = 1_800_000
+"""Milliseconds that a part may be older than that, because time passes while the parts before it are fetched."""
 
 _PARTS = 24
 _LEAST_PART_MS = 600_000
@@ -77,7 +80,7 @@ class Recovery:
                 yield _gap(left, left.until, "`recover` is off")
                 return
             oldest = id_at(int((time.time() - REACH.total_seconds()) * 1_000))
-            if left.since < oldest:
+            if left.since < earlier(oldest, _SLACK_MS):
                 end = min(oldest, left.until)
                 yield _gap(left, end, "the search of X reaches back seven days")
                 left = left.after(end)
@@ -95,8 +98,7 @@ class Recovery:
                 logger.warning("what came during the interruption cannot be fetched: %s", exc)
                 yield _gap(left, left.until, f"it cannot be fetched: {exc}")
                 return
-            fetched = SourceSkipped(reason=SkipReason.NOT_A_POST, detail="a part of an interruption was fetched")
-            yield Step(event=fetched, fetched=(left, end))
+            yield Step(event=skipped("a part of an interruption was fetched"), fetched=(left, end))
             left = left.after(end)
 
     async def _found(self, begin: int, end: int, *, since: int) -> AsyncGenerator[Step, None]:

@@ -1,8 +1,8 @@
 """Keywords -> rules of the filtered stream, and queries of the search. Pure.
 
 The language is that of docs.x.com/x-api/posts/filtered-stream/integrate/build-a-rule. X divides a text into words at
-spaces and punctuation, and finds words and phrases in it; so a rule finds no less than the keyword, but for scripts
-without spaces, and the caller searches the posts again.
+spaces and punctuation, and finds words and phrases in it. So a rule finds every post with the keyword, except in
+scripts without spaces. It may find others too, and the caller searches the posts again.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Rule:
 
 
 def length(text: str) -> int:
-    """Returns the length of a rule: UTF-16 units, so that it is no less than what X counts, however that is."""
+    """Returns the length of a rule in UTF-16 units. X may count code points, of which there are never more."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 

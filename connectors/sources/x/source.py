@@ -8,12 +8,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from urllib.parse import urlsplit
 
 from connectors.errors import RejectedError, UnavailableError
-from connectors.sources.events import Positioned, SkipReason, SourcePost, SourceSkipped
+from connectors.sources.events import Positioned, SourcePost, skipped
 from connectors.sources.merging import merged
-from connectors.sources.net import open_http
+from connectors.sources.net import host_of_endpoint, open_http
 from connectors.sources.x.api import LEAST, PAGE, Api
 from connectors.sources.x.cursor import Hole, Position, Step, id_at, time_ms
 from connectors.sources.x.following import NOTHING_WANTED, RuleKeeper, RuleLimits
@@ -21,6 +20,8 @@ from connectors.sources.x.listening import SETTLE_MS, Listener, now_ms
 from connectors.sources.x.posts import Posts
 from connectors.sources.x.recovery import REACH, Recovery, RecoveryOptions, pages
 from connectors.sources.x.rules import NO_RETWEETS
+
+API = "https://api.x.com"
 
 MOST_BACKFILL_MINUTES = 5
 CHARS_OF_RULES = range(256, 4_097)
@@ -51,7 +52,7 @@ class XOptions:
 
     token: str = field(repr=False)
     tag: str = "emostream"
-    endpoint: str = "https://api.x.com"
+    endpoint: str = API
     retweets: bool = False
     limits: RuleLimits = field(default_factory=RuleLimits)
     backfill_minutes: int = 0
@@ -70,9 +71,7 @@ class XOptions:
         Raises:
             RejectedError: One of them is out of its range.
         """
-        parts = urlsplit(self.endpoint)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise RejectedError("the endpoint of x is an address such as https://api.x.com")
+        host_of_endpoint(self.endpoint, source="x", example=API)
         if not 0 <= self.backfill_minutes <= MOST_BACKFILL_MINUTES:
             raise RejectedError(f"backfill_minutes is 0 to {MOST_BACKFILL_MINUTES}")
         for name, chars in (("rule_chars", self.limits.rule_chars), ("query_chars", self.limits.query_chars)):
@@ -124,8 +123,8 @@ class XSource:
         Raises:
             RateLimitError: X asks to wait, or the app has another connection.
             UnavailableError: The connection failed, ended or was silent; or there are no keywords any more.
-            RejectedError: The bearer token is wrong, X refuses a rule, the keywords do not fit, the cursor is none of
-                this source, or there are no keywords at the first start.
+            RejectedError: The bearer token is wrong, X refuses a rule, the keywords do not fit, `cursor` is not a
+                cursor of this source, or there are no keywords at the first start.
         """
         options = self._options
         position = Position(id_at(now_ms())) if cursor is None else Position.read(cursor, now_ms())
@@ -133,8 +132,11 @@ class XSource:
             raise RejectedError(NOTHING_WANTED)
         rules = RuleKeeper(self._api, self._keywords, tag=options.tag, limits=options.limits, retweets=options.retweets)
         if not await rules.update():
+            # Without keywords nothing is missed. A search for this time would cost money when there are keywords again.
+            now = now_ms()
+            yield position.take(Step(event=skipped("there are no keywords"), newest=id_at(now)), now)
             raise UnavailableError(NOTHING_WANTED)
-        yield position.take(Step(event=SourceSkipped(reason=SkipReason.NOT_A_POST, detail="the rules are set")), 0)
+        yield position.take(Step(event=skipped("the rules are set")), now_ms())
         posts = Posts(tag=options.tag, retweets=options.retweets, shared=rules.shared)
         first = cursor is None
         overlap_ms = 0 if first else int(options.overlap.total_seconds() * 1_000)
@@ -142,7 +144,7 @@ class XSource:
             self._api,
             posts,
             newest=position.newest,
-            # The first start is no interruption. But the search may fetch what came while the stream was connected to.
+            # The first start is not an interruption. But the search can fetch what came while it connected.
             opens_hole=not first or options.recovery.enabled,
             backfill_minutes=0 if first else options.backfill_minutes,
             overlap_ms=overlap_ms,
