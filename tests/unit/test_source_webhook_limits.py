@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import hmac
 import time
 from collections.abc import AsyncIterator
 
 import httpx
+import pytest
 
+from connectors.sources.webhook import server
 from connectors.sources.webhook.server import ServerLimits
 from connectors.sources.webhook.signature import SignatureRules
 from tests.source_world import World
@@ -101,10 +104,25 @@ async def test_what_is_too_much_or_no_request() -> None:
 
 
 async def test_clients_that_send_slowly_are_disconnected() -> None:
-    async with receiving(World(), limits=ServerLimits(request_s=0.2)) as client:
-        assert b" 408 " in await raw(client, HEAD)
-        assert b" 408 " in await raw(client, HEAD + b"Content-Length: 10\r\n\r\n{")
-        assert await raw(client) == b""
+    async with receiving(World(), limits=ServerLimits(request_s=1.0)) as client:
+        head, body, nothing = await asyncio.gather(
+            raw(client, HEAD), raw(client, HEAD + b"Content-Length: 10\r\n\r\n{"), raw(client)
+        )
+    assert b" 408 " in head
+    assert b" 408 " in body
+    assert nothing == b""
+
+
+async def test_a_network_that_breaks_is_no_defect(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(_: object) -> None:
+        raise OSError(errno.EHOSTUNREACH, "No route to host")
+
+    async with receiving(World()) as client:
+        monkeypatch.setattr(server._Connection, "_event", fail)
+        assert await raw(client, HEAD) == b""
+    assert "No route to host" not in caplog.text
 
 
 async def test_a_connection_more_than_allowed_is_refused() -> None:

@@ -25,15 +25,15 @@ _DAY: Final = timedelta(days=1)
 class Head:
     """How far a listing was read: up to the newest of its kept items.
 
-    What is older than `floor` was read before, or was there before the source began. What is not, and is not kept, is
-    new, also if it is older than the newest item.
+    Items older than `floor` were read before, or existed before the source began. Later items are new unless they are
+    kept, also if they are older than the newest kept one.
     """
 
     def __init__(self, floor: Place, kept: Iterable[Place] = ()) -> None:
         """Begin with what is known.
 
         Args:
-            floor: where the unknown begins. An item at this very place is new, unless it is kept.
+            floor: the oldest place at which an item is new, unless it is kept.
             kept: the newest items, at most `KEPT`.
         """
         self.floor = floor
@@ -75,8 +75,8 @@ def first_head(listed: Iterable[Place], now: datetime) -> Head:
 
     Args:
         listed: the places of its newest items.
-        now: the present time. If there are no items, those are new that are not older than a day: this clock may
-            be ahead of Reddit's.
+        now: the present time. Without items, everything from the last day on is new: this clock may be ahead of
+            Reddit's.
     """
     kept = sorted(listed)[-KEPT:]
     return Head(kept[0] if kept else Place(int((now - _DAY).timestamp()), 0), kept)
@@ -92,13 +92,13 @@ def read_cursor(cursor: str, listings: Collection[str]) -> dict[str, Head]:
     """Returns the heads of those listings that the cursor knows.
 
     Raises:
-        RejectedError: The text is no cursor of this version.
+        RejectedError: `cursor` is not a cursor of this version.
     """
     try:
         found = json.loads(cursor)
         version, heads = found["v"], found["listings"]
         if not isinstance(heads, dict):
-            raise TypeError("the listings are no object")
+            raise TypeError("the listings are not an object")
         if version == _VERSION:
             return {name: _head(heads[name]) for name in listings if name in heads}
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
@@ -116,5 +116,5 @@ def _head(value: Any) -> Head:  # noqa: ANN401 - parsed JSON
 def _place(value: Any) -> Place:  # noqa: ANN401 - parsed JSON
     place = Place(*value)
     if not all(type(part) is int for part in place) or not (0 <= place.seconds < 10**10 and 0 <= place.number < 36**13):
-        raise ValueError("no place")
+        raise ValueError("not a place")
     return place

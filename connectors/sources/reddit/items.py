@@ -40,10 +40,10 @@ class Item:
     """An item of a listing.
 
     Attributes:
-        name: its full name; if it has none, a text that is the same for the same JSON.
+        name: its full name; without one, a text that is the same for the same JSON.
         place: its place; None if it has no id or no time.
         version: changes when the text is edited. `REMOVED` if it was removed.
-        event: the post, or why it is none.
+        event: the post; `SourceSkipped` if it is not a post.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Page:
 
 
 def page_of(listing: object, *, received_at: datetime) -> Page | None:
-    """Returns the page; None if the JSON is no listing.
+    """Returns the page; None if the JSON is not a listing.
 
     Args:
         listing: the parsed JSON, whose texts are not escaped (`raw_json=1`).
@@ -93,11 +93,12 @@ def item_of(child: object, *, received_at: datetime) -> Item:
     """
     kind, data = string(members(child).get("kind")), members(members(child).get("data"))
     short_id, seconds = string(data.get("id")), _seconds(data.get("created_utc"))
-    name = f"?{hash(json.dumps(child, sort_keys=True))}"
     place = None
     if kind is not None and short_id is not None and _ID.fullmatch(short_id):
         name = f"{kind[:20]}_{short_id}"
         place = None if seconds is None else Place(seconds, int(short_id, 36))
+    else:
+        name = f"?{hash(json.dumps(child, sort_keys=True))}"
     event: SourceEvent
     if kind is None or not data:
         event = unreadable("a child of the listing is not what Reddit documents")

@@ -26,11 +26,14 @@ MOST_REQUESTS = MOST // PAGE + 10
 """Requests that one reading takes, about; more if pages are too large."""
 
 _ANCHORS = 3
+"""Items of a page behind which the next page is looked for, because the last ones may have been deleted meanwhile."""
+
 _LEAST = MOST // 2
-"""Listings of fewer items do not end with an empty page."""
+"""An empty page after fewer items is a failure of Reddit, and not the end of what it lists."""
 
 _REMEMBERED = MOST
 _LAST = Place(10**10, 0)
+"""The place of items without a place, when items are sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,12 @@ class Reader:
         )
 
     async def _back(self) -> tuple[list[Item], bool]:
-        """Return the items from the newest back to what is known, and whether all that is new is among them."""
+        """Return the items from the newest back to what is known, and whether everything new is among them.
+
+        Raises:
+            UnavailableError: Reddit said that there are more items, and then listed none.
+            ConnectorError: As for `Api.page`.
+        """
         found: dict[str, Item] = {}
         limit, page = await self._page(None, PAGE)
         while True:
@@ -144,13 +152,13 @@ class Reader:
                 limit //= 2
 
     def _is_known(self, item: Item, head: Head) -> bool:
-        """Returns whether the listing is known from an item on."""
+        """Returns whether this item and the older ones of the listing were read before."""
         start = head.floor if self._start is None else self._start
         is_kept = item.place is not None and (item.place <= start or head.has(item.place))
         return is_kept or item.name in self._versions
 
     def _event(self, item: Item, head: Head) -> SourceEvent | None:
-        """Returns what is to be yielded of an item; None if nothing is."""
+        """Returns the event of an item that is new or has changed; None for another one. Remembers its version."""
         start = head.floor if self._start is None else self._start
         before = self._versions.get(item.name)
         self._versions.set(item.name, item.version)

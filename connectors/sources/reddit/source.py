@@ -8,11 +8,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlsplit
 
 from connectors.errors import RejectedError
-from connectors.sources.events import Positioned, SkipReason, SourceEvent, SourcePost, SourceSkipped
-from connectors.sources.net import open_http
+from connectors.sources.events import Positioned, SourceEvent, SourcePost, skipped
+from connectors.sources.net import host_of_endpoint, open_http
 from connectors.sources.reddit.api import MOST_PACED_S, Api, Credentials
 from connectors.sources.reddit.heads import read_cursor, write_cursor
 from connectors.sources.reddit.reader import MOST_REQUESTS, Listing, Reader
@@ -62,12 +61,11 @@ class RedditOptions:
         """Check the options.
 
         Raises:
-            RejectedError: An endpoint is no address, the credentials cannot be any, or a subreddit or a kind is none.
+            RejectedError: An endpoint is not an address, the credentials have other characters than Reddit's, or a
+                subreddit or a kind cannot exist.
         """
         for endpoint in (self.endpoint, self.token_endpoint):
-            parts = urlsplit(endpoint)
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise RejectedError("the endpoint of reddit is an address that begins with http:// or https://")
+            host_of_endpoint(endpoint, source="reddit", example=API)
         known_by = self.credentials
         for value in (known_by.client_id, known_by.client_secret, known_by.username):
             if value is not None and _SENT.fullmatch(value) is None:
@@ -89,7 +87,7 @@ class RedditOptions:
 
     @property
     def listings(self) -> list[Listing]:
-        """The listings."""
+        """The listings of all groups and kinds."""
         return [Listing(group, comments=kind == "comments") for group in self.groups for kind in sorted(self.kinds)]
 
 
@@ -141,7 +139,7 @@ class RedditSource:
         Raises:
             RateLimitError: Reddit asks to wait, or the limit of requests is used up.
             UnavailableError: Reddit did not answer.
-            RejectedError: Credentials are wrong, Reddit refuses a listing, or the cursor is none of this source.
+            RejectedError: Credentials are wrong, Reddit refuses a listing, or `cursor` is not a cursor of this source.
         """
         listings = self._options.listings
         heads = read_cursor(cursor, [listing.name for listing in listings]) if cursor is not None else {}
@@ -159,10 +157,6 @@ class RedditSource:
                 async with aclosing(reader.poll()) as events:
                     async for event in events:
                         yield positioned(event)
-                yield positioned(_skipped(f"{name} has been read"))
-            yield positioned(_skipped("all listings have been read"))
+                yield positioned(skipped(f"{name} has been read"))
+            yield positioned(skipped("all listings have been read"))
             await asyncio.sleep(self._options.interval_s)
-
-
-def _skipped(detail: str) -> SourceSkipped:
-    return SourceSkipped(reason=SkipReason.NOT_A_POST, detail=detail)

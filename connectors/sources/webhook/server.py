@@ -20,7 +20,11 @@ logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES: Final = 64 * 1024
 _HEAD_BYTES: Final = 16 * 1024
+"""The longest request line and headers."""
+
 _LINGER_S: Final = 1.0
+"""Seconds in which the rest of a refused request is read."""
+
 _CLOSE_S: Final = 2.0
 """Seconds that the last answers have when the server closes."""
 
@@ -134,11 +138,11 @@ class HttpServer:
         except _RefusedError as exc:
             self._on_refused(exc.status)
             headers = {"retry-after": "5"} if exc.status == 503 else {}
-            with suppress(ConnectionError, TimeoutError, h11.LocalProtocolError):
+            with suppress(OSError, h11.LocalProtocolError):
                 await connection.send(Answer(exc.status, {"error": str(exc)}, headers), close=True)
                 await connection.linger()
-        except (ConnectionError, TimeoutError, h11.ProtocolError):
-            pass  # the client has gone, or does not read its answer
+        except (OSError, h11.ProtocolError):
+            pass  # the client or its network has gone, or it does not read its answer; `TimeoutError` is an OSError
         finally:
             self._connections.discard(task)
             await connection.close()
@@ -173,6 +177,8 @@ class HttpServer:
 
 
 class _Connection:
+    """A connection of a client: reads requests and writes answers with h11."""
+
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, limits: ServerLimits) -> None:
         self._reader = reader
         self._writer = writer
@@ -229,7 +235,15 @@ class _Connection:
         return _RefusedError(413, f"a body has at most {self._limits.body_bytes:,} bytes")
 
     async def send(self, answer: Answer, *, close: bool) -> None:
-        """Send an answer."""
+        """Send an answer.
+
+        Args:
+            answer: the answer.
+            close: whether the client is told that the connection will be closed.
+
+        Raises:
+            OSError: The client has gone, or did not read the answer within `request_s`.
+        """
         content = json.dumps(answer.body).encode()
         headers = {
             "content-type": "application/json",
@@ -264,6 +278,6 @@ class _Connection:
     async def close(self) -> None:
         """Close the connection."""
         self._writer.close()
-        with suppress(ConnectionError, TimeoutError):
+        with suppress(OSError):
             async with asyncio.timeout(_CLOSE_S):
                 await self._writer.wait_closed()
