@@ -48,7 +48,7 @@ class Source(Protocol):
         Raises:
             RateLimitError: The network asks the client to wait.
             UnavailableError: The connection failed or ended.
-            RejectedError: Credentials are wrong, or the cursor is none of this source.
+            RejectedError: Credentials are wrong, or `cursor` is not a cursor of this source.
         """
         ...
 
@@ -59,12 +59,12 @@ class Source(Protocol):
 
 @runtime_checkable
 class AcknowledgingSource(Source, Protocol):
-    """A source that answers its network when the posts are safe."""
+    """A source that answers its network when Kafka has confirmed the posts."""
 
     def confirmed(self, cursor: str) -> None:
-        """Called when the posts of all events up to the one with this cursor are safe.
+        """Note that the posts of all events up to the one with this cursor are confirmed.
 
-        It is called again and again, also with the same cursor. It is not called for posts that could not be stored.
+        It is called often, also with the same cursor. It is not called for posts that could not be stored.
         """
         ...
 
@@ -94,7 +94,7 @@ class FilteredSource(Source, Protocol):
         The network may send posts that have none of them: the caller searches each post itself.
 
         Args:
-            keywords: returns the present keywords; the same object as long as they are the same. Cheap. It may raise a
-                `ConnectorError`, which ends the stream.
+            keywords: returns the present keywords; the same object as long as they are the same. It is called often, so
+                it is cheap. It may raise a `ConnectorError`, which ends the stream.
         """
         ...

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from connectors.errors import UnavailableError
-from connectors.sources.events import Positioned, SkipReason, SourceDeletion, SourceGap, SourceSkipped
+from connectors.sources.events import Positioned, SourceDeletion, SourceGap
 from streams.ingest.keywords.matcher import Matcher
 from streams.ingest.keywords.selection import Selection
 from streams.ingest.sources import metrics as metrics_module
@@ -19,9 +19,7 @@ from streams.ingest.sources.metrics import IngestMetrics, InstanceMetrics
 from streams.ingest.sources.rate import SPAN_S, Rate
 from streams.records import SourcePosition, SourceReport
 from streams.records.values import MAX_KEYWORDS
-from tests.source_world import Network, World, at, source_post
-
-KEEP_ALIVE = SourceSkipped(reason=SkipReason.NOT_A_POST, detail="keep-alive")
+from tests.source_world import KEEP_ALIVE, Network, World, at, source_post
 
 
 async def run(world: World, network: Network, **options: object) -> SourceReport:
