@@ -1,8 +1,11 @@
 """Stores the position of an instance of a source, and its gaps.
 
-A position proves itself, whoever wrote it: every post from before its cursor is in the raw topic, below its offsets. So
-a reader takes the last record that it finds. A transactional producer writes the records, because it fences a former
-owner, and because a gap and the position behind it are stored together or not at all.
+A transactional producer writes the records, because it fences a former owner, and because a gap and the position behind
+it are stored together or not at all.
+
+A reader takes the last position that it finds, also one of a transaction that is open or was aborted: every post from
+before its cursor is in the raw topic, below its offsets. The exception is a position with a gap that no committed
+position has. Its gap may not be stored, so the reader takes the committed position, and the source finds the gap again.
 """
 
 from __future__ import annotations
@@ -38,12 +41,22 @@ class PositionStore:
     def load(self) -> SourcePosition | None:
         """Returns the stored position; None if there is none.
 
+        While another instance's transaction is open, the committed positions behind it cannot be seen. A gap that is
+        stored there is then found again, and recorded a second time under the same number.
+
         Raises:
             InputError: The position cannot be read. Nobody knows then where the source was.
             ConnectorError: The topic does not exist, or Kafka did not answer.
         """
-        # A record of an open transaction is as good as another one, and another instance's must not hide ours.
-        scan = TopicScan(self._config, self._topic, group=self._group, committed=False)
+        found = self._last(committed=False)
+        if found is None or not found.gaps:
+            return found
+        committed = self._last(committed=True)
+        return committed if committed is not None and committed.gaps < found.gaps else found
+
+    def _last(self, *, committed: bool) -> SourcePosition | None:
+        """Returns the last position, of those in transactions that were committed or of all."""
+        scan = TopicScan(self._config, self._topic, group=self._group, committed=committed)
         key, value = self._instance.encode(), None
         try:
             for message in scan.messages():
