@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import Producer
 
-from connectors.kafka.producer import Outgoing
+from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.kafka.scan import TopicScan
 from streams.connections import kafka_config
 from streams.ingest.sources.positions import PositionStore
+from streams.ingest.sources.sent import read_sent
 from streams.records import GapRecord, SourcePosition
 from streams.settings import Settings
 
@@ -96,3 +97,12 @@ def test_a_position_is_found_while_the_transaction_of_another_instance_is_open(
     assert found is not None
     assert found.cursor == "1"
     store.close()
+
+
+def test_posts_are_known_while_the_transaction_of_another_producer_is_open(
+    settings: Settings, producer: ConfirmedProducer, open_by_another: Producer
+) -> None:
+    ids = [f"rss:{number}".encode() for number in range(20)]
+    producer.submit([Outgoing(settings.topic_raw, b"{}", id_) for id_ in ids]).result(30)
+    sent = read_sent(kafka_config(settings), settings.topic_raw, "rss", {}, group="test")
+    assert all(sent.add(id_) for id_ in ids)

@@ -74,11 +74,12 @@ def read_sent(
     sent = SentIds()
     prefix = f"{source}:".encode()
     try:
-        scan = TopicScan(config, topic, group=group, starts=starts)
+        # Sources write without transactions. Another producer's open one must not hide their posts.
+        scan = TopicScan(config, topic, group=group, starts=starts, committed=False)
     except PositionError as exc:
         # The topic is a new one, so it is read from its beginning, and what the old one held is not sent again.
         logger.warning("%s", exc)
-        scan, counted = TopicScan(config, topic, group=group), None
+        scan, counted = TopicScan(config, topic, group=group, committed=False), None
     try:
         if (offsets := scan.total()) > 1_000_000:
             logger.info("reading %d offsets of %s, to know which posts of %s it holds", offsets, topic, source)

@@ -71,7 +71,7 @@ async def open_session(
     config, topic = kafka_config(settings), settings.topic_raw
     store, position = await _answered(asyncio.to_thread(_take_over, spec, settings, config, from_now=from_now))
     producer = ConfirmedProducer(config, client_id=f"emostream-ingest-{spec.instance}", compression=RAW_COMPRESSION)
-    reader = OffsetReader(config, group=scan_group(settings))
+    reader = OffsetReader(config, group=scan_group(settings), uncommitted=True)
 
     def read_ends() -> dict[int, int]:
         return {number: high for number, (_, high) in reader.all_bounds(topic, range(count)).items()}
