@@ -121,12 +121,12 @@ class World:
             yield
         self.on_save = lambda _: None
 
-    def save(self, position: SourcePosition, gaps: Sequence[GapRecord] = (), /) -> None:
+    async def save(self, position: SourcePosition, gaps: Sequence[GapRecord], /) -> None:
         self.on_save(position)
         self.positions.append(SourcePosition.from_json(position.to_json()))
         self.gaps += gaps
 
-    def ends(self) -> Mapping[int, int]:
+    async def ends(self) -> Mapping[int, int]:
         return {0: len(self.raw)}
 
     def ids(self) -> list[str]:
@@ -175,7 +175,7 @@ class World:
             source="test",
             raw_topic=RAW,
             producer=self,
-            store=self,
+            save=self.save,
             ends=self.ends,
             history=OffsetHistory({0: start}, 0.0, seconds=60.0),
             position=position,

@@ -67,14 +67,6 @@ class Deliverer(Protocol):
         ...
 
 
-class Saver(Protocol):
-    """The method of `PositionStore` that the pump needs. Blocking."""
-
-    def save(self, position: SourcePosition, gaps: Sequence[GapRecord] = (), /) -> None:
-        """Store a position, and the gaps before it."""
-        ...
-
-
 class Pump:
     """Moves the posts of one instance of a source, one connection after the other.
 
@@ -90,8 +82,8 @@ class Pump:
         source: str,
         raw_topic: str,
         producer: Deliverer,
-        store: Saver,
-        ends: Callable[[], Mapping[int, int]],
+        save: Callable[[SourcePosition, Sequence[GapRecord]], Awaitable[None]],
+        ends: Callable[[], Awaitable[Mapping[int, int]]],
         history: OffsetHistory,
         position: SourcePosition | None,
         metrics: InstanceMetrics,
@@ -105,8 +97,8 @@ class Pump:
             source: the kind of source, such as `bluesky`.
             raw_topic: the topic that the posts are written to.
             producer: writes the posts.
-            store: stores the position.
-            ends: returns where each partition of the raw topic ends. Blocking.
+            save: stores a position and the gaps before it.
+            ends: returns where each partition of the raw topic ends.
             history: where the raw topic ended a while ago.
             position: the stored position; None if there is none.
             metrics: counts what happens.
@@ -118,7 +110,7 @@ class Pump:
         self._source = source
         self._raw_topic = raw_topic
         self._producer = producer
-        self._store = store
+        self._store_position = save
         self._ends = ends
         self._history = history
         self._metrics = metrics
@@ -152,7 +144,7 @@ class Pump:
     async def run(self, source: Source, stop: asyncio.Event) -> bool:
         """Read a source until it ends, fails or is silent, or until `stop`; then store the position.
 
-        If the call is cancelled, nothing more is written.
+        If the call is cancelled, nothing more is written, except what is being written at that moment.
 
         Returns:
             Whether the source has ended by itself.
@@ -260,7 +252,7 @@ class Pump:
 
     async def _save(self, taken: Taken) -> None:
         # Step 3: read where the raw topic ends. No post of this source is being written.
-        ends = await _stored(asyncio.to_thread(self._ends))
+        ends = await _stored(self._ends())
         reread = self._history.add(ends, time.monotonic(), taken.at)
         counted = self._metrics.counted()
         position = SourcePosition(
@@ -276,7 +268,7 @@ class Pump:
             report=self._metrics.report(),
         )
         # Step 4: store the cursor with these ends, and the gaps before it.
-        await _stored(asyncio.to_thread(self._store.save, position, self._gaps))
+        await _stored(self._store_position(position, self._gaps))
         for gap in self._gaps:
             logger.warning("%s: a gap: %s", self._instance, gap.reason)
         self._gaps, self._counted = [], counted

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -30,7 +32,7 @@ from streams.ingest.sources.keywords import KeywordSelection
 from streams.ingest.sources.metrics import InstanceMetrics
 from streams.ingest.sources.positions import PositionStore
 from streams.ingest.sources.pump import REREAD_S, Pump, StorageError
-from streams.ingest.sources.sent import SentIds, read_sent
+from streams.ingest.sources.sent import read_sent
 from streams.records import SourcePosition, Timestamp
 from streams.settings import Settings
 from streams.topology import RAW_COMPRESSION
@@ -40,8 +42,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _CLOSE_S = 2.0
-"""Seconds that posts which are not confirmed have at the end. One that arrives later is sent a second time, because the
-next process has read the topic by then."""
+"""Seconds to wait at the end for posts that are not confirmed. A post that arrives later is sent a second time, because
+the next process has read the topic by then."""
 
 
 @asynccontextmanager
@@ -73,21 +75,25 @@ async def open_session(
     producer = ConfirmedProducer(config, client_id=f"emostream-ingest-{spec.instance}", compression=RAW_COMPRESSION)
     reader = OffsetReader(config, group=scan_group(settings), uncommitted=True)
 
+    # A call that was cancelled goes on in its thread. In one thread, no client is closed while it is in use.
+    thread = ThreadPoolExecutor(1, thread_name_prefix=f"source-{spec.instance}")
+
+    def in_thread(work: Callable[[], T]) -> Awaitable[T]:
+        return asyncio.get_running_loop().run_in_executor(thread, work)
+
     def read_ends() -> dict[int, int]:
         return {number: high for number, (_, high) in reader.all_bounds(topic, range(count)).items()}
 
-    def read_topic() -> tuple[dict[int, int], SentIds]:
-        counted = None
-        if position is not None and position.raw_topic == topic:
-            starts = {int(number): offset for number, offset in position.reread.items()}
-            counted = {int(number): offset for number, offset in position.offsets.items()}
-        else:
-            starts = read_ends()
-        return starts, read_sent(config, topic, spec.kind, starts, counted=counted, group=scan_group(settings))
-
     try:
         count = await _answered(asyncio.to_thread(partitions_of, KafkaAdmin(config), topic))
-        reread, sent = await _answered(asyncio.to_thread(read_topic))
+        counted = None
+        if position is not None and position.raw_topic == topic:
+            reread, counted = _by_number(position.reread), _by_number(position.offsets)
+        else:
+            reread = await _answered(in_thread(read_ends))
+        sent = await _answered(
+            asyncio.to_thread(read_sent, config, topic, spec.kind, reread, counted=counted, group=scan_group(settings))
+        )
         begin = _without_place(position) if from_now else position
         _log_start(spec, begin)
         metrics.resume(begin)
@@ -112,8 +118,8 @@ async def open_session(
             source=spec.kind,
             raw_topic=topic,
             producer=producer,
-            store=store,
-            ends=read_ends,
+            save=lambda position, gaps: in_thread(partial(store.save, position, gaps)),
+            ends=lambda: in_thread(read_ends),
             history=OffsetHistory(reread, time.monotonic(), seconds=REREAD_S),
             position=begin,
             metrics=metrics,
@@ -121,8 +127,9 @@ async def open_session(
         )
     finally:
         await asyncio.to_thread(producer.close, _CLOSE_S)
-        await asyncio.to_thread(store.close)
-        await asyncio.to_thread(reader.close)
+        await in_thread(store.close)
+        await in_thread(reader.close)
+        thread.shutdown(wait=False)
 
 
 def _take_over(
@@ -148,6 +155,10 @@ def _take_over(
             "another name with --instance"
         )
     return store, position
+
+
+def _by_number(offsets: Mapping[str, int]) -> dict[int, int]:
+    return {int(partition): offset for partition, offset in offsets.items()}
 
 
 def _without_place(position: SourcePosition | None) -> SourcePosition | None:

@@ -1,0 +1,92 @@
+"""How a process takes an instance over and closes its clients of Kafka, which the tests make up."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from streams.ingest.sources import session as session_module
+from streams.ingest.sources.config import SourceSpec
+from streams.ingest.sources.keywords import fixed_keywords
+from streams.ingest.sources.metrics import IngestMetrics, InstanceMetrics
+from streams.ingest.sources.sent import SentIds
+from streams.records import SourcePosition
+from tests.helpers import make_settings
+
+SPEC = SourceSpec("mine", "bluesky")
+
+
+def position(*, source: str = "bluesky", cursor: str | None = None, gaps: int = 0) -> SourcePosition:
+    return SourcePosition.from_fields(
+        {
+            "instance": "mine",
+            "source": source,
+            "cursor": cursor,
+            "at": None,
+            "raw_topic": "posts.raw",
+            "offsets": {"0": 5},
+            "reread": {"0": 1},
+            "gaps": gaps,
+            "saved_at": "2026-03-01T12:00:00Z",
+        }
+    )
+
+
+class Clients:
+    """The clients of a session. A reader that is asked for the ends waits a moment, and notes if it is closed then."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, load: Callable[[], SourcePosition | None]) -> None:
+        self.load = load
+        self.asked, self.closing = threading.Event(), threading.Event()
+        self.was_closed_in_use = False
+        self.closed: list[str] = []
+        for name in ("PositionStore", "ConfirmedProducer", "OffsetReader"):
+            monkeypatch.setattr(session_module, name, lambda *_, _name=name, **__: Client(self, _name))
+        monkeypatch.setattr(session_module, "KafkaAdmin", lambda _: None)
+        monkeypatch.setattr(session_module, "partitions_of", lambda *_: 1)
+        monkeypatch.setattr(session_module, "read_sent", lambda *_, **__: SentIds())
+
+    @asynccontextmanager
+    async def session(self, *, from_now: bool = False) -> AsyncIterator[Any]:
+        async with session_module.open_session(
+            SPEC,
+            make_settings(),
+            selection=fixed_keywords(["tea"]),
+            metrics=InstanceMetrics(IngestMetrics(), "mine"),
+            from_now=from_now,
+        ) as pump:
+            yield pump
+
+
+class Client:
+    """One of them."""
+
+    def __init__(self, clients: Clients, name: str) -> None:
+        self._clients = clients
+        self._name = name
+
+    def load(self) -> SourcePosition | None:
+        return self._clients.load()
+
+    def all_bounds(self, _topic: str, partitions: Sequence[int]) -> Mapping[int, tuple[int, int]]:
+        self._clients.asked.set()
+        self._clients.was_closed_in_use = self._clients.closing.wait(0.2)
+        return dict.fromkeys(partitions, (0, 5))
+
+    def close(self, _timeout_s: float = 0.0) -> None:
+        if self._name == "OffsetReader":
+            self._clients.closing.set()
+        self._clients.closed.append(self._name)
+
+
+async def test_no_client_is_closed_while_a_call_that_was_cancelled_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    clients = Clients(monkeypatch, lambda: position(cursor="1"))
+    async with clients.session() as pump:
+        asking = asyncio.ensure_future(pump._ends())
+        await asyncio.to_thread(clients.asked.wait, 30)
+        asking.cancel()
+    assert sorted(clients.closed) == ["ConfirmedProducer", "OffsetReader", "PositionStore"]
+    assert not clients.was_closed_in_use
