@@ -67,6 +67,11 @@ class SourcePosition(Record, frozen=True, kw_only=True):
     saved_at: Timestamp
     report: SourceReport | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether a process can continue from it. If not, the instance was started, and no event has come."""
+        return self.cursor is not None or self.at is not None
+
 
 class GapRecord(Record, frozen=True, kw_only=True):
     """Events that a network could not replay (the gaps topic, key = instance).

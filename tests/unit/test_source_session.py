@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from streams.errors import InputError
 from streams.ingest.sources import session as session_module
 from streams.ingest.sources.config import SourceSpec
 from streams.ingest.sources.keywords import fixed_keywords
 from streams.ingest.sources.metrics import IngestMetrics, InstanceMetrics
+from streams.ingest.sources.positions import UnreadablePositionError
 from streams.ingest.sources.sent import SentIds
 from streams.records import SourcePosition
 from tests.helpers import make_settings
@@ -90,3 +92,39 @@ async def test_no_client_is_closed_while_a_call_that_was_cancelled_uses_it(monke
         asking.cancel()
     assert sorted(clients.closed) == ["ConfirmedProducer", "OffsetReader", "PositionStore"]
     assert not clients.was_closed_in_use
+
+
+def damaged() -> SourcePosition | None:
+    raise UnreadablePositionError("the position of mine cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("load", "numbers"),
+    [
+        (lambda: None, []),
+        (position, []),
+        (lambda: position(cursor="1", gaps=4), [5]),
+        (damaged, [1]),
+    ],
+    ids=["never-started", "no-event-yet", "begun", "damaged"],
+)
+async def test_from_now_is_a_gap_if_there_was_something_before(
+    load: Callable[[], SourcePosition | None], numbers: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = Clients(monkeypatch, load)
+    async with clients.session(from_now=True) as pump:
+        assert [gap.number for gap in pump._intake.take().gaps] == numbers
+        assert pump.cursor is None
+
+
+@pytest.mark.parametrize(
+    ("load", "problem"), [(damaged, "cannot be read"), (lambda: position(source="rss"), "is one of rss")]
+)
+async def test_a_position_that_cannot_be_used_closes_its_store(
+    load: Callable[[], SourcePosition | None], problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients = Clients(monkeypatch, load)
+    with pytest.raises(InputError, match=problem):
+        async with clients.session():
+            pytest.fail("it was taken over")
+    assert clients.closed == ["PositionStore"]

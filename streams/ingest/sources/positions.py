@@ -20,6 +20,10 @@ from streams.errors import InputError
 from streams.records import GapRecord, RecordError, SourcePosition
 
 
+class UnreadablePositionError(InputError):
+    """The position of an instance cannot be read. Nobody knows then where the source was."""
+
+
 class PositionStore:
     """The stored position of one instance. Blocking; for one thread at a time."""
 
@@ -45,7 +49,7 @@ class PositionStore:
         stored there is then found again, and recorded a second time under the same number.
 
         Raises:
-            InputError: The position cannot be read. Nobody knows then where the source was.
+            UnreadablePositionError: The position cannot be read.
             ConnectorError: The topic does not exist, or Kafka did not answer.
         """
         found = self._last(committed=False)
@@ -69,7 +73,7 @@ class PositionStore:
         try:
             return SourcePosition.from_json(value)
         except RecordError as exc:
-            raise InputError(
+            raise UnreadablePositionError(
                 f"the position of {self._instance} in {self._topic} cannot be read: {exc}; `emostream ingest "
                 "--from-now` begins with new posts instead, and records a gap"
             ) from exc

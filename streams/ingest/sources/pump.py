@@ -117,10 +117,9 @@ class Pump:
         self._rate = rate
         self._gaps: list[GapRecord] = []  # whose posts before and behind are confirmed
         self._is_new = position is None
-        begun = position is not None and (position.cursor is not None or position.at is not None)
         # The cursor and the time that are stored; None if the instance has never begun.
         self._stored: tuple[str | None, datetime | None] | None = None
-        if begun and position is not None:
+        if position is not None and position.begun:
             self._stored = (position.cursor, position.at)
         self._stored_at = -SAVE_S
         self._counted = metrics.counted()

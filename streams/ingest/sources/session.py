@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -30,7 +30,7 @@ from streams.ingest.sources.history import OffsetHistory
 from streams.ingest.sources.intake import Intake
 from streams.ingest.sources.keywords import KeywordSelection
 from streams.ingest.sources.metrics import InstanceMetrics
-from streams.ingest.sources.positions import PositionStore
+from streams.ingest.sources.positions import PositionStore, UnreadablePositionError
 from streams.ingest.sources.pump import REREAD_S, Pump, StorageError
 from streams.ingest.sources.sent import read_sent
 from streams.records import SourcePosition, Timestamp
@@ -71,7 +71,8 @@ async def open_session(
         TopologyError: The raw topic does not exist.
     """
     config, topic = kafka_config(settings), settings.topic_raw
-    store, position = await _answered(asyncio.to_thread(_take_over, spec, settings, config, from_now=from_now))
+    former = await _answered(asyncio.to_thread(_take_over, spec, settings, config, from_now=from_now))
+    store, position = former.store, former.position
     producer = ConfirmedProducer(config, client_id=f"emostream-ingest-{spec.instance}", compression=RAW_COMPRESSION)
     reader = OffsetReader(config, group=scan_group(settings), uncommitted=True)
 
@@ -109,7 +110,7 @@ async def open_session(
             position=begin,
             metrics=metrics,
         )
-        if from_now:
+        if from_now and (former.is_unreadable or (position is not None and position.begun)):
             since = position.at if position is not None else None
             intake.add_gap(SourceGap(since=since, until=Timestamp.now(UTC), reason="--from-now began with new posts"))
         yield Pump(
@@ -132,9 +133,15 @@ async def open_session(
         thread.shutdown(wait=False)
 
 
-def _take_over(
-    spec: SourceSpec, settings: Settings, config: KafkaConfig, *, from_now: bool
-) -> tuple[PositionStore, SourcePosition | None]:
+class _Former(NamedTuple):
+    """What the former process of an instance has left: its position, or that it cannot be read."""
+
+    store: PositionStore
+    position: SourcePosition | None
+    is_unreadable: bool = False
+
+
+def _take_over(spec: SourceSpec, settings: Settings, config: KafkaConfig, *, from_now: bool) -> _Former:
     store = PositionStore(
         config,
         topic=settings.topic_sources,
@@ -145,16 +152,20 @@ def _take_over(
     )
     try:
         position = store.load()
-    except InputError:
-        if not from_now:
-            raise
-        position = None
-    if position is not None and position.source != spec.kind:
-        raise InputError(
-            f"the instance {spec.instance} is one of {position.source}, and not of {spec.kind}; give this source "
-            "another name with --instance"
-        )
-    return store, position
+        if position is not None and position.source != spec.kind:
+            raise InputError(
+                f"the instance {spec.instance} is one of {position.source}, and not of {spec.kind}; give this source "
+                "another name with --instance"
+            )
+    except UnreadablePositionError:
+        if from_now:
+            return _Former(store, None, is_unreadable=True)
+        store.close()
+        raise
+    except Exception:
+        store.close()
+        raise
+    return _Former(store, position)
 
 
 def _by_number(offsets: Mapping[str, int]) -> dict[int, int]:
@@ -167,7 +178,7 @@ def _without_place(position: SourcePosition | None) -> SourcePosition | None:
 
 
 def _log_start(spec: SourceSpec, position: SourcePosition | None) -> None:
-    if position is None or (position.cursor is None and position.at is None):
+    if position is None or not position.begun:
         logger.info("%s: begins with new posts", spec.instance)
     else:
         logger.info("%s: continues from %s", spec.instance, position.at or f"its position of {position.saved_at}")
