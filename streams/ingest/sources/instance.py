@@ -27,14 +27,14 @@ logger = logging.getLogger(__name__)
 
 @runtime_checkable
 class ClosableOpener(Protocol):
-    """What makes the sources of an instance, and keeps something open between two of them, such as a port."""
+    """Makes the sources of an instance, and keeps something open between two of them, such as a port."""
 
     def __call__(self) -> Source:
         """Make a source for the next connection."""
         ...
 
     async def close(self) -> None:
-        """Close what is open. No source is made after that."""
+        """Close what is open, so that another process can open it. A source that is made later opens it again."""
         ...
 
 
@@ -69,7 +69,7 @@ class SourceInstance:
         self._selection = selection
         self._from_now = from_now
         self._backoff = Backoff(spec.backoff)
-        # The lease. Its thread changes them through the event loop.
+        # The state of the lease. Its thread changes it through the event loop.
         self._holds = False
         self._lease_failure: ConnectorError | None = None
         self._changed = asyncio.Event()
@@ -97,8 +97,6 @@ class SourceInstance:
                     self._changed.clear()
         finally:
             self._idle.set()
-            if isinstance(self._open_source, ClosableOpener):
-                await self._open_source.close()
             await asyncio.to_thread(lease.close)
 
     def _join(self, loop: asyncio.AbstractEventLoop) -> GroupLease:
@@ -158,6 +156,8 @@ class SourceInstance:
             await asyncio.wait([work])
             if not work.cancelled():
                 work.exception()  # it was raised above, or does not matter without the lease
+            if isinstance(self._open_source, ClosableOpener):
+                await self._open_source.close()
             self._metrics.active.set(0)
             self._idle.set()
 
@@ -168,6 +168,7 @@ class SourceInstance:
     async def _work(self, stop: asyncio.Event) -> None:
         """Continue from the stored position, again after each failure of Kafka."""
         while not stop.is_set():
+            pump: Pump | None = None
             try:
                 async with open_session(
                     self._spec,
@@ -181,6 +182,8 @@ class SourceInstance:
             except StorageError as exc:
                 if not isinstance(exc.__cause__, UnavailableError):
                     raise exc.__cause__ or exc from None
+                if pump is not None and pump.has_saved:
+                    self._backoff.reset()
                 await self._wait(exc, stop)
 
     async def _connect_until_ended(self, pump: Pump, stop: asyncio.Event) -> None:

@@ -72,6 +72,7 @@ class Pump:
 
     Attributes:
         cursor: where the source continues: behind everything that Kafka has confirmed; None to begin now.
+        has_saved: whether it has stored a position.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Pump:
             rate: the most posts a second; None for no limit.
         """
         self.cursor = position.cursor if position is not None else None
+        self.has_saved = False
         self._intake = intake
         self._instance = instance
         self._source = source
@@ -268,6 +270,7 @@ class Pump:
         )
         # Step 4: store the cursor with these ends, and the gaps before it.
         await _stored(self._store_position(position, self._gaps))
+        self.has_saved = True
         for gap in self._gaps:
             logger.warning("%s: a gap: %s", self._instance, gap.reason)
         self._gaps, self._counted = [], counted
