@@ -110,7 +110,7 @@ class Intake:
         Raises:
             ConnectorError: The keywords are not known. The buffer stays as it is.
         """
-        self._make_records()
+        self.make_records()
         taken = Taken(self._records, self._gaps, self._cursor, self._at, self._gap_number)
         self._records, self._gaps = [], []
         kept, cut = self._selection.kept, self._selection.cut
@@ -128,7 +128,7 @@ class Intake:
         event, at = positioned.event, positioned.at
         if isinstance(event, SourcePost):
             if len(self._posts) >= POSTS_AT_ONCE:
-                self._make_records()
+                self.make_records()
             if event.edited:
                 self._metrics.refused("edited")
             else:
@@ -178,8 +178,12 @@ class Intake:
             )
         )
 
-    def _make_records(self) -> None:
-        """Make records of the posts that have come since the last call."""
+    def make_records(self) -> None:
+        """Make records of the posts that have come since the last call. Those that are not to be sent are dropped.
+
+        Raises:
+            ConnectorError: The keywords are not known. The buffer stays as it is.
+        """
         keywords = [self._selection.keywords_of(post) for post in self._posts]
         posts, self._posts = self._posts, []
         for post, found in zip(posts, keywords, strict=True):

@@ -25,7 +25,7 @@ from typing import Protocol, TypeVar
 from connectors.errors import ConnectorError, UnavailableError
 from connectors.kafka.producer import Outgoing, WrittenOffsets
 from connectors.kafka.transactional import FencedError
-from connectors.sources.events import SourcePost
+from connectors.sources.events import Positioned, SourcePost
 from connectors.sources.protocol import AcknowledgingSource, Source
 from streams.ingest.sources.history import OffsetHistory
 from streams.ingest.sources.intake import Intake, Taken
@@ -103,7 +103,7 @@ class Pump:
             history: where the raw topic ended a while ago.
             position: the stored position; None if there is none.
             metrics: counts what happens.
-            rate: the most posts a second; None for no limit.
+            rate: the most posts a second that are sent; None for no limit.
         """
         self.cursor = position.cursor if position is not None else None
         self.has_saved = False
@@ -198,15 +198,26 @@ class Pump:
         async with aclosing(source.stream(self.cursor)) as stream:  # type: ignore[type-var]
             async for positioned in stream:
                 self._heard = self._last_event = time.monotonic()
-                self._intake.add(positioned)
+                is_sent = False
+                if self._rate is None:
+                    self._intake.add(positioned)
+                else:
+                    is_sent = self._add_at_once(positioned)
                 events += 1
                 # The first time, the position must be stored from which all begins.
                 if self._stored is None or len(self._intake) >= MOST_BUFFERED:
                     await self._wait_for_flush()
                 elif events % _YIELD_EVERY == 0:
                     await asyncio.sleep(0)
-                if self._rate is not None and isinstance(positioned.event, SourcePost):
+                if self._rate is not None and is_sent:
                     await self._pace(self._rate)
+
+    def _add_at_once(self, positioned: Positioned) -> bool:
+        """Add an event, and make a record of it now. Returns whether it is a post that is sent."""
+        buffered = len(self._intake)
+        self._intake.add(positioned)
+        self._intake.make_records()
+        return isinstance(positioned.event, SourcePost) and len(self._intake) > buffered
 
     async def _wait_for_flush(self) -> None:
         self._held_up = True
