@@ -84,6 +84,7 @@ def test_files_are_done_once_in_any_order_that_the_window_allows(
             assert status is Status.LATE
             assert len(finished) >= most
         done.finish(file(name, modified=float(number)))
+        done.end_look()
         finished.add(name)
         assert len(done) <= most
         if data.draw(st.booleans()):
@@ -104,6 +105,18 @@ def test_up_to_the_limit_files_may_come_in_any_order() -> None:
     assert done.status(file("a")) is Status.DONE
     assert done.status(file("aa")) is Status.NEW
     assert done.status(file("A", modified=1.0)) is Status.LATE
+
+
+def test_every_late_file_of_a_look_is_told_and_each_once() -> None:
+    done = DoneFiles(most=1)
+    done.finish(file("b"))
+    done.finish(file("c"))
+    late = [file("A", modified=9.0), file("AA", modified=9.0), file("AB", modified=1.0)]
+    for one in late:
+        assert done.status(one) is Status.LATE
+        done.finish(one)
+    done.end_look()
+    assert [read_cursor(done.text).status(one) for one in late] == [Status.DONE] * 3
 
 
 def test_a_file_that_has_changed_is_told_once() -> None:

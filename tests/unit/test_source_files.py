@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -16,13 +17,19 @@ from pathlib import Path
 import pytest
 
 from connectors.errors import RejectedError, UnavailableError
-from connectors.sources.events import SkipReason, SourceGap, SourcePost
+from connectors.s3.reader import ObjectReader
+from connectors.sources.events import SkipReason, SourcePost
 from connectors.sources.shapes.mapping import FieldMap
 from connectors.sources.shapes.registry import SHAPES
 from streams.errors import InputError
+from streams.ingest.rows import Row
+from streams.ingest.shaped import bucket as bucket_module
 from streams.ingest.shaped import done as done_module
 from streams.ingest.shaped import folder as folder_module
+from streams.ingest.shaped import new_files as new_files_module
+from streams.ingest.shaped.bucket import BucketStore, Prefix
 from streams.ingest.shaped.done import FoundFile
+from streams.ingest.shaped.file_rows import event_of
 from streams.ingest.shaped.folder import FolderStore, checked_pattern
 from streams.ingest.shaped.new_files import ALL_READ, NewFilesOptions, NewFilesSource
 from streams.ingest.shaped.options import Begin, FileShape
@@ -167,7 +174,7 @@ async def test_a_file_that_changes_before_its_end_is_a_gap(
         await again.texts("next")
         await again.detail(ALL_READ)
     assert again.post_texts == ["next"]
-    assert [gap.reason for gap in again.gaps] == [f"a.jsonl {what} before it was read to its end; 1 row were read"]
+    assert [gap.reason for gap in again.gaps] == [f"a.jsonl {what} before it was read to its end; rows read: 1"]
 
 
 async def test_a_file_that_changes_while_it_is_read_is_a_gap(tmp_path: Path) -> None:
@@ -208,7 +215,7 @@ async def test_what_cannot_be_read_is_told_and_the_next_files_follow(tmp_path: P
     first, second, third, fourth = (gap.reason for gap in found.gaps)
     assert "a.csv has no column 'text'" in first
     assert "b.json is not valid JSON after element 1" in second
-    assert "1 row were read" in second
+    assert second.endswith("; rows read: 1")
     assert "c.gz" in third
     assert "d.bin: the suffix does not tell the format" in fourth
     assert str(tmp_path) not in "".join(gap.reason for gap in found.gaps)
@@ -277,8 +284,8 @@ def test_a_folder_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         FolderStore(tmp_path).page("")
 
 
-@pytest.mark.parametrize("pattern", ["", "/etc/*", "../*", "a/../../*"])
-def test_a_pattern_stays_in_the_folder(pattern: str) -> None:
+@pytest.mark.parametrize("pattern", ["", ".", "/etc/*", "../*", "a/../../*", "**.csv", "a/b**"])
+def test_patterns_that_cannot_be_used(pattern: str) -> None:
     with pytest.raises(InputError, match="is not a pattern"):
         checked_pattern(pattern)
 
@@ -290,11 +297,50 @@ async def test_files_with_names_before_those_that_were_forgotten(
     for number in range(5):
         put(tmp_path / f"file-{number}.jsonl", f"post {number}")
         os.utime(tmp_path / f"file-{number}.jsonl", (time.time() - 100,) * 2)
-    async with reading(source(tmp_path)) as found:
+    late = tmp_path / ".late"  # not read before it is renamed, so that one look finds all of its files
+    late.mkdir()
+    for name, age_s in (("1", 5), ("2", 5), ("3", 9)):
+        put(late / f"{name}.jsonl", "late")
+        os.utime(late / f"{name}.jsonl", (int(time.time()) - age_s,) * 2)
+    async with reading(source(tmp_path, pattern="**/*.jsonl")) as found:
         await found.detail(ALL_READ)
-        put(tmp_path / "file-0a.jsonl", "late")
-        await found.until(lambda: len(found.gaps) == 1)
-        await found.detail(ALL_READ, 4)
+        late.rename(tmp_path / "a")
+        await found.until(lambda: len(found.gaps) == 3)
+        looks = len(found.reasons(SkipReason.NOT_A_POST))
+        await found.until(lambda: len(found.reasons(SkipReason.NOT_A_POST)) > looks + 3)
     assert Counter(found.post_texts) == Counter(f"post {number}" for number in range(5))
-    assert "file-0a.jsonl came or changed after" in found.gaps[0].reason
-    assert all(isinstance(gap, SourceGap) for gap in found.gaps)
+    first, second, third = (gap.reason for gap in found.gaps)
+    assert "a/1.jsonl came or changed after" in first
+    assert "a/2.jsonl" in second
+    assert "a/3.jsonl" in third
+
+
+async def test_a_long_way_to_the_next_row_is_not_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path / "a.jsonl", *(f"post {number}" for number in range(10)))
+    async with reading(source(tmp_path)) as first:
+        await first.texts("post 9")
+    cursor = [one.cursor for one in first.events if isinstance(one.event, SourcePost)][7]
+    monkeypatch.setattr(new_files_module, "_BATCH", 2)
+    monkeypatch.setattr(new_files_module, "_ALIVE_S", 0.0)
+    async with reading(source(tmp_path), cursor) as found:
+        await found.texts("post 9")
+    assert found.reasons(SkipReason.NOT_A_POST)[1:5] == ["a.jsonl: passing over rows that were read before"] * 4
+    assert {one.cursor for one in found.events[:5]} == {cursor}
+    assert found.post_texts == ["post 8", "post 9"]
+
+
+def test_a_file_with_an_impossible_time() -> None:
+    file = FoundFile("a.jsonl", "1", 1e18, 1)
+    event = event_of(Row(1, "tea"), file, "inbox", datetime(2026, 3, 1, tzinfo=UTC))
+    assert isinstance(event, SourcePost)
+    assert event.created_at == datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def test_a_full_disk_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(bucket_module.tempfile, "TemporaryDirectory", full)
+    store = BucketStore(Prefix("lake", "posts/"), ObjectReader.__new__(ObjectReader))
+    with pytest.raises(UnavailableError, match=r"a\.jsonl cannot be stored in a temporary folder: No space left"):
+        store.local(FoundFile("a.jsonl", "1", 0.0, 1)).__enter__()

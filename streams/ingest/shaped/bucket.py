@@ -105,7 +105,7 @@ class BucketStore:
         """Download an object, and yield the file, which is removed at the end. See `FileStore.local`."""
         if file.size > self._max_bytes:
             raise InputError(f"{file.shown} has {file.size:,} bytes; {self._max_bytes:,} are allowed")
-        with tempfile.TemporaryDirectory(prefix="emostream-s3-") as folder:
+        with _temporary_folder(file) as folder:
             path = Path(folder) / f"object{_suffixes(file.name)}"
             try:
                 is_same = self._reader.fetch(
@@ -114,7 +114,7 @@ class BucketStore:
             except RejectedError as exc:
                 raise PermissionError(errno.EACCES, str(exc)) from exc
             except OSError as exc:
-                raise UnavailableError(f"{file.shown} cannot be stored in {folder}: {exc.strerror or exc}") from exc
+                raise _cannot_be_stored(file, exc) from exc
             if not is_same:
                 raise OtherFileError
             yield path
@@ -134,6 +134,17 @@ class BucketStore:
         last = name.rpartition("/")[2]
         is_finished = last != "" and not last.startswith(".") and not last.endswith(UNFINISHED)
         return is_finished and fnmatchcase(name, self._pattern)
+
+
+def _temporary_folder(file: FoundFile) -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="emostream-s3-")
+    except OSError as exc:
+        raise _cannot_be_stored(file, exc) from exc
+
+
+def _cannot_be_stored(file: FoundFile, exc: OSError) -> UnavailableError:
+    return UnavailableError(f"{file.shown} cannot be stored in a temporary folder: {exc.strerror or exc}")
 
 
 def _suffixes(name: str) -> str:

@@ -61,7 +61,7 @@ class Part(NamedTuple):
 
 
 class Status(Enum):
-    """What a file is to a source."""
+    """Whether a file is to be read."""
 
     NEW = auto()
     DONE = auto()
@@ -102,6 +102,7 @@ class DoneFiles:
         self.part = part
         self._most = most
         self._newest = newest
+        self._newest_late = newest
         self._known = dict(known or {})
         self._names = sorted(self._known)
         self._chars = sum(len(name) + len(stamp) for name, (stamp, _) in self._known.items())
@@ -124,7 +125,7 @@ class DoneFiles:
         self.part = None
         self._head = None
         if self.below and file.name <= self.below and file.name not in self._known:
-            self._newest = max(self._newest, file.modified)
+            self._newest_late = max(self._newest_late, file.modified)
             return
         if (former := self._known.get(file.name)) is None:
             bisect.insort(self._names, file.name)
@@ -137,6 +138,15 @@ class DoneFiles:
             stamp, modified = self._known.pop(self.below)
             self._newest = max(self._newest, modified)
             self._chars -= len(self.below) + len(stamp)
+
+    def end_look(self) -> None:
+        """Note that every file was looked at. Those that were late count as done from now on.
+
+        Not earlier, because a late file is known by its time only: one would hide another that is as old or older.
+        """
+        if self._newest_late > self._newest:
+            self._newest = self._newest_late
+            self._head = None
 
     def advance(self, file: FoundFile, rows: int) -> str:
         """Note how many rows of a file were read, and return the cursor."""

@@ -62,7 +62,7 @@ class FileRows:
                 if chars >= _MOST_CHARS:
                     break
         except InputError as exc:
-            message = str(exc).replace(str(self._path), self._name)
+            message = str(exc) if self._path is None else str(exc).replace(str(self._path), self._name)
             kind = UnavailableError if _is_of_the_system(exc.__cause__) else InputError
             self._failure = kind(message)
             self._failure.__cause__ = exc
@@ -108,7 +108,8 @@ def event_of(item: Row | Refusal, file: FoundFile, instance: str, now: datetime)
     if isinstance(item, Refusal):
         return SourceSkipped(reason=_reason(item), detail=f"{file.shown}, line {item.line}: {item.detail}")
     values: dict[str, Any] = dict(item.values)
-    written = datetime.fromtimestamp(file.modified, UTC)
+    # A file system may state a time that is beyond those of Python.
+    written = datetime.fromtimestamp(min(file.modified, now.timestamp()), UTC)
     own = {name: values[name] for name in ("author", "lang", "url", "keywords") if name in values}
     return SourcePost(
         id=f"{instance}:{values.get('id') or f'{file.shown}-{item.line}'}",

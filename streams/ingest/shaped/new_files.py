@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, aclosing
@@ -35,6 +36,10 @@ _BATCH: Final = 500
 
 _LEAST_SILENCE_S: Final = 900.0
 """Seconds that a listing, or the download of an object, may take."""
+
+_ALIVE_S: Final = 60.0
+"""Seconds between two events while rows are passed over that were read before. In a large file that takes longer than a
+source may be silent."""
 
 
 class OtherFileError(Exception):
@@ -181,6 +186,8 @@ class NewFilesSource:
                         async with aclosing(self._file(file, status, done)) as events:
                             async for positioned in events:
                                 yield positioned
+                    if page.after is None:
+                        done.end_look()
                     yield Positioned(_skipped(ALL_READ), done.text)
             await asyncio.sleep(self._options.interval_s)
 
@@ -203,8 +210,7 @@ class NewFilesSource:
             return
         what = "was removed" if file is None else "has changed"
         done.finish(file or FoundFile(part.name, part.stamp, 0.0, 0))
-        read = counted(part.rows, "row")
-        yield _gap(f"{shown(part.name)} {what} before it was read to its end; {read} were read", done)
+        yield _gap(f"{shown(part.name)} {what} before it was read to its end; rows read: {part.rows:,}", done)
 
     async def _file(self, file: FoundFile, status: Status, done: DoneFiles) -> AsyncGenerator[Positioned, None]:
         if status is Status.NEW and file.size:
@@ -227,9 +233,12 @@ class NewFilesSource:
         tally, rows = Tally(), skip
         reading = FileRows(self._options.shape, file.shown, self._store.local(file))
         try:
-            passed = 0
+            passed, told = 0, time.monotonic()
             while passed < skip and (items := await self._run(partial(reading.batch, min(_BATCH, skip - passed)))):
                 passed += len(items)
+                if time.monotonic() - told >= _ALIVE_S:
+                    told = time.monotonic()
+                    yield Positioned(_skipped(f"{file.shown}: passing over rows that were read before"), done.text)
             while items := await self._run(partial(reading.batch, _BATCH)):
                 now = datetime.now(UTC)
                 for item in items:
@@ -248,7 +257,7 @@ class NewFilesSource:
             return  # the next look finds what is there now
         except InputError as exc:
             done.finish(file)
-            yield _gap(f"{exc}; {counted(rows, 'row')} were read", done)
+            yield _gap(f"{exc}; rows read: {rows:,}", done)
         except PermissionError as exc:
             if self._refused.get(file.name) != file.stamp:
                 self._refused.set(file.name, file.stamp)
