@@ -52,6 +52,8 @@ def spec(kind: str, **options: Any) -> SourceSpec:
         ("kafka", {"security_protocol": "SSL"}, "give servers too"),
         ("kafka", {"servers": "k:9092", "security_protocol": "SASL_SSL"}, "is PLAINTEXT or SSL"),
         ("files", {"path": "/nothing/here"}, "/nothing/here is no folder"),
+        ("files", {"path": "~nobody-has-this-name/x"}, "begins with the home of a user that is not known"),
+        ("files", {"path": "/" + "x" * 300}, "cannot be opened: File name too long"),
         ("files", {"pattern": "../*"}, "is not a pattern"),
         ("files", {"settle_s": -1}, "settle_s is a number from 0 to 86400"),
         ("files", {"interval_s": True}, "interval_s is a number"),

@@ -127,6 +127,7 @@ def checked_pattern(pattern: str) -> str:
         InputError: It is none, or leads out of the folder.
     """
     parts = Path(pattern).parts
-    if not parts or Path(pattern).is_absolute() or ".." in parts:
+    has_wrong_stars = any("**" in part and part != "**" for part in parts)  # `glob` refuses it before Python 3.13
+    if not parts or Path(pattern).is_absolute() or ".." in parts or has_wrong_stars:
         raise InputError(f"{pattern!r} is not a pattern of names below the folder, such as *.jsonl or **/*.csv")
     return pattern

@@ -87,14 +87,26 @@ def _files(spec: SourceSpec, settings: Settings) -> Callable[[], Source]:
     from streams.ingest.shaped.new_files import NewFilesSource  # noqa: PLC0415
 
     no_endpoint(spec)
-    folder = Path(required(spec, "path", "/var/spool/posts")).expanduser()
-    if not folder.is_dir():
-        raise InputError(f"{where(spec)}: {folder} is no folder")
+    folder = _folder(spec)
     options = _new_files(spec, settings, interval_s=1.0)
     pattern, settle_s = text(spec, "pattern") or "*", number(spec, "settle_s", 3.0, least=0.0, most=86_400.0)
     with _named_problems(spec):
         checked_pattern(pattern)
     return lambda: NewFilesSource(FolderStore(folder, pattern=pattern, settle_s=settle_s), options)
+
+
+def _folder(spec: SourceSpec) -> Path:
+    given = required(spec, "path", "/var/spool/posts")
+    try:
+        folder = Path(given).expanduser()
+        is_there = folder.is_dir()
+    except OSError as exc:
+        raise InputError(f"{where(spec)}: {given} cannot be opened: {exc.strerror}") from exc
+    except RuntimeError as exc:
+        raise InputError(f"{where(spec)}: {given} begins with the home of a user that is not known") from exc
+    if not is_there:
+        raise InputError(f"{where(spec)}: {folder} is no folder")
+    return folder
 
 
 def _s3(spec: SourceSpec, settings: Settings) -> Callable[[], Source]:

@@ -149,7 +149,7 @@ def text(spec: SourceSpec, name: str) -> str | None:
     """
     value: Any = spec.options.get(name)
     if value is not None and (not isinstance(value, str) or not value):
-        raise InputError(f"{where(spec)}: {name} is a string")
+        raise InputError(f"{where(spec)}: {name} is a string; one that looks like a number or a time needs quotes")
     return value
 
 
