@@ -46,7 +46,8 @@ def utf8(stream: ByteStream, encoding: str | None, name: str) -> ByteStream:
         name: the name of the input in messages.
 
     Raises:
-        InputError: The encoding is UTF-16 or UTF-32, and nothing tells the order of its bytes.
+        InputError: The encoding is UTF-16 or UTF-32, and nothing tells the order of its bytes. Reading the result: the
+            encoding cannot have these bytes, and cannot pass them on.
     """
     first, peeked = peek(stream, (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_BE), _CHUNK_BYTES)
     found = checked_encoding(encoding) if encoding is not None else _recognised(first)
@@ -55,7 +56,7 @@ def utf8(stream: ByteStream, encoding: str | None, name: str) -> ByteStream:
         found = _recognised(first)
         if found is None:
             raise InputError(f"{name} has no byte order mark; give --encoding {encoding}-le or {encoding}-be")
-    return peeked if found in {None, "utf-8", "utf-8-sig", "ascii"} else _Transcoded(peeked, found or "")
+    return peeked if found in {None, "utf-8", "utf-8-sig", "ascii"} else _Transcoded(peeked, found or "", name)
 
 
 def _recognised(first: bytes) -> str | None:
@@ -73,8 +74,10 @@ def _recognised(first: bytes) -> str | None:
 class _Transcoded:
     """Decodes a stream and encodes it in UTF-8."""
 
-    def __init__(self, stream: ByteStream, encoding: str) -> None:
+    def __init__(self, stream: ByteStream, encoding: str, name: str) -> None:
         self._stream = stream
+        self._encoding = encoding
+        self._name = name
         self._errors = _INVALID_UNIT if encoding.startswith(("utf-16", "utf-32")) else "surrogateescape"
         self._decoder = codecs.getincrementaldecoder(encoding)(self._errors)
         self._ready = b""
@@ -84,8 +87,11 @@ class _Transcoded:
         while not self._ready and not self._at_end:
             data = self._stream.read1(_CHUNK_BYTES)
             self._at_end = not data
-            text = self._decoder.decode(data, self._at_end)
-            self._ready = text.encode("utf-8", "surrogateescape")
+            try:
+                text = self._decoder.decode(data, self._at_end)
+                self._ready = text.encode("utf-8", "surrogateescape")
+            except UnicodeError as exc:  # of encodings such as punycode and unicode_escape
+                raise InputError(f"{self._name} cannot be read as {self._encoding}") from exc
         ready, self._ready = self._ready[:size], self._ready[size:]
         return ready
 

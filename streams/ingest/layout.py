@@ -20,7 +20,7 @@ from streams.wording import counted
 _DELIMITERS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 """Characters that separate cells, in the order in which they are tried, and their names."""
 
-SEPARATOR_LINE: Final = re.compile('"?sep=(.)"?')
+SEPARATOR_LINE: Final = re.compile('"?sep=([^"])"?')
 """A first line that is no record, but names the delimiter."""
 
 _NUMBERED: Final = re.compile(r"column([1-9]\d{0,5})", re.ASCII)

@@ -34,7 +34,8 @@ def parquet_rows(file: str) -> Iterator[Document]:
                 for row in batch.to_pylist():
                     number += 1
                     yield Document(number, {name: _value(value) for name, value in row.items()})
-    except (pa.ArrowException, OSError) as exc:
+    # A time that is beyond those of Python is a ValueError or an OverflowError.
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as exc:
         problem = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
         raise InputError(f"{file} cannot be read as Parquet after row {number}: {problem}") from exc
 

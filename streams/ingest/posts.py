@@ -11,9 +11,7 @@ from pathlib import PurePath
 from streams.ingest.lines import STDIN, name_of
 from streams.ingest.rows import Refusal, RefusalReason, Row
 from streams.records import Post, RecordError
-
-MAX_SOURCE_CHARS = 200
-"""The most characters of a source, as `Post` allows."""
+from streams.records.values import MAX_SOURCE_CHARS
 
 
 def _now() -> datetime:

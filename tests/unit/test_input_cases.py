@@ -196,6 +196,10 @@ def test_parquet(tmp_path: Path) -> None:
     assert tally.as_json()["missing_text"]["lines"] == [3]
     _, tally = posts_of(file, file.read_bytes(), fields=fields)
     assert "has no time zone" in tally.describe()[0]
+    beyond = pa.table({"text": ["late"], "at": pa.array([10**12], pa.timestamp("s"))})
+    parquet.write_table(beyond, file)
+    with pytest.raises(InputError, match="cannot be read as Parquet after row 0"):
+        rows_of(file)
     file.write_bytes(b"PAR1 and no more")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         rows_of(file)

@@ -84,6 +84,14 @@ def test_encodings_that_are_given(tmp_path: Path, encoding: str) -> None:
     assert texts(rows_of(file, encoding=encoding)) == [word]
 
 
+@pytest.mark.parametrize("encoding", ["idna", "punycode", "unicode_escape", "utf-7"])
+def test_an_encoding_that_cannot_pass_on_what_it_does_not_have_is_an_error(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "posts.txt"
+    file.write_bytes(b"caf\xe9 \\ud800 +2AA-\n")
+    with pytest.raises(InputError, match=f"cannot be read as {encoding.replace('_', '-')}"):
+        rows_of(file, encoding=encoding)
+
+
 def test_what_an_encoding_does_not_have_is_refused_with_a_hint(tmp_path: Path) -> None:
     posts, tally = posts_of(tmp_path / "posts.txt", b"caf\xe9\nfine\n")
     assert [post.text for post in posts] == ["fine"]

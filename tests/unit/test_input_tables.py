@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from streams.errors import InputError
+from streams.ingest.layout import choose_delimiter
 from streams.ingest.rows import Refusal, RefusalReason, Row
 from tests.input_support import read, refusals, texts
 
@@ -91,6 +92,10 @@ def test_columns_that_do_not_exist_or_are_ambiguous(
 )
 def test_the_delimiter_is_found_in_the_header(content: bytes, fields: dict[str, str], header: bool | None) -> None:
     assert texts(read(content, "csv", fields, header)) == ["one"]
+
+
+def test_a_double_quote_separates_no_cells() -> None:
+    assert choose_delimiter('sep="', [], None) == ","
 
 
 def test_the_delimiter_can_be_given() -> None:
