@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from streams.cli.common import progress_console, read_settings
-from streams.cli.output import printable, printable_json, quiet_pipe
+from streams.cli.output import printable_json, printable_name, quiet_pipe
 from streams.wording import counted
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,8 +30,8 @@ def keywords() -> None:
     """Add, remove and list the keywords that sources search posts for.
 
     Every running source follows a change within seconds. Case, width and invisible characters make no difference:
-    iphone is found as iPhone. In scripts with spaces a keyword is found as a whole word, in Chinese, Japanese, Thai and
-    the like anywhere. Every character stands for itself: there are no wildcards.
+    the keyword iphone is found in iPhone. In scripts with spaces a keyword is found as a whole word, in Chinese,
+    Japanese, Thai and the like anywhere. Every character stands for itself: there are no wildcards.
 
     \b
     Example:
@@ -109,11 +109,11 @@ def list_keywords(*, as_json: bool) -> None:
             _print_json({"keywords": listed, "refused": found.refused})
             return
         for one in records:
-            click.echo(printable(one.keyword))
+            click.echo(printable_name(one.keyword))
 
 
 def _named(words: Sequence[str]) -> str:
-    shown = ", ".join(printable(word) for word in words[:3])
+    shown = ", ".join(printable_name(word) for word in words[:3])
     return f"{shown}, …" if len(words) > 3 else shown
 
 

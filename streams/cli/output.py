@@ -22,11 +22,22 @@ _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e007f]"
 )
+_NO_SINGLE_SPACE = re.compile(r"[^\S ]|(?<= ) ")
 
 
 def printable(text: str) -> str:
     r"""Returns `text` on one line, safe for a terminal: runs of white space are one space, ESC is written as `\x1b`."""
     return _UNSAFE.sub(lambda match: ascii(match[0])[1:-1], " ".join(text.split()))
+
+
+def printable_name(text: str) -> str:
+    r"""Returns a name, such as a keyword, on one line and safe for a terminal.
+
+    Names that differ in white space look different: what is no single space is escaped, such as `\xa0` for a no-break
+    space, and `\x20` for the second of two spaces.
+    """
+    spaced = _NO_SINGLE_SPACE.sub(lambda match: "\\x20" if match[0] == " " else ascii(match[0])[1:-1], text)
+    return _UNSAFE.sub(lambda match: ascii(match[0])[1:-1], spaced)
 
 
 def printable_json(document: str) -> str:

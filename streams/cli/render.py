@@ -10,7 +10,7 @@ from rich.text import Text
 
 from connectors.kafka.tail import KafkaRecord
 from streams.cli.label_styles import LabelStyles
-from streams.cli.output import printable
+from streams.cli.output import printable, printable_name
 from streams.records import (
     ALL_KEYWORDS,
     ClassifiedPost,
@@ -65,7 +65,7 @@ def _clock(moment: datetime) -> tuple[str, str]:
 
 
 def _keywords(keywords: tuple[str, ...]) -> tuple[str, str]:
-    return f"[{printable(', '.join(keywords))}] " if keywords else "", "green"
+    return f"[{', '.join(map(printable_name, keywords))}] " if keywords else "", "green"
 
 
 def _post(value: bytes) -> Text:
@@ -131,7 +131,7 @@ def window_text(window: EmotionWindow, styles: LabelStyles) -> Text:
     return Text.assemble(
         _clock(window.start),
         (f"{format_duration(window.size)} ", "dim"),
-        (f"{printable(window.keyword):<12} ", "green"),
+        (f"{printable_name(window.keyword):<12} ", "green"),
         f"{window.count:>6} ",
         ("" if window.sentiment is None else f"{sentiment_text(window.sentiment.mean_sentiment)} ", "dim"),
         *_shares({label: stats.count for label, stats in window.labels.items()}, styles),
@@ -150,7 +150,7 @@ def _totals(value: bytes, styles: LabelStyles) -> Text:
         ("" if every.mean_sentiment is None else f"{sentiment_text(every.mean_sentiment)} ", "dim"),
         *_shares(every.labels, styles),
         (f"{every.unsupported} unsupported " if every.unsupported else "", "dim"),
-        (" ".join(f"{printable(word)} {totals.keywords[word].count}" for word in most), "green"),
+        (" ".join(f"{printable_name(word)} {totals.keywords[word].count}" for word in most), "green"),
     )
 
 

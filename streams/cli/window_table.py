@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.cli.label_styles import LabelStyles
-from streams.cli.output import printable
+from streams.cli.output import printable, printable_name
 from streams.cli.render import sentiment_text
 from streams.records import EmotionWindow
 from streams.window_sizes import format_duration
@@ -101,7 +101,7 @@ def windows_table(windows: Sequence[EmotionWindow], console: Console) -> Table:
         cells: list[str | Text] = [f"{window.start:%Y-%m-%d %H:%M:%S}{' ' if window.final else ' ·'}"]
         if several_sizes:
             cells.append(format_duration(window.size))
-        cells += [escape(printable(window.keyword)), f"{window.count:,}"]
+        cells += [escape(printable_name(window.keyword)), f"{window.count:,}"]
         cells += [cell(window) for _, cell in shown]
         if is_wide:
             cells.append(share_bar(counts, styles))

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from streams.cli.common import console, progress_console, read_settings
 from streams.cli.label_styles import LabelStyles
-from streams.cli.output import printable
+from streams.cli.output import printable_name
 from streams.cli.windows_rebuild import rebuild
 from streams.window_sizes import format_duration, parse_duration
 
@@ -134,7 +134,7 @@ class _View:
     @property
     def nothing(self) -> str:
         """What to print if there are none."""
-        return "no windows yet" if self.keyword is None else f"no windows of the keyword {printable(self.keyword)}"
+        return "no windows yet" if self.keyword is None else f"no windows of the keyword {printable_name(self.keyword)}"
 
     async def read(self, store: WindowReader) -> list[EmotionWindow]:
         await store.refresh()

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from connectors.kafka.tail import KafkaRecord
 from streams.cli.label_styles import LabelStyles
-from streams.cli.output import printable, printable_json
+from streams.cli.output import printable, printable_json, printable_name
 from streams.cli.render import renderer
 from streams.cli.tail import limited, topic_name, value_as_json
 from streams.records import (
@@ -209,6 +209,17 @@ def test_printable_is_one_safe_line(text: str) -> None:
     line = printable(text + "\x1b\u202e\U000e0067")
     assert not set(line) & UNSAFE
     assert line.isprintable() or not line.isascii()
+
+
+@given(st.text())
+def test_printable_name_is_one_safe_line(text: str) -> None:
+    assert not set(printable_name(text + "\x1b\u202e\U000e0067")) & UNSAFE
+
+
+def test_names_that_differ_in_white_space_look_different() -> None:
+    shown = ["new york", r"new \x20york", r"new\xa0york", r"new\tyork", r"new\u3000york"]
+    names = ["new york", "new  york", "new\xa0york", "new\tyork", "new\u3000york"]
+    assert [printable_name(name) for name in names] == shown
 
 
 @given(

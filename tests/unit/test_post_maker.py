@@ -24,6 +24,13 @@ def test_a_post_gets_the_fields_that_its_row_lacks() -> None:
     assert make({}) == expected
 
 
+@pytest.mark.parametrize("keywords", ["coffee, school ,,", ["coffee", " school", " "]])
+def test_keywords_have_no_space_around_them(keywords: object) -> None:
+    row = RowRules(100).row(3, {"text": "hello", "keywords": keywords})
+    assert isinstance(row, Row)
+    assert row.values["keywords"] == ("coffee", "school")
+
+
 def test_ids_differ_between_runs_and_rounds() -> None:
     row = Row(1, "hello")
     first, second = PostMaker("s"), PostMaker("s")

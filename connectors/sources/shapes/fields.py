@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, tzinfo
 from typing import Final
 
@@ -34,7 +34,7 @@ def post_fields(values: Mapping[str, object], zone: tzinfo | None = None) -> dic
     """Returns the fields of a post other than its text, converted; those that are blank are left out.
 
     `created_at` becomes an aware datetime. `id` and `author` become strings, whole numbers digit for digit. `keywords`
-    becomes a tuple of strings; it may be a list, or a string with commas.
+    becomes a tuple of strings without space around them; it may be a list, or a string with commas.
 
     Args:
         values: the fields, by their names in `FIELDS`.
@@ -76,10 +76,14 @@ def _string(value: object) -> str:
 
 def _keywords(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
-        return tuple(value.split(","))
+        return _stripped(value.split(","))
     if isinstance(value, list | tuple):
-        return tuple(map(_string, value))
+        return _stripped(map(_string, value))
     raise ValueError("is neither a list nor a string")
+
+
+def _stripped(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(word for word in map(str.strip, words) if word)
 
 
 _CONVERT: Final[Mapping[str, Callable[[object], object]]] = {
