@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.errors import UnavailableError
+from connectors.sources.mastodon import MastodonSource
 from connectors.sources.protocol import RateLimitError
 from streams.errors import InputError
 from streams.ingest.authors import Authors
@@ -102,7 +103,8 @@ def test_sources_of_a_file(tmp_path: Path) -> None:
         ("[x]\nsource = 'nowhere'", "there is no source 'nowhere'"),
         ("[bluesky]\npassword = 'x'", "'password' is no option of bluesky"),
         ("[bluesky]\nkeywords = [1]", "keywords is a string, or a list of strings"),
-        ("[bluesky]\nkeywords = ['*']", "a keyword has"),
+        ("[bluesky]\nkeywords = ['tea', '*']", "source 'bluesky': keyword 2: '*' stands for all posts"),
+        ("[bluesky]\nkeywords = [' ']", "keyword 1: a keyword must not be empty"),
         ("[bluesky]\nrate = 0", "the rate must be above 0"),
         ("[bluesky]\nrate = true", "rate is a number"),
         ("[bluesky]\nrate = nan", "the rate must be above 0"),
@@ -173,6 +175,14 @@ def test_x_needs_a_token_which_is_never_shown(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("X_BEARER_TOKEN", X_TOKEN)
     opener_of(SourceSpec("x", "x"))
     assert redact(f"Bearer {X_TOKEN}") == "Bearer ***"
+
+
+def test_the_line_end_of_a_secret_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASTODON_ACCESS_TOKEN", "token-of-this-test\n")
+    source = opener_of(SourceSpec("mastodon", "mastodon", endpoints=("https://net.example/",)))()
+    assert isinstance(source, MastodonSource)
+    assert source._options.token == "token-of-this-test"
+    assert redact("token-of-this-test, and more") == "***, and more"
 
 
 @pytest.mark.parametrize("kind", ["mastodon", "rss"])

@@ -112,7 +112,7 @@ def test_options_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, options: d
         ),
         (("id", "", None, None), "set REDDIT_CLIENT_ID and REDDIT_CLIENT_SECRET"),
         (("id:", "a-secret-of-reddit", None, None), "have letters, digits, '-' and '_' only"),
-        (("id", "a-secret-of-reddit", "me\r\n", None), "have letters, digits, '-' and '_' only"),
+        (("id", "a-secret-of-reddit", "m\r\ne", None), "have letters, digits, '-' and '_' only"),
         (("id", "a-secret-of-reddit", None, "a password of reddit"), "set REDDIT_USERNAME too"),
     ],
 )

@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from streams.errors import InputError
+from streams.ingest.keywords.keyword import parse_keyword
 from streams.ingest.sources.backoff import BackoffLimits
-from streams.records.values import ALL_KEYWORDS, MAX_KEYWORD_CHARS
 
 MAX_CONFIG_BYTES = 1_000_000
 
@@ -30,7 +30,7 @@ class SourceSpec:
         endpoints: addresses to use instead of the network's own; none for those.
         keywords: the words of which a post must contain one; none to keep every post.
         allow_private: whether it may connect to private and loopback addresses.
-        rate: the most posts a second; None for no limit.
+        rate: the most posts a second that are sent; None for no limit.
         backoff: how long it waits after errors.
         options: further options of this kind of source.
     """
@@ -55,11 +55,11 @@ class SourceSpec:
             raise InputError(f"{where}: a name has lower-case letters, digits, '.', '_' and '-', at most 50")
         for endpoint in self.endpoints:
             _check_endpoint(endpoint, where)
-        for keyword in self.keywords:
-            if not keyword or len(keyword) > MAX_KEYWORD_CHARS or keyword == ALL_KEYWORDS:
-                raise InputError(
-                    f"{where}: a keyword has 1 to {MAX_KEYWORD_CHARS} characters, and is not {ALL_KEYWORDS!r}"
-                )
+        for number, keyword in enumerate(self.keywords, start=1):
+            try:
+                parse_keyword(keyword)
+            except ValueError as exc:
+                raise InputError(f"{where}: keyword {number}: {exc}") from None
         if self.rate is not None and not 0 < self.rate < float("inf"):
             raise InputError(f"{where}: the rate must be above 0")
         if not 0 < self.backoff.first_s <= self.backoff.most_s < float("inf"):

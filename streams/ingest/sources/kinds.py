@@ -16,6 +16,7 @@ from connectors.sources.protocol import Source
 from streams import __version__
 from streams.errors import InputError
 from streams.ingest.shaped.kinds import SHAPED_KINDS, ShapedKind, beginning_now
+from streams.ingest.shaped.options import where
 from streams.ingest.sources.config import SourceSpec, flag
 from streams.redact import remember_secrets
 from streams.settings import Settings
@@ -28,6 +29,7 @@ MASTODON_VARIABLE = "MASTODON_ACCESS_TOKEN"
 
 X_VARIABLE = "X_BEARER_TOKEN"
 """The environment variable with the bearer token of an app of X."""
+
 REDDIT_VARIABLES = ("REDDIT_CLIENT_ID", "REDDIT_CLIENT_SECRET", "REDDIT_USERNAME", "REDDIT_PASSWORD")
 """The environment variables with the credentials of Reddit. The last two are for apps that act for an account."""
 
@@ -67,13 +69,12 @@ def _bluesky(spec: SourceSpec) -> Opener:
 def _mastodon(spec: SourceSpec) -> Opener:
     from connectors.sources.mastodon import MastodonOptions, MastodonSource  # noqa: PLC0415
 
-    token = os.environ.get(MASTODON_VARIABLE) or None
-    remember_secrets([token or ""])
+    token = _secret(MASTODON_VARIABLE) or None
     with _input_errors(spec):
         options = MastodonOptions(
             endpoint=_endpoint(spec, None),
             tags=_texts(spec, "tags", ()) if "tags" in spec.options else (),
-            local=flag(f"source {spec.instance!r}", spec.options, "local"),
+            local=flag(where(spec), spec.options, "local"),
             token=token,
             interval_s=_positive(spec, "interval_s", 60.0),
             overlap=timedelta(seconds=_positive(spec, "overlap_s", 60.0)),
@@ -87,14 +88,14 @@ def _rss(spec: SourceSpec) -> Opener:
     from connectors.sources.rss.schedule import Schedule  # noqa: PLC0415
 
     if not spec.endpoints:
-        raise InputError(f"source {spec.instance!r}: give the addresses of the feeds as endpoints")
+        raise InputError(f"{where(spec)}: give the addresses of the feeds as endpoints")
     remember_secrets(urlsplit(url).query for url in spec.endpoints)
     interval_s = _positive(spec, "interval_s", 900.0)
     with _input_errors(spec):
         options = RssOptions(
             feeds=spec.endpoints,
             schedule=Schedule(interval_s=interval_s, least_s=_positive(spec, "least_s", 60.0)),
-            history=flag(f"source {spec.instance!r}", spec.options, "history"),
+            history=flag(where(spec), spec.options, "history"),
             allow_private=spec.allow_private,
         )
     return lambda: RssSource(options)
@@ -119,20 +120,18 @@ def _x(spec: SourceSpec) -> Opener:
     from connectors.sources.x.following import RuleLimits  # noqa: PLC0415
     from connectors.sources.x.recovery import RecoveryOptions  # noqa: PLC0415
 
-    where = f"source {spec.instance!r}"
-    token = os.environ.get(X_VARIABLE, "").strip()
+    token = _secret(X_VARIABLE)
     if not token:
         raise InputError(
-            f"{where}: set {X_VARIABLE} to the bearer token of an app, which https://console.x.com shows under Keys "
-            "and tokens; see docs/sources/x.md"
+            f"{where(spec)}: set {X_VARIABLE} to the bearer token of an app, which https://console.x.com shows under "
+            "Keys and tokens; see docs/sources/x.md"
         )
-    remember_secrets([token])
     with _input_errors(spec):
         options = XOptions(
             token=token,
             tag=f"emostream:{spec.instance}",
             endpoint=_endpoint(spec, "https://api.x.com"),
-            retweets=flag(where, spec.options, "retweets"),
+            retweets=flag(where(spec), spec.options, "retweets"),
             limits=RuleLimits(
                 rules=_whole(spec, "rules", RuleLimits().rules),
                 rule_chars=_whole(spec, "rule_chars", RuleLimits().rule_chars),
@@ -140,7 +139,7 @@ def _x(spec: SourceSpec) -> Opener:
             ),
             backfill_minutes=_whole(spec, "backfill_minutes", 0),
             recovery=RecoveryOptions(
-                enabled=flag(where, spec.options, "recover", default=True),
+                enabled=flag(where(spec), spec.options, "recover", default=True),
                 most_posts=_whole(spec, "recover_posts", RecoveryOptions().most_posts),
             ),
             search_delay_s=_positive(spec, "search_delay_s", 45.0),
@@ -167,17 +166,18 @@ def _reddit(spec: SourceSpec) -> Opener:
     from connectors.sources.reddit import Credentials, RedditOptions, RedditSource  # noqa: PLC0415
     from connectors.sources.reddit.source import API, TOKENS  # noqa: PLC0415
 
-    client_id, secret, username, password = (os.environ.get(name, "") for name in REDDIT_VARIABLES)
-    remember_secrets([secret, password])
+    id_name, secret_name, user_name, password_name = REDDIT_VARIABLES
+    client_id, username = _variable(id_name), _variable(user_name)
+    secret, password = _secret(secret_name), _secret(password_name)
     if not client_id or not secret:
         raise InputError(
-            f"source {spec.instance!r}: set REDDIT_CLIENT_ID and REDDIT_CLIENT_SECRET; Reddit shows them for an app "
+            f"{where(spec)}: set REDDIT_CLIENT_ID and REDDIT_CLIENT_SECRET; Reddit shows them for an app "
             "that you register at https://www.reddit.com/prefs/apps (see docs/sources/reddit.md)"
         )
     if "subreddits" not in spec.options:
-        raise InputError(f"source {spec.instance!r}: name its subreddits in sources.toml: subreddits = ['coffee']")
+        raise InputError(f"{where(spec)}: name its subreddits in sources.toml: subreddits = ['coffee']")
     if password and not username:
-        raise InputError(f"source {spec.instance!r}: with REDDIT_PASSWORD, set REDDIT_USERNAME too")
+        raise InputError(f"{where(spec)}: with REDDIT_PASSWORD, set REDDIT_USERNAME too")
     # Reddit asks for this form, and limits clients that do not say who runs them.
     user_agent = f"python:emostream:{__version__}" + (f" (by /u/{username})" if username else "")
     with _input_errors(spec):
@@ -217,7 +217,7 @@ def opener_of(spec: SourceSpec, settings: Settings | None = None, *, from_now: b
     Args:
         spec: the instance.
         settings: where Kafka and S3 are, for the sources that read from them; None for the default settings.
-        from_now: whether a source begins with new posts, also if its options say that it begins with those before.
+        from_now: whether a source begins with new posts, also if its options say `begin = "earliest"`.
 
     Raises:
         InputError: An option cannot be used, or credentials are missing.
@@ -234,12 +234,24 @@ def _input_errors(spec: SourceSpec) -> Iterator[None]:
     try:
         yield
     except RejectedError as exc:
-        raise InputError(f"source {spec.instance!r}: {exc}") from exc
+        raise InputError(f"{where(spec)}: {exc}") from exc
+
+
+def _variable(name: str) -> str:
+    """Returns a variable of the environment without white space around it, such as the line end of a file."""
+    return os.environ.get(name, "").strip()
+
+
+def _secret(name: str) -> str:
+    """Returns a secret of the environment, as `_variable` does. No message shows it from now on."""
+    found = _variable(name)
+    remember_secrets([found])
+    return found
 
 
 def _endpoint(spec: SourceSpec, default: str | None) -> str:
     if len(spec.endpoints) > 1 or (default is None and not spec.endpoints):
-        raise InputError(f"source {spec.instance!r}: give one endpoint, the address of the server")
+        raise InputError(f"{where(spec)}: give one endpoint, the address of the server")
     return spec.endpoints[0] if spec.endpoints else str(default)
 
 
@@ -247,21 +259,21 @@ def _texts(spec: SourceSpec, name: str, default: tuple[str, ...]) -> tuple[str, 
     value: Any = spec.options.get(name, default)
     items = (value,) if isinstance(value, str) else value
     if not isinstance(items, list | tuple) or not items or not all(isinstance(item, str) and item for item in items):
-        raise InputError(f"source {spec.instance!r}: {name} is a list of strings")
+        raise InputError(f"{where(spec)}: {name} is a list of strings")
     return tuple(items)
 
 
 def _positive(spec: SourceSpec, name: str, default: float) -> float:
     value: Any = spec.options.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise InputError(f"source {spec.instance!r}: {name} is a number above 0")
+        raise InputError(f"{where(spec)}: {name} is a number above 0")
     return float(value)
 
 
 def _whole(spec: SourceSpec, name: str, default: int) -> int:
     value: Any = spec.options.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InputError(f"source {spec.instance!r}: {name} is a whole number")
+        raise InputError(f"{where(spec)}: {name} is a whole number")
     return value
 
 
@@ -270,12 +282,12 @@ def _file(spec: SourceSpec, name: str, *, most_bytes: int) -> bytes | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise InputError(f"source {spec.instance!r}: {name} is the path of a file")
+        raise InputError(f"{where(spec)}: {name} is the path of a file")
     try:
         with Path(value).open("rb") as file:
             data = file.read(most_bytes + 1)
     except OSError as exc:
-        raise InputError(f"source {spec.instance!r}: cannot read {name}: {exc.strerror}") from exc
+        raise InputError(f"{where(spec)}: cannot read {name}: {exc.strerror}") from exc
     if len(data) > most_bytes:
-        raise InputError(f"source {spec.instance!r}: {name} is longer than {most_bytes:,} bytes")
+        raise InputError(f"{where(spec)}: {name} is longer than {most_bytes:,} bytes")
     return data
