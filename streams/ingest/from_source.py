@@ -48,23 +48,6 @@ class MadePost(NamedTuple):
     cleaned: bool
 
 
-def post_of(event: SourcePost, source: str, rules: TextRules) -> MadePost:
-    """Returns the record of a post of a source.
-
-    Hashtags, a language and a URL that a record cannot have are left out, because the post is more than they are.
-
-    Args:
-        event: the post.
-        source: the source of the record, 1 to 200 characters.
-        rules: what is done with a text that cannot be stored as it is.
-
-    Raises:
-        RecordError: The post cannot be a record: its text is empty, or too long and may not be cut; it has characters
-            that may not be replaced; its id or author is too long; or its time is before 1970.
-    """
-    return make_post(event, source, rules, post_id=event.id, author=event.author, keywords=event.keywords)
-
-
 def make_post(
     event: SourcePost,
     source: str,
@@ -74,9 +57,21 @@ def make_post(
     author: str | None,
     keywords: tuple[str, ...],
 ) -> MadePost:
-    """Returns the record of a post with another id, author and keywords; see `post_of`.
+    """Returns the record of a post of a source.
 
-    A copy of the post with these, for `post_of`, would take longer to make than the record.
+    Keywords, a language and a URL that a record cannot have are left out, because the post is more than they are.
+
+    Args:
+        event: the post. Its own id, author and hashtags are not read.
+        source: the source of the record, 1 to 200 characters.
+        rules: what is done with a text that cannot be stored as it is.
+        post_id: the id of the record.
+        author: the author of the record; None for none.
+        keywords: the keywords of the record.
+
+    Raises:
+        RecordError: The post cannot be a record: its text is empty, or too long and may not be cut; it has characters
+            that may not be replaced; its id or author is too long; or its time is before 1970.
     """
     given = (event.text, post_id, author, event.lang, event.url)
     unclean = [value for value in given if value is not None and not is_clean(value)]
@@ -98,7 +93,7 @@ def make_post(
         text=text,
         created_at=_timestamp(event.created_at),
         source=source,
-        keywords=Keywords(kept_keywords(keywords)),
+        keywords=Keywords(_kept_keywords(keywords)),
         lang=lang if lang is not None and len(lang) <= MAX_LANG_CHARS else None,
         author=author,
         url=url if url is not None and len(url) <= MAX_URL_CHARS else None,
@@ -107,8 +102,8 @@ def make_post(
     return MadePost(post, bool(unclean))
 
 
-def kept_keywords(found: Iterable[str]) -> tuple[str, ...]:
-    """Returns the hashtags that can be keywords of a record: not too long, not `*`, and not too many."""
+def _kept_keywords(found: Iterable[str]) -> tuple[str, ...]:
+    """Returns the words that can be keywords of a record: not too long, not `*`, and not too many."""
     kept = dict.fromkeys(cleaned(word).strip() for word in found if len(word) <= MAX_KEYWORD_CHARS)
     return tuple(word for word in kept if word and word != ALL_KEYWORDS)[:MAX_KEYWORDS]
 

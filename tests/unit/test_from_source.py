@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from connectors.sources.events import SourcePost
 from streams.characters import cleaned, cleaned_json, cut
-from streams.ingest.from_source import TextRules, post_of
+from streams.ingest.from_source import MadePost, TextRules, make_post
 from streams.records import Post, RecordError, Timestamp
 from tests.helpers import make_settings
 
@@ -20,6 +20,11 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def event(text: str = "hello", **fields: object) -> SourcePost:
     return SourcePost(id="1", text=text, created_at=NOON, **fields)  # type: ignore[arg-type]
+
+
+def post_of(event: SourcePost, source: str, rules: TextRules) -> MadePost:
+    """Returns the record of a post that keeps its id, its author and its hashtags."""
+    return make_post(event, source, rules, post_id=event.id, author=event.author, keywords=event.keywords)
 
 
 def test_a_post_of_a_source() -> None:

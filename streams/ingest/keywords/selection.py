@@ -14,7 +14,6 @@ class Selection:
 
     Attributes:
         kept: Posts that were kept so far.
-        dropped: Posts that were dropped so far.
         cut: Posts so far that had more keywords than a post may have.
     """
 
@@ -28,7 +27,6 @@ class Selection:
         self._matcher = matcher
         self._keep_unmatched = keep_unmatched
         self.kept = 0
-        self.dropped = 0
         self.cut = 0
 
     def keywords(self) -> tuple[str, ...]:
@@ -52,7 +50,6 @@ class Selection:
         matcher = self._matcher()
         found = matcher.find(post.text, post.keywords)
         if not found and len(matcher) and not self._keep_unmatched:
-            self.dropped += 1
             return None
         self.kept += 1
         if len(found) > MAX_KEYWORDS:

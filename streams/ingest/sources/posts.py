@@ -53,7 +53,7 @@ def raw_record(
         authors: what is written as the author.
 
     Raises:
-        RecordError: The post cannot be a record; see `streams.ingest.from_source.post_of`.
+        RecordError: The post cannot be a record; see `streams.ingest.from_source.make_post`.
     """
     author = authors.written(source, post.author)
     made = make_post(post, source, rules, post_id=post_id(source, post.id), author=author, keywords=keywords)
