@@ -14,6 +14,7 @@ rows         fields -> Row | Refusal
 reading      an input -> Row | Refusal, in any format
 posts        Row -> Post | Refusal
 from_source  the post of a network -> Post
+authors      what stands in a post as its author
 tally        counts the refusals
 rounds       an input -> its posts, in one round or several
 produce      Post -> the raw topic; waits until Kafka has confirmed each post

@@ -1,6 +1,7 @@
 """Sources whose posts have any shape: Kafka topics, folders, prefixes in S3, and webhooks.
 
 documents   a JSON document -> an event, by a shape or a mapping
+bodies      the body of a request -> events. Pure
 options     the options of sources.toml that say which shape it is
 topic       the records of a Kafka topic
 offsets     the cursor of a topic. Pure

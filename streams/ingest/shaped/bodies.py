@@ -12,7 +12,7 @@ from connectors.sources.events import SkipReason, SourceEvent, SourceSkipped
 from streams.ingest.shaped.documents import DocumentReader
 
 _PROBLEMS = frozenset({SkipReason.UNREADABLE, SkipReason.EMPTY_TEXT})
-"""Why a document is no post, as its sender did not expect."""
+"""Reasons that the answer names, because the sender meant a post."""
 
 
 class BodyError(Exception):
