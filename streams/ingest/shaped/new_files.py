@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, TypeVar
 
-from connectors.sources.events import Positioned, SkipReason, SourceGap, SourceSkipped
+from connectors.sources.events import Positioned, SkipReason, SourceGap, skipped
 from connectors.sources.recent import Recent
 from streams.errors import InputError
 from streams.ingest.rows import Refusal
@@ -171,8 +171,8 @@ class NewFilesSource:
                 async for page in pages:
                     for file in page.files:
                         done.finish(file)
-                    yield Positioned(_skipped("these files were there before"), None)
-        yield Positioned(_skipped("connected"), done.text)
+                    yield Positioned(skipped("these files were there before"), None)
+        yield Positioned(skipped("connected"), done.text)
         while done.part is not None:
             async with aclosing(self._rest(done, done.part)) as events:
                 async for positioned in events:
@@ -188,7 +188,7 @@ class NewFilesSource:
                                 yield positioned
                     if page.after is None:
                         done.end_look()
-                    yield Positioned(_skipped(ALL_READ), done.text)
+                    yield Positioned(skipped(ALL_READ), done.text)
             await asyncio.sleep(self._options.interval_s)
 
     async def _pages(self, after: str, *, first: bool = False) -> AsyncGenerator[Page, None]:
@@ -238,7 +238,7 @@ class NewFilesSource:
                 passed += len(items)
                 if time.monotonic() - told >= _ALIVE_S:
                     told = time.monotonic()
-                    yield Positioned(_skipped(f"{file.shown}: passing over rows that were read before"), done.text)
+                    yield Positioned(skipped(f"{file.shown}: passing over rows that were read before"), done.text)
             while items := await self._run(partial(reading.batch, _BATCH)):
                 now = datetime.now(UTC)
                 for item in items:
@@ -251,7 +251,7 @@ class NewFilesSource:
             done.finish(file if last is None else last)
             if last is not None and last.stamp != file.stamp:
                 yield _gap(f"{file.shown} has changed while it was read, and is not read again", done)
-            yield Positioned(_skipped(f"{file.shown} has been read"), done.text)
+            yield Positioned(skipped(f"{file.shown} has been read"), done.text)
             self._log(file, rows - skip, tally)
         except OtherFileError:
             return  # the next look finds what is there now
@@ -263,7 +263,7 @@ class NewFilesSource:
                 self._refused.set(file.name, file.stamp)
                 detail = f"{file.shown} cannot be opened: {exc.strerror}; it is read when that is allowed"
                 logger.warning("%s: %s", self._options.instance, detail)
-                yield Positioned(_skipped(detail, SkipReason.UNREADABLE), done.text)
+                yield Positioned(skipped(detail, SkipReason.UNREADABLE), done.text)
         finally:
             self._thread.submit(reading.close)
 
@@ -275,7 +275,3 @@ class NewFilesSource:
 
 def _gap(reason: str, done: DoneFiles) -> Positioned:
     return Positioned(SourceGap(since=None, until=None, reason=reason), done.text)
-
-
-def _skipped(detail: str, reason: SkipReason = SkipReason.NOT_A_POST) -> SourceSkipped:
-    return SourceSkipped(reason=reason, detail=detail)

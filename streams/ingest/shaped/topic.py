@@ -17,7 +17,7 @@ from connectors.errors import PositionError, RejectedError
 from connectors.kafka.batch import UnreadableBatch, offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.follow import Followed, LostRange, TopicFollower
-from connectors.sources.events import Positioned, SkipReason, SourceEvent, SourceGap, SourceSkipped
+from connectors.sources.events import Positioned, SkipReason, SourceEvent, SourceGap, SourceSkipped, skipped
 from streams.ingest.lines import MAX_LINE_BYTES
 from streams.ingest.shaped.documents import DocumentReader
 from streams.ingest.shaped.offsets import Place, TopicCursor, read_cursor
@@ -111,7 +111,7 @@ class TopicSource:
                 the cursor is none of this topic.
         """
         places, lost = await self._run(lambda: self._open(cursor))
-        yield Positioned(_skipped("connected"), places.text)
+        yield Positioned(skipped("connected"), places.text)
         waiting: dict[int, LostRange] = {}
         check_at = time.monotonic() + self._options.check_s
         while True:
@@ -125,7 +125,7 @@ class TopicSource:
             if time.monotonic() >= check_at:
                 lost = await self._run(lambda: self._check(places))
                 check_at = time.monotonic() + self._options.check_s
-                yield Positioned(_skipped("Kafka answers"), places.text)
+                yield Positioned(skipped("Kafka answers"), places.text)
 
     def _open(self, cursor: str | None) -> tuple[TopicCursor, list[LostRange]]:
         options = self._options
@@ -174,9 +174,9 @@ class TopicSource:
     def _event(self, message: Message, default_id: str, time_ms: int | None) -> SourceEvent:
         value = message.value()
         if value is None:
-            return _skipped("a tombstone")
+            return skipped("a tombstone")
         if len(value) > MAX_VALUE_BYTES:
-            return self._noted(default_id, _skipped("the value is longer than 4 MiB", SkipReason.TOO_LARGE))
+            return self._noted(default_id, skipped("the value is longer than 4 MiB", SkipReason.TOO_LARGE))
         received_at = datetime.fromtimestamp(self._clock() if time_ms is None else time_ms / 1_000, UTC)
         event = self._options.reader.event(value, default_id=default_id, received_at=received_at)
         return self._noted(default_id, event)
@@ -205,14 +205,12 @@ class TopicSource:
             reason=f"Kafka deleted offsets {lost.first} to {lost.end - 1} of {self._options.topic}[{lost.partition}] "
             "before they were read",
             missing=lost.end - lost.first,
+            partial=True,
         )
         return Positioned(event, places.set(lost.partition, Place(lost.end, place.time_ms)))
 
     def _unreadable(self, batch: UnreadableBatch, places: TopicCursor) -> Positioned:
         place = places.place(batch.partition) or Place(batch.first)
-        event = SourceGap(since=place.time, until=None, reason=str(batch), missing=batch.end - batch.first)
+        missing = batch.end - batch.first
+        event = SourceGap(since=place.time, until=None, reason=str(batch), missing=missing, partial=True)
         return Positioned(event, places.set(batch.partition, Place(batch.end, place.time_ms)))
-
-
-def _skipped(detail: str, reason: SkipReason = SkipReason.NOT_A_POST) -> SourceSkipped:
-    return SourceSkipped(reason=reason, detail=detail)
