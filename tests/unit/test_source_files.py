@@ -276,6 +276,13 @@ async def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
     assert [post.id for post in found.posts] == ["inbox:\\xff.jsonl-1"]
 
 
+def test_a_link_to_itself_keeps_no_other_file_from_being_read(tmp_path: Path) -> None:
+    (tmp_path / "loop.jsonl").symlink_to("loop.jsonl")
+    (tmp_path / "nowhere.jsonl").symlink_to("missing")
+    put(tmp_path / "a.jsonl", "x")
+    assert [file.name for file in FolderStore(tmp_path, settle_s=0.0).page("").files] == ["a.jsonl"]
+
+
 def test_a_folder_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder_module, "MOST_FILES_OF_A_FOLDER", 2)
     for name in "abc":

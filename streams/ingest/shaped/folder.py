@@ -97,6 +97,8 @@ class FolderStore:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as exc:
+            if exc.errno == errno.ELOOP:  # a link to itself is no file, like one that leads nowhere
+                return None
             raise UnavailableError(f"{name} cannot be read: {exc.strerror or exc}") from exc
         if not stat.S_ISREG(found.st_mode):
             return None
