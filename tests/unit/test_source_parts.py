@@ -191,6 +191,12 @@ def test_a_source_without_a_server_of_its_own_needs_an_endpoint(kind: str) -> No
         opener_of(SourceSpec(kind, kind))
 
 
+def test_the_query_of_a_feed_is_masked_if_it_may_be_a_secret() -> None:
+    endpoints = ("https://net.example/?p=1", "https://net.example/?token=cafe01")
+    opener_of(SourceSpec("rss", "rss", endpoints=endpoints))
+    assert redact("token=cafe01, http=1") == "***, http=1"
+
+
 NEEDED: dict[str, dict[str, object]] = {
     "files": {"path": "/"},
     "kafka": {"topic": "tweets"},

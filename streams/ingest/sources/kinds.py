@@ -33,6 +33,9 @@ X_VARIABLE = "X_BEARER_TOKEN"
 REDDIT_VARIABLES = ("REDDIT_CLIENT_ID", "REDDIT_CLIENT_SECRET", "REDDIT_USERNAME", "REDDIT_PASSWORD")
 """The environment variables with the credentials of Reddit. The last two are for apps that act for an account."""
 
+_LEAST_SECRET_QUERY = 8
+"""Characters of the shortest query of a feed's address that is masked in logs, because it may hold a secret."""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -89,7 +92,8 @@ def _rss(spec: SourceSpec) -> Opener:
 
     if not spec.endpoints:
         raise InputError(f"{where(spec)}: give the addresses of the feeds as endpoints")
-    remember_secrets(urlsplit(url).query for url in spec.endpoints)
+    # A shorter query, such as `p=1`, is no secret, and to mask it would spoil every line that has these characters.
+    remember_secrets(query for url in spec.endpoints if len(query := urlsplit(url).query) >= _LEAST_SECRET_QUERY)
     interval_s = _positive(spec, "interval_s", 900.0)
     with _input_errors(spec):
         options = RssOptions(
