@@ -16,7 +16,8 @@ from connectors.sources.events import Positioned, SkipReason, SourceEvent, Sourc
 from connectors.sources.net import Answer, TooLargeError, host_of, open_http, retry_after_s
 from connectors.sources.protocol import RateLimitError
 from connectors.sources.rss.identity import Identified, Known, Verdict, identify
-from connectors.sources.rss.parse import Entry, NotAFeedError, parse_feed
+from connectors.sources.rss.parse import Entry, NotAFeedError
+from connectors.sources.rss.parsing import FeedParser
 from connectors.sources.rss.schedule import Schedule, server_hint_s
 from connectors.sources.rss.state import FeedState, RssCursor, feed_key, read_cursor
 
@@ -80,6 +81,7 @@ class RssSource:
         self._feeds = tuple(dict.fromkeys(options.feeds))
         self._options = options
         self._clock = clock
+        self._parser = FeedParser()
         self._http = open_http(
             allow_private=options.allow_private,
             max_bytes=options.max_bytes,
@@ -88,7 +90,8 @@ class RssSource:
         )
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and end the parser."""
+        await self._parser.close()
         await self._http.close()
 
     async def stream(self, cursor: str | None) -> AsyncGenerator[Positioned, None]:
@@ -159,7 +162,7 @@ class RssSource:
             yield self._scheduled(state, answer), skipped("the feed has not changed"), None
             return
         try:
-            feed = await asyncio.to_thread(parse_feed, answer.body, answer.headers, answer.url)
+            feed = await self._parser.parse(answer.body, answer.headers, answer.url)
         except NotAFeedError as exc:
             raise UnavailableError(f"{name} {exc}") from exc
         entries = feed.entries
