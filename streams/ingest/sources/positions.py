@@ -1,23 +1,28 @@
 """Stores the position of an instance of a source, and its gaps.
 
-A transactional producer writes the records, because it fences a former owner, and because a gap and the position behind
-it are stored together or not at all.
-
-A reader takes the last position that it finds, also one of a transaction that is open or was aborted: every post from
-before its cursor is in the raw topic, below its offsets. The exception is a position with a gap that no committed
-position has. Its gap may not be stored, so the reader takes the committed position, and the source finds the gap again.
+A position proves itself, whoever wrote it: every post from before its cursor is in the raw topic, below its offsets. So
+a reader takes the last record that it finds, also one whose transaction a crash left open. But a gap and the position
+behind it are stored together or not at all, so a position behind a new gap counts only if its transaction was
+committed. The transactional producer also fences a former owner.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
+from confluent_kafka import Message
+
+from connectors.errors import UnavailableError
+from connectors.kafka.batch import offset_of, partition_of
 from connectors.kafka.config import KafkaConfig
 from connectors.kafka.producer import Outgoing
-from connectors.kafka.scan import TopicScan
+from connectors.kafka.scan import Bounds, TopicScan
 from connectors.kafka.transactional import TransactionalProducer
 from streams.errors import InputError
 from streams.records import GapRecord, RecordError, SourcePosition
+
+logger = logging.getLogger(__name__)
 
 
 class UnreadablePositionError(InputError):
@@ -45,29 +50,52 @@ class PositionStore:
     def load(self) -> SourcePosition | None:
         """Returns the stored position; None if there is none.
 
-        While another instance's transaction is open, the committed positions behind it cannot be seen. A gap that is
-        stored there is then found again, and recorded a second time under the same number.
+        A position that a crash left in an open transaction counts, unless gaps were to be stored with it: they are not
+        there, so the source must find them again.
 
         Raises:
             UnreadablePositionError: The position cannot be read.
-            ConnectorError: The topic does not exist, or Kafka did not answer.
+            UnavailableError: Kafka did not answer; or it is not known yet whether the last position was stored, because
+                a transaction of another instance is open.
+            RejectedError: The topic does not exist, or Kafka rejected the call.
         """
-        found = self._last(committed=False)
-        if found is None or not found.gaps:
-            return found
-        committed = self._last(committed=True)
-        return committed if committed is not None and committed.gaps < found.gaps else found
+        # Another instance's open transaction would hide ours behind it.
+        last, _ = self._last(committed=False)
+        position = self._read(last)
+        if last is None or position is None or position.gaps == 0:
+            return position
+        stored, bounds = self._last(committed=True)
+        gaps = 0 if (found := self._read(stored)) is None else found.gaps
+        if gaps >= position.gaps:
+            return position
+        if bounds[partition_of(last)][1] <= offset_of(last):
+            raise UnavailableError(f"a transaction before the position of {self._instance} in {self._topic} is open")
+        logger.warning("%s: the process ended while it stored a gap; it continues before the gap", self._instance)
+        former, _ = self._last(committed=False, most_gaps=gaps)
+        return self._read(former)
 
-    def _last(self, *, committed: bool) -> SourcePosition | None:
-        """Returns the last position, of those in transactions that were committed or of all."""
+    def _last(self, *, committed: bool, most_gaps: int | None = None) -> tuple[Message | None, Bounds]:
+        """Returns the last record of the instance that a scan finds, and the bounds of the scan.
+
+        Args:
+            committed: whether to leave out the records of transactions that are open or were aborted.
+            most_gaps: leave out positions behind more gaps than these; None for no limit.
+        """
         scan = TopicScan(self._config, self._topic, group=self._group, committed=committed)
-        key, value = self._instance.encode(), None
+        key, last = self._instance.encode(), None
         try:
             for message in scan.messages():
-                if message.key() == key:
-                    value = message.value()
+                if message.key() != key:
+                    continue
+                if most_gaps is None or (position := self._read(message)) is None or position.gaps <= most_gaps:
+                    last = message
         finally:
             scan.close()
+        return last, scan.bounds
+
+    def _read(self, message: Message | None) -> SourcePosition | None:
+        """Returns the position in a record; None if there is none."""
+        value = None if message is None else message.value()
         if value is None:
             return None
         try:
