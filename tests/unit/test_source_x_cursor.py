@@ -8,19 +8,21 @@ import pytest
 
 from connectors.errors import RejectedError
 from connectors.sources.events import SkipReason, SourceSkipped
+from connectors.sources.x import listening as stream
 from connectors.sources.x.cursor import MOST_HOLES, Hole, Position, Step, id_at, time_ms, time_of
 from connectors.sources.x.listening import now_ms
 from tests.source_servers.x import XServer
 from tests.source_servers.x_reading import failed, listening
 
 
-async def test_the_cursor_follows_posts_and_keep_alives() -> None:
+async def test_the_cursor_follows_posts_and_keep_alives(monkeypatch: pytest.MonkeyPatch) -> None:
     def newest() -> int:
         return Position.read(found.cursor or "", now_ms()).newest
 
+    monkeypatch.setattr(stream, "_WAITED_S", 0.05)
     async with XServer() as server, listening(server) as found:
         before = newest()
-        await found.until(lambda: id_at(now_ms()) > before)
+        await found.until(lambda: now_ms() > time_ms(before) + 300)
         server.beat()
         await found.detail("keep-alive", 2)
         beat = newest()

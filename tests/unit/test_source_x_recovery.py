@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
+from contextlib import AsyncExitStack, aclosing
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 
 from connectors.errors import UnavailableError
+from connectors.sources.events import SourcePost
 from connectors.sources.x import api, recovery
 from connectors.sources.x.cursor import Hole, Position, id_at, time_of
 from connectors.sources.x.following import RuleLimits
@@ -307,3 +310,29 @@ async def test_nothing_is_missing_after_twenty_kills(hasty: None) -> None:
             await recovered(found)
     assert {post.id for post in (*killed.posts, *found.posts)} >= set(wanted)
     assert killed.gaps == found.gaps == []
+
+
+async def test_a_keep_alive_that_is_read_late_does_not_hide_the_posts_behind_it() -> None:
+    """While Kafka takes no posts, what X sends waits in the buffers of the connection."""
+    received, cursor = set(), None
+    async with XServer() as server:
+        async with AsyncExitStack() as stack:
+            held = source(server, recovery=RecoveryOptions(enabled=False))
+            stack.push_async_callback(held.close)
+            events = await stack.enter_async_context(aclosing(held.stream(None)))
+            while not server.streams:
+                await anext(events)
+            wanted = {server.post(f"coffee {number}") for number in range(300)}  # more than the source reads ahead
+            server.beat()
+            wanted |= {server.post(f"coffee, late {number}") for number in range(3)}
+            await asyncio.sleep(0.5)
+            async for found in events:
+                cursor = found.cursor
+                if isinstance(found.event, SourcePost):
+                    received.add(found.event.id)
+                elif received:
+                    break  # at the keep-alive, where the process is killed
+        async with listening(server, cursor=cursor, overlap=timedelta(seconds=0.1)) as next_life:
+            await recovered(next_life)
+    assert received < wanted
+    assert received | {post.id for post in next_life.posts} == wanted

@@ -23,6 +23,10 @@ SETTLE_MS = 1_000
 _HOLD_S = 60.0
 """Seconds of a connection in which X may still send again what was asked for. The position stays where it was."""
 
+_WAITED_S = 1.0
+"""Seconds of waiting after which a line is known to have come just now. While the source is held up, lines wait in
+buffers: a keep-alive from there is older than it looks, and the posts that X sent after it are still unread."""
+
 
 class Listener:
     """One connection of the stream.
@@ -78,6 +82,7 @@ class Listener:
         minutes = min(self._backfill_minutes, -(-missed_ms // _MINUTE_MS))
         async with aclosing(self._api.lines(backfill_minutes=minutes)) as lines:
             while True:
+                asked = time.monotonic()
                 try:
                     async with asyncio.timeout(self._silence_s):
                         line = await anext(lines)
@@ -85,11 +90,12 @@ class Listener:
                     raise UnavailableError(f"the stream of X was silent for {self._silence_s:g} s") from None
                 except StopAsyncIteration:
                     raise UnavailableError("the stream of X ended") from None
+                came_ms = now_ms() if time.monotonic() - asked >= _WAITED_S else None
                 if not self.listening.is_set():
                     yield self._begun(asked_ms - minutes * _MINUTE_MS if minutes else now_ms())
                     self._hold_until = time.monotonic() + _HOLD_S if minutes else 0.0
                     self.listening.set()
-                yield self._step(line)
+                yield self._step(line, came_ms)
 
     def _begun(self, complete_from_ms: int) -> Step:
         begins = id_at(complete_from_ms)
@@ -97,11 +103,12 @@ class Listener:
             self.hole = Hole(self._newest, id_at(complete_from_ms + SETTLE_MS))
         return Step(event=skipped("connected"), opened=self.hole, newest=begins)
 
-    def _step(self, line: bytes | None) -> Step:
+    def _step(self, line: bytes | None, came_ms: int | None) -> Step:
+        """Returns the step of a line. `came_ms` is when it came; None if it may have come long before it was read."""
         if line is None:
             return Step(event=skipped("a line is too long", SkipReason.TOO_LARGE))
         if not line.strip():
-            return Step(event=skipped("keep-alive"), newest=self._received(id_at(now_ms())))
+            return Step(event=skipped("keep-alive"), newest=came_ms and self._received(id_at(came_ms)))
         try:
             document = json.loads(line)
         except (ValueError, RecursionError):
