@@ -5,6 +5,7 @@ A further source needs one more function here, and a line in `NETWORKS`.
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +22,8 @@ from tests.source_servers.http import HttpServer, Reply
 from tests.source_servers.mastodon import TOKEN, MastodonServer
 from tests.source_servers.reddit import CLIENT_ID, CLIENT_SECRET, RedditServer
 from tests.source_servers.threaded import Threaded, threaded
+from tests.source_servers.x import TOKEN as X_TOKEN
+from tests.source_servers.x import XServer
 
 FEEDS = ("/good", "/changing", "/shared", "/missing")
 STEP_US = 100_000
@@ -30,6 +33,7 @@ ENVIRONMENT = {
     "MASTODON_ACCESS_TOKEN": TOKEN,
     "REDDIT_CLIENT_ID": CLIENT_ID,
     "REDDIT_CLIENT_SECRET": CLIENT_SECRET,
+    "X_BEARER_TOKEN": X_TOKEN,
 }
 """The credentials of all networks."""
 
@@ -43,14 +47,14 @@ class Network:
         make: makes about so many posts, and returns their texts. No two posts of all networks have the same text.
         progress: a number that grows as the source reads.
         fail: answers one of the next requests of the source with an error, or breaks a connection.
-        first: the progress at which the source has read what was there before, which is not new.
+        begun: whether a source with this cursor has read what was there before, which is not new.
     """
 
     options: str
     make: Callable[[int], list[str]]
     progress: Callable[[], int]
     fail: Callable[[], None]
-    first: int = 0
+    begun: Callable[[str], bool] = lambda _: True
 
 
 class Jetstream(Network):
@@ -202,7 +206,29 @@ def feeds(chance: random.Random) -> Iterator[Network]:
         server.call(lambda found: put(found, 0))
         urls = [server.server.url + path for path in FEEDS]
         options = f"endpoint = {urls}\ninterval_s = 0.05\nleast_s = 0.05"
-        yield Network(options, make, lambda: len(server.server.requests), failing(server, "/", chance), 3 * len(FEEDS))
+
+        def begun(cursor: str) -> bool:
+            # The position that is stored first knows one feed only. A kill then makes the others begin again.
+            return all("k" in feed for feed in json.loads(cursor)["feeds"].values())
+
+        yield Network(options, make, lambda: len(server.server.requests), failing(server, "/", chance), begun)
+
+
+@contextmanager
+def x(chance: random.Random) -> Iterator[Network]:
+    """A post that comes while the source is away is found by the search only."""
+    numbers = count()
+    server = XServer()
+    server.connections = 2  # the one of a killed process may not be closed yet
+    with threaded(server) as served:
+
+        def make(wanted: int) -> list[str]:
+            texts = [f"coffee {next(numbers)}" for _ in range(wanted)]
+            served.call(lambda found: [found.post(text) for text in texts])
+            return texts
+
+        options = f"endpoint = '{server.url}'\nkeywords = ['coffee']\nsearch_delay_s = 0.1"
+        yield Network(options, make, lambda: server.sent, failing(served, "/2/tweets/search", chance))
 
 
 NETWORKS: Mapping[str, Callable[[random.Random], AbstractContextManager[Network]]] = {
@@ -211,5 +237,6 @@ NETWORKS: Mapping[str, Callable[[random.Random], AbstractContextManager[Network]
     "mastodon": mastodon,
     "reddit": reddit,
     "rss": feeds,
+    "x": x,
 }
 """By the kind of source, what serves a network of it."""

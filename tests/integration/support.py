@@ -71,12 +71,12 @@ def post(text: str, **fields: Any) -> bytes:
     return json.dumps(values).encode()
 
 
-def wait_for(condition: Callable[[], bool], *, what: str, seconds: float = TIMEOUT_S) -> None:
+def wait_for(condition: Callable[[], bool], *, what: str | Callable[[], str], seconds: float = TIMEOUT_S) -> None:
     """Wait until a condition holds. If it does not in time, fail with `what`, which says what did not happen."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            pytest.fail(f"waited {seconds:g} s: {what}")
+            pytest.fail(f"waited {seconds:g} s: {what if isinstance(what, str) else what()}")
         time.sleep(0.1)
 
 

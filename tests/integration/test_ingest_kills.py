@@ -184,17 +184,27 @@ def _kill_twenty_times(
         return ForkedIngest(config, {**env, **ENVIRONMENT, **SESSION}, folder / "ingest.log")
 
     def wait_for_all(role: ForkedIngest) -> None:
+        missing: dict[str, list[str]] = {}
+
         def there() -> bool:
             role.check()
-            return {text for made in wanted.values() for text in made} <= set(raw.texts())
+            found = set(raw.texts())
+            missing.update({kind: [text for text in made if text not in found] for kind, made in wanted.items()})
+            return not any(missing.values())
 
-        wait_for(there, what="a post is not in the raw topic")
+        def some() -> str:
+            return "; ".join(f"{kind}: {len(left)}, such as {left[:5]}" for kind, left in missing.items() if left)
+
+        wait_for(there, what=lambda: f"posts are not in the raw topic: {some()}")
+
+    def begun() -> bool:
+        found = positions(settings)
+        return found.keys() == networks.keys() and all(
+            network.begun(str(found[kind].cursor)) for kind, network in networks.items()
+        )
 
     worker, role = start("worker"), ingest()
-    wait_for(lambda: positions(settings).keys() == networks.keys(), what="a position is not stored")
-    for network in networks.values():
-        first = network.progress() + network.first
-        wait_for(lambda first=first, network=network: network.progress() >= first, what="nothing is read")  # type: ignore[misc]
+    wait_for(begun, what="a position is not stored")
     jetstream = networks["bluesky"]
     assert isinstance(jetstream, Jetstream)
     # Its time is behind, so the first position, which is the time of the start, must be left before the first kill.
