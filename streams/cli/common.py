@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import sys
 from typing import Any
 
@@ -56,6 +57,8 @@ def progress_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+
 LIBRARY_LEVELS = {
     # At INFO these libraries log every step.
     **dict.fromkeys(("faust", "mode", "botocore", "boto3", "httpx", "urllib3", "aiohttp.access"), logging.WARNING),
@@ -75,6 +78,13 @@ class _ExpectedErrors(logging.Filter):
         return True
 
 
+class _OneLine(logging.Formatter):
+    """Writes control characters of a message as escapes, so that a file's name cannot look like a line of the log."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - of logging
+        return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], super().formatMessage(record))
+
+
 def log_to_stderr(level: str, process: str = "") -> None:
     """Log to stderr, one line a record, with secrets masked. Stack traces of a user's errors are for DEBUG only.
 
@@ -89,4 +99,5 @@ def log_to_stderr(level: str, process: str = "") -> None:
     if level != "DEBUG":
         handler.addFilter(_ExpectedErrors())
     handler.addFilter(RedactingFilter())
-    logging.basicConfig(level=level, format=f"{process} {LOG_FORMAT}".lstrip(), handlers=[handler], force=True)
+    handler.setFormatter(_OneLine(f"{process} {LOG_FORMAT}".lstrip()))
+    logging.basicConfig(level=level, handlers=[handler], force=True)

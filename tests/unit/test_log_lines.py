@@ -1,4 +1,4 @@
-"""The log has stack traces of defects, and none of errors that a user can mend."""
+"""A record of the log is one line; only defects have stack traces."""
 
 from __future__ import annotations
 
@@ -41,3 +41,9 @@ def test_a_user_s_error_has_no_stack_trace(level: str, traces: int, capsys: pyte
     assert "crashed: RejectedError('Kafka refused while writing')" in written
     assert written.count("Traceback (most recent call last)") == traces
     assert "KeyError: 'a defect'" in written
+
+
+def test_a_message_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    log_to_stderr("INFO")
+    logging.getLogger("streams.test").info("reading %s", "a\nb \x1b[31m.csv")
+    assert capsys.readouterr().err.endswith("reading a\\nb \\x1b[31m.csv\n")
