@@ -40,19 +40,20 @@ class Part(NamedTuple):
 
 
 class UpdateSize:
-    """The number of changes that the update of each shard has, for the posts added so far. It is an upper bound.
+    """The number of changes that the update of each shard has, for the posts added so far.
 
-    It takes every window of a keyword as changed for each cell (`deltas`) in which the keyword has a post. So windows
-    that several cells share are counted for each of them.
+    It is an upper bound: posts that are too late for a window are taken to change it.
     """
 
     def __init__(self, sizes: Sequence[WindowSize], shards: int) -> None:
         """Start without posts."""
-        self._sizes = len(sizes)
+        self._sizes = [size.seconds for size in sizes]
         self._cell = math.gcd(*(size.seconds for size in sizes))
         self._shards = shards
-        # By cell and keyword: the kinds of posts, and the names of the fields.
-        self._cells: dict[int, dict[str, tuple[set[Kind], set[str]]]] = {}
+        # By cell (`deltas`) and keyword, the kinds of posts. Most posts change nothing that is not known by this.
+        self._cells: dict[int, dict[str, set[Kind]]] = {}
+        # By size, start and keyword of a window, the names of its fields.
+        self._windows: dict[tuple[int, int, str], set[str]] = {}
         self._changes: Counter[int] = Counter()
         self.largest = 0
 
@@ -61,19 +62,24 @@ class UpdateSize:
         cell = self._cells.setdefault(window_start(post.event_ms, self._cell), {})
         kind = kind_of(post)
         for keyword in (ALL_KEYWORDS, *post.keywords):
-            known = cell.get(keyword)
-            if known is None:
-                cell[keyword] = {kind}, set(names := _names(kind))
-                self._grow(keyword, _cost(keyword) + WINDOW_CHANGES + sum(map(_cost, names)))
-            elif kind not in known[0]:
-                known[0].add(kind)
-                new = [name for name in _names(kind) if name not in known[1]]
-                known[1].update(new)
-                self._grow(keyword, sum(map(_cost, new)))
+            kinds = cell.setdefault(keyword, set())
+            if kind not in kinds:
+                kinds.add(kind)
+                self._grow(keyword, post.event_ms, _names(kind))
 
-    def _grow(self, keyword: str, changes: int) -> None:
+    def _grow(self, keyword: str, event_ms: int, names: tuple[str, ...]) -> None:
+        changes = 0
+        for seconds in self._sizes:
+            window = seconds, window_start(event_ms, seconds), keyword
+            known = self._windows.get(window)
+            if known is None:
+                known = self._windows[window] = set()
+                changes += _cost(keyword) + WINDOW_CHANGES
+            new = [name for name in names if name not in known]
+            known.update(new)
+            changes += sum(map(_cost, new))
         shard = shard_of(keyword, self._shards)
-        self._changes[shard] += self._sizes * changes
+        self._changes[shard] += changes
         self.largest = max(self.largest, self._changes[shard])
 
 

@@ -100,3 +100,13 @@ def test_a_source_of_its_own_for_each_post_is_a_change_too() -> None:
     """All posts change the same windows, but each one increments a field that no other increments."""
     entries = [Entry(offset, for_counting(classified(offset, source=f"source {offset}"))) for offset in range(10_000)]
     assert len(divide({0: entries}, {0: 10_000}, sizes=SIZES, shards=4)) > 1
+
+
+def test_a_window_counts_once_however_many_of_its_minutes_have_posts() -> None:
+    entries = [
+        Entry(offset, for_counting(classified(offset, at=NOON_MS + 60_000 * offset, keywords=["tea"])))
+        for offset in range(300)
+    ]
+    (changes_of_all,) = count(divide({0: entries}, {0: 300}, sizes=SIZES, shards=1, max_changes=10**9), 1)[2]
+    limit = changes_of_all * 5 // 4  # the names of keywords count a little, too
+    assert len(divide({0: entries}, {0: 300}, sizes=SIZES, shards=1, max_changes=limit)) == 1
