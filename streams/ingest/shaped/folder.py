@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
 import time
@@ -12,9 +13,12 @@ from pathlib import Path
 from typing import Final
 
 from connectors.errors import RejectedError, UnavailableError
+from connectors.repeats import Repeats
 from streams.errors import InputError
 from streams.ingest.shaped.done import FoundFile
 from streams.ingest.shaped.new_files import OtherFileError, Page
+
+logger = logging.getLogger(__name__)
 
 MOST_FILES_OF_A_FOLDER: Final = 100_000
 """Files that fit the pattern. With more, each look would take seconds."""
@@ -50,6 +54,7 @@ class FolderStore:
         self._clock = clock
         self._wall_clock = wall_clock
         self._seen: dict[str, tuple[str, float]] = {}
+        self._repeats = Repeats()
 
     def begin(self, below: str) -> str:
         """Returns an empty name: a look at a folder costs the same wherever it begins. See `FileStore.begin`."""
@@ -100,9 +105,20 @@ class FolderStore:
             if exc.errno == errno.ELOOP:  # a link to itself is no file, like one that leads nowhere
                 return None
             raise UnavailableError(f"{name} cannot be read: {exc.strerror or exc}") from exc
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(found.st_mode) or self._leads_out(name):
             return None
         return FoundFile(name, f"{found.st_size}-{found.st_mtime_ns}", found.st_mtime, found.st_size)
+
+    def _leads_out(self, name: str) -> bool:
+        """Returns whether a name is a link to elsewhere: whoever may write here could publish any file with it."""
+        path = self._folder
+        for part in name.split("/"):
+            path /= part
+            if path.is_symlink() and not path.resolve().is_relative_to(self._folder.resolve()):
+                if self._repeats.due(name):
+                    logger.warning("%s is not read: it is a link that leads out of %s", name, self._folder)
+                return True
+        return False
 
     @contextmanager
     def local(self, file: FoundFile) -> Iterator[Path]:
