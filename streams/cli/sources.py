@@ -81,14 +81,15 @@ def show(statuses: Statuses, out: Console) -> None:
     if not statuses.sources and not statuses.unreadable:
         progress_console().print(NOTHING)
         return
-    out.print(source_table(statuses.sources, datetime.now(UTC)))
-    for line in lines_below(statuses):
+    now = datetime.now(UTC)
+    out.print(source_table(statuses.sources, now))
+    for line in lines_below(statuses, now):
         out.print(line, soft_wrap=True)
 
 
-def lines_below(statuses: Statuses) -> list[str]:
+def lines_below(statuses: Statuses, now: datetime) -> list[str]:
     """Returns what each source has counted, and which positions cannot be read, as lines with rich markup."""
-    lines = [line for one in statuses.sources for line in count_lines(one)]
+    lines = [count_line(one, now) for one in statuses.sources]
     return lines + [
         f"[red]{escape(printable(instance))}: its position cannot be read: {escape(problem)}[/]"
         for instance, problem in statuses.unreadable.items()
@@ -98,51 +99,51 @@ def lines_below(statuses: Statuses) -> list[str]:
 def _screen(statuses: Statuses) -> Group:
     if not statuses.sources and not statuses.unreadable:
         return Group(NOTHING)
-    return Group(source_table(statuses.sources, datetime.now(UTC)), *lines_below(statuses))
+    now = datetime.now(UTC)
+    return Group(source_table(statuses.sources, now), *lines_below(statuses, now))
 
 
 def source_table(found: Sequence[SourceStatus], now: datetime) -> Table:
     """Returns the table of the sources."""
     table = Table()
     table.add_column("source", overflow="fold")
-    table.add_column("state", overflow="fold")
-    for column in ("posts", "posts/s", "last event", "behind", "reconnects", "gaps"):
+    table.add_column("state")
+    for column in ("posts", "posts/s", "last event", "behind", "gaps"):
         table.add_column(column, justify="right")
     for one in found:
         report, gaps = one.position.report, one.position.gaps
         table.add_row(
             escape(printable(one.position.instance)),
-            state_text(one, now),
+            f"[{_COLOURS[one.state.value]}]{one.state.value}[/]",
             "" if report is None else f"{report.posts:,}",
             "" if report is None else f"{one.posts_per_second(now):,.1f}",
             _ago(one.idle_s(now)),
             _duration(one.lag_s(now)),
-            "" if report is None else f"{report.reconnects:,}",
             f"[red]{gaps:,}[/]" if gaps else "0",
         )
     return table
 
 
 def state_text(one: SourceStatus, now: datetime) -> str:
-    """Returns whether a source runs and where, with rich markup."""
+    """Returns whether a source runs and where, or since when it does not, with rich markup."""
     if one.runner is not None:
         where = escape(printable(one.runner.host))
         text = f"running on {where}" + ("" if one.runner.pid is None else f" (pid {one.runner.pid})")
         if one.waiting:
-            text += f"; {counted(len(one.waiting), 'process', 'processes')} waiting"
-    elif one.waiting:
-        text = f"waiting on {', '.join(escape(printable(process.host)) for process in one.waiting)}"
-    else:
-        text = f"stopped {age((now - one.position.saved_at).total_seconds())} ago"
-    return f"[{_COLOURS[one.state.value]}]{text}[/]"
+            text += f" while {counted(len(one.waiting), 'process waits', 'processes wait')}"
+        return text
+    if one.waiting:
+        return f"waiting on {', '.join(escape(printable(process.host)) for process in one.waiting)}"
+    return f"stopped {age((now - one.position.saved_at).total_seconds())} ago"
 
 
-def count_lines(one: SourceStatus) -> list[str]:
-    """Returns what a source has counted, as lines with rich markup."""
-    name, report = escape(printable(one.position.instance)), one.position.report
+def count_line(one: SourceStatus, now: datetime) -> str:
+    """Returns where a source runs and what it has counted, with rich markup."""
+    name, report = f"{escape(printable(one.position.instance))} {state_text(one, now)}", one.position.report
     if report is None:
-        return [f"{name}: its position is of an earlier version and has no counts"]
+        return f"{name}: its position is of an earlier version and has no counts"
     parts = [
+        f"reconnects {report.reconnects:,}",
         f"keywords kept {report.kept:,}, dropped {one.dropped:,}, cut {report.cut:,}",
         f"repeated {report.duplicates:,}",
         f"edits {one.edits:,}, deletions {report.deletions:,}",
@@ -152,7 +153,7 @@ def count_lines(one: SourceStatus) -> list[str]:
         parts.append(f"repaired {_by_name(report.repaired)}")
     if report.gap_seconds:
         parts.append(f"gaps of {age(report.gap_seconds)} in all")
-    return [f"{name} since {report.since:%Y-%m-%d %H:%M}Z: {'; '.join(parts)}"]
+    return f"{name}; since {report.since:%Y-%m-%d %H:%M}Z: {'; '.join(parts)}"
 
 
 def _by_name(counts: Mapping[str, int]) -> str:

@@ -66,7 +66,8 @@ def test_a_demo_with_a_live_source_kills_it_and_shows_what_it_did(tmp_path: Path
     assert result.returncode == 0, result.stdout + result.stderr
     assert "FAILED" not in result.stdout
     assert "produced 31/31, classified 31, dead-lettered 0, in windows 31, in Postgres 31" in result.stdout
-    assert re.search(r"│ bluesky │ running on \S+ \(pid \d+\) +│ +31 │", result.stdout)
+    assert re.search(r"│ bluesky │ running │ +31 │", result.stdout)
+    assert re.search(r"^bluesky running on \S+ \(pid \d+\); since ", result.stdout, re.MULTILINE)
     assert re.search(r"keywords kept \d+, dropped 0, cut 0; repeated \d+; ", result.stdout)
     assert "killed it after 15 posts, and started it again" in result.stdout
     assert (tmp_path / "demo" / "emotions_by_keyword.png").is_file()

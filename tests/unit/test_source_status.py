@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from connectors.kafka.admin import GroupMember
-from streams.cli.sources import count_lines, lines_below, source_table
+from streams.cli.sources import count_line, lines_below, source_table
 from streams.ingest.sources.members import Process, client_id, process_of
 from streams.ingest.sources.status import SourceStatus, State, Statuses, status_of, to_json
 from streams.records import SourcePosition, SourceReport, Timestamp
@@ -132,7 +132,8 @@ def test_json_has_every_figure() -> None:
 
 
 def test_the_table_has_a_row_for_each_source() -> None:
-    out = Console(file=io.StringIO(), width=140, color_system=None)
+    """It fits into a terminal of 80 columns."""
+    out = Console(file=io.StringIO(), width=80, color_system=None)
     out.print(source_table([RUNNING, STOPPED, SourceStatus(position(None, gaps=0))], NOW))
     assert isinstance(out.file, io.StringIO)
     rows = [
@@ -141,25 +142,26 @@ def test_the_table_has_a_row_for_each_source() -> None:
     assert rows == [
         [
             "bluesky",
-            "running on host-a (pid 4711); 1 process waiting",
+            "running",
             "12,345",
             "41.2",
             "2.0 s ago",
             "0.8 s",
-            "2",
             "1",
         ],
-        ["bluesky", "stopped 2 h 1 min ago", "12,345", "0.0", "2.0 s ago", "30 s", "2", "1"],
-        ["bluesky", "stopped 1 s ago", "", "", "", "30 s", "", "0"],
+        ["bluesky", "stopped", "12,345", "0.0", "2.0 s ago", "30 s", "1"],
+        ["bluesky", "stopped", "", "", "", "30 s", "0"],
     ]
 
 
 def test_the_lines_below_have_the_counts() -> None:
-    assert count_lines(RUNNING) == [
-        "bluesky since 2026-03-01 12:00Z: keywords kept 12,400, dropped 88,012, cut 3; repeated 55; edits 7, "
-        "deletions 40; skipped empty_text 1, not_a_post 120; repaired long_text 4; gaps of 1 min 30 s in all"
-    ]
-    assert lines_below(Statuses((SourceStatus(position(None)),), {"a[b]": "is not UTF-8"})) == [
-        "bluesky: its position is of an earlier version and has no counts",
+    assert count_line(RUNNING, NOW) == (
+        "bluesky running on host-a (pid 4711) while 1 process waits; since 2026-03-01 12:00Z: reconnects 2; "
+        "keywords kept 12,400, dropped 88,012, cut 3; repeated 55; edits 7, deletions 40; "
+        "skipped empty_text 1, not_a_post 120; repaired long_text 4; gaps of 1 min 30 s in all"
+    )
+    assert count_line(STOPPED, NOW).startswith("bluesky stopped 2 h 1 min ago; since 2026-03-01 12:00Z: reconnects 2; ")
+    assert lines_below(Statuses((SourceStatus(position(None)),), {"a[b]": "is not UTF-8"}), NOW) == [
+        "bluesky stopped 1 s ago: its position is of an earlier version and has no counts",
         "[red]a\\[b]: its position cannot be read: is not UTF-8[/]",
     ]
