@@ -9,11 +9,7 @@ import pytest
 
 from connectors.kafka.producer import MAX_MESSAGE_BYTES
 from streams.dead_letters import dead_letter, outgoing
-from streams.records import (
-    DeadPost,
-    DeadReason,
-    Origin,
-)
+from streams.records import DeadPost, DeadReason, Origin
 from streams.records.posts import MAX_RAW_BYTES
 from tests.helpers import message
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.errors import RejectedError, UnavailableError
+from connectors.errors import UnavailableError
 from connectors.s3.reader import ObjectReader
 from connectors.sources.events import SkipReason, SourcePost
 from connectors.sources.shapes.mapping import FieldMap
@@ -274,36 +274,6 @@ async def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
     async with reading(source(tmp_path)) as found:
         await found.detail(ALL_READ)
     assert [post.id for post in found.posts] == ["inbox:\\xff.jsonl-1"]
-
-
-def test_a_link_to_itself_keeps_no_other_file_from_being_read(tmp_path: Path) -> None:
-    (tmp_path / "loop.jsonl").symlink_to("loop.jsonl")
-    (tmp_path / "nowhere.jsonl").symlink_to("missing")
-    put(tmp_path / "a.jsonl", "x")
-    assert [file.name for file in FolderStore(tmp_path, settle_s=0.0).page("").files] == ["a.jsonl"]
-
-
-def test_a_link_out_of_the_folder_is_not_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    folder = tmp_path / "inbox"
-    (folder / "in").mkdir(parents=True)
-    put(tmp_path / "secret.jsonl", "x")
-    put(folder / "in" / "a.jsonl", "x")
-    (folder / "file.jsonl").symlink_to(tmp_path / "secret.jsonl")
-    (folder / "out").symlink_to(tmp_path)
-    (folder / "link.jsonl").symlink_to("in/a.jsonl")
-    for pattern, found in (("*", ["link.jsonl"]), ("*/*.jsonl", ["in/a.jsonl"])):
-        assert [file.name for file in FolderStore(folder, pattern=pattern, settle_s=0.0).page("").files] == found
-    assert caplog.messages == [
-        f"{name} is not read: it is a link that leads out of {folder}" for name in ("file.jsonl", "out/secret.jsonl")
-    ]
-
-
-def test_a_folder_has_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder_module, "MOST_FILES_OF_A_FOLDER", 2)
-    for name in "abc":
-        put(tmp_path / f"{name}.jsonl", "x")
-    with pytest.raises(RejectedError, match="more than 2 files"):
-        FolderStore(tmp_path).page("")
 
 
 @pytest.mark.parametrize("pattern", ["", ".", "/etc/*", "../*", "a/../../*", "**.csv", "a/b**"])
