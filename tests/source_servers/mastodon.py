@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ class MastodonServer(HttpServer):
     """Holds statuses, the newest first in its answers. `keep` is how many it holds; older ones are pruned.
 
     Streams are sent what happens. `subscribes_late` makes a stream listen only from its first heartbeat on.
+    `on_listening` is called when a stream listens, before it sends anything.
     """
 
     def __init__(self, *, keep: int | None = None, start: datetime = START) -> None:
@@ -29,6 +30,7 @@ class MastodonServer(HttpServer):
         self.knows_min_id = True
         self.streaming_url: str | None = None
         self.subscribes_late = False
+        self.on_listening: Callable[[], object] = lambda: None
         self.sent = 0
         self._time = start
         self._streams: list[tuple[str, asyncio.Queue[bytes]]] = []
@@ -125,6 +127,7 @@ class MastodonServer(HttpServer):
         entry = (name, asyncio.Queue[bytes]())
         if not self.subscribes_late:
             self._streams.append(entry)
+            self.on_listening()
         try:
             yield b":)\n"
             if self.subscribes_late:

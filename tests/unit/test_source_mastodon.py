@@ -48,12 +48,12 @@ async def test_an_edit_has_the_id_and_the_time_of_the_post() -> None:
 
 
 async def test_a_post_that_a_page_had_already_is_not_repeated() -> None:
-    async with MastodonServer() as server, reading(source(server)) as found:
-        await found.until(lambda: server.streams == 1)
-        number = server.post("first")
-        server.edit(number, "edited")
-        await found.detail("a page had the post already", 2)
-        await found.detail("heartbeat")
+    async with MastodonServer() as server:
+        # Between the beginning of the stream and the page, so that both have the post.
+        server.on_listening = lambda: server.edit(server.post("first"), "edited")
+        async with reading(source(server)) as found:
+            await found.detail("a page had the post already", 2)
+            await found.detail("heartbeat")
     assert [(post.text, post.edited) for post in found.posts] == [("edited", False)]
 
 
