@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from connectors.repeats import INTERVAL_S, Repeats
@@ -22,3 +25,19 @@ def test_after_its_end_a_message_is_due_at_once() -> None:
     repeats.end("redis")
     repeats.end("kafka")
     assert repeats.due("redis")
+
+
+def test_threads_may_ask_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clients of a process share one, and each logs in a thread of its own."""
+    monkeypatch.setattr("connectors.repeats.time.monotonic", lambda: 1.0)
+    repeats = Repeats()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            asked = [
+                pool.submit(lambda first=first: [repeats.due(n) for n in range(first, 1_200)]) for first in range(4)
+            ]  # type: ignore[misc]
+    finally:
+        sys.setswitchinterval(interval)
+    assert sum(sum(answers.result()) for answers in asked) == 1_200
