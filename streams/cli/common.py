@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import sys
 from typing import Any
 
 import click
 from rich.console import Console
 
+from streams.cli.output import escaped
 from streams.errors import USER_ERRORS
 from streams.redact import RedactingFilter, remember_secrets
 from streams.settings import Settings, load_settings
@@ -57,8 +57,6 @@ def progress_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-
 LIBRARY_LEVELS = {
     # At INFO these libraries log every step.
     **dict.fromkeys(("faust", "mode", "botocore", "boto3", "httpx", "urllib3", "aiohttp.access"), logging.WARNING),
@@ -79,10 +77,10 @@ class _ExpectedErrors(logging.Filter):
 
 
 class _OneLine(logging.Formatter):
-    """Writes control characters of a message as escapes, so that a file's name cannot look like a line of the log."""
+    """Escapes what is not safe for a terminal, so that the name of a file cannot look like a line of the log."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - of logging
-        return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], super().formatMessage(record))
+        return escaped(super().formatMessage(record))
 
 
 def log_to_stderr(level: str, process: str = "") -> None:

@@ -25,9 +25,14 @@ _UNSAFE = re.compile(
 _NO_SINGLE_SPACE = re.compile(r"[^\S ]|(?<= ) ")
 
 
+def escaped(text: str) -> str:
+    r"""Returns `text` with escapes of what is not safe for a terminal: ESC is written as `\x1b`."""
+    return _UNSAFE.sub(_escaped, text)
+
+
 def printable(text: str) -> str:
-    r"""Returns `text` on one line, safe for a terminal: runs of white space are one space, ESC is written as `\x1b`."""
-    return _UNSAFE.sub(lambda match: ascii(match[0])[1:-1], " ".join(text.split()))
+    """Returns `text` on one line, safe for a terminal: runs of white space are one space, and the rest is `escaped`."""
+    return escaped(" ".join(text.split()))
 
 
 def printable_name(text: str) -> str:
@@ -36,8 +41,11 @@ def printable_name(text: str) -> str:
     Names that differ in white space look different: what is no single space is escaped, such as `\xa0` for a no-break
     space, and `\x20` for the second of two spaces.
     """
-    spaced = _NO_SINGLE_SPACE.sub(lambda match: "\\x20" if match[0] == " " else ascii(match[0])[1:-1], text)
-    return _UNSAFE.sub(lambda match: ascii(match[0])[1:-1], spaced)
+    return escaped(_NO_SINGLE_SPACE.sub(lambda match: "\\x20" if match[0] == " " else _escaped(match), text))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return ascii(match[0])[1:-1]
 
 
 def printable_json(document: str) -> str:
