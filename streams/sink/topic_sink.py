@@ -313,6 +313,7 @@ class TopicSink(Generic[R]):
                 logger.info("cannot read the backlog of %s, trying again: %s", self._topic, exc)
         else:
             self.last_error = None
+            self._repeats.end("backlog")
             if idle and any(stored.get(partition) != offset for partition, offset in next_offsets.items()):
                 # Else a restored database would be noticed only when the next record is written.
                 why = f"the offsets of {self._topic} in PostgreSQL are not those of this sink"
