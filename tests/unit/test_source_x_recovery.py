@@ -314,7 +314,7 @@ async def test_nothing_is_missing_after_twenty_kills(hasty: None) -> None:
 
 async def test_a_keep_alive_that_is_read_late_does_not_hide_the_posts_behind_it() -> None:
     """While Kafka takes no posts, what X sends waits in the buffers of the connection."""
-    received, cursor = set(), None
+    received, cursor, overlap_ms = set(), None, 100
     async with XServer() as server:
         async with AsyncExitStack() as stack:
             held = source(server, recovery=RecoveryOptions(enabled=False))
@@ -325,14 +325,15 @@ async def test_a_keep_alive_that_is_read_late_does_not_hide_the_posts_behind_it(
             wanted = {server.post(f"coffee {number}") for number in range(300)}  # more than the source reads ahead
             server.beat()
             wanted |= {server.post(f"coffee, late {number}") for number in range(3)}
-            await asyncio.sleep(0.5)
+            # When the keep-alive is read, the last posts are older than the overlap.
+            await asyncio.sleep(2 * overlap_ms / 1_000)
             async for found in events:
                 cursor = found.cursor
                 if isinstance(found.event, SourcePost):
                     received.add(found.event.id)
                 elif received:
                     break  # at the keep-alive, where the process is killed
-        async with listening(server, cursor=cursor, overlap=timedelta(seconds=0.1)) as next_life:
+        async with listening(server, cursor=cursor, overlap=timedelta(milliseconds=overlap_ms)) as next_life:
             await recovered(next_life)
     assert received < wanted
     assert received | {post.id for post in next_life.posts} == wanted
