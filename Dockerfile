@@ -14,6 +14,7 @@ COPY docs/tableau/emostream.twb /build/docs/tableau/
 COPY connectors /build/connectors
 COPY models /build/models
 COPY streams /build/streams
+COPY api /build/api
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /build/dist /build \
  && /opt/emostream/bin/pip install --no-deps /build/dist/*.whl \
  && /opt/emostream/bin/pip uninstall --yes pip

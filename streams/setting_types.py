@@ -37,6 +37,7 @@ MIN_KEY_CHARS = 16
 """The fewest characters of a secret key."""
 
 _TOPIC_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/,@\[\]]+):(\d{1,5})")
 _REGISTRY = re.compile(r"(?i:s3)://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?", re.DOTALL)
 _PASSWORD_PARAMETERS = frozenset({"password", "sslpassword"})
@@ -139,6 +140,16 @@ def _is_password(parameter: str) -> bool:
     return unquote(parameter.partition("=")[0]) in _PASSWORD_PARAMETERS
 
 
+def _origins(value: Any) -> Any:  # noqa: ANN401 - text of the environment, or a value that a caller gives
+    if not isinstance(value, str):
+        return value
+    origins = tuple(part.strip() for part in value.split(","))
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise ValueError(f"{origin!r} is not an origin, such as https://dashboard.example.com")
+    return origins
+
+
 def _window_sizes(value: Any) -> Any:  # noqa: ANN401 - text of the environment, or a value that a caller gives
     return parse_sizes(value) if isinstance(value, str) else value
 
@@ -204,3 +215,4 @@ Endpoint = Annotated[str, AfterValidator(_endpoint)]
 ModelUri = Annotated[str, AfterValidator(_model_uri)]
 LanguageModels = Annotated[tuple[LanguageModel, ...], NoDecode, BeforeValidator(_language_models)]
 WindowSizes = Annotated[tuple[WindowSize, ...], NoDecode, BeforeValidator(_window_sizes)]
+Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_origins)]

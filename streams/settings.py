@@ -16,8 +16,8 @@ from pydantic_settings import (
     EnvSettingsSource,
 )
 
+from streams.api_settings import ApiSettings
 from streams.errors import SettingsError
-from streams.server_settings import ServerSettings
 from streams.setting_problems import problems_of, unknown
 from streams.setting_types import (
     PREFIX,
@@ -31,7 +31,7 @@ LongTexts = Literal["cut", "refuse"]
 TEST_PREFIX = "EMOSTREAM_TEST_"  # read by the test fixtures only
 
 
-class Settings(ServerSettings):
+class Settings(ApiSettings):
     """All settings, of every command. Immutable; secrets are masked in its `repr`."""
 
     # Posts, batches and windows

@@ -24,8 +24,8 @@ from models.text.onnx_classifier import OnnxClassifier
 from streams.connections import language_model_sources, model_source, model_threads, s3_config
 from streams.ingest.lines import LineReader
 from streams.ingest.rows import Row
-from streams.pipeline.answers import Failed, answer
-from streams.pipeline.predictions import DECIMALS, Prediction
+from streams.classification.answers import Failed, answer
+from streams.classification.predictions import DECIMALS, Prediction
 from streams.records import rfc3339
 from streams.settings import Settings
 

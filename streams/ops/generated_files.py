@@ -58,6 +58,9 @@ SECTIONS = {
     "redis_url": "Redis",
     "postgres_dsn": "Postgres",
     "s3_endpoint": "S3 and the model",
+    "api_host": "HTTP service",
+    "query_cache_s": "Answers",
+    "api_url": "Clients of the HTTP service",
     "batch_max": "Posts, batches and windows",
     "sink_batch": "Sink and operation",
 }

@@ -43,9 +43,9 @@ from streams.dead_letters import (
     outgoing,
 )
 from streams.metrics import Metrics
-from streams.pipeline.answers import Failed, answer
+from streams.classification.answers import Failed, answer
 from streams.pipeline.decode import Rejection, Repairs, decode_post
-from streams.pipeline.predictions import Prediction, classified_post
+from streams.classification.predictions import Prediction, classified_post
 from streams.records import DeadPost, DeadReason, Post, Timestamp, is_from_source
 from streams.settings import Settings
 from streams.windows.post import PostForCounting

@@ -11,9 +11,9 @@ from models.classifier import Classification
 from models.package.manifest import Head
 from models.text.language import Language
 from models.text.model_set import ModelSet
-from streams.pipeline import answers
-from streams.pipeline.answers import Failed, answer
-from streams.pipeline.predictions import Prediction
+from streams.classification import answers
+from streams.classification.answers import Failed, answer
+from streams.classification.predictions import Prediction
 
 CODES = ("en", "es", "hi", "pt", "und", "mis", "fr")
 

@@ -11,7 +11,7 @@ from msgspec import structs
 from msgspec.structs import asdict
 
 from models.text.language import Language
-from streams.pipeline.predictions import Prediction, classified_post
+from streams.classification.predictions import Prediction, classified_post
 from streams.records import (
     EARLIEST,
     ClassifiedPost,

@@ -22,7 +22,7 @@ from streams.errors import InputError
 from streams.ingest.lines import LineReader
 from streams.ingest.rows import Row
 from streams.ops.classify import batches
-from streams.pipeline.predictions import predictions
+from streams.classification.predictions import predictions
 from tests.tiny_model import SENTIMENT, spanish_package, tiny_manifest, tiny_package
 
 LABELS = ("joy", "fear")

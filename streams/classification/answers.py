@@ -13,7 +13,7 @@ from models.classifier import Classifier
 from models.text.language import Language
 from models.text.model_set import ModelSet
 from models.text.stated_language import language_of
-from streams.pipeline.predictions import UNSUPPORTED_TIER, Prediction, predict
+from streams.classification.predictions import UNSUPPORTED_TIER, Prediction, predict
 from streams.records import ModelRef
 from streams.wording import counted
 
