@@ -27,6 +27,8 @@ _COMMANDS: Final = {
     "init": LazyCommand("streams.cli.init", "init", "Create the topics, the SQL schema and the model registry."),
     "worker": LazyCommand("streams.cli.worker", "worker", "Classify posts and count them in windows."),
     "sink": LazyCommand("streams.cli.sink", "sink", "Write classified posts and windows to Postgres."),
+    "api": LazyCommand("streams.cli.api", "api", "Answer questions over HTTP, and stream live windows."),
+    "query": LazyCommand("streams.cli.query", "query", "Ask the HTTP service what people feel about a keyword."),
     "backfill": LazyCommand("streams.cli.backfill", "backfill", "Find what Postgres lacks, and write it."),
     "model": LazyCommand("streams.cli.model", "model", "List, publish, promote and download model versions."),
     "train": LazyCommand("streams.cli.train", "train", "Train a model and write it as a package."),

@@ -59,7 +59,9 @@ def progress_console() -> Console:
 
 LIBRARY_LEVELS = {
     # At INFO these libraries log every step.
-    **dict.fromkeys(("faust", "mode", "botocore", "boto3", "httpx", "urllib3", "aiohttp.access"), logging.WARNING),
+    **dict.fromkeys(
+        ("faust", "mode", "botocore", "boto3", "httpx", "urllib3", "aiohttp.access", "uvicorn"), logging.WARNING
+    ),
     # Faust's transport, which reads the control topic only. It logs 40 errors a second while no broker answers; the
     # application's own clients log that once.
     "aiokafka": logging.CRITICAL,

@@ -21,11 +21,11 @@ from models.serving.served_models import ServedModels
 from models.text.language import Language
 from models.text.model_set import ModelSet
 from models.text.onnx_classifier import OnnxClassifier
+from streams.classification.answers import Failed, answer
+from streams.classification.predictions import DECIMALS, Prediction
 from streams.connections import language_model_sources, model_source, model_threads, s3_config
 from streams.ingest.lines import LineReader
 from streams.ingest.rows import Row
-from streams.classification.answers import Failed, answer
-from streams.classification.predictions import DECIMALS, Prediction
 from streams.records import rfc3339
 from streams.settings import Settings
 

@@ -34,6 +34,8 @@ from connectors.kafka.own_records import OwnRecords
 from connectors.kafka.producer import Outgoing, WrittenOffsets
 from models.classifier import Classifier
 from models.text.model_set import ModelSet
+from streams.classification.answers import Failed, answer
+from streams.classification.predictions import Prediction, classified_post
 from streams.dead_letters import (
     DeadLetterLog,
     count_dead_letters,
@@ -43,9 +45,7 @@ from streams.dead_letters import (
     outgoing,
 )
 from streams.metrics import Metrics
-from streams.classification.answers import Failed, answer
 from streams.pipeline.decode import Rejection, Repairs, decode_post
-from streams.classification.predictions import Prediction, classified_post
 from streams.records import DeadPost, DeadReason, Post, Timestamp, is_from_source
 from streams.settings import Settings
 from streams.windows.post import PostForCounting

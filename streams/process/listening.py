@@ -19,6 +19,8 @@ def listen_errors(host: str, port: int, *, setting: str) -> Iterator[None]:
     """
     try:
         yield
+    except socket.gaierror as exc:
+        raise RejectedError(f"{host!r} is not an address or a name of this machine: {exc.strerror}") from exc
     except PermissionError as exc:
         raise RejectedError(f"the web server may not listen on {host}:{port}: {exc.strerror}") from exc
     except OSError as exc:

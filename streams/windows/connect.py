@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from connectors.redis import connect
 from streams.settings import Settings
+from streams.windows.reader import WindowReader
 from streams.windows.store import WindowStore
 
 
@@ -17,15 +19,34 @@ async def open_store(settings: Settings) -> AsyncIterator[WindowStore]:
     Raises:
         ConnectorError: Redis did not answer, or rejected the call.
     """
-    client = connect(settings.redis_url.get_secret_value(), cluster=settings.redis_cluster)
-    store = WindowStore(
-        client,
-        prefix=settings.redis_prefix,
-        shards=settings.shards,
-        sizes=[size.seconds for size in settings.window_sizes],
-    )
+    store = WindowStore(**_arguments(settings))
     try:
         await store.refresh()
         yield store
     finally:
         await store.close()
+
+
+@asynccontextmanager
+async def open_reader(settings: Settings) -> AsyncIterator[WindowReader]:
+    """Open a reader of the window tables, and close its connection at the end. Redis need not answer yet.
+
+    The reader begins with generation 0; `WindowReader.refresh` changes it to the current one.
+
+    Raises:
+        RejectedError: An option in the address is wrong.
+    """
+    reader = WindowReader(**_arguments(settings))
+    try:
+        yield reader
+    finally:
+        await reader.close()
+
+
+def _arguments(settings: Settings) -> dict[str, Any]:
+    return {
+        "client": connect(settings.redis_url.get_secret_value(), cluster=settings.redis_cluster),
+        "prefix": settings.redis_prefix,
+        "shards": settings.shards,
+        "sizes": [size.seconds for size in settings.window_sizes],
+    }

@@ -1,0 +1,105 @@
+"""The calls that the service understands, as values: both clients send them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel
+
+from api.models.health import Readiness
+from api.models.query import QueryAnswer, QueryRequest
+from api.models.texts import (
+    AnalyzeAnswer,
+    AnalyzeRequest,
+    PredictBatchAnswer,
+    PredictBatchRequest,
+    Prediction,
+    PredictRequest,
+)
+from api.models.windows import KeywordsAnswer, ModelAnswer, PostsAnswer, WindowsAnswer
+
+AnswerT = TypeVar("AnswerT", bound=BaseModel)
+
+Order = Literal["frequent", "rising"]
+
+
+@dataclass(frozen=True)
+class Call(Generic[AnswerT]):
+    """One request, and the type of its answer.
+
+    Attributes:
+        method: the HTTP method.
+        path: the path, with percent-encoding.
+        answer: the model of the answer.
+        body: the body, as JSON; None for none.
+        params: the query parameters.
+        also: statuses other than 2xx whose body is an answer too.
+    """
+
+    method: str
+    path: str
+    answer: type[AnswerT]
+    body: BaseModel | None = None
+    params: dict[str, str] = field(default_factory=dict)
+    also: frozenset[int] = frozenset()
+
+
+def query(keyword: str, *, limit: int, since: datetime | None, return_plot: bool) -> Call[QueryAnswer]:
+    """Ask what people feel about a keyword."""
+    request = QueryRequest(keyword=keyword, limit=limit, since=since, return_plot=return_plot)
+    return Call("POST", "/v1/query", QueryAnswer, request)
+
+
+def predict(text: str, *, lang: str | None) -> Call[Prediction]:
+    """Classify a text."""
+    return Call("POST", "/v1/predict", Prediction, PredictRequest(text=text, lang=lang))
+
+
+def predict_batch(texts: Sequence[str], *, lang: str | None) -> Call[PredictBatchAnswer]:
+    """Classify several texts."""
+    return Call("POST", "/v1/predict/batch", PredictBatchAnswer, PredictBatchRequest(texts=list(texts), lang=lang))
+
+
+def analyze(texts: Sequence[str], *, lang: str | None, tier: str) -> Call[AnalyzeAnswer]:
+    """Classify texts with a tier of the model."""
+    return Call("POST", "/v1/analyze", AnalyzeAnswer, AnalyzeRequest(texts=list(texts), lang=lang, tier=tier))
+
+
+def windows(keyword: str, *, size: int | None, since: datetime | None, limit: int) -> Call[WindowsAnswer]:
+    """Get the windows of a keyword."""
+    path = f"/v1/windows/{quote(keyword, safe='')}"
+    return Call("GET", path, WindowsAnswer, params=_params(size=size, since=since, limit=limit))
+
+
+def keywords(*, order: Order, limit: int) -> Call[KeywordsAnswer]:
+    """Get the most frequent keywords, or those that rise fastest."""
+    return Call("GET", "/v1/keywords", KeywordsAnswer, params=_params(order=order, limit=limit))
+
+
+def posts(*, keyword: str | None, label: str | None, limit: int, before: str | None) -> Call[PostsAnswer]:
+    """Get posts of the history, the newest first."""
+    return Call(
+        "GET", "/v1/posts", PostsAnswer, params=_params(keyword=keyword, label=label, limit=limit, before=before)
+    )
+
+
+def model() -> Call[ModelAnswer]:
+    """Get the models that serve."""
+    return Call("GET", "/v1/model", ModelAnswer)
+
+
+def ready() -> Call[Readiness]:
+    """Get the health of each part."""
+    return Call("GET", "/health/ready", Readiness, also=frozenset({503}))
+
+
+def _params(**given: Any) -> dict[str, str]:  # noqa: ANN401 - values of several types
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else str(value)
+        for name, value in given.items()
+        if value is not None
+    }

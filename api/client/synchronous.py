@@ -1,0 +1,123 @@
+"""The client for programs without asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from api.client import calls
+from api.client.calls import AnswerT, Call
+from api.client.errors import ApiConnectionError, ApiError
+from api.models.health import Readiness
+from api.models.query import QueryAnswer
+from api.models.texts import Analysis, Prediction
+from api.models.windows import KeywordsAnswer, ModelAnswer, PostsAnswer, Window
+
+TIMEOUT_S = 60.0
+"""Seconds that the service has for an answer: longer than its own deadline."""
+
+
+class Client:
+    """Asks the HTTP service. A context manager that closes the connections.
+
+    All methods raise `ApiError` if the service answers with an error, and `ApiConnectionError` if it does not answer.
+    """
+
+    def __init__(self, url: str, *, key: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
+        """Prepare a client. It connects with the first call.
+
+        Args:
+            url: The address of the service.
+            key: The API key; None if the service needs none.
+            timeout_s: Seconds that the service has for an answer.
+        """
+        headers = {"X-API-Key": key} if key else {}
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def query(
+        self, keyword: str, *, limit: int = 250, since: datetime | None = None, return_plot: bool = False
+    ) -> QueryAnswer:
+        """Returns what people feel about a keyword, taken literally; `*` stands for all posts.
+
+        Args:
+            keyword: The keyword.
+            limit: With fewer posts than this in the windows, sources are searched for more; at most 500.
+            since: The beginning of the time that the answer is about; None for 24 hours ago.
+            return_plot: Whether the answer has a picture.
+        """
+        return self._send(calls.query(keyword, limit=limit, since=since, return_plot=return_plot))
+
+    def predict(self, text: str, *, lang: str | None = None) -> Prediction:
+        """Returns what the models say about a text. `lang` is its language tag (BCP 47), if it is known."""
+        return self._send(calls.predict(text, lang=lang))
+
+    def predict_batch(self, texts: Sequence[str], *, lang: str | None = None) -> list[Prediction]:
+        """Returns what the models say about each text, in order."""
+        return (self._send(calls.predict_batch(texts, lang=lang))).predictions
+
+    def analyze(self, texts: Sequence[str], *, lang: str | None = None, tier: str = "auto") -> list[Analysis]:
+        """Returns what a tier of the main model says about each text, in order; with `auto` the tiers decide."""
+        return (self._send(calls.analyze(texts, lang=lang, tier=tier))).analyses
+
+    def windows(
+        self, keyword: str, *, size: int | None = None, since: datetime | None = None, limit: int = 100
+    ) -> list[Window]:
+        """Returns the latest windows of a keyword.
+
+        Args:
+            keyword: The keyword; `*` stands for all posts.
+            size: Only windows of this size, in seconds; None for all sizes.
+            since: Only windows that end after this time; None for all.
+            limit: The most windows.
+        """
+        return (self._send(calls.windows(keyword, size=size, since=since, limit=limit))).windows
+
+    def keywords(self, *, order: calls.Order = "frequent", limit: int = 20) -> KeywordsAnswer:
+        """Returns the keywords with the most posts, or those that rise fastest."""
+        return self._send(calls.keywords(order=order, limit=limit))
+
+    def posts(
+        self, *, keyword: str | None = None, label: str | None = None, limit: int = 50, before: str | None = None
+    ) -> PostsAnswer:
+        """Returns posts of the history, the newest first. `before` is the `next_before` of the page before."""
+        return self._send(calls.posts(keyword=keyword, label=label, limit=limit, before=before))
+
+    def model(self) -> ModelAnswer:
+        """Returns the models that serve."""
+        return self._send(calls.model())
+
+    def ready(self) -> Readiness:
+        """Returns the health of each part."""
+        return self._send(calls.ready())
+
+    def _send(self, call: Call[AnswerT]) -> AnswerT:
+        content = None if call.body is None else call.body.model_dump_json()
+        try:
+            answer = self._http.request(
+                call.method,
+                call.path,
+                content=content,
+                params=call.params,
+                headers={"Content-Type": "application/json"} if content else None,
+            )
+        except httpx.HTTPError as exc:
+            raise ApiConnectionError(f"the HTTP service at {self._http.base_url} did not answer: {exc}") from exc
+        if not answer.is_success and answer.status_code not in call.also:
+            raise ApiError.of(answer)
+        return call.answer.model_validate_json(answer.content)

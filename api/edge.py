@@ -1,0 +1,104 @@
+"""The outermost part of the HTTP service: it limits the bodies of requests, and counts and times each request."""
+
+from __future__ import annotations
+
+import time
+from http import HTTPStatus
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.metrics import ApiMetrics
+from api.problems import ProblemError, send_problem
+
+UNMATCHED = "none"
+"""The route in the metrics of a request that no route matches. Its path is not used: anybody can make up paths."""
+
+_SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+]
+
+
+class _BodyTooLargeError(Exception):
+    """The body of the request has more bytes than are allowed."""
+
+
+class Edge:
+    """An ASGI middleware around the whole app."""
+
+    def __init__(self, app: ASGIApp, *, metrics: ApiMetrics, max_body_bytes: int) -> None:
+        """Wrap an app. `max_body_bytes` is the most bytes of the body of a request."""
+        self._app = app
+        self._metrics = metrics
+        self._max_body = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection: an HTTP request, a WebSocket or the lifespan."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begin = time.perf_counter()
+        status = 0
+        is_stream = False
+
+        async def counting_send(message: Message) -> None:
+            nonlocal status, is_stream
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                is_stream = (b"content-type", b"text/event-stream; charset=utf-8") in message["headers"]
+                message["headers"] = [*message["headers"], *_SECURITY_HEADERS]
+            await send(message)
+
+        self._metrics.in_flight.inc()
+        try:
+            await self._limited(scope, receive, counting_send)
+        finally:
+            self._metrics.in_flight.dec()
+            route = getattr(scope.get("route"), "path", UNMATCHED)
+            # A client that has gone before the answer has no status; proxies count it as 499.
+            self._metrics.requests.labels(route, _method(scope), str(status or 499)).inc()
+            if not is_stream:
+                self._metrics.seconds.labels(route).observe(time.perf_counter() - begin)
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, and answer 413 if its body is too large."""
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit() and int(value) > self._max_body:
+                await send_problem(self._too_large(), scope, receive, send)
+                return
+        received = 0
+        started = False
+
+        async def limited_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                if received > self._max_body:
+                    raise _BodyTooLargeError
+            return message
+
+        async def noting_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, limited_receive, noting_send)
+        except _BodyTooLargeError:
+            if not started:
+                await send_problem(self._too_large(), scope, receive, send)
+
+    def _too_large(self) -> ProblemError:
+        return ProblemError(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"the body of the request is longer than {self._max_body} bytes (EMOSTREAM_API_MAX_BODY_BYTES)",
+            headers={"Connection": "close"},
+        )
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in _METHODS else "other"

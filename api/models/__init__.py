@@ -1,0 +1,1 @@
+"""The requests and answers of the HTTP service. The client shares them, so they import pydantic only."""

@@ -1,0 +1,99 @@
+"""A question about a keyword, and its answer."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import AwareDatetime, ConfigDict, Field, field_validator
+
+from api.models.base import ApiModel, Keyword, checked_text
+
+MAX_LIMIT = 500
+"""The most posts that a question may ask for."""
+
+
+class AnswerSource(StrEnum):
+    """Where an answer comes from."""
+
+    CACHE = "cache"
+    WINDOWS = "windows"
+    HISTORY = "history"
+    INFERENCE = "inference"
+
+
+class QueryRequest(ApiModel):
+    """A question: what do people feel about a keyword?"""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"keyword": "coffee"}, {"keyword": "coffee", "since": "2026-03-01T00:00:00Z"}]}
+    )
+
+    keyword: Keyword = Field(description="The keyword, taken literally; `*` stands for all posts.")
+    limit: int = Field(
+        250, ge=1, le=MAX_LIMIT, description="With fewer posts than this in the windows, sources are searched for more."
+    )
+    since: AwareDatetime | None = Field(
+        None, description="The beginning of the time that the answer is about; by default 24 hours ago."
+    )
+    return_plot: bool = Field(False, description="Whether the answer has a picture.")
+
+    @field_validator("keyword")
+    @classmethod
+    def _storable(cls, value: str) -> str:
+        return checked_text(value)
+
+
+class LabelShare(ApiModel):
+    """One label of an answer."""
+
+    label: str
+    pct: float = Field(description="Share of the posts with a label, in percent. The shares add up to 100.")
+    avg_score: float | None = Field(description="Mean confidence of these posts, 0 to 1; null without posts.")
+
+
+class SentimentSummary(ApiModel):
+    """The sentiment of the posts of an answer."""
+
+    labels: dict[str, int] = Field(description="Number of posts by sentiment label.")
+    mean: float = Field(description="Mean sentiment, from -1 to 1.")
+
+
+class QueryAnswer(ApiModel):
+    """What people feel about a keyword."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "keyword": "coffee",
+                    "count": 412,
+                    "agg": [
+                        {"label": "joy", "pct": 61.41, "avg_score": 0.8731},
+                        {"label": "anger", "pct": 38.59, "avg_score": 0.7912},
+                    ],
+                    "sentiment": {"labels": {"negative": 121, "neutral": 60, "positive": 231}, "mean": 0.2612},
+                    "plot_base64": None,
+                    "source": "windows",
+                    "as_of": "2026-03-02T12:00:00.000Z",
+                    "since": "2026-03-01T12:00:00.000Z",
+                    "complete": True,
+                    "unsupported": 3,
+                    "notes": [],
+                    "time": 0.0042,
+                }
+            ]
+        }
+    )
+
+    keyword: str
+    count: int = Field(description="Number of posts that have a label.")
+    agg: list[LabelShare] = Field(description="A row for every label, also for those without posts.")
+    sentiment: SentimentSummary | None = Field(description="Null if no post has a sentiment.")
+    plot_base64: str | None = Field(description="A PNG picture in base64, if the request asked for it.")
+    source: AnswerSource
+    as_of: AwareDatetime = Field(description="The time up to which the answer is true.")
+    since: AwareDatetime = Field(description="The beginning of the time that the answer is about.")
+    complete: bool = Field(description="Whether all posts were counted; `notes` says what is missing.")
+    unsupported: int = Field(description="Number of posts in languages that no model reads. `count` leaves them out.")
+    notes: list[str] = Field(description="What the reader should know, such as servers that did not answer.")
+    time: float = Field(description="Seconds that the service needed.")

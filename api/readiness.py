@@ -1,0 +1,59 @@
+"""Checks each part that the service needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from api.models.health import Readiness, ReadinessPart
+from api.resources import Resources
+from connectors.errors import ConnectorError
+from streams.redact import redact
+
+CHECK_S = 2.0
+"""Seconds that a server has to answer a check."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The check of one part.
+
+    Attributes:
+        name: the part.
+        required: whether the service is not ready without it.
+        run: raises a `ConnectorError` if the part does not work.
+    """
+
+    name: str
+    required: bool
+    run: Callable[[], Awaitable[object]]
+
+
+def checks(resources: Resources) -> list[Check]:
+    """Returns the checks of all parts."""
+    return [Check("redis", False, resources.windows.refresh)]
+
+
+async def readiness(resources: Resources) -> Readiness:
+    """Check all parts at the same time."""
+    if resources.draining.begun:
+        stopping = ReadinessPart(name="process", ok=False, required=True, reason="the process stops")
+        return Readiness(status="not ready", parts=[stopping])
+    parts = list(await asyncio.gather(*map(_checked, checks(resources))))
+    failed = [part for part in parts if not part.ok]
+    if any(part.required for part in failed):
+        return Readiness(status="not ready", parts=parts)
+    return Readiness(status="degraded" if failed else "ready", parts=parts)
+
+
+async def _checked(check: Check) -> ReadinessPart:
+    reason = None
+    try:
+        async with asyncio.timeout(CHECK_S):
+            await check.run()
+    except TimeoutError:
+        reason = f"it did not answer within {CHECK_S:g} s"
+    except ConnectorError as exc:
+        reason = redact(str(exc))
+    return ReadinessPart(name=check.name, ok=reason is None, required=check.required, reason=reason)

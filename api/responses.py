@@ -1,0 +1,34 @@
+"""Answers that are JSON already, with an ETag, and the documentation of errors."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from fastapi import Request
+from starlette.responses import Response
+
+from api.models.base import Problem
+
+_PROBLEM: dict[str, Any] = {"model": Problem, "content": {"application/problem+json": {}}}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Returns the OpenAPI description of the errors with these statuses."""
+    return dict.fromkeys(statuses, _PROBLEM)
+
+
+def json_answer(request: Request, body: bytes, *, cache_control: str = "no-cache") -> Response:
+    """Returns a JSON answer with an ETag; 304 without a body if the client has this answer already.
+
+    The ETag is weak (RFC 9110, section 8.8.3), because a compressed answer has the same one.
+    """
+    etag = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+    headers = {"ETag": etag, "Cache-Control": cache_control}
+    if etag in _tags(request.headers.get("if-none-match", "")):
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type="application/json")
+
+
+def _tags(header: str) -> set[str]:
+    return {tag if tag.startswith("W/") else f"W/{tag}" for tag in (part.strip() for part in header.split(",")) if tag}

@@ -1,0 +1,37 @@
+"""The windows of a keyword, as they are in the tables now."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import AwareDatetime
+
+from api.models.base import MAX_KEYWORD_CHARS
+from api.models.windows import WindowsAnswer
+from api.resources import Shared
+from api.responses import json_answer, problems
+from streams.records import Timestamp, to_ms
+
+router = APIRouter(prefix="/v1", tags=["windows"])
+
+MAX_WINDOWS = 1_000
+"""The most windows in one answer."""
+
+
+@router.get("/windows/{keyword:path}", response_model=WindowsAnswer, responses=problems(401, 403, 422, 429, 503))
+async def windows(
+    request: Request,
+    resources: Shared,
+    *,
+    keyword: Annotated[str, Path(min_length=1, max_length=MAX_KEYWORD_CHARS, description="`*` stands for all posts.")],
+    size: Annotated[int | None, Query(gt=0, description="Only windows of this size, in seconds.")] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Only windows that end after this time.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_WINDOWS)] = 100,
+) -> Response:
+    """Returns the latest windows of a keyword, each as on the topic `emotions.windows`; none for an unknown keyword."""
+    reader = resources.windows
+    await reader.refresh()
+    since_ms = None if since is None else to_ms(Timestamp.of(since))
+    found = await reader.read(keyword=keyword.strip(), size=size, since_ms=since_ms, limit=limit)
+    return json_answer(request, b'{"windows":[' + b",".join(window.to_json() for window in found) + b"]}")

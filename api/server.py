@@ -1,0 +1,163 @@
+"""Runs the HTTP service in uvicorn."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from uvicorn.server import HANDLED_SIGNALS
+
+from api.app import create_app
+from api.resources import Resources, open_resources
+from streams.errors import SettingsError
+from streams.process.listening import listen_errors
+from streams.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+GRACE_S = 10
+"""Seconds that requests in progress have to end when the process stops."""
+
+BACKLOG = 2_048
+"""Connections that may wait to be accepted."""
+
+WEBSOCKET_MAX_BYTES = 65_536
+"""The most bytes of a message from the client of a WebSocket."""
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that ends the streams of the app before it waits for the requests in progress."""
+
+    def __init__(self, config: uvicorn.Config, resources: Resources, on_ready: Callable[[], None]) -> None:
+        """Create the server. `on_ready` is called when it accepts connections."""
+        super().__init__(config)
+        self._resources = resources
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections."""
+        await super().startup(sockets)
+        self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop to accept connections, end the streams, and wait for the requests in progress."""
+        # uvicorn would otherwise wait for streams that never end.
+        self._resources.draining.begin()
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at SIGTERM and Ctrl-C. Unlike uvicorn's own, it does not raise the signal again afterwards.
+
+        The process ends with exit code 0 then, as a worker does.
+        """
+        loop = asyncio.get_running_loop()
+        for number in HANDLED_SIGNALS:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in HANDLED_SIGNALS:
+                loop.remove_signal_handler(number)
+
+
+async def run(settings: Settings, *, on_ready: Callable[[], None] = lambda: None, share_port: bool = False) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Args:
+        settings: The settings.
+        on_ready: Called when the service accepts connections.
+        share_port: Whether other processes of this service listen on the same port.
+
+    Raises:
+        SettingsError: The address is not loopback, and nothing authenticates callers.
+        ConnectorError, ModelError: The service cannot start; the message says why.
+    """
+    listening = bind(settings.api_host, settings.api_port, share=share_port)
+    try:
+        async with open_resources(settings) as resources:
+            config = uvicorn.Config(
+                create_app(resources),
+                http="httptools",
+                ws="websockets-sansio",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                backlog=BACKLOG,
+                ws_max_size=WEBSOCKET_MAX_BYTES,
+                timeout_graceful_shutdown=GRACE_S,
+            )
+            host, port = listening.getsockname()[:2]
+
+            def ready() -> None:
+                logger.info("the HTTP service listens on http://%s:%d; /docs has its documentation", _url(host), port)
+                on_ready()
+
+            await Server(config, resources, ready).serve([listening])
+    finally:
+        listening.close()
+
+
+def bind(host: str, port: int, *, share: bool = False) -> socket.socket:
+    """Returns a socket that is bound to an address; the server listens on it later.
+
+    Args:
+        host: The address.
+        port: The port; 0 for any free one.
+        share: Whether other processes of this user may bind it too. The system then divides the connections.
+
+    Raises:
+        RejectedError: The port is in use or not allowed, or the address is not one of this machine.
+    """
+    with listen_errors(host, port, setting="EMOSTREAM_API_PORT"):
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.socket(family, kind, protocol)
+        try:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if share:
+                found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            found.bind(address)
+        except BaseException:
+            found.close()
+            raise
+    return found
+
+
+def is_loopback(host: str) -> bool:
+    """Returns whether an address that the service listens on can be reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # the name of a host
+
+
+def check_open(settings: Settings, *, authenticates: bool) -> None:
+    """Check that a service without authentication listens on loopback only, or is told to run open.
+
+    Raises:
+        SettingsError: It does not.
+    """
+    if authenticates or is_loopback(settings.api_host):
+        return
+    if settings.api_allow_open:
+        logger.warning("everybody who reaches %s can use the HTTP service: no authentication", settings.api_host)
+        return
+    raise SettingsError(
+        [
+            f"the HTTP service would be open to everybody who reaches {settings.api_host}: make a key with "
+            "`emostream keys add NAME`, or set EMOSTREAM_OIDC_ISSUER, or EMOSTREAM_API_ALLOW_OPEN=true"
+        ]
+    )
+
+
+def _url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

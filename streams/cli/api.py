@@ -1,0 +1,64 @@
+"""`emostream api`: runs the HTTP service."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from streams.cli.common import log_to_stderr, read_settings
+from streams.process.lifeline import Lifeline
+from streams.settings import Settings
+
+
+@click.command(epilog="Exit code: 0 after SIGTERM or Ctrl-C; 1 on an error; otherwise that of the process that ended.")
+@click.option("--host", metavar="ADDRESS", show_default="EMOSTREAM_API_HOST", help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    show_default="EMOSTREAM_API_PORT",
+    help="Port to listen on; 0 for any free one.",
+)
+@click.option(
+    "--processes", type=click.IntRange(1, 256), metavar="N", default=1, show_default=True, help="Processes on the port."
+)
+# A supervisor passes these to the processes that it starts.
+@click.option("--name", default="", hidden=True)
+@click.option("--lifeline", type=click.IntRange(0), hidden=True)
+def api(*, host: str | None, port: int | None, processes: int, name: str, lifeline: int | None) -> int:
+    """Answer questions over HTTP: what do people feel about a keyword?
+
+    Classifies texts, too, and streams the live windows. /docs has the documentation with examples. The service keeps
+    no state, so any number of processes can run. It logs to stderr.
+
+    On a loopback address it needs no authentication, until you make the first key. On any other address it does not
+    start without authentication: see `emostream keys`.
+
+    \b
+    Examples:
+      emostream api
+      emostream api --port 8080 --processes 4
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    settings = read_settings(api_host=host, api_port=port)
+    log_to_stderr(settings.log_level, name)
+    if lifeline is not None:
+        return _serve(settings, Lifeline(lifeline))
+    if processes > 1:
+        from streams.process.api_processes import supervise  # noqa: PLC0415 - a single process does without it
+
+        return asyncio.run(supervise(settings, processes))
+    return _serve(settings)
+
+
+def _serve(settings: Settings, lifeline: Lifeline | None = None) -> int:
+    import uvloop  # noqa: PLC0415
+
+    from api.server import run  # noqa: PLC0415 - loads the web server and the model runtime
+
+    if lifeline is None:
+        uvloop.run(run(settings))
+    else:
+        lifeline.wait_for_go()
+        uvloop.run(run(settings, on_ready=lifeline.report_ready, share_port=True))
+    return 0

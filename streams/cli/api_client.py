@@ -1,0 +1,46 @@
+"""What the commands share that ask the HTTP service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from connectors.errors import RejectedError, UnavailableError
+from streams.cli.common import read_settings
+
+if TYPE_CHECKING:
+    from api.client import Client
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+
+def api_options(command: FunctionT) -> FunctionT:
+    """Add the options of a command that asks the HTTP service."""
+    return click.option("--url", metavar="URL", show_default="EMOSTREAM_API_URL", help="Address of the HTTP service.")(
+        command
+    )
+
+
+@contextmanager
+def opened_client(url: str | None) -> Iterator[Client]:
+    """Open a client of the service at `url`, or by default at EMOSTREAM_API_URL, with the key EMOSTREAM_API_KEY.
+
+    Raises:
+        UnavailableError: The service does not answer, or cannot answer now.
+        RejectedError: The service refuses the call.
+    """
+    from api.client import ApiConnectionError, ApiError, Client  # noqa: PLC0415 - loads httpx
+
+    settings = read_settings(api_url=url)
+    key = settings.api_key.get_secret_value() if settings.api_key is not None else None
+    try:
+        with Client(settings.api_url, key=key) as client:
+            yield client
+    except ApiConnectionError as exc:
+        raise UnavailableError(f"{exc}; `emostream api` starts one") from exc
+    except ApiError as exc:
+        kind = UnavailableError if exc.status in {429, 502, 503, 504} else RejectedError
+        raise kind(f"the HTTP service refused: {exc}") from exc
