@@ -9,7 +9,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from api import problems
 from api.edge import Edge
 from api.resources import Resources
-from api.routes import health, windows
+from api.routes import audit, health, keywords, windows
 from streams import __version__
 
 GZIP_FROM_BYTES = 1_024
@@ -32,7 +32,7 @@ def create_app(resources: Resources) -> FastAPI:
         redoc_url=None,
     )
     app.state.resources = resources
-    for routes in (health, windows):
+    for routes in (windows, keywords, audit, health):
         app.include_router(routes.router)
     problems.install(app)
     settings = resources.settings

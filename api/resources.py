@@ -11,8 +11,9 @@ from fastapi import Depends, Request
 
 from api.draining import Draining
 from api.metrics import ApiMetrics
+from connectors.redis import RedisClient
 from streams.settings import Settings
-from streams.windows.connect import open_reader
+from streams.windows.connect import redis_client, window_reader
 from streams.windows.reader import WindowReader
 
 
@@ -23,12 +24,14 @@ class Resources:
     Attributes:
         settings: the settings.
         metrics: the metrics that `/metrics` shows.
+        redis: a client of the windows' Redis.
         windows: reads the window tables.
         draining: tells the streams that the process stops.
     """
 
     settings: Settings
     metrics: ApiMetrics
+    redis: RedisClient
     windows: WindowReader
     draining: Draining = field(default_factory=Draining)
 
@@ -45,8 +48,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """
     async with AsyncExitStack() as stack:
         metrics = ApiMetrics()
-        windows = await stack.enter_async_context(open_reader(settings))
-        yield Resources(settings, metrics, windows)
+        redis = redis_client(settings)
+        stack.push_async_callback(redis.aclose)
+        yield Resources(settings, metrics, redis, window_reader(redis, settings))
 
 
 def _resources_of(request: Request) -> Resources:

@@ -47,14 +47,23 @@ class LabelShare(ApiModel):
     """One label of an answer."""
 
     label: str
+    count: int
     pct: float = Field(description="Share of the posts with a label, in percent. The shares add up to 100.")
     avg_score: float | None = Field(description="Mean confidence of these posts, 0 to 1; null without posts.")
+
+
+class SentimentShare(ApiModel):
+    """The posts with one sentiment label, and their share of the posts with a sentiment, in percent."""
+
+    label: str
+    count: int
+    pct: float
 
 
 class SentimentSummary(ApiModel):
     """The sentiment of the posts of an answer."""
 
-    labels: dict[str, int] = Field(description="Number of posts by sentiment label.")
+    labels: list[SentimentShare]
     mean: float = Field(description="Mean sentiment, from -1 to 1.")
 
 
@@ -68,10 +77,10 @@ class QueryAnswer(ApiModel):
                     "keyword": "coffee",
                     "count": 412,
                     "agg": [
-                        {"label": "joy", "pct": 61.41, "avg_score": 0.8731},
-                        {"label": "anger", "pct": 38.59, "avg_score": 0.7912},
+                        {"label": "joy", "count": 253, "pct": 61.41, "avg_score": 0.8731},
+                        {"label": "anger", "count": 159, "pct": 38.59, "avg_score": 0.7912},
                     ],
-                    "sentiment": {"labels": {"negative": 121, "neutral": 60, "positive": 231}, "mean": 0.2612},
+                    "sentiment": {"labels": [{"label": "positive", "count": 412, "pct": 100.0}], "mean": 0.9612},
                     "plot_base64": None,
                     "source": "windows",
                     "as_of": "2026-03-02T12:00:00.000Z",
@@ -91,7 +100,7 @@ class QueryAnswer(ApiModel):
     sentiment: SentimentSummary | None = Field(description="Null if no post has a sentiment.")
     plot_base64: str | None = Field(description="A PNG picture in base64, if the request asked for it.")
     source: AnswerSource
-    as_of: AwareDatetime = Field(description="The time up to which the answer is true.")
+    as_of: AwareDatetime | None = Field(description="The time up to which posts were counted; null if unknown.")
     since: AwareDatetime = Field(description="The beginning of the time that the answer is about.")
     complete: bool = Field(description="Whether all posts were counted; `notes` says what is missing.")
     unsupported: int = Field(description="Number of posts in languages that no model reads. `count` leaves them out.")

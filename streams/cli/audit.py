@@ -34,7 +34,7 @@ def audit(*, wait: float, as_json: bool) -> None:
     Reads the raw, classified and dead-letter topics from their beginning, counts the windows of every keyword and size
     again, and compares them with the windows in Redis and in Postgres. Prints a table with a row for each check: what
     was expected, what was found, and why a check failed. Checks fail while posts are still on their way, so use --wait
-    after producing.
+    after producing. The HTTP service shows the last result at /v1/audit.
 
     \b
     Examples:
@@ -53,7 +53,8 @@ def audit(*, wait: float, as_json: bool) -> None:
 
 async def _run(wait: float) -> list[Check]:
     from streams.ops.audit import audit_until_balanced  # noqa: PLC0415 - loads the client libraries
-    from streams.windows.connect import open_store  # noqa: PLC0415
+    from streams.ops.audit.last import AuditResult, LastAudit  # noqa: PLC0415
+    from streams.windows.connect import open_store, redis_client  # noqa: PLC0415
 
     settings = read_settings()
     async with open_store(settings) as store:
@@ -62,7 +63,13 @@ async def _run(wait: float) -> list[Check]:
             def progress(topic: str, done: int, total: int) -> None:
                 status.update(f"reading {topic}: {done} of {total}")
 
-            return await audit_until_balanced(settings, store, progress, timeout_s=wait, on_wait=status.update)
+            checks = await audit_until_balanced(settings, store, progress, timeout_s=wait, on_wait=status.update)
+    client = redis_client(settings)
+    try:
+        await LastAudit(client, settings.redis_prefix).store(AuditResult.of(checks))
+    finally:
+        await client.aclose()
+    return checks
 
 
 def audit_table(checks: list[Check]) -> Table:

@@ -100,7 +100,8 @@ def show(answer: QueryAnswer, out: Console) -> None:
         out.print(line, soft_wrap=True)
     if answer.unsupported:
         out.print(f"  and {counted(answer.unsupported, 'post')} in languages that no model reads", style="dim")
-    span = f"{answer.since:%Y-%m-%d %H:%M}Z to {answer.as_of:%Y-%m-%d %H:%M}Z"
+    until = "?" if answer.as_of is None else f"{answer.as_of:%Y-%m-%d %H:%M}Z"
+    span = f"{answer.since:%Y-%m-%d %H:%M}Z to {until}"
     out.print(f"  {span}, from {answer.source}, in {answer.time * 1_000:.1f} ms", style="dim", soft_wrap=True)
     for note in answer.notes:
         out.print(Text(f"  note: {printable(note)}", style="yellow"), soft_wrap=True)

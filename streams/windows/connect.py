@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from connectors.redis import connect
+from connectors.redis import RedisClient, connect
 from streams.settings import Settings
 from streams.windows.reader import WindowReader
 from streams.windows.store import WindowStore
@@ -19,7 +19,7 @@ async def open_store(settings: Settings) -> AsyncIterator[WindowStore]:
     Raises:
         ConnectorError: Redis did not answer, or rejected the call.
     """
-    store = WindowStore(**_arguments(settings))
+    store = WindowStore(redis_client(settings), **_tables(settings))
     try:
         await store.refresh()
         yield store
@@ -27,25 +27,22 @@ async def open_store(settings: Settings) -> AsyncIterator[WindowStore]:
         await store.close()
 
 
-@asynccontextmanager
-async def open_reader(settings: Settings) -> AsyncIterator[WindowReader]:
-    """Open a reader of the window tables, and close its connection at the end. Redis need not answer yet.
-
-    The reader begins with generation 0; `WindowReader.refresh` changes it to the current one.
+def redis_client(settings: Settings) -> RedisClient:
+    """Returns a client of the windows' Redis. It connects with its first command.
 
     Raises:
         RejectedError: An option in the address is wrong.
     """
-    reader = WindowReader(**_arguments(settings))
-    try:
-        yield reader
-    finally:
-        await reader.close()
+    return connect(settings.redis_url.get_secret_value(), cluster=settings.redis_cluster)
 
 
-def _arguments(settings: Settings) -> dict[str, Any]:
+def window_reader(client: RedisClient, settings: Settings) -> WindowReader:
+    """Returns a reader of generation 0 of the window tables; `WindowReader.refresh` changes it to the current one."""
+    return WindowReader(client, **_tables(settings))
+
+
+def _tables(settings: Settings) -> dict[str, Any]:
     return {
-        "client": connect(settings.redis_url.get_secret_value(), cluster=settings.redis_cluster),
         "prefix": settings.redis_prefix,
         "shards": settings.shards,
         "sizes": [size.seconds for size in settings.window_sizes],
