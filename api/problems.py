@@ -10,16 +10,18 @@ from __future__ import annotations
 import logging
 import math
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
+from streams.access.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
+from streams.query.errors import QuestionError
 
-from connectors.errors import ConnectorError
-from models.errors import ModelError
+from connectors.errors import ConnectorError, most_specific
+from models.errors import ModelError, OverloadedError, RequestTooLargeError
 from streams.errors import EmostreamError
 from streams.redact import redact
 
@@ -83,19 +85,62 @@ async def send_problem(error: ProblemError, scope: Scope, receive: Receive, send
     await problem_response(error)(scope, receive, send)
 
 
+class _Meaning(NamedTuple):
+    """What an error means to the caller: the HTTP status, and the kind of problem."""
+
+    status: HTTPStatus
+    kind: str | None = None
+
+
+_UNAVAILABLE = _Meaning(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable")
+
+_MEANINGS: dict[type[Exception], _Meaning] = {
+    UnauthenticatedError: _Meaning(HTTPStatus.UNAUTHORIZED),
+    ForbiddenError: _Meaning(HTTPStatus.FORBIDDEN),
+    RateLimitedError: _Meaning(HTTPStatus.TOO_MANY_REQUESTS, "rate-limited"),
+    QuestionError: _Meaning(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request"),
+    RequestTooLargeError: _Meaning(HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    OverloadedError: _Meaning(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded"),
+    ConnectorError: _UNAVAILABLE,
+    ModelError: _UNAVAILABLE,
+    EmostreamError: _UNAVAILABLE,
+}
+"""By class. A class stands for its subclasses that have no entry of their own."""
+
+
+def problem_of(exc: Exception) -> ProblemError | None:
+    """Returns what an error means to the caller; None if it is a defect of the service."""
+    if isinstance(exc, ProblemError):
+        return exc
+    if isinstance(exc, HTTPException):
+        return ProblemError(HTTPStatus(exc.status_code), str(exc.detail), headers=dict(exc.headers or {}))
+    meaning = most_specific(_MEANINGS, exc)
+    if meaning is None:
+        return None
+    usual = RETRY_AFTER_S if meaning.status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return ProblemError(
+        meaning.status,
+        str(exc),
+        kind=meaning.kind,
+        retry_after_s=getattr(exc, "retry_after_s", usual),
+        headers={"WWW-Authenticate": "Bearer"} if meaning.status == HTTPStatus.UNAUTHORIZED else None,
+    )
+
+
 def install(app: FastAPI) -> None:
     """Let the app answer every error with a problem document."""
-    app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http)
-    for kind in (ConnectorError, ModelError, EmostreamError):
-        app.add_exception_handler(kind, _on_unavailable)
+    for kind in (ProblemError, HTTPException, ConnectorError, ModelError, EmostreamError):
+        app.add_exception_handler(kind, _on_problem)
     app.add_exception_handler(Exception, _on_defect)
 
 
 async def _on_problem(_request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, ProblemError)  # noqa: S101 - for the type checker
-    return problem_response(exc)
+    problem = problem_of(exc)
+    assert problem is not None  # noqa: S101 - for the type checker
+    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE and not isinstance(exc, ProblemError | OverloadedError):
+        logger.warning("a request failed: %s", exc)
+    return problem_response(problem)
 
 
 async def _on_invalid(_request: Request, exc: Exception) -> Response:
@@ -107,20 +152,6 @@ async def _on_invalid(_request: Request, exc: Exception) -> Response:
     detail = f"{first['where']}: {first['what']}{more}"
     return problem_response(
         ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail, kind="invalid-request"), errors=errors
-    )
-
-
-async def _on_http(_request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, HTTPException)  # noqa: S101 - for the type checker
-    status = HTTPStatus(exc.status_code)
-    return problem_response(ProblemError(status, str(exc.detail), headers=dict(exc.headers or {})))
-
-
-async def _on_unavailable(_request: Request, exc: Exception) -> Response:
-    """A server that the answer needs failed. The message is one line that says which, and what to do."""
-    logger.warning("a request failed: %s", exc)
-    return problem_response(
-        ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, str(exc), kind="unavailable", retry_after_s=RETRY_AFTER_S)
     )
 
 

@@ -46,6 +46,9 @@ class ApiSettings(ServerSettings):
         description="Origins whose pages may call the HTTP service from a browser, separated by commas, such as "
         "`https://dashboard.example.com`; empty for none.",
     )
+    api_max_streams: int = Field(
+        2_000, ge=1, le=1_000_000, description="Most live streams of one process; a further one gets 503."
+    )
     api_live_interval_s: float = Field(
         2.0, ge=0.05, le=3_600, description="Least seconds between two events with the same window on a live stream."
     )

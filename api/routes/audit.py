@@ -5,14 +5,16 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
+from streams.access.scopes import Scope
 
+from api.guarded import needing
 from api.models.audit import AuditAnswer
 from api.problems import ProblemError
 from api.resources import Shared
 from api.responses import json_answer, problems
 from streams.ops.audit.last import LastAudit
 
-router = APIRouter(prefix="/v1", tags=["operation"])
+router = APIRouter(prefix="/v1", tags=["operation"], route_class=needing(Scope.READ))
 
 
 @router.get("/audit", response_model=AuditAnswer, responses=problems(401, 403, 404, 429, 503))

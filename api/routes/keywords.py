@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from streams.access.scopes import Scope
 
+from api.guarded import needing
 from api.models.windows import KeywordCount, KeywordsAnswer
 from api.resources import Shared
 from api.responses import json_answer, problems
 from streams.windows.codec import to_window
 from streams.windows.top import TopKeywords
 
-router = APIRouter(prefix="/v1", tags=["windows"])
+router = APIRouter(prefix="/v1", tags=["windows"], route_class=needing(Scope.READ))
 
 MAX_KEYWORDS = 500
 

@@ -6,14 +6,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import AwareDatetime
+from streams.access.scopes import Scope
 
+from api.guarded import needing
 from api.models.base import MAX_KEYWORD_CHARS
 from api.models.windows import WindowsAnswer
 from api.resources import Shared
 from api.responses import json_answer, problems
 from streams.records import Timestamp, to_ms
 
-router = APIRouter(prefix="/v1", tags=["windows"])
+router = APIRouter(prefix="/v1", tags=["windows"], route_class=needing(Scope.READ))
 
 MAX_WINDOWS = 1_000
 """The most windows in one answer."""

@@ -1,0 +1,117 @@
+"""What one client of a live stream gets: updates, gaps and signs of life, until it goes or the process stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from api.draining import Draining
+from api.live.hub import LiveHub
+from api.live.ring import Event, Kind
+
+HEARTBEAT_S = 15.0
+"""Seconds of silence after which a client gets a sign of life, so that proxies keep the connection."""
+
+MOST_EVENTS = 500
+"""The most windows and posts in one update."""
+
+
+class MessageKind(StrEnum):
+    """What a message tells a client."""
+
+    UPDATE = "update"
+    """Windows that have changed, and new posts."""
+    GAP = "gap"
+    """Something may be missing: read the windows again."""
+    HEARTBEAT = "heartbeat"
+    """Nothing has changed."""
+    END = "end"
+    """The process stops: connect again."""
+
+
+class Message(NamedTuple):
+    """A message to a client: its kind, the id with which the client resumes after it, and its content as JSON."""
+
+    kind: MessageKind
+    id: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """What a client wants to see.
+
+    Attributes:
+        keywords: its keywords; `*` stands for the windows of all posts, and for posts of any keyword.
+        kinds: windows, posts or both.
+    """
+
+    keywords: frozenset[str]
+    kinds: frozenset[Kind]
+
+
+async def messages(
+    hub: LiveHub,
+    draining: Draining,
+    wanted: Subscription,
+    *,
+    last_id: str | None,
+    interval_s: float,
+    heartbeat_s: float = HEARTBEAT_S,
+) -> AsyncIterator[Message]:
+    """Yield the messages for one client.
+
+    A window that changes several times between two updates comes once, in its newest state.
+
+    Args:
+        hub: where the events are.
+        draining: ends the stream.
+        wanted: what the client wants to see.
+        last_id: the id of the last message that the client got; None begins with what is new.
+        interval_s: least seconds between two updates.
+        heartbeat_s: seconds of silence before a sign of life.
+    """
+    ring = hub.ring
+    cursor = ring.last_id if last_id is None else ring.cursor_of(last_id)
+    if cursor is None:
+        cursor = ring.last_id
+        yield _gap(ring.id_of(cursor), "this process does not know the id of the last event")
+    while not draining.begun:
+        changed = await _first(hub.changed(cursor), draining, heartbeat_s)
+        if draining.begun:
+            break
+        if not changed:
+            yield Message(MessageKind.HEARTBEAT, ring.id_of(cursor), b"{}")
+            continue
+        events, cursor, gap = ring.since(cursor, wanted.keywords, wanted.kinds, MOST_EVENTS)
+        if gap:
+            yield _gap(ring.id_of(cursor), "there were more events than are kept")
+        if events:
+            yield Message(MessageKind.UPDATE, ring.id_of(cursor), _content(events))
+        await _first(asyncio.sleep(interval_s), draining, interval_s)
+    yield Message(MessageKind.END, ring.id_of(cursor), b'{"reason":"the process stops"}')
+
+
+async def _first(awaited: object, draining: Draining, timeout_s: float) -> bool:
+    """Wait for something, for the end of the process, or for a time. Returns whether it was the first."""
+    task = asyncio.ensure_future(awaited)  # type: ignore[call-overload]
+    stopping = asyncio.ensure_future(draining.wait())
+    try:
+        done, _ = await asyncio.wait({task, stopping}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        return task in done
+    finally:
+        task.cancel()
+        stopping.cancel()
+
+
+def _gap(id_: str, reason: str) -> Message:
+    return Message(MessageKind.GAP, id_, b'{"reason":"%b"}' % reason.encode())
+
+
+def _content(events: list[Event]) -> bytes:
+    windows = b",".join(event.data for event in events if event.kind is Kind.WINDOW)
+    posts = b",".join(event.data for event in events if event.kind is Kind.POST)
+    return b'{"windows":[%b],"posts":[%b]}' % (windows, posts)

@@ -1,0 +1,176 @@
+"""The live streams: server-sent events and a WebSocket, with the same messages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response, WebSocket, WebSocketDisconnect
+from starlette.types import Receive, Send
+from starlette.types import Scope as AsgiScope
+from starlette.websockets import WebSocketState
+from streams.access.scopes import Scope
+
+from api.guarded import admit, needing
+from api.live.hub import LiveHub
+from api.live.ring import Kind
+from api.live.stream import Message, MessageKind, Subscription, messages
+from api.models.base import Keyword
+from api.origins import may_connect
+from api.problems import ProblemError, problem_of, problem_response
+from api.resources import Resources, Shared
+from api.responses import problems
+
+router = APIRouter(prefix="/v1", tags=["live"], route_class=needing(Scope.LIVE))
+sockets = APIRouter(prefix="/v1")
+
+MOST_KEYWORDS = 50
+
+STALLED_S = 30.0
+"""Seconds after which a client that takes no byte is disconnected."""
+
+Keywords = Annotated[list[Keyword], Query(alias="keyword", min_length=1, max_length=MOST_KEYWORDS)]
+Kinds = Annotated[list[Kind], Query(alias="kind", min_length=1, max_length=len(Kind))]
+
+_EXAMPLE = """\
+id: 5f1c22aa-17
+event: update
+data: {"windows":[{"keyword":"coffee","size":60,"count":12}],"posts":[]}
+
+"""
+
+
+@router.get(
+    "/stream",
+    responses={
+        200: {"content": {"text/event-stream": {"example": _EXAMPLE}}, "description": "A stream that does not end."},
+        **problems(401, 403, 422, 429, 503),
+    },
+)
+async def stream(
+    resources: Shared,
+    keyword: Keywords = ["*"],  # noqa: B006 - FastAPI copies it
+    kind: Kinds = [Kind.WINDOW],  # noqa: B006
+    last_event_id: Annotated[str | None, Header(max_length=64)] = None,
+) -> Response:
+    """Follow changed windows and new posts as server-sent events.
+
+    An `update` has the windows that have changed since the last one, each in its newest state, and new posts. After a
+    `gap`, read the windows again: something may be missing. A client resumes with the header `Last-Event-ID`, as
+    browsers do by themselves.
+    """
+    if resources.draining.begun:
+        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "the process stops", kind="stopping", retry_after_s=1)
+    return EventStream(resources.live, _messages(resources, keyword, kind, last_event_id))
+
+
+@sockets.websocket("/live")
+async def live(
+    websocket: WebSocket,
+    keyword: Keywords = ["*"],  # noqa: B006 - FastAPI copies it
+    kind: Kinds = [Kind.WINDOW],  # noqa: B006
+    last_event_id: Annotated[str | None, Query(max_length=64)] = None,
+) -> None:
+    """The same as a WebSocket. A message is a JSON object with `id`, `event` and `data`."""
+    resources: Resources = websocket.app.state.resources
+    try:
+        if not may_connect(websocket, resources.settings.api_cors_origins):
+            raise ProblemError(HTTPStatus.FORBIDDEN, "pages of this origin may not connect")
+        await admit(websocket, Scope.LIVE)
+        with resources.live.client():
+            await websocket.accept()
+            await _serve(websocket, _messages(resources, keyword, kind, last_event_id))
+    except Exception as exc:
+        problem = problem_of(exc)
+        if problem is None or websocket.application_state is not WebSocketState.CONNECTING:
+            raise
+        await websocket.send_denial_response(problem_response(problem))
+
+
+async def _serve(websocket: WebSocket, found: AsyncIterator[Message]) -> None:
+    """Send messages until the client goes, takes nothing for too long, or the process stops."""
+
+    async def send() -> None:
+        async for message in found:
+            text = b'{"id":"%b","event":"%b","data":%b}' % (message.id.encode(), message.kind.encode(), message.data)
+            async with asyncio.timeout(STALLED_S):
+                await websocket.send_text(text.decode())
+        await websocket.close(1012, "the process stops")
+
+    async def receive() -> None:
+        while True:
+            await websocket.receive_text()  # it has no meaning; it is read so that the end of the client is noticed
+
+    tasks = [asyncio.create_task(send()), asyncio.create_task(receive())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for result in ended:
+        if isinstance(result, Exception) and not isinstance(result, TimeoutError | WebSocketDisconnect | RuntimeError):
+            raise result
+
+
+class EventStream(Response):
+    """An answer with server-sent events. It ends if the client takes no byte for `STALLED_S` seconds."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, hub: LiveHub, found: AsyncIterator[Message]) -> None:
+        """Prepare the answer; nothing is read yet."""
+        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._hub = hub
+        self._found = found
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Send the events."""
+        with self._hub.client():
+            gone = asyncio.create_task(self._wait_until_gone(receive))
+            sending = asyncio.create_task(self._send_all(send))
+            try:
+                await asyncio.wait({gone, sending}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                gone.cancel()
+                sending.cancel()
+                results = await asyncio.gather(gone, sending, return_exceptions=True)
+            for result in results:
+                if isinstance(result, Exception) and not isinstance(result, TimeoutError | OSError):
+                    raise result
+
+    async def _send_all(self, send: Send) -> None:
+        async with asyncio.timeout(STALLED_S):
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async for message in self._found:
+            async with asyncio.timeout(STALLED_S):
+                await send({"type": "http.response.body", "body": as_event(message), "more_body": True})
+        async with asyncio.timeout(STALLED_S):
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    @staticmethod
+    async def _wait_until_gone(receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+def as_event(message: Message) -> bytes:
+    """Returns a message as a server-sent event; a sign of life as a comment, which programs do not see."""
+    if message.kind is MessageKind.HEARTBEAT:
+        return b": nothing has changed\n\n"
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (message.id.encode(), message.kind.encode(), message.data)
+
+
+def _messages(
+    resources: Resources, keywords: list[str], kinds: list[Kind], last_id: str | None
+) -> AsyncIterator[Message]:
+    return messages(
+        resources.live,
+        resources.draining,
+        Subscription(frozenset(keywords), frozenset(kinds)),
+        last_id=last_id,
+        interval_s=resources.settings.api_live_interval_s,
+    )

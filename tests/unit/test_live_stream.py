@@ -1,0 +1,152 @@
+"""What a client of a live stream gets, with events that the test publishes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import pytest
+
+from api.draining import Draining
+from api.live.hub import LiveHub
+from api.live.ring import Event, Kind
+from api.live.stream import Message, MessageKind, Subscription, messages
+from api.problems import ProblemError
+
+TEA = Subscription(frozenset({"tea"}), frozenset({Kind.WINDOW}))
+
+
+class FakeFeed:
+    """A feed whose events the test publishes."""
+
+    def __init__(self) -> None:
+        self.runs = False
+        self.starts = 0
+        self.stopped = asyncio.Event()
+
+    def start(self, publish: Callable[[Sequence[Event]], None], lose: Callable[[], None]) -> None:
+        self.publish, self.lose = publish, lose
+        self.runs = True
+        self.starts += 1
+
+    def stop(self) -> None:
+        self.runs = False
+        self.stopped.set()
+
+
+def tea(number: int, minute: int = 0) -> Event:
+    return Event(Kind.WINDOW, f"tea|60|12:{minute:02}", ("tea",), b'{"count":%d}' % number)
+
+
+def counts(message: Message) -> list[int]:
+    assert message.kind is MessageKind.UPDATE
+    return [window["count"] for window in json.loads(message.data)["windows"]]
+
+
+class Client:
+    """Reads the messages of a stream one by one."""
+
+    def __init__(self, hub: LiveHub, draining: Draining, last_id: str | None = None, **times: float) -> None:
+        options = {"interval_s": 0.001, **times}
+        self._found: AsyncIterator[Message] = messages(hub, draining, TEA, last_id=last_id, **options)
+
+    async def next(self) -> Message:
+        return await asyncio.wait_for(anext(self._found), 30)
+
+
+async def test_an_update_has_the_newest_state_and_a_client_resumes() -> None:
+    feed, draining = FakeFeed(), Draining()
+    hub = LiveHub([feed], most_clients=2)
+    with hub.client():
+        client = Client(hub, draining)
+        reading = asyncio.ensure_future(client.next())
+        await asyncio.sleep(0)
+        feed.publish([tea(1), tea(2), tea(5, minute=1)])
+        first = await reading
+        assert counts(first) == [2, 5]
+        feed.publish([tea(3)])
+        assert counts(await client.next()) == [3]
+        resumed = Client(hub, draining, last_id=first.id)
+        assert counts(await resumed.next()) == [3]
+
+
+async def test_an_unknown_id_is_a_gap() -> None:
+    feed, draining = FakeFeed(), Draining()
+    hub = LiveHub([feed], most_clients=2)
+    with hub.client():
+        client = Client(hub, draining, last_id="of another process")
+        assert (await client.next()).kind is MessageKind.GAP
+        reading = asyncio.ensure_future(client.next())
+        await asyncio.sleep(0)
+        feed.publish([tea(1)])
+        assert counts(await reading) == [1]
+
+
+async def test_missed_events_are_a_gap() -> None:
+    feed, draining = FakeFeed(), Draining()
+    hub = LiveHub([feed], most_clients=2)
+    with hub.client():
+        reading = asyncio.ensure_future(Client(hub, draining).next())
+        await asyncio.sleep(0)
+        feed.lose()
+        assert (await reading).kind is MessageKind.GAP
+
+
+async def test_silence_brings_signs_of_life_and_changes_of_others_bring_nothing() -> None:
+    feed, draining = FakeFeed(), Draining()
+    hub = LiveHub([feed], most_clients=2)
+    with hub.client():
+        client = Client(hub, draining, heartbeat_s=0.02)
+        reading = asyncio.ensure_future(client.next())
+        await asyncio.sleep(0)
+        feed.publish([Event(Kind.WINDOW, "milk|60|12:00", ("milk",), b"{}")])
+        assert (await reading).kind is MessageKind.HEARTBEAT
+
+
+async def test_the_end_of_the_process_ends_the_stream() -> None:
+    feed, draining = FakeFeed(), Draining()
+    hub = LiveHub([feed], most_clients=2)
+    with hub.client():
+        client = Client(hub, draining)
+        reading = asyncio.ensure_future(client.next())
+        await asyncio.sleep(0)
+        draining.begin()
+        assert (await reading).kind is MessageKind.END
+        with pytest.raises(StopAsyncIteration):
+            await client.next()
+
+
+async def test_kafka_is_read_while_there_are_clients_and_a_moment_longer() -> None:
+    feed = FakeFeed()
+    hub = LiveHub([feed], most_clients=2, linger_s=0)
+    assert not feed.runs
+    with hub.client(), hub.client():
+        assert feed.starts == 1
+        feed.publish([tea(1)])
+        await asyncio.sleep(0)
+    await asyncio.wait_for(feed.stopped.wait(), 30)
+    cursor = hub.ring.last_id
+    with hub.client():
+        assert feed.starts == 2
+        assert hub.ring.since(cursor, {"tea"}, frozenset(Kind), 10).gap  # nothing was read meanwhile
+    hub.close()
+
+
+async def test_a_client_that_comes_back_in_time_misses_nothing() -> None:
+    feed = FakeFeed()
+    hub = LiveHub([feed], most_clients=2, linger_s=3_600)
+    with hub.client():
+        pass
+    with hub.client():
+        assert feed.starts == 1
+    hub.close()
+    assert not feed.runs
+
+
+async def test_there_is_a_most_number_of_clients() -> None:
+    hub = LiveHub([], most_clients=1)
+    with hub.client(), pytest.raises(ProblemError, match="EMOSTREAM_API_MAX_STREAMS"), hub.client():
+        pass
+    assert hub.clients == 0
+    hub.close()
