@@ -7,7 +7,11 @@ from typing import Final
 
 from rich.console import Console
 
-from streams.ops.bi.palette import COLOURS, OTHER, colour_of, label_order
+from streams.charts.palette import COLOURS, OTHER, colour_of, label_order
+
+# Two colours of the charts are too dark for words on a black terminal.
+_LIT: Final = {**COLOURS, "anger": "#cc4030", "fear": "#6a62c4"}
+_OTHER_LIT: Final = tuple({"#7d455f": "#a3637f", "#225240": "#3d7a62"}.get(colour, colour) for colour in OTHER)
 
 # The terminal's nearest colour is the same for several colours of the charts, so fewer colours have a choice of their
 # own. The first 16 of 256 colours are left out, because terminals let the user change them.
@@ -15,13 +19,13 @@ _OF_256: Final = {
     "joy": "color(178)",
     "sadness": "color(32)",
     "anger": "color(160)",
-    "fear": "color(97)",
+    "fear": "color(62)",
     "love": "color(168)",
-    "surprise": "color(37)",
-    "disgust": "color(64)",
+    "surprise": "color(38)",
+    "disgust": "color(65)",
     "neutral": "color(247)",
 }
-_OTHER_OF_256: Final = tuple(f"color({number})" for number in (95, 67, 130, 72, 132, 104, 143, 66, 131, 101))
+_OTHER_OF_256: Final = tuple(f"color({number})" for number in (132, 150, 101, 105, 96, 180, 36, 181, 29, 130))
 _OF_16: Final = {
     "joy": "yellow",
     "sadness": "bright_blue",
@@ -35,7 +39,7 @@ _OF_16: Final = {
 _OTHER_OF_16: Final = ("bright_red", "bright_green", "bright_yellow", "blue", "bright_cyan", "white")
 
 PALETTES: Final = {
-    "truecolor": (COLOURS, OTHER),
+    "truecolor": (_LIT, _OTHER_LIT),
     "256": (_OF_256, _OTHER_OF_256),
     "standard": (_OF_16, _OTHER_OF_16),
     "windows": (_OF_16, _OTHER_OF_16),

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.transforms import Bbox
 
-from streams.ops.bi.palette import COLOURS
+from streams.charts.palette import COLOURS
 from streams.ops.bi.queries import ScatterPoint
 from streams.ops.bi.scatter_chart import (
     DPI,

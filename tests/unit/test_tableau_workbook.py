@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from streams.ops.bi.palette import COLOURS
+from streams.charts.palette import COLOURS
 from streams.ops.bi.workbook import write_workbook
 from streams.ops.demo.processes import clean_environment
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -15,9 +15,11 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
-from streams.ops.bi.palette import colour_of, label_order
+from streams.charts.palette import GRID, INK, MUTED, colour_of, label_order
+from streams.charts.parts import MARGIN, TEXT_SIZE, TITLE_SIZE
+from streams.charts.png import fonts, with_boxes
+from streams.charts.text import drawable, shortened
 from streams.ops.bi.queries import ScatterPoint
-from streams.ops.bi.share_chart import INK, MUTED, short_name
 
 DPI = 150
 
@@ -38,7 +40,14 @@ LOOKS = ((False, False, 0.15, None, 1.4), (False, True, 0.6, "none", 0.0), (True
 """The looks of a mark: whether the point is an outlier, whether it is judged, how opaque its area is, and the colour
 (None for its own) and the width of its edge in points. So a point with too few posts to judge is a ring."""
 
-GRID = "#e6e8eb"
+MARKERS = "osD^vPXphd<>*8H"
+"""Shapes of the marks: one for each emotion, so that colour is not their only difference."""
+
+PT = 0.72
+"""Points of a pixel of `streams.charts`, of which this chart is 1,000 wide and 700 high."""
+
+NAME_ROOM = 130.0
+"""The most room of a keyword or an emotion, in such pixels. Longer names are cut."""
 
 
 def draw_scatter(points: Sequence[ScatterPoint], path: Path, *, subtitle: str) -> None:
@@ -49,30 +58,38 @@ def draw_scatter(points: Sequence[ScatterPoint], path: Path, *, subtitle: str) -
     FigureCanvasAgg(figure)  # needed to measure the names
     axes = figure.add_subplot()
     figure.subplots_adjust(left=0.08, right=0.83, top=0.86, bottom=0.1)
-    figure.text(0.02, 0.957, "Confidence against share", fontsize=15, color=INK, weight="bold", va="center")
-    figure.text(0.02, 0.915, subtitle, fontsize=9, color=MUTED, va="center")
+    left = MARGIN / 1000
+    title = "Confidence against share"
+    figure.text(left, 1 - 34 / 700, title, fontsize=TITLE_SIZE * PT, color=INK, weight="bold", va="center")
+    figure.text(
+        left, 1 - 60 / 700, _shown(subtitle, 950), fontsize=TEXT_SIZE * PT, color=MUTED, va="center", parse_math=False,
+        family=list(fonts()),
+    )  # fmt: skip
     _draw_axes(axes, points)
     most = max((point.posts for point in points), default=1)
     for layer, (outlier, judged, alpha, edge, width) in enumerate(LOOKS):
-        shown = [point for point in points if (point.outlier, point.judged) == (outlier, judged)]
-        colours = [colour_of(point.emotion, emotions) for point in shown]
-        axes.scatter(
-            [point.percent for point in shown],
-            [point.confidence for point in shown],
-            s=[area_of(point.posts, most) for point in shown],
-            facecolors=[to_rgba(colour, alpha) for colour in colours],
-            edgecolors=edge or colours,
-            linewidths=width,
-            clip_on=False,
-            zorder=3 + layer,
-        )
+        for emotion, marker in zip(emotions, cycle(MARKERS), strict=False):
+            shown = [p for p in points if (p.outlier, p.judged, p.emotion) == (outlier, judged, emotion)]
+            colour = colour_of(emotion, emotions)
+            axes.scatter(
+                [point.percent for point in shown],
+                [point.confidence for point in shown],
+                s=[area_of(point.posts, most) for point in shown],
+                marker=marker,
+                facecolors=[to_rgba(colour, alpha)],
+                edgecolors=edge or colour,
+                linewidths=width,
+                clip_on=False,
+                zorder=3 + layer,
+            )
     _draw_legend(figure, axes, emotions, most)
-    with warnings.catch_warnings():
-        # Characters that the font lacks are drawn as boxes.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        name_outliers(axes, points, most)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
+    name_outliers(axes, points, most)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Software": None})
+
+
+def _shown(text: str, room: float = NAME_ROOM) -> str:
+    return with_boxes(shortened(drawable(text), TEXT_SIZE, room))
 
 
 def most_frequent(points: Sequence[ScatterPoint]) -> list[ScatterPoint]:
@@ -106,19 +123,24 @@ def _draw_axes(axes: Axes, points: Sequence[ScatterPoint]) -> None:
 
 
 def _draw_legend(figure: Figure, axes: Axes, emotions: Sequence[str], most: int) -> None:
-    def mark(area: float, colour: str, edge: str) -> Line2D:
+    def mark(area: float, colour: str, edge: str, marker: str = "o") -> Line2D:
         return Line2D(
-            [], [], linestyle="", marker="o", markersize=math.sqrt(area), color=colour, markeredgecolor=edge,
+            [], [], linestyle="", marker=marker, markersize=math.sqrt(area), color=colour, markeredgecolor=edge,
             markeredgewidth={INK: 1.6, MUTED: 1.4}.get(edge, 0.0),
         )  # fmt: skip
 
-    colours = [mark(64, colour_of(emotion, emotions), "none") for emotion in emotions]
-    names = [short_name(emotion) for emotion in emotions]
+    colours = [
+        mark(64, colour_of(emotion, emotions), "none", marker)
+        for emotion, marker in zip(emotions, cycle(MARKERS), strict=False)
+    ]
+    names = [_shown(emotion) for emotion in emotions]
     top = axes.get_position().y1
-    figure.legend(
-        colours, names, loc="upper left", bbox_to_anchor=(0.845, top), frameon=False, fontsize=9, borderaxespad=0,
-        labelspacing=0.6, labelcolor=INK,
+    emotion_legend = figure.legend(
+        colours, names, loc="upper left", bbox_to_anchor=(0.845, top), frameon=False, borderaxespad=0,
+        labelspacing=0.6, labelcolor=INK, prop={"family": list(fonts()), "size": 9},
     )  # fmt: skip
+    for text in emotion_legend.get_texts():
+        text.set_parse_math(False)
     sizes = [mark(area_of(posts, most), "#b4b9be", "none") for posts in (most, max(1, most // 4))]
     labels = [f"{most:,} posts", f"{max(1, most // 4):,} posts"]
     figure.legend(
@@ -182,13 +204,15 @@ def _offsets(radius: float) -> Iterator[tuple[float, float]]:
 
 def _annotate(axes: Axes, point: ScatterPoint, dx: float, dy: float) -> Annotation:
     return axes.annotate(
-        f"{short_name(point.keyword)} ({short_name(point.emotion)})",
+        f"{_shown(point.keyword)} ({_shown(point.emotion)})",
         (point.percent, point.confidence),
         (dx, dy),
         textcoords="offset points",
         ha="left" if dx > 0 else "right" if dx < 0 else "center",
         va="center" if dy == 0 else "bottom" if dy > 0 else "top",
         fontsize=8.5,
+        family=list(fonts()),
+        parse_math=False,
         color=INK,
         arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 0},
         zorder=6,
