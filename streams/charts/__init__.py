@@ -1,1 +1,1 @@
-"""Draws emotions: the palette of all labels, and pies and stacked bars as PNG and SVG. Importing it loads no library."""
+"""Draws emotions as pies and stacked bars, PNG and SVG, and has the palette of all labels. Importing it is cheap."""

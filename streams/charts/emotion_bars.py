@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from streams.charts.palette import GRID, INK, MUTED, PAPER, Style, styles_of
@@ -93,7 +94,7 @@ def emotion_bars(
         shapes.append(Text(frame.right + 12, y - 12, note_title, SMALL_SIZE, MUTED))
     height = _LONE_HEIGHT if lone else _BAR_HEIGHT
     for bar, row in zip(bars, group.rows, strict=True):
-        shapes += _bar(bar, [row[label] for label in group.labels if label in row], styles, frame, y, height)
+        shapes += _bar(bar, [row[label] for label in group.labels if label in row], styles, frame, y=y, height=height)
         y += (height if lone else _ROW) + (_APART if bar.apart else 0)
     shapes += _axis(frame, y + 4)
     description = " ".join(described(bar.facts, bar.shares) for bar in bars)
@@ -161,9 +162,7 @@ def _segments(shares: Sequence[Share], frame: _Frame) -> list[tuple[Share, float
     return segments
 
 
-def _segment_names(
-    row: dict[str, Share], labels: Sequence[str], frame: _Frame, y: float
-) -> list[Shape]:
+def _segment_names(row: dict[str, Share], labels: Sequence[str], frame: _Frame, y: float) -> list[Shape]:
     """Returns the names above the segments of the first bar, of those that are as wide as their name."""
     shapes: list[Shape] = []
     for share, left, right in _segments([row[label] for label in labels if label in row], frame):
@@ -174,7 +173,7 @@ def _segment_names(
 
 
 def _bar(
-    bar: Bar, shares: Sequence[Share], styles: dict[str, Style], frame: _Frame, y: float, height: float
+    bar: Bar, shares: Sequence[Share], styles: dict[str, Style], frame: _Frame, *, y: float, height: float
 ) -> list[Shape]:
     lone = height == _LONE_HEIGHT
     middle = y + height / 2
@@ -189,10 +188,8 @@ def _bar(
         shapes.append(Rect(frame.left, y, frame.right - frame.left, height, Fill(GRID)))
         shapes.append(Text((frame.left + frame.right) / 2, middle, "no posts", TEXT_SIZE, MUTED, "middle"))
         return shapes
-    shapes += [
-        Rect(left, y, right - left, height, fill_of(styles[share.label])) for share, left, right in segments
-    ]
-    for (_, before, left), (_, _, right) in zip(segments, segments[1:], strict=False):
+    shapes += [Rect(left, y, right - left, height, fill_of(styles[share.label])) for share, left, right in segments]
+    for (_, before, left), (_, _, right) in pairwise(segments):
         if min(left - before, right - left) >= _SEPARATED_FROM:
             shapes.append(Line(left, y - 1, left, y + height + 1, PAPER, 2))
     size = TEXT_SIZE if lone else SMALL_SIZE
@@ -210,7 +207,5 @@ def _axis(frame: _Frame, y: float) -> list[Shape]:
         align: Align = "left" if number == 0 else "right" if number == 100 else "middle"
         shapes.append(Line(x, y - 2, x, y + 3, GRID))
         shapes.append(Text(x, y + 13, f"{number}", SMALL_SIZE, MUTED, align))
-    shapes.append(
-        Text(frame.x(0.5), y + 34, "share of the keyword's posts, percent", SMALL_SIZE, MUTED, "middle")
-    )
+    shapes.append(Text(frame.x(0.5), y + 34, "share of the keyword's posts, percent", SMALL_SIZE, MUTED, "middle"))
     return shapes

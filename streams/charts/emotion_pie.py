@@ -96,7 +96,7 @@ def _ring(parts: Sequence[tuple[Share, float]], styles: dict[str, Style]) -> lis
 
 
 def _names(names: list[tuple[float, float, str]]) -> list[Shape]:
-    """Returns the names beside the ring. The name of a small part is left out if it would cover that of a larger one."""
+    """Returns the names beside the ring, without those of small parts that would cover the name of a larger one."""
     shapes: list[Shape] = []
     taken: list[_Box] = []
     for _, middle, label in sorted(names, reverse=True):
@@ -162,5 +162,3 @@ def _at(turns: float, radius: float) -> tuple[float, float]:
 
 def _overlap(one: _Box, other: _Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-

@@ -1,4 +1,4 @@
-"""Gives each label a colour and a hatch, the same in all charts, tables and programs, for the labels of any model. Pure.
+"""Gives each label of any model a colour and a hatch, the same in all charts, tables and programs. Pure.
 
 The colours were chosen so that any two known labels can be told apart with any colour vision: seen normally, and with
 protanopia, deuteranopia and tritanopia as simulated by Machado, Oliveira and Fernandes, "A Physiologically-based Model
@@ -125,7 +125,7 @@ def styles_of(labels: Sequence[str]) -> dict[str, Style]:
 
 
 def _slots(labels: Sequence[str], known: Mapping[str, str], size: int) -> dict[str, int]:
-    """Returns a place for each unknown label: that of its checksum, or the next free one. Each turn fills all places."""
+    """Returns a place for each unknown label: that of its checksum, or the next free one. A turn fills all places."""
     slots: dict[str, int] = {}
     for label in dict.fromkeys(labels):
         if label in known:
@@ -133,9 +133,7 @@ def _slots(labels: Sequence[str], known: Mapping[str, str], size: int) -> dict[s
         turn = len(slots) // size
         taken = {slot for slot in slots.values() if slot // size == turn}
         place = crc32(label.encode("utf-8", "surrogatepass")) % size
-        slots[label] = next(
-            slot for step in range(size) if (slot := turn * size + (place + step) % size) not in taken
-        )
+        slots[label] = next(slot for step in range(size) if (slot := turn * size + (place + step) % size) not in taken)
     return slots
 
 

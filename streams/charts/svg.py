@@ -1,8 +1,8 @@
 """Writes a figure as SVG, without a library. Texts stay texts, so that they can be searched, read aloud and restyled.
 
 The file has no script, no link and no date: the same figure has the same bytes. Its title and description follow the
-W3C's "SVG Accessibility API Mappings": `role="img"` with `aria-labelledby` and `aria-describedby`. Each keyword and label is
-isolated from the direction of the text around it, which the Unicode Bidirectional Algorithm (UAX 9) would reorder.
+W3C's "SVG Accessibility API Mappings": `role="img"` with `aria-labelledby` and `aria-describedby`. Each text is
+isolated from the direction of its surroundings, which the Unicode Bidirectional Algorithm (UAX 9) would reorder.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ MAX_CHARS: Final = 1000
 _STACKS: Final = re.compile("([\u0300-\u036f]{3})[\u0300-\u036f]+")
 """Accents above accents, which would cover the lines above and below."""
 
-_SPACES: Final = frozenset("Zs Zl Zp".split())
+_SPACES: Final = frozenset(["Zs", "Zl", "Zp"])
 _JOINERS: Final = "\u200c\u200d\ufe0e\ufe0f"
 
 

@@ -1,4 +1,4 @@
-"""Writes the files that are generated from the code: the JSON Schemas, docs/settings.md and `.env.example`.
+"""Writes the files that are generated from the code: JSON Schemas, docs/settings.md, the palette, `.env.example`.
 
     python -m streams.ops.generated_files            write the files that have changed
     python -m streams.ops.generated_files --check    write nothing; exit with 1 if a file is not up to date
@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from streams.charts.palette_page import palette_page
 from streams.ops.settings_list import Entry, entries, markdown_table
 from streams.records import (
     ClassifiedPost,
@@ -133,6 +134,7 @@ def generated() -> dict[Path, str]:
             for setting, record in RECORDS.items()
         },
         Path("docs/settings.md"): f"{_SETTINGS_HEAD}\n{markdown_table(listed)}\n",
+        Path("docs/reference/palette.md"): palette_page(),
         Path(".env.example"): env_example(listed),
     }
 
@@ -157,7 +159,7 @@ def _read(path: Path) -> str | None:
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file is not up to date.")
 @click.option("--root", type=click.Path(path_type=Path, file_okay=False), default=ROOT, help="Root of the checkout.")
 def main(*, check: bool, root: Path) -> None:
-    """Write the files that are generated from the code: docs/schemas/, docs/settings.md and .env.example.
+    """Write the files that are generated from the code: schemas, pages of the documentation and .env.example.
 
     Prints the name of each file that it writes or removes.
     """

@@ -22,7 +22,7 @@ from streams.charts.emotion_bars import Bar, emotion_bars
 from streams.charts.emotion_pie import emotion_pie
 from streams.charts.palette import COLOURS, REST, styles_of
 from streams.charts.png import FONT, MISSING, with_boxes
-from streams.charts.render import FORMATS, render
+from streams.charts.render import FORMATS, Format, render
 from streams.charts.scene import Figure, Line, Rect, Ring, Text
 from streams.charts.shares import MAX_LABELS, Facts, Share, grouped, percent, whole
 from streams.charts.text import shortened, text_width
@@ -106,7 +106,7 @@ def test_an_svg_has_its_keyword_as_text(text: str) -> None:
 
 @pytest.mark.parametrize("text", [text for text in TEXTS if text])
 def test_no_text_is_cut_at_an_edge_or_covers_another(text: str) -> None:
-    numbers = [Share(label, share.pct, share.count) for label, share in zip([f"{text} {n}" for n in range(28)], MANY)]
+    numbers = [Share(f"{text} {number}", share.pct, share.count) for number, share in enumerate(MANY)]
     for figure in [*both(numbers, Facts(text, 123_456_789, NOON, NOON)), *both(OURS), *both(MANY), *both([])]:
         boxes = _boxes(figure)
         assert all(left >= 0 and right <= figure.width for _, left, _, right, _ in boxes), boxes
@@ -130,15 +130,15 @@ def test_a_shortened_text_fits() -> None:
     assert shortened("short", 13, 100) == "short"
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_the_same_numbers_have_the_same_bytes_in_any_thread(format: str) -> None:
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_same_numbers_have_the_same_bytes_in_any_thread(kind: Format) -> None:
     figures = [emotion_pie(OURS, FACTS), emotion_pie(MANY, FACTS), emotion_bars([Bar(FACTS, OURS)])]
-    expected = [render(figure, format) for figure in figures]  # type: ignore[arg-type]
+    expected = [render(figure, kind) for figure in figures]
     barrier = threading.Barrier(6)
 
     def draw(number: int) -> bytes:
         barrier.wait()
-        return render(figures[number % 3], format)  # type: ignore[arg-type]
+        return render(figures[number % 3], kind)
 
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(draw, range(6))) == expected * 2
@@ -322,7 +322,7 @@ def _boxes(figure: Figure) -> list[tuple[str, float, float, float, float]]:
     return boxes
 
 
-def _font(size: float, weight: str):  # noqa: ANN202
+def _font(size: float, weight: str):
     from matplotlib.font_manager import FontProperties
 
     return FontProperties(family=[FONT], size=size * 0.72, weight=weight)

@@ -9,8 +9,8 @@ from rich.color_triplet import ColorTriplet
 from rich.console import Console
 from rich.style import Style
 
-from streams.cli.label_styles import PALETTES, LabelStyles
 from streams.charts.palette import COLOURS, contrast
+from streams.cli.label_styles import PALETTES, LabelStyles
 
 SYSTEMS = {"standard": ColorSystem.STANDARD, "256": ColorSystem.EIGHT_BIT, "truecolor": ColorSystem.TRUECOLOR}
 
