@@ -70,8 +70,8 @@ def to_png(figure: Figure, scale: float = 1.0) -> bytes:
         pixels = Affine2D().scale(scale, -scale).translate(0, round(figure.height * scale))
         for shape in figure.shapes:
             _add(canvas, shape, pixels)
-        agg.draw()  # type: ignore[no-untyped-call] - matplotlib
-        buffer = agg.buffer_rgba()  # type: ignore[no-untyped-call] - matplotlib
+        agg.draw()  # type: ignore[no-untyped-call]  # matplotlib has no types for it
+        buffer = agg.buffer_rgba()  # type: ignore[no-untyped-call]  # matplotlib has no types for it
         image = Image.frombuffer("RGBA", agg.get_width_height(), buffer).convert("RGB")
     out = io.BytesIO()
     _with_palette(image, figure).save(out, "PNG", compress_level=6)

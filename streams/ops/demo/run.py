@@ -32,7 +32,9 @@ from streams.ingest.rows import Refusal, RowRules
 from streams.ingest.sources.status import Statuses, StatusReader
 from streams.ingest.tally import Tally
 from streams.ops.audit import Check, audit_until_balanced
+from streams.ops.bi.share_chart import draw_shares
 from streams.ops.bi.workbook import write_workbook
+from streams.ops.demo.chart import read_shares
 from streams.ops.demo.live import ENVIRONMENT, LiveSource
 from streams.ops.demo.processes import Role, clean_environment
 from streams.ops.demo.progress import Counts, ProgressReader
@@ -278,9 +280,6 @@ def _all_arrived(progress: DemoProgress) -> bool:
 
 
 def _draw(settings: Settings, chart: Path, posts_file: Path) -> None:
-    from streams.ops.bi.share_chart import draw_shares  # noqa: PLC0415 - loads matplotlib
-    from streams.ops.demo.chart import read_shares  # noqa: PLC0415 - loads matplotlib
-
     size = settings.window_sizes[0].seconds
     shares = read_shares(settings.postgres_dsn.get_secret_value(), size)
     draw_shares(shares, chart, subtitle=f"{posts_file.name}, {format_duration(size)} windows, from Postgres")
