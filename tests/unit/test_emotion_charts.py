@@ -299,12 +299,12 @@ def test_drawing_many_charts_does_not_grow() -> None:
         return tracemalloc.get_traced_memory()[0]
 
     tracemalloc.start()
-    before = draw(0, 3)
-    after = draw(3, 23)
+    before = draw(0, 2)
+    after = draw(2, 10)
     tracemalloc.stop()
     # A figure has more than this. matplotlib itself keeps the sizes of the last 4,096 texts, about 1 kB each.
-    assert after - before < 20 * 80_000
-    assert not any(isinstance(each, Canvas) for each in gc.get_objects())
+    assert after - before < 8 * 80_000
+    assert not any(type(each) is Canvas for each in gc.get_objects())
 
 
 def _boxes(figure: Figure) -> list[tuple[str, float, float, float, float]]:
