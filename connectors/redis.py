@@ -80,7 +80,7 @@ _MEANINGS: dict[type[BaseException] | str, _Meaning | None] = {
 """By class of redis-py or code of the reply. A class stands for its subclasses that have no entry of their own."""
 
 
-def connect(url: str, *, cluster: bool = False) -> RedisClient:
+def connect(url: str, *, cluster: bool = False, decode: bool = True, retries: int | None = None) -> RedisClient:
     """Returns a client for a `redis://` or `rediss://` address. It connects with its first command.
 
     The client retries commands that fail with a transient error. That is safe for the window tables, because an apply
@@ -89,6 +89,9 @@ def connect(url: str, *, cluster: bool = False) -> RedisClient:
     Args:
         url: Address of the server, or of one node of a cluster, which tells the addresses of the others.
         cluster: Whether the server is a Redis Cluster.
+        decode: Whether replies are decoded from UTF-8. A client without it returns bytes.
+        retries: Retries within the client; None for the usual number. A caller that would rather go on without an
+            answer than wait for one gives 0, unless the server is a cluster, where retries find slots that have moved.
 
     Raises:
         RejectedError: redis-py does not know an option in the query part of the address, or its value.
@@ -100,13 +103,15 @@ def connect(url: str, *, cluster: bool = False) -> RedisClient:
     except (TypeError, exceptions.RedisError) as exc:
         raise RejectedError(f"the query part of the Redis address is wrong: {exc}") from exc
     kind = RedisCluster if cluster else Redis
+    if retries is None:
+        retries = CLUSTER_RETRIES if cluster else RETRIES
     client: RedisClient = kind.from_url(
         url,
-        decode_responses=True,
+        decode_responses=decode,
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,
         health_check_interval=15,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.1, cap=1.0), CLUSTER_RETRIES if cluster else RETRIES),
+        retry=Retry(ExponentialWithJitterBackoff(base=0.1, cap=1.0), retries),
     )
     return client
 

@@ -8,6 +8,8 @@
     ├── BackfillStoppedError        the backfill was stopped before its end
     ├── RebuildRefusedError         the window tables cannot be rebuilt now
     ├── MeasurementError            a benchmark could not take a measurement
+    ├── DeadlineExceededError       an answer was not there in time; the same question may be answered later
+    ├── ShuttingDownError           the process stops, and gives no more answers
     ├── HolesError                  Postgres lacks rows or windows
     └── AuditError                  the audit found posts or windows that are missing, extra or changed
     connectors.errors.ConnectorError    an outside system failed; the root of a tree of its own
@@ -53,6 +55,14 @@ class BackfillBusyError(EmostreamError):
 
 class BackfillStoppedError(EmostreamError):
     """The backfill was stopped before its end. What it has written stays."""
+
+
+class DeadlineExceededError(EmostreamError):
+    """An answer was not there in time. The same question may be answered later."""
+
+
+class ShuttingDownError(EmostreamError):
+    """The process stops, and gives no more answers."""
 
 
 class HolesError(EmostreamError):
