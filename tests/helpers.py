@@ -36,7 +36,7 @@ async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Let the event loop run until a condition holds; fail after some seconds."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
 
 
 def make_settings(**overrides: Any) -> Settings:

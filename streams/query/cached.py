@@ -41,7 +41,8 @@ MOST_REFRESHES = 16
 again."""
 
 PAUSE_S = 1.0
-"""Seconds after which a failed computation in the background is tried again, by any process."""
+"""Seconds after which a failed computation in the background is tried again. It is short, because a question whose
+answer has expired meanwhile waits for the same lock."""
 
 _FIRST_POLL_S = 0.02
 _LONGEST_POLL_S = 0.25
@@ -63,6 +64,7 @@ class CachedAnswers:
 
     Args:
         answer_grace_s: Seconds after its deadline that a question still waits.
+        pause_s: Seconds after which a failed computation in the background is tried again, by any process.
         uniform: Returns a random number between its arguments.
     """
 
@@ -73,12 +75,14 @@ class CachedAnswers:
         metrics: CacheMetrics,
         *,
         answer_grace_s: float = ANSWER_GRACE_S,
+        pause_s: float = PAUSE_S,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._cache = cache
         self._locks = locks
         self._metrics = metrics
         self._answer_grace_s = answer_grace_s
+        self._pause_s = pause_s
         self._uniform = uniform
         self._flights: SingleFlight[Entry] = SingleFlight(on_joined=metrics.joined.inc)
         self._refreshes: SingleFlight[None] = SingleFlight()
@@ -160,16 +164,19 @@ class CachedAnswers:
         except ConnectorError:  # counted
             held = None
         if held is None:
-            await asyncio.sleep(self._uniform(PAUSE_S / 2, PAUSE_S))
+            await asyncio.sleep(self._uniform(self._pause_s / 2, self._pause_s))
             return
         async with held:
             now = await self._read_or_none(key)
             if now is not None and now.made_at_ms != old.made_at_ms:
                 return
-            held.free_after(PAUSE_S)
-            _, stored = await self._compute("refresh", key, compute, deadline)
-            if stored:
-                held.free_after(0)
+            try:
+                _, stored = await self._compute("refresh", key, compute, deadline)
+            except Exception:
+                held.free_after(self._pause_s)
+                raise
+            if not stored:
+                held.free_after(self._pause_s)
 
     async def _compute(self, cause: str, key: str, compute: Compute, deadline: Deadline) -> tuple[Entry, bool]:
         """Returns the answer, and whether it could be stored."""

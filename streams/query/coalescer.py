@@ -11,8 +11,8 @@ from connectors.errors import ConnectorError, UnavailableError
 MOST_KEYS = 128
 """Most keys of one request. A round trip of redis-py costs as much CPU as about a hundred more keys in it."""
 
-LONGEST_WAIT_S = 0.25
-"""Seconds that a read may wait until its request is sent."""
+LONGEST_WAIT_S = 1.0
+"""Seconds that a read may wait until its request is sent. It fails the reads of a store that is slow, and not away."""
 
 _CLOSED = "the cache of answers is closed"
 

@@ -13,6 +13,7 @@ from connectors.errors import ConnectorError, UnavailableError
 from connectors.redis import RedisClient, redis_errors
 from streams.query.circuit_breaker import CircuitBreaker
 from streams.query.metrics import CacheMetrics
+from streams.query.time_limit import time_limit
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,9 @@ Operation = Literal["read", "write", "lock"]
 
 LIMIT_S = 0.25
 """Seconds for one command, or for connecting and one command. Redis mostly replies within a millisecond."""
+
+MOST_COMMANDS = 16
+"""Most writes and commands for locks at a time, each of which has a connection. Reads are few, and do not wait."""
 
 _DOING: dict[Operation, str] = {
     "read": "reading an answer from the cache",
@@ -53,22 +57,31 @@ class GuardedRedis:
         self._failures = metrics.redis_failures
         self._limit_s = limit_s
         self._breaker = breaker or CircuitBreaker()
+        self._places = asyncio.Semaphore(MOST_COMMANDS)
         self._refused: set[Operation] = set()  # those whose last reply was an error
 
     async def call(self, operation: Operation, command: Callable[[RedisClient], Awaitable[T]]) -> T:
         """Run one command. A failure is counted by `operation`.
+
+        While `MOST_COMMANDS` are under way, a further one waits. If one of them has no reply, it fails at once.
 
         Raises:
             UnavailableError: Redis did not reply within `limit_s`, cannot do it now, or was away moments ago. The
                 command may have had its effect nevertheless.
             RejectedError: Redis rejected the command.
         """
+        if operation == "read":
+            return await self._call(operation, command)
+        async with self._places:
+            return await self._call(operation, command)
+
+    async def _call(self, operation: Operation, command: Callable[[RedisClient], Awaitable[T]]) -> T:
         if not self._breaker.allows():
             self._failures.labels(operation).inc()
             raise UnavailableError(f"Redis was not asked while {_DOING[operation]}: it did not reply moments ago")
         try:
             with redis_errors(_DOING[operation]):
-                async with asyncio.timeout(self._limit_s):
+                async with time_limit(self._limit_s):
                     reply = await command(self._client)
         except TimeoutError as exc:
             self._failures.labels(operation).inc()

@@ -26,7 +26,7 @@ class CacheMetrics:
         )
         self.lock_waits = Counter(
             "emostream_cache_lock_waits",
-            "Questions that waited for the computation of an identical question in another process.",
+            "Computations that waited because another process computed the same answer.",
             registry=registry,
         )
         self.computations = Counter(

@@ -16,6 +16,7 @@ from streams import __version__
 from streams.cli import cli
 from streams.ingest.sources.metrics import IngestMetrics
 from streams.metrics import Metrics
+from streams.query.metrics import CacheMetrics
 from streams.setting_types import PREFIX
 from streams.settings import TEST_PREFIX, Settings
 from streams.sink.metrics import SinkMetrics
@@ -189,9 +190,12 @@ def names_and_labels(registry: CollectorRegistry) -> dict[str, tuple[str, ...]]:
         ("The worker's metrics", Metrics()),
         ("The sink's metrics", SinkMetrics()),
         ("The metrics of sources", IngestMetrics()),
+        ("The metrics of the cache of answers", CacheMetrics(CollectorRegistry())),
     ],
 )
-def test_every_metric_is_listed_with_its_labels(heading: str, metrics: Metrics | SinkMetrics | IngestMetrics) -> None:
+def test_every_metric_is_listed_with_its_labels(
+    heading: str, metrics: Metrics | SinkMetrics | IngestMetrics | CacheMetrics
+) -> None:
     section = re.search(rf"^## {heading}\n(.*?)^## ", METRICS.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert section is not None
     listed = {
