@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry
 from connectors.deadline import Deadline
 from connectors.errors import UnavailableError
 from streams.errors import DeadlineExceededError, ShuttingDownError
-from streams.query.cache import JITTER
+from streams.query.cache import JITTER, Entry, encode
+from streams.query.lock import HeldLock
 from streams.query.metrics import CacheMetrics
 from streams.query.open_cache import open_cache
 from tests.helpers import make_settings, until
@@ -207,6 +208,32 @@ async def test_any_bytes_can_be_an_answer(node: ValkeyNode) -> None:
             entry = cache.store.made_now(value)
             assert await cache.store.store(f"k{number}", entry)
             assert await cache.store.read(f"k{number}") == entry
+
+
+@pytest.mark.parametrize("before", ["nothing", "a stale answer"])
+async def test_an_answer_that_came_before_the_lock_was_acquired_is_not_computed_again(
+    node: ValkeyNode, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    """The former holder stores it after this process has read the cache, and before it acquires the lock."""
+    backend, acquired = Backend(), asyncio.Event()
+    async with opened(node.url) as cache:
+        if before == "a stale answer":
+            node.client.set(KEY, encode(Entry(b"stale", 0)))
+        acquire = cache.locks.acquire
+
+        async def overtaken(key: str) -> HeldLock | None:
+            node.client.set(key, encode(cache.store.made_now(b"from another one")))
+            held = await acquire(key)
+            acquired.set()
+            return held
+
+        monkeypatch.setattr(cache.locks, "acquire", overtaken)
+        answer = await ask(cache, backend)
+        assert answer == ((b"from another one", "computed") if before == "nothing" else (b"stale", "stale"))
+        await acquired.wait()
+        await until(lambda: node.client.exists(LOCK) == 0)
+        assert await ask(cache, backend) == (b"from another one", "hit")
+    assert backend.computed == 0
 
 
 async def test_a_lock_is_freed_by_its_holder_only(node: ValkeyNode) -> None:

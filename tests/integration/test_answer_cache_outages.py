@@ -78,11 +78,12 @@ async def test_redis_hangs_and_goes_on(node: ValkeyNode, caplog: pytest.LogCaptu
 
 
 async def test_a_process_that_is_blocked_does_not_take_that_for_an_outage(node: ValkeyNode) -> None:
-    async with opened(node.url, limit_s=0.5) as cache:
+    async with opened(node.url, limit_s=1) as cache:
         assert await ask(cache, Backend()) == "computed"
-        asking = asyncio.create_task(ask(cache, Backend()))
-        await asyncio.sleep(0.001)  # the read is sent
-        time.sleep(1.2)  # noqa: ASYNC251 - blocks the event loop
+        with node.hanging():
+            asking = asyncio.create_task(ask(cache, Backend()))
+            await asyncio.sleep(0.05)  # the read is sent
+        time.sleep(1.5)  # noqa: ASYNC251 - blocks the event loop, while the reply comes
         assert await asking == "hit"
         assert cache.count("redis_failures", operation="read") == 0
 
