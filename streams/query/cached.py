@@ -142,7 +142,7 @@ class CachedAnswers:
             while held is None:
                 await asyncio.sleep(next(delays))
                 if not flight.is_wanted:
-                    raise DeadlineExceededError("no caller waits for the answer any more")
+                    raise asyncio.CancelledError  # nobody would see the result, or an error
                 if (entry := await self._cache.read(key)) is not None:
                     return entry
                 held = await self._locks.acquire(key)

@@ -176,6 +176,24 @@ async def test_a_question_waits_no_longer_than_its_deadline(node: ValkeyNode) ->
     assert backend.computed == 1
 
 
+async def test_a_process_whose_callers_have_gone_no_longer_waits_for_another_one(
+    node: ValkeyNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend, unused = Backend(held=True), Backend()
+    async with opened(node.url) as cache, opened(node.url) as other:
+        first = asyncio.create_task(ask(cache, backend))
+        await until(lambda: backend.computed == 1)
+        before = asyncio.all_tasks()
+        second = asyncio.create_task(ask(other, unused))
+        await until(lambda: other.count("lock_waits") == 1)
+        second.cancel()
+        await until(lambda: asyncio.all_tasks() <= before)
+        backend.go.set()
+        assert await first == (b"answer-1", "computed")
+    assert unused.computed == 0
+    assert caplog.records == []
+
+
 async def test_a_timeout_of_the_computation_is_not_taken_for_the_deadline(node: ValkeyNode) -> None:
     backend = Backend()
     backend.error = TimeoutError("a timeout of the back end")

@@ -9,6 +9,7 @@ from streams.query.cache_key import answer_key
 
 QUESTION: dict[str, Any] = {"keyword": "coffee", "limit": 250, "since_ms": None, "models": ["emotion@1.0.0"]}
 KEYWORDS = ["a|b", "a", "b", "[x]", "x", "*", "", " ", "a b", "é", "e\u0301", "ß", "ss", "\ud83d", "😀", "\x00", "n"]
+KEYWORDS += ["[sale]", "foo*", "what?", "back\\slash", "60|1772366400000|x", "naïve café", "%2F..%2F", "C++"]
 
 
 @pytest.mark.parametrize(
