@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 MAIN: Final = "*"
 """The label `languages` of the main model, which reads every language that no other model is configured for."""
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_TEXTS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_TOKENS: Final = (16, 64, 256, 1024, 2048, 4096, 8192, 16384, 65536)
 
 
 class ModelMetrics:
@@ -79,3 +83,37 @@ class ServedMetrics:
     def poll_failed(self, cause: str) -> None:
         """Count a poll that failed and is repeated."""
         self._metrics.poll_failures.labels(self._languages, cause).inc()
+
+
+class BatchMetrics:
+    """The metrics of a `MicroBatcher`. The time in the queue and the time of the model are told apart."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.queue_seconds = Histogram(
+            "emostream_inference_queue_seconds",
+            "Seconds until the first text of a request is in a run.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.run_seconds = Histogram(
+            "emostream_inference_run_seconds", "Seconds of a run.", buckets=_SECONDS, registry=registry
+        )
+        self.run_texts = Histogram(
+            "emostream_inference_run_texts", "Texts in a run.", buckets=_TEXTS, registry=registry
+        )
+        self.run_tokens = Histogram(
+            "emostream_inference_run_tokens", "Estimated tokens in a run.", buckets=_TOKENS, registry=registry
+        )
+        self.waiting_texts = Gauge(
+            "emostream_inference_waiting_texts", "Texts of requests without a complete answer.", registry=registry
+        )
+        self.waiting_bytes = Gauge(
+            "emostream_inference_waiting_bytes", "The size of these texts as UTF-8.", registry=registry
+        )
+        self.refused = Counter(
+            "emostream_inference_refused", "Requests that were not queued.", ["reason"], registry=registry
+        )
+        self.abandoned = Counter(
+            "emostream_inference_abandoned", "Requests whose caller left before the answer.", registry=registry
+        )
+        self.failures = Counter("emostream_inference_failures", "Runs that failed.", registry=registry)
