@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
+from models.serving.metrics import BatchMetrics
 from streams import __version__
 from streams.cli import cli
 from streams.ingest.sources.metrics import IngestMetrics
@@ -184,6 +185,14 @@ def names_and_labels(registry: CollectorRegistry) -> dict[str, tuple[str, ...]]:
     return found
 
 
+class OnRequest:
+    """The metrics of classification on request."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        BatchMetrics(self.registry)
+
+
 @pytest.mark.parametrize(
     ("heading", "metrics"),
     [
@@ -191,10 +200,11 @@ def names_and_labels(registry: CollectorRegistry) -> dict[str, tuple[str, ...]]:
         ("The sink's metrics", SinkMetrics()),
         ("The metrics of sources", IngestMetrics()),
         ("The metrics of the cache of answers", CacheMetrics(CollectorRegistry())),
+        ("The metrics of classification on request", OnRequest()),
     ],
 )
 def test_every_metric_is_listed_with_its_labels(
-    heading: str, metrics: Metrics | SinkMetrics | IngestMetrics | CacheMetrics
+    heading: str, metrics: Metrics | SinkMetrics | IngestMetrics | CacheMetrics | OnRequest
 ) -> None:
     section = re.search(rf"^## {heading}\n(.*?)^## ", METRICS.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert section is not None
