@@ -75,6 +75,7 @@ class MicroBatcher(Generic[T]):
         """Number of threads that wait for texts."""
         self._callers: dict[Request[T], asyncio.Future[list[T]]] = {}
         """The requests whose callers wait, with what they wait for. Only the event loop uses it."""
+        self._failing = False
         self._closing = False
         self._stopped = False
         self._nobody_waits = asyncio.Event()
@@ -242,9 +243,14 @@ class MicroBatcher(Generic[T]):
                 raise ValueError(f"the model gave {len(answers)} answers to {len(run.texts)} texts")
         # BaseException, because a panic in a Rust library is not an Exception. The thread must not end.
         except BaseException as exc:
-            logger.error("a run of %d texts failed, and its callers get an error", len(run.texts), exc_info=exc)
             self._metrics.failures.inc()
+            if not self._failing:  # one line for many failures of a broken model
+                self._failing = True
+                logger.error("a run of %d texts failed, and its callers get an error", len(run.texts), exc_info=exc)
             return exc
+        if self._failing:
+            self._failing = False
+            logger.info("the model classifies again")
         return answers
 
     def _distribute(self, run: Run[T], outcome: Sequence[T] | BaseException) -> list[Request[T]]:

@@ -19,7 +19,6 @@ from models.errors import ServingStoppedError
 from models.serving.metrics import BatchMetrics, ModelMetrics
 from models.serving.micro_batcher import MicroBatcher
 from models.serving.request_queue import BatchLimits
-from models.serving.served import StoppedError
 from models.serving.served_models import ServedModels
 from models.serving.watch import ChannelWatch
 from models.text.model_set import ModelSet
@@ -32,7 +31,9 @@ from streams.settings import Settings
 logger = logging.getLogger(__name__)
 
 LOAD_STOP_S: Final = 2.0
-"""Seconds to wait, if a start is cancelled, for a download to end and to remove its files."""
+"""Seconds to wait, if the process stops during the start, for a download to end and to remove its files."""
+
+_STOPPED: Final = "the process stopped before the models were loaded"
 
 WAITING_BYTES: Final = 32 * 1024 * 1024
 """Greatest size of the texts that wait, unless the body of one request may be larger than half of it."""
@@ -65,6 +66,7 @@ class Serving:
         self._watches: list[ChannelWatch] = []
         self._failures: list[str] = []
         self._closed = False
+        self._loading: asyncio.Future[None] | None = None
 
     async def start(self) -> None:
         """Load the models in a background thread, and start the inference threads and the polls of the channels.
@@ -76,19 +78,20 @@ class Serving:
                 cache; see `ServedModel.start`.
             ServingStoppedError: `close` was called meanwhile.
         """
-        loading = asyncio.wrap_future(in_background(self._models.start, name="model-load"))
+        self._loading = loading = asyncio.wrap_future(in_background(self._models.start, name="model-load"))
         try:
             await asyncio.shield(loading)
-        except StoppedError as exc:
-            raise ServingStoppedError("the process stopped before the models were loaded") from exc
         except asyncio.CancelledError:
             self._models.cancel()
-            await asyncio.wait([loading], timeout=LOAD_STOP_S)
-            if not loading.cancel():
-                loading.exception()  # read it, or asyncio logs that the exception was never retrieved
+            await self._loading_ends()
+            raise
+        except Exception as exc:
+            # After `close` the error tells only that the connections to S3 were closed.
+            if self._closed:
+                raise ServingStoppedError(_STOPPED) from exc
             raise
         if self._closed:
-            raise ServingStoppedError("the process stopped before the models were loaded")
+            raise ServingStoppedError(_STOPPED)
         self._batcher = MicroBatcher(self._answer, self._metrics, limits=self._limits(), threads=self._threads)
         self._batcher.start()
         for served in self._models.watched:
@@ -137,7 +140,15 @@ class Serving:
                 await self._batcher.close(timeout_s)
         finally:
             await asyncio.gather(*(asyncio.to_thread(watch.stop) for watch in self._watches))
+            await self._loading_ends()
             self._models.close()
+
+    async def _loading_ends(self) -> None:
+        """Wait until the thread that loads the models has ended, for up to `LOAD_STOP_S` seconds."""
+        if self._loading is not None:
+            await asyncio.wait([self._loading], timeout=LOAD_STOP_S)
+            if not self._loading.cancel():
+                self._loading.exception()  # read it, or asyncio logs that the exception was never retrieved
 
     def _answer(self, texts: Sequence[str], stated: Sequence[str | None]) -> list[Answer]:
         return answer(self._models.current(), texts, stated)

@@ -6,7 +6,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import cast
 
 import pytest
@@ -182,6 +182,19 @@ async def test_the_thread_outlives_any_failure(failure: BaseException) -> None:
         with pytest.raises(ClassificationError):
             await to.classify(["bad"], [None])
         assert await to.classify(["good"], [None]) == ["good/None"]
+
+
+async def test_a_broken_model_is_logged_once_until_it_works_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="models.serving")
+    model = HeldModel()
+    model.open.set()
+    model.fails = {"bad": RuntimeError()}
+    async with batcher(model) as to:
+        for text in ("bad", "bad", "good", "good", "bad"):
+            with suppress(ClassificationError):
+                await to.classify([text], [None])
+    failed = "a run of 1 texts failed, and its callers get an error"
+    assert caplog.messages == [failed, "the model classifies again", failed]
 
 
 async def test_a_wrong_number_of_answers_is_a_failure() -> None:

@@ -100,13 +100,14 @@ class HeldStart:
     """Takes the place of `ServedModels.start`, which waits for S3 until it is cancelled."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.begun, self.cancelled = threading.Event(), threading.Event()
+        self.begun, self.cancelled, self.ended = threading.Event(), threading.Event(), threading.Event()
         monkeypatch.setattr(ServedModels, "start", lambda _models: self.start())
         monkeypatch.setattr(ServedModels, "cancel", lambda _models: self.cancelled.set())
 
     def start(self) -> None:
         self.begun.set()
         assert self.cancelled.wait(DEADLINE_S)
+        self.ended.set()
         raise StoppedError
 
 
@@ -116,6 +117,7 @@ async def test_a_close_ends_a_start(folders: Path, monkeypatch: pytest.MonkeyPat
     starting = asyncio.create_task(one.start())
     assert await asyncio.to_thread(held.begun.wait, DEADLINE_S)
     await one.close(DEADLINE_S)
+    assert held.ended.is_set()
     with pytest.raises(ServingStoppedError, match="before the models were loaded"):
         await starting
 
