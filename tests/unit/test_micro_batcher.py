@@ -1,80 +1,19 @@
-"""Micro-batching: which texts share a run, and what callers get when it is full, fails, is cancelled or closes."""
+"""Micro-batching: which texts share a run, and what callers get when it is full, fails or they are cancelled."""
 
 from __future__ import annotations
 
 import asyncio
-import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import cast
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from models.errors import ClassificationError, OverloadedError, RequestTooLargeError, ServingStoppedError
-from models.serving import micro_batcher
-from models.serving.metrics import BatchMetrics
-from models.serving.micro_batcher import FIRST_RETRY_S, MicroBatcher
-from models.serving.request_queue import BatchLimits
-
-DEADLINE_S = 60.0
-
-
-class HeldModel:
-    """A classify function whose runs begin when the test looks at them, and end when the test says so."""
-
-    def __init__(self) -> None:
-        self.runs: list[list[str]] = []
-        self._begun: queue.Queue[int] = queue.Queue()
-        self._let_go = threading.Semaphore(0)
-        self.open = threading.Event()
-        self.fails: dict[str, BaseException] = {}
-
-    def __call__(self, texts: Sequence[str], stated: Sequence[str | None]) -> list[str]:
-        self.runs.append(list(texts))
-        self._begun.put(len(texts))
-        while not self.open.is_set() and not self._let_go.acquire(timeout=0.01):
-            pass
-        for text in texts:
-            if text in self.fails:
-                raise self.fails[text]
-        return [f"{text}/{tag}" for text, tag in zip(texts, stated, strict=True)]
-
-    async def begun(self) -> list[str]:
-        """Wait until one more run begins, and return its texts."""
-        await asyncio.to_thread(self._begun.get, timeout=DEADLINE_S)
-        return self.runs[-1]
-
-    def finish(self) -> None:
-        """End one run."""
-        self._let_go.release()
-
-
-@asynccontextmanager
-async def batcher(
-    model: Callable[[Sequence[str], Sequence[str | None]], Sequence[str]],
-    registry: CollectorRegistry | None = None,
-    *,
-    threads: int = 1,
-    **limits: int,
-) -> AsyncIterator[MicroBatcher[str]]:
-    metrics = BatchMetrics(registry or CollectorRegistry())
-    made = MicroBatcher(model, metrics, limits=BatchLimits(**limits), threads=threads)
-    made.start()
-    try:
-        yield made
-    finally:
-        if isinstance(model, HeldModel):
-            model.open.set()
-        await made.close(DEADLINE_S)
-
-
-async def ask(to: MicroBatcher[str], *texts: str) -> asyncio.Task[list[str]]:
-    """Begin a request, and return when it waits."""
-    task = asyncio.create_task(to.classify(texts, [None] * len(texts)))
-    await asyncio.sleep(0)
-    return task
+from models.errors import ClassificationError, OverloadedError, RequestTooLargeError
+from models.serving.micro_batcher import FIRST_RETRY_S
+from tests.batcher_support import DEADLINE_S, HeldModel, ask, batcher
 
 
 async def test_what_arrives_while_the_model_runs_shares_the_next_run() -> None:
@@ -283,63 +222,6 @@ async def test_idle_threads_divide_what_waits() -> None:
         assert await model.begun() == texts
         model.open.set()
         assert await waiting == await more == [f"{text}/None" for text in texts]
-
-
-async def test_close_answers_those_who_wait_and_refuses_others() -> None:
-    registry = CollectorRegistry()
-    model = HeldModel()
-    async with batcher(model, registry, run_texts=1) as to:
-        waiting = [await ask(to, "a"), await ask(to, "b", "c")]
-        await model.begun()
-        closing = asyncio.create_task(to.close(DEADLINE_S))
-        await asyncio.sleep(0)
-        with pytest.raises(ServingStoppedError, match="accepts no more texts"):
-            await to.classify(["d"], [None])
-        assert not closing.done()
-        model.open.set()
-        await closing
-        assert await asyncio.gather(*waiting) == [["a/None"], ["b/None", "c/None"]]
-    assert registry.get_sample_value("emostream_inference_refused_total", {"reason": "stopping"}) == 1
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("inference-")]
-
-
-async def test_after_the_deadline_everybody_gets_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(micro_batcher, "JOIN_S", 0.0)
-    model = HeldModel()
-    async with batcher(model, run_texts=1) as to:
-        waiting = [await ask(to, "a"), await ask(to, "b")]
-        await model.begun()
-        await to.close(0.0)
-        for task in waiting:
-            with pytest.raises(ServingStoppedError, match="before the texts were classified"):
-                await task
-        model.open.set()
-        monkeypatch.undo()
-        await to.close(DEADLINE_S)
-    assert model.runs == [["a"]]
-
-
-async def test_a_cancelled_close_leaves_nobody_waiting() -> None:
-    model = HeldModel()
-    async with batcher(model) as to:
-        waiting = await ask(to, "a")
-        await model.begun()
-        closing = await ask_to_close(to)
-        closing.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await closing
-        with pytest.raises(ServingStoppedError):
-            await waiting
-
-
-async def ask_to_close(to: MicroBatcher[str]) -> asyncio.Task[None]:
-    task = asyncio.create_task(to.close(DEADLINE_S))
-    await asyncio.sleep(0)
-    return task
-
-
-async def test_a_batcher_that_never_started_can_be_closed() -> None:
-    await MicroBatcher(HeldModel(), BatchMetrics(CollectorRegistry())).close(DEADLINE_S)
 
 
 async def test_runs_and_the_time_in_the_queue_are_measured() -> None:
