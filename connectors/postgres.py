@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -85,18 +86,33 @@ def connect(dsn: str, *, application_name: str) -> Connection:
     with postgres_errors("reading its address"):
         where = address_of(dsn)
     with postgres_errors(f"connecting to {where}"):
-        return psycopg.connect(
-            dsn,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            application_name=application_name,
-            # A server that no longer answers is noticed within half a minute.
-            keepalives_idle=10,
-            keepalives_interval=5,
-            keepalives_count=3,
-            tcp_user_timeout=30_000,  # no keepalives are sent while sent data is not acknowledged
-            options=f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} "
-            f"-c lock_timeout={LOCK_TIMEOUT_MS}",
-        )
+        return psycopg.connect(dsn, **session_options(application_name))
+
+
+def session_options(application_name: str, *, statement_timeout_ms: int = 0, read_only: bool = False) -> dict[str, Any]:
+    """Returns the keyword arguments of `connect`, with which a lost server and a forgotten transaction have an end.
+
+    Args:
+        application_name: What `pg_stat_activity` shows.
+        statement_timeout_ms: Milliseconds after which the server ends a statement; 0 for no limit.
+        read_only: Whether the server refuses to write.
+    """
+    options = {
+        "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS,
+        "lock_timeout": LOCK_TIMEOUT_MS,
+        "statement_timeout": statement_timeout_ms,
+        "default_transaction_read_only": "on" if read_only else None,
+    }
+    return {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "application_name": application_name,
+        # A server that no longer answers is noticed within half a minute.
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,  # no keepalives are sent while sent data is not acknowledged
+        "options": " ".join(f"-c {name}={value}" for name, value in options.items() if value),
+    }
 
 
 def address_of(dsn: str) -> str:

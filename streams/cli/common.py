@@ -65,6 +65,8 @@ LIBRARY_LEVELS = {
     # Faust's transport, which reads the control topic only. It logs 40 errors a second while no broker answers; the
     # application's own clients log that once.
     "aiokafka": logging.CRITICAL,
+    # It logs every connection that is handed out, and every attempt while no server answers; callers get the error.
+    "psycopg.pool": logging.CRITICAL,
 }
 """Log levels of libraries. They do not apply if the application's own level is DEBUG."""
 
