@@ -92,7 +92,7 @@ class History:
             "end": from_ms(span.end),
             "known": [from_ms(start) for start in known],
         }
-        rows = await self._fetch("reading the windows of a keyword", _SUMS, wanted, deadline)
+        rows = await self.fetch("reading the windows of a keyword", _SUMS, wanted, deadline)
         labels: dict[str, LabelSum] = {}
         sentiments: dict[str, int] = {}
         score, unsupported, newest = 0.0, 0, None
@@ -110,10 +110,21 @@ class History:
                     newest = posts
         return HistorySums(Sums(labels, sentiments, score, unsupported), newest)
 
-    async def _fetch(
+    async def fetch(
         self, doing: str, statement: str, values: Mapping[str, object], deadline: Deadline
     ) -> list[tuple[object, ...]]:
-        """Returns the rows of a statement, which the server ends at the deadline."""
+        """Returns the rows of a statement, which the server ends at the deadline.
+
+        Args:
+            doing: what is attempted, for the message.
+            statement: the statement.
+            values: its parameters.
+            deadline: the deadline.
+
+        Raises:
+            UnavailableError: Postgres does not answer by the deadline.
+            RejectedError: Postgres refuses the call.
+        """
         left_s = deadline.left_s
         # The client ends a statement too: a server that is paused cannot. psycopg answers the first cancellation by
         # asking the server to cancel, and the second one by closing the connection.
