@@ -13,7 +13,7 @@
 |---|---|---|
 | Redis | all windows from the history, where the newest posts may be missing | false |
 | Postgres | the windows that the tables have; `since` is later, if older ones are missing | false, if they are |
-| both | none: `NoAnswerError` | |
+| both, or Postgres while the tables are empty | none: `NoAnswerError` | |
 | the search | the windows | as without it |
 
 Each failure is a sentence in the notes of the answer. The log has the error, once until the part works again. After a
@@ -107,7 +107,7 @@ class Engine:
 
         Raises:
             QuestionError: The start of the question lies in the future.
-            NoAnswerError: Neither Redis nor Postgres can be read.
+            NoAnswerError: Neither Redis nor Postgres can be read, or Postgres cannot and the tables are empty.
         """
         since_ms = None if question.since is None else question.since.ms
         span = choose_span(self._sizes, since_ms=since_ms, now_ms=self._now_ms())
@@ -186,6 +186,10 @@ class Engine:
         try:
             history = await self._history.in_span(keyword, older, deadline, known)
         except ConnectorError as exc:
+            if found.complete_from is None:
+                raise NoAnswerError(
+                    f"the window tables in Redis are empty, and the history cannot be read: {exc}"
+                ) from exc
             self._warn("Postgres", f"answers come from the window tables alone: {exc}")
             notes.append(
                 f"Postgres did not answer, so the posts that were created before {from_ms(held).rfc3339()} are missing."

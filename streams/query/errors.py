@@ -3,7 +3,7 @@
 streams.errors.EmostreamError
 └── QuestionError            the question cannot be asked: its keyword, its limit or its start is wrong
 connectors.errors.UnavailableError
-└── NoAnswerError            neither the window tables nor the history can be read now
+└── NoAnswerError            neither the window tables nor the history can tell anything now
 """
 
 from __future__ import annotations
@@ -26,4 +26,4 @@ class QuestionError(EmostreamError):
 
 
 class NoAnswerError(UnavailableError):
-    """Neither Redis nor Postgres can be read now. The message names both, with the error of each."""
+    """Neither the window tables in Redis nor the history in Postgres can tell anything now. The message names both."""

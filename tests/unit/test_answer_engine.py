@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from connectors.deadline import Deadline
-from connectors.errors import RejectedError
+from connectors.errors import RejectedError, UnavailableError
 from streams.query.engine import Engine
 from streams.query.errors import NoAnswerError
 from streams.query.fetching import Fetch, Fetched
@@ -30,12 +30,13 @@ class Tables:
     def __init__(self) -> None:
         self.answers = True
         self.asked = 0
+        self.complete_from: int | None = 0
 
     async def in_span(self, keyword: str, span: Span) -> SpanRows:
         self.asked += 1
         if not self.answers:
             await asyncio.Event().wait()
-        return SpanRows([], 0, -1, NOON_MS)
+        return SpanRows([], self.complete_from, -1, NOON_MS)
 
 
 class Past:
@@ -109,3 +110,14 @@ async def test_a_question_that_is_cancelled_leaves_redis_to_the_others() -> None
         await asking
     tables.answers = True
     assert (await engine.answer(TEA, Deadline(1_000))).source == "windows"
+
+
+async def test_empty_tables_without_a_history_are_no_answer() -> None:
+    tables, past = Tables(), Past()
+    tables.complete_from = None
+    engine = engine_of(tables, past)
+    answer = await engine.answer(TEA, Deadline(1_000))
+    assert (answer.source, answer.count, answer.complete) == ("history", 1, False)
+    past.failure = UnavailableError("PostgreSQL did not answer")
+    with pytest.raises(NoAnswerError, match=r"the window tables in Redis are empty, .*: PostgreSQL did not answer"):
+        await engine.answer(TEA, Deadline(1_000))
