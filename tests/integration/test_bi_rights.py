@@ -136,6 +136,33 @@ def test_a_writer_has_the_rights_of_the_sink_and_no_others(dsn: str, login: Call
                 writer.execute(refused)
 
 
+def test_the_api_reads_history_and_keys_and_changes_only_when_a_key_was_used(
+    connection: Connection, dsn: str, login: Callable[[str], str]
+) -> None:
+    add_an_hour(connection)
+    add_post(connection, 1, datetime.now(UTC))
+    user = urlsplit(login("IN ROLE emostream_api"))
+    api_dsn = renamed(dsn, user=user.username or "", password=user.password or "")
+    with psycopg.connect(api_dsn, autocommit=True) as api:
+        for name in (*WRITTEN, "sink_topics", "schema_migrations", "hourly_windows", "hourly_languages", "api_keys"):
+            api.execute(f"SELECT * FROM {name}").fetchall()
+            assert rows(api, f"SELECT has_table_privilege('{name}', 'INSERT, UPDATE, DELETE, TRUNCATE')") == [(False,)]
+        assert rows(api, "SELECT count(*) FROM posts") == [(1,)]
+        api.execute("UPDATE api_keys SET last_used_on = now() WHERE id = 'x'")
+        for refused in (
+            "UPDATE api_keys SET revoked_at = NULL",
+            "UPDATE api_keys SET last_used_on = now(), scopes = '{}'",
+            "CREATE TABLE mine (n integer)",
+            "SELECT grant_roles()",
+        ):
+            with pytest.raises(errors.InsufficientPrivilege):
+                api.execute(refused)
+    user = urlsplit(login("IN ROLE emostream_writer"))
+    writer_dsn = renamed(dsn, user=user.username or "", password=user.password or "")
+    with psycopg.connect(writer_dsn) as writer, pytest.raises(errors.InsufficientPrivilege):
+        writer.execute("SELECT * FROM api_keys")
+
+
 @pytest.fixture
 def own_roles(tmp_path: Path, endpoints: Endpoints) -> Iterator[tuple[Path, str]]:
     """A folder of migrations whose role names have a new suffix, and the suffix."""
@@ -143,12 +170,12 @@ def own_roles(tmp_path: Path, endpoints: Endpoints) -> Iterator[tuple[Path, str]
     for migration in find_migrations(migrations_folder()):
         text = migration.path.read_text("utf-8")
         if "grant_roles" in text:
-            text = re.sub(r"\b(emostream_writer|tableau)\b", rf"\g<0>{suffix}", text)
+            text = re.sub(r"\b(emostream_writer|emostream_api|tableau)\b", rf"\g<0>{suffix}", text)
         (tmp_path / migration.path.name).write_text(text, "utf-8")
     yield tmp_path, suffix
     with psycopg.connect(endpoints.postgres_dsn, autocommit=True) as administrator:
-        for role in (f"emostream_writer{suffix}", f"tableau{suffix}"):
-            administrator.execute(f"DROP ROLE IF EXISTS {role}")
+        for role in ("emostream_writer", "emostream_api", "tableau"):
+            administrator.execute(f"DROP ROLE IF EXISTS {role}{suffix}")
 
 
 def warned(connection: Connection) -> list[str]:
@@ -213,7 +240,8 @@ def test_an_owner_without_the_right_to_create_roles_gets_the_statements(
         warnings = warned(connection)
         assert 5 in migrate(connection, find_migrations(folder))
         created = [re.findall(r"CREATE ROLE \w+ NOLOGIN", warning) for warning in warnings]
-        assert created == [[f"CREATE ROLE emostream_writer{suffix} NOLOGIN"], [f"CREATE ROLE tableau{suffix} NOLOGIN"]]
+        names = ("emostream_writer", "tableau", "emostream_api")
+        assert created == [[f"CREATE ROLE {name}{suffix} NOLOGIN"] for name in names]
         assert rows(connection, "SELECT count(*) FROM bi.emotion_share") == [(0,)]
     with psycopg.connect(endpoints.postgres_dsn, autocommit=True) as administrator:
         for (statement,) in created:
