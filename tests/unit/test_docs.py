@@ -14,6 +14,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from models.serving.metrics import BatchMetrics
 from streams import __version__
+from streams.access.metrics import AccessMetrics
 from streams.cli import cli
 from streams.ingest.sources.metrics import IngestMetrics
 from streams.metrics import Metrics
@@ -201,10 +202,11 @@ class OnRequest:
         ("The metrics of sources", IngestMetrics()),
         ("The metrics of the cache of answers", CacheMetrics(CollectorRegistry())),
         ("The metrics of classification on request", OnRequest()),
+        ("The metrics of keys, tokens and limits", AccessMetrics(CollectorRegistry())),
     ],
 )
 def test_every_metric_is_listed_with_its_labels(
-    heading: str, metrics: Metrics | SinkMetrics | IngestMetrics | CacheMetrics | OnRequest
+    heading: str, metrics: Metrics | SinkMetrics | IngestMetrics | CacheMetrics | OnRequest | AccessMetrics
 ) -> None:
     section = re.search(rf"^## {heading}\n(.*?)^## ", METRICS.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert section is not None
