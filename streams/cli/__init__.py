@@ -44,6 +44,7 @@ _COMMANDS: Final = {
     "keywords": LazyCommand(
         "streams.cli.keywords", "keywords", "Add, remove and list the keywords that sources search posts for."
     ),
+    "keys": LazyCommand("streams.cli.keys", "keys", "Make, list and revoke the API keys of the HTTP service."),
     "forget": LazyCommand("streams.cli.forget", "forget", "Erase posts, or all posts of accounts, from Postgres."),
     "tail": LazyCommand("streams.cli.tail", "tail", "Show the records of a topic as they come."),
     "windows": LazyCommand(
