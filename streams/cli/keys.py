@@ -105,7 +105,7 @@ def add(
         click.echo(printable_json(json.dumps({"key": given.reveal(), **_document(stored)}, ensure_ascii=False)))
     else:
         click.echo(given.reveal())
-    until = "does not expire" if stored.expires_at is None else f"expires on {_time(stored.expires_at)}"
+    until = "does not expire" if stored.expires_at is None else f"expires at {_time(stored.expires_at)}"
     click.echo(f"key {stored.id} for {printable(stored.name)} {until}; store it now, it is not shown again", err=True)
 
 

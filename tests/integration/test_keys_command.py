@@ -69,7 +69,7 @@ def test_a_key_may_have_scopes_a_limit_and_an_end(run: Run) -> None:
     out, err = run(
         "add", "ci", "--scope", "query", "--scope", "live", "--requests-per-minute", "60", "--expires", "90d"
     )
-    assert "expires on 2" in err
+    assert "expires at 2" in err
     [key] = listed(run)
     assert (key["scopes"], key["requests_per_minute"]) == (["live", "query"], 60)
     left = datetime.fromisoformat(key["expires_at"]) - datetime.now(UTC)
