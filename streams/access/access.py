@@ -34,8 +34,8 @@ class Access:
     """The door of the HTTP service.
 
     Authentication is required if an issuer is configured, or if there is an API key in Postgres, be it revoked or
-    expired. Without both, the service runs open on a loopback address, and refuses to start on any other one unless
-    `EMOSTREAM_API_ALLOW_OPEN` is set. A key that is added while it runs open is required from then on, within seconds.
+    expired. Without both, the service runs open on a loopback address, or if `EMOSTREAM_API_ALLOW_OPEN` is set. On any
+    other address it refuses to start. A key that is added while it runs open is required from then on, within seconds.
     While nobody knows whether there are keys, because Postgres has not answered yet, no request is admitted.
     """
 
@@ -56,6 +56,7 @@ class Access:
             clock: Seconds of a clock that never goes back.
         """
         self._settings = settings
+        self._may_be_open = settings.api_allow_open or _is_loopback(settings.api_host)
         self._metrics = AccessMetrics(registry or CollectorRegistry())
         dsn = settings.api_postgres_dsn or settings.postgres_dsn
         self._pool = PostgresPool(
@@ -74,7 +75,7 @@ class Access:
     @property
     def required(self) -> bool:
         """Whether requests need credentials. True while nobody knows whether there are keys."""
-        return self._tokens is not None or self._keys.any_keys is not False
+        return self._tokens is not None or self._keys.any_keys is not False or not self._may_be_open
 
     async def start(self) -> None:
         """Read the keys. If Postgres or the issuer does not answer, requests are unavailable until it does.
@@ -101,14 +102,14 @@ class Access:
         await self._pool.close()
 
     def _check_open(self) -> None:
-        if self.required:
+        if self._tokens is not None or self._keys.any_keys is not False:
             return
-        where = self._settings.api_host
-        if not _is_loopback(where) and not self._settings.api_allow_open:
+        if not self._may_be_open:
             raise SettingsError(
                 [
-                    f"EMOSTREAM_API_HOST={where} is not a loopback address, and there is no authentication: make a "
-                    "key with `emostream keys add`, set EMOSTREAM_OIDC_ISSUER, or set EMOSTREAM_API_ALLOW_OPEN=true"
+                    f"EMOSTREAM_API_HOST={self._settings.api_host} is not a loopback address, and there is no "
+                    "authentication: make a key with `emostream keys add`, set EMOSTREAM_OIDC_ISSUER, or set "
+                    "EMOSTREAM_API_ALLOW_OPEN=true"
                 ]
             )
         logger.warning("the HTTP service runs open: there is neither an API key nor an OIDC issuer")

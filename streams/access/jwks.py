@@ -123,7 +123,7 @@ class Jwks:
 
     async def start(self) -> None:
         """Fetch the keys. If the issuer does not answer, the first request does it."""
-        await self._reading.attempt()
+        await self._reading.first()
 
     async def close(self) -> None:
         """Close the connections."""

@@ -69,6 +69,12 @@ class Reading:
             self._begun_at = self._clock()
             self._task = asyncio.create_task(self._run(self._begun_at))
 
+    async def first(self) -> None:
+        """Read, and wait for it as long as it takes. Raises nothing if it fails."""
+        self.start()
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
     async def attempt(self) -> None:
         """Begin a reading as `start` does, and wait for it for a moment. Raises nothing if it fails or takes longer.
 

@@ -88,7 +88,7 @@ class KeyVerifier:
         Raises:
             RejectedError: Postgres rejected the login, or has no table of keys.
         """
-        await self._reading.attempt()
+        await self._reading.first()
         if isinstance(self._reading.problem, RejectedError):
             raise self._reading.problem
 

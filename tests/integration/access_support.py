@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
 
+from connectors.errors import UnavailableError
 from connectors.local import Endpoints
 from connectors.redis import RedisClient, connect
 from streams.access.access import Access
+from streams.access.caller import Caller
+from streams.access.errors import AccessError
+from streams.access.keys import GivenKey
+from streams.access.scopes import Scope
+from streams.access.verifier import STALE_S
 from streams.settings import Settings, load_settings
 from tests.integration.link_proxy import LinkProxy
 
@@ -84,3 +91,17 @@ def execute(dsn: str, statement: str, *values: object) -> list[tuple[Any, ...]]:
     with psycopg.connect(dsn, autocommit=True) as connection:
         cursor = connection.execute(statement, values)  # type: ignore[call-overload]
         return cursor.fetchall() if cursor.description else []
+
+
+async def ask(access: Access, key: GivenKey | str | None, scope: Scope = Scope.READ) -> Caller:
+    header = None if key is None else f"Bearer {key if isinstance(key, str) else key.reveal()}"
+    return await access.admit(header, None, scope)
+
+
+async def later(access: Access, clock: Clock, seconds: float = STALE_S + 1) -> None:
+    """Let time pass, and let a request have the keys read again, however long that takes on this machine."""
+    clock.now += seconds
+    with suppress(AccessError, UnavailableError):
+        await ask(access, None)
+    if access._keys._reading._task is not None:
+        await asyncio.wait([access._keys._reading._task])

@@ -23,7 +23,18 @@ from streams.access.scopes import Scope
 from streams.access.verifier import KEEP_S, RECHECK_S, REFRESH_S, STALE_S
 from streams.errors import SettingsError
 from streams.settings import Settings
-from tests.integration.access_support import Clock, access_env, access_settings, clock, execute, link, opened, redis
+from tests.integration.access_support import (
+    Clock,
+    access_env,
+    access_settings,
+    ask,
+    clock,
+    execute,
+    later,
+    link,
+    opened,
+    redis,
+)
 from tests.integration.bi_support import database, dsn
 from tests.integration.link_proxy import LinkProxy
 from tests.oidc_issuer import AUDIENCE, Issuer
@@ -39,11 +50,6 @@ async def make(settings: Settings, *scopes: Scope, limit: int | None = None) -> 
         add_key, settings, "tests", scopes=scopes or list(Scope), requests_per_minute=limit, expires_at=None
     )
     return given
-
-
-async def ask(access: Access, key: GivenKey | str | None, scope: Scope = Scope.READ) -> Caller:
-    header = None if key is None else f"Bearer {key if isinstance(key, str) else key.reveal()}"
-    return await access.admit(header, None, scope)
 
 
 async def refusal(access: Access, key: GivenKey | str | None) -> Refusal:
@@ -70,13 +76,13 @@ async def test_a_service_without_keys_is_open_until_there_is_one(
     assert not access.required
     assert await ask(access, None) is ANYBODY
     key = await make(access_settings)
-    clock.now += STALE_S + 1
+    await later(access, clock)
     assert await refusal(access, None) is Refusal.MISSING
     assert access.required
     assert (await ask(access, key)).id == key.id
     # A service whose last key was revoked does not open again.
     await asyncio.to_thread(revoke_key, access_settings, key.id)
-    clock.now += STALE_S + 1
+    await later(access, clock)
     assert await refusal(access, key) is Refusal.REVOKED
     assert await refusal(access, None) is Refusal.MISSING
     assert (await opened()).required
@@ -108,11 +114,11 @@ async def test_credentials_that_are_refused(access_settings: Settings, opened: O
             await access.admit(authorization, x_api_key, Scope.READ)
         assert caught.value.refusal is Refusal.MALFORMED
     execute(dsn, "UPDATE api_keys SET expires_at = now()")
-    clock.now += STALE_S + 1
+    await later(access, clock)
     assert await refusal(access, key) is Refusal.EXPIRED
     # The right id with the secret of another key, whose checksum is right.
     execute(dsn, "UPDATE api_keys SET expires_at = NULL, secret_sha256 = sha256('other')")
-    clock.now += STALE_S + 1
+    await later(access, clock)
     assert await refusal(access, key) is Refusal.UNKNOWN
 
 
@@ -126,7 +132,7 @@ async def test_requests_cost_no_round_trip_and_a_revoked_key_stops_within_second
         await ask(access, key)
     link.restore()
     await asyncio.to_thread(revoke_key, access_settings, key.id)
-    clock.now += STALE_S
+    await later(access, clock, STALE_S)
     assert await refusal(access, key) is Refusal.REVOKED
 
 
@@ -135,14 +141,14 @@ async def test_a_new_key_works_within_a_second_and_guesses_cost_few_queries(
 ) -> None:
     await make(access_settings)
     access = await opened()
-    later = await make(access_settings)
+    new = await make(access_settings)
     clock.now += RECHECK_S + 0.1
-    assert (await ask(access, later)).id == later.id
+    assert (await asked_until_answered(access, new, clock)).id == new.id
     asked = []
     original = keys_sql.fingerprint
     monkeypatch.setattr(keys_sql, "fingerprint", lambda connection: (asked.append(1), original(connection))[1])
     for _ in range(60):
-        clock.now += RECHECK_S / 20
+        await later(access, clock, RECHECK_S / 20)
         assert await refusal(access, new_key()) is Refusal.UNKNOWN
     assert 1 <= len(asked) <= 4
 
@@ -155,7 +161,7 @@ async def test_known_keys_work_for_an_hour_while_postgres_is_away(
     clock.now += STALE_S + 1
     for _ in range(3):
         assert (await ask(access, key)).id == key.id
-        clock.now += PAUSE_S + 1
+        await later(access, clock, PAUSE_S + 1)
     with pytest.raises(UnavailableError, match=r"API keys cannot be checked now: PostgreSQL .*refused"):
         await ask(access, new_key())
     assert len([one for one in caplog.records if "cannot be read" in one.message]) == 1
@@ -204,13 +210,12 @@ async def test_the_last_day_of_use_is_stored_once_a_day(
     today = datetime.now(UTC).date()
     for _ in range(3):
         await ask(access, key)
-        clock.now += STALE_S + 1
-    await ask(access, key)
+        await later(access, clock)
     stored = "SELECT last_used_on FROM api_keys"
     assert execute(dsn, stored) in [[(today,)], [(today + timedelta(days=1),)]]
     execute(dsn, "UPDATE api_keys SET last_used_on = '2026-01-01'")
-    clock.now += STALE_S + 1
     await ask(access, key)
+    await later(access, clock)
     assert str(execute(dsn, stored)[0][0]) == "2026-01-01"  # this process has stored the day already
     other = await opened()
     await ask(other, key)
@@ -262,6 +267,19 @@ async def test_an_open_service_refuses_to_start_on_other_addresses(
     assert not (await opened(EMOSTREAM_API_HOST=host, EMOSTREAM_API_ALLOW_OPEN="true")).required
     await make(access_settings)
     assert (await opened(EMOSTREAM_API_HOST=host)).required
+
+
+async def test_a_service_on_another_address_stays_closed_if_postgres_answers_later(
+    opened: Open, clock: Clock, link: LinkProxy
+) -> None:
+    link.cut()
+    access = await opened(EMOSTREAM_API_HOST="0.0.0.0")
+    link.restore()
+    while access._keys.any_keys is None:
+        await later(access, clock)
+    assert access._keys.any_keys is False
+    assert access.required
+    assert await refusal(access, None) is Refusal.MISSING
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "[::1]", "localhost"])

@@ -20,7 +20,17 @@ from streams.access.keys import parse_key
 from streams.access.scopes import Scope
 from streams.cli import cli
 from streams.errors import InputError
-from tests.integration.access_support import Clock, access_env, access_settings, clock, execute, link, opened, redis
+from tests.integration.access_support import (
+    Clock,
+    access_env,
+    access_settings,
+    clock,
+    execute,
+    later,
+    link,
+    opened,
+    redis,
+)
 from tests.integration.bi_support import database, dsn
 
 __all__ = ["access_env", "access_settings", "clock", "database", "dsn", "link", "opened", "redis"]  # fixtures
@@ -132,6 +142,6 @@ async def test_the_service_follows_the_commands(run: Run, opened: Callable[..., 
     access: Access = await opened()
     assert (await access.admit(None, key, Scope.READ)).name == "a"
     await asyncio.to_thread(run, "revoke", key)
-    clock.now += 11
+    await later(access, clock)
     with pytest.raises(UnauthenticatedError):
         await access.admit(None, key, Scope.READ)
