@@ -1,15 +1,22 @@
-"""Puts the HTTP service together: routes, errors and middlewares."""
+"""Puts the HTTP service together: routes, errors, documentation and middlewares."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from api import problems
 from api.edge import Edge
+from api.guarded import SECURITY_SCHEMES
+from api.models.base import Problem
 from api.resources import Resources
-from api.routes import audit, health, keywords, windows
+from api.responses import PROBLEM_SCHEMA
+from api.routes import audit, health, keywords, live, model, posts, query, texts, windows
 from streams import __version__
 
 GZIP_FROM_BYTES = 1_024
@@ -18,22 +25,16 @@ GZIP_FROM_BYTES = 1_024
 _DESCRIPTION = """\
 Ask what people feel about a keyword, classify texts, and follow the live windows.
 
-Errors are problem documents (RFC 9457). Times are RFC 3339 in UTC.
+Errors are problem documents (RFC 9457). Times are RFC 3339 in UTC. `GET /v1/live` is the live stream as a WebSocket; it
+takes the same parameters as `GET /v1/stream`.
 """
 
 
 def create_app(resources: Resources) -> FastAPI:
     """Returns the app over these resources, which must stay open while it serves."""
-    app = FastAPI(
-        title="emostream",
-        version=__version__,
-        description=_DESCRIPTION,
-        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        redoc_url=None,
-    )
+    app = FastAPIOffline(redoc_url=None, **_description())
+    _add_routes(app)
     app.state.resources = resources
-    for routes in (windows, keywords, audit, health):
-        app.include_router(routes.router)
     problems.install(app)
     settings = resources.settings
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES)
@@ -42,8 +43,41 @@ def create_app(resources: Resources) -> FastAPI:
             CORSMiddleware,
             allow_origins=settings.api_cors_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", "Last-Event-ID"],
+            allow_headers=["Authorization", "Content-Type", "If-None-Match", "Last-Event-ID", "X-API-Key"],
             expose_headers=["ETag", "Retry-After"],
         )
     app.add_middleware(Edge, metrics=resources.metrics, max_body_bytes=settings.api_max_body_bytes)
     return app
+
+
+def openapi_document() -> dict[str, Any]:
+    """Returns the OpenAPI document of the service, without its resources."""
+    app = FastAPI(**_description())
+    _add_routes(app)
+    return app.openapi()
+
+
+def _description() -> dict[str, Any]:
+    return {
+        "title": "emostream",
+        "version": __version__,
+        "description": _DESCRIPTION,
+        "license_info": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    }
+
+
+def _add_routes(app: FastAPI) -> None:
+    for routes in (query, texts, windows, keywords, posts, live, model, audit, health):
+        app.include_router(routes.router)
+    app.include_router(live.sockets)
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(routes=app.routes, **_description())
+            components = document["components"]
+            components["securitySchemes"] = SECURITY_SCHEMES
+            components["schemas"][PROBLEM_SCHEMA] = Problem.model_json_schema()
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign] # as FastAPI's documentation has it

@@ -11,9 +11,8 @@ class Draining:
     def __init__(self) -> None:
         self._event = asyncio.Event()
 
-    @property
-    def begun(self) -> bool:
-        """Whether the process stops."""
+    def has_begun(self) -> bool:
+        """Returns whether the process stops."""
         return self._event.is_set()
 
     def begin(self) -> None:

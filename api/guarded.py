@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import Any, get_type_hints
 
 from fastapi.exceptions import RequestValidationError
@@ -23,10 +24,12 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
+
+from api.origins import is_loopback_name
+from api.problems import ProblemError
+from api.resources import Resources
 from streams.access.caller import Caller
 from streams.access.scopes import Scope
-
-from api.resources import Resources
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -36,18 +39,23 @@ SECURITY_SCHEMES = {
 }
 """How a caller authenticates, for the OpenAPI document."""
 
-_SECURITY = {"security": [{name: []} for name in SECURITY_SCHEMES]}
+_SECURITY: dict[str, Any] = {"security": [{name: []} for name in SECURITY_SCHEMES]}
 
 
 async def admit(connection: HTTPConnection, scope: Scope) -> Caller:
     """Admit the caller of a request or a WebSocket.
 
     Raises:
+        ProblemError: The service needs no credentials, and a page that is not its own may have sent the request.
         AccessError: The credentials are missing or not accepted, lack the scope, or have sent too many requests.
         UnavailableError: Nobody knows now whether the credentials are valid.
     """
     resources: Resources = connection.app.state.resources
     headers = connection.headers
+    if not resources.access.required and not (
+        resources.settings.api_allow_open or is_loopback_name(headers.get("host"))
+    ):
+        raise ProblemError(HTTPStatus.FORBIDDEN, "without authentication the service answers to loopback names only")
     return await resources.access.admit(headers.get("authorization"), headers.get("x-api-key"), scope)
 
 
@@ -88,6 +96,9 @@ class DirectRoute(GuardedRoute):
             # Step 1: admit the caller.
             await admit(request, needed)
             # Step 2: read the body, and validate it.
+            if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+                # A page of any origin can send other types without asking the service first (CORS).
+                raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
             try:
                 value = body.validate_json(await request.body())
             except ValidationError as exc:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, platform_collector, process_collector
 
-from models.serving.metrics import ModelMetrics
-
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -30,4 +28,3 @@ class ApiMetrics:
             registry=registry,
         )
         self.in_flight = Gauge("emostream_http_requests_in_flight", "Requests in progress.", registry=registry)
-        self.model = ModelMetrics(registry)

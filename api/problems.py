@@ -17,12 +17,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
-from streams.access.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
-from streams.query.errors import QuestionError
 
 from connectors.errors import ConnectorError, most_specific
 from models.errors import ModelError, OverloadedError, RequestTooLargeError
-from streams.errors import EmostreamError
+from streams.access.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
+from streams.errors import DeadlineExceededError, EmostreamError
+from streams.query.errors import QuestionError
 from streams.redact import redact
 
 logger = logging.getLogger(__name__)
@@ -101,6 +101,7 @@ _MEANINGS: dict[type[Exception], _Meaning] = {
     QuestionError: _Meaning(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-request"),
     RequestTooLargeError: _Meaning(HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     OverloadedError: _Meaning(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded"),
+    DeadlineExceededError: _Meaning(HTTPStatus.GATEWAY_TIMEOUT, "deadline-exceeded"),
     ConnectorError: _UNAVAILABLE,
     ModelError: _UNAVAILABLE,
     EmostreamError: _UNAVAILABLE,

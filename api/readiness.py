@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from api.models.health import Readiness, ReadinessPart
 from api.resources import Resources
-from connectors.errors import ConnectorError
+from connectors.errors import ConnectorError, UnavailableError
 from streams.redact import redact
 
 CHECK_S = 2.0
@@ -32,12 +32,17 @@ class Check:
 
 def checks(resources: Resources) -> list[Check]:
     """Returns the checks of all parts."""
-    return [Check("redis", False, resources.windows.refresh)]
+    return [
+        Check("model", True, lambda: _model(resources)),
+        Check("access", True, resources.access.check),
+        Check("redis", False, resources.windows.refresh),
+        Check("postgres", False, lambda: _postgres(resources)),
+    ]
 
 
 async def readiness(resources: Resources) -> Readiness:
     """Check all parts at the same time."""
-    if resources.draining.begun:
+    if resources.draining.has_begun():
         stopping = ReadinessPart(name="process", ok=False, required=True, reason="the process stops")
         return Readiness(status="not ready", parts=[stopping])
     parts = list(await asyncio.gather(*map(_checked, checks(resources))))
@@ -45,6 +50,16 @@ async def readiness(resources: Resources) -> Readiness:
     if any(part.required for part in failed):
         return Readiness(status="not ready", parts=parts)
     return Readiness(status="degraded" if failed else "ready", parts=parts)
+
+
+async def _model(resources: Resources) -> None:
+    if resources.serving.problem is not None:
+        raise UnavailableError(f"the model may be outdated: {resources.serving.problem}")
+
+
+async def _postgres(resources: Resources) -> None:
+    async with resources.postgres.connection("checking the history") as connection:
+        await connection.execute("SELECT 1")
 
 
 async def _checked(check: Check) -> ReadinessPart:

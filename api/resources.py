@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.answers import Answers
 from api.draining import Draining
+from api.live.feed import KafkaFeed, post_events, window_events
+from api.live.hub import LiveHub
 from api.metrics import ApiMetrics
+from api.pictures import draw
+from connectors.postgres_pool import PostgresPool
 from connectors.redis import RedisClient
+from streams.access.access import Access
+from streams.classification.serving import Serving
+from streams.connections import kafka_config
+from streams.query.engine import Engine
+from streams.query.history import History
+from streams.query.metrics import CacheMetrics
+from streams.query.open_cache import open_cache
+from streams.query.windows import KeywordWindows
 from streams.settings import Settings
-from streams.windows.connect import redis_client, window_reader
-from streams.windows.reader import WindowReader
+from streams.windows.connect import redis_client, table_arguments
+
+STOP_S = 5.0
+"""Seconds that texts which wait for the model have at the end."""
 
 
 @dataclass(frozen=True)
@@ -26,31 +42,97 @@ class Resources:
         metrics: the metrics that `/metrics` shows.
         redis: a client of the windows' Redis.
         windows: reads the window tables.
+        postgres: connections to Postgres.
+        history: reads the history in Postgres.
+        serving: the models, and the classification of texts.
+        answers: answers questions.
+        access: admits callers.
+        live: the events of the live streams.
         draining: tells the streams that the process stops.
+        one_tier_at_a_time: held while a request is classified with a tier of its choice.
     """
 
     settings: Settings
     metrics: ApiMetrics
     redis: RedisClient
-    windows: WindowReader
-    draining: Draining = field(default_factory=Draining)
+    windows: KeywordWindows
+    postgres: PostgresPool
+    history: History
+    serving: Serving
+    answers: Answers
+    access: Access
+    live: LiveHub
+    draining: Draining
+    one_tier_at_a_time: asyncio.Semaphore
 
 
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open the resources, and close them at the end.
 
-    Redis and Postgres need not answer: the service starts without them, and says so in `/health/ready`.
+    Redis, Postgres and Kafka need not answer: the service starts without them, and says so in `/health/ready`.
 
     Raises:
-        RejectedError: An address or an option of it is wrong.
+        SettingsError: The service would be open on an address that is not loopback.
+        RejectedError: An address or an option of it is wrong, or a server refuses the login.
         ModelError, UnavailableError: There is no model that could serve.
     """
     async with AsyncExitStack() as stack:
         metrics = ApiMetrics()
+        registry = metrics.registry
         redis = redis_client(settings)
         stack.push_async_callback(redis.aclose)
-        yield Resources(settings, metrics, redis, window_reader(redis, settings))
+        access = Access(settings, redis, registry)
+        await access.start()
+        stack.push_async_callback(access.close)
+        serving = Serving(settings, registry)
+        stack.push_async_callback(serving.close, STOP_S)
+        await serving.start()
+        dsn = settings.api_postgres_dsn or settings.postgres_dsn
+        pool = PostgresPool(dsn.get_secret_value(), application_name="emostream-api", read_only=True)
+        await pool.open()
+        stack.push_async_callback(pool.close)
+        windows = KeywordWindows(redis, **table_arguments(settings))
+        history = History(pool)
+        engine = Engine(
+            windows=windows,
+            history=history,
+            sizes=settings.window_sizes,
+            labels=lambda: [label for model in serving.current().all for label in model.heads[0].labels],
+        )
+        cached = await stack.enter_async_context(open_cache(settings, CacheMetrics(registry)))
+        answers = Answers(
+            cached,
+            engine,
+            serving.current,
+            draw,
+            prefix=settings.redis_prefix,
+            deadline_s=settings.query_deadline_s,
+        )
+        live = LiveHub(_feeds(settings), most_clients=settings.api_max_streams)
+        stack.callback(live.close)
+        yield Resources(
+            settings,
+            metrics,
+            redis,
+            windows,
+            pool,
+            history,
+            serving,
+            answers,
+            access,
+            live,
+            Draining(),
+            asyncio.Semaphore(1),
+        )
+
+
+def _feeds(settings: Settings) -> list[KafkaFeed]:
+    kafka, group = kafka_config(settings), f"{settings.group_prefix}-api"
+    return [
+        KafkaFeed(kafka, settings.topic_windows, group=group, events_of=window_events),
+        KafkaFeed(kafka, settings.topic_classified, group=group, events_of=post_events),
+    ]
 
 
 def _resources_of(request: Request) -> Resources:

@@ -8,14 +8,20 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
-from api.models.base import Problem
+PROBLEM_SCHEMA = "Problem"
 
-_PROBLEM: dict[str, Any] = {"model": Problem, "content": {"application/problem+json": {}}}
+_PROBLEM: dict[str, Any] = {
+    "content": {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{PROBLEM_SCHEMA}"}}}
+}
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Returns the OpenAPI description of the errors with these statuses."""
-    return dict.fromkeys(statuses, _PROBLEM)
+def problems(*statuses: int, has_etag: bool = False) -> dict[int | str, dict[str, Any]]:
+    """Returns the OpenAPI description of the errors with these statuses.
+
+    With `has_etag` it also has the answer to a client that has the answer already.
+    """
+    not_modified: dict[int | str, dict[str, Any]] = {304: {"description": "The client has this answer already."}}
+    return {**(not_modified if has_etag else {}), **{status: {**_PROBLEM} for status in statuses}}
 
 
 def json_answer(request: Request, body: bytes, *, cache_control: str = "no-cache") -> Response:

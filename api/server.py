@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Iterator
@@ -14,7 +13,6 @@ from uvicorn.server import HANDLED_SIGNALS
 
 from api.app import create_app
 from api.resources import Resources, open_resources
-from streams.errors import SettingsError
 from streams.process.listening import listen_errors
 from streams.settings import Settings
 
@@ -128,35 +126,6 @@ def bind(host: str, port: int, *, share: bool = False) -> socket.socket:
             found.close()
             raise
     return found
-
-
-def is_loopback(host: str) -> bool:
-    """Returns whether an address that the service listens on can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False  # the name of a host
-
-
-def check_open(settings: Settings, *, authenticates: bool) -> None:
-    """Check that a service without authentication listens on loopback only, or is told to run open.
-
-    Raises:
-        SettingsError: It does not.
-    """
-    if authenticates or is_loopback(settings.api_host):
-        return
-    if settings.api_allow_open:
-        logger.warning("everybody who reaches %s can use the HTTP service: no authentication", settings.api_host)
-        return
-    raise SettingsError(
-        [
-            f"the HTTP service would be open to everybody who reaches {settings.api_host}: make a key with "
-            "`emostream keys add NAME`, or set EMOSTREAM_OIDC_ISSUER, or EMOSTREAM_API_ALLOW_OPEN=true"
-        ]
-    )
 
 
 def _url(host: str) -> str:

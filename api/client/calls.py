@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
+from api.models.audit import AuditAnswer
 from api.models.health import Readiness
 from api.models.query import QueryAnswer, QueryRequest
 from api.models.texts import (
@@ -25,6 +26,10 @@ from api.models.windows import KeywordsAnswer, ModelAnswer, PostsAnswer, Windows
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
 
 Order = Literal["frequent", "rising"]
+
+Kind = Literal["window", "post"]
+
+STREAM = "/v1/stream"
 
 
 @dataclass(frozen=True)
@@ -92,9 +97,19 @@ def model() -> Call[ModelAnswer]:
     return Call("GET", "/v1/model", ModelAnswer)
 
 
+def audit() -> Call[AuditAnswer]:
+    """Get the result of the last audit."""
+    return Call("GET", "/v1/audit", AuditAnswer)
+
+
 def ready() -> Call[Readiness]:
     """Get the health of each part."""
     return Call("GET", "/health/ready", Readiness, also=frozenset({503}))
+
+
+def live_params(keywords: Sequence[str], kinds: Sequence[Kind]) -> dict[str, list[str]]:
+    """Returns the query parameters of a live stream."""
+    return {"keyword": list(keywords or ["*"]), "kind": list(kinds)}
 
 
 def _params(**given: Any) -> dict[str, str]:  # noqa: ANN401 - values of several types

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Self
 
 import httpx
+from httpx_sse import connect_sse
 
 from api.client import calls
 from api.client.calls import AnswerT, Call
 from api.client.errors import ApiConnectionError, ApiError
+from api.client.following import STREAM_TIMEOUT, Pauses, live_message
+from api.models.audit import AuditAnswer
 from api.models.health import Readiness
+from api.models.live import LiveMessage
 from api.models.query import QueryAnswer
 from api.models.texts import Analysis, Prediction
 from api.models.windows import KeywordsAnswer, ModelAnswer, PostsAnswer, Window
@@ -102,9 +107,55 @@ class Client:
         """Returns the models that serve."""
         return self._send(calls.model())
 
+    def audit(self) -> AuditAnswer:
+        """Returns the result of the last audit."""
+        return self._send(calls.audit())
+
     def ready(self) -> Readiness:
         """Returns the health of each part."""
         return self._send(calls.ready())
+
+    def follow(
+        self,
+        *keywords: str,
+        kinds: Sequence[calls.Kind] = ("window",),
+        last_id: str | None = None,
+        reconnect: bool = True,
+    ) -> Iterator[LiveMessage]:
+        """Yield changed windows and new posts as they come, until the caller stops.
+
+        If the connection ends, it is made again, and the stream resumes after the last message. What may have been
+        missed is told by a message with the event `gap`.
+
+        Args:
+            keywords: The keywords; `*` stands for all posts, and is the default.
+            kinds: `window`, `post` or both.
+            last_id: The id of a message after which to resume; None begins with what is new.
+            reconnect: Whether to connect again after an error. If not, it is raised.
+        """
+        pauses = Pauses()
+        while True:
+            params = calls.live_params(keywords, kinds)
+            headers = {"Last-Event-ID": last_id} if last_id else {}
+            try:
+                with connect_sse(
+                    self._http, "GET", calls.STREAM, params=params, headers=headers, timeout=STREAM_TIMEOUT
+                ) as source:
+                    if not source.response.is_success:
+                        source.response.read()
+                        raise ApiError.of(source.response)
+                    for event in source.iter_sse():
+                        last_id = event.id or last_id
+                        pauses.reset()
+                        if event.event != "end":
+                            yield live_message(event.id, event.event, event.data)
+            except httpx.HTTPError as exc:
+                if not reconnect:
+                    raise ApiConnectionError(f"the live stream of {self._http.base_url} ended: {exc}") from exc
+            except ApiError as exc:
+                if not reconnect or exc.status not in {429, 502, 503, 504}:
+                    raise
+            time.sleep(pauses.next_s())
 
     def _send(self, call: Call[AnswerT]) -> AnswerT:
         content = None if call.body is None else call.body.model_dump_json()

@@ -79,9 +79,9 @@ async def messages(
     if cursor is None:
         cursor = ring.last_id
         yield _gap(ring.id_of(cursor), "this process does not know the id of the last event")
-    while not draining.begun:
+    while not draining.has_begun():
         changed = await _first(hub.changed(cursor), draining, heartbeat_s)
-        if draining.begun:
+        if draining.has_begun():
             break
         if not changed:
             yield Message(MessageKind.HEARTBEAT, ring.id_of(cursor), b"{}")

@@ -61,10 +61,8 @@ class ClassifiedPost(ApiModel):
     url: str | None
     label: str | None
     confidence: float | None
-    sentiment_label: str | None
+    sentiment: str | None
     sentiment_score: float | None
-    model: str
-    model_version: str
 
 
 class PostsAnswer(ApiModel):

@@ -5,19 +5,19 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
-from streams.access.scopes import Scope
 
 from api.guarded import needing
 from api.models.audit import AuditAnswer
 from api.problems import ProblemError
 from api.resources import Shared
 from api.responses import json_answer, problems
+from streams.access.scopes import Scope
 from streams.ops.audit.last import LastAudit
 
 router = APIRouter(prefix="/v1", tags=["operation"], route_class=needing(Scope.READ))
 
 
-@router.get("/audit", response_model=AuditAnswer, responses=problems(401, 403, 404, 429, 503))
+@router.get("/audit", response_model=AuditAnswer, responses=problems(401, 403, 404, 429, 503, has_etag=True))
 async def audit(request: Request, resources: Shared) -> Response:
     """Returns the result of the last `emostream audit`: whether a post was lost or counted twice.
 

@@ -11,7 +11,6 @@ from fastapi import APIRouter, Header, Query, Response, WebSocket, WebSocketDisc
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 from starlette.websockets import WebSocketState
-from streams.access.scopes import Scope
 
 from api.guarded import admit, needing
 from api.live.hub import LiveHub
@@ -22,6 +21,7 @@ from api.origins import may_connect
 from api.problems import ProblemError, problem_of, problem_response
 from api.resources import Resources, Shared
 from api.responses import problems
+from streams.access.scopes import Scope
 
 router = APIRouter(prefix="/v1", tags=["live"], route_class=needing(Scope.LIVE))
 sockets = APIRouter(prefix="/v1")
@@ -61,7 +61,7 @@ async def stream(
     `gap`, read the windows again: something may be missing. A client resumes with the header `Last-Event-ID`, as
     browsers do by themselves.
     """
-    if resources.draining.begun:
+    if resources.draining.has_begun():
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "the process stops", kind="stopping", retry_after_s=1)
     return EventStream(resources.live, _messages(resources, keyword, kind, last_event_id))
 

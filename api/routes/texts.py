@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from fastapi import APIRouter
-from streams.access.scopes import Scope
 
 from api.guarded import DirectRoute, needing
 from api.models.texts import (
@@ -24,6 +23,7 @@ from api.models.texts import (
 from api.problems import ProblemError
 from api.resources import Resources, Shared
 from api.responses import problems
+from streams.access.scopes import Scope
 from streams.classification.answers import Answer, Failed
 from streams.classification.predictions import Prediction as Found
 from streams.classification.tiers import answer_with_tier
@@ -31,7 +31,7 @@ from streams.errors import InputError
 
 router = APIRouter(prefix="/v1", tags=["texts"], route_class=needing(Scope.PREDICT, DirectRoute))
 
-_PROBLEMS = problems(401, 403, 413, 422, 429, 503)
+_PROBLEMS = problems(401, 403, 413, 415, 422, 429, 503)
 
 AUTO = "auto"
 """The tier that stands for the cascade: each text is answered by the first tier that is sure of it."""

@@ -6,13 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import AwareDatetime
-from streams.access.scopes import Scope
 
 from api.guarded import needing
 from api.models.base import MAX_KEYWORD_CHARS
 from api.models.windows import WindowsAnswer
 from api.resources import Shared
 from api.responses import json_answer, problems
+from streams.access.scopes import Scope
 from streams.records import Timestamp, to_ms
 
 router = APIRouter(prefix="/v1", tags=["windows"], route_class=needing(Scope.READ))
@@ -21,7 +21,9 @@ MAX_WINDOWS = 1_000
 """The most windows in one answer."""
 
 
-@router.get("/windows/{keyword:path}", response_model=WindowsAnswer, responses=problems(401, 403, 422, 429, 503))
+@router.get(
+    "/windows/{keyword:path}", response_model=WindowsAnswer, responses=problems(401, 403, 422, 429, 503, has_etag=True)
+)
 async def windows(
     request: Request,
     resources: Shared,

@@ -29,6 +29,15 @@ def is_free(port: int) -> bool:
     return True
 
 
+def free_port(preferred: int) -> int:
+    """Returns `preferred` if a server could listen on it now, else a random free port.
+
+    Raises:
+        LocalStackError: No free port was found.
+    """
+    return choose(["port"], {"port": preferred}, set())["port"]
+
+
 def accepts(port: int, timeout_s: float) -> bool:
     """Returns whether a program accepts connections on `port`."""
     try:

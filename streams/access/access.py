@@ -114,6 +114,17 @@ class Access:
             )
         logger.warning("the HTTP service runs open: there is neither an API key nor an OIDC issuer")
 
+    async def check(self) -> None:
+        """Check that callers can be admitted now.
+
+        Raises:
+            UnavailableError: Nobody knows whether there are keys, because Postgres has not answered yet.
+        """
+        if self._tokens is None:
+            await self._keys.refresh()
+            if self._keys.any_keys is None:
+                raise self._keys.unavailable()
+
     async def admit(self, authorization: str | None, x_api_key: str | None, scope: Scope) -> Caller:
         """Returns who sends a request, which counts against the caller's limit.
 

@@ -82,6 +82,7 @@ def demo(*, posts: Path, source: str | None, data_dir: Path, keep: bool) -> None
                 live=source is not None,
                 on_line=display.line,
                 on_progress=display.update,
+                on_service=display.ask,
             )
         )
     for line in outcome.refused:
@@ -95,6 +96,7 @@ def demo(*, posts: Path, source: str | None, data_dir: Path, keep: bool) -> None
     out.print(f"Tableau workbook: {outcome.workbook}", soft_wrap=True)
     out.print(f"done in {outcome.seconds:.0f} s")
     if keep:
+        out.print(f"the HTTP service is still running; kill {outcome.service_pid} stops it", soft_wrap=True)
         out.print(f'the servers are still running: eval "$(emostream local env --data-dir {data_dir})"', soft_wrap=True)
         out.print("the password for Tableau is the one in EMOSTREAM_POSTGRES_DSN", soft_wrap=True)
     require_balance(outcome.checks)
@@ -123,6 +125,17 @@ class Display:
     def line(self, text: str) -> None:
         """Print one line."""
         self._out.print(text, style="dim", markup=False, soft_wrap=True)
+
+    def ask(self, address: str) -> None:
+        """Ask the HTTP service about all posts, and print the answer."""
+        from api.client import Client  # noqa: PLC0415 - loads httpx
+        from streams.cli.query import show as show_answer  # noqa: PLC0415
+
+        with Client(address) as client:
+            question = """curl -s -H 'Content-Type: application/json' -d '{"keyword": "*"}' """
+            self._out.print(f"the HTTP service: {address}/docs", soft_wrap=True, markup=False)
+            self._out.print(f"a question for it: {question}{address}/v1/query", soft_wrap=True, markup=False)
+            show_answer(client.query("*"), self._out)
 
     def update(self, progress: DemoProgress) -> None:
         """Show how many posts have arrived where."""

@@ -8,7 +8,6 @@ from typing import Any
 
 from connectors.redis import RedisClient, connect
 from streams.settings import Settings
-from streams.windows.reader import WindowReader
 from streams.windows.store import WindowStore
 
 
@@ -19,7 +18,7 @@ async def open_store(settings: Settings) -> AsyncIterator[WindowStore]:
     Raises:
         ConnectorError: Redis did not answer, or rejected the call.
     """
-    store = WindowStore(redis_client(settings), **_tables(settings))
+    store = WindowStore(redis_client(settings), **table_arguments(settings))
     try:
         await store.refresh()
         yield store
@@ -36,12 +35,8 @@ def redis_client(settings: Settings) -> RedisClient:
     return connect(settings.redis_url.get_secret_value(), cluster=settings.redis_cluster)
 
 
-def window_reader(client: RedisClient, settings: Settings) -> WindowReader:
-    """Returns a reader of generation 0 of the window tables; `WindowReader.refresh` changes it to the current one."""
-    return WindowReader(client, **_tables(settings))
-
-
-def _tables(settings: Settings) -> dict[str, Any]:
+def table_arguments(settings: Settings) -> dict[str, Any]:
+    """Returns the arguments of a `WindowReader` beside its client."""
     return {
         "prefix": settings.redis_prefix,
         "shards": settings.shards,

@@ -182,10 +182,9 @@ class WindowReader:
             One window for each keyword that has posts in them. It is `windows` times as long as `size`. It is final if
             all summed windows are.
         """
-        ends = [await self._bounds(self._index(shard, size)) for shard in range(self.shards)]
-        if not any(ends):
+        end = await self.newest_end(size)
+        if end is None:
             return []
-        end = max(newest for bounds in ends if bounds for newest in bounds)
         start = end - windows * size * 1_000
         by_keyword: dict[str, list[dict[str, str]]] = {}
         for key, row in await self._rows(size, keyword=keyword, since_ms=start):
@@ -196,6 +195,11 @@ class WindowReader:
         return [
             to_window(WindowKey(word, windows * size, start), sum_rows(by_keyword[word])) for word in ranked[:limit]
         ]
+
+    async def newest_end(self, size: int) -> int | None:
+        """Returns the end of the latest window of a size, in ms since 1970; None if there is none."""
+        found = [await self._bounds(self._index(shard, size)) for shard in range(self.shards)]
+        return max((newest for bounds in found if bounds for newest in bounds), default=None)
 
     async def scan(self, size: int) -> AsyncIterator[list[EmotionWindow]]:
         """Yields all windows of a size, in pages and in no order.

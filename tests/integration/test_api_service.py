@@ -16,6 +16,8 @@ from tests.helpers import wait_for
 from tests.integration.api_support import address_of, assert_problem, client_of
 from tests.integration.window_store_support import apply_all, of
 
+pytestmark = pytest.mark.usefixtures("settings")
+
 ANY_PORT = {"EMOSTREAM_API_PORT": "0"}
 
 KEYWORDS = ["a|b", "[sale]", "foo*", "what?", "back\\slash", "60|1772366400000|x", "naïve café", "%2F..%2F", "C++"]
@@ -33,14 +35,14 @@ def test_a_signal_ends_it_with_0(start: Callable[..., Role], number: signal.Sign
 def test_it_does_not_run_open_on_other_addresses(start: Callable[..., Role]) -> None:
     service = start("api", "--host", "0.0.0.0", **ANY_PORT)
     assert service.wait(120) == 1
-    assert "emostream keys add NAME" in service.log.read_text()
+    assert "emostream keys add" in service.log.read_text()
 
 
 def test_it_runs_open_if_it_is_told_to(start: Callable[..., Role]) -> None:
     service = start("api", "--host", "0.0.0.0", **ANY_PORT, EMOSTREAM_API_ALLOW_OPEN="true")
     with client_of(service) as client:
         assert client.get("/health/live").status_code == 200
-    assert "no authentication" in service.log.read_text()
+    assert "runs open" in service.log.read_text()
 
 
 def test_a_port_in_use_is_one_line(start: Callable[..., Role]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -45,8 +46,15 @@ def entry(offset: int, seconds: float, label: str = "joy", confidence: float = 0
     return Entry(offset, for_counting(post))
 
 
-def reduced(store: WindowStore, shard: int, entries: list[Entry], at: Position, end: int) -> ShardDeltas:
-    return reduce_entries(entries, positions=[at] * store.shards, end=end, sizes=SIZES)[shard]
+def reduced(
+    store: WindowStore,
+    shard: int,
+    entries: list[Entry],
+    at: Position,
+    end: int,
+    sizes: Sequence[WindowSize] = SIZES,
+) -> ShardDeltas:
+    return reduce_entries(entries, positions=[at] * store.shards, end=end, sizes=sizes)[shard]
 
 
 async def apply(
@@ -61,11 +69,13 @@ async def apply(
     return mismatch[1]
 
 
-async def apply_all(store: WindowStore, entries: list[Entry], end: int, partition: int = 0) -> None:
+async def apply_all(
+    store: WindowStore, entries: list[Entry], end: int, partition: int = 0, sizes: Sequence[WindowSize] = SIZES
+) -> None:
     for shard in range(store.shards):
         await store.initialise(shard, 0)
         at = (await store.positions(shard, [partition]))[partition]
-        assert await apply(store, shard, partition, at, reduced(store, shard, entries, at, end)) is None
+        assert await apply(store, shard, partition, at, reduced(store, shard, entries, at, end, sizes)) is None
 
 
 def of(offset: int, seconds: float, *keywords: str, label: str = "joy") -> Entry:

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from models.text.language import Language
 from streams.characters import cleaned_json
+from streams.classification.predictions import Prediction, classified_post
 from streams.dead_letters import dead_letter, outgoing
 from streams.pipeline.decode import Rejection, Repairs, decode_post
-from streams.classification.predictions import Prediction, classified_post
 from streams.records import EARLIEST, ClassifiedPost, DeadPost, DeadReason, ModelRef, Origin
 from tests.helpers import NOON, NOON_MS, message
 

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from models.classifier import Classification
 from models.errors import ModelError, ModelNotFoundError
 from models.package.manifest import DEFAULT_TIERS, Head, Tier
+from streams.classification.predictions import predictions
 from streams.cli import classify as command
 from streams.errors import InputError
 from streams.ingest.lines import LineReader
 from streams.ingest.rows import Row
 from streams.ops.classify import batches
-from streams.classification.predictions import predictions
 from tests.tiny_model import SENTIMENT, spanish_package, tiny_manifest, tiny_package
 
 LABELS = ("joy", "fear")

@@ -2,9 +2,9 @@
 
 1. Start an empty stack of servers.
 2. Create topics, schema and model registry.
-3. Start a worker and a sink; with a live source also that.
+3. Start a worker, a sink and the HTTP service; with a live source also that.
 4. Send the posts, and show the windows until all posts have arrived everywhere.
-5. Audit the result; with a live source also read its status.
+5. Audit the result; with a live source also read its status. Ask the HTTP service.
 6. Draw the chart, and write the Tableau workbook.
 """
 
@@ -23,8 +23,9 @@ from msgspec.structs import replace
 
 from connectors.kafka.offsets import OffsetReader
 from connectors.local import Endpoints, LocalStack
+from connectors.local.ports import accepts, free_port
 from streams.connections import kafka_config
-from streams.errors import InputError
+from streams.errors import EmostreamError, InputError
 from streams.ingest.posts import PostMaker
 from streams.ingest.produce import send_posts
 from streams.ingest.reading import InputSpec, guess_format, open_input, read_rows
@@ -32,9 +33,7 @@ from streams.ingest.rows import Refusal, RowRules
 from streams.ingest.sources.status import Statuses, StatusReader
 from streams.ingest.tally import Tally
 from streams.ops.audit import Check, audit_until_balanced
-from streams.ops.bi.share_chart import draw_shares
 from streams.ops.bi.workbook import write_workbook
-from streams.ops.demo.chart import read_shares
 from streams.ops.demo.live import ENVIRONMENT, LiveSource
 from streams.ops.demo.processes import Role, clean_environment
 from streams.ops.demo.progress import Counts, ProgressReader
@@ -65,6 +64,9 @@ STALL_S = 60.0
 
 POLL_S = 0.5
 """Seconds between two counts of the arrived posts."""
+
+API_PORT = 8_000
+"""The port of the HTTP service, if it is free."""
 
 AUDIT_TIMEOUT_S = 15.0
 """Seconds for the last windows to reach Postgres. The longest windows are published every two seconds."""
@@ -98,6 +100,7 @@ class Outcome:
         refused: a line for each reason for which rows were refused.
         seconds: how long the demo took.
         sources: the status of the live source; None without one.
+        service_pid: the process id of the HTTP service, which still runs if `keep` was set.
     """
 
     checks: list[Check]
@@ -106,6 +109,7 @@ class Outcome:
     refused: list[str]
     seconds: float
     sources: Statuses | None = None
+    service_pid: int = 0
 
 
 def read_posts(path: Path, settings: Settings) -> tuple[list[Post], Tally]:
@@ -171,6 +175,7 @@ async def run_demo(
     live: bool = False,
     on_line: Callable[[str], None],
     on_progress: Callable[[DemoProgress], None],
+    on_service: Callable[[str], None] = lambda address: None,
 ) -> Outcome:
     """Run the demo on the posts of a file.
 
@@ -181,6 +186,7 @@ async def run_demo(
         live: whether the posts come from a network on this machine, through `emostream ingest`.
         on_line: called with a line for each step.
         on_progress: called every `POLL_S` seconds with the progress.
+        on_service: called in a thread with the address of the HTTP service, when all posts have arrived.
 
     Raises:
         InputError: The file cannot be read, or the folder does not belong to the demo.
@@ -196,6 +202,7 @@ async def run_demo(
             "EMOSTREAM_EMIT_INTERVAL_MS": "200",
             "EMOSTREAM_WEB_PORT": "0",
             "EMOSTREAM_SINK_WEB_PORT": "0",
+            "EMOSTREAM_API_PORT": str(free_port(preferred=API_PORT)),
             # For a few hundred posts, one process with all cores is the fastest.
             "EMOSTREAM_WORKER_PROCESSES": "1",
             # The demo itself keeps the machine busy, and the sink must write nevertheless.
@@ -211,20 +218,29 @@ async def run_demo(
         with contextlib.ExitStack() as stack:
             worker = stack.enter_context(Role("worker", ["worker"], env=environment, log=logs / "worker.log"))
             sink = stack.enter_context(Role("sink", ["sink"], env=environment, log=logs / "sink.log"))
-            on_line(f"worker (pid {worker.pid}) and sink (pid {sink.pid}) started; logs in {logs}")
+            service = Role("HTTP service", ["api"], env=environment, log=logs / "api.log")
+            if not keep:
+                stack.enter_context(service)
+            on_line(
+                f"worker (pid {worker.pid}), sink (pid {sink.pid}) and HTTP service (pid {service.pid}) started; "
+                f"logs in {logs}"
+            )
             source = None
             if live:
                 source = LiveSource(settings, posts, env=environment, logs=logs, on_line=on_line)
                 stack.enter_context(source)
             async with open_store(settings) as store:
-                await _feed(settings, store, posts, source=source, roles=[worker, sink], on_progress=on_progress)
+                roles = [worker, sink, service]
+                await _feed(settings, store, posts, source=source, roles=roles, on_progress=on_progress)
                 checks = await audit_until_balanced(settings, store, lambda *_: None, timeout_s=AUDIT_TIMEOUT_S)
             statuses = await asyncio.to_thread(StatusReader(settings).read) if live else None
+            await asyncio.to_thread(_wait_until_listening, service, settings.api_port)
+            await asyncio.to_thread(on_service, f"http://{settings.api_host}:{settings.api_port}")
         chart = data_dir / "emotions_by_keyword.png"
         _draw(settings, chart, posts_file)
         workbook = data_dir / "emostream.twb"
         write_workbook(settings.postgres_dsn.get_secret_value(), workbook)
-    return Outcome(checks, chart, workbook, tally.describe(), time.monotonic() - began, statuses)
+    return Outcome(checks, chart, workbook, tally.describe(), time.monotonic() - began, statuses, service.pid)
 
 
 async def _feed(
@@ -273,6 +289,20 @@ async def _feed(
         reader.close()
 
 
+def _wait_until_listening(service: Role, port: int) -> None:
+    """Wait until the HTTP service accepts connections.
+
+    Raises:
+        EmostreamError: It ended, or did not load its model within `STALL_S` seconds.
+    """
+    until = time.monotonic() + STALL_S
+    while not accepts(port, POLL_S):
+        service.check()
+        if time.monotonic() > until:
+            raise EmostreamError(f"the HTTP service does not listen after {STALL_S:.0f} s (log: {service.log})")
+        time.sleep(POLL_S)
+
+
 def _all_arrived(progress: DemoProgress) -> bool:
     counts = progress.counts
     done = counts.classified + counts.dead >= progress.total
@@ -280,6 +310,9 @@ def _all_arrived(progress: DemoProgress) -> bool:
 
 
 def _draw(settings: Settings, chart: Path, posts_file: Path) -> None:
+    from streams.ops.bi.share_chart import draw_shares  # noqa: PLC0415 - loads matplotlib
+    from streams.ops.demo.chart import read_shares  # noqa: PLC0415 - loads matplotlib
+
     size = settings.window_sizes[0].seconds
     shares = read_shares(settings.postgres_dsn.get_secret_value(), size)
     draw_shares(shares, chart, subtitle=f"{posts_file.name}, {format_duration(size)} windows, from Postgres")

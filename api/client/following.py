@@ -1,0 +1,38 @@
+"""How the clients follow a live stream: its messages, its time limits, and the pauses before they connect again."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import httpx
+
+from api.models.live import LiveMessage
+
+STREAM_TIMEOUT = httpx.Timeout(10.0, read=60.0)
+"""The service sends a sign of life every 15 seconds, so a stream that is silent for a minute is dead."""
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+
+
+class Pauses:
+    """The seconds before each attempt to connect again: each is about twice as long as the one before."""
+
+    def __init__(self) -> None:
+        self._next_s = FIRST_PAUSE_S
+
+    def reset(self) -> None:
+        """Begin with a short pause again, because a message has come."""
+        self._next_s = FIRST_PAUSE_S
+
+    def next_s(self) -> float:
+        """Returns the next pause. It is random, so that many clients do not come back together."""
+        pause = self._next_s
+        self._next_s = min(2 * pause, LONGEST_PAUSE_S)
+        return pause * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+def live_message(id_: str, event: str, data: str) -> LiveMessage:
+    """Returns a message of the stream."""
+    return LiveMessage.model_validate({"id": id_, "event": event, **json.loads(data)})
