@@ -54,7 +54,7 @@ class SourceSpec:
         if _INSTANCE.fullmatch(self.instance) is None:
             raise InputError(f"{where}: a name has lower-case letters, digits, '.', '_' and '-', at most 50")
         for endpoint in self.endpoints:
-            _check_endpoint(endpoint, where)
+            check_endpoint(endpoint, where)
         for number, keyword in enumerate(self.keywords, start=1):
             try:
                 parse_keyword(keyword)
@@ -66,7 +66,12 @@ class SourceSpec:
             raise InputError(f"{where}: backoff_s must be above 0, and at most backoff_max_s")
 
 
-def _check_endpoint(endpoint: str, where: str) -> None:
+def check_endpoint(endpoint: str, where: str) -> None:
+    """Check the address of a server.
+
+    Raises:
+        InputError: It is no address of HTTP or WebSocket, or has credentials in it. The message begins with `where`.
+    """
     try:
         parts = urlsplit(endpoint)
         usable = parts.scheme in ("http", "https", "ws", "wss") and bool(parts.hostname)

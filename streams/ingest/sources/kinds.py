@@ -17,7 +17,7 @@ from streams import __version__
 from streams.errors import InputError
 from streams.ingest.shaped.kinds import SHAPED_KINDS, ShapedKind, beginning_now
 from streams.ingest.shaped.options import where
-from streams.ingest.sources.config import SourceSpec, flag
+from streams.ingest.sources.config import SourceSpec, check_endpoint, flag
 from streams.redact import remember_secrets
 from streams.settings import Settings
 
@@ -53,15 +53,18 @@ class Kind:
 def _bluesky(spec: SourceSpec) -> Opener:
     from connectors.sources.bluesky import BlueskySource, Hosts  # noqa: PLC0415 - loads the client libraries
     from connectors.sources.bluesky.hosts import PUBLIC_HOSTS  # noqa: PLC0415
+    from connectors.sources.bluesky.source import SEARCH_ENDPOINT  # noqa: PLC0415
 
     hosts = Hosts(spec.endpoints or PUBLIC_HOSTS)
     collections = _texts(spec, "collections", ("app.bsky.feed.post",))
     dictionary = _file(spec, "zstd_dictionary", most_bytes=4_000_000)
     gap_s = _positive(spec, "gap_s", 60.0)
     silence_s = _positive(spec, "silence_s", 60.0)
+    search_endpoint = _address(spec, "search_endpoint", SEARCH_ENDPOINT)
     return lambda: BlueskySource(
         hosts,
         allow_private=spec.allow_private,
+        search_endpoint=search_endpoint,
         collections=collections,
         zstd_dictionary=dictionary,
         gap_s=gap_s,
@@ -111,6 +114,7 @@ def _hackernews(spec: SourceSpec) -> Opener:
     with _input_errors(spec):
         options = HackerNewsOptions(
             endpoint=_endpoint(spec, HackerNewsOptions().endpoint),
+            search_endpoint=_address(spec, "search_endpoint", HackerNewsOptions().search_endpoint),
             kinds=frozenset(_texts(spec, "kinds", tuple(HackerNewsOptions().kinds))),
             interval_s=_positive(spec, "interval_s", 30.0),
             changes_s=_positive(spec, "changes_s", 120.0),
@@ -199,8 +203,8 @@ def _reddit(spec: SourceSpec) -> Opener:
 
 
 KINDS: Mapping[str, Kind | ShapedKind] = {
-    "bluesky": Kind(_bluesky, frozenset({"collections", "zstd_dictionary", "gap_s", "silence_s"})),
-    "hackernews": Kind(_hackernews, frozenset({"kinds", "interval_s", "changes_s"})),
+    "bluesky": Kind(_bluesky, frozenset({"collections", "gap_s", "search_endpoint", "silence_s", "zstd_dictionary"})),
+    "hackernews": Kind(_hackernews, frozenset({"changes_s", "interval_s", "kinds", "search_endpoint"})),
     "mastodon": Kind(_mastodon, frozenset({"tags", "local", "interval_s", "overlap_s"})),
     "reddit": Kind(_reddit, frozenset({"subreddits", "kinds", "interval_s"})),
     "rss": Kind(_rss, frozenset({"interval_s", "least_s", "history"})),
@@ -257,6 +261,15 @@ def _endpoint(spec: SourceSpec, default: str | None) -> str:
     if len(spec.endpoints) > 1 or (default is None and not spec.endpoints):
         raise InputError(f"{where(spec)}: give one endpoint, the address of the server")
     return spec.endpoints[0] if spec.endpoints else str(default)
+
+
+def _address(spec: SourceSpec, name: str, default: str) -> str:
+    """Returns an option that is the address of an HTTP server."""
+    value: Any = spec.options.get(name, default)
+    if not isinstance(value, str):
+        raise InputError(f"{where(spec)}: {name} is the address of a server")
+    check_endpoint(value, where(spec))
+    return value
 
 
 def _texts(spec: SourceSpec, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
