@@ -131,7 +131,7 @@ class RedditServer(HttpServer):
         for _, child in sorted(self.children.items(), reverse=True):
             data = child["data"]
             is_wanted = child["kind"] == kind and (wanted == ["all"] or data["subreddit"] in wanted)
-            if is_wanted and (query is None or query in data["title"]):
+            if is_wanted and (query is None or query.strip('"') in data["title"]):
                 yield child
 
     def _page(self, items: list[dict[str, Any]], request: Request) -> Reply:

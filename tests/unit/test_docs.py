@@ -18,6 +18,7 @@ from streams.access.metrics import AccessMetrics
 from streams.cli import cli
 from streams.ingest.sources.metrics import IngestMetrics
 from streams.metrics import Metrics
+from streams.query.fetch_metrics import FetchMetrics
 from streams.query.metrics import CacheMetrics
 from streams.setting_types import PREFIX
 from streams.settings import TEST_PREFIX, Settings
@@ -203,10 +204,12 @@ class OnRequest:
         ("The metrics of the cache of answers", CacheMetrics(CollectorRegistry())),
         ("The metrics of classification on request", OnRequest()),
         ("The metrics of keys, tokens and limits", AccessMetrics(CollectorRegistry())),
+        ("The metrics of fetches", FetchMetrics(CollectorRegistry())),
     ],
 )
 def test_every_metric_is_listed_with_its_labels(
-    heading: str, metrics: Metrics | SinkMetrics | IngestMetrics | CacheMetrics | OnRequest | AccessMetrics
+    heading: str,
+    metrics: Metrics | SinkMetrics | IngestMetrics | CacheMetrics | OnRequest | AccessMetrics | FetchMetrics,
 ) -> None:
     section = re.search(rf"^## {heading}\n(.*?)^## ", METRICS.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert section is not None

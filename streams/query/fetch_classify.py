@@ -1,0 +1,58 @@
+"""Classifies the posts of a fetch while the search goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from streams.classification.answers import Answer
+from streams.records import Post
+
+Classify = Callable[[Sequence[str], Sequence[str | None]], Awaitable[Sequence[Answer]]]
+"""Classifies texts with the languages that their sources state; `Serving.classify` is one. It raises a `ModelError` if
+it cannot."""
+
+AT_ONCE = 32
+"""Most posts of one call. What is being classified at the deadline is not in the answer, so it must not be many."""
+
+
+class Classification:
+    """Classifies posts in the order in which they are added. For one fetch.
+
+    Attributes:
+        posts: the posts that were classified.
+        answers: their answers.
+    """
+
+    def __init__(self, classify: Classify) -> None:
+        self.posts: list[Post] = []
+        self.answers: list[Answer] = []
+        self._classify = classify
+        self._waiting: list[Post] = []
+        self._ended = False
+        self._changed = asyncio.Event()
+
+    def add(self, post: Post) -> None:
+        """Add a post."""
+        self._waiting.append(post)
+        self._changed.set()
+
+    def end(self) -> None:
+        """Note that no more posts come."""
+        self._ended = True
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Classify what is added, until the end.
+
+        Raises:
+            ModelError: Posts cannot be classified.
+        """
+        while self._waiting or not self._ended:
+            if not self._waiting:
+                await self._changed.wait()
+                self._changed.clear()
+                continue
+            posts, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+            self.answers += await self._classify([post.text for post in posts], [post.lang for post in posts])
+            self.posts += posts
