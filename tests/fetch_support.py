@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -14,7 +15,7 @@ from models.text.language import Language
 from streams.classification.answers import Answer
 from streams.classification.predictions import Prediction
 from streams.ingest.keywords.matcher import Matcher
-from streams.query.fetch import NetworkFetch
+from streams.query.fetch import NetworkFetch, open_fetch
 from streams.query.fetch_classify import Classify
 from streams.query.fetch_metrics import FetchMetrics
 from streams.query.fetch_networks import Network, open_networks
@@ -22,6 +23,7 @@ from streams.query.fetch_outbox import Outbox
 from streams.query.fetch_posts import OtherKeywords, PostMaker
 from streams.query.question import Question
 from streams.records import ModelRef, Post, Sentiment
+from streams.settings import Settings
 from tests.settings_support import load
 
 MODEL = ModelRef("test", "1.0.0", "full")
@@ -138,6 +140,14 @@ class World:
     def searched(self, source: str, result: str) -> float:
         """Returns how many searches of a network ended so."""
         return metric(self.metrics, "_searches_total", source=source, result=result)
+
+
+@asynccontextmanager
+async def opened(settings: Settings, metrics: FetchMetrics | None = None) -> AsyncIterator[NetworkFetch]:
+    """Open the sources of the settings, of which there are some."""
+    async with open_fetch(settings, classify, metrics or FetchMetrics(CollectorRegistry())) as fetch:
+        assert fetch is not None
+        yield fetch
 
 
 def question(keyword: str = "coffee", limit: int = 250) -> Question:

@@ -67,16 +67,16 @@ class NetworkFetch:
         *,
         classify: Classify,
         maker: Callable[[Question], PostMaker],
-        outbox: Outbox | None,
+        outbox: Outbox,
         metrics: FetchMetrics,
     ) -> None:
         """Prepare.
 
         Args:
-            networks: the networks; none if no source is configured.
+            networks: the networks, at least one.
             classify: classifies texts.
             maker: makes posts of what is found for a question.
-            outbox: sends posts; None if there are no networks.
+            outbox: sends posts.
             metrics: counts what happens.
         """
         self._networks = networks
@@ -86,10 +86,8 @@ class NetworkFetch:
         self._metrics = metrics
         self._slots = asyncio.Semaphore(MOST_AT_ONCE)
 
-    def report(self) -> FetchReport | None:
-        """Returns the state of the fetches; None if no source is configured."""
-        if self._outbox is None:
-            return None
+    def report(self) -> FetchReport:
+        """Returns the state of the fetches."""
         waits = {network.name: network.wait_s for network in self._networks}
         return FetchReport(self._outbox.report(), {name: wait_s for name, wait_s in waits.items() if wait_s})
 
@@ -103,7 +101,7 @@ class NetworkFetch:
             UnavailableError: All networks failed, or too many fetches are under way.
             ModelError: The posts cannot be classified.
         """
-        if self._outbox is None or not _can_be_searched(question.keyword):
+        if not _can_be_searched(question.keyword):
             return None
         try:
             async with asyncio.timeout(deadline.left_s):
@@ -111,7 +109,7 @@ class NetworkFetch:
         except TimeoutError:
             raise UnavailableError("too many searches for posts are under way") from None
         try:
-            fetched = await self._fetch(question, deadline, self._outbox)
+            fetched = await self._fetch(question, deadline)
         except (ConnectorError, ModelError):
             self._metrics.fetches.labels("failed").inc()
             raise
@@ -120,7 +118,7 @@ class NetworkFetch:
         self._metrics.fetches.labels("complete" if fetched.complete else "partial").inc()
         return fetched
 
-    async def _fetch(self, question: Question, deadline: Deadline, outbox: Outbox) -> Fetched:
+    async def _fetch(self, question: Question, deadline: Deadline) -> Fetched:
         found: list[FoundPost] = []
         classification = Classification(self._classify)
 
@@ -137,8 +135,8 @@ class NetworkFetch:
         finally:
             for task in (searching, classifying):
                 task.cancel()
+            self._outbox.put(found)
             await asyncio.gather(searching, classifying, return_exceptions=True)
-            outbox.put(found)
         failure = _failure(classifying)
         if not searching.cancelled():
             searching.result()
@@ -203,8 +201,10 @@ def _can_be_searched(keyword: str) -> bool:
 
 
 @asynccontextmanager
-async def open_fetch(settings: Settings, classify: Classify, metrics: FetchMetrics) -> AsyncIterator[NetworkFetch]:
-    """Open the sources of `EMOSTREAM_QUERY_SOURCES`, and close them at the end.
+async def open_fetch(
+    settings: Settings, classify: Classify, metrics: FetchMetrics
+) -> AsyncIterator[NetworkFetch | None]:
+    """Open the sources of `EMOSTREAM_QUERY_SOURCES`, and close them at the end. Yields None if the setting is empty.
 
     At the end the posts that wait are sent, for at most `CLOSE_S` seconds. The log says how many are lost.
 
@@ -218,7 +218,7 @@ async def open_fetch(settings: Settings, classify: Classify, metrics: FetchMetri
         RejectedError: The address of Redis or a setting of Kafka cannot be used.
     """
     if settings.query_sources is None:
-        yield NetworkFetch((), classify=classify, maker=_maker(settings), outbox=None, metrics=metrics)
+        yield None
         return
     follower = KeywordFollower(
         kafka_config(settings), settings.topic_keywords, group=f"{settings.group_prefix}-keywords"
@@ -253,8 +253,10 @@ async def open_fetch(settings: Settings, classify: Classify, metrics: FetchMetri
         )
         outbox.start()
         stack.push_async_callback(outbox.close, CLOSE_S)
-        yield NetworkFetch(networks, classify=classify, maker=_maker(settings), outbox=outbox, metrics=metrics)
-
-
-def _maker(settings: Settings) -> Callable[[Question], PostMaker]:
-    return lambda question: PostMaker.of(settings, question.keyword, question.since)
+        yield NetworkFetch(
+            networks,
+            classify=classify,
+            maker=lambda question: PostMaker.of(settings, question.keyword, question.since),
+            outbox=outbox,
+            metrics=metrics,
+        )

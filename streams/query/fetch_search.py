@@ -21,6 +21,9 @@ from streams.redact import redact
 
 logger = logging.getLogger(__name__)
 
+PATIENCE_SHARE = 0.5
+"""Share of the time after which the shares of slow networks go to the others."""
+
 _repeats = Repeats()
 
 
@@ -61,11 +64,11 @@ class Search:
     async def run(self, seconds: float) -> None:
         """Search until all networks have ended, there are enough posts, or the time is over.
 
-        After half of the time, the shares of slow networks go to the others.
+        After `PATIENCE_SHARE` of the time, the shares of slow networks go to the others.
         """
         tasks = {asyncio.create_task(self._search(network)): network for network in self._networks}
         full = asyncio.create_task(self._quota.full.wait())
-        patience = asyncio.get_running_loop().call_later(seconds / 2, self._quota.release)
+        patience = asyncio.get_running_loop().call_later(seconds * PATIENCE_SHARE, self._quota.release)
         try:
             async with asyncio.timeout(seconds):
                 searching = set(tasks)

@@ -12,12 +12,12 @@ from redis import Redis
 from connectors.deadline import Deadline
 from streams.ingest.keywords.store import add_keywords
 from streams.ops.demo.processes import Role
-from streams.query.fetch import NetworkFetch, open_fetch
+from streams.query.fetch import NetworkFetch
 from streams.query.fetch_metrics import FetchMetrics
 from streams.records import Post
 from streams.settings import Settings, load_settings
 from streams.windows.store import WindowStore
-from tests.fetch_support import classify, metric, question, table
+from tests.fetch_support import metric, opened, question, table
 from tests.integration.support import TIMEOUT_S, post, produce, records
 from tests.source_servers.bluesky import BlueskySearchServer
 from tests.waiting import until
@@ -52,9 +52,8 @@ def raw_ids(settings: Settings) -> list[str]:
 
 def handled(fetch: NetworkFetch) -> int:
     """How many posts were sent, or dropped because they had been sent before."""
-    report = fetch.report()
-    assert report is not None
-    return report.outbox.sent + report.outbox.known
+    outbox = fetch.report().outbox
+    return outbox.sent + outbox.known
 
 
 async def counted_posts(store: WindowStore) -> int:
@@ -83,7 +82,7 @@ async def test_a_post_counts_once_however_often_it_comes(
 
     await is_in_postgres(1)
     metrics = FetchMetrics(CollectorRegistry())
-    async with open_fetch(fetching, classify, metrics) as fetch:
+    async with opened(fetching, metrics) as fetch:
         # Postgres knows the post that came by the stream.
         assert await fetch_coffee(fetch) == 21
         await until(lambda: handled(fetch) == 21, what="the posts are not sent")
@@ -103,7 +102,7 @@ async def test_a_post_counts_once_however_often_it_comes(
     # They are kept as long as the raw topic keeps posts: then the sink has written them, or never will.
     assert all(6.9 * 86_400_000 < int(redis.pttl(key)) <= 7 * 86_400_000 for key in keys)
     redis.delete(*keys)
-    async with open_fetch(fetching, classify, metrics) as fetch:
+    async with opened(fetching, metrics) as fetch:
         assert await fetch_coffee(fetch) == 22
         await until(lambda: handled(fetch) == 22, what="the posts are not looked up")
     assert raw_ids(fetching) == sorted(ids)
@@ -115,7 +114,7 @@ async def test_a_post_is_counted_under_the_live_keywords_that_it_has(
 ) -> None:
     add_keywords(fetching, ["Coffee", "rain"])
     bluesky.add("coffee and rain")
-    async with open_fetch(fetching, classify, FetchMetrics(CollectorRegistry())) as fetch:
+    async with opened(fetching) as fetch:
         assert await fetch_coffee(fetch) == 1
         await until(lambda: handled(fetch) == 1, what="the post is not sent")
     (value,) = [value for _, _, value in records(fetching, fetching.topic_raw)]

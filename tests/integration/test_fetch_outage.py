@@ -7,18 +7,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from connectors.deadline import Deadline
 from connectors.local import LocalStack
 from streams.ingest.keywords.store import add_keywords
 from streams.query import fetch as fetch_module
-from streams.query.fetch import NetworkFetch, open_fetch
-from streams.query.fetch_metrics import FetchMetrics
+from streams.query.fetch import NetworkFetch
 from streams.query.fetch_outbox import OutboxReport
 from streams.records import Post
 from streams.settings import Settings, load_settings
-from tests.fetch_support import classify, question, table
+from tests.fetch_support import opened, question, table
 from tests.integration.own_servers import endpoints  # noqa: F401 - a fixture
 from tests.integration.support import TIMEOUT_S, records
 from tests.source_servers.bluesky import BlueskySearchServer
@@ -39,14 +37,8 @@ def fetching(env: dict[str, str], settings: Settings, bluesky: BlueskySearchServ
     return load_settings(env_file=None, environ={**env, "EMOSTREAM_QUERY_SOURCES": str(sources)})
 
 
-def metrics() -> FetchMetrics:
-    return FetchMetrics(CollectorRegistry())
-
-
 def outbox(fetch: NetworkFetch) -> OutboxReport:
-    report = fetch.report()
-    assert report is not None
-    return report.outbox
+    return fetch.report().outbox
 
 
 async def answered(fetch: NetworkFetch, keyword: str) -> int:
@@ -69,7 +61,7 @@ async def test_kafka_goes_away_and_comes_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     ids = [bluesky.add(f"coffee {number}") for number in range(5)]
-    async with open_fetch(fetching, classify, metrics()) as before:
+    async with opened(fetching) as before:
         assert await answered(before, "coffee") == 5
         await until(lambda: outbox(before).sent == 5, what="the posts are not sent")
         own_stack.signal("kafka", signal.SIGKILL)
@@ -78,7 +70,7 @@ async def test_kafka_goes_away_and_comes_back(
         assert await answered(before, "tea") == 7
         assert outbox(before).kept == 7
         # A process that starts meanwhile does not know the live keywords, and answers too.
-        async with open_fetch(fetching, classify, metrics()) as meanwhile:
+        async with opened(fetching) as meanwhile:
             assert await answered(meanwhile, "milk") == 9
             await until(lambda: outbox(meanwhile).problem is not None, what="no problem is reported")
             assert outbox(meanwhile).kept == 9
@@ -92,7 +84,7 @@ async def test_kafka_goes_away_and_comes_back(
 
     # It goes away again, and the process stops before it is back.
     monkeypatch.setattr(fetch_module, "CLOSE_S", 0.1)
-    async with open_fetch(fetching, classify, metrics()) as last:
+    async with opened(fetching) as last:
         await until(lambda: outbox(last).problem is None, what="it has not begun")
         own_stack.signal("kafka", signal.SIGKILL)
         bluesky.add("cocoa")
@@ -106,7 +98,7 @@ async def test_nothing_is_sent_while_nobody_knows_what_was_sent(
     own_stack: LocalStack, fetching: Settings, bluesky: BlueskySearchServer, server: str, named: str
 ) -> None:
     ids = [bluesky.add(f"coffee {number}") for number in range(5)]
-    async with open_fetch(fetching, classify, metrics()) as fetch:
+    async with opened(fetching) as fetch:
         own_stack.stop(server)
         assert await answered(fetch, "coffee") == 5
         await until(lambda: named in (outbox(fetch).problem or ""), what="no problem is reported")
