@@ -32,11 +32,13 @@ class Check:
 
 def checks(resources: Resources) -> list[Check]:
     """Returns the checks of all parts."""
+    fetch = resources.fetch
     return [
         Check("model", True, lambda: _model(resources)),
         Check("access", True, resources.access.check),
         Check("redis", False, resources.windows.refresh),
         Check("postgres", False, lambda: _postgres(resources)),
+        *([] if fetch is None else [Check("fetch", False, fetch.check)]),
     ]
 
 

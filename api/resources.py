@@ -22,6 +22,8 @@ from streams.access.access import Access
 from streams.classification.serving import Serving
 from streams.connections import kafka_config
 from streams.query.engine import Engine
+from streams.query.fetch import NetworkFetch, open_fetch
+from streams.query.fetch_metrics import FetchMetrics
 from streams.query.history import History
 from streams.query.metrics import CacheMetrics
 from streams.query.open_cache import open_cache
@@ -45,6 +47,7 @@ class Resources:
         postgres: connections to Postgres.
         history: reads the history in Postgres.
         serving: the models, and the classification of texts.
+        fetch: searches networks for posts; None if no source is configured.
         answers: answers questions.
         access: admits callers.
         live: the events of the live streams.
@@ -59,6 +62,7 @@ class Resources:
     postgres: PostgresPool
     history: History
     serving: Serving
+    fetch: NetworkFetch | None
     answers: Answers
     access: Access
     live: LiveHub
@@ -74,6 +78,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
 
     Raises:
         SettingsError: The service would be open on an address that is not loopback.
+        InputError: The file of `EMOSTREAM_QUERY_SOURCES` cannot be used.
         RejectedError: An address or an option of it is wrong, or a server refuses the login.
         ModelError, UnavailableError: There is no model that could serve.
     """
@@ -94,11 +99,13 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(pool.close)
         windows = KeywordWindows(redis, **table_arguments(settings))
         history = History(pool)
+        fetch = await stack.enter_async_context(open_fetch(settings, serving.classify, FetchMetrics(registry)))
         engine = Engine(
             windows=windows,
             history=history,
             sizes=settings.window_sizes,
             labels=lambda: [label for model in serving.current().all for label in model.heads[0].labels],
+            fetch=fetch,
         )
         cached = await stack.enter_async_context(open_cache(settings, CacheMetrics(registry)))
         answers = Answers(
@@ -119,6 +126,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             pool,
             history,
             serving,
+            fetch,
             answers,
             access,
             live,

@@ -91,6 +91,17 @@ class NetworkFetch:
         waits = {network.name: network.wait_s for network in self._networks}
         return FetchReport(self._outbox.report(), {name: wait_s for name, wait_s in waits.items() if wait_s})
 
+    async def check(self) -> None:
+        """Check whether posts are sent.
+
+        Raises:
+            UnavailableError: Posts wait. The message says how many, how many are lost, and why.
+        """
+        outbox = self._outbox.report()
+        if outbox.problem is not None:
+            lost = f"; {counted(outbox.lost, 'post')} lost" if outbox.lost else ""
+            raise UnavailableError(f"{counted(outbox.kept, 'post')} to be sent{lost}: {outbox.problem}")
+
     async def __call__(self, question: Question, deadline: Deadline) -> Fetched | None:
         """Search for posts and classify them; see `Fetch`.
 

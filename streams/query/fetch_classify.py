@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from models.errors import OverloadedError
 from streams.classification.answers import Answer
 from streams.records import Post
 
@@ -43,7 +44,7 @@ class Classification:
         self._changed.set()
 
     async def run(self) -> None:
-        """Classify what is added, until the end.
+        """Classify what is added, until the end. While too many texts of others wait for the model, it tries again.
 
         Raises:
             ModelError: Posts cannot be classified.
@@ -53,6 +54,12 @@ class Classification:
                 await self._changed.wait()
                 self._changed.clear()
                 continue
-            posts, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
-            self.answers += await self._classify([post.text for post in posts], [post.lang for post in posts])
+            posts = self._waiting[:AT_ONCE]
+            try:
+                answers = await self._classify([post.text for post in posts], [post.lang for post in posts])
+            except OverloadedError as exc:
+                await asyncio.sleep(exc.retry_after_s)  # the deadline of the fetch ends it
+                continue
+            self._waiting = self._waiting[len(posts) :]
+            self.answers += answers
             self.posts += posts

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from connectors.deadline import Deadline
 from connectors.errors import UnavailableError
-from models.errors import ModelError
+from models.errors import ModelError, OverloadedError
 from streams.classification.answers import Answer, Failed
 from streams.ingest.keywords.matcher import Matcher
 from streams.query import fetch as fetch_module
@@ -202,7 +202,7 @@ async def test_posts_that_the_model_cannot_classify_or_read(tmp_path: Path) -> N
 
 
 async def test_a_model_that_fails(tmp_path: Path) -> None:
-    failures = [ModelError("too many texts wait")]
+    failures = [ModelError("the model is broken")]
 
     async def failing(texts: Sequence[str], stated: Sequence[str | None]) -> list[Answer]:
         if failures:
@@ -212,7 +212,7 @@ async def test_a_model_that_fails(tmp_path: Path) -> None:
     async with HackerNewsServer() as hackernews:
         hackernews.add("coffee")
         async with World(tmp_path, table("hackernews", hackernews.url), model=failing) as world:
-            with pytest.raises(ModelError, match="too many texts wait"):
+            with pytest.raises(ModelError, match="the model is broken"):
                 await world.fetch(question(), Deadline(LONG_S))
             # The posts are counted by the windows all the same.
             await world.raw.until(lambda: len(world.raw.marked) == 1)
@@ -220,6 +220,23 @@ async def test_a_model_that_fails(tmp_path: Path) -> None:
             fetched = await world.fetch(question(), Deadline(LONG_S))
             assert fetched is not None
             assert (fetched.posts, fetched.complete) == (1, True)
+
+
+async def test_posts_wait_while_too_many_texts_of_others_wait(tmp_path: Path) -> None:
+    refusals = [OverloadedError("too many texts wait", 0.001)] * 3
+
+    async def busy(texts: Sequence[str], stated: Sequence[str | None]) -> list[Answer]:
+        if refusals:
+            raise refusals.pop()
+        return await classify(texts, stated)
+
+    async with HackerNewsServer() as hackernews:
+        for number in range(40):
+            hackernews.add(f"coffee {number}")
+        async with World(tmp_path, table("hackernews", hackernews.url), model=busy) as world:
+            fetched = await world.fetch(question(), Deadline(LONG_S))
+            assert fetched is not None
+            assert (fetched.posts, fetched.complete, refusals) == (40, True, [])
 
 
 async def test_a_caller_that_goes_away_loses_no_post(tmp_path: Path) -> None:
@@ -260,3 +277,15 @@ async def test_a_keyword_that_no_network_can_search(tmp_path: Path) -> None:
 async def test_without_a_source_nothing_is_fetched() -> None:
     async with open_fetch(load(), classify, FetchMetrics(CollectorRegistry())) as fetch:
         assert fetch is None
+
+
+async def test_its_health_says_that_posts_wait_and_why(tmp_path: Path) -> None:
+    async with HackerNewsServer() as hackernews:
+        hackernews.add("coffee")
+        async with World(tmp_path, table("hackernews", hackernews.url)) as world:
+            await world.fetch.check()
+            world.raw.failures["known"] = [UnavailableError("Redis did not answer")] * 1_000
+            assert await world.fetch(question(), Deadline(LONG_S)) is not None
+            await world.raw.until(lambda: world.fetch.report().outbox.problem is not None)
+            with pytest.raises(UnavailableError, match=r"^1 post to be sent: Redis did not answer$"):
+                await world.fetch.check()
