@@ -7,6 +7,7 @@ that producers can add their own. A constructor does not check types and limits;
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
 from datetime import datetime
 from inspect import cleandoc
@@ -58,6 +59,7 @@ class Record(Struct, frozen=True, gc=False):
         Raises:
             RecordError: A field is missing, has the wrong type, or has an impossible value.
         """
+        _decoder(cls)  # msgspec then knows the class
         try:
             record = msgspec.convert(dict(fields), cls, dec_hook=_decode_hook)
             record.to_json()
@@ -172,11 +174,16 @@ _ENCODER = msgspec.json.Encoder(enc_hook=_encode_hook)
 
 _decoders: dict[type[Record], msgspec.json.Decoder[Any]] = {}
 
+_inspecting = threading.Lock()
+"""Held while msgspec inspects a class for the first time. A second thread that uses the class meanwhile, also as the
+type of a field, reads memory that msgspec has not filled yet, and the process ends by SIGSEGV (msgspec 0.22)."""
+
 
 def _decoder(kind: type[R]) -> msgspec.json.Decoder[R]:
     found = _decoders.get(kind)
     if found is None:
-        found = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=_decode_hook)
+        with _inspecting:
+            found = _decoders[kind] = msgspec.json.Decoder(kind, dec_hook=_decode_hook)
     return found
 
 
