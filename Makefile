@@ -42,7 +42,8 @@ demo: $(STAMP) ## Run the complete application on a few hundred posts, audit it,
 	@.venv/bin/emostream demo $${POSTS:+--posts "$$POSTS"} $${SOURCE:+--source "$$SOURCE"} $$DEMO_ARGS
 
 # One test process more than there are cores, because tests mostly wait for servers. The tests marked `alone` run
-# afterwards, one by one, also if others failed. pytest exits with 5 if PYTEST_ARGS selects no test of a part.
+# afterwards, one by one, also if others failed. pytest exits with 5 if PYTEST_ARGS selects no test of a part. Each
+# part ends at its --run-limit, with a report, before CI ends everything after 90 minutes without one.
 .PHONY: test
 test: $(STAMP) ## Run all tests; integration tests use real servers
 	@eval "set -- $$PYTEST_ARGS" || exit 2; \
@@ -54,15 +55,18 @@ test: $(STAMP) ## Run all tests; integration tests use real servers
 		if [ $$code -ne 5 ]; then selected=1; fi; \
 		if [ $$code -ne 5 ] && [ $$code -ne 0 ]; then failed="$${failed:+$$failed, and }$$part (exit code $$code)"; fi; \
 	}; \
-	run "the tests that run side by side" -m "not alone" --numprocesses=$$workers --dist=loadfile --no-loadscope-reorder "$$@"; \
-	run "the tests that run alone" -m alone "$$@"; \
+	times="--durations=25 --durations-min=5"; \
+	run "the tests that run side by side" -m "not alone" --run-limit=3600 $$times \
+		--numprocesses=$$workers --dist=loadfile --no-loadscope-reorder --max-worker-restart=2 "$$@"; \
+	run "the tests that run alone" -m alone --run-limit=600 $$times "$$@"; \
 	if [ -n "$$failed" ]; then echo "make test: failed: $$failed"; exit 1; fi; \
 	if [ -n "$$selected" ]; then echo "make test: passed"; else echo "make test: no test was selected"; fi
 
 .PHONY: chaos
 chaos: $(STAMP) ## Kill, pause and roll back workers and servers for five minutes, then check every window
 	@eval "set -- $$PYTEST_ARGS"; EMOSTREAM_TEST_CHAOS_SECONDS=300 EMOSTREAM_TEST_CHAOS_POSTS=200000 \
-		$(PY) -m pytest tests/chaos tests/integration/test_sink_load.py tests/integration/test_backpressure.py -s "$$@"
+		$(PY) -m pytest tests/chaos tests/integration/test_sink_load.py tests/integration/test_backpressure.py \
+		tests/integration/test_ingest_kills.py tests/integration/test_ingest_shaped.py -s "$$@"
 
 .PHONY: lint
 lint: $(STAMP) ## Check style, formatting, types and imports: ruff, mypy --strict, import-linter

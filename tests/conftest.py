@@ -3,17 +3,22 @@
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-from tests import kafka_start_cache
+from tests import kafka_start_cache, run_report
 
 # A shell starts background jobs with SIGINT ignored, and children inherit that. Without this line, tests that interrupt
 # a process would have no effect when they run in the background.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests start hundreds of Python processes. Each of them would compile the project again, which takes it a second.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Tests start Kafka many times and never run it for long. Java's second compiler, which is made for programs that run
 # long, would use a third of its processor time.
@@ -37,11 +42,17 @@ class KafkaStarts:
         self._writing = kafka_start_cache.begin(cache)
 
     def pytest_unconfigure(self) -> None:
+        self._writing.terminate()  # if it still runs
         self._writing.wait()
         shutil.rmtree(self._folder)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    run_report.add_options(parser)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    run_report.register(config)
     if (
         config.getoption("numprocesses", None)
         and not hasattr(config, "workerinput")

@@ -62,4 +62,5 @@ def write(cache: Path) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, which waits for this process
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # pytest ended before the cache was written
     write(Path(sys.argv[1]))
