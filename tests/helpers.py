@@ -24,7 +24,7 @@ NOON = Timestamp(2026, 3, 1, 12, 0, tzinfo=UTC)
 NOON_MS = 1_772_366_400_000
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 180.0) -> None:
     """Wait until a condition holds, which another thread makes true. Fail if it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -59,7 +59,7 @@ class Feed(threading.Thread):
                 producer.poll(ahead)
             producer.produce(self._settings.topic_raw, self._value(number), str(number).encode())
             self.sent += 1
-        assert producer.flush(60) == 0
+        assert producer.flush(120) == 0
 
     def _value(self, number: int) -> bytes:
         rng = self._rng

@@ -48,7 +48,7 @@ def feed(settings: Settings, first: int, count: int) -> int:
     posts = [classified((first + i) // PARTITIONS, (first + i) % PARTITIONS) for i in range(count)]
     again = posts[-int(count * REPEATED) :]
     producer = ConfirmedProducer(kafka_config(settings), client_id="test")
-    producer.submit([record_of(settings, post) for post in [*posts, *again]]).result(60)
+    producer.submit([record_of(settings, post) for post in [*posts, *again]]).result(120)
     producer.close()
     return len(posts) + len(again)
 

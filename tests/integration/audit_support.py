@@ -42,7 +42,7 @@ class System:
                 Outgoing(self.settings.topic_classified, record.to_json(), record.id.encode(), record.origin.partition)
                 for record in records
             ]
-        ).result(60)
+        ).result(120)
 
     async def count(self, posts: Sequence[ClassifiedPost]) -> None:
         """Count posts of one partition into the windows in Redis, as the aggregate stage does."""
@@ -68,7 +68,7 @@ class System:
         """Publish these windows, and write all that Kafka has to Postgres."""
         self._producer.submit(
             [Outgoing(self.settings.topic_windows, window.to_json(), window.key.encode()) for window in windows]
-        ).result(60)
+        ).result(120)
         with open_sink(self.settings, gate=OpenGate()) as sink:
             sink.run(threading.Event(), once=True)
 

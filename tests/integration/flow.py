@@ -87,4 +87,4 @@ class Flow(threading.Thread):
                 producer.produce(self._settings.topic_raw, self._value(number), str(number).encode())
                 producer.poll(0)
             self.sent += CHUNK
-        assert producer.flush(60) == 0
+        assert producer.flush(120) == 0

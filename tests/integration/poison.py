@@ -31,7 +31,7 @@ def write_batch(settings: Settings, topic: str, codec: str, values: list[bytes],
             partition=partition,
             on_delivery=lambda error, _: errors.append(error.name()) if error else None,
         )
-    assert producer.flush(60) == 0
+    assert producer.flush(120) == 0
     return errors
 
 

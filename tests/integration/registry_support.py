@@ -36,7 +36,7 @@ class S3Server:
     def empty(self) -> None:
         """Start the server if it is stopped, and delete all buckets. This is much faster than a new server."""
         self.start()
-        answer = httpx.post(f"{self.config.endpoint}/moto-api/reset", timeout=10, trust_env=False)
+        answer = httpx.post(f"{self.config.endpoint}/moto-api/reset", timeout=60, trust_env=False)
         assert answer.status_code == 200
 
     def _serve(self, port: int) -> BaseWSGIServer:

@@ -74,16 +74,16 @@ class RightsBroker:
         def wait_for_rules(count: int) -> None:
             # A broker applies new rules some time after the controller has taken them.
             wait_for(
-                lambda: len(self._admin.describe_acls(every).result(60)) == count, what="the rules are not applied"
+                lambda: len(self._admin.describe_acls(every).result(120)) == count, what="the rules are not applied"
             )
 
         for future in self._admin.create_acls(rules).values():
-            future.result(60)
+            future.result(120)
         wait_for_rules(len(rules))
         try:
             yield
         finally:
-            self._admin.delete_acls([every])[every].result(60)
+            self._admin.delete_acls([every])[every].result(120)
             wait_for_rules(0)
 
     def close(self) -> None:

@@ -55,7 +55,7 @@ def produce(
             except BufferError:
                 producer.poll(0.1)
         producer.poll(0)
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
 
 
 def post(text: str, **fields: Any) -> bytes:
@@ -128,7 +128,7 @@ def configure(settings: Settings, topic: str, name: str, value: object) -> None:
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     for future in admin.incremental_alter_configs([resource]).values():
-        future.result(30)
+        future.result(120)
     reader = KafkaAdmin(kafka_config(settings))
     wait_for(lambda: reader.topic_config(topic)[name] == str(value), what=f"{topic} keeps its {name}")
 

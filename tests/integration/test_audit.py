@@ -66,7 +66,7 @@ def delete_before(settings: Settings, topic: str, partition: int, offset: int) -
     """Delete records, as retention does."""
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     for future in admin.delete_records([TopicPartition(topic, partition, offset)]).values():
-        future.result(30)
+        future.result(120)
 
 
 def named(keyword: str, day: int = 0) -> str:
@@ -227,7 +227,7 @@ async def test_a_record_of_another_partition_is_in_no_part_of_the_system(
     """The sink and the audit leave it out, as the worker does."""
     settings = system.settings
     moved = replace(classified(10, keywords=("coffee",), at=DAY), origin=Origin(settings.topic_raw, 1, 10))
-    producer.submit([Outgoing(settings.topic_classified, moved.to_json(), b"moved", 0)]).result(60)
+    producer.submit([Outgoing(settings.topic_classified, moved.to_json(), b"moved", 0)]).result(120)
     await system.publish()
     assert query(settings, "SELECT count(*) FROM posts") == [(90,)]
     await system.assert_balanced()

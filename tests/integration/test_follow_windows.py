@@ -37,7 +37,7 @@ async def test_a_plain_consumer_agrees_with_redis(
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=180,
         )
         windows = map(json.loads, done.stdout.splitlines())
         return {f"{window['keyword']}|{window['size']}|{window['start']}": window for window in windows}
@@ -58,7 +58,7 @@ def ends_early(env: dict[str, str]) -> tuple[int, bytes]:
             stdout=output,
             stderr=subprocess.PIPE,
             check=False,
-            timeout=60,
+            timeout=180,
         )
     return done.returncode, done.stderr
 

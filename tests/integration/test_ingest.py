@@ -179,7 +179,7 @@ def test_a_position_that_cannot_be_read_is_an_error(
     settings: Settings, ingest: Callable[..., Role], server: JetstreamServer, producer: ConfirmedProducer
 ) -> None:
     def store(value: bytes) -> None:
-        producer.submit([Outgoing(settings.topic_sources, value, b"bluesky")]).result(30)
+        producer.submit([Outgoing(settings.topic_sources, value, b"bluesky")]).result(120)
 
     store(b'{"instance":"bluesky"')
     role = ingest()

@@ -85,7 +85,7 @@ class Inputs:
         )
         for text in kafka:
             self._producer.produce(self.topic, json.dumps({"body": text}).encode())
-        assert self._producer.flush(60) == 0
+        assert self._producer.flush(120) == 0
         # Names in any order.
         name = f"{chance.randrange(10**6):06}-{self._count}.jsonl"
         unfinished = self.folder / f"{name}.tmp"

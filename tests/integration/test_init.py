@@ -62,7 +62,7 @@ def test_five_at_once(env: dict[str, str]) -> None:
         )
         for _ in range(5)
     ]
-    results = [process.communicate(timeout=120) for process in processes]
+    results = [process.communicate(timeout=180) for process in processes]
     assert [process.returncode for process in processes] == [0] * 5, results
     output = "".join(out for out, _ in results)
     versions = [migration.version for migration in find_migrations(migrations_folder())]

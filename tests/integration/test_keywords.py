@@ -177,7 +177,7 @@ def test_records_of_others_that_cannot_be_keywords_are_passed_over(run: Run, set
     add_keywords(settings, ["tea"])
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap})
     producer.produce(settings.topic_keywords, b"\xff", b"1")
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
     with follower(settings) as one:
         assert one.wait_until_complete(TIMEOUT_S)
         assert len(one.matcher()) == 1

@@ -68,14 +68,14 @@ def cli(*arguments, data_dir, first="", **options):
 
 def create_topic(endpoints, name):
     admin = AdminClient({"bootstrap.servers": endpoints.kafka_bootstrap})
-    admin.create_topics([NewTopic(name, num_partitions=1)])[name].result(10)
+    admin.create_topics([NewTopic(name, num_partitions=1)])[name].result(120)
 
 
 def produce(endpoints, topic, value):
     errors = []
     producer = Producer({"bootstrap.servers": endpoints.kafka_bootstrap, "acks": "all"})
     producer.produce(topic, value, on_delivery=lambda error, _: errors.append(error))
-    assert producer.flush(60) == 0
+    assert producer.flush(120) == 0
     assert errors == [None]
 
 
@@ -240,7 +240,7 @@ def test_a_port_taken_by_another_program_is_replaced(stack, endpoints):
         moved = stack.endpoints()
     assert moved is not None
     assert moved.s3_endpoint != endpoints.s3_endpoint
-    assert httpx.get(moved.s3_endpoint, timeout=60, trust_env=False).status_code == 200
+    assert httpx.get(moved.s3_endpoint, timeout=180, trust_env=False).status_code == 200
 
 
 def test_a_server_that_cannot_start_is_reported_and_the_others_keep_running(stack, endpoints):

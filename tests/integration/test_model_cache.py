@@ -142,7 +142,7 @@ def test_processes_share_one_cold_cache(s3, s3_server, package, tmp_path):
         )
         for _ in range(3)
     ]
-    outputs = {process.communicate(timeout=60)[0].strip() for process in processes}
+    outputs = {process.communicate(timeout=180)[0].strip() for process in processes}
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert len(outputs) == 1
     assert load_package(outputs.pop()).manifest == package.manifest

@@ -35,7 +35,7 @@ def reader(settings: Settings) -> Iterator[OffsetReader]:
 
 def write(settings: Settings, *records: Outgoing) -> None:
     producer = ConfirmedProducer(kafka_config(settings), client_id="test")
-    producer.submit(records).result(30)
+    producer.submit(records).result(120)
     assert producer.close() == 0
 
 
@@ -57,7 +57,7 @@ def delete_before(settings: Settings, topic: str, partition: int, offset: int) -
     client = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     found = client.delete_records([TopicPartition(topic, partition, offset)])
     for future in found.values():
-        future.result(30)
+        future.result(120)
 
 
 def lookup(settings: Settings, reader: OffsetReader, metrics: Metrics | None = None) -> ClassifyPositions:
@@ -201,7 +201,7 @@ async def test_the_ids_of_posts_of_sources_are_read_if_a_source_has_stored_a_pos
     source.init_transactions(30)
     source.begin_transaction()
     source.produce(settings.topic_sources, b"{}", b"rss")
-    assert source.flush(30) == 0
+    assert source.flush(120) == 0
     assert await asyncio.to_thread(positions, [0]) == {0: 4}
     assert len(positions.recent_posts[0]) == 2
     source.abort_transaction(30)

@@ -208,7 +208,7 @@ def lose_the_first(settings: Settings, share: float) -> None:
         for partition in range(settings.partitions)
     ]
     for future in client.delete_records(wanted).values():
-        future.result(30)
+        future.result(120)
 
 
 async def test_windows_whose_posts_are_lost_are_kept(

@@ -62,7 +62,7 @@ def write_classified(settings: Settings, posts: list[ClassifiedPost]) -> None:
     """Write classified posts to partition 0."""
     producer = ConfirmedProducer(kafka_config(settings), client_id="test")
     records = [Outgoing(settings.topic_classified, post.to_json(), post.id.encode(), 0) for post in posts]
-    producer.submit(records).result(30)
+    producer.submit(records).result(120)
     assert producer.close() == 0
 
 

@@ -174,7 +174,7 @@ def feed(producer: ConfirmedProducer, settings: Settings, first: int, count: int
     """Write classified posts to all four partitions, and a tenth of them a second time."""
     posts = [classified(first + i // 4, i % 4) for i in range(count)]
     posts += posts[: count // 10]
-    producer.submit([record_of(settings, post) for post in posts]).result(30)
+    producer.submit([record_of(settings, post) for post in posts]).result(120)
 
 
 def rows(settings: Settings) -> int:
@@ -247,7 +247,7 @@ def test_two_sessions_that_need_a_new_day_create_it_once(settings: Settings) -> 
             what="the second does not wait",
         )
         first.commit()
-        assert waiting.result(30) == (0,)
+        assert waiting.result(120) == (0,)
 
 
 def test_after_a_restored_backup_the_rows_are_written_again(
@@ -266,9 +266,9 @@ def test_a_value_that_is_no_record_is_dead_lettered_and_the_rest_is_written(
     settings: Settings, producer: ConfirmedProducer, start: Callable[..., Role]
 ) -> None:
     start("sink")
-    producer.submit([Outgoing(settings.topic_windows, b"{broken", b"key")]).result(30)
+    producer.submit([Outgoing(settings.topic_windows, b"{broken", b"key")]).result(120)
     good = window(1, {"joy": 1})
-    producer.submit([Outgoing(settings.topic_windows, good.to_json(), good.key.encode())]).result(30)
+    producer.submit([Outgoing(settings.topic_windows, good.to_json(), good.key.encode())]).result(120)
     wait_for(
         lambda: query(settings, "SELECT count(*) FROM emotion_windows") == [(1,)],
         what="the window is not written",

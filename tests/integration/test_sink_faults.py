@@ -36,7 +36,7 @@ def test_rows_that_postgres_rejects_are_dead_lettered_and_the_rest_is_written(
     poison = {17: {"label": "jo\0y"}, 40: {"source": "\0"}, 60: {"author": "elf"}, 61: {"author": "elf"}}
     posts = [classified(2_000 + offset, **poison.get(offset, {})) for offset in range(100)]
     feed(producer, settings, 1_000, 40)
-    producer.submit([record_of(settings, post) for post in posts]).result(30)
+    producer.submit([record_of(settings, post) for post in posts]).result(120)
     sink = start("sink")
     wait_for(lambda: rows(settings) == 40 + 96, what="the rest is not written")
     sink.check()

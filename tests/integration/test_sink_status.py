@@ -35,7 +35,7 @@ def get(port: int, path: str) -> tuple[int, dict[str, Any]]:
     """Returns the status code and the document; code 0 if nothing answers yet."""
     try:
         # `verify=False`: loading the certificates would take most of the time.
-        answer = httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10, trust_env=False, verify=False)
+        answer = httpx.get(f"http://127.0.0.1:{port}{path}", timeout=60, trust_env=False, verify=False)
     except httpx.TransportError:
         return 0, {}
     return answer.status_code, answer.json()
@@ -47,7 +47,7 @@ def run_status(env: dict[str, str], *options: str, **more: str) -> subprocess.Co
         env=clean_environment({**env, **more, "COLUMNS": "80"}),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 
@@ -75,7 +75,6 @@ def test_a_sink_that_writes_shows_what_it_has_written(
     # The first backfill may have run before the posts were written.
     wait_for(
         lambda: ((get(port, "/status")[1].get("backfill") or {}).get("rows")) == 400,
-        seconds=60,
         what="no backfill compares them",
     )
     assert counter(port, "emostream_sink_last_backfill_seconds") > 0
@@ -186,7 +185,7 @@ def produce_at(settings: Settings, partition: int, posts: list[ClassifiedPost], 
     for post in posts:
         record = record_of(settings, post)
         producer.produce(record.topic, record.value, partition=partition, timestamp=round(at * 1_000))
-    assert producer.flush(60) == 0
+    assert producer.flush(120) == 0
 
 
 def keeps_timestamps(settings: Settings) -> bool:
@@ -247,7 +246,7 @@ def test_what_is_missing_is_shown_without_a_sink(
     feed(producer, settings, 100, 400)
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     for future in admin.delete_records([TopicPartition(topic, 3, 120)]).values():
-        future.result(30)
+        future.result(120)
 
     posts = status(env)["topics"][0]
     assert [one["skipped"] for one in posts["partitions"]] == [
@@ -275,7 +274,7 @@ def test_a_port_in_use_is_an_error_of_one_line(env: dict[str, str], settings: Se
         port = str(taken.getsockname()[1])
         command = [sys.executable, "-m", "streams", "sink", "--web-port", port]
         result = subprocess.run(
-            command, env=clean_environment(env), capture_output=True, text=True, timeout=60, check=False
+            command, env=clean_environment(env), capture_output=True, text=True, timeout=180, check=False
         )
         assert result.returncode == 1
         (line,) = [line for line in result.stderr.splitlines() if line.startswith("emostream: error:")]
@@ -286,7 +285,7 @@ def test_a_port_in_use_is_an_error_of_one_line(env: dict[str, str], settings: Se
         assert "Traceback" not in result.stderr
         # A sink with --once has no web server, so the port of a running sink does not matter.
         once = subprocess.run(
-            [*command, "--once"], env=clean_environment(env), capture_output=True, text=True, timeout=60, check=False
+            [*command, "--once"], env=clean_environment(env), capture_output=True, text=True, timeout=180, check=False
         )
         assert once.returncode == 0
 

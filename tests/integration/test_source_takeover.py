@@ -20,9 +20,9 @@ def test_posts_are_known_while_the_transaction_of_another_producer_is_open(
     other.begin_transaction()
     for number in range(100):
         other.produce(settings.topic_raw, b"{}", str(number).encode())
-    assert other.flush(30) == 0
+    assert other.flush(120) == 0
     ids = [f"rss:{number}".encode() for number in range(20)]
-    producer.submit([Outgoing(settings.topic_raw, b"{}", id_) for id_ in ids]).result(30)
+    producer.submit([Outgoing(settings.topic_raw, b"{}", id_) for id_ in ids]).result(120)
     sent = read_sent(kafka_config(settings), settings.topic_raw, "rss", {}, group="test")
     assert all(sent.add(id_) for id_ in ids)
     other.abort_transaction(30)

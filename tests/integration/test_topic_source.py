@@ -55,7 +55,7 @@ class Foreign:
 
     def _wait(self, futures: dict[object, object]) -> None:
         for future in futures.values():
-            future.result(60)  # type: ignore[attr-defined]
+            future.result(120)  # type: ignore[attr-defined]
 
     def write(self, *values: object, partition: int = 0, begin_ms: int = NOON_MS) -> None:
         """Write JSON, or bytes and None as they are. The time of a record is a second after the one before."""
@@ -66,7 +66,7 @@ class Foreign:
         )
         for number, value in enumerate(values):
             self._produce(producer, value, partition, begin_ms + 1_000 * number)
-        assert producer.flush(30) == 0
+        assert producer.flush(120) == 0
 
     def write_in_transaction(self, *values: object, abort: bool) -> None:
         producer = Producer({**self._options, "transactional.id": self.name})
@@ -74,7 +74,7 @@ class Foreign:
         producer.begin_transaction()
         for value in values:
             self._produce(producer, value, 0, NOON_MS)
-        producer.flush(30)
+        producer.flush(120)
         (producer.abort_transaction if abort else producer.commit_transaction)()
 
     def _produce(self, producer: Producer, value: object, partition: int, time_ms: int) -> None:

@@ -101,7 +101,7 @@ def test_of_many_emotions_those_with_most_posts_are_kept() -> None:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, timeout=180, check=False
     )
 
 

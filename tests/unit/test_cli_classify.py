@@ -246,7 +246,7 @@ def test_a_reader_that_goes_away_ends_the_command_without_a_message() -> None:
     assert process.stdout is not None
     process.stdout.close()
     process.stdout = None
-    _, stderr = process.communicate(b"a good day\n" * 50, timeout=60)
+    _, stderr = process.communicate(b"a good day\n" * 50, timeout=180)
     assert (process.returncode, stderr) == (141, b"")
 
 

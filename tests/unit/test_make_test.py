@@ -58,7 +58,7 @@ def make_test(folder: Path, *codes: int, pytest_args: str = "") -> Made:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     lines = done.stdout.splitlines()

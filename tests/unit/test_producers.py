@@ -99,7 +99,7 @@ class FakeProducer:
         self.produced.release()
 
     async def wait_produced(self) -> None:
-        assert await asyncio.to_thread(self.produced.acquire, timeout=60)
+        assert await asyncio.to_thread(self.produced.acquire, timeout=180)
 
     def flush(self, timeout: float) -> int:
         self.serving_at_flush.append(any(thread.name == "test-serving-deliveries" for thread in threading.enumerate()))

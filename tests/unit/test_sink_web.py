@@ -69,7 +69,7 @@ def test_other_pages_and_methods_are_refused(served: Served, path: str, options:
 
 
 def test_a_silent_client_delays_no_other(served: Served) -> None:
-    with socket.create_connection(("127.0.0.1", served.port), timeout=60):
+    with socket.create_connection(("127.0.0.1", served.port), timeout=180):
         assert served.get("/health")[0] == 200
 
 

@@ -112,7 +112,7 @@ def test_the_script_writes_the_workbook_for_the_database_of_the_settings(tmp_pat
         env=clean_environment(settings),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert (found.returncode, found.stdout, found.stderr) == (0, f"{path}\n", "")

@@ -96,7 +96,7 @@ def test_a_slice_is_decoded_while_the_one_before_is_written(harness: Harness) ->
     harness.consumer.batches = [Batch(1, [post(0)], {0: 0}), Batch(1, [post(1)], {0: 1})]
     harness.history.may_write.clear()
     harness.sink._copy_slice(harness.consumer, stop)
-    assert harness.history.begun.acquire(timeout=60)
+    assert harness.history.begun.acquire(timeout=180)
 
     second = threading.Thread(target=harness.sink._copy_slice, args=(harness.consumer, stop))
     second.start()
