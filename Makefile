@@ -41,14 +41,14 @@ setup: $(STAMP) ## Make .venv from the lock file, if it is not up to date
 demo: $(STAMP) ## Run the complete application on a few hundred posts, audit it, and draw a chart
 	@.venv/bin/emostream demo $${POSTS:+--posts "$$POSTS"} $${SOURCE:+--source "$$SOURCE"} $$DEMO_ARGS
 
-# One test process more than there are cores, because tests mostly wait for servers. The tests marked `alone` run
+# Two test processes more than there are cores, because tests mostly wait for servers. The tests marked `alone` run
 # afterwards, one by one, also if others failed. pytest exits with 5 if PYTEST_ARGS selects no test of a part. Each
 # part ends at its --run-limit, with a report, before CI ends everything after 90 minutes without one.
 .PHONY: test
 test: $(STAMP) ## Run all tests; integration tests use real servers
 	@eval "set -- $$PYTEST_ARGS" || exit 2; \
 	trap 'exit 130' INT; \
-	workers=$$($(PY) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))'); \
+	workers=$$($(PY) -c 'import os; print(min(4, 2 + (os.cpu_count() or 1)))'); \
 	selected= failed=; \
 	run() { \
 		part=$$1; shift; $(PY) -m pytest "$$@"; code=$$?; \

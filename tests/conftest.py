@@ -16,7 +16,7 @@ from tests import kafka_start_cache, run_report
 # a process would have no effect when they run in the background.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Tests start hundreds of Python processes. Each of them would compile the project again, which takes it a second.
+# Without compiled files, each test process takes 15 s longer to collect the tests, and each role 0.1 s to start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
