@@ -121,7 +121,8 @@ class TestRun:
         monkeypatch.setattr(bench_scaling, "can_limit_cpu", lambda: False)
         monkeypatch.setattr(bench_scaling, "_cores", lambda: {0, 1, 2})
         monkeypatch.setattr(module, "Servers", interrupted)
+        before = signal.getsignal(signal.SIGTERM)
         result = CliRunner().invoke(module.main, ["--data", str(tmp_path), "--posts", "10000", *more])
         assert result.exit_code == 128 + signal.SIGTERM, result.output
         assert left == ["servers"]
-        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTERM) == before
