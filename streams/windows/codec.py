@@ -132,7 +132,7 @@ class FieldNames(NamedTuple):
     languages: _Counted
 
 
-def field_names(row: Mapping[str, str]) -> FieldNames:
+def field_names(row: Mapping[str, object]) -> FieldNames:
     """Returns the fields of a window that count posts by label, model, source, sentiment and language."""
     # A window with very many sources shares its field names with no other window, and would only fill the cache.
     return _names(frozenset(row)) if len(row) <= _CACHED_FIELDS else _names.__wrapped__(frozenset(row))

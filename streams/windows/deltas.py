@@ -165,25 +165,30 @@ _Sums = dict[Kind, list[int]]
 """For each kind of post: number, sum of confidences, sum of scores, first and last event time."""
 
 
-class _Reducer:
-    """Reduces the entries from one position on, for all keywords.
+class PostCounter:
+    """Decides for each entry of a partition, from one position on, whether its post counts and in which windows.
 
-    Time is divided into cells, whose length is the greatest common divisor of the window sizes. So every window is made
-    of complete cells. The posts of each cell are summed first, and the cells of each window at the end.
+    A subclass does the counting.
+
+    Attributes:
+        fence: the highest raw offset counted; see `Position`.
+        latest_event_ms: the latest event time counted; see `Position`.
+        too_late: posts too late for a window, once for each such window.
+        counted: number of posts that count.
+        repeated: number of entries that repeat an earlier entry.
+        duplicates: number of posts that their producer had sent before.
     """
 
     def __init__(self, position: Position, sizes: Sequence[WindowSize]) -> None:
+        """Start at a position."""
         self.fence, self.latest_event_ms = position.fence, position.latest_event_ms
         self.too_late: list[TooLatePost] = []
         self.counted = self.repeated = self.duplicates = 0
         self._start = position.offset
         self._sizes = sizes
-        self._cell = math.gcd(*(size.seconds for size in sizes))
-        # By window sizes and start of the cell, then by keyword. The sizes are those that take the posts: all of them,
-        # except for posts that are too late for some.
-        self._cells: dict[tuple[tuple[int, ...], int], dict[str, _Sums]] = {}
 
     def add(self, entries: Sequence[Entry]) -> None:
+        """Count the next entries of the partition. Those below the position are skipped."""
         every_size = tuple(size.seconds for size in self._sizes)
         shortest_kept_ms = min(size.kept_ms for size in self._sizes)
         for offset, post, duplicate in entries:
@@ -213,6 +218,32 @@ class _Reducer:
             else:
                 found.append(size.seconds)
         return tuple(found)
+
+    def _count(self, post: PostForCounting, sizes: tuple[int, ...]) -> None:
+        """Count a post in its windows of these sizes in seconds."""
+        raise NotImplementedError
+
+
+def cell_size(sizes: Sequence[WindowSize]) -> int:
+    """Returns the length in seconds of a cell of time: the greatest common divisor of the window sizes.
+
+    So every window is made of complete cells, and posts may be summed by cell before they are summed by window.
+    """
+    return math.gcd(*(size.seconds for size in sizes))
+
+
+class _Reducer(PostCounter):
+    """Reduces the entries from one position on, for all keywords.
+
+    The posts of each cell of time are summed first, and the cells of each window at the end.
+    """
+
+    def __init__(self, position: Position, sizes: Sequence[WindowSize]) -> None:
+        super().__init__(position, sizes)
+        self._cell = cell_size(sizes)
+        # By window sizes and start of the cell, then by keyword. The sizes are those that take the posts: all of them,
+        # except for posts that are too late for some.
+        self._cells: dict[tuple[tuple[int, ...], int], dict[str, _Sums]] = {}
 
     def _count(self, post: PostForCounting, sizes: tuple[int, ...]) -> None:
         _, _, keywords, event_ms, _, confidence, _, score, _, _, _ = post

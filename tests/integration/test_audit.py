@@ -11,6 +11,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from msgspec.structs import replace
 
+from connectors.errors import RejectedError
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from streams.ops.audit import audit_until_balanced
 from streams.records import ClassifiedPost, DeadPost, DeadReason, Origin, Sentiment, from_ms
@@ -119,6 +120,12 @@ async def test_each_violation_in_redis_is_named(system: System, keywords: tuple[
         assert f"1 missing: {named(one)}" in note
         assert f"1 extra: {named('nobody', 2)}" in note
         assert f"1 changed: {named(other, 1)} (" in note
+
+
+async def test_a_field_that_is_no_number_is_an_error_of_one_line(system: System) -> None:
+    await system.store._redis.hset(redis_key(system.store, "coffee", 60)[0], "n", "many")
+    with pytest.raises(RejectedError, match="a window in Redis has a field that is not a whole number"):
+        await system.audit()
 
 
 @pytest.mark.parametrize("keywords", [("*", "coffee"), ("coffee", "ra|in 1")])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.ops.audit import counted as counted_module
 from streams.ops.audit import differences as differences_module
+from streams.ops.audit.batches import WindowBatch, add_batch, weights_of
 from streams.ops.audit.counted import ClassifiedRecord, CountedWindows
 from streams.ops.audit.differences import Difference, Differences, Kind, Store, Windows, ranges_to_name
 from streams.ops.audit.fingerprints import (
@@ -26,6 +28,7 @@ from streams.ops.audit.fingerprints import (
     published_sum,
     weight_of,
 )
+from streams.ops.audit.redis_batch import RedisBatches
 from streams.sink.rows import WINDOW_COLUMNS, label_rows, sentiment_rows, window_row
 from streams.window_sizes import parse_sizes
 from streams.windows.codec import UNIT, to_window
@@ -51,7 +54,7 @@ def records(count: int, words: int = 3) -> list[ClassifiedRecord]:
 
 
 def count(found: list[ClassifiedRecord], since_ms: int = 0) -> dict[Key, Sums]:
-    windows = CountedWindows(SETTINGS, LAYOUT.range_of, since_ms)
+    windows = CountedWindows(SETTINGS, LAYOUT, since_ms)
     for record in found:
         windows.add(0, record)
     windows.flush()
@@ -68,10 +71,11 @@ def test_posts_that_are_counted_in_parts_have_the_fingerprint_of_their_windows(m
     (deltas,) = reduce_entries(entries, positions=[Position()], end=500, sizes=SETTINGS.window_sizes)
     wanted: dict[Key, Sums] = {}
     for window, delta in deltas.windows.items():
-        weight = weight_of(window)
-        group = LAYOUT.range_of(window, weight)
-        assert group is not None
-        wanted.setdefault(group, Sums()).add(window.keyword, weight, delta.fields["n"], *field_sums(delta.fields))
+        number, weight = delta.fields["n"], weight_of(window)
+        counts, sums = field_sums(delta.fields)
+        of_all = number if window.keyword == "*" else 0
+        group = Range(window.size, window.start, weight % LAYOUT.buckets[window.size])
+        wanted.setdefault(group, Sums()).add(Sums(1, number, of_all, weight * counts, weight * sums))
     for chunk in (1, 50, 20_000):
         monkeypatch.setattr(counted_module, "_CHUNK", chunk)
         assert fingerprints(count(posts)) == fingerprints(wanted)
@@ -105,17 +109,45 @@ def test_the_number_of_ranges_does_not_depend_on_the_number_of_windows(sizes: st
         starts = 1 + size.kept_s // size.seconds
         assert 1 <= layout.buckets[size.seconds] <= 64
         assert starts * layout.buckets[size.seconds] <= max(starts, 16_384)
-        keys = [WindowKey(f"word {i}", size.seconds, NOON_MS) for i in range(1_000)]
-        ranges = {layout.range_of(key, weight_of(key)) for key in keys}
-        assert len(ranges) == layout.buckets[size.seconds]
+        groups = grouped([WindowKey(f"word {i}", size.seconds, NOON_MS) for i in range(1_000)], layout)
+        assert len(groups) == layout.buckets[size.seconds]
+
+
+def grouped(windows: list[WindowKey], layout: Layout, wanted: set[Range] | None = None) -> dict[Key, Sums]:
+    """Returns the groups of some windows of one size with one post each."""
+    ones = np.ones(len(windows), np.uint64)
+    batch = WindowBatch(
+        windows[0].size,
+        [window.keyword for window in windows],
+        np.array([window.start for window in windows]),
+        weights_of(window.member() for window in windows),
+        ones.astype(np.int64),
+        *(ones, ones, ones),
+    )
+    groups: dict[Key, Sums] = {}
+    add_batch(groups, batch, layout, wanted)
+    return groups
 
 
 def test_windows_that_have_left_redis_are_a_range_for_each_day() -> None:
-    layout = Layout.of(tuple(parse_sizes("1m:2d")), {60: NOON_MS})
+    layout = Layout({60: NOON_MS}, {60: 1})
     last_gone, first_kept = WindowKey("*", 60, NOON_MS - 60_000), WindowKey("*", 60, NOON_MS)
-    assert layout.range_of(last_gone, 0) == Range(60, NOON_MS - NOON_MS % DAY_MS, 0)
-    assert layout.range_of(first_kept, 0) == Range(60, NOON_MS, 0)
-    assert layout.range_of(WindowKey("*", 120, NOON_MS), 0) is None, "a size that the settings do not have"
+    assert list(grouped([last_gone, first_kept], layout)) == [
+        Range(60, NOON_MS - NOON_MS % DAY_MS, 0),
+        Range(60, NOON_MS, 0),
+    ]
+    assert grouped([WindowKey("*", 120, NOON_MS)], layout) == {}, "a size that the settings do not have"
+
+
+def test_the_windows_of_the_wanted_ranges_are_groups_of_their_own() -> None:
+    keys = [WindowKey(word, 60, NOON_MS) for word in ("*", "tea", "coffee", "milk")]
+    layout = Layout({60: -1}, {60: 64})
+    wanted = {Range(60, NOON_MS, weight_of(key) % 64) for key in keys[:2]}
+    weights = [weight_of(key) for key in keys]
+    assert grouped(keys, layout, wanted) == {
+        key: Sums(1, 1, int(key.keyword == "*"), weight, weight, weight)
+        for key, weight in zip(keys[:2], weights[:2], strict=True)
+    }
 
 
 def test_a_jsonb_has_short_names_first() -> None:
@@ -160,18 +192,56 @@ def test_the_published_values_are_those_of_the_rows_that_the_sink_writes(
     values: dict[str, float] = {"end": 300_000, "first": 5, "last": 90, "late": 2}
     mean = window_row(window)[list(WINDOW_COLUMNS).index("mean_sentiment")]
     values["mean_sentiment"] = NO_SENTIMENT if mean is None else round(float(str(mean)) * UNIT)
-    values["models"], values["sources"] = hash_of(jsonb_text(window.models)), hash_of(jsonb_text(window.sources))
-    values["languages"] = hash_of(jsonb_text(window.languages))
+    values["names"] = hash_of("".join(map(jsonb_text, (window.models, window.sources, window.languages))))
     for *_, label, _, percent, confidence in label_rows(window):
         values[f"label percent:{label}"] = round(float(str(percent)) * UNIT)
         values[f"label confidence:{label}"] = round(float(str(confidence)) * UNIT)
     for *_, label, _, percent in sentiment_rows(window):
         values[f"sentiment percent:{label}"] = round(float(str(percent)) * UNIT)
-    assert published_sum(key, fields) == sum(factor(name) * int(value) for name, value in values.items())
+    assert published_sum(key, row) == sum(factor(name) * int(value) for name, value in values.items())
+
+
+def hashes(count: st.SearchStrategy[int], total: st.SearchStrategy[int]) -> st.SearchStrategy[dict[str, int]]:
+    """Hashes with these numbers of posts, and with these sums."""
+    return st.fixed_dictionaries(
+        {"n": count, "rev": st.integers(1, 10**13)},
+        optional={
+            "u": count,
+            "ts": total,
+            "late": count,
+            "final": st.just(1),
+            "first": st.integers(NOON_MS, NOON_MS + 300_000),
+            "last": st.integers(NOON_MS, NOON_MS + 300_000),
+            **{f"{kind}:{label}": count for kind in "lt" for label in ("joy", "fear", "")},
+            **{f"c:{label}": total for label in ("joy", "fear", "love")},
+            **{f"{kind}:{name}": st.integers(1, 3) for kind in "msg" for name in ("1", "é:", "")},
+        },
+    )
+
+
+HASH = hashes(st.integers(0, 5), st.integers(-(10**7), 10**7))
+LARGE = hashes(st.integers(-(2**33), 2**33), st.integers(-(10**15), 10**15))
+"""Some of these numbers are beyond the bounds within which arrays of 64 bits are exact."""
+
+
+@given(st.lists(HASH, min_size=1, max_size=4) | st.lists(HASH | LARGE, min_size=1, max_size=4))
+def test_the_fingerprints_of_a_page_are_those_of_its_windows(rows: list[dict[str, int]]) -> None:
+    keys = [WindowKey("*" if i == 1 else f"wo|rd {i}", 300, NOON_MS + 300_000 * i) for i in range(len(rows))]
+    page = [(key.member(), row) for key, row in zip(keys, rows, strict=True)]
+    batches = RedisBatches()
+    batches.batch(300, page[:1])  # the table of fields grows
+    batch = batches.batch(300, page)
+    with_posts = [(key, row) for key, row in zip(keys, rows, strict=True) if row["n"]]
+    assert list(batch.keywords) == [key.keyword for key, _ in with_posts]
+    wanted = []
+    for key, row in with_posts:
+        totals = [total % 2**64 for total in (*field_sums(row), published_sum(key, row))]
+        wanted.append((key.start, weight_of(key), row["n"], *totals))
+    assert list(zip(*(array.tolist() for array in batch[2:]), strict=True)) == wanted
 
 
 def test_a_window_with_impossible_numbers_has_a_fingerprint_too() -> None:
-    row = {"n": "3", "l:joy": "0", "t:positive": "0", "first": "0", "last": "-5", "rev": "1"}
+    row = {"n": 3, "l:joy": 0, "t:positive": 0, "first": 0, "last": -5, "rev": 1}
     assert published_sum(WindowKey("coffee", 300, NOON_MS), row) != 0
 
 

@@ -3,21 +3,20 @@
 The fingerprint of some windows is the sum of each window's numbers, multiplied by a weight that is a hash of the
 window's name. It does not depend on the order of the windows. It is linear: what a batch of posts adds to the windows
 can be added to the fingerprint, and no window needs to be known as a whole. If two fingerprints of the same range of
-windows are equal, the windows are the same, except for a chance of about 2^-32.
+windows are equal, the windows are the same, except for a chance of about 2^-32. All sums are modulo 2^64.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from streams.records import ALL_KEYWORDS
 from streams.window_sizes import WindowSize
-from streams.windows.codec import UNIT, field_names, in_units, labelled, top_languages, top_sources
+from streams.windows.codec import UNIT, field_names, in_units, top_languages, top_sources
 from streams.windows.post import MICRO
 from streams.windows.tumbling import WindowKey
 
@@ -27,7 +26,10 @@ NO_SENTIMENT = 2 * UNIT
 """Stands for the mean sentiment of a window without sentiments."""
 
 _RANGES_PER_SIZE = 16_384
-_MOST_BUCKETS = 64
+MOST_BUCKETS = 64
+"""The most ranges into which the windows with the same start are divided."""
+
+MODULUS = 2**64
 
 
 class Range(NamedTuple):
@@ -47,8 +49,7 @@ class Range(NamedTuple):
 
 
 Key = Range | WindowKey
-Grouping = Callable[[WindowKey, int], Key | None]
-"""Returns into which group a window with this weight belongs; None if it is left out."""
+"""A group of windows: a range of them, or a single one."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Layout:
         return cls(
             {size.seconds: expired_to.get(size.seconds, -1) - size.seconds * 1_000 + 1 for size in sizes},
             {
-                size.seconds: max(1, min(_MOST_BUCKETS, _RANGES_PER_SIZE // (1 + size.kept_s // size.seconds)))
+                size.seconds: max(1, min(MOST_BUCKETS, _RANGES_PER_SIZE // (1 + size.kept_s // size.seconds)))
                 for size in sizes
             },
         )
@@ -108,15 +109,14 @@ class Sums:
     sums: int = 0
     published: int = 0
 
-    def add(self, keyword: str, weight: int, posts: int, counts: int, sums: int, *, published: int = 0) -> None:
-        """Add a window, or what a batch adds to a window."""
-        self.windows += 1
-        self.posts += posts
-        if keyword == ALL_KEYWORDS:
-            self.of_all += posts
-        self.counts += weight * counts
-        self.sums += weight * sums
-        self.published += weight * published
+    def add(self, other: Sums) -> None:
+        """Add other windows, or what a batch adds to windows."""
+        self.windows += other.windows
+        self.posts += other.posts
+        self.of_all += other.of_all
+        self.counts = (self.counts + other.counts) % MODULUS
+        self.sums = (self.sums + other.sums) % MODULUS
+        self.published = (self.published + other.published) % MODULUS
 
 
 NOTHING = Sums()
@@ -142,7 +142,7 @@ _BOOKKEEPING = frozenset({"first", "last", "rev", "final", "late"})
 
 
 @lru_cache(16_384)
-def _field_factors(name: str) -> tuple[int, int]:
+def field_factors(name: str) -> tuple[int, int]:
     """Returns the factors of a field of a window's hash in `Sums.counts` and in `Sums.sums`; 0 if it is not in one."""
     if name in _BOOKKEEPING:
         return 0, 0
@@ -154,65 +154,68 @@ def is_count(name: str) -> bool:
     return name in {"n", "u"} or name.startswith(("l:", "t:"))
 
 
-def field_sums(fields: Mapping[str, int] | Mapping[str, str]) -> tuple[int, int]:
+def field_sums(fields: Mapping[str, int]) -> tuple[int, int]:
     """Returns what the fields of a window's hash in Redis add to `Sums.counts` and to `Sums.sums`, without a weight."""
     counts = sums = 0
     for name, value in fields.items():
-        of_count, of_sum = _field_factors(name)
+        of_count, of_sum = field_factors(name)
         if of_count:
-            counts += of_count * int(value)
+            counts += of_count * value
         elif of_sum:
-            sums += of_sum * int(value)
+            sums += of_sum * value
     return counts, sums
 
 
-_END, _FIRST, _LAST, _LATE = (factor(name) for name in ("end", "first", "last", "late"))
-_MEAN_SENTIMENT, _MODELS, _SOURCES = (factor(name) for name in ("mean_sentiment", "models", "sources"))
-_LANGUAGES = factor("languages")
+END, FIRST, LAST, LATE = (factor(name) for name in ("end", "first", "last", "late"))
+MEAN_SENTIMENT, NAMES = factor("mean_sentiment"), factor("names")
 
 
 @lru_cache(4_096)
-def _label_factors(label: str) -> tuple[int, int, int]:
+def label_factors(label: str) -> tuple[int, int, int]:
+    """Returns the factors of a label's percentage and mean confidence, and of a sentiment's percentage."""
     kinds = ("label percent", "label confidence", "sentiment percent")
     percent, confidence, sentiment = (factor(f"{kind}:{label}") for kind in kinds)
     return percent, confidence, sentiment
 
 
-def published_sum(window: WindowKey, row: Mapping[str, str]) -> int:
+def published_sum(window: WindowKey, row: Mapping[str, int]) -> int:
     """Returns what a window of Redis, as the sink should write it, adds to `Sums.published`, without a weight.
 
     The values are those of `windows.codec.to_window` and `sink.rows`, without the records, since there may be millions.
     """
-    names, count, start = field_names(row), labelled(row), window.start
-    total = _END * (window.end - start) + _LATE * int(row.get("late", 0))
-    total += _FIRST * (int(row.get("first", start)) - start) + _LAST * (int(row.get("last", start)) - start)
+    names, count, start = field_names(row), row["n"] - row.get("u", 0), window.start
+    total = END * (window.end - start) + LATE * row.get("late", 0)
+    total += FIRST * (row.get("first", start) - start) + LAST * (row.get("last", start) - start)
     for label, name in names.labels:
-        percent, confidence, _ = _label_factors(label)
-        posts = int(row[name]) or 1  # 0 only if somebody has changed the window
+        percent, confidence, _ = label_factors(label)
+        posts = row[name] or 1  # 0 only if somebody has changed the window
         total += percent * in_units(100 * posts, count or 1)
-        total += confidence * in_units(int(row.get(f"c:{label}", 0)), MICRO * posts)
+        total += confidence * in_units(row.get(f"c:{label}", 0), MICRO * posts)
     mean = NO_SENTIMENT
     if names.sentiments:
-        scored = sum(int(row[name]) for _, name in names.sentiments) or 1
-        mean = in_units(int(row.get("ts", 0)), MICRO * scored)
+        scored = sum(row[name] for _, name in names.sentiments) or 1
+        mean = in_units(row.get("ts", 0), MICRO * scored)
         for label, name in names.sentiments:
-            total += _label_factors(label)[2] * round(round(100 * int(row[name]) / scored, 4) * UNIT)
-    total += _MEAN_SENTIMENT * mean
-    total += _MODELS * _hash_of_counts(tuple([(model, row[name]) for model, name in names.models]))
-    total += _SOURCES * _hash_of_counts(tuple([(source, row[name]) for source, name in names.sources]))
-    return total + _LANGUAGES * _hash_of_languages(tuple([(code, row[name]) for code, name in names.languages]))
+            total += label_factors(label)[2] * sentiment_percent(row[name], scored)
+    total += MEAN_SENTIMENT * mean
+    return total + NAMES * hash_of_names(row)
 
 
 @lru_cache(16_384)
-def _hash_of_counts(counts: tuple[tuple[str, str], ...]) -> int:
-    """Returns the hash of the models or the sources of a window. Most windows have few posts, and share them."""
-    return hash_of(jsonb_text(top_sources({name: int(number) for name, number in counts})))
+def sentiment_percent(posts: int, scored: int) -> int:
+    """Returns the percentage of a sentiment in units of 1 / `UNIT`, rounded as `sink.rows` does."""
+    return round(round(100 * posts / scored, 4) * UNIT)
 
 
-@lru_cache(16_384)
-def _hash_of_languages(counts: tuple[tuple[str, str], ...]) -> int:
-    """Returns the hash of the languages of a window."""
-    return hash_of(jsonb_text(top_languages({code: int(number) for code, number in counts})))
+def hash_of_names(row: Mapping[str, int]) -> int:
+    """Returns the hash of the models, the sources and the languages of a window, with their numbers of posts."""
+    found: dict[str, dict[str, int]] = {"m:": {}, "s:": {}, "g:": {}}
+    for name, value in row.items():
+        of_kind = found.get(name[:2])
+        if of_kind is not None:
+            of_kind[name[2:]] = value
+    models, sources, languages = found.values()
+    return hash_of(jsonb_text(models) + jsonb_text(top_sources(sources)) + jsonb_text(top_languages(languages)))
 
 
 def jsonb_text(counts: Mapping[str, int]) -> str:

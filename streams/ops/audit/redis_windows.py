@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 
-from streams.ops.audit.fingerprints import Grouping, Key, Sums, field_sums, published_sum, weight_of
-from streams.records import ALL_KEYWORDS
+from streams.ops.audit.batches import add_batch
+from streams.ops.audit.fingerprints import Key, Layout, Range, Sums
+from streams.ops.audit.redis_batch import RedisBatches
 from streams.windows.scan import TableBounds, WindowScan
 from streams.windows.store import WindowStore
+
+_READERS = 2
+"""Readers, each of some shards. While one computes, Redis works for another."""
 
 
 @dataclass
@@ -24,29 +30,37 @@ class StoredWindows:
     posts: Counter[int] = field(default_factory=Counter)
 
 
-async def read_redis(store: WindowStore, grouping: Grouping) -> tuple[StoredWindows, TableBounds]:
+async def read_redis(
+    store: WindowStore, layout: Layout, wanted: Set[Range] | None = None
+) -> tuple[StoredWindows, TableBounds]:
     """Returns the fingerprints of the windows in Redis, and the bounds of the tables after they were read.
 
     A window that a rebuild has emptied counts as no window.
 
+    Args:
+        store: the windows.
+        layout: how the windows are grouped to ranges.
+        wanted: if given, the groups are the windows in these ranges.
+
     Raises:
         ConnectorError: Redis did not answer, or rejected the call.
     """
-    scan, found = WindowScan.of(store), StoredWindows()
-    for size in scan.sizes:
-        async for page in scan.rows(size):
-            for key, row in page:
-                posts = int(row.get("n", 0))
-                if key.keyword == ALL_KEYWORDS:
-                    found.posts[size] += posts
-                weight = weight_of(key)
-                group = grouping(key, weight)
-                if group is None or posts == 0:
-                    continue
-                sums = found.groups.get(group)
-                if sums is None:
-                    sums = found.groups[group] = Sums()
-                published = published_sum(key, row)
-                sums.add(key.keyword, weight, posts, *field_sums(row), published=published)
+    scan, found, batches = WindowScan.of(store), StoredWindows(), RedisBatches()
+
+    async def read(shards: Iterable[int]) -> None:
+        for shard in shards:
+            for size in scan.sizes:
+                async for page in scan.hashes(shard, size):
+                    batch = batches.batch(size, page)
+                    found.posts[size] += int(batch.posts[batch.of_all()].sum())
+                    add_batch(found.groups, batch, layout, wanted)
+
+    readers = [asyncio.ensure_future(read(range(number, scan.shards, _READERS))) for number in range(_READERS)]
+    try:
+        await asyncio.gather(*readers)
+    finally:
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
     # Windows leave Redis while it is read, so the bounds are those at the end.
     return found, await scan.bounds()

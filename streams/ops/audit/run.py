@@ -48,7 +48,6 @@ from streams.windows.reader import ShardCounters
 from streams.windows.recent import Horizons
 from streams.windows.scan import TableBounds, WindowScan
 from streams.windows.store import WindowStore
-from streams.windows.tumbling import WindowKey
 
 
 @dataclass
@@ -120,7 +119,7 @@ class Auditor:
             bounds = await WindowScan.of(self._store).bounds()
             self._layout = Layout.of(tuple(self._settings.window_sizes), bounds.expired_to)
             self._counted_from = self._complete_from()
-            self._counted = CountedWindows(self._settings, self._layout.range_of, self._counted_from)
+            self._counted = CountedWindows(self._settings, self._layout, self._counted_from)
         # Step 1: read the topics.
         self._topics.read(self._counted)
         # Step 2: check the results of the raw posts.
@@ -129,7 +128,7 @@ class Auditor:
         # Postgres adds up its windows while those of Redis are read.
         reading = asyncio.create_task(asyncio.to_thread(read_postgres, self._history, self._layout))
         try:
-            redis, bounds = await read_redis(self._store, self._layout.range_of)
+            redis, bounds = await read_redis(self._store, self._layout)
         finally:
             await asyncio.wait([reading])  # the connection must not be closed meanwhile
         postgres = await reading
@@ -159,12 +158,9 @@ class Auditor:
             wanted = frozenset(ranges)
 
             # Step 4: name the windows that differ.
-            def by_name(window: WindowKey, weight: int) -> WindowKey | None:
-                return window if self._layout.range_of(window, weight) in wanted else None
-
-            counted = CountedWindows(self._settings, by_name, self._counted_from)
+            counted = CountedWindows(self._settings, self._layout, self._counted_from, wanted)
             self._topics.read_again(counted)
-            redis, bounds = await read_redis(self._store, by_name)
+            redis, bounds = await read_redis(self._store, self._layout, wanted)
             windows = self._windows(bounds, counted, redis, read_postgres(self._history, self._layout, ranges))
             named = {store: name_differences(windows, store) for store in Store}
             for store, size in self._last.differences:
