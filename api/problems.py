@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -133,6 +134,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_invalid)
     for kind in (ProblemError, HTTPException, ConnectorError, ModelError, EmostreamError):
         app.add_exception_handler(kind, _on_problem)
+    app.add_exception_handler(ClientDisconnect, _on_gone)
     app.add_exception_handler(Exception, _on_defect)
 
 
@@ -154,6 +156,11 @@ async def _on_invalid(_request: Request, exc: Exception) -> Response:
     return problem_response(
         ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail, kind="invalid-request"), errors=errors
     )
+
+
+async def _on_gone(_request: Request, _exc: Exception) -> Response:
+    """The client has gone before its request was whole. Nobody gets this answer; proxies count it as 499."""
+    return Response(status_code=499)
 
 
 async def _on_defect(_request: Request, _exc: Exception) -> Response:

@@ -12,6 +12,7 @@ import uvicorn
 from uvicorn.server import HANDLED_SIGNALS
 
 from api.app import create_app
+from api.protocols import BoundedHttp, BoundedWebSocket
 from api.resources import Resources, open_resources
 from streams.process.listening import listen_errors
 from streams.settings import Settings
@@ -23,6 +24,9 @@ GRACE_S = 10
 
 BACKLOG = 2_048
 """Connections that may wait to be accepted."""
+
+SEND_BUFFER_BYTES = 262_144
+"""Bytes that the system keeps of what a client has not read; Linux doubles it."""
 
 WEBSOCKET_MAX_BYTES = 65_536
 """The most bytes of a message from the client of a WebSocket."""
@@ -81,8 +85,8 @@ async def run(settings: Settings, *, on_ready: Callable[[], None] = lambda: None
         async with open_resources(settings) as resources:
             config = uvicorn.Config(
                 create_app(resources),
-                http="httptools",
-                ws="websockets-sansio",
+                http=BoundedHttp,
+                ws=BoundedWebSocket,
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -119,6 +123,8 @@ def bind(host: str, port: int, *, share: bool = False) -> socket.socket:
         found = socket.socket(family, kind, protocol)
         try:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Connections inherit it. The system would otherwise keep some MB for each client that does not read.
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             if share:
                 found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             found.bind(address)

@@ -28,9 +28,6 @@ sockets = APIRouter(prefix="/v1")
 
 MOST_KEYWORDS = 50
 
-STALLED_S = 30.0
-"""Seconds after which a client that takes no byte is disconnected."""
-
 Keywords = Annotated[list[Keyword], Query(alias="keyword", min_length=1, max_length=MOST_KEYWORDS)]
 Kinds = Annotated[list[Kind], Query(alias="kind", min_length=1, max_length=len(Kind))]
 
@@ -90,13 +87,12 @@ async def live(
 
 
 async def _serve(websocket: WebSocket, found: AsyncIterator[Message]) -> None:
-    """Send messages until the client goes, takes nothing for too long, or the process stops."""
+    """Send messages until the client goes or the process stops. `api.protocols` disconnects one that does not read."""
 
     async def send() -> None:
         async for message in found:
             text = b'{"id":"%b","event":"%b","data":%b}' % (message.id.encode(), message.kind.encode(), message.data)
-            async with asyncio.timeout(STALLED_S):
-                await websocket.send_text(text.decode())
+            await websocket.send_text(text.decode())
         await websocket.close(1012, "the process stops")
 
     async def receive() -> None:
@@ -111,12 +107,12 @@ async def _serve(websocket: WebSocket, found: AsyncIterator[Message]) -> None:
             task.cancel()
         ended = await asyncio.gather(*tasks, return_exceptions=True)
     for result in ended:
-        if isinstance(result, Exception) and not isinstance(result, TimeoutError | WebSocketDisconnect | RuntimeError):
+        if isinstance(result, Exception) and not isinstance(result, WebSocketDisconnect | RuntimeError):
             raise result
 
 
 class EventStream(Response):
-    """An answer with server-sent events. It ends if the client takes no byte for `STALLED_S` seconds."""
+    """An answer with server-sent events. `api.protocols` disconnects a client that does not read."""
 
     media_type = "text/event-stream"
 
@@ -139,17 +135,14 @@ class EventStream(Response):
                 sending.cancel()
                 results = await asyncio.gather(gone, sending, return_exceptions=True)
             for result in results:
-                if isinstance(result, Exception) and not isinstance(result, TimeoutError | OSError):
+                if isinstance(result, Exception) and not isinstance(result, OSError):
                     raise result
 
     async def _send_all(self, send: Send) -> None:
-        async with asyncio.timeout(STALLED_S):
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         async for message in self._found:
-            async with asyncio.timeout(STALLED_S):
-                await send({"type": "http.response.body", "body": as_event(message), "more_body": True})
-        async with asyncio.timeout(STALLED_S):
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await send({"type": "http.response.body", "body": as_event(message), "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     @staticmethod
     async def _wait_until_gone(receive: Receive) -> None:
