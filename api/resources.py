@@ -115,6 +115,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             draw,
             prefix=settings.redis_prefix,
             deadline_s=settings.query_deadline_s,
+            shortest_s=min(size.seconds for size in settings.window_sizes),
         )
         live = LiveHub(_feeds(settings), most_clients=settings.api_max_streams)
         stack.callback(live.close)

@@ -105,12 +105,15 @@ class AnswerCache:
         """Returns the entry of an answer that was made at this moment."""
         return Entry(value, round(self._clock() * 1_000))
 
-    async def store(self, key: str, entry: Entry) -> bool:
-        """Store an answer. Returns whether it is stored; if not, the cause is counted, and the key has what it had."""
+    async def store(self, key: str, entry: Entry, *, keep_s: float | None = None) -> bool:
+        """Store an answer. Returns whether it is stored; if not, the cause is counted, and the key has what it had.
+
+        It stays for `keep_s` seconds if these are fewer than those of the cache.
+        """
         if len(entry.value) > self._max_bytes:
             self._metrics.too_large.inc()
             return False
-        expiry = expiry_ms(self._keep_s, self._uniform)
+        expiry = expiry_ms(self._keep_s if keep_s is None else min(keep_s, self._keep_s), self._uniform)
         try:
             await self._redis.call("write", lambda client: client.set(key, encode(entry), px=expiry))
         except ConnectorError:

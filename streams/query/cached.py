@@ -27,7 +27,15 @@ from streams.query.lock import AnswerLocks
 from streams.query.metrics import CacheMetrics
 from streams.query.single_flight import Flight, SingleFlight
 
-Compute = Callable[[], Awaitable[bytes]]
+
+class Brief(NamedTuple):
+    """An answer that stays in the cache for `keep_s` seconds at most, such as one that lacks something."""
+
+    value: bytes
+    keep_s: float
+
+
+Compute = Callable[[], Awaitable[bytes | Brief]]
 Source = Literal["hit", "stale", "computed"]
 
 ANSWER_GRACE_S = 2.0
@@ -183,7 +191,7 @@ class CachedAnswers:
         self._metrics.computations.labels(cause).inc()
         try:
             async with asyncio.timeout(deadline.left_s + COMPUTATION_GRACE_S) as limit:
-                value = await compute()
+                made = await compute()
         except TimeoutError as exc:
             self._metrics.failed.labels(cause).inc()
             if not limit.expired():
@@ -192,8 +200,9 @@ class CachedAnswers:
         except Exception:
             self._metrics.failed.labels(cause).inc()
             raise
+        value, keep_s = made if isinstance(made, Brief) else (made, None)
         entry = self._cache.made_now(value)
-        return entry, await self._cache.store(key, entry)
+        return entry, await self._cache.store(key, entry, keep_s=keep_s)
 
     async def _read_or_none(self, key: str) -> Entry | None:
         try:

@@ -17,6 +17,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from api.protocols import MAX_HEAD_BYTES, BoundedHttp, BoundedWebSocket
+from tests.helpers import until
 
 PATIENT_S = 60.0
 """Seconds for what happens within a fraction of one, on a machine that is slow."""
@@ -74,8 +75,7 @@ async def serving() -> AsyncIterator[int]:
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         task = asyncio.create_task(server.serve([listening]))
-        while not server.started:
-            await asyncio.sleep(0.01)
+        await until(lambda: server.started)
         try:
             yield listening.getsockname()[1]
         finally:
@@ -169,7 +169,5 @@ async def test_a_client_that_never_reads_is_disconnected(path: str, more: str) -
     async with serving() as port:
         with socket.create_connection(("127.0.0.1", port)) as client:
             client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n{more}\r\n".encode())
-            async with asyncio.timeout(PATIENT_S):
-                while not gone:
-                    await asyncio.sleep(0.01)
+            await until(lambda: bool(gone))
     assert gone == [path]
