@@ -104,7 +104,7 @@ class Answers:
         return b'%b,"source":"%b","plot_base64":%b,"time":%.6f}' % (body, source, plot, seconds)
 
     def key_of(self, question: Question) -> str:
-        """Returns the key of a question's answer. Two starts in the same one of the shortest windows have one answer."""
+        """Returns the key of a question's answer. Starts within one window of the shortest size share it."""
         return answer_key(
             self._prefix,
             keyword=question.keyword,

@@ -32,7 +32,7 @@ takes the same parameters as `GET /v1/stream`.
 
 def create_app(resources: Resources) -> FastAPI:
     """Returns the app over these resources, which must stay open while it serves."""
-    app = FastAPIOffline(redoc_url=None, **_description())
+    app = FastAPIOffline(redoc_url=None, redirect_slashes=False, **_description())
     _add_routes(app)
     app.state.resources = resources
     problems.install(app)

@@ -1,7 +1,11 @@
-"""The outermost part of the HTTP service: it limits the bodies of requests, and counts and times each request."""
+"""The outermost part of the HTTP service: it limits the bodies of requests, and counts and times each request.
+
+It also answers HEAD as GET without the body, which the web server leaves out, and logs a defect of a route.
+"""
 
 from __future__ import annotations
 
+import logging
 import time
 from http import HTTPStatus
 
@@ -10,8 +14,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.metrics import ApiMetrics
 from api.problems import ProblemError, send_problem
 
+logger = logging.getLogger(__name__)
+
 UNMATCHED = "none"
 """The route in the metrics of a request that no route matches. Its path is not used: anybody can make up paths."""
+
+ENDLESS = frozenset({"/v1/stream"})
+"""Paths of answers that do not end, which HEAD would wait for."""
+
+_DEFECT = ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "the service has a defect; its log has the stack trace")
 
 _SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -37,6 +48,9 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        request = scope
+        if scope["method"] == "HEAD" and scope["path"] not in ENDLESS:
+            request = {**scope, "method": "GET"}
         begin = time.perf_counter()
         status = 0
         is_stream = False
@@ -51,10 +65,14 @@ class Edge:
 
         self._metrics.in_flight.inc()
         try:
-            await self._limited(scope, receive, counting_send)
+            await self._limited(request, receive, counting_send)
+        except Exception:
+            logger.exception("a route of the HTTP service has a defect")
+            if not status:
+                await send_problem(_DEFECT, scope, receive, counting_send)
         finally:
             self._metrics.in_flight.dec()
-            route = getattr(scope.get("route"), "path", UNMATCHED)
+            route = getattr(request.get("route"), "path", UNMATCHED)
             # A client that has gone before the answer has no status; proxies count it as 499.
             self._metrics.requests.labels(route, _method(scope), str(status or 499)).inc()
             if not is_stream:

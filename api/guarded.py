@@ -99,6 +99,9 @@ class DirectRoute(GuardedRoute):
             if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
                 # A page of any origin can send other types without asking the service first (CORS).
                 raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must be application/json")
+            if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+                # Some bytes can be gigabytes when they are decompressed.
+                raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must not be compressed")
             try:
                 value = body.validate_json(await request.body())
             except ValidationError as exc:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -34,6 +35,9 @@ MAX_HEAD_BYTES = 65_536
 
 STALLED_S = 30.0
 """Seconds for which a client may leave bytes unread. It has to read about 48 KiB in this time, if so many wait."""
+
+_defects = logging.getLogger("uvicorn.error.defects")
+_defects.setLevel(logging.ERROR)
 
 
 class StallTimer:
@@ -68,6 +72,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - those of uvicorn's class
         super().__init__(*arguments, **options)
+        self.logger = _defects  # not a line for every client that sends nonsense
         self._in_head = False
         self._head_bytes = 0
         self._upgraded = False

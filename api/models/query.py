@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import AwareDatetime, ConfigDict, Field, field_validator
+from pydantic import AwareDatetime, ConfigDict, Field
 
-from api.models.base import ApiModel, Keyword, checked_text
+from api.models.base import ApiModel, Keyword, Moment
 
 MAX_LIMIT = 500
 """The most posts that a question may ask for."""
@@ -32,15 +32,10 @@ class QueryRequest(ApiModel):
     limit: int = Field(
         250, ge=1, le=MAX_LIMIT, description="With fewer posts than this in the windows, sources are searched for more."
     )
-    since: AwareDatetime | None = Field(
+    since: Moment | None = Field(
         None, description="The beginning of the time that the answer is about; by default 24 hours ago."
     )
     return_plot: bool = Field(False, description="Whether the answer has a picture.")
-
-    @field_validator("keyword")
-    @classmethod
-    def _storable(cls, value: str) -> str:
-        return checked_text(value)
 
 
 class LabelShare(ApiModel):

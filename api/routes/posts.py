@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from api.guarded import needing
-from api.models.base import Keyword
+from api.models.base import Keyword, Text
 from api.models.windows import PostsAnswer
 from api.resources import Shared
 from api.responses import json_answer, problems
@@ -26,7 +26,9 @@ async def posts(
     resources: Shared,
     *,
     keyword: Annotated[Keyword, Query(description="`*` stands for posts with any keyword or none.")] = "*",
-    label: Annotated[str | None, Query(min_length=1, max_length=200, description="Only posts with this label.")] = None,
+    label: Annotated[
+        Text | None, Query(min_length=1, max_length=200, description="Only posts with this label.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_POSTS)] = 50,
     before: Annotated[str | None, Query(max_length=64, description="`next_before` of the page before.")] = None,
 ) -> Response:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from pydantic import AwareDatetime
 
 from api.guarded import needing
-from api.models.base import MAX_KEYWORD_CHARS
+from api.models.base import Keyword, Moment
 from api.models.windows import WindowsAnswer
 from api.resources import Shared
 from api.responses import json_answer, problems
@@ -28,14 +27,14 @@ async def windows(
     request: Request,
     resources: Shared,
     *,
-    keyword: Annotated[str, Path(min_length=1, max_length=MAX_KEYWORD_CHARS, description="`*` stands for all posts.")],
+    keyword: Annotated[Keyword, Path(description="`*` stands for all posts.")],
     size: Annotated[int | None, Query(gt=0, description="Only windows of this size, in seconds.")] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Only windows that end after this time.")] = None,
+    since: Annotated[Moment | None, Query(description="Only windows that end after this time.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_WINDOWS)] = 100,
 ) -> Response:
     """Returns the latest windows of a keyword, each as on the topic `emotions.windows`; none for an unknown keyword."""
     reader = resources.windows
     await reader.refresh()
     since_ms = None if since is None else to_ms(Timestamp.of(since))
-    found = await reader.read(keyword=keyword.strip(), size=size, since_ms=since_ms, limit=limit)
+    found = await reader.read(keyword=keyword, size=size, since_ms=since_ms, limit=limit)
     return json_answer(request, b'{"windows":[' + b",".join(window.to_json() for window in found) + b"]}")

@@ -1,0 +1,247 @@
+"""The HTTP service while its servers are away: stopped, killed or paused, while it runs and when it starts."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+
+import httpx
+import pytest
+
+from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from connectors.local import LocalStack
+from streams.ops.demo.processes import Role
+from streams.records import from_ms
+from streams.settings import Settings
+from streams.windows.codec import to_window
+from streams.windows.store import WindowStore
+from streams.windows.tumbling import WindowKey
+from tests.integration.answer_support import HOUR, count, expire, post, sink
+from tests.integration.api_support import address_of, assert_problem
+from tests.integration.own_servers import endpoints
+from tests.integration.support import TIMEOUT_S, wait_for
+
+__all__ = ["endpoints"]  # a fixture
+
+QUICK = {"EMOSTREAM_API_PORT": "0", "EMOSTREAM_QUERY_DEADLINE_S": "5", "EMOSTREAM_QUERY_FRESH_S": "2"}
+BOUND_S = 30.0
+"""Seconds in which every answer comes, whatever is away. An answer takes 5, and the machine of the tests is slow."""
+
+REDIS_AWAY = "Redis did not answer, so the posts are counted from the history"
+POSTGRES_AWAY = "Postgres did not answer, so the posts that were created before"
+STOPS = [signal.SIGKILL, signal.SIGSTOP]
+
+
+class Asking:
+    """A client that asks about one keyword, and checks that every answer comes in time and is no defect."""
+
+    def __init__(self, service: Role, now_ms: int) -> None:
+        self.http = httpx.Client(base_url=address_of(service), timeout=BOUND_S)
+        self._now_ms = now_ms
+
+    def ask(self, hours: int) -> httpx.Response:
+        """Ask about the last hours."""
+        since = from_ms(self._now_ms - hours * HOUR).rfc3339()
+        answer = self.http.post("/v1/query", json={"keyword": "tea", "since": since, "limit": 1})
+        assert answer.status_code in {200, 503}, answer.text
+        return answer
+
+    def answer(self, hours: int) -> tuple[str, int, bool, str]:
+        """Returns source, count, whether it is complete, and the notes of an answer."""
+        found = self.ask(hours).json()
+        return found["source"], found["count"], found["complete"], " ".join(found["notes"])
+
+    def until(self, hours: int, *expected: object) -> None:
+        """Ask until an answer begins with these members."""
+        wait_for(lambda: self.answer_or_none(hours)[: len(expected)] == expected, what=lambda: self.ask(hours).text, seconds=60)
+
+    def answer_or_none(self, hours: int) -> tuple[object, ...]:
+        return self.answer(hours) if self.ask(hours).status_code == 200 else ()
+
+    def parts(self) -> dict[str, tuple[bool, str | None]]:
+        """Returns for each part of the readiness whether it is ok, and why not."""
+        found = self.http.get("/health/ready").json()
+        return {part["name"]: (part["ok"], part["reason"]) for part in found["parts"]}
+
+    def status(self) -> str:
+        return str(self.http.get("/health/ready").json()["status"])
+
+    def predicts(self) -> bool:
+        return self.http.post("/v1/predict", json={"text": "what a lovely day, I am so happy"}).json()["label"] == "joy"
+
+
+@pytest.fixture(autouse=True)
+def running(own_stack: LocalStack, settings: Settings) -> Iterator[None]:
+    """Starts what a test has stopped, before the test's database is dropped."""
+    yield
+    own_stack.up()
+
+
+@pytest.fixture
+async def now_ms(settings: Settings, store: WindowStore) -> int:
+    """Counts a post in each of 20 hours. The tables have the last ten, and a newer post that the history lacks."""
+    now = time.time_ns() // 1_000_000
+    hours = range(20, 0, -1)
+    await count(store, settings, [post(20 - hour, now - hour * HOUR, "tea") for hour in hours])
+    await sink(store, settings)
+    await expire(store, now - 10 * HOUR)
+    await count(store, settings, [post(20, now, "tea", label="fear")])
+    return now
+
+
+@contextmanager
+def away(stack: LocalStack, *names: str, by: signal.Signals = signal.SIGKILL) -> Iterator[None]:
+    """Kill or pause servers, and bring them back."""
+    for name in names:
+        stack.signal(name, by)
+    try:
+        yield
+    finally:
+        for name in names:
+            if by == signal.SIGSTOP:
+                stack.signal(name, signal.SIGCONT)
+            stack.start(name)
+
+
+@pytest.mark.parametrize("by", STOPS)
+def test_queries_while_redis_or_postgres_is_away(
+    own_stack: LocalStack, start: Callable[..., Role], now_ms: int, by: signal.Signals
+) -> None:
+    asking = Asking(start("api", **QUICK), now_ms)
+    # From 5 hours ago the tables have everything; from 21 hours ago the older half comes from the history.
+    asking.until(5, "windows")
+    asking.until(21, "history", 21, True)
+    assert asking.answer(5)[0] == "cache"
+    assert asking.status() == "ready"
+    few = asking.answer(5)[1]
+
+    with away(own_stack, "redis", by=by):
+        for _ in range(3):
+            source, found, complete, notes = asking.answer(5)
+            assert (source, found, complete) == ("history", few - 1, False)
+            assert REDIS_AWAY in notes
+        ok, reason = asking.parts()["redis"]
+        assert not ok
+        assert reason
+        assert asking.status() == "degraded"
+        assert asking.predicts()
+        assert_problem(asking.http.get("/v1/windows/tea"), 503, "Redis")
+    asking.until(5, "windows", few, True)
+    asking.until(5, "cache", few, True)
+    wait_for(lambda: asking.status() == "ready", what="Redis is back, and the service is not ready", seconds=60)
+
+    with away(own_stack, "postgres", by=by):
+        # What came from the history before is in the cache, and becomes stale: it is sent until a partial one is there.
+        wait_for(lambda: not asking.answer(21)[2], what=lambda: str(asking.answer(21)), seconds=60)
+        source, found, complete, notes = asking.answer(21)
+        assert source in {"windows", "cache"}
+        assert few < found < 21
+        assert POSTGRES_AWAY in notes
+        assert asking.answer(5)[1:3] == (few, True)
+        ok, reason = asking.parts()["postgres"]
+        assert not ok
+        assert reason
+        assert asking.status() == "degraded"
+        assert asking.predicts()
+        assert_problem(asking.http.get("/v1/posts"), 503, "PostgreSQL")
+    # A partial answer stays in the cache for seconds only.
+    asking.until(21, "history", 21, True)
+
+    with away(own_stack, "redis", "postgres", by=by):
+        answer = asking.ask(21)
+        assert_problem(answer, 503, "Redis")
+        assert "PostgreSQL" in answer.json()["detail"]
+        assert int(answer.headers["retry-after"]) >= 1
+        parts = asking.parts()
+        assert (parts["redis"][0], parts["postgres"][0]) == (False, False)
+        assert asking.http.get("/health/live").status_code == 200
+        assert asking.predicts()
+    asking.until(21, "history", 21, True)
+
+
+def test_live_streams_tell_a_gap_when_kafka_is_back(
+    own_stack: LocalStack, start: Callable[..., Role], settings: Settings, now_ms: int
+) -> None:
+    asking = Asking(start("api", **QUICK, EMOSTREAM_API_LIVE_INTERVAL_S="0.1"), now_ms)
+    events: list[str] = []
+
+    def follow() -> None:
+        with asking.http.stream("GET", "/v1/stream", params={"keyword": "tea"}, timeout=TIMEOUT_S) as answer:
+            events.extend(line for line in answer.iter_lines() if line.startswith("event: "))
+
+    def sent_until(name: str) -> None:
+        """Send windows until the client gets an event."""
+        producer = ConfirmedProducer(_kafka(settings), client_id="test")
+        try:
+            for number in range(1, 10_000):
+                if name in events:
+                    return
+                window = to_window(WindowKey("tea", 60, now_ms // 60_000 * 60_000), {"n": str(number), "rev": "1"})
+                record = Outgoing(settings.topic_windows, window.to_json(), window.key.encode(), 0)
+                producer.submit([record]).result(60)
+                time.sleep(0.1)
+        finally:
+            producer.close()
+        pytest.fail(f"no {name!r}: {events}")
+
+    following = threading.Thread(target=follow)
+    following.start()
+    try:
+        sent_until("event: update")
+        with away(own_stack, "kafka"):
+            asking.until(5, "cache")
+            assert asking.predicts()
+            assert asking.status() in {"ready", "degraded"}
+        events.clear()
+        sent_until("event: update")
+        assert "event: gap" in events
+    finally:
+        service_stops(asking)
+        following.join(TIMEOUT_S)
+    assert not following.is_alive()
+
+
+def test_it_starts_while_servers_are_away_and_says_so(
+    own_stack: LocalStack, start: Callable[..., Role], now_ms: int, env: dict[str, str]
+) -> None:
+    first = start("api", **QUICK)  # has the model in its cache
+    address_of(first)
+    assert first.stop() == 0
+
+    with away(own_stack, "s3", "redis", "kafka"):
+        asking = Asking(start("api", **QUICK), now_ms)
+        parts = asking.parts()
+        assert not parts["redis"][0]
+        ok, reason = parts["model"]
+        assert not ok
+        assert reason
+        assert "may be outdated" in reason
+        assert asking.answer(5)[0] == "history"
+        assert asking.predicts()
+    asking.until(5, "windows")
+    wait_for(lambda: asking.parts()["redis"][0], what="Redis is back, and the part is not ok")
+
+    with away(own_stack, "postgres"):
+        # Nobody knows whether there are keys, so nobody is admitted.
+        closed = Asking(start("api", **QUICK), now_ms)
+        assert closed.status() == "not ready"
+        assert not closed.parts()["access"][0]
+        assert_problem(closed.ask(5), 503, "API keys cannot be checked now")
+        assert closed.http.get("/health/live").status_code == 200
+    closed.until(5, "cache")
+    assert closed.parts()["access"] == (True, None)
+
+
+def _kafka(settings: Settings):  # type: ignore[no-untyped-def]
+    from streams.connections import kafka_config
+
+    return kafka_config(settings)
+
+
+def service_stops(asking: Asking) -> None:
+    asking.http.close()
