@@ -53,7 +53,7 @@ async def admit(connection: HTTPConnection, scope: Scope) -> Caller:
     resources: Resources = connection.app.state.resources
     headers = connection.headers
     if not resources.access.required and not (
-        resources.settings.api_allow_open or is_loopback_name(headers.get("host"))
+        resources.settings.api_allow_open or all(map(is_loopback_name, headers.getlist("host")))
     ):
         raise ProblemError(HTTPStatus.FORBIDDEN, "without authentication the service answers to loopback names only")
     return await resources.access.admit(headers.get("authorization"), headers.get("x-api-key"), scope)

@@ -28,3 +28,4 @@ class ApiMetrics:
             registry=registry,
         )
         self.in_flight = Gauge("emostream_http_requests_in_flight", "Requests in progress.", registry=registry)
+        self.live_clients = Gauge("emostream_live_clients", "Clients of live streams.", registry=registry)

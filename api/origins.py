@@ -26,12 +26,10 @@ def may_connect(connection: HTTPConnection, allowed: Collection[str]) -> bool:
     return urlsplit(origin).netloc == connection.headers.get("host")
 
 
-def is_loopback_name(host: str | None) -> bool:
+def is_loopback_name(host: str) -> bool:
     """Returns whether a `Host` header names this machine.
 
     A page can let its own name resolve to the loopback address (DNS rebinding). Its requests then have its own name.
     """
-    if host is None:
-        return True
     name = host if host.startswith("[") and host.endswith("]") else host.rpartition(":")[0] or host
     return name.lower() in _LOOPBACK_NAMES

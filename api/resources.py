@@ -119,6 +119,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         )
         live = LiveHub(_feeds(settings), most_clients=settings.api_max_streams)
         stack.callback(live.close)
+        metrics.live_clients.set_function(lambda: live.clients)
         yield Resources(
             settings,
             metrics,
