@@ -37,7 +37,6 @@ from websockets.exceptions import WebSocketException
 
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.local import LocalStack
-from streams.cli.common import console
 from streams.connections import kafka_config
 from streams.ops.demo.processes import Role, clean_environment
 from streams.ops.init import init_model, init_postgres, init_topics
@@ -102,11 +101,11 @@ def main(*, clients: int, stuck: int, seconds: float, rate: float, interval: flo
                 prepare(settings, lambda _: None)
             with Role("api", ["api"], env=clean_environment(env), log=Path(folder) / "api.log") as service:
                 phases = _measure(settings, service, clients=clients, stuck=stuck, seconds=seconds, rate=rate)
-                console.print(service.log.read_text("utf-8"))
+                print(service.log.read_text("utf-8"))
         finally:
             stack.down()
     for phase in phases:
-        console.print(
+        print(
             f"{phase.clients} readers, {phase.stuck} stuck: {phase.updates:,} windows, "
             f"delay p50 {phase.p50_ms:.0f} ms, p99 {phase.p99_ms:.0f} ms; "
             f"memory {min(phase.rss_mb):.0f} to {max(phase.rss_mb):.0f} MB, at the end "
@@ -195,7 +194,7 @@ async def _read_all(address: str, clients: int, control: Connection) -> None:
             if task.done():
                 with contextlib.suppress(WebSocketException, OSError):
                     task.result()
-                console.print("a client that reads was disconnected")
+                print("a client that reads was disconnected")
         control.send((len(delays), _percentile(delays, 50), _percentile(delays, 99)))
 
 

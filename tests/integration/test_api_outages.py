@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import httpx
 import pytest
@@ -57,15 +57,15 @@ class Asking:
             return "none", 0, False, found["detail"]
         return found["source"], found["count"], found["complete"], " ".join(found["notes"])
 
-    def until(self, hours: int, *expected: object) -> None:
-        """Ask until an answer begins with these members."""
-        last: list[tuple[object, ...]] = []
+    def until(self, hours: int, count: int, source: str | None = None) -> None:
+        """Ask until the answer is complete and has so many posts, and comes from a source."""
+        last: list[tuple[str, int, bool, str]] = []
 
         def as_expected() -> bool:
             last[:] = [self.answer(hours)]
-            return last[0][: len(expected)] == expected
+            return last[0][1:3] == (count, True) and source in {None, last[0][0]}
 
-        wait_for(as_expected, what=lambda: f"{expected}: {last}")
+        wait_for(as_expected, what=lambda: f"{count} posts, complete, from {source}: {last}")
 
     def parts(self) -> dict[str, tuple[bool, str | None]]:
         """Returns for each part of the readiness whether it is ok, and why not."""
@@ -98,6 +98,19 @@ async def now_ms(settings: Settings, store: WindowStore) -> int:
     return now
 
 
+@pytest.fixture
+def asks(now_ms: int) -> Iterator[Callable[[Role], Asking]]:
+    """Makes a client of a service."""
+    with ExitStack() as opened:
+
+        def ask(service: Role) -> Asking:
+            found = Asking(service, now_ms)
+            opened.enter_context(found.http)
+            return found
+
+        yield ask
+
+
 @contextmanager
 def away(stack: LocalStack, *names: str, by: signal.Signals = signal.SIGKILL) -> Iterator[None]:
     """Kill or pause servers, and bring them back."""
@@ -114,15 +127,15 @@ def away(stack: LocalStack, *names: str, by: signal.Signals = signal.SIGKILL) ->
 
 @pytest.mark.parametrize("by", STOPS)
 def test_queries_while_redis_or_postgres_is_away(
-    own_stack: LocalStack, start: Callable[..., Role], now_ms: int, by: signal.Signals
+    own_stack: LocalStack, start: Callable[..., Role], asks: Callable[[Role], Asking], by: signal.Signals
 ) -> None:
-    asking = Asking(start("api", **QUICK), now_ms)
+    asking = asks(start("api", **QUICK))
     # From 5 hours ago the tables have everything; from 21 hours ago the older half comes from the history.
-    asking.until(5, "windows")
-    asking.until(21, "history", 21, True)
-    assert asking.answer(5)[0] == "cache"
+    source, few, complete, _ = asking.answer(5)
+    assert (source, complete) == ("windows", True)
+    asking.until(21, 21, "history")
+    asking.until(5, few, "cache")
     assert asking.status() == "ready"
-    few = asking.answer(5)[1]
 
     with away(own_stack, "redis", by=by):
         for _ in range(3):
@@ -135,7 +148,7 @@ def test_queries_while_redis_or_postgres_is_away(
         assert asking.status() == "degraded"
         assert asking.predicts()
         assert_problem(asking.http.get("/v1/windows/tea"), 503, "Redis")
-    asking.until(5, "cache", few, True)
+    asking.until(5, few, "cache")
     assert asking.answer(6)[0] == "windows"
     wait_for(lambda: asking.status() == "ready", what="Redis is back, and the service is not ready", seconds=60)
 
@@ -154,7 +167,7 @@ def test_queries_while_redis_or_postgres_is_away(
         assert asking.predicts()
         assert_problem(asking.http.get("/v1/posts"), 503, "PostgreSQL")
     # A partial answer stays in the cache for seconds only.
-    asking.until(21, "history", 21, True)
+    asking.until(21, 21)
 
     with away(own_stack, "redis", "postgres", by=by):
         answer = asking.ask(21)
@@ -165,14 +178,18 @@ def test_queries_while_redis_or_postgres_is_away(
         assert (parts["redis"][0], parts["postgres"][0]) == (False, False)
         assert asking.http.get("/health/live").status_code == 200
         assert asking.predicts()
-    asking.until(21, "history", 21, True)
+    asking.until(21, 21)
 
 
 def test_live_streams_tell_a_gap_when_kafka_is_back(
-    own_stack: LocalStack, start: Callable[..., Role], settings: Settings, now_ms: int
+    own_stack: LocalStack,
+    start: Callable[..., Role],
+    settings: Settings,
+    asks: Callable[[Role], Asking],
+    now_ms: int,
 ) -> None:
     service = start("api", **QUICK, EMOSTREAM_API_LIVE_INTERVAL_S="0.1")
-    asking = Asking(service, now_ms)
+    asking = asks(service)
     events: list[str] = []
 
     def follow() -> None:
@@ -199,7 +216,7 @@ def test_live_streams_tell_a_gap_when_kafka_is_back(
     try:
         sent_until("event: update")
         with away(own_stack, "kafka"):
-            asking.until(5, "cache")  # a fresh question would come from the windows
+            asking.until(5, asking.answer(5)[1], "cache")  # a fresh question would come from the windows
             assert asking.predicts()
             assert asking.status() in {"ready", "degraded"}
         events.clear()
@@ -212,14 +229,14 @@ def test_live_streams_tell_a_gap_when_kafka_is_back(
 
 
 def test_it_starts_while_servers_are_away_and_says_so(
-    own_stack: LocalStack, start: Callable[..., Role], now_ms: int, env: dict[str, str]
+    own_stack: LocalStack, start: Callable[..., Role], asks: Callable[[Role], Asking]
 ) -> None:
     first = start("api", **QUICK)  # has the model in its cache
     address_of(first)
     assert first.stop() == 0
 
     with away(own_stack, "s3", "redis", "kafka"):
-        asking = Asking(start("api", **QUICK), now_ms)
+        asking = asks(start("api", **QUICK))
         parts = asking.parts()
         assert not parts["redis"][0]
         ok, reason = parts["model"]
@@ -228,15 +245,15 @@ def test_it_starts_while_servers_are_away_and_says_so(
         assert "may be outdated" in reason
         assert asking.answer(5)[0] == "history"
         assert asking.predicts()
-    asking.until(5, "windows")
+    wait_for(lambda: asking.answer(6)[0] == "windows", what="Redis is back, and has no windows")
     wait_for(lambda: asking.parts()["redis"][0], what="Redis is back, and the part is not ok")
 
     with away(own_stack, "postgres"):
         # Nobody knows whether there are keys, so nobody is admitted.
-        closed = Asking(start("api", **QUICK), now_ms)
+        closed = asks(start("api", **QUICK))
         assert closed.status() == "not ready"
         assert not closed.parts()["access"][0]
         assert_problem(closed.ask(5), 503, "API keys cannot be checked now")
         assert closed.http.get("/health/live").status_code == 200
-    closed.until(5, "cache")
+    wait_for(lambda: closed.ask(5).status_code == 200, what="Postgres is back, and nobody is admitted")
     assert closed.parts()["access"] == (True, None)
