@@ -31,10 +31,10 @@ import psycopg
 from benchmarks.bench_aggregate import make_posts, preload
 from connectors.local import LocalStack
 from streams.cli.common import console, progress_console
+from streams.gate.cpu_aware import OpenGate
 from streams.ops.init import init_postgres, init_topics
 from streams.records import ClassifiedPost
 from streams.settings import Settings, load_settings
-from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.history import History
 from streams.sink.ledger import spans_of
 from streams.sink.rows import POST_COLUMNS, PostRow, post_row

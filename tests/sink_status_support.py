@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from streams.sink.gate.rule import GateReason, GateState
+from streams.gate.rule import GateReason, GateState
 from streams.sink.metrics import SinkMetrics
 from streams.sink.report import (
     BackfillReport,

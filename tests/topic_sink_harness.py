@@ -13,8 +13,8 @@ from confluent_kafka import Message
 from connectors.errors import InvalidDataError
 from connectors.kafka.batch import Batch, UnreadableBatch
 from connectors.kafka.producer import Outgoing
+from streams.gate.cpu_aware import OpenGate
 from streams.sink.backlog import PartitionBacklog
-from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.ledger import Span
 from streams.sink.metrics import SinkMetrics
 from streams.sink.rows import PostRow

@@ -16,9 +16,9 @@ from streams.wording import counted
 if TYPE_CHECKING:
     import threading
 
+    from streams.gate.rule import GateState
     from streams.settings import Settings
     from streams.sink.backfill.holes import Findings
-    from streams.sink.gate.rule import GateState
 
 
 @click.command(

@@ -41,8 +41,8 @@ def sink(context: click.Context, *, once: bool, force: bool, web_port: int | Non
         return
     settings = read_settings(sink_web_port=web_port)
     log_to_stderr(settings.log_level)
+    from streams.gate.cpu_aware import OpenGate  # noqa: PLC0415
     from streams.process.garbage import collect_less_often  # noqa: PLC0415
-    from streams.sink.gate.cpu_aware import OpenGate  # noqa: PLC0415
     from streams.sink.runner import GC_THRESHOLDS, open_sink  # noqa: PLC0415 - loads the client libraries
 
     collect_less_often(*GC_THRESHOLDS)

@@ -10,7 +10,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from streams.metrics import ProcessMetrics
 
 if TYPE_CHECKING:
-    from streams.sink.gate.cpu_aware import Gate
+    from streams.gate.cpu_aware import Gate
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0)
 

@@ -8,8 +8,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from streams.gate.rule import REOPEN, GateReason, GateState
 from streams.settings import Settings
-from streams.sink.gate.rule import REOPEN, GateReason, GateState
 
 
 class Health(StrEnum):
@@ -30,7 +30,7 @@ class GateReport(_Report):
 
     Attributes:
         is_open: whether the sink may write.
-        reason: why the gate is open or closed, a value of `streams.sink.gate.rule.GateReason`.
+        reason: why the gate is open or closed, a value of `streams.gate.rule.GateReason`.
         why: the reason in words, with figures.
         utilization: CPU utilization by others; None if it is not known.
         limit: the limit of the utilization; None if there is none.

@@ -19,6 +19,7 @@ from connectors.kafka.producer import ConfirmedProducer
 from streams import __version__
 from streams.connections import kafka_config
 from streams.errors import BackfillBusyError, BackfillStoppedError
+from streams.gate.cpu_aware import CLOSED_POLL_S, Gate, gate_for
 from streams.process.background import in_background
 from streams.process.topic_watch import TopicWatch
 from streams.settings import Settings
@@ -26,7 +27,6 @@ from streams.sink.backfill.holes import Findings
 from streams.sink.backfill.run import Backfill
 from streams.sink.backfill.wait import gate_waiter
 from streams.sink.backlog import BacklogReader, retention_s
-from streams.sink.gate.cpu_aware import CLOSED_POLL_S, Gate, gate_for
 from streams.sink.history import History
 from streams.sink.metrics import SinkMetrics, values_by_topic
 from streams.sink.report import (

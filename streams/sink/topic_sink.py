@@ -32,11 +32,11 @@ from connectors.kafka.producer import ConfirmedProducer
 from connectors.repeats import Repeats
 from streams.connections import kafka_config
 from streams.dead_letters import DeadLetterLog, count_dead_letters, dead_letter, letter_of_batch, write_dead_letters
+from streams.gate.cpu_aware import CLOSED_POLL_S, Gate
 from streams.process.background import in_background
 from streams.records import DeadPost, DeadReason
 from streams.settings import Settings
 from streams.sink.backlog import BacklogReader, PartitionBacklog, is_near_retention
-from streams.sink.gate.cpu_aware import CLOSED_POLL_S, Gate
 from streams.sink.history import History
 from streams.sink.intake import Slice, decode_all, store_all
 from streams.sink.ledger import Span, spans_of

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from connectors.kafka.producer import ConfirmedProducer, Outgoing
+from streams.gate.cpu_aware import OpenGate
 from streams.ops.audit import Check, audit
 from streams.records import ClassifiedPost, EmotionWindow
 from streams.settings import Settings
-from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.runner import open_sink
 from streams.windows.deltas import Entry, Position, reduce_entries
 from streams.windows.store import WindowStore

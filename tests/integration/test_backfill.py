@@ -20,13 +20,13 @@ from connectors.kafka.producer import ConfirmedProducer, Outgoing
 from connectors.kafka.scan import TopicScan
 from streams.connections import kafka_config, scan_group
 from streams.errors import BackfillBusyError
+from streams.gate.cpu_aware import OpenGate
 from streams.ops.demo.processes import clean_environment
 from streams.records import ClassifiedPost, DeadPost
 from streams.settings import Settings
 from streams.sink.backfill import windows as windows_module
 from streams.sink.backfill.holes import Findings, HoleKind
 from streams.sink.backfill.run import Backfill
-from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.history import History
 from streams.sink.runner import open_sink
 from streams.windows.store import WindowStore

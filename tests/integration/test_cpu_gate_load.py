@@ -27,8 +27,8 @@ from connectors.local import LocalStack, postgres
 from connectors.local.state import StateFile
 from connectors.machine.load import LoadReader, Machine
 from connectors.machine.own_load import OwnLoad, client_port
-from streams.sink.gate.cpu_aware import CpuAwareGate
-from streams.sink.gate.rule import GateReason, GateRule
+from streams.gate.cpu_aware import CpuAwareGate
+from streams.gate.rule import GateReason, GateRule
 from tests.integration.burners import PROCESSORS, Burners, Processes, SampleCounter
 from tests.integration.support import TIMEOUT_S, wait_for
 

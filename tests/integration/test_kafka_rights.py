@@ -13,9 +13,9 @@ from connectors.errors import RejectedError
 from connectors.kafka.producer import Outgoing
 from connectors.kafka.transactional import TransactionalProducer
 from streams.connections import kafka_config
+from streams.gate.cpu_aware import OpenGate
 from streams.ingest.keywords.follower import KeywordFollower
 from streams.settings import Settings
-from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.runner import open_sink
 from tests.integration.rights_broker import RightsBroker
 from tests.integration.support import TIMEOUT_S, configure, records, wait_for

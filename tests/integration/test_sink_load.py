@@ -14,9 +14,9 @@ from collections.abc import Iterator
 import pytest
 
 from connectors.kafka.producer import ConfirmedProducer
+from streams.gate.cpu_aware import CpuAwareGate
+from streams.gate.rule import GateReason, GateRule
 from streams.settings import Settings
-from streams.sink.gate.cpu_aware import CpuAwareGate
-from streams.sink.gate.rule import GateReason, GateRule
 from streams.sink.runner import Sink, open_sink
 from tests.integration.burners import Burners, Processes, SampleCounter
 from tests.integration.support import TIMEOUT_S, wait_for

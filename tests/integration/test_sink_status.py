@@ -18,10 +18,10 @@ from confluent_kafka.admin import AdminClient
 from connectors.kafka.producer import ConfirmedProducer
 from connectors.kafka.scan import TopicScan
 from streams.connections import kafka_config, scan_group
+from streams.gate.cpu_aware import OpenGate
 from streams.ops.demo.processes import Role, clean_environment
 from streams.records import ClassifiedPost
 from streams.settings import Settings
-from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.runner import open_sink
 from tests.integration.support import configure, counter, free_port, metric_lines, wait_for
 from tests.integration.test_sink import classified, feed, query, record_of, rows

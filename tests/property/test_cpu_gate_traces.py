@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.machine.sample import Sample
-from streams.sink.gate.rule import MEAN_S, REOPEN, SAMPLE_S, GateReason, GateRule, GateState
+from streams.gate.rule import MEAN_S, REOPEN, SAMPLE_S, GateReason, GateRule, GateState
 
 UNIT = 1 / 64
 PROCESSORS = 4

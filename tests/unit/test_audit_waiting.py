@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from streams.gate.rule import MEAN_S, GateReason
 from streams.ops.audit import waiting as module
 from streams.ops.audit.checks import Check
 from streams.ops.audit.run import with_sink
 from streams.ops.audit.waiting import LONGEST_WAIT_S, pause_s, wait_for_progress, why_sink_waits
-from streams.sink.gate.rule import MEAN_S, GateReason
 from tests.helpers import make_settings
 from tests.sink_status_support import Served, gate, report, served_fixture, topic  # noqa: F401 - fixtures
 

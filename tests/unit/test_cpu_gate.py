@@ -9,7 +9,7 @@ import math
 import pytest
 
 from connectors.machine.sample import Sample
-from streams.sink.gate.rule import GateReason, GateRule, GateState
+from streams.gate.rule import GateReason, GateRule, GateState
 
 LIMIT = 0.2
 CALM_S = 2.0

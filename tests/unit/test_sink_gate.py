@@ -15,10 +15,10 @@ from connectors.errors import LoadError
 from connectors.machine.load import LoadReader, Machine
 from connectors.machine.sample import Sample
 from streams.errors import BackfillStoppedError
+from streams.gate.cpu_aware import CpuAwareGate, Gate, OpenGate, gate_for
+from streams.gate.rule import MEAN_S, SAMPLE_S, GateReason, GateRule, GateState
 from streams.settings import load_settings
 from streams.sink.backfill.wait import gate_waiter
-from streams.sink.gate.cpu_aware import CpuAwareGate, Gate, OpenGate, gate_for
-from streams.sink.gate.rule import MEAN_S, SAMPLE_S, GateReason, GateRule, GateState
 from tests.helpers import wait_for
 
 CALM_S = 2.0
@@ -141,7 +141,7 @@ def test_is_open_raises_the_error_of_the_thread(failure: Exception) -> None:
 
 def test_is_open_raises_an_error_of_the_age_too() -> None:
     def oldest_s() -> float:
-        if threading.current_thread().name == "sink-gate":
+        if threading.current_thread().name == "gate":
             raise LoadError("no age")
         return 0.0
 
@@ -180,7 +180,7 @@ def test_a_stopped_gate_is_closed_and_its_thread_has_ended() -> None:
     gate.stop()
     gate.stop()
     assert not gate.is_open()
-    assert not any(thread.name == "sink-gate" for thread in threading.enumerate())
+    assert not any(thread.name == "gate" for thread in threading.enumerate())
 
 
 def test_since_is_in_seconds_since_1970(harness: Harness) -> None:
@@ -253,7 +253,7 @@ class FromSettings:
             loads.append(Simulated(**given))
             return loads[-1]
 
-        monkeypatch.setattr("streams.sink.gate.cpu_aware.LoadReader", load_reader)
+        monkeypatch.setattr("streams.gate.cpu_aware.LoadReader", load_reader)
         self.oldest_s = 0.0
         found = gate_with(lambda: self.oldest_s, **texts)
         assert isinstance(found, CpuAwareGate)

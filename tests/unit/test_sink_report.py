@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.sink.gate.rule import GateReason, GateState
+from streams.gate.rule import GateReason, GateState
 from streams.sink.report import (
     Health,
     SinkReport,

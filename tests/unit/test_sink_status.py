@@ -16,7 +16,7 @@ from rich.console import Console, RenderableType
 
 from streams.cli.sink import sink as sink_command
 from streams.cli.sink_status import backlog_table, hole_lines, sink_lines, written_lines
-from streams.sink.gate.rule import GateReason
+from streams.gate.rule import GateReason
 from streams.sink.report import (
     BackfillReport,
 )

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from connectors.errors import RejectedError
+from streams.gate.rule import GateReason, GateState
 from streams.redact import remember_secrets
-from streams.sink.gate.rule import GateReason, GateState
 from streams.sink.metrics import SinkMetrics
 from streams.sink.report import (
     TopicReport,

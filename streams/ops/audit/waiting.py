@@ -14,10 +14,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from connectors.kafka.offsets import OffsetReader
+from streams.gate.rule import MEAN_S
 from streams.records import OriginOnly, RecordError
 from streams.settings import Settings
 from streams.sink.backlog import BacklogReader
-from streams.sink.gate.rule import MEAN_S
 from streams.sink.history import History
 from streams.sink.status import ask, default_urls
 from streams.windows.store import WindowStore

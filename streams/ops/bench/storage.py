@@ -14,9 +14,9 @@ from connectors.kafka.scan import TopicScan
 from connectors.postgres import connect, postgres_errors
 from streams.connections import kafka_config, scan_group
 from streams.errors import MeasurementError
+from streams.gate.cpu_aware import OpenGate
 from streams.ops.bench.meter import family_cpu_s
 from streams.settings import Settings
-from streams.sink.gate.cpu_aware import OpenGate
 from streams.sink.runner import open_sink
 from streams.window_sizes import format_duration
 from streams.windows.connect import open_store

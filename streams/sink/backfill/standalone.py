@@ -9,12 +9,12 @@ from dataclasses import asdict
 
 from connectors.kafka.admin import KafkaAdmin
 from streams.connections import kafka_config
+from streams.gate.cpu_aware import OpenGate, gate_for
+from streams.gate.rule import GateState
 from streams.settings import Settings
 from streams.sink.backfill.holes import Findings
 from streams.sink.backfill.run import Backfill, OnFindings
 from streams.sink.backfill.wait import gate_waiter
-from streams.sink.gate.cpu_aware import OpenGate, gate_for
-from streams.sink.gate.rule import GateState
 from streams.sink.history import History
 from streams.sink.same_topics import require_same_topics
 

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 
 from streams.errors import BackfillStoppedError
-from streams.sink.gate.cpu_aware import CLOSED_POLL_S, Gate
-from streams.sink.gate.rule import GateState
+from streams.gate.cpu_aware import CLOSED_POLL_S, Gate
+from streams.gate.rule import GateState
 
 Wait = Callable[[], None]
 """Called before each short piece of work: returns when it may be done, and raises BackfillStoppedError to stop."""

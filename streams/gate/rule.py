@@ -1,11 +1,11 @@
-"""Decides whether the machine is idle enough for the sink to write. Pure: samples in, a decision out.
+"""Decides whether the machine is idle enough for the sink or the warmer to work. Pure: samples in, a decision out.
 
 For each sample of the CPU counters the rule
 
-1. checks the sample against those before it. If a counter went back or is below zero, if the sink's own time is above
-   all time, or if there was no sample for `MAX_GAP_S`, the gate is *reset*: it forgets its samples and closes;
-2. computes the utilization by others over the last second. The CPU time of the sink, and of the Postgres processes that
-   work for it, is subtracted: else the sink's own work would close the gate;
+1. checks the sample against those before it. If a counter went back or is below zero, if the role's own time is
+   above all time, or if there was no sample for `MAX_GAP_S`, the gate is *reset*: it forgets its samples and closes;
+2. computes the utilization by others over the last second. The CPU time of the role, and of the Postgres processes that
+   work for it, is subtracted: else its own work would close the gate;
 3. compares the utilization with the limit. The gate closes with the first sample at or above the limit. It opens when
    the load has been low, below `REOPEN` times the limit, for `calm_s` seconds. So the gate closes at once, and does not
    open and close again and again under a load near the limit;
@@ -59,7 +59,7 @@ class GateState:
     """A decision of the gate. Its values are plain, so that `dataclasses.asdict` gives JSON.
 
     Attributes:
-        is_open: whether the sink may write now.
+        is_open: whether the role may work now.
         reason: why the gate is open or closed.
         utilization: CPU utilization by others over the last second, 0 to 1; None if it is not known yet.
         pressure: the share of the last second in which some task stalled, 0 to 1; None if it is unknown.

@@ -1,7 +1,7 @@
-"""The gate: says whether the sink may write now.
+"""The gate: says whether a role that leaves the machine to others, the sink or the warmer, may work now.
 
-A thread of `CpuAwareGate` samples the CPU counters and applies the rule of `streams.sink.gate.rule`. While the last
-sample is too old, the gate is closed. If the counters cannot be read, the gate raises, and the sink stops.
+A thread of `CpuAwareGate` samples the CPU counters and applies the rule of `streams.gate.rule`. While the last
+sample is too old, the gate is closed. If the counters cannot be read, the gate raises, and the role stops.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import replace
 from typing import Protocol, Self
 
 from connectors.machine.load import LoadReader
+from streams.gate.rule import MAX_GAP_S, SAMPLE_S, GateReason, GateRule, GateState
 from streams.settings import Settings
-from streams.sink.gate.rule import MAX_GAP_S, SAMPLE_S, GateReason, GateRule, GateState
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,10 @@ CLOSED_POLL_S = 0.25
 JOIN_S = 2.0
 """Seconds to wait for the thread to end. Taking a sample takes about a millisecond."""
 
+WARM_CALM_S = 1.0
+"""Seconds that the load must have been low before the warmer works. It is shorter than the sink's, because a refresh
+takes some milliseconds and a batch of the sink may take a second."""
+
 OldestAge = Callable[[], float | None]
 """Returns the age in seconds of the oldest record that waits to be written; None if none waits.
 
@@ -32,7 +36,7 @@ The gate calls it for each sample."""
 
 
 class Gate(Protocol):
-    """Says whether the sink may write now. It is a context manager, and works while it is entered."""
+    """Says whether its role may work now. It is a context manager, and works while it is entered."""
 
     def __enter__(self) -> Self:
         """Begin to measure the load."""
@@ -41,13 +45,13 @@ class Gate(Protocol):
         """Measure the load no longer."""
 
     def add_backend(self, pid: int, port: int | None) -> bool:
-        """Do not count the load of a Postgres backend that works for the sink; see `OwnLoad.add_backend`.
+        """Do not count the load of a Postgres backend that works for this role; see `OwnLoad.add_backend`.
 
         Returns whether the backend's load can be subtracted.
         """
 
     def is_open(self) -> bool:
-        """Returns whether the sink may write now.
+        """Returns whether the role may work now.
 
         Raises:
             ConnectorError: The load can no longer be measured.
@@ -123,7 +127,7 @@ class CpuAwareGate:
         self._last = (GateState(False, GateReason.STARTING, None, None, time.time()), clock())
         self._failure: BaseException | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="sink-gate", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="gate", daemon=True)
 
     def start(self) -> None:
         """Take the first sample, and start the thread.
@@ -149,7 +153,7 @@ class CpuAwareGate:
         self.stop()
 
     def is_open(self) -> bool:
-        """Returns whether the sink may write now.
+        """Returns whether the role may work now.
 
         Raises:
             LoadError: The counters can no longer be read. Any other error of the thread is raised too.
@@ -218,7 +222,7 @@ class CpuAwareGate:
 
 
 def gate_for(settings: Settings, oldest_s: OldestAge = lambda: None) -> Gate:
-    """Returns the gate that the settings describe, not started. It is always open if they set no limit.
+    """Returns the gate of the sink that the settings describe, not started. It is always open if they set no limit.
 
     Raises:
         LoadError: The cgroup's CPU quota cannot be read.
@@ -233,3 +237,15 @@ def gate_for(settings: Settings, oldest_s: OldestAge = lambda: None) -> Gate:
         max_delay_s=settings.sink_max_delay_s,
     )
     return CpuAwareGate(rule, LoadReader(need_pressure=pressure is not None), oldest_s)
+
+
+def warm_gate(settings: Settings) -> Gate:
+    """Returns the gate of the warmer that the settings describe, not started. It is always open if they set no limit.
+
+    Raises:
+        LoadError: The cgroup's CPU quota cannot be read.
+    """
+    if settings.warm_cpu_percent == 100:
+        return OpenGate()
+    rule = GateRule(limit=settings.warm_cpu_percent / 100, calm_s=WARM_CALM_S)
+    return CpuAwareGate(rule, LoadReader())
