@@ -71,13 +71,19 @@ def load_package(path: str | Path) -> ModelPackage:
             file. If the content differs, it also has the beginnings of the expected and the actual SHA-256.
     """
     folder = Path(path)
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     for name, entry in manifest.files.items():
         verify_file(folder / name, entry)
     return ModelPackage(folder, manifest)
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a package. No other file is read or verified.
+
+    Raises:
+        ModelNotFoundError: The folder does not exist, or has no manifest.
+        ModelPackageError: The manifest is malformed, or cannot be read.
+    """
     file = folder / MANIFEST
     try:
         with file.open("rb") as stream:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import combinations
-from pathlib import Path
 
-from models.registry.location import S3Location, parse_uri
 from models.serving.metrics import MAIN, ModelMetrics, ServedMetrics
 from models.serving.served import ServedModel, StoppedError
-from models.serving.source import ModelSource
+from models.serving.source import ModelSource, distinct_sources
 from models.text.model_set import ModelSet
 from models.text.onnx_classifier import OnnxClassifier
 
@@ -40,20 +37,13 @@ class ServedModels:
             ModelError: A model URI is neither a registry nor a folder.
             RejectedError: The S3 endpoint is not valid.
         """
-        groups: dict[tuple[S3Location | Path, str], tuple[ModelSource, list[str]]] = {_identity(main): (main, [])}
-        for language, source in by_language.items():
-            groups.setdefault(_identity(source), (source, []))[1].append(language)
+        sources = distinct_sources(main, by_language)
         self._served = [
-            ServedModel(
-                replace(source, languages=tuple(languages)),
-                ServedMetrics(metrics, ",".join(languages) if index else MAIN),
-            )
-            for index, (source, languages) in enumerate(groups.values())
+            ServedModel(source, ServedMetrics(metrics, ",".join(source.languages) if index else MAIN))
+            for index, source in enumerate(sources)
         ]
         """The models. The main model is the first."""
-        self._by_language = {
-            language: index for index, (_, languages) in enumerate(groups.values()) for language in languages
-        }
+        self._by_language = {language: index for index, source in enumerate(sources) for language in source.languages}
         """By language: the index of its model in `_served`."""
         self._cancelled = threading.Event()
 
@@ -102,13 +92,3 @@ class ServedModels:
         """Close the connections to S3."""
         for served in self._served:
             served.close()
-
-
-def _identity(source: ModelSource) -> tuple[S3Location | Path, str]:
-    """Returns what two sources of the same model have in common. The channel does not matter for a folder.
-
-    Raises:
-        ModelError: The URI is neither a registry nor a folder.
-    """
-    location = parse_uri(source.uri)
-    return location, source.channel if isinstance(location, S3Location) else ""
