@@ -21,6 +21,8 @@ from connectors.redis import RedisClient
 from streams.access.access import Access
 from streams.classification.serving import Serving
 from streams.connections import kafka_config
+from streams.query.answering import Answering, labels_of
+from streams.query.demand import Demand, DemandWriter
 from streams.query.engine import Engine
 from streams.query.fetch import NetworkFetch, open_fetch
 from streams.query.fetch_metrics import FetchMetrics
@@ -104,19 +106,23 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             windows=windows,
             history=history,
             sizes=settings.window_sizes,
-            labels=lambda: [label for model in serving.current().all for label in model.heads[0].labels],
+            labels=lambda: labels_of(serving.current().all),
             fetch=fetch,
         )
-        cached = await stack.enter_async_context(open_cache(settings, CacheMetrics(registry)))
-        answers = Answers(
+        cache_metrics = CacheMetrics(registry)
+        cached = await stack.enter_async_context(open_cache(settings, cache_metrics))
+        prefix = settings.redis_prefix
+        demand = Demand(redis, prefix=prefix, half_life_s=settings.warm_half_life_s)
+        asked = await stack.enter_async_context(DemandWriter(demand, cache_metrics))
+        answering = Answering(
             cached,
             engine,
-            serving.current,
-            draw,
-            prefix=settings.redis_prefix,
+            lambda: serving.current().all,
+            prefix=prefix,
             deadline_s=settings.query_deadline_s,
             shortest_s=min(size.seconds for size in settings.window_sizes),
         )
+        answers = Answers(answering, cached, draw, asked.asked)
         live = LiveHub(_feeds(settings), most_clients=settings.api_max_streams)
         stack.callback(live.close)
         metrics.live_clients.set_function(lambda: live.clients)

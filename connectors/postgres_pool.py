@@ -49,6 +49,7 @@ class PostgresPool:
         timeout_s: float = TIMEOUT_S,
         pause_s: float = PAUSE_S,
         read_only: bool = False,
+        on_connect: Callable[[AsyncConnection], object] = lambda _: None,
     ) -> None:
         """Prepare the pool.
 
@@ -60,6 +61,7 @@ class PostgresPool:
             timeout_s: Seconds after which the server ends a statement, and for which a caller may keep a connection.
             pause_s: Seconds after a failed attempt to connect in which callers get its error without a new attempt.
             read_only: Whether the server refuses to write.
+            on_connect: Called with each new connection.
         """
         self._within_s = wait_s + timeout_s
         self._pause_s = pause_s
@@ -68,7 +70,7 @@ class PostgresPool:
         self._failed_at = 0.0
         self._pool: AsyncConnectionPool[AsyncConnection] = AsyncConnectionPool(
             dsn,
-            connection_class=_reporting(self._attempted),
+            connection_class=_reporting(self._attempted, on_connect),
             kwargs={
                 **session_options(application_name, statement_timeout_ms=int(timeout_s * 1000), read_only=read_only),
                 "autocommit": True,
@@ -148,7 +150,9 @@ class PostgresPool:
                 taking.cancel()
 
 
-def _reporting(report: Callable[[psycopg.Error | None], None]) -> type[AsyncConnection]:
+def _reporting(
+    report: Callable[[psycopg.Error | None], None], on_connect: Callable[[AsyncConnection], object]
+) -> type[AsyncConnection]:
     """Returns a class of connections that reports how each attempt to connect ended. The pool only logs it."""
 
     class _Connection(psycopg.AsyncConnection[tuple[object, ...]]):
@@ -160,6 +164,7 @@ def _reporting(report: Callable[[psycopg.Error | None], None]) -> type[AsyncConn
                 report(exc)
                 raise
             report(None)
+            on_connect(connection)
             return connection
 
     return _Connection

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from connectors.deadline import Deadline
@@ -37,6 +37,7 @@ class Brief(NamedTuple):
 
 Compute = Callable[[], Awaitable[bytes | Brief]]
 Source = Literal["hit", "stale", "computed"]
+Refreshed = Literal["replaced", "not_due", "kept", "locked", "not_stored"]
 
 ANSWER_GRACE_S = 2.0
 """Seconds after its deadline that a question still waits: a partial answer is made when the deadline is over."""
@@ -134,6 +135,57 @@ class CachedAnswers:
             raise DeadlineExceededError("the answer was not there when its deadline was over") from exc
         return Cached(entry.value, entry.made_at_ms, "computed")
 
+    async def look(self, keys: Sequence[str]) -> list[Entry | None]:
+        """Returns the stored answers of some keys, fresh or stale. It does not count as a question.
+
+        Raises:
+            ConnectorError: Redis did not answer in time, or rejected the read.
+        """
+        return list(await asyncio.gather(*(self._cache.read(key) for key in keys)))
+
+    async def refresh(
+        self,
+        key: str,
+        compute: Compute,
+        *,
+        deadline: Deadline,
+        is_due: Callable[[Entry | None], bool] = lambda _: True,
+        replaces: Callable[[Entry | None, bytes], bool] = lambda *_: True,
+    ) -> Refreshed:
+        """Compute an answer and replace the stored one, though that may still be fresh. For the warmer.
+
+        The lock of the answer is held meanwhile, so that no other process computes it too. A failure leaves the stored
+        answer as it is.
+
+        Args:
+            key: The key of the question.
+            compute: Returns the answer; see `get`.
+            deadline: When `compute` ends by itself.
+            is_due: Returns whether the stored answer is to be replaced. It is called when the lock is held, because
+                another process may have replaced the answer just before.
+            replaces: Returns whether the new answer is to be stored instead of the old one.
+
+        Returns:
+            What happened: the answer was `replaced`; it was `not_due`; the old one was `kept`; another process computes
+            it (`locked`); or the new one could not be stored, which is counted (`not_stored`).
+
+        Raises:
+            ConnectorError: Redis did not answer in time, or rejected the command.
+            Exception: What `compute` raises; it is counted.
+        """
+        held = await self._locks.acquire(key)
+        if held is None:
+            return "locked"
+        async with held:
+            old = await self._cache.read(key)
+            if not is_due(old):
+                return "not_due"
+            value, keep_s = _kept(await self._run("warm", compute, deadline))
+            if not replaces(old, value):
+                return "kept"
+            stored = await self._cache.store(key, self._cache.made_now(value), keep_s=keep_s)
+            return "replaced" if stored else "not_stored"
+
     async def close(self) -> None:
         """End all computations. The caller closes the Redis client afterwards, because locks are freed until then."""
         await self._flights.close()
@@ -188,10 +240,16 @@ class CachedAnswers:
 
     async def _compute(self, cause: str, key: str, compute: Compute, deadline: Deadline) -> tuple[Entry, bool]:
         """Returns the answer, and whether it could be stored."""
+        value, keep_s = _kept(await self._run(cause, compute, deadline))
+        entry = self._cache.made_now(value)
+        return entry, await self._cache.store(key, entry, keep_s=keep_s)
+
+    async def _run(self, cause: str, compute: Compute, deadline: Deadline) -> bytes | Brief:
+        """Returns what `compute` returns. Its failure is counted by the cause of the computation."""
         self._metrics.computations.labels(cause).inc()
         try:
             async with asyncio.timeout(deadline.left_s + COMPUTATION_GRACE_S) as limit:
-                made = await compute()
+                return await compute()
         except TimeoutError as exc:
             self._metrics.failed.labels(cause).inc()
             if not limit.expired():
@@ -200,9 +258,6 @@ class CachedAnswers:
         except Exception:
             self._metrics.failed.labels(cause).inc()
             raise
-        value, keep_s = made if isinstance(made, Brief) else (made, None)
-        entry = self._cache.made_now(value)
-        return entry, await self._cache.store(key, entry, keep_s=keep_s)
 
     async def _read_or_none(self, key: str) -> Entry | None:
         try:
@@ -216,3 +271,8 @@ class CachedAnswers:
         while True:
             yield delay * self._uniform(0.5, 1.5)
             delay = min(delay * 1.5, _LONGEST_POLL_S)
+
+
+def _kept(made: bytes | Brief) -> tuple[bytes, float | None]:
+    """Returns an answer, and for how many seconds at most it is stored; None for as long as usual."""
+    return made if isinstance(made, Brief) else (made, None)

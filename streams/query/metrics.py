@@ -44,6 +44,11 @@ class CacheMetrics:
         self.too_large = Counter(
             "emostream_cache_too_large", "Answers that were not stored because of their size.", registry=registry
         )
+        self.demand_failures = Counter(
+            "emostream_demand_write_failures",
+            "Writes of the questions that were asked to Redis that failed.",
+            registry=registry,
+        )
         self.unreadable = Counter(
             "emostream_cache_unreadable", "Entries that were computed again: they cannot be read.", registry=registry
         )
