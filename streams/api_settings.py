@@ -84,9 +84,18 @@ class ApiSettings(ServerSettings):
         le=100,
         description="The warmer refreshes answers only while the CPU utilization of everything else is below this.",
     )
-    warm_keywords: int = Field(100, ge=1, le=10_000, description="Most keywords whose answers the warmer refreshes.")
+    warm_keywords: int = Field(
+        100,
+        ge=1,
+        le=10_000,
+        description="Most questions whose answers the warmer refreshes because they are asked for most. A fifth as "
+        "many keywords that rise fastest come in addition.",
+    )
     warm_half_life_s: float = Field(
-        3_600, gt=0, le=31_536_000, description="Seconds after which a question counts half for the warmer."
+        3_600, ge=1, le=31_536_000, description="Seconds after which a question counts half for the warmer."
+    )
+    warm_web_port: int = Field(
+        6063, ge=0, le=65_535, description="Port of the web server (/metrics) of the warmer; 0 turns it off."
     )
 
     # Clients of the HTTP service

@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "worker": LazyCommand("streams.cli.worker", "worker", "Classify posts and count them in windows."),
     "sink": LazyCommand("streams.cli.sink", "sink", "Write classified posts and windows to Postgres."),
     "api": LazyCommand("streams.cli.api", "api", "Answer questions over HTTP, and stream live windows."),
+    "warm": LazyCommand("streams.cli.warm", "warm", "Refresh the answers that are asked for most, while it is quiet."),
     "query": LazyCommand("streams.cli.query", "query", "Ask the HTTP service what people feel about a keyword."),
     "backfill": LazyCommand("streams.cli.backfill", "backfill", "Find what Postgres lacks, and write it."),
     "model": LazyCommand("streams.cli.model", "model", "List, publish, promote and download model versions."),

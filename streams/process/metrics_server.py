@@ -1,4 +1,4 @@
-"""The web server of a process that runs sources: `/metrics` for Prometheus."""
+"""A web server with nothing but `/metrics` for Prometheus, for a process that serves no other pages."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def metrics_server(host: str, port: int, registry: CollectorRegistry) -> Iterator[None]:
-    """Serve the metrics while entered. A port of 0 serves nothing.
+def metrics_server(host: str, port: int, registry: CollectorRegistry, *, setting: str) -> Iterator[None]:
+    """Serve the metrics while entered. A port of 0 serves nothing. `setting` is the setting of the port, for errors.
 
     Raises:
         RejectedError: The port is in use or not allowed, or the address is not one of this machine.
@@ -23,7 +23,7 @@ def metrics_server(host: str, port: int, registry: CollectorRegistry) -> Iterato
     if port == 0:
         yield
         return
-    with listen_errors(host, port, setting="EMOSTREAM_INGEST_WEB_PORT"):
+    with listen_errors(host, port, setting=setting):
         server, thread = start_http_server(port, addr=host, registry=registry)
     logger.info("the web server listens on %s:%d", host, port)
     try:

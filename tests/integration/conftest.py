@@ -106,6 +106,7 @@ def env(endpoints: Endpoints, model_uri: str, tmp_path_factory: pytest.TempPathF
         "EMOSTREAM_SINK_WEB_PORT": "0",
         "EMOSTREAM_WEB_PORT": "0",
         "EMOSTREAM_INGEST_WEB_PORT": "0",
+        "EMOSTREAM_WARM_WEB_PORT": "0",
         "EMOSTREAM_WORKER_PROCESSES": "1",  # what a test kills, pauses or asks for its metrics is the whole worker
     }
     _drop_database(endpoints.postgres_dsn, name)

@@ -22,8 +22,8 @@ from streams.ingest.sources.instance import SourceInstance
 from streams.ingest.sources.keywords import fixed_keywords
 from streams.ingest.sources.kinds import opener_of
 from streams.ingest.sources.metrics import IngestMetrics
-from streams.ingest.sources.web import metrics_server
 from streams.process.garbage import collect_less_often
+from streams.process.metrics_server import metrics_server
 from streams.redact import redact
 from streams.settings import Settings
 from streams.wording import counted
@@ -57,7 +57,9 @@ def run_sources(settings: Settings, specs: Sequence[SourceSpec], *, from_now: bo
         )
     collect_less_often(*GC_THRESHOLDS)
     metrics = IngestMetrics()
-    with metrics_server(settings.web_bind, settings.ingest_web_port, metrics.registry), ExitStack() as stack:
+    with ExitStack() as stack:
+        host, port = settings.web_bind, settings.ingest_web_port
+        stack.enter_context(metrics_server(host, port, metrics.registry, setting="EMOSTREAM_INGEST_WEB_PORT"))
         selections = [one for one in fixed if one is not None]
         if len(selections) < len(fixed):
             live, keep = stack.enter_context(_live_keywords(settings)), settings.unmatched_posts == "keep"
