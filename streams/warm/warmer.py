@@ -166,7 +166,7 @@ class Warmer:
 
     async def _wait_for_gate(self, done: Round) -> None:
         begin = time.monotonic()
-        while not self._gate.is_open():
+        while not self._gate.is_open():  # noqa: ASYNC110 - a thread decides, eight times a second
             await asyncio.sleep(CLOSED_POLL_S)
         waited_s = time.monotonic() - begin
         done.waited_s += waited_s

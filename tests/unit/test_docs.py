@@ -23,6 +23,7 @@ from streams.query.metrics import CacheMetrics
 from streams.setting_types import PREFIX
 from streams.settings import TEST_PREFIX, Settings
 from streams.sink.metrics import SinkMetrics
+from streams.warm.metrics import WarmMetrics
 from tests.doc_pages import PAGES, ROOT, blocks, page_name, python_snippets
 
 METRICS = ROOT / "docs/reference/metrics.md"
@@ -205,11 +206,14 @@ class OnRequest:
         ("The metrics of classification on request", OnRequest()),
         ("The metrics of keys, tokens and limits", AccessMetrics(CollectorRegistry())),
         ("The metrics of fetches", FetchMetrics(CollectorRegistry())),
+        ("The warmer's metrics", WarmMetrics()),
     ],
 )
 def test_every_metric_is_listed_with_its_labels(
     heading: str,
-    metrics: Metrics | SinkMetrics | IngestMetrics | CacheMetrics | OnRequest | AccessMetrics | FetchMetrics,
+    metrics: (
+        Metrics | SinkMetrics | IngestMetrics | CacheMetrics | OnRequest | AccessMetrics | FetchMetrics | WarmMetrics
+    ),
 ) -> None:
     section = re.search(rf"^## {heading}\n(.*?)^## ", METRICS.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert section is not None
