@@ -48,7 +48,7 @@ class Round:
 
     Attributes:
         questions: the questions that were looked at.
-        results: answers by result: `fresh`, or a value of `streams.query.cached.Refreshed`, or `failed`.
+        results: answers by result: `fresh`, a value of `streams.query.cached.Refreshed`, or `failed`.
         waited_s: seconds that it waited for the gate.
     """
 
@@ -119,7 +119,10 @@ class Warmer:
         questions = await self._questions()
         done.questions = len(questions)
         for question, entry in zip(questions, await self._answering.look(questions), strict=True):
-            result = await self._refresh(question, done) if self._is_due(question, entry) else "fresh"
+            if self._is_kept(question):
+                result = "kept"
+            else:
+                result = await self._refresh(question, done) if self._is_due(entry) else "fresh"
             done.results[result] += 1
             self._metrics.answers.labels(result).inc()
         self._last_round_s = time.monotonic() - begin
@@ -138,12 +141,13 @@ class Warmer:
         self._kept_until = {one: self._kept_until[one] for one in questions if one in self._kept_until}
         return questions
 
-    def _is_due(self, question: Question, entry: Entry | None) -> bool:
-        now = self._clock()
-        if now < self._kept_until.get(question, 0):  # a new answer would most likely not replace the old one either
-            return False
+    def _is_kept(self, question: Question) -> bool:
+        """Returns whether a new answer did not replace the old one lately, so that another would hardly do so."""
+        return self._clock() < self._kept_until.get(question, 0)
+
+    def _is_due(self, entry: Entry | None) -> bool:
         next_look_s = self.interval_s + self._last_round_s
-        return is_due(entry, now_ms=now * 1_000, lifetime_s=self._lifetime_s, next_look_s=next_look_s)
+        return is_due(entry, now_ms=self._clock() * 1_000, lifetime_s=self._lifetime_s, next_look_s=next_look_s)
 
     async def _refresh(self, question: Question, done: Round) -> str:
         """Do step 3 for one question, and return the result."""
@@ -151,7 +155,7 @@ class Warmer:
         try:
             result = await self._answering.refresh(
                 question,
-                is_due=lambda entry: self._is_due(question, entry),
+                is_due=self._is_due,
                 replaces=lambda old, new: replaces(old, new, limit=question.limit, searches=self._searches),
             )
         except DeadlineExceededError as exc:

@@ -49,6 +49,14 @@ async def eventually(pool: PostgresPool) -> object:
             await asyncio.sleep(0.05)
 
 
+async def test_each_new_connection_is_told(dsn: str) -> None:
+    told: list[int] = []
+    async with PostgresPool(
+        dsn, application_name="tests", on_connect=lambda one: told.append(one.info.backend_pid)
+    ) as pool:
+        assert [await value(pool, b"SELECT pg_backend_pid()") for _ in range(3)] == told * 3
+
+
 async def test_connections_are_opened_when_they_are_needed_and_shared(pool: PostgresPool, link: LinkProxy) -> None:
     assert link.connections == 0
     for _ in range(5):

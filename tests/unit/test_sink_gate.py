@@ -15,7 +15,7 @@ from connectors.errors import LoadError
 from connectors.machine.load import LoadReader, Machine
 from connectors.machine.sample import Sample
 from streams.errors import BackfillStoppedError
-from streams.gate.cpu_aware import CpuAwareGate, Gate, OpenGate, gate_for
+from streams.gate.cpu_aware import CpuAwareGate, Gate, OpenGate, gate_for, warm_gate
 from streams.gate.rule import MEAN_S, SAMPLE_S, GateReason, GateRule, GateState
 from streams.settings import load_settings
 from streams.sink.backfill.wait import gate_waiter
@@ -318,3 +318,23 @@ def test_a_backfill_waits_for_the_gate_and_ends_at_the_stop() -> None:
     assert waited == [GateReason.STARTING]
     with pytest.raises(BackfillStoppedError):
         gate_waiter(OpenGate(), stop)()
+
+
+def test_the_warmer_has_a_limit_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads: list[Simulated] = []
+
+    def load_reader(**given: bool) -> Simulated:
+        loads.append(Simulated(**given))
+        return loads[-1]
+
+    monkeypatch.setattr("streams.gate.cpu_aware.LoadReader", load_reader)
+    environ = {"EMOSTREAM_WARM_CPU_PERCENT": "35", "EMOSTREAM_SINK_CPU_PERCENT": "5"}
+    gate = warm_gate(load_settings(env_file=None, environ=environ))
+    assert isinstance(gate, CpuAwareGate)
+    for others, is_open in ((0.3, True), (0.36, False), (0.3, True)):
+        loads[0].others = others
+        for _ in range(round(2 * (MEAN_S + 1) / SAMPLE_S)):
+            gate.take_sample()
+        assert gate.is_open() is is_open
+    environ["EMOSTREAM_WARM_CPU_PERCENT"] = "100"
+    assert isinstance(warm_gate(load_settings(env_file=None, environ=environ)), OpenGate)
