@@ -15,7 +15,7 @@ from models.errors import ModelError, ModelNotFoundError
 from models.package.folder import load_package
 from models.registry.cache import fetch
 from models.registry.cache_retention import remember_good
-from models.registry.channels import LATEST, Release, require_channel
+from models.registry.channels import STABLE, Release, require_channel
 from models.registry.publish import promote, publish
 from models.registry.version import read_version
 from models.serving.versions import ServingVersions
@@ -35,7 +35,7 @@ def read(versions: ServingVersions) -> list[str]:
 
 
 def release(folder: Path, s3: S3, version: str) -> None:
-    publish(make_package(folder / version, version), URI, s3)
+    publish(make_package(folder / version, version), URI, s3, channel=STABLE)
 
 
 def test_it_follows_the_channel(s3: S3, own_s3: S3Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -51,7 +51,7 @@ def test_it_follows_the_channel(s3: S3, own_s3: S3Server, tmp_path: Path, caplog
     assert [read(versions), read(versions)] == [["tiny 1.1.0"]] * 2
     assert caplog.text.count("may not be tiny 1.1.0 any more") == 1
     own_s3.start()
-    promote(HERE, s3, Release("tiny", "1.0.0"), LATEST)
+    promote(HERE, s3, Release("tiny", "1.0.0"), STABLE)
     assert read(versions) == ["tiny 1.0.0"]
     versions.close()
 
@@ -63,8 +63,8 @@ def test_without_s3_it_starts_with_the_last_good_version(s3: S3, own_s3: S3Serve
     with pytest.raises(UnavailableError):
         versions_of(settings).read()
     own_s3.start()
-    version = read_version(HERE, s3, require_channel(HERE, s3, LATEST).pointer.release)
-    remember_good(fetch(version, s3, settings.model_cache), URI, LATEST, s3.where, settings.model_cache)
+    version = read_version(HERE, s3, require_channel(HERE, s3, STABLE).pointer.release)
+    remember_good(fetch(version, s3, settings.model_cache), URI, STABLE, s3.where, settings.model_cache)
     own_s3.stop()
     assert read(versions_of(settings)) == ["tiny 1.0.0"]
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from api.client import ApiError, Client
+from api.client import Client
 from connectors.local import LocalStack
 from connectors.redis import connect
 from streams.ops.demo.processes import Role
@@ -23,8 +23,8 @@ from tests.integration.support import TIMEOUT_S, counter, free_port, wait_for
 from tests.integration.window_store_support import START, apply_all, of
 
 ANY_PORT = {"EMOSTREAM_API_PORT": "0"}
-STOP_S = 2.0
-"""It stops within a second; the interpreter on a busy machine has another one to end."""
+STOP_S = 5.0
+"""It stops within a second. The interpreter of a busy machine takes some more, and a wait for Redis would take longer."""
 
 ASKED = {(250, "a|b"): 3, (250, "[x]* ☕"): 2, (7, "a|b"): 1, (250, "*"): 1}
 
@@ -79,8 +79,6 @@ async def test_the_service_counts_what_is_asked(start: Callable[..., Role], sett
             client.query("a|b")
         client.query("*", limit=3)
         client.query("a|b", since=datetime(2026, 1, 1, tzinfo=UTC))  # has an answer of its own
-        with pytest.raises(ApiError):
-            client.query(" ")
     assert service.stop() == 0
     found = await wanted(settings)
     assert found == pytest.approx({(250, "a|b"): 3, (3, "*"): 1}, rel=0.1)
@@ -155,6 +153,6 @@ async def test_it_waits_for_redis_and_says_so_once(
 async def test_once_without_redis_is_an_error_of_one_line(start: Callable[..., Role], settings: Settings) -> None:
     warmer = start("warm", "--once", "--force", EMOSTREAM_REDIS_URL="redis://127.0.0.1:9")
     assert warmer.wait(TIMEOUT_S) == 1
-    lines = [line for line in warmer.log.read_text("utf-8").splitlines() if line.startswith("Error")]
+    lines = [line for line in warmer.log.read_text("utf-8").splitlines() if line.startswith("emostream: error")]
     assert len(lines) == 1
     assert "Redis did not answer" in lines[0]
