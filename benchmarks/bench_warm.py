@@ -139,7 +139,7 @@ class WatchedAnswering(Answering):
     while_closed = 0
     results: Counter[str]
 
-    async def refresh(self, question: Question, **decide: object) -> Refreshed:  # type: ignore[override]
+    async def refresh(self, question: Question, **decide: object) -> Refreshed:
         """Refresh an answer as the base class does."""
         self.refreshes += 1
         self.while_closed += not self.gate.is_open()

@@ -24,7 +24,7 @@ from tests.integration.window_store_support import START, apply_all, of
 
 ANY_PORT = {"EMOSTREAM_API_PORT": "0"}
 STOP_S = 5.0
-"""It stops within a second. The interpreter of a busy machine takes some more, and a wait for Redis would take longer."""
+"""It stops within a second. A busy machine takes some more, and a wait for Redis would take longer."""
 
 ASKED = {(250, "a|b"): 3, (250, "[x]* ☕"): 2, (7, "a|b"): 1, (250, "*"): 1}
 
@@ -70,6 +70,19 @@ async def test_the_service_serves_what_the_warmer_stored(
         assert client.query("a|b", limit=8).source == "windows"
         # The labels come from the manifest, without the model.
         assert {row.label for row in client.query("a|b").agg} == set(client.model().models[0].heads[0].labels)
+
+
+async def test_it_leaves_few_posts_to_a_service_that_searches(
+    start: Callable[..., Role], store: WindowStore, settings: Settings
+) -> None:
+    await fill(store, settings)
+    await ask_for(settings, {(250, "a|b"): 3, (3, "a|b"): 2, (4, "a|b"): 1})
+    warmer = start("warm", "--once", "--force", EMOSTREAM_QUERY_SOURCES="sources.toml")
+    assert warmer.wait(TIMEOUT_S) == 0
+    client = connect(settings.redis_url.get_secret_value(), cluster=False)
+    stored = [key async for key in client.scan_iter(f"{settings.redis_prefix}:answer:*")]
+    await client.aclose()
+    assert len(stored) == 1, warmer.log.read_text("utf-8")  # the windows have three posts
 
 
 async def test_the_service_counts_what_is_asked(start: Callable[..., Role], settings: Settings) -> None:

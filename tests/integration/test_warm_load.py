@@ -52,7 +52,7 @@ class Watched(Answering):
         self.begun = 0
         self.begun_closed = 0
 
-    async def refresh(self, question: Question, **decide: object) -> Refreshed:  # type: ignore[override]
+    async def refresh(self, question: Question, **decide: object) -> Refreshed:
         self.begun += 1
         self.begun_closed += not self._gate.is_open()
         return await super().refresh(question, **decide)  # type: ignore[arg-type]
