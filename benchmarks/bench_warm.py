@@ -195,7 +195,7 @@ async def opened(settings: Settings, gate: OpenGate) -> AsyncIterator[tuple[Watc
         )
         cached = await stack.enter_async_context(open_cache(settings, cache_metrics))
         name = f"{settings.redis_prefix}-{time.time_ns()}"
-        answering = WatchedAnswering(cached, engine, lambda: [manifest], prefix=name, deadline_s=10)
+        answering = WatchedAnswering(cached, engine, lambda: [manifest], prefix=name, deadline_s=10, shortest_s=60)
         answering.gate = gate
         answering.results = Counter()
         demand = Demand(redis, prefix=name, half_life_s=settings.warm_half_life_s)

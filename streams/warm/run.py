@@ -110,7 +110,12 @@ async def open_warmer(settings: Settings, models: Models, gate: Gate, metrics: W
         )
         cached = await stack.enter_async_context(open_cache(settings, CacheMetrics(metrics.registry)))
         answering = Answering(
-            cached, engine, models.current, prefix=settings.redis_prefix, deadline_s=settings.query_deadline_s
+            cached,
+            engine,
+            models.current,
+            prefix=settings.redis_prefix,
+            deadline_s=settings.query_deadline_s,
+            shortest_s=min(size.seconds for size in settings.window_sizes),
         )
         yield Warmer(
             answering,
