@@ -30,6 +30,7 @@ _COMMANDS: Final = {
     "api": LazyCommand("streams.cli.api", "api", "Answer questions over HTTP, and stream live windows."),
     "warm": LazyCommand("streams.cli.warm", "warm", "Refresh the answers that are asked for most, while it is quiet."),
     "query": LazyCommand("streams.cli.query", "query", "Ask the HTTP service what people feel about a keyword."),
+    "stress": LazyCommand("streams.cli.stress", "stress", "Load the HTTP service at a steady rate, and measure it."),
     "backfill": LazyCommand("streams.cli.backfill", "backfill", "Find what Postgres lacks, and write it."),
     "model": LazyCommand("streams.cli.model", "model", "List, publish, promote and download model versions."),
     "train": LazyCommand("streams.cli.train", "train", "Train a model and write it as a package."),
