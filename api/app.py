@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from api import problems
+from api.direct import Direct
 from api.edge import Edge
 from api.guarded import SECURITY_SCHEMES
 from api.models.base import Problem
@@ -38,6 +39,7 @@ def create_app(resources: Resources) -> FastAPI:
     problems.install(app)
     settings = resources.settings
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES)
+    app.add_middleware(Direct, service=app, routers=[query.router, texts.router], gzip_from_bytes=GZIP_FROM_BYTES)
     if settings.api_cors_origins:
         app.add_middleware(
             CORSMiddleware,

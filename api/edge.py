@@ -29,6 +29,8 @@ _SECURITY_HEADERS = [
     (b"referrer-policy", b"no-referrer"),
 ]
 
+_EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
+
 
 class _BodyTooLargeError(Exception):
     """The body of the request has more bytes than are allowed."""
@@ -59,13 +61,20 @@ class Edge:
             nonlocal status, is_stream
             if message["type"] == "http.response.start":
                 status = message["status"]
-                is_stream = (b"content-type", b"text/event-stream; charset=utf-8") in message["headers"]
+                is_stream = _EVENTS in message["headers"]
                 message["headers"] = [*message["headers"], *_SECURITY_HEADERS]
             await send(message)
 
         self._metrics.in_flight.inc()
         try:
-            await self._limited(request, receive, counting_send)
+            length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+            if not length.isdigit():
+                await self._limited(request, receive, counting_send)
+            elif int(length) > self._max_body:
+                await send_problem(self._too_large(), scope, receive, counting_send)
+            else:
+                # The web server gives no more bytes of a body than its header says.
+                await self._app(request, receive, counting_send)
         except Exception:
             logger.exception("a route of the HTTP service has a defect")
             if not status:
@@ -74,16 +83,12 @@ class Edge:
             self._metrics.in_flight.dec()
             route = getattr(request.get("route"), "path", UNMATCHED)
             # A client that has gone before the answer has no status; proxies count it as 499.
-            self._metrics.requests.labels(route, _method(scope), str(status or 499)).inc()
+            self._metrics.count(route, _method(scope), status or 499)
             if not is_stream:
-                self._metrics.seconds.labels(route).observe(time.perf_counter() - begin)
+                self._metrics.time(route, time.perf_counter() - begin)
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, and answer 413 if its body is too large."""
-        for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > self._max_body:
-                await send_problem(self._too_large(), scope, receive, send)
-                return
+        """Serve a request of unknown length, and answer 413 if its body is too large."""
         received = 0
         started = False
 

@@ -29,3 +29,19 @@ class ApiMetrics:
         )
         self.in_flight = Gauge("emostream_http_requests_in_flight", "Requests in progress.", registry=registry)
         self.live_clients = Gauge("emostream_live_clients", "Clients of live streams.", registry=registry)
+        # `labels` checks and joins its arguments under a lock each time. There are few routes and statuses.
+        self._counted: dict[tuple[str, str, int], Counter] = {}
+        self._timed: dict[str, Histogram] = {}
+
+    def count(self, route: str, method: str, status: int) -> None:
+        """Count a request."""
+        key = (route, method, status)
+        if (child := self._counted.get(key)) is None:
+            child = self._counted[key] = self.requests.labels(route, method, str(status))
+        child.inc()
+
+    def time(self, route: str, seconds: float) -> None:
+        """Record the time of a request."""
+        if (child := self._timed.get(route)) is None:
+            child = self._timed[route] = self.seconds.labels(route)
+        child.observe(seconds)

@@ -138,6 +138,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _on_defect)
 
 
+async def answer_to(request: Request, exc: Exception) -> Response | None:
+    """Returns the answer to an error that a handler raises; None if it is a defect of the service."""
+    if isinstance(exc, RequestValidationError):
+        return await _on_invalid(request, exc)
+    return None if problem_of(exc) is None else await _on_problem(request, exc)
+
+
 async def _on_problem(_request: Request, exc: Exception) -> Response:
     problem = problem_of(exc)
     assert problem is not None  # noqa: S101 - for the type checker
