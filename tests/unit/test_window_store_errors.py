@@ -38,6 +38,7 @@ REQUESTS: dict[str, Callable[[TableEditor], Awaitable[object]]] = {
     "counters": lambda store: store.counters(),
     "read": lambda store: store.read(),
     "sliding": lambda store: store.sliding(60, 5),
+    "newest_end": lambda store: store.newest_end(60),
     "scan": lambda store: anext(store.scan(60)),
     "memory": lambda store: store.memory(60),
     "refresh": lambda store: store.refresh(),
