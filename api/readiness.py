@@ -39,6 +39,8 @@ def checks(resources: Resources) -> list[Check]:
         Check("redis", False, resources.windows.refresh),
         Check("postgres", False, lambda: _postgres(resources)),
         *([] if fetch is None else [Check("fetch", False, fetch.check)]),
+        Check("kafka", False, lambda: _kafka(resources)),
+        Check("model store", False, lambda: _model_store(resources)),
     ]
 
 
@@ -62,6 +64,19 @@ async def _model(resources: Resources) -> None:
 async def _postgres(resources: Resources) -> None:
     async with resources.postgres.connection("checking the history") as connection:
         await connection.execute("SELECT 1")
+
+
+async def _kafka(resources: Resources) -> None:
+    """Live streams have nothing new without Kafka."""
+    await asyncio.to_thread(resources.kafka.topic_ids, [resources.settings.topic_windows])
+
+
+async def _model_store(resources: Resources) -> None:
+    found = resources.metrics.registry.restricted_registry(["emostream_model_from_cache"]).collect()
+    if any(sample.value for metric in found for sample in metric.samples):
+        raise UnavailableError(
+            "S3 did not answer, so the last good model in the cache serves; there may be a newer one"
+        )
 
 
 async def _checked(check: Check) -> ReadinessPart:

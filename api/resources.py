@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -16,6 +16,7 @@ from api.live.feed import KafkaFeed, post_events, window_events
 from api.live.hub import LiveHub
 from api.metrics import ApiMetrics
 from api.pictures import draw
+from connectors.kafka.admin import KafkaAdmin
 from connectors.postgres_pool import PostgresPool
 from connectors.redis import RedisClient
 from streams.access.access import Access
@@ -32,6 +33,9 @@ from streams.query.open_cache import open_cache
 from streams.query.windows import KeywordWindows
 from streams.settings import Settings
 from streams.windows.connect import redis_client, table_arguments
+
+KAFKA_CHECK_S = 2.0
+"""Seconds that Kafka has to answer a check. A thread waits for it, so they are few."""
 
 STOP_S = 5.0
 """Seconds that texts which wait for the model have at the end."""
@@ -51,6 +55,7 @@ class Resources:
         serving: the models, and the classification of texts.
         fetch: searches networks for posts; None if no source is configured.
         answers: answers questions.
+        kafka: asks Kafka whether it answers.
         access: admits callers.
         live: the events of the live streams.
         draining: tells the streams that the process stops.
@@ -66,6 +71,7 @@ class Resources:
     serving: Serving
     fetch: NetworkFetch | None
     answers: Answers
+    kafka: KafkaAdmin
     access: Access
     live: LiveHub
     draining: Draining
@@ -136,6 +142,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             serving,
             fetch,
             answers,
+            KafkaAdmin(replace(kafka_config(settings), timeout_s=KAFKA_CHECK_S)),
             access,
             live,
             Draining(),

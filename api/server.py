@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
 from uvicorn.server import HANDLED_SIGNALS
@@ -80,6 +81,7 @@ async def run(settings: Settings, *, on_ready: Callable[[], None] = lambda: None
         SettingsError: The address is not loopback, and nothing authenticates callers.
         ConnectorError, ModelError: The service cannot start; the message says why.
     """
+    allow_many_connections()
     listening = bind(settings.api_host, settings.api_port, share=share_port)
     try:
         async with open_resources(settings) as resources:
@@ -105,6 +107,13 @@ async def run(settings: Settings, *, on_ready: Callable[[], None] = lambda: None
             await Server(config, resources, ready).serve([listening])
     finally:
         listening.close()
+
+
+def allow_many_connections() -> None:
+    """Raise the limit of open files to what the system allows. Each connection needs one, and 1,024 is common."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems allow less than they say
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def bind(host: str, port: int, *, share: bool = False) -> socket.socket:
