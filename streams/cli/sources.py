@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from streams.ingest.sources.status import SourceStatus, Statuses
 
 NOTHING = "no source has run yet"
-_COLOURS = {"running": "green", "waiting": "yellow", "stopped": "red"}
+_COLOURS = {"running": "green", "waiting": "yellow", "stopped": "red", "failed": "red"}
 
 
 @click.command()
@@ -88,8 +88,13 @@ def show(statuses: Statuses, out: Console) -> None:
 
 
 def lines_below(statuses: Statuses, now: datetime) -> list[str]:
-    """Returns what each source has counted, and which positions cannot be read, as lines with rich markup."""
+    """Returns what each source has counted, why some have failed, and which positions cannot be read, with markup."""
     lines = [count_line(one, now) for one in statuses.sources]
+    lines += [
+        f"[red]{escape(printable(one.position.instance))} has failed: {escape(printable(one.failure))}[/]"
+        for one in statuses.sources
+        if one.failure is not None
+    ]
     return lines + [
         f"[red]{escape(printable(instance))}: its position cannot be read: {escape(problem)}[/]"
         for instance, problem in statuses.unreadable.items()
@@ -134,7 +139,7 @@ def state_text(one: SourceStatus, now: datetime) -> str:
         return text
     if one.waiting:
         return f"waiting on {', '.join(escape(printable(process.host)) for process in one.waiting)}"
-    return f"stopped {age((now - one.position.saved_at).total_seconds())} ago"
+    return f"{one.state.value} {age((now - one.position.saved_at).total_seconds())} ago"
 
 
 def count_line(one: SourceStatus, now: datetime) -> str:

@@ -29,7 +29,7 @@ from streams.records.posts import (
     Sentiment,
 )
 from streams.records.source_ids import SOURCE_KINDS, is_from_source
-from streams.records.sources import GapRecord, SourcePosition, SourceReport
+from streams.records.sources import MAX_FAILURE_CHARS, GapRecord, SourcePosition, SourceReport
 from streams.records.values import ALL_KEYWORDS, Keywords
 from streams.records.windows import EmotionTotals, EmotionWindow, KeywordTotals, LabelStats, SentimentStats
 from streams.timestamps import EARLIEST, Timestamp, from_ms, rfc3339, to_ms
@@ -37,6 +37,7 @@ from streams.timestamps import EARLIEST, Timestamp, from_ms, rfc3339, to_ms
 __all__ = [
     "ALL_KEYWORDS",
     "EARLIEST",
+    "MAX_FAILURE_CHARS",
     "SOURCE_KINDS",
     "ClassifiedPost",
     "ControlCommand",

@@ -16,6 +16,9 @@ Offsets = dict[str, Offset]
 Count = Annotated[int, Meta(ge=0)]
 Quantity = Annotated[float, Meta(ge=0.0)]
 
+MAX_FAILURE_CHARS = 500
+"""The longest reason for which a source has failed."""
+
 
 class SourceReport(Record, frozen=True, kw_only=True):
     """What an instance of a source has counted, and how it was doing when its position was stored.
@@ -28,6 +31,9 @@ class SourceReport(Record, frozen=True, kw_only=True):
     `heard_at` is when the last event came, keep-alives included, and `lag_s` by how many seconds the network's time of
     the last event was behind when it was confirmed. Each is null if the process has had no such event. The rate
     `posts_per_second` is that of the last minute, and `host` the machine of the process.
+
+    `failure` is the error, on one line, for which the source has ended for good. It is null as soon as the source has
+    an event again, or ends without an error.
     """
 
     host: str
@@ -44,6 +50,7 @@ class SourceReport(Record, frozen=True, kw_only=True):
     gap_seconds: Quantity = 0.0
     refused: dict[str, Count] = field(default_factory=dict)
     repaired: dict[str, Count] = field(default_factory=dict)
+    failure: Annotated[str, Meta(max_length=MAX_FAILURE_CHARS)] | None = None
 
 
 class SourcePosition(Record, frozen=True, kw_only=True):

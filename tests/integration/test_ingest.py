@@ -229,7 +229,11 @@ def test_a_source_that_is_rejected_ends_alone(
     wait_for_posts(settings, role, [1])
     assert role.stop() == 1
     (line,) = [line for line in role.log.read_text().splitlines() if line.startswith("emostream: error:")]
-    assert "1 source failed: bad: 127.0.0.1 is at 127.0.0.1, which is not a public address" in line
+    why = "127.0.0.1 is at 127.0.0.1, which is not a public address"
+    assert f"1 source failed: bad: {why}" in line
+    bad, good = StatusReader(settings).read().sources
+    assert (bad.position.instance, bad.state, good.state, good.failure) == ("bad", State.FAILED, State.STOPPED, None)
+    assert why in (bad.failure or "")
 
 
 def test_keywords_and_silence(

@@ -11,6 +11,7 @@ from connectors.kafka.producer import Outgoing
 from connectors.kafka.transactional import FencedError
 from connectors.sources.bluesky.cursor import REWIND_US, LowWater
 from connectors.sources.events import Positioned
+from streams import redact
 from streams.ingest.sources import pump as pump_module
 from streams.ingest.sources.keywords import fixed_keywords
 from streams.ingest.sources.pump import StorageError
@@ -99,6 +100,46 @@ async def test_rejected_credentials_end_the_source() -> None:
 
     with pytest.raises(RejectedError):
         await run(World(), Network([source_post(0)], script=fail))
+
+
+async def test_why_a_source_ends_is_stored_until_it_has_an_event_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    monkeypatch.setattr(redact, "_secrets", {"hunter2hunter2"})
+    await run(world, Network([source_post(0)], ends=True))
+    await world.pump().fail(RejectedError(f"hunter2hunter2\nis refused {'x' * 600}"))
+    report = world.positions[-1].report
+    assert report is not None
+    assert report.failure is not None
+    assert report.failure.startswith("*** is refused xxx")
+    assert (len(report.failure), report.posts, world.positions[-1].cursor) == (500, 1, "1")
+
+    def failure_when_read(index: int) -> None:
+        failures.append(world.positions[-1].report.failure)  # type: ignore[union-attr]
+
+    failures: list[str | None] = []
+    await run(world, Network([source_post(0), KEEP_ALIVE], ends=True, script=failure_when_read))
+    last = world.positions[-1].report
+    assert last is not None
+    assert (failures[0], last.failure) == (report.failure, None)
+
+
+async def test_a_source_that_ends_without_an_event_and_without_an_error_has_not_failed() -> None:
+    world = World()
+    await run(world, Network([source_post(0)], ends=True))
+    await world.pump().fail(RejectedError("no"))
+    before = world.positions[-1]
+    await run(world, Network([source_post(0)], ends=True))  # nothing is behind its cursor
+    last = world.positions[-1]
+    assert last.report is not None
+    assert (last.report.failure, last.cursor, last.at) == (None, before.cursor, before.at)
+
+
+async def test_a_source_that_has_never_run_stores_why_it_ends() -> None:
+    world = World()
+    await world.pump().fail(RejectedError("no"))
+    (_, last) = world.positions
+    assert last.report is not None
+    assert (last.cursor, last.report.failure) == (None, "no")
 
 
 async def test_silence_ends_the_connection() -> None:

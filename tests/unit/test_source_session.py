@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from connectors.errors import RejectedError
 from streams.errors import InputError
 from streams.ingest.sources import session as session_module
 from streams.ingest.sources.config import SourceSpec
@@ -45,6 +46,7 @@ class Clients:
         self.asked, self.closing = threading.Event(), threading.Event()
         self.was_closed_in_use = False
         self.closed: list[str] = []
+        self.saved: list[tuple[SourcePosition, int]] = []
         for name in ("PositionStore", "ConfirmedProducer", "OffsetReader"):
             monkeypatch.setattr(session_module, name, lambda *_, _name=name, **__: Client(self, _name))
         monkeypatch.setattr(session_module, "KafkaAdmin", lambda _: None)
@@ -72,6 +74,9 @@ class Client:
 
     def load(self) -> SourcePosition | None:
         return self._clients.load()
+
+    def save(self, position: SourcePosition, gaps: Sequence[object]) -> None:
+        self._clients.saved.append((position, len(gaps)))
 
     def all_bounds(self, _topic: str, partitions: Sequence[int]) -> Mapping[int, tuple[int, int]]:
         self._clients.asked.set()
@@ -128,3 +133,16 @@ async def test_a_position_that_cannot_be_used_closes_its_store(
         async with clients.session():
             pytest.fail("it was taken over")
     assert clients.closed == ["PositionStore"]
+
+
+async def test_a_source_that_fails_with_from_now_keeps_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the next process, without --from-now, would begin with new posts and record no gap."""
+    clients = Clients(monkeypatch, lambda: position(cursor="7", gaps=2))
+    clients.closing.set()
+    async with clients.session(from_now=True) as pump:
+        assert pump.cursor is None
+        await pump.fail(RejectedError("the token is wrong"))
+    ((stored, gaps),) = clients.saved
+    assert (stored.cursor, stored.gaps, gaps) == ("7", 2, 0)
+    assert stored.report is not None
+    assert stored.report.failure == "the token is wrong"

@@ -4,6 +4,7 @@ import io
 import json
 from datetime import timedelta
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -97,6 +98,20 @@ def test_the_figures_of_a_running_and_of_a_stopped_source() -> None:
     assert (before.dropped, before.edits, before.skipped) == (0, 0, {})
 
 
+def test_a_source_that_failed_shows_why_until_it_runs_again() -> None:
+    report = msgspec.structs.replace(REPORT, failure="[x] the token is wrong")
+    failed = SourceStatus(position(report, saved_s=60.0))
+    assert failed.state is State.FAILED
+    (document,) = to_json(Statuses((failed,)), NOW)["sources"]
+    assert (document["state"], document["failure"]) == ("failed", "[x] the token is wrong")
+    counts, why = lines_below(Statuses((failed,)), NOW)
+    assert counts.startswith("bluesky failed 1 min ago; since ")
+    assert why == "[red]bluesky has failed: \\[x] the token is wrong[/]"
+    again = SourceStatus(position(report), Process("host-a", 1))
+    assert (again.state, again.failure) == (State.RUNNING, None)
+    assert len(lines_below(Statuses((again,)), NOW)) == 1
+
+
 def test_json_has_every_figure() -> None:
     statuses = Statuses((RUNNING, SourceStatus(position(None))), {"broken": "is not UTF-8"})
     document = json.loads(json.dumps(to_json(statuses, NOW)))
@@ -126,6 +141,7 @@ def test_json_has_every_figure() -> None:
         "deletions": 40,
         "skipped": {"not_a_post": 120, "empty_text": 1},
         "repaired": {"long_text": 4},
+        "failure": None,
     }
     assert (without["state"], without["since"]) == ("stopped", None)
     assert document["unreadable"] == [{"instance": "broken", "problem": "is not UTF-8"}]

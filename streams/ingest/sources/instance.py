@@ -13,6 +13,7 @@ from connectors.kafka.lease import GroupLease
 from connectors.kafka.transactional import FencedError
 from connectors.sources.protocol import FilteredSource, Source
 from streams.connections import kafka_config
+from streams.errors import USER_ERRORS
 from streams.ingest.sources.backoff import Backoff
 from streams.ingest.sources.config import SourceSpec
 from streams.ingest.sources.keywords import KeywordSelection
@@ -177,7 +178,7 @@ class SourceInstance:
                     metrics=self._metrics,
                     from_now=self._from_now,
                 ) as pump:
-                    await self._connect_until_ended(pump, stop)
+                    await self._run_until_ended(pump, stop)
                 return
             except StorageError as exc:
                 if not isinstance(exc.__cause__, UnavailableError):
@@ -185,6 +186,19 @@ class SourceInstance:
                 if pump is not None and pump.has_saved:
                     self._backoff.reset()
                 await self._wait(exc, stop)
+
+    async def _run_until_ended(self, pump: Pump, stop: asyncio.Event) -> None:
+        """Connect until the source has ended. An error that ends it for good is stored beside its position."""
+        try:
+            await self._connect_until_ended(pump, stop)
+        except FencedError:
+            raise
+        except USER_ERRORS as exc:
+            try:
+                await pump.fail(exc)
+            except (StorageError, FencedError) as unstored:
+                logger.warning("%s: why it ends cannot be stored: %s", self._name, unstored)
+            raise
 
     async def _connect_until_ended(self, pump: Pump, stop: asyncio.Event) -> None:
         while not stop.is_set():

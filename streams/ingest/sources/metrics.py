@@ -196,8 +196,8 @@ class InstanceMetrics:
         """Returns every total. It differs from an earlier one if something was counted since."""
         return tuple(total.value for total in (*self._totals, *self._refused.values(), *self._repaired.values()))
 
-    def report(self) -> SourceReport:
-        """Returns the report that is stored with the position."""
+    def report(self, failure: str | None = None) -> SourceReport:
+        """Returns the report that is stored with the position; `failure` is why the source ends for good."""
         now = time.monotonic()
         return SourceReport(
             host=socket.gethostname(),
@@ -214,4 +214,5 @@ class InstanceMetrics:
             gap_seconds=self.gap_seconds.value,
             refused={reason: int(total.value) for reason, total in self._refused.items()},
             repaired={problem: int(total.value) for problem, total in self._repaired.items()},
+            failure=failure,
         )

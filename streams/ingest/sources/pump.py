@@ -22,6 +22,8 @@ from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
+import msgspec
+
 from connectors.errors import ConnectorError, UnavailableError
 from connectors.kafka.producer import Outgoing, WrittenOffsets
 from connectors.kafka.transactional import FencedError
@@ -30,7 +32,8 @@ from connectors.sources.protocol import AcknowledgingSource, Source
 from streams.ingest.sources.history import OffsetHistory
 from streams.ingest.sources.intake import Intake, Taken
 from streams.ingest.sources.metrics import InstanceMetrics
-from streams.records import GapRecord, SourcePosition, Timestamp
+from streams.records import MAX_FAILURE_CHARS, GapRecord, SourcePosition, Timestamp
+from streams.redact import redact
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +90,7 @@ class Pump:
         ends: Callable[[], Awaitable[Mapping[int, int]]],
         history: OffsetHistory,
         position: SourcePosition | None,
+        former: SourcePosition | None = None,
         metrics: InstanceMetrics,
         rate: float | None = None,
     ) -> None:
@@ -101,7 +105,8 @@ class Pump:
             save: stores a position and the gaps before it.
             ends: returns where each partition of the raw topic ends.
             history: where the raw topic ended a while ago.
-            position: the stored position; None if there is none.
+            position: where to continue: the stored position, or what `--from-now` keeps of it; None if there is none.
+            former: the stored position, with its place; None if it is `position`.
             metrics: counts what happens.
             rate: the most posts a second that are sent; None for no limit.
         """
@@ -119,6 +124,7 @@ class Pump:
         self._rate = rate
         self._gaps: list[GapRecord] = []  # whose posts before and behind are confirmed
         self._is_new = position is None
+        self._last = former or position  # as it is stored
         # The cursor and the time that are stored; None if the instance has never begun.
         self._stored: tuple[str | None, datetime | None] | None = None
         if position is not None and position.begun:
@@ -156,10 +162,7 @@ class Pump:
             FencedError: Another process has taken the position over.
             StorageError: Kafka did not take posts or the position. What has been read since is dropped.
         """
-        if self._is_new:
-            # Without a cursor, but with the ends: a next process then knows the posts that this one sends.
-            await self._save(Taken([], [], None, None, 0))
-            self._is_new = False
+        await self._begin()
         self._acknowledge = source.confirmed if isinstance(source, AcknowledgingSource) else None
         self._heard = time.monotonic()
         self._intake.connected()
@@ -185,7 +188,41 @@ class Pump:
             raise silence
         if broken is not None:
             raise broken
+        if self._has_failure:
+            await self._store_failure(None)
         return not reader.cancelled()
+
+    async def _begin(self) -> None:
+        if self._is_new:
+            # Without a cursor, but with the ends: a next process then knows the posts that this one sends.
+            await self._save(Taken([], [], None, None, 0))
+            self._is_new = False
+
+    async def fail(self, failure: Exception) -> None:
+        """Store why the source ends for good, beside its position. What is not stored yet is dropped.
+
+        Raises:
+            FencedError: Another process has taken the position over.
+            StorageError: Kafka did not take it.
+        """
+        await self._begin()
+        text = " ".join(redact(str(failure)).split())
+        await self._store_failure(text if len(text) <= MAX_FAILURE_CHARS else f"{text[: MAX_FAILURE_CHARS - 1]}…")
+
+    async def _store_failure(self, failure: str | None) -> None:
+        """Store the last position again, which has a place also if `--from-now` has dropped it, with other figures."""
+        if self._last is None:
+            return
+        self._last = msgspec.structs.replace(
+            self._last, saved_at=Timestamp.now(UTC), report=self._metrics.report(failure)
+        )
+        await _stored(self._store_position(self._last, ()))
+
+    @property
+    def _has_failure(self) -> bool:
+        """Whether the stored position says that the source has failed."""
+        report = None if self._last is None else self._last.report
+        return report is not None and report.failure is not None
 
     def _silence(self, silence_s: float) -> UnavailableError | None:
         quiet_s = time.monotonic() - self._heard
@@ -250,6 +287,8 @@ class Pump:
         self._metrics.note(taken.at, self._last_event)
         if self._save_is_due(taken.cursor, taken.at, last=last):
             await self._save(taken)
+        elif self._has_failure and self._last_event is not None:
+            await self._store_failure(None)
         self._room.set()
 
     def _save_is_due(self, cursor: str | None, at: datetime | None, *, last: bool) -> bool:
@@ -281,7 +320,7 @@ class Pump:
         )
         # Step 4: store the cursor with these ends, and the gaps before it.
         await _stored(self._store_position(position, self._gaps))
-        self.has_saved = True
+        self.has_saved, self._last = True, position
         for gap in self._gaps:
             logger.warning("%s: a gap: %s", self._instance, gap.reason)
         self._gaps, self._counted = [], counted

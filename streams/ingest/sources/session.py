@@ -123,6 +123,7 @@ async def open_session(
             ends=lambda: in_thread(read_ends),
             history=OffsetHistory(reread, time.monotonic(), seconds=REREAD_S),
             position=begin,
+            former=position,
             metrics=metrics,
             rate=spec.rate,
         )

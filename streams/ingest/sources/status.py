@@ -33,6 +33,9 @@ class State(StrEnum):
 
     STOPPED = "stopped"
 
+    FAILED = "failed"
+    """It has ended for good, with an error. It does not run again by itself."""
+
 
 @dataclass(frozen=True)
 class SourceStatus:
@@ -53,7 +56,15 @@ class SourceStatus:
         """Whether it runs."""
         if self.runner is not None:
             return State.RUNNING
-        return State.WAITING if self.waiting else State.STOPPED
+        if self.waiting:
+            return State.WAITING
+        return State.STOPPED if self.failure is None else State.FAILED
+
+    @property
+    def failure(self) -> str | None:
+        """The error for which it has ended for good; None if it has not, or runs again."""
+        report = self.position.report
+        return None if report is None or self.runner is not None else report.failure
 
     @property
     def dropped(self) -> int:
@@ -216,4 +227,5 @@ def _to_json(one: SourceStatus, now: datetime) -> dict[str, Any]:
         "deletions": report.deletions,
         "skipped": one.skipped,
         "repaired": report.repaired,
+        "failure": one.failure,
     }
