@@ -47,6 +47,24 @@ def read_settings(**overrides: Any) -> Settings:  # noqa: ANN401 - settings by f
     return settings
 
 
+def confirm(question: str, *, otherwise: str) -> None:
+    """Ask a question of yes or no on stderr, and return if the answer is yes.
+
+    After any other answer the command prints `otherwise`, which says what was not done, and exits with 1. Ctrl-C is no
+    answer: it ends the command as everywhere.
+    """
+    try:
+        if click.confirm(question, err=True):
+            return
+    except click.Abort as exc:
+        if not isinstance(exc.__context__, EOFError):
+            raise
+        click.echo(err=True)
+        otherwise += "; nobody can answer here, so give --yes"
+    click.echo(f"emostream: {otherwise}", err=True)
+    raise click.exceptions.Exit(1)
+
+
 def console() -> Console:
     """Returns a console on stdout, for results."""
     return Console(highlight=False)

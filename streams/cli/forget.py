@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from streams.cli.common import FiniteFloatRange, read_settings
+from streams.cli.common import FiniteFloatRange, confirm, read_settings
 from streams.cli.output import printable, printable_json
 from streams.wording import counted
 
@@ -75,7 +75,7 @@ def forget(
     if not yes:
         named = ", ".join(printable(name) for name in (*ids, *authors)[:3])
         more = ", …" if len(ids) + len(authors) > 3 else ""
-        click.confirm(f"Erase the posts of {named}{more} for good?", abort=True, err=True)
+        confirm(f"Erase the posts of {named}{more} for good?", otherwise="nothing was erased")
     done = send(settings, deletions, wait_s=wait_s)
     click.echo(_as_json(done) if as_json else _line(done, settings.topic_deletions))
     return 1 if done.applied is False else 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from click.testing import CliRunner
 
+from streams.cli import main
 from streams.cli.forget import forget as command
 from streams.errors import InputError
 from streams.ingest.authors import Authors
@@ -36,11 +39,39 @@ def test_options_that_do_not_fit(arguments: list[str], problem: str) -> None:
     assert problem in result.output
 
 
-@pytest.mark.parametrize("answer", ["n\n", "\n", ""])
-def test_any_answer_but_yes_sends_nothing(answer: str) -> None:
-    result = CliRunner().invoke(command, ["--id", "1"], input=answer)
-    assert result.exit_code == 1
-    assert "Erase the posts of 1 for good?" in result.output
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("n\n", "emostream: nothing was erased"),
+        ("\n", "emostream: nothing was erased"),
+        ("", "emostream: nothing was erased; nobody can answer here, so give --yes"),
+    ],
+)
+def test_any_answer_but_yes_sends_nothing(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], answer: str, said: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    with pytest.raises(SystemExit) as exit_:
+        main(["forget", "--id", "1"])
+    assert exit_.value.code == 1
+    printed = capfd.readouterr().err
+    assert "Erase the posts of 1 for good?" in printed
+    assert printed.splitlines()[-1].endswith(said)
+    assert "interrupted" not in printed
+
+
+def test_ctrl_c_at_the_question_ends_the_command(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        def readline(self, _: int = -1, /) -> str:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin", Interrupted())
+    with pytest.raises(SystemExit) as exit_:
+        main(["forget", "--id", "1"])
+    assert exit_.value.code == 130
+    assert "emostream: interrupted" in capfd.readouterr().err
 
 
 def test_an_account_has_a_deletion_for_each_key() -> None:
