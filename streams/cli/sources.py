@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from streams.cli.common import FiniteFloatRange, console, progress_console, read_settings
+from streams.cli.common import FiniteFloatRange, confirm, console, progress_console, read_settings
 from streams.cli.output import printable, printable_json, quiet_pipe
 from streams.sink.report import age
 from streams.wording import counted
@@ -26,7 +26,7 @@ NOTHING = "no source has run yet"
 _COLOURS = {"running": "green", "waiting": "yellow", "stopped": "red", "failed": "red"}
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--follow", is_flag=True, help="Refresh until Ctrl-C.")
 @click.option(
     "--interval",
@@ -37,7 +37,8 @@ _COLOURS = {"running": "green", "waiting": "yellow", "stopped": "red", "failed":
     help="Seconds between two refreshes.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object; with --follow, one a line.")
-def sources(*, follow: bool, interval: float, as_json: bool) -> None:
+@click.pass_context
+def sources(context: click.Context, *, follow: bool, interval: float, as_json: bool) -> None:
     """Show what each source of posts does, and what it has counted.
 
     The figures come from Kafka, where a source stores them once a second with its position. So the command works on any
@@ -54,7 +55,12 @@ def sources(*, follow: bool, interval: float, as_json: bool) -> None:
     Examples:
       emostream sources
       emostream sources --follow --interval 5
+      emostream sources forget old-feeds
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    if context.invoked_subcommand is not None:
+        if follow or as_json:
+            raise click.UsageError("--follow and --json belong to the table of the sources")
+        return
     from streams.ingest.sources.status import StatusReader, to_json  # noqa: PLC0415 - loads the Kafka client
 
     reader, out = StatusReader(read_settings()), console()
@@ -74,6 +80,40 @@ def sources(*, follow: bool, interval: float, as_json: bool) -> None:
             if not follow:
                 return
             time.sleep(interval)
+
+
+@sources.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def forget(*, name: str, yes: bool) -> None:
+    """Remove the source NAME, which no longer runs, from the list.
+
+    Its position and its totals are lost. If it runs again, it begins as for the first time, and records no gap. Its
+    posts and its gaps stay. The command is refused while a process runs the source, or waits for it.
+
+    \b
+    Example:
+      emostream sources forget old-feeds
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    from streams.ingest.sources.forget import forget as remove  # noqa: PLC0415 - loads the Kafka client
+    from streams.ingest.sources.forget import forgettable  # noqa: PLC0415
+
+    settings = read_settings()
+    one = forgettable(settings, name)
+    if not yes:
+        confirm(f"{_lost(name, one)} Forget it?", otherwise=f"{printable(name)} was not forgotten")
+    remove(settings, name)
+    click.echo(f"{printable(name)} is forgotten")
+
+
+def _lost(name: str, one: SourceStatus | None) -> str:
+    named = printable(name)
+    if one is None:
+        return f"The position of {named} cannot be read."
+    position, report = one.position, one.position.report
+    at = "" if position.at is None else f" at {position.at:%Y-%m-%d %H:%M:%S}Z"
+    posts = "" if report is None else f", and its totals, with {counted(report.posts, 'post')}"
+    return f"{named} ({printable(position.source)}) loses its position{at}{posts}."
 
 
 def show(statuses: Statuses, out: Console) -> None:

@@ -175,6 +175,37 @@ def test_the_status_tells_who_runs_a_source_and_what_it_has_counted(
     assert (shown["instance"], shown["state"], shown["posts"], shown["gaps"]) == ("bluesky", "stopped", 150, 0)
 
 
+def test_a_source_that_no_longer_runs_is_forgotten(
+    settings: Settings, ingest: Callable[..., Role], start: Callable[..., Role], server: JetstreamServer
+) -> None:
+    role = ingest()
+    server.add(fresh(range(10)))
+    wait_for(lambda: has_begun(settings), what="no position is stored")
+
+    def forgetting(*arguments: str) -> tuple[int, str]:
+        command = start("sources", "forget", *arguments)
+        return command.wait(TIMEOUT_S), command.log.read_text()
+
+    code, text = forgetting("bluesky", "--yes")
+    assert (code, "runs bluesky, or waits for it; stop it first. Nothing was removed" in text) == (1, True)
+    assert role.stop() == 0
+    code, text = forgetting("blueski", "--yes")
+    assert (code, "no source 'blueski' has ever run; did you mean 'bluesky'?" in text) == (1, True)
+    # Nobody can answer: the standard input of the command is closed.
+    code, text = forgetting("bluesky")
+    assert (code, "bluesky was not forgotten" in text) == (1, True)
+    reader = StatusReader(settings)
+    assert [one.position.instance for one in reader.read().sources] == ["bluesky"]
+    code, text = forgetting("bluesky", "--yes")
+    assert (code, text) == (0, "bluesky is forgotten\n")
+    assert reader.read() == Statuses()
+    assert StatusReader(settings).read() == Statuses()
+    role = ingest()
+    wait_for(lambda: reader.read().sources != (), what="it does not begin anew")
+    assert role.stop() == 0
+    assert "bluesky: begins with new posts" in role.log.read_text()
+
+
 def test_a_position_that_cannot_be_read_is_an_error(
     settings: Settings, ingest: Callable[..., Role], server: JetstreamServer, producer: ConfirmedProducer
 ) -> None:

@@ -18,4 +18,5 @@ run        all sources of a process
 metrics    what is counted, and the report that is stored with a position
 web        serves the metrics
 status     what each source does, for `emostream sources`
+forget     removes the position of an instance
 """

@@ -21,12 +21,18 @@ from connectors.kafka.scan import Bounds, TopicScan
 from connectors.kafka.transactional import TransactionalProducer
 from streams.errors import InputError
 from streams.records import GapRecord, RecordError, SourcePosition
+from streams.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 
 class UnreadablePositionError(InputError):
     """The position of an instance cannot be read. Nobody knows then where the source was."""
+
+
+def transactional_id(settings: Settings, instance: str) -> str:
+    """Returns the transactional id under which the position of an instance is stored."""
+    return f"{settings.group_prefix}-source-{instance}"
 
 
 class PositionStore:
@@ -116,6 +122,15 @@ class PositionStore:
         key = self._instance.encode()
         records = [Outgoing(self._gaps_topic, gap.to_json(), key) for gap in gaps]
         self._producer.publish([*records, Outgoing(self._topic, position.to_json(), key)])
+
+    def remove(self) -> None:
+        """Remove the position. The gaps stay in their topic.
+
+        Raises:
+            FencedError: Another process has taken the position over.
+            ConnectorError: Kafka did not answer, or rejected the call. Drop this store.
+        """
+        self._producer.publish([Outgoing(self._topic, None, self._instance.encode())])
 
     def close(self) -> None:
         """Close the connection."""

@@ -30,7 +30,7 @@ from streams.ingest.sources.history import OffsetHistory
 from streams.ingest.sources.intake import Intake
 from streams.ingest.sources.keywords import KeywordSelection
 from streams.ingest.sources.metrics import InstanceMetrics
-from streams.ingest.sources.positions import PositionStore, UnreadablePositionError
+from streams.ingest.sources.positions import PositionStore, UnreadablePositionError, transactional_id
 from streams.ingest.sources.pump import REREAD_S, Pump, StorageError
 from streams.ingest.sources.sent import read_sent
 from streams.records import SourcePosition, Timestamp
@@ -148,7 +148,7 @@ def _take_over(spec: SourceSpec, settings: Settings, config: KafkaConfig, *, fro
         topic=settings.topic_sources,
         gaps_topic=settings.topic_gaps,
         instance=spec.instance,
-        transactional_id=f"{settings.group_prefix}-source-{spec.instance}",
+        transactional_id=transactional_id(settings, spec.instance),
         group=scan_group(settings),
     )
     try:
