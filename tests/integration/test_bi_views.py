@@ -102,6 +102,31 @@ def test_hours_are_summed_if_there_are_no_windows_of_an_hour(connection: Connect
     ]
 
 
+def test_a_window_weighs_as_much_as_it_has_posts_with_a_sentiment(connection: Connection) -> None:
+    """Models with and without sentiment serve side by side, so a window may have few posts with one."""
+    later, earlier = NOON + timedelta(minutes=5), NOON - timedelta(hours=1)
+    for keyword in ("tea", "*"):
+        full: Labels = {"joy": (3, 0.9)}
+        add_window(connection, keyword, FIVE, NOON, full, sentiments={"positive": 3}, sentiment_score=0.5)
+        few: Labels = {"joy": (9, 0.9)}
+        add_window(connection, keyword, FIVE, later, few, sentiments={"negative": 1}, sentiment_score=-1.0)
+        add_window(connection, keyword, FIVE, later + timedelta(minutes=5), {"joy": (100, 0.9)})
+        # Windows of an early version have a mean, and no rows of their sentiments.
+        add_window(connection, keyword, FIVE, earlier, {"joy": (2, 0.9)}, sentiment_score=0.2)
+    mean = (3 * 0.5 - 1) / 4
+    for view, keyword in (("sentiment_trend", "tea"), ("sentiment_trend_all", "all posts")):
+        assert rows(connection, f"SELECT keyword, sentiment, posts, mean_sentiment FROM bi.{view} ORDER BY 2") == [
+            (keyword, "negative", 1, mean),
+            (keyword, "positive", 3, mean),
+        ], view
+    assert rows(
+        connection, "SELECT hour, posts, mean_sentiment FROM hourly_windows WHERE keyword = '*' ORDER BY 1"
+    ) == [
+        (earlier, 2, 0.2),
+        (NOON, 112, mean),
+    ]
+
+
 def test_hours_before_the_first_window_of_an_hour_are_summed(connection: Connection) -> None:
     later = NOON + timedelta(hours=1)
     for keyword in ("tea", "*"):
