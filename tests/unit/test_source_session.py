@@ -4,15 +4,18 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from connectors.errors import RejectedError
+from connectors.sources.rss import RssSource
 from streams.errors import InputError
 from streams.ingest.sources import session as session_module
 from streams.ingest.sources.config import SourceSpec
 from streams.ingest.sources.keywords import fixed_keywords
+from streams.ingest.sources.kinds import opener_of
 from streams.ingest.sources.metrics import IngestMetrics, InstanceMetrics
 from streams.ingest.sources.positions import UnreadablePositionError
 from streams.ingest.sources.sent import SentIds
@@ -54,9 +57,9 @@ class Clients:
         monkeypatch.setattr(session_module, "read_sent", lambda *_, **__: SentIds())
 
     @asynccontextmanager
-    async def session(self, *, from_now: bool = False) -> AsyncIterator[Any]:
+    async def session(self, *, from_now: bool = False, spec: SourceSpec = SPEC) -> AsyncIterator[Any]:
         async with session_module.open_session(
-            SPEC,
+            spec,
             make_settings(),
             selection=fixed_keywords(["tea"]),
             metrics=InstanceMetrics(IngestMetrics(), "mine"),
@@ -146,3 +149,39 @@ async def test_a_source_that_fails_with_from_now_keeps_its_place(monkeypatch: py
     assert (stored.cursor, stored.gaps, gaps) == ("7", 2, 0)
     assert stored.report is not None
     assert stored.report.failure == "the token is wrong"
+
+
+@pytest.mark.parametrize(
+    ("options", "from_now", "cursor", "said"),
+    [
+        ({}, False, None, "begins with new posts"),
+        ({"begin": "latest"}, False, None, "begins with new posts"),
+        ({"begin": "earliest"}, False, None, "begins with the posts that are there already"),
+        ({"history": True}, False, None, "begins with the posts that are there already"),
+        ({"begin": "earliest"}, True, "7", "begins with new posts"),
+        ({"begin": "earliest"}, False, "7", "continues from its position of 2026-03-01 12:00:00+00:00"),
+    ],
+)
+async def test_the_log_tells_where_a_source_begins(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    options: dict[str, object],
+    from_now: bool,
+    cursor: str | None,
+    said: str,
+) -> None:
+    clients = Clients(monkeypatch, lambda: None if cursor is None else position(cursor=cursor))
+    clients.closing.set()
+    caplog.set_level("INFO", logger=session_module.__name__)
+    async with clients.session(from_now=from_now, spec=replace(SPEC, options=options)):
+        pass
+    assert caplog.messages == [f"mine: {said}"]
+
+
+async def test_from_now_leaves_out_the_history_of_feeds() -> None:
+    feeds = SourceSpec("mine", "rss", endpoints=("https://feeds.example/1",), options={"history": True})
+    for from_now in (False, True):
+        source = opener_of(feeds, make_settings(), from_now=from_now)()
+        assert isinstance(source, RssSource)
+        assert source._options.history is not from_now
+        await source.close()

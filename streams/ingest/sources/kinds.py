@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -225,7 +225,8 @@ def opener_of(spec: SourceSpec, settings: Settings | None = None, *, from_now: b
     Args:
         spec: the instance.
         settings: where Kafka and S3 are, for the sources that read from them; None for the default settings.
-        from_now: whether a source begins with new posts, also if its options say `begin = "earliest"`.
+        from_now: whether a source begins with new posts, also if its options say `begin = "earliest"` or
+            `history = true`.
 
     Raises:
         InputError: An option cannot be used, or credentials are missing.
@@ -233,6 +234,8 @@ def opener_of(spec: SourceSpec, settings: Settings | None = None, *, from_now: b
     kind = KINDS[spec.kind]
     if isinstance(kind, ShapedKind):
         return kind.opener(beginning_now(spec) if from_now else spec, settings or Settings())
+    if from_now and "history" in kind.options:
+        spec = replace(spec, options={**spec.options, "history": False})
     return kind.opener(spec)
 
 

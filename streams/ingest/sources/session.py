@@ -96,7 +96,7 @@ async def open_session(
             asyncio.to_thread(read_sent, config, topic, spec.kind, reread, counted=counted, group=scan_group(settings))
         )
         begin = _without_place(position) if from_now else position
-        _log_start(spec, begin)
+        _log_start(spec, begin, from_now=from_now)
         metrics.resume(begin)
         intake = Intake(
             instance=spec.instance,
@@ -178,11 +178,13 @@ def _without_place(position: SourcePosition | None) -> SourcePosition | None:
     return None if position is None else msgspec.structs.replace(position, cursor=None, at=None)
 
 
-def _log_start(spec: SourceSpec, position: SourcePosition | None) -> None:
-    if position is None or not position.begun:
-        logger.info("%s: begins with new posts", spec.instance)
-    else:
+def _log_start(spec: SourceSpec, position: SourcePosition | None, *, from_now: bool) -> None:
+    if position is not None and position.begun:
         logger.info("%s: continues from %s", spec.instance, position.at or f"its position of {position.saved_at}")
+    elif not from_now and (spec.options.get("begin") == "earliest" or spec.options.get("history") is True):
+        logger.info("%s: begins with the posts that are there already", spec.instance)
+    else:
+        logger.info("%s: begins with new posts", spec.instance)
 
 
 async def _answered(work: Awaitable[T]) -> T:
