@@ -85,6 +85,9 @@ class SkipReason(StrEnum):
 
     TOO_LARGE = "too_large"
 
+    FORBIDDEN = "forbidden"
+    """A part of the source that the network refuses, such as a subreddit. The other parts go on."""
+
     BAD_SIGNATURE = "bad_signature"
     """A request to a webhook that is not signed as it must be."""
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from connectors.errors import RejectedError, UnavailableError
+from connectors.sources.events import SkipReason
 from connectors.sources.net import PrivateAddressError, open_http
 from connectors.sources.protocol import RateLimitError
 from connectors.sources.reddit import Credentials, RedditSource
@@ -94,6 +95,57 @@ async def test_a_subreddit_that_does_not_exist_is_rejected_and_its_redirect_is_n
             assert isinstance(await found.error(), RejectedError)
     assert server.paths() == [TOKEN, "/r/nowhere/comments", TOKEN, COMMENTS]
     assert elsewhere.requests == []
+
+
+@pytest.mark.parametrize("status", [403, 404, 302])
+async def test_a_subreddit_that_is_refused_is_left_out_until_it_can_be_read_again(
+    caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    both = {"subreddits": ("coffee", "tea"), "kinds": frozenset({"comments", "submissions"})}
+    async with RedditServer() as server:
+        async with reading(source(server, **both)) as found:
+            await found.detail(ROUND)
+        server.fail("/r/tea/", Reply(status, headers={"Location": "/"} if status == 302 else {}))
+        server.requests.clear()
+        async with reading(source(server, **both), found.cursor) as found:
+            await found.detail(ROUND, 2)
+            server.comment("left out", subreddit="tea")
+            server.comment("one")
+            await found.texts("one")
+            await found.detail(ROUND, 5)
+        assert found.post_texts == ["one"]
+        assert found.reasons(SkipReason.FORBIDDEN) == ["r/tea is refused"]
+        # Its other listing is not asked for either.
+        assert [path for path in server.paths() if path.startswith("/r/tea")] == ["/r/tea/comments"]
+        (warning,) = [one for one in caplog.messages if "is left out" in one]
+        assert f"Reddit's /r/tea/comments answered {status}" in warning
+        assert "r/tea is left out, and tried again in 3600 s" in warning
+        # The next connection continues where the subreddit was read last.
+        async with reading(source(server, **both), found.cursor) as again:
+            await again.texts("left out")
+        assert again.gaps == []
+
+
+async def test_a_refused_subreddit_is_read_again_after_a_time() -> None:
+    async with RedditServer() as server:
+        server.fail("/r/tea/", Reply(403))
+        async with reading(source(server, subreddits=("coffee", "tea"), refused_s=0.01)) as found:
+            await found.detail("r/tea/comments has been read")
+            server.comment("tea", subreddit="tea")
+            await found.texts("tea")
+    assert found.reasons(SkipReason.FORBIDDEN) == ["r/tea is refused"]
+
+
+async def test_a_source_whose_subreddits_are_all_refused_ends() -> None:
+    async with RedditServer() as server:
+        server.fail("/r/coffee/", Reply(403))
+        server.fail("/r/tea/", Reply(404))
+        async with reading(source(server, subreddits=("coffee", "tea"))) as found:
+            error = await found.error()
+    assert type(error) is RejectedError
+    assert str(error) == (
+        "Reddit's /r/tea/comments answered 404: the subreddit is banned or does not exist; no subreddit is left to read"
+    )
 
 
 async def test_a_form_is_not_sent_elsewhere() -> None:

@@ -25,10 +25,15 @@ _LIMITS = ("x-ratelimit-remaining", "x-ratelimit-used", "x-ratelimit-reset")
 _MOST_LIMIT = 10**6
 _UNAUTHORIZED = 401
 _TOO_MANY = 429
+_REFUSED = {403: "the subreddit is private or in quarantine", 404: "the subreddit is banned or does not exist"}
 
 
 class TokenRefusedError(Exception):
     """The API does not accept the token, or not any longer."""
+
+
+class SubredditRefusedError(RejectedError):
+    """Reddit refuses the listing of a subreddit that is private, banned, in quarantine, or does not exist."""
 
 
 class GuardedRequestor(Requestor):
@@ -61,6 +66,7 @@ class GuardedRequestor(Requestor):
 
         Raises:
             TokenRefusedError: The API answered 401.
+            SubredditRefusedError: The address is one of a subreddit, and the answer is 403, 404 or a redirect.
             ConnectorError: As for `HttpClient.get`, and for other statuses of 300 and more as for `check_status`.
         """
         method, url = args
@@ -97,8 +103,11 @@ def _check(answer: Answer, path: str) -> None:
     if answer.status == _UNAUTHORIZED:
         raise TokenRefusedError
     if 300 <= answer.status < 400:
-        why = ": there is no such subreddit" if path.startswith("/r/") else ""
-        raise RejectedError(f"{what} answered {answer.status}, a redirect{why}")
+        if path.startswith("/r/"):
+            raise SubredditRefusedError(f"{what} answered {answer.status}, a redirect: there is no such subreddit")
+        raise RejectedError(f"{what} answered {answer.status}, a redirect")
+    if answer.status in _REFUSED and path.startswith("/r/"):
+        raise SubredditRefusedError(f"{what} answered {answer.status}: {_REFUSED[answer.status]}")
     if answer.status == _TOO_MANY and retry_after_s(answer.headers) is None:
         reset = _with_readable_limits(answer.headers).get("x-ratelimit-reset")
         raise RateLimitError(f"{what} answered 429: it asks to wait", None if reset is None else float(reset))

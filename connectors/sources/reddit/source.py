@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 
 from connectors.errors import RejectedError
-from connectors.sources.events import Positioned, SourceEvent, SourcePost, skipped
+from connectors.sources.events import Positioned, SkipReason, SourceEvent, SourcePost, skipped
 from connectors.sources.net import host_of_endpoint, open_http
 from connectors.sources.reddit.api import MOST_PACED_S, Api, Credentials
 from connectors.sources.reddit.heads import read_cursor, write_cursor
 from connectors.sources.reddit.reader import MOST_REQUESTS, Listing, Reader
+from connectors.sources.reddit.requestor import SubredditRefusedError
 from connectors.sources.reddit.search import search
+
+logger = logging.getLogger(__name__)
 
 API = "https://oauth.reddit.com"
 TOKENS = "https://www.reddit.com"
@@ -41,6 +46,7 @@ class RedditOptions:
         endpoint: the address of the API.
         token_endpoint: the address of the server that gives tokens.
         interval_s: seconds between two readings of the listings.
+        refused_s: seconds until a subreddit that Reddit refuses is read again.
         allow_private: whether the addresses may be private.
         max_bytes: the longest page. If a page is longer, fewer items are asked for.
         timeout_s: seconds that a request may take.
@@ -53,6 +59,7 @@ class RedditOptions:
     endpoint: str = API
     token_endpoint: str = TOKENS
     interval_s: float = 30.0
+    refused_s: float = 3_600.0
     allow_private: bool = False
     max_bytes: int = 8_000_000
     timeout_s: float = 30.0
@@ -139,7 +146,8 @@ class RedditSource:
         Raises:
             RateLimitError: Reddit asks to wait, or the limit of requests is used up.
             UnavailableError: Reddit did not answer.
-            RejectedError: Credentials are wrong, Reddit refuses a listing, or `cursor` is not a cursor of this source.
+            RejectedError: Credentials are wrong, Reddit refuses all subreddits, or `cursor` is not a cursor of this
+                source.
         """
         listings = self._options.listings
         heads = read_cursor(cursor, [listing.name for listing in listings]) if cursor is not None else {}
@@ -147,16 +155,34 @@ class RedditSource:
         listings.sort(key=lambda listing: listing.name in heads)
         readers = {listing.name: Reader(self._api, listing, heads.get(listing.name)) for listing in listings}
 
+        subreddits_of = {listing.name: listing.subreddits for listing in listings}
+        refused: dict[str, float] = {}  # by subreddits: when they are read again, in monotonic seconds
+
         def positioned(event: SourceEvent) -> Positioned:
             read = {name: reader.head for name, reader in readers.items() if reader.head is not None}
+            is_complete = all(name in read or subreddits_of[name] in refused for name in readers)
             at = event.created_at if isinstance(event, SourcePost) and not event.edited else None
-            return Positioned(event, write_cursor(read) if len(read) == len(readers) else cursor, at)
+            return Positioned(event, write_cursor(read) if is_complete and read else cursor, at)
 
         while True:
             for name, reader in readers.items():
-                async with aclosing(reader.poll()) as events:
-                    async for event in events:
-                        yield positioned(event)
+                subreddits = subreddits_of[name]
+                if refused.get(subreddits, 0.0) > time.monotonic():
+                    continue
+                try:
+                    async with aclosing(reader.poll()) as events:
+                        async for event in events:
+                            yield positioned(event)
+                except SubredditRefusedError as exc:
+                    refused[subreddits] = time.monotonic() + self._options.refused_s
+                    if len(refused) == len(set(subreddits_of.values())):
+                        raise RejectedError(f"{exc}; no subreddit is left to read") from exc
+                    logger.warning(
+                        "%s; r/%s is left out, and tried again in %.0f s", exc, subreddits, self._options.refused_s
+                    )
+                    yield positioned(skipped(f"r/{subreddits} is refused", SkipReason.FORBIDDEN))
+                    continue
+                refused.pop(subreddits, None)
                 yield positioned(skipped(f"{name} has been read"))
             yield positioned(skipped("all listings have been read"))
             await asyncio.sleep(self._options.interval_s)
