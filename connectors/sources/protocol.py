@@ -70,6 +70,15 @@ class AcknowledgingSource(Source, Protocol):
 
 
 @runtime_checkable
+class RetryingSource(Source, Protocol):
+    """A source that repeats requests by itself, beside a stream that goes on."""
+
+    def retries(self) -> int:
+        """Returns how many requests have failed so far, and were or will be repeated. It is called often."""
+        ...
+
+
+@runtime_checkable
 class SearchableSource(Source, Protocol):
     """A source whose network can be searched."""
 

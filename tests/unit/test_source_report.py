@@ -20,6 +20,7 @@ from streams.ingest.sources.rate import SPAN_S, Rate
 from streams.records import SourcePosition, SourceReport
 from streams.records.values import MAX_KEYWORDS
 from tests.source_world import KEEP_ALIVE, Network, World, at, source_post
+from tests.waiting import until
 
 
 async def run(world: World, network: Network, **options: object) -> SourceReport:
@@ -168,3 +169,29 @@ def test_a_report_survives_its_json() -> None:
     assert SourcePosition.from_json(position.to_json()) == position
     assert position.report is not None
     assert abs(position.saved_at - (position.report.heard_at or position.saved_at)) < timedelta(seconds=60)
+
+
+async def test_the_requests_that_a_source_repeats_are_counted_while_it_is_connected() -> None:
+    class Retrying(Network):
+        """Has repeated two requests after its first event, and three after the second."""
+
+        def retries(self) -> int:
+            return failed
+
+    failed, world = 0, World()
+
+    def are_counted() -> bool:
+        return world.metric("emostream_source_retries_total") == 3
+
+    async def fail(index: int) -> None:
+        nonlocal failed
+        failed = (0, 2, 3)[index]
+        if index == 2:
+            await until(are_counted, what="the retries are not counted while nothing comes")
+
+    events = [source_post(0), source_post(1), source_post(2)]
+    await run(world, Retrying(events, ends=True, script=fail))
+    assert world.metric("emostream_source_retries_total") == 3
+    # Each connection has a source of its own, which begins to count at 0.
+    await run(world, Retrying([*events, source_post(3)], ends=True, script=lambda _: None))
+    assert world.metric("emostream_source_retries_total") == 6

@@ -13,6 +13,7 @@ import pytest
 
 from connectors.errors import UnavailableError
 from connectors.sources.events import SourcePost
+from connectors.sources.protocol import RetryingSource
 from connectors.sources.x import api, recovery
 from connectors.sources.x.cursor import Hole, Position, id_at, time_of
 from connectors.sources.x.following import RuleLimits
@@ -217,9 +218,13 @@ async def test_a_search_that_fails_is_repeated_while_the_stream_goes_on(hasty: N
         server.post("coffee")
         past = Reply(429, headers={"x-rate-limit-reset": "1"})
         server.fail(SEARCH, Reply(503), past, Reply(429), Reply(200, b'{"data": [', cut=5), Reply(200, b"[]"))
-        async with listening(server, cursor=cursor_of(timedelta(minutes=5))) as found:
+        x = source(server)
+        async with reading(x, cursor_of(timedelta(minutes=5))) as found:
+            await found.detail("keep-alive")
             server.post("coffee, live")
             await found.texts("coffee", "coffee, live")
+        assert isinstance(x, RetryingSource)
+        assert x.retries() == 5
         assert server.paths().count(STREAM) == 1
     assert found.gaps == []
 

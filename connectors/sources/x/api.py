@@ -52,7 +52,11 @@ class Page:
 
 
 class Api:
-    """The API."""
+    """The API.
+
+    Attributes:
+        retries: the requests that failed and that `patiently` repeats.
+    """
 
     def __init__(self, http: HttpClient, endpoint: str, *, originals: bool) -> None:
         """Use the API.
@@ -62,6 +66,7 @@ class Api:
             endpoint: the address, such as `https://api.x.com`.
             originals: whether the original of each repost comes with it. X charges for both.
         """
+        self.retries = 0
         self._http = http
         self._endpoint = endpoint.rstrip("/")
         self._fields: dict[str, str | int] = {
@@ -167,6 +172,29 @@ class Api:
             raise UnavailableError(f"{what} did not answer with a JSON object")
         return document
 
+    async def patiently(self, request: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a request until X answers it, and return its result. Beside a stream, which goes on meanwhile.
+
+        The waits are those that X names, up to 15 minutes, or else double from 5 seconds on. `retries` counts them.
+
+        Raises:
+            RejectedError: X refuses the request.
+            TooLargeError: The answer is too large.
+        """
+        wait_s = _FIRST_WAIT_S
+        while True:
+            try:
+                return await request()
+            except TooLargeError:  # and so it would be the next time
+                raise
+            except UnavailableError as exc:
+                named = exc.retry_after_s if isinstance(exc, RateLimitError) else None
+                pause_s = min(_MOST_WAIT_S, wait_s if named is None else max(named, _LEAST_WAIT_S))
+                logger.warning("%s; it tries again in %.1f s", exc, pause_s)
+            self.retries += 1
+            await asyncio.sleep(pause_s)
+            wait_s = min(2 * wait_s, _MOST_WAIT_S)
+
 
 def _check_added(answer: Answer, problems: Sequence[Mapping[str, Any]]) -> None:
     for problem in problems:
@@ -180,26 +208,3 @@ def _check_added(answer: Answer, problems: Sequence[Mapping[str, Any]]) -> None:
 
 def _checked(what: str) -> Callable[[Answer], None]:
     return lambda answer: check_answer(answer.status, answer.headers, answer.body, what)
-
-
-async def patiently(request: Callable[[], Awaitable[T]]) -> T:
-    """Repeat a request until X answers it, and return its result. Beside a stream, which goes on meanwhile.
-
-    The waits are those that X names, up to 15 minutes, or else double from 5 seconds on.
-
-    Raises:
-        RejectedError: X refuses the request.
-        TooLargeError: The answer is too large.
-    """
-    wait_s = _FIRST_WAIT_S
-    while True:
-        try:
-            return await request()
-        except TooLargeError:  # and so it would be the next time
-            raise
-        except UnavailableError as exc:
-            named = exc.retry_after_s if isinstance(exc, RateLimitError) else None
-            pause_s = min(_MOST_WAIT_S, wait_s if named is None else max(named, _LEAST_WAIT_S))
-            logger.warning("%s; it tries again in %.1f s", exc, pause_s)
-        await asyncio.sleep(pause_s)
-        wait_s = min(2 * wait_s, _MOST_WAIT_S)

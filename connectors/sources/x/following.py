@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from connectors.errors import RejectedError, UnavailableError
 from connectors.sources.events import skipped
-from connectors.sources.x.api import Api, patiently
+from connectors.sources.x.api import Api
 from connectors.sources.x.cursor import Step
 from connectors.sources.x.rules import NO_RETWEETS, packed, planned, terms_of
 
@@ -126,7 +126,7 @@ class RuleKeeper:
             await asyncio.sleep(interval_s)
             if self._keywords() is self._set and time.monotonic() < check_at:
                 continue
-            count = await patiently(self.update)
+            count = await self._api.patiently(self.update)
             check_at = time.monotonic() + _CHECK_S
             yield Step(event=skipped(f"the rules were updated: {count}"))
             if not self._set:

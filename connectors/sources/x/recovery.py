@@ -15,7 +15,7 @@ from connectors.errors import RejectedError
 from connectors.sources.events import SourceGap, SourcePost, skipped
 from connectors.sources.net import TooLargeError
 from connectors.sources.net.http import Params
-from connectors.sources.x.api import PAGE, Api, Page, patiently
+from connectors.sources.x.api import PAGE, Api, Page
 from connectors.sources.x.cursor import Hole, Step, earlier, id_at, time_ms, time_of
 from connectors.sources.x.posts import Posts
 
@@ -116,7 +116,7 @@ class Recovery:
                     yield Step(event=event, at=event.created_at if isinstance(event, SourcePost) else None)
 
     async def _page(self, query: str, params: Params) -> Page:
-        return await patiently(partial(self._api.page, query, params))
+        return await self._api.patiently(partial(self._api.page, query, params))
 
 
 async def pages(

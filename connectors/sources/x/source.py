@@ -113,6 +113,10 @@ class XSource:
         """Ask for posts with keywords, and follow their changes. See `FilteredSource.follow`."""
         self._keywords = keywords
 
+    def retries(self) -> int:
+        """Returns how many requests it has repeated. See `RetryingSource.retries`."""
+        return self._api.retries
+
     async def close(self) -> None:
         """Close the connections."""
         await self._http.close()

@@ -63,6 +63,12 @@ class IngestMetrics:
         self.reconnects = Counter(
             "emostream_source_reconnects", "Connections that failed or ended.", labels, registry=registry
         )
+        self.retries = Counter(
+            "emostream_source_retries",
+            "Requests beside a stream that failed, and that the source repeats by itself.",
+            labels,
+            registry=registry,
+        )
         self.gaps = Counter(
             "emostream_source_gaps",
             "Gaps: times whose posts the network could not replay. A value above 0 is data loss.",
@@ -119,6 +125,7 @@ class InstanceMetrics:
         self.deletions = _Total(metrics.deletions.labels(instance))
         self.unmatched = metrics.unmatched.labels(instance)
         self.reconnects = _Total(metrics.reconnects.labels(instance))
+        self.retries = metrics.retries.labels(instance)
         self.gaps = metrics.gaps.labels(instance)
         self.gap_seconds = _Total(metrics.gap_seconds.labels(instance))
         self._totals = (

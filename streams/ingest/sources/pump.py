@@ -28,7 +28,7 @@ from connectors.errors import ConnectorError, UnavailableError
 from connectors.kafka.producer import Outgoing, WrittenOffsets
 from connectors.kafka.transactional import FencedError
 from connectors.sources.events import Positioned, SourcePost
-from connectors.sources.protocol import AcknowledgingSource, Source
+from connectors.sources.protocol import AcknowledgingSource, RetryingSource, Source
 from streams.ingest.sources.history import OffsetHistory
 from streams.ingest.sources.intake import Intake, Taken
 from streams.ingest.sources.metrics import InstanceMetrics
@@ -136,6 +136,8 @@ class Pump:
         self._held_up = False
         self._due = 0.0
         self._acknowledge: Callable[[str], None] | None = None
+        self._retries: Callable[[], int] | None = None
+        self._retried = 0  # those that are counted
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
 
@@ -164,6 +166,7 @@ class Pump:
         """
         await self._begin()
         self._acknowledge = source.confirmed if isinstance(source, AcknowledgingSource) else None
+        self._retries, self._retried = (source.retries if isinstance(source, RetryingSource) else None), 0
         self._heard = time.monotonic()
         self._intake.connected()
         self._wake.clear()
@@ -283,6 +286,9 @@ class Pump:
         self.cursor = taken.cursor
         if self._acknowledge is not None and taken.cursor is not None:
             self._acknowledge(taken.cursor)
+        if self._retries is not None and (retried := self._retries()) > self._retried:
+            self._metrics.retries.inc(retried - self._retried)
+            self._retried = retried
         self._gaps += taken.gaps
         self._metrics.note(taken.at, self._last_event)
         if self._save_is_due(taken.cursor, taken.at, last=last):
