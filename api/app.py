@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import ASGIApp
 
 from api import problems
 from api.direct import Direct
@@ -31,25 +32,25 @@ takes the same parameters as `GET /v1/stream`.
 """
 
 
-def create_app(resources: Resources) -> FastAPI:
+def create_app(resources: Resources) -> ASGIApp:
     """Returns the app over these resources, which must stay open while it serves."""
-    app = FastAPIOffline(redoc_url=None, redirect_slashes=False, **_description())
-    _add_routes(app)
-    app.state.resources = resources
-    problems.install(app)
+    service = FastAPIOffline(redoc_url=None, redirect_slashes=False, **_description())
+    _add_routes(service)
+    service.state.resources = resources
+    problems.install(service)
     settings = resources.settings
-    app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES)
-    app.add_middleware(Direct, service=app, routers=[query.router, texts.router], gzip_from_bytes=GZIP_FROM_BYTES)
+    service.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES)
+    # These are around the service and not in it, because its own outer layers cost as much as an answer.
+    app: ASGIApp = Direct(service, routers=[query.router, texts.router], gzip_from_bytes=GZIP_FROM_BYTES)
     if settings.api_cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
+        app = CORSMiddleware(
+            app,
             allow_origins=settings.api_cors_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", "If-None-Match", "Last-Event-ID", "X-API-Key"],
             expose_headers=["ETag", "Retry-After"],
         )
-    app.add_middleware(Edge, metrics=resources.metrics, max_body_bytes=settings.api_max_body_bytes)
-    return app
+    return Edge(app, metrics=resources.metrics, max_body_bytes=settings.api_max_body_bytes)
 
 
 def openapi_document() -> dict[str, Any]:

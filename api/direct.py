@@ -13,28 +13,26 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from api.guarded import DirectRoute, Handler
+from api.guarded import DirectHandler, DirectRoute
 from api.problems import answer_to
 
 
 class Direct:
-    """An ASGI middleware. Defects of the service go to the middleware around it, as they do from the router."""
+    """An ASGI app around the service. It raises defects, as the service does."""
 
-    def __init__(self, app: ASGIApp, *, service: FastAPI, routers: Iterable[APIRouter], gzip_from_bytes: int) -> None:
+    def __init__(self, service: FastAPI, *, routers: Iterable[APIRouter], gzip_from_bytes: int) -> None:
         """Take over the direct routes of these routers.
 
         Args:
-            app: answers all other requests.
-            service: the service, from whose state the handlers take the resources.
+            service: answers all other requests. The handlers take the resources from its state.
             routers: the routers.
             gzip_from_bytes: bytes from which an answer is compressed.
         """
-        self._app = app
         self._service = service
-        self._handlers: dict[str, tuple[BaseRoute, Handler]] = {
-            route.path: (route, route.get_route_handler())
+        self._handlers: dict[str, tuple[BaseRoute, DirectHandler]] = {
+            route.path: (route, route.direct_handler())
             for router in routers
             for route in router.routes
             if isinstance(route, DirectRoute)
@@ -44,7 +42,7 @@ class Direct:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in self._handlers:
-            await self._app(scope, receive, send)
+            await self._service(scope, receive, send)
         elif any(name == b"accept-encoding" and b"gzip" in value for name, value in scope["headers"]):
             await self._compressed(scope, receive, send)
         else:
@@ -53,11 +51,10 @@ class Direct:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         route, handler = self._handlers[scope["path"]]
         scope["app"], scope["route"] = self._service, route
-        request = Request(scope, receive, send)
         try:
-            response = await handler(request)
+            response = await handler(scope, receive)
         except Exception as exc:
-            answered = await answer_to(request, exc)
+            answered = await answer_to(Request(scope), exc)
             if answered is None:
                 raise
             response = answered

@@ -65,7 +65,7 @@ class Edge:
                 message["headers"] = [*message["headers"], *_SECURITY_HEADERS]
             await send(message)
 
-        self._metrics.in_flight.inc()
+        self._metrics.in_flight += 1
         try:
             length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
             if not length.isdigit():
@@ -80,7 +80,7 @@ class Edge:
             if not status:
                 await send_problem(_DEFECT, scope, receive, counting_send)
         finally:
-            self._metrics.in_flight.dec()
+            self._metrics.in_flight -= 1
             route = getattr(request.get("route"), "path", UNMATCHED)
             # A client that has gone before the answer has no status; proxies count it as 499.
             self._metrics.count(route, _method(scope), status or 499)

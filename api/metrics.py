@@ -27,7 +27,11 @@ class ApiMetrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        self.in_flight = Gauge("emostream_http_requests_in_flight", "Requests in progress.", registry=registry)
+        self.in_flight = 0
+        """Requests in progress."""
+        Gauge("emostream_http_requests_in_flight", "Requests in progress.", registry=registry).set_function(
+            lambda: self.in_flight
+        )
         self.live_clients = Gauge("emostream_live_clients", "Clients of live streams.", registry=registry)
         # `labels` checks and joins its arguments under a lock each time. There are few routes and statuses.
         self._counted: dict[tuple[str, str, int], Counter] = {}

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from api.guarded import DirectRoute, needing
 from api.models.query import QueryAnswer, QueryRequest
 from api.resources import Shared
-from api.responses import problems
+from api.responses import JsonBytes, problems
 from streams.access.scopes import Scope
 from streams.query.question import Question
 from streams.records import Timestamp
@@ -26,4 +26,4 @@ async def query(request: QueryRequest, resources: Shared) -> Response:
     since = None if request.since is None else Timestamp.of(request.since)
     question = Question.of(request.keyword, limit=request.limit, since=since)
     answer = await resources.answers.ask(question, picture=request.return_plot)
-    return Response(answer, media_type="application/json")
+    return JsonBytes(answer)
