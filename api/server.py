@@ -23,6 +23,10 @@ logger = logging.getLogger(__name__)
 GRACE_S = 10
 """Seconds that requests in progress have to end when the process stops."""
 
+KEEP_ALIVE_S = 30
+"""Seconds that a connection may be idle between two requests. Clients usually close theirs after 5. If both ends had
+the same limit, some requests would arrive just when the service closes."""
+
 BACKLOG = 2_048
 """Connections that may wait to be accepted."""
 
@@ -96,6 +100,7 @@ async def run(settings: Settings, *, on_ready: Callable[[], None] = lambda: None
                 proxy_headers=False,
                 backlog=BACKLOG,
                 ws_max_size=WEBSOCKET_MAX_BYTES,
+                timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=GRACE_S,
             )
             host, port = listening.getsockname()[:2]
