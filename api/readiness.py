@@ -74,9 +74,7 @@ async def _kafka(resources: Resources) -> None:
 async def _model_store(resources: Resources) -> None:
     found = resources.metrics.registry.restricted_registry(["emostream_model_from_cache"]).collect()
     if any(sample.value for metric in found for sample in metric.samples):
-        raise UnavailableError(
-            "S3 did not answer, so the last good model in the cache serves; there may be a newer one"
-        )
+        raise UnavailableError("the channel could not be read at the start, so the last good model of the cache serves")
 
 
 async def _checked(check: Check) -> ReadinessPart:

@@ -80,8 +80,11 @@ class Phase:
 @click.option("--seconds", default=600.0, show_default=True, help="Seconds of both halves together.")
 @click.option("--rate", default=100.0, show_default=True, help="Changed windows a second.")
 @click.option("--interval", default=2.0, show_default=True, help="EMOSTREAM_API_LIVE_INTERVAL_S.")
+@click.option("--compress", is_flag=True, help="Let the clients ask for compression (permessage-deflate).")
 @click.option("--json", "path", type=click.Path(path_type=Path), help="File for the measurements.")
-def main(*, clients: int, stuck: int, seconds: float, rate: float, interval: float, path: Path | None) -> None:
+def main(
+    *, clients: int, stuck: int, seconds: float, rate: float, interval: float, compress: bool, path: Path | None
+) -> None:
     """Run the benchmark."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -100,7 +103,9 @@ def main(*, clients: int, stuck: int, seconds: float, rate: float, interval: flo
             for prepare in init_model, init_topics, init_postgres:
                 prepare(settings, lambda _: None)
             with Role("api", ["api"], env=clean_environment(env), log=Path(folder) / "api.log") as service:
-                phases = _measure(settings, service, clients=clients, stuck=stuck, seconds=seconds, rate=rate)
+                phases = _measure(
+                    settings, service, clients=clients, stuck=stuck, seconds=seconds, rate=rate, compress=compress
+                )
                 print(service.log.read_text("utf-8"))
         finally:
             stack.down()
@@ -116,12 +121,12 @@ def main(*, clients: int, stuck: int, seconds: float, rate: float, interval: flo
 
 
 def _measure(
-    settings: Settings, service: Role, *, clients: int, stuck: int, seconds: float, rate: float
+    settings: Settings, service: Role, *, clients: int, stuck: int, seconds: float, rate: float, compress: bool
 ) -> list[Phase]:
     address = f"http://127.0.0.1:{settings.api_port}"
     ours, theirs = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
-    readers = context.Process(target=_run_readers, args=(address, clients - stuck, theirs))
+    readers = context.Process(target=_run_readers, args=(address, clients - stuck, compress, theirs))
     stop = context.Event()
     writer = context.Process(target=_write, args=(settings, rate, stop))
     _wait_until_ready(service, address)
@@ -158,12 +163,12 @@ def _phase(address: str, service: Role, readers: Connection, *, clients: int, st
     return Phase(clients, stuck, updates, p50, p99, rss, cpu, left)
 
 
-def _run_readers(address: str, clients: int, control: Connection) -> None:
+def _run_readers(address: str, clients: int, compress: bool, control: Connection) -> None:
     """Run the clients that read, in a process of their own."""
-    asyncio.run(_read_all(address, clients, control))
+    asyncio.run(_read_all(address, clients, compress=compress, control=control))
 
 
-async def _read_all(address: str, clients: int, control: Connection) -> None:
+async def _read_all(address: str, clients: int, *, compress: bool, control: Connection) -> None:
     delays: list[float] = []
     connected = 0
     everybody = asyncio.Event()
@@ -171,7 +176,9 @@ async def _read_all(address: str, clients: int, control: Connection) -> None:
     async def read(number: int) -> None:
         nonlocal connected
         url = f"{address.replace('http', 'ws', 1)}/v1/live?keyword=k{number % KEYWORDS}"
-        async with connect(url, open_timeout=120, ping_timeout=120, compression=None, max_size=None) as one:
+        async with connect(
+            url, open_timeout=120, ping_timeout=120, compression="deflate" if compress else None, max_size=None
+        ) as one:
             connected += 1
             if connected == clients:
                 everybody.set()

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from streams.cli import cli
 from streams.ops.demo.processes import Role
@@ -32,12 +33,12 @@ def test_pages_of_other_origins_and_other_host_names_are_refused_while_it_runs_o
     address = address_of(start("api", **ANY_PORT, EMOSTREAM_API_CORS_ORIGINS="https://board.example"))
     socket = f"{address.replace('http', 'ws')}/v1/live"
     for origin in "https://evil.example", "null", "http://127.0.0.1:1":
-        with pytest.raises(InvalidStatus) as refused, connect(socket, origin=origin):  # type: ignore[arg-type]
+        with pytest.raises(InvalidStatus) as refused, connect(socket, origin=Origin(origin)):
             pass
         assert refused.value.response.status_code == 403
         assert refused.value.response.headers["content-type"] == "application/problem+json"
     for allowed in None, address, "https://board.example":
-        with connect(socket, origin=allowed):  # type: ignore[arg-type]
+        with connect(socket, origin=allowed if allowed is None else Origin(allowed)):
             pass
     with pytest.raises(InvalidStatus), connect(socket, additional_headers={"Host": "evil.example"}):
         pass

@@ -6,6 +6,7 @@ import gzip
 import json
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -13,6 +14,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
+from schemathesis.core.result import Ok
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
@@ -37,6 +39,7 @@ def test_every_answer_is_documented(http: httpx.Client) -> None:
     schema = schemathesis.openapi.from_url(f"{http.base_url}/openapi.json").exclude(path="/v1/stream")
     called = set()
     for found in schema.get_all_operations():
+        assert isinstance(found, Ok)
         operation = found.ok()
         for mode in GenerationMode.POSITIVE, GenerationMode.NEGATIVE:
             if mode is GenerationMode.NEGATIVE and not (operation.query or operation.path_parameters or operation.body):
@@ -51,7 +54,7 @@ def test_every_answer_is_documented(http: httpx.Client) -> None:
                 suppress_health_check=list(HealthCheck),
             )
             @given(case=operation.as_strategy(generation_mode=mode))
-            def run(case: schemathesis.Case) -> None:
+            def run(case: schemathesis.Case[Any]) -> None:
                 called.add(case.operation.label)
                 # The service runs open, and a request that the document allows may ask about a time in the future.
                 case.call_and_validate(excluded_checks=[ignored_auth, positive_data_acceptance])
