@@ -15,6 +15,7 @@ from api.draining import Draining
 from api.live.feed import KafkaFeed, post_events, window_events
 from api.live.hub import LiveHub
 from api.metrics import ApiMetrics
+from api.models.health import Readiness
 from api.pictures import draw
 from connectors.kafka.admin import KafkaAdmin
 from connectors.postgres_pool import PostgresPool
@@ -30,6 +31,7 @@ from streams.query.fetch_metrics import FetchMetrics
 from streams.query.history import History
 from streams.query.metrics import CacheMetrics
 from streams.query.open_cache import open_cache
+from streams.query.single_flight import SingleFlight
 from streams.query.windows import KeywordWindows
 from streams.settings import Settings
 from streams.windows.connect import redis_client, table_arguments
@@ -56,6 +58,7 @@ class Resources:
         fetch: searches networks for posts; None if no source is configured.
         answers: answers questions.
         kafka: asks Kafka whether it answers.
+        checking: the check of all parts that is under way, which requests share; they need no authentication.
         access: admits callers.
         live: the events of the live streams.
         draining: tells the streams that the process stops.
@@ -72,6 +75,7 @@ class Resources:
     fetch: NetworkFetch | None
     answers: Answers
     kafka: KafkaAdmin
+    checking: SingleFlight[Readiness]
     access: Access
     live: LiveHub
     draining: Draining
@@ -129,6 +133,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             shortest_s=min(size.seconds for size in settings.window_sizes),
         )
         answers = Answers(answering, cached, draw, asked.asked)
+        checking: SingleFlight[Readiness] = SingleFlight()
+        stack.push_async_callback(checking.close)
         live = LiveHub(_feeds(settings), most_clients=settings.api_max_streams)
         stack.callback(live.close)
         metrics.live_clients.set_function(lambda: live.clients)
@@ -143,6 +149,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             fetch,
             answers,
             KafkaAdmin(replace(kafka_config(settings), timeout_s=KAFKA_CHECK_S)),
+            checking,
             access,
             live,
             Draining(),

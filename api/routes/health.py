@@ -24,7 +24,7 @@ async def ready(response: Response, resources: Shared) -> Readiness:
 
     503 takes this process out of a load balancer. `degraded` means that it answers with less.
     """
-    found = await readiness(resources)
+    found = await resources.checking.run("all", lambda _: readiness(resources))
     response.headers["Cache-Control"] = "no-store"
     if found.status == "not ready":
         response.status_code = 503
