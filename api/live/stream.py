@@ -11,6 +11,7 @@ from typing import NamedTuple
 from api.draining import Draining
 from api.live.hub import LiveHub
 from api.live.ring import Event, Kind
+from connectors.deadline import Deadline
 
 HEARTBEAT_S = 15.0
 """Seconds of silence after which a client gets a sign of life, so that proxies keep the connection."""
@@ -27,7 +28,7 @@ class MessageKind(StrEnum):
     GAP = "gap"
     """Something may be missing: read the windows again."""
     HEARTBEAT = "heartbeat"
-    """Nothing has changed."""
+    """The client has heard nothing for a while, because nothing of its keywords has changed."""
     END = "end"
     """The process stops: connect again."""
 
@@ -79,19 +80,25 @@ async def messages(
     if cursor is None:
         cursor = ring.last_id
         yield _gap(ring.id_of(cursor), "this process does not know the id of the last event")
+    # Events of other keywords do not end the silence, because the client does not hear of them.
+    silence = Deadline(heartbeat_s)
     while not draining.has_begun():
-        changed = await _first(hub.changed(cursor), draining, heartbeat_s)
+        changed = await _first(hub.changed(cursor), draining, silence.left_s)
         if draining.has_begun():
             break
-        if not changed:
-            yield Message(MessageKind.HEARTBEAT, ring.id_of(cursor), b"{}")
-            continue
         events, cursor, gap = ring.since(cursor, wanted.keywords, wanted.kinds, MOST_EVENTS)
         if gap:
             yield _gap(ring.id_of(cursor), "there were more events than are kept")
         if events:
             yield Message(MessageKind.UPDATE, ring.id_of(cursor), _content(events))
-        await _first(asyncio.sleep(interval_s), draining, interval_s)
+        has_sent = gap or bool(events)
+        if not has_sent and not silence.left_s:
+            yield Message(MessageKind.HEARTBEAT, ring.id_of(cursor), b"{}")
+            has_sent = True
+        if has_sent:
+            silence = Deadline(heartbeat_s)
+        if changed:
+            await _first(asyncio.sleep(interval_s), draining, interval_s)
     yield Message(MessageKind.END, ring.id_of(cursor), b'{"reason":"the process stops"}')
 
 

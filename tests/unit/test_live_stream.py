@@ -93,15 +93,23 @@ async def test_missed_events_are_a_gap() -> None:
         assert (await reading).kind is MessageKind.GAP
 
 
-async def test_silence_brings_signs_of_life_and_changes_of_others_bring_nothing() -> None:
+async def test_silence_brings_signs_of_life_while_others_change() -> None:
     feed, draining = FakeFeed(), Draining()
     hub = LiveHub([feed], most_clients=2)
+    milk = Event(Kind.WINDOW, "milk|60|12:00", ("milk",), b"{}")
+
+    async def publish() -> None:
+        while True:
+            feed.publish([milk])
+            await asyncio.sleep(0)
+
     with hub.client():
         client = Client(hub, draining, heartbeat_s=0.02)
-        reading = asyncio.ensure_future(client.next())
-        await asyncio.sleep(0)
-        feed.publish([Event(Kind.WINDOW, "milk|60|12:00", ("milk",), b"{}")])
-        assert (await reading).kind is MessageKind.HEARTBEAT
+        publishing = asyncio.ensure_future(publish())
+        for _ in range(3):
+            assert (await client.next()).kind is MessageKind.HEARTBEAT
+        publishing.cancel()
+        await asyncio.gather(publishing, return_exceptions=True)
 
 
 async def test_the_end_of_the_process_ends_the_stream() -> None:
