@@ -53,13 +53,6 @@ def create_app(resources: Resources) -> ASGIApp:
     return Edge(app, metrics=resources.metrics, max_body_bytes=settings.api_max_body_bytes)
 
 
-def openapi_document() -> dict[str, Any]:
-    """Returns the OpenAPI document of the service, without its resources."""
-    app = FastAPI(**_description())
-    _add_routes(app)
-    return app.openapi()
-
-
 def _description() -> dict[str, Any]:
     return {
         "title": "emostream",

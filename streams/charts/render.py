@@ -9,7 +9,6 @@ from streams.charts.svg import to_svg
 
 Format = Literal["png", "svg"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-MEDIA_TYPES: dict[Format, str] = {"png": "image/png", "svg": "image/svg+xml"}
 
 
 def render(figure: Figure, format: Format, *, scale: float = 1.0) -> bytes:  # noqa: A002 - the word for it
