@@ -12,10 +12,10 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp
 
 from api import problems
-from api.direct import Direct
-from api.edge import Edge
+from api.direct_middleware import DirectMiddleware
 from api.guarded import SECURITY_SCHEMES
 from api.models.base import Problem
+from api.outer_middleware import OuterMiddleware
 from api.resources import Resources
 from api.responses import PROBLEM_SCHEMA
 from api.routes import audit, health, keywords, live, model, posts, query, texts, windows
@@ -41,7 +41,7 @@ def create_app(resources: Resources) -> ASGIApp:
     settings = resources.settings
     service.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES)
     # These are around the service and not in it, because its own outer layers cost as much as an answer.
-    app: ASGIApp = Direct(service, routers=[query.router, texts.router], gzip_from_bytes=GZIP_FROM_BYTES)
+    app: ASGIApp = DirectMiddleware(service, routers=[query.router, texts.router], gzip_from_bytes=GZIP_FROM_BYTES)
     if settings.api_cors_origins:
         app = CORSMiddleware(
             app,
@@ -50,7 +50,7 @@ def create_app(resources: Resources) -> ASGIApp:
             allow_headers=["Authorization", "Content-Type", "If-None-Match", "Last-Event-ID", "X-API-Key"],
             expose_headers=["ETag", "Retry-After"],
         )
-    return Edge(app, metrics=resources.metrics, max_body_bytes=settings.api_max_body_bytes)
+    return OuterMiddleware(app, metrics=resources.metrics, max_body_bytes=settings.api_max_body_bytes)
 
 
 def _description() -> dict[str, Any]:

@@ -10,8 +10,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.answers import Answers
 from api.draining import Draining
+from api.json_answers import JsonAnswers
 from api.live.feed import KafkaFeed, post_events, window_events
 from api.live.hub import LiveHub
 from api.metrics import ApiMetrics
@@ -23,7 +23,7 @@ from connectors.redis import RedisClient
 from streams.access.access import Access
 from streams.classification.serving import Serving
 from streams.connections import kafka_config
-from streams.query.answering import Answering, labels_of
+from streams.query.cached_engine import CachedEngine, labels_of
 from streams.query.demand import Demand, DemandWriter
 from streams.query.engine import Engine
 from streams.query.fetch import NetworkFetch, open_fetch
@@ -73,7 +73,7 @@ class Resources:
     history: History
     serving: Serving
     fetch: NetworkFetch | None
-    answers: Answers
+    answers: JsonAnswers
     kafka: KafkaAdmin
     checking: SingleFlight[Readiness]
     access: Access
@@ -120,19 +120,19 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             fetch=fetch,
         )
         cache_metrics = CacheMetrics(registry)
-        cached = await stack.enter_async_context(open_cache(settings, cache_metrics))
+        cache = await stack.enter_async_context(open_cache(settings, cache_metrics))
         prefix = settings.redis_prefix
         demand = Demand(redis, prefix=prefix, half_life_s=settings.warm_half_life_s)
         asked = await stack.enter_async_context(DemandWriter(demand, cache_metrics))
-        answering = Answering(
-            cached,
+        cached_engine = CachedEngine(
+            cache,
             engine,
             lambda: serving.current().all,
             prefix=prefix,
             deadline_s=settings.query_deadline_s,
             shortest_s=min(size.seconds for size in settings.window_sizes),
         )
-        answers = Answers(answering, cached, draw, asked.asked)
+        answers = JsonAnswers(cached_engine, cache, draw, asked.asked)
         checking: SingleFlight[Readiness] = SingleFlight()
         stack.push_async_callback(checking.close)
         live = LiveHub(_feeds(settings), most_clients=settings.api_max_streams)

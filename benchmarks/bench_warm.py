@@ -40,14 +40,14 @@ from connectors.postgres_pool import PostgresPool
 from models.package.folder import bundled_package_path, read_manifest
 from streams.cli.common import console, progress_console
 from streams.gate.cpu_aware import OpenGate
-from streams.query.answering import Answering, labels_of
-from streams.query.cached import Refreshed
+from streams.query.cached_engine import CachedEngine, labels_of
 from streams.query.demand import Demand, DemandWriter
 from streams.query.engine import Engine
 from streams.query.history import History
 from streams.query.metrics import CacheMetrics
 from streams.query.open_cache import open_cache
 from streams.query.question import Question
+from streams.query.read_through import Refreshed
 from streams.query.windows import KeywordWindows
 from streams.records import Origin
 from streams.settings import Settings, load_settings
@@ -131,7 +131,7 @@ class PulsedGate(OpenGate):
         return not self._pulse_s or int((time.monotonic() - self._began_at) / self._pulse_s) % 2 == 0
 
 
-class WatchedAnswering(Answering):
+class WatchedEngine(CachedEngine):
     """Counts the refreshes that begin, and those that begin while a gate is closed."""
 
     gate: OpenGate
@@ -178,7 +178,7 @@ async def fill(store: WindowStore, settings: Settings, keywords: int) -> None:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, gate: OpenGate) -> AsyncIterator[tuple[WatchedAnswering, DemandWriter, Warmer]]:
+async def opened(settings: Settings, gate: OpenGate) -> AsyncIterator[tuple[WatchedEngine, DemandWriter, Warmer]]:
     """Open what a process of the HTTP service and the warmer hold, with a cache of its own name."""
     async with AsyncExitStack() as stack:
         metrics = WarmMetrics()
@@ -195,13 +195,13 @@ async def opened(settings: Settings, gate: OpenGate) -> AsyncIterator[tuple[Watc
         )
         cached = await stack.enter_async_context(open_cache(settings, cache_metrics))
         name = f"{settings.redis_prefix}-{time.time_ns()}"
-        answering = WatchedAnswering(cached, engine, lambda: [manifest], prefix=name, deadline_s=10, shortest_s=60)
-        answering.gate = gate
-        answering.results = Counter()
+        cached_engine = WatchedEngine(cached, engine, lambda: [manifest], prefix=name, deadline_s=10, shortest_s=60)
+        cached_engine.gate = gate
+        cached_engine.results = Counter()
         demand = Demand(redis, prefix=name, half_life_s=settings.warm_half_life_s)
         writer = await stack.enter_async_context(DemandWriter(demand, cache_metrics, write_s=1))
         warmer = Warmer(
-            answering,
+            cached_engine,
             demand,
             windows,
             gate,
@@ -210,7 +210,7 @@ async def opened(settings: Settings, gate: OpenGate) -> AsyncIterator[tuple[Watc
             lifetime_s=lifetime_s(keep_s=settings.query_cache_s, fresh_s=settings.query_fresh_s),
             searches=False,
         )
-        yield answering, writer, warmer
+        yield cached_engine, writer, warmer
 
 
 async def run_phase(settings: Settings, load: Load, warmer_is: str, pulse_s: float) -> Phase:
@@ -218,14 +218,14 @@ async def run_phase(settings: Settings, load: Load, warmer_is: str, pulse_s: flo
     gate = PulsedGate(pulse_s if warmer_is == "half" else 0)
     sources: list[str] = []
     delays: list[float] = []
-    async with opened(settings, gate) as (answering, writer, warmer):
+    async with opened(settings, gate) as (cached_engine, writer, warmer):
         closed = Sampler(gate)
 
         async def ask(question: Question, due: float, measured: bool) -> None:
-            found = await answering.get(question, answering.deadline())
+            found = await cached_engine.get(question, cached_engine.deadline())
             writer.asked(question)
             if measured:
-                sources.append(found.source)
+                sources.append(found.result)
                 delays.append(asyncio.get_running_loop().time() - due)
 
         async def warm() -> None:
@@ -257,8 +257,8 @@ async def run_phase(settings: Settings, load: Load, warmer_is: str, pulse_s: flo
             counts["hit"],
             counts["stale"],
             counts["computed"],
-            answering.results["replaced"],
-            answering.while_closed,
+            cached_engine.results["replaced"],
+            cached_engine.while_closed,
             closed.seconds,
             cpu,
             statistics.quantiles(delays, n=100)[98] * 1_000,

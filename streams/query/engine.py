@@ -34,7 +34,7 @@ from models.errors import ModelError
 from streams.query.answer import Answer, AnswerSource, make_answer
 from streams.query.circuit_breaker import CircuitBreaker
 from streams.query.errors import NoAnswerError
-from streams.query.fetching import Fetch, Fetched
+from streams.query.fetch_protocol import Fetch, Fetched
 from streams.query.history import History, HistorySums
 from streams.query.question import Question
 from streams.query.span import Span, choose_span, first_held

@@ -27,10 +27,10 @@ from streams.query.fetch_metrics import FetchMetrics
 from streams.query.fetch_networks import Network, open_networks
 from streams.query.fetch_outbox import Outbox, OutboxReport
 from streams.query.fetch_posts import FoundPost, PostMaker
+from streams.query.fetch_protocol import Fetched
 from streams.query.fetch_search import Search
 from streams.query.fetch_sent import SentPosts
 from streams.query.fetch_sums import sums_of
-from streams.query.fetching import Fetched
 from streams.query.question import Question
 from streams.settings import Settings
 from streams.topology import RAW_COMPRESSION
@@ -59,7 +59,7 @@ class FetchReport(NamedTuple):
 
 
 class NetworkFetch:
-    """Fetches posts from networks. See `streams.query.fetching.Fetch`."""
+    """Fetches posts from networks. See `streams.query.fetch_protocol.Fetch`."""
 
     def __init__(
         self,

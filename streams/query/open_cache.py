@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from connectors.redis import connect
-from streams.query.cache import AnswerCache
-from streams.query.cached import CachedAnswers
+from streams.query.answer_store import AnswerStore
 from streams.query.guarded_redis import GuardedRedis
 from streams.query.lock import AnswerLocks
 from streams.query.metrics import CacheMetrics
+from streams.query.read_through import ReadThroughCache
 from streams.settings import Settings
 
 
 @asynccontextmanager
-async def open_cache(settings: Settings, metrics: CacheMetrics) -> AsyncIterator[CachedAnswers]:
+async def open_cache(settings: Settings, metrics: CacheMetrics) -> AsyncIterator[ReadThroughCache]:
     """Open the cache of answers; at the end, end its computations, free its locks and close its connections.
 
     It opens while Redis is away, too, and works once Redis is back.
@@ -28,10 +28,10 @@ async def open_cache(settings: Settings, metrics: CacheMetrics) -> AsyncIterator
         settings.redis_url.get_secret_value(), cluster=cluster, decode=False, retries=None if cluster else 0
     )
     redis = GuardedRedis(client, metrics)
-    cache = AnswerCache(redis, metrics, keep_s=settings.query_cache_s, fresh_s=settings.query_fresh_s)
-    answers = CachedAnswers(cache, AnswerLocks(redis), metrics)
+    store = AnswerStore(redis, metrics, keep_s=settings.query_cache_s, fresh_s=settings.query_fresh_s)
+    cache = ReadThroughCache(store, AnswerLocks(redis), metrics)
     try:
-        yield answers
+        yield cache
     finally:
-        await answers.close()
+        await cache.close()
         await client.aclose()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from streams.query.answer import Answer
-from streams.query.cache import JITTER, Entry
-from streams.query.stored import decode
+from streams.query.answer_codec import decode
+from streams.query.answer_store import JITTER, Entry
 from streams.records import RecordError
 
 SHORTEST_ROUND_S = 1.0

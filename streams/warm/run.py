@@ -19,7 +19,7 @@ from streams.connections import language_model_sources, model_source
 from streams.gate.cpu_aware import Gate, warm_gate
 from streams.process.background import in_background
 from streams.process.metrics_server import metrics_server
-from streams.query.answering import Answering, labels_of
+from streams.query.cached_engine import CachedEngine, labels_of
 from streams.query.demand import Demand
 from streams.query.engine import Engine
 from streams.query.history import History
@@ -108,9 +108,9 @@ async def open_warmer(settings: Settings, models: Models, gate: Gate, metrics: W
             sizes=settings.window_sizes,
             labels=lambda: labels_of(models.current()),
         )
-        cached = await stack.enter_async_context(open_cache(settings, CacheMetrics(metrics.registry)))
-        answering = Answering(
-            cached,
+        cache = await stack.enter_async_context(open_cache(settings, CacheMetrics(metrics.registry)))
+        cached_engine = CachedEngine(
+            cache,
             engine,
             models.current,
             prefix=settings.redis_prefix,
@@ -118,7 +118,7 @@ async def open_warmer(settings: Settings, models: Models, gate: Gate, metrics: W
             shortest_s=min(size.seconds for size in settings.window_sizes),
         )
         yield Warmer(
-            answering,
+            cached_engine,
             Demand(redis, prefix=settings.redis_prefix, half_life_s=settings.warm_half_life_s),
             windows,
             gate,

@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 from connectors.errors import ConnectorError
 from streams.errors import DeadlineExceededError
 from streams.gate.cpu_aware import CLOSED_POLL_S, Gate
-from streams.query.answering import Answering
-from streams.query.cache import Entry
+from streams.query.answer_store import Entry
+from streams.query.cached_engine import CachedEngine
 from streams.query.demand import Demand
 from streams.query.question import Question
 from streams.query.rising import rising
@@ -48,7 +48,7 @@ class Round:
 
     Attributes:
         questions: the questions that were looked at.
-        results: answers by result: `fresh`, a value of `streams.query.cached.Refreshed`, or `failed`.
+        results: answers by result: `fresh`, a value of `streams.query.read_through.Refreshed`, or `failed`.
         waited_s: seconds that it waited for the gate.
     """
 
@@ -66,7 +66,7 @@ class Warmer:
 
     def __init__(
         self,
-        answering: Answering,
+        engine: CachedEngine,
         demand: Demand,
         windows: KeywordWindows,
         gate: Gate,
@@ -80,7 +80,7 @@ class Warmer:
         """Prepare the rounds.
 
         Args:
-            answering: has the answers.
+            engine: answers questions, and stores the answers.
             demand: tells which questions are asked for most.
             windows: tells which keywords rise fastest.
             gate: says whether an answer may be refreshed now. It is entered.
@@ -90,7 +90,7 @@ class Warmer:
             searches: whether the HTTP service searches for posts if there are too few.
             clock: seconds since 1970.
         """
-        self._answering = answering
+        self._engine = engine
         self._demand = demand
         self._windows = windows
         self._gate = gate
@@ -118,7 +118,7 @@ class Warmer:
         await self._wait_for_gate(done)
         questions = await self._questions()
         done.questions = len(questions)
-        for question, entry in zip(questions, await self._answering.look(questions), strict=True):
+        for question, entry in zip(questions, await self._engine.look(questions), strict=True):
             if self._is_kept(question):
                 result = "kept"
             else:
@@ -153,7 +153,7 @@ class Warmer:
         """Do step 3 for one question, and return the result."""
         await self._wait_for_gate(done)
         try:
-            result = await self._answering.refresh(
+            result = await self._engine.refresh(
                 question,
                 is_due=self._is_due,
                 replaces=lambda old, new: replaces(old, new, limit=question.limit, searches=self._searches),

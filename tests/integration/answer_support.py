@@ -14,7 +14,7 @@ from connectors.postgres_pool import PostgresPool
 from connectors.redis import connect
 from streams.query.answer import Answer
 from streams.query.engine import Engine
-from streams.query.fetching import Fetch
+from streams.query.fetch_protocol import Fetch
 from streams.query.history import History
 from streams.query.question import Question
 from streams.query.windows import KeywordWindows

@@ -16,12 +16,12 @@ from redis.asyncio import Redis
 
 from connectors.deadline import Deadline
 from connectors.redis import connect
-from streams.query.cache import AnswerCache
-from streams.query.cached import Cached, CachedAnswers
+from streams.query.answer_store import AnswerStore
 from streams.query.circuit_breaker import CircuitBreaker
 from streams.query.guarded_redis import GuardedRedis
 from streams.query.lock import AnswerLocks
 from streams.query.metrics import CacheMetrics
+from streams.query.read_through import CachedAnswer, ReadThroughCache
 from tests.integration.support import TIMEOUT_S
 
 KEY = "t:answer:1"
@@ -36,7 +36,9 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 class Cache:
     """The parts of a cache in one process."""
 
-    def __init__(self, answers: CachedAnswers, store: AnswerCache, locks: AnswerLocks, metrics: CacheMetrics) -> None:
+    def __init__(
+        self, answers: ReadThroughCache, store: AnswerStore, locks: AnswerLocks, metrics: CacheMetrics
+    ) -> None:
         self.answers = answers
         self.store = store
         self.locks = locks
@@ -65,9 +67,9 @@ async def opened(
     client = connect(url, cluster=cluster, decode=False, retries=None if cluster else 0)
     metrics = CacheMetrics(CollectorRegistry())
     redis = GuardedRedis(client, metrics, limit_s=limit_s, breaker=breaker)
-    store = AnswerCache(redis, metrics, keep_s=keep_s, fresh_s=fresh_s, max_bytes=max_bytes)
+    store = AnswerStore(redis, metrics, keep_s=keep_s, fresh_s=fresh_s, max_bytes=max_bytes)
     locks = AnswerLocks(redis, hold_s=hold_s)
-    answers = CachedAnswers(store, locks, metrics, answer_grace_s=grace_s, pause_s=pause_s)
+    answers = ReadThroughCache(store, locks, metrics, answer_grace_s=grace_s, pause_s=pause_s)
     try:
         yield Cache(answers, store, locks, metrics)
     finally:
@@ -140,7 +142,7 @@ async def _ask_many(url: str, hold_s: float) -> None:
             await asyncio.sleep(0.01)
         return b"answer of %d" % os.getpid()
 
-    async def ask(cache: Cache) -> Cached:
+    async def ask(cache: Cache) -> CachedAnswer:
         return await cache.answers.get(KEY, compute, deadline=Deadline(TIMEOUT_S))
 
     async with opened(url, hold_s=hold_s) as cache, contextlib.aclosing(redis):

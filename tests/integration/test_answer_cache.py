@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from connectors.deadline import Deadline
 from connectors.errors import UnavailableError
 from streams.errors import DeadlineExceededError, ShuttingDownError
-from streams.query.cache import JITTER, Entry, encode
+from streams.query.answer_store import JITTER, Entry, encode
 from streams.query.lock import HeldLock
 from streams.query.metrics import CacheMetrics
 from streams.query.open_cache import open_cache
@@ -39,7 +39,7 @@ def node(shared_node: ValkeyNode) -> ValkeyNode:
 
 async def ask(cache: Cache, backend: Backend, key: str = KEY, deadline: Deadline = LONG) -> tuple[bytes, str]:
     answer = await cache.answers.get(key, backend, deadline=deadline)
-    return answer.value, answer.source
+    return answer.value, answer.result
 
 
 async def test_an_answer_is_computed_once_and_then_comes_from_the_cache(node: ValkeyNode) -> None:
@@ -49,7 +49,7 @@ async def test_an_answer_is_computed_once_and_then_comes_from_the_cache(node: Va
         hit = await cache.answers.get(KEY, backend, deadline=LONG)
     async with opened(node.url) as other:
         assert await ask(other, backend) == (b"answer-1", "hit")
-    assert (computed.value, computed.source, hit.source) == (b"answer-1", "computed", "hit")
+    assert (computed.value, computed.result, hit.result) == (b"answer-1", "computed", "hit")
     assert hit.made_at_ms == computed.made_at_ms
     assert 100_000 * (1 - JITTER) - 60_000 < node.client.pttl(KEY) <= 100_000 * (1 + JITTER)
     assert (cache.count("reads", result="miss"), cache.count("reads", result="hit")) == (1, 1)
@@ -61,7 +61,7 @@ async def test_open_cache_uses_the_settings(node: ValkeyNode) -> None:
     settings = make_settings(redis_url=node.url, query_cache_s=7_200)
     async with open_cache(settings, CacheMetrics(CollectorRegistry())) as answers:
         answer = await answers.get(KEY, Backend(), deadline=LONG)
-    assert answer.source == "computed"
+    assert answer.result == "computed"
     assert node.client.pttl(KEY) > 6_000_000
 
 
@@ -224,7 +224,7 @@ async def test_any_bytes_can_be_an_answer(node: ValkeyNode) -> None:
     async with opened(node.url) as cache:
         for number, value in enumerate([b"", b"\xff\x00\r\n", bytes(range(256))]):
             entry = cache.store.made_now(value)
-            assert await cache.store.store(f"k{number}", entry)
+            assert await cache.store.write(f"k{number}", entry)
             assert await cache.store.read(f"k{number}") == entry
 
 
@@ -274,7 +274,7 @@ async def test_close_ends_computations_and_frees_their_locks(node: ValkeyNode) -
     backend = Backend(held=True)
     before = asyncio.all_tasks()
     async with opened(node.url, fresh_s=0) as cache:
-        await cache.store.store("stale", cache.store.made_now(b"old"))
+        await cache.store.write("stale", cache.store.made_now(b"old"))
         assert await ask(cache, backend, key="stale") == (b"old", "stale")
         waiting = asyncio.create_task(ask(cache, backend))
         await until(lambda: backend.computed == 2)

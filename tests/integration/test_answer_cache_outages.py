@@ -41,7 +41,7 @@ class CountingBreaker(CircuitBreaker):
 
 
 async def ask(cache: Cache, backend: Backend, key: str = KEY) -> str:
-    return (await cache.answers.get(key, backend, deadline=Deadline(600))).source
+    return (await cache.answers.get(key, backend, deadline=Deadline(600))).result
 
 
 async def check_outage(cache: Cache, breaker: CountingBreaker) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.query.cache import Entry, encode
+from streams.query.answer_store import Entry, encode
 from tests.integration.cache_support import CALLERS, KEY, LOCK, AskingProcess
 from tests.integration.support import wait_for
 from tests.integration.valkey_node import ValkeyNode

@@ -44,7 +44,7 @@ async def test_a_fresh_answer_is_replaced(node: ValkeyNode) -> None:
         assert await cache.answers.refresh(KEY, backend, deadline=LONG) == "replaced"
         assert await cache.answers.refresh(KEY, backend, deadline=LONG) == "replaced"
         found = await cache.answers.get(KEY, backend, deadline=LONG)
-        assert (found.value, found.source) == (b"answer-2", "hit")
+        assert (found.value, found.result) == (b"answer-2", "hit")
         assert cache.count("computations", cause="warm") == 2
         assert cache.count("reads", result="miss") == 0
     assert node.client.exists(LOCK) == 0

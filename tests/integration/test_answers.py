@@ -11,7 +11,7 @@ from connectors.errors import UnavailableError
 from streams.query.answer import LabelShare, SentimentShare, SentimentSummary
 from streams.query.engine import Engine
 from streams.query.errors import QuestionError
-from streams.query.fetching import Fetched
+from streams.query.fetch_protocol import Fetched
 from streams.query.question import Question
 from streams.query.sums import LabelSum, Sums
 from streams.records import from_ms

@@ -17,14 +17,14 @@ from connectors.redis import connect
 from models.package.folder import bundled_package_path, read_manifest
 from streams.gate.cpu_aware import CpuAwareGate
 from streams.gate.rule import GateReason, GateRule
-from streams.query.answering import Answering, labels_of
-from streams.query.cached import Refreshed
+from streams.query.cached_engine import CachedEngine, labels_of
 from streams.query.demand import Demand
 from streams.query.engine import Engine
 from streams.query.history import History
 from streams.query.metrics import CacheMetrics
 from streams.query.open_cache import open_cache
 from streams.query.question import Question
+from streams.query.read_through import Refreshed
 from streams.query.windows import KeywordWindows
 from streams.settings import Settings
 from streams.warm.metrics import WarmMetrics
@@ -43,7 +43,7 @@ SAMPLES = 12
 """Samples of the gate, eight a second."""
 
 
-class Watched(Answering):
+class Watched(CachedEngine):
     """Notes the state of the gate at each refresh."""
 
     def __init__(self, *given: object, gate: CpuAwareGate, **more: object) -> None:
@@ -77,7 +77,7 @@ def gate(load: SampleCounter) -> Iterator[CpuAwareGate]:
 
 
 @pytest.fixture
-async def answering(settings: Settings, gate: CpuAwareGate) -> AsyncIterator[Watched]:
+async def engine(settings: Settings, gate: CpuAwareGate) -> AsyncIterator[Watched]:
     """Refreshes some answers without a pause, as if each of them was due at once."""
     client = connect(settings.redis_url.get_secret_value(), cluster=False)
     manifest = read_manifest(bundled_package_path())
@@ -118,17 +118,17 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_no_refresh_begins_while_the_machine_is_busy(
-    answering: Watched, burners: Burners, load: SampleCounter, gate: CpuAwareGate
+    engine: Watched, burners: Burners, load: SampleCounter, gate: CpuAwareGate
 ) -> None:
     await until(lambda: gate.state.reason is GateReason.BUSY)
     for _ in range(PULSES):
-        begun, samples = answering.begun, load.samples
+        begun, samples = engine.begun, load.samples
         await until(lambda: load.samples >= samples + SAMPLES)  # noqa: B023 - awaited at once
         assert not gate.is_open()
-        assert answering.begun == begun
+        assert engine.begun == begun
         burners.rest()
-        await until(lambda: answering.begun >= begun + 40)  # noqa: B023
+        await until(lambda: engine.begun >= begun + 40)  # noqa: B023
         burners.burn()
         await until(lambda: not gate.is_open())
-    print(f"{answering.begun} refreshes began, {answering.begun_closed} of them while the gate was closed")
-    assert answering.begun_closed == 0
+    print(f"{engine.begun} refreshes began, {engine.begun_closed} of them while the gate was closed")
+    assert engine.begun_closed == 0

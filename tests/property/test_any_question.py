@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streams.query.cache import JITTER, expiry_ms
+from streams.query.answer_store import JITTER, expiry_ms
 from streams.query.cache_key import ANSWER_FORMAT, answer_key, encode_question
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates included

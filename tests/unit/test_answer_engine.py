@@ -12,7 +12,7 @@ from connectors.deadline import Deadline
 from connectors.errors import RejectedError, UnavailableError
 from streams.query.engine import Engine
 from streams.query.errors import NoAnswerError
-from streams.query.fetching import Fetch, Fetched
+from streams.query.fetch_protocol import Fetch, Fetched
 from streams.query.history import History, HistorySums
 from streams.query.question import Question
 from streams.query.span import Span

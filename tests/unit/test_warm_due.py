@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from streams.query.answer import Answer, AnswerSource
-from streams.query.cache import Entry
-from streams.query.stored import decode, encode, split
+from streams.query.answer_codec import decode, encode, split
+from streams.query.answer_store import Entry
 from streams.records import from_ms
 from streams.warm.due import interval_s, is_due, lifetime_s, replaces
 

@@ -22,21 +22,21 @@ from typing import Literal, NamedTuple
 from connectors.deadline import Deadline
 from connectors.errors import ConnectorError
 from streams.errors import DeadlineExceededError
-from streams.query.cache import AnswerCache, Entry
+from streams.query.answer_store import AnswerStore, Entry
 from streams.query.lock import AnswerLocks
 from streams.query.metrics import CacheMetrics
 from streams.query.single_flight import Flight, SingleFlight
 
 
-class Brief(NamedTuple):
+class ShortLived(NamedTuple):
     """An answer that stays in the cache for `keep_s` seconds at most, such as one that lacks something."""
 
     value: bytes
     keep_s: float
 
 
-Compute = Callable[[], Awaitable[bytes | Brief]]
-Source = Literal["hit", "stale", "computed"]
+Compute = Callable[[], Awaitable[bytes | ShortLived]]
+CacheResult = Literal["hit", "stale", "computed"]
 Refreshed = Literal["replaced", "not_due", "kept", "locked", "not_stored"]
 
 ANSWER_GRACE_S = 2.0
@@ -57,18 +57,18 @@ _FIRST_POLL_S = 0.02
 _LONGEST_POLL_S = 0.25
 
 
-class Cached(NamedTuple):
-    """An answer, when it was made in ms since 1970, and where it comes from.
+class CachedAnswer(NamedTuple):
+    """An answer, when it was made in ms since 1970, and whether the cache had it.
 
     `computed` means computed for this question, by this process or by another one that it waited for.
     """
 
     value: bytes
     made_at_ms: int
-    source: Source
+    result: CacheResult
 
 
-class CachedAnswers:
+class ReadThroughCache:
     """Answers questions from the cache. It knows nothing of their content.
 
     Args:
@@ -79,7 +79,7 @@ class CachedAnswers:
 
     def __init__(
         self,
-        cache: AnswerCache,
+        store: AnswerStore,
         locks: AnswerLocks,
         metrics: CacheMetrics,
         *,
@@ -87,7 +87,7 @@ class CachedAnswers:
         pause_s: float = PAUSE_S,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        self._cache = cache
+        self._store = store
         self._locks = locks
         self._metrics = metrics
         self._answer_grace_s = answer_grace_s
@@ -96,7 +96,7 @@ class CachedAnswers:
         self._flights: SingleFlight[Entry] = SingleFlight(on_joined=metrics.joined.inc)
         self._refreshes: SingleFlight[None] = SingleFlight()
 
-    async def get(self, key: str, compute: Compute, *, deadline: Deadline) -> Cached:
+    async def get(self, key: str, compute: Compute, *, deadline: Deadline) -> CachedAnswer:
         """Returns the answer of a key.
 
         A caller may be cancelled; the computation goes on and is stored.
@@ -113,18 +113,18 @@ class CachedAnswers:
             Exception: What `compute` raises.
         """
         try:
-            entry = await self._cache.read(key)
+            entry = await self._store.read(key)
         except ConnectorError:  # counted
             entry = None
         if entry is not None:
-            if self._cache.is_fresh(entry):
+            if self._store.is_fresh(entry):
                 self._metrics.hits.inc()
-                return Cached(entry.value, entry.made_at_ms, "hit")
+                return CachedAnswer(entry.value, entry.made_at_ms, "hit")
             self._metrics.stale.inc()
             if len(self._refreshes) < MOST_REFRESHES:
                 old = entry
                 self._refreshes.start(key, lambda _: self._refresh(key, old, compute, deadline))
-            return Cached(entry.value, entry.made_at_ms, "stale")
+            return CachedAnswer(entry.value, entry.made_at_ms, "stale")
         self._metrics.misses.inc()
         try:
             async with asyncio.timeout(deadline.left_s + self._answer_grace_s) as limit:
@@ -133,7 +133,7 @@ class CachedAnswers:
             if not limit.expired():  # it is the computation's
                 raise
             raise DeadlineExceededError("the answer was not there when its deadline was over") from exc
-        return Cached(entry.value, entry.made_at_ms, "computed")
+        return CachedAnswer(entry.value, entry.made_at_ms, "computed")
 
     async def look(self, keys: Sequence[str]) -> list[Entry | None]:
         """Returns the stored answers of some keys, fresh or stale. It does not count as a question.
@@ -141,7 +141,7 @@ class CachedAnswers:
         Raises:
             ConnectorError: Redis did not answer in time, or rejected the read.
         """
-        return list(await asyncio.gather(*(self._cache.read(key) for key in keys)))
+        return list(await asyncio.gather(*(self._store.read(key) for key in keys)))
 
     async def refresh(
         self,
@@ -177,20 +177,20 @@ class CachedAnswers:
         if held is None:
             return "locked"
         async with held:
-            old = await self._cache.read(key)
+            old = await self._store.read(key)
             if not is_due(old):
                 return "not_due"
             value, keep_s = _kept(await self._run("warm", compute, deadline))
             if not replaces(old, value):
                 return "kept"
-            stored = await self._cache.store(key, self._cache.made_now(value), keep_s=keep_s)
+            stored = await self._store.write(key, self._store.made_now(value), keep_s=keep_s)
             return "replaced" if stored else "not_stored"
 
     async def close(self) -> None:
         """End all computations. The caller closes the Redis client afterwards, because locks are freed until then."""
         await self._flights.close()
         await self._refreshes.close()
-        await self._cache.close()
+        await self._store.close()
 
     async def _answer(self, key: str, compute: Compute, deadline: Deadline, flight: Flight[Entry]) -> Entry:
         """Returns an answer that was not in the cache in step 1."""
@@ -203,7 +203,7 @@ class CachedAnswers:
                 await asyncio.sleep(next(delays))
                 if not flight.is_wanted:
                     raise asyncio.CancelledError  # nobody would see the result, or an error
-                if (entry := await self._cache.read(key)) is not None:
+                if (entry := await self._store.read(key)) is not None:
                     return entry
                 held = await self._locks.acquire(key)
         except ConnectorError:  # counted; without Redis each process computes for itself
@@ -241,10 +241,10 @@ class CachedAnswers:
     async def _compute(self, cause: str, key: str, compute: Compute, deadline: Deadline) -> tuple[Entry, bool]:
         """Returns the answer, and whether it could be stored."""
         value, keep_s = _kept(await self._run(cause, compute, deadline))
-        entry = self._cache.made_now(value)
-        return entry, await self._cache.store(key, entry, keep_s=keep_s)
+        entry = self._store.made_now(value)
+        return entry, await self._store.write(key, entry, keep_s=keep_s)
 
-    async def _run(self, cause: str, compute: Compute, deadline: Deadline) -> bytes | Brief:
+    async def _run(self, cause: str, compute: Compute, deadline: Deadline) -> bytes | ShortLived:
         """Returns what `compute` returns. Its failure is counted by the cause of the computation."""
         self._metrics.computations.labels(cause).inc()
         try:
@@ -261,7 +261,7 @@ class CachedAnswers:
 
     async def _read_or_none(self, key: str) -> Entry | None:
         try:
-            return await self._cache.read(key)
+            return await self._store.read(key)
         except ConnectorError:  # counted
             return None
 
@@ -273,6 +273,6 @@ class CachedAnswers:
             delay = min(delay * 1.5, _LONGEST_POLL_S)
 
 
-def _kept(made: bytes | Brief) -> tuple[bytes, float | None]:
+def _kept(made: bytes | ShortLived) -> tuple[bytes, float | None]:
     """Returns an answer, and for how many seconds at most it is stored; None for as long as usual."""
-    return made if isinstance(made, Brief) else (made, None)
+    return made if isinstance(made, ShortLived) else (made, None)

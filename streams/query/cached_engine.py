@@ -7,12 +7,12 @@ from functools import lru_cache
 from typing import Protocol
 
 from connectors.deadline import Deadline
-from streams.query.cache import Entry
+from streams.query.answer_codec import encode
+from streams.query.answer_store import Entry
 from streams.query.cache_key import answer_key
-from streams.query.cached import Brief, Cached, CachedAnswers, Refreshed
 from streams.query.engine import Engine
 from streams.query.question import Question
-from streams.query.stored import encode
+from streams.query.read_through import CachedAnswer, ReadThroughCache, Refreshed, ShortLived
 from streams.windows.tumbling import window_start
 
 KEYS = 4_096
@@ -53,12 +53,12 @@ def labels_of(models: Iterable[Model]) -> list[str]:
     return [label for model in models for label in model.heads[0].labels]
 
 
-class Answering:
+class CachedEngine:
     """Answers questions, and stores the answers. Tasks may share it."""
 
     def __init__(
         self,
-        cached: CachedAnswers,
+        cache: ReadThroughCache,
         engine: Engine,
         models: Callable[[], Iterable[Model]],
         *,
@@ -69,14 +69,14 @@ class Answering:
         """Prepare the answers.
 
         Args:
-            cached: the cache.
+            cache: the cache.
             engine: answers what the cache lacks.
             models: returns the models that serve. A model with another version has answers of its own.
             prefix: the prefix of the keys in Redis.
             deadline_s: seconds after which an answer is made of what was found until then.
             shortest_s: size of the shortest windows in seconds.
         """
-        self._cached = cached
+        self._cache = cache
         self._engine = engine
         self._models = models
         self._prefix = prefix
@@ -101,21 +101,21 @@ class Answering:
             models=[f"{name} {version}" for name, version in models],
         )
 
-    async def get(self, question: Question, deadline: Deadline) -> Cached:
-        """Returns the stored form of the answer (`streams.query.stored`).
+    async def get(self, question: Question, deadline: Deadline) -> CachedAnswer:
+        """Returns the stored form of the answer (`streams.query.answer_codec`).
 
         Raises:
             QuestionError: The start of the question lies in the future.
             UnavailableError: Neither Redis nor Postgres can be read.
             DeadlineExceededError: There was no answer when the deadline was over.
         """
-        return await self._cached.get(
+        return await self._cache.get(
             self.key_of(question), lambda: self._compute(question, deadline), deadline=deadline
         )
 
     async def look(self, questions: Sequence[Question]) -> list[Entry | None]:
-        """Returns the stored answers of questions, fresh or stale; see `CachedAnswers.look`."""
-        return await self._cached.look([self.key_of(question) for question in questions])
+        """Returns the stored answers of questions, fresh or stale; see `ReadThroughCache.look`."""
+        return await self._cache.look([self.key_of(question) for question in questions])
 
     async def refresh(
         self,
@@ -124,9 +124,9 @@ class Answering:
         is_due: Callable[[Entry | None], bool],
         replaces: Callable[[Entry | None, bytes], bool],
     ) -> Refreshed:
-        """Compute an answer and replace the stored one; see `CachedAnswers.refresh`."""
+        """Compute an answer and replace the stored one; see `ReadThroughCache.refresh`."""
         deadline = self.deadline()
-        return await self._cached.refresh(
+        return await self._cache.refresh(
             self.key_of(question),
             lambda: self._compute(question, deadline),
             deadline=deadline,
@@ -134,9 +134,9 @@ class Answering:
             replaces=replaces,
         )
 
-    async def _compute(self, question: Question, deadline: Deadline) -> bytes | Brief:
+    async def _compute(self, question: Question, deadline: Deadline) -> bytes | ShortLived:
         answer = await self._engine.answer(question, deadline)
         value = encode(answer)
         if not answer.complete and answer.source != "inference":  # a search that was cut short costs as much again
-            return Brief(value, INCOMPLETE_S)
-        return value if answer.count else Brief(value, UNKNOWN_S)
+            return ShortLived(value, INCOMPLETE_S)
+        return value if answer.count else ShortLived(value, UNKNOWN_S)

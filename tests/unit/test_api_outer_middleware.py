@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from api.edge import Edge
 from api.metrics import ApiMetrics
+from api.outer_middleware import OuterMiddleware
 
 
 async def _defect(_request: Request) -> Response:
@@ -27,7 +27,7 @@ async def _text(request: Request) -> Response:
 async def client() -> AsyncIterator[tuple[httpx.AsyncClient, ApiMetrics]]:
     metrics = ApiMetrics()
     app = Starlette(routes=[Route("/defect", _defect), Route("/text", _text), Route("/v1/stream", _text)])
-    edge = Edge(app, metrics=metrics, max_body_bytes=10)
+    edge = OuterMiddleware(app, metrics=metrics, max_body_bytes=10)
     # The transport raises what the app raises, as the web server would close the connection.
     transport = httpx.ASGITransport(edge, raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as opened:

@@ -50,7 +50,7 @@ def decode(stored: bytes) -> Entry | None:
     return Entry(stored[_HEAD.size :], _HEAD.unpack_from(stored)[1])
 
 
-class AnswerCache:
+class AnswerStore:
     """Reads and stores answers.
 
     On a Redis Cluster the keys lie on all masters. While one of them is away, reads of all keys fail.
@@ -105,7 +105,7 @@ class AnswerCache:
         """Returns the entry of an answer that was made at this moment."""
         return Entry(value, round(self._clock() * 1_000))
 
-    async def store(self, key: str, entry: Entry, *, keep_s: float | None = None) -> bool:
+    async def write(self, key: str, entry: Entry, *, keep_s: float | None = None) -> bool:
         """Store an answer. Returns whether it is stored; if not, the cause is counted, and the key has what it had.
 
         It stays for `keep_s` seconds if these are fewer than those of the cache.

@@ -36,7 +36,7 @@ class _BodyTooLargeError(Exception):
     """The body of the request has more bytes than are allowed."""
 
 
-class Edge:
+class OuterMiddleware:
     """An ASGI middleware around the whole app."""
 
     def __init__(self, app: ASGIApp, *, metrics: ApiMetrics, max_body_bytes: int) -> None:

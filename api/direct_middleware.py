@@ -19,7 +19,7 @@ from api.guarded import DirectHandler, DirectRoute
 from api.problems import answer_to
 
 
-class Direct:
+class DirectMiddleware:
     """An ASGI app around the service. It raises defects, as the service does."""
 
     def __init__(self, service: FastAPI, *, routers: Iterable[APIRouter], gzip_from_bytes: int) -> None:
