@@ -1,4 +1,4 @@
-"""The calls that the service understands, as values: both clients send them. Pure."""
+"""The calls that the service understands, as values, and their answers. Both clients share them. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 from urllib.parse import quote
 
-from pydantic import BaseModel
+import httpx
+from pydantic import BaseModel, ValidationError
 
+from api.client.errors import ApiError
 from api.models.audit import AuditAnswer
 from api.models.health import Readiness
 from api.models.query import QueryAnswer, QueryRequest
@@ -30,6 +32,9 @@ Order = Literal["frequent", "rising"]
 Kind = Literal["window", "post"]
 
 STREAM = "/v1/stream"
+
+TIMEOUT_S = 60.0
+"""Seconds that the service has for an answer: longer than its own deadline."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,21 @@ def audit() -> Call[AuditAnswer]:
 def ready() -> Call[Readiness]:
     """Get the health of each part."""
     return Call("GET", "/health/ready", Readiness, also=frozenset({503}))
+
+
+def answer_of(call: Call[AnswerT], response: httpx.Response) -> AnswerT:
+    """Returns the answer to a call, whose body has been read.
+
+    Raises:
+        ApiError: The service answered with an error, or with something else than it answers to this call.
+    """
+    if not response.is_success and response.status_code not in call.also:
+        raise ApiError.of(response)
+    try:
+        return call.answer.model_validate_json(response.content)
+    except ValidationError as exc:
+        message = f"{call.method} {call.path}: the answer is not one of emostream's HTTP service"
+        raise ApiError(message, status=response.status_code) from exc
 
 
 def live_params(keywords: Sequence[str], kinds: Sequence[Kind]) -> dict[str, list[str]]:

@@ -1,6 +1,6 @@
 """The errors of the client.
 
-ApiError                    the service answered with an error; it carries the problem document
+ApiError                    the service answered with an error, whose problem document it carries, or with nonsense
 └── ApiConnectionError      the service did not answer
 """
 
@@ -13,10 +13,10 @@ from api.models.base import Problem
 
 
 class ApiError(Exception):
-    """The service answered with an error. The message is one line.
+    """The service answered with an error, or with something that is no answer of it. The message is one line.
 
     Attributes:
-        status: the HTTP status; 0 if there was no answer.
+        status: the HTTP status; 0 if there was none.
         problem: the problem document (RFC 9457); None if the answer had none.
         retry_after_s: seconds after which the service asks to try again; None if it does not say.
     """

@@ -7,6 +7,7 @@ import random
 
 import httpx
 
+from api.client.errors import ApiError
 from api.models.live import LiveMessage
 
 STREAM_TIMEOUT = httpx.Timeout(10.0, read=60.0)
@@ -34,5 +35,12 @@ class Pauses:
 
 
 def live_message(id_: str, event: str, data: str) -> LiveMessage:
-    """Returns a message of the stream."""
-    return LiveMessage.model_validate({"id": id_, "event": event, **json.loads(data)})
+    """Returns a message of the stream.
+
+    Raises:
+        ApiError: It is not a message of the HTTP service.
+    """
+    try:
+        return LiveMessage.model_validate({"id": id_, "event": event, **json.loads(data)})
+    except (TypeError, ValueError) as exc:
+        raise ApiError("the live stream has a message that is not one of emostream's HTTP service") from exc

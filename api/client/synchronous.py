@@ -12,7 +12,7 @@ import httpx
 from httpx_sse import connect_sse
 
 from api.client import calls
-from api.client.calls import AnswerT, Call
+from api.client.calls import TIMEOUT_S, AnswerT, Call
 from api.client.errors import ApiConnectionError, ApiError
 from api.client.following import STREAM_TIMEOUT, Pauses, live_message
 from api.models.audit import AuditAnswer
@@ -21,9 +21,6 @@ from api.models.live import LiveMessage
 from api.models.query import QueryAnswer
 from api.models.texts import Analysis, Prediction
 from api.models.windows import KeywordsAnswer, ModelAnswer, PostsAnswer, Window
-
-TIMEOUT_S = 60.0
-"""Seconds that the service has for an answer: longer than its own deadline."""
 
 
 class Client:
@@ -42,6 +39,7 @@ class Client:
         """
         headers = {"X-API-Key": key} if key else {}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
+        self._address = self._http.base_url.copy_with(userinfo=b"")  # it may have a password
 
     def __enter__(self) -> Self:
         return self
@@ -151,7 +149,7 @@ class Client:
                             yield live_message(event.id, event.event, event.data)
             except httpx.HTTPError as exc:
                 if not reconnect:
-                    raise ApiConnectionError(f"the live stream of {self._http.base_url} ended: {exc}") from exc
+                    raise ApiConnectionError(f"the live stream of {self._address} ended: {exc}") from exc
             except ApiError as exc:
                 if not reconnect or exc.status not in {429, 502, 503, 504}:
                     raise
@@ -160,7 +158,7 @@ class Client:
     def _send(self, call: Call[AnswerT]) -> AnswerT:
         content = None if call.body is None else call.body.model_dump_json()
         try:
-            answer = self._http.request(
+            response = self._http.request(
                 call.method,
                 call.path,
                 content=content,
@@ -168,7 +166,5 @@ class Client:
                 headers={"Content-Type": "application/json"} if content else None,
             )
         except httpx.HTTPError as exc:
-            raise ApiConnectionError(f"the HTTP service at {self._http.base_url} did not answer: {exc}") from exc
-        if not answer.is_success and answer.status_code not in call.also:
-            raise ApiError.of(answer)
-        return call.answer.model_validate_json(answer.content)
+            raise ApiConnectionError(f"the HTTP service at {self._address} did not answer: {exc}") from exc
+        return calls.answer_of(call, response)
