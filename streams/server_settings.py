@@ -14,11 +14,11 @@ from streams.setting_types import (
     PREFIX,
     Address,
     Bootstrap,
-    Endpoint,
     LanguageModels,
     ModelUri,
     PostgresDsn,
     RedisUrl,
+    S3Endpoint,
     SecretKey,
     Topic,
 )
@@ -144,7 +144,7 @@ class ServerSettings(BaseSettings):
     keep_text: bool = Field(True, description="Whether the classified topic and Postgres keep the texts of posts.")
 
     # S3 and the model
-    s3_endpoint: Endpoint | None = Field(None, description="Endpoint of an S3-compatible server; empty for AWS.")
+    s3_endpoint: S3Endpoint | None = Field(None, description="Endpoint of an S3-compatible server; empty for AWS.")
     s3_region: str = Field("us-east-1", min_length=1, description="S3 region.")
     s3_access_key_id: str | None = Field(None, description="S3 key id; empty for the default credential chain.")
     s3_secret_access_key: SecretStr | None = Field(None, description="S3 secret key.")

@@ -185,12 +185,17 @@ def _postgres_address(value: Address) -> Address:
 
 
 def _endpoint(value: str) -> str:
+    return _without_credentials(value, "it must have none")
+
+
+def _s3_endpoint(value: str) -> str:
+    return _without_credentials(value, "give them in EMOSTREAM_S3_ACCESS_KEY_ID and EMOSTREAM_S3_SECRET_ACCESS_KEY")
+
+
+def _without_credentials(value: str, advice: str) -> str:
     url = _parsed(_HTTP, value, "http:// or https://")
     if url.username or url.password:
-        raise ValueError(
-            "the address contains credentials; give them in EMOSTREAM_S3_ACCESS_KEY_ID and "
-            "EMOSTREAM_S3_SECRET_ACCESS_KEY"
-        )
+        raise ValueError(f"the address contains credentials; {advice}")
     return str(url).rstrip("/")
 
 
@@ -212,6 +217,7 @@ Bootstrap = Annotated[str, AfterValidator(_bootstrap)]
 RedisUrl = Annotated[Address, AfterValidator(_redis_address)]
 PostgresDsn = Annotated[Address, AfterValidator(_postgres_address)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
+S3Endpoint = Annotated[str, AfterValidator(_s3_endpoint)]
 ModelUri = Annotated[str, AfterValidator(_model_uri)]
 LanguageModels = Annotated[tuple[LanguageModel, ...], NoDecode, BeforeValidator(_language_models)]
 WindowSizes = Annotated[tuple[WindowSize, ...], NoDecode, BeforeValidator(_window_sizes)]

@@ -208,3 +208,9 @@ def test_both_s3_keys_reach_the_client() -> None:
 def test_two_topics_may_not_share_a_name() -> None:
     (line,) = problems(TOPIC_LATE="posts.dead")
     assert "topic" in line
+
+
+def test_the_address_of_s3_has_a_hint_for_credentials_and_others_do_not() -> None:
+    hint = "EMOSTREAM_S3_ACCESS_KEY_ID"
+    assert hint in problems(S3_ENDPOINT="http://ann:secret@127.0.0.1:9000")[0]
+    assert "contains credentials; it must have none" in problems(API_URL="http://ann:secret@127.0.0.1:8000")[0]
