@@ -40,7 +40,3 @@ class Schedule:
     def at(self, number: int) -> float:
         """Returns the planned time of a request of this process."""
         return (self.part + number * self.parts) / self.rate
-
-    def is_counted(self, at: float) -> bool:
-        """Returns whether a request with this planned time is counted."""
-        return at >= self.warm_up_s
