@@ -221,7 +221,7 @@ class CpuAwareGate:
             self._failure = exc
 
 
-def gate_for(settings: Settings, oldest_s: OldestAge = lambda: None) -> Gate:
+def sink_gate(settings: Settings, oldest_s: OldestAge = lambda: None) -> Gate:
     """Returns the gate of the sink that the settings describe, not started. It is always open if they set no limit.
 
     Raises:

@@ -19,7 +19,7 @@ from connectors.kafka.producer import ConfirmedProducer
 from streams import __version__
 from streams.connections import kafka_config
 from streams.errors import BackfillBusyError, BackfillStoppedError
-from streams.gate.cpu_aware import CLOSED_POLL_S, Gate, gate_for
+from streams.gate.cpu_aware import CLOSED_POLL_S, Gate, sink_gate
 from streams.process.background import in_background
 from streams.process.topic_watch import TopicWatch
 from streams.settings import Settings
@@ -127,7 +127,7 @@ class Sink:
         self._started_at = datetime.now(UTC)
         self._last_backfill: BackfillReport | None = None
         self.metrics = SinkMetrics()
-        self.gate = gate_for(settings, self.oldest_s) if gate is None else gate
+        self.gate = sink_gate(settings, self.oldest_s) if gate is None else gate
         self.metrics.watch(self.gate)
 
         def topic_sink(topic: str, target: Target[R], poll_s: float = POLL_S) -> TopicSink[R]:

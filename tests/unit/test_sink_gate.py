@@ -15,7 +15,7 @@ from connectors.errors import LoadError
 from connectors.machine.load import LoadReader, Machine
 from connectors.machine.sample import Sample
 from streams.errors import BackfillStoppedError
-from streams.gate.cpu_aware import CpuAwareGate, Gate, OpenGate, gate_for, warm_gate
+from streams.gate.cpu_aware import CpuAwareGate, Gate, OpenGate, sink_gate, warm_gate
 from streams.gate.rule import MEAN_S, SAMPLE_S, GateReason, GateRule, GateState
 from streams.settings import load_settings
 from streams.sink.backfill.wait import gate_waiter
@@ -269,7 +269,7 @@ class FromSettings:
 
 def gate_with(oldest_s: Callable[[], float | None] = lambda: None, **texts: str) -> Gate:
     environ = {f"EMOSTREAM_SINK_{name}": text for name, text in texts.items()}
-    return gate_for(load_settings(env_file=None, environ=environ), oldest_s)
+    return sink_gate(load_settings(env_file=None, environ=environ), oldest_s)
 
 
 def test_the_settings_say_at_which_load_it_closes_and_after_how_much_calm_it_opens(

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from connectors.kafka.admin import KafkaAdmin
 from streams.connections import kafka_config
-from streams.gate.cpu_aware import OpenGate, gate_for
+from streams.gate.cpu_aware import OpenGate, sink_gate
 from streams.gate.rule import GateState
 from streams.settings import Settings
 from streams.sink.backfill.holes import Findings
@@ -46,7 +46,7 @@ def run_standalone(
     """
     dsn = settings.postgres_dsn.get_secret_value()
     with ExitStack() as stack:
-        gate = stack.enter_context(OpenGate() if ignore_load else gate_for(settings))
+        gate = stack.enter_context(OpenGate() if ignore_load else sink_gate(settings))
         history = History(dsn, application_name="emostream-backfill", on_connect=gate.add_backend)
         stack.callback(history.close)
         history.check()
