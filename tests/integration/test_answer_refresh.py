@@ -10,7 +10,7 @@ import pytest
 from connectors.deadline import Deadline
 from connectors.errors import UnavailableError
 from streams.errors import DeadlineExceededError
-from streams.query import cached as module
+from streams.query import read_through as module
 from tests.helpers import until
 from tests.integration.cache_support import KEY, LOCK, Backend, Cache, opened
 from tests.integration.valkey_node import ValkeyNode
