@@ -161,7 +161,7 @@ def _check_type(headers: dict[bytes, str]) -> None:
 
 
 async def _read_body(receive: Receive) -> bytes:
-    """Returns the body of a request, which `Edge` limits.
+    """Returns the body of a request, which `OuterMiddleware` limits.
 
     Raises:
         ClientDisconnect: The client has gone.

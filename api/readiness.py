@@ -46,7 +46,7 @@ def checks(resources: Resources) -> list[Check]:
 
 async def readiness(resources: Resources) -> Readiness:
     """Check all parts at the same time."""
-    if resources.draining.has_begun():
+    if resources.stop.is_set():
         stopping = ReadinessPart(name="process", ok=False, required=True, reason="the process stops")
         return Readiness(status="not ready", parts=[stopping])
     parts = list(await asyncio.gather(*map(_checked, checks(resources))))

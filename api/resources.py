@@ -10,7 +10,6 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.draining import Draining
 from api.json_answers import JsonAnswers
 from api.live.feed import KafkaFeed, post_events, window_events
 from api.live.hub import LiveHub
@@ -28,7 +27,7 @@ from streams.query.demand import Demand, DemandWriter
 from streams.query.engine import Engine
 from streams.query.fetch import NetworkFetch, open_fetch
 from streams.query.fetch_metrics import FetchMetrics
-from streams.query.history import History
+from streams.query.history import HistoryReader
 from streams.query.metrics import CacheMetrics
 from streams.query.open_cache import open_cache
 from streams.query.single_flight import SingleFlight
@@ -61,7 +60,7 @@ class Resources:
         checking: the check of all parts that is under way, which requests share; they need no authentication.
         access: admits callers.
         live: the events of the live streams.
-        draining: tells the streams that the process stops.
+        stop: tells the streams that the process stops.
         one_tier_at_a_time: held while a request is classified with a tier of its choice.
     """
 
@@ -70,7 +69,7 @@ class Resources:
     redis: RedisClient
     windows: KeywordWindows
     postgres: PostgresPool
-    history: History
+    history: HistoryReader
     serving: Serving
     fetch: NetworkFetch | None
     answers: JsonAnswers
@@ -78,7 +77,7 @@ class Resources:
     checking: SingleFlight[Readiness]
     access: Access
     live: LiveHub
-    draining: Draining
+    stop: asyncio.Event
     one_tier_at_a_time: asyncio.Semaphore
 
 
@@ -110,7 +109,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         await pool.open()
         stack.push_async_callback(pool.close)
         windows = KeywordWindows(redis, **table_arguments(settings))
-        history = History(pool)
+        history = HistoryReader(pool)
         fetch = await stack.enter_async_context(open_fetch(settings, serving.classify, FetchMetrics(registry)))
         engine = Engine(
             windows=windows,
@@ -152,7 +151,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             checking,
             access,
             live,
-            Draining(),
+            asyncio.Event(),
             asyncio.Semaphore(1),
         )
 

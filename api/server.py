@@ -54,7 +54,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop to accept connections, end the streams, and wait for the requests in progress."""
         # uvicorn would otherwise wait for streams that never end.
-        self._resources.draining.begin()
+        self._resources.stop.set()
         await super().shutdown(sockets)
 
     @contextmanager

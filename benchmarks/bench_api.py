@@ -40,7 +40,7 @@ from connectors.local.ports import accepts
 from models.package.folder import bundled_package_path
 from models.text.model_set import ModelSet
 from models.text.onnx_classifier import OnnxClassifier
-from streams.classification.answers import answer
+from streams.classification.texts import classify_texts
 from streams.cli.common import console
 from streams.cli.stress_inputs import texts_of
 from streams.errors import EmostreamError
@@ -95,7 +95,7 @@ def bare_model(model: OnnxClassifier, texts: list[str], seconds: float) -> Round
     begin, cpu, posts = time.perf_counter(), time.process_time(), 0
     while (elapsed := time.perf_counter() - begin) < seconds:
         batch = [texts[(posts + at) % len(texts)] for at in range(PREDICT_CLIENTS)]
-        posts += len(answer(models, batch, [None] * len(batch)))
+        posts += len(classify_texts(models, batch, [None] * len(batch)))
     return Round(1e6 * (time.process_time() - cpu) / posts, posts / elapsed)
 
 

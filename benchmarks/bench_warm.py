@@ -43,7 +43,7 @@ from streams.gate.cpu_aware import OpenGate
 from streams.query.cached_engine import CachedEngine, labels_of
 from streams.query.demand import Demand, DemandWriter
 from streams.query.engine import Engine
-from streams.query.history import History
+from streams.query.history import HistoryReader
 from streams.query.metrics import CacheMetrics
 from streams.query.open_cache import open_cache
 from streams.query.question import Question
@@ -189,7 +189,7 @@ async def opened(settings: Settings, gate: OpenGate) -> AsyncIterator[tuple[Watc
         manifest = read_manifest(bundled_package_path())
         engine = Engine(
             windows=windows,
-            history=History(PostgresPool("", application_name="bench")),
+            history=HistoryReader(PostgresPool("", application_name="bench")),
             sizes=settings.window_sizes,
             labels=lambda: labels_of([manifest]),
         )

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 from connectors.errors import ConnectorError
 from connectors.kafka.producer import Outgoing, WrittenOffsets
 from models.text.language import Language
-from streams.classification.answers import Answer
 from streams.classification.predictions import Prediction
+from streams.classification.texts import TextResult
 from streams.ingest.keywords.matcher import Matcher
 from streams.query.fetch import NetworkFetch, open_fetch
 from streams.query.fetch_classify import Classify
@@ -31,16 +31,16 @@ ENGLISH = Language("en", 1.0)
 NO_KEYWORDS = Matcher([])
 
 
-async def classify(texts: Sequence[str], stated: Sequence[str | None]) -> list[Answer]:
+async def classify(texts: Sequence[str], stated: Sequence[str | None]) -> list[TextResult]:
     """A model for which every text with `sad` is sadness, and every other one is joy."""
     return [joy_or_sadness(text) for text in texts]
 
 
-def joy_or_sadness(text: str) -> Answer:
+def joy_or_sadness(text: str) -> TextResult:
     label, sentiment = (
         ("sadness", Sentiment("negative", -0.5)) if "sad" in text else ("joy", Sentiment("positive", 0.5))
     )
-    return Answer(ENGLISH, Prediction(label, 0.75, {label: 0.75}, sentiment, MODEL))
+    return TextResult(ENGLISH, Prediction(label, 0.75, {label: 0.75}, sentiment, MODEL))
 
 
 class RawTopic:

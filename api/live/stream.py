@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from api.draining import Draining
 from api.live.hub import LiveHub
 from api.live.ring import Event, Kind
 from connectors.deadline import Deadline
@@ -56,7 +55,7 @@ class Subscription:
 
 async def messages(
     hub: LiveHub,
-    draining: Draining,
+    stop: asyncio.Event,
     wanted: Subscription,
     *,
     last_id: str | None,
@@ -69,7 +68,7 @@ async def messages(
 
     Args:
         hub: where the events are.
-        draining: ends the stream.
+        stop: ends the stream.
         wanted: what the client wants to see.
         last_id: the id of the last message that the client got; None begins with what is new.
         interval_s: least seconds between two updates.
@@ -82,9 +81,9 @@ async def messages(
         yield _gap(ring.id_of(cursor), "this process does not know the id of the last event")
     # Events of other keywords do not end the silence, because the client does not hear of them.
     silence = Deadline(heartbeat_s)
-    while not draining.has_begun():
-        changed = await _first(hub.changed(cursor), draining, silence.left_s)
-        if draining.has_begun():
+    while not stop.is_set():
+        changed = await _first(hub.changed(cursor), stop, silence.left_s)
+        if stop.is_set():
             break
         events, cursor, gap = ring.since(cursor, wanted.keywords, wanted.kinds, MOST_EVENTS)
         if gap:
@@ -98,14 +97,14 @@ async def messages(
         if has_sent:
             silence = Deadline(heartbeat_s)
         if changed:
-            await _first(asyncio.sleep(interval_s), draining, interval_s)
+            await _first(asyncio.sleep(interval_s), stop, interval_s)
     yield Message(MessageKind.END, ring.id_of(cursor), b'{"reason":"the process stops"}')
 
 
-async def _first(awaited: object, draining: Draining, timeout_s: float) -> bool:
+async def _first(awaited: object, stop: asyncio.Event, timeout_s: float) -> bool:
     """Wait for something, for the end of the process, or for a time. Returns whether it was the first."""
     task = asyncio.ensure_future(awaited)  # type: ignore[call-overload]
-    stopping = asyncio.ensure_future(draining.wait())
+    stopping = asyncio.ensure_future(stop.wait())
     try:
         done, _ = await asyncio.wait({task, stopping}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         return task in done

@@ -58,7 +58,7 @@ async def stream(
     `gap`, read the windows again: something may be missing. A client resumes with the header `Last-Event-ID`, as
     browsers do by themselves.
     """
-    if resources.draining.has_begun():
+    if resources.stop.is_set():
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "the process stops", kind="stopping", retry_after_s=1)
     return EventStream(resources.live, _messages(resources, keyword, kind, last_event_id))
 
@@ -162,7 +162,7 @@ def _messages(
 ) -> AsyncIterator[Message]:
     return messages(
         resources.live,
-        resources.draining,
+        resources.stop,
         Subscription(frozenset(keywords), frozenset(kinds)),
         last_id=last_id,
         interval_s=resources.settings.api_live_interval_s,

@@ -24,9 +24,9 @@ from api.problems import ProblemError
 from api.resources import Resources, Shared
 from api.responses import problems
 from streams.access.scopes import Scope
-from streams.classification.answers import Answer, Failed
 from streams.classification.predictions import Prediction as Found
-from streams.classification.tiers import answer_with_tier
+from streams.classification.texts import Failed, TextResult
+from streams.classification.tiers import classify_with_tier
 from streams.errors import InputError
 
 router = APIRouter(prefix="/v1", tags=["texts"], route_class=needing(Scope.PREDICT, DirectRoute))
@@ -74,7 +74,7 @@ async def _classified(
     else:
         async with resources.one_tier_at_a_time:
             try:
-                answers = await asyncio.to_thread(answer_with_tier, resources.serving.current(), texts, stated, tier)
+                answers = await asyncio.to_thread(classify_with_tier, resources.serving.current(), texts, stated, tier)
             except InputError as exc:
                 raise _invalid(str(exc)) from exc
     return list(map(_prediction, answers))
@@ -89,7 +89,7 @@ def _check(resources: Resources, texts: Sequence[str]) -> None:
         raise _invalid(f"a text has {longest} characters; at most {settings.text_max_chars} are allowed")
 
 
-def _prediction(answer: Answer) -> Prediction:
+def _prediction(answer: TextResult) -> Prediction:
     language, found = answer
     if isinstance(found, Failed):
         raise _invalid(f"the model cannot classify a text: {found.reason}")

@@ -142,7 +142,7 @@ class Lifecycle:
             record = state.server(server.name)
             recorded = process.find(record.pid, record.create_time)
             for found in [*([recorded] if recorded else []), *marked.get(server.name, [])]:
-                stopping[found.pid] = (found, server.stop_signal)
+                stopping[found.pid] = (found, server.stop)
         process.stop_all(stopping.values(), _STOP_TIMEOUT_S)
         # Leftover child processes come after their parents: most have ended by themselves by now.
         process.stop_all(

@@ -36,7 +36,7 @@ class PostgresServer(Server):
 
     name = "postgres"
     title = "PostgreSQL"
-    stop_signal = signal.SIGINT  # the "fast" shutdown, which ends the sessions and flushes the data
+    stop = signal.SIGINT  # the "fast" shutdown, which ends the sessions and flushes the data
 
     def check(self) -> None:
         """Find the programs."""

@@ -70,7 +70,7 @@ class Server(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     port_names: ClassVar[tuple[str, ...]] = ("port",)
-    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    stop: ClassVar[signal.Signals] = signal.SIGTERM
     start_timeout_s: ClassVar[float] = 30.0
     """Seconds from the start of the process to its first answer: usually 0.1 to 4 s, on a busy machine ten times
     that."""

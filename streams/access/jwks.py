@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from connectors.errors import ConnectorError, RejectedError, UnavailableError
 from connectors.repeats import Repeats
 from streams.access.metrics import AccessMetrics
-from streams.access.reading import Reading
+from streams.access.refresher import Refresher
 
 logger = logging.getLogger(__name__)
 
@@ -117,23 +117,23 @@ class Jwks:
         self._client = httpx.AsyncClient(timeout=timeout_s, follow_redirects=False)
         self._keys: tuple[SigningKey, ...] = ()
         self._repeats = Repeats()
-        self._reading = Reading(self._read, failed=self._failed, clock=clock)
+        self._refresher = Refresher(self._read, failed=self._failed, clock=clock)
         self.generation = 0
         """Rises whenever the keys have changed."""
 
     async def start(self) -> None:
         """Fetch the keys. If the issuer does not answer, the first request does it."""
-        await self._reading.first()
+        await self._refresher.first()
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._reading.close()
+        await self._refresher.close()
         await self._client.aclose()
 
     def refresh(self) -> None:
         """Fetch the keys in the background if they are old."""
-        if self._reading.age_s > REFRESH_S:
-            self._reading.start()
+        if self._refresher.age_s > REFRESH_S:
+            self._refresher.start()
 
     async def find(self, kid: object, algorithm: object) -> SigningKey | None:
         """Returns the key for a token; None if the issuer has none.
@@ -147,12 +147,12 @@ class Jwks:
         """
         self.refresh()
         found = self._fitting(kid, algorithm)
-        if found is None and (self._reading.in_progress or self._reading.tried_s > RECHECK_S):
-            await self._reading.attempt()
+        if found is None and (self._refresher.in_progress or self._refresher.tried_s > RECHECK_S):
+            await self._refresher.attempt()
             found = self._fitting(kid, algorithm)
-        in_doubt = self._reading.problem is not None or self._reading.in_progress
-        if self._reading.age_s > KEEP_S or (found is None and in_doubt):
-            why = self._reading.problem or "it takes long to answer"
+        in_doubt = self._refresher.problem is not None or self._refresher.in_progress
+        if self._refresher.age_s > KEEP_S or (found is None and in_doubt):
+            why = self._refresher.problem or "it takes long to answer"
             raise UnavailableError(f"tokens of {self._issuer} cannot be checked now: {why}")
         return found
 

@@ -29,7 +29,7 @@ from streams.access.caller import Caller
 from streams.access.errors import Refusal, UnauthenticatedError
 from streams.access.keys import GivenKey, StoredKey
 from streams.access.metrics import AccessMetrics
-from streams.access.reading import Reading
+from streams.access.refresher import Refresher
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class KeyVerifier:
         self._used_on: dict[str, date] = {}
         self._unsaved: set[str] = set()
         self._repeats = Repeats()
-        self._reading = Reading(self._read, failed=self._failed, clock=clock)
+        self._refresher = Refresher(self._read, failed=self._failed, clock=clock)
 
     @property
     def any_keys(self) -> bool | None:
@@ -88,13 +88,13 @@ class KeyVerifier:
         Raises:
             RejectedError: Postgres rejected the login, or has no table of keys.
         """
-        await self._reading.first()
-        if isinstance(self._reading.problem, RejectedError):
-            raise self._reading.problem
+        await self._refresher.first()
+        if isinstance(self._refresher.problem, RejectedError):
+            raise self._refresher.problem
 
     async def close(self) -> None:
         """Store the days of use that are not stored yet, if Postgres answers."""
-        await self._reading.close()
+        await self._refresher.close()
         try:
             await self._save_use()
         except ConnectorError as exc:
@@ -102,10 +102,10 @@ class KeyVerifier:
 
     async def refresh(self) -> None:
         """Read the keys again if they are old. A request waits only for those that are too old to decide."""
-        if self._reading.age_s > STALE_S:
-            await self._reading.attempt()
-        elif self._reading.age_s > REFRESH_S:
-            self._reading.start()
+        if self._refresher.age_s > STALE_S:
+            await self._refresher.attempt()
+        elif self._refresher.age_s > REFRESH_S:
+            self._refresher.start()
 
     async def verify(self, given: GivenKey) -> Caller:
         """Returns who has the key.
@@ -115,10 +115,10 @@ class KeyVerifier:
             UnavailableError: Postgres does not answer, so nobody knows whether there is such a key.
         """
         await self.refresh()
-        if given.id not in self._keys and self._reading.age_s > RECHECK_S:
-            await self._reading.attempt()
+        if given.id not in self._keys and self._refresher.age_s > RECHECK_S:
+            await self._refresher.attempt()
         key = self._keys.get(given.id)
-        if self._reading.age_s > (STALE_S if key is None else KEEP_S):
+        if self._refresher.age_s > (STALE_S if key is None else KEEP_S):
             raise self.unavailable()
         if key is None or not key.matches(given):
             raise UnauthenticatedError(Refusal.UNKNOWN)
@@ -132,7 +132,7 @@ class KeyVerifier:
 
     def unavailable(self) -> UnavailableError:
         """Returns the error of a request that cannot be decided now."""
-        why = self._reading.problem or "PostgreSQL takes long to answer"
+        why = self._refresher.problem or "PostgreSQL takes long to answer"
         return UnavailableError(f"API keys cannot be checked now: {why}")
 
     def _note_use(self, key: StoredKey, today: date) -> None:

@@ -23,7 +23,7 @@ from models.serving.served_models import ServedModels
 from models.serving.watch import ChannelWatch
 from models.text.model_set import ModelSet
 from models.text.onnx_classifier import OnnxClassifier
-from streams.classification.answers import Answer, answer
+from streams.classification.texts import TextResult, classify_texts
 from streams.connections import language_model_sources, model_source, model_threads
 from streams.process.background import in_background
 from streams.settings import Settings
@@ -62,7 +62,7 @@ class Serving:
             ModelMetrics(registry),
         )
         self._metrics = BatchMetrics(registry)
-        self._batcher: MicroBatcher[Answer] | None = None
+        self._batcher: MicroBatcher[TextResult] | None = None
         self._watches: list[ChannelWatch] = []
         self._failures: list[str] = []
         self._closed = False
@@ -92,7 +92,7 @@ class Serving:
             raise
         if self._closed:
             raise ServingStoppedError(_STOPPED)
-        self._batcher = MicroBatcher(self._answer, self._metrics, limits=self._limits(), threads=self._threads)
+        self._batcher = MicroBatcher(self._classify_run, self._metrics, limits=self._limits(), threads=self._threads)
         self._batcher.start()
         for served in self._models.watched:
             watch = ChannelWatch(served, served.poll_s, self._on_failure)
@@ -112,7 +112,7 @@ class Serving:
         """
         return self._models.current()
 
-    async def classify(self, texts: Sequence[str], stated: Sequence[str | None]) -> list[Answer]:
+    async def classify(self, texts: Sequence[str], stated: Sequence[str | None]) -> list[TextResult]:
         """Classify texts, together with those of other callers; see `MicroBatcher.classify`.
 
         Each answer names its model: if a version takes over meanwhile, it may answer the rest of a large request.
@@ -150,8 +150,8 @@ class Serving:
             if not self._loading.cancel():
                 self._loading.exception()  # read it, or asyncio logs that the exception was never retrieved
 
-    def _answer(self, texts: Sequence[str], stated: Sequence[str | None]) -> list[Answer]:
-        return answer(self._models.current(), texts, stated)
+    def _classify_run(self, texts: Sequence[str], stated: Sequence[str | None]) -> list[TextResult]:
+        return classify_texts(self._models.current(), texts, stated)
 
     def _limits(self) -> BatchLimits:
         settings = self._settings

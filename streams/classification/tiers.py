@@ -10,8 +10,8 @@ from models.classifier import Classification
 from models.text.model_set import ModelSet
 from models.text.onnx_classifier import OnnxClassifier
 from models.text.stated_language import language_of
-from streams.classification.answers import Answer
 from streams.classification.predictions import UNSUPPORTED_TIER, Prediction, predictions
+from streams.classification.texts import TextResult
 from streams.errors import InputError
 from streams.records import ModelRef
 
@@ -21,9 +21,9 @@ def tier_names(classifier: OnnxClassifier) -> list[str]:
     return [tier.name for tier in classifier.manifest.tiers]
 
 
-def answer_with_tier(
+def classify_with_tier(
     models: ModelSet[OnnxClassifier], texts: Sequence[str], stated: Sequence[str | None], tier: str
-) -> list[Answer]:
+) -> list[TextResult]:
     """Classify texts with one tier of the main model.
 
     Args:
@@ -50,4 +50,4 @@ def answer_with_tier(
     found: list[Prediction | ModelRef] = [ModelRef(main.name, main.version, UNSUPPORTED_TIER)] * len(texts)
     for row, prediction in zip(rows, predictions(main, output), strict=True):
         found[row] = prediction
-    return list(map(Answer, languages, found))
+    return list(map(TextResult, languages, found))

@@ -21,8 +21,8 @@ from models.serving.served_models import ServedModels
 from models.text.language import Language
 from models.text.model_set import ModelSet
 from models.text.onnx_classifier import OnnxClassifier
-from streams.classification.answers import Failed, answer
 from streams.classification.predictions import DECIMALS, Prediction
+from streams.classification.texts import Failed, classify_texts
 from streams.connections import language_model_sources, model_source, model_threads, s3_config
 from streams.ingest.lines import LineReader
 from streams.ingest.rows import Row
@@ -107,7 +107,7 @@ def with_predictions(models: ModelSet[Classifier], rows: Sequence[Row]) -> Itera
     Raises:
         ModelError: A model cannot classify a text. The rows before it have been yielded.
     """
-    answers = answer(models, [row.text for row in rows], [_stated(row) for row in rows])
+    answers = classify_texts(models, [row.text for row in rows], [_stated(row) for row in rows])
     for row, (language, found) in zip(rows, answers, strict=True):
         if isinstance(found, Failed):
             raise ModelError(f"line {row.line} cannot be classified: {found.reason}")

@@ -34,8 +34,8 @@ from connectors.kafka.own_records import OwnRecords
 from connectors.kafka.producer import Outgoing, WrittenOffsets
 from models.classifier import Classifier
 from models.text.model_set import ModelSet
-from streams.classification.answers import Failed, answer
 from streams.classification.predictions import Prediction, classified_post
+from streams.classification.texts import Failed, classify_texts
 from streams.dead_letters import (
     DeadLetterLog,
     count_dead_letters,
@@ -178,7 +178,7 @@ class ClassifyStage:
         self._metrics.repaired.labels("characters").inc(repairs.cleaned)
         self._metrics.repaired.labels("long_text").inc(repairs.cut)
         # Step 2: find the languages, and classify.
-        answers = answer(models, [post.text for post in posts], [post.lang for post in posts])
+        answers = classify_texts(models, [post.text for post in posts], [post.lang for post in posts])
         classified: list[Outgoing] = []
         for_counting: dict[int, list[PostForCounting]] = defaultdict(list)
         from_sources: set[int] = set()

@@ -35,7 +35,7 @@ from streams.query.answer import Answer, AnswerSource, make_answer
 from streams.query.circuit_breaker import CircuitBreaker
 from streams.query.errors import NoAnswerError
 from streams.query.fetch_protocol import Fetch, Fetched
-from streams.query.history import History, HistorySums
+from streams.query.history import HistoryReader, HistorySums
 from streams.query.question import Question
 from streams.query.span import Span, choose_span, first_held
 from streams.query.sums import Sums
@@ -77,7 +77,7 @@ class Engine:
         self,
         *,
         windows: KeywordWindows,
-        history: History,
+        history: HistoryReader,
         sizes: Sequence[WindowSize],
         labels: Callable[[], Sequence[str]],
         fetch: Fetch | None = None,

@@ -17,12 +17,12 @@ from connectors.kafka.producer import ConfirmedProducer
 from connectors.postgres_pool import PostgresPool
 from connectors.redis import connect
 from models.errors import ModelError
-from streams.classification.answers import Failed
+from streams.classification.texts import Failed
 from streams.connections import kafka_config
 from streams.ingest.keywords.follower import KeywordFollower
 from streams.ingest.keywords.keyword import parse_keyword
 from streams.ingest.keywords.matcher import Matcher
-from streams.query.fetch_classify import Classification, Classify
+from streams.query.fetch_classify import Classify, FetchClassifier
 from streams.query.fetch_metrics import FetchMetrics
 from streams.query.fetch_networks import Network, open_networks
 from streams.query.fetch_outbox import Outbox, OutboxReport
@@ -131,16 +131,16 @@ class NetworkFetch:
 
     async def _fetch(self, question: Question, deadline: Deadline) -> Fetched:
         found: list[FoundPost] = []
-        classification = Classification(self._classify)
+        classifier = FetchClassifier(self._classify)
 
         def take(post: FoundPost) -> None:
             found.append(post)
-            classification.add(post.post)
+            classifier.add(post.post)
 
         search = Search(self._networks, question, maker=self._maker(question), take=take, metrics=self._metrics)
         searching = asyncio.create_task(search.run(deadline.left_s * SEARCH_SHARE))
-        searching.add_done_callback(lambda _: classification.end())
-        classifying = asyncio.create_task(classification.run())
+        searching.add_done_callback(lambda _: classifier.end())
+        classifying = asyncio.create_task(classifier.run())
         try:
             await asyncio.wait([classifying], timeout=deadline.left_s)
         finally:
@@ -151,29 +151,29 @@ class NetworkFetch:
         failure = _failure(classifying)
         if not searching.cancelled():
             searching.result()
-        if failure is not None and not classification.answers:
+        if failure is not None and not classifier.answers:
             self._metrics.unclassified.labels("failed").inc(len(found))
             raise failure
         if not found and len(search.problems) == len(self._networks):
             raise UnavailableError(f"no source can be searched: {'; '.join(search.problems)}")
-        return self._fetched(question, search, classification, len(found), failure)
+        return self._fetched(question, search, classifier, len(found), failure)
 
     def _fetched(
         self,
         question: Question,
         search: Search,
-        classification: Classification,
+        classifier: FetchClassifier,
         found: int,
         failure: ModelError | None,
     ) -> Fetched:
-        sums = sums_of(classification.answers)
+        sums = sums_of(classifier.answers)
         posts = sums.count + sums.unsupported
-        failed = sum(isinstance(answer.found, Failed) for answer in classification.answers)
-        late = found - len(classification.answers)
+        failed = sum(isinstance(answer.found, Failed) for answer in classifier.answers)
+        late = found - len(classifier.answers)
         notes = [f"Posts may be missing: {problem}." for problem in search.problems]
         if late:
             why = " in time" if failure is None else f": {failure}"
-            notes.append(f"Only {len(classification.answers):,} of {counted(found, 'post')} were classified{why}.")
+            notes.append(f"Only {len(classifier.answers):,} of {counted(found, 'post')} were classified{why}.")
         if failed:
             notes.append(f"The model could not classify {counted(failed, 'post')}.")
         self._metrics.classified.inc(posts)
@@ -185,7 +185,7 @@ class NetworkFetch:
             sums=sums,
             complete=is_searched and not late and not failed,
             notes=tuple(notes),
-            since=min((post.created_at for post in classification.posts), default=None),
+            since=min((post.created_at for post in classifier.posts), default=None),
         )
 
 

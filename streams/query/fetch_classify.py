@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from models.errors import OverloadedError
-from streams.classification.answers import Answer
+from streams.classification.texts import TextResult
 from streams.records import Post
 
-Classify = Callable[[Sequence[str], Sequence[str | None]], Awaitable[Sequence[Answer]]]
+Classify = Callable[[Sequence[str], Sequence[str | None]], Awaitable[Sequence[TextResult]]]
 """Classifies texts with the languages that their sources state; `Serving.classify` is one. It raises a `ModelError` if
 it cannot."""
 
@@ -17,7 +17,7 @@ AT_ONCE = 32
 """Most posts of one call. What is being classified at the deadline is not in the answer, so it must not be many."""
 
 
-class Classification:
+class FetchClassifier:
     """Classifies posts in the order in which they are added. For one fetch.
 
     Attributes:
@@ -27,7 +27,7 @@ class Classification:
 
     def __init__(self, classify: Classify) -> None:
         self.posts: list[Post] = []
-        self.answers: list[Answer] = []
+        self.answers: list[TextResult] = []
         self._classify = classify
         self._waiting: list[Post] = []
         self._ended = False

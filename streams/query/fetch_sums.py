@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from streams.classification.answers import Answer, Failed
 from streams.classification.predictions import Prediction
+from streams.classification.texts import Failed, TextResult
 from streams.query.sums import LabelSum, Sums
 
 
-def sums_of(answers: Iterable[Answer]) -> Sums:
+def sums_of(answers: Iterable[TextResult]) -> Sums:
     """Returns the sums over answers. Those that are `Failed` are in none of them."""
     labels: dict[str, LabelSum] = {}
     sentiments: dict[str, int] = {}

@@ -64,7 +64,7 @@ class HistorySums(NamedTuple):
     newest: int | None
 
 
-class History:
+class HistoryReader:
     """Reads the history. Tasks may share it."""
 
     def __init__(self, pool: PostgresPool) -> None:

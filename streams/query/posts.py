@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 
 from connectors.deadline import Deadline
 from streams.query.errors import QuestionError
-from streams.query.history import History
+from streams.query.history import HistoryReader
 from streams.records import ALL_KEYWORDS, EARLIEST, Record, Timestamp
 
 MAX_POSTS = 500
@@ -124,7 +124,7 @@ _BEFORE = (
 class RecentPosts:
     """Reads recent posts. Tasks may share it."""
 
-    def __init__(self, history: History, *, size: int) -> None:
+    def __init__(self, history: HistoryReader, *, size: int) -> None:
         """Create a reader; `size` is the shortest window size in seconds."""
         self._history = history
         self._size = size

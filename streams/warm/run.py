@@ -22,7 +22,7 @@ from streams.process.metrics_server import metrics_server
 from streams.query.cached_engine import CachedEngine, labels_of
 from streams.query.demand import Demand
 from streams.query.engine import Engine
-from streams.query.history import History
+from streams.query.history import HistoryReader
 from streams.query.metrics import CacheMetrics
 from streams.query.open_cache import open_cache
 from streams.query.windows import KeywordWindows
@@ -41,7 +41,7 @@ STOP_POLL_S = 0.3
 """Seconds after which work that goes on in spite of its cancellation is cancelled again: a server may be paused."""
 
 
-class Models:
+class ServingManifests:
     """The manifests of the models that serve, which are read again every `poll_s` seconds."""
 
     def __init__(self, settings: Settings) -> None:
@@ -77,7 +77,9 @@ class Models:
 
 
 @asynccontextmanager
-async def open_warmer(settings: Settings, models: Models, gate: Gate, metrics: WarmMetrics) -> AsyncIterator[Warmer]:
+async def open_warmer(
+    settings: Settings, models: ServingManifests, gate: Gate, metrics: WarmMetrics
+) -> AsyncIterator[Warmer]:
     """Open the connections, and yield a warmer. No server need answer yet.
 
     Args:
@@ -104,7 +106,7 @@ async def open_warmer(settings: Settings, models: Models, gate: Gate, metrics: W
         windows = KeywordWindows(redis, **table_arguments(settings))
         engine = Engine(
             windows=windows,
-            history=History(pool),
+            history=HistoryReader(pool),
             sizes=settings.window_sizes,
             labels=lambda: labels_of(models.current()),
         )
@@ -147,7 +149,7 @@ async def run(settings: Settings, *, once: bool = False, gate: Gate | None = Non
     metrics = WarmMetrics()
     port = 0 if once else settings.warm_web_port
     with (
-        closing(Models(settings)) as models,
+        closing(ServingManifests(settings)) as models,
         gate or warm_gate(settings) as entered,
         metrics_server(settings.web_bind, port, metrics.registry, setting="EMOSTREAM_WARM_WEB_PORT"),
     ):
@@ -155,7 +157,7 @@ async def run(settings: Settings, *, once: bool = False, gate: Gate | None = Non
         await _until_signal(_work(settings, models, entered, metrics, once=once))
 
 
-async def _work(settings: Settings, models: Models, gate: Gate, metrics: WarmMetrics, *, once: bool) -> None:
+async def _work(settings: Settings, models: ServingManifests, gate: Gate, metrics: WarmMetrics, *, once: bool) -> None:
     async with open_warmer(settings, models, gate, metrics) as warmer:
         if once:
             await models.follow()

@@ -103,5 +103,5 @@ async def later(access: Access, clock: Clock, seconds: float = STALE_S + 1) -> N
     clock.now += seconds
     with suppress(AccessError, UnavailableError):
         await ask(access, None)
-    if access._keys._reading._task is not None:
-        await asyncio.wait([access._keys._reading._task])
+    if access._keys._refresher._task is not None:
+        await asyncio.wait([access._keys._refresher._task])

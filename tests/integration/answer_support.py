@@ -15,7 +15,7 @@ from connectors.redis import connect
 from streams.query.answer import Answer
 from streams.query.engine import Engine
 from streams.query.fetch_protocol import Fetch
-from streams.query.history import History
+from streams.query.history import HistoryReader
 from streams.query.question import Question
 from streams.query.windows import KeywordWindows
 from streams.records import EmotionWindow, Origin, Timestamp, from_ms
@@ -104,7 +104,7 @@ async def engine_of(settings: Settings, *, now_ms: int = NOW, fetch: Fetch | Non
         async with PostgresPool(dsn, application_name="test", wait_s=1.0, pause_s=0, read_only=True) as pool:
             yield Engine(
                 windows=windows,
-                history=History(pool),
+                history=HistoryReader(pool),
                 sizes=settings.window_sizes,
                 labels=lambda: LABELS,
                 fetch=fetch,

@@ -18,7 +18,7 @@ from streams.access.caller import ANYBODY, Caller
 from streams.access.errors import ForbiddenError, RateLimitedError, Refusal, UnauthenticatedError
 from streams.access.keys import GivenKey, new_key
 from streams.access.manage import add_key, revoke_key
-from streams.access.reading import PAUSE_S
+from streams.access.refresher import PAUSE_S
 from streams.access.scopes import Scope
 from streams.access.verifier import KEEP_S, RECHECK_S, REFRESH_S, STALE_S
 from streams.errors import SettingsError

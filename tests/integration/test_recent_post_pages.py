@@ -15,7 +15,7 @@ from connectors.deadline import Deadline
 from connectors.errors import UnavailableError
 from connectors.postgres_pool import PostgresPool
 from streams.query.errors import QuestionError
-from streams.query.history import History
+from streams.query.history import HistoryReader
 from streams.query.posts import Place, PostPage, RecentPost, RecentPosts
 from streams.records import ClassifiedPost, Sentiment
 from streams.settings import Settings
@@ -33,7 +33,7 @@ LATER = NOON + timedelta(hours=1)
 async def recent(settings: Settings) -> AsyncIterator[RecentPosts]:
     dsn = settings.postgres_dsn.get_secret_value()
     async with PostgresPool(dsn, application_name="test", read_only=True) as pool:
-        yield RecentPosts(History(pool), size=settings.window_sizes[0].seconds)
+        yield RecentPosts(HistoryReader(pool), size=settings.window_sizes[0].seconds)
 
 
 def write(settings: Settings, posts: Sequence[ClassifiedPost]) -> None:

@@ -20,7 +20,7 @@ from streams.gate.rule import GateReason, GateRule
 from streams.query.cached_engine import CachedEngine, labels_of
 from streams.query.demand import Demand
 from streams.query.engine import Engine
-from streams.query.history import History
+from streams.query.history import HistoryReader
 from streams.query.metrics import CacheMetrics
 from streams.query.open_cache import open_cache
 from streams.query.question import Question
@@ -90,7 +90,7 @@ async def engine(settings: Settings, gate: CpuAwareGate) -> AsyncIterator[Watche
     ):
         engine = Engine(
             windows=windows,
-            history=History(pool),
+            history=HistoryReader(pool),
             sizes=settings.window_sizes,
             labels=lambda: labels_of([manifest]),
         )

@@ -11,9 +11,9 @@ from models.classifier import Classification
 from models.package.manifest import Head
 from models.text.language import Language
 from models.text.model_set import ModelSet
-from streams.classification import answers
-from streams.classification.answers import Failed, answer
+from streams.classification import texts as module
 from streams.classification.predictions import Prediction
+from streams.classification.texts import Failed, classify_texts
 
 CODES = ("en", "es", "hi", "pt", "und", "mis", "fr")
 
@@ -28,7 +28,7 @@ class Echo:
         self.name, self.languages, self.bad = name, languages, bad
 
     def classify(self, texts: Sequence[str]) -> Classification:
-        numbers = [0 if text == answers._PROBE_TEXT else int(text) for text in texts]
+        numbers = [0 if text == module._PROBE_TEXT else int(text) for text in texts]
         if not self.bad.isdisjoint(numbers):
             raise RuntimeError(f"{self.name} fell over")
         first = np.array(numbers, np.float32)[:, None] / 1_000
@@ -48,8 +48,8 @@ def test_every_text_gets_the_answer_of_its_model(batch):
     models = ModelSet(main, {"es": iberian, "pt": iberian, "hi": hindi})
     of_code = {"en": main, "fr": main, "und": main, "es": iberian, "pt": iberian, "hi": hindi, "mis": None}
 
-    with patch.object(answers, "language_of", lambda _text, stated: Language(stated, 1.0)):
-        found = answer(models, [str(number) for number, _ in numbered], [code for _, (code, _) in numbered])
+    with patch.object(module, "language_of", lambda _text, stated: Language(stated, 1.0)):
+        found = classify_texts(models, [str(number) for number, _ in numbered], [code for _, (code, _) in numbered])
 
     assert [each.language.code for each in found] == [code for code, _ in batch]
     for (number, (code, fails)), each in zip(numbered, found, strict=True):

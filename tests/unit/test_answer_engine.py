@@ -13,7 +13,7 @@ from connectors.errors import RejectedError, UnavailableError
 from streams.query.engine import Engine
 from streams.query.errors import NoAnswerError
 from streams.query.fetch_protocol import Fetch, Fetched
-from streams.query.history import History, HistorySums
+from streams.query.history import HistoryReader, HistorySums
 from streams.query.question import Question
 from streams.query.span import Span
 from streams.query.sums import LabelSum, Sums
@@ -54,7 +54,7 @@ class Past:
 def engine_of(tables: Tables, past: Past, fetch: Fetch | None = None) -> Engine:
     return Engine(
         windows=cast(KeywordWindows, tables),
-        history=cast(History, past),
+        history=cast(HistoryReader, past),
         sizes=parse_sizes("1h:30d"),
         labels=lambda: ["joy"],
         fetch=fetch,

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from connectors.deadline import Deadline
 from connectors.errors import UnavailableError
 from models.errors import ModelError, OverloadedError
-from streams.classification.answers import Answer, Failed
+from streams.classification.texts import Failed, TextResult
 from streams.ingest.keywords.matcher import Matcher
 from streams.query import fetch as fetch_module
 from streams.query import fetch_search
@@ -165,7 +165,7 @@ async def test_a_network_that_fails_is_asked_again(tmp_path: Path) -> None:
 async def test_what_is_classified_by_the_deadline_counts_and_all_is_sent(tmp_path: Path) -> None:
     calls = 0
 
-    async def stuck(texts: Sequence[str], stated: Sequence[str | None]) -> list[Answer]:
+    async def stuck(texts: Sequence[str], stated: Sequence[str | None]) -> list[TextResult]:
         nonlocal calls
         calls += 1
         if calls > 1:
@@ -186,10 +186,12 @@ async def test_what_is_classified_by_the_deadline_counts_and_all_is_sent(tmp_pat
 
 
 async def test_posts_that_the_model_cannot_classify_or_read(tmp_path: Path) -> None:
-    async def mixed(texts: Sequence[str], stated: Sequence[str | None]) -> list[Answer]:
+    async def mixed(texts: Sequence[str], stated: Sequence[str | None]) -> list[TextResult]:
         found: dict[str, Failed | ModelRef] = {"bad": Failed("no"), "foreign": MODEL}
         good = await classify(texts, stated)
-        return [Answer(ENGLISH, found.get(text.split()[0], one.found)) for text, one in zip(texts, good, strict=True)]
+        return [
+            TextResult(ENGLISH, found.get(text.split()[0], one.found)) for text, one in zip(texts, good, strict=True)
+        ]
 
     async with HackerNewsServer() as hackernews:
         for text in ("bad coffee", "foreign coffee", "coffee", "coffee, please"):
@@ -204,7 +206,7 @@ async def test_posts_that_the_model_cannot_classify_or_read(tmp_path: Path) -> N
 async def test_a_model_that_fails(tmp_path: Path) -> None:
     failures = [ModelError("the model is broken")]
 
-    async def failing(texts: Sequence[str], stated: Sequence[str | None]) -> list[Answer]:
+    async def failing(texts: Sequence[str], stated: Sequence[str | None]) -> list[TextResult]:
         if failures:
             raise failures[0]
         return await classify(texts, stated)
@@ -225,7 +227,7 @@ async def test_a_model_that_fails(tmp_path: Path) -> None:
 async def test_posts_wait_while_too_many_texts_of_others_wait(tmp_path: Path) -> None:
     refusals = [OverloadedError("too many texts wait", 0.001)] * 3
 
-    async def busy(texts: Sequence[str], stated: Sequence[str | None]) -> list[Answer]:
+    async def busy(texts: Sequence[str], stated: Sequence[str | None]) -> list[TextResult]:
         if refusals:
             raise refusals.pop()
         return await classify(texts, stated)
@@ -242,7 +244,7 @@ async def test_posts_wait_while_too_many_texts_of_others_wait(tmp_path: Path) ->
 async def test_a_caller_that_goes_away_loses_no_post(tmp_path: Path) -> None:
     started = asyncio.Event()
 
-    async def stuck(texts: Sequence[str], stated: Sequence[str | None]) -> list[Answer]:
+    async def stuck(texts: Sequence[str], stated: Sequence[str | None]) -> list[TextResult]:
         started.set()
         await asyncio.Event().wait()
         raise AssertionError

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
-from api.draining import Draining
 from api.live.hub import LiveHub
 from api.live.ring import Event, Kind
 from api.live.stream import Message, MessageKind, Subscription, messages
@@ -47,19 +46,19 @@ def counts(message: Message) -> list[int]:
 class Client:
     """Reads the messages of a stream one by one."""
 
-    def __init__(self, hub: LiveHub, draining: Draining, last_id: str | None = None, **times: float) -> None:
+    def __init__(self, hub: LiveHub, stop: asyncio.Event, last_id: str | None = None, **times: float) -> None:
         options = {"interval_s": 0.001, **times}
-        self._found: AsyncIterator[Message] = messages(hub, draining, TEA, last_id=last_id, **options)
+        self._found: AsyncIterator[Message] = messages(hub, stop, TEA, last_id=last_id, **options)
 
     async def next(self) -> Message:
         return await asyncio.wait_for(anext(self._found), 30)
 
 
 async def test_an_update_has_the_newest_state_and_a_client_resumes() -> None:
-    feed, draining = FakeFeed(), Draining()
+    feed, stop = FakeFeed(), asyncio.Event()
     hub = LiveHub([feed], most_clients=2)
     with hub.client():
-        client = Client(hub, draining)
+        client = Client(hub, stop)
         reading = asyncio.ensure_future(client.next())
         await asyncio.sleep(0)
         feed.publish([tea(1), tea(2), tea(5, minute=1)])
@@ -67,15 +66,15 @@ async def test_an_update_has_the_newest_state_and_a_client_resumes() -> None:
         assert counts(first) == [2, 5]
         feed.publish([tea(3)])
         assert counts(await client.next()) == [3]
-        resumed = Client(hub, draining, last_id=first.id)
+        resumed = Client(hub, stop, last_id=first.id)
         assert counts(await resumed.next()) == [3]
 
 
 async def test_an_unknown_id_is_a_gap() -> None:
-    feed, draining = FakeFeed(), Draining()
+    feed, stop = FakeFeed(), asyncio.Event()
     hub = LiveHub([feed], most_clients=2)
     with hub.client():
-        client = Client(hub, draining, last_id="of another process")
+        client = Client(hub, stop, last_id="of another process")
         assert (await client.next()).kind is MessageKind.GAP
         reading = asyncio.ensure_future(client.next())
         await asyncio.sleep(0)
@@ -84,17 +83,17 @@ async def test_an_unknown_id_is_a_gap() -> None:
 
 
 async def test_missed_events_are_a_gap() -> None:
-    feed, draining = FakeFeed(), Draining()
+    feed, stop = FakeFeed(), asyncio.Event()
     hub = LiveHub([feed], most_clients=2)
     with hub.client():
-        reading = asyncio.ensure_future(Client(hub, draining).next())
+        reading = asyncio.ensure_future(Client(hub, stop).next())
         await asyncio.sleep(0)
         feed.lose()
         assert (await reading).kind is MessageKind.GAP
 
 
 async def test_silence_brings_signs_of_life_while_others_change() -> None:
-    feed, draining = FakeFeed(), Draining()
+    feed, stop = FakeFeed(), asyncio.Event()
     hub = LiveHub([feed], most_clients=2)
     milk = Event(Kind.WINDOW, "milk|60|12:00", ("milk",), b"{}")
 
@@ -104,7 +103,7 @@ async def test_silence_brings_signs_of_life_while_others_change() -> None:
             await asyncio.sleep(0)
 
     with hub.client():
-        client = Client(hub, draining, heartbeat_s=0.02)
+        client = Client(hub, stop, heartbeat_s=0.02)
         publishing = asyncio.ensure_future(publish())
         for _ in range(3):
             assert (await client.next()).kind is MessageKind.HEARTBEAT
@@ -113,13 +112,13 @@ async def test_silence_brings_signs_of_life_while_others_change() -> None:
 
 
 async def test_the_end_of_the_process_ends_the_stream() -> None:
-    feed, draining = FakeFeed(), Draining()
+    feed, stop = FakeFeed(), asyncio.Event()
     hub = LiveHub([feed], most_clients=2)
     with hub.client():
-        client = Client(hub, draining)
+        client = Client(hub, stop)
         reading = asyncio.ensure_future(client.next())
         await asyncio.sleep(0)
-        draining.begin()
+        stop.set()
         assert (await reading).kind is MessageKind.END
         with pytest.raises(StopAsyncIteration):
             await client.next()

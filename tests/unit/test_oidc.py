@@ -21,7 +21,7 @@ from streams.access.errors import Refusal, UnauthenticatedError
 from streams.access.jwks import KEEP_S, MAX_BYTES, RECHECK_S, REFRESH_S, Jwks, SigningKey
 from streams.access.metrics import AccessMetrics
 from streams.access.oidc import CACHE_S, LEEWAY_S, MAX_TOKEN_CHARS, OidcVerifier
-from streams.access.reading import PAUSE_S
+from streams.access.refresher import PAUSE_S
 from streams.access.scopes import Scope
 from tests.oidc_issuer import AUDIENCE, Issuer, new_private_key
 

@@ -15,9 +15,9 @@ from models.package.folder import ModelPackage
 from models.serving.served import StoppedError
 from models.serving.served_models import ServedModels
 from models.text.onnx_classifier import OnnxClassifier
-from streams.classification.answers import Failed
 from streams.classification.predictions import Prediction
 from streams.classification.serving import Serving
+from streams.classification.texts import Failed
 from tests.helpers import make_settings
 from tests.tiny_model import spanish_package, tiny_package
 

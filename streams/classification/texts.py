@@ -33,7 +33,7 @@ class Failed(NamedTuple):
     reason: str
 
 
-class Answer(NamedTuple):
+class TextResult(NamedTuple):
     """What the models say about a text.
 
     Attributes:
@@ -46,7 +46,9 @@ class Answer(NamedTuple):
     found: Prediction | ModelRef | Failed
 
 
-def answer(models: ModelSet[Classifier], texts: Sequence[str], stated: Sequence[str | None]) -> list[Answer]:
+def classify_texts(
+    models: ModelSet[Classifier], texts: Sequence[str], stated: Sequence[str | None]
+) -> list[TextResult]:
     """Classify texts, in one call for each model.
 
     If a model cannot classify a text, the answer of this text is `Failed`, and all other texts have theirs.
@@ -71,7 +73,7 @@ def answer(models: ModelSet[Classifier], texts: Sequence[str], stated: Sequence[
         rows = [row for row, language in enumerate(languages) if chosen[language.code] is model]
         for row, prediction in zip(rows, _predictions(model, [texts[row] for row in rows]), strict=True):
             found[row] = prediction
-    return list(map(Answer, languages, found))
+    return list(map(TextResult, languages, found))
 
 
 def _predictions(model: Classifier, texts: Sequence[str]) -> Sequence[Prediction | Failed]:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from connectors.errors import ConnectorError, UnavailableError
-from streams.access.reading import Reading
+from streams.access.refresher import Refresher
 
 
 class Server:
@@ -20,7 +20,9 @@ class Server:
         self.failures: list[ConnectorError] = []
         self.answer = asyncio.Event()
         self.answer.set()
-        self.reading = Reading(self.read, failed=self.failures.append, pause_s=5.0, clock=lambda: self.now, wait_s=0.05)
+        self.refresher = Refresher(
+            self.read, failed=self.failures.append, pause_s=5.0, clock=lambda: self.now, wait_s=0.05
+        )
 
     async def read(self) -> None:
         self.reads += 1
@@ -35,58 +37,58 @@ async def server() -> Server:
 
 
 async def test_requests_share_a_reading_and_its_age_counts_from_its_begin(server: Server) -> None:
-    assert server.reading.age_s == float("inf")
+    assert server.refresher.age_s == float("inf")
     server.answer.clear()
-    asked = [asyncio.create_task(server.reading.attempt()) for _ in range(10)]
+    asked = [asyncio.create_task(server.refresher.attempt()) for _ in range(10)]
     await asyncio.sleep(0)
     server.now += 0.01
     server.answer.set()
     await asyncio.gather(*asked)
     assert server.reads == 1
-    assert server.reading.age_s == pytest.approx(0.01)
+    assert server.refresher.age_s == pytest.approx(0.01)
 
 
 async def test_a_server_that_takes_long_is_waited_for_once(server: Server) -> None:
     server.answer.clear()
-    await server.reading.attempt()  # ends although nothing was read
-    assert server.reading.in_progress
+    await server.refresher.attempt()  # ends although nothing was read
+    assert server.refresher.in_progress
     for _ in range(100):
-        await server.reading.attempt()
+        await server.refresher.attempt()
     assert server.reads == 1
     server.answer.set()
-    await server.reading.first()
-    assert server.reading.age_s == 0
+    await server.refresher.first()
+    assert server.refresher.age_s == 0
     server.now += 1
-    await server.reading.attempt()
-    assert server.reading.age_s == 0  # waited for again
+    await server.refresher.attempt()
+    assert server.refresher.age_s == 0  # waited for again
 
 
 async def test_after_a_failure_there_is_a_pause_and_then_nobody_waits(server: Server) -> None:
     server.problem = UnavailableError("away")
-    await server.reading.attempt()
-    assert server.reading.problem is server.problem
+    await server.refresher.attempt()
+    assert server.refresher.problem is server.problem
     assert server.failures == [server.problem]
-    await server.reading.attempt()
+    await server.refresher.attempt()
     assert server.reads == 1
     server.now += 5
     server.answer.clear()
-    await server.reading.attempt()  # does not wait
+    await server.refresher.attempt()  # does not wait
     server.problem = None
     server.answer.set()
-    await server.reading.first()
+    await server.refresher.first()
     assert server.reads == 2
-    assert server.reading.problem is None
+    assert server.refresher.problem is None
 
 
 async def test_a_defect_is_raised(server: Server) -> None:
     server.problem = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
-        await server.reading.attempt()
+        await server.refresher.attempt()
 
 
 async def test_closing_ends_a_reading(server: Server) -> None:
     server.answer.clear()
-    server.reading.start()
+    server.refresher.start()
     await asyncio.sleep(0)
-    await server.reading.close()
-    assert not server.reading.in_progress
+    await server.refresher.close()
+    assert not server.refresher.in_progress

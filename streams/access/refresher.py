@@ -16,7 +16,7 @@ PAUSE_S = 5.0
 """Seconds after a failed reading without another one."""
 
 
-class Reading:
+class Refresher:
     """Calls `read` when somebody needs it, and remembers when it last succeeded and why it last failed."""
 
     def __init__(
