@@ -134,7 +134,9 @@ def bind(host: str, port: int, *, share: bool = False) -> socket.socket:
     Raises:
         RejectedError: The port is in use or not allowed, or the address is not one of this machine.
     """
-    with listen_errors(host, port, setting="EMOSTREAM_API_PORT"):
+    with listen_errors(
+        host, port, setting="EMOSTREAM_API_PORT", bind_setting="EMOSTREAM_API_HOST", zero="any free one"
+    ):
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         found = socket.socket(family, kind, protocol)
         try:

@@ -11,8 +11,17 @@ from connectors.errors import RejectedError
 
 
 @contextmanager
-def listen_errors(host: str, port: int, *, setting: str) -> Iterator[None]:
-    """Map the errors of `bind` in the block to errors of one line; `setting` is the setting of the port.
+def listen_errors(
+    host: str, port: int, *, setting: str, bind_setting: str = "EMOSTREAM_WEB_BIND", zero: str = "no web server"
+) -> Iterator[None]:
+    """Map the errors of `bind` in the block to errors of one line.
+
+    Args:
+        host: The address.
+        port: The port.
+        setting: The setting of the port.
+        bind_setting: The setting of the address.
+        zero: What the port 0 stands for.
 
     Raises:
         RejectedError: The port is in use, the process may not use it, or the address is not one of this machine.
@@ -25,11 +34,9 @@ def listen_errors(host: str, port: int, *, setting: str) -> Iterator[None]:
         raise RejectedError(f"the web server may not listen on {host}:{port}: {exc.strerror}") from exc
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
-            raise RejectedError(
-                f"port {port} is in use; choose another with {setting}, or 0 for no web server"
-            ) from exc
+            raise RejectedError(f"port {port} is in use; choose another with {setting}, or 0 for {zero}") from exc
         raise RejectedError(
-            f"the web server cannot listen on {host}:{port}: {exc.strerror}; give EMOSTREAM_WEB_BIND an address of "
+            f"the web server cannot listen on {host}:{port}: {exc.strerror}; give {bind_setting} an address of "
             "this machine"
         ) from exc
 
