@@ -24,6 +24,24 @@ def api_options(command: FunctionT) -> FunctionT:
     )
 
 
+class KeywordType(click.ParamType):
+    """A keyword that the service takes."""
+
+    name = "KEYWORD"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Returns the keyword without the spaces around it; fails if the service would refuse it."""
+        from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - `--help` does not need it
+
+        from api.models.base import Keyword  # noqa: PLC0415
+
+        try:
+            keyword: str = TypeAdapter(Keyword).validate_python(value)
+        except ValidationError as exc:
+            self.fail(exc.errors()[0]["msg"], param, ctx)
+        return keyword
+
+
 @contextmanager
 def opened_client(url: str | None) -> Iterator[Client]:
     """Open a client of the service at `url`, or by default at EMOSTREAM_API_URL, with the key EMOSTREAM_API_KEY.

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from streams.cli.api_client import api_options, opened_client
+from streams.cli.api_client import KeywordType, api_options, opened_client
 from streams.cli.common import console
 from streams.cli.label_styles import LabelStyles
 from streams.cli.output import printable, printable_json, printable_name
@@ -37,7 +37,7 @@ class _Time(click.ParamType):
 
 
 @click.command(epilog="Exit code: 0, also if there are no posts; 1 on an error.")
-@click.argument("keyword")
+@click.argument("keyword", type=KeywordType())
 @click.option(
     "--limit",
     type=click.IntRange(1, 500),
@@ -70,6 +70,8 @@ def query(
       emostream query coffee --since 2026-03-01T00:00:00Z --plot coffee.png
       emostream query '*' --json | jq .sentiment.mean
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    if plot is not None and plot.suffix != ".png":
+        raise InputError(f"--plot: {plot}: the name must end in .png")
     with opened_client(url) as client:
         answer = client.query(keyword, limit=limit, since=since, return_plot=plot is not None)
     if plot is not None and answer.plot_base64 is not None:

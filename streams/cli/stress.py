@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from streams.cli.api_client import api_options, opened_client
+from streams.cli.api_client import KeywordType, api_options, opened_client
 from streams.cli.common import INTERRUPTED, FiniteFloatRange, console, progress_console, read_settings
 from streams.cli.stress_inputs import lines_of, texts_of
 from streams.errors import InputError, MeasurementError
@@ -80,7 +80,13 @@ _ALL = "*"
     metavar="SECONDS",
     help="How long an answer may take.",
 )
-@click.option("--keyword", "keywords", multiple=True, metavar="KEYWORD", help="Ask for this keyword; may be repeated.")
+@click.option(
+    "--keyword",
+    "keywords",
+    type=KeywordType(),
+    multiple=True,
+    help="Ask for this keyword; may be repeated.",
+)
 @click.option(
     "--keywords-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
