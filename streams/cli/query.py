@@ -99,6 +99,7 @@ def show(answer: QueryAnswer, out: Console) -> None:
         line = Text.assemble(
             f"  {printable(row.label):{width}} {row.pct:6.2f} % ", (f"{bar:{_BAR_CELLS}}", styles.of(row.label)), score
         )
+        line.rstrip()
         out.print(line, soft_wrap=True)
     if answer.unsupported:
         out.print(f"  and {counted(answer.unsupported, 'post')} in languages that no model reads", style="dim")
