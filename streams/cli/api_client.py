@@ -14,6 +14,8 @@ from streams.cli.common import read_settings
 if TYPE_CHECKING:
     from api.client import Client
 
+_UNAUTHORIZED = 401
+
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 
@@ -61,4 +63,5 @@ def opened_client(url: str | None) -> Iterator[Client]:
         raise UnavailableError(f"{exc}; `emostream api` starts one") from exc
     except ApiError as exc:
         kind = UnavailableError if exc.status in {429, 502, 503, 504} else RejectedError
-        raise kind(f"the HTTP service refused: {exc}") from exc
+        hint = "; set EMOSTREAM_API_KEY to a key of `emostream keys add`" if exc.status == _UNAUTHORIZED else ""
+        raise kind(f"the HTTP service refused: {exc}{hint}") from exc
