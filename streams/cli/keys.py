@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from streams.access.scopes import Scope
-from streams.cli.common import console, progress_console, read_settings
+from streams.cli.common import LIBRARY_LEVELS, console, progress_console, read_settings
 from streams.cli.output import printable, printable_json, quiet_pipe
 from streams.timestamps import Timestamp
 
@@ -58,6 +59,8 @@ def keys() -> None:
       emostream keys list
       emostream keys revoke 4k2v09xq7m
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    # While Postgres does not answer, it logs each attempt; the command prints the error.
+    logging.getLogger("psycopg.pool").setLevel(LIBRARY_LEVELS["psycopg.pool"])
 
 
 @keys.command()
@@ -112,7 +115,9 @@ def add(
 @keys.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_keys(*, as_json: bool) -> None:
-    """List the keys, revoked and expired ones included, without their secrets.
+    """List the keys, without their secrets.
+
+    Revoked and expired keys stay in the list.
 
     \b
     Examples:
