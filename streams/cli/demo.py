@@ -54,10 +54,11 @@ STARTING = "the worker is starting: it fetches the model from S3 and loads it"
 def demo(*, posts: Path, source: str | None, data_dir: Path, keep: bool) -> None:
     """Run the whole application on this machine on a few hundred posts, and audit the result.
 
-    Starts Kafka, Valkey, PostgreSQL and an S3 server on 127.0.0.1, a worker and a sink. Feeds the posts, shows the
-    windows as they fill, checks that no post was lost or counted twice, draws a chart of the emotions by keyword, and
-    writes a Tableau workbook for its database. Prints the checks and the paths, and stops everything. It takes about
-    half a minute. It needs no settings and no Docker; only the first run needs the network, to download Kafka.
+    Starts Kafka, Valkey, PostgreSQL and an S3 server on 127.0.0.1, a worker, a sink and an HTTP service. Feeds the
+    posts, shows the windows as they fill, asks the service a question, checks that no post was lost or counted twice,
+    draws a chart of the emotions by keyword, and writes a Tableau workbook for its database. Prints the checks and the
+    paths, and stops everything. It takes about half a minute. It needs no settings and no Docker; only the first run
+    needs the network, to download Kafka.
 
     \b
     Examples:
@@ -98,6 +99,7 @@ def demo(*, posts: Path, source: str | None, data_dir: Path, keep: bool) -> None
     if keep:
         out.print(f"the HTTP service is still running; kill {outcome.service_pid} stops it", soft_wrap=True)
         out.print(f'the servers are still running: eval "$(emostream local env --data-dir {data_dir})"', soft_wrap=True)
+        out.print(f"emostream local down --data-dir {data_dir} stops the servers", soft_wrap=True)
         out.print("the password for Tableau is the one in EMOSTREAM_POSTGRES_DSN", soft_wrap=True)
     require_balance(outcome.checks)
 
