@@ -50,7 +50,7 @@ STARTING = "the worker is starting: it fetches the model from S3 and loads it"
     show_default=True,
     help="Folder of the demo. Its content is deleted at the start.",
 )
-@click.option("--keep", is_flag=True, help="Leave the servers running at the end.")
+@click.option("--keep", is_flag=True, help="Leave the servers and the HTTP service running at the end.")
 def demo(*, posts: Path, source: str | None, data_dir: Path, keep: bool) -> None:
     """Run the whole application on this machine on a few hundred posts, and audit the result.
 
