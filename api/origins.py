@@ -23,7 +23,10 @@ def may_connect(connection: HTTPConnection, allowed: Collection[str]) -> bool:
     origin = connection.headers.get("origin")
     if origin is None or origin in allowed:
         return True
-    return urlsplit(origin).netloc == connection.headers.get("host")
+    try:
+        return urlsplit(origin).netloc == connection.headers.get("host")
+    except ValueError:  # it is no origin, such as `http://[`
+        return False
 
 
 def is_loopback_name(host: str) -> bool:

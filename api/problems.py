@@ -142,6 +142,8 @@ async def answer_to(request: Request, exc: Exception) -> Response | None:
     """Returns the answer to an error that a handler raises; None if it is a defect of the service."""
     if isinstance(exc, RequestValidationError):
         return await _on_invalid(request, exc)
+    if isinstance(exc, ClientDisconnect):
+        return await _on_gone(request, exc)
     return None if problem_of(exc) is None else await _on_problem(request, exc)
 
 

@@ -8,7 +8,7 @@ any length.
 | It connects and sends no whole request head for `HEAD_S` | 408, and the connection is closed |
 | It sends no whole body within `BODY_S` | 408, and the connection is closed |
 | It sends more than `MAX_HEAD_BYTES` before the body | 431, and the connection is closed |
-| It sends what is not HTTP | 400, and the connection is closed |
+| It sends what is not HTTP, or a handshake of a WebSocket that is not valid | 4xx, and the connection is closed |
 | It lets unread bytes wait for `STALLED_S` | the connection is aborted, and the unread bytes are dropped |
 """
 
@@ -165,13 +165,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            document = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": _WHY[status]}
-            body = json.dumps(document).encode()
-            head = (
-                f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/problem+json\r\n"
-                f"content-length: {len(body)}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n"
-            )
-            self.transport.write(head.encode() + body)
+            self.transport.write(_refusal(status))
         self.transport.close()
 
 
@@ -182,8 +176,19 @@ _WHY = {
 }
 
 
+def _refusal(status: HTTPStatus) -> bytes:
+    """Returns an answer after which the connection is closed."""
+    document = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": _WHY[status]}
+    body = json.dumps(document).encode()
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/problem+json\r\n"
+        f"content-length: {len(body)}\r\ncache-control: no-store\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
 class BoundedWebSocket(WebSocketsSansIOProtocol):
-    """A WebSocket whose client is disconnected if it does not read."""
+    """A WebSocket whose client is disconnected if it does not read, or if its handshake cannot be read."""
 
     stalled_s = STALLED_S
 
@@ -195,6 +200,15 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         """The client has gone."""
         self._stall.stop()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read bytes, of which the first are the whole head of the handshake."""
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated and not self.transport.is_closing():
+            # This parser reads less than that of HTTP: no body, 128 headers, 8 KiB in a line. uvicorn alone would send
+            # nothing, and keep the connection for as long as the client does.
+            self.transport.write(b"".join(self.conn.data_to_send()) or _refusal(HTTPStatus.BAD_REQUEST))
+            self.transport.close()
 
     def pause_writing(self) -> None:
         """The client does not read as fast as it is sent to."""

@@ -32,7 +32,7 @@ def test_pages_of_other_origins_and_other_host_names_are_refused_while_it_runs_o
 ) -> None:
     address = address_of(start("api", **ANY_PORT, EMOSTREAM_API_CORS_ORIGINS="https://board.example"))
     socket = f"{address.replace('http', 'ws')}/v1/live"
-    for origin in "https://evil.example", "null", "http://127.0.0.1:1":
+    for origin in "https://evil.example", "null", "http://127.0.0.1:1", "http://[":
         with pytest.raises(InvalidStatus) as refused, connect(socket, origin=Origin(origin)):
             pass
         assert refused.value.response.status_code == 403

@@ -153,17 +153,29 @@ async def test_what_is_not_http_is_refused(line: bytes) -> None:
         assert_refused(await sent(port, line), 400)
 
 
-@pytest.mark.parametrize(
-    ("path", "more"),
-    [
-        ("/endless", ""),
-        (
-            "/socket",
-            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
-        ),
-    ],
+HANDSHAKE = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
+
+
+@pytest.mark.parametrize(
+    ("method", "more", "status"),
+    [
+        ("GET", "Content-Length: 3\r\n", 400),
+        ("POST", "Content-Length: 0\r\n", 405),
+        ("GET", "X: y\r\n" * 200, 431),
+        ("GET", f"X: {'y' * 9_000}\r\n", 431),
+    ],
+    ids=["a body", "no GET", "many headers", "a long header"],
+)
+async def test_a_handshake_that_cannot_be_read_is_refused(method: str, more: str, status: int) -> None:
+    async with serving() as port:
+        answer = await sent(port, f"{method} /socket HTTP/1.1\r\nHost: x\r\n{HANDSHAKE}{more}\r\n".encode())
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+
+
+@pytest.mark.parametrize(("path", "more"), [("/endless", ""), ("/socket", HANDSHAKE)])
 async def test_a_client_that_never_reads_is_disconnected(path: str, more: str) -> None:
     gone.clear()
     async with serving() as port:
