@@ -121,7 +121,8 @@ def answer_of(call: Call[AnswerT], response: httpx.Response) -> AnswerT:
     if not response.is_success and response.status_code not in call.also:
         raise ApiError.of(response)
     try:
-        return call.answer.model_validate_json(response.content)
+        # A newer service may have more members.
+        return call.answer.model_validate_json(response.content, extra="ignore")
     except ValidationError as exc:
         message = f"{call.method} {call.path}: the answer is not one of emostream's HTTP service"
         raise ApiError(message, status=response.status_code) from exc

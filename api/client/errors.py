@@ -42,7 +42,7 @@ class ApiError(Exception):
             f"{answer.request.method} {answer.url.path}: {answer.status_code}: {detail}",
             status=answer.status_code,
             problem=problem,
-            retry_after_s=float(after) if after.isdigit() else None,
+            retry_after_s=float(after) if after.isascii() and after.isdigit() else None,
         )
 
 

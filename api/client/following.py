@@ -41,6 +41,6 @@ def live_message(id_: str, event: str, data: str) -> LiveMessage:
         ApiError: It is not a message of the HTTP service.
     """
     try:
-        return LiveMessage.model_validate({"id": id_, "event": event, **json.loads(data)})
-    except (TypeError, ValueError) as exc:
+        return LiveMessage.model_validate({"id": id_, "event": event, **json.loads(data)}, extra="ignore")
+    except (TypeError, ValueError, RecursionError) as exc:
         raise ApiError("the live stream has a message that is not one of emostream's HTTP service") from exc

@@ -134,7 +134,7 @@ class Client:
         pauses = Pauses()
         while True:
             params = calls.live_params(keywords, kinds)
-            headers = {"Last-Event-ID": last_id} if last_id else {}
+            headers = {"Last-Event-ID": last_id.encode()} if last_id else {}
             try:
                 with connect_sse(
                     self._http, "GET", calls.STREAM, params=params, headers=headers, timeout=STREAM_TIMEOUT

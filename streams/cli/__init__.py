@@ -14,6 +14,7 @@ import click
 
 from streams import __version__
 from streams.cli.lazy import LazyCommand, LazyGroup
+from streams.cli.output import printable
 from streams.errors import USER_ERRORS, SettingsError
 from streams.redact import redact
 
@@ -85,10 +86,13 @@ def cli() -> None:
 
 
 def report(error: Exception) -> None:
-    """Print an error as one line on stderr, with secrets masked. A SettingsError prints a line for each problem."""
+    """Print an error as one line on stderr, with secrets masked. A SettingsError prints a line for each problem.
+
+    An error may repeat what a server said, so what is not safe for a terminal is escaped.
+    """
     lines = error.problems if isinstance(error, SettingsError) else [str(error)]
     for line in lines:
-        click.echo(f"emostream: error: {redact(' '.join(line.split()))}", err=True)
+        click.echo(f"emostream: error: {printable(redact(line))}", err=True)
 
 
 def main(argv: list[str] | None = None) -> Any:  # noqa: ANN401 - click's exit protocol

@@ -94,7 +94,7 @@ def show(answer: QueryAnswer, out: Console) -> None:
     out.print(Text(head, style="bold"), soft_wrap=True)
     width = max((len(printable(row.label)) for row in answer.agg), default=0)
     for row in sorted(answer.agg, key=lambda row: -row.pct):
-        bar = "█" * round(row.pct / 100 * _BAR_CELLS)
+        bar = "█" * round(min(max(row.pct / 100, 0), 1) * _BAR_CELLS)
         score = "" if row.avg_score is None else f"  confidence {row.avg_score:.2f}"
         line = Text.assemble(
             f"  {printable(row.label):{width}} {row.pct:6.2f} % ", (f"{bar:{_BAR_CELLS}}", styles.of(row.label)), score

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 import pytest
+from api.direct import Direct
+from api.edge import Edge
 from fastapi import APIRouter, FastAPI
 from starlette.types import Message
 
-from api.direct import Direct
-from api.edge import Edge
 from api.guarded import DirectRoute, needing
 from api.metrics import ApiMetrics
 from api.models.texts import PredictRequest
@@ -38,7 +39,7 @@ async def test_a_client_that_goes_in_the_middle_of_its_body_is_no_defect(caplog:
     router.add_api_route("/echo", _echo, methods=["POST"], response_model=None)
     service.state.resources = _Open()
     direct = Direct(service, service=service, routers=[router], gzip_from_bytes=1_000)
-    received = iter(
+    received: Iterator[Message] = iter(
         [
             {"type": "http.request", "body": b'{"text"', "more_body": True},
             {"type": "http.disconnect"},
