@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -14,6 +14,9 @@ from connectors.deadline import Deadline
 
 HEARTBEAT_S = 15.0
 """Seconds of silence after which a client gets a sign of life, so that proxies keep the connection."""
+
+ADMITTED_S = 30.0
+"""Seconds after which a stream looks whether its caller is still admitted."""
 
 MOST_EVENTS = 500
 """The most windows and posts in one update."""
@@ -29,7 +32,7 @@ class MessageKind(StrEnum):
     HEARTBEAT = "heartbeat"
     """The client has heard nothing for a while, because nothing of its keywords has changed."""
     END = "end"
-    """The process stops: connect again."""
+    """The process stops, or the caller is not admitted any more: connect again."""
 
 
 class Message(NamedTuple):
@@ -61,6 +64,8 @@ async def messages(
     last_id: str | None,
     interval_s: float,
     heartbeat_s: float = HEARTBEAT_S,
+    admitted: Callable[[], Awaitable[bool]] | None = None,
+    admitted_s: float = ADMITTED_S,
 ) -> AsyncIterator[Message]:
     """Yield the messages for one client.
 
@@ -73,8 +78,11 @@ async def messages(
         last_id: the id of the last message that the client got; None begins with what is new.
         interval_s: least seconds between two updates.
         heartbeat_s: seconds of silence before a sign of life.
+        admitted: tells whether the client is still admitted; if not, the stream ends. None for a client that stays.
+        admitted_s: seconds after which it is asked again, at the next message.
     """
-    ring = hub.ring
+    ring, loop = hub.ring, asyncio.get_running_loop()
+    ask_at = loop.time() + admitted_s
     cursor = ring.last_id if last_id is None else ring.cursor_of(last_id)
     if cursor is None:
         cursor = ring.last_id
@@ -82,6 +90,13 @@ async def messages(
     # Events of other keywords do not end the silence, because the client does not hear of them.
     silence = Deadline(heartbeat_s)
     while not stop.is_set():
+        if admitted is not None and loop.time() >= ask_at:
+            if not await admitted():
+                yield Message(
+                    MessageKind.END, ring.id_of(cursor), b'{"reason":"the credentials are not valid any more"}'
+                )
+                return
+            ask_at = loop.time() + admitted_s
         changed = await _first(hub.changed(cursor), stop, silence.left_s)
         if stop.is_set():
             break

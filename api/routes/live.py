@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Header, Query, Request, Response, WebSocket, WebSocketDisconnect
+from starlette.requests import HTTPConnection
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 from starlette.websockets import WebSocketState
 
-from api.guarded import admit, needing
+from api.guarded import admit, needing, still_admitted
 from api.live.hub import LiveHub
 from api.live.ring import Kind
 from api.live.stream import Message, MessageKind, Subscription, messages
@@ -47,6 +48,7 @@ data: {"windows":[{"keyword":"coffee","size":60,"count":12}],"posts":[]}
     },
 )
 async def stream(
+    request: Request,
     resources: Shared,
     keyword: Keywords = ["*"],  # noqa: B006 - FastAPI copies it
     kind: Kinds = [Kind.WINDOW],  # noqa: B006
@@ -60,7 +62,7 @@ async def stream(
     """
     if resources.stop.is_set():
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "the process stops", kind="stopping", retry_after_s=1)
-    return EventStream(resources.live, _messages(resources, keyword, kind, last_event_id))
+    return EventStream(resources.live, _messages(request, resources, keyword, kind, last_event_id))
 
 
 @sockets.websocket("/live")
@@ -78,7 +80,7 @@ async def live(
         await admit(websocket, Scope.LIVE)
         with resources.live.client():
             await websocket.accept()
-            await _serve(websocket, _messages(resources, keyword, kind, last_event_id))
+            await _serve(websocket, _messages(websocket, resources, keyword, kind, last_event_id), resources.stop)
     except Exception as exc:
         problem = problem_of(exc)
         if problem is None or websocket.application_state is not WebSocketState.CONNECTING:
@@ -86,14 +88,15 @@ async def live(
         await websocket.send_denial_response(problem_response(problem))
 
 
-async def _serve(websocket: WebSocket, found: AsyncIterator[Message]) -> None:
+async def _serve(websocket: WebSocket, found: AsyncIterator[Message], stop: asyncio.Event) -> None:
     """Send messages until the client goes or the process stops. `api.protocols` disconnects one that does not read."""
 
     async def send() -> None:
         async for message in found:
             text = b'{"id":"%b","event":"%b","data":%b}' % (message.id.encode(), message.kind.encode(), message.data)
             await websocket.send_text(text.decode())
-        await websocket.close(1012, "the process stops")
+        # 1008: the caller is not admitted any more. 1012: connect again.
+        await websocket.close(*((1012, "the process stops") if stop.is_set() else (1008, "not admitted any more")))
 
     async def receive() -> None:
         while True:
@@ -158,7 +161,7 @@ def as_event(message: Message) -> bytes:
 
 
 def _messages(
-    resources: Resources, keywords: list[str], kinds: list[Kind], last_id: str | None
+    connection: HTTPConnection, resources: Resources, keywords: list[str], kinds: list[Kind], last_id: str | None
 ) -> AsyncIterator[Message]:
     return messages(
         resources.live,
@@ -166,4 +169,5 @@ def _messages(
         Subscription(frozenset(keywords), frozenset(kinds)),
         last_id=last_id,
         interval_s=resources.settings.api_live_interval_s,
+        admitted=lambda: still_admitted(connection, Scope.LIVE),
     )

@@ -148,7 +148,28 @@ class Access:
             self._metrics.refused(Refusal.UNAVAILABLE)
             raise
 
+    async def still_admits(self, authorization: str | None, x_api_key: str | None, scope: Scope) -> bool:
+        """Returns whether a caller that was admitted is still allowed to go on. It counts against no limit.
+
+        If nobody knows now, because Postgres or the issuer does not answer, it is.
+        """
+        try:
+            await self._identify(authorization, x_api_key, scope)
+        except AccessError as exc:
+            self._metrics.refused(exc.refusal)
+            return False
+        except UnavailableError:
+            return True
+        return True
+
     async def _admit(self, authorization: str | None, x_api_key: str | None, scope: Scope) -> Caller:
+        caller = await self._identify(authorization, x_api_key, scope)
+        limit = caller.requests_per_minute
+        if limit is None:
+            limit = self._settings.api_requests_per_minute
+        return replace(caller, rate=await self._limiter.take(caller.id, limit)) if limit else caller
+
+    async def _identify(self, authorization: str | None, x_api_key: str | None, scope: Scope) -> Caller:
         if self._tokens is None:
             await self._keys.refresh()  # tells whether the service is still open
             if self._keys.any_keys is None:
@@ -158,10 +179,7 @@ class Access:
         caller = await self._verify(_credentials(authorization, x_api_key))
         if scope not in caller.scopes:
             raise ForbiddenError(scope)
-        limit = caller.requests_per_minute
-        if limit is None:
-            limit = self._settings.api_requests_per_minute
-        return replace(caller, rate=await self._limiter.take(caller.id, limit)) if limit else caller
+        return caller
 
     async def _verify(self, credentials: str) -> Caller:
         if credentials.startswith(PREFIX):

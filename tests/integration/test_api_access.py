@@ -136,6 +136,25 @@ async def test_requests_cost_no_round_trip_and_a_revoked_key_stops_within_second
     assert await refusal(access, key) is Refusal.REVOKED
 
 
+async def test_an_open_stream_is_not_admitted_any_more_once_its_key_is_revoked(
+    access_settings: Settings, opened: Open, clock: Clock, link: LinkProxy
+) -> None:
+    key, access = await make(access_settings, Scope.LIVE, limit=1), await opened()
+    text = key.reveal()
+    for _ in range(3):  # above the limit of the key
+        assert await access.still_admits(None, text, Scope.LIVE)
+    assert not await access.still_admits(None, text, Scope.READ)
+    link.cut()
+    clock.now += STALE_S + 0.1
+    assert await access.still_admits(None, text, Scope.LIVE)  # streams outlive an outage of Postgres
+    link.restore()
+    await asyncio.to_thread(revoke_key, access_settings, key.id)
+    async with asyncio.timeout(60):  # the connections to Postgres come back by themselves
+        while await access.still_admits(None, text, Scope.LIVE):
+            clock.now += STALE_S + 0.1
+            await asyncio.sleep(0.05)
+
+
 async def test_a_new_key_works_within_a_second_and_guesses_cost_few_queries(
     access_settings: Settings, opened: Open, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

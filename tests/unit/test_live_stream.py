@@ -124,6 +124,21 @@ async def test_the_end_of_the_process_ends_the_stream() -> None:
             await client.next()
 
 
+async def test_a_stream_ends_when_its_caller_is_not_admitted_any_more() -> None:
+    feed, answers = FakeFeed(), [True, False]
+
+    async def admitted() -> bool:
+        return answers.pop(0)
+
+    hub = LiveHub([feed], most_clients=2)
+    with hub.client():
+        found = messages(
+            hub, asyncio.Event(), TEA, last_id=None, interval_s=0, heartbeat_s=0.02, admitted=admitted, admitted_s=0.01
+        )
+        kinds = [message.kind async for message in found]
+    assert (kinds, answers) == ([MessageKind.HEARTBEAT, MessageKind.HEARTBEAT, MessageKind.END], [])
+
+
 async def test_kafka_is_read_while_there_are_clients_and_a_moment_longer() -> None:
     feed = FakeFeed()
     hub = LiveHub([feed], most_clients=2, linger_s=0)
