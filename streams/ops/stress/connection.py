@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
         """Bytes of an answer have come."""
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):  # nobody asked for another protocol
             self.give_up("malformed answer")
 
     def connection_lost(self, exc: Exception | None) -> None:
