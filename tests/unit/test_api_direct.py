@@ -38,7 +38,7 @@ async def test_a_client_that_goes_in_the_middle_of_its_body_is_no_defect(caplog:
     service, router, metrics = FastAPI(), APIRouter(route_class=needing(Scope.PREDICT, DirectRoute)), ApiMetrics()
     router.add_api_route("/echo", _echo, methods=["POST"], response_model=None)
     service.state.resources = _Open()
-    direct = Direct(service, service=service, routers=[router], gzip_from_bytes=1_000)
+    direct = Direct(service, routers=[router], gzip_from_bytes=1_000)
     received: Iterator[Message] = iter(
         [
             {"type": "http.request", "body": b'{"text"', "more_body": True},
