@@ -87,8 +87,8 @@ async def _admit(resources: Resources, headers: dict[bytes, str], scope: Scope) 
 async def still_admitted(connection: HTTPConnection, scope: Scope) -> bool:
     """Returns whether the caller of an open stream may still have it: its key may have been revoked meanwhile."""
     resources: Resources = connection.app.state.resources
-    headers = connection.headers
-    return await resources.access.still_admits(headers.get("authorization"), headers.get("x-api-key"), scope)
+    headers = read_headers(connection.scope, _ADMISSION_HEADERS)
+    return await resources.access.still_admits(headers.get(b"authorization"), headers.get(b"x-api-key"), scope)
 
 
 class GuardedRoute(APIRoute):
