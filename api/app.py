@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp
 
 from api import problems
@@ -53,6 +54,10 @@ def create_app(resources: Resources) -> ASGIApp:
     return OuterMiddleware(app, metrics=resources.metrics, max_body_bytes=settings.api_max_body_bytes)
 
 
+async def _to_documentation() -> Response:
+    return RedirectResponse("/docs")
+
+
 def _description() -> dict[str, Any]:
     return {
         "title": "emostream",
@@ -66,6 +71,7 @@ def _add_routes(app: FastAPI) -> None:
     for routes in (query, texts, windows, keywords, posts, live, model, audit, health):
         app.include_router(routes.router)
     app.include_router(live.sockets)
+    app.add_api_route("/", _to_documentation, include_in_schema=False)
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:

@@ -143,6 +143,8 @@ class EventStream(Response):
 
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        # The client learns at once that the stream has begun, also if nothing changes for a while.
+        await send({"type": "http.response.body", "body": b": the stream has begun\n\n", "more_body": True})
         async for message in self._found:
             await send({"type": "http.response.body", "body": as_event(message), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -100,6 +100,7 @@ def demo(*, posts: Path, source: str | None, data_dir: Path, keep: bool) -> None
         out.print(f"the HTTP service is still running; kill {outcome.service_pid} stops it", soft_wrap=True)
         out.print(f'the servers are still running: eval "$(emostream local env --data-dir {data_dir})"', soft_wrap=True)
         out.print(f"emostream local down --data-dir {data_dir} stops the servers", soft_wrap=True)
+        out.print("the worker and the sink have ended: `emostream worker` and `emostream sink` start them again")
         out.print("the password for Tableau is the one in EMOSTREAM_POSTGRES_DSN", soft_wrap=True)
     require_balance(outcome.checks)
 

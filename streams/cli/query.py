@@ -92,15 +92,18 @@ def show(answer: QueryAnswer, out: Console) -> None:
     if answer.sentiment is not None:
         head += f", sentiment {sentiment_text(answer.sentiment.mean)}"
     out.print(Text(head, style="bold"), soft_wrap=True)
-    width = max((len(printable(row.label)) for row in answer.agg), default=0)
-    for row in sorted(answer.agg, key=lambda row: -row.pct):
-        bar = "█" * round(min(max(row.pct / 100, 0), 1) * _BAR_CELLS)
-        score = "" if row.avg_score is None else f"  confidence {row.avg_score:.2f}"
-        line = Text.assemble(
-            f"  {printable(row.label):{width}} {row.pct:6.2f} % ", (f"{bar:{_BAR_CELLS}}", styles.of(row.label)), score
-        )
-        line.rstrip()
-        out.print(line, soft_wrap=True)
+    if answer.count:
+        width = max((len(printable(row.label)) for row in answer.agg), default=0)
+        for row in sorted(answer.agg, key=lambda row: -row.pct):
+            bar = "█" * round(min(max(row.pct / 100, 0), 1) * _BAR_CELLS)
+            score = "" if row.avg_score is None else f"  confidence {row.avg_score:.2f}"
+            line = Text.assemble(
+                f"  {printable(row.label):{width}} {row.pct:6.2f} % ",
+                (f"{bar:{_BAR_CELLS}}", styles.of(row.label)),
+                score,
+            )
+            line.rstrip()
+            out.print(line, soft_wrap=True)
     if answer.unsupported:
         out.print(f"  and {counted(answer.unsupported, 'post')} in languages that no model reads", style="dim")
     until = "?" if answer.as_of is None else f"{answer.as_of:%Y-%m-%d %H:%M}Z"

@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 RISING_S = 60.0
 """Seconds after which the keywords that rise fastest are looked for again. It reads the windows of 300 keywords."""
 
+TELL_S = 5.0
+"""Seconds of waiting for the gate after which the log tells of it."""
+
 _RISING_SHARE = 5
 """The keywords that rise are this part of the questions that are asked for most."""
 
@@ -135,7 +138,8 @@ class Warmer:
         if time.monotonic() - self._rising_at >= RISING_S:
             most = max(1, self._keywords // _RISING_SHARE)
             found = await rising(self._windows, most)
-            self._rising = [Question.of(one.row[0].keyword) for one in found]
+            # The keywords come from the windows, so they need no check.
+            self._rising = [Question(keyword=one.row[0].keyword) for one in found]
             self._rising_at = time.monotonic()
         questions = list(dict.fromkeys([*asked, *self._rising]))
         self._kept_until = {one: self._kept_until[one] for one in questions if one in self._kept_until}
@@ -170,8 +174,12 @@ class Warmer:
 
     async def _wait_for_gate(self, done: Round) -> None:
         begin = time.monotonic()
-        while not self._gate.is_open():  # noqa: ASYNC110 - a thread decides, eight times a second
+        told = False
+        while not self._gate.is_open():
             await asyncio.sleep(CLOSED_POLL_S)
+            if not told and time.monotonic() - begin > TELL_S:
+                told = True
+                logger.info("other programs use the CPU, so the warmer waits (EMOSTREAM_WARM_CPU_PERCENT)")
         waited_s = time.monotonic() - begin
         done.waited_s += waited_s
         self._metrics.waited.inc(waited_s)

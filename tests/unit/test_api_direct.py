@@ -6,14 +6,14 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from api.direct import Direct
-from api.edge import Edge
 from fastapi import APIRouter, FastAPI
 from starlette.types import Message
 
+from api.direct_middleware import DirectMiddleware
 from api.guarded import DirectRoute, needing
 from api.metrics import ApiMetrics
 from api.models.texts import PredictRequest
+from api.outer_middleware import OuterMiddleware
 from streams.access.scopes import Scope
 
 
@@ -38,7 +38,7 @@ async def test_a_client_that_goes_in_the_middle_of_its_body_is_no_defect(caplog:
     service, router, metrics = FastAPI(), APIRouter(route_class=needing(Scope.PREDICT, DirectRoute)), ApiMetrics()
     router.add_api_route("/echo", _echo, methods=["POST"], response_model=None)
     service.state.resources = _Open()
-    direct = Direct(service, routers=[router], gzip_from_bytes=1_000)
+    direct = DirectMiddleware(service, routers=[router], gzip_from_bytes=1_000)
     received: Iterator[Message] = iter(
         [
             {"type": "http.request", "body": b'{"text"', "more_body": True},
@@ -60,7 +60,7 @@ async def test_a_client_that_goes_in_the_middle_of_its_body_is_no_defect(caplog:
         """The client has gone."""
 
     with caplog.at_level(logging.WARNING):
-        await Edge(direct, metrics=metrics, max_body_bytes=1_000)(scope, receive, send)
+        await OuterMiddleware(direct, metrics=metrics, max_body_bytes=1_000)(scope, receive, send)
     assert not caplog.records
     labels = {"route": "/echo", "method": "POST", "status": "499"}
     assert metrics.registry.get_sample_value("emostream_http_requests_total", labels) == 1
